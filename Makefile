@@ -1,0 +1,46 @@
+# The verbs of the day. Nothing here knows how: deploy/ does. Settings: CLIPSTACK_* in the environment (README).
+
+PYTHON := .venv/bin/python
+STACK  := $(PYTHON) -m deploy.stack
+PYTEST := $(PYTHON) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status logs demo test test-unit lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup:  ## install what is missing; quick when nothing is
+	@deploy/setup
+
+up: setup  ## start the stack, wait until it is ready, print its address
+	@$(STACK) up
+
+down:  ## stop the stack
+	@if [ -x $(PYTHON) ]; then $(STACK) down; else echo "nothing is set up here"; fi
+
+status:  ## say what runs and whether it is ready
+	@$(STACK) status
+
+logs:  ## follow all logs
+	@$(STACK) logs
+
+demo: up  ## start the stack and have it classify a video; FILE=... for one of your own
+	@$(PYTHON) -m deploy.demo $(if $(FILE),"$(FILE)")
+
+test:  ## install what is missing, run all tests
+	@deploy/setup test
+	$(PYTEST)
+
+test-unit:  ## only the quick ones
+	@deploy/setup test
+	$(PYTEST) tests/unit
+
+lint:  ## ruff and mypy
+	@deploy/setup test lint
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+clean: down  ## stop the stack and remove everything that setup made
+	rm -rf .venv .runtime build clipstack.egg-info triton_repo/models/camera_motion/[0-9]*

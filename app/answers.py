@@ -1,0 +1,81 @@
+"""What was found, as the JSON of the API."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.pipeline import Answer
+from app.stages import Stages
+from app.uploads import Upload
+
+JPEG_QUALITY = 85
+
+
+def answer_json(answer: Answer, upload: Upload, request_id: str, stages: Stages) -> dict[str, Any]:
+    """The body of a successful `/v1/classify`; the stage `answer` is the time of this function."""
+    with stages.stage("answer"):
+        body: dict[str, Any] = {
+            "request_id": request_id,
+            "model": answer.model.name,
+            "model_version": answer.model.version,
+            "predictions": answer.predictions,
+            "media": _media_json(answer, upload),
+            "clips": _clips_json(answer),
+            "transport": answer.transport,
+            "warnings": _warnings(answer),
+        }
+        if answer.first_clip is not None:
+            body["thumbnails"] = [_data_url(frame) for frame in answer.first_clip]
+    return body | {"timing_ms": stages.milliseconds()}
+
+
+def _media_json(answer: Answer, upload: Upload) -> dict[str, Any]:
+    media = answer.media
+    return {
+        "name": upload.name,
+        "kind": media.kind,
+        "container": media.container,
+        "codec": media.codec,
+        "width": media.width,
+        "height": media.height,
+        "rotation": media.rotation,
+        "duration_s": media.duration_s,
+        "fps": media.fps,
+        "frames": answer.decoded.total,
+        "truncated": answer.decoded.truncated,
+        "bytes": upload.source.length,
+    }
+
+
+def _clips_json(answer: Answer) -> list[dict[str, Any]]:
+    decoded = answer.decoded
+    return [
+        {
+            "start_s": round(times[0], 3),
+            "end_s": round(times[-1], 3),
+            "frames": list(frames),
+            "times_s": [round(time, 3) for time in times],
+            "padded": padded,
+        }
+        for frames, times, padded in zip(decoded.frames, decoded.times_s, decoded.padded, strict=True)
+    ]
+
+
+def _warnings(answer: Answer) -> list[str]:
+    warnings = []
+    if any(answer.decoded.padded):
+        warnings.append("the video is shorter than one clip: its last frame was repeated")
+    if answer.decoded.truncated:
+        warnings.append("the file is cut off: only the part that could be read was looked at")
+    return warnings
+
+
+def _data_url(frame: NDArray[np.uint8]) -> str:
+    """A frame, uint8 (H, W, 3), as a JPEG in a data URL."""
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,118 @@
+"""Everything that can go wrong with a request; each class carries its HTTP status and code.
+
+    views ......... BadRequest  NotFound  MethodNotAllowed
+      uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  StorageFull
+      parameters .. InvalidParameter
+    pipeline ...... Overloaded  WrongMediaKind
+      models ...... ModelNotFound  NotReady
+      media ....... UnsupportedMedia
+      decoder ..... Undecodable  NoVideoStream  LimitExceeded  DecodeTimeout
+      inference ... NotReady  InferenceTimeout  InferenceFailed
+
+The message is for a person who sends a file: no path, no decoder's own words.
+"""
+
+
+class ClipstackError(Exception):
+    """Base of all; `status` and `code` are fixed by the class, `retry_after_s` asks the client to come back."""
+
+    status = 500
+    code = "internal"
+    retry_after_s: int | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(ClipstackError):
+    status, code = 400, "bad_request"
+
+
+class InvalidMultipart(BadRequest):
+    code = "invalid_multipart"
+
+
+class MissingFile(BadRequest):
+    code = "missing_file"
+
+
+class EmptyFile(BadRequest):
+    code = "empty_file"
+
+
+class TooManyFiles(BadRequest):
+    code = "too_many_files"
+
+
+class InvalidParameter(BadRequest):
+    code = "invalid_parameter"
+
+
+class NotFound(ClipstackError):
+    status, code = 404, "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(ClipstackError):
+    status, code = 405, "method_not_allowed"
+
+
+class TooLarge(ClipstackError):
+    status, code = 413, "too_large"
+
+
+class UnsupportedMedia(ClipstackError):
+    status, code = 415, "unsupported_media"
+
+
+class Undecodable(ClipstackError):
+    status, code = 422, "undecodable"
+
+
+class NoVideoStream(Undecodable):
+    code = "no_video_stream"
+
+
+class LimitExceeded(ClipstackError):
+    status, code = 422, "limit_exceeded"
+
+
+class DecodeTimeout(ClipstackError):
+    status, code = 422, "decode_timeout"
+
+
+class WrongMediaKind(ClipstackError):
+    status, code = 422, "wrong_media_kind"
+
+
+class Unavailable(ClipstackError):
+    """The service cannot answer now, and says when to come back."""
+
+    status, code = 503, "unavailable"
+    retry_after_s = 2
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    retry_after_s = 1
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+
+
+class InferenceTimeout(Unavailable):
+    code = "inference_timeout"
+
+
+class InferenceFailed(ClipstackError):
+    status, code = 500, "inference_failed"
+
+
+class StorageFull(Unavailable):
+    code = "storage_full"
+    retry_after_s = 5

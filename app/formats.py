@@ -1,0 +1,105 @@
+"""The containers and picture formats that are let in, known by their first bytes.
+
+No decoder opens a file that is not on this list: FFmpeg would otherwise also read playlists and scripts,
+which open other files and hosts.
+"""
+
+from typing import Literal, NamedTuple
+
+from app.errors import UnsupportedMedia
+
+Kind = Literal["video", "image"]
+
+HEAD_BYTES = 4096  # how much of a file is looked at: MPEG-TS needs 3 packets of 192 bytes, the others less
+
+
+class Format(NamedTuple):
+    """A format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for a picture."""
+
+    kind: Kind
+    name: str
+
+
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # an MP4 or QuickTime file starts with one
+
+# Bytes that must all stand at their offsets; the first row that fits wins.
+_SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
+    (((0, b"\xff\xd8\xff"),), Format("image", "JPEG")),
+    (((0, b"\x89PNG\r\n\x1a\n"),), Format("image", "PNG")),
+    (((0, b"RIFF"), (8, b"WEBP")), Format("image", "WEBP")),
+    (((0, b"RIFF"), (8, b"AVI ")), Format("video", "avi")),
+    (((0, b"\x1aE\xdf\xa3"),), Format("video", "matroska")),
+    (((0, b"GIF87a"),), Format("video", "gif")),
+    (((0, b"GIF89a"),), Format("video", "gif")),
+    (((0, b"FLV\x01"),), Format("video", "flv")),
+    (((0, b"OggS"),), Format("video", "ogg")),
+    (((0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),), Format("video", "asf")),
+    (((0, b"\x00\x00\x01\xba"),), Format("video", "mpeg")),
+    (((0, b"\x47"), (188, b"\x47"), (376, b"\x47")), Format("video", "mpegts")),
+    (
+        ((4, b"\x47"), (196, b"\x47"), (388, b"\x47")),
+        Format("video", "mpegts"),
+    ),  # Blu-ray: 4 more bytes a packet
+    *((((4, box),), Format("video", "mov")) for box in _BOXES),
+)
+
+_STILL_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")
+
+# Only for a message that helps: whatever fits no row above is refused anyway.
+_REFUSED = (
+    (b"#EXTM3U", "a playlist is not a video: send the video itself"),
+    (b"ffconcat", "a list of files is not a video: send the video itself"),
+    (b"v=0", "a session description is not a video: send the video itself"),
+    (b"<", "text and vector graphics are not supported: send a video, a JPEG, a PNG or a WebP"),
+    (b"PK", "an archive is not supported: send the video or picture inside it"),
+    (b"\x1f\x8b", "compressed data is not supported: send the video or picture inside it"),
+    (b"ID3", "a sound file has no picture to classify"),
+    (b"fLaC", "a sound file has no picture to classify"),
+)
+
+
+def recognise(head: bytes) -> Format:
+    """Name the format of a file by its first `HEAD_BYTES` bytes; raises UnsupportedMedia when not let in."""
+    for marks, found in _SIGNATURES:
+        if all(head.startswith(mark, offset) for offset, mark in marks):
+            if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+                raise UnsupportedMedia("HEIC and AVIF are not supported: send a JPEG, a PNG or a WebP")
+            return found
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for start, message in _REFUSED:
+        if text.startswith(start):
+            raise UnsupportedMedia(message)
+    raise UnsupportedMedia("this is no video or picture format that is supported")
+
+
+def sniff(head: bytes) -> Kind:
+    """Tell video from image by the first `HEAD_BYTES` bytes; raises `UnsupportedMedia` for all else."""
+    return recognise(head).kind
+
+
+def cut_off(name: str, head: bytes, length: int) -> bool:
+    """Whether a file of `length` bytes is shorter than its first bytes promise; False where they do not.
+
+    Only for containers that stay readable without their end; `name` is that of `recognise`.
+    """
+    if name == "mpegts":
+        return length % (188 if head[0] == 0x47 else 192) != 0
+    if name == "avi":
+        return 8 + int.from_bytes(head[4:8], "little") > length
+    if name == "matroska":
+        # EBML: an element is an identifier, a size of 1 to 8 bytes led by a bit that tells how many, a body.
+        start, body = _ebml_size(head, 4)
+        segment = start + body
+        if head[segment : segment + 4] == b"\x18\x53\x80\x67":
+            start, body = _ebml_size(head, segment + 4)
+            return start + body > length
+    return False
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+    """Where an element's body starts, and its length; 0 for an unknown one, as a live recording has."""
+    width = 9 - head[at].bit_length() if at < len(head) else 9
+    if width > 8:
+        return at, 0
+    value = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return at + width, 0 if value == (1 << 7 * width) - 1 else value

@@ -1,0 +1,99 @@
+"""What the parts say to each other about an upload: where it lies, what it is, which frames are wanted."""
+
+from dataclasses import dataclass
+
+from app.errors import LimitExceeded
+from app.formats import HEAD_BYTES, Kind, sniff
+
+__all__ = ["HEAD_BYTES", "ClipRequest", "Decoded", "Kind", "Limits", "Media", "Source", "sniff"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A byte range of a file: the part of a multipart body is decoded where it lies, never copied out."""
+
+    path: str
+    offset: int
+    length: int
+
+    def read(self, most: int) -> bytes:
+        """The first bytes of the range, `most` at most."""
+        with open(self.path, "rb") as file:
+            if self.offset:
+                file.seek(self.offset)
+            return file.read(min(most, self.length))
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Facts of one video or picture; `width` and `height` in pixels as a person sees it, already upright.
+
+    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270). `duration_s`, `fps`
+    and `frames` are None for what is not known before decoding; a picture has one frame and no time.
+    """
+
+    kind: Kind
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration_s: float | None
+    fps: float | None
+    frames: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest media that is decoded; `max_aspect` is the long side divided by the short one."""
+
+    max_pixels: int
+    max_frames: int
+    max_duration_s: float
+    max_aspect: float = 32.0
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise `LimitExceeded` for a picture or frame of `width` x `height` pixels beyond the limits."""
+        if width * height > self.max_pixels:
+            raise LimitExceeded(f"{width}x{height} pixels are more than the {self.max_pixels} allowed")
+        # Scaling keeps the aspect, so a 1x65535 strip would grow to gigabytes on its way to the model's size.
+        if max(width, height) > self.max_aspect * min(width, height):
+            raise LimitExceeded(f"{width}x{height} is narrower than the 1:{self.max_aspect:g} allowed")
+
+    def check_length(self, frames: int | None, duration_s: float | None) -> None:
+        """Raise `LimitExceeded` for a video of more frames or seconds than the limits; None passes."""
+        if frames is not None and frames > self.max_frames:
+            raise LimitExceeded(f"the video has more than the {self.max_frames} frames allowed")
+        if duration_s is not None and duration_s > self.max_duration_s:
+            raise LimitExceeded(f"the video is longer than the {self.max_duration_s:g} seconds allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """Which frames are wanted and where they go.
+
+    `times_s` holds one row of times a clip, in seconds after the first frame, all rows of one length T.
+    Every frame is scaled to a short side of `resize` pixels and cut to its `crop` x `crop` centre. The clip
+    is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`.
+    """
+
+    times_s: tuple[tuple[float, ...], ...]
+    resize: int
+    crop: int
+    offsets: tuple[int, ...]
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was written: for each clip the frame numbers, their times in seconds, and whether it was padded.
+
+    `truncated` says that the file was cut off, although the frames above could be read. `total` is the number
+    of frames it really holds.
+    """
+
+    frames: tuple[tuple[int, ...], ...]
+    times_s: tuple[tuple[float, ...], ...]
+    padded: tuple[bool, ...]
+    truncated: bool
+    total: int = 1

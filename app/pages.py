@@ -1,0 +1,139 @@
+"""The page at /: a form to send a file with, and the answer to it; the same HTML with and without JavaScript."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, current_app, g, make_response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app import views, wording
+from app.errors import ClipstackError
+from app.settings import Settings
+
+blueprint = Blueprint("pages", __name__)
+
+# What a person is told about each part of `timing_ms`, in the order of the way of the data.
+STAGES = {
+    "receive": "Receive",
+    "queue": "Wait",
+    "probe": "Inspect",
+    "decode": "Decode",
+    "infer": "Infer",
+    "answer": "Answer",
+    "other": "In between",
+}
+SMALLEST_REST_MS = 0.5
+CLIP_CHOICES = (1, 3, 8)
+
+
+@blueprint.get("/")
+def form() -> ResponseReturnValue:
+    return render_template("index.html", **_form_values())
+
+
+@blueprint.post("/")
+def answer() -> ResponseReturnValue:
+    try:
+        result = views.classify_request()
+    except ClipstackError as error:
+        return _problem_page(error)
+    page = render_template(
+        "result.html",
+        result=result,
+        stages=stages(result["timing_ms"]),
+        spans=spans(result["clips"], result["media"]["duration_s"]),
+        facts=facts(result["media"]),
+        **_form_values(result["model"], str(len(result["clips"]))),
+    )
+    response = make_response(page)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def stages(timing_ms: dict[str, float]) -> list[dict[str, Any]]:
+    """The measured stages as a stacked bar: `name`, `words`, `ms`, and `x` and `width` in percent of their sum.
+
+    What the total has more than the stages is shown too: the bar hides no waiting.
+    """
+    measured = [(name, max(0.0, timing_ms[name])) for name in STAGES if name in timing_ms]
+    rest = timing_ms.get("total", 0.0) - sum(ms for _, ms in measured)
+    if rest >= SMALLEST_REST_MS:
+        measured.append(("other", rest))
+    whole = sum(ms for _, ms in measured) or 1.0
+    rows: list[dict[str, Any]] = []
+    x = 0.0
+    for name, ms in measured:
+        width = 100 * ms / whole
+        rows.append({"name": name, "words": STAGES[name], "ms": ms, "x": round(x, 3), "width": round(width, 3)})
+        x += width
+    return rows
+
+
+def spans(clips: list[dict[str, Any]], duration_s: float | None) -> list[dict[str, float]]:
+    """Where in the video each clip lies: `x` and `width` in percent of its duration; empty for pictures."""
+    if not duration_s:
+        return []
+    rows = []
+    for clip in clips:
+        start = min(max(clip["start_s"] / duration_s, 0.0), 1.0)
+        end = min(max(clip["end_s"] / duration_s, start), 1.0)
+        # A clip of a long video is thinner than a pixel, and must be seen all the same.
+        width = max(end - start, 0.006)
+        rows.append({"x": round(100 * min(start, 1 - width), 3), "width": round(100 * width, 3)})
+    return rows
+
+
+def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the file is, as pairs of a name and a value; facts that are not known are left out."""
+    rows: list[tuple[str, str | None]] = [
+        ("File", media.get("name")),
+        ("Size", wording.size(media["bytes"]) if media.get("bytes") else None),
+        ("Length", wording.duration(media["duration_s"]) if media.get("duration_s") else None),
+        ("Picture", f"{media['width']} × {media['height']}" if media.get("width") else None),
+        ("Turned", f"{media['rotation']}°, set upright" if media.get("rotation") else None),
+        ("Frames", f"{media['frames']:,}" if media.get("frames") and media["kind"] == "video" else None),
+        ("Frame rate", f"{media['fps']:.4g} per second" if media.get("fps") else None),
+        ("Codec", wording.format_name(media.get("codec") or "")),
+        ("Container", wording.format_name(media.get("container") or "")),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _problem_page(error: ClipstackError) -> ResponseReturnValue:
+    page = render_template("problem.html", problem=wording.problem(error.code), error=error, **_form_values())
+    response = make_response(page, error.status)
+    response.headers["Cache-Control"] = "no-store"
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
+    """What every page's form needs, with the choices that stand in it; without models the page says so and works."""
+    try:
+        models = views.models_list()
+    except ClipstackError:
+        models = []
+    settings: Settings = current_app.config["CLIPSTACK"]
+    return {
+        "models": models,
+        "chosen": {"model": model or request.args.get("model", ""), "clips": clips or request.args.get("clips", "")},
+        "clip_choices": [count for count in CLIP_CHOICES if count <= settings.max_clips],
+        "max_upload_mb": settings.max_upload_mb,
+        "request_id": g.request_id,
+        "problems": wording.PROBLEMS | {"": wording.UNEXPECTED},
+        "words": wording,
+        "static": static_url,
+    }
+
+
+def static_url(name: str) -> str:
+    """The address of a static file, with a digest of its content, so that browsers may keep it for long."""
+    return url_for("static", filename=name, v=_digest(Path(current_app.static_folder or "", name)))
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]

@@ -1,0 +1,26 @@
+"""The parameters of a request: from the query, else from the form's or JSON's fields; checked, never guessed."""
+
+from collections.abc import Mapping
+
+from app.errors import InvalidParameter
+
+MAX_TOP_K = 1000
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def whole_number(told: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """The parameter `name` from 1 to `largest`; raises InvalidParameter for anything else."""
+    text = told.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest):
+        raise InvalidParameter(f"{name} must be a whole number from 1 to {largest}")
+    return int(text)
+
+
+def flag(told: Mapping[str, str], name: str) -> bool:
+    """The parameter `name` as yes or no, no when it is not given; raises InvalidParameter for anything else."""
+    text = told.get(name, "").lower()
+    if text not in _TRUE + _FALSE:
+        raise InvalidParameter(f"{name} must be true or false")
+    return text in _TRUE

@@ -1,0 +1,206 @@
+"""The one seam to decord and PyAV: opens a video, tells the time of each frame, and hands out chosen frames.
+
+decord is quick, but it counts packets, and not every container gives one for each frame shown: decord2 3.4.0
+returns other frames than the ones asked for, without an error, for MPEG-TS, MPEG-PS, ASF, AVI with B-frames,
+and MP4 whose edit list cuts into a group of pictures. Those are read through PyAV, by timestamp.
+"""
+
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+import av
+import decord
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
+from app.frames import Frame
+from app.media import Media, Source
+
+CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scaled frames at a time
+_INDEXED = ("mov", "matroska", "flv", "gif")  # containers whose packets decord counts rightly
+
+decord.logging.set_level(decord.logging.QUIET)
+
+
+class Reader(Protocol):
+    """An open video; frames are numbered from 0 in the order they are shown."""
+
+    times_s: NDArray[np.float64]  # (frames,), seconds after the first frame, never falling
+    end_s: float  # when the last frame goes
+    missing: int  # how many frames more an MP4's index promises; other containers promise nothing
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        """Yield upright frames of the reader's size, one for each of `numbers`, which must rise."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Map the libraries' errors to ours; a missing file passes, because that is no fault of the media."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except MemoryError as error:
+        raise LimitExceeded("decoding this file needs more memory than is allowed") from error
+    except av.error.DecoderNotFoundError as error:
+        raise UnsupportedMedia("the video uses a codec that is not supported") from error
+    except (av.error.FFmpegError, decord.DECORDError, RuntimeError, AssertionError) as error:
+        # decord raises RuntimeError for what it cannot open and AssertionError for a video without frames.
+        raise Undecodable("the file is damaged and cannot be decoded") from error
+
+
+def location(source: Source) -> str:
+    """What FFmpeg opens for a byte range; a whole file goes by its plain path."""
+    path = os.path.abspath(source.path)
+    if source.offset == 0 and source.length == os.stat(path).st_size:
+        return path
+    return f"subfile,,start,{source.offset},end,{source.offset + source.length},,:{path}"
+
+
+@contextmanager
+def opened(source: Source, demuxer: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video with PyAV; raises UnsupportedMedia when FFmpeg takes it for another format."""
+    options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
+    try:
+        container = av.open(location(source), options=options, metadata_errors="replace")
+    except av.error.ArgumentError as error:  # decord guesses as FFmpeg does: it must not open that other format
+        raise UnsupportedMedia("the file is not what its first bytes say") from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise NoVideoStream("there is no video in this file")
+        stream.thread_count = 1
+        yield container, stream
+
+
+def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
+    """Open a video for reading upright frames of `size` (width, height) pixels."""
+    if demuxer in _INDEXED and _has_three_channels(size[0]) and not _cut_by_edits(source, demuxer):
+        # What decord cannot open, a single frame in Matroska for one, PyAV may: if not, its error counts.
+        with suppress(decord.DECORDError, RuntimeError, AssertionError):
+            reader = DecordReader(location(source), size, media.frames if demuxer == "mov" else None)
+            if reader.has_order():
+                return reader
+    return PacketReader(source, demuxer, media.rotation, size)
+
+
+def _has_three_channels(width: int) -> bool:
+    """Whether decord hands out frames of this width as they are.
+
+    It takes the number of channels to be the length of a row in memory, which FFmpeg pads to a power of two that
+    depends on the processor, divided by the width: 96 pixels in a row of 128 become four channels.
+    """
+    padded = (-(-width // to) * to for to in (16, 32, 64, 128))
+    return all(row == width or 3 * row % width for row in padded)
+
+
+def _cut_by_edits(source: Source, demuxer: str) -> bool:
+    if demuxer != "mov":
+        return False
+    with opened(source, demuxer) as (_, stream):
+        return any(entry.is_discard for entry in stream.index_entries)
+
+
+class DecordReader:
+    """Reads by frame number; scales and turns upright in the decoder's own filter graph."""
+
+    def __init__(self, path: str, size: tuple[int, int], promised: int | None) -> None:
+        width, height = size
+        self._video = decord.VideoReader(path, width=width, height=height, num_threads=1)
+        self._chunk = max(1, CHUNK_BYTES // (width * height * 3))
+        spans = self._video.get_frame_timestamp(range(len(self._video))).astype(np.float64)
+        self.times_s = spans[:, 0]
+        self.end_s = _end(self.times_s, float(spans[-1, 1]))
+        self.missing = max(0, (promised or 0) - len(spans))
+
+    def has_order(self) -> bool:
+        """Whether decord can find frames by these timestamps: they start at 0 and rise.
+
+        Of two frames with the same one it sometimes returns the next frame instead (7 of 100 readings).
+        """
+        return abs(self.times_s[0]) < 1e-3 and bool(np.all(np.diff(self.times_s) > 0))
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        for start in range(0, len(numbers), self._chunk):
+            yield from self._video.get_batch(numbers[start : start + self._chunk]).asnumpy()
+
+
+class PacketReader:
+    """Reads by timestamp: lists all packets, then decodes on from the key frame before each wanted one."""
+
+    def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int]) -> None:
+        self._source, self._demuxer, self._turns = source, demuxer, -rotation // 90
+        self._size = size if rotation % 180 == 0 else (size[1], size[0])
+        shown: list[int] = []
+        keys: list[tuple[int, int]] = []  # timestamp, and the decoding time by which to seek it
+        end = packets = 0
+        with opened(source, demuxer) as (container, stream):
+            base = float(stream.time_base or 1)
+            for packet in container.demux(stream):
+                stamp = _stamp(packet)
+                if stamp is None or not (keys or packet.is_keyframe):
+                    continue  # the end of the file, or a start in the middle of a group of pictures
+                packets += 1
+                if packet.is_keyframe:
+                    keys.append((stamp, stamp if packet.dts is None else packet.dts))
+                if not packet.is_discard:
+                    shown.append(stamp)
+                    end = max(end, stamp + (packet.duration or 0))
+            self.missing = len(stream.index_entries) - packets if demuxer == "mov" else 0
+        if not shown:
+            raise Undecodable("there is no frame in this video")
+        self._stamps, self._keys = sorted(shown), sorted(keys)
+        self.times_s = (np.array(self._stamps, np.float64) - self._stamps[0]) * base
+        self.end_s = _end(self.times_s, (end - self._stamps[0]) * base)
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        width, height = self._size
+        with opened(self._source, self._demuxer) as (container, stream):
+            for frame in self._chosen(container, stream, [self._stamps[number] for number in numbers]):
+                yield np.rot90(frame.to_ndarray(width=width, height=height, format="rgb24"), self._turns)
+
+    def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
+        """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
+        frames, frame, reached = self._decoded(container, stream, self._keys[0]), None, -sys.maxsize
+        for stamp in wanted:
+            key = self._keys[max(0, bisect_right(self._keys, (stamp, sys.maxsize)) - 1)]
+            if key[0] > max(reached, self._keys[0][0]):
+                container.seek(key[1], stream=stream)
+                frames = self._decoded(container, stream, key)
+            while reached < stamp and (following := next(frames, None)):
+                stamp_met = _stamp(following)
+                frame, reached = following, reached if stamp_met is None else stamp_met
+            if frame is None:
+                raise Undecodable("no frame of this video can be decoded")
+            yield frame
+
+    def _decoded(self, container: InputContainer, stream: VideoStream, key: tuple[int, int]) -> Iterator[VideoFrame]:
+        """Frames from the packet `key` on: started elsewhere, a decoder shows garbage, or nothing at all."""
+        met = False
+        for packet in container.demux(stream):
+            met = met or (packet.is_keyframe and _stamp(packet) == key[0])
+            if met:
+                yield from packet.decode()
+        if not met:  # this container cannot be sought by time
+            with opened(self._source, self._demuxer) as (again, same):
+                yield from again.decode(same)
+
+
+def _stamp(item: "Packet[VideoStream] | VideoFrame") -> int | None:
+    return item.dts if item.pts is None else item.pts
+
+
+def _end(times_s: NDArray[np.float64], told_s: float) -> float:
+    """When the last frame goes: as the file says, or one usual gap after it came."""
+    gap_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+    return told_s if told_s > times_s[-1] else float(times_s[-1]) + gap_s

@@ -1,0 +1,150 @@
+"""Every setting: one table of name, default and help, filled from the environment.
+
+python -m app.settings        prints the table with the values in force
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PREFIX = "CLIPSTACK_"
+
+
+class Setting(NamedTuple):
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    help: str
+
+
+def _between(low: float, high: float) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be between {low:g} and {high:g}")
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+_port = _between(1, 65535)
+
+SETTINGS = (
+    Setting("host", "127.0.0.1", str, "Address nginx listens on."),
+    Setting("port", 8080, _port, "Port nginx listens on."),
+    Setting("user", "", str, "When started as root: the user that nginx's workers, web and Triton run as."),
+    Setting("run_dir", CHECKOUT / ".runtime" / "run", _path, "Folder of sockets, logs, uploads and pid files."),
+    Setting("model_dir", CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository."),
+    Setting("model", "camera_motion", str, "Model used when a request names none."),
+    Setting("max_upload_mb", 1024, _between(1, 1 << 20), "Largest upload, MiB."),
+    Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "Least severe log line written."),
+    Setting("web_workers", 2, _between(1, 256), "Gunicorn worker processes."),
+    Setting("web_threads", 24, _between(1, 1024), "Requests one worker holds at the same time, waiting ones included."),
+    Setting("max_inflight", 4, _between(1, 256), "Requests one worker decodes and infers at the same time."),
+    Setting("max_queue", 16, _between(0, 1024), "Requests that wait in one worker; one more is answered 503."),
+    Setting("queue_timeout_s", 20, _between(1, 3600), "Longest wait in that queue, or for slots, seconds; then 503."),
+    Setting("decoders", 2, _between(1, 64), "Decoder processes of one worker."),
+    Setting("decode_timeout_s", 30, _between(1, 3600), "Longest probing or decoding of a file, seconds; then 422."),
+    Setting("max_pixels", 36_000_000, _between(1, 1 << 31), "Most pixels of one frame or picture."),
+    Setting("max_frames", 500_000, _between(1, 1 << 31), "Most frames of one video."),
+    Setting("max_duration_s", 4 * 3600, _between(1, 1 << 31), "Longest video, seconds."),
+    Setting("max_clips", 8, _between(1, 64), "Most clips of one request."),
+    Setting("slots", 16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip."),
+    Setting("slot_mb", 5, _between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit."),
+    Setting(
+        "transport", "auto", _one_of("auto", "shm", "inline"),
+        "How clips reach Triton: shared memory, inline in the gRPC message, or the former while it works.",
+    ),
+    Setting("triton_address", "127.0.0.1:8001", str, "Triton's gRPC address."),
+    Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, on loopback."),
+    Setting("infer_timeout_s", 20, _between(1, 3600), "Longest inference of one request, seconds; then 503."),
+)  # fmt: skip
+
+
+class InvalidSetting(Exception):
+    """A variable of the environment has a value that its setting does not take."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force; one attribute for each row of the table."""
+
+    host: str
+    port: int
+    user: str
+    run_dir: Path
+    model_dir: Path
+    model: str
+    max_upload_mb: int
+    log_level: str
+    web_workers: int
+    web_threads: int
+    max_inflight: int
+    max_queue: int
+    queue_timeout_s: int
+    decoders: int
+    decode_timeout_s: int
+    max_pixels: int
+    max_frames: int
+    max_duration_s: int
+    max_clips: int
+    slots: int
+    slot_mb: int
+    transport: str
+    triton_address: str
+    triton_metrics_port: int
+    infer_timeout_s: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Reads `CLIPSTACK_<NAME>` for every row; raises InvalidSetting naming the variable."""
+        values = {}
+        for setting in SETTINGS:
+            variable = PREFIX + setting.name.upper()
+            text = environment.get(variable, "")
+            try:
+                values[setting.name] = setting.parse(text) if text else setting.default
+            except ValueError as error:
+                raise InvalidSetting(f"{variable}={text!r}: {error}") from error
+        settings = cls(**values)
+        if settings.max_clips > settings.slots:
+            raise InvalidSetting("CLIPSTACK_MAX_CLIPS is larger than CLIPSTACK_SLOTS: such a request could never start")
+        if settings.max_inflight + settings.max_queue >= settings.web_threads:
+            raise InvalidSetting(
+                "CLIPSTACK_WEB_THREADS must be larger than CLIPSTACK_MAX_INFLIGHT and CLIPSTACK_MAX_QUEUE together: "
+                "one more request must reach the place where it is told that the queue is full"
+            )
+        return settings
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give these settings, for processes to be started."""
+        return {PREFIX + setting.name.upper(): str(getattr(self, setting.name)) for setting in SETTINGS}
+
+
+def table(settings: Settings) -> str:
+    """The settings in force as a Markdown table."""
+    rows = ["| variable | value | meaning |", "|---|---|---|"]
+    for setting in SETTINGS:
+        value = str(getattr(settings, setting.name)).replace(f"{CHECKOUT}/", "")
+        rows.append(f"| `{PREFIX}{setting.name.upper()}` | `{value or '(none)'}` | {setting.help} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table(Settings.from_environment()))

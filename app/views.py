@@ -1,0 +1,115 @@
+"""The HTTP API: parse, ask the pipeline, answer JSON."""
+
+import logging
+import secrets
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from app import errors
+from app.answers import answer_json
+from app.parameters import MAX_TOP_K, flag, whole_number
+from app.pipeline import Pipeline, Question
+from app.settings import Settings
+from app.stages import Stages
+from app.uploads import receive
+
+DEFAULT_TOP_K = 5
+
+blueprint = Blueprint("api", __name__)
+log = logging.getLogger(__name__)
+
+
+def _pipeline() -> Pipeline:
+    pipeline: Pipeline = current_app.extensions["clipstack"]
+    return pipeline
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["CLIPSTACK"]
+    return settings
+
+
+def classify_request() -> dict[str, Any]:
+    """Answers the current request's upload; raises ClipstackError."""
+    settings, stages = _settings(), Stages()
+    with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
+        told = upload.fields | request.args.to_dict()
+        question = Question(
+            model=told.get("model") or settings.model,
+            top_k=whole_number(told, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
+            clips=whole_number(told, "clips", 1, settings.max_clips),
+            keep_first_clip=flag(told, "thumbnails"),
+        )
+        stages.end("receive")
+        answer = _pipeline().classify(upload.source, question, stages)
+        return answer_json(answer, upload, g.request_id, stages)
+
+
+def models_list() -> list[dict[str, Any]]:
+    """Every model that answers, as the API shows it; raises NotReady."""
+    return [model.facts(default=model.name == _settings().model) for model in _pipeline().models()]
+
+
+@blueprint.before_app_request
+def _name_the_request() -> None:
+    # nginx always sends one; 64 characters of another front are enough to find it in a log.
+    told = request.headers.get("X-Request-Id", "")
+    g.request_id = told[:64] if told.isascii() and told.isalnum() else secrets.token_hex(16)
+
+
+@blueprint.post("/v1/classify")
+def classify() -> Response:
+    return jsonify(classify_request())
+
+
+@blueprint.get("/v1/models")
+def models() -> Response:
+    return jsonify(models=models_list())
+
+
+@blueprint.get("/healthz")
+def alive() -> Response:
+    return jsonify(status="alive")
+
+
+@blueprint.get("/readyz")
+def ready() -> Response:
+    """200 when the default model and every other one that Triton calls ready answer a canary; else 503."""
+    faults = set(_pipeline().faults())
+    names = [model.name for model in _pipeline().models()]
+    if faults := faults | ({_settings().model} - set(names)):
+        raise errors.NotReady(f"these models do not answer: {', '.join(sorted(faults))}")
+    return jsonify(status="ready", models=names)
+
+
+@blueprint.app_errorhandler(errors.ClipstackError)
+def answer_error(error: errors.ClipstackError) -> Response:
+    response = jsonify(error={"code": error.code, "message": error.message, "request_id": g.request_id})
+    response.status_code = error.status
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+@blueprint.app_errorhandler(HTTPException)
+def answer_http_error(error: HTTPException) -> Response:
+    """Flask's own errors in our form."""
+    for kind in (errors.NotFound, errors.MethodNotAllowed, errors.TooLarge):
+        if error.code == kind.status:
+            response = answer_error(kind(error.description or kind.code))
+            break
+    else:
+        response = answer_error(errors.BadRequest(error.description or "the request is not valid"))
+    for name, value in error.get_headers():
+        if name.lower() == "allow":
+            response.headers[name] = value
+    return response
+
+
+@blueprint.app_errorhandler(Exception)
+def answer_surprise(error: Exception) -> Response:
+    """Anything that we did not foresee: the log gets the story, the client a number to ask for."""
+    log.exception("request %s failed", g.get("request_id", "-"), exc_info=error)
+    return answer_error(errors.ClipstackError("the service made a mistake; it has been logged"))

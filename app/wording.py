@@ -1,0 +1,118 @@
+"""Words and figures as a person reads them: labels, sizes, times, and what to do about each error."""
+
+import json
+import shlex
+from typing import Any, NamedTuple
+
+_ABBREVIATIONS = {"cw": "clockwise", "ccw": "counter-clockwise"}
+
+
+_FORMATS = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "matroska": "Matroska", "webm": "WebM", "webp": "WebP"}
+
+
+class Problem(NamedTuple):
+    title: str
+    advice: str
+
+
+# By error code. The browser gets the same table, for errors that never reach a template (nginx's, and no connection).
+PROBLEMS = {
+    "missing_file": Problem("No file was chosen", "Choose a video or a picture first."),
+    "empty_file": Problem("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
+    "too_many_files": Problem("One file at a time", "Send the files one after the other."),
+    "invalid_multipart": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "too_large": Problem("This file is too large", "Cut the video, or export it in a smaller size."),
+    "unsupported_media": Problem(
+        "This is not a video we can read", "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG or WebP picture."
+    ),
+    "undecodable": Problem("This file is damaged", "If it plays for you, export it again and send the new one."),
+    "no_video_stream": Problem("There is no picture in this file", "It seems to hold sound alone."),
+    "limit_exceeded": Problem("This is more than we take", "Try a shorter video, or one with a smaller picture."),
+    "decode_timeout": Problem(
+        "Decoding took too long", "The file may be damaged, or very heavy. Try a shorter or smaller version."
+    ),
+    "wrong_media_kind": Problem(
+        "This model wants something else", "Choose another model, or send another kind of file."
+    ),
+    "invalid_parameter": Problem("One of the choices is not possible", "Reload the page and try again."),
+    "model_not_found": Problem("This model is gone", "Reload the page to see the models that are served now."),
+    "overloaded": Problem("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
+    "not_ready": Problem("Not quite ready", "The models are starting. Please try again in a few seconds."),
+    "inference_timeout": Problem("The model took too long", "The service is busy. Please try again in a moment."),
+    "storage_full": Problem("No room for the upload", "The server's disk is full. Please try again later."),
+    "unavailable": Problem("Not available right now", "The service is starting or busy. Please try again in a moment."),
+    "no_connection": Problem("The connection was lost", "Check the network, then send the file again."),
+    "not_a_file": Problem("That is not a single file", "Drop one video or picture, not a folder or a link."),
+}
+UNEXPECTED = Problem("Something went wrong", "The fault is ours, not your file's. Please try again.")
+
+
+def problem(code: str) -> Problem:
+    return PROBLEMS.get(code, UNEXPECTED)
+
+
+def label(name: str) -> str:
+    """`roll_cw` -> `Roll clockwise`."""
+    words = [_ABBREVIATIONS.get(word, word) for word in name.replace("_", " ").split()]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]
+
+
+def format_name(name: str) -> str:
+    """A codec or container as people write it: `h264` -> `H.264`, `mov` -> `MOV`; long ones as they are."""
+    return _FORMATS.get(name, name.upper() if len(name) <= 4 else name)
+
+
+def sentence(text: str) -> str:
+    """A message of the interface, which starts small and ends open, as a sentence."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if not text or text[-1] in ".!?" else ".")
+
+
+def percent(score: float) -> str:
+    """A score of 0 to 1 in percent; never a rounded-up 100 nor a rounded-down 0."""
+    if 0.999 <= score < 1:
+        return "> 99.9 %" if score >= 0.9995 else "99.9 %"
+    if 0 < score < 0.0005:
+        return "< 0.1 %"
+    return f"{score * 100:.1f} %"
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units, as file managers show them."""
+    if count < 1000:
+        return f"{count} bytes"
+    unit, scale = next(((u, s) for u, s in (("kB", 1e3), ("MB", 1e6)) if count < 999.5 * s), ("GB", 1e9))
+    value = count / scale
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.1f} {unit}"
+
+
+def limit(mebibytes: int) -> str:
+    """The largest upload, rounded down: a promise that is always kept."""
+    return f"{mebibytes} MB" if mebibytes < 1024 else f"{mebibytes * 10 // 1024 / 10:g} GB"
+
+
+def duration(seconds: float) -> str:
+    """`9.97 s` below a minute, then `3:07` and `1:02:45`."""
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def milliseconds(value: float) -> str:
+    """Three figures are enough to compare stages."""
+    if value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
+
+
+def shell(name: str) -> str:
+    """A file name as it can be pasted into a shell, also one that somebody chose with care."""
+    return shlex.quote(name if not name.startswith("-") else f"./{name}")
+
+
+def plain_json(answer: dict[str, Any]) -> str:
+    """The answer as the interface gives it; the thumbnails, long as they are, left out."""
+    return json.dumps({key: value for key, value in answer.items() if key != "thumbnails"}, indent=2)

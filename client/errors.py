@@ -1,0 +1,68 @@
+"""What can go wrong, told apart by who has to act.
+
+```
+ClipstackError                 base of all; carries `code`, `status` and `request_id`
+├── RequestRefused             4xx: the file or the question is at fault, and will be again
+├── ServiceFailed              5xx, or an answer that is not Clipstack's: the service is at fault
+│   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting, worth another try later
+└── ServiceUnreachable         no answer came, so nothing is known about the request
+    ├── ConnectFailed          no connection could be made: nothing was sent
+    └── TimedOut               the service, or the way to it, was silent for too long
+```
+
+A file that cannot be read here raises the usual `OSError`: it never reached the service.
+"""
+
+from __future__ import annotations
+
+
+class ClipstackError(Exception):
+    """Base of every error of the service or of the way to it.
+
+    `code` is the service's own word (`undecodable`, `too_large`, ...) or, when there was no answer,
+    `connect_failed`, `timed_out` or `connection_broken`. `status` is the HTTP status and `request_id`
+    the number to look for in the service's logs; both are None when no answer came.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+
+
+class RequestRefused(ClipstackError):
+    """The service will not do this: sending the same again gives the same answer."""
+
+
+class ServiceFailed(ClipstackError):
+    """The service broke on this request, or what answered is not Clipstack."""
+
+
+class ServiceUnavailable(ServiceFailed):
+    """The service is busy or restarting; `retry_after_s` is the wait it asked for, in seconds, or None."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, status=status, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class ServiceUnreachable(ClipstackError):
+    """No whole answer came: whether the request was carried out is not known."""
+
+
+class ConnectFailed(ServiceUnreachable):
+    """No connection could be made, so nothing was sent."""
+
+
+class TimedOut(ServiceUnreachable):
+    """Nothing moved for as long as the time-out allows."""

@@ -1,0 +1,62 @@
+"""One HTTP answer, and the error that it stands for when it is not 2xx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from client.errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable
+
+UNAVAILABLE = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer; `content` is its JSON object, empty when it was not one."""
+
+    status: int
+    content: Mapping[str, Any]
+    request_id: str | None
+    retry_after_s: float | None
+    location: str | None
+
+
+def error_of(answer: Answer, url: str) -> ClipstackError:
+    """The error that an answer other than 2xx stands for."""
+    told = answer.content.get("error")
+    told = told if isinstance(told, Mapping) else {}
+    status, request_id = answer.status, told.get("request_id") or answer.request_id
+    code, message = told.get("code"), told.get("message")
+    if 300 <= status < 400:
+        text = f"{url} points to {answer.location or 'another address'}: use that one"
+        return ServiceFailed(text, code="redirected", status=status, request_id=request_id)
+    if status in UNAVAILABLE:
+        return ServiceUnavailable(
+            str(message or f"the service is not available (HTTP {status})"),
+            code=str(code or "unavailable"),
+            status=status,
+            request_id=request_id,
+            retry_after_s=answer.retry_after_s,
+        )
+    if code is None or message is None:
+        text = f"{url} does not answer like Clipstack (HTTP {status})"
+        return ServiceFailed(text, code="unexpected_answer", status=status, request_id=request_id)
+    kind = RequestRefused if 400 <= status < 500 else ServiceFailed
+    return kind(str(message), code=str(code), status=status, request_id=request_id)
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Seconds to wait; the header holds seconds or a date (RFC 9110, 10.2.3)."""
+    if header is None:
+        return None
+    if header.isascii() and header.strip().isdecimal():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

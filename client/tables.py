@@ -1,0 +1,99 @@
+"""What a person sees: predictions with bars, the models, and errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.text import Text
+
+from client.answers import Model, Prediction, Result
+from client.errors import ClipstackError, ConnectFailed
+from client.runs import Outcome
+from client.words import advice, looked_at, looks_at, media_facts, percent, plain, stages
+
+BAR_WIDTH = 40
+LONGEST_LABEL = 40
+MOST_LABELS = 12
+
+
+class Predictions:
+    """A line for each prediction, best first and in colour: label, percentage, and a bar to half a character."""
+
+    def __init__(self, predictions: Sequence[Prediction]) -> None:
+        self._predictions = predictions
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        labels = [Text(plain(prediction.label)) for prediction in self._predictions]
+        column = min(max((label.cell_len for label in labels), default=0), LONGEST_LABEL)
+        room = min(BAR_WIDTH, max(0, options.max_width - column - 12))
+        for place, (prediction, label) in enumerate(zip(self._predictions, labels, strict=True)):
+            label.truncate(column, overflow="ellipsis", pad=True)
+            bar = score_bar(prediction.score, room, options.ascii_only)
+            style = "bold green" if place == 0 else "default"
+            line = Text.assemble(label, f"  {percent(prediction.score):>6}", f"  {bar}" if bar else "", style=style)
+            line.no_wrap = True
+            yield line
+
+
+class Indented:
+    """Its body two columns further in, wrapped lines too, and without spaces at the ends of lines."""
+
+    def __init__(self, body: RenderableType) -> None:
+        self._body = body
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        narrower = options.update(width=max(1, options.max_width - 2))
+        for line in console.render_lines(self._body, narrower, pad=False):
+            yield from (Segment("  "), *line, Segment.line())
+
+
+def score_bar(score: float, width: int, ascii_only: bool) -> str:
+    """A bar for a score of 0 to 1, at most `width` characters long."""
+    whole, half = divmod(round(min(max(score, 0.0), 1.0) * width * 2), 2)
+    return "#" * whole if ascii_only else "━" * whole + "╸" * half
+
+
+def result_block(file: str, result: Result) -> RenderableType:
+    """One classified file: its name and facts, a bar for each label, and what was looked at in what time."""
+    name = Text.assemble((plain(file), "bold"), "  ", (media_facts(result.media), "dim"))
+    notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
+    how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
+    return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
+
+
+def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:
+    """One error: which file, what is wrong, what to look for, and what to do about it."""
+    message = error.message if isinstance(error, ClipstackError) else error.strerror or str(error)
+    # Without a connection the file is not the point.
+    subject = f"{plain(file)}: " if file and not isinstance(error, ConnectFailed) else ""
+    what = Text.assemble(("✗ ", "bold red"), (subject, "bold"), plain(message))
+    more = []
+    if isinstance(error, ClipstackError) and error.status is not None:
+        request = f" · request {error.request_id}" if error.request_id else ""
+        more.append(f"{error.code} · HTTP {error.status}{request}")
+    if to_do := advice(error):
+        more.append(to_do)
+    return Group(what, *(Indented(Text(plain(line), style="dim")) for line in more))
+
+
+def summary(outcomes: Sequence[Outcome]) -> Text:
+    """How many files went which way: `3 classified, 1 failed`; what did not occur is left out."""
+    done = sum(outcome.result is not None for outcome in outcomes)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    counts = ((done, "classified"), (failed, "failed"), (len(outcomes) - done - failed, "not sent"))
+    return Text(", ".join(f"{number} {what}" for number, what in counts if number), style="dim")
+
+
+def models_block(models: Sequence[Model]) -> RenderableType:
+    """The models on offer: what each looks at, and the labels it tells apart."""
+    lines: list[RenderableType] = []
+    for model in models:
+        default = ("  default", "green") if model.default else ""
+        facts = f"  {model.kind} · {looks_at(model)} · version {model.version}"
+        lines.append(Text.assemble((plain(model.name), "bold"), default, (plain(facts), "dim")))
+        rest = len(model.labels) - MOST_LABELS
+        labels = ", ".join(model.labels[:MOST_LABELS]) + (f" and {rest} more" if rest > 0 else "")
+        lines.append(Indented(Text(plain(labels))))
+    return Group(*lines)

@@ -1,0 +1,150 @@
+"""The one place that knows httpx: sends one request, and turns every outcome into an answer or our error."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+from client.errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
+from client.reply import Answer, retry_after_s
+from client.upload import Upload
+
+CONNECT_TIMEOUT_S = 5.0
+# Labels of a thousand classes with thumbnails stay below 1 MB; more is not our service.
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+MOST_CONNECTIONS = 64
+
+
+class Transport:
+    """Connections to one service at `url`; `timeout` is the longest silence in seconds."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.url = url.rstrip("/")
+        parts = _checked(self.url)
+        self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=self._connect_s),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+            # One connection a request: a kept one may be closed by the service just as a file is sent on it.
+            headers={"Accept": "application/json", "User-Agent": "clipstack-client", "Connection": "close"},
+            # A proxy cannot reach this machine's own loopback, whatever the environment says.
+            trust_env=not _is_loopback(parts.host),
+            # Loading all the authorities of the web takes longer than a short request, and http needs none.
+            verify=parts.scheme == "https",
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, method: str, path: str, params: Mapping[str, str | int], upload: Upload | None = None) -> Answer:
+        """Send one request once and read its whole answer, whatever its status.
+
+        Raises ConnectFailed, TimedOut, ServiceUnreachable, or ServiceFailed for an answer beyond the bound.
+        """
+        with self._foreign_errors_as_ours():
+            watch = Watch()
+            with self._http.stream(
+                method,
+                self.url + path,
+                params=params,
+                content=None if upload is None else watch.until_answered(upload.chunks()),
+                headers=None if upload is None else upload.headers,
+                extensions={"trace": watch.trace},
+            ) as response:
+                return _answer(response, _read_bounded(response))
+
+    @contextmanager
+    def _foreign_errors_as_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectTimeout as error:
+            raise ConnectFailed(
+                f"no connection to {self.url} within {self._connect_s:g} seconds", code="connect_failed"
+            ) from error
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            raise ConnectFailed(f"no connection to {self.url}: {_reason(error)}", code="connect_failed") from error
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{self.url} was silent for too long", code="timed_out") from error
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(
+                f"the connection to {self.url} broke: {_reason(error)}", code="connection_broken"
+            ) from error
+        except httpx.DecodingError as error:
+            raise ServiceFailed(f"{self.url} sent a garbled answer", code="unexpected_answer") from error
+
+
+class Watch:
+    """Watches one connection, so that an upload ends as soon as it is refused, not with its last byte."""
+
+    def __init__(self) -> None:
+        self._stream: httpcore.NetworkStream | None = None
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Called by httpcore with what happens to the connection."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = details["return_value"]
+        elif event == "connection.start_tls.complete":
+            self._stream = None  # bytes may come that are TLS's own and no answer
+
+    def until_answered(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks, cut short when the service has answered before all of them are sent."""
+        for chunk in chunks:
+            if self._stream is not None and self._stream.get_extra_info("is_readable"):
+                # After a write that failed httpcore reads the answer, if there is one: just what is wanted.
+                raise httpcore.WriteError("the answer came before the end of the upload")
+            yield chunk
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ValueError(f"{url!r} is no URL of a service: it must look like http://host:port")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_bounded(response: httpx.Response) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER_BYTES:
+            raise ServiceFailed(
+                f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes",
+                code="unexpected_answer",
+                status=response.status_code,
+            )
+    return bytes(content)
+
+
+def _answer(response: httpx.Response, body: bytes) -> Answer:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    return Answer(
+        status=response.status_code,
+        content=content if isinstance(content, dict) else {},
+        request_id=response.headers.get("X-Request-Id"),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+        location=response.headers.get("Location"),
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words, `Connection refused`, without the `[Errno 111]` before them."""
+    return str(error).rpartition("] ")[2] or type(error).__name__

@@ -1,0 +1,103 @@
+"""The body of one request: a file, its name, and how much of it is on its way."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, TypeAlias
+from urllib.parse import quote
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+CHUNK_BYTES = 256 * 1024
+# No file system has longer names; a file object can carry anything as its name.
+LONGEST_NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one upload is: `sent` bytes of `total`, which is None when the length is not known.
+
+    `stage` is `sending`, then `classifying` once everything is sent, or `waiting` before another try.
+    """
+
+    stage: Literal["sending", "classifying", "waiting"]
+    sent: int
+    total: int | None
+
+
+Watcher: TypeAlias = Callable[[Progress], None]
+
+
+class Upload:
+    """A binary file from where it stands to its end; `total` bytes, None for a pipe, which is sent once."""
+
+    def __init__(self, file: BinaryIO, name: str | bytes | None, watcher: Watcher | None = None) -> None:
+        self._file = file
+        self._watcher = watcher
+        self._start = file.tell() if file.seekable() else None
+        self.total = None if self._start is None else file.seek(0, io.SEEK_END) - self._start
+        self.headers = _headers(name, self.total)
+        self._sent = 0
+        self._begun = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent (again) from its start."""
+        return self._start is not None or not self._begun
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body from its start; OSError when the file has become shorter since it was opened."""
+        self._begun, self._sent = True, 0
+        if self._start is not None:
+            self._file.seek(self._start)
+        self.tell("sending")
+        while chunk := self._file.read(self._next_bytes()):
+            yield chunk
+            self._sent += len(chunk)
+            self.tell("sending")
+        if self.total is not None and self._sent < self.total:
+            raise OSError(f"the file became shorter while it was sent: {self._sent} of {self.total} bytes")
+        self.tell("classifying")
+
+    def tell(self, stage: Literal["sending", "classifying", "waiting"]) -> None:
+        """Call the watcher, if there is one."""
+        if self._watcher is not None:
+            self._watcher(Progress(stage, self._sent, self.total))
+
+    def _next_bytes(self) -> int:
+        # Never more than was announced: a file that still grows is sent as it was when it was opened.
+        return CHUNK_BYTES if self.total is None else min(CHUNK_BYTES, self.total - self._sent)
+
+
+@contextmanager
+def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Upload]:
+    """Open a path, or take bytes or a binary file object; only what was opened here is closed here."""
+    if isinstance(source, bytes):
+        yield Upload(io.BytesIO(source), None, watcher)
+    elif isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            yield Upload(file, os.path.basename(os.fsencode(source)), watcher)
+    elif isinstance(source, io.TextIOBase):
+        raise TypeError("the file must be opened in binary mode")
+    else:
+        yield Upload(source, _name_of(source), watcher)
+
+
+def _name_of(file: BinaryIO) -> str | None:
+    name = getattr(file, "name", None)
+    # Descriptors have numbers as names, and pipes something like `<stdin>`.
+    return os.path.basename(name) if isinstance(name, str) and not name.startswith("<") else None
+
+
+def _headers(name: str | bytes | None, total: int | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/octet-stream"}
+    if total is not None:
+        headers["Content-Length"] = str(total)
+    if name:
+        # Through bytes, so that names that are no valid Unicode reach the service as they are.
+        headers["X-File-Name"] = quote(os.fsencode(name)[:LONGEST_NAME_BYTES], safe="")
+    return headers

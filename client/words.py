@@ -1,0 +1,85 @@
+"""Facts and figures as a person reads them, each on one line and without colour."""
+
+from __future__ import annotations
+
+from client.answers import Media, Model, Result
+from client.errors import ClipstackError, ConnectFailed, ServiceUnavailable, TimedOut
+
+
+def plain(text: str) -> str:
+    """The text without characters that could steer a terminal: file names and answers come from others."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def media_facts(media: Media) -> str:
+    """Size, codec, rate, length and bytes of the upload on one line."""
+    facts = [f"{media.width}×{media.height}", f"{media.codec} in {media.container}"]
+    if media.kind == "image":
+        facts[1] = media.codec
+    if media.fps:
+        facts.append(f"{media.fps:.4g} fps")
+    if media.duration_s is not None and media.kind != "image":
+        facts.append(f"{media.duration_s:.1f} s")
+    facts.append(human_bytes(media.bytes))
+    if media.rotation:
+        facts.append(f"turned {media.rotation}°")
+    return plain(" · ".join(facts))
+
+
+def looked_at(result: Result) -> str:
+    """The model, and the frames it saw."""
+    if result.media.kind == "image" or not result.clips:
+        return plain(result.model)
+    frames = sum(len(clip.frames) for clip in result.clips)
+    clips = f" in {len(result.clips)} clips" if len(result.clips) > 1 else ""
+    first, last = result.clips[0].start_s, result.clips[-1].end_s
+    return plain(f"{result.model}, {frames} frames{clips} from {first:.2f} to {last:.2f} s")
+
+
+def looks_at(model: Model) -> str:
+    """`8 frames over 0.93 s, 80×80`, or for pictures the size alone."""
+    size = f"{model.crop}×{model.crop}"
+    if model.kind == "image" or not model.stride or not model.fps:
+        return size
+    return f"{model.frames} frames over {(model.frames - 1) * model.stride / model.fps:.2f} s, {size}"
+
+
+def stages(result: Result) -> str:
+    """The total in milliseconds, and in their order the stages that took a tenth of one or more."""
+    total = result.timing_ms.get("total", 0.0)
+    rest = ((stage, ms) for stage, ms in result.timing_ms.items() if stage != "total" and ms >= 0.1)
+    told = ", ".join(f"{stage} {milliseconds(ms)}" for stage, ms in rest)
+    return plain(f"{milliseconds(total)} ms: {told}" if told else f"{milliseconds(total)} ms")
+
+
+def milliseconds(value: float) -> str:
+    """Two figures are enough to compare stages."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def percent(score: float) -> str:
+    """A score of 0 to 1 in percent, never rounded to a certain 100 or to nothing at all."""
+    if 0.9995 <= score < 1:
+        return ">99.9%"
+    return "<0.1%" if 0 < score < 0.0005 else f"{score:.1%}"
+
+
+def human_bytes(number: int) -> str:
+    """A length in the largest decimal unit that leaves a number above one: `636 kB`."""
+    value = float(number)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def advice(error: ClipstackError | OSError) -> str | None:
+    """What to do about it, where there is something to do."""
+    if isinstance(error, ConnectFailed):
+        return "Is it running? `make up` starts it; --url or CLIPSTACK_URL says where it is."
+    if isinstance(error, TimedOut):
+        return "--timeout gives it longer."
+    if isinstance(error, ServiceUnavailable):
+        return "It may be starting or busy: try again in a moment."
+    return None

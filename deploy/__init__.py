@@ -1,0 +1,1 @@
+"""Setting up, starting and stopping the stack on one machine."""

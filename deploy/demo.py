@@ -1,0 +1,71 @@
+"""Has the running stack say what is in a video: one made here on the spot, or the file named.
+
+python -m deploy.demo [FILE]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from app.settings import CHECKOUT
+from deploy.stack import Stack
+
+CLIP = CHECKOUT / ".runtime" / "demo" / "pan_left.mp4"
+WIDTH, HEIGHT, FPS, SECONDS, SPEED = 640, 360, 30, 3, 4  # speed: pixels a frame
+COMMAND_S = 120
+Floats = NDArray[np.float64]
+
+
+def landscape(width: int, height: int) -> NDArray[np.uint8]:
+    """A picture to film, height x width x 3: coloured patches of many sizes, the same ones each time."""
+    chance = np.random.default_rng(20)
+    picture = np.zeros((height, width, 3))
+    for size in (128, 64, 32, 16, 8):
+        patches = chance.random((height // size + 2, width // size + 2, 3))
+        rows, columns = np.arange(height) / size, np.arange(width) / size
+        picture += size**0.4 * _blended(patches, rows, columns)
+    return np.asarray(255 * (picture - picture.min()) / np.ptp(picture), np.uint8)
+
+
+def _blended(patches: Floats, rows: Floats, columns: Floats) -> Floats:
+    """The patches at the fractional `rows` and `columns`, bilinear."""
+    top, left = rows.astype(int), columns.astype(int)
+    down, right = (rows - top)[:, None, None], (columns - left)[None, :, None]
+    upper = patches[top][:, left] * (1 - right) + patches[top][:, left + 1] * right
+    lower = patches[top + 1][:, left] * (1 - right) + patches[top + 1][:, left + 1] * right
+    return np.asarray(upper * (1 - down) + lower * down)
+
+
+def film(path: Path) -> None:
+    """Write a video in which the camera pans left: the picture moves right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = FPS * SECONDS
+    picture = landscape(WIDTH + SPEED * count, HEIGHT)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
+        for number in range(count):
+            left = SPEED * (count - number)
+            view = np.ascontiguousarray(picture[:, left : left + WIDTH])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def main(words: list[str]) -> int:
+    if words:
+        clip = Path(words[0])
+    else:
+        clip = CLIP
+        film(clip)
+        print(f"filmed {clip.relative_to(CHECKOUT)}: {SECONDS} s in which the camera pans left")
+    command = [str(Path(sys.executable).with_name("clipstack")), "classify", "--url", Stack().url, str(clip)]
+    return subprocess.run(command, timeout=COMMAND_S).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""Where things are that more than one part of deploy/ must find."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def web_socket(run_dir: Path) -> Path:
+    """Where gunicorn listens and nginx connects."""
+    return run_dir / "web" / "web.sock"
+
+
+def temporary(run_dir: Path) -> Path:
+    """Temporary folder of the programs."""
+    return run_dir / "web" / "tmp"
+
+
+def program(name: str) -> str:
+    """Full path of a program, also where /usr/sbin is not on the PATH; raises FileNotFoundError."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise FileNotFoundError(f"{name} is not installed: run `make setup`")
+    return found

@@ -1,0 +1,94 @@
+"""What must be so before the stack can start; each complaint says what to do about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.settings import CHECKOUT, Settings
+from deploy.places import program, temporary, web_socket
+from deploy.ports import why_not
+
+SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+SPARE_SHM = 64 << 20  # Triton's own regions, and gunicorn's heartbeats
+
+
+def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
+    """Everything that stands in the way of a start, in words; empty when nothing does."""
+    return [
+        *_programs(checkout),
+        *_models(settings),
+        *_sockets(settings),
+        *_ports(settings),
+        *_shared_memory(settings),
+    ]
+
+
+def _programs(checkout: Path) -> list[str]:
+    found = []
+    try:
+        program("nginx")
+    except FileNotFoundError as error:
+        found.append(str(error))
+    if not os.access(checkout / ".runtime" / "triton" / "bin" / "tritonserver", os.X_OK):
+        found.append("Triton is not unpacked: run `make setup`")
+    return found
+
+
+def _models(settings: Settings) -> list[str]:
+    """The default model must have been exported; others may be missing or broken."""
+    model = settings.model_dir / settings.model
+    if not (model / "config.pbtxt").is_file():
+        return [f"there is no model {settings.model!r} in {settings.model_dir} (CLIPSTACK_MODEL)"]
+    if not any(path.is_dir() and path.name.isdecimal() for path in model.iterdir()):
+        return [f"the model {settings.model!r} has not been exported: run `make setup`"]
+    return []
+
+
+def _sockets(settings: Settings) -> list[str]:
+    candidates = (
+        settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
+        web_socket(settings.run_dir),
+        temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
+    )
+    longest = max(candidates, key=_bytes)
+    length = _bytes(longest)
+    if length <= SOCKET_PATH_LIMIT:
+        return []
+    return [
+        f"{longest} has {length} bytes, and a socket's path may have {SOCKET_PATH_LIMIT}: "
+        "set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack"
+    ]
+
+
+def _bytes(path: Path) -> int:
+    return len(os.fsencode(path))
+
+
+def _ports(settings: Settings) -> list[str]:
+    triton_host, _, grpc = settings.triton_address.rpartition(":")
+    if triton_host not in LOOPBACK or not grpc.isdecimal():
+        return [f"CLIPSTACK_TRITON_ADDRESS={settings.triton_address}: Triton's ports are for loopback only"]
+    wanted = (
+        ("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port),
+        ("CLIPSTACK_TRITON_ADDRESS", triton_host.strip("[]"), int(grpc)),
+        ("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port),
+    )
+    return [
+        f"cannot listen on {host}:{port} ({reason}): stop what does, or set {variable} to another"
+        for variable, host, port in wanted
+        if (reason := why_not(host, port))
+    ]
+
+
+def _shared_memory(settings: Settings) -> list[str]:
+    need = settings.web_workers * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
+    memory = os.statvfs("/dev/shm")
+    free = memory.f_bavail * memory.f_frsize
+    if free >= need:
+        return []
+    return [
+        f"/dev/shm has {free >> 20} MiB free and {need >> 20} are needed: "
+        "make it larger, or lower CLIPSTACK_SLOTS or CLIPSTACK_WEB_WORKERS"
+    ]

@@ -1,0 +1,28 @@
+"""nginx's configuration for one stack: the files of nginx/ with the values of this stack filled in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+_NAME = re.compile(r"\$\{(CLIPSTACK_[A-Z_]+)\}")  # nginx's own $variables are left alone
+
+
+def render(source: Path, target: Path, values: Mapping[str, str]) -> None:
+    """Write every .conf file below `source` to the same place below `target`, emptied first.
+
+    Raises KeyError for a name without a value, ValueError for a value that nginx would take as syntax.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    for path in sorted(source.rglob("*.conf")):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(_NAME.sub(lambda found: _quotable(values[found[1]]), path.read_text()))
+
+
+def _quotable(value: str) -> str:
+    if bad := set(value) & set("\"'\\;{}$\n"):
+        raise ValueError(f"nginx cannot take {value!r}: it has {' '.join(sorted(bad))} in it")
+    return value

@@ -1,0 +1,82 @@
+"""The run folder of a stack, and the environment of its programs, made from the settings.
+
+<run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
+            logs/  nginx/ (its configuration)  triton/ (where it runs)
+            web/ (socket, pid, tmp/)  uploads/  tmp/  of the user that the programs run as
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.settings import Settings
+from deploy import places, processes, users
+from deploy.render import render
+
+FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp")
+ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
+NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
+
+
+def fill(settings: Settings, checkout: Path, user: users.User) -> None:
+    """Make what the programs find at their start; raises ValueError when nginx cannot take a setting."""
+    run_dir = settings.run_dir
+    for name in FOR_THE_STARTER:
+        _folder(run_dir / name, 0o750, -1, user.gid)
+    for name in FOR_THE_USER:
+        _folder(run_dir / name, 0o700, user.uid, user.gid)
+    _folder(run_dir, 0o750, -1, user.gid)
+    links = {"backends": checkout / ".runtime" / "triton" / "backends", "models": settings.model_dir}
+    for name, target in links.items():
+        (run_dir / "triton" / name).unlink(missing_ok=True)
+        (run_dir / "triton" / name).symlink_to(target)
+    render(checkout / "nginx", run_dir / "nginx", nginx_values(settings, checkout))
+    (run_dir / "settings.json").write_text(json.dumps(settings.environment()))
+
+
+def differences(settings: Settings) -> list[str]:
+    """Names of the settings that are not those the stack was last started with."""
+    started: dict[str, str] = json.loads((settings.run_dir / "settings.json").read_text())
+    return [name for name, value in settings.environment().items() if started.get(name) != value]
+
+
+def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
+    """What stands for each ${CLIPSTACK_...} in nginx's files."""
+    # A request waits for admission and for slots, and is probed and decoded
+    stages_s = 2 * settings.queue_timeout_s + 2 * settings.decode_timeout_s + settings.infer_timeout_s
+    return settings.environment() | {
+        "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}",
+        "CLIPSTACK_STATIC": str(checkout / "app"),
+        "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
+        "CLIPSTACK_ANSWER_TIMEOUT_S": str(stages_s + ANSWER_SLACK_S),
+    }
+
+
+def variables(settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Supervisor and so of every program; `environment` is that of whoever starts it."""
+    inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
+    own = {
+        processes.MARK: str(settings.run_dir),
+        "CLIPSTACK_PYTHON": str(python),
+        "CLIPSTACK_RUN_AS": user.name,
+        "CLIPSTACK_STARTED_BY": users.User.current().name,
+        # Triton's backend takes the packages of the first python3 on the PATH
+        "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(places.temporary(settings.run_dir)),
+    }
+    return inherited | settings.environment() | own
+
+
+def bracketed(host: str) -> str:
+    """`host` as it stands before a port: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _folder(path: Path, mode: int, uid: int, gid: int) -> None:
+    path.mkdir(exist_ok=True)
+    os.chown(path, uid, gid)
+    path.chmod(mode)

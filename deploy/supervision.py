@@ -1,0 +1,75 @@
+"""Supervisor of one run folder: start it, ask it, command it."""
+
+from __future__ import annotations
+
+import subprocess
+import xmlrpc.client
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their waits
+
+
+class Supervision:
+    """The supervisord with configuration `config` whose socket is in `run_dir`; it may be stopped."""
+
+    def __init__(self, python: Path, config: Path, run_dir: Path) -> None:
+        self._python, self._config = python, config
+        self._socket = f"unix://{run_dir}/supervisor.sock"
+
+    def launch(self, environment: Mapping[str, str]) -> None:
+        """Start supervisord in the background; raises CalledProcessError when its configuration is wrong."""
+        subprocess.run(
+            [self._python, "-m", "supervisor.supervisord", "-c", self._config],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=30,
+        )
+
+    def answers(self) -> bool:
+        """Whether there is one, and it is not about to end."""
+        try:
+            with self._rpc() as rpc:
+                return bool(rpc.supervisor.getState()["statename"] == "RUNNING")
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return False
+
+    def start_all(self) -> None:
+        """Start the programs that are stopped or have been given up."""
+        with self._rpc() as rpc:
+            rpc.supervisor.startAllProcesses(False)
+
+    def failures(self) -> set[tuple[str, int]]:
+        """Programs that are down because they failed, each with the time of it (seconds since the epoch)."""
+        try:
+            with self._rpc() as rpc:
+                programs: Any = rpc.supervisor.getAllProcessInfo()
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return set()
+        down = ("BACKOFF", "EXITED", "FATAL")
+        return {(program["name"], program["stop"]) for program in programs if program["statename"] in down}
+
+    def shutdown(self) -> None:
+        """Ask it to stop all programs, last started first, and to end; returns at once."""
+        with self._rpc() as rpc:
+            rpc.supervisor.shutdown()
+
+    def command(self, *words: str) -> str:
+        """Output of `supervisorctl` with `words`."""
+        answer = subprocess.run(
+            [self._python, "-m", "supervisor.supervisorctl", "-c", self._config, "-s", self._socket, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_S,
+        )
+        return answer.stdout
+
+    def _rpc(self) -> Any:
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", SupervisorTransport(None, None, self._socket))

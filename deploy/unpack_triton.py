@@ -1,0 +1,63 @@
+"""Takes Triton's server out of its wheel, which serves as an archive: its own Python code is not used.
+
+python -m deploy.unpack_triton WHEEL TARGET
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+SERVER, LIBRARIES = "pytriton/tritonserver/", "nvidia_pytriton.libs/"
+STUB = "triton_python_backend_stub"
+CLIP = Path(__file__).resolve().parent.parent / "triton_repo" / "backends" / "clip"
+
+
+def place(name: str, python: str) -> Path | None:
+    """Where the wheel's member `name` goes, relative to the target; None for what is not needed.
+
+    The Python backend finds its stub beside its library; it must be that of the Python (as "3.11") in use.
+    """
+    if name == f"{SERVER}python_backend_stubs/{python}/{STUB}":
+        return Path("backends", "python", STUB)
+    if name.startswith(LIBRARIES):
+        return Path("lib", PurePosixPath(name).name)
+    if name.startswith((f"{SERVER}bin/", f"{SERVER}backends/")):
+        return Path(name.removeprefix(SERVER))
+    return None
+
+
+def unpack(wheel: Path, target: Path, python: str) -> None:
+    """Make `target` anew with bin/, lib/ and backends/; it appears complete or not at all.
+
+    Raises ValueError when the wheel has no stub for `python`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as fresh, zipfile.ZipFile(wheel) as archive:
+        folder = Path(fresh, "triton")
+        for member in archive.infolist():
+            where = None if member.is_dir() else place(member.filename, python)
+            if where:
+                _write(archive, member, folder / where)
+        if not (folder / "backends" / "python" / STUB).exists():
+            raise ValueError(f"{wheel.name} has no stub for Python {python}")
+        (folder / "backends" / "clip").symlink_to(os.path.relpath(CLIP, target.resolve() / "backends"))
+        folder.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, path.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+    # a wheel's modes are not dependable
+    path.chmod(0o755 if path.parent.name == "bin" or path.name == STUB else 0o644)
+
+
+if __name__ == "__main__":
+    unpack(Path(sys.argv[1]), Path(sys.argv[2]), f"{sys.version_info.major}.{sys.version_info.minor}")

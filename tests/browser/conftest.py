@@ -1,0 +1,81 @@
+"""Debian's chromium, headless, against the real stack; every test has a browser of its own and leaves none behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+    from deploy.stack import Stack
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",  # it has none as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 30_000.0
+
+# Adds up how far things moved by themselves, as the browser's own measure of it does.
+WATCH_SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screen() -> dict[str, int]:
+    """Size of the window in pixels; tests of other sizes replace it."""
+    return {"width": 1280, "height": 860}
+
+
+@pytest.fixture
+def scripted() -> bool:
+    """Whether the browser runs JavaScript."""
+    return True
+
+
+@pytest.fixture
+def context(browser: Browser, stack: Stack, screen: dict[str, int], scripted: bool) -> BrowserContext:
+    context = browser.new_context(base_url=stack.url, viewport=screen, java_script_enabled=scripted)
+    context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(WATCH_SHIFTS)
+    return context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """The page, opened; the test fails when its script or its policy (CSP) complained."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto("/")
+    yield page
+    # A refused upload is also reported as a failed load: that is not the page's fault.
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []

@@ -1,0 +1,103 @@
+"""What the client does with a service, be it recorded or real: one list of tests for both."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Client, Progress, RequestRefused, ServiceUnreachable
+
+
+class ClientContract:
+    """Subclasses give the fixtures `url`, of a ready service, and `video`, a file that it can classify."""
+
+    @pytest.fixture
+    def client(self, url: str) -> Iterator[Client]:
+        with Client(url) as client:
+            yield client
+
+    def test_path_is_classified(self, client: Client, video: Path) -> None:
+        result = client.classify(video)
+        scores = [prediction.score for prediction in result.predictions]
+        assert len(scores) == 5
+        assert scores == sorted(scores, reverse=True)
+        assert scores[0] > 0
+        assert result.media.bytes == video.stat().st_size
+        assert result.request_id
+
+    def test_frames_are_named_and_lie_in_the_clip(self, client: Client, video: Path) -> None:
+        result = client.classify(video)
+        (clip,) = result.clips
+        (model,) = [model for model in client.models() if model.name == result.model]
+        assert len(clip.frames) == len(clip.times_s) == model.frames
+        assert clip.start_s <= min(clip.times_s) <= max(clip.times_s) <= clip.end_s + 0.01
+
+    def test_stages_add_up_to_no_more_than_the_total(self, client: Client, video: Path) -> None:
+        timing = client.classify(video).timing_ms
+        assert 0 < sum(ms for stage, ms in timing.items() if stage != "total") <= timing["total"] * 1.05
+
+    def test_top_k_limits_the_predictions(self, client: Client, video: Path) -> None:
+        assert len(client.classify(video, top_k=2).predictions) == 2
+
+    def test_clips_are_as_many_as_asked_for(self, client: Client, video: Path) -> None:
+        assert len(client.classify(video, clips=3).clips) == 3
+
+    def test_thumbnails_are_jpeg_files_of_the_first_clip(self, client: Client, video: Path) -> None:
+        result = client.classify(video, thumbnails=True)
+        assert len(result.thumbnails) == len(result.clips[0].frames)
+        assert all(thumbnail.startswith(b"\xff\xd8") for thumbnail in result.thumbnails)
+
+    def test_bytes_files_and_pipes_give_the_same_answer(self, client: Client, video: Path) -> None:
+        content = video.read_bytes()
+        by_path = client.classify(video)
+        read_end, write_end = os.pipe()
+        os.write(write_end, content[: 64 * 1024])  # a pipe holds that much without a reader
+        os.close(write_end)
+        with open(video, "rb") as file, open(read_end, "rb") as pipe:
+            for source in (content, file, pipe if len(content) <= 64 * 1024 else io.BytesIO(content)):
+                assert client.classify(source).predictions == by_path.predictions
+
+    def test_file_name_comes_back_as_it_was(self, client: Client, video: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "my film ä,;=%\N{CLAPPER BOARD}.mp4"
+        copy.write_bytes(video.read_bytes())
+        assert client.classify(copy).media.name == copy.name
+
+    def test_progress_ends_with_everything_sent(self, client: Client, video: Path) -> None:
+        seen: list[Progress] = []
+        client.classify(video, progress=seen.append)
+        size = video.stat().st_size
+        assert seen[0] == Progress("sending", 0, size)
+        assert seen[-1] == Progress("classifying", size, size)
+
+    def test_text_is_refused_as_unsupported(self, client: Client) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            client.classify(b"hello, this is no video at all\n")
+        assert (refused.value.status, refused.value.code) == (415, "unsupported_media")
+        assert refused.value.request_id
+
+    def test_empty_file_is_refused(self, client: Client) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            client.classify(b"")
+        assert (refused.value.status, refused.value.code) == (400, "empty_file")
+
+    def test_unknown_model_is_refused(self, client: Client, video: Path) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            client.classify(video, model="no_such_model")
+        assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+
+    def test_default_model_is_listed_with_its_labels(self, client: Client) -> None:
+        (default,) = [model for model in client.models() if model.default]
+        assert default.name == "camera_motion"
+        assert {"pan_left", "static", "zoom_in"} <= set(default.labels)
+
+    def test_ready_service_says_so(self, client: Client) -> None:
+        assert client.health().ready
+
+    def test_nothing_at_the_address_is_unreachable(self) -> None:
+        with Client("http://127.0.0.1:1") as client, pytest.raises(ServiceUnreachable) as unreachable:
+            client.health()
+        assert unreachable.value.code == "connect_failed"

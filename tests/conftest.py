@@ -1,0 +1,59 @@
+"""Fixtures for all tests: real footage, one running stack, and the guard against leaks."""
+
+from __future__ import annotations
+
+import multiprocessing.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.leaks import guarded
+
+if TYPE_CHECKING:
+    from deploy.stack import Stack
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+FOOTAGE = CHECKOUT.parent / "shared" / "videos"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a temporary folder of its own: nothing in it is anybody else's."""
+    shared = tempfile.gettempdir()
+    multiprocessing.util.get_temp_dir()  # lives as long as this process: not in the folder that is watched
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", shared)  # tmp_path stays where pytest tidies it up
+    folder = tempfile.mkdtemp(prefix="clipstack-tests-")
+    os.chmod(folder, 0o755)  # nginx's user passes through it when the tests run as root
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def real_videos() -> Path:
+    """Folder of real clips; the tests that need them are skipped where it is absent."""
+    if not FOOTAGE.is_dir():
+        pytest.skip(f"no real footage: {FOOTAGE} does not exist")
+    return FOOTAGE
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The real stack, ready: own run folder, own copy of the models, free ports; shared by the session."""
+    from tests.stack.running import running_stack
+
+    with running_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a region, a temporary or uploaded file, or a process behind."""
+    folders = []
+    if "stack" in request.fixturenames:
+        folders.append(request.getfixturevalue("stack").run_dir / "uploads")
+    with guarded(pytest.fail, *folders):
+        yield

@@ -1,0 +1,304 @@
+"""The promises of `app.decoder.Decoder`, held with real processes and really hostile files."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from app.decoder import Decoder
+from app.errors import (
+    DecodeTimeout,
+    LimitExceeded,
+    NotReady,
+    NoVideoStream,
+    Undecodable,
+    UnsupportedMedia,
+)
+from app.media import Limits, Media, Source
+from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
+from tests.leaks import descendants
+from tests.regions import UNTOUCHED, Region, whole
+
+LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
+TIMES = [n / 30 for n in (0, 5, 11, 20)]
+FILM = Media("video", "mp4", "h264", 160, 120, 0, 1.0, 30.0, 30)
+
+
+@pytest.fixture
+def region(tmp_path) -> Region:
+    return Region(tmp_path / "region")
+
+
+@pytest.fixture
+def film(tmp_path) -> Source:
+    return whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
+
+
+@pytest.fixture
+def endless(tmp_path) -> Source:
+    """A pipe that nobody writes to: whoever opens it waits forever, like a decoder that hangs."""
+    os.mkfifo(tmp_path / "endless")
+    return Source(str(tmp_path / "endless"), 0, 1_000_000)
+
+
+@pytest.fixture
+def bomb(tmp_path) -> Source:
+    """An MP4 whose table of times claims 2^31 frames: decord asks for room for all of them and aborts."""
+    path = write_video(tmp_path / "bomb.mp4", map(numbered, range(30)), options={"bf": "0"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stts") + 12
+    data[at : at + 4] = b"\x7f\xff\xff\xff"
+    path.write_bytes(data)
+    return whole(path)
+
+
+@pytest.fixture
+def decoding() -> Iterator[Callable[..., Any]]:
+    """Run a coroutine function with a started decoder, which is stopped afterwards."""
+    started = []
+
+    def run(use: Callable[[Decoder], Coroutine[Any, Any, Any]], processes: int = 1, **options: Any) -> Any:
+        decoder = Decoder(processes, options.pop("timeout_s", 20), LIMITS, **options)
+        started.append(decoder)
+        decoder.start()
+        return asyncio.run(use(decoder))
+
+    yield run
+    for decoder in started:
+        decoder.stop()
+
+
+async def good(decoder: Decoder, film: Source, region: Region) -> None:
+    """A whole, good decode."""
+    request = region.request(TIMES)
+    media = await decoder.probe(film)
+    decoded = await decoder.decode(film, media, request)
+    assert decoded.frames == ((0, 5, 11, 20),)
+    assert [read_number(frame) for frame in region.clips(request)[0]] == [0, 5, 11, 20]
+
+
+def test_a_video_is_decoded_into_the_region(decoding, film, region):
+    decoding(lambda decoder: good(decoder, film, region))
+
+
+def test_a_picture_is_decoded_into_the_region(decoding, tmp_path, region):
+    from PIL import Image
+
+    Image.fromarray(corners()).save(tmp_path / "picture.png")
+    source, request = whole(tmp_path / "picture.png"), region.request([0.0])
+
+    async def use(decoder: Decoder) -> None:
+        media = await decoder.probe(source)
+        assert media.kind == "image"
+        await decoder.decode(source, media, request)
+
+    decoding(use)
+    assert read_corners(region.clips(request)[0][0]) == "rgbw"
+
+
+def test_many_at_once_are_all_answered(decoding, film, tmp_path):
+    async def use(decoder: Decoder) -> None:
+        regions = [Region(tmp_path / f"region {number}") for number in range(12)]
+        await asyncio.gather(*(good(decoder, film, region) for region in regions))
+
+    decoding(use, processes=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: path.write_bytes(b"#EXTM3U\nhttp://127.0.0.1:9/a.ts\n"), UnsupportedMedia),
+        (lambda path: path.write_bytes(b"\0\0\0\x18ftypisom" + bytes(100)), Undecodable),
+        (write_sound, NoVideoStream),
+        (lambda path: write_video(path, [numbered(0, 3000, 1500)]), LimitExceeded),
+    ],
+    ids=["playlist", "no index", "sound alone", "too large"],
+)
+def test_errors_cross_the_process_boundary_as_ours(decoding, tmp_path, film, region, make, error):
+    make(tmp_path / "bad.mp4")
+
+    async def use(decoder: Decoder) -> None:
+        with pytest.raises(error) as caught:
+            await decoder.probe(whole(tmp_path / "bad.mp4"))
+        assert str(tmp_path) not in caught.value.message
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_a_file_that_aborts_its_decoder_is_undecodable_and_harms_no_other(decoding, bomb, film, tmp_path):
+    regions = [Region(tmp_path / f"region {number}") for number in range(4)]
+
+    async def use(decoder: Decoder) -> None:
+        async def explode() -> None:
+            with pytest.raises(Undecodable, match="broke its decoder"):
+                await decoder.decode(bomb, FILM, regions[0].request(TIMES))
+
+        await asyncio.gather(explode(), *(good(decoder, film, region) for region in regions[1:]))
+        await good(decoder, film, regions[0])
+
+    decoding(use, processes=2)
+
+
+def test_the_real_bomb_is_undecodable(decoding, real_videos, film, region):
+    source = whole(real_videos.parent / "bad" / "stts_bomb.mp4")
+
+    async def use(decoder: Decoder) -> None:
+        with pytest.raises(Undecodable):
+            await decoder.probe(source)
+        with pytest.raises(Undecodable):
+            await decoder.decode(source, FILM, region.request(TIMES))
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_a_decoder_that_hangs_is_ended_at_its_limit_and_the_other_goes_on(decoding, endless, film, tmp_path):
+    regions = [Region(tmp_path / f"region {number}") for number in range(5)]
+
+    async def use(decoder: Decoder) -> float:
+        async def hang() -> None:
+            with pytest.raises(DecodeTimeout):
+                await decoder.probe(endless)
+
+        begun = time.monotonic()
+        hanging = asyncio.create_task(hang())
+        await asyncio.gather(*(good(decoder, film, region) for region in regions))
+        assert not hanging.done()
+        await hanging
+        took = time.monotonic() - begun
+        await good(decoder, film, regions[0])
+        return took
+
+    assert 2.0 <= decoding(use, processes=2, timeout_s=2.0) < 4.0
+
+
+def test_a_cancelled_task_is_dead_when_the_cancelling_returns(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> None:
+        task = asyncio.create_task(decoder.probe(endless))
+        with await writing(endless) as pipe:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            with pytest.raises(BrokenPipeError):  # nobody reads any more, so nobody writes into the region
+                pipe.write(b"more")
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+async def writing(source: Source) -> BinaryIO:
+    """Open the other end of a pipe, as soon as somebody has it open for reading: until then that is an error."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return open(os.open(source.path, os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody opened the pipe"
+            await asyncio.sleep(0.01)
+
+
+def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what a killed process leaves there is ours to tidy
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, endless.path],
+        cwd=CHECKOUT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        pipe = asyncio.run(writing(endless))
+    finally:
+        service.kill()
+        service.wait()
+    deadline = time.monotonic() + 10
+    with pipe, pytest.raises(BrokenPipeError):
+        while time.monotonic() < deadline:
+            pipe.write(b"m")
+            time.sleep(0.01)
+
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SERVICE = """
+import asyncio, sys
+from app.decoder import Decoder
+from app.media import Limits, Source
+
+async def main():
+    decoder = Decoder(1, 60, Limits(1, 1, 1))
+    decoder.start()
+    await decoder.probe(Source(sys.argv[1], 0, 1_000_000))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_process_that_dies_idle_is_replaced(decoding, film, region):
+    async def use(decoder: Decoder) -> None:
+        await good(decoder, film, region)
+        idle = decoder_pids()
+        for pid in idle:
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(3):
+            await good(decoder, film, region)
+        assert idle.isdisjoint(decoder_pids())
+
+    decoding(use, processes=2)
+
+
+def decoder_pids() -> set[int]:
+    """Our processes that are confined as a decoder is: they may write no file."""
+    found = set()
+    for pid in descendants(os.getpid()):
+        try:
+            limits = Path(f"/proc/{pid}/limits").read_text()
+        except OSError:
+            continue
+        if limits[limits.index("Max file size") :].split()[3] == "0":
+            found.add(pid)
+    return found
+
+
+def test_a_decoder_is_confined(decoding, film, region):
+    async def use(decoder: Decoder) -> None:
+        await good(decoder, film, region)
+        (pid,) = decoder_pids()
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        for name, value in (("Max core file size", "0"), ("Max address space", str(1 << 30))):
+            assert limits[limits.index(name) + len(name) :].split()[0] == value
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (1, 2)} == {os.devnull}
+
+    decoding(use, memory_bytes=1 << 30)
+
+
+def test_memory_beyond_the_limit_is_the_files_fault(decoding, tmp_path, film, region):
+    large = whole(write_video(tmp_path / "large.mp4", [numbered(0, 2400, 1600)] * 2))
+
+    async def use(decoder: Decoder) -> None:
+        media = Media("video", "mp4", "h264", 2400, 1600, 0, 0.1, 30.0, 2)
+        request = region.request([0.0], resize=8000, crop=64)
+        with pytest.raises((LimitExceeded, Undecodable)):
+            await decoder.decode(large, media, request)
+        assert set(region.path.read_bytes()) == {UNTOUCHED}
+        await good(decoder, film, region)
+
+    decoding(use, memory_bytes=600 << 20)
+
+
+def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film):
+    decoder = Decoder(2, 20, LIMITS)
+    decoder.start()
+    assert decoder_pids()
+    decoder.stop()
+    decoder.stop()
+    assert not decoder_pids()
+    with pytest.raises(NotReady):
+        asyncio.run(decoder.probe(film))

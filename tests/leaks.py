@@ -1,0 +1,109 @@
+"""What a test may not leave behind: shared memory, temporary files, processes."""
+
+from __future__ import annotations
+
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+PATIENCE_S = 10.0  # what was asked to end may take this long to be gone
+Things = frozenset[str]
+
+
+def parents() -> dict[int, int]:
+    """Every process of the machine and its parent, from /proc; zombies are left out."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal():
+            continue
+        try:
+            state, parent = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we looked
+        if state not in "ZX":
+            found[int(entry.name)] = int(parent)
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """Pids of the children of `root`, their children, and so on."""
+    table = parents()
+    family, found = {root}, {root}
+    while found:
+        found = {pid for pid, parent in table.items() if parent in found} - family
+        family |= found
+    return family - {root}
+
+
+def regions() -> set[str]:
+    """Our regions of shared memory: those of this process's family, and those whose owner is dead.
+
+    A living process outside the family is another run, or the session's own stack: not ours to judge.
+    """
+    alive, ours = parents(), descendants(os.getpid()) | {os.getpid()}
+    found = set()
+    for path in SHARED_MEMORY.glob("clipstack-*"):
+        owner = path.name.split("-")[1]
+        if not owner.isdecimal() or int(owner) in ours or int(owner) not in alive:
+            found.add(str(path))
+    return found
+
+
+def processes() -> set[str]:
+    """Children of this process, without multiprocessing's two helpers that live as long as it does."""
+    helpers = {
+        getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None),
+        getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None),
+    }
+    return {f"pid {pid} ({_command(pid)})" for pid in descendants(os.getpid()) - helpers}
+
+
+def files(folder: Path) -> set[str]:
+    """Whatever lies directly in `folder`."""
+    return {str(path) for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+    except OSError:
+        return "ended"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was there at one moment."""
+
+    regions: Things
+    processes: Things
+    files: Things
+
+    @classmethod
+    def take(cls, *folders: Path) -> Snapshot:
+        watched = (Path(tempfile.gettempdir()), *folders)
+        left = set().union(*(files(folder) for folder in watched))
+        return cls(frozenset(regions()), frozenset(processes()), frozenset(left))
+
+    def __sub__(self, before: Snapshot) -> list[str]:
+        new = (self.regions - before.regions, self.processes - before.processes, self.files - before.files)
+        return sorted(set().union(*new))
+
+
+@contextmanager
+def guarded(fail: Callable[[str], object], *folders: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Call `fail` with a list when the block leaves something that is still there after `patience_s`."""
+    before = Snapshot.take(*folders)
+    yield
+    deadline = time.monotonic() + patience_s
+    while left := Snapshot.take(*folders) - before:
+        if time.monotonic() > deadline:
+            fail("left behind: " + ", ".join(left))
+            return
+        time.sleep(0.05)

@@ -1,0 +1,18 @@
+"""Films of a known camera movement, for tests of the default model through the whole service."""
+
+from pathlib import Path
+
+import numpy as np
+
+from triton_repo.zoo.camera_films import encode
+from triton_repo.zoo.camera_paths import random_path
+from triton_repo.zoo.camera_scenes import photograph, render
+
+
+def film_movement(
+    path: Path, label: str, *, seconds: float = 2.0, fps: int = 30, width: int = 320, height: int = 240, seed: int = 1
+) -> Path:
+    """An H.264 file of a photograph that the model was never trained on, under a camera that does `label`."""
+    camera = random_path(label, np.arange(round(seconds * fps)) / fps, np.random.default_rng(seed))
+    path.write_bytes(encode(render(photograph("cat"), camera, width, height, 0.5, (0.5, 0.5)), fps, quality=23))
+    return path

@@ -1,0 +1,52 @@
+"""Networks with random weights for the tests, and their logits far apart, so that a mistake shows."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from triton_repo.zoo.resnet import resnet
+from triton_repo.zoo.served import ClipSpec, Served
+from triton_repo.zoo.x3d import x3d
+
+torch.set_num_threads(1)  # on networks this small, threads wait for each other longer than they work
+SPREAD = 2.0  # standard deviation of the logits
+
+
+def spread_out(network: nn.Module, example: torch.Tensor) -> nn.Module:
+    """The network in `eval`, its normalisations with statistics of their own, its logits scaled to SPREAD."""
+    torch.manual_seed(1)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d | nn.BatchNorm2d)]
+    network.train()
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = None  # the average over all batches, here of one
+            norm.reset_running_stats()
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.5, 0.5)
+        network(example)
+        network.eval()
+        last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
+        last.weight *= SPREAD / network(example).std()
+    return network
+
+
+def served_video() -> Served:
+    """A small X3D-XS: 4 frames of 48 x 48 pixels out of 60, every second one of a 30 fps video."""
+    torch.manual_seed(0)
+    network = spread_out(x3d("x3d_xs", 5), torch.randn(2, 3, 4, 48, 48))
+    spec = ClipSpec(kind="video", frames=4, stride=2, fps=30, resize=60, crop=48)
+    return Served(network, "x3d_xs", spec, ("a", "b", "c", "d", "e"), (0.45,) * 3, (0.225,) * 3)
+
+
+def served_picture() -> Served:
+    """A ResNet-18 for pictures of 64 x 64 pixels out of 72."""
+    torch.manual_seed(0)
+    labels = ("ant", "bee", "cow", "dog", "elk", "fox")
+    real = resnet("resnet18", labels=labels)
+    network = spread_out(real.network, torch.randn(2, 3, 64, 64))
+    spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=72, crop=64)
+    return Served(network, "resnet18", spec, labels, real.mean, real.std)
+
+
+__all__ = ["served_picture", "served_video", "spread_out"]

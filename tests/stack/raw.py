@@ -1,0 +1,52 @@
+"""HTTP as bytes: for requests that no client would send."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+ANSWER_S = 20
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `status` is 0 when there was no status line."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The "error" of a JSON body."""
+        return json.loads(self.body)["error"]
+
+
+def send(url: str, *pieces: bytes) -> Answer:
+    """Send the bytes to the host of `url` and read one answer, whole or as far as the connection lets it come."""
+    address = urlsplit(url)
+    received = b""
+    with socket.create_connection((address.hostname, address.port), timeout=ANSWER_S) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        while not _complete(received) and (part := connection.recv(65536)):
+            received += part
+    return _parse(received)
+
+
+def _complete(received: bytes) -> bool:
+    answer = _parse(received)
+    return len(answer.body) >= int(answer.headers.get("content-length", sys.maxsize))
+
+
+def _parse(received: bytes) -> Answer:
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    if not first.startswith("HTTP/"):
+        return Answer(0, {}, received)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return Answer(int(first.split()[1]), headers, body)

@@ -1,0 +1,58 @@
+"""A stack of the tests' own, so that two runs never meet and none meets a stack in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.ports import free_ports
+from deploy.stack import Stack
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running_stack(
+    checkout: Path = CHECKOUT, add_models: Callable[[Path], object] = lambda models: None, **settings: str
+) -> Iterator[Stack]:
+    """Start a stack in a temporary folder with `settings` (CLIPSTACK_ names, lower case); stop it after.
+
+    `add_models` may write more models into the stack's own model folder before the start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="stack-"))
+    folder.chmod(0o755)  # as the session's own temporary folder
+    shutil.copytree(checkout / "triton_repo" / "models", folder / "models")
+    add_models(folder / "models")
+    stack = Stack(checkout, own_environment(folder, **settings))
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        shutil.rmtree(folder)
+
+
+def own_environment(folder: Path, **settings: str) -> dict[str, str]:
+    """The environment of a stack that lives in `folder`, on ports nobody listens on."""
+    port, grpc, metrics = free_ports(3)
+    own = {
+        "CLIPSTACK_PORT": str(port),
+        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{grpc}",
+        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
+        "CLIPSTACK_RUN_DIR": str(folder / "run"),
+        "CLIPSTACK_MODEL_DIR": str(folder / "models"),
+    }
+    return os.environ | own | {f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()}
+
+
+def until(condition: Callable[[], object], patience_s: float) -> None:
+    """Return when `condition` holds; fail the test when it does not within `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {patience_s} s"
+        time.sleep(0.05)

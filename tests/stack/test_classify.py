@@ -1,0 +1,178 @@
+"""The main job through the real stack: what is in a file, and what is said when nothing can be."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.stack import Stack
+from tests.films import panning, write_video
+from tests.leaks import files, regions
+from tests.movements import film_movement
+from triton_repo.zoo.camera_paths import LABELS
+
+
+def post(stack: Stack, path: Path, **params: Any) -> httpx.Response:
+    return httpx.post(f"{stack.url}/v1/classify", params=params, content=path.read_bytes(), timeout=60)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("films")
+    return {label: film_movement(folder / f"{label}.mp4", label) for label in LABELS}
+
+
+def test_movements_are_named_through_shared_memory(stack: Stack, films: dict[str, Path]) -> None:
+    answers = {label: post(stack, path).json() for label, path in films.items()}
+    named = {label: answer["predictions"][0]["label"] for label, answer in answers.items()}
+    assert sum(label == name for label, name in named.items()) >= 9, named
+    for answer in answers.values():
+        assert answer["transport"] == "system_shared_memory"
+        assert sum(p["score"] for p in answer["predictions"]) > 0.5
+
+
+def test_the_answer_tells_what_was_looked_at(stack: Stack, films: dict[str, Path]) -> None:
+    answer = post(stack, films["pan_left"], clips=2, top_k=3, thumbnails="true").json()
+    assert (answer["model"], answer["model_version"]) == ("camera_motion", "1")
+    assert len(answer["predictions"]) == 3
+    media = answer["media"]
+    assert (media["width"], media["height"], media["codec"], media["container"]) == (320, 240, "h264", "mp4")
+    assert (media["frames"], media["fps"], media["truncated"]) == (60, 30.0, False)
+    assert media["bytes"] == films["pan_left"].stat().st_size
+    first, second = answer["clips"]
+    assert first["frames"] == list(range(first["frames"][0], first["frames"][0] + 29, 4))
+    assert first["start_s"] < second["start_s"]
+    assert not first["padded"]
+    assert set(answer["timing_ms"]) == {"receive", "queue", "probe", "decode", "infer", "answer", "total"}
+    assert len(answer["thumbnails"]) == 8
+    assert base64.b64decode(answer["thumbnails"][0].removeprefix("data:image/jpeg;base64,"))[:2] == b"\xff\xd8"
+    assert len(answer["request_id"]) == 32
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+def test_the_same_movement_is_named_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
+    path = film_movement(tmp_path / "a.mp4", "zoom_in", fps=fps)
+    answer = post(stack, path).json()
+    assert answer["predictions"][0]["label"] == "zoom_in"
+    (clip,) = answer["clips"]
+    assert clip["end_s"] - clip["start_s"] == pytest.approx(28 / 30, abs=1.01 / fps)
+
+
+def test_raw_form_and_json_give_the_same_answer(stack: Stack, films: dict[str, Path]) -> None:
+    path, url = films["tilt_up"], f"{stack.url}/v1/classify"
+    raw = httpx.post(url, content=path.read_bytes(), headers={"X-File-Name": "tilt.mp4"}, timeout=60)
+    form = httpx.post(url, files={"file": ("tilt.mp4", path.read_bytes())}, data={"top_k": "5"}, timeout=60)
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    in_json = httpx.post(url, json={"file": encoded, "name": "tilt.mp4"}, timeout=60)
+    answers = [response.json() for response in (raw, form, in_json)]
+    assert answers[0]["predictions"][0]["label"] == "tilt_up"
+    for answer in answers:
+        assert answer["predictions"] == answers[0]["predictions"]
+        assert answer["media"] == answers[0]["media"]
+        assert answer["transport"] == "system_shared_memory"
+
+
+def test_a_short_video_is_padded_and_says_so(stack: Stack, tmp_path: Path) -> None:
+    answer = post(stack, write_video(tmp_path / "short.mp4", panning(5), 30)).json()
+    assert answer["clips"][0]["padded"]
+    assert answer["clips"][0]["frames"][-1] == 4
+    assert any("repeated" in warning for warning in answer["warnings"])
+
+
+def test_real_clips_are_answered(stack: Stack, real_videos: Path) -> None:
+    for name, codec in [("arm_wrestling.mp4", "h264"), ("flipping_a_pancake.mkv", "h264"), ("av1.mkv", "av1")]:
+        answer = post(stack, real_videos / name).json()
+        assert answer["media"]["codec"] == codec, answer
+        assert answer["predictions"][0]["label"] in LABELS
+
+
+def test_models_are_listed_with_their_labels(stack: Stack) -> None:
+    models = {m["name"]: m for m in httpx.get(f"{stack.url}/v1/models", timeout=30).json()["models"]}
+    motion = models["camera_motion"]
+    assert motion["labels"] == list(LABELS)
+    assert (motion["kind"], motion["frames"], motion["stride"], motion["fps"]) == ("video", 8, 4, 30.0)
+    assert motion["default"]
+
+
+def test_two_hundred_requests_eight_at_a_time_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
+    path = films["pan_right"]
+    post(stack, path)
+    uploads, before = stack.run_dir / "uploads", stack.processes()
+    shared_memory = set(Path("/dev/shm").iterdir())
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda _: post(stack, path), range(200)))
+    assert [r.status_code for r in responses if r.status_code != 200] == []
+    assert {r.json()["predictions"][0]["label"] for r in responses} == {"pan_right"}
+    assert {r.json()["transport"] for r in responses} == {"system_shared_memory"}
+    assert files(uploads) == set()
+    assert set(Path("/dev/shm").iterdir()) <= shared_memory
+    assert len(stack.processes()) == len(before)
+    assert regions() == set() or regions() <= {str(p) for p in shared_memory}
+
+
+def _playlist(folder: Path) -> bytes:
+    return b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n"
+
+
+BAD = {
+    "text": (lambda _: b"hello, this is no video\n", 415, "unsupported_media"),
+    "zeros": (lambda _: bytes(4096), 415, "unsupported_media"),
+    "playlist": (_playlist, 415, "unsupported_media"),
+    "svg": (lambda _: b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_media"),
+    "no_moov": (lambda _: b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(5000), 422, "undecodable"),
+    "empty": (lambda _: b"", 400, "empty_file"),
+}
+
+
+@pytest.mark.parametrize(("content", "status", "code"), BAD.values(), ids=BAD)
+def test_bad_files_are_told_apart_and_harm_nobody(
+    stack: Stack, films: dict[str, Path], tmp_path: Path, content: Any, status: int, code: str
+) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content(tmp_path))
+    response = post(stack, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert response.json()["error"]["request_id"] == response.headers["X-Request-Id"]
+    assert post(stack, films["static"]).status_code == 200
+
+
+def test_broken_and_hostile_real_files_are_refused_and_the_service_lives(
+    stack: Stack, films: dict[str, Path], real_videos: Path
+) -> None:
+    bomb = real_videos.parent / "bad" / "stts_bomb.mp4"
+    for path in (real_videos / "corrupted.mp4", bomb):
+        response = post(stack, path)
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "undecodable"), path.name
+        assert post(stack, films["static"]).status_code == 200
+
+
+def test_a_picture_is_not_for_a_video_model(stack: Stack, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "teal").save(path)
+    response = post(stack, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "wrong_media_kind")
+    assert "image model" in response.json()["error"]["message"]
+
+
+def test_an_unknown_model_is_named(stack: Stack, films: dict[str, Path]) -> None:
+    response = post(stack, films["static"], model="../x")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_two_gigabytes_are_refused_by_their_length_alone(stack: Stack) -> None:
+    connection = HTTPConnection(stack.settings.host, stack.settings.port, timeout=30)
+    with closing(connection):
+        connection.putrequest("POST", "/v1/classify")
+        connection.putheader("Content-Length", str(2 << 30))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "too_large")

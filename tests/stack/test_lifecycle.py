@@ -1,0 +1,110 @@
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.stack import Stack, StackError
+from tests.stack.running import CHECKOUT, own_environment, running_stack
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """A stack of this module's own, stopped and started as it likes."""
+    with running_stack(web_workers="1") as stack:
+        yield stack
+
+
+def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:
+    """What a person types, with the settings of `stack`."""
+    return subprocess.run(
+        [stack.python, "-m", "deploy.stack", *words],
+        cwd=CHECKOUT,
+        env=os.environ | stack.settings.environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_up_while_it_runs_changes_nothing_and_is_quick(stack):
+    before, started = stack.processes(), time.monotonic()
+
+    stack.up()
+
+    assert stack.processes().keys() >= {pid for pid, name in before.items() if name in ("nginx", "tritonserver")}
+    assert time.monotonic() - started < 10
+
+
+def test_status_names_the_programs_and_the_address(stack):
+    answer = command(stack, "status")
+
+    assert answer.returncode == 0
+    assert all(word in answer.stdout for word in ("nginx", "web", "triton", "RUNNING", stack.url))
+
+
+def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
+    other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
+
+    with pytest.raises(StackError, match="already running with another CLIPSTACK_MAX_QUEUE"):
+        other.up()
+
+    assert stack.status()[0]
+
+
+def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack):
+    taken = {"CLIPSTACK_PORT": str(stack.settings.port), "CLIPSTACK_MODEL_DIR": str(stack.model_dir)}
+    with tempfile.TemporaryDirectory() as folder:
+        second = Stack(CHECKOUT, own_environment(Path(folder)) | taken)
+
+        with pytest.raises(StackError, match="CLIPSTACK_PORT"):
+            second.up()
+
+        assert not second.processes()
+
+
+def test_down_ends_every_process_and_up_starts_it_again(stack):
+    stack.down()
+    assert stack.processes() == {}
+    assert command(stack, "status").returncode == 3
+    stack.down()  # nothing to do, and no complaint
+
+    stack.up()
+
+    assert stack.status()[0]
+
+
+def test_a_stack_that_does_not_become_ready_shows_its_logs_and_stops():
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(CHECKOUT / "triton_repo" / "models", f"{folder}/models")
+        for weights in Path(folder).glob("models/camera_motion/*/model.xml"):
+            weights.write_text("this is no network")
+        broken = Stack(CHECKOUT, own_environment(Path(folder), web_workers="1"))
+
+        with pytest.raises(StackError, match="(?s)not ready after 10 s.*supervisord.log"):
+            broken.up(timeout_s=10)
+
+        assert broken.processes() == {}
+
+
+def test_a_wrong_setting_is_named_before_anything_starts():
+    answer = subprocess.run(
+        [CHECKOUT / ".venv/bin/python", "-m", "deploy.stack", "up"],
+        cwd=CHECKOUT,
+        env=os.environ | {"CLIPSTACK_PORT": "eighty"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert answer.returncode == 1 and "CLIPSTACK_PORT='eighty'" in answer.stderr
+
+
+def test_the_settings_of_a_start_are_kept_beside_it(stack):
+    kept = json.loads((stack.run_dir / "settings.json").read_text())
+
+    assert kept == stack.settings.environment()

@@ -1,0 +1,150 @@
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.demo import film
+from deploy.stack import Stack
+from deploy.users import User
+from tests.stack.checkouts import copy_checkout
+from tests.stack.running import own_environment
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as another user")
+
+
+@pytest.fixture(scope="module")
+def user() -> User:
+    return User.named("www-data")
+
+
+@pytest.fixture(scope="module")
+def checkout(user):
+    """A checkout that `user` can reach, in a folder with a space in its name."""
+    folder = Path(tempfile.mkdtemp(prefix="other "))
+    folder.chmod(0o755)
+    yield copy_checkout(folder / "check out", user)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def place(checkout, user):
+    """A folder of `user`'s own for models and run folders."""
+    folder = checkout.parent / "of the user"
+    shutil.copytree(checkout / "triton_repo" / "models", folder / "models")
+    subprocess.run(["chown", "-R", user.name, folder], check=True, timeout=10)
+    return folder
+
+
+def owners(stack: Stack) -> set[int]:
+    """User ids of the stack's processes."""
+    return {os.stat(f"/proc/{pid}").st_uid for pid in stack.processes()}
+
+
+def classify(stack: Stack, folder: Path) -> httpx.Response:
+    film(folder / "clip.mp4")
+    return httpx.post(f"{stack.url}/v1/classify", content=(folder / "clip.mp4").read_bytes(), timeout=60)
+
+
+@pytest.fixture(scope="module")
+def dropped(checkout, place):
+    """A stack started by root from a checkout with a space in its path: its programs should drop root's rights."""
+    stack = Stack(checkout, own_environment(place, web_workers="1"))
+    stack.up()
+    yield stack
+    stack.down()
+    shutil.rmtree(stack.run_dir)
+
+
+def test_started_by_root_the_programs_run_as_the_user(dropped, user):
+    masters = {int((dropped.run_dir / name).read_text()) for name in ("supervisord.pid", "nginx.pid")}
+    owner = {pid: os.stat(f"/proc/{pid}").st_uid for pid in dropped.processes()}
+
+    assert dropped.warnings == []
+    assert {owner.pop(pid) for pid in masters} == {0}  # one starts the others, one may bind a low port
+    assert set(owner.values()) == {user.uid}
+
+
+def test_started_by_root_uploads_and_shared_memory_work_for_the_user(dropped, tmp_path):
+    answer = classify(dropped, tmp_path)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["transport"] == "system_shared_memory"
+
+
+def test_static_files_can_be_read_by_the_user(dropped):
+    assert httpx.get(f"{dropped.url}/static/page.css", timeout=10).status_code == 200
+
+
+def test_no_other_user_can_reach_what_is_inside(dropped):
+    run_dir = dropped.run_dir
+    modes = {name: stat.S_IMODE((run_dir / name).stat().st_mode) for name in (".", "uploads", "web", "logs")}
+
+    assert modes == {".": 0o750, "uploads": 0o700, "web": 0o700, "logs": 0o750}
+    assert stat.S_IMODE((run_dir / "web" / "web.sock").stat().st_mode) == 0o770
+    assert stat.S_IMODE((run_dir / "supervisor.sock").stat().st_mode) == 0o700
+    for name in ("web/web.sock", "supervisor.sock"):
+        assert connect_as("nobody", run_dir / name) == "PermissionError"
+
+
+def connect_as(user: str, path: Path) -> str:
+    """What happens to `user` who connects to the socket: the name of the error, or "connected"."""
+    end, child = os.pipe(), os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(User.named(user).gid)
+        os.setuid(User.named(user).uid)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+            said = "connected"
+        except OSError as error:
+            said = type(error).__name__
+        os.write(end[1], said.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    said = os.read(end[0], 100).decode()
+    os.close(end[0])
+    os.close(end[1])
+    return said
+
+
+def test_started_by_a_plain_user_everything_runs_as_that_user(checkout, place, user, tmp_path):
+    environment = own_environment(place, web_workers="1", run_dir=str(place / "own"))
+    stack = Stack(checkout, environment)
+
+    def command(word: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [stack.python, "-m", "deploy.stack", word],
+            user=user.uid, group=user.gid, extra_groups=[], cwd=checkout, env=environment,
+            capture_output=True, text=True, timeout=180,
+        )  # fmt: skip
+
+    started = command("up")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert started.stderr == ""
+        assert owners(stack) == {user.uid}
+        assert classify(stack, tmp_path).status_code == 200
+    finally:
+        assert command("down").returncode == 0
+    assert stack.processes() == {}
+
+
+def test_started_by_root_where_the_user_cannot_go_all_runs_as_root_with_a_warning(checkout, place, tmp_path):
+    stack = Stack(checkout, own_environment(place, web_workers="1", run_dir=str(place / "closed")))
+    checkout.chmod(0o700)
+    try:
+        stack.up()
+        assert len(stack.warnings) == 1 and str(checkout) in stack.warnings[0]
+        assert owners(stack) == {0}
+        assert classify(stack, tmp_path).status_code == 200
+    finally:
+        stack.down()
+        checkout.chmod(0o755)
+    assert stack.processes() == {}

@@ -1,0 +1,127 @@
+"""The backend `clip` inside the real Triton server, asked over gRPC."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tritonclient import grpc
+
+from tests.networks import served_picture, served_video
+from tests.stack.triton import running_triton
+from triton_repo.zoo.export import example_clips, write_model
+from triton_repo.zoo.served import Served, ServedNetwork
+
+SERVED = {"video": served_video(), "picture": served_picture()}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Of the server: its log, its models, of which `broken` cannot be loaded."""
+    with tempfile.TemporaryDirectory(prefix="triton-") as name:
+        folder = Path(name)
+        for model, served in SERVED.items():
+            write_model(served, model, folder / "models")
+        broken = shutil.copytree(folder / "models" / "video", folder / "models" / "broken")
+        config = (broken / "config.pbtxt").read_text()
+        (broken / "config.pbtxt").write_text(config.replace('name: "video"', 'name: "broken"'))
+        (broken / "labels.txt").write_text("one\n")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def triton(folder: Path) -> Iterator[grpc.InferenceServerClient]:
+    with running_triton(folder / "models", folder) as client:
+        yield client
+
+
+def wanted(served: Served, clips: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        scores: np.ndarray = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
+    return scores
+
+
+def inline(clips: np.ndarray) -> list[grpc.InferInput]:
+    tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
+    tensor.set_data_from_numpy(clips)
+    return [tensor]
+
+
+@pytest.mark.parametrize("model", SERVED)
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_scores_are_those_of_torch(triton: grpc.InferenceServerClient, model: str, batch: int) -> None:
+    clips = example_clips(SERVED[model], batch)
+    scores = triton.infer(model, inline(clips)).as_numpy("SCORES")
+    assert scores.shape == (batch, len(SERVED[model].labels))
+    np.testing.assert_allclose(scores, wanted(SERVED[model], clips), atol=1e-4)
+
+
+def test_clips_are_read_from_shared_memory_at_their_offset(triton: grpc.InferenceServerClient) -> None:
+    clips, offset = example_clips(SERVED["video"], 2), 4096
+    name = f"clipstack-{os.getpid()}-backend"
+    path = Path("/dev/shm", name)
+    path.write_bytes(bytes(offset) + clips.tobytes())
+    triton.register_system_shared_memory(name, f"/{name}", path.stat().st_size)
+    try:
+        tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
+        tensor.set_shared_memory(name, clips.nbytes, offset)
+        scores = triton.infer("video", [tensor]).as_numpy("SCORES")
+        # The same request again, after other clips were put in the place of the first.
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as region:
+            region[offset : offset + clips.nbytes] = clips[::-1].tobytes()
+        swapped = triton.infer("video", [tensor]).as_numpy("SCORES")
+    finally:
+        triton.unregister_system_shared_memory(name)
+        path.unlink()
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+    np.testing.assert_allclose(swapped, scores[::-1], atol=1e-6)
+
+
+def test_requests_at_the_same_time_each_get_their_own_answer(triton: grpc.InferenceServerClient) -> None:
+    clips = example_clips(SERVED["video"], 24)
+    before = triton.get_inference_statistics("video").model_stats[0]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda one: triton.infer("video", inline(one[None])), clips))
+    scores = np.concatenate([answer.as_numpy("SCORES") for answer in answers])
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+    after = triton.get_inference_statistics("video").model_stats[0]
+    assert after.inference_count - before.inference_count == 24
+    assert after.execution_count - before.execution_count < 24, "no two requests shared an execution"
+
+
+def test_classification_names_the_labels_best_first(triton: grpc.InferenceServerClient) -> None:
+    served, clips = SERVED["picture"], example_clips(SERVED["picture"], 1)
+    best = grpc.InferRequestedOutput("SCORES", class_count=2)
+    answer = triton.infer("picture", inline(clips), outputs=[best]).as_numpy("SCORES")[0]
+    order = wanted(served, clips)[0].argsort()[::-1][:2]
+    assert [text.decode().split(":")[2] for text in answer] == [served.labels[i] for i in order]
+
+
+def test_parameters_describe_the_clip(triton: grpc.InferenceServerClient) -> None:
+    found = triton.get_model_config("video").config.parameters
+    assert {name: value.string_value for name, value in found.items()} == {
+        "kind": "video", "frames": "4", "stride": "2", "fps": "30", "resize": "60", "crop": "48",
+        "architecture": "x3d_xs", "engine": "openvino", "precision": "f32",
+    }  # fmt: skip
+
+
+def test_a_clip_of_another_shape_is_refused_and_the_model_lives_on(triton: grpc.InferenceServerClient) -> None:
+    with pytest.raises(grpc.InferenceServerException, match="shape"):
+        triton.infer("video", inline(np.zeros((1, 4, 32, 32, 3), np.uint8)))
+    assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others_served(
+    triton: grpc.InferenceServerClient, folder: Path
+) -> None:
+    assert not triton.is_model_ready("broken")
+    assert triton.is_model_ready("video")
+    assert "model broken: labels.txt has 1 labels, the model gives 5" in (folder / "triton.log").read_text()

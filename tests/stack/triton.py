@@ -1,0 +1,57 @@
+"""A Triton server of the tests' own, started by the command that the stack starts it by."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tritonclient.grpc import InferenceServerClient, InferenceServerException
+
+from deploy.ports import free_ports
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LIVE_S = 120.0  # a few seconds, unless the machine is very busy
+
+
+@contextmanager
+def running_triton(models: Path, folder: Path) -> Iterator[InferenceServerClient]:
+    """Serve the model folders in `models`; `folder` holds its log. Every model is loaded, or has failed to."""
+    home = folder / "run" / "triton"
+    home.mkdir(parents=True)
+    (home / "models").symlink_to(models)
+    (home / "backends").symlink_to(CHECKOUT / ".runtime" / "triton" / "backends")
+    grpc, metrics = free_ports(2)
+    environment = os.environ | {
+        "CLIPSTACK_RUN_DIR": str(folder / "run"),
+        "CLIPSTACK_MODEL_DIR": str(models),
+        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{grpc}",
+        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with (folder / "triton.log").open("wb") as log:
+        command = [sys.executable, "-m", "deploy.launch", "triton"]
+        server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
+    try:
+        with InferenceServerClient(f"127.0.0.1:{grpc}") as client:
+            wait_until_live(client, server, folder / "triton.log")
+            yield client
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until_live(client: InferenceServerClient, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Its port opens after the last model is loaded or has failed to."""
+    deadline = time.monotonic() + LIVE_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if client.is_server_live():
+                return
+        except InferenceServerException:
+            time.sleep(0.1)
+    raise TimeoutError(f"Triton is not live:\n{log.read_text(errors='replace')[-3000:]}")

@@ -1,0 +1,26 @@
+from app.settings import Settings
+from deploy import launch
+from deploy.run_folder import nginx_values
+
+
+def test_web_removes_what_killed_workers_left_and_nothing_of_nginx(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # launching changes the folder
+    for name in ("uploads", "web/tmp/pymp-abc"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("body-abc", "0000000001"):
+        (tmp_path / "uploads" / name).touch()
+
+    launch.web(Settings.from_environment({"CLIPSTACK_RUN_DIR": str(tmp_path)}))
+
+    assert [path.name for path in (tmp_path / "uploads").iterdir()] == ["0000000001"]
+    assert list((tmp_path / "web" / "tmp").iterdir()) == []
+
+
+def test_nginx_waits_longer_than_all_stages_may_take(tmp_path):
+    settings = Settings.from_environment({})
+    admission = slots = settings.queue_timeout_s
+    probe = decode = settings.decode_timeout_s
+
+    waits_s = int(nginx_values(settings, tmp_path)["CLIPSTACK_ANSWER_TIMEOUT_S"])
+
+    assert waits_s > admission + probe + slots + decode + settings.infer_timeout_s

@@ -1,0 +1,91 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from deploy.ports import free_ports, why_not
+from deploy.preflight import SOCKET_PATH_LIMIT, complaints
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """As far as the preflight can see, everything is set up here."""
+    server = tmp_path / ".runtime" / "triton" / "bin" / "tritonserver"
+    server.parent.mkdir(parents=True)
+    server.touch(mode=0o755)
+    model = tmp_path / "models" / "camera_motion"
+    (model / "1").mkdir(parents=True)
+    (model / "config.pbtxt").touch()
+    return tmp_path
+
+
+def settings(checkout: Path, **changed: str) -> Settings:
+    port, grpc, metrics = free_ports(3)
+    values = {
+        "port": str(port),
+        "triton_address": f"127.0.0.1:{grpc}",
+        "triton_metrics_port": str(metrics),
+        "model_dir": str(checkout / "models"),
+        "run_dir": "/tmp/run",
+    } | changed
+    return Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in values.items()})
+
+
+def test_nothing_stands_in_the_way(checkout):
+    assert complaints(settings(checkout), checkout) == []
+
+
+@pytest.mark.parametrize("name", ["port", "triton_metrics_port"])
+def test_a_port_in_use_is_named_with_its_variable(checkout, name):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = complaints(settings(checkout, **{name: str(port)}), checkout)
+
+    assert len(found) == 1 and f":{port} " in found[0] and f"CLIPSTACK_{name.upper()}" in found[0]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_may_stand_in_brackets(checkout, host):
+    if why_not("::1", 0):
+        pytest.skip("this machine has no IPv6")
+    assert complaints(settings(checkout, host=host), checkout) == []
+
+
+def test_triton_on_a_public_address_is_refused(checkout):
+    assert "loopback only" in complaints(settings(checkout, triton_address="0.0.0.0:8001"), checkout)[0]
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_run_folder_may_be_as_deep_as_its_longest_socket_allows(checkout, room):
+    longest = "/web/tmp/pymp-12345678/listener-12345678"
+    depth = SOCKET_PATH_LIMIT - len(longest) + 1 - room
+
+    found = complaints(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
+
+    assert [("CLIPSTACK_RUN_DIR" in complaint) for complaint in found] == [True] * (1 - room)
+
+
+def test_a_server_that_is_not_unpacked_is_named(checkout):
+    (checkout / ".runtime/triton/bin/tritonserver").unlink()
+
+    assert "make setup" in complaints(settings(checkout), checkout)[0]
+
+
+def test_a_default_model_that_is_missing_or_not_exported_is_named(checkout):
+    assert "no model 'other'" in complaints(settings(checkout, model="other"), checkout)[0]
+    (checkout / "models/camera_motion/1").rmdir()
+    assert "has not been exported" in complaints(settings(checkout), checkout)[0]
+
+
+def test_shared_memory_that_cannot_suffice_is_refused(checkout):
+    huge = settings(checkout, slots="1024", slot_mb="1024", web_workers="256")
+
+    assert "/dev/shm" in complaints(huge, checkout)[0]
+
+
+def test_free_ports_are_different_and_free():
+    ports = free_ports(5)
+
+    assert len(set(ports)) == 5
+    assert [why_not("127.0.0.1", port) for port in ports] == [None] * 5

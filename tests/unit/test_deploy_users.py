@@ -1,0 +1,70 @@
+import os
+import pwd
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from deploy.users import UnusableUser, User, choose, first_blocked
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask on behalf of another user")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can enter; tmp_path is for this one alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@as_root
+def test_root_becomes_the_default_user_where_it_can_reach_everything(open_folder):
+    user, warning = choose("", [open_folder])
+
+    assert (user.name, warning) == ("www-data", None)
+
+
+@as_root
+def test_root_stays_root_with_one_warning_that_names_the_obstacle(open_folder):
+    inner = open_folder / "inner"
+    (inner / "deep").mkdir(parents=True)
+    inner.chmod(0o700)
+
+    user, warning = choose("", [inner / "deep"])
+
+    assert user.uid == 0 and warning and str(inner) in warning and "deep" not in warning
+
+
+@as_root
+def test_a_user_that_was_asked_for_is_not_replaced(open_folder):
+    open_folder.chmod(0o700)
+
+    with pytest.raises(UnusableUser, match=f"nobody cannot enter or execute {open_folder}"):
+        choose("nobody", [open_folder])
+
+
+@as_root
+def test_root_may_be_asked_for_and_needs_no_warning(open_folder):
+    assert choose("root", [open_folder]) == (User.named("root"), None)
+
+
+@as_root
+def test_a_link_into_a_closed_folder_is_an_obstacle(open_folder):
+    closed, link = open_folder / "closed", open_folder / "link"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0o700)
+    link.symlink_to(closed / "inner")
+
+    assert first_blocked(User.named("www-data"), [link]) == closed
+
+
+def test_a_user_that_does_not_exist_is_refused():
+    with pytest.raises(UnusableUser, match="no user 'nobody-of-that-name'" if os.geteuid() == 0 else "only root"):
+        choose("nobody-of-that-name", [])
+
+
+def test_the_current_user_is_who_we_are():
+    assert User.current().name == pwd.getpwuid(os.geteuid()).pw_name

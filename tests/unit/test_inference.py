@@ -1,0 +1,38 @@
+"""Triton's errors as ours."""
+
+import asyncio
+
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from app.errors import InferenceFailed, InferenceTimeout, ModelNotFound, NotReady
+from app.inference import RegionRefused, RegionUnknown, _our_errors
+
+UNAVAILABLE = "StatusCode.UNAVAILABLE"
+STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
+NO_ROOM = "Failed to increase the shared memory pool size for key 'triton-8001-1'"
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "by_reference", "ours"),
+    [
+        ("failed to connect to all addresses", UNAVAILABLE, True, NotReady),
+        (STOPPING, UNAVAILABLE, True, NotReady),
+        ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, NotReady),
+        ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelNotFound),
+        ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", False, InferenceTimeout),
+        ("Unable to find shared memory region: 'r'", "StatusCode.NOT_FOUND", True, RegionUnknown),
+        ("Unable to open shared memory region: '/r'", "StatusCode.INTERNAL", True, RegionRefused),
+        (NO_ROOM, "StatusCode.INTERNAL", False, InferenceFailed),
+    ],
+)
+def test_each_error_of_triton_has_one_of_ours(
+    message: str, status: str, by_reference: bool, ours: type[Exception]
+) -> None:
+    async def scenario() -> None:
+        async with _our_errors(by_reference):
+            raise InferenceServerException(message, status)
+
+    with pytest.raises(ours) as caught:
+        asyncio.run(scenario())
+    assert type(caught.value) is ours

@@ -1,0 +1,111 @@
+import pytest
+
+from app.errors import LimitExceeded, UnsupportedMedia
+from app.formats import cut_off, recognise
+from app.media import HEAD_BYTES, Limits, sniff
+from tests.films import numbered, write_video
+
+FRAMES = [numbered(i) for i in range(10)]
+TS = b"\x47" + bytes(187)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "name"),
+    [
+        ("mp4", "libx264", "mov"),
+        ("mov", "libx264", "mov"),
+        ("mkv", "libx264", "matroska"),
+        ("webm", "libvpx-vp9", "matroska"),
+        ("avi", "mpeg4", "avi"),
+        ("ts", "libx264", "mpegts"),
+        ("m2ts", "libx264", "mpegts"),
+        ("mpg", "mpeg1video", "mpeg"),
+        ("flv", "libx264", "flv"),
+        ("wmv", "wmv2", "asf"),
+        ("gif", "gif", "gif"),
+    ],
+)
+def test_a_real_video_is_recognised(tmp_path, suffix, codec, name):
+    pixels = "rgb8" if codec == "gif" else "yuv420p"
+    path = write_video(tmp_path / f"film.{suffix}", FRAMES, codec=codec, pixels=pixels)
+    assert recognise(path.read_bytes()[:HEAD_BYTES]) == ("video", name)
+    assert not cut_off(name, path.read_bytes()[:HEAD_BYTES], path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 "], ids=["jpeg", "png", "webp"]
+)
+def test_a_picture_is_an_image(head):
+    assert sniff(head) == "image"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"hello, this is text",
+        bytes(4096),
+        b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n",
+        b"\xef\xbb\xbf\n#EXTM3U\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile other.mp4\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<?xml version='1.0'?><MPD/>",
+        b"PK\x03\x04",
+        b"\x1f\x8b\x08\0",
+        b"ID3\x04\0",
+        b"RIFF\0\0\0\0WAVEfmt ",
+        b"\0\0\0\x18ftypheic\0\0\0\0",
+        b"\0\0\0\x1cftypavif\0\0\0\0",
+        b"\x47 a letter G is no broadcast" + bytes(500),
+        b"%PDF-1.7",
+    ],
+    ids=lambda head: repr(head[:16]),
+)
+def test_everything_else_is_refused(head):
+    with pytest.raises(UnsupportedMedia):
+        sniff(head)
+
+
+def test_refusal_of_a_playlist_says_what_to_send_instead():
+    with pytest.raises(UnsupportedMedia, match="send the video itself"):
+        sniff(b"#EXTM3U\n")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("webm", "libvpx-vp9"), ("avi", "mpeg4")])
+def test_a_container_that_tells_its_length_is_known_to_be_cut_off(tmp_path, suffix, codec):
+    data = write_video(tmp_path / f"film.{suffix}", FRAMES, codec=codec).read_bytes()
+    assert cut_off(recognise(data).name, data[:HEAD_BYTES], len(data) - 1)
+
+
+def test_a_broadcast_ends_with_a_whole_packet():
+    assert not cut_off("mpegts", TS * 4, 188 * 4)
+    assert cut_off("mpegts", TS * 4, 188 * 4 - 1)
+
+
+def test_a_live_recording_of_unknown_length_is_not_cut_off():
+    header = b"\x1aE\xdf\xa3\x84abcd" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7
+    assert not cut_off("matroska", header, len(header))
+
+
+LIMITS = Limits(max_pixels=1_000_000, max_frames=100, max_duration_s=10)
+
+
+@pytest.mark.parametrize("size", [(1000, 1000), (320, 10), (10, 320)])
+def test_sizes_within_the_limits_pass(size):
+    assert LIMITS.check_size(*size) is None
+
+
+@pytest.mark.parametrize("size", [(1001, 1000), (1, 65535), (65535, 1), (330, 10)])
+def test_sizes_beyond_the_limits_are_named_in_the_error(size):
+    with pytest.raises(LimitExceeded, match=f"{size[0]}x{size[1]}"):
+        LIMITS.check_size(*size)
+
+
+def test_length_is_limited_by_frames_and_by_seconds():
+    LIMITS.check_length(100, 10.0)
+    LIMITS.check_length(None, None)
+    with pytest.raises(LimitExceeded, match="100 frames"):
+        LIMITS.check_length(101, 1.0)
+    with pytest.raises(LimitExceeded, match="10 seconds"):
+        LIMITS.check_length(None, 10.1)

@@ -1,0 +1,92 @@
+"""The catalogue of models, asked of a model server that answers as it is told to."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.errors import InferenceTimeout, ModelNotFound, NotReady
+from app.models import Catalogue
+
+
+class FakeTriton:
+    """Offers the models of `configs`; `broken` is what a canary raises, `gone` what everything does."""
+
+    def __init__(self, *configs: dict[str, Any]) -> None:
+        self.configs = configs
+        self.broken: Exception | None = None
+        self.gone: Exception | None = None
+        self.asked = 0
+
+    async def models(self) -> list[dict[str, Any]]:
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        if self.gone:
+            raise self.gone
+        return list(self.configs)
+
+    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+        if self.broken:
+            raise self.broken
+        return tuple(f"label{number}" for number in range(classes))
+
+
+def config(name: str = "good", output: str = "SCORES", **changed: str) -> dict[str, Any]:
+    told = {"kind": "video", "frames": "4", "stride": "2", "fps": "30", "resize": "80", "crop": "80"} | changed
+    return {
+        "name": name,
+        "version": "1",
+        "parameters": {key: {"string_value": value} for key, value in told.items()},
+        "output": [{"name": output, "dims": ["3"]}],
+    }
+
+
+def catalogue(triton: FakeTriton) -> Catalogue:
+    return Catalogue(triton, 1 << 20)  # type: ignore[arg-type]
+
+
+BROKEN = {
+    "other_output": config("broken", output="LOGITS"),
+    "no_dimensions": config("broken") | {"output": [{"name": "SCORES", "dims": []}]},
+    "no_parameters": config("broken") | {"parameters": {}},
+    "no_rate": config("broken", fps="0"),
+    "crop_beyond_resize": config("broken", crop="90"),
+    "larger_than_a_slot": config("broken", frames="1000"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_one_broken_model_does_not_take_the_others_away(broken: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        models = catalogue(FakeTriton(broken, config()))
+        assert [model.name for model in await models.all()] == ["good"]
+        assert list(await models.faults()) == ["broken"]
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_is_too_slow_for_its_canary_is_not_ready_rather_than_unknown() -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        triton.broken = InferenceTimeout("slow")
+        models = catalogue(triton)
+        with pytest.raises(NotReady):
+            await models.get("good")
+        with pytest.raises(ModelNotFound):
+            await models.get("unknown")
+
+    asyncio.run(scenario())
+
+
+def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        triton.gone = NotReady("away")
+        models = catalogue(triton)
+        answers = await asyncio.gather(*(models.all() for _ in range(5)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [NotReady] * 5
+        assert triton.asked == 1
+        triton.gone = None
+        assert len(await models.all()) == 1
+
+    asyncio.run(scenario())

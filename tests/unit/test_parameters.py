@@ -1,0 +1,30 @@
+"""Parameters are checked, never guessed."""
+
+import pytest
+
+from app.errors import InvalidParameter
+from app.parameters import flag, whole_number
+
+
+def test_a_missing_number_is_the_default() -> None:
+    assert whole_number({}, "top_k", 5, 10) == 5
+
+
+def test_a_number_in_range_is_taken() -> None:
+    assert whole_number({"top_k": "10"}, "top_k", 5, 10) == 10
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "11", "1e9", "NaN", "1.0", " 1", "٣", "99999999999999999999", "true"])
+def test_any_other_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="top_k must be a whole number from 1 to 10"):
+        whole_number({"top_k": text}, "top_k", 5, 10)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("", False), ("true", True), ("1", True), ("No", False)])
+def test_flags(text: str, meant: bool) -> None:
+    assert flag({"thumbnails": text}, "thumbnails") is meant
+
+
+def test_an_unclear_flag_is_refused() -> None:
+    with pytest.raises(InvalidParameter):
+        flag({"thumbnails": "maybe"}, "thumbnails")

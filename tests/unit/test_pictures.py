@@ -1,0 +1,183 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from app import pictures
+from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
+from app.media import Limits, Source
+from tests.films import corners, read_corners, texture
+from tests.regions import Region, whole
+
+LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
+
+
+@pytest.fixture
+def region(tmp_path) -> Region:
+    return Region(tmp_path / "region")
+
+
+@pytest.fixture
+def decoded(region):
+    def decode(path, resize=64, crop=64):
+        request = region.request([0.0], resize=resize, crop=crop)
+        told = pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), request)
+        assert (told.frames, told.padded, told.truncated) == (((0,),), (False,), False)
+        return region.clips(request)[0][0]
+
+    return decode
+
+
+def saved(path, picture, **options):
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_each_format_is_read(tmp_path, decoded, name):
+    assert features.check("webp") or name != "webp"
+    path = saved(tmp_path / f"picture.{name}", corners())
+    media = pictures.probe(whole(path), LIMITS)
+    assert (media.kind, media.container, media.width, media.height) == ("image", name, 160, 120)
+    assert (media.rotation, media.duration_s, media.fps, media.frames) == (0, None, None, 1)
+    assert read_corners(decoded(path)) == "rgbw"
+
+
+# What a camera writes when it was held so: the tag, and how the upright picture was laid down.
+LAID_DOWN = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2),
+    6: lambda p: np.rot90(p, 1),
+    7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda p: np.rot90(p, -1),
+}
+
+
+@pytest.mark.parametrize("tag", LAID_DOWN)
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_exif_orientation_is_undone(tmp_path, decoded, tag, name):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    lying = np.ascontiguousarray(LAID_DOWN[tag](corners(1600, 1200)))
+    path = saved(tmp_path / f"picture.{name}", lying, exif=exif)
+    media = pictures.probe(whole(path), LIMITS)
+    assert (media.width, media.height) == (1600, 1200)
+    assert media.rotation == {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}.get(tag, 0)
+    assert read_corners(decoded(path)) == "rgbw"
+
+
+GREY = np.linspace(0, 255, 80 * 80).reshape(80, 80)
+MODES = {
+    "CMYK": ("jpeg", Image.fromarray(texture(80, 80)).convert("CMYK")),
+    "grey": ("png", Image.fromarray(GREY.astype(np.uint8))),
+    "16 bit grey": ("png", Image.fromarray((GREY * 257).astype(np.uint16))),
+    "two colours": ("png", Image.fromarray(GREY > 128)),
+    "palette": ("png", Image.fromarray(texture(80, 80)).quantize(256)),
+    "alpha": ("png", Image.fromarray(texture(80, 80)).convert("RGBA")),
+    "grey with alpha": ("png", Image.fromarray(GREY.astype(np.uint8)).convert("LA")),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_the_same_picture_in_rgb(tmp_path, decoded, mode):
+    suffix, picture = MODES[mode]
+    frame = decoded(saved(tmp_path / f"picture.{suffix}", picture), resize=80, crop=80).astype(int)
+    expected = GREY[..., None] if "grey" in mode else texture(80, 80)
+    if mode == "two colours":
+        expected = (GREY[..., None] > 128) * 255
+    assert np.abs(frame - expected).mean() < 6
+
+
+def test_transparent_places_are_white_as_on_a_page(tmp_path, decoded):
+    picture = Image.new("RGBA", (80, 80), (0, 0, 0, 0))
+    assert decoded(saved(tmp_path / "picture.png", picture)).min() == 255
+
+
+def reference(path, resize: int, crop: int):
+    """torchvision's transform of a picture: Pillow's bilinear filter to the short side, then the centre."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        short = min(width, height)
+        scaled = picture.convert("RGB").resize(
+            (resize * width // short, resize * height // short), Image.Resampling.BILINEAR
+        )
+    left, top = round((scaled.width - crop) / 2), round((scaled.height - crop) / 2)
+    return np.asarray(scaled.crop((left, top, left + crop, top + crop))).astype(float)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (361, 641), (800, 450), (100, 90)], ids=str)
+@pytest.mark.parametrize(("suffix", "tolerance"), [("png", 0), ("jpeg", 2.0)])
+def test_resize_and_crop_agree_with_torchvision(tmp_path, decoded, size, suffix, tolerance):
+    path = saved(tmp_path / f"picture.{suffix}", texture(*size, seed=2))
+    difference = np.abs(decoded(path, resize=232, crop=224) - reference(path, 232, 224)).mean()
+    assert difference <= tolerance
+
+
+def test_a_range_of_a_file_is_a_picture_too(tmp_path, region):
+    picture = saved(tmp_path / "picture.png", corners()).read_bytes()
+    body = tmp_path / "body"
+    body.write_bytes(b"before" + picture + b"after")
+    source = Source(str(body), 6, len(picture))
+    request = region.request([0.0])
+    pictures.decode(source, pictures.probe(source, LIMITS), request)
+    assert read_corners(region.clips(request)[0][0]) == "rgbw"
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp"])
+def test_a_truncated_picture_is_undecodable(tmp_path, decoded, suffix):
+    path = saved(tmp_path / f"picture.{suffix}", texture(200, 200))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Undecodable) as caught:
+        decoded(path)
+    assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp"])
+def test_a_damaged_head_is_undecodable(tmp_path, decoded, suffix):
+    path = saved(tmp_path / f"picture.{suffix}", texture(200, 200))
+    path.write_bytes(path.read_bytes()[:16] + bytes(500))
+    with pytest.raises((Undecodable, LimitExceeded)):
+        decoded(path)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path):
+    path = saved(tmp_path / "bomb.png", Image.new("1", (8, 8)))
+    data = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 20000, 20000) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    with pytest.raises(LimitExceeded, match="pixels"):
+        pictures.probe(whole(path), LIMITS)
+
+
+def test_a_strip_is_refused(tmp_path):
+    path = saved(tmp_path / "strip.png", Image.new("L", (1, 65535)))
+    with pytest.raises(LimitExceeded, match="1x65535"):
+        pictures.probe(whole(path), LIMITS)
+
+
+def test_a_picture_of_another_format_is_refused(tmp_path):
+    path = saved(tmp_path / "picture.png", corners(), format="TIFF")
+    with pytest.raises(UnsupportedMedia):
+        pictures.probe(whole(path), LIMITS)
+
+
+def test_a_clip_of_many_frames_is_the_callers_fault(tmp_path, region):
+    path = saved(tmp_path / "picture.png", corners())
+    with pytest.raises(ValueError, match="one frame"):
+        pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), region.request([0.0, 1.0]))
+
+
+def test_exif_of_the_wrong_type_is_damage(tmp_path, decoded):
+    upright = saved(tmp_path / "upright.jpeg", corners()).read_bytes()
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    width = struct.pack("<HHIf", 0x0100, 11, 1, 1.5)  # a fraction, where a whole number belongs
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + width + turned + bytes(4)
+    path = tmp_path / "picture.jpeg"
+    path.write_bytes(upright[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + upright[2:])
+    with pytest.raises(Undecodable):
+        decoded(path)

@@ -1,0 +1,98 @@
+"""A worker's region and its slots."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from app.slots import SHM, RegionError, SlotPool, remove_stale_regions
+
+
+def test_the_region_exists_with_its_memory_until_it_is_closed() -> None:
+    pool = SlotPool(4, 1 << 20)
+    try:
+        status = os.stat(pool.path)
+        assert status.st_size == 4 << 20
+        assert status.st_blocks * 512 >= 4 << 20  # the memory is there, not only promised
+        assert status.st_mode & 0o777 == 0o600
+    finally:
+        pool.close()
+    assert not pool.path.exists()
+
+
+def test_a_view_is_the_region_itself() -> None:
+    pool = SlotPool(2, 64)
+    try:
+        pool.path.open("r+b").close()
+        view = pool.view(64, (2, 2, 3))
+        with pool.path.open("r+b") as file:
+            file.seek(64)
+            file.write(bytes(range(12)))
+        assert view.tolist() == np.arange(12).reshape(2, 2, 3).tolist()
+    finally:
+        pool.close()
+
+
+def test_slots_never_overlap_and_come_back() -> None:
+    async def scenario() -> None:
+        pool = SlotPool(3, 64)
+        try:
+            first, second = await pool.acquire(2), await pool.acquire(1)
+            assert sorted(first + second) == [0, 64, 128]
+            late = asyncio.create_task(pool.acquire(2))
+            await asyncio.sleep(0)
+            pool.release(second[0])
+            await asyncio.sleep(0)
+            assert not late.done()  # one is free, two are wanted: all or nothing
+            pool.release(first[0])
+            assert sorted(await asyncio.wait_for(late, 1)) == sorted([first[0], second[0]])
+            assert pool.free == 0
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_wants_many_is_not_overtaken_forever() -> None:
+    async def scenario() -> None:
+        pool = SlotPool(2, 64)
+        try:
+            held = await pool.acquire(2)
+            many = asyncio.create_task(pool.acquire(2))
+            await asyncio.sleep(0)
+            one = asyncio.create_task(pool.acquire(1))
+            await asyncio.sleep(0)
+            pool.release(held[0])
+            await asyncio.sleep(0)
+            assert not one.done()
+            pool.release(held[1])
+            await asyncio.wait_for(many, 1)
+            one.cancel()
+            await asyncio.gather(one, return_exceptions=True)
+            assert pool.free == 0
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_shared_memory_is_an_error_at_the_start_and_leaves_nothing() -> None:
+    before = set(os.listdir(SHM))
+    with pytest.raises(RegionError, match="CLIPSTACK_SLOTS"):
+        SlotPool(1 << 10, 1 << 40)
+    assert not {name for name in set(os.listdir(SHM)) - before if name.startswith(f"clipstack-{os.getpid()}-")}
+
+
+def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept() -> None:
+    code = "from app.slots import SlotPool; import os; print(SlotPool(1, 64).name); os._exit(0)"
+    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    pool = SlotPool(1, 64)
+    try:
+        assert dead in remove_stale_regions()
+        assert not (SHM / dead).exists()
+        assert pool.path.exists()
+    finally:
+        pool.close()

@@ -1,0 +1,111 @@
+"""The HTTP API while the model server is away: everything but the answer itself."""
+
+import dataclasses
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.settings import Settings
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[FlaskClient]:
+    (tmp_path / "uploads").mkdir()
+    settings = dataclasses.replace(
+        Settings.from_environment({}), run_dir=tmp_path, triton_address="127.0.0.1:1", max_upload_mb=1, decoders=1
+    )
+    app = create_app(settings)
+    app.extensions["clipstack"].start()
+    try:
+        yield app.test_client()
+    finally:
+        app.extensions["clipstack"].stop()
+
+
+def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) -> None:
+    cases = [
+        (client.get("/nowhere"), 404, "not_found"),
+        (client.put("/v1/classify"), 405, "method_not_allowed"),
+        (client.post("/v1/classify"), 400, "missing_file"),
+        (client.post("/v1/classify", data=b"x" * (1 << 20) + b"x"), 413, "too_large"),
+        (client.post("/v1/classify?top_k=NaN", data=b"x"), 400, "invalid_parameter"),
+        (client.post("/v1/classify?clips=9", data=b"x"), 400, "invalid_parameter"),
+        (client.post("/v1/classify", data=b"x"), 503, "not_ready"),
+        (client.get("/v1/models"), 503, "not_ready"),
+        (client.get("/readyz"), 503, "not_ready"),
+    ]
+    for response, status, code in cases:
+        assert response.status_code == status
+        error = response.get_json()["error"]
+        assert error["code"] == code
+        assert error["message"]
+        assert len(error["request_id"]) == 32
+
+
+def test_alive_does_not_ask_anybody_else(client: FlaskClient) -> None:
+    assert client.get("/healthz").get_json() == {"status": "alive"}
+
+
+def test_unavailable_says_when_to_come_back(client: FlaskClient) -> None:
+    assert int(client.get("/v1/models").headers["Retry-After"]) > 0
+
+
+def test_a_request_keeps_the_number_it_came_with(client: FlaskClient) -> None:
+    told = client.get("/nowhere", headers={"X-Request-Id": "abc123"}).get_json()
+    assert told["error"]["request_id"] == "abc123"
+
+
+def test_a_number_that_could_break_a_log_is_replaced(client: FlaskClient) -> None:
+    told = client.get("/nowhere", headers={"X-Request-Id": "a b<c>"}).get_json()
+    assert told["error"]["request_id"].isalnum()
+
+
+def test_a_method_that_is_not_allowed_names_those_that_are(client: FlaskClient) -> None:
+    assert "POST" in client.put("/v1/classify").headers["Allow"]
+
+
+def test_nothing_of_a_refused_upload_is_left(client: FlaskClient, tmp_path: Path) -> None:
+    client.post("/v1/classify", data=b"x")
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_the_command_on_the_page_is_one_that_the_service_takes(client: FlaskClient) -> None:
+    assert "curl -X POST -T clip.mp4 " in client.get("/").get_data(as_text=True)
+
+
+class FakePipeline:
+    """A pipeline that offers the models `names`, while those in `broken` fail their canary."""
+
+    def __init__(self, names: list[str], broken: list[str]) -> None:
+        self._names, self._broken = names, broken
+
+    def models(self) -> list[types.SimpleNamespace]:
+        return [types.SimpleNamespace(name=name) for name in self._names]
+
+    def faults(self) -> dict[str, str]:
+        return dict.fromkeys(self._broken, "why")
+
+
+@pytest.mark.parametrize(
+    ("names", "broken", "faults"),
+    [
+        (["camera_motion", "other"], [], None),
+        (["camera_motion"], ["other"], ["other"]),
+        (["other"], [], ["camera_motion"]),
+        ([], [], ["camera_motion"]),
+    ],
+)
+def test_ready_means_the_default_model_and_all_that_are_loaded(
+    names: list[str], broken: list[str], faults: list[str] | None
+) -> None:
+    app = create_app(Settings.from_environment({}))
+    app.extensions["clipstack"] = FakePipeline(names, broken)
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == (503 if faults else 200)
+    if faults:
+        assert answer.get_json()["error"]["code"] == "not_ready"
+        assert all(name in answer.get_json()["error"]["message"] for name in faults)

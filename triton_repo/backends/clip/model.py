@@ -1,0 +1,51 @@
+"""Triton's backend `clip`: uint8 clips in, scores out, by the engine that the model's `config.pbtxt` names.
+
+The server imports this file for every model with `backend: "clip"`. Its own folder is on the path, the
+checkout is not.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# NumPy 2 makes this server return empty outputs of the right shape, without any error.
+if int(np.__version__.split(".")[0]) >= 2:
+    raise ImportError(
+        f"NumPy {np.__version__} from {Path(np.__file__).parent} makes Triton return empty outputs: "
+        "start the server with the project's .venv/bin first on PATH, which has NumPy 1"
+    )
+
+import triton_python_backend_utils as pb_utils  # noqa: E402
+from clip_engines import Engine, EngineError, load_engine  # noqa: E402
+
+
+def warm_up(engine: Engine, max_batch: int) -> None:
+    """Runs one clip and a full batch: the first run prepares kernels, which no person should wait for."""
+    for batch in {1, max_batch}:
+        engine.infer(np.zeros((batch, *engine.clip_shape), np.uint8))
+
+
+class TritonPythonModel:
+    """One instance of one model version, in a process of its own. The names are those Triton calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        folder = Path(args["model_repository"]) / args["model_version"]
+        try:
+            self.engine = load_engine(config, folder)
+        except (EngineError, OSError) as error:
+            raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
+        warm_up(self.engine, max(1, config["max_batch_size"]))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape)."""
+        clips = [pb_utils.get_input_tensor_by_name(request, "CLIP").as_numpy() for request in requests]
+        whole = clips[0] if len(clips) == 1 else np.concatenate(clips)
+        scores = self.engine.infer(whole)
+        ends = np.cumsum([len(part) for part in clips])
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", np.ascontiguousarray(part))])
+            for part in np.split(scores, ends[:-1])
+        ]

@@ -1,0 +1,131 @@
+"""Makes a model version from a checkpoint or an ONNX file, checks it, and puts it among the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import openvino
+
+from triton_repo.zoo import export, repository
+from triton_repo.zoo.downloads import sha256_of
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.names import BUILT_IN, checked
+from triton_repo.zoo.onnx_model import OnnxNetwork, convert_onnx
+from triton_repo.zoo.published import published
+from triton_repo.zoo.served import ClipSpec, Description, config_text
+from triton_repo.zoo.sources import ONNX, Source, read_labels
+
+Colours = tuple[float, float, float]
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person said of the clip and its normalisation; None is left as published."""
+
+    frames: int | None = None
+    stride: int | None = None
+    fps: float | None = None
+    size: int | None = None
+    resize: int | None = None
+    mean: Colours | None = None
+    std: Colours | None = None
+
+    def spec(self, usual: ClipSpec) -> ClipSpec:
+        """The clip; a size without a resize keeps the share of the frame that is cut away."""
+        crop = self.size or usual.crop
+        resize = self.resize or round(usual.resize * crop / usual.crop)
+        if crop > resize:
+            raise ModelError(f"a frame scaled to {resize} pixels has no middle of {crop}: --size is above --resize.")
+        stride, fps = self.stride or usual.stride, self.fps or usual.fps
+        return replace(usual, frames=self.frames or usual.frames, stride=stride, fps=fps, resize=resize, crop=crop)
+
+
+def add_network(
+    models: Path, name: str, architecture: str, weights: Path, labels: Path | None, wishes: Wishes, say: Notice
+) -> int:
+    """Adds a published network with the weights of a file; the new version. ModelError when that cannot be."""
+    _check_name(name)
+    known = published(architecture, weights.name)
+    spec = wishes.spec(known.spec)
+    known.check(spec)
+    words = read_labels(labels) if labels else known.labels
+    mean, std = wishes.mean or known.mean, wishes.std or known.std
+    # Before the long work: a file that is missing or does not fit is told at once.
+    served = Source(architecture, "", "", spec, mean, std).network(words, weights)
+    source = Source(architecture, str(weights.absolute()), sha256_of(weights), spec, mean, std)
+
+    def write(making: Path, version: int) -> None:
+        try:
+            export.write_model(served, name, making, version)
+        except Exception as error:  # the converter and the networks raise whatever they come upon
+            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            raise ModelError(f"{architecture} for such clips could not be exported: {reason[0][:300]}") from error
+
+    return _add(models, name, source, write, say)
+
+
+def add_onnx(
+    models: Path, name: str, file: Path, labels: Path, layout: str | None, scores: str, wishes: Wishes, say: Notice
+) -> int:
+    """Adds a model of any architecture; the new version. ModelError when that cannot be."""
+    _check_name(name)
+    if not (wishes.frames and wishes.size):
+        raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
+    kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
+    spec = wishes.spec(ClipSpec(kind, wishes.frames, 1, 30, wishes.size, wishes.size))
+    words = read_labels(labels)
+    layout = layout or ("NCHW" if kind == "image" else "NCTHW")
+    if ("T" in layout) != (kind == "video"):
+        raise ModelError(f"the layout {layout} is not one of {'videos' if kind == 'video' else 'pictures'}.")
+    mean, std = wishes.mean or (0.0,) * 3, wishes.std or (1.0,) * 3
+    if not file.is_file():
+        raise ModelError(f"{file} does not exist or is no file.")
+    source = Source(ONNX, str(file.absolute()), sha256_of(file), spec, mean, std, layout, scores)
+    description = Description(ONNX, spec, words)
+
+    def write(making: Path, version: int) -> None:
+        model = convert_onnx(file, source, len(words))
+        _check_scores(file, source, words)
+        folder = making / name
+        (folder / str(version)).mkdir(parents=True)
+        openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
+        (folder / "labels.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        (folder / "config.pbtxt").write_text(config_text(name, description), encoding="utf-8")
+
+    return _add(models, name, source, write, say)
+
+
+def _check_name(name: str) -> None:
+    if checked(name) == BUILT_IN:
+        raise ModelError(f"{BUILT_IN} is the default model, which `make setup` makes: choose another name.")
+
+
+def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
+    """ModelError when the file's scores are not what `--scores` says they are: both mistakes look plausible."""
+    as_they_are = replace(source, scores="probabilities")
+    raw = OnnxNetwork(file, as_they_are, len(labels))(export.example_clips(source, 3))
+    if not np.isfinite(raw).all():
+        raise ModelError(f"{file} answers a test clip with scores that are no numbers.")
+    probable = bool((raw >= 0).all()) and bool(np.allclose(raw.sum(axis=1), 1, atol=1e-3))
+    if probable and source.scores == "logits" and len(labels) > 1:
+        raise ModelError(f"{file} gives probabilities already (they add up to 1): say --scores probabilities.")
+    if not probable and source.scores == "probabilities":
+        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --scores away.")
+
+
+def _add(models: Path, name: str, source: Source, write: Callable[[Path, int], None], say: Notice) -> int:
+    with repository.changing(models) as making:
+        version = max(repository.versions(models / name), default=0) + 1
+        say(f"converting {name}, version {version}")
+        write(making, version)
+        source.write(making / name / str(version))
+        repository.install(making / name, models, version)
+    return version
+
+
+__all__ = ["Wishes", "add_network", "add_onnx"]

@@ -1,0 +1,235 @@
+"""The command line: `clipstack-models list`, `show`, `add`, `remove` and `verify`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from app.settings import CHECKOUT, Settings
+from triton_repo.zoo import listing, repository
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.names import BUILT_IN, PUBLISHED, checked
+from triton_repo.zoo.terminal import COUNT, FILE, FOLDER, ColoursType, complain, console, models_option, told
+
+# Torch, torchvision and OpenVINO take seconds to import: only the commands that need them do.
+
+CACHE = CHECKOUT / ".runtime" / "weights"
+LOCK = Path(__file__).with_name("weights.lock")
+RESTART = ".venv/bin/supervisorctl -c supervisor/supervisord.conf restart triton"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clipstack")
+def main() -> None:
+    """Add models to a Clipstack service, check them, and take them away.
+
+    \b
+    Exit codes: 0 all is well, 1 the model could not be added, found or verified,
+    2 the command line is wrong.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another time shows a question mark rather than a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+@main.command(name="list")
+@models_option
+def list_models(models: Path | None) -> None:
+    """List the models that are served, and those that could be added."""
+    with told() as settings:
+        folder = models or settings.model_dir
+        found = []
+        for name in repository.names(folder):
+            try:
+                found.append(repository.installed(folder, name))
+            except ModelError as error:
+                complain(error)
+        console().print(listing.models_table(found, settings.model), listing.to_be_had(found), sep="\n\n")
+
+
+@main.command()
+@click.argument("name")
+@models_option
+def show(name: str, models: Path | None) -> None:
+    """Show what a model looks at, its labels, and what it was made from."""
+    with told() as settings:
+        folder = models or settings.model_dir
+        there = name in repository.names(folder) or name not in PUBLISHED
+        facts = listing.installed_facts(repository.installed(folder, name)) if there else listing.published_facts(name)
+        console().print(listing.facts_lines({"model": name, **facts}))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--from-file", type=FILE, help="Published checkpoint that is here already; nothing is downloaded.")
+@click.option("--arch", type=click.Choice(PUBLISHED), metavar="NETWORK", help="Network of your own checkpoint.")
+@click.option("--weights", type=FILE, help="Your own checkpoint: .pth, .pyth, .pt, .ckpt or .safetensors.")
+@click.option("--onnx", type=FILE, help="Model of any architecture.")
+@click.option("--labels", type=FILE, help="Text file, one label a line.  [default: as published]")
+@click.option("--frames", type=COUNT, help="Frames of a clip; 1 for pictures.")
+@click.option("--stride", type=COUNT, help="From one frame of a clip to the next, in frames of a video of --fps.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Frames a second that --stride counts in.")
+@click.option("--size", type=COUNT, help="Width and height of a frame, pixels.")
+@click.option("--resize", type=COUNT, help="Short side of a frame before its middle is cut out, pixels.")
+@click.option("--mean", type=ColoursType(), help="Mean of a colour scaled to 0..1.")
+@click.option("--std", type=ColoursType(), help="Standard deviation of the same.")
+@click.option(
+    "--layout", type=click.Choice(["NCTHW", "NTCHW", "NTHWC", "NCHW", "NHWC"]), help="Input of the ONNX model."
+)
+@click.option(
+    "--scores", type=click.Choice(["logits", "probabilities"]), default="logits", help="What the ONNX model gives."
+)
+@click.option("--url", help="Another address of the published checkpoint.")
+@click.option("--cache", type=FOLDER, default=CACHE, help="Folder of downloads.  [default: .runtime/weights]")
+@click.option(
+    "--lock", type=FILE, default=LOCK, help="Checksums of downloads.  [default: triton_repo/zoo/weights.lock]"
+)
+@models_option
+def add(
+    name: str,
+    from_file: Path | None,
+    arch: str | None,
+    weights: Path | None,
+    onnx: Path | None,
+    labels: Path | None,
+    layout: str | None,
+    scores: str,
+    url: str | None,
+    cache: Path,
+    lock: Path,
+    models: Path | None,
+    **clip: Any,
+) -> None:
+    """Add a model, or the next version of one.
+
+    \b
+    a published network, downloaded:  add x3d_m
+    the same from a file:             add x3d_m --from-file X3D_M.pyth
+    one that you trained:             add mine --arch x3d_m --weights best.pth --labels labels.txt
+    any other:                        add mine --onnx model.onnx --labels labels.txt --frames 16 --size 224
+    """
+    if bool(arch) != bool(weights):
+        raise click.UsageError("--arch and --weights belong together")
+    if sum(map(bool, (from_file, weights, onnx, url))) > 1:
+        raise click.UsageError("only one of --from-file, --weights, --onnx and --url can be the source")
+    if onnx and not labels:
+        raise click.UsageError("--onnx needs --labels")
+    if clip["std"] and min(clip["std"]) <= 0:
+        raise click.BadParameter("must be above 0", param_hint="--std")
+    with told() as settings:
+        folder = models or settings.model_dir
+        checked(name)
+        if not (arch or onnx) and name not in PUBLISHED:
+            raise ModelError(
+                f"there is no published model {name!r}: known are {', '.join(PUBLISHED)}. For one of your own say "
+                "--arch and --weights, or --onnx."
+            )
+        from triton_repo.zoo import adding
+
+        wishes, err = adding.Wishes(**clip), console(stderr=True)
+        file = from_file or weights or onnx or _downloaded(name, url, cache, lock)
+        with err.status("...") as status:
+            if onnx:
+                assert labels
+                version = adding.add_onnx(folder, name, onnx, labels, layout, scores, wishes, status.update)
+            else:
+                version = adding.add_network(folder, name, arch or name, file, labels, wishes, status.update)
+        added = repository.installed(folder, name)
+        console().print(f"{name}, version {version}: {listing.looks_at(added.parameters)}, {len(added.labels)} labels")
+        for line in _to_do(added, settings):
+            err.print(line, style="dim")
+
+
+def _downloaded(name: str, url: str | None, cache: Path, lock: Path) -> Path:
+    from triton_repo.zoo import downloads
+    from triton_repo.zoo.published import published
+
+    address = url or published(name).url
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    err = console(stderr=True)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        task = shown.add_task(Path(address).name, total=None)
+
+        def progress(have: int, total: int | None) -> None:
+            shown.update(task, completed=have, total=total)
+
+        return downloads.fetch(address, cache, downloads.Lock(lock), progress)
+
+
+def _to_do(model: repository.Installed, settings: Settings) -> Iterator[str]:
+    """What is left to the person: to make room, and to have the server look again."""
+    told = model.parameters
+    clip_bytes = int(told["frames"]) * int(told["crop"]) ** 2 * 3
+    if clip_bytes > settings.slot_mb << 20:
+        need = -(-clip_bytes // (1 << 20))
+        larger = f"set CLIPSTACK_SLOT_MB={need} and run `make up`, or add it with fewer --frames"
+        yield f"its clips are larger than a slot: {larger}"
+    yield f"a running stack serves it after `{RESTART}`"
+
+
+@main.command()
+@click.argument("name")
+@models_option
+def remove(name: str, models: Path | None) -> None:
+    """Take a model away, with all its versions."""
+    with told() as settings:
+        if name in (settings.model, BUILT_IN):
+            raise ModelError(f"{name} is the default model: a service without it does not start. It was not removed.")
+        repository.remove(models or settings.model_dir, name)
+        console().print(f"{name} is removed")
+        console(stderr=True).print(f"a running stack stops serving it with `{RESTART}`", style="dim")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--clips", type=COUNT, default=16, show_default=True, help="Random clips to compare.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which random clips.")
+@click.option(
+    "--precision", "precisions", type=click.Choice(["f32", "bf16"]), multiple=True,
+    help="Precision of the engine; may be given twice.  [default: the model's]",
+)  # fmt: skip
+@click.option("--weights", type=FILE, help="Where the file it was made from is now.")
+@models_option
+def verify(
+    name: str,
+    clips: int,
+    seed: int,
+    precisions: tuple[str, ...],
+    weights: Path | None,
+    models: Path | None,
+) -> None:
+    """Compare a model as it is served with the network it was made from, on random clips."""
+    with told() as settings:
+        model = repository.installed(models or settings.model_dir, name)
+        from triton_repo.zoo import verification
+
+        runner, network = verification.source_network(model, weights)
+        shape = tuple(int(size) for size in model.config["input"][0]["dims"])
+        wanted = list(precisions) or [model.parameters.get("precision", "f32")]
+        made = verification.random_clips(shape, clips, seed)
+        err = console(stderr=True)
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
+            task = shown.add_task(f"comparing {name}", total=clips)
+            rows = verification.compare(model, network, wanted, made, lambda: shown.advance(task))
+        console().print(listing.verdict_table(rows))
+        console().print(f"version {model.versions[-1]} against {runner}, seed {seed}", style="dim")
+        if not all(row.good for row in rows):
+            raise ModelError(
+                f"{name} does not answer as its source does: allowed are a difference of {verification.LARGEST_F32:g} "
+                f"in f32, and at least {verification.LEAST_TOP_1:.0%} the same best label."
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

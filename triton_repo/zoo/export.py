@@ -1,0 +1,147 @@
+"""Writes model folders that the backend `clip` serves.
+
+    .venv/bin/python -m triton_repo.zoo.export camera_motion
+    .venv/bin/python -m triton_repo.zoo.export resnet50 --weights resnet50-11ad3fa6.pth
+    .venv/bin/python -m triton_repo.zoo.export x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
+
+A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`. The exported
+model is checked against the network it came from before it takes its place.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+# As in the backend: OpenVINO must not report its use to its maker.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
+
+from triton_repo.zoo.default_model import WEIGHTS, camera_motion  # noqa: E402
+from triton_repo.zoo.kinetics import kinetics_x3d  # noqa: E402
+from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
+from triton_repo.zoo.x3d import VARIANTS  # noqa: E402
+
+MODELS = Path(__file__).parents[1] / "models"
+# Largest difference of a probability between the exported model and torch, both in float32: a mistake makes far more,
+# and the order of additions alone made 1.1e-4 of a ResNet-101's depth.
+TOLERANCE = 1e-3
+
+
+class ExportMismatch(Exception):
+    """The exported model does not answer as the network does."""
+
+
+class _Seen(Protocol):
+    """Anything that says which clip it looks at."""
+
+    @property
+    def spec(self) -> ClipSpec: ...
+
+
+def example_clips(served: _Seen, count: int) -> np.ndarray:
+    """uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
+    spec = served.spec
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(0, 256, (count, spec.frames, 8, 8, 3), dtype=np.uint8)
+    repeats = -(-spec.crop // 8)
+    return coarse.repeat(repeats, axis=2).repeat(repeats, axis=3)[:, :, : spec.crop, : spec.crop].copy()
+
+
+def convert(served: Served) -> openvino.Model:
+    """ServedNetwork: `CLIP` uint8 (?, frames, crop, crop, 3) -> `SCORES` float32 (?, classes)."""
+    whole = ServedNetwork(served).eval()
+    example = torch.from_numpy(example_clips(served, 2))
+    with torch.no_grad(), warnings.catch_warnings():
+        # The converter's own way to read a network; torch calls it deprecated, and works.
+        warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
+        model = openvino.convert_model(whole, example_input=example, input=(-1, *example.shape[1:]))
+    model.inputs[0].set_names({"CLIP"})
+    model.outputs[0].set_names({"SCORES"})
+    return model
+
+
+def largest_difference(served: Served, path: Path) -> float:
+    """Between the probabilities of the model saved at `path` and those of the network, over three clips."""
+    clips = example_clips(served, 3)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    answer = openvino.Core().compile_model(path, "CPU", hints)(clips)["SCORES"]
+    with torch.no_grad():
+        wanted = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
+    return float(np.abs(answer - wanted).max())
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Nothing is touched when the text is already there: the default model's is committed."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_model(served: Served, name: str, models: Path, version: int = 1) -> Path:
+    """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
+
+    The version is made complete beside its place and moved there by a rename: no server sees half of one.
+    """
+    folder = models / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
+        new, final = Path(making, "new"), folder / str(version)
+        new.mkdir()
+        openvino.save_model(convert(served), new / "model.xml", compress_to_fp16=False)
+        difference = largest_difference(served, new / "model.xml")
+        if not difference <= TOLERANCE:
+            raise ExportMismatch(f"the exported model is off by {difference:.2g}, allowed is {TOLERANCE:g}")
+        _write_text(folder / "labels.txt", "".join(f"{label}\n" for label in served.labels))
+        _write_text(folder / "config.pbtxt", config_text(name, served))
+        if final.exists():
+            final.rename(Path(making, "old"))
+        new.rename(final)
+    return folder
+
+
+def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> Served:
+    """The network called `model` on the command line."""
+    if model == "camera_motion":
+        return camera_motion(weights or WEIGHTS)
+    if model in VARIANTS:
+        if labels is None:
+            raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
+        return kinetics_x3d(model, weights, labels)
+    # torchvision takes a second to import, and the default model does without it.
+    from triton_repo.zoo.resnet import resnet
+
+    return resnet(model, weights, labels)
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("model", choices=["camera_motion", *VARIANTS, "resnet18", "resnet50", "resnet101"])
+    parser.add_argument("--weights", type=Path, help="checkpoint file (camera_motion has its own)")
+    parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
+    parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
+    arguments = parser.parse_args()
+    if arguments.model != "camera_motion" and arguments.weights is None:
+        parser.error(f"{arguments.model} needs --weights")
+    try:
+        labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None
+        served = build(arguments.model, arguments.weights, labels)
+        folder = write_model(served, arguments.model, arguments.output)
+    except (OSError, ValueError, RuntimeError, ExportMismatch) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

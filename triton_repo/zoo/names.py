@@ -1,0 +1,27 @@
+"""Names of models: those that are published, those that a folder may have. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import re
+
+from triton_repo.zoo.errors import ModelError
+
+X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")
+RESNETS = ("resnet18", "resnet50", "resnet101")
+VIDEO = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
+PUBLISHED = X3D + RESNETS + VIDEO
+BUILT_IN = "camera_motion"  # made by `make setup` from the weights in this folder
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+
+
+def checked(name: str) -> str:
+    """The name; ModelError when no model can be called so."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name[:80]!r} is no name for a model: up to 80 letters, digits, _, . and -, not beginning with . or -."
+        )
+    return name
+
+
+__all__ = ["BUILT_IN", "PUBLISHED", "RESNETS", "VIDEO", "X3D", "checked"]

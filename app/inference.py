@@ -16,7 +16,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from app.errors import InferenceFailed, InferenceTimeout, ModelNotFound, NotReady
+from app.errors import InferenceFailed, InferenceTimeout, NotReady
 
 Transport = Literal["system_shared_memory", "inline"]
 
@@ -51,6 +51,10 @@ class Scores(NamedTuple):
     transport: Transport
 
 
+class ModelGone(NotReady):
+    """Triton has unloaded this version, or is about to: the catalogue's list is out of date."""
+
+
 class RegionUnknown(Exception):
     """Triton does not know our region: it was restarted, or somebody unregistered it."""
 
@@ -66,13 +70,12 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
         return RegionUnknown(message)
     if by_reference and "shared memory" in message.lower():
         return RegionRefused(message)
+    if "unknown model" in message or "scheduler for model has stopped" in message:
+        return ModelGone("this model is being replaced or removed; please try again in a moment")
     if "UNAVAILABLE" in status or "CANCELLED" in status:
-        # The catalogue knows the model, so it is being loaded, or "scheduler for model has stopped": a restart.
         return NotReady("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:
         return InferenceTimeout("the model server did not answer in time")
-    if "NOT_FOUND" in status or "unknown model" in message:
-        return ModelNotFound("no such model")
     log.error("inference failed: %s %s", status, message[:500])
     return InferenceFailed("the model could not process this clip")
 
@@ -103,7 +106,7 @@ class Triton:
         """Scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
 
         There is no deadline here on purpose: when this returns, Triton no longer reads the slot. A caller who
-        cannot wait so long leaves the call running and the slot with it. Raises ModelNotFound, NotReady or
+        cannot wait so long leaves the call running and the slot with it. Raises ModelGone, NotReady or
         InferenceFailed.
         """
         if time.monotonic() >= self._inline_until:
@@ -152,7 +155,7 @@ class Triton:
                         self._region.name, f"/{self._region.name}", self._region.region_bytes,
                         client_timeout=CALL_TIMEOUT_S,
                     )  # fmt: skip
-            except (RegionUnknown, InferenceFailed, ModelNotFound) as error:
+            except (RegionUnknown, InferenceFailed) as error:
                 raise RegionRefused(str(error)) from error
             except RegionRefused as error:
                 if "already" not in str(error):
@@ -198,15 +201,19 @@ class Triton:
         """Triton's own configuration of every model that is ready, with its version under `"version"`."""
         async with _our_errors():
             index = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
-            ready = [m for m in index.get("models", []) if m.get("state") == "READY"]
-            answers = []
-            for model in ready:
-                version = model.get("version", "1")
-                answer = await self._client.get_model_config(
-                    model["name"], version, as_json=True, client_timeout=CALL_TIMEOUT_S
-                )
-                answers.append(answer["config"] | {"version": version})
-        return answers
+        ready = [model for model in index.get("models", []) if model.get("state") == "READY"]
+        answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
+        return [answer for answer in answers if answer]
+
+    async def _config(self, name: str, version: str) -> dict[str, Any] | None:
+        """None when it was unloaded since it was listed."""
+        try:
+            async with _our_errors():
+                answer = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
+        except ModelGone:
+            return None
+        config: dict[str, Any] = answer["config"]
+        return config | {"version": version}
 
     async def close(self) -> None:
         """Gives our region back and closes the channel; by name only, other workers have theirs."""

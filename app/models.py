@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
 from app.inference import OUTPUT, Triton
 from app.media import Kind
 
-REFRESH_S = 5.0
+REFRESH_S = 1.0  # how old the list of Triton's models may be
+CHECK_S = 5.0  # how old a canary's answer may be for those who ask whether all is well
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Model:
     crop: int
     architecture: str
     labels: tuple[str, ...]
+    versions: tuple[str, ...] = ()  # newest first, all that answer; only where models are listed
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -41,7 +44,7 @@ class Model:
 
     def facts(self, default: bool) -> dict[str, Any]:
         """The model as the API shows it."""
-        return asdict(self) | {"labels": list(self.labels), "default": default}
+        return asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
 
 
 def _model(config: dict[str, Any]) -> Model:
@@ -72,64 +75,125 @@ def _classes(config: dict[str, Any]) -> int:
 
 
 class Catalogue:
-    """The models that answered a canary, refreshed from Triton at most every REFRESH_S seconds."""
+    """The model versions that answered a canary; follows what Triton loads and unloads.
+
+    A model is asked for as `name`, its newest version that answers, or as `name@version`.
+    """
 
     def __init__(self, triton: Triton, slot_bytes: int) -> None:
         self._triton = triton
         self._slot_bytes = slot_bytes
-        self._models: dict[str, Model] = {}
-        self._faults: dict[str, str] = {}
-        self._checked = float("-inf")
-        self._refreshing: asyncio.Future[None] | None = None
+        self._entries: dict[_Key, _Entry] = {}
+        self._refreshed = _Shared(REFRESH_S, lambda: self._ask(anew=False))
+        self._checked = _Shared(CHECK_S, lambda: self._ask(anew=True))
 
-    async def get(self, name: str) -> Model:
+    async def get(self, wanted: str) -> Model:
         """The model of that name; raises ModelNotFound, or NotReady while Triton is away or its canary fails."""
-        if name not in self._models:
+        name, _, version = wanted.partition("@")
+        entries = self._of(name, version)
+        if not any(entry.model for entry in entries):
             await self.refresh()
-        if name in self._faults:
+            entries = self._of(name, version)
+        for entry in entries:
+            if entry.model:
+                return entry.model
+        if entries:
             raise NotReady("this model does not answer now; please try again in a moment")
-        try:
-            return self._models[name]
-        except KeyError:
-            raise ModelNotFound(f"there is no model {name[:80]!r}") from None
+        raise ModelNotFound(f"there is no model {wanted[:80]!r}")
+
+    def _of(self, name: str, version: str = "") -> list["_Entry"]:
+        """Newest first; all versions when none is named."""
+        keys = [key for key in self._entries if key.name == name and version in ("", str(key.version))]
+        return [self._entries[key] for key in sorted(keys, reverse=True)]
 
     async def all(self) -> list[Model]:
-        """Every model, by name; raises NotReady while Triton is away."""
-        await self.refresh()
-        return [self._models[name] for name in sorted(self._models)]
+        """The newest version of every model, by name; raises NotReady while Triton is away."""
+        await self._checked.get()
+        names = sorted({key.name for key in self._entries})
+        answering = {name: [entry.model for entry in self._of(name) if entry.model] for name in names}
+        return [
+            replace(models[0], versions=tuple(model.version for model in models))
+            for models in answering.values()
+            if models
+        ]
 
     async def faults(self) -> dict[str, str]:
-        """Models that Triton calls ready and that failed their canary, with the reason."""
-        await self.refresh()
-        return self._faults
+        """Model versions that Triton calls ready and that failed their canary, with the reason."""
+        await self._checked.get()
+        return {f"{key.name}@{key.version}": entry.fault for key, entry in self._entries.items() if entry.fault}
 
     async def refresh(self) -> None:
-        """Asks Triton for its models and sends each a canary, unless that was done a moment ago.
+        """Asks Triton for its models, unless that was done a moment ago, and sends each new one a canary."""
+        await self._refreshed.get()
 
-        All who ask meanwhile share one answer: a Triton that hangs would let them wait one after the other.
-        """
-        if time.monotonic() - self._checked < REFRESH_S:
-            return
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.ensure_future(self._ask())
-        await asyncio.shield(self._refreshing)
+    async def gone(self, model: Model) -> None:
+        """Triton no longer knows `model`: looks at once what it has instead."""
+        self._entries.pop(_Key(model.name, int(model.version)), None)
+        await self._refreshed.get(anew=True)
 
-    async def _ask(self) -> None:
-        models: dict[str, Model] = {}
-        faults: dict[str, str] = {}
-        for config in await self._triton.models():
-            name = str(config.get("name"))
-            try:
-                models[name] = await self._with_labels(config)
-            except (KeyError, ValueError, IndexError, ClipstackError) as error:
-                faults[name] = f"{type(error).__name__}: {error}"
-                log.error("model %s is left out: %s", name, faults[name])
-        self._models, self._faults = models, faults
-        self._checked = time.monotonic()
+    async def _ask(self, anew: bool) -> None:
+        configs = await self._triton.models()
+        entries = await asyncio.gather(*(self._entry(config, anew) for config in configs))
+        keys = (_Key(str(config["name"]), int(config["version"])) for config in configs)
+        self._entries = dict(zip(keys, entries, strict=True))
+
+    async def _entry(self, config: dict[str, Any], anew: bool) -> "_Entry":
+        known = self._entries.get(_Key(str(config["name"]), int(config["version"])))
+        if known and known.config == config and not anew and (known.model or time.monotonic() - known.asked < CHECK_S):
+            return known
+        try:
+            return _Entry(config, time.monotonic(), model=await self._with_labels(config))
+        except (KeyError, ValueError, IndexError, ClipstackError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            if known is None or known.fault != fault:
+                log.error("model %s, version %s, is left out: %s", config["name"], config["version"], fault)
+            return _Entry(config, time.monotonic(), fault=fault)
 
     async def _with_labels(self, config: dict[str, Any]) -> Model:
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
         labels = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config))
-        return Model(**(asdict(model) | {"labels": labels}))
+        return replace(model, labels=labels)
+
+
+class _Key(NamedTuple):
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One version as Triton told of it: the model when it answered its canary, else the reason why it did not."""
+
+    config: dict[str, Any]
+    asked: float  # time.monotonic()
+    model: Model | None = None
+    fault: str = ""
+
+
+class _Shared:
+    """Work that is done at most every `age_s` seconds; all who ask meanwhile share one run, and its error.
+
+    Else a Triton that hangs would let them wait one after the other.
+    """
+
+    def __init__(self, age_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._age_s = age_s
+        self._work = work
+        self._done = float("-inf")
+        self._run: asyncio.Future[None] | None = None
+
+    async def get(self, anew: bool = False) -> None:
+        """Returns when the work was done no longer than `age_s` ago; `anew`: when a run that begins now ended."""
+        if anew and self._run is not None:
+            await asyncio.wait([self._run])
+        elif time.monotonic() - self._done < self._age_s:
+            return
+        if self._run is None or self._run.done():
+            self._run = asyncio.ensure_future(self._do())
+        await asyncio.shield(self._run)
+
+    async def _do(self) -> None:
+        await self._work()
+        self._done = time.monotonic()

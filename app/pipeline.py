@@ -8,7 +8,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from app.admission import Admission
 from app.decoder import Decoder
 from app.errors import ClipstackError, InferenceTimeout, NotReady, Overloaded, WrongMediaKind
-from app.inference import RegionRefused, Scores, Triton
+from app.inference import ModelGone, RegionRefused, Scores, Triton
 from app.labels import Prediction, average, top
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.models import Catalogue, Model
@@ -28,7 +27,7 @@ from app.slots import RegionError, SlotPool, is_stale
 from app.stages import Stages
 
 STOP_TIMEOUT_S = 5.0
-HOUSEKEEPING_S = 5.0
+HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,17 +86,21 @@ class Pipeline:
         self._housekeeping = asyncio.ensure_future(self._keep_house())
 
     async def _keep_house(self) -> None:
-        """Asks Triton at the start what the first request would otherwise wait for, and tidies up from then on."""
+        """Does ahead what requests would otherwise wait for, and tidies up; for as long as the worker lives."""
         offered = self._settings.transport == "inline"
         while True:
-            with suppress(ClipstackError, RegionRefused):
+            try:
+                await self._catalogue.refresh()
                 if not offered:
-                    await self._catalogue.refresh()
                     offered = True  # once: where it is refused, requests find out when to offer it again
                     await self._triton.register()
                 # A killed worker could not take its region back, and Triton would keep that memory mapped.
                 for name in filter(is_stale, await self._triton.regions()):
                     await self._triton.forget(name)
+            except (ClipstackError, RegionRefused) as error:
+                log.debug("Triton does not answer: %s", error)
+            except Exception:
+                log.exception("housekeeping goes on after a mistake")
             await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _close(self) -> None:
@@ -145,14 +148,20 @@ class Pipeline:
             model = await self._catalogue.get(question.model)
             with stages.stage("probe"):
                 media = await self._decoder.probe(source)
-            clips = _clips(media, model, question.clips)
-            return await self._clips_to_answer(source, question, stages, model, media, clips)
+            try:
+                return await self._ask_model(source, question, stages, model, media)
+            except ModelGone:
+                # Its last version was replaced or removed since we looked. Once: two in a row is no coincidence.
+                await self._catalogue.gone(model)
+                model = await self._catalogue.get(question.model)
+                return await self._ask_model(source, question, stages, model, media)
         finally:
             self._admission.leave()
 
-    async def _clips_to_answer(
-        self, source: Source, question: Question, stages: Stages, model: Model, media: Media, clips: tuple[Clip, ...]
+    async def _ask_model(
+        self, source: Source, question: Question, stages: Stages, model: Model, media: Media
     ) -> Answer:
+        clips = _clips(media, model, question.clips)
         with stages.stage("queue"):
             offsets = await self._slots_for(len(clips))
         wanted = ClipRequest(

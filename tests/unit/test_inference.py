@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from app.errors import InferenceFailed, InferenceTimeout, ModelNotFound, NotReady
-from app.inference import RegionRefused, RegionUnknown, _our_errors
+from app.errors import InferenceFailed, InferenceTimeout, NotReady
+from app.inference import ModelGone, RegionRefused, RegionUnknown, _our_errors
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
@@ -17,9 +17,9 @@ NO_ROOM = "Failed to increase the shared memory pool size for key 'triton-8001-1
     ("message", "status", "by_reference", "ours"),
     [
         ("failed to connect to all addresses", UNAVAILABLE, True, NotReady),
-        (STOPPING, UNAVAILABLE, True, NotReady),
-        ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, NotReady),
-        ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelNotFound),
+        (STOPPING, UNAVAILABLE, True, ModelGone),
+        ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, ModelGone),
+        ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelGone),
         ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", False, InferenceTimeout),
         ("Unable to find shared memory region: 'r'", "StatusCode.NOT_FOUND", True, RegionUnknown),
         ("Unable to open shared memory region: '/r'", "StatusCode.INTERNAL", True, RegionRefused),

@@ -17,6 +17,7 @@ class FakeTriton:
         self.broken: Exception | None = None
         self.gone: Exception | None = None
         self.asked = 0
+        self.canaries: list[str] = []
 
     async def models(self) -> list[dict[str, Any]]:
         self.asked += 1
@@ -26,16 +27,17 @@ class FakeTriton:
         return list(self.configs)
 
     async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+        self.canaries.append(f"{model}@{version}")
         if self.broken:
             raise self.broken
         return tuple(f"label{number}" for number in range(classes))
 
 
-def config(name: str = "good", output: str = "SCORES", **changed: str) -> dict[str, Any]:
+def config(name: str = "good", output: str = "SCORES", version: str = "1", **changed: str) -> dict[str, Any]:
     told = {"kind": "video", "frames": "4", "stride": "2", "fps": "30", "resize": "80", "crop": "80"} | changed
     return {
         "name": name,
-        "version": "1",
+        "version": version,
         "parameters": {key: {"string_value": value} for key, value in told.items()},
         "output": [{"name": output, "dims": ["3"]}],
     }
@@ -60,7 +62,7 @@ def test_one_broken_model_does_not_take_the_others_away(broken: dict[str, Any]) 
     async def scenario() -> None:
         models = catalogue(FakeTriton(broken, config()))
         assert [model.name for model in await models.all()] == ["good"]
-        assert list(await models.faults()) == ["broken"]
+        assert list(await models.faults()) == ["broken@1"]
 
     asyncio.run(scenario())
 
@@ -88,5 +90,59 @@ def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
         assert triton.asked == 1
         triton.gone = None
         assert len(await models.all()) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton is asked whenever there is a reason to."""
+    monkeypatch.setattr("app.models.REFRESH_S", 0.0)
+
+
+def test_versions_come_and_go(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config(version="2"), config(version="10"), config("other"))
+        models = catalogue(triton)
+        assert (await models.get("good")).version == "10"
+        assert (await models.get("good@2")).version == "2"
+        good, other = await models.all()
+        assert (good.versions, other.versions) == (("10", "2"), ("1",))
+        with pytest.raises(ModelNotFound, match="good@3"):
+            await models.get("good@3")
+        latest = await models.get("good")
+        triton.configs = (config(version="2"),)
+        await models.gone(latest)
+        assert (await models.get("good")).version == "2"
+        with pytest.raises(ModelNotFound):
+            await models.get("other")
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_fails_its_canary_does_not_replace_one_that_answers(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config(version="1"), config(version="2", fps="0"))
+        models = catalogue(triton)
+        assert (await models.get("good")).version == "1"
+        with pytest.raises(NotReady):
+            await models.get("good@2")
+        assert list(await models.faults()) == ["good@2"]
+
+    asyncio.run(scenario())
+
+
+def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config(), config("other"))
+        models = catalogue(triton)
+        for _ in range(3):
+            await models.refresh()
+        assert sorted(triton.canaries) == ["good@1", "other@1"]
+        triton.configs = (config(fps="25"), config("other"))
+        await models.refresh()
+        assert triton.canaries[2:] == ["good@1"]
+        await models.all()
+        assert sorted(triton.canaries[3:]) == ["good@1", "other@1"]
 
     asyncio.run(scenario())

@@ -106,21 +106,19 @@ class Catalogue:
         keys = [key for key in self._entries if key.name == name and version in ("", str(key.version))]
         return [self._entries[key] for key in sorted(keys, reverse=True)]
 
-    async def all(self) -> list[Model]:
-        """The newest version of every model, by name; raises NotReady while Triton is away."""
+    async def health(self) -> "Health":
+        """All models, each after a canary of a moment ago; raises NotReady while Triton is away."""
         await self._checked.get()
-        names = sorted({key.name for key in self._entries})
-        answering = {name: [entry.model for entry in self._of(name) if entry.model] for name in names}
-        return [
-            replace(models[0], versions=tuple(model.version for model in models))
-            for models in answering.values()
-            if models
-        ]
-
-    async def faults(self) -> dict[str, str]:
-        """Model versions that Triton calls ready and that failed their canary, with the reason."""
-        await self._checked.get()
-        return {f"{key.name}@{key.version}": entry.fault for key, entry in self._entries.items() if entry.fault}
+        answering = []
+        for name in sorted({key.name for key in self._entries}):
+            if models := [entry.model for entry in self._of(name) if entry.model]:
+                answering.append(replace(models[0], versions=tuple(model.version for model in models)))
+        silent = {str(key): entry for key, entry in sorted(self._entries.items()) if not entry.model}
+        return Health(
+            answering,
+            failing={name: entry.fault for name, entry in silent.items() if not entry.unusable},
+            unusable={name: entry.fault for name, entry in silent.items() if entry.unusable},
+        )
 
     async def refresh(self) -> None:
         """Asks Triton for its models, unless that was done a moment ago, and sends each new one a canary."""
@@ -144,10 +142,13 @@ class Catalogue:
         try:
             return _Entry(config, time.monotonic(), model=await self._with_labels(config))
         except (KeyError, ValueError, IndexError, ClipstackError) as error:
-            fault = f"{type(error).__name__}: {error}"
+            fault = (
+                str(error) if isinstance(error, (ValueError, ClipstackError)) else f"its configuration lacks {error}"
+            )
             if known is None or known.fault != fault:
                 log.error("model %s, version %s, is left out: %s", config["name"], config["version"], fault)
-            return _Entry(config, time.monotonic(), fault=fault)
+            unusable = not isinstance(error, ClipstackError)
+            return _Entry(config, time.monotonic(), fault=fault, unusable=unusable)
 
     async def _with_labels(self, config: dict[str, Any]) -> Model:
         model = _model(config)
@@ -157,9 +158,23 @@ class Catalogue:
         return replace(model, labels=labels)
 
 
+class Health(NamedTuple):
+    """The newest version of every model that answers, by name; and why others, as `name@version`, do not.
+
+    `failing` may answer again; `unusable` have a description that this service cannot follow.
+    """
+
+    models: list[Model]
+    failing: dict[str, str]
+    unusable: dict[str, str]
+
+
 class _Key(NamedTuple):
     name: str
     version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +185,7 @@ class _Entry:
     asked: float  # time.monotonic()
     model: Model | None = None
     fault: str = ""
+    unusable: bool = False
 
 
 class _Shared:

@@ -20,7 +20,7 @@ from app.errors import ClipstackError, InferenceTimeout, NotReady, Overloaded, W
 from app.inference import ModelGone, RegionRefused, Scores, Triton
 from app.labels import Prediction, average, top
 from app.media import ClipRequest, Decoded, Limits, Media, Source
-from app.models import Catalogue, Model
+from app.models import Catalogue, Health, Model
 from app.sampling import Clip, clip_times
 from app.settings import Settings
 from app.slots import RegionError, SlotPool, is_stale
@@ -127,13 +127,9 @@ class Pipeline:
         """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread."""
         return self._run(self._classify(source, question, stages))
 
-    def models(self) -> list[Model]:
-        """Every model that answers; raises NotReady while Triton is away."""
-        return self._run(self._catalogue.all())
-
-    def faults(self) -> dict[str, str]:
-        """Models that fail their canary; raises NotReady while Triton is away."""
-        return self._run(self._catalogue.faults())
+    def health(self) -> Health:
+        """Every model that answers, and why others do not; raises NotReady while Triton is away."""
+        return self._run(self._catalogue.health())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

@@ -49,7 +49,7 @@ def classify_request() -> dict[str, Any]:
 
 def models_list() -> list[dict[str, Any]]:
     """Every model that answers, as the API shows it; raises NotReady."""
-    return [model.facts(default=model.name == _settings().model) for model in _pipeline().models()]
+    return [model.facts(default=model.name == _settings().model) for model in _pipeline().health().models]
 
 
 @blueprint.before_app_request
@@ -76,12 +76,12 @@ def alive() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> Response:
-    """200 when the default model and every other one that Triton calls ready answer a canary; else 503."""
-    faults = set(_pipeline().faults())
-    names = [model.name for model in _pipeline().models()]
-    if faults := faults | ({_settings().model} - set(names)):
-        raise errors.NotReady(f"these models do not answer: {', '.join(sorted(faults))}")
-    return jsonify(status="ready", models=names)
+    """200 when the default model and every other one that can be served here answer a canary; else 503."""
+    health = _pipeline().health()
+    names = [model.name for model in health.models]
+    if silent := set(health.failing) | ({_settings().model} - set(names)):
+        raise errors.NotReady(f"these models do not answer: {', '.join(sorted(silent))}")
+    return jsonify(status="ready", models=names, left_out=health.unusable)
 
 
 @blueprint.app_errorhandler(errors.ClipstackError)

@@ -61,8 +61,9 @@ BROKEN = {
 def test_one_broken_model_does_not_take_the_others_away(broken: dict[str, Any]) -> None:
     async def scenario() -> None:
         models = catalogue(FakeTriton(broken, config()))
-        assert [model.name for model in await models.all()] == ["good"]
-        assert list(await models.faults()) == ["broken@1"]
+        health = await models.health()
+        assert [model.name for model in health.models] == ["good"]
+        assert (health.failing, list(health.unusable)) == ({}, ["broken@1"])
 
     asyncio.run(scenario())
 
@@ -76,6 +77,7 @@ def test_a_model_that_is_too_slow_for_its_canary_is_not_ready_rather_than_unknow
             await models.get("good")
         with pytest.raises(ModelNotFound):
             await models.get("unknown")
+        assert (await models.health()).failing == {"good@1": "slow"}
 
     asyncio.run(scenario())
 
@@ -85,11 +87,11 @@ def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
         triton = FakeTriton(config())
         triton.gone = NotReady("away")
         models = catalogue(triton)
-        answers = await asyncio.gather(*(models.all() for _ in range(5)), return_exceptions=True)
+        answers = await asyncio.gather(*(models.health() for _ in range(5)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [NotReady] * 5
         assert triton.asked == 1
         triton.gone = None
-        assert len(await models.all()) == 1
+        assert len((await models.health()).models) == 1
 
     asyncio.run(scenario())
 
@@ -106,7 +108,7 @@ def test_versions_come_and_go(at_once: None) -> None:
         models = catalogue(triton)
         assert (await models.get("good")).version == "10"
         assert (await models.get("good@2")).version == "2"
-        good, other = await models.all()
+        good, other = (await models.health()).models
         assert (good.versions, other.versions) == (("10", "2"), ("1",))
         with pytest.raises(ModelNotFound, match="good@3"):
             await models.get("good@3")
@@ -127,7 +129,7 @@ def test_a_version_that_fails_its_canary_does_not_replace_one_that_answers(at_on
         assert (await models.get("good")).version == "1"
         with pytest.raises(NotReady):
             await models.get("good@2")
-        assert list(await models.faults()) == ["good@2"]
+        assert list((await models.health()).unusable) == ["good@2"]
 
     asyncio.run(scenario())
 
@@ -142,7 +144,7 @@ def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
         triton.configs = (config(fps="25"), config("other"))
         await models.refresh()
         assert triton.canaries[2:] == ["good@1"]
-        await models.all()
+        await models.health()
         assert sorted(triton.canaries[3:]) == ["good@1", "other@1"]
 
     asyncio.run(scenario())

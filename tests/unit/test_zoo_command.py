@@ -58,8 +58,14 @@ def test_official_x3d_gets_the_labels_and_the_clip_it_was_trained_on(x3d: Path) 
     model = installed(x3d / "models", "x3d_xs")
     assert (model.labels[0], model.labels[5], len(model.labels)) == ("abseiling", "archery", 400)
     assert (model.parameters["stride"], model.parameters["fps"]) == ("12", "30")
-    assert "version_policy: { latest { num_versions: 1 } }" in (model.folder / "config.pbtxt").read_text()
-    assert sorted(path.name for path in model.served.iterdir()) == ["model.bin", "model.xml", "source.json"]
+    assert "version_policy: { latest { num_versions: 2 } }" in (model.folder / "config.pbtxt").read_text()
+    assert sorted(path.name for path in model.served.iterdir()) == [
+        "config.pbtxt",
+        "labels.txt",
+        "model.bin",
+        "model.xml",
+        "source.json",
+    ]
 
 
 def test_verify_compares_with_the_network_in_torch(x3d: Path) -> None:
@@ -224,10 +230,51 @@ def test_remove_takes_everything_of_a_model_and_nothing_else(add_onnx: Run, tmp_
     add_onnx()
     shutil.copytree(tmp_path / "models" / "mine", tmp_path / "models" / "other")
     assert invoke("remove", "mine", "--models", tmp_path / "models").exit_code == 0
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["other"]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".removed.json", "other"]
+
+
+def policy(folder: Path) -> str:
+    (line,) = [line for line in (folder / "config.pbtxt").read_text().splitlines() if "version_policy" in line]
+    return line
+
+
+def test_versions_that_fit_one_description_are_served_side_by_side(add_onnx: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "mine"
+    both, newest = (f"version_policy: {{ latest {{ num_versions: {count} }} }}" for count in (2, 1))
+    for classes, wanted in ((3, both), (3, both), (4, newest), (4, both)):
+        add_onnx(classes=classes)
+        assert policy(folder) == wanted
+    assert "1, 2, 3, 4 (3 and 4 are served)" in invoke("show", "mine", "--models", tmp_path / "models").stdout
+
+
+def test_a_version_that_is_removed_leaves_the_model_as_it_was_before_it(add_onnx: Run, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    add_onnx(classes=3)
+    before = texts(models / "mine")
+    add_onnx(classes=4)
+    assert texts(models / "mine") != before
+    result = invoke("remove", "mine@2", "--models", models)
+    assert (result.exit_code, result.stdout) == (0, "mine@2 is removed\n")
+    assert texts(models / "mine") == before
+    assert installed(models, "mine").versions == (1,)
+
+
+def test_no_number_is_given_twice(add_onnx: Run, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for versions in ((1,), (1, 2)):
+        add_onnx()
+        assert installed(models, "mine").versions == versions
+    invoke("remove", "mine@2", "--models", models)
+    add_onnx()
+    assert installed(models, "mine").versions == (1, 3)
+    invoke("remove", "mine", "--models", models)
+    add_onnx()
+    assert installed(models, "mine").versions == (4,)
+    invoke("remove", "mine@4", "--models", models)
+    assert not (models / "mine").exists()
 
 
 def test_a_clip_larger_than_a_slot_is_told(add_onnx: Run) -> None:
     result = add_onnx("--frames", 40, "--size", 224, shape=(1, 3, 40, 224, 224), classes=2)
     assert result.exit_code == 0, result.output
-    assert "set CLIPSTACK_SLOT_MB=6 and run `make up`" in result.stderr
+    assert "CLIPSTACK_SLOT_MB=6 `make up`" in result.stderr

@@ -147,6 +147,8 @@ def test_checkpoint_without_weights(refused: Callable[..., str], tmp_path: Path)
         (("show", "../models"), "is no name for a model"),
         (("verify", "nothing"), "there is no model 'nothing'"),
         (("remove", "nothing"), "there is no model 'nothing'"),
+        (("remove", "nothing@1"), "there is no model 'nothing'"),
+        (("remove", "nothing@latest"), "'latest' is no version"),
         (("remove", "../models"), "is no name for a model"),
         (("remove", "camera_motion"), "camera_motion is the default model"),
     ],

@@ -16,6 +16,7 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.names import BUILT_IN, checked
 from triton_repo.zoo.onnx_model import OnnxNetwork, convert_onnx
 from triton_repo.zoo.published import published
+from triton_repo.zoo.running import Running
 from triton_repo.zoo.served import ClipSpec, Description, config_text
 from triton_repo.zoo.sources import ONNX, Source, read_labels
 
@@ -45,11 +46,19 @@ class Wishes:
         return replace(usual, frames=self.frames or usual.frames, stride=stride, fps=fps, resize=resize, crop=crop)
 
 
-def add_network(
-    models: Path, name: str, architecture: str, weights: Path, labels: Path | None, wishes: Wishes, say: Notice
-) -> int:
+@dataclass(frozen=True)
+class Target:
+    """Where a model is to be added, under which name; `server` loads it at once, `say` hears how far it is."""
+
+    models: Path
+    name: str
+    server: Running | None
+    say: Notice
+
+
+def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: Wishes) -> int:
     """Adds a published network with the weights of a file; the new version. ModelError when that cannot be."""
-    _check_name(name)
+    _check_name(target.name)
     known = published(architecture, weights.name)
     spec = wishes.spec(known.spec)
     known.check(spec)
@@ -61,19 +70,17 @@ def add_network(
 
     def write(making: Path, version: int) -> None:
         try:
-            export.write_model(served, name, making, version)
+            export.write_model(served, target.name, making, version)
         except Exception as error:  # the converter and the networks raise whatever they come upon
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ModelError(f"{architecture} for such clips could not be exported: {reason[0][:300]}") from error
 
-    return _add(models, name, source, write, say)
+    return _add(target, source, write)
 
 
-def add_onnx(
-    models: Path, name: str, file: Path, labels: Path, layout: str | None, scores: str, wishes: Wishes, say: Notice
-) -> int:
+def add_onnx(target: Target, file: Path, labels: Path, layout: str | None, scores: str, wishes: Wishes) -> int:
     """Adds a model of any architecture; the new version. ModelError when that cannot be."""
-    _check_name(name)
+    _check_name(target.name)
     if not (wishes.frames and wishes.size):
         raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
     kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
@@ -91,13 +98,13 @@ def add_onnx(
     def write(making: Path, version: int) -> None:
         model = convert_onnx(file, source, len(words))
         _check_scores(file, source, words)
-        folder = making / name
+        folder = making / target.name
         (folder / str(version)).mkdir(parents=True)
         openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
         (folder / "labels.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
-        (folder / "config.pbtxt").write_text(config_text(name, description), encoding="utf-8")
+        (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
 
-    return _add(models, name, source, write, say)
+    return _add(target, source, write)
 
 
 def _check_name(name: str) -> None:
@@ -118,14 +125,23 @@ def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
         raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --scores away.")
 
 
-def _add(models: Path, name: str, source: Source, write: Callable[[Path, int], None], say: Notice) -> int:
+def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:
+    models, name, server = target.models, target.name, target.server
     with repository.changing(models) as making:
-        version = max(repository.versions(models / name), default=0) + 1
-        say(f"converting {name}, version {version}")
+        version = repository.next_version(models, name)
+        target.say(f"converting {name}, version {version}")
         write(making, version)
         source.write(making / name / str(version))
-        repository.install(making / name, models, version)
+        try:
+            with repository.installing(making / name, models, version):
+                if server:
+                    target.say(f"loading {name}, version {version}")
+                    server.load(name, version)
+        except BaseException:
+            if server:
+                server.restore(name, there=(models / name).exists())
+            raise
     return version
 
 
-__all__ = ["Wishes", "add_network", "add_onnx"]
+__all__ = ["Target", "Wishes", "add_network", "add_onnx"]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from app.settings import CHECKOUT, Settings
-from triton_repo.zoo import listing, repository
+from app.settings import CHECKOUT
+from triton_repo.zoo import listing, removing, repository
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.names import BUILT_IN, PUBLISHED, checked
+from triton_repo.zoo.running import Running, running
 from triton_repo.zoo.terminal import COUNT, FILE, FOLDER, ColoursType, complain, console, models_option, told
 
 # Torch, torchvision and OpenVINO take seconds to import: only the commands that need them do.
 
 CACHE = CHECKOUT / ".runtime" / "weights"
 LOCK = Path(__file__).with_name("weights.lock")
-RESTART = ".venv/bin/supervisorctl -c supervisor/supervisord.conf restart triton"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,16 +132,18 @@ def add(
 
         wishes, err = adding.Wishes(**clip), console(stderr=True)
         file = from_file or weights or onnx or _downloaded(name, url, cache, lock)
-        with err.status("...") as status:
-            if onnx:
-                assert labels
-                version = adding.add_onnx(folder, name, onnx, labels, layout, scores, wishes, status.update)
-            else:
-                version = adding.add_network(folder, name, arch or name, file, labels, wishes, status.update)
-        added = repository.installed(folder, name)
-        console().print(f"{name}, version {version}: {listing.looks_at(added.parameters)}, {len(added.labels)} labels")
-        for line in _to_do(added, settings):
-            err.print(line, style="dim")
+        with running(settings, folder) as server:
+            with err.status("...") as status:
+                target = adding.Target(folder, name, server, status.update)
+                if onnx:
+                    assert labels
+                    version = adding.add_onnx(target, onnx, labels, layout, scores, wishes)
+                else:
+                    version = adding.add_network(target, arch or name, file, labels, wishes)
+            added = repository.installed(folder, name)
+            clip = f"{listing.looks_at(added.parameters)}, {len(added.labels)} labels"
+            console().print(f"{name}, version {version}: {clip}")
+            err.print(_outlook(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
 
 
 def _downloaded(name: str, url: str | None, cache: Path, lock: Path) -> Path:
@@ -167,28 +168,36 @@ def _downloaded(name: str, url: str | None, cache: Path, lock: Path) -> Path:
         return downloads.fetch(address, cache, downloads.Lock(lock), progress)
 
 
-def _to_do(model: repository.Installed, settings: Settings) -> Iterator[str]:
-    """What is left to the person: to make room, and to have the server look again."""
+def _outlook(model: repository.Installed, slot_bytes: int, server: Running | None) -> str:
+    """What is left to the person: to make room, or to start the stack."""
     told = model.parameters
     clip_bytes = int(told["frames"]) * int(told["crop"]) ** 2 * 3
-    if clip_bytes > settings.slot_mb << 20:
+    if clip_bytes > slot_bytes:
         need = -(-clip_bytes // (1 << 20))
-        larger = f"set CLIPSTACK_SLOT_MB={need} and run `make up`, or add it with fewer --frames"
-        yield f"its clips are larger than a slot: {larger}"
-    yield f"a running stack serves it after `{RESTART}`"
+        return (
+            f"its clips are larger than a slot, so it is not served yet: `make down`, then CLIPSTACK_SLOT_MB={need} "
+            "`make up`; or add it with fewer --frames"
+        )
+    if server:
+        return f"served from now on, as {model.name} and {model.name}@{model.versions[-1]}"
+    return "`make up` starts a stack that serves it"
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME[@VERSION]")
 @models_option
 def remove(name: str, models: Path | None) -> None:
-    """Take a model away, with all its versions."""
+    """Take a model away with all its versions, or one version of it."""
+    name, at, number = name.partition("@")
     with told() as settings:
+        if at and not number.isdecimal():
+            raise ModelError(f"{number[:80]!r} is no version: it is a number, as in {name}@2.")
         if name in (settings.model, BUILT_IN):
             raise ModelError(f"{name} is the default model: a service without it does not start. It was not removed.")
-        repository.remove(models or settings.model_dir, name)
-        console().print(f"{name} is removed")
-        console(stderr=True).print(f"a running stack stops serving it with `{RESTART}`", style="dim")
+        folder = models or settings.model_dir
+        with running(settings, folder) as server:
+            removing.remove(folder, name, int(number) if at else None, server)
+        console().print(f"{name}{at}{number} is removed")
 
 
 @main.command()

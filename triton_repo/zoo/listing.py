@@ -45,11 +45,9 @@ def to_be_had(models: Sequence[Installed]) -> Text:
 def installed_facts(model: Installed) -> dict[str, Any]:
     from triton_repo.zoo.sources import read_source
 
-    parameters, latest = model.parameters, model.versions[-1] if model.versions else None
+    parameters = model.parameters
     facts = {
-        "versions": f"{', '.join(map(str, model.versions))} ({latest} is served)"
-        if latest
-        else "none: run `make setup`",
+        "versions": _versions(model),
         "network": parameters.get("architecture", ""),
         "looks at": looks_at(parameters),
         "frame": f"short side {parameters['resize']}, of it the middle {parameters['crop']} × {parameters['crop']}",
@@ -57,9 +55,17 @@ def installed_facts(model: Installed) -> dict[str, Any]:
         "labels": labels_line(model.labels),
         "folder": model.folder,
     }
-    if latest and (source := read_source(model.served)):
+    if model.versions and (source := read_source(model.served)):
         facts |= {"made from": source.weights, "sha256": source.sha256}
     return facts
+
+
+def _versions(model: Installed) -> str:
+    if not model.versions:
+        return "none: run `make setup`"
+    served = [str(version) for version in model.side_by_side]
+    which = f"{' and '.join(served)} {'is' if len(served) == 1 else 'are'} served"
+    return f"{', '.join(map(str, model.versions))} ({which})"
 
 
 def published_facts(name: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from triton_repo.zoo.repository import SIDE_BY_SIDE
+
 MAX_BATCH = 8
 
 
@@ -103,7 +105,7 @@ def config_text(name: str, served: Described) -> str:
 name: "{name}"
 backend: "clip"
 max_batch_size: {MAX_BATCH}
-version_policy: {{ latest {{ num_versions: 1 }} }}
+version_policy: {{ latest {{ num_versions: {SIDE_BY_SIDE} }} }}
 input [
   {{
     name: "CLIP"

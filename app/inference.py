@@ -30,6 +30,7 @@ CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 ]
+LISTINGS = 5  # how often the models are listed anew while they change
 INLINE_RETRY_S = 30.0  # how long inline is used before shared memory is tried again
 
 log = logging.getLogger(__name__)
@@ -198,12 +199,16 @@ class Triton:
         return tuple(labels[index] for index in range(classes))
 
     async def models(self) -> list[dict[str, Any]]:
-        """Triton's own configuration of every model that is ready, with its version under `"version"`."""
-        async with _our_errors():
-            index = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
-        ready = [model for model in index.get("models", []) if model.get("state") == "READY"]
-        answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
-        return [answer for answer in answers if answer]
+        """Triton's own configuration of every model version that is ready, with the version under `"version"`."""
+        for _ in range(LISTINGS):
+            async with _our_errors():
+                index = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
+            ready = [model for model in index.get("models", []) if model.get("state") == "READY"]
+            answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
+            configs = [answer for answer in answers if answer]
+            if len(configs) == len(answers):
+                break  # else one was replaced since it was listed, and what took its place is not in this list
+        return configs
 
     async def _config(self, name: str, version: str) -> dict[str, Any] | None:
         """None when it was unloaded since it was listed."""

@@ -178,7 +178,9 @@ class Triton:
         async with _our_errors():
             await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
 
-    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+    async def canary(
+        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
+    ) -> tuple[str, ...]:
         """One inference of a black clip of `shape` (T, H, W, 3); returns the labels in the order of the scores.
 
         Triton's classification extension answers "score:index:label"; so the labels have one home, the model's
@@ -188,7 +190,7 @@ class Triton:
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
         output = InferRequestedOutput(OUTPUT, class_count=classes)
         async with _our_errors():
-            result = await self._client.infer(model, [clip], version, outputs=[output], client_timeout=CALL_TIMEOUT_S)
+            result = await self._client.infer(model, [clip], version, outputs=[output], client_timeout=patience_s)
         answers = result.as_numpy(OUTPUT)
         labels: dict[int, str] = {}
         for answer in [] if answers is None else answers.ravel():

@@ -13,6 +13,8 @@ from app.media import Kind
 
 REFRESH_S = 1.0  # how old the list of Triton's models may be
 CHECK_S = 5.0  # how old a canary's answer may be for those who ask whether all is well
+CHECK_PATIENCE_S = 5.0  # with such a canary
+FIRST_PATIENCE_S = 20.0  # with the canary of a new model, which requests wait for
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +113,9 @@ class Catalogue:
         await self._checked.get()
         answering = []
         for name in sorted({key.name for key in self._entries}):
-            if models := [entry.model for entry in self._of(name) if entry.model]:
+            if models := [entry.model for entry in self._of(name) if entry.model and not entry.fault]:
                 answering.append(replace(models[0], versions=tuple(model.version for model in models)))
-        silent = {str(key): entry for key, entry in sorted(self._entries.items()) if not entry.model}
+        silent = {str(key): entry for key, entry in sorted(self._entries.items()) if entry.fault}
         return Health(
             answering,
             failing={name: entry.fault for name, entry in silent.items() if not entry.unusable},
@@ -137,24 +139,29 @@ class Catalogue:
 
     async def _entry(self, config: dict[str, Any], anew: bool) -> "_Entry":
         known = self._entries.get(_Key(str(config["name"]), int(config["version"])))
-        if known and known.config == config and not anew and (known.model or time.monotonic() - known.asked < CHECK_S):
+        if known and known.config != config:
+            known = None
+        if known and not anew and (known.model or time.monotonic() - known.asked < CHECK_S):
             return known
+        patience_s = CHECK_PATIENCE_S if anew else FIRST_PATIENCE_S
         try:
-            return _Entry(config, time.monotonic(), model=await self._with_labels(config))
-        except (KeyError, ValueError, IndexError, ClipstackError) as error:
-            fault = (
-                str(error) if isinstance(error, (ValueError, ClipstackError)) else f"its configuration lacks {error}"
-            )
-            if known is None or known.fault != fault:
-                log.error("model %s, version %s, is left out: %s", config["name"], config["version"], fault)
-            unusable = not isinstance(error, ClipstackError)
-            return _Entry(config, time.monotonic(), fault=fault, unusable=unusable)
+            return _Entry(config, time.monotonic(), model=await self._with_labels(config, patience_s))
+        except ClipstackError as error:
+            fault, unusable = str(error), False
+        except (ValueError, IndexError) as error:
+            fault, unusable = str(error), True
+        except KeyError as error:
+            fault, unusable = f"its configuration has no {error}", True
+        if known is None or known.fault != fault:
+            log.error("model %s, version %s, fails its canary: %s", config["name"], config["version"], fault)
+        # One that answered before may only be slow: requests have a time limit of their own.
+        return _Entry(config, time.monotonic(), known.model if known else None, fault, unusable)
 
-    async def _with_labels(self, config: dict[str, Any]) -> Model:
+    async def _with_labels(self, config: dict[str, Any], patience_s: float) -> Model:
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
-        labels = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config))
+        labels = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
         return replace(model, labels=labels)
 
 
@@ -179,7 +186,7 @@ class _Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One version as Triton told of it: the model when it answered its canary, else the reason why it did not."""
+    """One version as Triton told of it: the model when it ever answered a canary, and why it did not the last time."""
 
     config: dict[str, Any]
     asked: float  # time.monotonic()

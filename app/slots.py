@@ -2,12 +2,14 @@
 
 The region is made with `posix_fallocate`, so that a full /dev/shm is an error at the start and never a SIGBUS
 later, and mapped by hand: Python's own `SharedMemory` unlinks a region when any attached process ends (before 3.13).
+Its owner holds a lock on it for as long as it lives, so that a region whose owner was killed is known as such by all
+who see the same memory, other containers too, where a process's number says nothing.
 """
 
 import asyncio
+import fcntl
 import mmap
 import os
-import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +20,6 @@ from numpy.typing import NDArray
 
 SHM = Path("/dev/shm")
 PREFIX = "clipstack"
-_NAME = re.compile(rf"{PREFIX}-(\d+)-[0-9a-f]+")
 
 
 class RegionError(Exception):
@@ -39,18 +40,21 @@ class SlotPool:
         self._freed = asyncio.Event()
 
     def _make(self) -> mmap.mmap:
-        descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        """The region gets its name last: nobody sees it without its memory, or without its lock."""
+        self._descriptor = os.open(SHM, os.O_TMPFILE | os.O_RDWR, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, self.region_bytes)
-            return mmap.mmap(descriptor, self.region_bytes)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            os.posix_fallocate(self._descriptor, 0, self.region_bytes)
+            made = mmap.mmap(self._descriptor, self.region_bytes)
+            # Python follows the link to the file only when it is given some folder, which an absolute path ignores
+            os.link(f"/proc/self/fd/{self._descriptor}", self.path, src_dir_fd=self._descriptor)
+            return made
         except OSError as error:
-            os.unlink(self.path)
+            os.close(self._descriptor)
             raise RegionError(
                 f"/dev/shm has no room for {self.region_bytes >> 20} MiB ({error.strerror}): "
                 "make it larger, or lower CLIPSTACK_SLOTS or CLIPSTACK_WEB_WORKERS"
             ) from error
-        finally:
-            os.close(descriptor)
 
     @property
     def free(self) -> int:
@@ -81,20 +85,34 @@ class SlotPool:
     def close(self) -> None:
         """Removes the region's name; the memory goes when the last process that has it mapped is gone."""
         self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
 
 
 def is_stale(name: str) -> bool:
-    """Whether `name` is that of a worker's region whose process is dead."""
-    match = _NAME.fullmatch(name)
-    return match is not None and not Path("/proc", match[1]).exists()
+    """Whether `name` is that of a worker's region whose owner is gone."""
+    if not name.startswith(f"{PREFIX}-"):
+        return False
+    try:
+        descriptor = os.open(SHM / name, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    except OSError:  # another user's: theirs to remove
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def remove_stale_regions() -> list[str]:
-    """Removes the regions whose process is dead, and returns their names."""
+    """Removes the regions whose owner is gone, and returns their names."""
     removed = []
     for path in SHM.glob(f"{PREFIX}-*"):
         if is_stale(path.name):
-            with suppress(PermissionError):  # another user's: theirs to remove
+            with suppress(PermissionError):
                 path.unlink(missing_ok=True)
                 removed.append(path.name)
     return removed

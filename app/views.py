@@ -79,8 +79,11 @@ def ready() -> Response:
     """200 when the default model and every other one that can be served here answer a canary; else 503."""
     health = _pipeline().health()
     names = [model.name for model in health.models]
-    if silent := set(health.failing) | ({_settings().model} - set(names)):
-        raise errors.NotReady(f"these models do not answer: {', '.join(sorted(silent))}")
+    silent, default = sorted(health.failing), _settings().model
+    if default not in names and not any(name.startswith(f"{default}@") for name in silent):
+        silent.append(default)
+    if silent:
+        raise errors.NotReady(f"these models do not answer: {', '.join(silent)}")
     return jsonify(status="ready", models=names, left_out=health.unusable)
 
 

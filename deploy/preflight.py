@@ -25,6 +25,16 @@ def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
     ]
 
 
+def of_web(settings: Settings) -> list[str]:
+    """The same for a container that holds nginx and web alone."""
+    return [*_sockets(settings), *_shared_memory(settings)]
+
+
+def of_triton(settings: Settings) -> list[str]:
+    """The same for a container that holds Triton alone."""
+    return [*_models(settings), *_sockets(settings)]
+
+
 def _programs(checkout: Path) -> list[str]:
     found = []
     try:

@@ -17,6 +17,7 @@ from deploy import places, processes, users
 from deploy.render import render
 
 FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp")
+LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
 NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
 
@@ -63,6 +64,8 @@ def variables(settings: Settings, python: Path, user: users.User, environment: M
         "CLIPSTACK_PYTHON": str(python),
         "CLIPSTACK_RUN_AS": user.name,
         "CLIPSTACK_STARTED_BY": users.User.current().name,
+        "CLIPSTACK_PROGRAMS": "programs/*.conf",
+        "CLIPSTACK_LOG_BYTES": LOG_BYTES,
         # Triton's backend takes the packages of the first python3 on the PATH
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",

@@ -129,7 +129,9 @@ def test_no_request_fails_while_models_come_and_go(
                 invoke("remove", "guest"),
             ):
                 assert done.exit_code == 0, done.output
-            assert ask(stack, "mine", picture).json()["model_version"] == str(version)
+            answer = ask(stack, "mine", picture)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["model_version"] == str(version)
     assert clients.wrong == []
     assert len(clients.answered) == 1 + ROUNDS + 1, clients.answered
     print(f"{clients.answered.total()} requests while models came and went {ROUNDS} times: {dict(clients.answered)}")

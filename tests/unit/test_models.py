@@ -26,7 +26,9 @@ class FakeTriton:
             raise self.gone
         return list(self.configs)
 
-    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+    async def canary(
+        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
+    ) -> tuple[str, ...]:
         self.canaries.append(f"{model}@{version}")
         if self.broken:
             raise self.broken
@@ -130,6 +132,23 @@ def test_a_version_that_fails_its_canary_does_not_replace_one_that_answers(at_on
         with pytest.raises(NotReady):
             await models.get("good@2")
         assert list((await models.health()).unusable) == ["good@2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+    monkeypatch.setattr("app.models.CHECK_S", 0.0)
+
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        await models.refresh()
+        triton.broken = InferenceTimeout("slow")
+        health = await models.health()
+        assert (health.models, health.failing) == ([], {"good@1": "slow"})
+        assert (await models.get("good")).version == "1"
+        triton.broken = None
+        assert (await models.health()).failing == {}
 
     asyncio.run(scenario())
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from app.slots import SHM, RegionError, SlotPool, remove_stale_regions
+from app.slots import SHM, RegionError, SlotPool, is_stale, remove_stale_regions
 
 
 def test_the_region_exists_with_its_memory_until_it_is_closed() -> None:
@@ -91,6 +91,8 @@ def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept() -> None
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     pool = SlotPool(1, 64)
     try:
+        assert is_stale(dead) and not is_stale(pool.name)
+        assert not is_stale("another-program's")
         assert dead in remove_stale_regions()
         assert not (SHM / dead).exists()
         assert pool.path.exists()

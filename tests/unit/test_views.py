@@ -4,11 +4,13 @@ import dataclasses
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.models import Health
 from app.settings import Settings
 
 
@@ -83,19 +85,18 @@ class FakePipeline:
     def __init__(self, names: list[str], broken: list[str]) -> None:
         self._names, self._broken = names, broken
 
-    def models(self) -> list[types.SimpleNamespace]:
-        return [types.SimpleNamespace(name=name) for name in self._names]
-
-    def faults(self) -> dict[str, str]:
-        return dict.fromkeys(self._broken, "why")
+    def health(self) -> Health:
+        models: list[Any] = [types.SimpleNamespace(name=name) for name in self._names]
+        return Health(models, dict.fromkeys(self._broken, "slow"), {"huge@1": "too large"})
 
 
 @pytest.mark.parametrize(
     ("names", "broken", "faults"),
     [
         (["camera_motion", "other"], [], None),
-        (["camera_motion"], ["other"], ["other"]),
+        (["camera_motion"], ["other@1"], ["other@1"]),
         (["other"], [], ["camera_motion"]),
+        (["other"], ["camera_motion@1"], ["camera_motion@1"]),
         ([], [], ["camera_motion"]),
     ],
 )
@@ -108,4 +109,6 @@ def test_ready_means_the_default_model_and_all_that_are_loaded(
     assert answer.status_code == (503 if faults else 200)
     if faults:
         assert answer.get_json()["error"]["code"] == "not_ready"
-        assert all(name in answer.get_json()["error"]["message"] for name in faults)
+        assert answer.get_json()["error"]["message"].endswith(f": {', '.join(faults)}")
+    else:
+        assert answer.get_json() == {"status": "ready", "models": names, "left_out": {"huge@1": "too large"}}

@@ -3,9 +3,11 @@
 PYTHON := .venv/bin/python
 STACK  := $(PYTHON) -m deploy.stack
 PYTEST := $(PYTHON) -m pytest
+LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+          --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test test-unit lint clean
+.PHONY: help setup up down status logs demo test test-unit lint lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +43,12 @@ lint:  ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+lock:  ## write deploy/locks anew: what the images install, with hashes
+	@deploy/setup lint
+	$(LOCK) --extra web --output-file deploy/locks/web.txt
+	$(LOCK) --extra triton --output-file deploy/locks/triton.txt
+	$(LOCK) --extra gpu --output-file deploy/locks/triton-gpu.txt
 
 clean: down  ## stop the stack and remove everything that setup made
 	rm -rf .venv .runtime build clipstack.egg-info triton_repo/models/camera_motion/[0-9]*

@@ -18,7 +18,7 @@ def of_stack(run_dir: Path) -> dict[int, str]:
     found = {}
     for pid in _pids():
         # nginx writes its title over its environment, so it is known by its process group
-        if pid != os.getpid() and (mark in _environment(pid) or (group and _group(pid) == group)):
+        if pid != os.getpid() and (mark in _environment(pid) or (group and group_of(pid) == group)):
             found[pid] = name(pid)
     return {pid: word for pid, word in found.items() if word}
 
@@ -29,7 +29,7 @@ def nginx_group(run_dir: Path) -> int | None:
         master = int((run_dir / "nginx.pid").read_text())
     except (OSError, ValueError):
         return None
-    members = [pid for pid in _pids() if _group(pid) == master]
+    members = [pid for pid in _pids() if group_of(pid) == master]
     return master if members and all(name(pid) == "nginx" for pid in members) else None
 
 
@@ -58,7 +58,8 @@ def name(pid: int) -> str:
     return "" if not tail or tail.split()[0] in "ZX" else head.partition("(")[2]
 
 
-def _group(pid: int) -> int:
+def group_of(pid: int) -> int:
+    """Its process group; 0 when the process has ended."""
     fields = _read(pid, "stat").rpartition(b")")[2].split()
     return int(fields[2]) if fields else 0
 

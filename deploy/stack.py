@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -196,8 +197,10 @@ def main(words: list[str]) -> int | str | None:
         return __doc__
     try:
         return COMMANDS[words[0]](Stack())
-    except (StackError, InvalidSetting) as error:
+    except (StackError, InvalidSetting, OSError) as error:
         return f"clipstack: {error}"
+    except subprocess.CalledProcessError as error:
+        return f"clipstack: supervisord ended with status {error.returncode}; what it said stands above"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""Several web containers behind one nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import UP_S, Compose, command, leftovers
+from tests.movements import film_movement
+from tests.stack.running import until
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module")
+def scaled(images: float) -> Iterator[Compose]:
+    compose = Compose("deploy/compose.scale.yml", CLIPSTACK_WEB_WORKERS="1")
+    try:
+        compose("up", "-d", "--no-build", "--scale", "web=2", timeout=UP_S)
+        compose.wait_until_ready()
+        yield compose
+    finally:
+        compose("down", "-v", "--remove-orphans", check=False)
+    assert not any(leftovers(compose.project).values())
+
+
+def test_replicas_take_turns_and_share_memory_with_triton(scaled: Compose, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_left").read_bytes()
+    replicas = scaled("ps", "-q", "web").split()
+    assert len(replicas) == 2
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: scaled.classify(film), range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["transport"] for answer in answers} == {"system_shared_memory"}
+    for replica in replicas:
+        until(lambda replica=replica: '"path":"/v1/classify"' in command("docker", "logs", replica), 20)
+
+
+def test_one_replica_may_go(scaled: Compose, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_left").read_bytes()
+    scaled("up", "-d", "--no-build", "--no-recreate", "--scale", "web=1", timeout=UP_S)
+    answers = [scaled.classify(film) for _ in range(10)]
+    assert {answer.status_code for answer in answers} == {200}

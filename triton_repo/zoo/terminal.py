@@ -18,6 +18,7 @@ from app.settings import InvalidSetting, Settings
 from triton_repo.zoo.errors import ModelError
 
 INTERRUPTED = 130
+RESTART = ".venv/bin/supervisorctl -c supervisor/supervisord.conf restart triton"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -74,4 +75,4 @@ def console(stderr: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
 
 
-__all__ = ["COUNT", "FILE", "FOLDER", "ColoursType", "complain", "console", "models_option", "told"]
+__all__ = ["COUNT", "FILE", "FOLDER", "RESTART", "ColoursType", "complain", "console", "models_option", "told"]

@@ -29,7 +29,9 @@ from triton_repo.zoo.repository import Installed, installed
 from triton_repo.zoo.variants import Variant
 from triton_repo.zoo.verification import Row, Set, compare, random_clips
 
-COLUMNS = ("model", "clip", "engine", "precision", "clips", "largest difference", "same top-1", "near-ties", "")
+COLUMNS = (
+    "model", "clip", "engine", "precision", "clips", "largest difference", "same top-1", "near-ties", "without", "",
+)  # fmt: skip
 
 
 def add(name: str, folder: Path) -> Installed:
@@ -63,7 +65,7 @@ def tick() -> None:
 
 def line(model: Installed, row: Row) -> str:
     verdict = "good" if row.good else "**differs**"
-    numbers = (str(row.clips), f"{row.largest:.1e}", f"{row.top_1:.1%}", str(row.ties), verdict)
+    numbers = (str(row.clips), f"{row.largest:.1e}", f"{row.same:.1%}", str(row.ties), f"{row.top_1:.1%}", verdict)
     return f"| {' | '.join((model.name, looks_at(model.parameters), row.engine, row.precision, *numbers))} |"
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,21 @@ def test_an_engine_without_its_package_says_which(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "triton_repo.backends.clip.clip_engines.tensorrt_engine", raising=False)
     with pytest.raises(EngineError, match="the engine tensorrt needs a package that is not installed here: .*tensorrt"):
         load_engine(config("tensorrt"), exported)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
+    """The package itself may be there: a stand-in with the one name that is looked at before the GPU."""
+    installed = ModuleType("tensorrt")
+    installed.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, severity: None})  # type: ignore[attr-defined]
+    module = "triton_repo.backends.clip.clip_engines.tensorrt_engine"
+    monkeypatch.setitem(sys.modules, "tensorrt", installed)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    try:
+        with pytest.raises(EngineError, match="TensorRT needs an NVIDIA GPU, and torch finds none"):
+            load_engine(config("tensorrt"), exported)
+    finally:
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

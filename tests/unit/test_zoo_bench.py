@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,21 +102,21 @@ def test_an_engine_that_does_not_answer_as_the_source_is_not_recommended(tmp_pat
 # --- What it decides by ---
 
 
-class Sleeper:
-    """An engine that takes `seconds` for each clip."""
+class Engines:
+    """Engines that take as long as they are told, by a clock that only they move."""
 
-    clip_shape, classes = (1, 2, 2, 3), 2
+    def __init__(self, **seconds: float) -> None:
+        self.now_s = 0.0
+        self.batches: dict[str, list[int]] = {name: [] for name in seconds}
+        self.engines = {Variant(name, "f32"): self.engine(name, each) for name, each in seconds.items()}
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.batches: list[int] = []
+    def engine(self, name: str, seconds: float) -> object:
+        def infer(clips: np.ndarray) -> np.ndarray:
+            self.batches[name].append(len(clips))
+            self.now_s += seconds * len(clips)
+            return np.full((len(clips), 2), 0.5, np.float32)
 
-    def warm_up(self) -> None: ...
-
-    def infer(self, clips: np.ndarray) -> np.ndarray:
-        self.batches.append(len(clips))
-        time.sleep(self.seconds * len(clips))
-        return np.full((len(clips), 2), 0.5, np.float32)
+        return SimpleNamespace(infer=infer)
 
 
 def measured(engine: str, lone_s: float, rate: float, largest: float = 0.0) -> Measured:
@@ -125,15 +125,14 @@ def measured(engine: str, lone_s: float, rate: float, largest: float = 0.0) -> M
 
 
 def test_every_engine_has_turns_at_every_batch_that_fits_into_its_time() -> None:
-    quick, slow = Sleeper(1e-4), Sleeper(0.05)
-    engines = {Variant("quick", "f32"): quick, Variant("slow", "f32"): slow}
-    timings = measure(engines, np.zeros((8, 1, 2, 2, 3), np.uint8), (1, 4, 8), 0.6, lambda: None)
-    assert set(quick.batches) == {1, 4, 8}
-    assert set(slow.batches) == {1}, "a batch of 4 takes longer than its share, 0.1 s"
-    told = timings[Variant("quick", "f32")]
-    assert len(told.lone_s) == quick.batches.count(1)
-    assert told.p(50) >= 0.1
-    assert told.rate(1) <= 1 / 1e-4
+    made = Engines(quick=1e-3, slow=0.05)
+    timings = measure(made.engines, np.zeros((8, 1, 2, 2, 3), np.uint8), (1, 4, 8), 0.6, lambda: made.now_s)
+    assert set(made.batches["quick"]) == {1, 4, 8}
+    assert set(made.batches["slow"]) == {1}, "a batch of 4 takes longer than its share, 0.1 s"
+    quick = timings[Variant("quick", "f32")]
+    assert len(quick.lone_s) == made.batches["quick"].count(1)
+    assert (quick.p(50), quick.rate(8), quick.spread) == pytest.approx((1, 1000, 0))
+    assert 0.3 < made.now_s < 0.7
 
 
 def test_an_engine_that_cannot_win_and_would_take_all_the_time_is_left_out() -> None:

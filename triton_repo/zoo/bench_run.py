@@ -63,7 +63,7 @@ def run(
     network, against = (source.network, source.words) if source else _exported(model)
     rows = compare(quick, network, [Set("random", samples[:clips])], lambda: None)
     say(f"measuring for {seconds:g} s")
-    timings = benching.measure(quick, np.concatenate(samples[:most]), sizes, seconds, lambda: None)
+    timings = benching.measure(quick, np.concatenate(samples[:most]), sizes, seconds)
     results = [
         benching.Result(Variant(row.engine, row.precision), timings[Variant(row.engine, row.precision)], row)
         for row in rows

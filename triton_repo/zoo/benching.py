@@ -15,6 +15,8 @@ from triton_repo.zoo.origins import Clips
 from triton_repo.zoo.variants import Variant
 from triton_repo.zoo.verification import Row
 
+Clock = Callable[[], float]
+
 ROUNDS = 5
 PAUSE_S = 0.05  # the threads of the engine before stop looking for work
 # An engine so many times slower than the fastest, whose clip takes such a part of the time, is measured no further.
@@ -74,35 +76,38 @@ def hopeless(lone_s: Mapping[Variant, float], seconds: float) -> set[Variant]:
 
 
 def measure(
-    engines: Mapping[Variant, Engine], clips: Clips, sizes: Sequence[int], seconds: float, tick: Callable[[], None]
+    engines: Mapping[Variant, Engine],
+    clips: Clips,
+    sizes: Sequence[int],
+    seconds: float,
+    clock: Clock = time.perf_counter,
 ) -> dict[Variant, Timing]:
     """Times of warm engines, in ROUNDS rounds in which each has its turn; about `seconds` in all.
 
     `clips` are as many as the largest of `sizes`, which begin with 1. A size that would take an engine longer than its
-    share of the time is left out, and rounds that do not fit into it are; `tick` after each turn.
+    share of the time is left out, and rounds that do not fit into it are.
     """
     timings = {variant: Timing() for variant in engines}
     share = seconds / len(engines)
-    deadline = time.perf_counter() + seconds
+    deadline = clock() + seconds
     for number in range(ROUNDS):
         turns = list(engines.items())
         for variant, engine in turns[number % len(turns) :] + turns[: number % len(turns)]:
-            if number == 0 or time.perf_counter() < deadline:
+            if number == 0 or clock() < deadline:
                 time.sleep(PAUSE_S)
-                _turn(engine, timings[variant], clips, sizes, share)
-            tick()
+                _turn(engine, timings[variant], clips, sizes, share, clock)
     return timings
 
 
-def _turn(engine: Engine, timing: Timing, clips: Clips, sizes: Sequence[int], share: float) -> None:
+def _turn(engine: Engine, timing: Timing, clips: Clips, sizes: Sequence[int], share: float, clock: Clock) -> None:
     for size in sizes:
         if size > 1 and size * median(timing.lone_s) > share / len(sizes):
             continue
         batch, runs = clips[:size], 0
-        start = now = time.perf_counter()
+        start = now = clock()
         while runs == 0 or now - start < share / len(sizes) / ROUNDS:
             engine.infer(batch)
-            before, now, runs = now, time.perf_counter(), runs + 1
+            before, now, runs = now, clock(), runs + 1
             if size == 1:
                 timing.lone_s.append(now - before)
         timing.rates.setdefault(size, []).append(size * runs / (now - start))

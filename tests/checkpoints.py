@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor
 
 from tests.networks import spread_out
+from triton_repo.zoo.names import X3D
 from triton_repo.zoo.published import published
 from triton_repo.zoo.verification import random_clips
 
@@ -39,10 +40,16 @@ def official_x3d(path: Path, classes: int = 400, variant: str = "x3d_xs") -> Pat
     return path
 
 
-def official_resnet(path: Path, classes: int = 1000) -> Path:
+def official_resnet(path: Path, classes: int = 1000, variant: str = "resnet18") -> Path:
     """As torchvision publishes it."""
-    torch.save(state("resnet18", classes, (8, 3, 32, 32)), path)
+    torch.save(state(variant, classes, (8, 3, 32, 32)), path)
     return path
+
+
+def official(folder: Path, name: str) -> Path:
+    """The checkpoint of a published X3D or ResNet, under the file name that it is published by."""
+    path = folder / Path(published(name).url).name
+    return official_x3d(path, variant=name) if name in X3D else official_resnet(path, variant=name)
 
 
 def labels_file(path: Path, count: int) -> Path:
@@ -175,6 +182,7 @@ __all__ = [
     "file_server",
     "labels_file",
     "normal_clips",
+    "official",
     "official_resnet",
     "official_x3d",
     "onnx_file",

@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="clipstack-tests-")
     os.chmod(folder, 0o755)  # nginx's user passes through it when the tests run as root
     os.environ["TMPDIR"] = tempfile.tempdir = folder
+    # torch keeps what it compiled as long as it likes, and makes the folder when an exported program is loaded.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="torch-", dir=folder)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -159,6 +159,23 @@ def test_versions_side_by_side(
     assert invoke("remove", "pair").exit_code == 0
 
 
+def test_another_engine_takes_over_on_the_running_stack(
+    stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes
+) -> None:
+    pytest.importorskip("onnxruntime")
+    assert add("changed", 3).exit_code == 0
+    until(followed(stack, "changed", picture, 200), FOLLOWED_S)
+    before = ask(stack, "changed", picture).json()["predictions"]
+    applied = invoke("bench", "changed", "--engine", "onnxruntime", "--seconds", 1, "--apply")
+    assert applied.exit_code == 0, applied.output
+    assert '"onnxruntime"' in (stack.model_dir / "changed" / "config.pbtxt").read_text()
+    after = ask(stack, "changed", picture)
+    assert after.status_code == 200, after.text
+    for old, new in zip(before, after.json()["predictions"], strict=True):
+        assert (old["label"], old["score"]) == (new["label"], pytest.approx(new["score"], abs=1e-4))
+    assert invoke("remove", "changed").exit_code == 0
+
+
 def test_what_the_server_refuses_is_not_installed(
     stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes, monkeypatch
 ) -> None:

@@ -12,8 +12,9 @@ from tritonclient import grpc
 from tests.checkpoints import labels_file, onnx_file
 from tests.stack.triton import running_triton
 from triton_repo.zoo.command import main
+from triton_repo.zoo.origins import origin
 from triton_repo.zoo.repository import installed
-from triton_repo.zoo.verification import random_clips, source_network
+from triton_repo.zoo.verification import random_clips
 
 
 def test_the_latest_version_is_served_and_answers_as_its_source() -> None:
@@ -33,5 +34,5 @@ def test_the_latest_version_is_served_and_answers_as_its_source() -> None:
             told = triton.get_model_metadata("mine", as_json=True)
             assert told["versions"] == ["2"]
             scores = triton.infer("mine", [tensor]).as_numpy("SCORES")
-        _, network = source_network(installed(models, "mine"))
-        np.testing.assert_allclose(scores, network(clips), atol=1e-5)
+        source = origin(installed(models, "mine"))
+        np.testing.assert_allclose(scores, source.network(clips), atol=1e-5)

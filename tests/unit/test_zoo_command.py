@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.checkpoints import labels_file, normal_clips, official_resnet, official_x3d, onnx_file, state
+from tests.films import numbered, write_video
 from tests.networks import spread_out
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.zoo.command import main
@@ -72,11 +73,35 @@ def test_verify_compares_with_the_network_in_torch(x3d: Path) -> None:
     result = invoke("verify", "x3d_xs", "--clips", 4, "--models", x3d / "models")
     assert result.exit_code == 0, result.output
     header, row, last = (line.rstrip() for line in result.stdout.splitlines())
-    assert header.split() == ["engine", "precision", "clips", "largest", "difference", "mean", "same", "top-1"]
-    assert row.split()[:3] == ["openvino", "f32", "4"]
-    assert float(row.split()[3]) < 1e-3
-    assert row.endswith("100.0%      good")
+    assert header.split()[:3] == ["engine", "precision", "clips"]
+    assert row.split()[:4] == ["openvino", "f32", "4", "random"]
+    assert float(row.split()[4]) < 1e-3
+    assert "100.0%" in row
+    assert row.endswith("good")
     assert last == "version 1 against torch, seed 0"
+
+
+def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> None:
+    engines = ("--engine", "torch", "--engine", "onnxruntime", "--engine", "openvino")
+    result = invoke("verify", "x3d_xs", "--clips", 3, *engines, "--models", x3d / "models")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:-1]] == ["torch", "onnxruntime", "openvino"]
+    assert sorted(path.name for path in (x3d / "models" / "x3d_xs" / "1").iterdir()) == [
+        "model.bin", "model.xml", "source.json",
+    ]  # fmt: skip
+
+
+def test_verify_looks_at_real_clips_and_names_the_files_it_cannot_use(x3d: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "one.mp4", [numbered(number) for number in range(20)], 30)
+    (tmp_path / "two.txt").write_text("no video")
+    words = ("verify", "x3d_xs", "--clips", 1, "--models", x3d / "models", "--videos")
+    result = invoke(*words, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert [line.split()[2:4] for line in result.stdout.splitlines()[1:-1]] == [["1", "random"], ["8", "real"]]
+    assert "two.txt is left out: this is no video or picture format" in result.stderr
+    nothing = invoke(*words, tmp_path / "two.txt")
+    assert nothing.exit_code == 1
+    assert "that x3d_xs could look at" in nothing.stderr
 
 
 def test_verify_takes_the_file_where_it_is_now_and_no_other(x3d: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from triton_repo.zoo.camera_paths import LABELS, CameraPath, random_path
 from triton_repo.zoo.camera_scenes import Image, render
@@ -47,7 +48,7 @@ def stills(video: Path) -> Iterator[Image]:
     wanted = {int(part * count) for part in STILLS}
     for number, frame in enumerate(decoded(video)):
         if number in wanted:
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def films(per_label: int) -> list[Film]:
@@ -60,7 +61,7 @@ def films(per_label: int) -> list[Film]:
     ]
 
 
-def encode(frames: np.ndarray, fps: int, quality: int) -> bytes:
+def encode(frames: NDArray[np.uint8], fps: int, quality: int) -> bytes:
     """An MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -89,7 +90,7 @@ class View:
     part: float
     centre: tuple[float, float]
 
-    def film(self, path: CameraPath, width: int, height: int) -> np.ndarray:
+    def film(self, path: CameraPath, width: int, height: int) -> NDArray[np.uint8]:
         return render(self.scene, path, width, height, self.part, self.centre)
 
 

@@ -33,8 +33,8 @@ def photograph(name: str) -> Image:
         image = getattr(data, name)()
         image = image[0] if isinstance(image, tuple) else image
     image = np.ascontiguousarray(image)
-    image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image[:, :, :3]
-    return fit_scene(image)
+    colours = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image[:, :, :3]
+    return fit_scene(np.asarray(colours, np.uint8))
 
 
 def fit_scene(image: Image) -> Image:
@@ -116,8 +116,8 @@ def texture(rng: np.random.Generator) -> Image:
         mask = cv2.resize(noise, (SCENE_SIZE, SCENE_SIZE), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.5, 0.5)
         image = np.where(mask[..., None], image, other)
     if rng.random() < 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 6))
-    return np.asarray(image, dtype=np.uint8)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 6)), np.uint8)
+    return image
 
 
 def render(scene: Image, path: CameraPath, width: int, height: int, view: float, centre: tuple[float, float]) -> Clip:

@@ -1,4 +1,4 @@
-"""The command line: `clipstack-models list`, `show`, `add`, `remove` and `verify`."""
+"""The command line: `clipstack-models list`, `show`, `add`, `remove`; check_commands.py has `verify` and `bench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from app.settings import CHECKOUT
 from triton_repo.zoo import listing, removing, repository
+from triton_repo.zoo.check_commands import bench, verify
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.names import BUILT_IN, PUBLISHED, checked
 from triton_repo.zoo.running import Running, running
@@ -200,44 +201,8 @@ def remove(name: str, models: Path | None) -> None:
         console().print(f"{name}{at}{number} is removed")
 
 
-@main.command()
-@click.argument("name")
-@click.option("--clips", type=COUNT, default=16, show_default=True, help="Random clips to compare.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which random clips.")
-@click.option(
-    "--precision", "precisions", type=click.Choice(["f32", "bf16"]), multiple=True,
-    help="Precision of the engine; may be given twice.  [default: the model's]",
-)  # fmt: skip
-@click.option("--weights", type=FILE, help="Where the file it was made from is now.")
-@models_option
-def verify(
-    name: str,
-    clips: int,
-    seed: int,
-    precisions: tuple[str, ...],
-    weights: Path | None,
-    models: Path | None,
-) -> None:
-    """Compare a model as it is served with the network it was made from, on random clips."""
-    with told() as settings:
-        model = repository.installed(models or settings.model_dir, name)
-        from triton_repo.zoo import verification
-
-        runner, network = verification.source_network(model, weights)
-        shape = tuple(int(size) for size in model.config["input"][0]["dims"])
-        wanted = list(precisions) or [model.parameters.get("precision", "f32")]
-        made = verification.random_clips(shape, clips, seed)
-        err = console(stderr=True)
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
-            task = shown.add_task(f"comparing {name}", total=clips)
-            rows = verification.compare(model, network, wanted, made, lambda: shown.advance(task))
-        console().print(listing.verdict_table(rows))
-        console().print(f"version {model.versions[-1]} against {runner}, seed {seed}", style="dim")
-        if not all(row.good for row in rows):
-            raise ModelError(
-                f"{name} does not answer as its source does: allowed are a difference of {verification.LARGEST_F32:g} "
-                f"in f32, and at least {verification.LEAST_TOP_1:.0%} the same best label."
-            )
+main.add_command(verify)
+main.add_command(bench)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ model is checked against the network it came from before it takes its place.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import warnings
@@ -18,12 +17,16 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 # As in the backend: OpenVINO must not report its use to its maker.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
+from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
+from triton_repo.zoo import artifacts, configured  # noqa: E402
 from triton_repo.zoo.default_model import WEIGHTS, camera_motion  # noqa: E402
+from triton_repo.zoo.errors import ModelError  # noqa: E402
 from triton_repo.zoo.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.x3d import VARIANTS  # noqa: E402
@@ -45,7 +48,7 @@ class _Seen(Protocol):
     def spec(self) -> ClipSpec: ...
 
 
-def example_clips(served: _Seen, count: int) -> np.ndarray:
+def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
     """uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
     spec = served.spec
     rng = np.random.default_rng(7)
@@ -77,19 +80,11 @@ def largest_difference(served: Served, path: Path) -> float:
     return float(np.abs(answer - wanted).max())
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Nothing is touched when the text is already there: the default model's is committed."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def write_model(served: Served, name: str, models: Path, version: int = 1) -> Path:
     """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
 
-    The version is made complete beside its place and moved there by a rename: no server sees half of one.
+    The version is made complete beside its place and moved there by a rename: no server sees half of one. The engine
+    that somebody chose for the model stays, and what it loads is made too.
     """
     folder = models / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +95,12 @@ def write_model(served: Served, name: str, models: Path, version: int = 1) -> Pa
         difference = largest_difference(served, new / "model.xml")
         if not difference <= TOLERANCE:
             raise ExportMismatch(f"the exported model is off by {difference:.2g}, allowed is {TOLERANCE:g}")
-        _write_text(folder / "labels.txt", "".join(f"{label}\n" for label in served.labels))
-        _write_text(folder / "config.pbtxt", config_text(name, served))
+        config, text = folder / "config.pbtxt", config_text(name, served)
+        engine = configured.engine_of(config.read_text(encoding="utf-8")) if config.exists() else configured.USUAL
+        if engine[0] != "openvino":
+            artifacts.make(*engine, served, new)
+        configured.write(folder / "labels.txt", "".join(f"{label}\n" for label in served.labels))
+        configured.write(config, configured.with_engine(text, *engine))
         if final.exists():
             final.rename(Path(making, "old"))
         new.rename(final)
@@ -136,7 +135,7 @@ def main() -> int:
         labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None
         served = build(arguments.model, arguments.weights, labels)
         folder = write_model(served, arguments.model, arguments.output)
-    except (OSError, ValueError, RuntimeError, ExportMismatch) as error:
+    except (OSError, ValueError, RuntimeError, ExportMismatch, ModelError, EngineError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
     print(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -11,9 +11,6 @@ from rich.text import Text
 
 from triton_repo.zoo.names import PUBLISHED
 from triton_repo.zoo.repository import Installed
-
-if TYPE_CHECKING:  # torch stays away from what only lists
-    from triton_repo.zoo.verification import Row
 
 MOST_LABELS = 12
 
@@ -89,27 +86,6 @@ def facts_lines(facts: dict[str, Any]) -> Text:
     return Text("\n").join(Text.assemble((name.ljust(column), "dim"), str(value)) for name, value in facts.items())
 
 
-def verdict_table(rows: Sequence[Row]) -> RenderableType:
-    """One row for each engine and precision."""
-    table = Table(
-        "engine",
-        "precision",
-        "clips",
-        "largest difference",
-        "mean",
-        "same top-1",
-        "",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
-    for row in rows:
-        verdict = Text("good", style="green") if row.good else Text("differs", style="bold red")
-        numbers = (str(row.clips), f"{row.largest:.1e}", f"{row.mean:.1e}", f"{row.top_1:.1%}")
-        table.add_row(row.engine, row.precision, *numbers, verdict)
-    return table
-
-
 def labels_line(labels: Sequence[str]) -> str:
     rest = len(labels) - MOST_LABELS
     return f"{len(labels)}: {', '.join(labels[:MOST_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
@@ -123,5 +99,4 @@ __all__ = [
     "models_table",
     "published_facts",
     "to_be_had",
-    "verdict_table",
 ]

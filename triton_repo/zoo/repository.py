@@ -177,6 +177,23 @@ def removing(models: Path, name: str, version: int | None) -> Iterator[int | Non
 
 
 @contextmanager
+def redescribing(folder: Path, config: str) -> Iterator[None]:
+    """Gives the newest version of a model another configuration; undone when the block fails."""
+    version = versions(folder)[-1]
+    own = folder / str(version)
+    labels, before = _description(folder, version)
+    with _changed_version(folder):
+        try:
+            _replace(own / "labels.txt", labels)
+            _replace(own / "config.pbtxt", config)
+            _describe(folder)
+            yield
+        except BaseException:
+            _replace(own / "config.pbtxt", before)
+            raise
+
+
+@contextmanager
 def _changed_version(folder: Path) -> Iterator[None]:
     """Puts the model's description back when the block, which changes its versions, fails."""
     before = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).exists()}
@@ -232,4 +249,14 @@ def _remember(models: Path, name: str, version: int) -> None:
     _replace(models / REMOVED, json.dumps(told | {name: max(version, told.get(name, 0))}, indent=2) + "\n")
 
 
-__all__ = ["SIDE_BY_SIDE", "Installed", "changing", "installed", "installing", "names", "next_version", "removing"]
+__all__ = [
+    "SIDE_BY_SIDE",
+    "Installed",
+    "changing",
+    "installed",
+    "installing",
+    "names",
+    "next_version",
+    "redescribing",
+    "removing",
+]

@@ -1,5 +1,6 @@
 """What a model folder is made from: a network, the clip it wants, its labels and its normalisation."""
 
+import copy
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,22 +67,29 @@ class Served:
 
 
 class ServedNetwork(nn.Module):
-    """Decoded uint8 (B, frames, crop, crop, 3) -> probabilities float (B, classes): no client normalises."""
+    """Decoded uint8 (B, frames, crop, crop, 3) -> probabilities float (B, classes): no client normalises.
 
-    def __init__(self, served: Served) -> None:
+    The network calculates in `dtype`, what is before and after it in float32.
+    """
+
+    def __init__(self, served: Served, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.network = served.network
+        exact = dtype == torch.float32
+        self.network = served.network if exact else copy.deepcopy(served.network).to(dtype)
+        self.dtype = dtype
         self.image = served.spec.kind == "image"
         # (x / 255 - mean) / std as one multiplication and one addition.
         std = torch.tensor(served.std)
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -torch.tensor(served.mean) / std)
 
     def forward(self, clip: Tensor) -> Tensor:
         x = clip.float() * self.scale + self.shift
         x = x[:, 0].permute(0, 3, 1, 2) if self.image else x.permute(0, 4, 1, 2, 3)
-        logits: Tensor = self.network(x)
-        return logits.softmax(1)
+        logits: Tensor = self.network(x.to(self.dtype))
+        return logits.float().softmax(1)
 
 
 def config_text(name: str, served: Described) -> str:

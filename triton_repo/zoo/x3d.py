@@ -11,6 +11,7 @@ Figures (widths, depths, ratios) are those of table 1 and section 3 of the paper
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -224,7 +225,8 @@ def load_checkpoint(network: X3D, checkpoint: dict[str, Tensor] | dict[str, dict
 
     Raises RuntimeError naming the layers when names or shapes differ.
     """
-    network.load_state_dict(checkpoint.get("model_state", checkpoint))
+    state: Any = checkpoint.get("model_state", checkpoint)
+    network.load_state_dict(state)
 
 
 __all__ = ["VARIANTS", "X3D", "Variant", "load_checkpoint", "x3d"]

@@ -18,13 +18,7 @@ if int(np.__version__.split(".")[0]) >= 2:
     )
 
 import triton_python_backend_utils as pb_utils  # noqa: E402
-from clip_engines import Engine, EngineError, load_engine  # noqa: E402
-
-
-def warm_up(engine: Engine, max_batch: int) -> None:
-    """Runs one clip and a full batch: the first run prepares kernels, which no person should wait for."""
-    for batch in {1, max_batch}:
-        engine.infer(np.zeros((batch, *engine.clip_shape), np.uint8))
+from clip_engines import EngineError, load_engine  # noqa: E402
 
 
 class TritonPythonModel:
@@ -37,7 +31,7 @@ class TritonPythonModel:
             self.engine = load_engine(config, folder)
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
-        warm_up(self.engine, max(1, config["max_batch_size"]))
+        self.engine.warm_up()  # no person should wait for what the first run prepares
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape)."""

@@ -1,0 +1,222 @@
+"""What every engine of the backend promises: the same test for all that this machine can run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from triton_repo.backends.clip import clip_engines
+from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, engine_class, load_engine
+from triton_repo.zoo import artifacts
+from triton_repo.zoo.export import example_clips, write_model
+from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork
+
+LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
+SERVED = Served(
+    torch.nn.Sequential(*LAYERS),
+    "tiny",
+    ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=16, crop=16),
+    ("a", "b", "c", "d"),
+    (0.5,) * 3,
+    (0.05,) * 3,
+)  # fmt: skip
+BACKEND = Path(clip_engines.__file__).parents[1]
+MAX_BATCH = 4
+CLOSE = {"f32": 1e-5, "bf16": 2e-2, "f16": 3e-3}
+
+
+def config(engine: str, **more: str) -> dict[str, Any]:
+    parameters = {"engine": engine, "precision": "f32"} | more
+    return {
+        "max_batch_size": MAX_BATCH,
+        "input": [{"dims": [1, 16, 16, 3]}],
+        "output": [{"dims": [4], "label_filename": "labels.txt"}],
+        "parameters": {name: {"string_value": value} for name, value in parameters.items()},
+    }
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of each engine; skipped, with its own reason, where it cannot run."""
+    try:
+        engine_class(request.param).precisions()
+    except EngineError as error:
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(SERVED, "tiny", tmp_path_factory.mktemp("models")) / "1"
+
+
+@pytest.fixture
+def version(engine: str, exported: Path) -> Path:
+    """A version's folder with what the engine loads in each precision that this machine has."""
+    for precision in engine_class(engine).precisions():
+        if not (exported / engine_class(engine).file(precision)).exists():
+            artifacts.make(engine, precision, SERVED, exported)
+    return exported
+
+
+def right(clips: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        scores: np.ndarray = ServedNetwork(SERVED).eval()(torch.from_numpy(clips.copy())).numpy()
+    return scores
+
+
+@pytest.mark.parametrize("batch", [1, 2, MAX_BATCH, MAX_BATCH + 3])
+def test_every_clip_of_a_batch_gets_its_own_scores(engine: str, version: Path, batch: int) -> None:
+    loaded = load_engine(config(engine), version)
+    loaded.warm_up()
+    clips = example_clips(SERVED, batch)
+    first = loaded.infer(clips)
+    second = loaded.infer(clips[::-1])
+    assert (first.dtype, first.shape) == (np.float32, (batch, 4))
+    np.testing.assert_allclose(first, right(clips), atol=1e-5)
+    np.testing.assert_allclose(second, first[::-1], atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([loaded.infer(clip[None]) for clip in clips]), first, atol=1e-5)
+
+
+def test_scores_are_probabilities_in_every_precision(engine: str, version: Path) -> None:
+    clips = example_clips(SERVED, 3)
+    for precision in engine_class(engine).precisions():
+        scores = load_engine(config(engine, precision=precision), version).infer(clips)
+        assert scores.dtype == np.float32, precision
+        np.testing.assert_allclose(scores.sum(axis=1), 1, atol=CLOSE[precision], err_msg=precision)
+        np.testing.assert_allclose(scores, right(clips), atol=CLOSE[precision], err_msg=precision)
+
+
+def test_clips_that_may_only_be_read_are_taken_as_they_are(engine: str, version: Path) -> None:
+    clips = example_clips(SERVED, 4)
+    clips.flags.writeable = False
+    before, every_other = clips.copy(), clips[::2]
+    scores = load_engine(config(engine), version).infer(every_other)
+    np.testing.assert_allclose(scores, right(before[::2]), atol=1e-5)
+    np.testing.assert_array_equal(clips, before)
+
+
+def test_earlier_answers_stay_what_they_were(engine: str, version: Path) -> None:
+    loaded = load_engine(config(engine), version)
+    loaded.warm_up()
+    clips = example_clips(SERVED, 2)
+    first = loaded.infer(clips[:1])
+    kept = first.copy()
+    loaded.infer(clips[1:])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_file_that_was_not_made_is_named(engine: str, version: Path) -> None:
+    file = engine_class(engine).file("f32")
+    with pytest.raises(EngineError, match=rf"2/{file} is missing: export the model first"):
+        load_engine(config(engine), version.with_name("2"))
+
+
+def test_a_damaged_file_is_refused(engine: str, version: Path) -> None:
+    damaged, file = version.with_name(f"3-{engine}"), engine_class(engine).file("f32")
+    damaged.mkdir(exist_ok=True)
+    (damaged / file).write_text("<net")
+    with pytest.raises(EngineError, match=f"3-{engine}/{file}"):
+        load_engine(config(engine), damaged)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("precision", "f7", "precision is 'f7', known are f32, "),
+        ("device", "abacus", "device is 'abacus', known are "),
+    ],
+)
+def test_parameters_that_no_engine_knows_are_refused(
+    engine: str, version: Path, name: str, value: str, words: str
+) -> None:
+    with pytest.raises(EngineError, match=words):
+        load_engine(config(engine, **{name: value}), version)
+
+
+def test_a_precision_that_this_machine_has_not_is_never_replaced_silently(engine: str, version: Path) -> None:
+    lacking = [name for name in ("bf16", "f16") if name not in engine_class(engine).precisions()]
+    for precision in lacking:
+        with pytest.raises(EngineError, match=f"precision is '?{precision}"):
+            load_engine(config(engine, precision=precision), version)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("input", [{"dims": [1, 8, 8, 3]}], r"clips of \(1, 8, 8, 3\), the model takes \(1, 16, 16, 3\)"),
+        ("output", [{"dims": [5], "label_filename": "labels.txt"}], "says 5 classes, the model gives 4"),
+    ],
+    ids=["clip", "classes"],
+)
+def test_a_config_that_contradicts_the_model_is_refused(
+    engine: str, version: Path, part: str, value: object, words: str
+) -> None:
+    with pytest.raises(EngineError, match=words):
+        load_engine(copy.deepcopy(config(engine)) | {part: value}, version)
+
+
+def test_an_engine_that_nobody_knows_is_refused(exported: Path) -> None:
+    with pytest.raises(EngineError, match="engine is 'abacus', known are openvino, torch, onnxruntime, tensorrt"):
+        load_engine(config("abacus"), exported)
+
+
+def test_an_engine_without_its_package_says_which(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.delitem(sys.modules, "triton_repo.backends.clip.clip_engines.tensorrt_engine", raising=False)
+    with pytest.raises(EngineError, match="the engine tensorrt needs a package that is not installed here: .*tensorrt"):
+        load_engine(config("tensorrt"), exported)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
+    """The package itself may be there: a stand-in with the one name that is looked at before the GPU."""
+    installed = ModuleType("tensorrt")
+    installed.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, severity: None})  # type: ignore[attr-defined]
+    module = "triton_repo.backends.clip.clip_engines.tensorrt_engine"
+    monkeypatch.setitem(sys.modules, "tensorrt", installed)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    try:
+        with pytest.raises(EngineError, match="TensorRT needs an NVIDIA GPU, and torch finds none"):
+            load_engine(config("tensorrt"), exported)
+    finally:
+        sys.modules.pop(module, None)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_nothing_is_reported_to_the_maker_of_an_engine(name: str, exported: Path, tmp_path: Path) -> None:
+    """What reports its use notes down who we are first: in a home of its own, an engine leaves nothing behind."""
+    pytest.importorskip(name)
+    if name != "openvino" and not (exported / "model.onnx").exists():
+        artifacts.make(name, "f32", SERVED, exported)
+    code = (
+        f"import sys, json; from pathlib import Path; sys.path.insert(0, {str(BACKEND)!r})\n"
+        "from clip_engines import load_engine\n"
+        "load_engine(json.loads(sys.argv[1]), Path(sys.argv[2])).warm_up()"
+    )
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), str(tmp_path))
+    words = [sys.executable, "-B", "-c", code, json.dumps(config(name)), str(exported)]
+    subprocess.run(words, check=True, timeout=120, env={"PATH": os.environ["PATH"]} | places)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_openvino_is_served_without_importing_other_engines(exported: Path) -> None:
+    """In a process of its own, with the backend's folder on the path as in the server."""
+    code = (
+        f"import sys, json; from pathlib import Path; sys.path.insert(0, {str(BACKEND)!r})\n"
+        "from clip_engines import load_engine\n"
+        "load_engine(json.loads(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print({'torch', 'onnxruntime', 'tensorrt', 'triton_repo', 'app'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-I", "-c", code, json.dumps(config("openvino")), str(exported)]
+    assert subprocess.run(words, check=True, capture_output=True, text=True, timeout=120).stdout == "set()\n"

@@ -1,0 +1,96 @@
+"""Holds every engine of this machine against the source framework, and prints a Markdown table.
+
+    .venv/bin/python -m tests.parity                      all X3D and ResNet sizes, and camera_motion
+    .venv/bin/python -m tests.parity --clips 500 x3d_xs   more clips of one
+
+The published sizes get checkpoints in exactly the published layout, with random weights, which are added with
+`--from-file` and looked at in clips of the published size. camera_motion has trained weights, and more clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from app.settings import CHECKOUT
+from tests.checkpoints import official
+from triton_repo.zoo import variants
+from triton_repo.zoo.command import main as clipstack_models
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.listing import looks_at
+from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
+from triton_repo.zoo.origins import origin
+from triton_repo.zoo.repository import Installed, installed
+from triton_repo.zoo.variants import Variant
+from triton_repo.zoo.verification import Row, Set, compare, random_clips
+
+COLUMNS = (
+    "model", "clip", "engine", "precision", "clips", "largest difference", "same top-1", "near-ties", "without", "",
+)  # fmt: skip
+
+
+def add(name: str, folder: Path) -> Installed:
+    """A published network with random weights, added as a person would."""
+    words = ["add", name, "--from-file", official(folder, name), "--models", folder / "models"]
+    result = CliRunner().invoke(clipstack_models, [str(word) for word in words])
+    if result.exit_code:
+        raise ModelError(result.output)
+    return installed(folder / "models", name)
+
+
+def rows(model: Installed, count: int, wanted: list[Variant]) -> Iterator[Row]:
+    """One engine after the other, so that what was done is there when the rest takes too long."""
+    shape = tuple(int(size) for size in model.config["input"][0]["dims"])
+    source, clips = origin(model), random_clips(shape, count, seed=0)
+    answers = [source.network(clip) for clip in clips]
+    with variants.workshop(model) as version:
+        for variant in wanted:
+            try:
+                engine = variants.load(model, variant, source, version)
+            except ModelError as error:
+                print(error, file=sys.stderr)
+                continue
+            known = iter(answers)
+            yield from compare({variant: engine}, lambda _, known=known: next(known), [Set("random", clips)], tick)
+
+
+def tick() -> None:
+    print(".", end="", file=sys.stderr, flush=True)
+
+
+def line(model: Installed, row: Row) -> str:
+    verdict = "good" if row.good else "**differs**"
+    numbers = (str(row.clips), f"{row.largest:.1e}", f"{row.same:.1%}", str(row.ties), f"{row.top_1:.1%}", verdict)
+    return f"| {' | '.join((model.name, looks_at(model.parameters), row.engine, row.precision, *numbers))} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=[BUILT_IN, *X3D, *RESNETS])
+    parser.add_argument("--clips", type=int, default=4, help="of the published networks")
+    parser.add_argument("--trained-clips", type=int, default=500, help="of camera_motion")
+    parser.add_argument("--precision", choices=["f32", "bf16", "f16"], action="append", help="only this one")
+    arguments = parser.parse_args()
+    can, cannot = variants.of_this_machine()
+    can = [variant for variant in can if variant.precision in (arguments.precision or variant.precision)]
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    good = True
+    with tempfile.TemporaryDirectory(prefix="clipstack-parity-") as name:
+        for wanted in arguments.names:
+            trained = wanted == BUILT_IN
+            model = installed(CHECKOUT / "triton_repo" / "models", wanted) if trained else add(wanted, Path(name))
+            for row in rows(model, arguments.trained_clips if trained else arguments.clips, can):
+                print(line(model, row), flush=True)
+                good &= row.good
+    for engine, reason in cannot.items():
+        print(f"not here: {engine}: {reason}", file=sys.stderr)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The engines that can run a model for the backend `clip`, behind one interface (interface.py), each in a file.
+
+    engine         runs             on            precision        file of a version
+    openvino       openvino         CPU           f32, bf16        model.xml, model.bin
+    torch          torch            CUDA, CPU     f32, bf16, f16   model.pt2
+    onnxruntime    onnxruntime      CPU, CUDA     f32, f16         model.onnx, model.f16.onnx
+    tensorrt       tensorrt, torch  CUDA          f32, bf16, f16   model.f32.plan, ...
+
+`engine`, `precision` and `device` in the parameters of a model's `config.pbtxt` choose. A library is imported when
+an engine that needs it is. This package is imported by the server, which sees this folder and not the checkout, and by
+the checkout: it imports nothing of the project, and itself by relative names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from .interface import Clips, Engine, EngineError, Scores, chosen
+
+ENGINES = {
+    "openvino": ("openvino_engine", "OpenVinoEngine"),
+    "torch": ("torch_engine", "TorchEngine"),
+    "onnxruntime": ("onnxruntime_engine", "OnnxRuntimeEngine"),
+    "tensorrt": ("tensorrt_engine", "TensorRtEngine"),
+}
+
+
+def engine_class(name: str) -> type[Engine]:
+    """The engine called `name` in ENGINES; EngineError when a library it needs is not installed."""
+    module, attribute = ENGINES[name]
+    try:
+        found: type[Engine] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    except ImportError as error:
+        raise EngineError(f"the engine {name} needs a package that is not installed here: {error}") from error
+    return found
+
+
+def load_engine(config: dict[str, Any], folder: Path) -> Engine:
+    """The engine of one model version; EngineError when configuration and exported model disagree."""
+    parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+    name = chosen("engine", parameters, list(ENGINES))
+    engine = engine_class(name)(folder, parameters, max(1, int(config.get("max_batch_size", 1))))
+    clip_shape = tuple(int(size) for size in config["input"][0]["dims"])
+    classes = int(config["output"][0]["dims"][0])
+    if engine.clip_shape != clip_shape:
+        raise EngineError(f"config.pbtxt says clips of {clip_shape}, the model takes {engine.clip_shape}")
+    if engine.classes != classes:
+        raise EngineError(f"config.pbtxt says {classes} classes, the model gives {engine.classes}")
+    labels = (folder.parent / config["output"][0]["label_filename"]).read_text(encoding="utf-8").splitlines()
+    if len(labels) != classes:
+        raise EngineError(f"labels.txt has {len(labels)} labels, the model gives {classes} classes")
+    return engine
+
+
+__all__ = ["ENGINES", "Clips", "Engine", "EngineError", "Scores", "engine_class", "load_engine"]

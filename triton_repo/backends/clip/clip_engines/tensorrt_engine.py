@@ -1,0 +1,74 @@
+"""TensorRT: on an NVIDIA GPU, where the packages tensorrt and torch (with CUDA) are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorrt
+import torch
+
+from .interface import Clips, EngineError, Scores, chosen, existing, offered
+
+PRECISIONS = ("f32", "bf16", "f16")
+LOGGER = tensorrt.Logger(tensorrt.Logger.ERROR)
+
+
+class TensorRtEngine:
+    """`model.<precision>.plan`, which `clipstack-models bench` builds here: a plan is of one GPU and version.
+
+    torch lends its memory and streams on the GPU. A plan takes `max_batch` clips at most, one that came from ONNX
+    one clip; larger batches are cut.
+    """
+
+    def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
+        precision = chosen("precision", parameters, PRECISIONS)
+        offered(precision, "GPU", self.precisions())
+        chosen("device", parameters, ["cuda"])
+        path = existing(folder, self.file(precision))
+        plan = tensorrt.Runtime(LOGGER).deserialize_cuda_engine(path.read_bytes())
+        if plan is None:
+            raise EngineError(
+                f"{path} was built for another GPU or TensorRT: run `clipstack-models bench NAME --apply`"
+            )
+        self._plan, self._context = plan, plan.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"{path}: the GPU has not the memory that it needs")
+        self.clip_shape = tuple(plan.get_tensor_shape("CLIP"))[1:]
+        self.classes = int(plan.get_tensor_shape("SCORES")[1])
+        fixed = plan.get_tensor_shape("CLIP")[0] == 1
+        self._most = 1 if fixed else int(plan.get_tensor_profile_shape("CLIP", 0)[2][0])
+        self._max_batch = max_batch
+
+    @staticmethod
+    def precisions(device: str | None = None) -> tuple[str, ...]:
+        if not torch.cuda.is_available():
+            raise EngineError("TensorRT needs an NVIDIA GPU, and torch finds none")
+        return PRECISIONS
+
+    @staticmethod
+    def file(precision: str) -> str:
+        return f"model.{precision}.plan"
+
+    def warm_up(self) -> None:
+        for batch in {1, self._max_batch}:
+            self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
+
+    def infer(self, clips: Clips) -> Scores:
+        return np.concatenate([self._run(clips[i : i + self._most]) for i in range(0, len(clips), self._most)])
+
+    def _run(self, clips: Clips) -> Scores:
+        given = torch.from_numpy(np.array(clips, order="C")).cuda()
+        scores = torch.empty(len(clips), self.classes, device="cuda")
+        stream = torch.cuda.current_stream()
+        self._context.set_input_shape("CLIP", tuple(given.shape))
+        self._context.set_tensor_address("CLIP", given.data_ptr())
+        self._context.set_tensor_address("SCORES", scores.data_ptr())
+        if not self._context.execute_async_v3(stream.cuda_stream):
+            raise RuntimeError("TensorRT did not run the model; its log says why")
+        answer: Scores = scores.cpu().numpy()  # waits for the stream
+        return answer
+
+
+__all__ = ["TensorRtEngine"]

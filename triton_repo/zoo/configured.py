@@ -1,0 +1,47 @@
+"""The engine that a model's `config.pbtxt` names: read, and written anew in one step."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from triton_repo.zoo.errors import ModelError
+
+USUAL = ("openvino", "f32")
+
+
+def engine_of(text: str) -> tuple[str, str]:
+    """Engine and precision that a configuration names."""
+    engine, precision = (
+        found[2] if (found := _entry(name).search(text)) else usual
+        for name, usual in zip(("engine", "precision"), USUAL, strict=True)
+    )
+    return engine, precision
+
+
+def with_engine(text: str, engine: str, precision: str) -> str:
+    """The configuration with another engine and precision; ModelError when it is not written as ours are."""
+    for name, value in (("engine", engine), ("precision", precision)):
+        text, count = _entry(name).subn(rf"\g<1>{value}\g<3>", text)
+        if count != 1:
+            raise ModelError(
+                f'its config.pbtxt was written by hand: set "{name}" to "{value}" in its parameters there.'
+            )
+    return text
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all; nothing is touched when the text is already there."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _entry(name: str) -> re.Pattern[str]:
+    return re.compile(rf'(key:\s*"{name}"\s*value:?\s*\{{\s*string_value:\s*")([^"]*)(")')
+
+
+__all__ = ["USUAL", "engine_of", "with_engine", "write"]

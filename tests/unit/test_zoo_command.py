@@ -87,7 +87,7 @@ def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> 
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines()[1:-1]] == ["torch", "onnxruntime", "openvino"]
     assert sorted(path.name for path in (x3d / "models" / "x3d_xs" / "1").iterdir()) == [
-        "model.bin", "model.xml", "source.json",
+        "config.pbtxt", "labels.txt", "model.bin", "model.xml", "source.json",
     ]  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def main() -> None:
     torch.manual_seed(course.seed)
     network = CameraMotion(depthwise=FramewiseDepthwise)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    save_weights(train(network, lessons(course), course), course.folder, WEIGHTS)
+    save_weights(train(course.begin(network), lessons(course), course), course.folder, WEIGHTS)
 
 
 if __name__ == "__main__":

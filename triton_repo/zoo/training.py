@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,17 +19,25 @@ from torch.utils.data import DataLoader, IterableDataset
 
 Batch = tuple[Tensor, Tensor]
 CHECK_EVERY = 100  # steps
+SMOOTHED = 25  # steps that the curve of the loss is averaged over
 
 
 @dataclass(frozen=True)
 class Course:
-    """How far and how fast, from which seed, and the folder of the checkpoint and the curve."""
+    """How far and how fast, from which seed, the folder of the checkpoint and the curve, and weights to begin with."""
 
     steps: int
     batch: int
     seed: int
     peak_rate: float
     folder: Path
+    start: Path | None = None
+
+    def begin(self, network: nn.Module) -> nn.Module:
+        """The network as the course finds it: with weights of an earlier course, where there was one."""
+        if self.start:
+            network.load_state_dict(load_file(self.start))
+        return network
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,11 @@ def course_from_command_line(description: str | None, name: str, steps: int, see
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--peak-rate", type=float, default=peak_rate)
+    parser.add_argument("--start", type=Path, help="weights of an earlier course to begin with")
     parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
     told = parser.parse_args()
     told.output.mkdir(parents=True, exist_ok=True)
-    return Course(told.steps, told.batch, told.seed, told.peak_rate, told.output)
+    return Course(told.steps, told.batch, told.seed, told.peak_rate, told.output, told.start)
 
 
 def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
@@ -87,8 +96,10 @@ def save_curve(history: list[dict[str, float]], folder: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
-    steps = [h["step"] for h in history]
-    upper.plot(steps, [h["loss"] for h in history], color="tab:gray")
+    steps, losses = [h["step"] for h in history], np.array([h["loss"] for h in history])
+    span = min(SMOOTHED, len(losses))
+    upper.plot(steps, losses, color="tab:gray", alpha=0.4, linewidth=0.8)
+    upper.plot(steps[span - 1 :], np.convolve(losses, np.ones(span) / span, "valid"), color="tab:gray")
     upper.set_ylabel("training loss")
     checked = [h for h in history if "held_out" in h]
     lower.plot([h["step"] for h in checked], [h["held_out"] for h in checked], "o-", color="tab:blue")

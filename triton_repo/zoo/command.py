@@ -184,8 +184,10 @@ def _to_do(model: repository.Installed, settings: Settings) -> Iterator[str]:
 def remove(name: str, models: Path | None) -> None:
     """Take a model away, with all its versions."""
     with told() as settings:
-        if name in (settings.model, BUILT_IN):
+        if name == settings.model:
             raise ModelError(f"{name} is the default model: a service without it does not start. It was not removed.")
+        if name in BUILT_IN:
+            raise ModelError(f"{name} is built in: `make setup` would make it anew. It was not removed.")
         repository.remove(models or settings.model_dir, name)
         console().print(f"{name} is removed")
         console(stderr=True).print(f"a running stack stops serving it with `{RESTART}`", style="dim")

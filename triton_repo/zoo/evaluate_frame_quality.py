@@ -16,13 +16,10 @@ from pathlib import Path
 from rich.console import Console
 
 from client import Client, ClipstackError
-from triton_repo.zoo.camera_scenes import Image
 from triton_repo.zoo.evaluation import answers, label_table, top_1, ways_table
-from triton_repo.zoo.quality_files import KINDS, SIZES, Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.quality_files import FOOTAGE_PIXELS, KINDS, SIZES, Sample, file_of, samples, sharp_frames
 from triton_repo.zoo.quality_labels import LABELS
-from triton_repo.zoo.quality_scenes import HELD_OUT_PHOTOGRAPHS, photograph
-
-SOURCES = ("footage", "photographs")
+from triton_repo.zoo.quality_scenes import FEWEST_PIXELS, HELD_OUT_PHOTOGRAPHS, photograph
 
 
 def ways() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
@@ -46,15 +43,14 @@ def main() -> int:
     if not footage:
         print(f"evaluate: no video that is large enough and can be decoded in {arguments.footage}", file=sys.stderr)
         return 2
-    sources: dict[str, list[Image]] = dict(
-        zip(SOURCES, (footage, [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]), strict=True)
-    )
+    photographs = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
+    sources = {"footage": (footage, FOOTAGE_PIXELS), "photographs": (photographs, FEWEST_PIXELS)}
     console, least = Console(), 1.0
     todo = samples(arguments.per_class)
     try:
         with Client(arguments.url) as client:
-            for source, scenes in sources.items():
-                make = partial(file_of, scenes=scenes, seed=arguments.seed)
+            for source, (scenes, fewest) in sources.items():
+                make = partial(file_of, scenes=scenes, seed=arguments.seed, fewest=fewest)
                 given = answers(client, "frame_quality", todo, make, arguments.jobs)
                 console.print(label_table(f"frame_quality on {source}", "files", LABELS, given))
                 console.print(ways_table("files", ways(), given))

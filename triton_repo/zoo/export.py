@@ -1,6 +1,6 @@
 """Writes model folders that the backend `clip` serves.
 
-    .venv/bin/python -m triton_repo.zoo.export camera_motion
+    .venv/bin/python -m triton_repo.zoo.export frame_quality
     .venv/bin/python -m triton_repo.zoo.export resnet50 --weights resnet50-11ad3fa6.pth
     .venv/bin/python -m triton_repo.zoo.export x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
 
@@ -23,7 +23,7 @@ import torch
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
-from triton_repo.zoo.default_model import WEIGHTS, camera_motion  # noqa: E402
+from triton_repo.zoo.default_model import DEFAULTS  # noqa: E402
 from triton_repo.zoo.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.x3d import VARIANTS  # noqa: E402
@@ -78,7 +78,7 @@ def largest_difference(served: Served, path: Path) -> float:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Nothing is touched when the text is already there: the default model's is committed."""
+    """Nothing is touched when the text is already there: the built-in models' are committed."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -110,13 +110,13 @@ def write_model(served: Served, name: str, models: Path, version: int = 1) -> Pa
 
 def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> Served:
     """The network called `model` on the command line."""
-    if model == "camera_motion":
-        return camera_motion(weights or WEIGHTS)
+    if model in DEFAULTS:
+        return DEFAULTS[model](weights) if weights else DEFAULTS[model]()
     if model in VARIANTS:
         if labels is None:
             raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
         return kinetics_x3d(model, weights, labels)
-    # torchvision takes a second to import, and the default model does without it.
+    # torchvision takes a second to import, and the others do without it.
     from triton_repo.zoo.resnet import resnet
 
     return resnet(model, weights, labels)
@@ -125,12 +125,12 @@ def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> S
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("model", choices=["camera_motion", *VARIANTS, "resnet18", "resnet50", "resnet101"])
-    parser.add_argument("--weights", type=Path, help="checkpoint file (camera_motion has its own)")
+    parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])
+    parser.add_argument("--weights", type=Path, help="checkpoint file (the built-in models have their own)")
     parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
     parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
     arguments = parser.parse_args()
-    if arguments.model != "camera_motion" and arguments.weights is None:
+    if arguments.model not in DEFAULTS and arguments.weights is None:
         parser.error(f"{arguments.model} needs --weights")
     try:
         labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None

@@ -15,12 +15,12 @@ from triton_repo.zoo.camera_scenes import Image
 from triton_repo.zoo.quality_faults import fault
 from triton_repo.zoo.quality_scenes import FEWEST_PIXELS, detailed, well_lit
 
-SIZES = ((320, 240), (640, 360), (1280, 720), (480, 640), (1080, 1080))
+SIZES = ((320, 240), (640, 360), (1280, 720), (360, 640), (1080, 1080))
 KINDS = ("png", "jpeg", "still video", "moving video")
 FRAMES, FPS = 10, 24
-JOURNEY = 0.05  # of the picture's width, in the whole of a moving video: too slow to blur anything
+JOURNEY = 0.015  # of the picture's width, in the whole of a moving video: too slow to blur anything
 RATE_FACTORS = (16, 23)  # libx264's, good files: what a bad one does is a label of its own
-FOOTAGE_SHRINK = 1.75  # the footage is no smaller than 515 pixels, then, and twice as fine as what the network sees
+FOOTAGE_PIXELS = 2.75  # of a frame for each of the network's; photographs do with FEWEST_PIXELS
 VIEWS = 200  # tries to find a part of a scene that can stand for 'sharp'
 
 
@@ -49,22 +49,15 @@ def samples(per_label: int) -> list[Sample]:
 
 
 def sharp_frames(video: Path) -> Iterator[Image]:
-    """Frames of the video, shrunk by FOOTAGE_SHRINK, of which enough is left.
-
-    What the lens, the film and the codec did to a frame goes away with the size; a small video yields nothing.
-    """
-    for frame in stills(video):
-        factor = 1 / FOOTAGE_SHRINK
-        frame = np.asarray(cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        if min(frame.shape[:2]) >= FEWEST_PIXELS * amounts.VIEW:
-            yield frame
+    """Frames of the video, if they are so large that what lens, film and codec did to them goes away with the size."""
+    return (frame for frame in stills(video) if min(frame.shape[:2]) >= FOOTAGE_PIXELS * amounts.VIEW)
 
 
-def cut(scene: Image, width: int, height: int, rng: np.random.Generator) -> Image | None:
-    """A random part of the scene, of FEWEST_PIXELS or more for each of the network's, scaled to the size; or None."""
+def cut(scene: Image, width: int, height: int, fewest: float, rng: np.random.Generator) -> Image | None:
+    """A random part of the scene, of `fewest` pixels or more for each of the network's, scaled to the size; or None."""
     tall, wide = scene.shape[:2]
     largest = min(wide / width, tall / height)
-    smallest = FEWEST_PIXELS * amounts.VIEW / min(width, height)
+    smallest = fewest * amounts.VIEW / min(width, height)
     if smallest > largest:
         return None
     step = np.exp(rng.uniform(np.log(smallest), np.log(largest)))
@@ -74,21 +67,23 @@ def cut(scene: Image, width: int, height: int, rng: np.random.Generator) -> Imag
     return np.asarray(cv2.resize(part, (width, height), interpolation=method), dtype=np.uint8)
 
 
-def view(scenes: list[Image], width: int, height: int, rng: np.random.Generator) -> Image:
+def view(scenes: list[Image], width: int, height: int, fewest: float, rng: np.random.Generator) -> Image:
     """A part of one of the scenes that can stand for 'sharp'; ValueError when none is found."""
     for _ in range(VIEWS):
-        picture = cut(scenes[rng.integers(len(scenes))], width, height, rng)
+        scene = scenes[rng.integers(len(scenes))]
+        scene = np.rot90(scene) if height > width else scene  # on its side, to be large enough
+        picture = cut(np.ascontiguousarray(scene), width, height, fewest, rng)
         if picture is not None and detailed(picture, min(width, height) / amounts.VIEW) and well_lit(picture):
             return picture
     raise ValueError("the footage has no view with enough light and detail to see a fault")
 
 
-def spoiled(sample: Sample, scenes: list[Image], seed: int) -> Iterator[Image]:
+def spoiled(sample: Sample, scenes: list[Image], seed: int, fewest: float) -> Iterator[Image]:
     """The frames of one sample; a picture has one."""
     rng = np.random.default_rng((seed, sample.number))
     width, height = sample.size
     way = round(JOURNEY * width) if sample.kind == "moving video" else 0
-    wide = view(scenes, width + way, height, rng)
+    wide = view(scenes, width + way, height, fewest, rng)
     scale = min(sample.size) / amounts.VIEW
     frames = 1 if "video" not in sample.kind else FRAMES
     for frame in range(frames):
@@ -98,9 +93,10 @@ def spoiled(sample: Sample, scenes: list[Image], seed: int) -> Iterator[Image]:
         yield fault(sample.label, np.ascontiguousarray(wide[:, left : left + width]), scale, sample.part, of_frame)
 
 
-def file_of(sample: Sample, scenes: list[Image], seed: int) -> bytes:
-    """The sample's file, the same for the same seed and scenes."""
-    frames = list(spoiled(sample, scenes, seed))
+def file_of(sample: Sample, scenes: list[Image], seed: int, fewest: float = FEWEST_PIXELS) -> bytes:
+    """The sample's file, the same for the same seed and scenes, which it shows `fewest` or more pixels of for each
+    that the network sees."""
+    frames = list(spoiled(sample, scenes, seed, fewest))
     rng = np.random.default_rng((seed, sample.number, FRAMES))
     if "video" in sample.kind:
         return encode(np.stack(frames), FPS, int(rng.integers(RATE_FACTORS[0], RATE_FACTORS[1] + 1)))
@@ -110,4 +106,4 @@ def file_of(sample: Sample, scenes: list[Image], seed: int) -> bytes:
     return file.getvalue()
 
 
-__all__ = ["KINDS", "SIZES", "Sample", "file_of", "samples", "sharp_frames"]
+__all__ = ["FOOTAGE_PIXELS", "KINDS", "SIZES", "Sample", "file_of", "samples", "sharp_frames"]

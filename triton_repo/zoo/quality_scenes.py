@@ -160,6 +160,6 @@ def detailed(picture: Image, scale: float) -> bool:
 
 
 __all__ = [
-    "HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "Scenes", "detail", "detailed", "letterboxed", "lit", "part_of",
-    "photograph", "well_lit",
+    "FEWEST_PIXELS", "HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "Scenes", "detail", "detailed", "letterboxed",
+    "lit", "part_of", "photograph", "well_lit",
 ]  # fmt: skip

@@ -70,11 +70,16 @@ def through_file(picture: Image, rng: np.random.Generator) -> Image:
 
 
 class Pictures(IterableDataset):  # type: ignore[type-arg]
-    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), every label equally often; SMALL wide before `large_from`."""
+    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), SMALL wide before `large_from`.
+
+    Every label equally often, but 'sharp' `sharps` times as often as any other: it stands against all of them.
+    """
 
     def __init__(
-        self, seed: int, batch: int, photographs: tuple[str, ...], share: float, step: int, large_from: int
-    ) -> None:
+        self, seed: int, batch: int, photographs: tuple[str, ...], share: float, step: int, large_from: int,
+        sharps: int = 1,
+    ) -> None:  # fmt: skip
+        self.turns = len(LABELS) - 1 + sharps
         self.seed, self.batch, self.photographs, self.share = seed, batch, photographs, share
         self.step, self.large_from = step, large_from
 
@@ -108,7 +113,8 @@ class Pictures(IterableDataset):  # type: ignore[type-arg]
             crop = SMALL if step < self.large_from else SIZE
             for _ in range(self.batch // 8):
                 pool[rng.integers(len(pool))] = scenes.next()
-            order = rng.permutation(np.arange(self.batch) + rng.integers(len(LABELS))) % len(LABELS)
+            turns = rng.permutation(np.arange(self.batch) + rng.integers(self.turns)) % self.turns
+            order = np.where(turns < len(LABELS), turns, LABELS.index("sharp"))
             batch = np.stack([self.picture(LABELS[label], pool, crop, rng) for label in order])
             yield torch.from_numpy(batch), torch.from_numpy(order)
 
@@ -122,7 +128,7 @@ def normalise(batch: Tensor) -> Tensor:
 def lessons(course: Course) -> Lessons:
     def batches(first: int) -> Pictures:
         large_from = round(SMALL_PART * course.steps)
-        return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from)
+        return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from, sharps=2)
 
     held_out = iter(Pictures(course.seed, 40, HELD_OUT_PHOTOGRAPHS, 1.0, step=0, large_from=0))
     # In float32: without the processor's own instructions for it, bfloat16 is ten times slower than that.

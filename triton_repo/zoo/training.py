@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +87,8 @@ def accuracy(network: nn.Module, lessons: Lessons) -> float:
     return right / sum(len(labels) for _, labels in lessons.held_out)
 
 
-def save_curve(history: list[dict[str, float]], folder: Path) -> None:
-    """`curve.json` and, where matplotlib is installed, `curve.png`."""
+def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[int] = ()) -> None:
+    """`curve.json` and, where matplotlib is installed, `curve.png`; `courses` are steps after which another began."""
     (folder / "curve.json").write_text(json.dumps(history, indent=1))
     import matplotlib
 
@@ -107,6 +107,8 @@ def save_curve(history: list[dict[str, float]], folder: Path) -> None:
     for axis in (upper, lower):
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
+        for step in courses:
+            axis.axvline(step, color="tab:red", linestyle=":", linewidth=1)
     figure.savefig(folder / "curve.png", dpi=110)
     plt.close(figure)
 

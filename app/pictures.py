@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from app.errors import LimitExceeded, Undecodable
 from app.formats import HEAD_BYTES, recognise
-from app.frames import centre_crop, open_clips, scaled_size
+from app.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 
 Image.preinit()  # Pillow loads its other plugins with the first picture: not in each process anew
@@ -49,13 +49,18 @@ def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
     with _opened(source, max(media.width * media.height, size[0] * size[1])) as picture:
-        _decode_small(picture, request.resize)
-        upright = _rgb(ImageOps.exif_transpose(picture))
-        frame = centre_crop(np.asarray(upright.resize(size, Image.Resampling.BILINEAR)), request.crop)
+        frame = seen(picture, size, request.resize, request.crop)
     for clip in clips:
         clip[0] = frame
     count = len(clips)
     return Decoded(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
+
+
+def seen(picture: Image.Image, size: tuple[int, int], resize: int, crop: int) -> Frame:
+    """An opened picture as a model sees it: upright, scaled to `size` (short side `resize`), its centre cut out."""
+    _decode_small(picture, resize)
+    upright = _rgb(ImageOps.exif_transpose(picture))
+    return centre_crop(np.asarray(upright.resize(size, Image.Resampling.BILINEAR)), crop)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def test_a_video_is_shown_to_a_model_for_pictures_frame_by_frame(stack: Stack, t
     assert answer["predictions"][0]["label"] == best
 
 
-def test_both_models_are_listed_and_the_default_stays(stack: Stack) -> None:
+def test_an_added_model_is_listed_and_the_default_stays(stack: Stack) -> None:
     models = {m["name"]: m for m in httpx.get(f"{stack.url}/v1/models", timeout=30).json()["models"]}
     assert models["resnet18"]["kind"] == "image"
     assert models["resnet18"]["labels"] == list(served_picture().labels)

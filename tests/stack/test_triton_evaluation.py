@@ -1,4 +1,4 @@
-"""The measure of the default model, a small one, through the real stack."""
+"""The measures of the built-in models, small ones, through the real stack."""
 
 from __future__ import annotations
 
@@ -6,25 +6,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from deploy.stack import Stack
-from tests.films import texture, write_video
-from triton_repo.zoo.camera_paths import LABELS
+from tests.films import write_video
+from triton_repo.zoo import camera_paths, quality_labels
+from triton_repo.zoo.quality_scenes import photograph
+
+MEASURED = {"camera_motion": camera_paths.LABELS, "frame_quality": quality_labels.LABELS}
 
 
 @pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
-def test_evaluation_prints_every_label_and_holds_the_bar(stack: Stack, tmp_path: Path, bar: str, status: int) -> None:
-    write_video(tmp_path / "footage.mp4", [texture(320, 240, seed) for seed in range(5)], 30)
-    command = [sys.executable, "-m", "triton_repo.zoo.evaluate_camera_motion", "--url", stack.url]
+@pytest.mark.parametrize("model", MEASURED)
+def test_evaluation_prints_every_label_and_holds_the_bar(
+    stack: Stack, tmp_path: Path, model: str, bar: str, status: int
+) -> None:
+    scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
+    write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
+    command = [sys.executable, "-m", f"triton_repo.zoo.evaluate_{model}", "--url", stack.url]
     options = ["--footage", str(tmp_path), "--per-class", "1", "--bar", bar, "--jobs", "2"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
     assert done.returncode == status, done.stderr
-    assert all(label in done.stdout for label in LABELS)
+    assert all(label in done.stdout for label in MEASURED[model])
 
 
-def test_evaluation_without_footage_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "words"), [("camera_motion", "can be decoded"), ("frame_quality", "is large enough and can be decoded")]
+)
+def test_evaluation_without_footage_says_so(tmp_path: Path, model: str, words: str) -> None:
     (tmp_path / "notes.txt").write_text("no video")
-    command = [sys.executable, "-m", "triton_repo.zoo.evaluate_camera_motion", "--footage", str(tmp_path)]
+    command = [sys.executable, "-m", f"triton_repo.zoo.evaluate_{model}", "--footage", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (2, f"evaluate: no video that can be decoded in {tmp_path}\n")
+    assert (done.returncode, done.stderr) == (2, f"evaluate: no video that {words} in {tmp_path}\n")

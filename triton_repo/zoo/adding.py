@@ -108,8 +108,8 @@ def add_onnx(target: Target, file: Path, labels: Path, layout: str | None, score
 
 
 def _check_name(name: str) -> None:
-    if checked(name) == BUILT_IN:
-        raise ModelError(f"{BUILT_IN} is the default model, which `make setup` makes: choose another name.")
+    if checked(name) in BUILT_IN:
+        raise ModelError(f"{name} is built in, and `make setup` makes it: choose another name.")
 
 
 def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:

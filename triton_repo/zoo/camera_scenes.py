@@ -21,8 +21,8 @@ TRAINING_PHOTOGRAPHS = (
 HELD_OUT_PHOTOGRAPHS = ("cat", "stereo_motorcycle", "china.jpg")
 
 
-def photograph(name: str) -> Image:
-    """One bundled photograph as RGB uint8 (H, W, 3) with a short side of SCENE_SIZE pixels."""
+def bundled(name: str) -> Image:
+    """One bundled photograph as it is, RGB uint8 (H, W, 3)."""
     if name.endswith(".jpg"):
         from sklearn.datasets import load_sample_image
 
@@ -34,7 +34,12 @@ def photograph(name: str) -> Image:
         image = image[0] if isinstance(image, tuple) else image
     image = np.ascontiguousarray(image)
     colours = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image[:, :, :3]
-    return fit_scene(np.asarray(colours, np.uint8))
+    return np.asarray(colours, np.uint8)
+
+
+def photograph(name: str) -> Image:
+    """One bundled photograph as RGB uint8 (H, W, 3) with a short side of SCENE_SIZE pixels."""
+    return fit_scene(bundled(name))
 
 
 def fit_scene(image: Image) -> Image:
@@ -107,7 +112,7 @@ def _shapes(rng: np.random.Generator) -> Image:
 _TEXTURES: tuple[Callable[[np.random.Generator], Image], ...] = (_clouds, _cells, _shapes, _shapes)
 
 
-def texture(rng: np.random.Generator) -> Image:
+def sharp_texture(rng: np.random.Generator) -> Image:
     """A procedural scene, RGB uint8 (SCENE_SIZE, SCENE_SIZE, 3): one texture, or one shown through another's mask."""
     image = _TEXTURES[rng.integers(len(_TEXTURES))](rng)
     if rng.random() < 0.4:
@@ -115,6 +120,12 @@ def texture(rng: np.random.Generator) -> Image:
         noise = rng.standard_normal((6, 6)).astype(np.float32)
         mask = cv2.resize(noise, (SCENE_SIZE, SCENE_SIZE), interpolation=cv2.INTER_CUBIC) > rng.uniform(-0.5, 0.5)
         image = np.where(mask[..., None], image, other)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def texture(rng: np.random.Generator) -> Image:
+    """A `sharp_texture`, in two of five cases blurred."""
+    image = sharp_texture(rng)
     if rng.random() < 0.4:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 6)), np.uint8)
     return image
@@ -149,4 +160,7 @@ def render(scene: Image, path: CameraPath, width: int, height: int, view: float,
     return frames
 
 
-__all__ = ["HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "fit_scene", "photograph", "render", "texture"]
+__all__ = [
+    "HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "bundled", "fit_scene", "photograph", "render", "sharp_texture",
+    "texture",
+]  # fmt: skip

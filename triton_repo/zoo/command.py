@@ -142,8 +142,8 @@ def add(
                 else:
                     version = adding.add_network(target, arch or name, file, labels, wishes)
             added = repository.installed(folder, name)
-            clip = f"{listing.looks_at(added.parameters)}, {len(added.labels)} labels"
-            console().print(f"{name}, version {version}: {clip}")
+            looks = f"{listing.looks_at(added.parameters)}, {len(added.labels)} labels"
+            console().print(f"{name}, version {version}: {looks}")
             err.print(_outlook(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
 
 
@@ -193,8 +193,10 @@ def remove(name: str, models: Path | None) -> None:
     with told() as settings:
         if at and not number.isdecimal():
             raise ModelError(f"{number[:80]!r} is no version: it is a number, as in {name}@2.")
-        if name in (settings.model, BUILT_IN):
+        if name == settings.model:
             raise ModelError(f"{name} is the default model: a service without it does not start. It was not removed.")
+        if name in BUILT_IN:
+            raise ModelError(f"{name} is built in: `make setup` would make it anew. It was not removed.")
         folder = models or settings.model_dir
         with running(settings, folder) as server:
             removing.remove(folder, name, int(number) if at else None, server)

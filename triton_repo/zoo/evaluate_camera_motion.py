@@ -9,67 +9,22 @@ and footage, same films.
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from client import Client, ClipstackError
 from triton_repo.zoo.camera_films import FPS, SIZES, Film, films, shoot, stills
 from triton_repo.zoo.camera_paths import LABELS
-from triton_repo.zoo.camera_scenes import Image, fit_scene
+from triton_repo.zoo.camera_scenes import fit_scene
+from triton_repo.zoo.evaluation import answers, label_table, top_1, ways_table
 
 
-@dataclass(frozen=True)
-class Answer:
-    film: Film
-    label: str
-    score: float
-
-    @property
-    def right(self) -> bool:
-        return self.label == self.film.label
-
-
-def evaluate(client: Client, scenes: list[Image], per_label: int, seed: int, jobs: int) -> list[Answer]:
-    """Every film's answer; raises what the client raises."""
-
-    def ask(film: Film) -> Answer:
-        result = client.classify(shoot(film, scenes, seed), model="camera_motion", top_k=1)
-        return Answer(film, result.predictions[0].label, result.predictions[0].score)
-
-    todo = films(per_label)
-    with ThreadPoolExecutor(jobs) as pool:
-        answers = track(pool.map(ask, todo), "filming, asking", len(todo), console=Console(stderr=True))
-        return list(answers)
-
-
-def top_1(answers: Iterable[Answer]) -> float:
-    return float(np.mean([answer.right for answer in answers]))
-
-
-def tables(answers: list[Answer]) -> Iterator[Table]:
-    """Top-1 by label with what was said instead, then by frame rate and size."""
-    by_label = Table("label", "films", "top-1", "said instead", title="camera_motion through the service")
-    for label in LABELS:
-        asked = [a for a in answers if a.film.label == label]
-        wrong = Counter(a.label for a in asked if not a.right).most_common()
-        said = ", ".join(f"{name} {times}" for name, times in wrong)
-        by_label.add_row(label, str(len(asked)), f"{top_1(asked):.1%}", said)
-    by_label.add_section()
-    by_label.add_row("all", str(len(answers)), f"{top_1(answers):.1%}", "")
-    yield by_label
-    by_way = Table("file", "films", "top-1")
-    for name, wanted in [(f"{fps} fps", fps) for fps in FPS] + [(f"{w}x{h}", (w, h)) for w, h in SIZES]:
-        asked = [a for a in answers if wanted in (a.film.fps, a.film.size)]
-        by_way.add_row(name, str(len(asked)), f"{top_1(asked):.1%}" if asked else "")
-    yield by_way
+def ways() -> Iterator[tuple[str, Callable[[Film], bool]]]:
+    yield from ((f"{fps} fps", lambda film, fps=fps: film.fps == fps) for fps in FPS)
+    yield from ((f"{w}x{h}", lambda film, size=(w, h): film.size == size) for w, h in SIZES)
 
 
 def main() -> int:
@@ -88,15 +43,17 @@ def main() -> int:
         return 2
     try:
         with Client(arguments.url) as client:
-            answers = evaluate(client, scenes, arguments.per_class, arguments.seed, arguments.jobs)
+            todo = films(arguments.per_class)
+            make = partial(shoot, scenes=scenes, seed=arguments.seed)
+            given = answers(client, "camera_motion", todo, make, arguments.jobs)
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     console = Console()
-    for table in tables(answers):
-        console.print(table)
+    console.print(label_table("camera_motion", "films", LABELS, given))
+    console.print(ways_table("films", ways(), given))
     console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
-    return 0 if top_1(answers) >= arguments.bar else 1
+    return 0 if top_1(given) >= arguments.bar else 1
 
 
 if __name__ == "__main__":

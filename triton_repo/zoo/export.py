@@ -1,6 +1,6 @@
 """Writes model folders that the backend `clip` serves.
 
-    .venv/bin/python -m triton_repo.zoo.export camera_motion
+    .venv/bin/python -m triton_repo.zoo.export frame_quality
     .venv/bin/python -m triton_repo.zoo.export resnet50 --weights resnet50-11ad3fa6.pth
     .venv/bin/python -m triton_repo.zoo.export x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
 
@@ -25,7 +25,7 @@ import openvino  # noqa: E402
 
 from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
 from triton_repo.zoo import artifacts, configured  # noqa: E402
-from triton_repo.zoo.default_model import WEIGHTS, camera_motion  # noqa: E402
+from triton_repo.zoo.default_model import DEFAULTS  # noqa: E402
 from triton_repo.zoo.errors import ModelError  # noqa: E402
 from triton_repo.zoo.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
@@ -109,13 +109,13 @@ def write_model(served: Served, name: str, models: Path, version: int = 1) -> Pa
 
 def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> Served:
     """The network called `model` on the command line."""
-    if model == "camera_motion":
-        return camera_motion(weights or WEIGHTS)
+    if model in DEFAULTS:
+        return DEFAULTS[model](weights) if weights else DEFAULTS[model]()
     if model in VARIANTS:
         if labels is None:
             raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
         return kinetics_x3d(model, weights, labels)
-    # torchvision takes a second to import, and the default model does without it.
+    # torchvision takes a second to import, and the others do without it.
     from triton_repo.zoo.resnet import resnet
 
     return resnet(model, weights, labels)
@@ -124,12 +124,12 @@ def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> S
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("model", choices=["camera_motion", *VARIANTS, "resnet18", "resnet50", "resnet101"])
-    parser.add_argument("--weights", type=Path, help="checkpoint file (camera_motion has its own)")
+    parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])
+    parser.add_argument("--weights", type=Path, help="checkpoint file (the built-in models have their own)")
     parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
     parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
     arguments = parser.parse_args()
-    if arguments.model != "camera_motion" and arguments.weights is None:
+    if arguments.model not in DEFAULTS and arguments.weights is None:
         parser.error(f"{arguments.model} needs --weights")
     try:
         labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None

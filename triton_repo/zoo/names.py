@@ -10,7 +10,7 @@ X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")
 RESNETS = ("resnet18", "resnet50", "resnet101")
 VIDEO = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
 PUBLISHED = X3D + RESNETS + VIDEO
-BUILT_IN = "camera_motion"  # made by `make setup` from the weights in this folder
+BUILT_IN = ("camera_motion", "frame_quality")  # made by `make setup` from the weights in this folder
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triton_repo.zoo import default_model
+from triton_repo.zoo.default_model import DEFAULTS
 from triton_repo.zoo.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.names import BUILT_IN
 from triton_repo.zoo.onnx_model import OnnxNetwork
 from triton_repo.zoo.repository import Installed
 from triton_repo.zoo.served import Served, ServedNetwork
@@ -46,10 +45,10 @@ def origin(model: Installed, weights: Path | None = None) -> Origin:
     """Of the version that is served; ModelError when the file it was made from is gone or another."""
     source = read_source(model.served)
     if source is None:
-        if model.name != BUILT_IN:
+        if model.name not in DEFAULTS:
             raise ModelError(f"nothing says what {model.name} was made from: it was not added by clipstack-models.")
         try:
-            return _of_torch(default_model.camera_motion())
+            return _of_torch(DEFAULTS[model.name]())
         except OSError as error:
             raise ModelError(f"{error}.") from error
     file = weights or Path(source.weights)

@@ -7,31 +7,24 @@ Clips are procedural textures and photographs under a camera of known path, spoi
 rates, compression, noise, exposure, blur, and things that move by themselves. Same seed, same clips.
 """
 
-import argparse
 import itertools
-import json
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from triton_repo.zoo import camera_scenes as scenes
 from triton_repo.zoo.camera_motion import FPS, FRAMES, SIZE, STRIDE, CameraMotion
 from triton_repo.zoo.camera_paths import LABELS, CameraPath, random_path
-from triton_repo.zoo.x3d import X3D
+from triton_repo.zoo.default_model import WEIGHTS
+from triton_repo.zoo.training import Course, Lessons, course_from_command_line, save_weights, train
 
 MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
 EASY_STEPS = 600  # clips are spoiled seldom at first, and always from this step on
-WEIGHTS = Path(__file__).parent / "weights" / "camera_motion.safetensors"
 
 
 class FramewiseDepthwise(nn.Conv3d):
@@ -165,102 +158,21 @@ def normalise(batch: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last_3d)
 
 
-@torch.no_grad()
-def accuracy(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    network.eval()
-    right = 0
-    for clips, labels in batches:
-        with torch.autocast("cpu", torch.bfloat16):
-            right += int((network(normalise(clips)).argmax(1) == labels).sum())
-    network.train()
-    return right / sum(len(labels) for _, labels in batches)
+def lessons(course: Course) -> Lessons:
+    def batches(first: int) -> Clips:
+        seed = course.seed + 1 + first
+        return Clips(seed, course.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
 
-
-def save_curve(history: list[dict[str, float]], folder: Path) -> None:
-    """`curve.json` and, where matplotlib is installed, `curve.png`."""
-    (folder / "curve.json").write_text(json.dumps(history, indent=1))
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
-    steps = [h["step"] for h in history]
-    upper.plot(steps, [h["loss"] for h in history], color="tab:gray")
-    upper.set_ylabel("training loss")
-    checked = [h for h in history if "held_out" in h]
-    lower.plot([h["step"] for h in checked], [h["held_out"] for h in checked], "o-", color="tab:blue")
-    lower.set(ylabel="top-1, photographs\nnever trained on", xlabel="step", ylim=(0, 1))
-    for axis in (upper, lower):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    figure.savefig(folder / "curve.png", dpi=110)
-    plt.close(figure)
-
-
-def train(steps: int, batch: int, seed: int, peak_rate: float, folder: Path) -> X3D:
-    """Trains from the last checkpoint in `folder` up to `steps`; returns the averaged network."""
-    torch.manual_seed(seed)
-    network = CameraMotion(depthwise=FramewiseDepthwise)
-    network = network.to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=peak_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak_rate, total_steps=steps, pct_start=0.1)
-    parts = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
-    history: list[dict[str, float]] = []
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        history = saved["history"]
-    first = len(history)
-    held_out = iter(Clips(seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
-    held_out_batches = [next(held_out) for _ in range(4)]
-    clips = Clips(seed + 1 + first, batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
-    loader = iter(DataLoader(clips, batch_size=None, num_workers=1, prefetch_factor=4))
-    started = time.monotonic()
-    for step in range(first, steps):
-        images, labels = next(loader)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(normalise(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(network)
-        history.append({"step": step + 1, "loss": round(loss.item(), 4)})
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            history[-1]["held_out"] = accuracy(average, held_out_batches)
-            torch.save({n: p.state_dict() for n, p in parts.items()} | {"history": history}, checkpoint)
-            save_curve(history, folder)
-        if (step + 1) % 10 == 0:
-            recent = float(np.mean([h["loss"] for h in history[-10:]]))
-            pace = (time.monotonic() - started) / (step + 1 - first)
-            checked = [h["held_out"] for h in history if "held_out" in h]
-            print(
-                f"step {step + 1:5d}/{steps}  loss {recent:.3f}  held-out top-1 {checked[-1] if checked else 0:.3f}"
-                f"  {pace:.2f} s/step  {pace * (steps - step - 1) / 60:.0f} min left",
-                file=sys.stderr,
-            )
-    return average.module  # type: ignore[return-value]
+    held_out = iter(Clips(course.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
+    return Lessons(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--peak-rate", type=float, default=4e-3)
-    parser.add_argument("--output", type=Path, default=Path(".runtime/train/camera_motion"))
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    network = train(arguments.steps, arguments.batch, arguments.seed, arguments.peak_rate, arguments.output)
-    weights = arguments.output / WEIGHTS.name
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
-    print(f"{weights}: copy it to {WEIGHTS} once the evaluation is good", file=sys.stderr)
+    course = course_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
+    torch.manual_seed(course.seed)
+    network = CameraMotion(depthwise=FramewiseDepthwise)
+    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    save_weights(train(course.begin(network), lessons(course), course), course.folder, WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""`frame_quality` through the real stack: pictures and videos with one fault each, of photographs and real footage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from deploy.stack import Stack
+from triton_repo.zoo.camera_scenes import Image
+from triton_repo.zoo.command import main
+from triton_repo.zoo.quality_files import Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.quality_labels import LABELS
+from triton_repo.zoo.quality_scenes import photograph
+
+
+def answer(stack: Stack, sample: Sample, scenes: list[Image]) -> dict:
+    content = file_of(sample, scenes, seed=1)
+    told = {"model": "frame_quality"}
+    response = httpx.post(f"{stack.url}/v1/classify", params=told, content=content, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "moving video"])
+@pytest.mark.parametrize("label", LABELS)
+def test_a_photograph_with_a_plain_fault_gets_its_name(stack: Stack, label: str, kind: str) -> None:
+    told = answer(stack, Sample(label, (640, 360), kind, 0.6, 5), [photograph("stereo_motorcycle")])
+    assert told["predictions"][0]["label"] == label
+    assert (told["media"]["kind"], len(told["clips"][0]["frames"])) == ("video" if "video" in kind else "image", 1)
+
+
+def test_real_frames_get_the_names_of_their_faults(stack: Stack, real_videos: Path) -> None:
+    scenes = list(sharp_frames(real_videos / "sintel.mp4"))
+    asked = samples(per_label=2)
+    said = [answer(stack, sample, scenes)["predictions"][0]["label"] for sample in asked]
+    wrong = [(sample, label) for sample, label in zip(asked, said, strict=True) if label != sample.label]
+    assert len(wrong) <= 1, wrong
+
+
+def test_the_model_is_listed_beside_the_default(stack: Stack) -> None:
+    models = {m["name"]: m for m in httpx.get(f"{stack.url}/v1/models", timeout=30).json()["models"]}
+    quality = models["frame_quality"]
+    assert (quality["kind"], quality["frames"], quality["labels"]) == ("image", 1, list(LABELS))
+    assert not quality["default"]
+
+
+@pytest.mark.parametrize("name", ["camera_motion", "frame_quality"])
+def test_what_setup_made_answers_as_the_network_does(name: str) -> None:
+    result = CliRunner().invoke(main, ["verify", name, "--clips", "3"])
+    assert result.exit_code == 0, result.output
+    assert "against torch" in result.output

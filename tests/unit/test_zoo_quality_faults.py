@@ -1,0 +1,136 @@
+"""That a fault is of the amount it claims, and that between 'sharp' and every fault there is a gap."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from triton_repo.zoo import quality_labels as amounts
+from triton_repo.zoo.camera_scenes import Image
+from triton_repo.zoo.quality_faults import add_noise, between, brightness, disc, fault, stroke
+from triton_repo.zoo.quality_scenes import (
+    HELD_OUT_PHOTOGRAPHS,
+    TRAINING_PHOTOGRAPHS,
+    Scenes,
+    detail,
+    detailed,
+    letterboxed,
+    lit,
+    part_of,
+    photograph,
+    well_lit,
+)
+
+SCALE = 1.5
+PARTS = [0.0, 0.5, 1.0]
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image:
+    """A photograph, sharp and well lit, of 1.5 pixels for each that the network sees."""
+    rng = np.random.default_rng(1)
+    return part_of(photograph("stereo_motorcycle"), amounts.VIEW, SCALE, rng)
+
+
+def spoiled(label: str, picture: Image, part: float, seed: int = 0) -> Image:
+    return fault(label, picture, SCALE, part, np.random.default_rng(seed))
+
+
+def seen(picture: Image) -> Image:
+    """At the size the network sees."""
+    return np.asarray(cv2.resize(picture, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA))
+
+
+@pytest.mark.parametrize("label", amounts.LABELS)
+def test_a_fault_keeps_the_shape_and_is_the_same_again(label: str, picture: Image) -> None:
+    made = spoiled(label, picture, 0.5)
+    assert (made.shape, made.dtype) == (picture.shape, np.uint8)
+    np.testing.assert_array_equal(made, spoiled(label, picture, 0.5))
+
+
+def test_amounts_go_from_the_faintest_to_the_strongest_in_equal_ratios() -> None:
+    assert [between((2, 8), part) for part in PARTS] == pytest.approx([2, 4, 8])
+    assert [between((12, 3), part) for part in PARTS] == pytest.approx([12, 6, 3])
+
+
+@pytest.mark.parametrize("radius", [2.0, 5.5, 30.0])
+def test_a_disc_is_as_wide_and_as_large_as_it_claims(radius: float) -> None:
+    kernel = disc(radius)
+    assert kernel.sum() == pytest.approx(np.pi * radius**2, rel=0.06)
+    assert (kernel[kernel.shape[0] // 2] > 0).sum() == pytest.approx(2 * radius, abs=2)
+
+
+@pytest.mark.parametrize(("angle", "bend"), [(0.0, 0.0), (1.0, 0.0), (2.5, 1.2)], ids=["across", "slanting", "bent"])
+def test_a_stroke_is_as_long_as_it_claims(angle: float, bend: float) -> None:
+    y, x = np.nonzero(stroke(30, angle, bend) > 0.2)
+    ends = np.hypot(x[:, None] - x, y[:, None] - y).max()
+    assert 30 * (0.9 if bend else 1) - 2 <= ends <= 31
+
+
+@pytest.mark.parametrize("deviation", amounts.NOISE)
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_noise_is_as_strong_as_it_claims_once_it_is_scaled(deviation: float, scale: float) -> None:
+    grey = np.full((600, 600, 3), 128, np.uint8)
+    for seed in range(4):
+        noisy = add_noise(grey, scale, deviation, np.random.default_rng(seed))
+        small = cv2.resize(noisy, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        assert small[..., 0].std() == pytest.approx(deviation, rel=0.25)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_blocks_are_off_by_enough_to_be_seen(part: float, picture: Image) -> None:
+    for seed in range(4):
+        made = spoiled("blocky", picture, part, seed).astype(float)
+        assert np.sqrt(np.mean((made - picture) ** 2)) >= amounts.BLOCKY_ERROR
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_dark_and_bright_begin_where_they_claim(part: float, picture: Image) -> None:
+    dark, bright = (spoiled(label, picture, part) for label in ("too_dark", "too_bright"))
+    assert np.percentile(brightness(dark), 95) == pytest.approx(between(amounts.DARK, part), abs=5)
+    assert np.median(brightness(bright)) >= amounts.BRIGHT[0] - 12  # each colour is cut at 255
+    assert np.percentile(brightness(bright), 5) < 235, "something must be left to see"
+    assert well_lit(picture) and not well_lit(dark) and not well_lit(bright)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_next_to_nothing_is_left_of_a_blank_picture(part: float, picture: Image) -> None:
+    for seed in range(6):
+        made = cv2.GaussianBlur(spoiled("blank", picture, part, seed), (0, 0), 2)
+        low, high = np.percentile(brightness(made), [5, 95])
+        assert high - low <= amounts.BLANK_CONTRAST + amounts.BLANK_GRADIENT
+
+
+@pytest.mark.parametrize("label", ["defocus", "motion_blur"])
+def test_blur_takes_detail_away_and_the_strongest_takes_more(label: str, picture: Image) -> None:
+    edges = [detail(seen(made), 1)[0] for made in (picture, *(spoiled(label, picture, part) for part in (0.0, 1.0)))]
+    assert edges[0] > 1.5 * edges[1] > 1.5 * edges[2]
+
+
+def test_a_sharp_picture_is_left_as_it_is_but_for_what_every_camera_does(picture: Image) -> None:
+    for part in PARTS:
+        made = spoiled("sharp", picture, part)
+        assert detailed(made, SCALE) and well_lit(made)
+        assert np.abs(seen(made).astype(float) - seen(picture)).mean() < 5
+
+
+def test_between_sharp_and_every_fault_there_is_a_gap() -> None:
+    assert amounts.DEFOCUS[0] / 2 > 2 * amounts.SHARP_BLUR  # a disc's deviation is half its radius
+    assert amounts.MOTION[0] / 12**0.5 > 2 * amounts.SHARP_BLUR  # a line's is its length by the root of 12
+    assert amounts.NOISE[0] > 2 * amounts.SHARP_NOISE
+    assert amounts.BLOCKY_QUALITY[0] < amounts.SHARP_QUALITY[0] / 2
+    assert amounts.BLOCKY_QP[0] > amounts.SHARP_QP[1] + 12  # 6 double the error
+    assert amounts.DARK[0] < amounts.SHARP_LIGHT / 1.5
+    assert amounts.BRIGHT[0] > amounts.SHARP_MEDIAN * 1.2
+
+
+def test_scenes_with_any_light_stay_well_lit_and_soft_ones_are_known() -> None:
+    rng = np.random.default_rng(2)
+    scenes = Scenes(TRAINING_PHOTOGRAPHS[:2], 0.5, rng)
+    made = [lit(part_of(scenes.next(), 200, 1.0, rng), rng) for _ in range(20)]
+    assert sum(well_lit(picture) for picture in made) >= 15
+    assert not detailed(cv2.GaussianBlur(made[0], (0, 0), 3), 1.0)
+    bars = letterboxed(made[0], rng)
+    assert bars.shape == made[0].shape and bars[0, 0].max() <= 16
+    assert not set(TRAINING_PHOTOGRAPHS) & set(HELD_OUT_PHOTOGRAPHS)

@@ -1,0 +1,166 @@
+"""What the training scripts share: one course of steps that is shown, saved, and goes on where it stopped."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, IterableDataset
+
+Batch = tuple[Tensor, Tensor]
+CHECK_EVERY = 100  # steps
+SMOOTHED = 25  # steps that the curve of the loss is averaged over
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far and how fast, from which seed, the folder of the checkpoint and the curve, and weights to begin with."""
+
+    steps: int
+    batch: int
+    seed: int
+    peak_rate: float
+    folder: Path
+    start: Path | None = None
+
+    def begin(self, network: nn.Module) -> nn.Module:
+        """The network as the course finds it: with weights of an earlier course, where there was one."""
+        if self.start:
+            network.load_state_dict(load_file(self.start))
+        return network
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a network learns from: batches from a step on, those it is checked with, and how it is shown them."""
+
+    batches: Callable[[int], IterableDataset]  # type: ignore[type-arg]
+    held_out: list[Batch]
+    normalise: Callable[[Tensor], Tensor]
+    bfloat16: bool
+
+    def precision(self) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
+
+
+def course_from_command_line(description: str | None, name: str, steps: int, seed: int, peak_rate: float) -> Course:
+    """The options of every training script, and its defaults; makes the folder."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=as_written)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--peak-rate", type=float, default=peak_rate)
+    parser.add_argument("--start", type=Path, help="weights of an earlier course to begin with")
+    parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
+    told = parser.parse_args()
+    told.output.mkdir(parents=True, exist_ok=True)
+    return Course(told.steps, told.batch, told.seed, told.peak_rate, told.output, told.start)
+
+
+def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
+    """Beside the curve; a person decides whether they are good enough to be committed."""
+    weights = folder / committed.name
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
+    print(f"{weights}: copy it to {committed} once the evaluation is good", file=sys.stderr)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, lessons: Lessons) -> float:
+    """Top-1 on the batches that are held out."""
+    network.eval()
+    right = 0
+    for images, labels in lessons.held_out:
+        with lessons.precision():
+            right += int((network(lessons.normalise(images)).argmax(1) == labels).sum())
+    network.train()
+    return right / sum(len(labels) for _, labels in lessons.held_out)
+
+
+def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[int] = ()) -> None:
+    """`curve.json` and, where matplotlib is installed, `curve.png`; `courses` are steps after which another began."""
+    (folder / "curve.json").write_text(json.dumps(history, indent=1))
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
+    steps, losses = [h["step"] for h in history], np.array([h["loss"] for h in history])
+    span = min(SMOOTHED, len(losses))
+    upper.plot(steps, losses, color="tab:gray", alpha=0.4, linewidth=0.8)
+    upper.plot(steps[span - 1 :], np.convolve(losses, np.ones(span) / span, "valid"), color="tab:gray")
+    upper.set_ylabel("training loss")
+    checked = [h for h in history if "held_out" in h]
+    lower.plot([h["step"] for h in checked], [h["held_out"] for h in checked], "o-", color="tab:blue")
+    lower.set(ylabel="top-1, photographs\nnever trained on", xlabel="step", ylim=(0, 1))
+    for axis in (upper, lower):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        for step in courses:
+            axis.axvline(step, color="tab:red", linestyle=":", linewidth=1)
+    figure.savefig(folder / "curve.png", dpi=110)
+    plt.close(figure)
+
+
+def train(network: nn.Module, lessons: Lessons, course: Course) -> nn.Module:
+    """Trains from the last checkpoint in the course's folder up to its steps; returns the averaged network."""
+    network.train()
+    steps, average = course.steps, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=course.peak_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, course.peak_rate, total_steps=steps, pct_start=0.1)
+    parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
+    history: list[dict[str, float]] = []
+    checkpoint = course.folder / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        history = saved["history"]
+    first = len(history)
+    loader = iter(DataLoader(lessons.batches(first), batch_size=None, num_workers=1, prefetch_factor=4))
+    started = time.monotonic()
+    for step in range(first, steps):
+        images, labels = next(loader)
+        with lessons.precision():
+            logits = network(lessons.normalise(images))
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(network)
+        history.append({"step": step + 1, "loss": round(loss.item(), 4)})
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+            history[-1]["held_out"] = accuracy(average, lessons)
+            torch.save({n: p.state_dict() for n, p in parts.items()} | {"history": history}, checkpoint)
+            save_curve(history, course.folder)
+        if (step + 1) % 10 == 0:
+            show(history, steps, (time.monotonic() - started) / (step + 1 - first))
+    return average.module
+
+
+def show(history: list[dict[str, float]], steps: int, pace: float) -> None:
+    """One line of progress; `pace` in seconds a step."""
+    done, recent = len(history), float(np.mean([h["loss"] for h in history[-10:]]))
+    checked = [h["held_out"] for h in history if "held_out" in h]
+    print(
+        f"step {done:5d}/{steps}  loss {recent:.3f}  held-out top-1 {checked[-1] if checked else 0:.3f}"
+        f"  {pace:.2f} s/step  {pace * (steps - done) / 60:.0f} min left",
+        file=sys.stderr,
+    )
+
+
+__all__ = ["Batch", "Course", "Lessons", "accuracy", "course_from_command_line", "save_weights", "train"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 from collections import Counter
@@ -158,6 +159,25 @@ def _answered(service: Compose, film: bytes) -> bool:
         return by_reference(service, film)
     except httpx.HTTPError:
         return False
+
+
+def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> None:
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
+    connection.putrequest("POST", "/v1/classify")
+    connection.putheader("Content-Length", str(len(film)))
+    connection.endheaders(film[: len(film) // 2])
+    until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") != "", 20)
+    stop = threading.Thread(target=service, args=("stop", "web"))
+    stop.start()
+    until(lambda: "STOPPING" in service("exec", "-T", "web", "supervisorctl", "status", check=False), 20)
+    connection.send(film[len(film) // 2 :])
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert json.loads(answer.read())["predictions"][0]["label"] == "pan_left"
+    connection.close()
+    stop.join()
+    service("start", "web")
+    service.wait_until_ready(RECOVERY_S)
 
 
 def test_nothing_is_left_in_shared_memory_or_among_the_uploads(service: Compose, film: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -162,19 +163,19 @@ def _answered(service: Compose, film: bytes) -> bool:
 
 
 def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> None:
-    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
-    connection.putrequest("POST", "/v1/classify")
-    connection.putheader("Content-Length", str(len(film)))
-    connection.endheaders(film[: len(film) // 2])
-    until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") != "", 20)
-    stop = threading.Thread(target=service, args=("stop", "web"))
-    stop.start()
-    until(lambda: "STOPPING" in service("exec", "-T", "web", "supervisorctl", "status", check=False), 20)
-    connection.send(film[len(film) // 2 :])
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert json.loads(answer.read())["predictions"][0]["label"] == "pan_left"
-    connection.close()
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(film)}\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # nginx has begun with it
+        stop = threading.Thread(target=service, args=("stop", "web"))
+        stop.start()
+        until(lambda: "STOPPING" in service("exec", "-T", "web", "supervisorctl", "status", check=False), 20)
+        connection.sendall(film)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 200
+        assert json.loads(answer.read())["predictions"][0]["label"] == "pan_left"
     stop.join()
     service("start", "web")
     service.wait_until_ready(RECOVERY_S)

@@ -14,9 +14,10 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor
 
-from tests.networks import spread_out
+from tests.networks import spread_out, told_apart
 from triton_repo.zoo.names import X3D
 from triton_repo.zoo.published import published
+from triton_repo.zoo.served import ClipSpec
 from triton_repo.zoo.verification import random_clips
 
 
@@ -35,21 +36,30 @@ def normal_clips(shape: tuple[int, ...]) -> Tensor:
 
 def official_x3d(path: Path, classes: int = 400, variant: str = "x3d_xs") -> Path:
     """As PyTorchVideo publishes it."""
-    weights = state(variant, classes, (8, 3, 2, 32, 32))
-    torch.save({"model_state": weights, "optimizer_state": {}, "epoch": 300, "cfg": "MODEL: X3D"}, path)
+    torch.save(_pytorchvideo(state(variant, classes, (8, 3, 2, 32, 32))), path)
     return path
 
 
-def official_resnet(path: Path, classes: int = 1000, variant: str = "resnet18") -> Path:
+def official_resnet(path: Path, classes: int = 1000) -> Path:
     """As torchvision publishes it."""
-    torch.save(state(variant, classes, (8, 3, 32, 32)), path)
+    torch.save(state("resnet18", classes, (8, 3, 32, 32)), path)
     return path
 
 
-def official(folder: Path, name: str) -> Path:
-    """The checkpoint of a published X3D or ResNet, under the file name that it is published by."""
-    path = folder / Path(published(name).url).name
-    return official_x3d(path, variant=name) if name in X3D else official_resnet(path, variant=name)
+def official(folder: Path, name: str, spec: ClipSpec) -> Path:
+    """The checkpoint of any X3D or ResNet, under the file name it is published by; scores differ for such clips."""
+    torch.manual_seed(0)
+    known = published(name)
+    time = (spec.frames,) if spec.kind == "video" else ()
+    example = normal_clips((4, 3, *time, spec.crop, spec.crop))
+    network = told_apart(spread_out(known.network(len(known.labels)), example), example)
+    weights, path = dict(network.state_dict()), folder / Path(known.url).name
+    torch.save(_pytorchvideo(weights) if name in X3D else weights, path)
+    return path
+
+
+def _pytorchvideo(weights: dict[str, Tensor]) -> dict[str, object]:
+    return {"model_state": weights, "optimizer_state": {}, "epoch": 300, "cfg": "MODEL: X3D"}
 
 
 def labels_file(path: Path, count: int) -> Path:

@@ -15,16 +15,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner
 
 from app.settings import CHECKOUT
 from tests.checkpoints import official
 from triton_repo.zoo import variants
+from triton_repo.zoo.camera_films import random_view
+from triton_repo.zoo.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
+from triton_repo.zoo.camera_paths import random_path
+from triton_repo.zoo.camera_scenes import HELD_OUT_PHOTOGRAPHS, photograph
 from triton_repo.zoo.command import main as clipstack_models
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.listing import looks_at
 from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
 from triton_repo.zoo.origins import origin
+from triton_repo.zoo.published import published
 from triton_repo.zoo.repository import Installed, installed
 from triton_repo.zoo.variants import Variant
 from triton_repo.zoo.verification import Row, Set, compare, random_clips
@@ -32,22 +38,38 @@ from triton_repo.zoo.verification import Row, Set, compare, random_clips
 COLUMNS = (
     "model", "clip", "engine", "precision", "clips", "largest difference", "same top-1", "near-ties", "without", "",
 )  # fmt: skip
+LEAST_SPREAD = 0.05  # between a label's probabilities over all clips
 
 
 def add(name: str, folder: Path) -> Installed:
     """A published network with random weights, added as a person would."""
-    words = ["add", name, "--from-file", official(folder, name), "--models", folder / "models"]
+    file = official(folder, name, published(name).spec)
+    words = ["add", name, "--from-file", file, "--models", folder / "models"]
     result = CliRunner().invoke(clipstack_models, [str(word) for word in words])
     if result.exit_code:
         raise ModelError(result.output)
     return installed(folder / "models", name)
 
 
-def rows(model: Installed, count: int, wanted: list[Variant]) -> Iterator[Row]:
-    """One engine after the other, so that what was done is there when the rest takes too long."""
+def patches(model: Installed, count: int) -> Set:
     shape = tuple(int(size) for size in model.config["input"][0]["dims"])
-    source, clips = origin(model), random_clips(shape, count, seed=0)
-    answers = [source.network(clip) for clip in clips]
+    return Set("random", random_clips(shape, count, seed=0))
+
+
+def films(count: int) -> Set:
+    """For camera_motion: photographs it was not trained on, under a moving camera, all movements equally often."""
+    rng, times_s = np.random.default_rng(0), np.arange(FRAMES) * STRIDE / FPS
+    scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
+    paths = [random_path(LABELS[number % len(LABELS)], times_s, rng) for number in range(count)]
+    return Set("filmed", [random_view(scenes, rng).film(path, SIZE, SIZE)[None] for path in paths])
+
+
+def rows(model: Installed, clips: Set, wanted: list[Variant]) -> Iterator[Row]:
+    """One engine after the other, so that what was done is there when the rest takes too long."""
+    source = origin(model)
+    answers = [source.network(clip) for clip in clips.clips]
+    if np.ptp(answers, axis=0).max() < LEAST_SPREAD:
+        raise ModelError(f"{model.name} says the same of all clips: a comparison would mean nothing.")
     with variants.workshop(model) as version:
         for variant in wanted:
             try:
@@ -56,7 +78,7 @@ def rows(model: Installed, count: int, wanted: list[Variant]) -> Iterator[Row]:
                 print(error, file=sys.stderr)
                 continue
             known = iter(answers)
-            yield from compare({variant: engine}, lambda _, known=known: next(known), [Set("random", clips)], tick)
+            yield from compare({variant: engine}, lambda _, known=known: next(known), [clips], tick)
 
 
 def tick() -> None:
@@ -65,8 +87,14 @@ def tick() -> None:
 
 def line(model: Installed, row: Row) -> str:
     verdict = "good" if row.good else "**differs**"
-    numbers = (str(row.clips), f"{row.largest:.1e}", f"{row.same:.1%}", str(row.ties), f"{row.top_1:.1%}", verdict)
-    return f"| {' | '.join((model.name, looks_at(model.parameters), row.engine, row.precision, *numbers))} |"
+    numbers = (
+        f"{row.clips} {row.kind}",
+        f"{row.largest:.1e}",
+        f"{row.same:.1%}",
+        str(row.ties),
+        f"{row.top_1:.1%}",
+    )
+    return f"| {' | '.join((model.name, looks_at(model.parameters), row.engine, row.precision, *numbers, verdict))} |"
 
 
 def main() -> int:
@@ -82,9 +110,12 @@ def main() -> int:
     good = True
     with tempfile.TemporaryDirectory(prefix="clipstack-parity-") as name:
         for wanted in arguments.names:
-            trained = wanted == BUILT_IN
-            model = installed(CHECKOUT / "triton_repo" / "models", wanted) if trained else add(wanted, Path(name))
-            for row in rows(model, arguments.trained_clips if trained else arguments.clips, can):
+            if wanted == BUILT_IN:
+                model, clips = installed(CHECKOUT / "triton_repo" / "models", wanted), films(arguments.trained_clips)
+            else:
+                model = add(wanted, Path(name))
+                clips = patches(model, arguments.clips)
+            for row in rows(model, clips, can):
                 print(line(model, row), flush=True)
                 good &= row.good
     for engine, reason in cannot.items():

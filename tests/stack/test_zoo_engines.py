@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from triton_repo.zoo import applying, variants
 from triton_repo.zoo.command import main
 from triton_repo.zoo.names import RESNETS, X3D
 from triton_repo.zoo.origins import origin
+from triton_repo.zoo.published import published
 from triton_repo.zoo.repository import installed
 from triton_repo.zoo.variants import Variant
 from triton_repo.zoo.verification import random_clips
@@ -28,8 +30,10 @@ CLONED = "x3d_xs"  # served once more by each of them
 
 
 def add(name: str, folder: Path) -> None:
-    frames = ["--frames", FRAMES] if name in X3D else []
-    words = ["add", name, "--from-file", official(folder, name), "--size", SIZE, *frames, "--models", folder / "models"]
+    frames = FRAMES if name in X3D else 1
+    file = official(folder, name, replace(published(name).spec, frames=frames, crop=SIZE))
+    clip = ["--size", SIZE, *(["--frames", frames] if name in X3D else [])]
+    words = ["add", name, "--from-file", file, *clip, "--models", folder / "models"]
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exit_code == 0, result.output
 

@@ -49,9 +49,10 @@ def test_a_table_of_every_engine_that_can_run_and_why_the_others_cannot(models: 
     config = (models / "x3d_xs" / "config.pbtxt").read_text()
     result = bench(models)
     assert result.exit_code == 0, result.output
-    assert "openvino     f32" in result.stdout
-    assert "torch        f32" in result.stdout
+    assert "openvino f32" in result.stdout
+    assert "torch f32" in result.stdout
     assert "recommended: " in result.stderr
+    assert "▶ " in result.stdout
     assert (models / "x3d_xs" / "config.pbtxt").read_text() == config, "nothing is changed without --apply"
     assert sorted(path.name for path in installed(models, "x3d_xs").served.iterdir()) == [
         "config.pbtxt", "labels.txt", "model.bin", "model.xml", "source.json",

@@ -66,7 +66,8 @@ def verify(
                 ready = {variant: variants.load(model, variant, source, version) for variant in wanted}
                 rows = verification.compare(ready, source.network, sets, lambda: shown.advance(task))
         console().print(verdicts.verdict_table(rows))
-        console().print(f"version {model.versions[-1]} against {source.words}, seed {seed}", style="dim")
+        compared = f"version {model.versions[-1]} against {source.words}, seed {seed}"
+        console().print(verdicts.VERDICT_WORDS, compared, style="dim", sep="\n")
         if not all(row.good for row in rows):
             raise ModelError(
                 f"{name} does not answer as its source does: allowed are a difference of {verification.LARGEST_F32:g} "
@@ -115,7 +116,7 @@ def bench(
                 status.stop()
                 console().print(verdicts.bench_table(run.results, run.sizes, run.best))
                 console().print(verdicts.absent_lines(run.absent))
-                console().print(run.words(model), style="dim")
+                console().print(verdicts.bench_words(run.sizes), run.words(model), style="dim", sep="\n")
             if run.best is None:
                 raise ModelError(f"no engine answers as the source of {name} does: none is recommended.")
             chosen, now = run.best.variant, variants.own(model)

@@ -13,19 +13,20 @@ from triton_repo.zoo.benching import Result
 from triton_repo.zoo.verification import Row
 
 GOOD, BAD = Text("good", style="green"), Text("differs", style="bold red")
+LEFT = ("engine", "precision", "clips", "")
 
 
 def _table(*columns: str) -> Table:
+    """Narrow enough for a terminal of 80 characters."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
-        right = column not in ("engine", "precision", "clips", "")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     return table
 
 
 def verdict_table(rows: Sequence[Row]) -> RenderableType:
     """One row for each engine, precision and kind of clips."""
-    table = _table("engine", "precision", "clips", "largest difference", "mean", "same top-1", "near-ties", "")
+    table = _table("engine", "precision", "clips", "largest", "mean", "top-1", "near-ties", "")
     for row in rows:
         clips, ties = f"{row.clips} {row.kind}", str(row.ties or "")
         numbers = (f"{row.largest:.1e}", f"{row.mean:.1e}", f"{row.top_1:.1%}", ties)
@@ -33,25 +34,33 @@ def verdict_table(rows: Sequence[Row]) -> RenderableType:
     return table
 
 
+VERDICT_WORDS = "largest, mean: differences of a probability; top-1: the same best label, near-ties left out"
+
+
 def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | None) -> RenderableType:
     """One row for each engine and precision, the recommended one marked."""
-    together = [f"{size} at once" for size in sizes]
-    table = _table("", "engine", "precision", "p50 ms", "p99 ms", *together, "spread", "difference", "top-1", "")
+    table = _table("engine", "p50 ms", "p99 ms", *(f"×{size}" for size in sizes), "spread", "differs", "")
     for result in results:
-        told = result.timing
-        mark = Text("▶", style="bold green") if result is best else Text()
-        name = Text(result.variant.engine, style="bold" if result is best else "")
-        rates = [_rate(told.rate(size)) if size in told.rates else "–" for size in sizes]
-        row = result.row
-        checked = (f"{row.largest:.0e}", f"{row.top_1:.0%}", GOOD if row.good else BAD) if row else _too_slow()
-        spread = f"± {told.spread:.0%}" if told.rates else "–"
+        told, row, chosen = result.timing, result.row, result is best
+        name = Text.assemble(("▶ " if chosen else "  ", "green"), (str(result.variant), "bold" if chosen else ""))
         times = (f"{told.p(50):.1f}", f"{told.p(99):.1f}" if len(told.lone_s) > 1 else "–")
-        table.add_row(mark, name, result.variant.precision, *times, *rates, spread, *checked)
+        rates = [_rate(told.rate(size)) if size in told.rates else "–" for size in sizes]
+        spread = f"±{told.spread:.0%}" if told.rates else "–"
+        table.add_row(name, *times, *rates, spread, f"{row.largest:.0e}" if row else "–", _verdict(row))
     return table
 
 
-def _too_slow() -> tuple[str, str, Text]:
-    return "–", "–", Text("too slow", style="yellow")
+def bench_words(sizes: Sequence[int]) -> str:
+    together = " ".join(f"×{size}" for size in sizes)
+    return (
+        f"ms: a lone clip; {together}: clips a second, so many at once; differs: a probability, at most; %: same top-1"
+    )
+
+
+def _verdict(row: Row | None) -> Text:
+    if row is None:
+        return Text("too slow", style="yellow")
+    return Text(f"{row.top_1:.0%} ").append_text(GOOD if row.good else BAD)
 
 
 def _rate(rate: float) -> str:
@@ -88,4 +97,4 @@ def bench_facts(
     }
 
 
-__all__ = ["absent_lines", "bench_facts", "bench_table", "verdict_table"]
+__all__ = ["VERDICT_WORDS", "absent_lines", "bench_facts", "bench_table", "bench_words", "verdict_table"]

@@ -13,6 +13,7 @@ from app.media import Kind
 
 REFRESH_S = 1.0  # how old the list of Triton's models may be
 CHECK_S = 5.0  # how old a canary's answer may be for those who ask whether all is well
+MISSED, MISSED_S = 3, 0.1  # how often, and after how long, a model that is gone is looked for again
 CHECK_PATIENCE_S = 5.0  # with such a canary
 FIRST_PATIENCE_S = 20.0  # with the canary of a new model, which requests wait for
 
@@ -128,14 +129,28 @@ class Catalogue:
 
     async def gone(self, model: Model) -> None:
         """Triton no longer knows `model`: looks at once what it has instead."""
-        self._entries.pop(_Key(model.name, int(model.version)), None)
+        key = _Key(model.name, int(model.version))
+        if key in self._entries:
+            self._entries[key] = _Entry({}, time.monotonic())  # no answer, and not of this configuration
         await self._refreshed.get(anew=True)
 
     async def _ask(self, anew: bool) -> None:
-        configs = await self._triton.models()
+        configs = await self._listed()
         entries = await asyncio.gather(*(self._entry(config, anew) for config in configs))
         keys = (_Key(str(config["name"]), int(config["version"])) for config in configs)
         self._entries = dict(zip(keys, entries, strict=True))
+
+    async def _listed(self) -> list[dict[str, Any]]:
+        """What Triton has now; a model that it had before is missed only when it is missing again and again."""
+        known = {key.name for key in self._entries}
+        configs = await self._triton.models()
+        for _ in range(MISSED):
+            if known <= {config["name"] for config in configs}:
+                break
+            # While Triton exchanges all versions of a model, for a moment none of them is ready.
+            await asyncio.sleep(MISSED_S)
+            configs = await self._triton.models()
+        return configs
 
     async def _entry(self, config: dict[str, Any], anew: bool) -> "_Entry":
         known = self._entries.get(_Key(str(config["name"]), int(config["version"])))
@@ -209,11 +224,11 @@ class _Shared:
 
     async def get(self, anew: bool = False) -> None:
         """Returns when the work was done no longer than `age_s` ago; `anew`: when a run that begins now ended."""
-        if anew and self._run is not None:
+        if anew and self._run and not self._run.done():
             await asyncio.wait([self._run])
-        elif time.monotonic() - self._done < self._age_s:
-            return
         if self._run is None or self._run.done():
+            if not anew and time.monotonic() - self._done < self._age_s:
+                return
             self._run = asyncio.ensure_future(self._do())
         await asyncio.shield(self._run)
 

@@ -17,10 +17,14 @@ class FakeTriton:
         self.broken: Exception | None = None
         self.gone: Exception | None = None
         self.asked = 0
+        self.blink = 0  # how many times more it says that it has nothing
         self.canaries: list[str] = []
 
     async def models(self) -> list[dict[str, Any]]:
         self.asked += 1
+        if self.blink:
+            self.blink -= 1
+            return []
         await asyncio.sleep(0.01)
         if self.gone:
             raise self.gone
@@ -120,6 +124,25 @@ def test_versions_come_and_go(at_once: None) -> None:
         assert (await models.get("good")).version == "2"
         with pytest.raises(ModelNotFound):
             await models.get("other")
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_is_gone_for_a_moment_is_not_gone(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = await models.get("good")
+        triton.blink = 2
+        await models.gone(first)
+        assert (await models.get("good")).version == "1"
+        triton.blink = 2
+        await models.refresh()
+        assert (await models.get("good")).version == "1"
+        triton.configs = ()
+        await models.refresh()
+        with pytest.raises(ModelNotFound):
+            await models.get("good")
 
     asyncio.run(scenario())
 

@@ -4,7 +4,8 @@
     .venv/bin/python -m tests.parity --clips 500 x3d_xs   more clips of one
 
 The published sizes get checkpoints in exactly the published layout, with random weights, which are added with
-`--from-file` and looked at in clips of the published size. camera_motion has trained weights, and more clips.
+`--from-file` and looked at in clips of the published size. camera_motion has trained weights, and more clips. Exit code
+1 when an engine differs: in f32, or for camera_motion in any precision.
 """
 
 from __future__ import annotations
@@ -85,8 +86,13 @@ def tick() -> None:
     print(".", end="", file=sys.stderr, flush=True)
 
 
+def judged(row: Row) -> bool:
+    """Not bf16 of random weights: what they say of clips differs so little that rounding is as large."""
+    return row.precision == "f32" or row.kind == "filmed"
+
+
 def line(model: Installed, row: Row) -> str:
-    verdict = "good" if row.good else "**differs**"
+    verdict = ("good" if row.good else "**differs**") if judged(row) else "not judged"
     numbers = (
         f"{row.clips} {row.kind}",
         f"{row.largest:.1e}",
@@ -117,7 +123,7 @@ def main() -> int:
                 clips = patches(model, arguments.clips)
             for row in rows(model, clips, can):
                 print(line(model, row), flush=True)
-                good &= row.good
+                good &= row.good or not judged(row)
     for engine, reason in cannot.items():
         print(f"not here: {engine}: {reason}", file=sys.stderr)
     return 0 if good else 1

@@ -183,14 +183,18 @@ def test_own_checkpoint_answers_as_the_network_did_in_training(tmp_path: Path) -
 def test_onnx_in_every_layout(layout: str, shape: tuple[int, ...], frames: int, add_onnx: Run, tmp_path: Path) -> None:
     result = add_onnx("--layout", layout, "--frames", frames, "--mean", "0.4", "--std", "0.2,0.3,0.4", shape=shape)
     assert result.exit_code == 0, result.output
-    verdict = invoke("verify", "mine", "--models", tmp_path / "models")
+    engines = ("--engine", "openvino", "--engine", "onnxruntime")
+    verdict = invoke("verify", "mine", *engines, "--models", tmp_path / "models")
     assert verdict.exit_code == 0, verdict.output
     assert "against the ONNX file" in verdict.stdout
 
 
 def test_onnx_with_probabilities_keeps_them(add_onnx: Run, tmp_path: Path) -> None:
     assert add_onnx("--scores", "probabilities", softmax=True).exit_code == 0
-    assert invoke("verify", "mine", "--models", tmp_path / "models").exit_code == 0
+    for engine in ("openvino", "onnxruntime"):
+        assert invoke("verify", "mine", "--engine", engine, "--models", tmp_path / "models").exit_code == 0
+    torch = invoke("verify", "mine", "--engine", "torch", "--models", tmp_path / "models")
+    assert "torch does not run models that came from ONNX" in torch.stderr
 
 
 def test_adding_an_existing_name_makes_the_next_version_and_that_is_served(add_onnx: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.networks import served_picture, served_video, spread_out
-from triton_repo.zoo import default_model, export
+from triton_repo.zoo import configured, default_model, export
 from triton_repo.zoo.camera_motion import CameraMotion
 from triton_repo.zoo.resnet import published, resnet
 from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text
@@ -65,6 +65,15 @@ def test_a_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) ->
         "1", "1/model.bin", "1/model.xml", "config.pbtxt", "labels.txt",
     }  # fmt: skip
     assert (folder / "1").stat().st_mode & 0o755 == 0o755
+
+
+def test_the_engine_that_somebody_chose_stays_when_a_model_is_exported_anew(tmp_path: Path) -> None:
+    folder = export.write_model(TINY, "small", tmp_path)
+    config = folder / "config.pbtxt"
+    configured.write(config, configured.with_engine(config.read_text(), "torch", "bf16"))
+    export.write_model(TINY, "small", tmp_path)
+    assert configured.engine_of(config.read_text()) == ("torch", "bf16")
+    assert (folder / "1" / "model.pt2").is_file(), "what it loads is made too"
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")

@@ -7,7 +7,7 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
           --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test test-unit lint lock clean
+.PHONY: help setup up down status logs demo model test test-unit lint lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +29,9 @@ logs:  ## follow all logs
 
 demo: up  ## start the stack and have it classify a video; FILE=... for one of your own
 	@$(PYTHON) -m deploy.demo $(if $(FILE),"$(FILE)")
+
+model: setup  ## add a model: NAME=x3d_m downloads a published one; your own: clipstack-models add --help
+	@.venv/bin/clipstack-models add $(if $(NAME),"$(NAME)",$(error say which: make model NAME=x3d_m))
 
 test:  ## install what is missing, run all tests
 	@deploy/setup test

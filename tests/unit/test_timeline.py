@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.timeline import Windows, segments, windows
+from app.timeline.segments import segments
+from app.timeline.windows import Grid, Windows, grid
 
-PLACED = Windows(count=10, hop_s=1.0, frames=3, step_s=0.5)  # spans of 1 s, middles at 0.5, 1.5, ...
+PLACED = Windows(Grid(frames=3, step_s=0.5, hop_s=1.0), count=10)  # spans of 1 s, middles at 0.5, 1.5, ...
 
 
 def scores(labels: str, sure: float = 0.8) -> np.ndarray:
@@ -23,12 +24,20 @@ def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACE
 
 
 @pytest.mark.parametrize(
-    ("duration", "count"), [(0.2, 1), (1.0, 1), (1.04, 1), (1.6, 2), (10.04, 19)],
+    ("last_frame_s", "count"), [(0.0, 1), (0.96, 1), (1.0, 1), (1.4, 1), (1.5, 2), (10.0, 19)],
 )  # fmt: skip
-def test_as_many_windows_as_fit(duration: float, count: int) -> None:
-    placed = windows(duration, 25.0, frames=3, stride=15, fps=30, hop_s=0.5)
-    assert (placed.count, placed.span_s) == (count, 1.0)
-    assert placed.times_s(2) == (1.0, 1.5, 2.0)
+def test_as_many_windows_as_fit(last_frame_s: float, count: int) -> None:
+    placed = grid(frames=3, stride=15, fps=30, window_s=None, hop_s=0.5).over(last_frame_s)
+    assert (placed.count, placed.grid.span_s) == (count, 1.0)
+    assert placed.times_s()[0].tolist() == [0.0, 0.5, 1.0]
+    assert len(placed.times_s(first=3)) == max(0, count - 3)
+
+
+def test_what_is_not_told_comes_from_the_model() -> None:
+    assert grid(8, 4, 30, None, None) == Grid(8, 4 / 30, 0.25)
+    assert grid(16, 5, 30, None, None).hop_s == 0.62
+    assert grid(16, 5, 30, 7.5, None) == Grid(16, 0.5, 1.88)
+    assert grid(1, 1, 30, None, None) == Grid(1, 0.0, 0.5)
 
 
 def test_neighbours_with_one_label_are_one_segment_and_there_is_no_gap() -> None:
@@ -63,7 +72,7 @@ def test_a_shot_shorter_than_a_window_takes_the_nearest() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_segments_always_fill_the_video(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    placed = windows(37.0, 25.0, frames=8, stride=4, fps=30, hop_s=float(rng.uniform(0.1, 2)))
+    placed = grid(8, 4, 30, None, float(rng.uniform(0.1, 2))).over(37.0)
     rows = rng.dirichlet([0.3] * 4, placed.count).astype(np.float32)
     cuts = sorted(rng.uniform(0, 37, rng.integers(0, 6)))
     found = segments(rows, placed, 37.0, cuts)

@@ -50,14 +50,16 @@ def _histograms(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
                 # A brightness that moves from one bin to the next is a small change
                 found.append(np.convolve(counts, (0.25, 0.5, 0.25), "same"))
     whole = np.stack(found)
-    return whole / whole.sum()
+    shares: NDArray[np.float64] = whole / whole.sum()
+    return shares
 
 
 def _cells(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean colours 0..1 of CELLS x CELLS parts of the frame."""
     side = min(frame.shape[:2]) // CELLS
     cut = frame[: side * CELLS, : side * CELLS]
-    return cut.reshape(CELLS, side, CELLS, side, 3).mean(axis=(1, 3)) / 255
+    means: NDArray[np.float64] = cut.reshape(CELLS, side, CELLS, side, 3).mean(axis=(1, 3)) / 255
+    return means
 
 
 __all__ = ["CutFinder"]

@@ -82,7 +82,7 @@ SETTINGS = (
     Setting("job_workers", 1, _between(1, 64), "Jobs that the job worker does at the same time."),
     Setting("max_jobs", 100, _between(1, 100_000), "Jobs that may wait or be at work; one more is answered 503."),
     Setting("max_windows", 100_000, _between(1, 1 << 24), "Most windows of one timeline."),
-    Setting("job_patience_s", 600, _between(1, 86_400), "Longest wait of a job for Triton, seconds; then the try failed."),
+    Setting("job_patience_s", 600, _between(1, 86_400), "Longest wait of a job for Triton, seconds; then it fails."),
     Setting("job_days", 7, _between(1, 3650), "Days for which a finished job and its video are kept."),
     Setting("job_gb", 20, _between(1, 1 << 20), "GiB of jobs and their videos beyond which the oldest finished go."),
     Setting("max_watchers", 8, _between(0, 512), "Clients that follow jobs by events, of one web worker."),

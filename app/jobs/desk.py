@@ -83,7 +83,7 @@ class Desk:
         return sum(state not in FINISHED for state in self._states())
 
     def _states(self) -> list[str]:
-        states = []
+        states: list[str] = []
         for job in self.folder.jobs():
             with suppress(FileNotFoundError):
                 states.append(job.progress().state)

@@ -38,7 +38,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """`count` windows on a grid; window `i` begins at `start_s(i)`, its frames are nearest to row `i` of `times_s()`."""
+    """`count` windows on a grid: window `i` begins at `start_s(i)`, its frames are the nearest to `times_s()[i]`."""
 
     grid: Grid
     count: int

@@ -55,8 +55,6 @@ def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
     rows = scores("aaaaaaaaaa")
     rows[4] = (0.1, 0.8, 0.1)
     assert told(rows) == [(0, 10, "a")]
-    rows[4] = (0.0, 1.0, 0.0)
-    assert told(rows) == [(0, 4, "a"), (4, 5, "b"), (5, 10, "a")]
     rows[4:6] = (0.2, 0.75, 0.05)
     assert told(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
     rows[4:6] = (0.3, 0.65, 0.05)

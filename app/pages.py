@@ -122,6 +122,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
         "chosen": {"model": model or request.args.get("model", ""), "clips": clips or request.args.get("clips", "")},
         "clip_choices": [count for count in CLIP_CHOICES if count <= settings.max_clips],
         "max_upload_mb": settings.max_upload_mb,
+        "job_days": settings.job_days,
         "request_id": g.request_id,
         "problems": wording.PROBLEMS | {"": wording.UNEXPECTED},
         "words": wording,

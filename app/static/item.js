@@ -18,14 +18,15 @@ export class Item {
   record = null; // of a job
   result = null; // of /v1/classify
   key = null; // Idempotency-Key: the same for every try of one upload, so that they are one job
+  complete = false;
   stop = null; // AbortController of what is under way
   #palette = null;
   #url = null;
 
   /** Of a `file` with its `kind` ("video" or "picture") and the choices, or of a job's `record`. */
-  constructor({ file = null, kind = "video", choices = null, record = null }) {
+  constructor({ file = null, kind = "video", choices = null, record = null, brief = false }) {
     Object.assign(this, { file, kind, choices });
-    if (record) this.take(record);
+    if (record) this.take(record, brief);
   }
 
   get name() { return this.file?.name || this.record?.name || "Without a name"; }
@@ -49,17 +50,12 @@ export class Item {
     return this.#palette ?? new Palette();
   }
 
-  /** The job's record; one from the list has no timeline, and leaves the one that is known. */
-  take(record) {
-    const known = this.record;
-    this.record = "timeline" in record || !known ? record : { ...record, timeline: known.timeline };
+  /** A job's record; a `brief` one, of the list, has no timeline and leaves the one that is known. */
+  take(record, brief = false) {
+    this.record = brief ? { ...record, timeline: this.timeline } : record;
     this.state = record.state;
+    this.complete = !brief; // whether this is all that the service knows
     this.problem = record.error ? new Problem(record.error.code, record.error.message) : null;
-  }
-
-  /** Whether all that the service knows is here. */
-  get complete() {
-    return this.record !== null && ("timeline" in this.record) && (this.timeline !== null || this.state !== "done");
   }
 
   forget() {

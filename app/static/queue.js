@@ -78,10 +78,10 @@ export class Queue extends EventTarget {
     let news = false;
     for (const record of [...records].reverse()) {
       const item = this.find(record.id);
-      if (item) this.#meet(item, record);
+      if (item) this.#meet(item, record, true);
       else {
         news = true;
-        const found = new Item({ record, choices: { clips: "whole" } });
+        const found = new Item({ record, brief: true, choices: { clips: "whole" } });
         if (found.active) this.items.push(found);
         else this.earlier.unshift(found);
       }
@@ -112,8 +112,7 @@ export class Queue extends EventTarget {
       this.#meet(item, await jobs.get(item.jobId));
     } catch (error) {
       if (error.code !== "job_not_found") throw error;
-      item.problem = error;
-      this.#over(item, "failed");
+      this.#fail(item, error);
     }
   }
 
@@ -122,11 +121,12 @@ export class Queue extends EventTarget {
     return jobs.follow(item.jobId, (record) => this.#meet(item, record), signal);
   }
 
-  #meet(item, record) {
+  #meet(item, record, brief = false) {
+    if (record.state === "removed") return this.#fail(item, new Problem("job_not_found"));
     // The list and the stream come by different ways: what has ended does not run again, and has no news in the list.
-    if (!item.active && (jobs.ACTIVE.includes(record.state) || !("timeline" in record))) return;
+    if (!item.active && (brief || jobs.ACTIVE.includes(record.state))) return;
     const ran = item.active;
-    item.take(record);
+    item.take(record, brief);
     this.#changed(item);
     if (ran && !item.active) this.#ended(item);
   }
@@ -198,7 +198,7 @@ export class Queue extends EventTarget {
   }
 
   #ended(item) {
-    if (item.state === "done" && item.jobId && !item.complete) this.load(item).catch(() => {});
+    if (item.jobId && !item.complete) this.load(item).catch(() => {});
     this.dispatchEvent(new CustomEvent("end", { detail: item }));
   }
 

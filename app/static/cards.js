@@ -2,12 +2,13 @@
 
 import { fit, h, icon, s, set, write } from "./dom.js";
 import { timelineOf } from "./jobs.js";
-import { hueOf, segmentAt } from "./segments.js";
+import { hueOf, nearest, segmentAt } from "./segments.js";
 import { clock, duration, formatName, label, milliseconds, percent, plural, seconds, shell, size } from "./words.js";
 
 const STAGES = { receive: "Receive", queue: "Wait", probe: "Inspect", decode: "Decode", infer: "Infer", answer: "Answer", other: "In between" };
 const SMALLEST_REST_MS = 0.5;
 const LISTED = 60;
+const FRAMES = 12;
 
 export function head(title, note = "") {
   return h("div.card-head", {}, h("h3.card-title", {}, title), note ? h("p.quiet", {}, note) : null);
@@ -33,12 +34,31 @@ function clipFrames({ thumbnails, clips, media }, onSeek) {
 
 function jobFrames(item, onSeek) {
   const { timeline, palette } = item;
-  if (!timeline.thumbnails.length) return [];
-  const frames = timeline.thumbnails.map(({ url, time_s: time }) => {
+  const { thumbnails } = timeline;
+  if (!thumbnails.length) return [];
+  const draw = ({ url, time_s: time }) => {
     const segment = timeline.segments[segmentAt(timeline.segments, time)];
     return frame(url, time, clock(time), segment && { words: label(segment.label), hue: hueOf(palette, segment.label) }, onSeek);
-  });
-  return [head("What the model saw", `${plural(frames.length, "frame")} of those it looked at`), h("ol.frames", {}, frames)];
+  };
+  const some = best(thumbnails, timeline.segments);
+  const list = h("ol.frames", {}, some.map(draw));
+  const all = () => {
+    list.replaceChildren(...thumbnails.map(draw));
+    more.remove();
+    list.querySelector("button").focus();
+  };
+  const more = h("button.button.small", { type: "button", onclick: all }, `Show all ${thumbnails.length} frames`);
+  return [head("What the model saw", `${plural(some.length, "frame")} of those it looked at`), list, some.length < thumbnails.length ? more : null];
+}
+
+/** A frame from the middle of each of the longest segments first, then whichever lie evenly, in the order of time. */
+function best(thumbnails, segments) {
+  const longest = [...segments].sort((a, b) => b.end_s - b.start_s - (a.end_s - a.start_s)).slice(0, FRAMES);
+  const chosen = new Set(longest.map(({ start_s: start, end_s: end }) => nearest(thumbnails, (start + end) / 2)));
+  for (let place = 0; place < FRAMES && chosen.size < FRAMES; place++) {
+    chosen.add(thumbnails[Math.floor(((place + 0.5) * thumbnails.length) / FRAMES)]);
+  }
+  return thumbnails.filter((each) => chosen.has(each));
 }
 
 function frame(url, time, words, labelled, onSeek) {
@@ -98,7 +118,8 @@ function jobTimes(item) {
     h("dl.spent", {}, rows.map(([name, words, value]) => h(["decode", "infer"].includes(name) ? "div.part" : "div", {},
       h("dt", {}, words), h("dd", {}, seconds(value)),
       s("svg.bar", { width: "100%", height: 8, "aria-hidden": "true" }, s("rect.bar-track", { width: "100%", height: 8 }), s("rect", { class: `stage-${name}`, width: `${((100 * value) / longest).toFixed(2)}%`, height: 8 }))))),
-    h("p.quiet.note", {}, cache === "hit" ? "This file was known already: its answer comes from the store." : "Decoding and the model are parts of the analysis, side by side."),
+    cache === "hit" ? h("p.quiet.note", {}, "This file was known already: its answer comes from the store.") : null,
+    timing.decode ? h("p.quiet.note", {}, "Decoding and the model are parts of the analysis, side by side.") : null,
     sent(item),
   ];
 }

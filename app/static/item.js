@@ -55,7 +55,7 @@ export class Item {
     this.record = brief ? { ...record, timeline: this.timeline } : record;
     this.state = record.state;
     this.complete = !brief; // whether this is all that the service knows
-    this.problem = record.error ? new Problem(record.error.code, record.error.message) : null;
+    this.problem = record.state === "failed" ? new Problem(record.error?.code ?? "", record.error?.message) : null;
   }
 
   forget() {

@@ -1,7 +1,8 @@
 // The file itself: a video with the browser's own controls, a picture, or what can be shown of a file it cannot play.
 
 import { h, write } from "./dom.js";
-import { timelineOf, sourceOf } from "./jobs.js";
+import { sourceOf, timelineOf } from "./jobs.js";
+import { nearest } from "./segments.js";
 
 export class Player {
   #item = null;
@@ -91,7 +92,7 @@ export class Player {
     const thumbnails = this.#item?.timeline?.thumbnails ?? [];
     const [picture, glyph] = this.#view?.children ?? [];
     if (!thumbnails.length || !glyph) return;
-    const near = thumbnails.reduce((best, each) => (Math.abs(each.time_s - time) < Math.abs(best.time_s - time) ? each : best));
+    const near = nearest(thumbnails, time);
     if (picture.getAttribute("src") !== near.url) picture.src = near.url;
     picture.hidden = false;
     glyph.hidden = true;

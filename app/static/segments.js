@@ -48,3 +48,8 @@ export function windowAt(windows, time, hop) {
   }
   return best && least <= Math.max(2 * hop, best.end_s - best.start_s) ? best : null;
 }
+
+/** The thumbnail nearest to a time. */
+export function nearest(thumbnails, time) {
+  return thumbnails.reduce((best, each) => (Math.abs(each.time_s - time) < Math.abs(best.time_s - time) ? each : best));
+}

@@ -41,9 +41,13 @@ PROBLEMS = {
     "inference_timeout": Problem("The model took too long", "The service is busy. Please try again in a moment."),
     "storage_full": Problem("No room for the upload", "The server's disk is full. Please try again later."),
     "unavailable": Problem("Not available right now", "The service is starting or busy. Please try again in a moment."),
-    "inference_failed": Problem("The model failed on this file", "The fault is ours, not your file's. Please try again."),
+    "inference_failed": Problem(
+        "The model failed on this file", "The fault is ours, not your file's. Please try again."
+    ),
     "job_not_found": Problem("This video is no longer here", "It was deleted, or its days of keeping are over."),
-    "not_ready_yet": Problem("Nothing to show yet", "The first seconds are still being looked at. Try again in a moment."),
+    "not_ready_yet": Problem(
+        "Nothing to show yet", "The first seconds are still being looked at. Try again in a moment."
+    ),
     "idempotency_conflict": Problem(
         "This upload got mixed up with another", "Take the file off the list and send it once more."
     ),

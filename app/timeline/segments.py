@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from app.timeline.windows import Windows
 
-MARGIN = 0.1  # by how much another label must be ahead of the one before it: scores near a change go to and fro
+MARGIN = 0.5  # by how much another label must be ahead, on average over a window's length: near a change scores waver
 TOUCHES_S = 1e-6  # a window that ends at a cut's very frame does not cross it
 
 
@@ -38,16 +38,17 @@ def segments(
 ) -> list[Segment]:
     """Segments that fill 0..`end_s` without a gap; none crosses a cut.
 
-    `scores` is (windows, classes), of the first windows of `placed`; `cuts_s` rises. A window whose best label is
-    not `margin` ahead of the label before it keeps that one (hysteresis). A window that shows both sides of a cut
-    says nothing about either: where no window lies between two cuts, the nearest one speaks.
+    `scores` is (windows, classes), of the first windows of `placed`; `cuts_s` rises. Another label begins a segment
+    only if it is ahead by `margin` on average for as long as a window lasts, or by more for less long (hysteresis).
+    A window that shows both sides of a cut says nothing about either: where no window lies between two cuts, the
+    nearest one speaks.
     """
     merged: list[Segment] = []
     if not len(scores):
         return merged
-    best = scores.argmax(axis=1).tolist()
+    change = margin * max(1.0, placed.grid.span_s / placed.grid.hop_s)
     for begin_s, stop_s, own in _shots(placed, len(scores), end_s, cuts_s):
-        labels = _steady(scores, best, own, margin)
+        labels = _steady(scores[own.start : own.stop], change)
         first = 0
         start_s = begin_s
         for place in range(1, len(own) + 1):
@@ -77,12 +78,19 @@ def _shots(placed: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -
         yield begin_s, stop_s, inside
 
 
-def _steady(scores: NDArray[np.float32], best: list[int], own: range, margin: float) -> list[int]:
-    """The label of each window of `own`, with hysteresis."""
-    labels: list[int] = []
-    for index in own:
-        label = best[index]
-        if labels and label != labels[-1] and scores[index, label] - scores[index, labels[-1]] < margin:
-            label = labels[-1]
-        labels.append(label)
-    return labels
+def _steady(scores: NDArray[np.float32], change: float) -> list[int]:
+    """The labels (windows,) of `scores` (windows, classes) whose scores have the largest sum, less `change` a change.
+
+    Dynamic programming from the first window to the last (Viterbi, IEEE Transactions on Information Theory 13, 1967).
+    """
+    stay = np.arange(scores.shape[1])
+    best, before = scores[0].astype(np.float64), []
+    for row in scores[1:]:
+        other = int(best.argmax())
+        after_change = best[other] - change
+        before.append(np.where(best >= after_change, stay, other))
+        best = np.maximum(best, after_change) + row
+    labels = [int(best.argmax())]
+    for came_from in reversed(before):
+        labels.append(int(came_from[labels[-1]]))
+    return labels[::-1]

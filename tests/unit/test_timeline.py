@@ -53,10 +53,17 @@ def test_a_segment_s_score_is_the_mean_of_its_windows() -> None:
 
 def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
     rows = scores("aaaaaaaaaa")
-    rows[4] = (0.45, 0.5, 0.05)
+    rows[4] = (0.1, 0.8, 0.1)
     assert told(rows) == [(0, 10, "a")]
-    rows[4] = (0.3, 0.65, 0.05)
-    assert told(rows) == [(0, 4, "a"), (4, 5, "b"), (5, 10, "a")]
+    rows[4:6] = (0.2, 0.75, 0.05)
+    assert told(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
+    rows[4:6] = (0.3, 0.65, 0.05)
+    assert told(rows) == [(0, 10, "a")]
+
+
+def test_a_margin_of_nothing_follows_every_window() -> None:
+    found = segments(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
+    assert "".join("abc"[each.label] * round(each.end_s - each.start_s) for each in found) == "abacbbabca"
 
 
 def test_no_segment_crosses_a_cut_and_windows_across_it_are_not_asked() -> None:

@@ -94,6 +94,9 @@ def _ports(settings: Settings) -> list[str]:
 
 
 def _shared_memory(settings: Settings) -> list[str]:
+    from app.slots import remove_stale_regions  # which Triton's container does not have
+
+    remove_stale_regions()  # of a container that died: what Triton still maps of them counts until it is told
     need = (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize

@@ -193,4 +193,4 @@ def test_nothing_is_left_in_shared_memory_or_among_the_uploads(service: Compose,
     service.classify(film)
     until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") == "", 20)
     regions = service("exec", "-T", "memory", "sh", "-c", "ls /dev/shm | grep ^clipstack-").split()
-    assert len(regions) == 2  # one a worker: those of killed workers are gone
+    assert len(regions) == 3  # one a worker of web and of jobs: those of killed workers are gone

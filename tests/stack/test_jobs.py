@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,8 @@ from tests.films import panning, write_video
 from tests.movements import film_movement
 from tests.stack.handing_in import ended, handed_in, journal, windows_done
 from tests.stack.running import until
+
+CANCEL_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +70,58 @@ def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Cl
     assert told["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
 
 
+def cancelled_within_2_s(http: httpx.Client, identity: str) -> None:
+    began = time.monotonic()
+    answer = http.delete(f"/v1/jobs/{identity}")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert time.monotonic() - began < CANCEL_S
+    assert http.delete(f"/v1/jobs/{identity}").json() == {"id": identity, "state": "removed"}
+    assert http.get(f"/v1/jobs/{identity}").json()["error"]["code"] == "job_not_found"
+
+
 def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
     identity = handed_in(http, long_film, hop_s=0.03)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
-    answer = http.delete(f"/v1/jobs/{identity}")
-    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
-    assert http.delete(f"/v1/jobs/{identity}").json() == {"id": identity, "state": "removed"}
-    assert http.get(f"/v1/jobs/{identity}").json()["error"]["code"] == "job_not_found"
+    cancelled_within_2_s(http, identity)
+
+
+def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    stack.supervisorctl("stop", "jobs")
+    try:
+        told = handed_in(http, long_film)
+        assert (told["state"], told["progress"]["position"]) == ("queued", 1)
+        cancelled_within_2_s(http, told["id"])
+    finally:
+        stack.supervisorctl("start", "jobs")
+
+
+def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path) -> None:
+    """One window at the start and one at the end: between them there is nothing but decoding."""
+    identity = handed_in(http, long_film, hop_s=38)["id"]
+    until(lambda: http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"] == 1, 30)
+    cancelled_within_2_s(http, identity)
+
+
+def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    until(lambda: windows_done(http, identity) > 0, 30)
+    triton = int(stack.supervisorctl("pid", "triton"))
+    os.kill(triton, signal.SIGSTOP)
+    try:
+        cancelled_within_2_s(http, identity)
+    finally:
+        os.kill(triton, signal.SIGCONT)
+    stack.wait(30)
+
+
+def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    before = http.get("/v1/jobs").json()["jobs"]
+    with socket.create_connection(("127.0.0.1", stack.settings.port)) as connection:
+        head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
+        connection.sendall(head.encode() + long_film.read_bytes()[:-1000])
+        until(lambda: any((stack.run_dir / "uploads").iterdir()), 10)
+    until(lambda: not any((stack.run_dir / "uploads").iterdir()), 2)
+    assert http.get("/v1/jobs").json()["jobs"] == before
 
 
 def test_a_key_sent_twice_is_one_job(http: httpx.Client, tmp_path: Path) -> None:

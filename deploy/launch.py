@@ -21,9 +21,9 @@ EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervis
 
 def nginx(settings: Settings) -> list[str]:
     """nginx in the foreground, after a killed predecessor's workers and unfinished uploads are gone."""
-    if group := processes.nginx_group(settings.run_dir):
+    if groups := processes.nginx_groups(settings.run_dir):
         # workers outlive a killed master and keep the port
-        processes.end([pid for pid in processes.of_stack(settings.run_dir) if processes.group_of(pid) == group], 2)
+        processes.end([pid for pid in processes.of_stack(settings.run_dir) if processes.group_of(pid) in groups], 2)
     for upload in (settings.run_dir / "uploads").iterdir():
         upload.unlink(missing_ok=True)  # web removes its own meanwhile
     user = os.environ["CLIPSTACK_RUN_AS"]

@@ -14,23 +14,30 @@ MARK = "CLIPSTACK_STACK"  # variable that every process of a stack is started wi
 def of_stack(run_dir: Path) -> dict[int, str]:
     """Pid and name of every process of the stack in `run_dir`, but for this one."""
     mark = f"{MARK}={run_dir}".encode()
-    group = nginx_group(run_dir)
+    groups = nginx_groups(run_dir)
     found = {}
     for pid in _pids():
         # nginx writes its title over its environment, so it is known by its process group
-        if pid != os.getpid() and (mark in _environment(pid) or (group and group_of(pid) == group)):
+        if pid != os.getpid() and (mark in _environment(pid) or group_of(pid) in groups):
             found[pid] = name(pid)
     return {pid: word for pid, word in found.items() if word}
 
 
-def nginx_group(run_dir: Path) -> int | None:
-    """Process group of the nginx last started in `run_dir`; None when it has no members that are nginx."""
+def nginx_groups(run_dir: Path) -> set[int]:
+    """Process groups of every nginx that was started in `run_dir`, also of one that is only workers now.
+
+    A master's title tells its configuration, before it has written its number and after; workers' titles tell nothing.
+    """
+    config = f"{run_dir}/nginx/nginx.conf".encode()
+    nginx = {pid: group_of(pid) for pid in _pids() if name(pid) == "nginx"}
+    titles = {pid: _read(pid, "cmdline") for pid in nginx}
+    ours = {nginx[pid] for pid, title in titles.items() if config in title}
+    others = {nginx[pid] for pid, title in titles.items() if b"master process" in title} - ours
     try:
-        master = int((run_dir / "nginx.pid").read_text())
+        last = int((run_dir / "nginx.pid").read_text())
     except (OSError, ValueError):
-        return None
-    members = [pid for pid in _pids() if group_of(pid) == master]
-    return master if members and all(name(pid) == "nginx" for pid in members) else None
+        return ours
+    return ours | ({last} & set(nginx.values()) - others)
 
 
 def end(pids: Iterable[int], patience_s: float) -> None:

@@ -100,6 +100,18 @@ def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
     assert "nginx" in stack.processes().values()
 
 
+def test_an_nginx_that_has_not_written_its_number_yet_belongs_to_the_stack_too(stack):
+    nginx = {pid for pid, name in stack.processes().items() if name == "nginx"}
+    number = stack.run_dir / "nginx.pid"
+    written = number.read_text()
+
+    number.unlink()
+    found = {pid for pid, name in stack.processes().items() if name == "nginx"}
+    number.write_text(written)
+
+    assert found == nginx and len(nginx) > 1
+
+
 def owners_of_regions(stack) -> int:
     return stack.settings.web_workers + 1  # the job worker has one too
 

@@ -70,6 +70,7 @@ class Progress:
     windows: int | None = None
     eta_s: float | None = None
     tries: int = 0
+    deaths: int = 0  # of workers, in the middle of it and at the same window
     cache: Literal["hit", "miss"] | None = None
     error: dict[str, str] | None = None
     timing_s: dict[str, float] = field(default_factory=dict)

@@ -98,7 +98,7 @@ class Record:
         self._journal.window(index, padded, scores)
         self._scores[index] = scores
         self._done += 1
-        self._progress.tries = 1  # it gets on: only tries that end at the same window count
+        self._progress.tries, self._progress.deaths = 1, 0  # it gets on: only what ends at the same window counts
         self._show_now_and_then()
 
     def end(self, decode_s: float, infer_s: float) -> None:

@@ -1,7 +1,7 @@
 """Does one job: claims it, looks at all its windows, says how it ended; whatever happens, somebody can go on.
 
 queued ──▶ running ──▶ done
-  ▲  │        │   └──▶ failed       a fault of the file, or TRIES tries that all ended at the same window
+  ▲  │        │   └──▶ failed       a fault of the file; TRIES tries or DEATHS workers that ended at the same window
   │  │        └──────▶ cancelled
   │  └───────────────▶ cancelled
   └─ (the process ended, or a fault that may pass)
@@ -29,6 +29,7 @@ from app.timeline.flow import Stopped, TimelineQuestion
 from app.timeline.windows import Grid
 
 TRIES = 3
+DEATHS = 10  # a worker that is killed is seldom killed by its job, whose video another process reads
 AGAIN_S = 2.0  # before the next try, for each that failed
 TWIN_S = 1.0  # before it is asked again whether the job with the same question is done
 
@@ -122,8 +123,11 @@ class _Try:
         if job.is_asked_to_end():
             self._finish("cancelled")
             return None
-        if progress.tries >= TRIES:
-            progress.error = progress.error or {"code": "internal", "message": f"{TRIES} tries ended at the same place"}
+        if progress.state == "running":  # and yet nobody holds its lock
+            progress.tries, progress.deaths = progress.tries - 1, progress.deaths + 1
+        if progress.tries >= TRIES or progress.deaths >= DEATHS:
+            message = f"{progress.deaths} workers were killed at the same window of it"
+            progress.error = progress.error or {"code": "internal", "message": message}
             self._finish("failed")
             return None
         progress.state, progress.tries = "running", progress.tries + 1

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull
+from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull
 from app.jobs.answers import record_json, windows_json
 from app.jobs.desk import Desk
 from app.jobs.folder import Asked, Job, Progress
 from app.jobs.journal import Journal, read
 from app.jobs.retention import tidy
+from app.jobs.worker import DEATHS, Worker
 from app.media import Source
+from app.results import Results
 from app.settings import Settings
 
 ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
@@ -140,6 +142,46 @@ def finished(desk: Desk, upload: Source, at: str) -> Job:
     job, _ = desk.accept(ASKED, upload, None)
     job.save(Progress(state="done", finished=at))
     return job
+
+
+class Faulty:
+    """A pipeline whose every try ends with `fault`."""
+
+    def __init__(self, fault: BaseException) -> None:
+        self.fault, self.asked = fault, 0
+
+    def timeline(self, *_: object) -> None:
+        self.asked += 1
+        raise self.fault
+
+
+def worker(desk: Desk, pipeline: Faulty, tmp_path: Path) -> Worker:
+    return Worker(desk.folder, desk.queue, pipeline, Results(tmp_path / "results", 0))  # type: ignore[arg-type]
+
+
+def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
+    desk: Desk, upload: Source, tmp_path: Path
+) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    pipeline = Faulty(NotReady("the model server is away"))
+    for _ in range(5):
+        worker(desk, pipeline, tmp_path).work(job.id)
+    told = job.progress()
+    assert (told.state, told.tries, pipeline.asked) == ("failed", 3, 3)
+    assert told.error == {"code": "not_ready", "message": "the model server is away"}
+
+
+def test_workers_that_are_killed_are_forgiven_longer_than_faults(desk: Desk, upload: Source, tmp_path: Path) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    pipeline = Faulty(KeyboardInterrupt())  # takes the worker out of its work, as a kill does
+    for _ in range(DEATHS):
+        with pytest.raises(KeyboardInterrupt):
+            worker(desk, pipeline, tmp_path).work(job.id)
+        assert (job.progress().state, job.progress().tries) == ("running", 1)
+    worker(desk, pipeline, tmp_path).work(job.id)
+    told = job.progress()
+    assert (told.state, pipeline.asked) == ("failed", DEATHS)
+    assert told.error is not None and str(DEATHS) in told.error["message"]
 
 
 def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload: Source) -> None:

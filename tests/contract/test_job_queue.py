@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.jobs.queue import Queue
-from deploy.ports import free_ports
-from tests.stack.running import until
+from tests.redis_server import running_redis
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if not program:
-        pytest.skip("no redis-server: install Debian's package")
-    (port,) = free_ports(1)
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            until(
-                lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).returncode == 0, 10
-            )
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
+    with running_redis(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture(params=["sqlite", "redis"])

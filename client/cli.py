@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from client.answers import Result
-from client.client import DEFAULT_URL, Client
+from client.async_client import DEFAULT_URL
+from client.client import Client
 from client.errors import ClipstackError
 from client.reports import INTERRUPTED, Consoles, exit_code, shown
 from client.runs import Outcome, run

@@ -2,69 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import BinaryIO
 
 import av
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from client.reduction.facts import Facts, opened
 
-# More than the model's own short side: what the encoder loses is then mostly lost again in the service's scaling.
-MARGIN = 1.5
-QUALITY = {"crf": "20", "preset": "superfast"}
+# Twice the frame that the model sees: what the encoder loses is then mostly lost again in the service's scaling, and
+# both sides are even, with just the aspect that the service makes of the video.
+MARGIN = 2
+QUALITY = {"crf": "20", "preset": "veryfast"}
 GROUP_S = 1.0  # from key frame to key frame: the service looks at single frames, and starts at the one before
 
 
 def shrunk_size(facts: Facts, short_side: int) -> tuple[int, int]:
-    """Width and height, even and never more than the video's own, of frames as they are stored (not turned)."""
-    side = min(round(short_side * MARGIN), facts.width, facts.height)
-    shorter, longer = sorted((facts.width, facts.height))
-    wide = facts.width >= facts.height
-    size = [side, round(side * longer / shorter)]
-    width, height = (max(2, length // 2 * 2) for length in (reversed(size) if wide else size))
-    return (width, height) if facts.rotation % 180 == 0 else (height, width)
+    """Width and height, both even, of the small video's frames as they are stored, that is before they are turned."""
+    if facts.width <= facts.height:
+        size = (short_side * MARGIN, short_side * facts.height // facts.width * MARGIN)
+    else:
+        size = (short_side * facts.width // facts.height * MARGIN, short_side * MARGIN)
+    if size[0] > facts.width:
+        size = (facts.width // 2 * 2, facts.height // 2 * 2)
+    return size if facts.rotation % 180 == 0 else (size[1], size[0])
 
 
-def shrink(
-    file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: Callable[[float], None]
-) -> None:
-    """Write to `out` an MP4 of all frames, small; `check` is called with the seconds done, and may raise.
+def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: Callable[[float], None]) -> None:
+    """Write to `out` a video of all frames, small; `check` is called with the seconds done, and may raise.
 
-    Raises ValueError, or an error of FFmpeg, for a video that cannot be decoded to its end.
+    It is Matroska for Matroska, else MP4: length and rate are then told in the same way, and the service takes the
+    same frames. Raises ValueError, or an error of FFmpeg, for a video that cannot be decoded to its end.
     """
-    width, height = shrunk_size(facts, short_side)
-    with opened(file) as (source, stream), av.open(out, "w", format="mp4") as target:
+    kind = "matroska" if facts.container in ("matroska", "webm") else "mp4"
+    with opened(file) as (source, stream), av.open(out, "w", format=kind) as target:
         stream.thread_type = "AUTO"
-        base = stream.time_base or Fraction(1, 1000)
         small = target.add_stream("libx264", rate=Fraction(facts.fps or 30).limit_denominator(1001), options=QUALITY)
-        small.width, small.height, small.pix_fmt = width, height, "yuv420p"
+        small.width, small.height = shrunk_size(facts, short_side)
+        small.pix_fmt = "yuv420p"
         small.gop_size = max(1, round(GROUP_S * (facts.fps or 30)))
+        base = stream.time_base or Fraction(1, 1000)
         small.time_base = small.codec_context.time_base = base
         if facts.rotation:
             small.set_display_rotation(-facts.rotation)
-        reformatter, first = VideoReformatter(), None
-        for frame in source.decode(stream):
-            if frame.pts is None:
-                raise ValueError("a frame without a time")
-            first = frame.pts if first is None else first
-            if frame.pts < first:
-                continue  # shown before the first key frame
-            target.mux(small.encode(_scaled(reformatter, frame, small, frame.pts - first, base)))
-            check(float((frame.pts - first) * base))
-        if first is None:
-            raise ValueError("no frame can be decoded")
-        target.mux(small.encode(None))
+        reformatter = VideoReformatter()
+        last = 0
+        for frame in _from_zero(source, stream):
+            scaled = reformatter.reformat(
+                frame, small.width, small.height, format="yuv420p", interpolation=Interpolation.BICUBIC
+            )
+            scaled.pts, scaled.time_base = frame.pts, base
+            target.mux(small.encode(scaled))
+            last = frame.pts or 0
+            check(frame.time or 0.0)
+        for packet in small.encode(None):
+            if packet.pts == last and facts.duration_s is not None:
+                # The last frame lasts as long as the file says that the video does.
+                packet.duration = max(1, round(facts.duration_s / base) - last)
+            target.mux(packet)
 
 
-def _scaled(
-    reformatter: VideoReformatter, frame: VideoFrame, small: VideoStream, pts: int, base: Fraction
-) -> VideoFrame:
-    scaled = reformatter.reformat(
-        frame, small.width, small.height, format="yuv420p", interpolation=Interpolation.BICUBIC
-    )
-    scaled.pts, scaled.time_base, scaled.duration = pts, base, frame.duration
-    return scaled
+def _from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The frames, with times that rise from 0."""
+    first, last = None, -1
+    for frame in source.decode(stream):
+        if frame.pts is None:
+            raise ValueError("a frame without a time")
+        first = frame.pts if first is None else first
+        frame.pts -= first
+        if frame.pts > last:  # else it is shown before the first key frame, or twice
+            last = frame.pts
+            yield frame
+    if first is None:
+        raise ValueError("no frame can be decoded")

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.client_jobs import RecordedJobs, Refused
+
 SCORES = {
     "pan_left": 0.9714, "static": 0.0131, "tilt_down": 0.0052, "shake": 0.0048, "zoom_in": 0.0021,
     "zoom_out": 0.0013, "pan_right": 0.0009, "tilt_up": 0.0006, "roll_cw": 0.0004, "roll_ccw": 0.0002,
@@ -37,7 +39,10 @@ MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(1000)
 
 @dataclass(frozen=True)
 class Reply:
-    """What the service sends back once, instead of its usual answer; `body` None closes the connection."""
+    """What the service sends back once, instead of its usual answer.
+
+    A `body` of None closes the connection; an iterator of bytes is sent piece by piece, as long as it lasts.
+    """
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -48,6 +53,7 @@ class Reply:
 class Received:
     """One request as it came in."""
 
+    method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -63,6 +69,7 @@ class RecordedService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies: list[Reply] = []
         self.received: list[Received] = []
+        self.jobs = RecordedJobs(MEDIA)
 
     @property
     def url(self) -> str:
@@ -76,6 +83,11 @@ class RecordedService(ThreadingHTTPServer):
             return self.replies.pop(0)
         if request.path == "/v1/classify":
             return _classified(request)
+        if request.path.startswith("/v1/jobs"):
+            try:
+                return _job_reply(self.jobs, request)
+            except Refused as refused:
+                return refusal(*refused.args)
         if request.path == "/v1/models":
             return Reply(body={"models": [MODEL]})
         return Reply(body={"status": "ready"}) if request.path == "/readyz" else refusal(404, "not_found")
@@ -99,13 +111,43 @@ def recorded_service() -> Iterator[RecordedService]:
             thread.join()
 
 
-def _classified(request: Received) -> Reply:
+def _refused(request: Received) -> Reply | None:
     if not request.body:
         return refusal(400, "empty_file", message="the file is empty")
     if request.query.get("model", MODEL["name"]) != MODEL["name"]:
         return refusal(404, "model_not_found", message="there is no model of that name")
     if request.body[4:8] != b"ftyp":
         return refusal(415, "unsupported_media", message="this is neither a video nor a picture")
+    return None
+
+
+def _job_reply(jobs: RecordedJobs, request: Received) -> Reply:
+    id, part = (*request.path.split("/")[3:], "", "")[:2]
+    if request.method == "POST":
+        name, key = request.headers.get("x-file-name", ""), request.headers.get("idempotency-key")
+        if refused := _refused(request):
+            return refused
+        new, record = jobs.add(request.body, name, request.query, key)
+        return Reply(202 if new else 200, record, (("Location", record["links"]["self"]),))
+    if not id:
+        return Reply(body={"jobs": jobs.records(int(request.query.get("limit", "50")))})
+    if request.method == "DELETE":
+        return Reply(body=jobs.delete(id))
+    if part == "timeline":
+        content, kind = jobs.export(id, request.query["format"])
+        return Reply(body=content, headers=(("Content-Type", kind),))
+    if part != "events":
+        return Reply(body=jobs.look(id, request.query.get("windows") == "true"))
+    if jobs.events == "refused":
+        return refusal(503, "unavailable")
+    if jobs.events == "gone":
+        return Reply(200, b"<html>no events through this proxy</html>", (("Content-Type", "text/html"),))
+    return Reply(body=jobs.stream(id), headers=(("Content-Type", "text/event-stream"),))
+
+
+def _classified(request: Received) -> Reply:
+    if refused := _refused(request):
+        return refused
     predictions = [{"label": label, "score": score} for label, score in SCORES.items()]
     answer = {
         "request_id": "1badb002", "model": MODEL["name"], "model_version": "1",
@@ -126,6 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_DELETE(self) -> None:
+        self._answer(b"")
+
     def do_POST(self) -> None:
         chunked = self.headers.get("Transfer-Encoding") == "chunked"
         self._answer(self._chunks() if chunked else self.rfile.read(int(self.headers["Content-Length"])))
@@ -142,11 +187,14 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Received(parts.path, query, headers, body)
+        request = Received(self.command, parts.path, query, headers, body)
         self.server.received.append(request)
         reply = self.server.reply_to(request)
         if reply.body is None:
             self.close_connection = True
+            return
+        if isinstance(reply.body, Iterator):
+            self._stream(reply)
             return
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send_response(reply.status)
@@ -154,6 +202,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _stream(self, reply: Reply) -> None:
+        self.close_connection = True
+        self.send_response(reply.status)
+        for name, value in (*reply.headers, ("Connection", "close")):
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in reply.body:
+            self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:
         """Tests have no use for a log."""

@@ -27,6 +27,7 @@ from client import (
 )
 from client.reply import retry_after_s
 from tests.client_contract import ClientContract
+from tests.client_jobs import BROKEN
 from tests.client_service import MP4, RecordedService, Reply, recorded_service, refusal
 
 
@@ -59,6 +60,12 @@ class TestRecordedService(ClientContract):
     def video(self, tmp_path: Path) -> Path:
         path = tmp_path / "clip.mp4"
         path.write_bytes(MP4)
+        return path
+
+    @pytest.fixture
+    def damaged(self, tmp_path: Path) -> Path:
+        path = tmp_path / "damaged.mp4"
+        path.write_bytes(MP4 + BROKEN)
         return path
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol, TypeAlias
 
 from client.errors import ClipstackError, JobFailed, RequestRefused, ServiceUnavailable, ServiceUnreachable
@@ -103,10 +103,8 @@ async def whole_job(client: Jobs, job: Job, watch: JobWatcher | None) -> Job:
 
 async def stopped(client: Jobs, id: str) -> None:
     """Cancel a job nobody waits for any more; what cannot be told to the service within `CANCEL_S` is left."""
-    try:
+    with suppress(ClipstackError, TimeoutError):
         await asyncio.wait_for(client.cancel(id), CANCEL_S)
-    except (ClipstackError, TimeoutError):
-        pass
 
 
 def failure(job: Job) -> JobFailed:

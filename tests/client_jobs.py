@@ -17,7 +17,12 @@ SEGMENTS = [
     {"start_s": 7.5, "end_s": 10.0, "label": "zoom_in", "score": 0.62},
 ]
 WINDOWS = [
-    {"start_s": 0.25 * n, "end_s": 0.25 * n + 0.933, "padded": n == 36, "predictions": [{"label": "static", "score": 0.9}]}
+    {
+        "start_s": 0.25 * n,
+        "end_s": 0.25 * n + 0.933,
+        "padded": n == 36,
+        "predictions": [{"label": "static", "score": 0.9}],
+    }
     for n in range(37)
 ]
 # Percent done at each look; None stands for a job that waits in the queue.

@@ -1,4 +1,4 @@
-"""What the client must know of a video before it makes it smaller: the same facts, by the same rules, as the service."""
+"""What the client must know of a video before it makes it smaller: what the service knows, by the same rules."""
 
 from __future__ import annotations
 

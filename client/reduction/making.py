@@ -59,7 +59,7 @@ def make(
     `check` is called now and then with the seconds of video done; what it raises ends the work.
     """
     started = time.perf_counter()
-    out = tempfile.TemporaryFile()  # noqa: SIM115: whoever gets it closes it
+    out = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever gets it closes it
 
     def still_worth_it(done_s: float) -> None:
         check(done_s)

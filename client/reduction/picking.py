@@ -85,9 +85,7 @@ def _square(frame: VideoFrame, facts: Facts, model: Model) -> Square:
         frame, *(size if facts.rotation % 180 == 0 else size[::-1]), format="rgb24", interpolation=Interpolation.BICUBIC
     )
     upright = np.rot90(scaled.to_ndarray(), -facts.rotation // 90)
-    top, left = (
-        round((length - model.crop) / 2) - round((side - model.crop) / 2) for length in upright.shape[:2]
-    )
+    top, left = (round((length - model.crop) / 2) - round((side - model.crop) / 2) for length in upright.shape[:2])
     return np.ascontiguousarray(upright[top : top + side, left : left + side])
 
 

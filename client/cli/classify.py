@@ -1,0 +1,83 @@
+"""`clipstack classify`: what is in each of many files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from client.answers import Result
+from client.cli.files import STANDARD_INPUT, File, found
+from client.cli.options import (
+    WithShrink,
+    bulk_options,
+    connected,
+    finish,
+    output_options,
+    reduction_of,
+    reduction_options,
+    service_options,
+)
+from client.cli.progress import ProgressLines
+from client.cli.reporting import Destination, error_console, tell_sum
+from client.cli.runs import each, run
+from client.upload import Source
+
+
+@click.command(cls=WithShrink)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--model", help="Model to ask; the service's default when left out.")
+@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels to show.")
+@click.option("--clips", type=click.IntRange(min=1), help="Clips to look at, spread over the video.")
+@bulk_options
+@reduction_options(frames=True)
+@output_options
+@service_options
+@click.pass_context
+def classify(
+    context: click.Context,
+    files: tuple[str, ...],
+    model: str | None,
+    top_k: int,
+    clips: int | None,
+    concurrency: int,
+    shrink: str | None,
+    frames: bool,
+    rate: float | None,
+    output: str | None,
+    as_json: bool,
+    save: Path | None,
+    resume: bool,
+    url: str,
+    timeout: float,
+    patience: float,
+) -> None:
+    """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
+    reduce = reduction_of(shrink, frames)
+    destination = Destination.told("classify", output, as_json, save, resume, top_k, model)
+    wanted = found(files)
+    todo = destination.todo(wanted)
+
+    async def work() -> int:
+        err = error_console()
+        async with connected(url, timeout, patience, rate) as client:
+            with (
+                ProgressLines(err, len(todo)) as lines,
+                destination.report(lines, err, apart=len(wanted) > 1) as report,
+            ):
+
+                async def ask(file: File) -> Result:
+                    with lines.line(file.shown) as line:
+                        source: Source = sys.stdin.buffer if file.path == STANDARD_INPUT else file.path
+                        return await client.classify(
+                            source, model=model, top_k=top_k, clips=clips, reduce=reduce, progress=line.upload
+                        )
+
+                # Into a file as they come: there the order says nothing, and what is written is not lost.
+                await run(ask, each(todo), concurrency, report.show, in_order=save is None)
+        if len(wanted) > 1 and (destination.format == "table" or save):
+            tell_sum(report, err, "classified", len(wanted) - len(todo))
+        return report.code
+
+    context.exit(finish(work()))

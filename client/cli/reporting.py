@@ -1,0 +1,104 @@
+"""Takes the outcomes of a command, one by one: answers to its output, errors to people, and the sum of all."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from client.cli.files import File
+from client.cli.outcomes import FINE, exit_code
+from client.cli.outputs import Output, console_on, format_of, output_to
+from client.cli.progress import ProgressLines
+from client.cli.resuming import done, left, opened
+from client.cli.runs import Outcome
+from client.cli.tables import error_block, summary
+
+
+class Report:
+    """What became of the files so far; `code` is the exit code that this makes."""
+
+    def __init__(self, output: Output, err: Console, lines: ProgressLines, *, apart: bool) -> None:
+        self._output, self._err, self._lines, self._apart = output, err, lines, apart
+        self.counts: Counter[str] = Counter()
+        self.code = FINE
+
+    def show(self, outcome: Outcome) -> None:
+        """Tell of one file. Errors are for people, in any format: a line of JSON may go where nobody looks.
+
+        A file that was not sent is left to the summary.
+        """
+        what = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
+        self.counts[what] += 1
+        self.code = max(self.code, exit_code(outcome))
+        self._lines.count(failed=outcome.answer is None)
+        with self._lines.hidden():
+            self._output.show(outcome)
+            if outcome.error is not None:
+                self._err.print(error_block(outcome.file.shown, outcome.error), *[""] * self._apart)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the answers of one command go, and in which form; `kind` is `classify` or `timeline`."""
+
+    kind: str
+    format: str
+    path: Path | None
+    resume: bool
+    top_k: int
+    model: str | None
+
+    @classmethod
+    def told(
+        cls,
+        kind: str,
+        output: str | None,
+        as_json: bool,
+        path: Path | None,
+        resume: bool,
+        top_k: int,
+        model: str | None,
+    ) -> Destination:
+        """By the options of a command; click's UsageError where they make no sense together."""
+        if as_json and output not in (None, "jsonl"):
+            raise click.UsageError(f"--json and --output {output} are two forms: choose one")
+        format = "jsonl" if as_json else format_of(output, path)
+        if resume and (path is None or format == "table"):
+            raise click.UsageError("--resume needs a file of answers to go on with: -o answers.jsonl or answers.csv")
+        return cls(kind, format, path, resume, top_k, model)
+
+    def seen(self) -> set[tuple[str, int | None, int | None]]:
+        """The keys of the files that need not be sent again."""
+        return done(self.path, self.format, self.kind, self.top_k, self.model) if self.resume and self.path else set()
+
+    def todo(self, files: list[File]) -> list[File]:
+        """Those of the files that are not in the output yet."""
+        return left(files, self.seen())
+
+    @contextmanager
+    def report(self, lines: ProgressLines, err: Console, *, apart: bool) -> Iterator[Report]:
+        """The open output; a file is closed at the end."""
+        if self.path is None:
+            out = output_to(sys.stdout, self.format, self.kind, self.top_k, apart=apart)
+            yield Report(out, err, lines, apart=apart and self.format == "table")
+            return
+        with opened(self.path, resume=self.resume) as file:
+            out = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=not file.tell())
+            yield Report(out, err, lines, apart=False)
+
+
+def tell_sum(report: Report, err: Console, verb: str, skipped: int = 0) -> None:
+    """The last line: how many files went which way."""
+    err.print(summary(report.counts, verb, skipped))
+
+
+def error_console() -> Console:
+    """Where people are told what is no answer."""
+    return console_on(sys.stderr)

@@ -7,7 +7,10 @@ import sys
 import click
 
 from client.cli.classify import classify
+from client.cli.jobs import jobs
 from client.cli.models import models
+from client.cli.timeline import timeline
+from client.cli.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,5 +27,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, models):
+for command in (classify, timeline, watch, jobs, models):
     main.add_command(command)

@@ -75,9 +75,12 @@ def classify(
                         )
 
                 # Into a file as they come: there the order says nothing, and what is written is not lost.
-                await run(ask, each(todo), concurrency, report.show, in_order=save is None)
-        if len(wanted) > 1 and (destination.format == "table" or save):
-            tell_sum(report, err, "classified", len(wanted) - len(todo))
+                try:
+                    await run(ask, each(todo), concurrency, report.show, in_order=save is None)
+                finally:
+                    if len(wanted) > 1 and (destination.format == "table" or save):
+                        with lines.hidden():
+                            tell_sum(report, err, "classified", len(wanted) - len(todo))
         return report.code
 
     context.exit(finish(work()))

@@ -29,17 +29,18 @@ class Report:
         self.counts: Counter[str] = Counter()
         self.code = FINE
 
-    def show(self, outcome: Outcome) -> None:
-        """Tell of one file. Errors are for people, in any format: a line of JSON may go where nobody looks.
+    def show(self, outcome: Outcome, *, quiet: bool = False) -> None:
+        """Tell of one file, of an answer only if not `quiet`. A file that was not sent is left to the summary.
 
-        A file that was not sent is left to the summary.
+        Errors are for people, in any format: a line of JSON may go where nobody looks.
         """
         what = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
         self.counts[what] += 1
         self.code = max(self.code, exit_code(outcome))
         self._lines.count(failed=outcome.answer is None)
         with self._lines.hidden():
-            self._output.show(outcome)
+            if not quiet:
+                self._output.show(outcome)
             if outcome.error is not None:
                 self._err.print(error_block(outcome.file.shown, outcome.error), *[""] * self._apart)
 

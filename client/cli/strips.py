@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.cli.tables import Indented
-from client.cli.words import clock, human_bytes, media_facts, percent, plain, seconds_spent, windows
+from client.cli.words import analysed, clock, human_bytes, media_facts, percent, plain, seconds_spent, windows
 from client.jobs import Job, Segment, Timeline
 
 WIDEST = 100
@@ -98,7 +98,31 @@ def timeline_block(name: str, job: Job) -> RenderableType:
 
 
 def _how(job: Job) -> Sequence[str]:
-    lines = [f"{seconds_spent(job)} · job {plain(job.id)}"]
+    lines = [f"{seconds_spent(job) if job.state == 'done' else analysed(job)} · job {plain(job.id)}"]
+    if job.error is not None:
+        lines.append(plain(f"{job.error[1]} ({job.error[0]})"))
     if job.sent is not None:
         lines.append(f"sent a smaller copy: {human_bytes(job.sent.bytes)}, made in {job.sent.prepare_s:.2f} s")
     return lines
+
+
+STATES = {"queued": "default", "running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def jobs_table(jobs: Sequence[Job]) -> Table:
+    """A line for each job: its number, how far it is, and what it is about."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for name, justify in (("job", "left"), ("state", "left"), ("", "right"), ("length", "right"), ("model", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("file", no_wrap=True, overflow="ellipsis")
+    for job in jobs:
+        length = job.media.duration_s if job.media is not None else None
+        table.add_row(
+            plain(job.id),
+            Text(job.state, style=STATES.get(job.state, "default")),
+            f"{job.progress.percent:.0f}%" if job.state == "running" else "",
+            "" if length is None else clock(length, tenths=False),
+            plain(job.model),
+            plain(job.name),
+        )
+    return table

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from client.answers import Model, Prediction, Result
 from client.cli.words import advice, looked_at, looks_at, media_facts, percent, plain, sent_instead, stages
-from client.errors import ClipstackError, ConnectFailed
+from client.errors import ClipstackError, ConnectFailed, JobFailed
 
 BAR_WIDTH = 40
 LONGEST_LABEL = 40
@@ -74,6 +74,8 @@ def error_block(file: str | None, error: ClipstackError | OSError) -> Renderable
     if isinstance(error, ClipstackError) and error.status is not None:
         request = f" · request {error.request_id}" if error.request_id else ""
         more.append(f"{error.code} · HTTP {error.status}{request}")
+    if isinstance(error, JobFailed):
+        more.append(f"{error.code} · job {error.job_id}")
     if to_do := advice(error):
         more.append(to_do)
     return Group(what, *(Indented(Text(plain(line), style="dim")) for line in more))

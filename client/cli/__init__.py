@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from client.cli.bench import bench
 from client.cli.classify import classify
 from client.cli.jobs import jobs
 from client.cli.models import models
@@ -27,5 +28,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, watch, jobs, models):
+for command in (classify, timeline, watch, jobs, models, bench):
     main.add_command(command)

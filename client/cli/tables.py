@@ -85,7 +85,8 @@ def summary(counts: Mapping[str, int], verb: str, skipped: int = 0) -> Text:
     """How many files went which way: `3 classified, 1 failed`; what did not occur is left out."""
     told = {verb: counts.get("done", 0), **{what: counts.get(what, 0) for what in ("failed", "not sent")}}
     told["done before"] = skipped
-    return Text(", ".join(f"{number} {what}" for what, number in told.items() if number), style="dim")
+    words = ", ".join(f"{number} {what}" for what, number in told.items() if number)
+    return Text(words or "nothing to do", style="dim")
 
 
 def models_block(models: Sequence[Model]) -> RenderableType:

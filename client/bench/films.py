@@ -1,0 +1,58 @@
+"""Films that the bench makes for itself: large ones, where sending less matters most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (height, width, 3), RGB
+
+WIDTH, HEIGHT, FPS = 1920, 1080, 30
+BIT_RATE = 8_000_000  # of what a phone or a camera records at this size
+SPEED = 6  # pixels a frame
+LOOP_S = 10
+
+
+def landscape(width: int, height: int) -> Picture:
+    """A picture to film: patches of many sizes, the same ones each time."""
+    chance = np.random.default_rng(7)
+    picture = np.zeros((height, width, 3), np.float32)
+    for size in (240, 120, 60, 30, 15, 6):
+        patches = chance.random((height // size + 2, width // size + 2, 3), np.float32)
+        picture += np.float32(size**0.35) * np.kron(patches, np.ones((size, size, 1), np.float32))[:height, :width]
+    return np.asarray(255 * (picture - picture.min()) / np.ptp(picture), np.uint8)
+
+
+def film(path: Path, seconds: int) -> Path:
+    """Write an H.264 MP4 of 1920x1080 in which the camera pans, there and back every ten seconds."""
+    with av.open(str(path), "w") as container:
+        rate = Fraction(FPS)
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "superfast"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", BIT_RATE
+        for number, view in zip(range(seconds * FPS), _views(), strict=False):
+            frame = VideoFrame.from_ndarray(view, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _views() -> Iterator[Picture]:
+    """What the camera sees, frame after frame, without end; grain on it, as on every sensor."""
+    length = LOOP_S * FPS
+    picture = landscape(WIDTH + SPEED * length, HEIGHT)
+    chance = np.random.default_rng(8)
+    grains = chance.integers(0, 7, (4, HEIGHT, WIDTH, 1), np.uint8)
+    number = 0
+    while True:
+        place = number % (2 * length)
+        left = SPEED * (place if place < length else 2 * length - 1 - place)
+        seen = picture[:, left : left + WIDTH]
+        yield np.minimum(seen, 248) + grains[number % len(grains)]
+        number += 1

@@ -1,6 +1,6 @@
 """The last step before a program of the stack runs: its folder, its environment, its command line.
 
-python -m deploy.launch nginx|web|triton       (Supervisor does; settings come from the environment)
+python -m deploy.launch nginx|web|jobs|triton       (Supervisor does; settings come from the environment)
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ def web(settings: Settings) -> list[str]:
     return [sys.executable, "-m", "gunicorn", "-c", str(config), "app.wsgi:application"]
 
 
+def jobs(settings: Settings) -> list[str]:
+    """The job worker."""
+    os.chdir(CHECKOUT)
+    return [sys.executable, "-m", "app.jobs"]
+
+
 def triton(settings: Settings) -> list[str]:
     """Triton's server, started in a folder of its own from which the models and the backend are reached."""
     os.environ["LD_LIBRARY_PATH"] = f"{TRITON / 'lib'}:{sysconfig.get_config_var('LIBDIR')}"
@@ -75,7 +81,7 @@ def triton(settings: Settings) -> list[str]:
 
 
 def main() -> None:
-    command = {"nginx": nginx, "web": web, "triton": triton}[sys.argv[1]](Settings.from_environment())
+    command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[sys.argv[1]](Settings.from_environment())
     os.execv(command[0], command)
 
 

@@ -57,10 +57,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent in place of a file: `reduction` is `shrink` or `frames`; preparing it took `prepare_s`."""
+    """What was sent in place of a file of `whole_bytes`: `reduction` is `shrink` or `frames`; it took `prepare_s`."""
 
     reduction: str
     bytes: int
+    whole_bytes: int
     prepare_s: float
 
 
@@ -132,7 +133,7 @@ def read_result(answer: Mapping[str, Any], cache: str | None = None) -> Result:
         timing_ms={str(stage): float(ms) for stage, ms in answer["timing_ms"].items()},
         warnings=tuple(str(warning) for warning in answer.get("warnings", ())),
         cache=cache,
-        sent=None if sent is None else Sent(str(sent["reduction"]), int(sent["bytes"]), float(sent["prepare_s"])),
+        sent=None if sent is None else Sent(**sent),
         thumbnails=tuple(_read_data_uri(uri) for uri in answer.get("thumbnails", ())),
         answer=answer,
     )

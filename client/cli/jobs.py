@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import click
 from rich.text import Text
@@ -24,7 +23,7 @@ from client.cli.words import plain
 from client.errors import ClipstackError
 from client.jobs import Job
 
-T = TypeVar("T")
+MOST_LISTED = 500  # as the service allows
 
 
 class ListsByItself(click.Group):
@@ -57,7 +56,7 @@ def _asked(url: str, timeout: float, patience: float, ask: Callable[[AsyncClient
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most jobs to list.")
+@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=20, show_default=True, help="Most jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each job.")
 @service_options
 @click.pass_context
@@ -158,7 +157,7 @@ def remove(
         return "removed"
 
     async def ask(client: AsyncClient) -> int:
-        listed: tuple[Job, ...] = await client.jobs(1000) if ended else ()
+        listed: tuple[Job, ...] = await client.jobs(MOST_LISTED) if ended else ()
         return await _each(ids or tuple(job.id for job in listed if job.ended), drop)(client)
 
     context.exit(_asked(url, timeout, patience, ask))

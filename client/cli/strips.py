@@ -10,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from client.cli.tables import Indented
-from client.cli.words import analysed, clock, human_bytes, media_facts, percent, plain, seconds_spent, windows
+from client.cli.words import (
+    analysed,
+    clock,
+    human_bytes,
+    media_facts,
+    percent,
+    plain,
+    seconds_spent,
+    sent_instead,
+    windows,
+)
 from client.jobs import Job, Segment, Timeline
 
 WIDEST = 100
@@ -88,6 +98,8 @@ def segments_table(timeline: Timeline) -> Table:
 def timeline_block(name: str, job: Job) -> RenderableType:
     """One job: the file and its facts, the strip, the segments, and how long that took."""
     facts = media_facts(job.media) if job.media is not None else human_bytes(job.bytes)
+    if job.sent is not None:
+        facts += " as sent"
     head = Text.assemble((plain(name), "bold"), "  ", (facts, "dim"))
     body: list[RenderableType] = []
     if job.timeline is not None and job.timeline.segments:
@@ -102,7 +114,7 @@ def _how(job: Job) -> Sequence[str]:
     if job.error is not None:
         lines.append(plain(f"{job.error[1]} ({job.error[0]})"))
     if job.sent is not None:
-        lines.append(f"sent a smaller copy: {human_bytes(job.sent.bytes)}, made in {job.sent.prepare_s:.2f} s")
+        lines.append(sent_instead(job.sent))
     return lines
 
 

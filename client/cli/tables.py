@@ -60,7 +60,7 @@ def result_block(file: str, result: Result) -> RenderableType:
     notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
     how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
     if result.sent is not None:
-        how.append(Text(sent_instead(result.sent, result.media.bytes), style="dim"))
+        how.append(Text(sent_instead(result.sent), style="dim"))
     return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
 
 

@@ -54,10 +54,11 @@ def stages(result: Result) -> str:
     return plain(f"{milliseconds(total)} ms: {told}{known}" if told else f"{milliseconds(total)} ms{known}")
 
 
-def sent_instead(sent: Sent, whole: int) -> str:
-    """What was sent in place of the file: `sent as its frames, 22 kB instead of 636 kB, made in 0.10 s`."""
+def sent_instead(sent: Sent) -> str:
+    """What was sent in place of the file: `sent just the frames: 22 kB instead of 636 kB, made in 0.10 s`."""
     how = "just the frames" if sent.reduction == "frames" else "a smaller copy"
-    return f"sent {how}: {human_bytes(sent.bytes)} instead of {human_bytes(whole)}, made in {sent.prepare_s:.2f} s"
+    sizes = f"{human_bytes(sent.bytes)} instead of {human_bytes(sent.whole_bytes)}"
+    return f"sent {how}: {sizes}, made in {sent.prepare_s:.2f} s"
 
 
 def clock(seconds: float, *, tenths: bool = True) -> str:

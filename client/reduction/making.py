@@ -75,7 +75,8 @@ def make(
         length = out.seek(0, 2)
         still_worth_it(facts.duration_s or 0.0)
         out.seek(0)
-        return Made(out, Sent(reduction, length, round(time.perf_counter() - started, 4)), facts, picked)
+        seconds = round(time.perf_counter() - started, 4)
+        return Made(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
     except (FFmpegError, ValueError, NotWorthIt):
         out.close()
         return None

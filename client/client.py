@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -62,6 +63,8 @@ class Client:
 
     def close(self) -> None:
         """Cancel what is under way, and end the thread."""
+        with suppress(RuntimeError):  # closed before
+            self._thread.run(self._client.close())
         self._thread.close()
 
     def __enter__(self) -> Client:

@@ -17,7 +17,6 @@ class EventReader:
     """Puts lines together to events; comments and fields that nobody needs here are passed over."""
 
     def __init__(self) -> None:
-        self.retry_s: float | None = None
         self._name = ""
         self._data: list[str] = []
 
@@ -33,6 +32,4 @@ class EventReader:
             self._name = value
         elif field == "data":
             self._data.append(value)
-        elif field == "retry" and value.isdecimal():
-            self.retry_s = int(value) / 1000
         return None

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Protocol, TypeAlias
 
-from client.errors import ClipstackError, JobFailed, RequestRefused, ServiceUnavailable, ServiceUnreachable
+from client.errors import ClipstackError, ConnectFailed, JobFailed, RequestRefused, ServiceUnavailable, ServiceUnreachable
 from client.jobs import Job, read_job
 from client.reply import Answer, error_of
 from client.transport import Transport
@@ -60,9 +60,10 @@ async def follow(transport: Transport, client: Jobs, path: str, patience_s: floa
                 yield job
                 if job.ended:
                     return
-        except (ServiceUnavailable, ServiceUnreachable):
+        except (ServiceUnavailable, ServiceUnreachable) as error:
             if time.monotonic() - news > patience_s:
                 raise
+            heard = isinstance(error, ConnectFailed)  # a service that restarts says nothing about streams
         if deaf < MOST_DEAF_STREAMS:
             deaf = 0 if heard else deaf + 1
         await asyncio.sleep(RECONNECT_S if deaf < MOST_DEAF_STREAMS else POLL_S)

@@ -20,7 +20,7 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import ProgressLines
-from client.cli.reporting import Destination, error_console, tell_sum
+from client.cli.reporting import Destination, error_console
 from client.cli.runs import each, run
 from client.upload import Source
 
@@ -60,27 +60,20 @@ def classify(
     todo = destination.todo(wanted)
 
     async def work() -> int:
-        err = error_console()
+        err, apart = error_console(), len(wanted) > 1
+        lines, skipped = ProgressLines(err, len(todo)), len(wanted) - len(todo)
         async with connected(url, timeout, patience, rate) as client:
-            with (
-                ProgressLines(err, len(todo)) as lines,
-                destination.report(lines, err, apart=len(wanted) > 1) as report,
-            ):
 
-                async def ask(file: File) -> Result:
-                    with lines.line(file.shown) as line:
-                        source: Source = sys.stdin.buffer if file.path == STANDARD_INPUT else file.path
-                        return await client.classify(
-                            source, model=model, top_k=top_k, clips=clips, reduce=reduce, progress=line.upload
-                        )
+            async def ask(file: File) -> Result:
+                with lines.line(file.shown) as line:
+                    source: Source = sys.stdin.buffer if file.path == STANDARD_INPUT else file.path
+                    return await client.classify(
+                        source, model=model, top_k=top_k, clips=clips, reduce=reduce, progress=line.upload
+                    )
 
+            with destination.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
                 # Into a file as they come: there the order says nothing, and what is written is not lost.
-                try:
-                    await run(ask, each(todo), concurrency, report.show, in_order=save is None)
-                finally:
-                    if len(wanted) > 1 and (destination.format == "table" or save):
-                        with lines.hidden():
-                            tell_sum(report, err, "classified", len(wanted) - len(todo))
+                await run(ask, each(todo), concurrency, report.show, in_order=save is None)
         return report.code
 
     context.exit(finish(work()))

@@ -48,13 +48,13 @@ class Line:
 class ProgressLines:
     """Lines below the results while files are on their way; nothing at all where `console` is no terminal.
 
-    `total` is how many files there will be, None where nobody knows, and 1 for no line about all of them.
+    `total` is how many files there will be, None where nobody knows, and 1 for no line about all of them; `idle` is
+    what that line says while there is nothing to do.
     """
 
-    def __init__(self, console: Console, total: int | None = 1) -> None:
-        self.total = total
+    def __init__(self, console: Console, total: int | None = 1, idle: str = "") -> None:
+        self.total, self.idle = total, idle
         self.finished = self.failed = 0
-        self.idle = ""
         self._console = console
         self._numbers = count()
         self._under_way: dict[int, Line] = {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import click
 from rich.console import Console
@@ -84,20 +85,26 @@ class Destination:
         return left(files, self.seen())
 
     @contextmanager
-    def report(self, lines: ProgressLines, err: Console, *, apart: bool) -> Iterator[Report]:
-        """The open output; a file is closed at the end."""
-        if self.path is None:
-            out = output_to(sys.stdout, self.format, self.kind, self.top_k, apart=apart)
-            yield Report(out, err, lines, apart=apart and self.format == "table")
-            return
-        with opened(self.path, resume=self.resume) as file:
-            out = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=not file.tell())
-            yield Report(out, err, lines, apart=False)
+    def report(
+        self, lines: ProgressLines, err: Console, verb: str, *, apart: bool, skipped: int = 0
+    ) -> Iterator[Report]:
+        """The open output, with `lines` shown meanwhile. However it ends: the file is closed, and the sum of many told.
 
-
-def tell_sum(report: Report, err: Console, verb: str, skipped: int = 0) -> None:
-    """The last line: how many files went which way."""
-    err.print(summary(report.counts, verb, skipped))
+        `verb` says what was done to the files, `skipped` how many were done before; `apart` that they are many.
+        """
+        with ExitStack() as resources:
+            file: IO[str] = sys.stdout
+            if self.path is not None:
+                file = resources.enter_context(opened(self.path, resume=self.resume))
+            fresh = self.path is None or not file.tell()
+            output = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=fresh)
+            report = Report(output, err, lines, apart=apart and self.path is None and self.format == "table")
+            try:
+                with lines:
+                    yield report
+            finally:
+                if apart and (self.format == "table" or self.path is not None):
+                    err.print(summary(report.counts, verb, skipped))
 
 
 def error_console() -> Console:

@@ -21,7 +21,7 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import Destination, error_console, tell_sum
+from client.cli.reporting import Destination, error_console
 from client.cli.runs import Outcome, each, run
 from client.cli.words import plain
 from client.jobs import Job
@@ -97,35 +97,27 @@ def timeline(
     todo = destination.todo(wanted)
 
     async def work() -> int:
-        err = error_console()
+        err, apart = error_console(), len(wanted) > 1
+        lines, skipped = ProgressLines(err, len(todo)), len(wanted) - len(todo)
         async with connected(url, timeout, patience, rate) as client:
-            apart = len(wanted) > 1
-            with ProgressLines(err, len(todo)) as lines, destination.report(lines, err, apart=apart) as report:
 
-                async def ask(file: File) -> Job:
-                    with lines.line(file.shown) as line:
-                        job = await question.ask(client, file, line)
-                        if exports is not None:
-                            await exports.fetch(client, file, job.id)
-                        return job
+            async def ask(file: File) -> Job:
+                with lines.line(file.shown) as line:
+                    job = await question.ask(client, file, line)
+                    if exports is not None:
+                        await exports.fetch(client, file, job.id)
+                    return job
 
-                def show(outcome: Outcome) -> None:
-                    if (
-                        exports is not None
-                        and outcome.answer is not None
-                        and (path := exports.targets[outcome.file.path])
-                    ):
-                        with lines.hidden():
-                            err.print(Text(plain(f"{outcome.file.shown} → {path}"), "dim"))
-                    report.show(outcome, quiet=exports is not None)
+            def show(outcome: Outcome) -> None:
+                path = exports.targets[outcome.file.path] if exports and outcome.answer else None
+                if path is not None:
+                    with lines.hidden():
+                        err.print(Text(plain(f"{outcome.file.shown} → {path}"), "dim"))
+                report.show(outcome, quiet=exports is not None)
 
-                try:
-                    await run(ask, each(todo), concurrency, show, in_order=save is None)
-                finally:
-                    if apart and (destination.format == "table" or save):
-                        verb = "begun" if detach else "looked through"
-                        with lines.hidden():
-                            tell_sum(report, err, verb, len(wanted) - len(todo))
+            verb = "begun" if detach else "looked through"
+            with destination.report(lines, err, verb, apart=apart, skipped=skipped) as report:
+                await run(ask, each(todo), concurrency, show, in_order=save is None)
         return report.code
 
     context.exit(finish(work()))

@@ -23,7 +23,7 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import Destination, error_console, tell_sum
+from client.cli.reporting import Destination, error_console
 from client.cli.runs import run
 from client.cli.timeline import Question
 from client.errors import ServiceUnavailable, ServiceUnreachable
@@ -93,19 +93,16 @@ def watch(
 
     async def work() -> int:
         err = error_console()
+        lines = ProgressLines(err, None, idle=f"watching {folder}")
         async with connected(url, timeout, patience, rate) as client:
-            with ProgressLines(err, None) as lines, destination.report(lines, err, apart=True) as report:
-                lines.idle = f"watching {folder}"
 
-                async def one(file: File) -> Result | Job:
-                    with lines.line(file.shown) as line:
-                        return await (ask if once else _patiently(ask))(client, file, line)
+            async def one(file: File) -> Result | Job:
+                with lines.line(file.shown) as line:
+                    return await (ask if once else _patiently(ask))(client, file, line)
 
-                try:
-                    await run(one, new.files(once=once), concurrency, report.show, in_order=False)
-                finally:
-                    with lines.hidden():
-                        tell_sum(report, err, "looked through" if timeline else "classified")
+            verb = "looked through" if timeline else "classified"
+            with destination.report(lines, err, verb, apart=True) as report:
+                await run(one, new.files(once=once), concurrency, report.show, in_order=False)
         return report.code
 
     context.exit(finish(work()))

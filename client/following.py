@@ -9,7 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Protocol, TypeAlias
 
-from client.errors import ClipstackError, ConnectFailed, JobFailed, RequestRefused, ServiceUnavailable, ServiceUnreachable
+from client.errors import (
+    ClipstackError,
+    ConnectFailed,
+    JobFailed,
+    RequestRefused,
+    ServiceUnavailable,
+    ServiceUnreachable,
+)
 from client.jobs import Job, read_job
 from client.reply import Answer, error_of
 from client.transport import Transport

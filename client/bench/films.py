@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -30,29 +32,40 @@ def landscape(width: int, height: int) -> Picture:
 
 
 def film(path: Path, seconds: int) -> Path:
-    """Write an H.264 MP4 of 1920x1080 in which the camera pans, there and back every ten seconds."""
+    """Write an H.264 MP4 of 1920x1080 in which the camera pans, there and back every twenty seconds."""
     with av.open(str(path), "w") as container:
         rate = Fraction(FPS)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "superfast"})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", BIT_RATE
-        for number, view in zip(range(seconds * FPS), _views(), strict=False):
+        stream.codec_context.max_b_frames = 0
+        encoded: list[Packet[Any]] = []
+        for number, view in enumerate(_views(min(seconds, 2 * LOOP_S))):
             frame = VideoFrame.from_ndarray(view, format="rgb24")
             frame.pts, frame.time_base = number, 1 / rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            encoded += stream.encode(frame)
+        encoded += stream.encode(None)
+        for number in range(seconds * FPS):  # a longer one is the same again: encoding it would take minutes
+            packet = _copy(encoded[number % len(encoded)])
+            packet.stream, packet.time_base = stream, 1 / rate
+            packet.pts = packet.dts = number
+            container.mux(packet)
     return path
 
 
-def _views() -> Iterator[Picture]:
-    """What the camera sees, frame after frame, without end; grain on it, as on every sensor."""
+def _copy(packet: Packet[Any]) -> Packet[Any]:
+    again: Packet[Any] = Packet(bytes(packet))
+    again.is_keyframe = packet.is_keyframe
+    return again
+
+
+def _views(seconds: int) -> Iterator[Picture]:
+    """What the camera sees, frame after frame; grain on it, as on every sensor."""
     length = LOOP_S * FPS
     picture = landscape(WIDTH + SPEED * length, HEIGHT)
     chance = np.random.default_rng(8)
     grains = chance.integers(0, 7, (4, HEIGHT, WIDTH, 1), np.uint8)
-    number = 0
-    while True:
+    for number in range(seconds * FPS):
         place = number % (2 * length)
         left = SPEED * (place if place < length else 2 * length - 1 - place)
         seen = picture[:, left : left + WIDTH]
         yield np.minimum(seen, 248) + grains[number % len(grains)]
-        number += 1

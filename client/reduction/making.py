@@ -47,7 +47,7 @@ def facts_of(file: BinaryIO, length: int) -> Facts | None:
     """None for a picture, and for what is no video that can be read: the service will say what it thinks of it."""
     try:
         return read_facts(file, length)
-    except (FFmpegError, ValueError):
+    except (FFmpegError, OSError, ValueError):  # PyAV tells of an empty file by an OSError of its own
         return None
 
 
@@ -78,7 +78,7 @@ def make(
         seconds = round(time.perf_counter() - started, 4)
         return Made(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
     except (FFmpegError, ValueError, NotWorthIt):
-        out.close()
+        out.close()  # damaged further on, or not worth it
         return None
     except BaseException:
         out.close()

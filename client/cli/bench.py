@@ -23,8 +23,14 @@ from client.cli.progress import ProgressLines
 from client.cli.reporting import error_console
 from client.cli.tables import error_block
 from client.errors import ClipstackError
+from client.threads import in_thread
 
-MADE = (("made_10s_1080p.mp4", 10), ("made_60s_1080p.mp4", 60))
+MADE = (
+    ("made_10s_h264.mp4", 10, "libx264"),
+    ("made_10s_hevc.mp4", 10, "libx265"),
+    ("made_10s_vp9.mp4", 10, "libvpx-vp9"),
+    ("made_60s_h264.mp4", 60, "libx264"),
+)
 LINKS: dict[str, Kind] = {"as-it-is": "as it is", "netns": "netns", "simulated": "simulated"}
 
 
@@ -53,7 +59,7 @@ def _rates(context: click.Context, parameter: click.Parameter, value: str) -> li
     show_default=True,
     help="netns: shaped by the kernel, as root; simulated: by a relay; as-it-is: no rate at all.",
 )
-@click.option("--made/--no-made", default=True, show_default=True, help="Measure two films made here, too.")
+@click.option("--made/--no-made", default=True, show_default=True, help="Measure films of 1920x1080 made here, too.")
 @click.option("-o", "--save", "path", type=click.Path(path_type=Path), metavar="FILE", help="Write it all as JSON.")
 @click.option(
     "--url",
@@ -96,9 +102,9 @@ def upload(
             ProgressLines(err) as lines,
             lines.line("") as line,
         ):
-            for name, seconds in MADE if made else ():
+            for name, seconds, codec in MADE if made else ():
                 line.note(f"filming {name}")
-                paths.append(films.film(Path(folder, name), seconds))
+                paths.append(await in_thread(films.film, Path(folder, name), seconds, codec))
             line.note(f"measuring over {WORDS[kind]}")
             try:
                 shaped = [None] if kind == "as it is" else rates

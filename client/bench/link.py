@@ -19,7 +19,6 @@ WORDS = {
     "netns": "`tc` in a network namespace (token bucket)",
     "simulated": "a relay that holds bytes back (simulated)",
 }
-HERE, THERE, NETWORK_BITS = "10.203.77.1", "10.203.77.2", 30  # a network of two, that nobody else is likely to have
 BITS_A_BYTE = 8
 
 
@@ -36,7 +35,7 @@ def best_kind() -> Kind:
     if os.geteuid() or not shutil.which("ip") or not shutil.which("tc"):
         return "simulated"
     try:
-        with _namespace(10.0):
+        with _namespace(10.0, *_addresses()):
             return "netns"
     except subprocess.CalledProcessError:
         return "simulated"
@@ -48,16 +47,23 @@ async def link(kind: Kind, service: tuple[str, int], mbit: float | None) -> Asyn
     if kind == "as it is" or mbit is None:
         yield Link(f"http://{service[0]}:{service[1]}", ())
     elif kind == "netns":
-        with _namespace(mbit) as name:
-            async with relay(HERE, service) as port:
-                yield Link(f"http://{HERE}:{port}", ("ip", "netns", "exec", name))
+        here, there = _addresses()
+        with _namespace(mbit, here, there) as name:
+            async with relay(here, service) as port:
+                yield Link(f"http://{here}:{port}", ("ip", "netns", "exec", name))
     else:
         async with relay("127.0.0.1", service, mbit * 1e6 / BITS_A_BYTE) as port:
             yield Link(f"http://127.0.0.1:{port}", ())
 
 
+def _addresses() -> tuple[str, str]:
+    """A network of two, 10.203.x.y/30, by the number of this process: no other one's."""
+    high, low = divmod(os.getpid() % (1 << 14), 1 << 6)
+    return f"10.203.{high}.{4 * low + 1}", f"10.203.{high}.{4 * low + 2}"
+
+
 @contextmanager
-def _namespace(mbit: float) -> Iterator[str]:
+def _namespace(mbit: float, address: str, address_inside: str) -> Iterator[str]:
     """A namespace whose one way out carries `mbit` Mbit/s; gone at the end."""
     name = f"clipstack-{os.getpid()}"
     here, there = f"cs{os.getpid()}a", f"cs{os.getpid()}b"
@@ -67,9 +73,9 @@ def _namespace(mbit: float) -> Iterator[str]:
         f"ip netns add {name}",
         f"ip link add {here} type veth peer name {there}",
         f"ip link set {there} netns {name}",
-        f"ip address add {HERE}/{NETWORK_BITS} dev {here}",
+        f"ip address add {address}/30 dev {here}",
         f"ip link set {here} up",
-        f"{inside} ip address add {THERE}/{NETWORK_BITS} dev {there}",
+        f"{inside} ip address add {address_inside}/30 dev {there}",
         f"{inside} ip link set {there} up",
         f"{inside} ip link set lo up",
         f"{inside} tc qdisc add dev {there} root tbf rate {mbit:g}mbit burst {burst} latency 50ms",

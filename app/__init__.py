@@ -31,9 +31,9 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def start(app: Flask) -> None:
-    """Starts what does not survive a fork: event loop, decoders, connections."""
-    app.extensions["clipstack"].start()
+def start(app: Flask, gpu: int | None = None) -> None:
+    """Starts what does not survive a fork: event loop, decoders, connections; `gpu` as Pipeline.start takes it."""
+    app.extensions["clipstack"].start(gpu)
     app.extensions["clipstack.jobs"].start()
 
 

@@ -1,14 +1,17 @@
 """Clips to scores through Triton's gRPC: by reference into shared memory, inline where that is not to be had.
 
+Best first: CUDA's shared memory, for models that run on a GPU; the system's; the gRPC message itself. What is refused
+is left alone for a while, and the next one takes its place in the same request.
+
 Foreign types stay in this file: tritonclient's errors become ours in one place.
 """
 
 import asyncio
+import base64
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +19,10 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from app.cuda_runtime import CudaError
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
-
-Transport = Literal["system_shared_memory", "inline"]
+from app.slots import DEVICE_SUFFIX
+from app.transports import CHAINS, CUDA, INLINE, Transport, Transports
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 CALL_TIMEOUT_S = 5.0  # of everything but an inference
@@ -31,9 +35,20 @@ CHANNEL = [
     ("grpc.max_receive_message_length", -1),
 ]
 LISTINGS = 5  # how often the models are listed anew while they change
-INLINE_RETRY_S = 30.0  # how long inline is used before shared memory is tried again
 
 log = logging.getLogger(__name__)
+
+
+class Twin(Protocol):
+    """What is needed of a region's twin on a GPU (app/cuda_slots.py)."""
+
+    name: str
+    region_bytes: int
+    device: int
+    handle: bytes
+    lent: bool
+
+    async def upload(self, offset: int, count: int) -> None: ...
 
 
 class Region(Protocol):
@@ -41,6 +56,9 @@ class Region(Protocol):
 
     name: str
     region_bytes: int
+
+    @property
+    def device(self) -> Twin | None: ...
 
     def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]: ...
 
@@ -67,9 +85,9 @@ class RegionRefused(Exception):
 def _translate(error: InferenceServerException, by_reference: bool) -> Exception:
     status, message = str(error.status() or ""), error.message() or ""
     # Without a region of ours in the request it is the backend that speaks, of its own shared memory.
-    if by_reference and "Unable to find shared memory region" in message:
+    if by_reference and "Unable to find " in message and "shared memory region" in message:
         return RegionUnknown(message)
-    if by_reference and "shared memory" in message.lower():
+    if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
         return RegionRefused(message)
     if "unknown model" in message or "scheduler for model has stopped" in message:
         return ModelGone("this model is being replaced or removed; please try again in a moment")
@@ -92,16 +110,17 @@ async def _our_errors(by_reference: bool = False) -> AsyncIterator[None]:
 class Triton:
     """One worker's connection to Triton; made and used inside one event loop.
 
-    `transport` is `shm`, `inline`, or `auto` for shared memory as long as Triton takes it.
+    `transport` is `cuda`, `shm` or `inline`, or `auto` for the best of them that Triton takes.
     """
 
     def __init__(self, address: str, region: Region, transport: str) -> None:
         self._client = InferenceServerClient(address, channel_args=CHANNEL)
         self._region = region
-        self._transport = transport
-        self._registered = False
+        self._registered: set[Transport] = set()
         self._registering = asyncio.Lock()
-        self._inline_until = float("inf") if transport == "inline" else 0.0
+        self._on_gpu: set[tuple[str, str]] = set()  # models, by name and version, that take clips on a GPU
+        chain = CHAINS[transport]
+        self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
 
     async def infer(self, model: str, version: str, offset: int, shape: tuple[int, ...]) -> Scores:
         """Scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
@@ -110,30 +129,38 @@ class Triton:
         cannot wait so long leaves the call running and the slot with it. Raises ModelGone, NotReady or
         InferenceFailed.
         """
-        if time.monotonic() >= self._inline_until:
+        for transport in self.transports.usable(on_gpu=(model, version) in self._on_gpu):
             try:
-                return await self._by_reference(model, version, offset, shape)
+                scores = Scores(await self._send(transport, model, version, offset, shape), transport)
             except RegionRefused as error:
-                if self._transport == "shm":
-                    raise NotReady("the model server cannot use shared memory") from error
-                log.warning("shared memory refused, sending clips inline for a while: %s", str(error)[:300])
-                self._inline_until = time.monotonic() + INLINE_RETRY_S
-        clip = InferInput(INPUT, [1, *shape], "UINT8")
-        clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
-        async with _our_errors():
-            return Scores(await self._call(model, version, clip), "inline")
+                self.transports.refused(transport, str(error))
+            else:
+                self.transports.used(transport)
+                return scores
+        raise NotReady("the model server cannot use shared memory")
 
-    async def _by_reference(self, model: str, version: str, offset: int, shape: tuple[int, ...]) -> Scores:
-        clip = InferInput(INPUT, [1, *shape], "UINT8")
-        clip.set_shared_memory(self._region.name, int(np.prod(shape)), offset)
+    async def _send(
+        self, transport: Transport, model: str, version: str, offset: int, shape: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        clip, count = InferInput(INPUT, [1, *shape], "UINT8"), int(np.prod(shape))
+        if transport == INLINE:
+            clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
+            async with _our_errors():
+                return await self._call(model, version, clip)
+        if transport == CUDA and self._region.device:
+            try:
+                await self._region.device.upload(offset, count)
+            except CudaError as error:
+                raise RegionRefused(str(error)) from error
+        clip.set_shared_memory(self._name(transport), count, offset)
         for last_try in (False, True):
-            await self.register()
+            await self._register(transport)
             try:
                 async with _our_errors(by_reference=True):
-                    return Scores(await self._call(model, version, clip), "system_shared_memory")
+                    return await self._call(model, version, clip)
             except RegionUnknown as error:
                 # A restarted Triton knows no region. Once only: a region that is refused twice is refused.
-                self._registered = False
+                self._registered.discard(transport)
                 if last_try:
                     raise RegionRefused(str(error)) from error
         raise AssertionError("unreachable")
@@ -146,37 +173,66 @@ class Triton:
         return np.asarray(scores[0], dtype=np.float32)
 
     async def register(self) -> None:
-        """Makes our region known to Triton, unless it is; raises RegionRefused or NotReady."""
+        """Makes our region known to Triton, its twin on the GPU too, unless they are; raises NotReady.
+
+        What is refused is left alone for a while, as when a request finds it out.
+        """
+        for transport in (way for way in self.transports.usable(on_gpu=True) if way != INLINE):
+            try:
+                await self._register(transport)
+            except RegionRefused as error:
+                self.transports.refused(transport, str(error))
+
+    def _name(self, transport: Transport) -> str:
+        return self._region.device.name if transport == CUDA and self._region.device else self._region.name
+
+    async def _register(self, transport: Transport) -> None:
         async with self._registering:
-            if self._registered:
+            if transport in self._registered:
                 return
             try:
                 async with _our_errors(by_reference=True):
-                    await self._client.register_system_shared_memory(
-                        self._region.name, f"/{self._region.name}", self._region.region_bytes,
-                        client_timeout=CALL_TIMEOUT_S,
-                    )  # fmt: skip
-            except (RegionUnknown, InferenceFailed) as error:
-                raise RegionRefused(str(error)) from error
-            except RegionRefused as error:
+                    await self._ask_to_open(transport)
+            except (RegionUnknown, RegionRefused, InferenceFailed) as error:
                 if "already" not in str(error):
-                    raise
-            self._registered = True
+                    if transport == CUDA and self._region.device:
+                        self._region.device.lent = False
+                    raise RegionRefused(str(error)) from error
+            self._registered.add(transport)
+
+    async def _ask_to_open(self, transport: Transport) -> None:
+        region, patience = self._region, {"client_timeout": CALL_TIMEOUT_S}
+        if transport == CUDA and region.device:
+            twin = region.device
+            twin.lent = True  # from now on, whatever becomes of this call
+            raw = base64.b64encode(twin.handle)
+            await self._client.register_cuda_shared_memory(
+                twin.name, raw, twin.device, twin.region_bytes, **patience
+            )  # fmt: skip
+        else:
+            await self._client.register_system_shared_memory(
+                region.name, f"/{region.name}", region.region_bytes, **patience
+            )  # fmt: skip
 
     async def regions(self) -> list[str]:
-        """Names of the regions that Triton has mapped; ours is among them again if a restarted Triton forgot it."""
+        """Names of the regions that Triton has open; ours are among them again if a restarted Triton forgot them."""
+        client, patience = self._client, {"as_json": True, "client_timeout": CALL_TIMEOUT_S}
         async with _our_errors():
-            status = await self._client.get_system_shared_memory_status(as_json=True, client_timeout=CALL_TIMEOUT_S)
-        names = list(status.get("regions", {}))
-        if self._registered and self._region.name not in names:
-            self._registered = False
+            system = await client.get_system_shared_memory_status(**patience)
+            cuda = await client.get_cuda_shared_memory_status(**patience)
+        names = [*system.get("regions", {}), *cuda.get("regions", {})]
+        if forgotten := {transport for transport in self._registered if self._name(transport) not in names}:
+            self._registered -= forgotten
             await self.register()
         return names
 
     async def forget(self, name: str) -> None:
-        """Has Triton unmap the region `name`."""
+        """Has Triton close the region `name`."""
         async with _our_errors():
-            await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
+            if name.endswith(DEVICE_SUFFIX):
+                await self._client.unregister_cuda_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
+            else:
+                await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
 
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
@@ -220,13 +276,28 @@ class Triton:
         except ModelGone:
             return None
         config: dict[str, Any] = answer["config"]
+        if _takes_clips_on_gpu(config):
+            self._on_gpu.add((name, version))
+        else:
+            self._on_gpu.discard((name, version))
         return config | {"version": version}
 
     async def close(self) -> None:
         """Gives our region back and closes the channel; by name only, other workers have theirs."""
-        if self._registered:
+        for transport in self._registered:
             try:
-                await self._client.unregister_system_shared_memory(self._region.name, client_timeout=1.0)
+                if transport == CUDA and self._region.device:
+                    await self._client.unregister_cuda_shared_memory(self._region.device.name, client_timeout=1.0)
+                    self._region.device.lent = False
+                else:
+                    await self._client.unregister_system_shared_memory(self._region.name, client_timeout=1.0)
             except InferenceServerException as error:
                 log.info("region not unregistered: %s", str(error)[:200])
         await self._client.close()
+
+
+def _takes_clips_on_gpu(config: dict[str, Any]) -> bool:
+    """Whether the model runs on a GPU and is given tensors where they are; others would have them copied back."""
+    kinds = {group.get("kind") for group in config.get("instance_group", [])}
+    told = config.get("parameters", {}).get("FORCE_CPU_ONLY_INPUT_TENSORS", {}).get("string_value")
+    return kinds == {"KIND_GPU"} and told == "no"

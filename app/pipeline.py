@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.admission import Admission
+from app.cuda_slots import open_pool
 from app.decoder import Decoder
 from app.errors import ClipstackError, InferenceTimeout, NotReady, Overloaded, WrongMediaKind
-from app.inference import ModelGone, RegionRefused, Scores, Triton
+from app.inference import ModelGone, Scores, Triton
 from app.labels import Prediction, average, top
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.models import Catalogue, Health, Model
 from app.sampling import Clip, clip_times
 from app.settings import Settings
-from app.slots import RegionError, SlotPool, is_stale
+from app.slots import RegionError, is_stale
 from app.stages import Stages
 from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
 
@@ -64,8 +65,11 @@ class Pipeline:
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self) -> None:
-        """Starts the event loop and what lives in it; raises RegionError when /dev/shm is too small."""
+    def start(self, gpu: int | None = None) -> None:
+        """Starts the event loop and what lives in it; raises RegionError when /dev/shm is too small.
+
+        `gpu` is CUDA's number of the GPU that holds this worker's slots too, None where there is none.
+        """
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_live, args=(self._loop,), name="pipeline", daemon=True)
         self._thread.start()
@@ -74,14 +78,14 @@ class Pipeline:
         self._decoder = Decoder(settings.decoders, settings.decode_timeout_s, limits)
         self._decoder.start()
         try:
-            self._run(self._open())
+            self._run(self._open(gpu))
         except RegionError:
             self._decoder.stop()
             raise
 
-    async def _open(self) -> None:
+    async def _open(self, gpu: int | None) -> None:
         settings = self._settings
-        self._slots = SlotPool(settings.slots, settings.slot_mb << 20)
+        self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
         self._triton = Triton(settings.triton_address, self._slots, settings.transport)
         self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
         self._admission = Admission(settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
@@ -99,7 +103,7 @@ class Pipeline:
                 # A killed worker could not take its region back, and Triton would keep that memory mapped.
                 for name in filter(is_stale, await self._triton.regions()):
                     await self._triton.forget(name)
-            except (ClipstackError, RegionRefused) as error:
+            except ClipstackError as error:
                 log.debug("Triton does not answer: %s", error)
             except Exception:
                 log.exception("housekeeping goes on after a mistake")
@@ -151,6 +155,10 @@ class Pipeline:
     def health(self) -> Health:
         """Every model that answers, and why others do not; raises NotReady while Triton is away."""
         return self._run(self._catalogue.health())
+
+    def transports(self) -> dict[str, Any]:
+        """How this worker's clips reach Triton, and how often each way was refused."""
+        return self._triton.transports.facts()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

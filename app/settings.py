@@ -75,8 +75,9 @@ SETTINGS = (
     Setting("slots", 16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip."),
     Setting("slot_mb", 5, _between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit."),
     Setting(
-        "transport", "auto", _one_of("auto", "shm", "inline"),
-        "How clips reach Triton: shared memory, inline in the gRPC message, or the former while it works.",
+        "transport", "auto", _one_of("auto", "cuda", "shm", "inline"),
+        "How clips reach Triton: memory shared on the GPU or on the host, inline in the gRPC message, "
+        "or the best of these that works.",
     ),
     Setting("queue", "", _redis, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."),
     Setting("job_workers", 1, _between(1, 64), "Jobs that the job worker does at the same time."),
@@ -89,6 +90,9 @@ SETTINGS = (
     Setting("results_mb", 256, _between(0, 1 << 20), "MiB of answers kept by the file's content; 0 turns this off."),
     Setting("triton_address", "127.0.0.1:8001", str, "Triton's gRPC address."),
     Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, on loopback."),
+    Setting("max_processes_per_gpu", 1, _between(1, 16), "Instances of each model on each GPU."),
+    Setting("gpu_precision", "bf16", _one_of("bf16", "f16", "f32"), "Precision of models on a GPU."),
+    Setting("gpu_batch", 16, _between(1, 128), "Most clips that a model on a GPU calculates at once."),
     Setting("infer_timeout_s", 20, _between(1, 3600), "Longest inference of one request, seconds; then 503."),
 )  # fmt: skip
 
@@ -135,6 +139,9 @@ class Settings:
     results_mb: int
     triton_address: str
     triton_metrics_port: int
+    max_processes_per_gpu: int
+    gpu_precision: str
+    gpu_batch: int
     infer_timeout_s: int
 
     @classmethod

@@ -14,12 +14,17 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from app.cuda_slots import DeviceRegion
+
 SHM = Path("/dev/shm")
 PREFIX = "clipstack"
+DEVICE_SUFFIX = ".cuda"  # of the name that a region's twin on a GPU has with Triton, which knows both in one list
 
 
 class RegionError(Exception):
@@ -28,6 +33,8 @@ class RegionError(Exception):
 
 class SlotPool:
     """`count` slots of `slot_bytes` each; made after fork, by the process that owns it, used from one event loop."""
+
+    device: "DeviceRegion | None" = None  # the region's twin on a GPU (app/cuda_slots.py)
 
     def __init__(self, count: int, slot_bytes: int) -> None:
         self.name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -89,9 +96,10 @@ class SlotPool:
 
 
 def is_stale(name: str) -> bool:
-    """Whether `name` is that of a worker's region whose owner is gone."""
+    """Whether `name` is that of a worker's region, or of its twin on a GPU, whose owner is gone."""
     if not name.startswith(f"{PREFIX}-"):
         return False
+    name = name.removesuffix(DEVICE_SUFFIX)
     try:
         descriptor = os.open(SHM / name, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:

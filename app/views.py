@@ -86,7 +86,7 @@ def ready() -> Response:
         silent.append(default)
     if silent:
         raise errors.NotReady(f"these models do not answer: {', '.join(silent)}")
-    return jsonify(status="ready", models=names, left_out=health.unusable)
+    return jsonify(status="ready", models=names, left_out=health.unusable, transports=pipeline().transports())
 
 
 @blueprint.app_errorhandler(errors.ClipstackError)

@@ -5,9 +5,18 @@ from typing import Any
 
 from app import start, stop
 from app.settings import Settings
+from deploy import gpus
 from deploy.places import web_socket
 
 settings = Settings.from_environment()
+
+# CUDA's numbers of the GPUs that hold workers' slots; asked again at a reload, which reads this file again
+numbers: list[int] = []
+if settings.transport in ("auto", "cuda"):
+    try:
+        numbers = [gpu.number for gpu in gpus.usable()]
+    except gpus.NoGpu as reason:
+        print(f"no GPU, slots are in system shared memory: {reason}", flush=True)
 
 bind = f"unix:{web_socket(settings.run_dir)}"
 umask = 0o007  # the socket: 0770, for our user and group; the default is open to everybody
@@ -38,6 +47,12 @@ errorlog = "-"
 loglevel = settings.log_level
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """In the master, right before a worker: its GPU."""
+    taken = [living.gpu for living in server.WORKERS.values()]
+    worker.gpu = gpus.next_place(taken, numbers) if numbers else None
+
+
 def when_ready(server: Any) -> None:
     """In the master, before the first fork."""
     _remove_stale_regions()
@@ -47,7 +62,7 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In a new worker: event loop, decoders and channels are made here; none of them survives a fork."""
-    start(worker.app.wsgi())
+    start(worker.app.wsgi(), worker.gpu)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

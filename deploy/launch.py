@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 
 from app.settings import CHECKOUT, Settings
-from deploy import processes
+from deploy import gpu_models, gpus, processes
 from deploy.places import program, temporary
 
 TRITON = CHECKOUT / ".runtime" / "triton"
@@ -52,7 +52,9 @@ def jobs(settings: Settings) -> list[str]:
 
 def triton(settings: Settings) -> list[str]:
     """Triton's server, started in a folder of its own from which the models and the backend are reached."""
-    os.environ["LD_LIBRARY_PATH"] = f"{TRITON / 'lib'}:{sysconfig.get_config_var('LIBDIR')}"
+    libraries = (str(TRITON / "lib"), sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH"))
+    os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+    repository = model_repository(settings)
     # Relative paths: this server hands them to a shell without quotes, so a space in one would break it
     os.chdir(settings.run_dir / "triton")
     host, _, port = settings.triton_address.rpartition(":")
@@ -60,7 +62,7 @@ def triton(settings: Settings) -> list[str]:
         left.unlink(missing_ok=True)  # of a server that was killed together with its backend
     return [
         str(TRITON / "bin" / "tritonserver"),
-        "--model-repository=models",
+        f"--model-repository={repository}",
         "--backend-directory=backends",
         "--model-control-mode=explicit",
         "--load-model=*",
@@ -78,6 +80,24 @@ def triton(settings: Settings) -> list[str]:
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         f"--backend-config=python,shm-region-prefix-name=triton-{port}-",
     ]
+
+
+def model_repository(settings: Settings, driver: gpus.Driver | None = None) -> str:
+    """Where Triton finds its models, seen from its folder: placed on the GPUs where there are any. Says which, once."""
+    gpu_models.remove_all(settings.run_dir)
+    try:
+        found = gpus.usable(driver)
+    except gpus.NoGpu as reason:
+        print(f"no GPU, models run on the CPU: {reason}", flush=True)
+        return "models"
+    numbers = tuple(gpu.number for gpu in found)
+    placing = gpu_models.Placing(
+        numbers, settings.max_processes_per_gpu, settings.gpu_precision, settings.gpu_batch
+    )  # fmt: skip
+    print(
+        "\n".join([*map(str, found), *gpu_models.write_all(settings.model_dir, settings.run_dir, placing)]), flush=True
+    )
+    return os.path.relpath(gpu_models.folder(settings.run_dir), settings.run_dir / "triton")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 <run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
             logs/  nginx/ (its configuration)  triton/ (where it runs)
-            web/ (socket, pid, tmp/)  uploads/  tmp/  of the user that the programs run as
+            web/ (socket, pid, tmp/)  uploads/  tmp/  gpu/ (models placed on GPUs)  of the user that the programs run as
 <data_dir>/ jobs/  results/  queue.db                 also of that user; by default <run_dir>/data
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.settings import Settings
-from deploy import places, processes, users
+from deploy import gpus, places, processes, users
 from deploy.render import render
 
-FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp")
+FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp", "gpu")
 OF_THE_DATA = ("jobs", "results")
 LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
@@ -74,6 +74,7 @@ def variables(settings: Settings, python: Path, user: users.User, environment: M
         # Triton's backend takes the packages of the first python3 on the PATH
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
+        "CUDA_DEVICE_ORDER": gpus.ORDER,  # every program and the driver must give a GPU the same number
         "TMPDIR": str(places.temporary(settings.run_dir)),
     }
     return inherited | settings.environment() | own

@@ -64,7 +64,7 @@ def windows_json(job: Job, asked: Asked, timeline: dict[str, Any]) -> list[dict[
     labels, hop_s, span_s = timeline["labels"], timeline["hop_s"], timeline["window_s"]
     count = min(asked.top_k, len(labels))
     best = np.argsort(-found.scores, axis=1, kind="stable")[:, :count]
-    scores = np.take_along_axis(found.scores, best, axis=1).round(4).tolist()
+    scores = np.take_along_axis(found.scores, best, axis=1).astype(np.float64).round(4).tolist()
     return [
         {
             "start_s": round(index * hop_s, 3),

@@ -89,6 +89,9 @@ class FakePipeline:
         models: list[Any] = [types.SimpleNamespace(name=name) for name in self._names]
         return Health(models, dict.fromkeys(self._broken, "slow"), {"huge@1": "too large"})
 
+    def transports(self) -> dict[str, Any]:
+        return {"last": "inline"}
+
 
 @pytest.mark.parametrize(
     ("names", "broken", "faults"),
@@ -111,4 +114,5 @@ def test_ready_means_the_default_model_and_all_that_are_loaded(
         assert answer.get_json()["error"]["code"] == "not_ready"
         assert answer.get_json()["error"]["message"].endswith(f": {', '.join(faults)}")
     else:
-        assert answer.get_json() == {"status": "ready", "models": names, "left_out": {"huge@1": "too large"}}
+        told = {"left_out": {"huge@1": "too large"}, "transports": {"last": "inline"}}
+        assert answer.get_json() == {"status": "ready", "models": names} | told

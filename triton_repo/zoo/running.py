@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.settings import Settings
+from deploy import gpu_models
 from triton_repo.zoo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ LOAD_S = 300.0  # of a model with all its versions, on a busy machine
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers; `slot_bytes` is the largest clip that its stack can hand it."""
+    """A server that answers; `slot_bytes` is the largest clip that its stack can hand it.
+
+    `follow` has a model of that name placed on the server's GPUs as it is now.
+    """
 
     client: InferenceServerClient
     slot_bytes: int
+    follow: Callable[[str], None] = lambda name: None
 
     def load(self, name: str, version: int) -> None:
         """Loads the model anew, and asks `version` for the scores of a black clip; ModelError when that fails.
@@ -37,6 +42,7 @@ class Running:
         from tritonclient.utils import InferenceServerException
 
         try:
+            self.follow(name)
             self.client.load_model(name, client_timeout=LOAD_S)
             self._canary(name, version)
         except InferenceServerException as error:
@@ -48,6 +54,7 @@ class Running:
 
         try:
             self.client.unload_model(name, client_timeout=ANSWER_S)
+            self.follow(name)
         except InferenceServerException as error:
             raise ModelError(f"Triton does not let go of {name}: {_reason(error)}") from error
 
@@ -55,6 +62,7 @@ class Running:
         """After a change was undone: has the server hold what is `there` again, as well as it can."""
         from tritonclient.utils import InferenceServerException
 
+        self.follow(name)
         with suppress(InferenceServerException):
             if there:
                 self.client.load_model(name, client_timeout=LOAD_S)
@@ -100,7 +108,11 @@ def running(settings: Settings, models: Path) -> Iterator[Running | None]:
             lives = client.is_server_live(client_timeout=ANSWER_S)
         except InferenceServerException:
             lives = False
-        yield Running(client, stack.slot_mb << 20) if lives else None
+
+        def follow(name: str) -> None:
+            gpu_models.follow(models / name, stack.run_dir)
+
+        yield Running(client, stack.slot_mb << 20, follow) if lives else None
 
 
 __all__ = ["Running", "running"]

@@ -18,7 +18,7 @@ if int(np.__version__.split(".")[0]) >= 2:
     )
 
 import triton_python_backend_utils as pb_utils  # noqa: E402
-from clip_engines import EngineError, load_engine  # noqa: E402
+from clip_engines import DlpackEngine, EngineError, load_engine  # noqa: E402
 
 
 class TritonPythonModel:
@@ -28,17 +28,23 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
-            self.engine = load_engine(config, folder)
+            on_gpu = args["model_instance_kind"] == "GPU"
+            device = f"cuda:{args['model_instance_device_id']}" if on_gpu else None
+            self.engine = load_engine(config, folder, device)
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
         self.engine.warm_up()  # no person should wait for what the first run prepares
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape)."""
-        clips = [pb_utils.get_input_tensor_by_name(request, "CLIP").as_numpy() for request in requests]
-        whole = clips[0] if len(clips) == 1 else np.concatenate(clips)
-        scores = self.engine.infer(whole)
-        ends = np.cumsum([len(part) for part in clips])
+        given = [pb_utils.get_input_tensor_by_name(request, "CLIP") for request in requests]
+        if isinstance(self.engine, DlpackEngine):
+            # A clip in CUDA's shared memory is read where the web worker put it.
+            scores = self.engine.infer_dlpack([tensor.to_dlpack() for tensor in given])
+        else:
+            clips = [tensor.as_numpy() for tensor in given]
+            scores = self.engine.infer(clips[0] if len(clips) == 1 else np.concatenate(clips))
+        ends = np.cumsum([tensor.shape()[0] for tensor in given])
         return [
             pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", np.ascontiguousarray(part))])
             for part in np.split(scores, ends[:-1])

@@ -17,7 +17,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from .interface import Clips, Engine, EngineError, Scores, chosen
+from .interface import Clips, DlpackEngine, Engine, EngineError, Scores, chosen
 
 ENGINES = {
     "openvino": ("openvino_engine", "OpenVinoEngine"),
@@ -37,9 +37,14 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
-def load_engine(config: dict[str, Any], folder: Path) -> Engine:
-    """The engine of one model version; EngineError when configuration and exported model disagree."""
+def load_engine(config: dict[str, Any], folder: Path, device: str | None = None) -> Engine:
+    """The engine of one model version; EngineError when configuration and exported model disagree.
+
+    `device` is where the server wants it, such as cuda:1, unless the parameters name one.
+    """
     parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+    if device:
+        parameters.setdefault("device", device)
     name = chosen("engine", parameters, list(ENGINES))
     engine = engine_class(name)(folder, parameters, max(1, int(config.get("max_batch_size", 1))))
     clip_shape = tuple(int(size) for size in config["input"][0]["dims"])
@@ -54,4 +59,4 @@ def load_engine(config: dict[str, Any], folder: Path) -> Engine:
     return engine
 
 
-__all__ = ["ENGINES", "Clips", "Engine", "EngineError", "Scores", "engine_class", "load_engine"]
+__all__ = ["ENGINES", "Clips", "DlpackEngine", "Engine", "EngineError", "Scores", "engine_class", "load_engine"]

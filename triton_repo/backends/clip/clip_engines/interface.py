@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ class Engine(Protocol):
         """uint8 (B, *clip_shape) -> probabilities float32 (B, classes), for any B from 1 up; clips are not altered."""
 
 
+@runtime_checkable
+class DlpackEngine(Engine, Protocol):
+    """An engine that takes clips where they are, on the host or on a GPU, without a copy between."""
+
+    def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
+        """As `infer`, for DLPack capsules of uint8 (b, *clip_shape), which are used up."""
+
+
 def chosen(name: str, parameters: Mapping[str, str], known: Sequence[str]) -> str:
     """The value of a parameter, by default the first that is known; EngineError for one that is not."""
     value = parameters.get(name, known[0])
@@ -73,4 +81,4 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
-__all__ = ["Clips", "Engine", "EngineError", "Scores", "chosen", "existing", "first_line", "offered"]
+__all__ = ["Clips", "DlpackEngine", "Engine", "EngineError", "Scores", "chosen", "existing", "first_line", "offered"]

@@ -21,13 +21,18 @@ class OnnxRuntimeEngine:
     """`model.onnx` in f32, on CUDA also `model.f16.onnx`: the precision is that of the file."""
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
-        device = chosen("device", parameters, devices())
+        known = devices()
+        if (wanted := parameters.get("device", known[0])).startswith("cuda:") and "cuda" in known:
+            known = [*known, wanted]  # which GPUs there are, only CUDA could tell, and it does below
+        device = chosen("device", parameters, known)
         precision = chosen("precision", parameters, ("f32", "f16"))
         offered(precision, device, self.precisions(device))
         path = existing(folder, self.file(precision))
         self._max_batch = max_batch
         # The CPU behind the GPU: for the few operators that CUDA has not.
-        providers = [PROVIDERS[device]] if device == "cpu" else [PROVIDERS[device], PROVIDERS["cpu"]]
+        kind, _, number = device.partition(":")
+        on_gpu = (PROVIDERS["cuda"], {"device_id": number or "0"})
+        providers = [PROVIDERS["cpu"]] if kind == "cpu" else [on_gpu, PROVIDERS["cpu"]]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; they are raised as well
         try:
@@ -35,14 +40,14 @@ class OnnxRuntimeEngine:
             (clip,), (scores,) = self._session.get_inputs(), self._session.get_outputs()
         except Exception as error:  # its errors have no common ancestor but this
             raise EngineError(f"{path} cannot be loaded: {first_line(error)}") from error
-        if self._session.get_providers()[0] != PROVIDERS[device]:
+        if self._session.get_providers()[0] != PROVIDERS[kind]:
             raise EngineError(f"ONNX Runtime could not use {device}: is the CUDA that it needs installed?")
         self.clip_shape, self.classes = tuple(clip.shape[1:]), int(scores.shape[1])
         self._one_by_one = clip.shape[0] == 1  # models that came from ONNX take one clip
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
-        return ("f32", "f16") if (device or devices()[0]) == "cuda" else ("f32",)
+        return ("f32", "f16") if (device or devices()[0]).startswith("cuda") else ("f32",)
 
     @staticmethod
     def file(precision: str) -> str:

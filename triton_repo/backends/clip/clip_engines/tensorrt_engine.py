@@ -25,7 +25,8 @@ class TensorRtEngine:
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         precision = chosen("precision", parameters, PRECISIONS)
         offered(precision, "GPU", self.precisions())
-        chosen("device", parameters, ["cuda"])
+        self._device = torch.device(chosen("device", parameters, devices()))
+        torch.cuda.set_device(self._device)  # TensorRT builds and runs where the process is
         path = existing(folder, self.file(precision))
         plan = tensorrt.Runtime(LOGGER).deserialize_cuda_engine(path.read_bytes())
         if plan is None:
@@ -59,8 +60,8 @@ class TensorRtEngine:
         return np.concatenate([self._run(clips[i : i + self._most]) for i in range(0, len(clips), self._most)])
 
     def _run(self, clips: Clips) -> Scores:
-        given = torch.from_numpy(np.array(clips, order="C")).cuda()
-        scores = torch.empty(len(clips), self.classes, device="cuda")
+        given = torch.from_numpy(np.array(clips, order="C")).to(self._device)
+        scores = torch.empty(len(clips), self.classes, device=self._device)
         stream = torch.cuda.current_stream()
         self._context.set_input_shape("CLIP", tuple(given.shape))
         self._context.set_tensor_address("CLIP", given.data_ptr())
@@ -69,6 +70,11 @@ class TensorRtEngine:
             raise RuntimeError("TensorRT did not run the model; its log says why")
         answer: Scores = scores.cpu().numpy()  # waits for the stream
         return answer
+
+
+def devices() -> list[str]:
+    """The GPUs of this machine, the default first."""
+    return ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
 
 
 __all__ = ["TensorRtEngine"]

@@ -1,18 +1,37 @@
-"""A worker's region and its slots."""
+"""A worker's region and its slots: the same promises in the system's memory, and with a twin on a GPU.
+
+The GPU is a fake's, and the real one where this machine has one.
+"""
 
 import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from app.slots import SHM, RegionError, SlotPool, is_stale, remove_stale_regions
+from app.cuda_slots import CudaSlotPool
+from app.slots import DEVICE_SUFFIX, SHM, RegionError, SlotPool, is_stale, remove_stale_regions
+from tests.cuda_fake import FakeCuda
+from tests.cuda_here import real_cuda
+
+MakePool = Callable[[int, int], SlotPool]
 
 
-def test_the_region_exists_with_its_memory_until_it_is_closed() -> None:
-    pool = SlotPool(4, 1 << 20)
+@pytest.fixture(params=["system", "cuda on the fake", "cuda"])
+def make_pool(request: pytest.FixtureRequest) -> MakePool:
+    if request.param == "system":
+        return SlotPool
+    runtime = FakeCuda if "fake" in request.param else real_cuda
+    if request.param == "cuda":
+        real_cuda().close()  # skips where there is no GPU
+    return lambda count, slot_bytes: CudaSlotPool(count, slot_bytes, runtime())
+
+
+def test_the_region_exists_with_its_memory_until_it_is_closed(make_pool: MakePool) -> None:
+    pool = make_pool(4, 1 << 20)
     try:
         status = os.stat(pool.path)
         assert status.st_size == 4 << 20
@@ -23,8 +42,8 @@ def test_the_region_exists_with_its_memory_until_it_is_closed() -> None:
     assert not pool.path.exists()
 
 
-def test_a_view_is_the_region_itself() -> None:
-    pool = SlotPool(2, 64)
+def test_a_view_is_the_region_itself(make_pool: MakePool) -> None:
+    pool = make_pool(2, 64)
     try:
         pool.path.open("r+b").close()
         view = pool.view(64, (2, 2, 3))
@@ -36,9 +55,9 @@ def test_a_view_is_the_region_itself() -> None:
         pool.close()
 
 
-def test_slots_never_overlap_and_come_back() -> None:
+def test_slots_never_overlap_and_come_back(make_pool: MakePool) -> None:
     async def scenario() -> None:
-        pool = SlotPool(3, 64)
+        pool = make_pool(3, 64)
         try:
             first, second = await pool.acquire(2), await pool.acquire(1)
             assert sorted(first + second) == [0, 64, 128]
@@ -56,9 +75,9 @@ def test_slots_never_overlap_and_come_back() -> None:
     asyncio.run(scenario())
 
 
-def test_who_wants_many_is_not_overtaken_forever() -> None:
+def test_who_wants_many_is_not_overtaken_forever(make_pool: MakePool) -> None:
     async def scenario() -> None:
-        pool = SlotPool(2, 64)
+        pool = make_pool(2, 64)
         try:
             held = await pool.acquire(2)
             many = asyncio.create_task(pool.acquire(2))
@@ -79,19 +98,20 @@ def test_who_wants_many_is_not_overtaken_forever() -> None:
     asyncio.run(scenario())
 
 
-def test_a_full_shared_memory_is_an_error_at_the_start_and_leaves_nothing() -> None:
+def test_a_full_shared_memory_is_an_error_at_the_start_and_leaves_nothing(make_pool: MakePool) -> None:
     before = set(os.listdir(SHM))
     with pytest.raises(RegionError, match="CLIPSTACK_SLOTS"):
-        SlotPool(1 << 10, 1 << 40)
+        make_pool(1 << 10, 1 << 40)
     assert not {name for name in set(os.listdir(SHM)) - before if name.startswith(f"clipstack-{os.getpid()}-")}
 
 
-def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept() -> None:
+def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept(make_pool: MakePool) -> None:
     code = "from app.slots import SlotPool; import os; print(SlotPool(1, 64).name); os._exit(0)"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    pool = SlotPool(1, 64)
+    pool = make_pool(1, 64)
     try:
         assert is_stale(dead) and not is_stale(pool.name)
+        assert is_stale(dead + DEVICE_SUFFIX) and not is_stale(pool.name + DEVICE_SUFFIX)
         assert not is_stale("another-program's")
         assert dead in remove_stale_regions()
         assert not (SHM / dead).exists()

@@ -1,0 +1,123 @@
+"""A GPU that is not there: `CudaRuntime` in this process's own memory, and what may go wrong with a real one."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+
+from app.cuda_runtime import HANDLE_BYTES, CudaError
+
+OUT_OF_MEMORY = "cudaErrorMemoryAllocation: out of memory"
+NO_IPC = "cudaErrorNotSupported: operation not supported"
+LOST = "cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable"
+ASKED_BEFORE_OVER = 3  # how often one asks after a copy before it is over: it is read as late as can be
+
+
+class FakeCuda:
+    """`CudaRuntime` whose copies happen when somebody finds them to be over, and not before.
+
+    `fail` names a method that fails from now on, with the words of the error; `lose` makes every one fail.
+    """
+
+    opened: dict[bytes, bytearray] = {}  # what a handle opens, in whatever process that would be
+
+    def __init__(self, device: int = 0, memory: int = 1 << 30) -> None:
+        self.device, self._memory = device, memory
+        self._failing: dict[str, str] = {}
+        self._blocks: dict[int, bytearray] = {}
+        self._pinned: dict[int, int] = {}
+        self._copies: dict[int, tuple[int, int, int, int]] = {}
+        self._events = 0
+        self.copied = 0  # bytes, from host to GPU
+        self.stuck = False  # copies are never over
+
+    def fail(self, method: str, words: str) -> None:
+        self._failing[method] = words
+
+    def heal(self) -> None:
+        self._failing.clear()
+
+    def lose(self) -> None:
+        for method in ("allocate", "free", "handle", "pin", "unpin", "event", "copy", "over", "close"):
+            self.fail(method, LOST)
+
+    @property
+    def held(self) -> list[str]:
+        """What was taken and not given back."""
+        names = {"memory": self._blocks, "pinned": self._pinned, "event": range(self._events)}
+        return [name for name, things in names.items() for _ in things]
+
+    def _may(self, method: str) -> None:
+        if words := self._failing.get(method):
+            raise CudaError(words)
+
+    def allocate(self, size: int) -> int:
+        self._may("allocate")
+        if size + sum(map(len, self._blocks.values())) > self._memory:
+            raise CudaError(OUT_OF_MEMORY)
+        address = (secrets.randbits(31) << 21) | 1 << 60
+        self._blocks[address] = bytearray(size)
+        return address
+
+    def free(self, address: int) -> None:
+        self._may("free")
+        block = self._blocks.pop(address)
+        for handle in [known for known, opened in self.opened.items() if opened is block]:
+            del self.opened[handle]
+
+    def handle(self, address: int) -> bytes:
+        self._may("handle")
+        handle = secrets.token_bytes(HANDLE_BYTES)
+        self.opened[handle] = self._blocks[address]
+        return handle
+
+    def pin(self, address: int, size: int) -> None:
+        self._may("pin")
+        if address in self._pinned:
+            raise CudaError("cudaErrorHostMemoryAlreadyRegistered: part or all of the requested memory range is ...")
+        self._pinned[address] = size
+
+    def unpin(self, address: int) -> None:
+        self._may("unpin")
+        del self._pinned[address]
+
+    def event(self) -> int:
+        self._may("event")
+        self._events += 1
+        return self._events - 1
+
+    def copy(self, target: int, source: int, size: int, event: int) -> None:
+        self._may("copy")
+        assert any(at <= source and source + size <= at + length for at, length in self._pinned.items()), "not pinned"
+        self._copies[event] = (target, source, size, ASKED_BEFORE_OVER)
+
+    def over(self, event: int) -> bool:
+        self._may("over")
+        if event not in self._copies:
+            return True
+        target, source, size, asked = self._copies.pop(event)
+        if asked or self.stuck:
+            self._copies[event] = (target, source, size, max(0, asked - 1))
+            return False
+        self.write(target, ctypes.string_at(source, size))
+        return True
+
+    def close(self) -> None:
+        self._may("close")
+        self._events = 0
+
+    def write(self, address: int, data: bytes) -> None:
+        base, block = self._block(address, len(data))
+        block[address - base : address - base + len(data)] = data
+        self.copied += len(data)
+
+    def read(self, address: int, size: int) -> bytes:
+        """What lies on the GPU at `address`; of the fake alone."""
+        base, block = self._block(address, size)
+        return bytes(block[address - base : address - base + size])
+
+    def _block(self, address: int, size: int) -> tuple[int, bytearray]:
+        for base, block in self._blocks.items():
+            if base <= address and address + size <= base + len(block):
+                return base, block
+        raise CudaError("cudaErrorInvalidValue: invalid argument")

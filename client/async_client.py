@@ -33,16 +33,23 @@ class AsyncClient:
     a call may spend waiting for a busy service, in all: it tries again after 429 and 503, no sooner than the
     service asks, and (three times at most) when no connection can be made. An answer that was lost is asked for
     again only where asking twice does no harm. `rate` is the upload rate in bytes a second, for
-    `reduce="auto"`; left out, it is measured as files are sent.
+    `reduce="auto"`; left out, it is measured as files are sent. `headers` go with every request: what a
+    proxy before the service wants to see, say.
 
     Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable. Raises ValueError
     for what is no http(s) URL.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, timeout: float = 120.0, patience: float = 20.0, rate: float | None = None
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = 120.0,
+        patience: float = 20.0,
+        rate: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._transport = Transport(url, timeout)
+        self._transport = Transport(url, timeout, headers)
         self._patience_s = patience
         self._sender = Sender(self.models, Rate(rate))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
@@ -41,8 +41,16 @@ class Client:
     Same arguments, same methods, same errors. What is called with progress is called in the client's thread.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 120.0, patience: float = 20.0) -> None:
-        self._client = AsyncClient(url, timeout=timeout, patience=patience)
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = 120.0,
+        patience: float = 20.0,
+        rate: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate, headers=headers)
         self._thread = LoopThread()
 
     @property

@@ -23,20 +23,21 @@ CONNECT_TIMEOUT_S = 5.0
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 MOST_CONNECTIONS = 64
 UNSENT_BYTES = 128 * 1024
+# A connection for each request: a kept one may be closed by the service just as a file is sent on it.
+ONE_REQUEST = {"Connection": "close"}
 
 
 class Transport:
-    """Connections to one service at `url`; `timeout` is the longest silence in seconds."""
+    """Connections to one service at `url`; `timeout` is the longest silence in seconds, `headers` go with all."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
         parts = _checked(self.url)
         self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout, connect=self._connect_s),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
-            # One connection a request: a kept one may be closed by the service just as a file is sent on it.
-            headers={"Accept": "application/json", "User-Agent": "clipstack-client", "Connection": "close"},
+            headers={"Accept": "application/json", "User-Agent": "clipstack-client", **(headers or {}), **ONE_REQUEST},
             # A proxy cannot reach this machine's own loopback, whatever the environment says.
             trust_env=not _is_loopback(parts.host),
             # Loading all the authorities of the web takes longer than a short request, and http needs none.

@@ -97,9 +97,12 @@ class RecordedJobs:
         return job.record()
 
     def stream(self, id: str) -> Iterator[bytes]:
-        """The lines of one event stream."""
-        self.streams += 1
+        """The lines of one event stream; refused at once where there is no such job."""
         self._job(id)
+        self.streams += 1
+        return self._lines(id)
+
+    def _lines(self, id: str) -> Iterator[bytes]:
         yield b": here\n\nretry: 500\n\n"
         if self.events == "silent":
             return

@@ -23,6 +23,7 @@ CODECS: dict[str, tuple[dict[str, str], int]] = {
     "libx265": ({"preset": "ultrafast", "x265-params": "log-level=none"}, 5_000_000),
     "libvpx-vp9": ({"deadline": "realtime", "cpu-used": "8"}, 5_000_000),
 }
+GROUP = FPS  # frames from key frame to key frame, as phones and cameras do
 SPEED = 6  # pixels a frame
 LOOP_S = 8
 
@@ -44,7 +45,7 @@ def film(path: Path, seconds: int, codec: str = "libx264") -> Path:
         rate = Fraction(FPS)
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", bit_rate
-        stream.codec_context.max_b_frames = 0
+        stream.codec_context.max_b_frames, stream.gop_size = 0, GROUP
         encoded: list[Packet[Any]] = []
         for number, view in enumerate(_views(min(seconds, 2 * LOOP_S))):
             frame = VideoFrame.from_ndarray(view, format="rgb24")

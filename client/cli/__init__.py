@@ -21,7 +21,8 @@ def main() -> None:
 
     \b
     Exit codes: 0 all is well, 1 a file was refused or could not be read,
-    2 the command line is wrong, 3 the service is out of reach, busy or broken.
+    2 the command line is wrong, 3 the service is out of reach, busy or broken,
+    130 and 143 it was interrupted by Ctrl-C or told to end.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another time shows a question mark rather than a traceback.

@@ -49,7 +49,7 @@ def _rates(context: click.Context, parameter: click.Parameter, value: str) -> li
     return rates
 
 
-@bench.command()
+@bench.command(short_help="Whole videos against --shrink and --frames.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--rates", default="10,100,1000", show_default=True, callback=_rates, help="Upload rates in Mbit/s.")
 @click.option(
@@ -59,7 +59,14 @@ def _rates(context: click.Context, parameter: click.Parameter, value: str) -> li
     show_default=True,
     help="netns: shaped by the kernel, as root; simulated: by a relay; as-it-is: no rate at all.",
 )
-@click.option("--made/--no-made", default=True, show_default=True, help="Measure films of 1920x1080 made here, too.")
+@click.option("--model", help="Model to ask; the service's default when left out.")
+@click.option("--times", type=click.IntRange(1, 100), default=3, show_default=True, help="Times to measure each.")
+@click.option(
+    "--made/--no-made",
+    default=True,
+    show_default=True,
+    help="Measure films of 1920x1080, too, which are made first: that takes minutes.",
+)
 @click.option("-o", "--save", "path", type=click.Path(path_type=Path), metavar="FILE", help="Write it all as JSON.")
 @click.option(
     "--url",
@@ -75,6 +82,8 @@ def upload(
     files: tuple[str, ...],
     rates: list[float],
     link: str,
+    model: str | None,
+    times: int,
     made: bool,
     path: Path | None,
     url: str,
@@ -108,7 +117,7 @@ def upload(
             line.note(f"measuring over {WORDS[kind]}")
             try:
                 shaped = [None] if kind == "as it is" else rates
-                async for file, mbit, told in measuring.measure(service, paths, kind, shaped):
+                async for file, mbit, told in measuring.measure(service, paths, kind, shaped, times, model):
                     runs.append((file, mbit, told))
                     line.note(f"{len(runs)} of {len(paths) * len(shaped)} measured, {file.name} last")
                     if path is not None:

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from client.cli.words import human_bytes, plain, short_name
 
-NAME_WIDTH = 26
+NAME_WIDTH = 20
+WAYS = ("none", "shrink", "frames", "auto", "auto at first")
+REDUCTIONS = ("shrink", "frames")
 
 
 def bench_table(results: Mapping[str, Any]) -> RenderableType:
@@ -19,17 +21,17 @@ def bench_table(results: Mapping[str, Any]) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("file", no_wrap=True)
     table.add_column("Mbit/s", justify="right")
-    for way in ("whole", "shrink", "frames", "auto"):
+    for way in ("whole", *WAYS[1:]):
         table.add_column(way, justify="right", no_wrap=True)
     for file in results["files"]:
         for place, mbit in enumerate(dict.fromkeys(run["mbit"] for run in file["runs"])):
-            runs = {run["reduction"]: run for run in file["runs"] if run["mbit"] == mbit}
+            runs = {run["way"]: run for run in file["runs"] if run["mbit"] == mbit}
             name = Text(short_name(plain(file["name"]), NAME_WIDTH), style="bold") if place == 0 else Text("")
             rate = "as it is" if mbit is None else f"{mbit:g}"
             table.add_row(name, rate, *_seconds(runs))
-        sent = {run["reduction"]: human_bytes(run["bytes"]) for run in file["runs"]}
-        table.add_row("", Text("sent", "dim"), *(Text(sent[name], "dim") for name in ("none", "shrink", "frames")), "")
-        table.add_row("", Text("answer", "dim"), "", *(agreement(file, name) for name in ("shrink", "frames")), "")
+        sent = {run["way"]: human_bytes(run["bytes"]) for run in file["runs"]}
+        table.add_row("", Text("sent", "dim"), *(Text(sent[name], "dim") for name in ("none", *REDUCTIONS)))
+        table.add_row("", Text("answer", "dim"), "", *(agreement(file, name) for name in REDUCTIONS))
     facts = f"seconds from the call to the answer, median · {results['machine']} · {results['link']}"
     return Group(table, Text(plain(facts), style="dim"))
 
@@ -37,18 +39,18 @@ def bench_table(results: Mapping[str, Any]) -> RenderableType:
 def _seconds(runs: Mapping[str, Mapping[str, Any]]) -> list[Text]:
     best = min(run["median_s"] for run in runs.values())
     cells = []
-    for name in ("none", "shrink", "frames", "auto"):
+    for name in WAYS:
         run = runs[name]
         # Nothing was gained by a reduction that was not made.
-        words = "–" if name in ("shrink", "frames") and run["sent"] == "none" else f"{run['median_s']:.2f}"
-        words += f" {run['sent']}" if name == "auto" else ""
+        words = "–" if name in REDUCTIONS and run["sent"] == "none" else f"{run['median_s']:.2f}"
+        words += f" {'whole' if run['sent'] == 'none' else run['sent']}" if name not in ("none", *REDUCTIONS) else ""
         cells.append(Text(words, style="bold green" if run["median_s"] <= best * 1.1 and words != "–" else "default"))
     return cells
 
 
-def agreement(file: Mapping[str, Any], reduction: str) -> Text:
+def agreement(file: Mapping[str, Any], way: str) -> Text:
     """Whether the best label stayed, and the largest difference of a score."""
-    runs = [run for run in file["runs"] if run["reduction"] == reduction]
+    runs = [run for run in file["runs"] if run["way"] == way]
     if all(run["sent"] == "none" for run in runs):
         return Text("–", style="dim")
     same = all(run["same_label"] for run in runs)

@@ -25,7 +25,7 @@ from client.cli.runs import each, run
 from client.upload import Source
 
 
-@click.command(cls=WithShrink)
+@click.command(cls=WithShrink, short_help="Say what is in videos and pictures.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--model", help="Model to ask; the service's default when left out.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels to show.")

@@ -33,7 +33,7 @@ class ListsByItself(click.Group):
         return super().parse_args(ctx, args or ["list"])
 
 
-@click.group(cls=ListsByItself)
+@click.group(cls=ListsByItself, short_help="List, show, cancel and remove timelines.")
 def jobs() -> None:
     """List, show, cancel and remove jobs: videos that are looked at from start to end.
 
@@ -140,9 +140,9 @@ def cancel(context: click.Context, ids: tuple[str, ...], url: str, timeout: floa
     context.exit(_asked(url, timeout, patience, _each(ids, stop)))
 
 
-@jobs.command()
-@click.argument("ids", nargs=-1, metavar="ID...")
-@click.option("--ended", is_flag=True, help="All that have ended.")
+@jobs.command(short_help="Remove jobs with their files.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--ended", is_flag=True, help="Remove all that have ended.")
 @service_options
 @click.pass_context
 def remove(

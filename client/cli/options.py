@@ -72,7 +72,7 @@ def output_options(command: Command) -> Command:
         click.option(
             "-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers into FILE.",
         ),
-        click.option("--resume", is_flag=True, help="Go on with FILE: leave out what has its answer there."),
+        click.option("--resume", is_flag=True, help="Go on with FILE: what has its answer there is left out."),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def reduction_options(frames: bool) -> Callable[[Command], Command]:
         told = [
             click.option(
                 "--shrink", type=click.Choice(SHRINK), metavar="[auto]",
-                help="Encode videos again, small, before they are sent; with `auto` send whatever is there first.",
+                help="Send a smaller copy of each video, or with `auto` whatever is quickest: file, copy or frames.",
             ),
             click.option(
                 "--rate", type=click.FloatRange(min=0, min_open=True), metavar="MBIT",

@@ -103,7 +103,7 @@ class Destination:
                 with lines:
                     yield report
             finally:
-                if apart and (self.format == "table" or self.path is not None):
+                if (apart or skipped) and (self.format == "table" or self.path is not None):
                     err.print(summary(report.counts, verb, skipped))
 
 

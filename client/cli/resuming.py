@@ -66,7 +66,7 @@ def _settled(told: dict[str, Any], kind: str, model: str | None) -> bool:
         if id := error.get("job"):
             return JobFailed("", code=str(error.get("code")), job_id=str(id)).at_fault == "file"
         return error.get("status") in _SETTLED
-    if ("timeline" in told) != (kind == "timeline"):
+    if ("timeline" in told) != (kind == "timeline") or told.get("state", "done") != "done":
         return False
     return model is None or model.partition("@")[0] == told.get("model")
 
@@ -79,10 +79,14 @@ def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -
         raise click.UsageError(f"{path} has other columns than this command would write")
     kept, keys = [names], set()
     for row in rows[1:]:
-        told = dict(zip(names, row, strict=False))
-        if len(row) == len(names) and not told["error"] and (model is None or model.partition("@")[0] == told["model"]):
+        if len(row) != len(names):
+            continue
+        told = dict(zip(names, row, strict=True))
+        size, mtime_ns = told["size"] or "0", told["mtime_ns"] or "0"  # standard input has none
+        answered = not told["error"] and (model is None or model.partition("@")[0] == told["model"])
+        if answered and size.isdecimal() and mtime_ns.isdecimal():
             kept.append(row)
-            keys.add(_key(told["file"], int(told["size"] or 0), int(told["mtime_ns"] or 0)))
+            keys.add(_key(told["file"], int(size), int(mtime_ns)))
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows(kept)
     return out.getvalue(), keys

@@ -44,7 +44,7 @@ class Question:
         return await client.timeline(file.path, **told, watch=line.job)  # type: ignore[arg-type]
 
 
-@click.command(cls=WithShrink)
+@click.command(cls=WithShrink, short_help="Follow what happens in videos from start to end.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--model", help="Model to ask; the service's default when left out.")
 @click.option("--hop", type=click.FloatRange(min=0, min_open=True), help="Seconds from one window to the next.")
@@ -80,15 +80,18 @@ def timeline(
     """Follow what happens in each FILE from start to end: a video, a folder, or a quoted pattern.
 
     \b
-    clipstack timeline film.mp4                     a table
-    clipstack timeline film.mp4 -o film.vtt         subtitles; csv, svg, png and json too
-    clipstack timeline films/ -o films.jsonl        a line of JSON for each, to be gone on with: --resume
-    clipstack timeline films/ --format svg -o out/  a picture for each
+    clipstack timeline film.mp4                 a table
+    clipstack timeline film.mp4 -o film.vtt     subtitles; .svg, .png, .json too
+    clipstack timeline films -o films.jsonl     a line of JSON for each film
+    clipstack timeline films -o films.csv       a row for each segment
+    clipstack timeline films --format svg -o d  a picture for each, in a folder d
     """
     wanted = found(files)
     if any(file.path == "-" for file in wanted):
         raise click.UsageError("a timeline needs a file: it is sent again when the service was busy")
     format = format or (None if output or as_json else format_of_name(save))
+    if detach and resume:
+        raise click.UsageError("a job that has only begun is no answer to go on with: --detach and --resume")
     if format and (output or as_json or resume or detach):
         raise click.UsageError("--format goes with none of --output, --json, --resume and --detach")
     exports = Exports.told(format, save, wanted) if format else None

@@ -35,7 +35,7 @@ AWAY_S = 3.0  # between two tries while the service is away
 Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
 
 
-@click.command(cls=WithShrink)
+@click.command(cls=WithShrink, short_help="Classify what is in a folder, or comes into it.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option("--timeline", is_flag=True, help="Follow videos from start to end, instead of classifying them.")
 @click.option("--model", help="Model to ask; the service's default when left out.")
@@ -75,7 +75,7 @@ def watch(
     """Send every video and picture that is in FOLDER, or comes into it, once it has stopped growing.
 
     With `-o seen.jsonl --resume` a restart repeats nothing: what is in that file with its length and time is done.
-    While the service is away, files wait.
+    While the service is away files wait, but for those of --once.
     """
     if timeline and frames:
         raise click.UsageError("a timeline looks at all frames of a video: --frames is for classifying")

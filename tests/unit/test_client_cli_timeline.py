@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from client.cli import main
 from tests.client_jobs import BROKEN
-from tests.client_service import MP4, RecordedService, Reply, recorded_service, refusal
+from tests.client_process import Running
+from tests.client_service import MP4, RecordedService, recorded_service, refusal
 
 COMMAND = [sys.executable, "-c", "from client.cli import main; main(prog_name='clipstack')"]
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -137,6 +135,25 @@ def test_line_that_was_cut_short_is_written_anew(run: Run, clip: Path, tmp_path:
         assert out.read_bytes() == whole
 
 
+@pytest.mark.parametrize("damage", [b"a,b\n", b"a.mp4,many,1,camera_motion,static,1,,,,,,,,,\n", b"a.mp4,1\n"])
+def test_damaged_rows_of_a_csv_are_dropped(run: Run, clip: Path, tmp_path: Path, damage: bytes) -> None:
+    out = tmp_path / "out.csv"
+    run("classify", clip, "-o", out)
+    whole = out.read_bytes()
+    out.write_bytes(whole + damage)
+    assert run("classify", clip, "-o", out, "--resume").stderr == "1 done before\n"
+    assert out.read_bytes() == whole
+
+
+def test_job_that_had_only_begun_is_no_answer(run: Run, service: RecordedService, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    service.jobs.held = True
+    run("timeline", clip, "--detach", "-o", out)
+    service.jobs.held = False
+    assert run("timeline", clip, "-o", out, "--resume").exit_code == 0
+    assert [line["state"] for line in lines_of(out)] == ["done"]
+
+
 def test_answers_of_another_model_or_command_do_not_count(run: Run, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run("classify", clip, "-o", out)
@@ -199,6 +216,7 @@ def test_one_export_goes_to_standard_output_many_into_a_folder(
         ("timeline", "-"),
         ("timeline", "{clip}", "--format", "vtt", "--output", "csv"),
         ("timeline", "{clip}", "--margin", "2"),
+        ("timeline", "{clip}", "--detach", "--resume", "-o", "out.jsonl"),
         ("timeline", "{clip}", "--frames"),
         ("classify", "{clip}", "--resume", "-o", "out.txt", "--output", "table"),
         ("watch", "{clip}"),
@@ -270,28 +288,6 @@ def test_watch_follows_videos_from_start_to_end(run: Run, films: Path) -> None:
     assert (states, result.exit_code) == ({"done", "no answer"}, 1)
 
 
-class Running:
-    """`clipstack ...` as a process, to be watched by what it writes and ended by a signal."""
-
-    def __init__(self, service: RecordedService, *arguments: str | Path) -> None:
-        environment = {**os.environ, "CLIPSTACK_URL": service.url}
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments], env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def end(self, with_signal: int) -> tuple[int, str]:
-        self.process.send_signal(with_signal)
-        _, err = self.process.communicate(timeout=10)
-        return self.process.returncode, err.decode()
-
-
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Programs started by the test can be interrupted, also where a shell started the tests in the background."""
@@ -316,25 +312,6 @@ def test_interrupt_cancels_the_jobs_and_leaves_whole_lines(
     assert (ended, err.splitlines()[-1]) == (code, "1 failed")
     assert [line["file"] for line in lines_of(out)] == [str(films / "0.mp4")]
     assert [job["state"] for job in service.jobs.records(5)] == ["cancelled"] * 2
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_watch_waits_for_files_to_be_whole_and_for_the_service_to_come_back(
-    service: RecordedService, films: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "seen.jsonl"
-    service.replies = [Reply(body=None)]
-    running = Running(service, "watch", films, "-o", out, "--every", "0.05", "--settle", "0.3", "--patience", "0")
-    running.until(lambda: out.exists() and len(out.read_text().splitlines()) == 3)
-    with (films / "growing.mp4").open("wb") as file:
-        for _ in range(10):
-            file.write(MP4)
-            file.flush()
-            time.sleep(0.1)  # slower than the folder is looked at, faster than a file settles
-    running.until(lambda: len(out.read_text().splitlines()) == 4)
-    assert running.end(signal.SIGINT)[0] == 130
-    assert [line["size"] for line in lines_of(out)][-1] == 10 * len(MP4)
-    assert not any("error" in line for line in lines_of(out))
 
 
 def test_busy_service_is_waited_for_within_patience(run: Run, service: RecordedService, clip: Path) -> None:

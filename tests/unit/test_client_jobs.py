@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from client import AsyncClient, Client, JobFailed, RequestRefused, ServiceUnreachable
+from client import AsyncClient, Client, JobFailed, RequestRefused
 from client.async_client import AsyncClient as Core
 from client.events import Event, EventReader
 from client.jobs import Job
 from client.threads import LoopThread
-from tests.client_jobs import BROKEN, Events
-from tests.client_service import MP4, RecordedService, Reply, recorded_service, refusal
+from tests.client_jobs import BROKEN
+from tests.client_service import MP4, RecordedService, Reply, recorded_service
 
 
 @pytest.fixture
@@ -34,39 +34,6 @@ def client(service: RecordedService) -> Iterator[Client]:
 
 def paths(service: RecordedService) -> list[str]:
     return [request.path.rpartition("/")[2] for request in service.received]
-
-
-@pytest.mark.parametrize("events", ["whole", "torn"])
-def test_streams_are_followed_and_opened_again_where_they_tear(
-    client: Client, service: RecordedService, events: Events
-) -> None:
-    service.jobs.events = events
-    seen = list(client.follow(client.submit(MP4).id))
-    assert [job.progress.percent for job in seen] == [20, 45, 70, 100]
-    assert seen[-1].state == "done"
-    assert service.jobs.streams == (1 if events == "whole" else 4)
-
-
-@pytest.mark.parametrize("events", ["silent", "refused", "gone"])
-def test_without_events_the_job_is_asked_for(client: Client, service: RecordedService, events: Events) -> None:
-    service.jobs.events = events
-    id = client.submit(MP4).id
-    assert list(client.follow(id))[-1].state == "done"
-    assert paths(service)[:4] == ["jobs", "events", "events", id]
-
-
-def test_service_that_restarts_meanwhile_is_waited_for(client: Client, service: RecordedService) -> None:
-    id = client.submit(MP4).id
-    service.replies = [refusal(502, "unavailable")]
-    assert list(client.follow(id))[-1].state == "done"
-
-
-def test_service_that_is_gone_for_good_is_told(service: RecordedService) -> None:
-    with Client(service.url, timeout=5.0, patience=0.2) as client:
-        id = client.submit(MP4).id
-        service.replies = [Reply(body=None)] * 50
-        with pytest.raises(ServiceUnreachable):
-            list(client.follow(id))
 
 
 def test_nobody_need_follow_to_the_end(client: Client, service: RecordedService) -> None:

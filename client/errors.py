@@ -82,9 +82,8 @@ class ReductionUnavailable(ClipstackError):
     """The client's package was installed without what encodes videos: the extra `shrink`."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "making videos smaller needs PyAV: pip install 'clipstack[shrink]'", code="reduction_unavailable"
-        )
+        message = "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'"
+        super().__init__(message, code="reduction_unavailable")
 
 
 class ServiceUnreachable(ClipstackError):

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -61,7 +61,10 @@ class Received:
 
 
 class RecordedService(ThreadingHTTPServer):
-    """Answers by the recordings above, or by `replies`, one for each request, as long as there are any."""
+    """Answers by the recordings above, or by `replies`, one for each request, as long as there are any.
+
+    `cache` is what an answer says of the service's store, `hit` or `miss`; None for a service without one.
+    """
 
     daemon_threads = True
 
@@ -70,6 +73,7 @@ class RecordedService(ThreadingHTTPServer):
         self.replies: list[Reply] = []
         self.received: list[Received] = []
         self.jobs = RecordedJobs(MEDIA)
+        self.cache: str | None = None
 
     @property
     def url(self) -> str:
@@ -82,7 +86,8 @@ class RecordedService(ThreadingHTTPServer):
         if self.replies:
             return self.replies.pop(0)
         if request.path == "/v1/classify":
-            return _classified(request)
+            told = () if self.cache is None else (("X-Clipstack-Cache", self.cache),)
+            return replace(_classified(request), headers=told)
         if request.path.startswith("/v1/jobs"):
             try:
                 return _job_reply(self.jobs, request)

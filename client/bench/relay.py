@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 
 CHUNK_BYTES = 16 * 1024
 
@@ -40,9 +40,10 @@ async def relay(host: str, service: tuple[str, int], bytes_s: float | None = Non
         if task is not None:
             running.add(task)
             task.add_done_callback(running.discard)
-        with suppress(OSError):
+        with closing(writer), suppress(OSError):
             there, back = await asyncio.open_connection(*service)
-            await asyncio.gather(_pass_on(reader, back, bucket), _pass_on(there, writer, None))
+            with closing(back):
+                await asyncio.gather(_pass_on(reader, back, bucket), _pass_on(there, writer, None))
 
     # A small limit: what lies in the reader's buffer counts as sent for the client, and is not.
     server = await asyncio.start_server(connect, host, 0, limit=CHUNK_BYTES)

@@ -22,7 +22,7 @@ from client.cli.outputs import console_on, save
 from client.cli.progress import ProgressLines
 from client.cli.reporting import error_console
 from client.cli.tables import error_block
-from client.errors import ClipstackError
+from client.errors import ClipstackError, ReductionUnavailable
 from client.threads import in_thread
 
 MADE = (
@@ -93,7 +93,7 @@ def upload(
         from client.bench import films
         from client.bench import upload as measuring
     except ImportError as error:
-        raise click.UsageError("making videos smaller needs PyAV: pip install 'clipstack[shrink]'") from error
+        raise click.UsageError(ReductionUnavailable().message) from error
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise click.UsageError("the bench measures over http://HOST:PORT alone")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from client.cli.words import human_bytes, plain, short_name
 
-NAME_WIDTH = 20
+NAME_WIDTH = 18
 WAYS = ("none", "shrink", "frames", "auto", "auto at first")
 REDUCTIONS = ("shrink", "frames")
 
@@ -21,7 +21,7 @@ def bench_table(results: Mapping[str, Any]) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("file", no_wrap=True)
     table.add_column("Mbit/s", justify="right")
-    for way in ("whole", *WAYS[1:]):
+    for way in ("whole", *WAYS[1:-1], "at first"):
         table.add_column(way, justify="right", no_wrap=True)
     for file in results["files"]:
         for place, mbit in enumerate(dict.fromkeys(run["mbit"] for run in file["runs"])):
@@ -32,8 +32,11 @@ def bench_table(results: Mapping[str, Any]) -> RenderableType:
         sent = {run["way"]: human_bytes(run["bytes"]) for run in file["runs"]}
         table.add_row("", Text("sent", "dim"), *(Text(sent[name], "dim") for name in ("none", *REDUCTIONS)))
         table.add_row("", Text("answer", "dim"), "", *(agreement(file, name) for name in REDUCTIONS))
-    facts = f"seconds from the call to the answer, median · {results['machine']} · {results['link']}"
-    return Group(table, Text(plain(facts), style="dim"))
+    facts = (
+        f"seconds from the call to the answer, median · {results['machine']} · {results['link']}",
+        "at first: auto while it does not know the rate · answer: the largest change of a score, ≠ another best label",
+    )
+    return Group(table, *(Text(plain(line), style="dim") for line in facts))
 
 
 def _seconds(runs: Mapping[str, Mapping[str, Any]]) -> list[Text]:
@@ -49,12 +52,12 @@ def _seconds(runs: Mapping[str, Mapping[str, Any]]) -> list[Text]:
 
 
 def agreement(file: Mapping[str, Any], way: str) -> Text:
-    """Whether the best label stayed, and the largest difference of a score."""
+    """The largest difference of a score, and whether the best label changed with it."""
     runs = [run for run in file["runs"] if run["way"] == way]
     if all(run["sent"] == "none" for run in runs):
         return Text("–", style="dim")
     same = all(run["same_label"] for run in runs)
     return Text(
-        f"{'same' if same else 'other'} ±{max(run['largest_difference'] for run in runs):.3f}",
+        f"{'' if same else '≠ '}±{max(run['largest_difference'] for run in runs):.3f}",
         style="dim" if same else "yellow",
     )

@@ -27,17 +27,18 @@ MOST_LISTED = 500  # as the service allows
 
 
 class ListsByItself(click.Group):
-    """A group that lists when nothing else is said."""
+    """A group that lists when no command is named: options are then those of the list."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["list"])
+        named = args and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["list", *args])
 
 
 @click.group(cls=ListsByItself, short_help="List, show, cancel and remove timelines.")
 def jobs() -> None:
     """List, show, cancel and remove jobs: videos that are looked at from start to end.
 
-    Without a command of its own, `clipstack jobs` lists them.
+    Without a command of its own, `clipstack jobs` lists them, and takes the options of `clipstack jobs list`.
     """
 
 

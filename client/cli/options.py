@@ -14,12 +14,13 @@ import click
 
 from client.async_client import DEFAULT_URL, AsyncClient
 from client.cli.outcomes import INTERRUPTED
+from client.errors import ReductionUnavailable
 from client.reduction.sending import Reduction
 
 MOST_AT_ONCE = 32
 TERMINATED = 128 + signal.SIGTERM
 SHRINK = ("always", "auto")
-BITS = 8e-6  # a megabit a second, in bytes
+MEGABIT_BYTES = 125_000
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,7 +113,7 @@ def reduction_of(shrink: str | None, frames: bool = False) -> Reduction:
     if shrink is not None and frames:
         raise click.UsageError("--shrink and --frames are two ways: choose one, or let --shrink auto choose")
     if find_spec("av") is None or find_spec("numpy") is None:
-        raise click.UsageError("making videos smaller needs PyAV: pip install 'clipstack[shrink]'")
+        raise click.UsageError(ReductionUnavailable().message)
     return "frames" if frames else "auto" if shrink == "auto" else "shrink"
 
 
@@ -122,7 +123,7 @@ async def connected(
 ) -> AsyncIterator[AsyncClient]:
     """A client; a wrong URL is a wrong command line. `rate` is in Mbit/s."""
     try:
-        client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate and rate / BITS)
+        client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate and rate * MEGABIT_BYTES)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from error
     async with client:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 # Measured by `clipstack bench upload`; bench/results/upload.json and a test hold them against each other.
 DECODED_MPX_S = {"h264": 350.0, "hevc": 300.0, "vp9": 200.0}  # millions of pixels a second; the slowest for all others
-SHRUNK_FRAME_S = 0.00065  # to scale and encode one
+SHRUNK_S, SHRUNK_FRAME_S = 0.03, 0.00065  # to begin, and to scale and encode one frame
 SHRUNK_BYTES_S = 30_000.0  # a second of video once it is small
 FRAMES_S = 0.08  # to find and encode the frames of one clip, besides decoding them
 FRAMES_BYTES = 40_000.0  # of one clip; 15,000 for the smallest model
@@ -29,7 +29,7 @@ def times_s(facts: Facts, clips: int, bytes_s: float, left: int | None = None) -
     look_s = min(clips * LOOKED_AT / frames, 1.0) * decoded_s if frames else 0.0
     seconds = {
         "none": (facts.bytes if left is None else left) / bytes_s + look_s,
-        "shrink": decoded_s + frames * SHRUNK_FRAME_S + (facts.duration_s or 0.0) * SHRUNK_BYTES_S / bytes_s,
+        "shrink": decoded_s + SHRUNK_S + frames * SHRUNK_FRAME_S + (facts.duration_s or 0.0) * SHRUNK_BYTES_S / bytes_s,
     }
     if clips:
         seconds["frames"] = look_s + clips * (FRAMES_S + FRAMES_BYTES / bytes_s)

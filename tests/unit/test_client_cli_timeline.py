@@ -247,6 +247,8 @@ def test_detached_job_is_found_shown_and_removed(run: Run, service: RecordedServ
     assert "queued, number 2 in line" in run("timeline", "--detach", clip).stdout
     id = str(service.jobs.records(1)[0]["id"])
     assert [word in run("jobs").stdout for word in (id, "queued", "clip.mp4")] == [True] * 3
+    assert json.loads(run("jobs", "--json", "--limit", "1").stdout)["id"] == id
+    assert "cancel" in run("jobs", "--help").stdout
     assert "0:00.0  0:02.0" in run("jobs", "show", id).stdout
     assert json.loads(run("jobs", "show", "--json", id).stdout)["id"] == id
     assert run("jobs", "cancel", id).stdout == f"{id}  cancelled\n"

@@ -270,7 +270,7 @@ def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) 
         "    except ReductionUnavailable as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "making videos smaller needs PyAV: pip install 'clipstack[shrink]'\n"
+    assert done.stdout == "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'\n"
 
 
 def test_rate_is_learned_from_what_took_long_enough() -> None:

@@ -135,3 +135,15 @@ def test_answer_out_of_a_store_is_no_measure(clip: str, answer: str) -> None:
                 asyncio.run(asked)
         else:
             assert asyncio.run(asked)["seconds"]
+
+
+@pytest.mark.parametrize("way", ["shrink", "frames"])
+@pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
+def test_page_tells_how_answers_stay(model: str, way: str) -> None:
+    told = json.loads(RESULTS.with_name(f"upload_{model}.json").read_text())
+    runs = [run for file in told["files"] for run in file["runs"] if run["way"] == way and run["sent"] != "none"]
+    changes = sorted(run["largest_difference"] for run in runs)
+    same = sum(run["same_label"] for run in runs)
+    row = f"| `{model}` | `--{way}` | {len(runs)} | {same} | {changes[-1]:.4f} | {changes[len(changes) // 2]:.4f} |"
+    assert told["model"] == model
+    assert row in PAGE.read_text()

@@ -18,11 +18,13 @@ def create_app(settings: Settings) -> Flask:
     from app.jobs import views as job_views
     from app.jobs.desk import Desk
     from app.pipeline import Pipeline
+    from app.results import Results
 
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["CLIPSTACK"] = settings
     app.extensions["clipstack"] = Pipeline(settings)
+    app.extensions["clipstack.results"] = Results(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = Desk(settings)
     app.extensions["clipstack.watchers"] = job_views.Watchers(settings.max_watchers)
     app.register_blueprint(views.blueprint)

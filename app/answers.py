@@ -10,30 +10,27 @@ from PIL import Image
 
 from app.media import Media
 from app.pipeline import Answer
-from app.stages import Stages
 from app.uploads import Upload
 
 JPEG_QUALITY = 85
 
 
-def answer_json(answer: Answer, upload: Upload, request_id: str, stages: Stages) -> dict[str, Any]:
-    """The body of a successful `/v1/classify`; the stage `answer` is the time of this function."""
-    with stages.stage("answer"):
-        body: dict[str, Any] = {
-            "request_id": request_id,
-            "model": answer.model.name,
-            "model_version": answer.model.version,
-            "predictions": answer.predictions,
-            "media": media_json(
-                answer.media, upload.name, answer.decoded.total, answer.decoded.truncated, upload.source.length
-            ),
-            "clips": _clips_json(answer),
-            "transport": answer.transport,
-            "warnings": _warnings(answer),
-        }
-        if answer.first_clip is not None:
-            body["thumbnails"] = [_data_url(frame) for frame in answer.first_clip]
-    return body | {"timing_ms": stages.milliseconds()}
+def answer_json(answer: Answer, upload: Upload) -> dict[str, Any]:
+    """What a successful `/v1/classify` says of an upload; equal uploads get an equal one."""
+    body: dict[str, Any] = {
+        "model": answer.model.name,
+        "model_version": answer.model.version,
+        "predictions": answer.predictions,
+        "media": media_json(
+            answer.media, upload.name, answer.decoded.total, answer.decoded.truncated, upload.source.length
+        ),
+        "clips": _clips_json(answer),
+        "transport": answer.transport,
+        "warnings": _warnings(answer),
+    }
+    if answer.first_clip is not None:
+        body["thumbnails"] = [_data_url(frame) for frame in answer.first_clip]
+    return body
 
 
 def media_json(media: Media, name: str, total: int, truncated: bool, length: int) -> dict[str, Any]:

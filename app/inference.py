@@ -70,6 +70,13 @@ class Scores(NamedTuple):
     transport: Transport
 
 
+class Canary(NamedTuple):
+    """What a model says of a black clip: all its labels in the order of the scores, and the scores."""
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
 class ModelGone(NotReady):
     """Triton has unloaded this version, or is about to: the catalogue's list is out of date."""
 
@@ -234,10 +241,8 @@ class Triton:
             else:
                 await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
 
-    async def canary(
-        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
-    ) -> tuple[str, ...]:
-        """One inference of a black clip of `shape` (T, H, W, 3); returns the labels in the order of the scores.
+    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float) -> Canary:
+        """One inference of a black clip of `shape` (T, H, W, 3).
 
         Triton's classification extension answers "score:index:label"; so the labels have one home, the model's
         folder. Raises as `infer`.
@@ -249,12 +254,14 @@ class Triton:
             result = await self._client.infer(model, [clip], version, outputs=[output], client_timeout=patience_s)
         answers = result.as_numpy(OUTPUT)
         labels: dict[int, str] = {}
+        scores: dict[int, float] = {}
         for answer in [] if answers is None else answers.ravel():
-            _, index, label = [*answer.decode().split(":", 2), ""][:3]
-            labels[int(index)] = label or index
+            score, index, label = [*answer.decode().split(":", 2), ""][:3]
+            labels[int(index)], scores[int(index)] = label or index, float(score)
         if len(labels) != classes:
             raise InferenceFailed(f"model {model} gave {len(labels)} scores instead of {classes}")
-        return tuple(labels[index] for index in range(classes))
+        order = range(classes)
+        return Canary(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
 
     async def models(self) -> list[dict[str, Any]]:
         """Triton's own configuration of every model version that is ready, with the version under `"version"`."""

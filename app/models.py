@@ -1,6 +1,7 @@
 """The models that can be asked: read from Triton's configuration, the one place where a model is described."""
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
-from app.inference import OUTPUT, Triton
+from app.inference import OUTPUT, Canary, Triton
 from app.media import Kind
 
 REFRESH_S = 1.0  # how old the list of Triton's models may be
@@ -34,6 +35,7 @@ class Model:
     crop: int
     architecture: str
     labels: tuple[str, ...]
+    mark: str = ""  # by which one tells it from another model of the same name and version
     versions: tuple[str, ...] = ()  # newest first, all that answer; only where models are listed
 
     @property
@@ -47,7 +49,9 @@ class Model:
 
     def facts(self, default: bool) -> dict[str, Any]:
         """The model as the API shows it."""
-        return asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
+        told = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
+        del told["mark"]
+        return told
 
 
 def _model(config: dict[str, Any]) -> Model:
@@ -70,6 +74,12 @@ def _model(config: dict[str, Any]) -> Model:
     if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
         raise ValueError("frames, stride, fps and crop must be above 0, and crop no larger than resize")
     return model
+
+
+def _mark(canary: Canary) -> str:
+    """Weights that were trained anew say something else, and so do other labels; rounding of sums is left out."""
+    told = [*canary.labels, *(f"{score:.2e}" for score in canary.scores)]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
 
 def _classes(config: dict[str, Any]) -> int:
@@ -176,8 +186,8 @@ class Catalogue:
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
-        labels = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
-        return replace(model, labels=labels)
+        canary = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
+        return replace(model, labels=canary.labels, mark=_mark(canary))
 
 
 class Health(NamedTuple):

@@ -17,6 +17,7 @@ blueprint = Blueprint("pages", __name__)
 # What a person is told about each part of `timing_ms`, in the order of the way of the data.
 STAGES = {
     "receive": "Receive",
+    "known": "Look up",
     "queue": "Wait",
     "probe": "Inspect",
     "decode": "Decode",

@@ -147,10 +147,14 @@ class Pipeline:
         )  # fmt: skip
         self._run(timeline(parts, source, question, recorder, stopped))
 
+    def model(self, name: str) -> Model:
+        """The model that a question of this name would be answered by; raises ModelNotFound or NotReady."""
+        return self._run(self._catalogue.get(name))
+
     def has_model(self, name: str) -> None:
         """Raises ModelNotFound for a model that is surely not there; passes while Triton is away."""
         with suppress(NotReady):
-            self._run(self._catalogue.get(name))
+            self.model(name)
 
     def health(self) -> Health:
         """Every model that answers, and why others do not; raises NotReady while Triton is away."""

@@ -1,7 +1,9 @@
 """The HTTP API: parse, ask the pipeline, answer JSON."""
 
+import json
 import logging
 import secrets
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
@@ -9,13 +11,16 @@ from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.answers import answer_json
+from app.models import Model
 from app.parameters import MAX_TOP_K, flag, whole_number
 from app.pipeline import Pipeline, Question
+from app.results import Results, digest, key
 from app.settings import Settings
 from app.stages import Stages
-from app.uploads import receive
+from app.uploads import Upload, receive
 
 DEFAULT_TOP_K = 5
+MOST_HASHED_BYTES = 64 << 20  # about 50 ms; to read all of a larger file may take longer than to look at its clips
 
 blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
@@ -45,8 +50,35 @@ def classify_request() -> dict[str, Any]:
             keep_first_clip=flag(told, "thumbnails"),
         )
         stages.end("receive")
-        answer = pipeline().classify(upload.source, question, stages)
-        return answer_json(answer, upload, g.request_id, stages)
+        return _answered(upload, question, stages) | {"timing_ms": stages.milliseconds()}
+
+
+def _answered(upload: Upload, question: Question, stages: Stages) -> dict[str, Any]:
+    """From what is known about these bytes, else by looking at them; `cache` says which."""
+    known: Results = current_app.extensions["clipstack.results"]
+    own = {"request_id": g.request_id}
+    if not known.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
+        return own | _looked_at(upload, question, stages)[1] | {"cache": "off"}
+    with ExitStack() as held:
+        with stages.stage("known"):
+            model = pipeline().model(question.model)
+            asked = (question.top_k, question.clips, question.keep_first_clip)
+            found = digest(upload.source.path, upload.source.offset, upload.source.length)
+            name = key(found, "classify", model.name, model.version, model.mark, *asked)
+            entry = held.enter_context(known.question(name, settings().queue_timeout_s))
+        if entry.answer is not None:
+            told: dict[str, Any] = json.loads(entry.answer)
+            return own | told | {"media": told["media"] | {"name": upload.name}, "cache": "hit"}
+        used, told = _looked_at(upload, question, stages)
+        if used.mark == model.mark:  # else it was replaced meanwhile
+            entry.keep(json.dumps(told).encode())
+        return own | told | {"cache": "miss"}
+
+
+def _looked_at(upload: Upload, question: Question, stages: Stages) -> tuple[Model, dict[str, Any]]:
+    answer = pipeline().classify(upload.source, question, stages)
+    with stages.stage("answer"):
+        return answer.model, answer_json(answer, upload)
 
 
 def models_list() -> list[dict[str, Any]]:
@@ -63,7 +95,10 @@ def _name_the_request() -> None:
 
 @blueprint.post("/v1/classify")
 def classify() -> Response:
-    return jsonify(classify_request())
+    told = classify_request()
+    response = jsonify(told)
+    response.headers["X-Clipstack-Cache"] = told["cache"]
+    return response
 
 
 @blueprint.get("/v1/models")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.settings import CHECKOUT, Settings
 from deploy import gpu_models, gpus, processes
-from deploy.places import program, temporary
+from deploy.places import jobs_temporary, program, temporary
 
 TRITON = CHECKOUT / ".runtime" / "triton"
 EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervisor waits longer
@@ -45,7 +45,11 @@ def web(settings: Settings) -> list[str]:
 
 
 def jobs(settings: Settings) -> list[str]:
-    """The job worker."""
+    """The job worker, after what a killed one left is gone."""
+    folder = jobs_temporary(settings.run_dir)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ["TMPDIR"] = str(folder)
     os.chdir(CHECKOUT)
     return [sys.executable, "-m", "app.jobs"]
 

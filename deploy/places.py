@@ -17,6 +17,11 @@ def temporary(run_dir: Path) -> Path:
     return run_dir / "web" / "tmp"
 
 
+def jobs_temporary(run_dir: Path) -> Path:
+    """The job worker's own: a start of web clears the other, and with it the sockets that decoders are started by."""
+    return run_dir / "web" / "jobs"
+
+
 def program(name: str) -> str:
     """Full path of a program, also where /usr/sbin is not on the PATH; raises FileNotFoundError."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

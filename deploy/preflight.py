@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from app.settings import CHECKOUT, Settings
-from deploy.places import program, temporary, web_socket
+from deploy.places import jobs_temporary, program, web_socket
 from deploy.ports import why_not
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
@@ -61,7 +61,7 @@ def _sockets(settings: Settings) -> list[str]:
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
         web_socket(settings.run_dir),
-        temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
+        jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
     )
     longest = max(candidates, key=_bytes)
     length = _bytes(longest)
@@ -94,6 +94,9 @@ def _ports(settings: Settings) -> list[str]:
 
 
 def _shared_memory(settings: Settings) -> list[str]:
+    from app.slots import remove_stale_regions  # which Triton's container does not have
+
+    remove_stale_regions()  # of a container that died: what Triton still maps of them counts until it is told
     need = (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize

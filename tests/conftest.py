@@ -34,6 +34,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how many kills at random moments jobs must outlive")
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    told: int = request.config.getoption("--kills")
+    return told
+
+
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
     """Folder of real clips; the tests that need them are skipped where it is absent."""

@@ -102,6 +102,8 @@ def _record(job: Job, *, windows: bool = False) -> Response:
         told["timeline"]["windows"] = _windows(job, asked, told["timeline"])
     response = jsonify(told)
     response.headers["Cache-Control"] = "no-store"
+    if told["cache"]:
+        response.headers["X-Clipstack-Cache"] = told["cache"]
     return response
 
 

@@ -85,7 +85,7 @@ class Worker:
         def consult(model: Model, laid: Grid) -> None:
             if not self._results.on:
                 return
-            question = key(found, "timeline", model.name, model.version, laid)
+            question = key(found, "timeline", model.name, model.version, model.mark, laid)
             held.append(entry.enter_context(self._results.question(question, 0.0)))
             if held[0].answer and self._take_over(record, held[0].answer, laid):
                 raise Answered

@@ -112,7 +112,7 @@ function jobTimes(item) {
   const rows = [["queue", "In line", timing.queued], ["answer", "Analysis", timing.running], ["decode", "Decoding", timing.decode], ["infer", "The model", timing.infer]]
     .filter(([, , value]) => value !== undefined && value !== null);
   const longest = Math.max(...rows.map(([, , value]) => value), 0.001);
-  const speed = item.state === "done" && timing.running > 0 ? item.timeline.duration_s / timing.running : 0;
+  const speed = item.state === "done" && cache !== "hit" && timing.running > 0 ? item.timeline.duration_s / timing.running : 0;
   return [
     head("Where the time went", speed >= 1.5 ? `${speed.toFixed(speed < 10 ? 1 : 0)} times as fast as it plays` : ""),
     h("dl.spent", {}, rows.map(([name, words, value]) => h(["decode", "infer"].includes(name) ? "div.part" : "div", {},

@@ -8,42 +8,34 @@ import { label } from "./words.js";
 const ASK_AGAIN_MS = 2000;
 
 export class Choices {
-  #models = [];
-
   constructor(form) {
     this.form = form;
     this.clips = form.elements.clips;
     // In a page without JavaScript an answer must come at once: the whole of a video is for this one
-    this.clips.prepend(h("option", { value: "whole", selected: true }, "the whole video"));
+    this.clips.prepend(h("option", { value: "whole" }, "the whole video"));
     this.clips.value = "whole";
   }
 
-  /** Asks for the models until there are some: the page may be open before they are ready. */
-  async learn(onReady) {
-    for (;;) {
-      try {
-        this.#models = await jobs.models();
-      } catch {
-        this.#models = [];
-      }
-      onReady(this.#models.length > 0);
-      if (this.#models.length) return this.#offer();
+  /** Offers the models as soon as there are some, where the page was opened before they were ready. */
+  async offer(onReady) {
+    const place = this.form.querySelector("[data-slot=model]");
+    if (!place) return;
+    let models = [];
+    while (!models.length) {
       await pause(ASK_AGAIN_MS);
+      models = await jobs.models().catch(() => []);
     }
+    const options = models.map((model) => h("option", { value: model.name, selected: model.default, "data-kind": model.kind }, label(model.name)));
+    place.replaceWith(h("span.picker", {}, h("select", { name: "model", "aria-label": "Model" }, options)));
+    onReady();
   }
 
   /** The choices for a file of this kind. A model that wants videos is no use for a picture: another takes it. */
   of(kind) {
-    const chosen = this.form.elements.model?.value ?? "";
-    const model = this.#models.find((each) => each.name === chosen);
-    const other = kind === "picture" && model?.kind === "video" && this.#models.find((each) => each.kind === "image");
-    return { model: other ? other.name : chosen, clips: this.clips.value };
-  }
-
-  #offer() {
-    const place = this.form.querySelector("[data-slot=model]");
-    if (this.form.elements.model || !place) return;
-    const options = this.#models.map((model) => h("option", { value: model.name, selected: model.default }, label(model.name)));
-    place.replaceChildren(h("span.picker", {}, h("select", { name: "model", "aria-label": "Model" }, options)));
+    const select = this.form.elements.model;
+    const options = [...(select?.options ?? [])];
+    const chosen = options.find((option) => option.value === select.value);
+    const other = kind === "picture" && chosen?.dataset.kind === "video" && options.find((option) => option.dataset.kind === "image");
+    return { model: (other || chosen)?.value ?? "", clips: this.clips.value };
   }
 }

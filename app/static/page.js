@@ -143,9 +143,9 @@ async function open() {
   await queue.open(id).then((item) => choose(item, true), tell);
 }
 
-choices.learn((ready) => {
-  $("health").classList.toggle("good", ready);
-  write($("health"), ready ? "Ready" : "Models are starting");
+choices.offer(() => {
+  $("health").classList.add("good");
+  write($("health"), "Ready");
 });
 await queue.refresh().catch((error) => { if (error.code === "no_connection") reachable(false); });
 await open();

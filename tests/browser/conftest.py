@@ -76,6 +76,21 @@ def pan(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def long_pan(tmp_path: Path) -> Path:
+    """Forty seconds of a camera that pans left slowly: long enough to be seen at work."""
+    frames = panning(1200, 320, 240, step=1, seed=5)
+    return write_video(tmp_path / "a long pan.mp4", frames, options={"preset": "ultrafast"})
+
+
+@pytest.fixture
+def idle_worker(stack: Stack) -> Iterator[None]:
+    """Jobs wait in line meanwhile: their worker is stopped."""
+    stack.supervisorctl("stop", "jobs")
+    yield
+    stack.supervisorctl("start", "jobs")
+
+
+@pytest.fixture
 def no_jobs(stack: Stack) -> None:
     """No job of an earlier test: what a page shows of them is this test's own."""
     with httpx.Client(base_url=stack.url, timeout=10) as client:

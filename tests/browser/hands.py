@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
 
-ENDED_WELL = '.row[data-state="done"]'
-
 
 def choose(page: Page, *paths: Path) -> None:
     page.set_input_files("#file", paths)
@@ -23,12 +21,17 @@ def row(page: Page, name: str, state: str = "") -> Locator:
     return rows.filter(has=page.locator(".row-name").get_by_text(name, exact=True))
 
 
-def slow_down(context: BrowserContext, page: Page, bytes_per_s: int) -> None:
-    """Limit the upload's speed in the browser itself; -1 lifts the limit."""
-    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_s}
-    session = context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.send("Network.emulateNetworkConditions", limits)
+class Line:
+    """The line to the service, which can be made slow in the browser itself."""
+
+    def __init__(self, context: BrowserContext, page: Page) -> None:
+        self._session = context.new_cdp_session(page)
+        self._session.send("Network.enable")
+
+    def upload_at(self, bytes_per_s: int) -> None:
+        """Limit the upload's speed; -1 lifts the limit."""
+        limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_s}
+        self._session.send("Network.emulateNetworkConditions", limits)
 
 
 def drop(page: Page, *files: tuple[str, bytes]) -> None:

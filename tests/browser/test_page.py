@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.browser.hands import choose, drop, row, slow_down
+from tests.browser.hands import Line, choose, drop, row
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -80,7 +80,7 @@ def test_a_picture_goes_to_the_model_for_pictures(page: Page, tmp_path: Path) ->
 def test_upload_and_analysis_show_their_progress_and_the_time_left(
     context: BrowserContext, page: Page, long_pan: Path
 ) -> None:
-    slow_down(context, page, long_pan.stat().st_size // 3)
+    Line(context, page).upload_at(long_pan.stat().st_size // 3)
     choose(page, long_pan)
     state = row(page, long_pan.name).locator(".row-state")
     expect(state).to_have_text(re.compile(r"^Uploading · \d+ % · \d+ s left$"))
@@ -95,33 +95,25 @@ def test_upload_and_analysis_show_their_progress_and_the_time_left(
     assert page.locator(".unseen-part").evaluate("rect => rect.getBBox().width") == 0
 
 
-@pytest.fixture
-def long_pan(tmp_path: Path) -> Path:
-    """Forty seconds of a camera that pans left slowly; long enough to be seen at work."""
-    from tests.films import panning, write_video
-
-    return write_video(
-        tmp_path / "a long pan.mp4", panning(1200, 320, 240, step=1, seed=5), options={"preset": "ultrafast"}
-    )
-
-
 def test_of_many_files_two_are_sent_at_a_time(context: BrowserContext, page: Page, pan: Path) -> None:
-    slow_down(context, page, 10_000)
+    line = Line(context, page)
+    line.upload_at(10_000)
     drop(page, *[(f"{number}.mp4", pan.read_bytes() + bytes([number])) for number in range(4)])
     expect(page.locator('.row[data-state="uploading"]')).to_have_count(2)
     expect(page.locator('.row[data-state="waiting"]')).to_have_count(2)
     expect(page.locator("#queue-card .card-head")).to_contain_text("4 of 4 files to go")
-    slow_down(context, page, -1)
+    line.upload_at(-1)
     expect(page.locator('.row[data-state="done"]')).to_have_count(4)
 
 
 def test_a_cancelled_upload_can_be_sent_again(context: BrowserContext, page: Page, pan: Path) -> None:
-    slow_down(context, page, 10_000)
+    line = Line(context, page)
+    line.upload_at(10_000)
     choose(page, pan)
     expect(row(page, pan.name, "uploading")).to_be_visible()
     page.get_by_role("button", name=f"Cancel: {pan.name}").click()
     expect(row(page, pan.name, "cancelled")).to_be_visible()
-    slow_down(context, page, -1)
+    line.upload_at(-1)
     page.get_by_role("button", name=f"Try again: {pan.name}").click()
     expect(row(page, pan.name, "done")).to_be_visible()
 
@@ -254,11 +246,3 @@ def test_what_holds_no_file_is_said_to_be_none(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("Drop videos or pictures, not folders or links.")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator(".notice")).to_have_count(0)
-
-
-@pytest.fixture
-def idle_worker(stack: Stack):  # type: ignore[no-untyped-def]
-    """Jobs wait in line meanwhile: their worker is stopped."""
-    stack.supervisorctl("stop", "jobs")
-    yield
-    stack.supervisorctl("start", "jobs")

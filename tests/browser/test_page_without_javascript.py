@@ -34,7 +34,7 @@ def test_a_clip_gets_a_page_with_label_frames_and_times(page: Page, tmp_path: Pa
     assert send(page, clip) == 200
     expect(page.locator("#answer-title")).to_have_attribute("data-label", "pan_left")
     expect(page.locator(".frames img")).to_have_count(8)
-    expect(page.locator(".span-line .bar-value")).to_have_count(3)
+    expect(page.locator(".span-line .bar-best")).to_have_count(3)
     expect(page.locator(".stages")).to_contain_text("Decode")
     expect(page.locator("select[name=clips]")).to_have_value("3")
 

@@ -113,7 +113,7 @@ def _programs(service: Compose, part: str) -> dict[str, str]:
 
 
 def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) -> None:
-    for part, programs in (("web", ("nginx", "web")), ("triton", ("triton",))):
+    for part, programs in (("web", ("nginx", "web", "jobs")), ("triton", ("triton",))):
         until(lambda part=part, programs=programs: _programs(service, part) == dict.fromkeys(programs, "RUNNING"), 20)
         for name in programs:
             assert f"{name}: started" in service("exec", "-T", part, "supervisorctl", "restart", name)
@@ -193,4 +193,4 @@ def test_nothing_is_left_in_shared_memory_or_among_the_uploads(service: Compose,
     service.classify(film)
     until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") == "", 20)
     regions = service("exec", "-T", "memory", "sh", "-c", "ls /dev/shm | grep ^clipstack-").split()
-    assert len(regions) == 2  # one a worker: those of killed workers are gone
+    assert len(regions) == 3  # one a worker of web and of jobs: those of killed workers are gone

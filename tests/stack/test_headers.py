@@ -1,3 +1,5 @@
+import re
+
 import httpx
 import pytest
 
@@ -11,6 +13,26 @@ def test_every_answer_carries_the_security_headers_once(stack, path):
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert len(answer.headers.get_list("x-request-id")) == 1
     assert answer.headers["server"] == "nginx"
+
+
+def test_the_page_runs_its_own_scripts_and_styles_and_no_others(stack):
+    policy = httpx.get(stack.url, timeout=10).headers["content-security-policy"]
+    told = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+
+    assert told["default-src"] == told["object-src"] == told["base-uri"] == "'none'"
+    assert told["script-src"] == told["style-src"] == told["connect-src"] == "'self'"
+    assert told["trusted-types"] == "'none'" and told["require-trusted-types-for"] == "'script'"
+    assert "unsafe" not in policy and "*" not in policy
+
+
+def test_a_page_names_its_files_by_version_and_gets_all_of_one(stack):
+    page = httpx.get(stack.url, timeout=10).text
+    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
+
+    assert len(addresses) > 10
+    assert len({address.rpartition("/")[0] for address in addresses}) == 1
+    assert {httpx.get(stack.url + address, timeout=10).status_code for address in addresses} == {200}
+    assert "style=" not in page and "<style" not in page and not re.search(r"\son\w+=", page)
 
 
 def test_static_files_come_from_nginx_typed_and_cacheable(stack):

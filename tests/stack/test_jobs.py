@@ -1,12 +1,13 @@
-"""Jobs through the real service: followed, cancelled, killed and gone on with, answered from what is known."""
+"""Jobs through the real service: followed, cancelled, killed and gone on with."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
+import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,10 @@ from deploy import processes
 from deploy.stack import Stack
 from tests.films import panning, write_video
 from tests.movements import film_movement
+from tests.stack.handing_in import ended, handed_in, journal, windows_done
 from tests.stack.running import until
+
+CANCEL_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +34,6 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 s in which the camera pans, cut in the middle."""
     frames = [frame for seed in (1, 2) for frame in panning(600, 320, 240, step=2, seed=seed)]
     return write_video(tmp_path_factory.mktemp("films") / "long.mp4", frames)
-
-
-def handed_in(http: httpx.Client, film: Path, **params: Any) -> dict[str, Any]:
-    answer = http.post("/v1/jobs", content=film.read_bytes(), params=params, headers={"X-File-Name": film.name})
-    assert answer.status_code == 202, answer.text
-    told: dict[str, Any] = answer.json()
-    assert answer.headers["Location"] == told["links"]["self"]
-    return told
-
-
-def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
-    def record() -> dict[str, Any]:
-        told: dict[str, Any] = http.get(f"/v1/jobs/{identity}", params={"windows": "true"}).json()
-        return told
-
-    until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
-    return record()
-
-
-def journal(stack: Stack, identity: str) -> Path:
-    return stack.settings.data_dir / "jobs" / identity / "journal"
-
-
-def windows_done(http: httpx.Client, identity: str) -> int:
-    return int(http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"])
 
 
 def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -> None:
@@ -91,24 +70,58 @@ def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Cl
     assert told["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
 
 
-def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
-    identity = handed_in(http, long_film, hop_s=0.03)["id"]
-    until(lambda: windows_done(http, identity) > 0, 30)
+def cancelled_within_2_s(http: httpx.Client, identity: str) -> None:
+    began = time.monotonic()
     answer = http.delete(f"/v1/jobs/{identity}")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert time.monotonic() - began < CANCEL_S
     assert http.delete(f"/v1/jobs/{identity}").json() == {"id": identity, "state": "removed"}
     assert http.get(f"/v1/jobs/{identity}").json()["error"]["code"] == "job_not_found"
 
 
-def test_the_same_question_is_answered_from_what_is_known(http: httpx.Client, tmp_path: Path) -> None:
-    film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
-    first = ended(http, handed_in(http, film)["id"])
-    second = ended(http, handed_in(http, film)["id"])
-    assert (first["cache"], second["cache"]) == ("miss", "hit")
-    for part in ("segments", "windows", "cuts_s"):
-        assert second["timeline"][part] == first["timeline"][part]
-    http.delete(f"/v1/jobs/{first['id']}")
-    assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
+def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
+    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    until(lambda: windows_done(http, identity) > 0, 30)
+    cancelled_within_2_s(http, identity)
+
+
+def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    stack.supervisorctl("stop", "jobs")
+    try:
+        told = handed_in(http, long_film)
+        assert (told["state"], told["progress"]["position"]) == ("queued", 1)
+        cancelled_within_2_s(http, told["id"])
+    finally:
+        stack.supervisorctl("start", "jobs")
+
+
+def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path) -> None:
+    """One window at the start and one at the end: between them there is nothing but decoding."""
+    identity = handed_in(http, long_film, hop_s=38)["id"]
+    until(lambda: http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"] == 1, 30)
+    cancelled_within_2_s(http, identity)
+
+
+def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    until(lambda: windows_done(http, identity) > 0, 30)
+    triton = int(stack.supervisorctl("pid", "triton"))
+    os.kill(triton, signal.SIGSTOP)
+    try:
+        cancelled_within_2_s(http, identity)
+    finally:
+        os.kill(triton, signal.SIGCONT)
+    stack.wait(30)
+
+
+def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    before = http.get("/v1/jobs").json()["jobs"]
+    with socket.create_connection(("127.0.0.1", stack.settings.port)) as connection:
+        head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
+        connection.sendall(head.encode() + long_film.read_bytes()[:-1000])
+        until(lambda: any((stack.run_dir / "uploads").iterdir()), 10)
+    until(lambda: not any((stack.run_dir / "uploads").iterdir()), 2)
+    assert http.get("/v1/jobs").json()["jobs"] == before
 
 
 def test_a_key_sent_twice_is_one_job(http: httpx.Client, tmp_path: Path) -> None:
@@ -140,11 +153,5 @@ def test_what_can_be_seen_at_once_is_refused_at_once(
 
 
 def test_a_damaged_video_is_a_job_that_failed_with_the_reason(http: httpx.Client) -> None:
-    told = ended(http, handed_in_bytes(http, b"GIF89a" + bytes(100)))
+    told = ended(http, handed_in(http, b"GIF89a" + bytes(100))["id"])
     assert (told["state"], told["error"]["code"]) == ("failed", "undecodable")
-
-
-def handed_in_bytes(http: httpx.Client, content: bytes) -> str:
-    answer = http.post("/v1/jobs", content=content)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])

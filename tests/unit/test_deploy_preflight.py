@@ -1,9 +1,11 @@
+import secrets
 import socket
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
+from app.slots import PREFIX, SHM
 from deploy.ports import free_ports, why_not
 from deploy.preflight import SOCKET_PATH_LIMIT, complaints
 
@@ -58,7 +60,7 @@ def test_triton_on_a_public_address_is_refused(checkout):
 
 @pytest.mark.parametrize("room", [0, 1])
 def test_a_run_folder_may_be_as_deep_as_its_longest_socket_allows(checkout, room):
-    longest = "/web/tmp/pymp-12345678/listener-12345678"
+    longest = "/web/jobs/pymp-12345678/listener-12345678"
     depth = SOCKET_PATH_LIMIT - len(longest) + 1 - room
 
     found = complaints(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
@@ -82,6 +84,15 @@ def test_shared_memory_that_cannot_suffice_is_refused(checkout):
     huge = settings(checkout, slots="1024", slot_mb="1024", web_workers="256")
 
     assert "/dev/shm" in complaints(huge, checkout)[0]
+
+
+def test_memory_of_processes_that_are_gone_does_not_count(checkout):
+    abandoned = SHM / f"{PREFIX}-1-{secrets.token_hex(8)}"
+    abandoned.write_bytes(bytes(4096))
+
+    complaints(settings(checkout), checkout)
+
+    assert not abandoned.exists()
 
 
 def test_free_ports_are_different_and_free():

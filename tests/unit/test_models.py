@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
+from app.inference import Canary
 from app.models import Catalogue
 
 
@@ -19,6 +20,7 @@ class FakeTriton:
         self.asked = 0
         self.blink = 0  # how many times more it says that it has nothing
         self.canaries: list[str] = []
+        self.score = 0.5
 
     async def models(self) -> list[dict[str, Any]]:
         self.asked += 1
@@ -30,13 +32,11 @@ class FakeTriton:
             raise self.gone
         return list(self.configs)
 
-    async def canary(
-        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
-    ) -> tuple[str, ...]:
+    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float) -> Canary:
         self.canaries.append(f"{model}@{version}")
         if self.broken:
             raise self.broken
-        return tuple(f"label{number}" for number in range(classes))
+        return Canary(tuple(f"label{number}" for number in range(classes)), (self.score,) * classes)
 
 
 def config(name: str = "good", output: str = "SCORES", version: str = "1", **changed: str) -> dict[str, Any]:
@@ -188,5 +188,24 @@ def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
         assert triton.canaries[2:] == ["good@1"]
         await models.health()
         assert sorted(triton.canaries[3:]) == ["good@1", "other@1"]
+
+    asyncio.run(scenario())
+
+
+def test_another_model_of_the_same_name_and_version_has_another_mark(
+    at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.models.CHECK_S", 0.0)
+
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = (await models.get("good")).mark
+        triton.score = 0.5 + 1e-6
+        await models.health()
+        assert (await models.get("good")).mark == first, "sums in another order"
+        triton.score = 0.6
+        await models.health()
+        assert (await models.get("good")).mark != first
 
     asyncio.run(scenario())

@@ -1,0 +1,88 @@
+"""The page's modules that only reckon: the same words as app/wording.py writes, colours, segments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app import wording
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+SAME = {
+    "label": ["pan_left", "roll_ccw", "roll_cw", "golden retriever", ""],
+    "percent": [0, 0.0001, 0.04, 0.5, 0.9989, 0.9992, 0.99999, 1],
+    "size": [0, 12, 999, 1500, 99_960, 635_539, 999_700, 5_000_000_000, 10**12],
+    "duration": [0, 0.04, 59.9, 59.999, 61, 187, 3599.7, 3765],
+    "milliseconds": [0, 0.04, 36.96, 99.96, 470.2, 12_300],
+    "sentence": ["the file is empty", "Done!", "", " a "],
+    "format_name": ["h264", "hevc", "vp9", "mov", "prores"],
+    "shell": ["clip.mp4", "-x", "a'; rm b", "two words.mp4", "$(x).mp4", "dir/b"],
+}
+
+
+def address(page: Page, module: str) -> str:
+    """Where the page has this module from: under the same address it is the same one."""
+    found: str = page.locator("script[type=module]").evaluate("script => script.src")
+    return found.replace("page.js", f"{module}.js")
+
+
+def called(page: Page, module: str, function: str, *arguments: Any) -> Any:
+    script = "async ([address, name, values]) => (await import(address))[name](...values)"
+    return page.evaluate(script, [address(page, module), function, list(arguments)])
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_both_pages_use_the_same_words(page: Page, name: str) -> None:
+    head, *rest = name.split("_")
+    theirs = head + "".join(word.title() for word in rest)
+    ours = getattr(wording, name)
+    assert [called(page, "words", theirs, value) for value in SAME[name]] == [ours(value) for value in SAME[name]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "nearly there"), (11.2, "12 s left"), (150, "2 min left"), (7200, "2.0 h left")]
+)
+def test_the_time_left_is_rough(page: Page, seconds: float, text: str) -> None:
+    # Half a minute may go either way
+    assert called(page, "words", "left", seconds) in (text, text.replace("2 min", "3 min"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00.0"), (9.96, "0:10.0"), (61.24, "1:01.2"), (3725.5, "1:02:05.5")]
+)
+def test_places_in_a_video(page: Page, seconds: float, text: str) -> None:
+    assert called(page, "words", "clock", seconds) == text
+
+
+def test_colours_are_stable_and_no_two_of_a_timeline_are_the_same(page: Page) -> None:
+    dealt = page.evaluate(
+        """async address => {
+            const { Palette } = await import(address);
+            const labels = Array.from({ length: 400 }, (_, place) => `label ${place}`);
+            const look = (palette, place) => Object.values(palette.of(labels[place])).join(" ");
+            const one = new Palette(labels), other = new Palette(labels);
+            const some = () => [3, 15, 27, 5, 399, 0, 12].map(place => look(one, place));
+            const alone = look(other, 3);
+            return [some(), some(), alone, labels.slice(0, 24).map((_, place) => look(other, place))];
+        }""",
+        address(page, "colours"),
+    )
+    first, again, alone, many = dealt
+    assert first == again and len(set(first)) == len(first)
+    assert alone == first[0] == "hue-3 false"
+    assert len(set(many)) == 24
+
+
+def test_shares_of_the_time(page: Page) -> None:
+    segments = [
+        {"start_s": 0, "end_s": 6, "label": "a", "score": 0.5},
+        {"start_s": 6, "end_s": 8, "label": "b", "score": 1},
+        {"start_s": 8, "end_s": 10, "label": "a", "score": 0.9},
+    ]
+    rows = called(page, "segments", "shares", {"segments": segments})
+    assert [(row["label"], row["share"], round(row["score"], 3)) for row in rows] == [("a", 0.8, 0.6), ("b", 0.2, 1)]

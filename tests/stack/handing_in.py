@@ -1,0 +1,40 @@
+"""Jobs as a person hands them in and waits for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.stack import Stack
+from tests.stack.running import until
+
+
+def handed_in(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str, Any]:
+    """The record of a new job."""
+    content, name = (film, "film") if isinstance(film, bytes) else (film.read_bytes(), film.name)
+    answer = http.post("/v1/jobs", content=content, params=params, headers={"X-File-Name": name})
+    assert answer.status_code == 202, answer.text
+    told: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == told["links"]["self"]
+    return told
+
+
+def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
+    """The record of a job, with its windows, when it is over."""
+
+    def record() -> dict[str, Any]:
+        told: dict[str, Any] = http.get(f"/v1/jobs/{identity}", params={"windows": "true"}).json()
+        return told
+
+    until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
+    return record()
+
+
+def windows_done(http: httpx.Client, identity: str) -> int:
+    return int(http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"])
+
+
+def journal(stack: Stack, identity: str) -> Path:
+    return stack.settings.data_dir / "jobs" / identity / "journal"

@@ -1,32 +1,45 @@
 """Clipstack's client: ask a running service what is in a video or a picture, from Python or a shell."""
 
-from client.answers import Clip, Health, Media, Model, Prediction, Result
+from client.answers import Clip, Health, Media, Model, Prediction, Result, Sent
+from client.async_client import AsyncClient
 from client.client import Client
 from client.errors import (
     ClipstackError,
     ConnectFailed,
+    JobFailed,
+    ReductionUnavailable,
     RequestRefused,
     ServiceFailed,
     ServiceUnavailable,
     ServiceUnreachable,
     TimedOut,
 )
+from client.jobs import Job, JobProgress, Segment, Timeline, Window
 from client.upload import Progress
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "Clip",
     "ClipstackError",
     "ConnectFailed",
     "Health",
+    "Job",
+    "JobFailed",
+    "JobProgress",
     "Media",
     "Model",
     "Prediction",
     "Progress",
+    "ReductionUnavailable",
     "RequestRefused",
     "Result",
+    "Segment",
+    "Sent",
     "ServiceFailed",
     "ServiceUnavailable",
     "ServiceUnreachable",
     "TimedOut",
+    "Timeline",
+    "Window",
 ]

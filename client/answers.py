@@ -56,12 +56,24 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """What was sent in place of a file of `whole_bytes`: `reduction` is `shrink` or `frames`; it took `prepare_s`."""
+
+    reduction: str
+    bytes: int
+    whole_bytes: int
+    prepare_s: float
+
+
+@dataclass(frozen=True)
 class Result:
     """The answer to one upload.
 
     `predictions` come best first. `timing_ms` holds milliseconds by stage, `total` among them. `transport`
-    says how the frames reached the model. `thumbnails` are JPEG files, empty unless asked for. `answer` is
-    the whole answer as it came, for fields that this client does not know yet.
+    says how the frames reached the model. `thumbnails` are JPEG files, empty unless asked for. `cache` says
+    `hit` where the service had the answer in its store already. `sent` says what was sent in place of the
+    file, None when it was sent as it is; `media` and `clips` are always those of the file itself. `answer` is the
+    whole answer, for fields that this client does not know yet.
     """
 
     request_id: str
@@ -73,6 +85,8 @@ class Result:
     clips: tuple[Clip, ...]
     timing_ms: Mapping[str, float]
     warnings: tuple[str, ...]
+    cache: str | None
+    sent: Sent | None
     thumbnails: tuple[bytes, ...] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False, compare=False)
 
@@ -105,18 +119,21 @@ class Health:
     message: str
 
 
-def read_result(answer: Mapping[str, Any]) -> Result:
+def read_result(answer: Mapping[str, Any], cache: str | None = None) -> Result:
     """Read the answer of `/v1/classify`; KeyError, TypeError or ValueError when it is not one."""
+    sent = answer.get("sent")
     return Result(
         request_id=str(answer["request_id"]),
         model=str(answer["model"]),
         model_version=str(answer["model_version"]),
         transport=str(answer["transport"]),
-        predictions=tuple(Prediction(str(p["label"]), float(p["score"])) for p in answer["predictions"]),
-        media=_read_media(answer["media"]),
+        predictions=tuple(read_prediction(prediction) for prediction in answer["predictions"]),
+        media=read_media(answer["media"]),
         clips=tuple(_read_clip(clip) for clip in answer["clips"]),
         timing_ms={str(stage): float(ms) for stage, ms in answer["timing_ms"].items()},
         warnings=tuple(str(warning) for warning in answer.get("warnings", ())),
+        cache=cache,
+        sent=None if sent is None else Sent(**sent),
         thumbnails=tuple(_read_data_uri(uri) for uri in answer.get("thumbnails", ())),
         answer=answer,
     )
@@ -130,15 +147,19 @@ def read_model(answer: Mapping[str, Any]) -> Model:
         kind=str(answer["kind"]),
         labels=tuple(str(label) for label in answer["labels"]),
         frames=int(answer["frames"]),
-        stride=_optional(int, answer.get("stride")),
-        fps=_optional(float, answer.get("fps")),
+        stride=optional(int, answer.get("stride")),
+        fps=optional(float, answer.get("fps")),
         resize=int(answer["resize"]),
         crop=int(answer["crop"]),
         default=bool(answer.get("default", False)),
     )
 
 
-def _read_media(answer: Mapping[str, Any]) -> Media:
+def read_prediction(answer: Mapping[str, Any]) -> Prediction:
+    return Prediction(str(answer["label"]), float(answer["score"]))
+
+
+def read_media(answer: Mapping[str, Any]) -> Media:
     return Media(
         kind=str(answer["kind"]),
         container=str(answer["container"]),
@@ -146,9 +167,9 @@ def _read_media(answer: Mapping[str, Any]) -> Media:
         width=int(answer["width"]),
         height=int(answer["height"]),
         rotation=int(answer.get("rotation") or 0),
-        duration_s=_optional(float, answer.get("duration_s")),
-        fps=_optional(float, answer.get("fps")),
-        frames=_optional(int, answer.get("frames")),
+        duration_s=optional(float, answer.get("duration_s")),
+        fps=optional(float, answer.get("fps")),
+        frames=optional(int, answer.get("frames")),
         bytes=int(answer["bytes"]),
         name=str(answer.get("name") or ""),
         truncated=bool(answer.get("truncated", False)),
@@ -165,7 +186,8 @@ def _read_clip(answer: Mapping[str, Any]) -> Clip:
     )
 
 
-def _optional(kind: Callable[[Any], T], value: Any) -> T | None:
+def optional(kind: Callable[[Any], T], value: Any) -> T | None:
+    """The value as `kind`, or None where there is none."""
     return None if value is None else kind(value)
 
 

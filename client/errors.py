@@ -5,6 +5,8 @@ ClipstackError                 base of all; carries `code`, `status` and `reques
 ├── RequestRefused             4xx: the file or the question is at fault, and will be again
 ├── ServiceFailed              5xx, or an answer that is not Clipstack's: the service is at fault
 │   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting, worth another try later
+├── JobFailed                  a job ended without a timeline; carries `job_id` and `at_fault`
+├── ReductionUnavailable       the client was asked to make the file smaller, and cannot
 └── ServiceUnreachable         no answer came, so nothing is known about the request
     ├── ConnectFailed          no connection could be made: nothing was sent
     └── TimedOut               the service, or the way to it, was silent for too long
@@ -54,6 +56,34 @@ class ServiceUnavailable(ServiceFailed):
     ) -> None:
         super().__init__(message, code=code, status=status, request_id=request_id)
         self.retry_after_s = retry_after_s
+
+
+# Codes of failed jobs that are not about the file: another try may succeed.
+_SERVICE_CODES = frozenset(
+    {"internal", "inference_failed", "inference_timeout", "not_ready", "overloaded", "storage_full", "unavailable"}
+)
+
+
+class JobFailed(ClipstackError):
+    """A job failed or was cancelled; `at_fault` says whether by the `file`, the `service`, or `nobody`."""
+
+    def __init__(self, message: str, *, code: str, job_id: str) -> None:
+        super().__init__(message, code=code)
+        self.job_id = job_id
+
+    @property
+    def at_fault(self) -> str:
+        if self.code == "cancelled":
+            return "nobody"
+        return "service" if self.code in _SERVICE_CODES else "file"
+
+
+class ReductionUnavailable(ClipstackError):
+    """The client's package was installed without what encodes videos: the extra `shrink`."""
+
+    def __init__(self) -> None:
+        message = "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'"
+        super().__init__(message, code="reduction_unavailable")
 
 
 class ServiceUnreachable(ClipstackError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from client.errors import ConnectFailed, ServiceUnavailable
+from client.errors import ConnectFailed, ServiceUnavailable, ServiceUnreachable
 
 RETRIED = frozenset({429, 503})
 MOST_TRIES = 8
@@ -21,15 +21,20 @@ class Patience:
         self._left_s = left_s
         self._tries = 0
 
-    def next_pause_s(self, error: ConnectFailed | ServiceUnavailable) -> float | None:
-        """Seconds to wait before the next try, or None when it is time to give up."""
+    def next_pause_s(self, error: ServiceUnreachable | ServiceUnavailable, *, safe: bool = False) -> float | None:
+        """Seconds to wait before the next try, or None when it is time to give up.
+
+        `safe` says that asking twice does no harm, so that an answer that was lost is asked for again.
+        """
         self._tries += 1
         asked_s = 0.0
         most = MOST_CONNECT_TRIES
         if isinstance(error, ServiceUnavailable):
-            if error.status not in RETRIED:
+            if error.status not in RETRIED and not safe:
                 return None
             asked_s, most = error.retry_after_s or 0.0, MOST_TRIES
+        elif not isinstance(error, ConnectFailed) and not safe:
+            return None
         own_s = min(FIRST_PAUSE_S * 2 ** (self._tries - 1), LONGEST_PAUSE_S)
         # A little longer than asked, and by chance: clients refused together must not come back together.
         pause_s: float = max(asked_s, own_s) * random.uniform(1.0, 1.25)

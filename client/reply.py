@@ -15,13 +15,18 @@ UNAVAILABLE = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer; `content` is its JSON object, empty when it was not one."""
+    """A whole answer; `content` is its JSON object, empty when it was not one, and `body` all of its bytes.
+
+    `cache` says `hit` where the service had the answer in its store, `miss` where it had not, None without a store.
+    """
 
     status: int
+    body: bytes
     content: Mapping[str, Any]
     request_id: str | None
     retry_after_s: float | None
     location: str | None
+    cache: str | None
 
 
 def error_of(answer: Answer, url: str) -> ClipstackError:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import httpcore
 import httpx
 
 from client.errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
+from client.events import Event, EventReader
 from client.reply import Answer, retry_after_s
 from client.upload import Upload
 
@@ -19,45 +22,73 @@ CONNECT_TIMEOUT_S = 5.0
 # Labels of a thousand classes with thumbnails stay below 1 MB; more is not our service.
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 MOST_CONNECTIONS = 64
+UNSENT_BYTES = 128 * 1024
+# A connection for each request: a kept one may be closed by the service just as a file is sent on it.
+ONE_REQUEST = {"Connection": "close"}
 
 
 class Transport:
-    """Connections to one service at `url`; `timeout` is the longest silence in seconds."""
+    """Connections to one service at `url`; `timeout` is the longest silence in seconds, `headers` go with all."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
         parts = _checked(self.url)
         self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
-        self._http = httpx.Client(
+        self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout, connect=self._connect_s),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
-            # One connection a request: a kept one may be closed by the service just as a file is sent on it.
-            headers={"Accept": "application/json", "User-Agent": "clipstack-client", "Connection": "close"},
+            headers={"Accept": "application/json", "User-Agent": "clipstack-client", **(headers or {}), **ONE_REQUEST},
             # A proxy cannot reach this machine's own loopback, whatever the environment says.
             trust_env=not _is_loopback(parts.host),
             # Loading all the authorities of the web takes longer than a short request, and http needs none.
             verify=parts.scheme == "https",
         )
 
-    def close(self) -> None:
-        self._http.close()
+    async def close(self) -> None:
+        await self._http.aclose()
 
-    def send(self, method: str, path: str, params: Mapping[str, str | int], upload: Upload | None = None) -> Answer:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int | float],
+        upload: Upload | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send one request once and read its whole answer, whatever its status.
 
         Raises ConnectFailed, TimedOut, ServiceUnreachable, or ServiceFailed for an answer beyond the bound.
         """
         with self._foreign_errors_as_ours():
             watch = Watch()
-            with self._http.stream(
+            async with self._http.stream(
                 method,
                 self.url + path,
                 params=params,
                 content=None if upload is None else watch.until_answered(upload.chunks()),
-                headers=None if upload is None else upload.headers,
+                headers={**(upload.headers if upload else {}), **(headers or {})},
                 extensions={"trace": watch.trace},
             ) as response:
-                return _answer(response, _read_bounded(response))
+                return _answer(response, await _read_bounded(response))
+
+    @asynccontextmanager
+    async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Answer]:
+        """The server-sent events at `path`, or the answer where there are none; raises as `send` does.
+
+        A stream that says nothing for `silence_s` seconds, not even a comment, counts as broken.
+        """
+        with self._foreign_errors_as_ours():
+            async with self._http.stream(
+                "GET",
+                self.url + path,
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
+                timeout=httpx.Timeout(silence_s, connect=self._connect_s),
+            ) as response:
+                if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                    async with aclosing(_events(response)) as events:
+                        yield events
+                else:
+                    yield _answer(response, await _read_bounded(response))
 
     @contextmanager
     def _foreign_errors_as_ours(self) -> Iterator[None]:
@@ -83,22 +114,29 @@ class Watch:
     """Watches one connection, so that an upload ends as soon as it is refused, not with its last byte."""
 
     def __init__(self) -> None:
-        self._stream: httpcore.NetworkStream | None = None
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
-    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
         """Called by httpcore with what happens to the connection."""
         if event == "connection.connect_tcp.complete":
             self._stream = details["return_value"]
+            _honest(self._stream.get_extra_info("socket"))
         elif event == "connection.start_tls.complete":
             self._stream = None  # bytes may come that are TLS's own and no answer
 
-    def until_answered(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    async def until_answered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks, cut short when the service has answered before all of them are sent."""
-        for chunk in chunks:
+        async for chunk in chunks:
             if self._stream is not None and self._stream.get_extra_info("is_readable"):
                 # After a write that failed httpcore reads the answer, if there is one: just what is wanted.
                 raise httpcore.WriteError("the answer came before the end of the upload")
             yield chunk
+
+
+def _honest(connection: socket.socket | None) -> None:
+    """Keep the system from taking megabytes at once: what counts as sent, for progress and rate, is then on its way."""
+    if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def _checked(url: str) -> httpx.URL:
@@ -118,9 +156,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _read_bounded(response: httpx.Response) -> bytes:
+async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
+    reader = EventReader()
+    async for line in response.aiter_lines():
+        if event := reader.take(line):
+            yield event
+
+
+async def _read_bounded(response: httpx.Response) -> bytes:
     content = bytearray()
-    for chunk in response.iter_bytes():
+    async for chunk in response.aiter_bytes():
         content += chunk
         if len(content) > LARGEST_ANSWER_BYTES:
             raise ServiceFailed(
@@ -138,13 +183,24 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
         content = None
     return Answer(
         status=response.status_code,
+        body=body,
         content=content if isinstance(content, dict) else {},
         request_id=response.headers.get("X-Request-Id"),
         retry_after_s=retry_after_s(response.headers.get("Retry-After")),
         location=response.headers.get("Location"),
+        cache=response.headers.get("X-Clipstack-Cache"),
     )
 
 
-def _reason(error: Exception) -> str:
-    """The system's own words, `Connection refused`, without the `[Errno 111]` before them."""
-    return str(error).rpartition("] ")[2] or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """The system's own words, `Connection refused`, from as deep as the error that has them lies."""
+    words = str(error).rpartition("] ")[2] or type(error).__name__
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.errno:
+            # Names that cannot be resolved have numbers of their own, below zero.
+            words = os.strerror(below.errno) if below.errno > 0 else below.strerror or words
+        # Several addresses were tried: the last one's words will do.
+        deeper = below.exceptions[-1] if isinstance(below, BaseExceptionGroup) else below.__cause__
+        below = deeper or below.__context__
+    return words

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias
 from urllib.parse import quote
+
+from client.threads import in_thread
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -17,14 +20,18 @@ CHUNK_BYTES = 256 * 1024
 LONGEST_NAME_BYTES = 255
 
 
+Stage: TypeAlias = Literal["preparing", "sending", "classifying", "waiting"]
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far one upload is: `sent` bytes of `total`, which is None when the length is not known.
 
-    `stage` is `sending`, then `classifying` once everything is sent, or `waiting` before another try.
+    `stage` is `sending`, then `classifying` once everything is sent, or `waiting` before another try. Before it
+    comes `preparing` where the file is made smaller first; both numbers are then milliseconds of the video.
     """
 
-    stage: Literal["sending", "classifying", "waiting"]
+    stage: Stage
     sent: int
     total: int | None
 
@@ -41,6 +48,7 @@ class Upload:
         self._start = file.tell() if file.seekable() else None
         self.total = None if self._start is None else file.seek(0, io.SEEK_END) - self._start
         self.headers = _headers(name, self.total)
+        self.sending_s = 0.0
         self._sent = 0
         self._begun = False
 
@@ -49,21 +57,28 @@ class Upload:
         """Whether it can be sent (again) from its start."""
         return self._start is not None or not self._begun
 
-    def chunks(self) -> Iterator[bytes]:
+    @property
+    def sent(self) -> int:
+        """Bytes handed to the connection in the last try."""
+        return self._sent
+
+    async def chunks(self) -> AsyncIterator[bytes]:
         """The body from its start; OSError when the file has become shorter since it was opened."""
         self._begun, self._sent = True, 0
         if self._start is not None:
             self._file.seek(self._start)
         self.tell("sending")
-        while chunk := self._file.read(self._next_bytes()):
+        started = time.perf_counter()
+        while chunk := await in_thread(self._file.read, self._next_bytes()):
             yield chunk
             self._sent += len(chunk)
+            self.sending_s = time.perf_counter() - started
             self.tell("sending")
         if self.total is not None and self._sent < self.total:
             raise OSError(f"the file became shorter while it was sent: {self._sent} of {self.total} bytes")
         self.tell("classifying")
 
-    def tell(self, stage: Literal["sending", "classifying", "waiting"]) -> None:
+    def tell(self, stage: Stage) -> None:
         """Call the watcher, if there is one."""
         if self._watcher is not None:
             self._watcher(Progress(stage, self._sent, self.total))
@@ -80,15 +95,18 @@ def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Uplo
         yield Upload(io.BytesIO(source), None, watcher)
     elif isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
-            yield Upload(file, os.path.basename(os.fsencode(source)), watcher)
+            yield Upload(file, file_name(source), watcher)
     elif isinstance(source, io.TextIOBase):
         raise TypeError("the file must be opened in binary mode")
     else:
-        yield Upload(source, _name_of(source), watcher)
+        yield Upload(source, file_name(source), watcher)
 
 
-def _name_of(file: BinaryIO) -> str | None:
-    name = getattr(file, "name", None)
+def file_name(source: Source) -> str | bytes | None:
+    """What to call a source, None where it has no name."""
+    if isinstance(source, str | os.PathLike):
+        return os.path.basename(os.fsencode(source))
+    name = getattr(source, "name", None)
     # Descriptors have numbers as names, and pipes something like `<stdin>`.
     return os.path.basename(name) if isinstance(name, str) and not name.startswith("<") else None
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from client import Client, Progress, RequestRefused, ServiceUnreachable
+from client import AsyncClient, Client, Job, JobFailed, Progress, RequestRefused, ServiceUnreachable
 
 
 class ClientContract:
-    """Subclasses give the fixtures `url`, of a ready service, and `video`, a file that it can classify."""
+    """Subclasses give the fixtures `url`, of a ready service, `video`, a file that it can classify, and `damaged`.
+
+    The last is one that begins like a video and is none.
+    """
 
     @pytest.fixture
     def client(self, url: str) -> Iterator[Client]:
@@ -101,3 +106,88 @@ class ClientContract:
         with Client("http://127.0.0.1:1") as client, pytest.raises(ServiceUnreachable) as unreachable:
             client.health()
         assert unreachable.value.code == "connect_failed"
+
+    def test_async_client_gives_the_same_answer(self, client: Client, url: str, video: Path) -> None:
+        async def classified() -> list[tuple[object, ...]]:
+            async with AsyncClient(url) as service:
+                results = await asyncio.gather(*(service.classify(video) for _ in range(3)))
+                return [result.predictions for result in results]
+
+        assert asyncio.run(classified()) == [client.classify(video).predictions] * 3
+
+    def test_timeline_covers_the_video_from_start_to_end(self, client: Client, video: Path) -> None:
+        job = client.timeline(video)
+        assert (job.state, job.error, job.name, job.bytes) == ("done", None, video.name, video.stat().st_size)
+        assert job.timeline is not None and job.media is not None
+        edges = [0.0, *(segment.end_s for segment in job.timeline.segments)]
+        assert [segment.start_s for segment in job.timeline.segments] == pytest.approx(edges[:-1], abs=0.002)
+        assert edges[-1] == pytest.approx(job.timeline.duration_s, abs=0.002)
+        assert job.timeline.complete_to_s == pytest.approx(job.timeline.duration_s, abs=0.002)
+        assert {segment.label for segment in job.timeline.segments} <= set(job.timeline.labels)
+
+    def test_job_is_watched_to_its_end(self, client: Client, video: Path) -> None:
+        seen: list[Job] = []
+        sent: list[Progress] = []
+        job = client.timeline(video, progress=sent.append, watch=seen.append)
+        percents = [record.progress.percent for record in seen]
+        assert percents == sorted(percents)
+        assert (percents[-1], seen[-1].state) == (100.0, "done")
+        assert {record.id for record in seen} == {job.id}
+        assert sent[-1].sent == video.stat().st_size
+
+    def test_parameters_reach_the_job(self, client: Client, video: Path) -> None:
+        job = client.submit(video, hop_s=0.5, margin=0.2, top_k=3)
+        told = job.answer["parameters"]
+        assert (told["hop_s"], told["margin"], told["top_k"]) == (0.5, 0.2, 3)
+
+    def test_windows_come_when_wanted(self, client: Client, video: Path) -> None:
+        id = client.timeline(video).id
+        plain, full = client.job(id).timeline, client.job(id, windows=True).timeline
+        assert plain is not None and full is not None
+        assert plain.windows == ()
+        starts = [window.start_s for window in full.windows]
+        assert starts and starts == sorted(starts)
+
+    @pytest.mark.parametrize(
+        ("format", "start"),
+        [("json", b"{"), ("csv", b"start_s"), ("vtt", b"WEBVTT"), ("svg", b"<"), ("png", b"\x89PNG")],
+    )
+    def test_timeline_is_exported(self, client: Client, video: Path, format: str, start: bytes) -> None:
+        assert client.export(client.timeline(video).id, format).lstrip().startswith(start)
+
+    def test_jobs_are_listed_newest_first_without_timelines(self, client: Client, video: Path) -> None:
+        ids = [client.submit(video).id for _ in range(2)]
+        listed = client.jobs(limit=2)
+        assert [job.id for job in listed] == ids[::-1]
+        assert [job.timeline for job in listed] == [None, None]
+
+    def test_same_key_gives_the_first_job(self, client: Client, video: Path) -> None:
+        key = uuid.uuid4().hex
+        first = client.submit(video, key=key)
+        assert client.submit(video, key=key).id == first.id
+        with pytest.raises(RequestRefused) as refused:
+            client.submit(video, key=key, hop_s=1.0)
+        assert (refused.value.status, refused.value.code) == (409, "idempotency_conflict")
+
+    def test_ended_job_is_not_cancelled_but_removed(self, client: Client, video: Path) -> None:
+        id = client.timeline(video).id
+        assert client.cancel(id).state == "done"
+        client.remove(id)
+        with pytest.raises(RequestRefused) as refused:
+            client.job(id)
+        assert (refused.value.status, refused.value.code) == (404, "job_not_found")
+
+    def test_job_of_a_damaged_video_fails(self, client: Client, damaged: Path) -> None:
+        with pytest.raises(JobFailed) as failed:
+            client.timeline(damaged)
+        assert (failed.value.code, failed.value.at_fault) == ("undecodable", "file")
+
+    def test_text_makes_no_job(self, client: Client) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            client.submit(b"hello, this is no video at all\n")
+        assert (refused.value.status, refused.value.code) == (415, "unsupported_media")
+
+    def test_unknown_job_is_told(self, client: Client) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            list(client.follow("20000101T000000-0000"))
+        assert refused.value.code == "job_not_found"

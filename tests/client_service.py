@@ -6,10 +6,12 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.client_jobs import RecordedJobs, Refused
 
 SCORES = {
     "pan_left": 0.9714, "static": 0.0131, "tilt_down": 0.0052, "shake": 0.0048, "zoom_in": 0.0021,
@@ -37,7 +39,10 @@ MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(1000)
 
 @dataclass(frozen=True)
 class Reply:
-    """What the service sends back once, instead of its usual answer; `body` None closes the connection."""
+    """What the service sends back once, instead of its usual answer.
+
+    A `body` of None closes the connection; an iterator of bytes is sent piece by piece, as long as it lasts.
+    """
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -48,6 +53,7 @@ class Reply:
 class Received:
     """One request as it came in."""
 
+    method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -55,7 +61,10 @@ class Received:
 
 
 class RecordedService(ThreadingHTTPServer):
-    """Answers by the recordings above, or by `replies`, one for each request, as long as there are any."""
+    """Answers by the recordings above, or by `replies`, one for each request, as long as there are any.
+
+    `cache` is what an answer says of the service's store, `hit` or `miss`; None for a service without one.
+    """
 
     daemon_threads = True
 
@@ -63,6 +72,8 @@ class RecordedService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies: list[Reply] = []
         self.received: list[Received] = []
+        self.jobs = RecordedJobs(MEDIA)
+        self.cache: str | None = None
 
     @property
     def url(self) -> str:
@@ -75,7 +86,13 @@ class RecordedService(ThreadingHTTPServer):
         if self.replies:
             return self.replies.pop(0)
         if request.path == "/v1/classify":
-            return _classified(request)
+            told = () if self.cache is None else (("X-Clipstack-Cache", self.cache),)
+            return replace(_classified(request), headers=told)
+        if request.path.startswith("/v1/jobs"):
+            try:
+                return _job_reply(self.jobs, request)
+            except Refused as refused:
+                return refusal(*refused.args)
         if request.path == "/v1/models":
             return Reply(body={"models": [MODEL]})
         return Reply(body={"status": "ready"}) if request.path == "/readyz" else refusal(404, "not_found")
@@ -99,13 +116,43 @@ def recorded_service() -> Iterator[RecordedService]:
             thread.join()
 
 
-def _classified(request: Received) -> Reply:
+def _refused(request: Received) -> Reply | None:
     if not request.body:
         return refusal(400, "empty_file", message="the file is empty")
     if request.query.get("model", MODEL["name"]) != MODEL["name"]:
         return refusal(404, "model_not_found", message="there is no model of that name")
     if request.body[4:8] != b"ftyp":
         return refusal(415, "unsupported_media", message="this is neither a video nor a picture")
+    return None
+
+
+def _job_reply(jobs: RecordedJobs, request: Received) -> Reply:
+    id, part = (*request.path.split("/")[3:], "", "")[:2]
+    if request.method == "POST":
+        name, key = request.headers.get("x-file-name", ""), request.headers.get("idempotency-key")
+        if refused := _refused(request):
+            return refused
+        new, record = jobs.add(request.body, name, request.query, key)
+        return Reply(202 if new else 200, record, (("Location", record["links"]["self"]),))
+    if not id:
+        return Reply(body={"jobs": jobs.records(int(request.query.get("limit", "50")))})
+    if request.method == "DELETE":
+        return Reply(body=jobs.delete(id))
+    if part == "timeline":
+        content, kind = jobs.export(id, request.query["format"])
+        return Reply(body=content, headers=(("Content-Type", kind),))
+    if part != "events":
+        return Reply(body=jobs.look(id, request.query.get("windows") == "true"))
+    if jobs.events == "refused":
+        return refusal(503, "unavailable")
+    if jobs.events == "gone":
+        return Reply(200, b"<html>no events through this proxy</html>", (("Content-Type", "text/html"),))
+    return Reply(body=jobs.stream(id), headers=(("Content-Type", "text/event-stream"),))
+
+
+def _classified(request: Received) -> Reply:
+    if refused := _refused(request):
+        return refused
     predictions = [{"label": label, "score": score} for label, score in SCORES.items()]
     answer = {
         "request_id": "1badb002", "model": MODEL["name"], "model_version": "1",
@@ -126,6 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_DELETE(self) -> None:
+        self._answer(b"")
+
     def do_POST(self) -> None:
         chunked = self.headers.get("Transfer-Encoding") == "chunked"
         self._answer(self._chunks() if chunked else self.rfile.read(int(self.headers["Content-Length"])))
@@ -142,11 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Received(parts.path, query, headers, body)
+        request = Received(self.command, parts.path, query, headers, body)
         self.server.received.append(request)
         reply = self.server.reply_to(request)
         if reply.body is None:
             self.close_connection = True
+            return
+        if isinstance(reply.body, Iterator):
+            self._stream(reply)
             return
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send_response(reply.status)
@@ -154,6 +207,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _stream(self, reply: Reply) -> None:
+        self.close_connection = True
+        self.send_response(reply.status)
+        for name, value in (*reply.headers, ("Connection", "close")):
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in reply.body:
+            self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:
         """Tests have no use for a log."""

@@ -117,7 +117,7 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
 
 
 def test_nothing_more_is_sent_once_the_service_is_out_of_reach(run: Run, clip: Path, nobody: str) -> None:
-    result = run("classify", "--url", nobody, clip, clip, clip)
+    result = run("classify", "--jobs", "1", "--patience", "0", "--url", nobody, clip, clip, clip)
     assert result.exit_code == 3
     assert f"no connection to {nobody}" in result.stderr
     assert "make up" in result.stderr
@@ -125,7 +125,7 @@ def test_nothing_more_is_sent_once_the_service_is_out_of_reach(run: Run, clip: P
 
 
 def test_files_not_sent_are_lines_of_json_too(run: Run, clip: Path, nobody: str) -> None:
-    lines = run("classify", "--json", "--url", nobody, clip, clip).stdout.splitlines()
+    lines = run("classify", "--json", "--jobs", "1", "--patience", "0", "--url", nobody, clip, clip).stdout.splitlines()
     assert [json.loads(line)["error"]["code"] for line in lines] == ["connect_failed", "not_sent"]
 
 
@@ -148,7 +148,10 @@ def test_failure_of_the_service_exits_3_but_not_before_the_rest(run: Run, servic
     [
         ("classify",),
         ("classify", "missing.mp4"),
-        ("classify", "."),
+        ("classify", "no*such*file"),
+        ("classify", "--shrink", "--frames", "-"),
+        ("classify", "--json", "--output", "csv", "-"),
+        ("classify", "--resume", "-"),
         ("classify", "--top-k", "0", "-"),
         ("classify", "--jobs", "1000", "-"),
         ("classify", "--url", "localhost:8080", "-"),
@@ -181,7 +184,7 @@ def test_models_as_json(run: Run) -> None:
 
 
 def test_models_of_a_service_out_of_reach_exit_3(run: Run, nobody: str) -> None:
-    result = run("models", "--url", nobody)
+    result = run("models", "--patience", "0", "--url", nobody)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "no connection to" in result.stderr
 

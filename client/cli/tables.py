@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
 from client.answers import Model, Prediction, Result
-from client.errors import ClipstackError, ConnectFailed
-from client.runs import Outcome
-from client.words import advice, looked_at, looks_at, media_facts, percent, plain, stages
+from client.cli.words import advice, looked_at, looks_at, media_facts, percent, plain, sent_instead, stages
+from client.errors import ClipstackError, ConnectFailed, JobFailed
 
 BAR_WIDTH = 40
 LONGEST_LABEL = 40
@@ -60,6 +59,8 @@ def result_block(file: str, result: Result) -> RenderableType:
     name = Text.assemble((plain(file), "bold"), "  ", (media_facts(result.media), "dim"))
     notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
     how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
+    if result.sent is not None:
+        how.append(Text(sent_instead(result.sent), style="dim"))
     return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
 
 
@@ -73,17 +74,19 @@ def error_block(file: str | None, error: ClipstackError | OSError) -> Renderable
     if isinstance(error, ClipstackError) and error.status is not None:
         request = f" · request {error.request_id}" if error.request_id else ""
         more.append(f"{error.code} · HTTP {error.status}{request}")
+    if isinstance(error, JobFailed):
+        more.append(f"{error.code} · job {error.job_id}")
     if to_do := advice(error):
         more.append(to_do)
     return Group(what, *(Indented(Text(plain(line), style="dim")) for line in more))
 
 
-def summary(outcomes: Sequence[Outcome]) -> Text:
+def summary(counts: Mapping[str, int], verb: str, skipped: int = 0) -> Text:
     """How many files went which way: `3 classified, 1 failed`; what did not occur is left out."""
-    done = sum(outcome.result is not None for outcome in outcomes)
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    counts = ((done, "classified"), (failed, "failed"), (len(outcomes) - done - failed, "not sent"))
-    return Text(", ".join(f"{number} {what}" for number, what in counts if number), style="dim")
+    told = {verb: counts.get("done", 0), **{what: counts.get(what, 0) for what in ("failed", "not sent")}}
+    told["done before"] = skipped
+    words = ", ".join(f"{number} {what}" for what, number in told.items() if number)
+    return Text(words or "nothing to do", style="dim")
 
 
 def models_block(models: Sequence[Model]) -> RenderableType:

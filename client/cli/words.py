@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from client.answers import Media, Model, Result
+from client.answers import Media, Model, Result, Sent
 from client.errors import ClipstackError, ConnectFailed, ServiceUnavailable, TimedOut
+from client.jobs import Job
 
 
 def plain(text: str) -> str:
@@ -49,7 +50,74 @@ def stages(result: Result) -> str:
     total = result.timing_ms.get("total", 0.0)
     rest = ((stage, ms) for stage, ms in result.timing_ms.items() if stage != "total" and ms >= 0.1)
     told = ", ".join(f"{stage} {milliseconds(ms)}" for stage, ms in rest)
-    return plain(f"{milliseconds(total)} ms: {told}" if told else f"{milliseconds(total)} ms")
+    known = " · known already" if result.cache == "hit" else ""
+    return plain(f"{milliseconds(total)} ms: {told}{known}" if told else f"{milliseconds(total)} ms{known}")
+
+
+def sent_instead(sent: Sent) -> str:
+    """What was sent in place of the file: `sent just the frames: 22 kB instead of 636 kB, made in 0.10 s`."""
+    how = "just the frames" if sent.reduction == "frames" else "a smaller copy"
+    sizes = f"{human_bytes(sent.bytes)} instead of {human_bytes(sent.whole_bytes)}"
+    return f"sent {how}: {sizes}, made in {sent.prepare_s:.2f} s"
+
+
+def clock(seconds: float, *, tenths: bool = True) -> str:
+    """A time in a video: `1:02.5`, with hours where there are any."""
+    tenth = round(seconds * 10)
+    minutes, rest = divmod(tenth // 10, 60)
+    hours, minutes = divmod(minutes, 60)
+    whole = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{whole}.{tenth % 10}" if tenths else whole
+
+
+def span(seconds: float) -> str:
+    """A length of time in words: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def analysed(job: Job) -> str:
+    """How far a job is, for the end of a line."""
+    progress = job.progress
+    if job.state == "queued":
+        return "queued" if progress.position is None else f"queued, number {progress.position} in line"
+    if job.ended:
+        return job.state
+    if progress.eta_s is not None:
+        return f"analysing, {span(progress.eta_s)} left"
+    return "analysing"
+
+
+def windows(job: Job) -> str:
+    """The model, its windows, and the cuts that it found."""
+    told = job.timeline
+    if told is None:
+        return plain(job.model)
+    count = f"{job.progress.windows_done} windows" if job.progress.windows_done else "windows"
+    cuts = f" · {many(len(told.cuts_s), 'cut')}" if told.cuts_s else ""
+    return plain(f"{job.model}, {count} of {told.window_s:.2f} s, one every {told.hop_s:g} s{cuts}")
+
+
+def seconds_spent(job: Job) -> str:
+    """The time a job took, and what it did in it."""
+    rest = ", ".join(f"{stage} {s:.1f}" for stage, s in job.timing_s.items() if stage not in ("queued", "running"))
+    waited = f", after {job.timing_s['queued']:.1f} s in the queue" if job.timing_s.get("queued", 0) >= 0.1 else ""
+    known = " · known already" if job.cache == "hit" else ""
+    return plain(f"{job.timing_s.get('running', 0.0):.1f} s{': ' if rest else ''}{rest}{waited}{known}")
+
+
+def many(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def short_name(name: str, width: int) -> str:
+    """The name in at most `width` characters: its end says more than its folder."""
+    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def milliseconds(value: float) -> str:

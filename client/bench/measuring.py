@@ -1,0 +1,61 @@
+"""One measurement, in a process of its own so that it can live in a network namespace; prints a line of JSON.
+
+python -m client.bench.measuring '{"url": ..., "path": ..., "reduction": ..., "times": ..., "budget_s": ...}'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from client.answers import Result
+from client.async_client import AsyncClient
+from client.reduction import making as _loaded_before_the_clock_starts  # noqa: F401 -- many files pay for it once
+from client.reduction.sending import Reduction
+
+ALL_LABELS = 1000
+WORK = {"Cache-Control": "no-cache"}  # what the service may have in store would be no measure
+
+
+async def measured(
+    url: str,
+    path: str,
+    reduction: Reduction,
+    times: int,
+    budget_s: float,
+    model: str | None = None,
+    rate: float | None = None,
+) -> dict[str, Any]:
+    """Classify `path` up to `times` times, fewer when that takes longer than `budget_s`; seconds of each, and answers.
+
+    Each time with a new client: without a `rate` (bytes a second), `auto` must learn anew how fast files go.
+    """
+    seconds: list[float] = []
+    result: Result | None = None
+    while result is None or (len(seconds) < times and sum(seconds) < budget_s):
+        async with AsyncClient(url, timeout=300.0, rate=rate, headers=WORK) as client:
+            count = min(ALL_LABELS, max(len(offered.labels) for offered in await client.models()))
+            started = time.perf_counter()
+            result = await client.classify(path, model=model, top_k=count, reduce=reduction)
+            seconds.append(round(time.perf_counter() - started, 4))
+        if result.cache == "hit":
+            raise SystemExit("the service answered from its store, though it was asked not to")
+    return {
+        "model": result.model,
+        "sent": result.sent.reduction if result.sent else "none",
+        "bytes": result.sent.bytes if result.sent else result.media.bytes,
+        "prepare_s": result.sent.prepare_s if result.sent else 0.0,
+        "seconds": seconds,
+        "scores": {prediction.label: prediction.score for prediction in result.predictions},
+        "media": {
+            name: getattr(result.media, name)
+            for name in ("codec", "container", "width", "height", "fps", "duration_s", "frames", "bytes")
+        },
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measured(**json.loads(sys.argv[1])))))

@@ -1,0 +1,33 @@
+"""The command line: `clipstack classify`, `timeline`, `watch`, `jobs`, `models` and `bench`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from client.cli.bench import bench
+from client.cli.classify import classify
+from client.cli.jobs import jobs
+from client.cli.models import models
+from client.cli.timeline import timeline
+from client.cli.watch import watch
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clipstack")
+def main() -> None:
+    """Ask a Clipstack service what is in videos and pictures.
+
+    \b
+    Exit codes: 0 all is well, 1 a file was refused or could not be read,
+    2 the command line is wrong, 3 the service is out of reach, busy or broken,
+    130 and 143 it was interrupted by Ctrl-C or told to end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another time shows a question mark rather than a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+for command in (classify, timeline, watch, jobs, models, bench):
+    main.add_command(command)

@@ -1,0 +1,149 @@
+"""Options that several commands share, and the ways in which a command begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from client.async_client import DEFAULT_URL, AsyncClient
+from client.cli.outcomes import INTERRUPTED
+from client.errors import ReductionUnavailable
+from client.reduction.sending import Reduction
+
+MOST_AT_ONCE = 32
+TERMINATED = 128 + signal.SIGTERM
+SHRINK = ("always", "auto")
+MEGABIT_BYTES = 125_000
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class WithShrink(click.Command):
+    """A command whose `--shrink` may stand alone: the next word is its value only when it is one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = []
+        for place, word in enumerate(args):
+            following = args[place + 1] if place + 1 < len(args) else None
+            words.append("--shrink=always" if word == "--shrink" and following not in SHRINK else word)
+        return super().parse_args(ctx, words)
+
+
+def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def service_options(command: Command) -> Command:
+    """Which service, and how long to wait for it."""
+    return _all(
+        command,
+        click.option(
+            "--url", envvar="CLIPSTACK_URL", show_envvar=True, default=DEFAULT_URL, show_default=True,
+            help="Address of the service.",
+        ),
+        click.option(
+            "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True,
+            help="Longest silence, in seconds.",
+        ),
+        click.option(
+            "--patience", type=click.FloatRange(min=0), default=20.0, show_default=True,
+            help="Seconds to spend, for each file, on waiting for a busy service.",
+        ),
+    )  # fmt: skip
+
+
+def output_options(command: Command) -> Command:
+    """Which form the answers have, and where they go."""
+    return _all(
+        command,
+        click.option(
+            "--output", type=click.Choice(["table", "jsonl", "csv"]),
+            help="Form of the answers; left out, what the name of -o says, else a table.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="The same as --output jsonl."),
+        click.option(
+            "-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers into FILE.",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with FILE: what has its answer there is left out."),
+    )  # fmt: skip
+
+
+def bulk_options(command: Command) -> Command:
+    """How many files at a time."""
+    return click.option(
+        "-j", "--concurrency", "--jobs", "concurrency", type=click.IntRange(1, MOST_AT_ONCE), default=4,
+        show_default=True, help="Files under way at a time.",
+    )(command)  # fmt: skip
+
+
+def reduction_options(frames: bool) -> Callable[[Command], Command]:
+    """Whether to send less than the file; `frames` where single frames will do."""
+
+    def options(command: Command) -> Command:
+        told = [
+            click.option(
+                "--shrink", type=click.Choice(SHRINK), metavar="[auto]",
+                help="Send a smaller copy of each video, or with `auto` whatever is quickest: file, copy or frames.",
+            ),
+            click.option(
+                "--rate", type=click.FloatRange(min=0, min_open=True), metavar="MBIT",
+                help="Upload rate in Mbit/s for --shrink auto; measured when left out.",
+            ),
+        ]  # fmt: skip
+        if frames:
+            told.insert(1, click.option("--frames", is_flag=True, help="Send just the frames that will be looked at."))
+        return _all(command, *told)
+
+    return options
+
+
+def reduction_of(shrink: str | None, frames: bool = False) -> Reduction:
+    """What the options mean; click's UsageError where they contradict each other, or what they need is absent."""
+    if shrink is None and not frames:
+        return "none"
+    if shrink is not None and frames:
+        raise click.UsageError("--shrink and --frames are two ways: choose one, or let --shrink auto choose")
+    if find_spec("av") is None or find_spec("numpy") is None:
+        raise click.UsageError(ReductionUnavailable().message)
+    return "frames" if frames else "auto" if shrink == "auto" else "shrink"
+
+
+@asynccontextmanager
+async def connected(
+    url: str, timeout: float, patience: float = 20.0, rate: float | None = None
+) -> AsyncIterator[AsyncClient]:
+    """A client; a wrong URL is a wrong command line. `rate` is in Mbit/s."""
+    try:
+        client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate and rate * MEGABIT_BYTES)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from error
+    async with client:
+        yield client
+
+
+def finish(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command to its exit code; Ctrl-C and SIGTERM let it tidy up, and end it with their usual codes."""
+
+    async def interruptible() -> int:
+        task = asyncio.current_task()
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
+        return await work
+
+    try:
+        return asyncio.run(interruptible())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except asyncio.CancelledError:
+        return TERMINATED
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -1,0 +1,115 @@
+"""Where the answers go: tables for people, lines of JSON or CSV for programs, on standard output or into a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Protocol, TextIO
+
+import click
+from rich.console import Console
+
+from client.answers import Result
+from client.cli.outcomes import columns, json_line, rows
+from client.cli.runs import Outcome
+from client.cli.strips import timeline_block
+from client.cli.tables import result_block
+from client.jobs import Job
+
+UNBROKEN = 1000
+
+
+class Output(Protocol):
+    """Takes one outcome after the other."""
+
+    def show(self, outcome: Outcome) -> None: ...
+
+
+class Tables:
+    """A block for each file on the console; errors are shown elsewhere."""
+
+    def __init__(self, console: Console, apart: bool) -> None:
+        self._console, self._apart = console, apart
+
+    def show(self, outcome: Outcome) -> None:
+        if isinstance(outcome.answer, Job):
+            self._console.print(timeline_block(outcome.file.shown, outcome.answer), *[""] * self._apart)
+        elif isinstance(outcome.answer, Result):
+            self._console.print(result_block(outcome.file.shown, outcome.answer), *[""] * self._apart)
+
+
+class JsonLines:
+    """A line for each file, complete or not at all."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def show(self, outcome: Outcome) -> None:
+        self._file.write(json.dumps(json_line(outcome)) + "\n")
+        self._file.flush()
+
+
+class Csv:
+    """A header, unless there is one already, and the rows of each file, all at once."""
+
+    def __init__(self, file: IO[str], names: Sequence[str], *, header: bool) -> None:
+        self._file, self._names = file, names
+        if header:
+            self._write([list(names)])
+
+    def show(self, outcome: Outcome) -> None:
+        self._write(rows(outcome, self._names))
+
+    def _write(self, lines: list[list[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        self._file.write(text.getvalue())
+        self._file.flush()
+
+
+def format_of(told: str | None, path: Path | None) -> str:
+    """`table`, `jsonl` or `csv`: what was told, else what the file's name says."""
+    if told is not None:
+        return told
+    if path is None:
+        return "table"
+    return "csv" if path.suffix.lower() == ".csv" else "jsonl"
+
+
+def output_to(file: IO[str], format: str, kind: str, top_k: int, *, apart: bool, fresh: bool = True) -> Output:
+    """The output of that format to an open file; `fresh` says that nothing is in it yet."""
+    if format == "jsonl":
+        return JsonLines(file)
+    if format == "csv":
+        return Csv(file, columns(kind, top_k), header=fresh)
+    return Tables(console_on(file), apart)
+
+
+def console_on(stream: TextIO | IO[str]) -> Console:
+    """A console that does not break what goes to a file or to grep into the lines of a screen."""
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, highlight=False, width=UNBROKEN)
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a whole file or none: what was there stays until all of it is written. click's error when that fails."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise click.FileError(str(path), hint=error.strerror or str(error)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def to_standard_output(content: bytes) -> None:
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,112 @@
+"""Takes the outcomes of a command, one by one: answers to its output, errors to people, and the sum of all."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+
+from client.cli.files import File
+from client.cli.outcomes import FINE, exit_code
+from client.cli.outputs import Output, console_on, format_of, output_to
+from client.cli.progress import ProgressLines
+from client.cli.resuming import done, left, opened
+from client.cli.runs import Outcome
+from client.cli.tables import error_block, summary
+
+
+class Report:
+    """What became of the files so far; `code` is the exit code that this makes."""
+
+    def __init__(self, output: Output, err: Console, lines: ProgressLines, *, apart: bool) -> None:
+        self._output, self._err, self._lines, self._apart = output, err, lines, apart
+        self.counts: Counter[str] = Counter()
+        self.code = FINE
+
+    def show(self, outcome: Outcome, *, quiet: bool = False) -> None:
+        """Tell of one file, of an answer only if not `quiet`. A file that was not sent is left to the summary.
+
+        Errors are for people, in any format: a line of JSON may go where nobody looks.
+        """
+        what = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
+        self.counts[what] += 1
+        self.code = max(self.code, exit_code(outcome))
+        self._lines.count(failed=outcome.answer is None)
+        with self._lines.hidden():
+            if not quiet:
+                self._output.show(outcome)
+            if outcome.error is not None:
+                self._err.print(error_block(outcome.file.shown, outcome.error), *[""] * self._apart)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the answers of one command go, and in which form; `kind` is `classify` or `timeline`."""
+
+    kind: str
+    format: str
+    path: Path | None
+    resume: bool
+    top_k: int
+    model: str | None
+
+    @classmethod
+    def told(
+        cls,
+        kind: str,
+        output: str | None,
+        as_json: bool,
+        path: Path | None,
+        resume: bool,
+        top_k: int,
+        model: str | None,
+    ) -> Destination:
+        """By the options of a command; click's UsageError where they make no sense together."""
+        if as_json and output not in (None, "jsonl"):
+            raise click.UsageError(f"--json and --output {output} are two forms: choose one")
+        format = "jsonl" if as_json else format_of(output, path)
+        if resume and (path is None or format == "table"):
+            raise click.UsageError("--resume needs a file of answers to go on with: -o answers.jsonl or answers.csv")
+        return cls(kind, format, path, resume, top_k, model)
+
+    def seen(self) -> set[tuple[str, int | None, int | None]]:
+        """The keys of the files that need not be sent again."""
+        return done(self.path, self.format, self.kind, self.top_k, self.model) if self.resume and self.path else set()
+
+    def todo(self, files: list[File]) -> list[File]:
+        """Those of the files that are not in the output yet."""
+        return left(files, self.seen())
+
+    @contextmanager
+    def report(
+        self, lines: ProgressLines, err: Console, verb: str, *, apart: bool, skipped: int = 0
+    ) -> Iterator[Report]:
+        """The open output, with `lines` shown meanwhile. However it ends: the file is closed, and the sum of many told.
+
+        `verb` says what was done to the files, `skipped` how many were done before; `apart` that they are many.
+        """
+        with ExitStack() as resources:
+            file: IO[str] = sys.stdout
+            if self.path is not None:
+                file = resources.enter_context(opened(self.path, resume=self.resume))
+            fresh = self.path is None or not file.tell()
+            output = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=fresh)
+            report = Report(output, err, lines, apart=apart and self.path is None and self.format == "table")
+            try:
+                with lines:
+                    yield report
+            finally:
+                if (apart or skipped) and (self.format == "table" or self.path is not None):
+                    err.print(summary(report.counts, verb, skipped))
+
+
+def error_console() -> Console:
+    """Where people are told what is no answer."""
+    return console_on(sys.stderr)

@@ -1,0 +1,35 @@
+"""Server-sent events, read line by line (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; `data` is all of its lines, joined."""
+
+    name: str
+    data: str
+
+
+class EventReader:
+    """Puts lines together to events; comments and fields that nobody needs here are passed over."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._data: list[str] = []
+
+    def take(self, line: str) -> Event | None:
+        """The next line without its end; the event that it completes, if it does."""
+        if not line:
+            event = Event(self._name or "message", "\n".join(self._data)) if self._data else None
+            self._name, self._data = "", []
+            return event
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            self._name = value
+        elif field == "data":
+            self._data.append(value)
+        return None

@@ -1,0 +1,148 @@
+"""What the client must know of a video before it makes it smaller: what the service knows, by the same rules."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.error import InvalidDataError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+# Containers whose headers tell length and rate reliably; of others no single frames are sent.
+SAMPLED = frozenset({"mp4", "mov", "matroska", "webm"})
+HEAD_BYTES = 64
+FIRST_FRAME_PACKETS = 300
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A video as its header describes it; `width` and `height` in pixels, upright, `duration_s` None if not told."""
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration_s: float | None
+    fps: float | None
+    frames: int | None
+    bytes: int
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it is known which frames the service will look at."""
+        return self.container in SAMPLED and self.duration_s is not None
+
+    @property
+    def pixels(self) -> float:
+        """All pixels of all frames, as far as the header tells."""
+        return self.width * self.height * (self.frames or (self.duration_s or 0.0) * (self.fps or 0.0))
+
+
+@contextmanager
+def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video from its start; FFmpeg reads this file and no other that it may name. ValueError for none."""
+    file.seek(0)
+    with av.open(file, "r", options={"protocol_whitelist": ""}, metadata_errors="replace") as container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise ValueError("no video")
+        yield container, stream
+
+
+def read_facts(file: BinaryIO, length: int) -> Facts:
+    """Raises ValueError, or an error of FFmpeg, for what is no video that can be read."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    with opened(file) as (container, stream):
+        if container.format.name.endswith(("_pipe", "image2")):
+            raise ValueError("a picture")
+        first = _first_frame(container, stream)
+        rotation = round(-first.rotation / 90) * 90 % 360
+        width, height = (first.width, first.height)[:: -1 if rotation % 180 else 1]
+        rate = stream.average_rate or stream.guessed_rate
+        return Facts(
+            container=_name(container.format.name, head),
+            codec=stream.codec.canonical_name,
+            width=width,
+            height=height,
+            rotation=rotation,
+            duration_s=_duration_s(container, stream),
+            fps=float(rate) if rate else None,
+            frames=stream.frames or None,
+            bytes=length,
+        )
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """When the frames of a video are shown, in units of `base` seconds and rising; `keys` are those to seek to."""
+
+    base: Fraction
+    shown: list[int]
+    keys: list[tuple[int, int]]
+
+    def time_s(self, number: int) -> float:
+        return float((self.shown[number] - self.shown[0]) * self.base)
+
+    def nearest(self, time_s: float) -> int:
+        """The number of the frame nearest to a time after the first one, the earlier of two equally near."""
+        after = min(bisect_left(range(len(self.shown)), time_s, key=self.time_s), len(self.shown) - 1)
+        before = max(after - 1, 0)
+        return before if abs(self.time_s(before) - time_s) <= abs(self.time_s(after) - time_s) else after
+
+
+def read_stamps(file: BinaryIO) -> Stamps:
+    """List the frames of a video without decoding any."""
+    shown: list[int] = []
+    keys: list[tuple[int, int]] = []
+    with opened(file) as (container, stream):
+        for packet in container.demux(stream):
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is None or not (keys or packet.is_keyframe):
+                continue
+            if packet.is_keyframe:
+                keys.append((stamp, stamp if packet.dts is None else packet.dts))
+            if not packet.is_discard:
+                shown.append(stamp)
+        if not shown:
+            raise ValueError("no frame")
+        return Stamps(stream.time_base or Fraction(1), sorted(shown), sorted(keys))
+
+
+def _name(demuxer: str, head: bytes) -> str:
+    """The container by the name that the service gives it."""
+    if demuxer.startswith("mov,"):
+        return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"
+    if demuxer.startswith("matroska"):
+        return "webm" if b"webm" in head else "matroska"
+    return demuxer
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds from the first to after the last frame, as the header says."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration:
+        start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+        return max(0.0, container.duration / 1e6 - max(0.0, start_s)) or None
+    return None
+
+
+def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    for number, packet in enumerate(container.demux(stream)):
+        if number >= FIRST_FRAME_PACKETS:
+            break
+        try:
+            for frame in packet.decode():
+                return frame
+        except InvalidDataError:
+            continue
+    raise ValueError("no frame of this video can be decoded")

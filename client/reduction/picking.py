@@ -1,0 +1,103 @@
+"""A film of nothing but the frames that the model will look at, cut to the square that it sees."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from client.answers import Clip, Model
+from client.reduction.facts import Facts, Stamps, opened, read_stamps
+from client.reduction.sampling import clip_times, places
+
+Square = NDArray[np.uint8]  # (side, side, 3), RGB
+
+# Few frames, and all that the model will ever see: little is saved by less.
+QUALITY = {"crf": "10", "preset": "fast"}
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What was picked: the clips as the service tells them, and how many frames the video has."""
+
+    clips: tuple[Clip, ...]
+    frames: int
+
+
+def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]) -> Picked:
+    """Write to `out` an MP4 of the frames that `model` looks at; `check` may raise to end it early."""
+    stride, fps = model.stride or 1, model.fps or 1.0
+    wanted = clip_times(facts.duration_s or 0.0, facts.fps, model.frames, stride, fps, clips)
+    stamps = read_stamps(file)
+    rows = [[stamps.nearest(time_s) for time_s in times] for times in wanted]
+    numbers = sorted({number for row in rows for number in row})
+    squares: dict[int, Square] = {}
+    for number, frame in zip(numbers, _frames(file, stamps, numbers), strict=True):
+        check()
+        squares[number] = _square(frame, facts, model)
+    _write(out, [squares[rows[clip][place]] for clip, place in places(model.frames, clips)], stride, fps)
+    end_s = max(facts.duration_s or 0.0, stamps.time_s(len(stamps.shown) - 1))
+    return Picked(
+        tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, wanted, strict=True)),
+        len(stamps.shown),
+    )
+
+
+def _clip(stamps: Stamps, row: list[int], padded: bool) -> Clip:
+    times = tuple(round(stamps.time_s(number), 3) for number in row)
+    return Clip(times[0], times[-1], tuple(row), times, padded)
+
+
+def _frames(file: BinaryIO, stamps: Stamps, numbers: Sequence[int]) -> Iterator[VideoFrame]:
+    """The frames of rising `numbers`, each decoded from the key frame before it; ValueError when one is missing."""
+    with opened(file) as (container, stream):
+        stream.thread_type = "AUTO"
+        decoded: Iterator[VideoFrame] = iter(())
+        reached = None
+        for number in numbers:
+            stamp = stamps.shown[number]
+            key = stamps.keys[max(0, bisect_right(stamps.keys, (stamp, stamp + 1)) - 1)]
+            if reached is None or key[0] > reached:
+                container.seek(key[1], stream=stream)
+                decoded = container.decode(stream)
+            for frame in decoded:
+                reached = frame.pts
+                if reached is not None and reached >= stamp:
+                    break
+            if reached != stamp:
+                raise ValueError("a frame cannot be decoded")
+            yield frame
+
+
+def _square(frame: VideoFrame, facts: Facts, model: Model) -> Square:
+    """The frame upright, its short side as the model wants it, and of that the square around the model's crop."""
+    width, height, side = facts.width, facts.height, model.resize
+    size = (side, side * height // width) if width <= height else (side * width // height, side)
+    scaled = VideoReformatter().reformat(
+        frame, *(size if facts.rotation % 180 == 0 else size[::-1]), format="rgb24", interpolation=Interpolation.BICUBIC
+    )
+    upright = np.rot90(scaled.to_ndarray(), -facts.rotation // 90)
+    top, left = (round((length - model.crop) / 2) - round((side - model.crop) / 2) for length in upright.shape[:2])
+    return np.ascontiguousarray(upright[top : top + side, left : left + side])
+
+
+def _write(out: BinaryIO, squares: Sequence[Square], stride: int, fps: float) -> None:
+    rate = Fraction(fps).limit_denominator(1001) / stride
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options=QUALITY)
+        stream.height, stream.width = squares[0].shape[:2]
+        stream.pix_fmt = "yuv444p"  # colours at full size: a square of 80 pixels has none to give away
+        stream.codec_context.max_b_frames = 0
+        for number, square in enumerate(squares):
+            frame = VideoFrame.from_ndarray(square, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

@@ -1,0 +1,156 @@
+"""Sends a file, or what is enough of it: decides, prepares, posts, and tells of the file in the service's answer."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+
+from client.answers import Model, Sent
+from client.errors import ReductionUnavailable
+from client.reduction.choice import choose
+from client.reduction.rate import Rate
+from client.reply import Answer
+from client.threads import in_thread
+from client.upload import Progress, Source, Upload, Watcher, file_name, open_upload
+
+if TYPE_CHECKING:
+    from client.reduction.facts import Facts
+    from client.reduction.making import Made
+
+Reduction: TypeAlias = Literal["none", "shrink", "frames", "auto"]
+Post: TypeAlias = Callable[[Upload], Awaitable[Answer]]
+
+MODELS_S = 60.0  # how old the list of the models may be
+RECONSIDER_S = 0.5  # of sending a whole file, until it is clear how fast that goes
+
+
+@dataclass(frozen=True)
+class Told:
+    """How to read an answer: `sent` is None where the file was sent as it is."""
+
+    sent: Sent | None = None
+    described: Callable[[Any], Mapping[str, Any]] = field(default=lambda answer: answer)
+
+
+class _Stop(Exception):
+    """Raised into an upload under way, or into the making of a smaller file, to end it."""
+
+
+class Sender:
+    """What one client sends; `models` lists the service's models, `rate` learns from every upload."""
+
+    def __init__(self, models: Callable[[], Awaitable[tuple[Model, ...]]], rate: Rate) -> None:
+        self._models, self._rate = models, rate
+        self._listed: tuple[Model, ...] = ()
+        self._listed_at = -MODELS_S
+
+    async def send(
+        self, source: Source, reduction: Reduction, model: str | None, clips: int, watcher: Watcher | None, post: Post
+    ) -> tuple[Answer, Told]:
+        """Post `source` as `reduction` says; a file that cannot be made smaller is sent as it is.
+
+        `clips` is 0 where all frames are looked at. Raises ReductionUnavailable, ValueError for `frames` without
+        clips, and what `post` raises.
+        """
+        if reduction == "frames" and not clips:
+            raise ValueError("a timeline looks at all frames of a video: it cannot do with some")
+        if reduction == "none" or not isinstance(source, str | os.PathLike | bytes):
+            return await self._whole(source, watcher, post)
+        making = _making()
+        with _opened(source) as (file, length):
+            facts, wanted = await in_thread(making.facts_of, file, length), await self._model(model)
+            if facts is None or wanted is None:
+                return await self._whole(source, watcher, post)
+            choices = clips if facts.sampled else 0
+            chosen: str = reduction
+            if reduction == "auto":
+                try:
+                    if self._rate.bytes_s is None:
+                        return await self._whole(source, self._reconsidered(facts, choices, watcher), post)
+                    chosen = choose(facts, choices, self._rate.bytes_s)
+                except _Stop as stop:
+                    chosen = str(stop)
+            if chosen == "none" or (chosen == "frames" and not choices):
+                return await self._whole(source, watcher, post)
+            made = await _made(partial(making.make, file, facts, chosen, wanted, clips), facts, watcher)
+        if made is None:
+            return await self._whole(source, watcher, post)
+        with made.file:
+            answer = await self._learning(Upload(made.file, file_name(source), watcher), post)
+        return answer, Told(made.sent, made.described)
+
+    async def _whole(self, source: Source, watcher: Watcher | None, post: Post) -> tuple[Answer, Told]:
+        with open_upload(source, watcher) as upload:
+            return await self._learning(upload, post), Told()
+
+    async def _learning(self, upload: Upload, post: Post) -> Answer:
+        answer = await post(upload)
+        self._rate.learn(upload.sent, upload.sending_s)
+        return answer
+
+    def _reconsidered(self, facts: Facts, clips: int, watcher: Watcher | None) -> Watcher:
+        """A watcher that ends the upload of a whole file once it is clear that less of it would be there sooner."""
+        began: list[float] = []
+
+        def watch(progress: Progress) -> None:
+            if watcher is not None:
+                watcher(progress)
+            if progress.stage != "sending" or not progress.sent:
+                began[:] = [time.monotonic()]
+                return
+            seconds = time.monotonic() - began[0]
+            if seconds < RECONSIDER_S or self._rate.bytes_s is not None:
+                return
+            self._rate.learn(progress.sent, seconds)
+            chosen = choose(facts, clips, progress.sent / seconds, left=facts.bytes - progress.sent)
+            if chosen != "none":
+                raise _Stop(chosen)
+
+        return watch
+
+    async def _model(self, name: str | None) -> Model | None:
+        """The model to ask, None where the list does not tell."""
+        if time.monotonic() - self._listed_at > MODELS_S:
+            self._listed, self._listed_at = await self._models(), time.monotonic()
+        named = [m for m in self._listed if (m.default if name is None else name in (m.name, f"{m.name}@{m.version}"))]
+        return named[0] if named else None
+
+
+async def _made(
+    make: Callable[[Callable[[float], None]], Made | None], facts: Facts, watcher: Watcher | None
+) -> Made | None:
+    """Run `make` in a thread, told of to the watcher, and ended when nobody waits for it any more."""
+    stop = Event()
+
+    def check(done_s: float) -> None:
+        if stop.is_set():
+            raise _Stop
+        if watcher is not None:
+            total_ms = None if facts.duration_s is None else round(facts.duration_s * 1000)
+            watcher(Progress("preparing", round(done_s * 1000), total_ms))
+
+    try:
+        return await in_thread(make, check)
+    finally:
+        stop.set()
+
+
+def _making() -> Any:
+    try:
+        from client.reduction import making
+    except ImportError as error:
+        raise ReductionUnavailable from error
+    return making
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, int]]:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        yield file, file.seek(0, io.SEEK_END)

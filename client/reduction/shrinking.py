@@ -1,0 +1,81 @@
+"""The whole video again, small: every frame at its own time, no sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from client.reduction.facts import Facts, opened
+
+# Twice the frame that the model sees: what the encoder loses is then mostly lost again in the service's scaling, and
+# both sides are even, with just the aspect that the service makes of the video.
+MARGIN = 2
+QUALITY = {"crf": "20", "preset": "veryfast"}
+GROUP_S = 1.0  # from key frame to key frame: the service looks at single frames, and starts at the one before
+
+
+def shrunk_size(facts: Facts, short_side: int) -> tuple[int, int]:
+    """Width and height, both even, of the small video's frames as they are stored, that is before they are turned."""
+    if facts.width <= facts.height:
+        size = (short_side * MARGIN, short_side * facts.height // facts.width * MARGIN)
+    else:
+        size = (short_side * facts.width // facts.height * MARGIN, short_side * MARGIN)
+    if size[0] > facts.width:
+        size = (facts.width // 2 * 2, facts.height // 2 * 2)
+    return size if facts.rotation % 180 == 0 else (size[1], size[0])
+
+
+def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: Callable[[float], None]) -> None:
+    """Write to `out` a video of all frames, small; `check` is called with the seconds done, and may raise.
+
+    It is Matroska for Matroska, else MP4: length and rate are then told in the same way, and the service takes the
+    same frames. Raises ValueError, or an error of FFmpeg, for a video that cannot be decoded to its end.
+    """
+    kind = "matroska" if facts.container in ("matroska", "webm") else "mp4"
+    with opened(file) as (source, stream), av.open(out, "w", format=kind) as target:
+        stream.thread_type = "AUTO"
+        small = target.add_stream("libx264", rate=Fraction(facts.fps or 30).limit_denominator(1001), options=QUALITY)
+        small.width, small.height = shrunk_size(facts, short_side)
+        small.pix_fmt = "yuv420p"
+        small.gop_size = max(1, round(GROUP_S * (facts.fps or 30)))
+        base = stream.time_base or Fraction(1, 1000)
+        small.time_base = small.codec_context.time_base = base
+        if facts.rotation:
+            small.set_display_rotation(-facts.rotation)
+        reformatter = VideoReformatter()
+        last = 0
+        for frame in _from_zero(source, stream):
+            scaled = reformatter.reformat(
+                frame, small.width, small.height, format="yuv420p", interpolation=Interpolation.BICUBIC
+            )
+            scaled.pts, scaled.time_base = frame.pts, base
+            target.mux(small.encode(scaled))
+            last = frame.pts or 0
+            check(frame.time or 0.0)
+        for packet in small.encode(None):
+            if packet.pts == last and facts.duration_s is not None:
+                # The last frame lasts as long as the file says that the video does.
+                packet.duration = max(1, round(facts.duration_s / base) - last)
+            target.mux(packet)
+
+
+def _from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The frames, with times that rise from 0."""
+    first, last = None, -1
+    for frame in source.decode(stream):
+        if frame.pts is None:
+            raise ValueError("a frame without a time")
+        first = frame.pts if first is None else first
+        frame.pts -= first
+        if frame.pts > last:  # else it is shown before the first key frame, or twice
+            last = frame.pts
+            yield frame
+    if first is None:
+        raise ValueError("no frame can be decoded")

@@ -1,0 +1,90 @@
+"""Where the two worlds meet: blocking work for an event loop, and an event loop for blocking callers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Call `function` in a daemon thread; when the caller is cancelled nobody waits for it any more.
+
+    Not the loop's own pool: that one is waited for at the end, and a read from a terminal may never return.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(deliver: Callable[[Any], None], value: Any) -> None:
+        if not answer.done():
+            deliver(value)
+
+    def work() -> None:
+        try:
+            deliver, value = answer.set_result, function(*arguments)
+        except BaseException as error:
+            deliver, value = answer.set_exception, error  # type: ignore[assignment]
+        with suppress(RuntimeError):  # the loop has ended, and whoever asked with it
+            loop.call_soon_threadsafe(tell, deliver, value)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await answer
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for callers that block; close it after use."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="clipstack-client", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`; when the caller is interrupted, `work` is cancelled."""
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items one by one; when the caller stops early, the asynchronous side is told to."""
+
+        async def following() -> tuple[T, ...]:
+            async for item in items:
+                return (item,)
+            return ()
+
+        try:
+            while item := self.run(following()):
+                yield item[0]
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None and not self._loop.is_closed():
+                self.run(close())
+
+    def close(self) -> None:
+        """Cancel what still runs, and end the thread; safe to call twice."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    await asyncio.sleep(0)  # connections that were just dropped are closed in the loop's next round

@@ -1,0 +1,299 @@
+"""Less than the file: the service's own decoder must find the very frames in it that it would take of the file."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app import decoder
+from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.sampling import clip_times as service_clip_times
+from client import Client, Progress
+from client.answers import Model
+from client.reduction.choice import choose
+from client.reduction.making import Made, facts_of, make
+from client.reduction.rate import Rate
+from client.reduction.sampling import clip_times, places
+from client.reduction.shrinking import MARGIN, shrunk_size
+from tests.client_service import RecordedService, recorded_service
+from tests.films import Frame, numbered, panning, read_number, write_sound, write_video
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LIMITS = Limits(max_pixels=36_000_000, max_frames=100_000, max_duration_s=1000.0)
+
+
+def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80, crop: int = 64) -> Model:
+    return Model("some", "1", "video", (), frames, stride, fps, resize, crop, True)
+
+
+def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[np.int64]]:
+    """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
+    source = Source(str(path), 0, path.stat().st_size)
+    media = decoder.probe(source, LIMITS)
+    stride, fps = model.stride or 1, model.fps or 1.0
+    wanted = service_clip_times(media.duration_s or 0.0, media.fps, model.frames, stride, fps, clips)
+    size = model.frames * model.crop * model.crop * 3
+    region = path.with_suffix(".region")
+    region.write_bytes(bytes(size * clips))
+    offsets = tuple(size * clip for clip in range(clips))
+    request = ClipRequest(tuple(clip.times_s for clip in wanted), model.resize, model.crop, offsets, str(region))
+    decoded = decoder.decode(source, media, request)
+    pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
+    return media, decoded, pixels.astype(np.int64)
+
+
+def made(path: Path, reduction: str, model: Model, clips: int = 1) -> Made | None:
+    with path.open("rb") as file:
+        facts = facts_of(file, path.stat().st_size)
+        assert facts is not None
+        return make(file, facts, reduction, model, clips, lambda done_s: None)
+
+
+def grainy(count: int) -> list[Frame]:
+    """Numbered frames, with grain on them that makes large files of them."""
+    chance = np.random.default_rng(1)
+    grain = chance.integers(0, 20, (240, 320, 3), np.uint8)
+    return [numbered(number, 320, 240) + np.roll(grain, 7 * number, axis=1) for number in range(count)]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return tmp_path / "small.bin"
+
+
+@pytest.mark.parametrize("clips", [1, 2, 5])
+@pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
+def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
+    for duration_s in (0.0, 0.4, 0.96, 3.0, 10.381, 61.7):
+        for video_fps in (None, 14.985, 24000 / 1001, 25.0, 30.0, 60.0):
+            told = service_clip_times(duration_s, video_fps, frames, stride, fps, clips)
+            assert clip_times(duration_s, video_fps, frames, stride, fps, clips) == tuple(clip.times_s for clip in told)
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 7])
+@pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 24000 / 1001), (1, 1, 1.0)])
+def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, fps: float, clips: int) -> None:
+    film = places(frames, clips)
+    gap_s = stride / fps
+    told = service_clip_times(len(film) * gap_s, 1 / gap_s, frames, stride, fps, clips)
+    for clip, (times_s,) in enumerate(told):
+        shown = [film[min(round(time_s / gap_s), len(film) - 1)] for time_s in times_s]
+        assert shown == [(clip, place) for place in range(frames)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("mp4", 30, 0, "libx264"),
+        ("mp4", Fraction(24000, 1001), 0, "libx264"),
+        ("mov", 25, 90, "libx264"),
+        ("mkv", 60, 0, "libx264"),
+        ("webm", 30, 0, "libvpx-vp9"),
+    ],
+    ids=["mp4", "mp4-film", "mov-turned", "mkv", "webm"],
+)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A numbered film in one of the containers that are sampled, and how it is to be turned."""
+    suffix, fps, rotation, codec = request.param
+    options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx-vp9" else {"preset": "ultrafast"}
+    path = tmp_path_factory.mktemp("films") / f"film.{suffix}"
+    return write_video(path, grainy(60), fps, rotation=rotation, codec=codec, options=options), rotation
+
+
+@pytest.mark.parametrize("clips", [1, 3])
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Path, reduction: str, clips: int) -> None:
+    path, rotation = film
+    asked = model(crop=80)
+    less = made(path, reduction, asked, clips)
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    media, decoded, pixels = seen(path, asked, clips)
+    _, again, pixels_again = seen(small, asked, clips)
+    assert (less.facts.duration_s, less.facts.fps, less.facts.container) == (
+        media.duration_s,
+        media.fps,
+        media.container,
+    )
+    assert (less.facts.width, less.facts.height, less.facts.rotation) == (media.width, media.height, media.rotation)
+    if less.picked is None:
+        assert again.frames == decoded.frames
+    else:
+        assert [clip.frames for clip in less.picked.clips] == [tuple(row) for row in decoded.frames]
+        assert less.picked.frames == decoded.total
+    assert again.padded == decoded.padded
+    assert np.abs(pixels - pixels_again).mean() < 6
+    if rotation == 0:
+        numbers = [[read_number(frame) for frame in clip] for clip in pixels_again.astype(np.uint8)]
+        assert numbers == [list(row) for row in decoded.frames]
+
+
+@pytest.mark.parametrize(("width", "height", "crop"), [(320, 240, 64), (427, 240, 79), (241, 333, 33)])
+def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width: int, height: int, crop: int) -> None:
+    path = write_video(tmp_path / "film.mkv", panning(30, width, height), codec="ffv1", pixels="yuv444p")
+    less = made(path, "frames", model(crop=crop))
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    _, _, pixels = seen(path, model(crop=crop), 1)
+    _, _, pixels_again = seen(small, model(crop=crop), 1)
+    assert np.abs(pixels - pixels_again).mean() < 2.5
+
+
+def test_short_video_counts_as_padded_though_what_is_sent_is_not(tmp_path: Path, small: Path) -> None:
+    path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
+    less = made(path, "frames", model())
+    assert less is not None and less.picked is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    _, decoded, pixels = seen(path, model(), 1)
+    _, again, pixels_again = seen(small, model(), 1)
+    assert (decoded.padded, again.padded, less.picked.clips[0].padded) == ((True,), (False,), True)
+    assert np.abs(pixels - pixels_again).mean() < 6
+    answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+    assert answer["warnings"] == ["the video is shorter than one clip: its last frame was repeated"]
+    assert (answer["media"]["duration_s"], answer["sent"]["reduction"]) == (pytest.approx(0.3), "frames")
+
+
+def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
+    assert made(path, "shrink", model()) is None
+    assert made(path, "frames", model()) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "sound", "text", "empty"])
+def test_what_is_no_whole_video_is_left_to_the_service(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "film.mp4"
+    if damage == "sound":
+        write_sound(path)
+    elif damage == "cut":
+        write_video(path, panning(30))
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.write_bytes(b"no video" if damage == "text" else b"")
+    with path.open("rb") as file:
+        assert facts_of(file, path.stat().st_size) is None
+
+
+def test_playlists_open_no_other_file(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.ts", panning(10))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/film.ts\n#EXT-X-ENDLIST\n"
+    assert facts_of(io.BytesIO(playlist.encode()), len(playlist)) is None
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(1920, 1080, (284, 160)), (240, 426, (160, 284)), (101, 81, (100, 80))]
+)
+def test_shrunk_frames_are_even_and_never_larger(
+    width: int, height: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
+    with path.open("rb") as file:
+        facts = facts_of(file, 1)
+    assert facts is not None
+    assert shrunk_size(type(facts)(**{**vars(facts), "width": width, "height": height}), 160 // MARGIN) == size
+
+
+class TestSending:
+    """Through the whole client, to a service that keeps what it gets."""
+
+    @pytest.fixture
+    def service(self) -> Iterator[RecordedService]:
+        with recorded_service() as service:
+            yield service
+
+    @pytest.fixture
+    def film(self, tmp_path: Path) -> Path:
+        return write_video(tmp_path / "film.mp4", panning(90, 320, 240), options={"crf": "1", "preset": "ultrafast"})
+
+    @pytest.mark.parametrize("reduction", ["frames", "shrink"])
+    def test_less_is_sent_and_told_of(self, service: RecordedService, film: Path, reduction: str) -> None:
+        stages: list[Progress] = []
+        with Client(service.url) as client:
+            result = client.classify(film, reduce=reduction, progress=stages.append)  # type: ignore[arg-type]
+        body = service.received[-1].body
+        assert result.sent is not None
+        assert (result.sent.reduction, result.sent.bytes) == (reduction, len(body))
+        assert result.sent.whole_bytes == result.media.bytes == film.stat().st_size > 2 * len(body)
+        assert (result.media.name, result.media.width, result.media.height) == ("film.mp4", 320, 240)
+        assert stages[0].stage == "preparing"
+        assert stages[-1] == Progress("classifying", len(body), len(body))
+
+    def test_bytes_are_made_smaller_too(self, service: RecordedService, film: Path) -> None:
+        with Client(service.url) as client:
+            result = client.classify(film.read_bytes(), reduce="frames")
+        assert result.sent is not None and result.sent.bytes == len(service.received[-1].body)
+
+    def test_what_cannot_be_made_smaller_is_sent_as_it_is(self, service: RecordedService, tmp_path: Path) -> None:
+        tiny = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
+        with Client(service.url) as client, tiny.open("rb") as file:
+            for source in (tiny, tiny.read_bytes(), file):
+                assert client.classify(source, reduce="shrink").sent is None
+                assert service.received[-1].body == tiny.read_bytes()
+
+    @pytest.mark.parametrize(("rate", "sent"), [(1e9, None), (20_000.0, "frames")])
+    def test_auto_goes_by_the_rate(self, service: RecordedService, film: Path, rate: float, sent: str | None) -> None:
+        from client.async_client import AsyncClient
+        from client.threads import LoopThread
+
+        async def classified() -> str | None:
+            async with AsyncClient(service.url, rate=rate) as client:
+                result = await client.classify(film, reduce="auto")
+                return result.sent and result.sent.reduction
+
+        thread = LoopThread()
+        assert thread.run(classified()) == sent
+        thread.close()
+
+    def test_timeline_sends_a_smaller_copy(self, service: RecordedService, film: Path) -> None:
+        with Client(service.url) as client:
+            job = client.timeline(film, reduce="shrink")
+        assert job.sent is not None and job.sent.bytes < film.stat().st_size
+
+
+def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['av'] = None\n"
+        "from client import Client, ReductionUnavailable\n"
+        "with Client('http://127.0.0.1:1') as client:\n"
+        "    try: client.classify('film.mp4', reduce='shrink')\n"
+        "    except ReductionUnavailable as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'\n"
+
+
+def test_rate_is_learned_from_what_took_long_enough() -> None:
+    rate = Rate()
+    rate.learn(10_000, 0.001)
+    assert rate.bytes_s is None
+    rate.learn(1_000_000, 1.0)
+    rate.learn(3_000_000, 1.0)
+    assert rate.bytes_s == 2_000_000
+    given = Rate(5.0)
+    given.learn(1_000_000, 1.0)
+    assert given.bytes_s == 5.0
+
+
+def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
+    with path.open("rb") as file:
+        facts = facts_of(file, 1)
+    assert facts is not None
+    hd = type(facts)(
+        **{**vars(facts), "width": 1920, "height": 1080, "duration_s": 60.0, "frames": 1800, "bytes": 60_000_000}
+    )
+    assert choose(hd, 0, 1e10) == choose(hd, 1, 1e10) == "none"
+    assert choose(hd, 0, 1e6) == "shrink"
+    assert choose(hd, 1, 1e6) == "frames"
+    assert choose(hd, 0, 1e6, left=1_000_000) == "none"

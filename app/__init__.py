@@ -11,16 +11,33 @@ if TYPE_CHECKING:  # those who only read the settings, Triton's container for on
 
 
 def create_app(settings: Settings) -> Flask:
-    """A Flask app that answers once `app.extensions["clipstack"].start()` was called, after fork."""
+    """A Flask app that answers once `start(app)` was called, after fork."""
     from flask import Flask
 
     from app import pages, views
+    from app.jobs import views as job_views
+    from app.jobs.desk import Desk
     from app.pipeline import Pipeline
 
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["CLIPSTACK"] = settings
     app.extensions["clipstack"] = Pipeline(settings)
+    app.extensions["clipstack.jobs"] = Desk(settings)
+    app.extensions["clipstack.watchers"] = job_views.Watchers(settings.max_watchers)
     app.register_blueprint(views.blueprint)
+    app.register_blueprint(job_views.blueprint)
     app.register_blueprint(pages.blueprint)
     return app
+
+
+def start(app: Flask, gpu: int | None = None) -> None:
+    """Starts what does not survive a fork: event loop, decoders, connections; `gpu` as Pipeline.start takes it."""
+    app.extensions["clipstack"].start(gpu)
+    app.extensions["clipstack.jobs"].start()
+
+
+def stop(app: Flask) -> None:
+    """Ends what `start` began; safe to call twice."""
+    app.extensions["clipstack.jobs"].stop()
+    app.extensions["clipstack"].stop()

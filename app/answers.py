@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.media import Media
 from app.pipeline import Answer
 from app.stages import Stages
 from app.uploads import Upload
@@ -23,7 +24,9 @@ def answer_json(answer: Answer, upload: Upload, request_id: str, stages: Stages)
             "model": answer.model.name,
             "model_version": answer.model.version,
             "predictions": answer.predictions,
-            "media": _media_json(answer, upload),
+            "media": media_json(
+                answer.media, upload.name, answer.decoded.total, answer.decoded.truncated, upload.source.length
+            ),
             "clips": _clips_json(answer),
             "transport": answer.transport,
             "warnings": _warnings(answer),
@@ -33,10 +36,10 @@ def answer_json(answer: Answer, upload: Upload, request_id: str, stages: Stages)
     return body | {"timing_ms": stages.milliseconds()}
 
 
-def _media_json(answer: Answer, upload: Upload) -> dict[str, Any]:
-    media = answer.media
+def media_json(media: Media, name: str, total: int, truncated: bool, length: int) -> dict[str, Any]:
+    """Facts of a file of `length` bytes, `total` frames of which are really there."""
     return {
-        "name": upload.name,
+        "name": name,
         "kind": media.kind,
         "container": media.container,
         "codec": media.codec,
@@ -45,9 +48,9 @@ def _media_json(answer: Answer, upload: Upload) -> dict[str, Any]:
         "rotation": media.rotation,
         "duration_s": media.duration_s,
         "fps": media.fps,
-        "frames": answer.decoded.total,
-        "truncated": answer.decoded.truncated,
-        "bytes": upload.source.length,
+        "frames": total,
+        "truncated": truncated,
+        "bytes": length,
     }
 
 

@@ -10,17 +10,16 @@ import math
 import os
 import resource
 import signal
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from typing import TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
 from app import pictures, video
+from app.confinement import confine, forkserver
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.formats import HEAD_BYTES, sniff
 from app.media import ClipRequest, Decoded, Limits, Media, Source
@@ -111,9 +110,7 @@ class Decoder:
         return self._pool
 
     def _new_pool(self) -> ProcessPool:
-        context = get_context("forkserver")
-        context.set_forkserver_preload(["app.decoder", "mmap"])
-        return ProcessPool(self._processes, MAX_TASKS, _confine, (self._memory_bytes,), context)
+        return ProcessPool(self._processes, MAX_TASKS, confine, (self._memory_bytes,), forkserver())
 
 
 def _end(pool: ProcessPool) -> None:
@@ -151,25 +148,3 @@ def _limited(timeout_s: float, function: Callable[..., Result], *arguments: obje
     soft = math.ceil(used.ru_utime + used.ru_stime + 2 * timeout_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
     return function(*arguments)
-
-
-def _confine(memory_bytes: int) -> None:
-    """Prepare a new process for hostile files."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for native code that hangs
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing a file is an error, not death
-    threading.Thread(target=_follow_the_service, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    # Decoders print what they find in a file: unbounded, unescaped, and never of use to an operator.
-    silence = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (1, 2):
-        os.dup2(silence, descriptor)
-
-
-def _follow_the_service() -> None:
-    """Die with the process that owns the pool, even in the middle of a file: it may have been killed itself."""
-    service = parent_process()
-    if service is not None:
-        service.join()
-        os.kill(os.getpid(), signal.SIGKILL)

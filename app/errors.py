@@ -3,6 +3,7 @@
     views ......... BadRequest  NotFound  MethodNotAllowed
       uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  StorageFull
       parameters .. InvalidParameter
+      jobs ........ JobNotFound  IdempotencyConflict  NotReadyYet  Overloaded  StorageFull
     pipeline ...... Overloaded  WrongMediaKind
       models ...... ModelNotFound  NotReady
       media ....... UnsupportedMedia
@@ -55,6 +56,18 @@ class NotFound(ClipstackError):
 
 class ModelNotFound(NotFound):
     code = "model_not_found"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+
+
+class IdempotencyConflict(ClipstackError):
+    status, code = 409, "idempotency_conflict"
+
+
+class NotReadyYet(ClipstackError):
+    status, code = 409, "not_ready_yet"
 
 
 class MethodNotAllowed(ClipstackError):

@@ -77,6 +77,29 @@ def sniff(head: bytes) -> Kind:
     return recognise(head).kind
 
 
+_MIME_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "gif": "image/gif",
+    "avi": "video/x-msvideo",
+    "flv": "video/x-flv",
+    "ogg": "video/ogg",
+    "asf": "video/x-ms-asf",
+    "mpeg": "video/mpeg",
+    "mpegts": "video/mp2t",
+    "mov": "video/mp4",  # browsers play QuickTime files only under this name
+}
+
+
+def mime_type(head: bytes) -> str:
+    """What a browser should take a file for, by its first `HEAD_BYTES` bytes; raises UnsupportedMedia."""
+    name = recognise(head).name
+    if name == "matroska":
+        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+    return _MIME_TYPES[name]
+
+
 def cut_off(name: str, head: bytes, length: int) -> bool:
     """Whether a file of `length` bytes is shorter than its first bytes promise; False where they do not.
 

@@ -122,18 +122,30 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
         "chosen": {"model": model or request.args.get("model", ""), "clips": clips or request.args.get("clips", "")},
         "clip_choices": [count for count in CLIP_CHOICES if count <= settings.max_clips],
         "max_upload_mb": settings.max_upload_mb,
+        "job_days": settings.job_days,
         "request_id": g.request_id,
         "problems": wording.PROBLEMS | {"": wording.UNEXPECTED},
         "words": wording,
         "static": static_url,
+        "modules": modules(),
     }
 
 
+@cache
+def modules() -> list[str]:
+    """Names of the page's scripts, all of which are wanted at once."""
+    return sorted(path.name for path in Path(current_app.static_folder or "").glob("*.js"))
+
+
 def static_url(name: str) -> str:
-    """The address of a static file, with a digest of its content, so that browsers may keep it for long."""
-    return url_for("static", filename=name, v=_digest(Path(current_app.static_folder or "", name)))
+    """The address of a static file under a digest of them all: modules name each other by relative addresses, and
+    browsers may keep them, yet nobody gets the modules of two versions."""
+    return url_for("static", filename=f"v-{_digest(Path(current_app.static_folder or ''))}/{name}")
 
 
 @cache
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+def _digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        whole.update(path.name.encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()[:10]

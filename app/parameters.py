@@ -1,5 +1,6 @@
 """The parameters of a request: from the query, else from the form's or JSON's fields; checked, never guessed."""
 
+import math
 from collections.abc import Mapping
 
 from app.errors import InvalidParameter
@@ -16,6 +17,20 @@ def whole_number(told: Mapping[str, str], name: str, default: int, largest: int)
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest):
         raise InvalidParameter(f"{name} must be a whole number from 1 to {largest}")
     return int(text)
+
+
+def number(told: Mapping[str, str], name: str, default: float | None, smallest: float, largest: float) -> float | None:
+    """The parameter `name` from `smallest` to `largest`; raises InvalidParameter for anything else."""
+    text = told.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text) if text.isascii() and len(text) < 32 else math.nan
+    except ValueError:
+        value = math.nan
+    if not smallest <= value <= largest:
+        raise InvalidParameter(f"{name} must be a number from {smallest:g} to {largest:g}")
+    return value
 
 
 def flag(told: Mapping[str, str], name: str) -> bool:

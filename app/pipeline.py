@@ -7,7 +7,8 @@ that is shared (slots, decoder processes, the connection to Triton) is touched b
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from app.sampling import Clip, clip_times
 from app.settings import Settings
 from app.slots import RegionError, is_stale
 from app.stages import Stages
+from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
 
 STOP_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
@@ -130,6 +132,25 @@ class Pipeline:
     def classify(self, source: Source, question: Question, stages: Stages) -> Answer:
         """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread."""
         return self._run(self._classify(source, question, stages))
+
+    def timeline(
+        self, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
+    ) -> None:
+        """Looks at the whole of a video and tells `recorder`; raises Stopped soon after `stopped()` is true.
+
+        Besides that raises what `app/errors.py` lists for the pipeline. Called from any thread.
+        """
+        settings = self._settings
+        parts = Parts(
+            self._decoder, self._slots, self._triton, self._catalogue,
+            settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
+        )  # fmt: skip
+        self._run(timeline(parts, source, question, recorder, stopped))
+
+    def has_model(self, name: str) -> None:
+        """Raises ModelNotFound for a model that is surely not there; passes while Triton is away."""
+        with suppress(NotReady):
+            self._run(self._catalogue.get(name))
 
     def health(self) -> Health:
         """Every model that answers, and why others do not; raises NotReady while Triton is away."""

@@ -83,12 +83,18 @@ def opened(source: Source, demuxer: str) -> Iterator[tuple[InputContainer, Video
         yield container, stream
 
 
-def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
-    """Open a video for reading upright frames of `size` (width, height) pixels."""
+def open_reader(
+    source: Source, media: Media, demuxer: str, size: tuple[int, int], *, together: int | None = None
+) -> Reader:
+    """Open a video for reading upright frames of `size` (width, height) pixels.
+
+    `together` is the most frames that are decoded before the first of them is handed out.
+    """
     if demuxer in _INDEXED and _has_three_channels(size[0]) and not _cut_by_edits(source, demuxer):
         # What decord cannot open, a single frame in Matroska for one, PyAV may: if not, its error counts.
         with suppress(decord.DECORDError, RuntimeError, AssertionError):
-            reader = DecordReader(location(source), size, media.frames if demuxer == "mov" else None)
+            promised = media.frames if demuxer == "mov" else None
+            reader = DecordReader(location(source), size, promised, together)
             if reader.has_order():
                 return reader
     return PacketReader(source, demuxer, media.rotation, size)
@@ -114,10 +120,10 @@ def _cut_by_edits(source: Source, demuxer: str) -> bool:
 class DecordReader:
     """Reads by frame number; scales and turns upright in the decoder's own filter graph."""
 
-    def __init__(self, path: str, size: tuple[int, int], promised: int | None) -> None:
+    def __init__(self, path: str, size: tuple[int, int], promised: int | None, together: int | None) -> None:
         width, height = size
         self._video = decord.VideoReader(path, width=width, height=height, num_threads=1)
-        self._chunk = max(1, CHUNK_BYTES // (width * height * 3))
+        self._chunk = max(1, min(CHUNK_BYTES // (width * height * 3), together or sys.maxsize))
         spans = self._video.get_frame_timestamp(range(len(self._video))).astype(np.float64)
         self.times_s = spans[:, 0]
         self.end_s = _end(self.times_s, float(spans[-1, 1]))

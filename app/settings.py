@@ -43,6 +43,12 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _redis(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return text
+
+
 _port = _between(1, 65535)
 
 SETTINGS = (
@@ -50,12 +56,13 @@ SETTINGS = (
     Setting("port", 8080, _port, "Port nginx listens on."),
     Setting("user", "", str, "When started as root: the user that nginx's workers, web and Triton run as."),
     Setting("run_dir", CHECKOUT / ".runtime" / "run", _path, "Folder of sockets, logs, uploads and pid files."),
+    Setting("data_dir", "", _path, "Folder of uploads, jobs and kept answers; (none): `data` in the run folder."),
     Setting("model_dir", CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository."),
     Setting("model", "camera_motion", str, "Model used when a request names none."),
     Setting("max_upload_mb", 1024, _between(1, 1 << 20), "Largest upload, MiB."),
     Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "Least severe log line written."),
     Setting("web_workers", 2, _between(1, 256), "Gunicorn worker processes."),
-    Setting("web_threads", 24, _between(1, 1024), "Requests one worker holds at the same time, waiting ones included."),
+    Setting("web_threads", 32, _between(1, 1024), "Requests one worker holds at the same time, waiting ones included."),
     Setting("max_inflight", 4, _between(1, 256), "Requests one worker decodes and infers at the same time."),
     Setting("max_queue", 16, _between(0, 1024), "Requests that wait in one worker; one more is answered 503."),
     Setting("queue_timeout_s", 20, _between(1, 3600), "Longest wait in that queue, or for slots, seconds; then 503."),
@@ -72,6 +79,15 @@ SETTINGS = (
         "How clips reach Triton: memory shared on the GPU or on the host, inline in the gRPC message, "
         "or the best of these that works.",
     ),
+    Setting("queue", "", _redis, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."),
+    Setting("job_workers", 1, _between(1, 64), "Jobs that the job worker does at the same time."),
+    Setting("max_jobs", 100, _between(1, 100_000), "Jobs that may wait or be at work; one more is answered 503."),
+    Setting("max_windows", 100_000, _between(1, 1 << 24), "Most windows of one timeline."),
+    Setting("job_patience_s", 600, _between(1, 86_400), "Longest wait of a job for Triton, seconds; then it fails."),
+    Setting("job_days", 7, _between(1, 3650), "Days for which a finished job and its video are kept."),
+    Setting("job_gb", 20, _between(1, 1 << 20), "GiB of jobs and their videos beyond which the oldest finished go."),
+    Setting("max_watchers", 8, _between(0, 512), "Clients that follow jobs by events, of one web worker."),
+    Setting("results_mb", 256, _between(0, 1 << 20), "MiB of answers kept by the file's content; 0 turns this off."),
     Setting("triton_address", "127.0.0.1:8001", str, "Triton's gRPC address."),
     Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, on loopback."),
     Setting("max_processes_per_gpu", 1, _between(1, 16), "Instances of each model on each GPU."),
@@ -93,6 +109,7 @@ class Settings:
     port: int
     user: str
     run_dir: Path
+    data_dir: Path
     model_dir: Path
     model: str
     max_upload_mb: int
@@ -111,6 +128,15 @@ class Settings:
     slots: int
     slot_mb: int
     transport: str
+    queue: str
+    job_workers: int
+    max_jobs: int
+    max_windows: int
+    job_patience_s: int
+    job_days: int
+    job_gb: int
+    max_watchers: int
+    results_mb: int
     triton_address: str
     triton_metrics_port: int
     max_processes_per_gpu: int
@@ -129,13 +155,14 @@ class Settings:
                 values[setting.name] = setting.parse(text) if text else setting.default
             except ValueError as error:
                 raise InvalidSetting(f"{variable}={text!r}: {error}") from error
+        values["data_dir"] = values["data_dir"] or values["run_dir"] / "data"
         settings = cls(**values)
         if settings.max_clips > settings.slots:
             raise InvalidSetting("CLIPSTACK_MAX_CLIPS is larger than CLIPSTACK_SLOTS: such a request could never start")
-        if settings.max_inflight + settings.max_queue >= settings.web_threads:
+        if settings.max_inflight + settings.max_queue + settings.max_watchers >= settings.web_threads:
             raise InvalidSetting(
-                "CLIPSTACK_WEB_THREADS must be larger than CLIPSTACK_MAX_INFLIGHT and CLIPSTACK_MAX_QUEUE together: "
-                "one more request must reach the place where it is told that the queue is full"
+                "CLIPSTACK_WEB_THREADS must be larger than CLIPSTACK_MAX_INFLIGHT, CLIPSTACK_MAX_QUEUE and "
+                "CLIPSTACK_MAX_WATCHERS together: one more request must be told that all is full"
             )
         return settings
 

@@ -39,7 +39,7 @@ class SlotPool:
     def __init__(self, count: int, slot_bytes: int) -> None:
         self.name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
         self.path = SHM / self.name
-        self.slot_bytes = slot_bytes
+        self.count, self.slot_bytes = count, slot_bytes
         self.region_bytes = count * slot_bytes
         self._free = [index * slot_bytes for index in reversed(range(count))]
         self._map = self._make()

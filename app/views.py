@@ -21,35 +21,37 @@ blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
 
 
-def _pipeline() -> Pipeline:
-    pipeline: Pipeline = current_app.extensions["clipstack"]
-    return pipeline
+def pipeline() -> Pipeline:
+    """This worker's pipeline."""
+    found: Pipeline = current_app.extensions["clipstack"]
+    return found
 
 
-def _settings() -> Settings:
-    settings: Settings = current_app.config["CLIPSTACK"]
-    return settings
+def settings() -> Settings:
+    """The settings in force."""
+    found: Settings = current_app.config["CLIPSTACK"]
+    return found
 
 
 def classify_request() -> dict[str, Any]:
     """Answers the current request's upload; raises ClipstackError."""
-    settings, stages = _settings(), Stages()
-    with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
+    limits, stages = settings(), Stages()
+    with receive(request, limits.run_dir / "uploads", limits.max_upload_mb << 20) as upload:
         told = upload.fields | request.args.to_dict()
         question = Question(
-            model=told.get("model") or settings.model,
+            model=told.get("model") or limits.model,
             top_k=whole_number(told, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
-            clips=whole_number(told, "clips", 1, settings.max_clips),
+            clips=whole_number(told, "clips", 1, limits.max_clips),
             keep_first_clip=flag(told, "thumbnails"),
         )
         stages.end("receive")
-        answer = _pipeline().classify(upload.source, question, stages)
+        answer = pipeline().classify(upload.source, question, stages)
         return answer_json(answer, upload, g.request_id, stages)
 
 
 def models_list() -> list[dict[str, Any]]:
     """Every model that answers, as the API shows it; raises NotReady."""
-    return [model.facts(default=model.name == _settings().model) for model in _pipeline().health().models]
+    return [model.facts(default=model.name == settings().model) for model in pipeline().health().models]
 
 
 @blueprint.before_app_request
@@ -77,14 +79,14 @@ def alive() -> Response:
 @blueprint.get("/readyz")
 def ready() -> Response:
     """200 when the default model and every other one that can be served here answer a canary; else 503."""
-    health = _pipeline().health()
+    health = pipeline().health()
     names = [model.name for model in health.models]
-    silent, default = sorted(health.failing), _settings().model
+    silent, default = sorted(health.failing), settings().model
     if default not in names and not any(name.startswith(f"{default}@") for name in silent):
         silent.append(default)
     if silent:
         raise errors.NotReady(f"these models do not answer: {', '.join(silent)}")
-    return jsonify(status="ready", models=names, left_out=health.unusable, transports=_pipeline().transports())
+    return jsonify(status="ready", models=names, left_out=health.unusable, transports=pipeline().transports())
 
 
 @blueprint.app_errorhandler(errors.ClipstackError)

@@ -41,8 +41,30 @@ PROBLEMS = {
     "inference_timeout": Problem("The model took too long", "The service is busy. Please try again in a moment."),
     "storage_full": Problem("No room for the upload", "The server's disk is full. Please try again later."),
     "unavailable": Problem("Not available right now", "The service is starting or busy. Please try again in a moment."),
+    "inference_failed": Problem(
+        "The model failed on this file", "The fault is ours, not your file's. Please try again."
+    ),
+    "job_not_found": Problem("This video is no longer here", "It was deleted, or its days of keeping are over."),
+    "not_ready_yet": Problem(
+        "Nothing to show yet", "The first seconds are still being looked at. Try again in a moment."
+    ),
+    "idempotency_conflict": Problem(
+        "This upload got mixed up with another", "Take the file off the list and send it once more."
+    ),
+    "bad_request": Problem("The request was not understood", "Reload the page and try again."),
+    "not_found": Problem("There is nothing here", "Reload the page; what you asked for may have been deleted."),
+    "method_not_allowed": Problem("This cannot be done here", "Reload the page and try again."),
+    # nginx's own
+    "forbidden": Problem("This is not for you", "Ask whoever runs this service to let you in."),
+    "request_timeout": Problem("The upload took too long", "The network is slow or broke off. Please send it again."),
+    "length_required": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "uri_too_long": Problem("The file's name is too long", "Give it a shorter one and send it again."),
+    "headers_too_large": Problem("The file's name is too long", "Give it a shorter one and send it again."),
+    "not_implemented": Problem("Something between us is in the way", "Try another browser or another network."),
+    "http_version": Problem("Something between us is in the way", "Try another browser or another network."),
+    # The page's own
     "no_connection": Problem("The connection was lost", "Check the network, then send the file again."),
-    "not_a_file": Problem("That is not a single file", "Drop one video or picture, not a folder or a link."),
+    "not_a_file": Problem("That is not a file", "Drop videos or pictures, not folders or links."),
 }
 UNEXPECTED = Problem("Something went wrong", "The fault is ours, not your file's. Please try again.")
 

@@ -3,6 +3,7 @@
 import gc
 from typing import Any
 
+from app import start, stop
 from app.settings import Settings
 from deploy import gpus
 from deploy.places import web_socket
@@ -61,13 +62,13 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In a new worker: event loop, decoders and channels are made here; none of them survives a fork."""
-    worker.app.wsgi().extensions["clipstack"].start(worker.gpu)
+    start(worker.app.wsgi(), worker.gpu)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """In a worker that ends in order."""
     if worker.booted:
-        worker.app.wsgi().extensions["clipstack"].stop()
+        stop(worker.app.wsgi())
 
 
 def child_exit(server: Any, worker: Any) -> None:

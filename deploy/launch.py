@@ -1,6 +1,6 @@
 """The last step before a program of the stack runs: its folder, its environment, its command line.
 
-python -m deploy.launch nginx|web|triton       (Supervisor does; settings come from the environment)
+python -m deploy.launch nginx|web|jobs|triton       (Supervisor does; settings come from the environment)
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def web(settings: Settings) -> list[str]:
     os.chdir(CHECKOUT)
     config = CHECKOUT / "deploy" / "gunicorn.conf.py"
     return [sys.executable, "-m", "gunicorn", "-c", str(config), "app.wsgi:application"]
+
+
+def jobs(settings: Settings) -> list[str]:
+    """The job worker."""
+    os.chdir(CHECKOUT)
+    return [sys.executable, "-m", "app.jobs"]
 
 
 def triton(settings: Settings) -> list[str]:
@@ -95,7 +101,7 @@ def model_repository(settings: Settings, driver: gpus.Driver | None = None) -> s
 
 
 def main() -> None:
-    command = {"nginx": nginx, "web": web, "triton": triton}[sys.argv[1]](Settings.from_environment())
+    command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[sys.argv[1]](Settings.from_environment())
     os.execv(command[0], command)
 
 

@@ -11,6 +11,7 @@ from deploy.ports import why_not
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+JOB_REGIONS = 1  # the job worker has slots of its own
 SPARE_SHM = 64 << 20  # Triton's own regions, and gunicorn's heartbeats
 
 
@@ -93,7 +94,7 @@ def _ports(settings: Settings) -> list[str]:
 
 
 def _shared_memory(settings: Settings) -> list[str]:
-    need = settings.web_workers * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
+    need = (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize
     if free >= need:

@@ -3,6 +3,7 @@
 <run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
             logs/  nginx/ (its configuration)  triton/ (where it runs)
             web/ (socket, pid, tmp/)  uploads/  tmp/  gpu/ (models placed on GPUs)  of the user that the programs run as
+<data_dir>/ jobs/  results/  queue.db                 also of that user; by default <run_dir>/data
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deploy import gpus, places, processes, users
 from deploy.render import render
 
 FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp", "gpu")
+OF_THE_DATA = ("jobs", "results")
 LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
 NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
@@ -30,6 +32,9 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     for name in FOR_THE_USER:
         _folder(run_dir / name, 0o700, user.uid, user.gid)
     _folder(run_dir, 0o750, -1, user.gid)
+    for path in (settings.data_dir, *(settings.data_dir / name for name in OF_THE_DATA)):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _folder(path, 0o700, user.uid, user.gid)
     links = {"backends": checkout / ".runtime" / "triton" / "backends", "models": settings.model_dir}
     for name, target in links.items():
         (run_dir / "triton" / name).unlink(missing_ok=True)

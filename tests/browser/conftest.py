@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+
+from tests.films import panning, write_video
+from tests.stack.running import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -66,7 +70,29 @@ def context(browser: Browser, stack: Stack, screen: dict[str, int], scripted: bo
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
+def pan(tmp_path: Path) -> Path:
+    """Two seconds of a camera that pans left."""
+    return write_video(tmp_path / "panning left.mp4", panning(60, 320, 240, step=3, seed=3))
+
+
+@pytest.fixture
+def no_jobs(stack: Stack) -> None:
+    """No job of an earlier test: what a page shows of them is this test's own."""
+    with httpx.Client(base_url=stack.url, timeout=10) as client:
+
+        def left() -> list[str]:
+            return [job["id"] for job in client.get("/v1/jobs?limit=500").json()["jobs"]]
+
+        def removed() -> bool:
+            for job in left():
+                client.delete(f"/v1/jobs/{job}")
+            return not left()
+
+        until(removed, patience_s=20)
+
+
+@pytest.fixture
+def page(context: BrowserContext, no_jobs: None) -> Iterator[Page]:
     """The page, opened; the test fails when its script or its policy (CSP) complained."""
     from playwright.sync_api import expect
 
@@ -76,6 +102,8 @@ def page(context: BrowserContext) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.goto("/")
+    if page.evaluate("matchMedia('(scripting: enabled)').matches"):
+        page.wait_for_selector("[data-started]")
     yield page
     # A refused upload is also reported as a failed load: that is not the page's fault.
     assert [text for text in complaints if not text.startswith("Failed to load resource")] == []

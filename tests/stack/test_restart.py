@@ -12,7 +12,7 @@ from tests.leaks import SHARED_MEMORY
 from tests.movements import film_movement
 from tests.stack.running import running_stack, until
 
-PROGRAMS = ("nginx", "web", "triton")
+PROGRAMS = ("nginx", "web", "jobs", "triton")
 RECOVERY_S = 30
 
 
@@ -100,26 +100,30 @@ def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
     assert "nginx" in stack.processes().values()
 
 
+def owners_of_regions(stack) -> int:
+    return stack.settings.web_workers + 1  # the job worker has one too
+
+
 def test_triton_forgets_the_region_of_a_killed_worker(stack):
-    until(lambda: len(registered(stack)) == stack.settings.web_workers, RECOVERY_S)
+    until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
     victim = min(registered(stack))
 
     os.kill(int(victim.split("-")[1]), signal.SIGKILL)
 
     until(lambda: victim not in registered(stack), RECOVERY_S)
-    until(lambda: len(registered(stack)) == stack.settings.web_workers, RECOVERY_S)
+    until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
     assert registered(stack) == regions(stack)
 
 
 def test_the_region_of_a_killed_worker_is_removed(stack):
-    until(lambda: len(regions(stack)) == stack.settings.web_workers, RECOVERY_S)
+    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
     before = regions(stack)
     victim = int(min(before).split("-")[1])
 
     os.kill(victim, signal.SIGKILL)
 
     until(lambda: not any(f"-{victim}-" in name for name in regions(stack)), RECOVERY_S)
-    until(lambda: len(regions(stack)) == stack.settings.web_workers, RECOVERY_S)
+    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
     assert len(regions(stack) & before) == len(before) - 1
 
 

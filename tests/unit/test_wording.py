@@ -1,9 +1,11 @@
 import inspect
 import json
+import re
 
 import pytest
 
 from app import errors, wording
+from app.settings import CHECKOUT
 
 
 def codes() -> set[str]:
@@ -11,10 +13,18 @@ def codes() -> set[str]:
     return {kind.code for kind in classes if issubclass(kind, errors.ClipstackError)}
 
 
-def test_every_error_that_a_file_can_cause_is_explained():
-    unexplained = codes() - set(wording.PROBLEMS)
-    assert unexplained == {"bad_request", "internal", "inference_failed", "method_not_allowed", "not_found"}
+def test_every_error_is_explained_and_what_nobody_foresaw_is_said_to_be_our_fault():
+    assert codes() - set(wording.PROBLEMS) == {"internal"}
     assert wording.problem("internal") is wording.UNEXPECTED
+
+
+def test_every_error_of_nginx_is_explained():
+    table = (CHECKOUT / "nginx" / "conf.d" / "errors.conf").read_text()
+    block = re.search(r"map \$status \$error_code \{(.*?)\}", table, re.DOTALL)
+    assert block
+    told = set(re.findall(r"(\w+);", block[1])) - {"internal"}
+    assert len(told) > 10
+    assert told <= set(wording.PROBLEMS)
 
 
 @pytest.mark.parametrize(

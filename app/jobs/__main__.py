@@ -1,0 +1,82 @@
+"""The job worker: takes jobs from the queue until it is told to end.
+
+python -m app.jobs       (Supervisor does; settings come from the environment)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import replace
+
+from huey.consumer import Consumer
+
+from app.jobs.folder import Folder
+from app.jobs.queue import Queue
+from app.jobs.retention import tidy
+from app.jobs.worker import Worker
+from app.pipeline import Pipeline
+from app.results import Results
+from app.settings import Settings
+from app.slots import remove_stale_regions
+
+POLL_S = 0.1  # of the queue in SQLite; Redis tells by itself
+CHORES_S = 20.0  # between two rounds of recovery and tidying
+END_S = 8.0  # Supervisor waits longer
+
+log = logging.getLogger("app.jobs")
+
+
+def main() -> None:
+    settings = Settings.from_environment(os.environ)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("huey").setLevel(logging.WARNING)
+    remove_stale_regions()
+    folder = Folder(settings.data_dir / "jobs")
+    queue = Queue(settings.queue, settings.data_dir)
+    pipeline = Pipeline(replace(settings, decoders=settings.job_workers))
+    results = Results(settings.data_dir / "results", settings.results_mb << 20)
+    worker = Worker(folder, queue, pipeline, results)
+    queue.works_with(worker.work)
+    pipeline.start()
+    threading.Thread(target=_chores, args=(worker, folder, settings), name="chores", daemon=True).start()
+    _Consumer(queue, worker, settings.job_workers).run()
+    pipeline.stop()
+    queue.close()
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Huey's consumer, which would wait for jobs under way: they are asked to stop and are taken up again later."""
+
+    def __init__(self, queue: Queue, worker: Worker, threads: int) -> None:
+        super().__init__(
+            queue.huey,
+            workers=threads,
+            worker_type="thread",
+            periodic=False,
+            initial_delay=POLL_S,
+            max_delay=POLL_S,
+            shutdown_timeout=END_S,
+            graceful_signal="TERM",
+        )
+        self._worker = worker
+
+    def stop(self, graceful: bool = False) -> None:
+        self._worker.end()
+        super().stop(graceful)
+
+
+def _chores(worker: Worker, folder: Folder, settings: Settings) -> None:
+    while True:
+        try:
+            worker.recover()
+            tidy(folder, settings.job_days, settings.job_gb << 30)
+        except Exception:
+            log.exception("chores go on after a mistake")
+        time.sleep(CHORES_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A job as it goes along, as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from app.errors import JobNotFound
+from app.jobs.answers import record_json
+from app.jobs.desk import Desk
+from app.jobs.folder import FINISHED, Job, Progress
+
+LOOK_S = 0.2  # between two looks at the job
+TELL_S = 0.9  # a running job is told of this often even when nothing changed
+HEARTBEAT_S = 5.0  # a waiting one; a client that has gone is noticed when something is sent
+LIFE_S = 25.0  # then the client connects again: a worker that is to end waits 30 s for its requests
+RETRY_MS = 500
+
+
+def events(desk: Desk, job: Job) -> Iterator[str]:
+    """`progress` whenever something changed, then `end`; the record as data, without the timeline's windows."""
+    yield f"retry: {RETRY_MS}\n\n"
+    started = told = time.monotonic()
+    before: tuple[Any, ...] | None = None
+    while time.monotonic() - started < LIFE_S:
+        try:
+            asked, progress = desk.read(job)
+        except JobNotFound as error:
+            yield _event("end", {"id": job.id, "state": "removed", "error": {"code": error.code}})
+            return
+        place = desk.place(job.id) if progress.state == "queued" else None
+        now = (progress.state, place, _mark(job, progress))
+        if progress.state in FINISHED:
+            yield _event("end", record_json(asked, progress, place))
+            return
+        silent_s = time.monotonic() - told
+        if now != before or (progress.state == "running" and silent_s >= TELL_S):
+            before, told = now, time.monotonic()
+            yield _event("progress", record_json(asked, progress, place))
+        elif silent_s >= HEARTBEAT_S:
+            told = time.monotonic()
+            yield ": still here\n\n"
+        time.sleep(LOOK_S)
+
+
+def _mark(job: Job, progress: Progress) -> tuple[Any, ...]:
+    """What changes whenever the job's state was saved."""
+    return (progress.windows_done, progress.percent, progress.tries, progress.model_version)
+
+
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,75 @@
+"""What is to be done next: huey's queue in a SQLite file or in Redis. It carries ids; the jobs are folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from huey import RedisHuey, SqliteHuey
+from huey.api import Huey
+from huey.registry import Message
+from huey.serializer import Serializer
+
+NAME = "clipstack"
+TASK = "analyse"
+REDIS_SILENCE_S = 5.0
+
+
+class _Json(Serializer):  # type: ignore[misc]
+    """Plain data instead of pickles: whoever can write to a shared Redis must not be able to run code here."""
+
+    def _serialize(self, data: Message) -> bytes:
+        eta = data.eta and data.eta.isoformat()
+        return json.dumps([data.id, data.name, eta, list(data.args)]).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        identity, name, eta, args = json.loads(bytes(data))
+        at = eta and datetime.fromisoformat(eta)
+        return Message(identity, name, at, retries=0, retry_delay=0, args=tuple(args), kwargs={})
+
+
+class Queue:
+    """The queue at `place`: a `redis://` address, or empty for a SQLite file in `folder`."""
+
+    def __init__(self, place: str, folder: Path) -> None:
+        self.huey = _huey(place, folder)
+        self._work: Callable[[str], None] | None = None
+        self._task = self.huey.task(name=TASK)(self._do)
+
+    def works_with(self, work: Callable[[str], None]) -> None:
+        """Sets what a worker does with an id; only the process that works needs it."""
+        self._work = work
+
+    def _do(self, identity: str) -> None:
+        if self._work is not None:
+            self._work(identity)
+
+    def put(self, identity: str, *, delay_s: float = 0.0) -> None:
+        """Has a worker take up the job, after `delay_s` seconds at the earliest."""
+        if delay_s:
+            self._task.schedule(args=(identity,), delay=delay_s)
+        else:
+            self._task(identity)
+
+    def waiting(self) -> list[str]:
+        """Ids of the jobs that wait, in the order in which they will be taken."""
+        return [str(task.args[0]) for task in [*self.huey.pending(), *self.huey.scheduled()]]
+
+    def clear(self) -> None:
+        """Forgets everything; the folders know better."""
+        self.huey.flush()
+
+    def close(self) -> None:
+        self.huey.storage.close()
+
+
+def _huey(place: str, folder: Path) -> Huey:
+    shared = {"name": NAME, "results": False, "serializer": _Json()}
+    if place:
+        bounds = f"socket_timeout={REDIS_SILENCE_S}&socket_connect_timeout={REDIS_SILENCE_S}"
+        return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{bounds}", **shared))
+    # Every commit reaches the disk (synchronous=FULL)
+    return cast(Huey, SqliteHuey(filename=str(folder / "queue.db"), fsync=True, strict_fifo=True, **shared))

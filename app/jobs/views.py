@@ -1,0 +1,184 @@
+"""Jobs over HTTP: hand one in, follow it, take its timeline, end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request, stream_with_context
+
+from app import views
+from app.errors import InvalidParameter, NotFound, NotReadyYet, Overloaded, WrongMediaKind
+from app.formats import HEAD_BYTES, mime_type, recognise
+from app.jobs.answers import record_json, windows_json
+from app.jobs.desk import Desk
+from app.jobs.events import events
+from app.jobs.folder import Asked, Job
+from app.parameters import MAX_TOP_K, flag, number, whole_number
+from app.timeline import outputs, plot
+from app.timeline.segments import MARGIN
+from app.uploads import receive
+
+LEAST_HOP_S, MOST_HOP_S = 0.01, 3600.0
+LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 600.0
+MOST_LISTED = 500
+MAX_KEY = 200
+
+blueprint = Blueprint("jobs", __name__)
+
+
+class Watchers:
+    """At most `most` clients follow jobs by events: each holds one of the worker's threads."""
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.BoundedSemaphore(most) if most else None
+
+    def follow(self, stream: Iterator[str]) -> Iterator[str]:
+        """The stream, in a place of its own that it leaves at its end; raises Overloaded when none is free."""
+        if self._places is None or not self._places.acquire(blocking=False):
+            raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
+        return self._placed(stream, self._places)
+
+    @staticmethod
+    def _placed(stream: Iterator[str], places: threading.BoundedSemaphore) -> Iterator[str]:
+        try:
+            yield from stream
+        finally:
+            places.release()
+
+
+def _desk() -> Desk:
+    desk: Desk = current_app.extensions["clipstack.jobs"]
+    return desk
+
+
+@blueprint.post("/v1/jobs")
+def accept() -> tuple[Response, int]:
+    settings = views.settings()
+    key = _key(request.headers.get("Idempotency-Key", ""))
+    with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
+        told = upload.fields | request.args.to_dict()
+        model = told.get("model") or settings.model
+        asked = Asked(
+            id="", created="", name=upload.name, bytes=upload.source.length, model=model,
+            window_s=number(told, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
+            hop_s=number(told, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
+            margin=MARGIN if (margin := number(told, "margin", None, 0.0, 1.0)) is None else margin,
+            top_k=whole_number(told, "top_k", views.DEFAULT_TOP_K, MAX_TOP_K),
+        )  # fmt: skip
+        if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
+            raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
+        views.pipeline().has_model(model)
+        job, new = _desk().accept(asked, upload.source, key)
+    response = _record(job)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return response, 202 if new else 200
+
+
+def _key(text: str) -> str | None:
+    if len(text) > MAX_KEY or not (text.isascii() and text.isprintable()):
+        raise InvalidParameter(f"Idempotency-Key must be at most {MAX_KEY} printable characters of ASCII")
+    return text or None
+
+
+@blueprint.get("/v1/jobs")
+def newest() -> Response:
+    limit = whole_number(request.args, "limit", 50, MOST_LISTED)
+    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit)])
+
+
+@blueprint.get("/v1/jobs/<identity>")
+def show(identity: str) -> Response:
+    return _record(_desk().find(identity), windows=flag(request.args, "windows"))
+
+
+def _record(job: Job, *, windows: bool = False) -> Response:
+    desk = _desk()
+    asked, progress = desk.read(job)
+    place = desk.place(job.id) if progress.state == "queued" else None
+    told = record_json(asked, progress, place)
+    if windows and told["timeline"] is not None:
+        told["timeline"]["windows"] = _windows(job, asked, told["timeline"])
+    response = jsonify(told)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _windows(job: Job, asked: Asked, timeline: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return windows_json(job, asked, timeline)
+    except FileNotFoundError:
+        raise NotFound("there is no such job; it may have been removed") from None
+
+
+@blueprint.delete("/v1/jobs/<identity>")
+def end(identity: str) -> tuple[Response, int]:
+    desk = _desk()
+    job = desk.find(identity)
+    state = desk.end(job)
+    if state == "removed":
+        return jsonify(id=identity, state=state), 200
+    return _record(job), 202 if state == "running" else 200
+
+
+@blueprint.get("/v1/jobs/<identity>/events")
+def follow(identity: str) -> Response:
+    desk = _desk()
+    watchers: Watchers = current_app.extensions["clipstack.watchers"]
+    stream = watchers.follow(events(desk, desk.find(identity)))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(stream_with_context(stream), mimetype="text/event-stream", headers=headers)
+
+
+@blueprint.get("/v1/jobs/<identity>/timeline")
+def timeline(identity: str) -> Response:
+    desk, form = _desk(), request.args.get("format", "json")
+    job = desk.find(identity)
+    asked, progress = desk.read(job)
+    told = record_json(asked, progress)["timeline"]
+    if told is None:
+        raise NotReadyYet("no window of this video has been looked at yet")
+    match form:
+        case "json":
+            content, kind = jsonify(told | {"windows": _windows(job, asked, told)}).get_data(), "application/json"
+        case "csv":
+            content, kind = outputs.to_csv(told).encode(), "text/csv; charset=utf-8"
+        case "vtt":
+            content, kind = outputs.to_vtt(told).encode(), "text/vtt; charset=utf-8"
+        case "svg":
+            content, kind = plot.to_svg(told, asked.name).encode(), "image/svg+xml"
+        case "png":
+            content, kind = plot.to_png(told, asked.name), "image/png"
+        case _:
+            raise InvalidParameter("format must be json, csv, vtt, svg or png")
+    response = Response(content, content_type=kind)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{form}")
+    return response
+
+
+@blueprint.get("/v1/jobs/<identity>/thumbnails/<int:place>.jpg")
+def thumbnail(identity: str, place: int) -> Response:
+    try:
+        picture = (_desk().find(identity).pictures / f"{place}.jpg").read_bytes()
+    except FileNotFoundError:
+        raise NotFound("there is no such picture") from None
+    response = Response(picture, mimetype="image/jpeg")
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+@blueprint.get("/v1/jobs/<identity>/source")
+def source(identity: str) -> Response:
+    """Has nginx send the file: it knows about ranges, and holds no thread of ours meanwhile."""
+    job = _desk().find(identity)
+    try:
+        with job.source.open("rb") as file:
+            kind = mime_type(file.read(HEAD_BYTES))
+    except FileNotFoundError:
+        raise NotFound("there is no such job; it may have been removed") from None
+    response = Response(content_type=kind)
+    response.headers["X-Accel-Redirect"] = f"/_jobs/{job.id}/source"
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response

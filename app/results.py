@@ -1,0 +1,136 @@
+"""Answers kept by what was asked: the same bytes, model version and parameters are looked at once.
+
+<results>/<first two digits>/<key>     an answer; when it was last of use is its file's time
+<results>/locks/<digits>               held by whoever is finding an answer, so that twins wait for it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCK_DIGITS = 3  # 4096 locks: two different questions seldom share one, and then only wait
+POLL_S = 0.01
+FULL, SPARE = 1.0, 0.8  # beyond the one the least recently used answers go, until the other is reached
+CHUNK_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One question: its `answer`, if it is known. `mine` says that no twin is finding it at the same time."""
+
+    path: Path
+    answer: bytes | None
+    mine: bool
+    found: bytes | None = None
+
+    def keep(self, answer: bytes) -> None:
+        """Remembers what was found when the question is left."""
+        self.found = answer
+
+
+class Results:
+    """At most about `most_bytes` of answers in `path`; with 0 nothing is kept and nothing is found."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        self._path, self._most_bytes = path, most_bytes
+        self._added = most_bytes  # unknown how many there are: count them at the first chance
+
+    @property
+    def on(self) -> bool:
+        return self._most_bytes > 0
+
+    @contextmanager
+    def question(self, key: str, patience_s: float) -> Iterator[Entry]:
+        """The entry of `key`, for the block; waits up to `patience_s` for a twin that is finding the answer."""
+        path = self._path / key[:2] / key
+        if (answer := self._read(path)) is not None:
+            yield Entry(path, answer, mine=True)
+            return
+        locks = self._path / "locks"
+        locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(locks / key[:LOCK_DIGITS], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            mine = _lock(descriptor, patience_s)
+            entry = Entry(path, self._read(path), mine)
+            yield entry
+            if entry.found is not None:
+                self._write(path, entry.found)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            answer = path.read_bytes()
+            os.utime(path)
+            return answer
+        except OSError:
+            return None
+
+    def _write(self, path: Path, answer: bytes) -> None:
+        fresh = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh.write_bytes(answer)
+            fresh.replace(path)
+        except OSError as error:  # the answer is good all the same
+            fresh.unlink(missing_ok=True)
+            log.warning("an answer could not be kept: %s", error)
+            return
+        self._added += len(answer)
+        if self._added > self._most_bytes * (FULL - SPARE):
+            self._added = 0
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Removes the answers least recently of use, if there are too many."""
+        known = []
+        for path in self._path.glob("[0-9a-f][0-9a-f]/*"):
+            with suppress(FileNotFoundError):
+                known.append((path.stat().st_mtime, path.stat().st_size, path))
+        size = sum(size for _, size, _ in known)
+        if size <= self._most_bytes * FULL:
+            return
+        for _, length, path in sorted(known):
+            path.unlink(missing_ok=True)
+            size -= length
+            if size <= self._most_bytes * SPARE:
+                break
+
+
+def key(digest: str, *parts: object) -> str:
+    """The key of a question about the file with that `digest`; equal parts give equal keys."""
+    told = "\0".join([digest, *map(repr, parts)])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def digest(path: str | Path, offset: int, length: int) -> str:
+    """SHA-256 of `length` bytes of a file from `offset` on; raises OSError when it is gone."""
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(offset)
+        while length and (chunk := file.read(min(CHUNK_BYTES, length))):
+            sha.update(chunk)
+            length -= len(chunk)
+    return sha.hexdigest()
+
+
+def _lock(descriptor: int, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S)

@@ -1,0 +1,62 @@
+// The answer: the best label in large, the others as bars under it.
+
+import { h, s } from "./dom.js";
+import { hueOf, shares } from "./segments.js";
+import { label, percent, sentence, share } from "./words.js";
+
+const MOST_BARS = 8;
+
+/** The card's content for an item that has an answer, or a part of one. */
+export function answerCard(item) {
+  return item.result ? classified(item.result) : overTime(item);
+}
+
+function classified(result) {
+  const [best, ...others] = result.predictions;
+  const sure = best.score >= 0.8 ? "Answer" : best.score >= 0.5 ? "Likely" : "Not sure; the best guess";
+  return [
+    verdict(sure, best.label, percent(best.score), best.score, "bar-best"),
+    bars(others.map(({ label: name, score }) => ({ name: label(name), figure: percent(score), part: score })), "The next best"),
+    ...result.warnings.map((warning) => h("p.warning", {}, sentence(warning))),
+    h("p.footnote", {}, `By ${result.model}, version ${result.model_version}`),
+  ];
+}
+
+function overTime(item) {
+  const rows = shares(item.timeline);
+  const [most, ...others] = rows;
+  if (!most) return [];
+  const how = item.state !== "done" ? "So far" : most.share > 0.995 ? "All the time" : most.share >= 0.5 ? "Mostly" : "Most often";
+  const hue = (name) => hueOf(item.palette, name);
+  const shown = others.slice(0, MOST_BARS - 1);
+  const rest = others.slice(MOST_BARS - 1);
+  const version = item.record.model_version ? `, version ${item.record.model_version}` : "";
+  return [
+    verdict(how, most.label, share(most.share), most.share, hue(most.label), "of the time"),
+    bars([
+      ...shown.map((row) => ({ name: label(row.label), figure: share(row.share), part: row.share, hue: hue(row.label) })),
+      ...(rest.length ? [{ name: `${rest.length} more`, figure: share(rest.reduce((sum, row) => sum + row.share, 0)), part: rest.reduce((sum, row) => sum + row.share, 0) }] : []),
+    ], "The other labels, by their share of the time"),
+    item.media?.truncated ? h("p.warning", {}, "The file is cut off: only the part that could be read was looked at.") : null,
+    h("p.footnote", {}, `${percent(rows.reduce((sum, row) => sum + row.share * row.score, 0))} sure on average · by ${item.record.model}${version}`),
+  ];
+}
+
+function verdict(how, name, figure, part, hue, unit = "") {
+  return h("div.verdict", {},
+    h("p.card-title", {}, how),
+    h("h3", { "data-label": name }, label(name)),
+    h("p.verdict-score", {}, figure, unit ? h("small", {}, ` ${unit}`) : null),
+    bar(part, 12, hue));
+}
+
+function bars(rows, words) {
+  if (!rows.length) return null;
+  return h("ol.bars", { start: 2, "aria-label": words }, rows.map(({ name, figure, part, hue }) =>
+    h("li", {}, h("span.bar-name", {}, hue ? h(`span.swatch`, { class: `swatch ${hue}`, "aria-hidden": "true" }) : null, name), h("span.bar-figure", {}, figure), bar(part, 8, hue ?? "bar-value"))));
+}
+
+function bar(part, height, hue) {
+  return s("svg.bar", { width: "100%", height, "aria-hidden": "true" },
+    s("rect.bar-track", { width: "100%", height }), s("rect", { class: hue, width: `${(100 * part).toFixed(2)}%`, height }));
+}

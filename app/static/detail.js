@@ -1,0 +1,105 @@
+// One file in full: the player with the timeline under it, the answer, and the cards.
+
+import { answerCard } from "./answer.js";
+import { SegmentList, factsCard, framesCard, takeAwayCard, terminalCard, timesCard } from "./cards.js";
+import { h, icon, set, write } from "./dom.js";
+import * as jobs from "./jobs.js";
+import { Player } from "./player.js";
+import { stateWords } from "./state.js";
+import { Timeline } from "./timeline.js";
+
+export class Detail {
+  item = null;
+
+  /** Shows itself in `element`, in the place of what stands there while no file is chosen. */
+  constructor(element, { onCancel, onRetry, onRemove }) {
+    this.place = element;
+    this.empty = [...element.children];
+    this.player = new Player((time) => this.#at(time));
+    this.timeline = new Timeline({ onSeek: (time) => this.player.seek(time), loadWindows: () => jobs.windows(this.item.jobId) });
+    this.segments = new SegmentList((time) => this.player.seek(time));
+    this.title = h("h2.stage-title", { id: "detail-title", tabindex: -1 });
+    this.state = h("p.state-chip");
+    const button = (words, act) => h("button.button.small", { type: "button", onclick: () => act(this.item) }, words);
+    this.cancel = button("Cancel", onCancel);
+    this.retry = button("Try again", onRetry);
+    this.remove = button("Delete", onRemove);
+    this.problem = h("div.problem", { hidden: true });
+    this.stage = h("section.card.stage", { "aria-labelledby": "detail-title" },
+      h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.remove),
+      this.player.element, this.timeline.element, this.problem);
+    this.cards = {};
+    for (const name of ["answer", "times", "frames", "facts", "takeAway", "terminal"]) {
+      this.cards[name] = h("section.card", { class: `card card-${name}` });
+    }
+    this.grid = h("div.details", {}, this.cards.answer, this.cards.times, this.cards.frames, this.segments.element, this.cards.facts, this.cards.takeAway, this.cards.terminal);
+  }
+
+  /** Shows an item, or nothing. */
+  show(item) {
+    this.item = item;
+    this.place.replaceChildren(...(item ? [this.stage, this.grid] : this.empty));
+    if (item) this.update();
+  }
+
+  update() {
+    const { item } = this;
+    write(this.title, item.name);
+    set(this.title, { title: item.name });
+    write(this.state, stateWords(item));
+    set(this.state, { "data-state": item.state });
+    this.cancel.hidden = !item.active;
+    this.retry.hidden = item.active || item.state === "done" || !item.file;
+    this.remove.hidden = item.active || !item.jobId;
+    this.player.show(item);
+    const { timeline } = item;
+    this.timeline.element.hidden = !timeline;
+    if (timeline) {
+      this.timeline.update(timeline, item.palette);
+      this.#at(this.player.time);
+    }
+    this.segments.update(item);
+    this.#problem();
+    this.#cards();
+  }
+
+  #at(time) {
+    this.timeline.playhead(time);
+    this.segments.here(time);
+  }
+
+  #problem() {
+    const { problem } = this.item;
+    this.problem.hidden = !problem;
+    if (this.shownProblem === problem) return;
+    this.shownProblem = problem;
+    if (!problem) return;
+    this.problem.dataset.code = problem.code;
+    this.problem.replaceChildren(icon("alert"),
+      h("div", {}, h("h3", {}, problem.title), problem.message ? h("p", {}, problem.message) : null, h("p.quiet", {}, problem.advice),
+        problem.requestId ? h("p.quiet", {}, "Request ", h("code", {}, problem.requestId)) : null));
+  }
+
+  /** Builds each card whose facts have changed; the others stay, and with them the focus. */
+  #cards() {
+    const { item } = this;
+    const { timeline, record, result } = item;
+    const seen = Boolean(result) || Boolean(timeline?.segments.length);
+    const seek = (time) => this.player.seek(time);
+    this.#card("answer", seen, [timeline?.segments, item.state], () => answerCard(item));
+    this.#card("times", seen && (result || record?.timing_s), [record?.timing_s, item.state], () => timesCard(item));
+    this.#card("frames", result?.thumbnails?.length || timeline?.thumbnails.length, [timeline?.thumbnails, item.state], () => framesCard(item, seek));
+    this.#card("facts", item.media, [item.media], () => factsCard(item));
+    this.#card("takeAway", seen && item.jobId && item.state === "done", [], () => takeAwayCard(item));
+    this.#card("terminal", !item.active && !item.problem, [item.state], () => terminalCard(item));
+  }
+
+  #card(name, wanted, facts, build) {
+    const card = this.cards[name];
+    card.hidden = !wanted;
+    const key = wanted ? `${this.item.number} ${JSON.stringify(facts)}` : "";
+    if (card.key === key) return;
+    card.key = key;
+    card.replaceChildren(...(wanted ? build().filter(Boolean) : []));
+  }
+}

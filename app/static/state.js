@@ -1,0 +1,35 @@
+// Where a file is, in words.
+
+import { shares } from "./segments.js";
+import { label, left, ordinal, percent, share } from "./words.js";
+
+/** Where an item is, in words; shown in its row and above the player. */
+export function stateWords(item) {
+  const { progress } = item.record ?? {};
+  const dotted = (...parts) => parts.filter(Boolean).join(" · ");
+  if (item.cancelWanted && item.active) return "Cancelling";
+  switch (item.state) {
+    case "waiting": return "Waiting for its turn";
+    case "uploading": return dotted("Uploading", `${Math.floor(item.upload.share * 100)} %`, item.upload.left === null ? "" : left(item.upload.left));
+    case "sent": return item.asJob ? "Uploaded" : "Looking at the frames";
+    case "paused": {
+      const wait = Math.max(1, Math.ceil((item.pause.until - Date.now()) / 1000));
+      return dotted(item.pause.problem.title, `trying again in ${wait} s`, `${ordinal(item.pause.attempt + 1)} of ${item.pause.tries} tries`);
+    }
+    case "queued": return dotted("In line", progress?.position > 0 ? ordinal(progress.position) : "");
+    case "running": return dotted("Analysing", `${Math.floor(progress?.percent ?? 0)} %`, progress?.eta_s === null ? "" : left(progress?.eta_s));
+    case "done": return answerWords(item);
+    case "failed": return item.problem?.title ?? "Something went wrong";
+    default: return "Cancelled";
+  }
+}
+
+/** The answer in a few words: what is most of the video, or the best label. */
+export function answerWords(item) {
+  if (item.result) {
+    const [best] = item.result.predictions;
+    return `${label(best.label)} · ${percent(best.score)}`;
+  }
+  const [most] = shares(item.timeline);
+  return most ? `${label(most.label)} · ${share(most.share)}` : "Done";
+}

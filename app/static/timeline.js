@@ -1,0 +1,178 @@
+// The timeline: a stripe of segments under the player, cuts as ticks, the playhead; for mouse, finger and keyboard.
+//
+//     |  Pan left     |  Static          | Zoom in     |░░░░ not yet seen ░░░░|
+//     |...............^ cut..............|.............|......................|
+//     0:00          0:10               0:20          0:30                  0:40
+//
+// One segment is in the tab order, the arrow keys go to its neighbours; every segment says what and when it is.
+
+import { fit, h, s, set, write } from "./dom.js";
+import { Scores } from "./scores.js";
+import { hueOf, segmentAt, segmentWords } from "./segments.js";
+import { clock, duration, label, plural } from "./words.js";
+
+const HEIGHT = 48;
+const TOP = 7; // above the segments, for the playhead's knob
+const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
+const TICK_ROOM = 84; // pixels from one time to the next
+const LETTER = 7.4; // pixels, roughly
+
+export class Timeline {
+  #timeline = null;
+  #palette = null;
+  #focused = 0;
+  #width = 0;
+  #here = -1;
+
+  /** `onSeek(seconds)`: a person wants to see that; `loadWindows()`: the scores of every window, asked for when needed. */
+  constructor({ onSeek, loadWindows }) {
+    this.onSeek = onSeek;
+    this.segments = s("g");
+    this.cuts = s("g.cuts");
+    this.unseen = s("rect.unseen-part", { y: TOP, height: HEIGHT });
+    this.head = s("svg.playhead", { y: 0, width: 1, height: HEIGHT + TOP, overflow: "visible" },
+      s("line", { y1: 0, y2: HEIGHT + TOP }), s("circle", { cy: 4, r: 4 }));
+    this.svg = s("svg.track", { width: "100%", height: HEIGHT + TOP, role: "group" },
+      hatch(), s("rect.track-ground", { y: TOP, width: "100%", height: HEIGHT, rx: 6 }), this.unseen, this.segments, this.cuts, this.head);
+    this.axis = h("div.axis", { "aria-hidden": "true" });
+    this.scores = new Scores(loadWindows);
+    this.element = h("div.timeline", {}, this.svg, this.axis, this.scores.element);
+    this.#listen();
+    new ResizeObserver(([entry]) => { this.#width = entry.contentRect.width; this.#lay(); }).observe(this.element);
+  }
+
+  /** Shows a timeline; a partial one as far as it is complete. */
+  update(timeline, palette) {
+    if (this.#palette !== palette) { this.#focused = 0; this.scores.hide(); }
+    this.#timeline = timeline;
+    this.#palette = palette;
+    this.scores.update(timeline, palette);
+    const count = timeline.segments.length;
+    set(this.svg, { "aria-label": `Timeline of ${duration(timeline.duration_s)}, ${plural(count, "segment")}. Arrow keys go from one to the next, Enter jumps there.` });
+    this.#focused = Math.min(this.#focused, Math.max(0, count - 1));
+    this.#lay();
+  }
+
+  /** Moves the playhead, and marks the segment that is seen. */
+  playhead(time) {
+    if (!this.#timeline) return;
+    set(this.head, { x: this.#percent(time) });
+    const here = segmentAt(this.#timeline.segments, time);
+    if (here === this.#here) return;
+    this.segments.children[this.#here]?.classList.remove("here");
+    this.segments.children[here]?.classList.add("here");
+    this.#here = here;
+  }
+
+  #percent(time) {
+    return `${Math.min(100, Math.max(0, (100 * time) / this.#timeline.duration_s)).toFixed(4)}%`;
+  }
+
+  #lay() {
+    const timeline = this.#timeline;
+    if (!timeline || !this.#width) return;
+    const pixels = this.#width / timeline.duration_s;
+    const groups = fit(this.segments, timeline.segments.length, () => s("g.segment", { role: "button" }, s("rect", { y: TOP, height: HEIGHT }), s("rect.hatching", { y: TOP, height: HEIGHT }), s("text", { y: TOP + HEIGHT / 2 + 5 })));
+    for (const [index, group] of groups.entries()) {
+      const segment = timeline.segments[index];
+      const [ground, hatching, text] = group.children;
+      const place = { x: this.#percent(segment.start_s), width: this.#percent(segment.end_s - segment.start_s) };
+      const words = label(segment.label);
+      const room = (segment.end_s - segment.start_s) * pixels;
+      set(group, {
+        class: `segment ${hueOf(this.#palette, segment.label)}${index === this.#here ? " here" : ""}`,
+        "aria-label": segmentWords(segment),
+        tabindex: index === this.#focused ? 0 : -1,
+      });
+      set(ground, place);
+      set(hatching, place);
+      set(text, { x: place.x, dx: 9 });
+      write(text, room > words.length * LETTER + 18 ? words : "");
+    }
+    const cuts = fit(this.cuts, timeline.cuts_s.length, () => s("path", {}, s("title")));
+    for (const [index, cut] of cuts.entries()) {
+      const x = timeline.cuts_s[index] * pixels;
+      set(cut, { d: `M${x.toFixed(2)} ${TOP + HEIGHT}m-5 0h10l-5-7z` });
+      write(cut.firstElementChild, `Cut at ${clock(timeline.cuts_s[index])}`);
+    }
+    const complete = Math.min(timeline.complete_to_s, timeline.duration_s);
+    set(this.unseen, { x: this.#percent(complete), width: this.#percent(timeline.duration_s - complete) });
+    this.#axis(pixels);
+  }
+
+  #axis(pixels) {
+    const { duration_s: end } = this.#timeline;
+    const step = STEPS_S.find((each) => each * pixels >= TICK_ROOM) ?? 7200;
+    const times = [];
+    for (let place = 0; place * step < end - (TICK_ROOM * 0.7) / pixels; place++) times.push(place * step);
+    times.push(end);
+    const marks = fit(this.axis, times.length, () => h("span"));
+    for (const [index, mark] of marks.entries()) {
+      write(mark, clock(times[index], step < 1 || (index === times.length - 1 && end < 60) ? 1 : 0));
+      mark.style.left = this.#percent(times[index]);
+      mark.classList.toggle("last", index === times.length - 1 && index > 0);
+      mark.classList.toggle("first", index === 0);
+    }
+  }
+
+  // ---- what a person does
+
+  #listen() {
+    const { svg } = this;
+    const timeOf = (event) => {
+      const box = svg.getBoundingClientRect();
+      return (Math.min(1, Math.max(0, (event.clientX - box.left) / box.width))) * this.#timeline.duration_s;
+    };
+    svg.addEventListener("pointermove", (event) => {
+      if (this.#timeline) this.scores.show(timeOf(event), this.#width);
+    });
+    svg.addEventListener("pointerleave", () => this.scores.hide());
+    svg.addEventListener("click", (event) => {
+      if (!this.#timeline) return;
+      const index = segmentAt(this.#timeline.segments, timeOf(event));
+      if (index < 0 || timeOf(event) > this.#timeline.complete_to_s) return;
+      this.#focus(index);
+      this.#jump(index);
+    });
+    svg.addEventListener("focusin", () => {
+      const { start_s: start, end_s: end } = this.#timeline.segments[this.#focused];
+      if (svg.querySelector(":focus-visible")) this.scores.show((start + end) / 2, this.#width);
+    });
+    svg.addEventListener("focusout", () => this.scores.hide());
+    svg.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const last = this.#timeline.segments.length - 1;
+    const goto = {
+      ArrowRight: Math.min(last, this.#focused + 1),
+      ArrowLeft: Math.max(0, this.#focused - 1),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (goto !== undefined) this.#focus(goto);
+    else if (event.key === "Enter" || event.key === " ") this.#jump(this.#focused);
+    else if (event.key === "Escape") this.scores.hide();
+    else return;
+    event.preventDefault();
+  }
+
+  #focus(index) {
+    const groups = this.segments.children;
+    groups[this.#focused]?.setAttribute("tabindex", -1);
+    this.#focused = index;
+    groups[index].setAttribute("tabindex", 0);
+    groups[index].focus({ preventScroll: true });
+  }
+
+  #jump(index) {
+    this.onSeek(this.#timeline.segments[index].start_s);
+  }
+}
+
+/** The pattern that tells a second label of the same colour apart. */
+function hatch() {
+  return s("defs", {}, s("pattern", { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    s("line", { y2: 7, "stroke-width": 5 })));
+}

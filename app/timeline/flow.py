@@ -1,0 +1,212 @@
+"""The way of one timeline: the sweep fills slots while earlier windows are inferred; results come in order.
+
+sweep ── window in a slot ──▶ Triton ── scores ──▶ recorder       at most INFLIGHT windows between the two ends
+      └─ cuts, how far ──────────────────────────▶ recorder
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.decoder import MEMORY_BYTES, Decoder
+from app.errors import InferenceTimeout, NotReady, WrongMediaKind
+from app.inference import ModelGone, Scores, Triton
+from app.media import Media, Source
+from app.models import Catalogue, Model
+from app.slots import SlotPool
+from app.timeline.stream import AHEAD, Stream, streaming
+from app.timeline.sweep import Begin, Cut, Look, Reached, Window
+from app.timeline.windows import Grid, grid
+
+INFLIGHT = 6  # windows at Triton: enough for a batch to be formed while another is calculated
+AGAIN_S = 0.5  # between two tries while Triton is away
+POLL_S = 0.1  # how often it is asked whether to stop
+
+
+class Stopped(Exception):
+    """Whoever asked for the timeline does not want it any more, or the process is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineQuestion:
+    """What is asked of one video; None leaves the choice to the model (`app/timeline/windows.py`)."""
+
+    model: str
+    window_s: float | None
+    hop_s: float | None
+
+
+class Recorder(Protocol):
+    """Takes what is found; called from the event loop, windows in order, each once."""
+
+    def resume(self, model: Model, laid: Grid) -> int:
+        """The number of the first window that is still to be looked at."""
+
+    def begin(self, model: Model, media: Media, begin: Begin) -> None: ...
+
+    def reached(self, time_s: float) -> None: ...
+
+    def picture(self, index: int, clip: NDArray[np.uint8]) -> None:
+        """The window as the model sees it, uint8 (T, H, W, 3); valid during the call."""
+
+    def cut(self, time_s: float) -> None: ...
+
+    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None: ...
+
+    def end(self, decode_s: float, infer_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a timeline is made with; all of it lives in one event loop."""
+
+    decoder: Decoder
+    slots: SlotPool
+    triton: Triton
+    catalogue: Catalogue
+    frame_timeout_s: float  # the longest silence of the sweep
+    infer_timeout_s: float
+    patience_s: float  # how long Triton may be away before the timeline is given up
+    most_windows: int
+
+
+async def timeline(
+    parts: Parts, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
+) -> None:
+    """Looks at the whole of `source`, from where `recorder` stopped.
+
+    Raises Stopped, and what `app/errors.py` lists for probing, decoding, models and inference.
+    """
+    work = asyncio.ensure_future(_timeline(parts, source, question, recorder))
+    try:
+        while not (await asyncio.wait([work], timeout=POLL_S))[0]:
+            if stopped():
+                raise Stopped
+        work.result()
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def _timeline(parts: Parts, source: Source, question: TimelineQuestion, recorder: Recorder) -> None:
+    model = await _patiently(parts, question.model)
+    media = await parts.decoder.probe(source)
+    if media.kind == "image":
+        raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
+    laid = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
+    look = Look(laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows)
+    async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, MEMORY_BYTES) as stream:
+        await _Run(parts, model, media, recorder).follow(stream)
+
+
+async def _patiently(parts: Parts, name: str) -> Model:
+    deadline = time.monotonic() + parts.patience_s
+    while True:
+        try:
+            return await parts.catalogue.get(name)
+        except NotReady:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(AGAIN_S)
+
+
+class _Run:
+    """The windows of one sweep on their way through Triton."""
+
+    def __init__(self, parts: Parts, model: Model, media: Media, recorder: Recorder) -> None:
+        self._parts, self._model, self._media, self._recorder = parts, model, media, recorder
+        self._busy = _Busy()
+        self._over = False
+
+    async def follow(self, stream: Stream) -> None:
+        # Of a small pool the sweep needs its share too
+        room = max(1, min(INFLIGHT, self._parts.slots.count - AHEAD))
+        sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None] = asyncio.Queue(room)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._record(sent))
+                await self._send(stream, sent)
+        except* Exception as several:
+            raise several.exceptions[0] from None
+        finally:
+            self._over = True
+        self._recorder.end(stream.busy_s, self._busy.spent_s)
+
+    async def _send(self, stream: Stream, sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]) -> None:
+        async for event, offset in stream.events():
+            match event:
+                case Begin():
+                    self._recorder.begin(self._model, self._media, event)
+                case Window():
+                    self._recorder.picture(event.index, self._parts.slots.view(offset, self._model.clip_shape))
+                    await sent.put((event, self._inferred(offset)))
+                case Cut(time_s):
+                    self._recorder.cut(time_s)
+                case Reached(time_s):
+                    self._recorder.reached(time_s)
+        await sent.put(None)
+
+    async def _record(self, sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]) -> None:
+        while (item := await sent.get()) is not None:
+            window, scores = item
+            try:
+                answer = await asyncio.wait_for(asyncio.shield(scores), self._longest_s())
+            except TimeoutError:
+                raise InferenceTimeout("the model server did not answer in time") from None
+            self._recorder.window(window.index, window.padded, answer.values)
+
+    def _longest_s(self) -> float:
+        return self._parts.patience_s + self._parts.infer_timeout_s
+
+    def _inferred(self, offset: int) -> asyncio.Future[Scores]:
+        """Scores of the window in one slot, which comes back when Triton is done with it, however long that takes."""
+        call = asyncio.ensure_future(self._infer(offset))
+
+        def done(call: asyncio.Future[Scores]) -> None:
+            self._parts.slots.release(offset)
+            if not call.cancelled():
+                call.exception()  # marks it as seen: nobody may be waiting any more
+
+        call.add_done_callback(done)
+        return call
+
+    async def _infer(self, offset: int) -> Scores:
+        deadline = time.monotonic() + self._parts.patience_s
+        while True:
+            try:
+                with self._busy:
+                    return await self._parts.triton.infer(
+                        self._model.name, self._model.version, offset, self._model.clip_shape
+                    )
+            except ModelGone:
+                raise  # scores of two versions make no timeline
+            except NotReady:
+                if self._over or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+
+
+class _Busy:
+    """The time during which at least one block is open."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self._open = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if not self._open:
+            self._since = time.monotonic()
+        self._open += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._open -= 1
+        if not self._open:
+            self.spent_s += time.monotonic() - self._since

@@ -1,0 +1,170 @@
+"""A timeline as a picture: one row a label, a bar a segment, a dashed line a cut; as SVG or as PNG."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, ROW, GAP, TOP, BOTTOM, RIGHT = 960, 26, 6, 40, 34, 24
+LABEL_WIDTH, LETTER = 150, 7.2
+MOST_ROWS = 24  # further labels share the last row
+SCALE = 2  # of the PNG: sharp on dense screens
+# Okabe and Ito's colours, which colour-blind people can tell apart (https://jfly.uni-koeln.de/color/), without black
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B39B00", "#7F7F7F")
+INK, QUIET, GRID, PAPER = "#1f2328", "#6b7280", "#e5e7eb", "#ffffff"
+STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+MOST_TICKS = 10
+OTHERS = "other labels"
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    x: float
+    y: float
+    width: float
+    height: float
+    colour: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    x: float
+    top: float
+    bottom: float
+    colour: str
+    dashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    x: float
+    y: float  # of the middle
+    words: str
+    colour: str
+    anchor: str  # start, middle, end
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    height: int
+    lines: list[_Line]
+    boxes: list[_Box]
+    texts: list[_Text]
+
+
+def to_svg(timeline: dict[str, Any], title: str) -> str:
+    drawing = _drawing(timeline, title)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{drawing.height}" '
+        f'viewBox="0 0 {WIDTH} {drawing.height}" font-family="system-ui, sans-serif" font-size="12" role="img">',
+        f"<title>{escape(_printable(title))}</title>",
+        f'<rect width="100%" height="100%" fill="{PAPER}"/>',
+    ]
+    for line in drawing.lines:
+        dash = ' stroke-dasharray="4 3"' if line.dashed else ""
+        parts.append(
+            f'<path d="M{line.x:.1f} {line.top:.1f}V{line.bottom:.1f}" stroke="{line.colour}" fill="none"{dash}/>'
+        )
+    for box in drawing.boxes:
+        parts.append(
+            f'<rect x="{box.x:.2f}" y="{box.y:.1f}" width="{box.width:.2f}" height="{box.height:.1f}" rx="2" '
+            f'fill="{box.colour}"><title>{escape(_printable(box.told))}</title></rect>'
+        )
+    for text in drawing.texts:
+        parts.append(
+            f'<text x="{text.x:.1f}" y="{text.y:.1f}" fill="{text.colour}" text-anchor="{text.anchor}" '
+            f'dominant-baseline="central">{escape(_printable(text.words))}</text>'
+        )
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def to_png(timeline: dict[str, Any], title: str) -> bytes:
+    drawing = _drawing(timeline, title)
+    image = Image.new("RGB", (WIDTH * SCALE, drawing.height * SCALE), PAPER)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(12 * SCALE)
+    for line in drawing.lines:
+        for top, bottom in _dashes(line):
+            draw.line([line.x * SCALE, top * SCALE, line.x * SCALE, bottom * SCALE], line.colour, SCALE)
+    for box in drawing.boxes:
+        right, bottom = box.x + box.width, box.y + box.height
+        corners = [box.x * SCALE, box.y * SCALE, max(right * SCALE, box.x * SCALE + 1), bottom * SCALE]
+        draw.rounded_rectangle(corners, min(2 * SCALE, box.width * SCALE / 2), box.colour)
+    anchors = {"start": "lm", "middle": "mm", "end": "rm"}
+    for text in drawing.texts:
+        place = (text.x * SCALE, text.y * SCALE)
+        draw.text(place, _printable(text.words), text.colour, font, anchors[text.anchor])
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _drawing(timeline: dict[str, Any], title: str) -> _Drawing:
+    rows = _rows(timeline)
+    bottom = TOP + len(rows) * (ROW + GAP)
+    left, room = LABEL_WIDTH, WIDTH - LABEL_WIDTH - RIGHT
+    duration_s = max(timeline["duration_s"], 1e-9)
+
+    def x(time_s: float) -> float:
+        return float(left + room * min(time_s / duration_s, 1.0))
+
+    texts = [_Text(left, 20, _cut(title, room), INK, "start")]
+    lines, boxes = [], []
+    for tick in _ticks(duration_s):
+        lines.append(_Line(x(tick), TOP - 4, bottom, GRID, dashed=False))
+        texts.append(_Text(x(tick), bottom + 14, _clock(tick, duration_s), QUIET, "middle"))
+    lines += [_Line(x(cut), TOP - 4, bottom, QUIET, dashed=True) for cut in timeline["cuts_s"]]
+    for place, label in enumerate(rows):
+        texts.append(_Text(left - 10, TOP + place * (ROW + GAP) + ROW / 2, _cut(label, left - 20), INK, "end"))
+    for each in timeline["segments"]:
+        place = rows.get(each["label"], len(rows) - 1)
+        told = f"{each['label']} {each['score']:.0%}, {each['start_s']:.2f} to {each['end_s']:.2f} s"
+        width = max(x(each["end_s"]) - x(each["start_s"]), 0.75)
+        y = TOP + place * (ROW + GAP)
+        boxes.append(_Box(x(each["start_s"]), y, width, ROW, COLOURS[place % len(COLOURS)], told))
+    return _Drawing(bottom + BOTTOM, lines, boxes, texts)
+
+
+def _rows(timeline: dict[str, Any]) -> dict[str, int]:
+    """The row of each label that occurs, those that last longest first."""
+    lasting: dict[str, float] = {}
+    for each in timeline["segments"]:
+        lasting[each["label"]] = lasting.get(each["label"], 0.0) + each["end_s"] - each["start_s"]
+    names = sorted(lasting, key=lambda label: -lasting[label])
+    if len(names) > MOST_ROWS:
+        names = [*names[: MOST_ROWS - 1], OTHERS]
+    return {name: place for place, name in enumerate(names)}
+
+
+def _ticks(duration_s: float) -> list[float]:
+    step = next((step for step in STEPS_S if duration_s / step <= MOST_TICKS), duration_s / MOST_TICKS)
+    return [step * number for number in range(int(duration_s / step + 1e-9) + 1)]
+
+
+def _clock(time_s: float, duration_s: float) -> str:
+    if duration_s < 10:
+        return f"{time_s:.1f} s"
+    minutes, seconds = divmod(round(time_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if duration_s >= 3600 else f"{minutes}:{seconds:02d}"
+
+
+def _cut(words: str, room: float) -> str:
+    most = int(room / LETTER)
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def _dashes(line: _Line) -> list[tuple[float, float]]:
+    if not line.dashed:
+        return [(line.top, line.bottom)]
+    starts = range(int(line.top), int(line.bottom), 7)
+    return [(start, min(start + 4, line.bottom)) for start in starts]
+
+
+def _printable(words: str) -> str:
+    """XML forbids most control characters, and no font has them."""
+    return "".join(letter if letter.isprintable() else " " for letter in words)

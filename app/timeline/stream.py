@@ -1,0 +1,150 @@
+"""A sweep in a process of its own that may die: its windows arrive in slots while earlier ones are still inferred.
+
+this process                                decoder process
+  offset of a free slot        ─────────▶   waits for one when a window is complete, writes it there
+  Begin, Reached, Window, Cut  ◀─────────   then Done, or the error that ended the sweep
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.confinement import confine, forkserver
+from app.errors import ClipstackError, DecodeTimeout, Undecodable
+from app.media import Media, Source
+from app.timeline.sweep import Event, Look, Window, sweep
+
+AHEAD = 2  # windows that are decoded before a slot is asked for again
+DEATH_S = 5.0
+
+
+class Slots(Protocol):
+    """What is needed of a worker's slots."""
+
+    path: Path
+
+    async def acquire(self, count: int) -> list[int]: ...
+
+    def release(self, offset: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The sweep's end; it decoded for `busy_s` seconds and spent the rest of its time waiting for slots."""
+
+    busy_s: float
+
+
+class Stream:
+    """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
+
+    def __init__(self, connection: Connection, slots: Slots, patience_s: float) -> None:
+        self._connection, self._slots, self._patience_s = connection, slots, patience_s
+        self.granted: deque[int] = deque()
+        self.busy_s = 0.0
+        self._readable = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[tuple[Event, int]]:
+        """Raises Undecodable, LimitExceeded, or DecodeTimeout when nothing came for `patience_s` seconds.
+
+        The offset is -1 for all events but windows.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._connection.fileno(), self._readable.set)
+        try:
+            while True:
+                while len(self.granted) < AHEAD:
+                    self._grant(*await self._slots.acquire(1))
+                event = await self._next()
+                if isinstance(event, ClipstackError):
+                    raise event
+                if isinstance(event, Done):
+                    self.busy_s = event.busy_s
+                    return
+                yield event, self.granted.popleft() if isinstance(event, Window) else -1
+        finally:
+            loop.remove_reader(self._connection.fileno())
+
+    def _grant(self, offset: int) -> None:
+        self.granted.append(offset)
+        with suppress(BrokenPipeError):  # it has ended: `_next` says how
+            self._connection.send(offset)
+
+    async def _next(self) -> Event | Done | ClipstackError:
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while True:
+            self._readable.clear()
+            if self._connection.poll():
+                break
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._readable.wait()
+            except TimeoutError:
+                raise DecodeTimeout(f"no frame could be decoded for {self._patience_s:g} s") from None
+        try:
+            event: Event | Done | ClipstackError = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise Undecodable("the file is damaged so badly that it broke its decoder") from None
+        return event
+
+
+@asynccontextmanager
+async def streaming(
+    source: Source, media: Media, look: Look, slots: Slots, patience_s: float, memory_bytes: int
+) -> AsyncIterator[Stream]:
+    """A sweep of `source`; when the block is left, its process is dead and slots that it did not fill are free."""
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    arguments = (theirs, memory_bytes, source, media, look, str(slots.path))
+    process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
+    loop = asyncio.get_running_loop()
+    started = loop.run_in_executor(None, process.start)
+    stream = Stream(ours, slots, patience_s)
+    try:
+        await asyncio.shield(started)
+        theirs.close()
+        yield stream
+    finally:
+        await asyncio.gather(started, return_exceptions=True)
+        if process.pid is not None:
+            process.kill()
+            await loop.run_in_executor(None, process.join, DEATH_S)
+        ours.close()
+        for offset in stream.granted:
+            slots.release(offset)
+
+
+def _send(connection: Connection, memory_bytes: int, source: Source, media: Media, look: Look, region: str) -> None:
+    """The decoder process."""
+    confine(memory_bytes)
+    shape = (look.grid.frames, look.crop, look.crop, 3)
+    room = os.stat(region).st_size - int(np.prod(shape))
+    started, waited_s = time.monotonic(), 0.0
+
+    def place() -> NDArray[np.uint8]:
+        nonlocal waited_s
+        asked = time.monotonic()
+        offset = connection.recv()
+        waited_s += time.monotonic() - asked
+        if not 0 <= offset <= room:
+            raise ValueError("a window lies outside the region")
+        return np.memmap(Path(region), np.uint8, "r+", offset, shape)
+
+    try:
+        for event in sweep(source, media, look, place):
+            connection.send(event)
+        connection.send(Done(time.monotonic() - started - waited_s))
+    except ClipstackError as error:
+        connection.send(error)

@@ -1,0 +1,163 @@
+"""One pass over a whole video: its windows, one after the other, and the cuts between its scenes.
+
+Every frame is decoded once and cut out once; only the windows that are not yet complete are held, so memory depends
+on how far windows overlap and not on the length of the video.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import LimitExceeded, Undecodable
+from app.formats import HEAD_BYTES, cut_off, recognise
+from app.frames import centre_crop, scaled_size
+from app.media import Media, Source
+from app.readers import Reader, open_reader, translated
+from app.timeline.cuts import CutFinder
+from app.timeline.windows import Grid, Windows
+from app.video import nearest
+
+WATCH_S = 0.1  # from one frame that is looked at for a cut to the next; windows may lie farther apart
+WARM_S = 1.5  # of video that a pass from the middle looks at before it may tell of a cut
+TELL_S = 0.25  # of real time between two words on how far the pass is
+TOGETHER = 16  # frames decoded before the first of them is looked at
+
+Place = Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a model looks at: windows on `grid` from number `first` on, scaled to `resize` and cut to `crop` pixels.
+
+    A video with more windows than `most` is refused.
+    """
+
+    grid: Grid
+    first: int
+    resize: int
+    crop: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What comes: `placed` windows over the `duration_s` seconds and `total` frames that are really there."""
+
+    placed: Windows
+    duration_s: float
+    total: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The pass is at `time_s` of the video."""
+
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window that has been written: its number, the numbers of its frames, and whether the last was repeated."""
+
+    index: int
+    frames: tuple[int, ...]
+    padded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A new scene begins at `time_s`."""
+
+    time_s: float
+
+
+Event = Begin | Reached | Window | Cut
+
+
+@dataclass(slots=True)
+class _Pending:
+    index: int
+    row: list[int]
+    frames: NDArray[np.uint8]
+    written: int = field(default=0)
+
+
+def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Event]:
+    """Yields Begin, then every window from number `look.first` on, written to `place()` as uint8 (T, crop, crop, 3).
+
+    A cut is told WATCH_S after it; one before the last frame of window `look.first - 1` is not told again. Raises
+    UnsupportedMedia, LimitExceeded, Undecodable.
+    """
+    head = source.read(HEAD_BYTES)
+    demuxer = recognise(head).name
+    with translated():
+        size = scaled_size(media.width, media.height, look.resize)
+        reader = open_reader(source, media, demuxer, size, together=TOGETHER)
+        total = len(reader.times_s)
+        if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
+            raise Undecodable("the file is cut off: frames that it promises are missing")
+        placed = look.grid.over(float(reader.times_s[-1]))
+        if placed.count > look.most:
+            raise LimitExceeded(f"the timeline has more than the {look.most} windows allowed: choose a larger hop_s")
+        yield Begin(placed, round(reader.end_s, 6), total, cut_off(demuxer, head, source.length))
+        yield from _windows(reader, placed, look, place)
+
+
+def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Iterator[Event]:
+    times_s = reader.times_s
+    rows = _rows(times_s, placed, look.first)
+    coming = look.first
+    told_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
+    watched = _watched(times_s, max(0.0, told_s - WARM_S))
+    wanted = watched.copy()
+    wanted[rows] = True
+    numbers = np.flatnonzero(wanted).tolist()
+    pending: deque[_Pending] = deque()
+    cuts = CutFinder()
+    told = time.monotonic()
+    for number, frame in zip(numbers, reader.read(numbers), strict=False):
+        whole = centre_crop(frame, look.crop)
+        now_s = float(times_s[number])
+        if watched[number]:
+            cut_s = cuts.show(now_s, whole)
+            if cut_s is not None and cut_s >= told_s:
+                yield Cut(round(cut_s, 6))
+        while coming < placed.count and rows[coming - look.first, 0] <= number:
+            row = rows[coming - look.first].tolist()
+            pending.append(_Pending(coming, row, np.empty((len(row), look.crop, look.crop, 3), np.uint8)))
+            coming += 1
+        for window in pending:
+            while window.written < len(window.row) and window.row[window.written] == number:
+                window.frames[window.written] = whole
+                window.written += 1
+        while pending and pending[0].written == len(pending[0].row):
+            done = pending.popleft()
+            place()[...] = done.frames
+            yield Window(done.index, tuple(done.row), placed.start_s(done.index) + placed.grid.span_s >= reader.end_s)
+        if time.monotonic() - told >= TELL_S:
+            told = time.monotonic()
+            yield Reached(now_s)
+    if pending or coming < placed.count:
+        raise Undecodable("the file is damaged: it ends before the wanted frames")
+
+
+def _rows(times_s: NDArray[np.float64], placed: Windows, first: int) -> NDArray[np.int64]:
+    """Numbers of the frames of window `first` and all after it, (windows, frames)."""
+    wanted = placed.times_s(first)
+    return np.array(nearest(times_s, wanted.ravel().tolist()), np.int64).reshape(wanted.shape)
+
+
+def _watched(times_s: NDArray[np.float64], start_s: float) -> NDArray[np.bool_]:
+    """Which frames are looked at for cuts: one every WATCH_S, the same whatever `start_s`; bool (frames,)."""
+    watched = np.zeros(len(times_s), np.bool_)
+    count = int(float(times_s[-1]) / WATCH_S) + 2
+    moments = np.arange(int(start_s / WATCH_S), count) * WATCH_S
+    watched[nearest(times_s, moments.tolist())] = True
+    return watched

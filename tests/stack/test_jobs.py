@@ -1,0 +1,150 @@
+"""Jobs through the real service: followed, cancelled, killed and gone on with, answered from what is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.jobs.journal import read
+from deploy import processes
+from deploy.stack import Stack
+from tests.films import panning, write_video
+from tests.movements import film_movement
+from tests.stack.running import until
+
+
+@pytest.fixture(scope="module")
+def http(stack: Stack) -> httpx.Client:
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
+        yield client  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 s in which the camera pans, cut in the middle."""
+    frames = [frame for seed in (1, 2) for frame in panning(600, 320, 240, step=2, seed=seed)]
+    return write_video(tmp_path_factory.mktemp("films") / "long.mp4", frames)
+
+
+def handed_in(http: httpx.Client, film: Path, **params: Any) -> dict[str, Any]:
+    answer = http.post("/v1/jobs", content=film.read_bytes(), params=params, headers={"X-File-Name": film.name})
+    assert answer.status_code == 202, answer.text
+    told: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == told["links"]["self"]
+    return told
+
+
+def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
+    def record() -> dict[str, Any]:
+        told: dict[str, Any] = http.get(f"/v1/jobs/{identity}", params={"windows": "true"}).json()
+        return told
+
+    until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
+    return record()
+
+
+def journal(stack: Stack, identity: str) -> Path:
+    return stack.settings.data_dir / "jobs" / identity / "journal"
+
+
+def windows_done(http: httpx.Client, identity: str) -> int:
+    return int(http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"])
+
+
+def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -> None:
+    identity = handed_in(http, film_movement(tmp_path / "film.mp4", "pan_left", seconds=3))["id"]
+    with http.stream("GET", f"/v1/jobs/{identity}/events") as stream:
+        lines = list(stream.iter_lines())
+    assert "event: end" in lines
+    told = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
+    assert (told["state"], told["progress"]["percent"]) == ("done", 100.0)
+    assert [segment["label"] for segment in told["timeline"]["segments"]] == ["pan_left"]
+    assert told["timeline"]["segments"][0]["end_s"] == pytest.approx(3.0, abs=0.05)
+    picture = http.get(told["timeline"]["thumbnails"][0]["url"])
+    assert picture.content.startswith(b"\xff\xd8")
+    for form, start in {"json": b"{", "csv": b"start_s", "vtt": b"WEBVTT", "svg": b"<svg", "png": b"\x89PNG"}.items():
+        answer = http.get(f"/v1/jobs/{identity}/timeline", params={"format": form})
+        assert answer.status_code == 200
+        assert answer.content.startswith(start)
+    part = http.get(f"/v1/jobs/{identity}/source", headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp")
+    assert "sandbox" in part.headers["Content-Security-Policy"]
+
+
+def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    identity = handed_in(http, long_film, hop_s=0.05)["id"]
+    until(lambda: windows_done(http, identity) > 20, 30)
+    (worker,) = [int(line.split()[3].rstrip(",")) for line in stack.supervisorctl("status", "jobs").splitlines()]
+    os.kill(worker, signal.SIGKILL)
+    before = len(read(journal(stack, identity)).scores)
+    assert processes.gone([worker], 5)
+    told = ended(http, identity)
+    found = read(journal(stack, identity))  # raises when a window is missing or there twice
+    assert (told["state"], told["tries"]) == ("done", 1)
+    assert len(found.scores) == told["progress"]["windows"] > before > 20
+    assert told["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
+
+
+def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
+    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    until(lambda: windows_done(http, identity) > 0, 30)
+    answer = http.delete(f"/v1/jobs/{identity}")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert http.delete(f"/v1/jobs/{identity}").json() == {"id": identity, "state": "removed"}
+    assert http.get(f"/v1/jobs/{identity}").json()["error"]["code"] == "job_not_found"
+
+
+def test_the_same_question_is_answered_from_what_is_known(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
+    first = ended(http, handed_in(http, film)["id"])
+    second = ended(http, handed_in(http, film)["id"])
+    assert (first["cache"], second["cache"]) == ("miss", "hit")
+    for part in ("segments", "windows", "cuts_s"):
+        assert second["timeline"][part] == first["timeline"][part]
+    http.delete(f"/v1/jobs/{first['id']}")
+    assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
+
+
+def test_a_key_sent_twice_is_one_job(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "zoom_in", seconds=1)
+    send = {"content": film.read_bytes(), "headers": {"Idempotency-Key": f"key {tmp_path}"}}
+    first, second = http.post("/v1/jobs", **send), http.post("/v1/jobs", **send)
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert first.json()["id"] == second.json()["id"]
+    assert http.post("/v1/jobs", params={"top_k": 1}, **send).json()["error"]["code"] == "idempotency_conflict"
+
+
+@pytest.mark.parametrize(
+    ("params", "content", "status", "code"),
+    [
+        ({}, b"", 400, "empty_file"),
+        ({}, b"hello", 415, "unsupported_media"),
+        ({}, b"\x89PNG\r\n\x1a\n", 422, "wrong_media_kind"),
+        ({"hop_s": "nan"}, b"x", 400, "invalid_parameter"),
+        ({"hop_s": "0"}, b"x", 400, "invalid_parameter"),
+        ({"margin": "2"}, b"x", 400, "invalid_parameter"),
+        ({"model": "nobody"}, b"GIF89a", 404, "model_not_found"),
+    ],
+)
+def test_what_can_be_seen_at_once_is_refused_at_once(
+    http: httpx.Client, params: dict[str, str], content: bytes, status: int, code: str
+) -> None:
+    answer = http.post("/v1/jobs", params=params, content=content)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_a_damaged_video_is_a_job_that_failed_with_the_reason(http: httpx.Client) -> None:
+    told = ended(http, handed_in_bytes(http, b"GIF89a" + bytes(100)))
+    assert (told["state"], told["error"]["code"]) == ("failed", "undecodable")
+
+
+def handed_in_bytes(http: httpx.Client, content: bytes) -> str:
+    answer = http.post("/v1/jobs", content=content)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])

@@ -1,0 +1,155 @@
+"""Jobs on disk: accepted whole, one for a key, locked by one, resumed from the journal, kept for so long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull
+from app.jobs.answers import record_json, windows_json
+from app.jobs.desk import Desk
+from app.jobs.folder import Asked, Job, Progress
+from app.jobs.journal import Journal, read
+from app.jobs.retention import tidy
+from app.media import Source
+from app.settings import Settings
+
+ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    settings = dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data", max_jobs=3)
+    desk = Desk(settings)
+    desk.start()
+    yield desk
+    desk.stop()
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Source:
+    (tmp_path / "upload").write_bytes(b"0123456789")
+    return Source(str(tmp_path / "upload"), 0, 10)
+
+
+def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(desk: Desk, upload: Source) -> None:
+    job, new = desk.accept(ASKED, upload, None)
+    Path(upload.path).unlink()
+    assert new
+    assert job.source.read_bytes() == b"0123456789"
+    assert desk.queue.waiting() == [job.id]
+    asked, progress = desk.read(desk.find(job.id))
+    assert (asked.name, progress.state) == ("film.mp4", "queued")
+    assert record_json(asked, progress, desk.place(job.id))["progress"]["position"] == 1
+
+
+def test_of_a_form_only_the_file_is_kept(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(dataclasses.replace(ASKED, bytes=4), Source(upload.path, 3, 4), None)
+    assert job.source.read_bytes() == b"3456"
+
+
+def test_a_key_has_one_job(desk: Desk, upload: Source) -> None:
+    first, new = desk.accept(ASKED, upload, "a key")
+    again, new_again = desk.accept(ASKED, upload, "a key")
+    other, _ = desk.accept(ASKED, upload, "another key")
+    assert (first.id, new, new_again) == (again.id, True, False)
+    assert other.id != first.id
+    with pytest.raises(IdempotencyConflict):
+        desk.accept(dataclasses.replace(ASKED, margin=0.9), upload, "a key")
+
+
+def test_a_full_queue_and_a_full_disk_are_refused(desk: Desk, upload: Source) -> None:
+    with pytest.raises(StorageFull):
+        desk.accept(dataclasses.replace(ASKED, bytes=30 << 30), upload, None)
+    for _ in range(3):
+        desk.accept(ASKED, upload, None)
+    with pytest.raises(Overloaded):
+        desk.accept(ASKED, upload, None)
+
+
+def test_one_job_has_one_worker(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    with job.locked() as mine, job.locked() as twice:
+        assert (mine, twice) == (True, False)
+    with job.locked() as mine:
+        assert mine
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_then_removed(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    assert desk.end(job) == "cancelled"
+    assert job.progress().state == "cancelled"
+    assert desk.end(job) == "removed"
+    with pytest.raises(JobNotFound):
+        desk.find(job.id)
+    with pytest.raises(JobNotFound):
+        desk.read(job)
+
+
+@pytest.mark.parametrize("identity", ["..", "../../etc", "x" * 24, "A" * 24, ""])
+def test_what_is_no_id_is_no_job(desk: Desk, identity: str) -> None:
+    with pytest.raises(JobNotFound):
+        desk.find(identity)
+
+
+def test_a_record_that_was_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
+    path, about = tmp_path / "journal", {"model": "m", "version": "1"}
+    scores = np.array([0.25, 0.75], np.float32)
+    journal = Journal(path, about, 2)
+    for index in range(3):
+        journal.window(index, index == 2, scores * index)
+    journal.cut(1.5)
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-5])  # the cut
+    journal = Journal(path, about, 2)
+    assert (len(journal.found.scores), journal.found.cuts_s) == (3, [])
+    journal.cut(1.5)
+    journal.window(3, False, scores)
+    journal.close()
+    found = read(path)
+    np.testing.assert_array_equal(found.scores[:, 1], np.float32([0, 0.75, 1.5, 0.75]))
+    assert found.padded.tolist() == [False, False, True, False]
+    assert found.cuts_s == [1.5]
+
+
+def test_a_journal_of_another_model_is_begun_anew(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", {"version": "1"}, 2)
+    journal.window(0, False, np.zeros(2, np.float32))
+    journal.close()
+    journal = Journal(tmp_path / "journal", {"version": "2"}, 2)
+    assert len(journal.found.scores) == 0
+    journal.close()
+
+
+def test_windows_are_shown_with_their_best_labels(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal = Journal(job.journal, {}, 3)
+    journal.window(0, False, np.float32([0.2, 0.5, 0.3]))
+    journal.close()
+    timeline = {"labels": ["a", "b", "c"], "hop_s": 0.25, "window_s": 1.0}
+    (window,) = windows_json(job, dataclasses.replace(ASKED, top_k=2), timeline)
+    assert window["predictions"] == [{"label": "b", "score": 0.5}, {"label": "c", "score": 0.3}]
+    assert (window["start_s"], window["end_s"]) == (0.0, 1.0)
+
+
+def finished(desk: Desk, upload: Source, at: str) -> Job:
+    job, _ = desk.accept(ASKED, upload, None)
+    job.save(Progress(state="done", finished=at))
+    return job
+
+
+def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload: Source) -> None:
+    old = finished(desk, upload, "2020-01-01T00:00:00.000Z")
+    early = finished(desk, upload, "2999-01-01T00:00:00.000Z")
+    late = finished(desk, upload, "2999-01-02T00:00:00.000Z")
+    waiting, _ = desk.accept(ASKED, upload, None)
+    tidy(desk.folder, 7, 1 << 30)
+    assert [job.path.exists() for job in (old, early, late, waiting)] == [False, True, True, True]
+    tidy(desk.folder, 7, 400)
+    assert [job.path.exists() for job in (early, late, waiting)] == [False, True, True]
+    tidy(desk.folder, 7, 0)
+    assert [job.path.exists() for job in (late, waiting)] == [False, True]

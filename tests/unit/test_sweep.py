@@ -1,0 +1,124 @@
+"""One pass over a video gives the windows that would be decoded one by one, and the cuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import video
+from app.errors import LimitExceeded, Undecodable
+from app.media import Limits, Media, Source
+from app.timeline.sweep import Begin, Cut, Look, Window, sweep
+from app.timeline.windows import Grid
+from tests.films import numbered, panning, write_video
+from tests.regions import Region, whole
+
+LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
+
+
+STEP_S = 5 / 30
+
+
+def swept(source: Source, hop_s: float, first: int = 0, size: int = 64) -> tuple[Media, list, dict[int, np.ndarray]]:
+    """Facts, events, and what was written for each window of 4 frames, 5 frames apart."""
+    media = video.probe(source, LIMITS)
+    slot = np.zeros((4, size, size, 3), np.uint8)
+    look = Look(Grid(4, STEP_S, hop_s), first, size, size, most=1000)
+    events, written = [], {}
+    for event in sweep(source, media, look, lambda: slot):
+        events.append(event)
+        if isinstance(event, Window):
+            written[event.index] = slot.copy()
+            slot[:] = 0
+    return media, events, written
+
+
+def films(folder: Path) -> dict[str, Path]:
+    return {
+        "mp4": write_video(folder / "film.mp4", map(numbered, range(75))),
+        "b_frames": write_video(folder / "b.mp4", map(numbered, range(75)), options={"bf": "3", "g": "20"}),
+        "ts": write_video(folder / "film.ts", map(numbered, range(75))),
+        "mkv": write_video(folder / "film.mkv", map(numbered, range(75))),
+    }
+
+
+@pytest.mark.parametrize("name", ["mp4", "b_frames", "ts", "mkv"])
+@pytest.mark.parametrize("hop", [0.1, 0.35, 1.5])
+def test_every_window_is_what_decoding_it_alone_gives(name: str, hop: float, tmp_path: Path) -> None:
+    source = whole(films(tmp_path)[name])
+    media, events, written = swept(source, hop)
+    begin = events[0]
+    assert isinstance(begin, Begin)
+    assert (begin.total, begin.truncated, round(begin.duration_s, 3)) == (75, False, 2.5)
+    placed = begin.placed
+    found = [event for event in events if isinstance(event, Window)]
+    assert [event.index for event in found] == list(range(placed.count))
+    region = Region(tmp_path / "region", 8 << 20)
+    request = region.request(*map(tuple, placed.times_s().tolist()))
+    alone = video.decode(source, media, request)
+    for event, frames, clip in zip(found, alone.frames, region.clips(request), strict=True):
+        assert event.frames == frames
+        np.testing.assert_array_equal(written[event.index], clip)
+
+
+def test_a_pass_may_begin_at_any_window(tmp_path: Path) -> None:
+    source = whole(films(tmp_path)["mp4"])
+    _, _, everything = swept(source, 0.2)
+    _, _, rest = swept(source, 0.2, first=6)
+    assert sorted(rest) == list(range(6, len(everything)))
+    for index, frames in rest.items():
+        np.testing.assert_array_equal(frames, everything[index])
+
+
+def four_scenes(folder: Path) -> Source:
+    """1.5 s each, filmed by a moving camera."""
+    light = (1.0, 0.5, 0.9, 0.3)
+    frames = [
+        (frame * light[scene]).astype(np.uint8)
+        for scene in range(4)
+        for frame in panning(45, 320, 240, step=4, seed=scene)
+    ]
+    return whole(write_video(folder / "scenes.mp4", frames))
+
+
+def cuts_of(events: list) -> list[float]:
+    return [event.time_s for event in events if isinstance(event, Cut)]
+
+
+def test_cuts_between_scenes_are_found_and_a_moving_camera_is_none(tmp_path: Path) -> None:
+    cuts = cuts_of(swept(four_scenes(tmp_path), 0.5)[1])
+    assert len(cuts) == 3
+    assert cuts == pytest.approx([1.5, 3.0, 4.5], abs=0.11)
+
+
+@pytest.mark.parametrize("first", range(1, 11, 3))
+def test_a_pass_from_the_middle_finds_the_cuts_that_the_first_half_had_not_told(first: int, tmp_path: Path) -> None:
+    source = four_scenes(tmp_path)
+    _, events, _ = swept(source, 0.5)
+    before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == first - 1)
+    told = cuts_of(events[:before])
+    _, rest, _ = swept(source, 0.5, first)
+    assert sorted({*told, *cuts_of(rest)}) == cuts_of(events)
+
+
+def test_a_timeline_with_too_many_windows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LimitExceeded, match="hop_s"):
+        swept(whole(films(tmp_path)["mp4"]), 0.001)
+
+
+def test_a_short_video_is_one_padded_window(tmp_path: Path) -> None:
+    source = whole(write_video(tmp_path / "short.mp4", map(numbered, range(6))))
+    _, events, _ = swept(source, 0.5)
+    assert events[1] == Window(0, (0, 5, 5, 5), padded=True)
+
+
+def test_a_damaged_video_is_told(tmp_path: Path) -> None:
+    path = films(tmp_path)["mp4"]
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"mdat") + 200
+    data[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(data)
+    with pytest.raises(Undecodable):
+        swept(whole(path), 0.2)

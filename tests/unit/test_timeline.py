@@ -1,0 +1,90 @@
+"""Windows over a video, and their scores merged into segments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.timeline.segments import segments
+from app.timeline.windows import Grid, Windows, grid
+
+PLACED = Windows(Grid(frames=3, step_s=0.5, hop_s=1.0), count=10)  # spans of 1 s, middles at 0.5, 1.5, ...
+
+
+def scores(labels: str, sure: float = 0.8) -> np.ndarray:
+    """One row a letter, `sure` of it: a, b or c."""
+    rows = np.full((len(labels), 3), (1 - sure) / 2, np.float32)
+    rows[range(len(labels)), ["abc".index(label) for label in labels]] = sure
+    return rows
+
+
+def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACED) -> list[tuple[float, float, str]]:
+    found = segments(rows, placed, 10.0, cuts)
+    return [(round(each.start_s, 3), round(each.end_s, 3), "abc"[each.label]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("last_frame_s", "count"), [(0.0, 1), (0.96, 1), (1.0, 1), (1.4, 1), (1.5, 2), (10.0, 19)],
+)  # fmt: skip
+def test_as_many_windows_as_fit(last_frame_s: float, count: int) -> None:
+    placed = grid(frames=3, stride=15, fps=30, window_s=None, hop_s=0.5).over(last_frame_s)
+    assert (placed.count, placed.grid.span_s) == (count, 1.0)
+    assert placed.times_s()[0].tolist() == [0.0, 0.5, 1.0]
+    assert len(placed.times_s(first=3)) == max(0, count - 3)
+
+
+def test_what_is_not_told_comes_from_the_model() -> None:
+    assert grid(8, 4, 30, None, None) == Grid(8, 4 / 30, 0.25)
+    assert grid(16, 5, 30, None, None).hop_s == 0.62
+    assert grid(16, 5, 30, 7.5, None) == Grid(16, 0.5, 1.88)
+    assert grid(1, 1, 30, None, None) == Grid(1, 0.0, 0.5)
+
+
+def test_neighbours_with_one_label_are_one_segment_and_there_is_no_gap() -> None:
+    assert told(scores("aaabbbbccc")) == [(0, 3, "a"), (3, 7, "b"), (7, 10, "c")]
+
+
+def test_a_segment_s_score_is_the_mean_of_its_windows() -> None:
+    rows = scores("aaaaaaaaaa")
+    rows[:5, 0] = 0.6
+    (only,) = segments(rows, PLACED, 10.0, ())
+    assert only.score == pytest.approx(0.7)
+
+
+def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
+    rows = scores("aaaaaaaaaa")
+    rows[4] = (0.1, 0.8, 0.1)
+    assert told(rows) == [(0, 10, "a")]
+    rows[4:6] = (0.2, 0.75, 0.05)
+    assert told(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
+    rows[4:6] = (0.3, 0.65, 0.05)
+    assert told(rows) == [(0, 10, "a")]
+
+
+def test_a_margin_of_nothing_follows_every_window() -> None:
+    found = segments(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
+    assert "".join("abc"[each.label] * round(each.end_s - each.start_s) for each in found) == "abacbbabca"
+
+
+def test_no_segment_crosses_a_cut_and_windows_across_it_are_not_asked() -> None:
+    # The window from 4 to 5 shows both sides of the cut at 4.3, and something that is on neither.
+    assert told(scores("aaaacbbbbb"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "b")]
+    assert told(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]
+
+
+def test_a_shot_shorter_than_a_window_takes_the_nearest() -> None:
+    assert told(scores("aaaabbbbbb"), cuts=(4.2, 4.6)) == [(0, 4.2, "a"), (4.2, 4.6, "b"), (4.6, 10, "b")]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_segments_always_fill_the_video(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    placed = grid(8, 4, 30, None, float(rng.uniform(0.1, 2))).over(37.0)
+    rows = rng.dirichlet([0.3] * 4, placed.count).astype(np.float32)
+    cuts = sorted(rng.uniform(0, 37, rng.integers(0, 6)))
+    found = segments(rows, placed, 37.0, cuts)
+    assert (found[0].start_s, found[-1].end_s) == (0.0, 37.0)
+    assert all(one.end_s == other.start_s for one, other in zip(found, found[1:], strict=False))
+    assert all(each.end_s > each.start_s for each in found)
+    for cut in cuts:
+        assert any(each.start_s == cut for each in found)

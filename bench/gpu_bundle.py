@@ -1,6 +1,6 @@
 """Packs what bench/gpu.py needs on a bare machine: CUDA's driver, Python 3.12 and torch are all that is expected there.
 
-.venv/bin/python -m bench.gpu_bundle TARGET.tar.xz          (`make gpu-bundle`)
+.venv/bin/python -m bench.gpu_bundle TARGET.tar.xz          (`make gpu-bundle`; needs binutils)
 
 clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself, as far as it is measured
                 .runtime/triton/                             Triton's server, its stub for that Python
@@ -9,6 +9,7 @@ clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself,
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import subprocess
@@ -24,7 +25,10 @@ from deploy.unpack_triton import unpack
 
 PYTHON = "3.12"
 MOST_BYTES = 60_000_000
-PROJECT = ("app/*.py", "bench/gpu*.py", "deploy/*.py", "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/*.py")
+PROJECT = (
+    "app/*.py", "bench/__init__.py", "bench/machine.py", "bench/gpu*.py", "deploy/*.py",
+    "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/*.py",
+)  # fmt: skip
 # As in the extras `web`, `triton` and `cuda`; NumPy 1 because of Triton's Python backend.
 PACKAGES = ("numpy", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
 # Parts of packages that nothing here imports
@@ -33,6 +37,12 @@ UNNEEDED = (
     "cuda/bindings/nvjitlink*", "cuda/bindings/nvfatbin*", "cuda/bindings/cufile*", "cuda/bindings/nvml*",
     "cuda/bindings/cudla*", "cuda/bindings/tests", "cuda/**/*.pyx", "cuda/**/*.pxd", "cuda/**/*.in", "bin",
 )  # fmt: skip
+# Shipped with the symbols that only a debugger reads; others stay as they are, for some do not survive a `strip`
+STRIPPED = (
+    "site/ml_dtypes/*.so", "site/rapidjson*.so", ".runtime/triton/lib/libtritonserver*", ".runtime/triton/bin/tritonserver",
+)  # fmt: skip
+# Jumps written as addresses: programs of x86 get smaller by a tenth
+FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
 RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/gpu.py "$@"\n'
 
 
@@ -51,8 +61,9 @@ def make(target: Path) -> int:
         film(root / "bench" / "film.mp4")
         _server(root, Path(name, "wheel"))
         _packages(root / "site", Path(name, "wheels"))
+        _strip(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(target, "w:xz", preset=9) as archive:
+        with lzma.open(target, "wb", filters=FILTERS) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
             archive.add(root, root.name, filter=_plain)
     return target.stat().st_size
 
@@ -98,6 +109,12 @@ def _packages(site: Path, download: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _strip(root: Path) -> None:
+    for pattern in STRIPPED:
+        for path in root.glob(pattern):
+            subprocess.run(["strip", "--strip-unneeded", str(path)], check=True)
+
+
 def _pins() -> dict[str, str]:
     """Versions as pyproject.toml names them."""
     import tomllib
@@ -123,6 +140,9 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def main(words: list[str]) -> int | str | None:
     if len(words) != 1:
         return __doc__
+    for program in ("readelf", "strip"):
+        if not shutil.which(program):
+            return f"{program} is missing: install binutils"
     size = make(Path(words[0]))
     print(f"{words[0]}: {size / 1e6:.1f} MB")
     return None if size < MOST_BYTES else f"more than {MOST_BYTES / 1e6:.0f} MB"

@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from bench.gpu_networks import Subject
-from triton_repo.backends.clip.clip_engines.torch_engine import TorchEngine
+from triton_repo.backends.clip.clip_engines.torch_engine import DTYPES, TorchEngine
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 
 LARGEST_F32 = 1e-3  # difference of a probability between two ways to calculate in float32
-# bf16 may be off by what autocast alone, without anything of ours, is off by, and as much again.
+# bf16 and f16 may be off by what autocast alone, without anything of ours, is off by, and as much again.
 OF_AUTOCAST, AND = 2.0, 5e-3
 LEAST_S = 0.5  # of one measurement
 
 
-def check(subject: Subject, folder: Path, device: str) -> list[dict[str, Any]]:
-    """Every layout in f32 and in bf16 against float32 on the CPU."""
+def check(subject: Subject, folder: Path, device: str, reduced: str = "bf16") -> list[dict[str, Any]]:
+    """Every layout in f32 and in `reduced`, bf16 or f16, against float32 on the CPU."""
     rows = []
-    plain = float(np.abs(_autocast(subject, device) - subject.right).max())
-    for precision, allowed in (("f32", LARGEST_F32), ("bf16", OF_AUTOCAST * plain + AND)):
+    plain = float(np.abs(_autocast(subject, device, DTYPES[reduced]) - subject.right).max())
+    for precision, allowed in (("f32", LARGEST_F32), (reduced, OF_AUTOCAST * plain + AND)):
         for layout in LAYOUTS:
             parameters = {"engine": "torch", "precision": precision, "device": device, "layout": layout}
             row: dict[str, Any] = {"precision": precision, "layout": layout, "allowed": allowed}
@@ -42,19 +42,19 @@ def check(subject: Subject, folder: Path, device: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _autocast(subject: Subject, device: str) -> NDArray[np.float32]:
+def _autocast(subject: Subject, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
     """The program as it was exported, under torch's own autocast."""
     from triton_repo.zoo.served import ServedNetwork
 
     network = ServedNetwork(subject.served).eval().to(device)
-    with torch.no_grad(), torch.autocast(device.partition(":")[0], torch.bfloat16):
+    with torch.no_grad(), torch.autocast(device.partition(":")[0], dtype):
         answer: NDArray[np.float32] = network(torch.from_numpy(subject.clips).to(device)).float().cpu().numpy()
     network.to("cpu")
     return answer
 
 
 def speed(subject: Subject, folder: Path, device: str, precision: str, batches: list[int]) -> dict[str, Any]:
-    """Times of clips that are on the device already, to scores on the host; and of the layouts by themselves."""
+    """Times of clips that are on the device already, to scores on the host, in the layout that the engine chose."""
     parameters = {"engine": "torch", "precision": precision, "device": device}
     engine = TorchEngine(folder, parameters, max(batches))
     begun = time.perf_counter()

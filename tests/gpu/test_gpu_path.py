@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from bench import gpu_path
+from bench import gpu_memory, gpu_path, gpu_server
 from bench.gpu_networks import Subject, subject, write_model
 from deploy.gpu_models import folder
 
-PAGE = 2 << 20  # what CUDA takes and gives back at a time
-CLOSE = 0.2  # of bf16: how close it is, tests/gpu/test_gpu_engine.py looks at
+CLOSE = 0.05  # of bf16: how close it is, tests/gpu/test_gpu_engine.py looks at
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +21,8 @@ def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     place = tmp_path_factory.mktemp("gpu")
     one = subject("x3d_m", f"cuda:{gpu}", small=False)
     write_model(one, place / "models", {})
-    with gpu_path.running_triton(place / "models", place / "run", batch=8, precision="bf16") as address:
+    with gpu_server.running_triton(place / "models", place / "run", batch=8, precision="bf16") as address:
         yield address, one, place / "run"
-
-
-def used() -> int:
-    free, total = torch.cuda.mem_get_info()
-    return total - free
 
 
 def test_the_model_is_placed_on_the_gpu(served: tuple[str, Subject, Path]) -> None:
@@ -40,18 +33,18 @@ def test_the_model_is_placed_on_the_gpu(served: tuple[str, Subject, Path]) -> No
 @pytest.mark.parametrize("way", gpu_path.WAYS)
 def test_clips_get_their_scores_by_every_way(served: tuple[str, Subject, Path], gpu: int, way: str) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_path.measure(address, one, way, gpu, CLOSE))
+    told = asyncio.run(gpu_path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
     assert told["senders"]["16"]["clips_per_s"] > 0
 
 
 def test_a_thousand_requests_take_no_more_memory_of_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_path.growth(address, one, "cuda", gpu, used, 1000))
-    assert told["growth_bytes"] <= PAGE
+    told = asyncio.run(gpu_memory.growth(address, one, "cuda", gpu, gpu_memory.of_gpu, 1000))
+    assert told["growth_bytes"] <= gpu_memory.PAGE_BYTES
 
 
 def test_a_killed_worker_leaves_no_memory_on_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_path.killed(address, one, "cuda", gpu, used))
-    assert told["held_bytes"] > PAGE
-    assert told["left_bytes"] <= PAGE
+    told = asyncio.run(gpu_memory.killed(address, one, "cuda", gpu, gpu_memory.of_gpu))
+    assert told["held_bytes"] > gpu_memory.PAGE_BYTES
+    assert told["left_bytes"] <= gpu_memory.PAGE_BYTES

@@ -1,0 +1,101 @@
+"""Triton for a measurement: started by the stack's own command, on free ports, with a run folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes.util import find_library
+from pathlib import Path
+
+from app.settings import CHECKOUT
+from deploy.launch import TRITON
+from deploy.ports import free_ports
+
+START_S = 400.0  # on a GPU every model records all its batch sizes in every layout
+
+
+class ServerError(Exception):
+    """Triton does not start, or does not serve what it was given; the message holds the end of its log."""
+
+
+def missing() -> str | None:
+    """Why Triton cannot be started here; None when it can."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (TRITON / "bin" / "tritonserver").exists():
+        return "there is no Triton in .runtime/triton: `make setup`, or unpack the bundle"
+    library = f"libpython{python}.so.1.0"
+    stub = (TRITON / "backends" / "python" / "triton_python_backend_stub").read_bytes()
+    if library.encode() not in stub:
+        return f"its stub is not one of Python {python}"
+    own = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / library
+    if not own.exists() and not find_library(f"python{python}"):
+        return f"there is no {library} on this machine, and the stub needs it"
+    return None
+
+
+@contextmanager
+def running_triton(models: Path, run_dir: Path, batch: int, precision: str) -> Iterator[str]:
+    """Triton's address, with all models loaded; raises ServerError."""
+    for name in ("triton", "gpu"):
+        (run_dir / name).mkdir(parents=True)
+    for name, target in (("models", models), ("backends", TRITON / "backends")):
+        (run_dir / "triton" / name).symlink_to(target)
+    port, metrics = free_ports(2)
+    environment = os.environ | {
+        "CLIPSTACK_RUN_DIR": str(run_dir),
+        "CLIPSTACK_MODEL_DIR": str(models),
+        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{port}",
+        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
+        "CLIPSTACK_GPU_BATCH": str(batch),
+        "CLIPSTACK_GPU_PRECISION": precision,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    log = run_dir / "triton.log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "deploy.launch", "triton"]
+        server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=out, stderr=out)
+    try:
+        _wait(f"127.0.0.1:{port}", server, log)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    from tritonclient.grpc import InferenceServerClient
+    from tritonclient.utils import InferenceServerException
+
+    deadline = time.monotonic() + START_S
+    with InferenceServerClient(address) as client:
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                if client.is_server_live():  # its port opens when the last model is loaded, or has failed to
+                    if unready := [m.name for m in client.get_model_repository_index().models if m.state != "READY"]:
+                        raise ServerError(f"Triton does not serve {unready}:\n{_tail(log)}")
+                    return
+            except InferenceServerException:
+                time.sleep(0.2)
+    raise ServerError(f"Triton does not start:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-4000:]
+
+
+def placing(log: Path) -> str:
+    """What the start said of GPUs and models, before Triton's own lines."""
+    return log.read_text(errors="replace").split("\nI")[0][:1500]
+
+
+__all__ = ["ServerError", "missing", "placing", "running_triton"]

@@ -145,7 +145,7 @@ async def paths(
     found["film"] = await gpu_film.measure(address, first, ways[0], gpu, film)
     show(f"film to scores by {ways[0]}: {found['film']}")
     for way in ways:
-        told = await gpu_memory.growth(address, first, way, gpu, used, REQUESTS // (10 if cpu else 1))
+        told = await gpu_memory.growth(address, first, way, gpu, used, REQUESTS // (20 if cpu else 1))
         found.setdefault("growth", {})[way] = told
         show_memory(f"{told['requests']} requests by {way}", told)
     for way in (way for way in ways if way != "inline"):  # which has nothing that could stay

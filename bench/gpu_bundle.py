@@ -39,7 +39,8 @@ UNNEEDED = (
 )  # fmt: skip
 # Shipped with the symbols that only a debugger reads; others stay as they are, for some do not survive a `strip`
 STRIPPED = (
-    "site/ml_dtypes/*.so", "site/rapidjson*.so", ".runtime/triton/lib/libtritonserver*", ".runtime/triton/bin/tritonserver",
+    "site/ml_dtypes/*.so", "site/rapidjson*.so", ".runtime/triton/lib/libtritonserver*",
+    ".runtime/triton/bin/tritonserver",
 )  # fmt: skip
 # Jumps written as addresses: programs of x86 get smaller by a tenth
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
@@ -50,12 +51,7 @@ def make(target: Path) -> int:
     """Writes the bundle and returns its size, bytes."""
     with tempfile.TemporaryDirectory(prefix="clipstack-bundle-") as name:
         root = Path(name, "clipstack-gpu")
-        root.mkdir()
-        for pattern in PROJECT:
-            for file in sorted(CHECKOUT.glob(pattern)):
-                place = root / file.relative_to(CHECKOUT)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place)
+        copy_project(root)
         (root / "run").write_text(RUN)
         (root / "run").chmod(0o755)
         film(root / "bench" / "film.mp4")
@@ -66,6 +62,15 @@ def make(target: Path) -> int:
         with lzma.open(target, "wb", filters=FILTERS) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
             archive.add(root, root.name, filter=_plain)
     return target.stat().st_size
+
+
+def copy_project(root: Path) -> None:
+    """The project's own files, as far as the bench imports them."""
+    for pattern in PROJECT:
+        for file in sorted(CHECKOUT.glob(pattern)):
+            place = root / file.relative_to(CHECKOUT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
 
 
 def _server(root: Path, download: Path) -> None:
@@ -95,11 +100,11 @@ def _wanted(path: Path) -> set[str]:
 
 def _packages(site: Path, download: Path) -> None:
     """Unpacks the wheels: nothing of them needs an installation."""
-    pins = _pins()
+    versions = pins()
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 24, 17)] + ["manylinux2014_x86_64"]
     words = [word for platform in platforms for word in ("--platform", platform)]
     abis = [word for abi in ("cp312", "abi3", "none") for word in ("--abi", abi)]
-    wanted = [f"{name}=={pins[name]}" for name in PACKAGES]
+    wanted = [f"{name}=={versions[name]}" for name in PACKAGES]
     _pip("--python-version", PYTHON, "--implementation", "cp", *abis, *words, *wanted, to=download)
     for wheel in sorted(download.iterdir()):
         with zipfile.ZipFile(wheel) as archive:
@@ -115,7 +120,7 @@ def _strip(root: Path) -> None:
             subprocess.run(["strip", "--strip-unneeded", str(path)], check=True)
 
 
-def _pins() -> dict[str, str]:
+def pins() -> dict[str, str]:
     """Versions as pyproject.toml names them."""
     import tomllib
 

@@ -23,7 +23,7 @@ from bench.gpu_networks import Subject
 from bench.gpu_path import MARGIN_BYTES, SLOTS, PathError, ask, worker
 
 PAGE_BYTES = 2 << 20  # what CUDA takes and gives back at a time
-WARM_UP = 50  # requests
+WARM_UP = 20  # requests
 GIVEN_BACK_S = 10.0  # the driver takes a moment to clear up after a process that was killed
 
 

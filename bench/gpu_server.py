@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -54,7 +55,7 @@ def running_triton(models: Path, run_dir: Path, batch: int, precision: str) -> I
         "CLIPSTACK_GPU_BATCH": str(batch),
         "CLIPSTACK_GPU_PRECISION": precision,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{python_for_stub(run_dir / 'python')}:{os.environ['PATH']}",
     }
     log = run_dir / "triton.log"
     with log.open("wb") as out:
@@ -70,6 +71,19 @@ def running_triton(models: Path, run_dir: Path, batch: int, precision: str) -> I
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def python_for_stub(folder: Path) -> Path:
+    """The folder of a Python that sees what this one sees, in the same order.
+
+    Triton's stub takes the first python3 of PATH and that one's packages, and does not look at PYTHONPATH: without this
+    it would have the machine's NumPy and not the bundle's.
+    """
+    venv.create(folder, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))
+    own = [path for path in sys.path if Path(path).is_dir() and "lib-dynload" not in path]
+    packages.joinpath("clipstack.pth").write_text("".join(f"{path}\n" for path in own))
+    return folder / "bin"
 
 
 def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -90,7 +104,8 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-4000:]
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if line[:1] not in "|+")[-4000:]  # but for its tables
 
 
 def placing(log: Path) -> str:
@@ -98,4 +113,4 @@ def placing(log: Path) -> str:
     return log.read_text(errors="replace").split("\nI")[0][:1500]
 
 
-__all__ = ["ServerError", "missing", "placing", "running_triton"]
+__all__ = ["ServerError", "missing", "placing", "python_for_stub", "running_triton"]

@@ -7,7 +7,7 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
           --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo model test test-unit lint lock clean
+.PHONY: help setup up down status logs demo model test test-unit test-gpu gpu-bundle lint lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,14 @@ test-unit:  ## only the quick ones
 	@deploy/setup test
 	$(PYTEST) tests/unit
 
+test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
+	@deploy/setup test
+	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py tests/unit/test_deploy_gpus.py
+
+gpu-bundle:  ## pack bench/gpu.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
+	@deploy/setup test
+	$(PYTHON) -m bench.gpu_bundle build/clipstack-gpu.tar.xz
+
 lint:  ## ruff and mypy
 	@deploy/setup test lint
 	$(PYTHON) -m ruff check .
@@ -50,6 +58,7 @@ lint:  ## ruff and mypy
 lock:  ## write deploy/locks anew: what the images install, with hashes
 	@deploy/setup lint
 	$(LOCK) --extra web --output-file deploy/locks/web.txt
+	$(LOCK) --extra web --extra cuda --output-file deploy/locks/web-gpu.txt
 	$(LOCK) --extra triton --output-file deploy/locks/triton.txt
 	$(LOCK) --extra gpu --output-file deploy/locks/triton-gpu.txt
 

@@ -54,7 +54,7 @@ def film(path: Path, part: bytes, minutes: int) -> None:
     with av.open(str(path), "w", format="mp4") as target:
         stream, offset, made_s = None, 0, 0.0
         while made_s < minutes * 60:
-            with av.open(io.BytesIO(part)) as source:
+            with av.open(io.BytesIO(part), "r") as source:
                 track = source.streams.video[0]
                 stream = stream or target.add_stream_from_template(track)
                 end = 0
@@ -108,7 +108,7 @@ def job(client: httpx.Client, video: Path) -> dict[str, Any]:
     longest, before = 0.0, time.monotonic()
     seen: tuple[Any, ...] = ()
     while True:
-        told = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
+        told: dict[str, Any] = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
         now = (told["state"], told["progress"]["windows_done"])
         if now != seen:
             longest, before, seen = max(longest, time.monotonic() - before), time.monotonic(), now

@@ -31,7 +31,17 @@ def named(extra: str) -> dict[str, str]:
     return {pin[1].lower(): pin[2] for pin in pins if pin}
 
 
-@pytest.mark.parametrize(("lock", "extra"), [("web", "web"), ("triton", "triton"), ("triton-gpu", "gpu")])
+@pytest.mark.parametrize(
+    ("lock", "extra"),
+    [
+        ("web", "web"),
+        ("web-gpu", "web"),
+        ("web-gpu", "cuda"),
+        ("triton", "triton"),
+        ("triton-gpu", "gpu"),
+        ("triton-gpu", "cuda"),
+    ],
+)
 def test_locks_hold_the_versions_that_the_project_names(lock: str, extra: str) -> None:
     have, wanted = locked(lock), named(extra)
     assert wanted and {name: have.get(name) for name in wanted} == wanted, "run `make lock`"
@@ -39,5 +49,5 @@ def test_locks_hold_the_versions_that_the_project_names(lock: str, extra: str) -
 
 def test_the_image_of_triton_holds_no_torch_and_that_of_web_no_engine() -> None:
     assert "torch" not in locked("triton")
-    assert not {"torch", "openvino"} & locked("web").keys()
+    assert not {"torch", "openvino"} & (locked("web").keys() | locked("web-gpu").keys())
     assert locked("triton")["numpy"].startswith("1.")

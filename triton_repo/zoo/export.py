@@ -1,11 +1,13 @@
 """Writes model folders that the backend `clip` serves.
 
     .venv/bin/python -m triton_repo.zoo.export frame_quality
+    .venv/bin/python -m triton_repo.zoo.export frame_quality --gpu
     .venv/bin/python -m triton_repo.zoo.export resnet50 --weights resnet50-11ad3fa6.pth
     .venv/bin/python -m triton_repo.zoo.export x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
 
-A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`. The exported
-model is checked against the network it came from before it takes its place.
+A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`; where there is a GPU, or
+for another machine that has one (--gpu), also `<version>/model.pt2`, by which the model can be placed on it. The
+exported model is checked against the network it came from before it takes its place.
 """
 
 import argparse
@@ -80,8 +82,10 @@ def largest_difference(served: Served, path: Path) -> float:
     return float(np.abs(answer - wanted).max())
 
 
-def write_model(served: Served, name: str, models: Path, version: int = 1) -> Path:
+def write_model(served: Served, name: str, models: Path, version: int = 1, gpu: bool | None = None) -> Path:
     """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
+
+    `gpu`: with what a GPU runs too; by default where this machine has one.
 
     The version is made complete beside its place and moved there by a rename: no server sees half of one. The engine
     that somebody chose for the model stays, and what it loads is made too.
@@ -99,6 +103,8 @@ def write_model(served: Served, name: str, models: Path, version: int = 1) -> Pa
         engine = configured.engine_of(config.read_text(encoding="utf-8")) if config.exists() else configured.USUAL
         if engine[0] != "openvino":
             artifacts.make(*engine, served, new)
+        if engine[0] != "torch" and (torch.cuda.is_available() if gpu is None else gpu):
+            artifacts.make("torch", "f32", served, new)
         configured.write(folder / "labels.txt", "".join(f"{label}\n" for label in served.labels))
         configured.write(config, configured.with_engine(text, *engine))
         if final.exists():
@@ -127,6 +133,7 @@ def main() -> int:
     parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])
     parser.add_argument("--weights", type=Path, help="checkpoint file (the built-in models have their own)")
     parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
+    parser.add_argument("--gpu", action="store_true", default=None, help="for a GPU too, also where there is none")
     parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
     arguments = parser.parse_args()
     if arguments.model not in DEFAULTS and arguments.weights is None:
@@ -134,7 +141,7 @@ def main() -> int:
     try:
         labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None
         served = build(arguments.model, arguments.weights, labels)
-        folder = write_model(served, arguments.model, arguments.output)
+        folder = write_model(served, arguments.model, arguments.output, gpu=arguments.gpu)
     except (OSError, ValueError, RuntimeError, ExportMismatch, ModelError, EngineError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Measures Clipstack on this machine's GPU: right first, then fast. Prints tables, writes one JSON.
+
+    python3 bench/gpu.py --machine "one NVIDIA H200" --output h200.json
+    python3 bench/gpu.py --models x3d_m                     one network alone: a few minutes
+    python3 bench/gpu.py --cpu-check                        the same steps on the CPU, with small clips
+
+Exit status: 0 all is right; 1 answers are wrong, or a part could not be measured; 3 CUDA has no device here; 4 all is
+right, and a target was missed.
+
+Needs CUDA, Python with torch, and no network: everything else is in the bundle that `make gpu-bundle` makes (Triton's
+server, its stub for Python 3.12, the packages of site/). In a checkout the packages are those of .venv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# Before anything else: NumPy of the bundle, for Triton's Python backend gives nothing with NumPy 2 (also its stub's).
+PATHS = [str(path) for path in (ROOT / "site", ROOT) if path.is_dir()]
+sys.path[:0] = PATHS
+os.environ["PYTHONPATH"] = os.pathsep.join([*PATHS, *filter(None, [os.environ.get("PYTHONPATH")])])
+# One GPU, by the number that NVML gives it, also to Triton
+os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+
+import torch  # noqa: E402
+
+from bench import gpu_engine, gpu_film, gpu_memory, gpu_networks, gpu_path, gpu_server, gpu_targets  # noqa: E402
+from bench.gpu_tables import show, show_checks, show_memory, show_path, show_speed, show_targets  # noqa: E402
+from bench.machine import described  # noqa: E402
+
+WRONG, NO_DEVICE, MISSED = 1, 3, 4
+BATCHES = [1, 2, 4, 8, 16, 32]
+SECONDS, REQUESTS = 3.0, 1000  # of one measurement; between two looks at the memory
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cpu-check", action="store_true", help="small clips, on the CPU, system shared memory")
+    parser.add_argument("--machine", default="", help="this machine in words, for the JSON")
+    parser.add_argument("--models", nargs="+", choices=gpu_networks.SIZES, default=list(gpu_networks.SIZES))
+    parser.add_argument("--precision", choices=["bf16", "f16", "f32"], default="bf16")
+    parser.add_argument("--output", type=Path, help="file of the JSON; written anew after every step")
+    arguments = parser.parse_args()
+    cpu = arguments.cpu_check
+    if not cpu and not torch.cuda.is_available():
+        print(f"no CUDA device here: torch {torch.__version__} finds none (--cpu-check needs none)", file=sys.stderr)
+        return NO_DEVICE
+    result: dict[str, Any] = {"machine": arguments.machine} | described() | facts(cpu)
+    show(json.dumps(result, indent=1))
+    with tempfile.TemporaryDirectory(prefix="clipstack-gpu-") as name:
+        good = run(arguments, Path(name), result)
+    targets = [] if cpu else gpu_targets.judged(result)
+    result["targets"] = [target.facts() for target in targets]
+    save(arguments.output, result)
+    show_targets(targets)
+    show("all answers are right" if good else "THERE ARE WRONG ANSWERS OR MISSING PARTS: see above")
+    return WRONG if not good else 0 if all(target.met for target in targets) else MISSED
+
+
+def facts(cpu: bool) -> dict[str, Any]:
+    """What a figure is worth nothing without."""
+    told: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
+    if cpu:
+        return told | {"on": "CPU, small clips"}
+    properties = torch.cuda.get_device_properties(0)
+    return told | {
+        "on": "GPU",
+        "gpu": properties.name,
+        "gpu_memory_mib": properties.total_memory >> 20,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def save(path: Path | None, result: dict[str, Any]) -> None:
+    if path:
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> bool:
+    """Everything, into `result`; whether all of it was right."""
+    cpu, good = arguments.cpu_check, True
+    device, models = "cpu" if cpu else "cuda:0", folder / "models"
+    # On a GPU the configuration is that of any model, and the start of Triton places it there.
+    parameters = {"engine": "torch", "precision": "f32"} if cpu else {}
+    batches, precision = ([1, 2], "f32") if cpu else (BATCHES, arguments.precision)
+    reduced = "bf16" if precision == "f32" else precision
+    subjects, allowed = [], {}
+    for name in arguments.models:
+        subject = gpu_networks.subject(name, device, small=cpu)
+        written = gpu_networks.write_model(subject, models, parameters)
+        checks = gpu_engine.check(subject, written / "1", device, reduced)
+        good = show_checks(name, checks) and good
+        speed = gpu_engine.speed(subject, written / "1", device, precision, batches)
+        show_speed(name, speed)
+        result.setdefault("engine", {})[name] = {"checks": checks, "speed": speed}
+        save(arguments.output, result)
+        subjects.append(subject)
+        allowed[name] = max(row["allowed"] for row in checks if row["precision"] == precision)
+    if (missing := gpu_server.missing()) is not None:
+        show(f"the whole path is left out: {missing}")
+        result["path"] = {"left_out": missing}
+        return False
+    found = result["path"] = {}
+    used = gpu_memory.of_host if cpu else gpu_memory.of_gpu
+    before = used()
+    try:
+        with gpu_server.running_triton(models, folder / "run", max(batches), precision) as address:
+            show(gpu_server.placing(folder / "run" / "triton.log"))
+            found["triton"] = {"held_bytes": used() - before}
+            show_memory("Triton with all models", found["triton"])
+            asyncio.run(paths(address, subjects, allowed, cpu, gpu_film.found(folder), found))
+    except (gpu_server.ServerError, gpu_path.PathError) as error:
+        found["error"] = str(error)
+        show(f"WRONG {error}")
+        return False
+    return good
+
+
+async def paths(
+    address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, found: dict[str, Any]
+) -> None:
+    """The whole path by every way, into `found`; PathError at the first that is wrong."""
+    gpu, used = (None, gpu_memory.of_host) if cpu else (0, gpu_memory.of_gpu)
+    ways = [way for way in gpu_path.WAYS if not (cpu and way == "cuda")]
+    for subject in subjects:
+        for way in ways:
+            told = await gpu_path.measure(
+                address, subject, way, gpu, allowed[subject.name], SECONDS / (6 if cpu else 1)
+            )
+            found.setdefault(subject.name, {})[way] = told
+            show_path(subject.name, way, told)
+    first = next((subject for subject in subjects if subject.name == "x3d_m"), subjects[0])
+    found["film"] = await gpu_film.measure(address, first, ways[0], gpu, film)
+    show(f"film to scores by {ways[0]}: {found['film']}")
+    for way in ways:
+        told = await gpu_memory.growth(address, first, way, gpu, used, REQUESTS // (20 if cpu else 1))
+        found.setdefault("growth", {})[way] = told
+        show_memory(f"{told['requests']} requests by {way}", told)
+    for way in (way for way in ways if way != "inline"):  # which has nothing that could stay
+        told = await gpu_memory.killed(address, first, way, gpu, used)
+        found.setdefault("killed", {})[way] = told
+        show_memory(f"a worker that was killed, by {way}", told)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

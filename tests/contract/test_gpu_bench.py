@@ -1,0 +1,37 @@
+"""The check of answers that comes before every measurement on a GPU, on a CPU: it passes what is right alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import gpu_engine
+from bench.gpu_networks import RESNET, Subject, subject, write_model
+from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
+    """A network for small clips, and the folder of its version."""
+    one = subject(RESNET, "cpu", small=True)
+    return one, write_model(one, tmp_path_factory.mktemp("models"), {}) / "1"
+
+
+def test_right_answers_are_good_in_every_layout_and_precision(made: tuple[Subject, Path]) -> None:
+    rows = gpu_engine.check(*made, "cpu")
+    assert [(row["precision"], row["layout"]) for row in rows] == [
+        (precision, layout) for precision in ("f32", "bf16") for layout in LAYOUTS
+    ]
+    assert all(row["good"] for row in rows), rows
+
+
+def test_the_answers_of_another_clip_are_wrong_in_every_precision(made: tuple[Subject, Path]) -> None:
+    one, folder = made
+    exchanged = replace(one, clips=np.roll(one.clips, 1, axis=0))
+    allowed = max(row["allowed"] for row in gpu_engine.check(one, folder, "cpu"))
+    engine = gpu_engine.TorchEngine(folder, {"precision": "bf16", "device": "cpu"}, len(one.clips))
+    off = np.abs(engine.infer(exchanged.clips) - one.right).max()
+    assert off > 2 * allowed, (off, allowed)

@@ -1,0 +1,31 @@
+"""bench/gpu.py from end to end, on the CPU: the real Triton, real slots, a worker that is killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(900)  # a minute, on a machine that does nothing else
+def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
+    written = tmp_path / "figures.json"
+    command = [sys.executable, "bench/gpu.py", "--cpu-check", "--models", "x3d_s", "--output", str(written)]
+    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    found = json.loads(written.read_text())
+    assert found["processor"] and found["on"] == "CPU, small clips"
+    assert all(row["good"] for row in found["engine"]["x3d_s"]["checks"])
+    path = found["path"]
+    assert {way: row["way"] for way, row in path["x3d_s"].items()} == {
+        "shm": "system_shared_memory",
+        "inline": "inline",
+    }
+    assert all(row["clips_per_s"] > 0 for way in path["x3d_s"].values() for row in way["senders"].values())
+    assert path["film"]["decode_ms"] > 0
+    assert path["killed"]["shm"]["regions"]

@@ -17,7 +17,8 @@ UNAVAILABLE = frozenset({429, 502, 503, 504})
 class Answer:
     """A whole answer; `content` is its JSON object, empty when it was not one, and `body` all of its bytes.
 
-    `cache` says `hit` where the service had the answer in its store, `miss` where it had not, None without a store.
+    `cache` says `hit` where the service had the answer in its store, `miss` where it had not, `off` where it did not
+    look, None from a service without a store.
     """
 
     status: int

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.client_contract import ClientContract
+from tests.client_service import MP4
 from tests.films import panning, write_video
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class TestRealService(ClientContract):
     @pytest.fixture
     def url(self, stack: Stack) -> str:
         return stack.url
+
+    @pytest.fixture
+    def damaged(self, tmp_path: Path) -> Path:
+        path = tmp_path / "damaged.mp4"
+        path.write_bytes(MP4)
+        return path
 
 
 def clipstack(stack: Stack, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -35,13 +35,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 import torch  # noqa: E402
 
-from bench import gpu_engine, gpu_film, gpu_memory, gpu_networks, gpu_path, gpu_server, gpu_targets  # noqa: E402
-from bench.gpu_tables import show, show_checks, show_memory, show_path, show_speed, show_targets  # noqa: E402
+from bench import gpu_engine, gpu_film, gpu_memory, gpu_networks, gpu_server, gpu_steps, gpu_targets  # noqa: E402
+from bench.gpu_tables import show, show_checks, show_memory, show_speed, show_targets  # noqa: E402
 from bench.machine import described  # noqa: E402
 
 WRONG, NO_DEVICE, MISSED = 1, 3, 4
 BATCHES = [1, 2, 4, 8, 16, 32]
-SECONDS, REQUESTS = 3.0, 1000  # of one measurement; between two looks at the memory
 
 
 def main() -> int:
@@ -120,38 +119,15 @@ def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> 
             show(gpu_server.placing(folder / "run" / "triton.log"))
             found["triton"] = {"held_bytes": used() - before}
             show_memory("Triton with all models", found["triton"])
-            asyncio.run(paths(address, subjects, allowed, cpu, gpu_film.found(folder), found))
-    except (gpu_server.ServerError, gpu_path.PathError) as error:
+            good = (
+                asyncio.run(gpu_steps.whole_path(address, subjects, allowed, cpu, gpu_film.found(folder), found))
+                and good
+            )
+    except gpu_server.ServerError as error:
         found["error"] = str(error)
         show(f"WRONG {error}")
         return False
     return good
-
-
-async def paths(
-    address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, found: dict[str, Any]
-) -> None:
-    """The whole path by every way, into `found`; PathError at the first that is wrong."""
-    gpu, used = (None, gpu_memory.of_host) if cpu else (0, gpu_memory.of_gpu)
-    ways = [way for way in gpu_path.WAYS if not (cpu and way == "cuda")]
-    for subject in subjects:
-        for way in ways:
-            told = await gpu_path.measure(
-                address, subject, way, gpu, allowed[subject.name], SECONDS / (6 if cpu else 1)
-            )
-            found.setdefault(subject.name, {})[way] = told
-            show_path(subject.name, way, told)
-    first = next((subject for subject in subjects if subject.name == "x3d_m"), subjects[0])
-    found["film"] = await gpu_film.measure(address, first, ways[0], gpu, film)
-    show(f"film to scores by {ways[0]}: {found['film']}")
-    for way in ways:
-        told = await gpu_memory.growth(address, first, way, gpu, used, REQUESTS // (20 if cpu else 1))
-        found.setdefault("growth", {})[way] = told
-        show_memory(f"{told['requests']} requests by {way}", told)
-    for way in (way for way in ways if way != "inline"):  # which has nothing that could stay
-        told = await gpu_memory.killed(address, first, way, gpu, used)
-        found.setdefault("killed", {})[way] = told
-        show_memory(f"a worker that was killed, by {way}", told)
 
 
 if __name__ == "__main__":

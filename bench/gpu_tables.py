@@ -26,6 +26,10 @@ def show_path(name: str, way: str, told: dict[str, Any]) -> None:
         show(f"{name:9} by {way:6} {senders:>2} senders          {_figures(row)}")
 
 
+def show_film(way: str, told: dict[str, float]) -> None:
+    show(f"film      by {way:6} decoding {told['decode_ms']:.2f} ms on the CPU, then {told['scores_ms']:.2f} ms")
+
+
 def show_memory(what: str, told: dict[str, Any]) -> None:
     sizes = {key: value for key, value in told.items() if key.endswith("_bytes")}
     words = ", ".join(f"{key.removesuffix('_bytes')} {value / (1 << 20):.1f} MiB" for key, value in sizes.items())
@@ -47,4 +51,4 @@ def _figures(row: dict[str, float]) -> str:
     return f"{row['p50_ms']:8.2f} ms {row['p99_ms']:8.2f} p99 {row['clips_per_s']:9.1f} clips/s"
 
 
-__all__ = ["show", "show_checks", "show_memory", "show_path", "show_speed", "show_targets"]
+__all__ = ["show", "show_checks", "show_film", "show_memory", "show_path", "show_speed", "show_targets"]

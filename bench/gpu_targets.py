@@ -36,13 +36,16 @@ def _judged(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
     if speed := engine.get("x3d_m", {}).get("speed"):
         best = max(row["clips_per_s"] for row in speed["batches"].values())
         yield Target("X3D-M clips a second, in batches", best, CLIPS_PER_S, more_is_better=True)
-    if way := path.get("x3d_m", {}).get("cuda"):
+    way = path.get("x3d_m", {}).get("cuda", {})
+    if "senders" in way:
         yield Target("X3D-M one clip, slot to scores, ms", way["senders"]["1"]["p50_ms"], CLIP_MS)
     for name, row in path.get("growth", {}).items():
-        words = f"bytes that {row['requests']} requests leave, by {name}"
-        yield Target(words, row["growth_bytes"], PAGE_BYTES)
+        if "growth_bytes" in row:
+            words = f"bytes that {row['requests']} requests leave, by {name}"
+            yield Target(words, row["growth_bytes"], PAGE_BYTES)
     for name, row in path.get("killed", {}).items():
-        yield Target(f"bytes that a killed worker leaves, by {name}", row["left_bytes"], PAGE_BYTES)
+        if "left_bytes" in row:
+            yield Target(f"bytes that a killed worker leaves, by {name}", row["left_bytes"], PAGE_BYTES)
 
 
 __all__ = ["Target", "judged"]

@@ -48,6 +48,8 @@ def test_a_figure_that_is_not_good_enough_is_named(figures: tuple[float, float, 
 
 def test_what_was_not_measured_is_not_judged() -> None:
     assert gpu_targets.judged({"path": {"left_out": "no Triton"}}) == []
+    refused = {"cuda": {"error": "refused"}}
+    assert gpu_targets.judged({"path": {"x3d_m": refused, "growth": refused, "killed": refused}}) == []
 
 
 def bench(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

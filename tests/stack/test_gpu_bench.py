@@ -27,5 +27,5 @@ def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
         "inline": "inline",
     }
     assert all(row["clips_per_s"] > 0 for way in path["x3d_s"].values() for row in way["senders"].values())
-    assert path["film"]["decode_ms"] > 0
+    assert all(row["decode_ms"] > 0 for row in path["film"].values())
     assert path["killed"]["shm"]["regions"]

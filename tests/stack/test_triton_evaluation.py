@@ -39,3 +39,14 @@ def test_evaluation_without_footage_says_so(tmp_path: Path, model: str, words: s
     command = [sys.executable, "-m", f"triton_repo.zoo.evaluate_{model}", "--footage", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, f"evaluate: no video that {words} in {tmp_path}\n")
+
+
+@pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
+def test_timelines_are_held_against_what_happens(stack: Stack, tmp_path: Path, bar: str, status: int) -> None:
+    scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
+    write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
+    command = [sys.executable, "-m", "triton_repo.zoo.evaluate_timeline", "--url", stack.url, "--seed", "3"]
+    options = ["--footage", str(tmp_path), "--films", "1", "--moves", "3", "--bar", bar]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "24 fps 320x240" in done.stdout

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from client import Client, ClipstackError, Segment
 from triton_repo.zoo.camera_films import stills
@@ -69,7 +69,8 @@ def _nearest(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
 
 
 def table(rows: Sequence[tuple[str, Compared]]) -> Table:
-    told = Table("film", "seconds", "time right", "changes", f"within {NEAR_S} s", "farthest", "invented")
+    film = Column("film", no_wrap=True)
+    told = Table(film, "seconds", "right", "changes", f"in {NEAR_S} s", "farthest", "invented", title="Timelines")
     everything = Compared(
         sum(row.right_s for _, row in rows), sum(row.whole_s for _, row in rows),
         tuple(apart for _, row in rows for apart in row.apart_s), sum(row.invented for _, row in rows),
@@ -105,7 +106,7 @@ def main() -> int:
                 film, moves = stitched(scenes, arguments.moves, fps, size, rng)
                 timeline = client.timeline(film, model="camera_motion", hop_s=arguments.hop).timeline
                 assert timeline is not None, "a job that is done has one"
-                rows.append((f"{fps} fps, {size[0]}x{size[1]}", compared(moves, timeline.segments)))
+                rows.append((f"{fps} fps {size[0]}x{size[1]}", compared(moves, timeline.segments)))
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

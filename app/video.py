@@ -19,6 +19,7 @@ from app.readers import Reader, open_reader, opened, translated
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
+EQUAL_S = 5e-4  # decord tells times in 32 bits: what is as near by one reader must be by the other
 
 
 def probe(source: Source, limits: Limits) -> Media:
@@ -82,7 +83,7 @@ def nearest(times_s: NDArray[np.float64], wanted_s: Sequence[float]) -> list[int
     wanted = np.asarray(wanted_s, np.float64)
     after = np.searchsorted(times_s, wanted).clip(0, len(times_s) - 1)
     before = (after - 1).clip(0)
-    closer = np.abs(times_s[before] - wanted) <= np.abs(times_s[after] - wanted)
+    closer = np.abs(times_s[before] - wanted) <= np.abs(times_s[after] - wanted) + EQUAL_S
     return [int(number) for number in np.where(closer, before, after)]
 
 

@@ -25,7 +25,9 @@ from app.timeline.stream import AHEAD, Stream, streaming
 from app.timeline.sweep import Begin, Cut, Look, Reached, Window
 from app.timeline.windows import Grid, grid
 
-INFLIGHT = 6  # windows at Triton: enough for a batch to be formed while another is calculated
+# Windows go to Triton together: in batches an engine calculates less for each. Two groups are more than one that is
+# calculated while another is gathered; a window waits for its group no longer than from one Reached to the next.
+GROUP, INFLIGHT = 6, 12
 AGAIN_S = 0.5  # between two tries while Triton is away
 POLL_S = 0.1  # how often it is asked whether to stop
 
@@ -117,6 +119,9 @@ async def _patiently(parts: Parts, name: str) -> Model:
         await asyncio.sleep(AGAIN_S)
 
 
+_Sent = asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]
+
+
 class _Run:
     """The windows of one sweep on their way through Triton."""
 
@@ -124,11 +129,12 @@ class _Run:
         self._parts, self._model, self._media, self._recorder = parts, model, media, recorder
         self._busy = _Busy()
         self._over = False
+        # Of a small pool the sweep needs its share too
+        self._room = max(1, min(INFLIGHT, parts.slots.count - AHEAD))
+        self._held: list[tuple[Window, int]] = []  # and their slots
 
     async def follow(self, stream: Stream) -> None:
-        # Of a small pool the sweep needs its share too
-        room = max(1, min(INFLIGHT, self._parts.slots.count - AHEAD))
-        sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None] = asyncio.Queue(room)
+        sent: _Sent = asyncio.Queue(self._room)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._record(sent))
@@ -137,23 +143,35 @@ class _Run:
             raise several.exceptions[0] from None
         finally:
             self._over = True
+            for _, offset in self._held:
+                self._parts.slots.release(offset)
         self._recorder.end(stream.busy_s, self._busy.spent_s)
 
-    async def _send(self, stream: Stream, sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]) -> None:
+    async def _send(self, stream: Stream, sent: _Sent) -> None:
         async for event, offset in stream.events():
             match event:
                 case Begin():
                     self._recorder.begin(self._model, self._media, event)
                 case Window():
                     self._recorder.picture(event.index, self._parts.slots.view(offset, self._model.clip_shape))
-                    await sent.put((event, self._inferred(offset)))
+                    self._held.append((event, offset))
+                    if len(self._held) >= min(GROUP, max(1, self._room // 2)):
+                        await self._let_go(sent)
                 case Cut(time_s):
                     self._recorder.cut(time_s)
                 case Reached(time_s):
+                    await self._let_go(sent)
                     self._recorder.reached(time_s)
+        await self._let_go(sent)
         await sent.put(None)
 
-    async def _record(self, sent: asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]) -> None:
+    async def _let_go(self, sent: _Sent) -> None:
+        group = [(window, self._inferred(offset)) for window, offset in self._held]
+        self._held.clear()
+        for each in group:
+            await sent.put(each)
+
+    async def _record(self, sent: _Sent) -> None:
         while (item := await sent.get()) is not None:
             window, scores = item
             try:

@@ -18,7 +18,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.formats import HEAD_BYTES, cut_off, recognise
 from app.frames import centre_crop, scaled_size
 from app.media import Media, Source
-from app.readers import Reader, open_reader, translated
+from app.readers import PacketReader, Reader, translated
 from app.timeline.cuts import CutFinder
 from app.timeline.windows import Grid, Windows
 from app.video import nearest
@@ -26,7 +26,6 @@ from app.video import nearest
 WATCH_S = 0.1  # from one frame that is looked at for a cut to the next; windows may lie farther apart
 WARM_S = 1.5  # of video that a pass from the middle looks at before it may tell of a cut
 TELL_S = 0.25  # of real time between two words on how far the pass is
-TOGETHER = 16  # frames decoded before the first of them is looked at
 
 Place = Callable[[], NDArray[np.uint8]]
 
@@ -99,7 +98,7 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
     demuxer = recognise(head).name
     with translated():
         size = scaled_size(media.width, media.height, look.resize)
-        reader = open_reader(source, media, demuxer, size, together=TOGETHER)
+        reader = PacketReader(source, demuxer, media.rotation, size)
         total = len(reader.times_s)
         if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
             raise Undecodable("the file is cut off: frames that it promises are missing")

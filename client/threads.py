@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -39,21 +40,28 @@ class LoopThread:
     """An event loop in a thread of its own, for callers that block; close it after use."""
 
     def __init__(self) -> None:
+        self._entrance = threading.Lock()  # between who hands work in and who closes
+        self._closing = False
+        self._waited_for: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="clipstack-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`; when the caller is interrupted, `work` is cancelled."""
-        if self._loop.is_closed():
-            work.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._entrance:
+            if self._closing:
+                work.close()
+                raise RuntimeError("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._waited_for.add(future)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+        finally:
+            self._waited_for.discard(future)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items one by one; when the caller stops early, the asynchronous side is told to."""
@@ -68,17 +76,22 @@ class LoopThread:
                 yield item[0]
         finally:
             close = getattr(items, "aclose", None)
-            if close is not None and not self._loop.is_closed():
-                self.run(close())
+            if close is not None:
+                with suppress(RuntimeError):  # the client is closed, and has closed this too
+                    self.run(close())
 
     def close(self) -> None:
         """Cancel what still runs, and end the thread; safe to call twice."""
-        if self._loop.is_closed():
-            return
+        with self._entrance:
+            if self._closing:
+                return
+            self._closing = True
         asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        for future in tuple(self._waited_for):  # what the loop did not get to any more
+            future.cancel()
 
 
 async def _cancel_all() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from bench.long_video import film
 from tests.films import panning, write_video
 from tests.stack.running import until
 
@@ -77,9 +78,11 @@ def pan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def long_pan(tmp_path: Path) -> Path:
-    """Forty seconds of a camera that pans left slowly: long enough to be seen at work."""
-    frames = panning(1200, 320, 240, step=1, seed=5)
-    return write_video(tmp_path / "a long pan.mp4", frames, options={"preset": "ultrafast"})
+    """Five minutes of a camera that pans left slowly, again and again: long enough to be seen at work."""
+    part = write_video(tmp_path / "part.mp4", panning(900, 320, 240, step=1, seed=5), options={"preset": "ultrafast"})
+    film(tmp_path / "a long pan.mp4", part.read_bytes(), minutes=5)
+    part.unlink()
+    return tmp_path / "a long pan.mp4"
 
 
 @pytest.fixture

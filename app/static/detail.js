@@ -53,11 +53,9 @@ export class Detail {
     this.remove.hidden = item.active || !item.jobId;
     this.player.show(item);
     const { timeline } = item;
-    this.timeline.element.hidden = !timeline;
-    if (timeline) {
-      this.timeline.update(timeline, item.palette);
-      this.#at(this.player.time);
-    }
+    this.timeline.element.hidden = !timeline && !(item.asJob && item.active);
+    this.timeline.update(timeline, item.palette);
+    if (timeline) this.#at(this.player.time);
     this.segments.update(item);
     this.#problem();
     this.#cards();
@@ -89,7 +87,8 @@ export class Detail {
     this.#card("answer", seen, [timeline?.segments, item.state], () => answerCard(item));
     this.#card("times", seen && (result || record?.timing_s), [record?.timing_s, item.state], () => timesCard(item));
     this.#card("frames", result?.thumbnails?.length || timeline?.thumbnails.length, [timeline?.thumbnails, item.state], () => framesCard(item, seek));
-    this.#card("facts", item.media, [item.media], () => factsCard(item));
+    // What is known of a file under way waits for the answer, which stands before it and would push it down.
+    this.#card("facts", item.media && (seen || !item.active), [item.media], () => factsCard(item));
     this.#card("takeAway", seen && item.jobId && item.state === "done", [], () => takeAwayCard(item));
     this.#card("terminal", !item.active && !item.problem, [item.state], () => terminalCard(item));
   }

@@ -41,16 +41,27 @@ export class Timeline {
     new ResizeObserver(([entry]) => { this.#width = entry.contentRect.width; this.#lay(); }).observe(this.element);
   }
 
-  /** Shows a timeline; a partial one as far as it is complete. */
+  /** Shows a timeline; a partial one as far as it is complete, and an empty stripe before anything is known (null). */
   update(timeline, palette) {
+    if (!timeline) return this.#clear();
     if (this.#palette !== palette) { this.#focused = 0; this.scores.hide(); }
     this.#timeline = timeline;
     this.#palette = palette;
     this.scores.update(timeline, palette);
     const count = timeline.segments.length;
-    set(this.svg, { "aria-label": `Timeline of ${duration(timeline.duration_s)}, ${plural(count, "segment")}. Arrow keys go from one to the next, Enter jumps there.` });
+    set(this.svg, { class: "track", "aria-label": `Timeline of ${duration(timeline.duration_s)}, ${plural(count, "segment")}. Arrow keys go from one to the next, Enter jumps there.` });
     this.#focused = Math.min(this.#focused, Math.max(0, count - 1));
     this.#lay();
+  }
+
+  /** Takes the room that the timeline will need, so that nothing moves when it comes. */
+  #clear() {
+    this.#timeline = null;
+    this.#here = -1;
+    this.scores.hide();
+    for (const filled of [this.segments, this.cuts, this.axis]) filled.replaceChildren();
+    set(this.unseen, { x: 0, width: "100%" });
+    set(this.svg, { class: "track empty", "aria-label": "Timeline: nothing is known yet." });
   }
 
   /** Moves the playhead, and marks the segment that is seen. */

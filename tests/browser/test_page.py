@@ -86,6 +86,9 @@ def test_upload_and_analysis_show_their_progress_and_the_time_left(
     expect(state).to_have_text(re.compile(r"^Uploading · \d+ % · \d+ s left$"))
     sending = page.get_by_role("progressbar", name=f"Upload of {long_pan.name}")
     assert 0 < float(sending.get_attribute("value") or 0) < 1
+    # The timeline's place is held before anything is known, and does nothing yet.
+    page.locator(".timeline").click(force=True)
+    expect(page.locator(".track.empty")).not_to_be_focused()
     expect(state).to_have_text(re.compile(r"^Analysing · \d+ % · (\d+ s left|nearly there)$"))
     expect(page.locator(".segment").first).to_be_visible()
     assert page.locator(".unseen-part").evaluate("rect => rect.getBBox().width") > 0

@@ -29,6 +29,7 @@ import numpy as np
 
 from app.decoder import MEMORY_BYTES, Decoder
 from app.inference import Triton
+from app.jobs.events import RETRY_MS
 from app.media import Limits, Media, Source
 from app.models import Catalogue, Model
 from app.settings import Settings
@@ -46,7 +47,6 @@ RESULTS = Path(__file__).parent / "results" / "long_video.json"
 FPS, SIZE = 30, (1280, 720)
 MOVES = 6
 LIMITS = Limits(36_000_000, 10_000_000, 36_000)
-POLL_S = 0.2
 
 
 def film(path: Path, part: bytes, minutes: int) -> None:
@@ -102,19 +102,46 @@ def pss_mib(pid: int) -> float:
 
 
 def job(client: httpx.Client, video: Path) -> dict[str, Any]:
-    """The finished job of a video, with `gaps_s`: the longest silence between two words on its progress."""
+    """The finished job of a video, with the longest times, seconds, that nothing was told and no window was added."""
     with video.open("rb") as file:
         identity = client.post("/v1/jobs", content=file, params={"margin": "0.5"}).raise_for_status().json()["id"]
-    longest, before = 0.0, time.monotonic()
-    seen: tuple[Any, ...] = ()
+    told, further = _Longest(), _Longest()
+    before: tuple[Any, ...] = ()
+    for record in told_of(client, identity):
+        told.mark()
+        now = (record["state"], record["progress"]["windows_done"])
+        if now != before:
+            further.mark()
+        before = now
+    finished: dict[str, Any] = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
+    return finished | {"silence_s": told.longest_s, "standstill_s": further.longest_s}
+
+
+def told_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
+    """What the job's events tell until its end, as a browser follows them: an ended stream is asked for again."""
     while True:
-        told: dict[str, Any] = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
-        now = (told["state"], told["progress"]["windows_done"])
-        if now != seen:
-            longest, before, seen = max(longest, time.monotonic() - before), time.monotonic(), now
-        if told["state"] not in ("queued", "running"):
-            return told | {"longest_silence_s": round(longest, 2)}
-        time.sleep(POLL_S)
+        name = ""
+        with client.stream("GET", f"/v1/jobs/{identity}/events") as stream:
+            for line in stream.raise_for_status().iter_lines():
+                key, _, value = line.partition(": ")
+                if key == "event":
+                    name = value
+                elif key == "data":
+                    yield json.loads(value)
+                    if name == "end":
+                        return
+        time.sleep(RETRY_MS / 1000)
+
+
+class _Longest:
+    """The longest time from one mark to the next, seconds."""
+
+    def __init__(self) -> None:
+        self.longest_s, self._before = 0.0, time.monotonic()
+
+    def mark(self) -> None:
+        now = time.monotonic()
+        self.longest_s, self._before = max(self.longest_s, now - self._before), now
 
 
 async def decode_alone(source: Source, media: Media, look: Look, slots: SlotPool) -> tuple[float, int]:
@@ -198,7 +225,8 @@ def main() -> None:
         "infer_alone_s": round(halves["infer_s"], 1),
         "together_s": round(together, 1),
         "overlap": round(max(halves["decode_s"], halves["infer_s"]) / together, 3),
-        "longest_silence_s": told["longest_silence_s"],
+        "longest_without_an_event_s": round(told["silence_s"], 2),
+        "longest_without_a_window_s": round(told["standstill_s"], 2),
         "memory_mib": {
             name: {"one_minute": round(short_memory[name], 1), "long": round(used, 1)}
             for name, used in sorted(long_memory.items())

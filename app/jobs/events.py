@@ -13,7 +13,7 @@ from app.jobs.desk import Desk
 from app.jobs.folder import FINISHED, Job, Progress
 
 LOOK_S = 0.2  # between two looks at the job
-TELL_S = 0.9  # a running job is told of this often even when nothing changed
+TELL_S = 0.7  # a running job is told of this often even when nothing changed: with a look's time under a second
 HEARTBEAT_S = 5.0  # a waiting one; a client that has gone is noticed when something is sent
 LIFE_S = 25.0  # then the client connects again: a worker that is to end waits 30 s for its requests
 RETRY_MS = 500
@@ -24,7 +24,9 @@ def events(desk: Desk, job: Job) -> Iterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
     started = told = time.monotonic()
     before: tuple[Any, ...] | None = None
-    while time.monotonic() - started < LIFE_S:
+    ending = False
+    while not ending:
+        ending = time.monotonic() - started >= LIFE_S
         try:
             asked, progress = desk.read(job)
         except JobNotFound as error:
@@ -36,13 +38,15 @@ def events(desk: Desk, job: Job) -> Iterator[str]:
             yield _event("end", record_json(asked, progress, place))
             return
         silent_s = time.monotonic() - told
-        if now != before or (progress.state == "running" and silent_s >= TELL_S):
+        # The last word too: until the client is here again another RETRY_MS pass.
+        if now != before or (progress.state == "running" and (silent_s >= TELL_S or ending)):
             before, told = now, time.monotonic()
             yield _event("progress", record_json(asked, progress, place))
         elif silent_s >= HEARTBEAT_S:
             told = time.monotonic()
             yield ": still here\n\n"
-        time.sleep(LOOK_S)
+        if not ending:
+            time.sleep(LOOK_S)
 
 
 def _mark(job: Job, progress: Progress) -> tuple[Any, ...]:

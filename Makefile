@@ -39,7 +39,7 @@ test:  ## install what is missing, run all tests
 
 test-unit:  ## only the quick ones
 	@deploy/setup test
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit -n auto
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test

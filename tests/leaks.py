@@ -7,7 +7,7 @@ import multiprocessing.resource_tracker
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,9 @@ def parents() -> dict[int, int]:
     return found
 
 
-def descendants(root: int) -> set[int]:
-    """Pids of the children of `root`, their children, and so on."""
-    table = parents()
+def descendants(root: int, table: Mapping[int, int] | None = None) -> set[int]:
+    """Pids of the children of `root`, their children, and so on; in `table` if it was read before."""
+    table = parents() if table is None else table
     family, found = {root}, {root}
     while found:
         found = {pid for pid, parent in table.items() if parent in found} - family
@@ -42,12 +42,13 @@ def descendants(root: int) -> set[int]:
     return family - {root}
 
 
-def regions() -> set[str]:
+def regions(table: Mapping[int, int] | None = None) -> set[str]:
     """Our regions of shared memory: those of this process's family, and those whose owner is dead.
 
     A living process outside the family is another run, or the session's own stack: not ours to judge.
     """
-    alive, ours = parents(), descendants(os.getpid()) | {os.getpid()}
+    alive = parents() if table is None else table
+    ours = descendants(os.getpid(), alive) | {os.getpid()}
     found = set()
     for path in SHARED_MEMORY.glob("clipstack-*"):
         owner = path.name.split("-")[1]
@@ -56,13 +57,13 @@ def regions() -> set[str]:
     return found
 
 
-def processes() -> set[str]:
+def processes(table: Mapping[int, int]) -> set[str]:
     """Children of this process, without multiprocessing's two helpers that live as long as it does."""
     helpers = {
         getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None),
         getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None),
     }
-    return {f"pid {pid} ({_command(pid)})" for pid in descendants(os.getpid()) - helpers}
+    return {f"pid {pid} ({_command(pid)})" for pid in descendants(os.getpid(), table) - helpers}
 
 
 def files(folder: Path) -> set[str]:
@@ -89,7 +90,8 @@ class Snapshot:
     def take(cls, *folders: Path) -> Snapshot:
         watched = (Path(tempfile.gettempdir()), *folders)
         left = set().union(*(files(folder) for folder in watched))
-        return cls(frozenset(regions()), frozenset(processes()), frozenset(left))
+        table = parents()
+        return cls(frozenset(regions(table)), frozenset(processes(table)), frozenset(left))
 
     def __sub__(self, before: Snapshot) -> list[str]:
         new = (self.regions - before.regions, self.processes - before.processes, self.files - before.files)

@@ -43,14 +43,15 @@ test-unit:  ## only the quick ones
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test
-	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py tests/unit/test_deploy_gpus.py
+	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py \
+		tests/contract/test_gpu_decoding.py tests/unit/test_deploy_gpus.py
 
 gpu-bundle:  ## pack bench/gpu.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
 	@deploy/setup test
 	$(PYTHON) -m bench.gpu_bundle build/clipstack-gpu.tar.xz
 
 gpu-decode-bundle:  ## the same for bench/gpu_decode.py: build/clipstack-gpu-decode.tar.xz
-	deploy/setup
+	@deploy/setup
 	$(PYTHON) -m bench.gpu_bundle --decoding build/clipstack-gpu-decode.tar.xz
 
 lint:  ## ruff and mypy

@@ -4,8 +4,8 @@
     python3 bench/gpu_decode.py --machine "one NVIDIA H200" --output decode.json
     python3 bench/gpu_decode.py --cpu-check         the same steps without a GPU, with films of a few seconds
 
-A process of its own also for bench/gpu.py: FFmpeg must make the context on the GPU before torch does. Needs the service's
-own packages (PyAV, decord) and torch with CUDA; torchcodec, where it is installed, is measured beside them.
+A process of its own also for bench/gpu.py: FFmpeg must make the context on the GPU before torch does. Needs the
+service's own packages (PyAV, decord) and torch with CUDA; torchcodec, where it is installed, is measured beside them.
 """
 
 from __future__ import annotations

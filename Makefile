@@ -7,7 +7,7 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
           --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo model test test-unit test-gpu gpu-bundle lint lock clean
+.PHONY: help setup up down status logs demo model test test-unit test-gpu gpu-bundle gpu-decode-bundle lint lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,11 +43,16 @@ test-unit:  ## only the quick ones
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test
-	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py tests/unit/test_deploy_gpus.py
+	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py \
+		tests/contract/test_gpu_decoding.py tests/unit/test_deploy_gpus.py
 
 gpu-bundle:  ## pack bench/gpu.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
 	@deploy/setup test
 	$(PYTHON) -m bench.gpu_bundle build/clipstack-gpu.tar.xz
+
+gpu-decode-bundle:  ## the same for bench/gpu_decode.py: build/clipstack-gpu-decode.tar.xz
+	@deploy/setup
+	$(PYTHON) -m bench.gpu_bundle --decoding build/clipstack-gpu-decode.tar.xz
 
 lint:  ## ruff and mypy
 	@deploy/setup test lint

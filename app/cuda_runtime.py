@@ -28,8 +28,11 @@ class CudaRuntime(Protocol):
     def handle(self, address: int) -> bytes:
         """HANDLE_BYTES by which another process of this machine can open the allocation that begins at `address`."""
 
+    def open(self, handle: bytes) -> int:
+        """Address in this process of what another one has allocated, until this process ends."""
+
     def pin(self, address: int, size: int) -> None:
-        """Locks host memory in its place, without which no copy from it is asynchronous."""
+        """Locks host memory in its place, without which no copy from or to it is asynchronous."""
 
     def unpin(self, address: int) -> None: ...
 
@@ -37,7 +40,7 @@ class CudaRuntime(Protocol):
         """Something to know the end of a copy by."""
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
-        """Begins to copy from host to GPU and returns at once; `event` belongs to this copy until it is over."""
+        """Begins to copy between host and GPU and returns at once; `event` belongs to this copy until it is over."""
 
     def over(self, event: int) -> bool:
         """Whether the copy that `event` belongs to is done."""
@@ -89,6 +92,11 @@ class RealCuda:
         made = self._on_device(self._cuda.cudaIpcGetMemHandle, address)
         return ctypes.string_at(made.getPtr(), HANDLE_BYTES)
 
+    def open(self, handle: bytes) -> int:
+        told = self._cuda.cudaIpcMemHandle_t()
+        ctypes.memmove(told.getPtr(), handle, HANDLE_BYTES)
+        return int(self._on_device(self._cuda.cudaIpcOpenMemHandle, told, self._cuda.cudaIpcMemLazyEnablePeerAccess))
+
     def pin(self, address: int, size: int) -> None:
         self._on_device(self._cuda.cudaHostRegister, address, size, self._cuda.cudaHostRegisterDefault)
 
@@ -101,7 +109,7 @@ class RealCuda:
         return len(self._events) - 1
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault  # the addresses tell
         self._on_device(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
         self._call(self._cuda.cudaEventRecord, self._events[event], self._stream)
 

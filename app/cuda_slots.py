@@ -1,9 +1,10 @@
 """Slots whose region has a twin on a GPU: decoders write into the host's, one copy brings a clip to the device's.
 
 The host's region is the one of app/slots.py, locked in its place, so that CUDA copies from it without the processor;
-decoder processes see a file in /dev/shm and know nothing of a GPU. The device's region has the same layout, is one
-allocation for the whole worker, and is registered with Triton once, by its IPC handle; its memory goes with this
-process, however that ends, as soon as Triton has been told to close it (by us, or by the reaper).
+decoder processes see a file in /dev/shm, and the twin only where they decode on the GPU: what they write there is
+copied to the host if somebody wants to see it. The device's region has the same layout, is one allocation for the whole
+worker, and is registered with Triton once, by its IPC handle; its memory goes with this process, however that ends, as
+soon as Triton has been told to close it (by us, or by the reaper).
 """
 
 import asyncio
@@ -34,6 +35,9 @@ class DeviceRegion:
         self._runtime, self._source, self._slot_bytes = runtime, source, slot_bytes
         self._address: int | None = None
         self._pinned = False
+        self._written: dict[
+            int, bool
+        ] = {}  # slots with a clip that was made on the GPU; whether it was copied to the host
         try:
             self._address = runtime.allocate(self.region_bytes)
             self.handle = runtime.handle(self._address)
@@ -51,12 +55,30 @@ class DeviceRegion:
         the next into the same slot comes after it.
         """
         assert self._address is not None
+        if offset not in self._written:
+            await self._copied(self._address + offset, self._source + offset, count, offset)
+
+    async def download(self, offset: int, count: int) -> None:
+        """Brings a clip that was made on the GPU to the host, unless it is there; CudaError when it is not."""
+        assert self._address is not None
+        if self._written.get(offset, True):
+            return
+        await self._copied(self._source + offset, self._address + offset, count, offset)
+        self._written[offset] = True
+
+    def written(self, offset: int, on_gpu: bool) -> None:
+        """Says where the clip in the slot at `offset` was written last; on the host unless this was called."""
+        self._written.pop(offset, None)
+        if on_gpu:
+            self._written[offset] = False
+
+    async def _copied(self, target: int, source: int, count: int, offset: int) -> None:
         event, begun = self._events[offset // self._slot_bytes], time.monotonic()
-        self._runtime.copy(self._address + offset, self._source + offset, count, event)
+        self._runtime.copy(target, source, count, event)
         while not self._runtime.over(event):
             waited = time.monotonic() - begun
             if waited > COPY_TIMEOUT_S:
-                raise CudaError(f"a copy to the GPU was not over after {COPY_TIMEOUT_S:g} s")
+                raise CudaError(f"a copy was not over after {COPY_TIMEOUT_S:g} s")
             await asyncio.sleep(0 if waited < SPIN_S else POLL_S)
 
     def close(self) -> None:
@@ -88,6 +110,10 @@ class CudaSlotPool(SlotPool):
         except BaseException:
             super().close()
             raise
+
+    def release(self, offset: int) -> None:
+        self.device.written(offset, on_gpu=False)
+        super().release(offset)
 
     def close(self) -> None:
         self.device.close()  # first: CUDA has the host's pages locked

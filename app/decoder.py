@@ -14,14 +14,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
-from app import pictures, video
+from app import gpu_decoding, pictures, video
 from app.confinement import confine, forkserver
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.formats import HEAD_BYTES, sniff
+from app.gpu_decoding import GpuSlots, NotOnGpu
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 
 Result = TypeVar("Result")
@@ -36,19 +38,29 @@ POLL_S = 0.01
 class Decoder:
     """A pool of `processes` decoder processes; made after fork, used from one event loop.
 
-    `timeout_s` is the longest that probing or decoding one file may take, waiting for a process not included.
+    `timeout_s` is the longest that probing or decoding one file may take, waiting for a process not included. With
+    `gpu` each process has a context there too, and videos can be decoded into those slots.
     """
 
-    def __init__(self, processes: int, timeout_s: float, limits: Limits, *, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self, processes: int, timeout_s: float, limits: Limits, *,
+        memory_bytes: int = MEMORY_BYTES, gpu: GpuSlots | None = None,
+    ) -> None:  # fmt: skip
         self._processes, self._timeout_s, self._limits = processes, timeout_s, limits
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._gpu = memory_bytes, gpu
         self._free = asyncio.Semaphore(processes)
         self._pool: ProcessPool | None = None
 
     def start(self) -> None:
-        """Start the processes; returns when the first one answers, raises when none can be started."""
+        """Start the processes; returns when the first one answers, raises when none can be started.
+
+        NotOnGpu when they are to decode on a GPU and cannot.
+        """
         self._pool = self._new_pool()
         self._pool.schedule(os.getpid).result(START_TIMEOUT_S)
+        if self._gpu is not None and (reason := self._pool.schedule(gpu_decoding.why_not).result(START_TIMEOUT_S)):
+            self.stop()
+            raise NotOnGpu(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
 
     def stop(self) -> None:
         """End the processes, whatever they do; safe to call twice."""
@@ -110,7 +122,7 @@ class Decoder:
         return self._pool
 
     def _new_pool(self) -> ProcessPool:
-        return ProcessPool(self._processes, MAX_TASKS, confine, (self._memory_bytes,), forkserver())
+        return ProcessPool(self._processes, MAX_TASKS, confine, (self._memory_bytes, self._gpu), forkserver())
 
 
 def _end(pool: ProcessPool) -> None:
@@ -138,8 +150,15 @@ def probe(source: Source, limits: Limits) -> Media:
 
 def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
     """Write clips, in this process."""
-    part = pictures.decode if media.kind == "image" else video.decode
-    return part(source, media, request)
+    if media.kind == "image":
+        return pictures.decode(source, media, request)
+    if not request.on_gpu:
+        return video.decode(source, media, request)
+    try:
+        gpu = gpu_decoding.here()
+    except NotOnGpu as error:
+        return replace(video.decode(source, media, request), not_on_gpu=str(error))
+    return video.decode(source, media, request, gpu)
 
 
 def _limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:

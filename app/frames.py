@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from app.media import ClipRequest
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
+Pixels = TypeVar("Pixels")
 
 
 def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:
@@ -18,15 +20,17 @@ def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:
     return resize * width // height, resize
 
 
-def centre_crop(frame: Frame, crop: int) -> Frame:
-    """The `crop` x `crop` centre of a frame of at least that size; rounds like torchvision's CenterCrop."""
-    height, width, _ = frame.shape
+def centre_crop(frame: Pixels, crop: int) -> Pixels:
+    """The `crop` x `crop` centre of a Frame, or a tensor like one, of at least that size; rounds like torchvision's."""
+    pixels: Any = frame
+    height, width, _ = pixels.shape
     top, left = round((height - crop) / 2), round((width - crop) / 2)
-    return frame[top : top + crop, left : left + crop]
+    centre: Pixels = pixels[top : top + crop, left : left + crop]
+    return centre
 
 
-def open_clips(request: ClipRequest) -> list[NDArray[np.uint8]]:
-    """Map each clip's place in the region, as a writable uint8 (T, crop, crop, 3).
+def clip_shape(request: ClipRequest, region_bytes: int) -> tuple[int, int, int, int]:
+    """(T, crop, crop, 3) of every clip.
 
     Raises ValueError for a request that does not fit: it is a fault of the caller, never of the media.
     """
@@ -36,9 +40,13 @@ def open_clips(request: ClipRequest) -> list[NDArray[np.uint8]]:
     if not 0 < request.crop <= request.resize:
         raise ValueError(f"crop {request.crop} must be between 1 and resize {request.resize}")
     shape = (lengths.pop(), request.crop, request.crop, 3)
-    # Checked here because memmap would lengthen the file to fit.
-    last = os.stat(request.region).st_size - int(np.prod(shape))
-    if not all(0 <= offset <= last for offset in request.offsets):
+    if not all(0 <= offset <= region_bytes - int(np.prod(shape)) for offset in request.offsets):
         raise ValueError("a clip lies outside the region")
+    return shape
+
+
+def open_clips(request: ClipRequest) -> list[NDArray[np.uint8]]:
+    """Map each clip's place in the region, as a writable uint8 (T, crop, crop, 3); raises as `clip_shape`."""
     region = Path(request.region)
+    shape = clip_shape(request, os.stat(region).st_size)  # here because memmap would lengthen the file to fit
     return [np.memmap(region, np.uint8, "r+", offset, shape) for offset in request.offsets]

@@ -50,6 +50,8 @@ class Twin(Protocol):
 
     async def upload(self, offset: int, count: int) -> None: ...
 
+    async def download(self, offset: int, count: int) -> None: ...
+
 
 class Region(Protocol):
     """What is needed of a worker's shared memory."""
@@ -146,10 +148,19 @@ class Triton:
                 return scores
         raise NotReady("the model server cannot use shared memory")
 
+    def takes_clips_on_gpu(self, model: str, version: str) -> bool:
+        """Whether a clip for this model would go by the GPU's memory just now."""
+        return CUDA in self.transports.usable(on_gpu=(model, version) in self._on_gpu)
+
     async def _send(
         self, transport: Transport, model: str, version: str, offset: int, shape: tuple[int, ...]
     ) -> NDArray[np.float32]:
         clip, count = InferInput(INPUT, [1, *shape], "UINT8"), int(np.prod(shape))
+        if transport != CUDA and self._region.device:
+            try:
+                await self._region.device.download(offset, count)
+            except CudaError as error:  # a clip that was made there is lost with the GPU
+                raise NotReady("the GPU was lost; please try again in a moment") from error
         if transport == INLINE:
             clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
             async with _our_errors():

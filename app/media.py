@@ -74,7 +74,8 @@ class ClipRequest:
 
     `times_s` holds one row of times a clip, in seconds after the first frame, all rows of one length T.
     Every frame is scaled to a short side of `resize` pixels and cut to its `crop` x `crop` centre. The clip
-    is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`.
+    is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`; with `on_gpu` into
+    that region's twin on the GPU instead, if the GPU can decode this video.
     """
 
     times_s: tuple[tuple[float, ...], ...]
@@ -82,6 +83,7 @@ class ClipRequest:
     crop: int
     offsets: tuple[int, ...]
     region: str
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Decoded:
     """What was written: for each clip the frame numbers, their times in seconds, and whether it was padded.
 
     `truncated` says that the file was cut off, although the frames above could be read. `total` is the number
-    of frames it really holds.
+    of frames it really holds. `on_gpu` says that the clips lie on the GPU and not in `region`; `not_on_gpu` why they
+    do not, although that was asked for.
     """
 
     frames: tuple[tuple[int, ...], ...]
@@ -97,3 +100,5 @@ class Decoded:
     padded: tuple[bool, ...]
     truncated: bool
     total: int = 1
+    on_gpu: bool = False
+    not_on_gpu: str = ""

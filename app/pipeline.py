@@ -6,6 +6,7 @@ that is shared (slots, decoder processes, the connection to Triton) is touched b
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -16,16 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.admission import Admission
+from app.cuda_runtime import CudaError
 from app.cuda_slots import open_pool
 from app.decoder import Decoder
+from app.decodings import Decodings
 from app.errors import ClipstackError, InferenceTimeout, NotReady, Overloaded, WrongMediaKind
+from app.gpu_decoding import GpuSlots, NotOnGpu
 from app.inference import ModelGone, Scores, Triton
 from app.labels import Prediction, average, top
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.models import Catalogue, Health, Model
 from app.sampling import Clip, clip_times
 from app.settings import Settings
-from app.slots import RegionError, is_stale
+from app.slots import SlotPool, is_stale
 from app.stages import Stages
 from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
 
@@ -63,10 +67,13 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._decodings = Decodings(settings.decoder_device)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, gpu: int | None = None) -> None:
-        """Starts the event loop and what lives in it; raises RegionError when /dev/shm is too small.
+        """Starts the event loop and what lives in it.
+
+        Raises RegionError when /dev/shm is too small, NotOnGpu when videos are to be decoded on a GPU and cannot be.
 
         `gpu` is CUDA's number of the GPU that holds this worker's slots too, None where there is none.
         """
@@ -75,17 +82,18 @@ class Pipeline:
         self._thread.start()
         settings = self._settings
         limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
-        self._decoder = Decoder(settings.decoders, settings.decode_timeout_s, limits)
-        self._decoder.start()
-        try:
-            self._run(self._open(gpu))
-        except RegionError:
-            self._decoder.stop()
-            raise
-
-    async def _open(self, gpu: int | None) -> None:
-        settings = self._settings
         self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
+        try:
+            slots = _gpu_slots(self._slots) if settings.decoder_device == "cuda" else None
+            self._decoder = Decoder(settings.decoders, settings.decode_timeout_s, limits, gpu=slots)
+            self._decoder.start()
+        except BaseException:
+            self._slots.close()
+            raise
+        self._run(self._open())
+
+    async def _open(self) -> None:
+        settings = self._settings
         self._triton = Triton(settings.triton_address, self._slots, settings.transport)
         self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
         self._admission = Admission(settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
@@ -164,6 +172,10 @@ class Pipeline:
         """How this worker's clips reach Triton, and how often each way was refused."""
         return self._triton.transports.facts()
 
+    def decoding(self) -> dict[str, Any]:
+        """Where this worker's videos were decoded, and how often."""
+        return self._decodings.facts()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:
             work.close()
@@ -195,12 +207,13 @@ class Pipeline:
             offsets = await self._slots_for(len(clips))
         wanted = ClipRequest(
             times_s=tuple(clip.times_s for clip in clips), resize=model.resize, crop=model.crop,
-            offsets=tuple(offsets), region=str(self._slots.path),
+            offsets=tuple(offsets), region=str(self._slots.path), on_gpu=self._on_gpu(media, model),
         )  # fmt: skip
         try:
             with stages.stage("decode"):
                 decoded = await self._decoder.decode(source, media, wanted)
-            first = self._slots.view(offsets[0], model.clip_shape).copy() if question.keep_first_clip else None
+                self._decoded(decoded, offsets)
+            first = await self._seen(offsets[0], model) if question.keep_first_clip else None
         except BaseException:
             self._release(offsets)
             raise
@@ -209,6 +222,25 @@ class Pipeline:
         mean = average([clip.values for clip in scores])
         predictions = top(mean, model.labels, question.top_k)
         return Answer(model, media, decoded, predictions, scores[0].transport, first)
+
+    def _on_gpu(self, media: Media, model: Model) -> bool:
+        wanted = self._settings.decoder_device == "cuda" and media.kind == "video"
+        return wanted and self._triton.takes_clips_on_gpu(model.name, model.version)
+
+    def _decoded(self, decoded: Decoded, offsets: list[int]) -> None:
+        if self._slots.device is not None:
+            for offset in offsets:
+                self._slots.device.written(offset, decoded.on_gpu)
+        self._decodings.count(decoded)
+
+    async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
+        """The clip in a slot, uint8 (T, H, W, 3); raises NotReady when it was lost with a GPU."""
+        if self._slots.device is not None:
+            try:
+                await self._slots.device.download(offset, math.prod(model.clip_shape))
+            except CudaError as error:
+                raise NotReady("the GPU was lost; please try again in a moment") from error
+        return self._slots.view(offset, model.clip_shape).copy()
 
     async def _slots_for(self, count: int) -> list[int]:
         try:
@@ -234,6 +266,16 @@ class Pipeline:
             return await asyncio.wait_for(asyncio.shield(call), self._settings.infer_timeout_s)
         except TimeoutError:
             raise InferenceTimeout("the model server did not answer in time; please try again in a moment") from None
+
+
+def _gpu_slots(slots: SlotPool) -> GpuSlots:
+    """What decoder processes are told of the slots' twin on a GPU; raises NotOnGpu where there is none."""
+    if slots.device is None:
+        raise NotOnGpu(
+            "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
+            "(`python -m deploy.gpus` lists those that can be used)"
+        )
+    return GpuSlots(slots.device.device, slots.device.handle, slots.device.region_bytes)
 
 
 def _live(loop: asyncio.AbstractEventLoop) -> None:

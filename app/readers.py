@@ -9,12 +9,13 @@ import os
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Protocol
 
 import av
 import decord
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -41,8 +42,11 @@ class Reader(Protocol):
     end_s: float  # when the last frame goes
     missing: int  # how many frames more an MP4's index promises; other containers promise nothing
 
-    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
-        """Yield upright frames of the reader's size, one for each of `numbers`, which must rise."""
+    def read(self, numbers: Sequence[int]) -> Iterator[Any]:
+        """Yield upright frames of the reader's size, one for each of `numbers`, which must rise.
+
+        Each is a Frame, or what DeviceReader (app/gpu_frames.py) has in its place.
+        """
 
 
 @contextmanager
@@ -70,11 +74,13 @@ def location(source: Source) -> str:
 
 
 @contextmanager
-def opened(source: Source, demuxer: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(
+    source: Source, demuxer: str, hwaccel: HWAccel | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video with PyAV; raises UnsupportedMedia when FFmpeg takes it for another format."""
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
-        container = av.open(location(source), options=options, metadata_errors="replace")
+        container = av.open(location(source), options=options, metadata_errors="replace", hwaccel=hwaccel)
     except av.error.ArgumentError as error:  # decord guesses as FFmpeg does: it must not open that other format
         raise UnsupportedMedia("the file is not what its first bytes say") from error
     with container:
@@ -147,6 +153,8 @@ class PacketReader:
     def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int]) -> None:
         self._source, self._demuxer, self._turns = source, demuxer, -rotation // 90
         self._size = size if rotation % 180 == 0 else (size[1], size[0])
+        # One for all, with decord's filter: a frame's own would be reckoned anew, 0.7 ms each time
+        self._scaler = VideoReformatter()
         shown: list[int] = []
         keys: list[tuple[int, int]] = []  # timestamp, and the decoding time by which to seek it
         end = packets = 0
@@ -169,15 +177,20 @@ class PacketReader:
         self.times_s = (np.array(self._stamps, np.float64) - self._stamps[0]) * base
         self.end_s = _end(self.times_s, (end - self._stamps[0]) * base)
 
-    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
-        width, height = self._size
-        scaler = (
-            VideoReformatter()
-        )  # one for all, with decord's filter: a frame's own would be reckoned anew, 0.7 ms each time
-        with opened(self._source, self._demuxer) as (container, stream):
+    def read(self, numbers: Sequence[int]) -> Iterator[Any]:
+        with self._opened() as (container, stream):
             for frame in self._chosen(container, stream, [self._stamps[number] for number in numbers]):
-                scaled = scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-                yield np.rot90(scaled.to_ndarray(), self._turns)
+                yield self._upright(frame)
+
+    def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
+        """The video, to be decoded; only its packets are asked for elsewhere."""
+        return opened(self._source, self._demuxer)
+
+    def _upright(self, frame: VideoFrame) -> Any:
+        """A decoded frame as `read` yields it."""
+        width, height = self._size
+        scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1)
+        return np.rot90(scaled.to_ndarray(), self._turns)
 
     def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
         """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
@@ -205,7 +218,7 @@ class PacketReader:
             if met:
                 yield from packet.decode()
         if not met:  # this container cannot be sought by time
-            with opened(self._source, self._demuxer) as (again, same):
+            with self._opened() as (again, same):
                 yield from again.decode(same)
 
 

@@ -67,6 +67,10 @@ SETTINGS = (
     Setting("max_queue", 16, _between(0, 1024), "Requests that wait in one worker; one more is answered 503."),
     Setting("queue_timeout_s", 20, _between(1, 3600), "Longest wait in that queue, or for slots, seconds; then 503."),
     Setting("decoders", 2, _between(1, 64), "Decoder processes of one worker."),
+    Setting(
+        "decoder_device", "cpu", _one_of("cpu", "cuda"),
+        "Where videos are decoded for models on a GPU: `cuda` keeps their frames there (docs/gpu.md); not for jobs.",
+    ),
     Setting("decode_timeout_s", 30, _between(1, 3600), "Longest probing or decoding of a file, seconds; then 422."),
     Setting("max_pixels", 36_000_000, _between(1, 1 << 31), "Most pixels of one frame or picture."),
     Setting("max_frames", 500_000, _between(1, 1 << 31), "Most frames of one video."),
@@ -120,6 +124,7 @@ class Settings:
     max_queue: int
     queue_timeout_s: int
     decoders: int
+    decoder_device: str
     decode_timeout_s: int
     max_pixels: int
     max_frames: int
@@ -159,6 +164,8 @@ class Settings:
         settings = cls(**values)
         if settings.max_clips > settings.slots:
             raise InvalidSetting("CLIPSTACK_MAX_CLIPS is larger than CLIPSTACK_SLOTS: such a request could never start")
+        if settings.decoder_device == "cuda" and settings.transport not in ("auto", "cuda"):
+            raise InvalidSetting("CLIPSTACK_DECODER_DEVICE is cuda, and CLIPSTACK_TRANSPORT keeps clips off the GPU")
         if settings.max_inflight + settings.max_queue + settings.max_watchers >= settings.web_threads:
             raise InvalidSetting(
                 "CLIPSTACK_WEB_THREADS must be larger than CLIPSTACK_MAX_INFLIGHT, CLIPSTACK_MAX_QUEUE and "

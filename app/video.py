@@ -1,17 +1,19 @@
 """Videos: what one is, and its wanted frames, scaled and cut, written into the shared region."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 from av.container import InputContainer
-from av.error import InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from app.errors import LimitExceeded, Undecodable
+from app.errors import ClipstackError, LimitExceeded, Undecodable
 from app.formats import HEAD_BYTES, cut_off, recognise
 from app.frames import centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
@@ -19,7 +21,20 @@ from app.readers import Reader, open_reader, opened, translated
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
+REASON = 200  # letters
 EQUAL_S = 5e-4  # decord tells times in 32 bits: what is as near by one reader must be by the other
+
+
+class Gpu(Protocol):
+    """Where frames are decoded and stay on a GPU (app/gpu_frames.py)."""
+
+    def open_clips(self, request: ClipRequest) -> Sequence[Any]:
+        """Each clip's place in the region's twin; raises ValueError as `clip_shape`."""
+
+    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader: ...
+
+    def finish(self) -> None:
+        """Returns when everything that was written is there."""
 
 
 def probe(source: Source, limits: Limits) -> Media:
@@ -49,18 +64,34 @@ def probe(source: Source, limits: Limits) -> Media:
     return Media("video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames)
 
 
-def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
-    """Write the wanted clips of a video into the region.
+def decode(source: Source, media: Media, request: ClipRequest, gpu: Gpu | None = None) -> Decoded:
+    """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
 
     Each time becomes the frame nearest to it; a time after the end becomes the last frame, and the clip
     counts as padded. Raises UnsupportedMedia, LimitExceeded, Undecodable.
     """
-    clips = open_clips(request)
+    reason = ""
+    if gpu is not None:
+        try:
+            decoded = _decode(source, media, request, gpu.open_clips(request), gpu.open_reader)
+            gpu.finish()
+            return replace(decoded, on_gpu=True)
+        except (ClipstackError, FFmpegError, RuntimeError, MemoryError) as error:
+            # A codec that NVDEC does not know, a GPU without memory, a damaged file: the CPU's verdict counts.
+            cause = error.__cause__ or error
+            reason = f"{type(cause).__name__}: {cause}"[:REASON]
+    decoded = _decode(source, media, request, open_clips(request), open_reader)
+    return replace(decoded, not_on_gpu=reason)
+
+
+def _decode(
+    source: Source, media: Media, request: ClipRequest, clips: Sequence[Any], reading: Callable[..., Reader]
+) -> Decoded:
     head = source.read(HEAD_BYTES)
     demuxer = recognise(head).name
     size = scaled_size(media.width, media.height, request.resize)
     with translated():
-        reader = open_reader(source, media, demuxer, size)
+        reader = reading(source, media, demuxer, size)
         total = len(reader.times_s)
         if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
             raise Undecodable("the file is cut off: frames that it promises are missing")
@@ -87,7 +118,7 @@ def nearest(times_s: NDArray[np.float64], wanted_s: Sequence[float]) -> list[int
     return [int(number) for number in np.where(closer, before, after)]
 
 
-def _write(reader: Reader, rows: list[list[int]], clips: list[NDArray[np.uint8]], crop: int) -> None:
+def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: int) -> None:
     places = defaultdict(list)
     for clip, row in zip(clips, rows, strict=True):
         for place, number in enumerate(row):

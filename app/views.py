@@ -121,7 +121,8 @@ def ready() -> Response:
         silent.append(default)
     if silent:
         raise errors.NotReady(f"these models do not answer: {', '.join(silent)}")
-    return jsonify(status="ready", models=names, left_out=health.unusable, transports=pipeline().transports())
+    told = {"left_out": health.unusable, "transports": pipeline().transports(), "decoding": pipeline().decoding()}
+    return jsonify(status="ready", models=names, **told)
 
 
 @blueprint.app_errorhandler(errors.ClipstackError)

@@ -19,8 +19,10 @@ import asyncio
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,19 @@ def facts(cpu: bool) -> dict[str, Any]:
     }
 
 
+def decoding(cpu: bool, folder: Path, result: dict[str, Any]) -> bool:
+    """Decoding on the CPU and on the GPU, in a process of its own; whether its frames were right."""
+    if not find_spec("av") or not find_spec("decord"):
+        result["decoding"] = {"left_out": "PyAV or decord is not installed"}
+        show("decoding is left out: PyAV or decord is not installed (`make gpu-decode-bundle` packs them)")
+        return True
+    told = folder / "decoding.json"
+    words = [sys.executable, "-m", "bench.gpu_decode", "--output", str(told), *(["--cpu-check"] if cpu else [])]
+    status = subprocess.run(words, cwd=ROOT).returncode
+    result["decoding"] = json.loads(told.read_text()) if told.exists() else {"error": f"exit status {status}"}
+    return status == 0
+
+
 def save(path: Path | None, result: dict[str, Any]) -> None:
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n")
@@ -107,6 +122,8 @@ def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> 
         save(arguments.output, result)
         subjects.append(subject)
         allowed[name] = max(row["allowed"] for row in checks if row["precision"] == precision)
+    good = decoding(cpu, folder, result) and good
+    save(arguments.output, result)
     if (missing := gpu_server.missing()) is not None:
         show(f"the whole path is left out: {missing}")
         result["path"] = {"left_out": missing}

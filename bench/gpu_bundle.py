@@ -1,6 +1,7 @@
 """Packs what bench/gpu.py needs on a bare machine: CUDA's driver, Python 3.12 and torch are all that is expected there.
 
-.venv/bin/python -m bench.gpu_bundle TARGET.tar.xz          (`make gpu-bundle`; needs binutils)
+.venv/bin/python -m bench.gpu_bundle TARGET.tar.xz              (`make gpu-bundle`; needs binutils)
+.venv/bin/python -m bench.gpu_bundle --decoding TARGET.tar.xz   (`make gpu-decode-bundle`: bench/gpu_decode.py alone)
 
 clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself, as far as it is measured
                 .runtime/triton/                             Triton's server, its stub for that Python
@@ -44,19 +45,22 @@ STRIPPED = (
 )  # fmt: skip
 # Jumps written as addresses: programs of x86 get smaller by a tenth
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
-RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/gpu.py "$@"\n'
+# Of bench/gpu_decode.py; with Triton's server in one bundle they would be more than MOST_BYTES
+DECODING = ("numpy", "av", "decord2", "nvidia-ml-py")
+RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/%s "$@"\n'
 
 
-def make(target: Path) -> int:
-    """Writes the bundle and returns its size, bytes."""
+def make(target: Path, decoding: bool = False) -> int:
+    """Writes the bundle, or that of decoding alone, and returns its size, bytes."""
     with tempfile.TemporaryDirectory(prefix="clipstack-bundle-") as name:
         root = Path(name, "clipstack-gpu")
         copy_project(root)
-        (root / "run").write_text(RUN)
+        (root / "run").write_text(RUN % ("gpu_decode.py" if decoding else "gpu.py"))
         (root / "run").chmod(0o755)
-        film(root / "bench" / "film.mp4")
-        _server(root, Path(name, "wheel"))
-        _packages(root / "site", Path(name, "wheels"))
+        if not decoding:
+            film(root / "bench" / "film.mp4")
+            _server(root, Path(name, "wheel"))
+        _packages(root / "site", Path(name, "wheels"), DECODING if decoding else PACKAGES)
         _strip(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         with lzma.open(target, "wb", filters=FILTERS) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
@@ -98,13 +102,13 @@ def _wanted(path: Path) -> set[str]:
     return {line.split("[")[1].rstrip("]") for line in told.splitlines() if "(NEEDED)" in line}
 
 
-def _packages(site: Path, download: Path) -> None:
+def _packages(site: Path, download: Path, names: tuple[str, ...]) -> None:
     """Unpacks the wheels: nothing of them needs an installation."""
     versions = pins()
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 24, 17)] + ["manylinux2014_x86_64"]
     words = [word for platform in platforms for word in ("--platform", platform)]
     abis = [word for abi in ("cp312", "abi3", "none") for word in ("--abi", abi)]
-    wanted = [f"{name}=={versions[name]}" for name in PACKAGES]
+    wanted = [f"{name}=={versions[name]}" for name in names]
     _pip("--python-version", PYTHON, "--implementation", "cp", *abis, *words, *wanted, to=download)
     for wheel in sorted(download.iterdir()):
         with zipfile.ZipFile(wheel) as archive:
@@ -143,13 +147,14 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def main(words: list[str]) -> int | str | None:
-    if len(words) != 1:
+    decoding = words[:1] == ["--decoding"]
+    if len(words) != 1 + decoding:
         return __doc__
     for program in ("readelf", "strip"):
         if not shutil.which(program):
             return f"{program} is missing: install binutils"
-    size = make(Path(words[0]))
-    print(f"{words[0]}: {size / 1e6:.1f} MB")
+    size = make(Path(words[-1]), decoding)
+    print(f"{words[-1]}: {size / 1e6:.1f} MB")
     return None if size < MOST_BYTES else f"more than {MOST_BYTES / 1e6:.0f} MB"
 
 

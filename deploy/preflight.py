@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from app.settings import CHECKOUT, Settings
+from deploy import gpus
 from deploy.places import jobs_temporary, program, web_socket
 from deploy.ports import why_not
 
@@ -23,12 +25,13 @@ def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
         *_sockets(settings),
         *_ports(settings),
         *_shared_memory(settings),
+        *_gpu_decoding(settings),
     ]
 
 
 def of_web(settings: Settings) -> list[str]:
     """The same for a container that holds nginx and web alone."""
-    return [*_sockets(settings), *_shared_memory(settings)]
+    return [*_sockets(settings), *_shared_memory(settings), *_gpu_decoding(settings)]
 
 
 def of_triton(settings: Settings) -> list[str]:
@@ -91,6 +94,19 @@ def _ports(settings: Settings) -> list[str]:
         for variable, host, port in wanted
         if (reason := why_not(host, port))
     ]
+
+
+def _gpu_decoding(settings: Settings) -> list[str]:
+    """What can be known of it before a worker tries: what only CUDA knows stops that worker."""
+    if settings.decoder_device != "cuda":
+        return []
+    missing = [name for name in ("torch", "cuda") if not find_spec(name)]
+    reasons = [f"{name} is missing: pip install 'clipstack[gpu-decode]'" for name in missing]
+    try:
+        gpus.usable()
+    except gpus.NoGpu as error:
+        reasons.append(f"there is no GPU: {error}")
+    return [f"CLIPSTACK_DECODER_DEVICE is cuda, and {reason}" for reason in reasons]
 
 
 def _shared_memory(settings: Settings) -> list[str]:

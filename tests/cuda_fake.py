@@ -1,9 +1,14 @@
-"""A GPU that is not there: `CudaRuntime` in this process's own memory, and what may go wrong with a real one."""
+"""A GPU that is not there: `CudaRuntime` in the host's memory, and what may go wrong with a real one.
+
+Its memory lies in files without a name, so that other processes can open it by a handle, as that of a GPU.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import secrets
+import mmap
+import os
+import struct
 
 from app.cuda_runtime import HANDLE_BYTES, CudaError
 
@@ -19,16 +24,18 @@ class FakeCuda:
     `fail` names a method that fails from now on, with the words of the error; `lose` makes every one fail.
     """
 
-    opened: dict[bytes, bytearray] = {}  # what a handle opens, in whatever process that would be
+    opened: dict[bytes, mmap.mmap] = {}  # by the handles that were given out in this process
 
     def __init__(self, device: int = 0, memory: int = 1 << 30) -> None:
         self.device, self._memory = device, memory
         self._failing: dict[str, str] = {}
-        self._blocks: dict[int, bytearray] = {}
+        self._blocks: dict[int, mmap.mmap] = {}
+        self._files: dict[int, int] = {}
+        self._foreign: list[mmap.mmap] = []
         self._pinned: dict[int, int] = {}
         self._copies: dict[int, tuple[int, int, int, int]] = {}
         self._events = 0
-        self.copied = 0  # bytes, from host to GPU
+        self.copied = self.brought_back = 0  # bytes, from host to GPU, and the other way
         self.stuck = False  # copies are never over
 
     def fail(self, method: str, words: str) -> None:
@@ -38,7 +45,7 @@ class FakeCuda:
         self._failing.clear()
 
     def lose(self) -> None:
-        for method in ("allocate", "free", "handle", "pin", "unpin", "event", "copy", "over", "close"):
+        for method in ("allocate", "free", "handle", "open", "pin", "unpin", "event", "copy", "over", "close"):
             self.fail(method, LOST)
 
     @property
@@ -55,21 +62,40 @@ class FakeCuda:
         self._may("allocate")
         if size + sum(map(len, self._blocks.values())) > self._memory:
             raise CudaError(OUT_OF_MEMORY)
-        address = (secrets.randbits(31) << 21) | 1 << 60
-        self._blocks[address] = bytearray(size)
+        file = os.memfd_create("gpu")
+        os.ftruncate(file, size)
+        block = mmap.mmap(file, size)
+        address = _address(block)
+        self._blocks[address], self._files[address] = block, file
         return address
 
     def free(self, address: int) -> None:
         self._may("free")
         block = self._blocks.pop(address)
+        os.close(self._files.pop(address))
         for handle in [known for known, opened in self.opened.items() if opened is block]:
             del self.opened[handle]
 
     def handle(self, address: int) -> bytes:
         self._may("handle")
-        handle = secrets.token_bytes(HANDLE_BYTES)
+        block = self._blocks[address]
+        handle = struct.pack("<QQQ", os.getpid(), self._files[address], len(block)).ljust(HANDLE_BYTES, b"\1")
         self.opened[handle] = self._blocks[address]
         return handle
+
+    def open(self, handle: bytes) -> int:
+        self._may("open")
+        pid, file, size = struct.unpack_from("<QQQ", handle)
+        if pid == os.getpid():
+            raise CudaError("cudaErrorDeviceUninitialized: a process cannot open what it allocated")
+        try:
+            descriptor = os.open(f"/proc/{pid}/fd/{file}", os.O_RDWR)
+        except OSError as error:
+            raise CudaError("cudaErrorInvalidResourceHandle: invalid resource handle") from error
+        block = mmap.mmap(descriptor, size)
+        os.close(descriptor)
+        self._foreign.append(block)
+        return _address(block)
 
     def pin(self, address: int, size: int) -> None:
         self._may("pin")
@@ -88,7 +114,9 @@ class FakeCuda:
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
         self._may("copy")
-        assert any(at <= source and source + size <= at + length for at, length in self._pinned.items()), "not pinned"
+        host = source if self._on_gpu(target, size) else target
+        assert any(at <= host and host + size <= at + length for at, length in self._pinned.items()), "not pinned"
+        assert self._on_gpu(target, size) != self._on_gpu(source, size)
         self._copies[event] = (target, source, size, ASKED_BEFORE_OVER)
 
     def over(self, event: int) -> bool:
@@ -99,7 +127,11 @@ class FakeCuda:
         if asked or self.stuck:
             self._copies[event] = (target, source, size, max(0, asked - 1))
             return False
-        self.write(target, ctypes.string_at(source, size))
+        if self._on_gpu(target, size):
+            self.write(target, ctypes.string_at(source, size))
+        else:
+            ctypes.memmove(target, source, size)
+            self.brought_back += size
         return True
 
     def close(self) -> None:
@@ -116,8 +148,15 @@ class FakeCuda:
         base, block = self._block(address, size)
         return bytes(block[address - base : address - base + size])
 
-    def _block(self, address: int, size: int) -> tuple[int, bytearray]:
+    def _block(self, address: int, size: int) -> tuple[int, mmap.mmap]:
         for base, block in self._blocks.items():
             if base <= address and address + size <= base + len(block):
                 return base, block
         raise CudaError("cudaErrorInvalidValue: invalid argument")
+
+    def _on_gpu(self, address: int, size: int) -> bool:
+        return any(base <= address and address + size <= base + len(block) for base, block in self._blocks.items())
+
+
+def _address(block: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(block))

@@ -36,7 +36,7 @@ def main() -> None:
     remove_stale_regions()
     folder = Folder(settings.data_dir / "jobs")
     queue = Queue(settings.queue, settings.data_dir)
-    pipeline = Pipeline(replace(settings, decoders=settings.job_workers))
+    pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = Results(settings.data_dir / "results", settings.results_mb << 20)
     worker = Worker(folder, queue, pipeline, results)
     queue.works_with(worker.work)

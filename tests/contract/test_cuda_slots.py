@@ -68,6 +68,57 @@ def test_the_region_on_the_gpu_is_a_block_of_its_own_that_another_process_can_op
     assert pool.device.handle.strip(b"\0")
 
 
+def test_a_clip_that_was_made_on_the_gpu_goes_to_the_host_once_and_never_back(fake: FakeCuda) -> None:
+    pool = CudaSlotPool(2, 4096, fake)
+    try:
+        assert pool.device._address is not None
+        fake.write(pool.device._address + 4096, b"\7" * 100)
+        pool.device.written(4096, on_gpu=True)
+        fake.copied = 0
+        for _ in range(2):
+            asyncio.run(pool.device.upload(4096, 100))
+            asyncio.run(pool.device.download(4096, 100))
+        assert bytes(pool.view(4096, (100,))) == b"\7" * 100
+        assert (fake.copied, fake.brought_back) == (0, 100)
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["written by the host again", "given back"])
+def test_a_slot_is_the_host_s_until_something_was_made_on_the_gpu(fake: FakeCuda, ended: bool) -> None:
+    async def scenario() -> None:
+        (offset,) = await pool.acquire(1)
+        await pool.device.download(offset, 100)
+        pool.device.written(offset, on_gpu=True)
+        if ended:
+            pool.release(offset)
+            assert await pool.acquire(1) == [offset]
+        else:
+            pool.device.written(offset, on_gpu=False)
+        pool.view(offset, (100,))[:] = 9
+        await pool.device.upload(offset, 100)
+        await pool.device.download(offset, 100)
+        assert pool.device._address is not None
+        assert fake.read(pool.device._address + offset, 100) == b"\x09" * 100
+
+    pool = CudaSlotPool(1, 4096, fake)
+    try:
+        asyncio.run(scenario())
+        assert fake.brought_back == 0
+    finally:
+        pool.close()
+
+
+def test_a_process_cannot_open_what_is_its_own(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+    with pytest.raises(CudaError, match=r"^cudaError\w+: "):
+        runtime.open(pool.device.handle)
+
+
+def test_a_handle_of_nothing_is_refused(runtime: CudaRuntime) -> None:
+    with pytest.raises(CudaError, match=r"^cudaError\w+: "):
+        runtime.open(bytes(HANDLE_BYTES))
+
+
 def test_the_loop_goes_on_while_a_clip_is_copied(fake: FakeCuda) -> None:
     async def scenario() -> int:
         upload, rounds = asyncio.create_task(pool.device.upload(0, 1000)), 0

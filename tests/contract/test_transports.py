@@ -1,6 +1,7 @@
 """How clips reach Triton: the best way that it takes, the next one when it does not, and back again."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.triton_fake import MODEL, FakeTriton, running_fake
 from triton_repo.zoo.export import example_clips, write_model
 
 CLIP = (1, 8, 8, 3)
+CLIP_BYTES = math.prod(CLIP)
 
 
 class Worker:
@@ -35,6 +37,22 @@ class Worker:
         self.pool.view(offset, CLIP)[:] = value
         scores = await self.triton.infer(MODEL, "1", offset, CLIP)
         self.pool.release(offset)
+        assert scores.values.tolist() == [value]
+        return scores.transport
+
+    async def made_on_gpu(self, value: int) -> str:
+        """The way that a clip took which a decoder wrote on the GPU, while something else lies on the host."""
+        (offset,) = await self.pool.acquire(1)
+        try:
+            self.pool.view(offset, CLIP)[:] = value + 1
+            assert self.pool.device._address is not None
+            self.cuda.write(self.pool.device._address + offset, bytes([value]) * CLIP_BYTES)
+            self.cuda.copied = 0
+            self.pool.device.written(offset, on_gpu=True)
+            scores = await self.triton.infer(MODEL, "1", offset, CLIP)
+            assert self.cuda.copied == 0
+        finally:
+            self.pool.release(offset)
         assert scores.values.tolist() == [value]
         return scores.transport
 
@@ -74,6 +92,45 @@ def test_a_clip_goes_the_best_way_that_is_allowed(transport: str, way: str) -> N
             assert one.fake.devices == {one.pool.device.name: 2}
 
     run(scenario, transport)
+
+
+@pytest.mark.parametrize(("transport", "way"), [("auto", CUDA), ("shm", SYSTEM), ("inline", INLINE)])
+def test_a_clip_that_was_made_on_the_gpu_is_copied_only_where_it_must_be(transport: str, way: str) -> None:
+    async def scenario(one: Worker) -> None:
+        assert await one.made_on_gpu(7) == way
+        assert one.cuda.brought_back == (0 if way == CUDA else CLIP_BYTES)
+        assert await one.ask(3) == way  # the slot is the host's again
+
+    run(scenario, transport)
+
+
+def test_a_clip_that_was_made_on_the_gpu_gets_through_when_triton_cannot_open_it() -> None:
+    async def scenario(one: Worker) -> None:
+        one.fake.can_open = False
+        assert await one.made_on_gpu(7) == SYSTEM
+        assert not one.triton.takes_clips_on_gpu(MODEL, "1")
+
+    run(scenario)
+
+
+def test_a_clip_that_is_lost_with_the_gpu_may_be_sent_again() -> None:
+    async def scenario(one: Worker) -> None:
+        one.fake.can_open = False
+        one.cuda.fail("copy", LOST)
+        with pytest.raises(NotReady, match="the GPU was lost"):
+            await one.made_on_gpu(7)
+
+    run(scenario)
+
+
+def test_clips_are_made_on_the_gpu_for_models_that_take_them_there() -> None:
+    async def scenario(one: Worker) -> None:
+        assert one.triton.takes_clips_on_gpu(MODEL, "1")
+        one.fake.on_gpu = False
+        await one.triton.models()
+        assert not one.triton.takes_clips_on_gpu(MODEL, "1")
+
+    run(scenario)
 
 
 def test_a_model_on_the_cpu_is_not_sent_clips_by_way_of_the_gpu() -> None:

@@ -21,6 +21,11 @@ def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
     found = json.loads(written.read_text())
     assert found["processor"] and found["on"] == "CPU, small clips"
     assert all(row["good"] for row in found["engine"]["x3d_s"]["checks"])
+    assert set(found["decoding"]["films"]) == {"short", "long"}
+    for film in found["decoding"]["films"].values():
+        measured = {name: row for name, row in film["ways"].items() if "left_out" not in row}
+        assert set(measured) >= {"decord, CPU", "PyAV, CPU", "PyAV, as for NVDEC, CPU"}
+        assert all(row["good"] and row["at_once_4"]["clips_per_s"] > 0 for row in measured.values())
     path = found["path"]
     assert {way: row["way"] for way, row in path["x3d_s"].items()} == {
         "shm": "system_shared_memory",

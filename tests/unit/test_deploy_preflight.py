@@ -6,6 +6,7 @@ import pytest
 
 from app.settings import Settings
 from app.slots import PREFIX, SHM
+from deploy import gpus
 from deploy.ports import free_ports, why_not
 from deploy.preflight import SOCKET_PATH_LIMIT, complaints
 
@@ -52,6 +53,16 @@ def test_an_ipv6_address_may_stand_in_brackets(checkout, host):
     if why_not("::1", 0):
         pytest.skip("this machine has no IPv6")
     assert complaints(settings(checkout, host=host), checkout) == []
+
+
+def test_decoding_on_a_gpu_needs_one(checkout):
+    try:
+        gpus.usable()
+    except gpus.NoGpu as error:
+        found = complaints(settings(checkout, decoder_device="cuda"), checkout)
+        assert found == [f"CLIPSTACK_DECODER_DEVICE is cuda, and there is no GPU: {error}"]
+    else:
+        assert complaints(settings(checkout, decoder_device="cuda"), checkout) == []
 
 
 def test_triton_on_a_public_address_is_refused(checkout):

@@ -92,6 +92,9 @@ class FakePipeline:
     def transports(self) -> dict[str, Any]:
         return {"last": "inline"}
 
+    def decoding(self) -> dict[str, Any]:
+        return {"device": "cpu"}
+
 
 @pytest.mark.parametrize(
     ("names", "broken", "faults"),
@@ -114,5 +117,5 @@ def test_ready_means_the_default_model_and_all_that_are_loaded(
         assert answer.get_json()["error"]["code"] == "not_ready"
         assert answer.get_json()["error"]["message"].endswith(f": {', '.join(faults)}")
     else:
-        told = {"left_out": {"huge@1": "too large"}, "transports": {"last": "inline"}}
+        told = {"left_out": {"huge@1": "too large"}, "transports": {"last": "inline"}, "decoding": {"device": "cpu"}}
         assert answer.get_json() == {"status": "ready", "models": names} | told

@@ -1,0 +1,30 @@
+"""A worker that is to decode on a GPU and has none does not start, says why, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.gpu_decoding import NotOnGpu
+from app.pipeline import Pipeline
+from app.settings import InvalidSetting, Settings
+from app.slots import PREFIX, SHM
+
+
+def settings(tmp_path: Path, **changed: str) -> Settings:
+    values = {"run_dir": str(tmp_path), "slots": "8", "slot_mb": "1", "decoder_device": "cuda"} | changed
+    return Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in values.items()})
+
+
+def test_a_worker_without_a_gpu_is_refused(tmp_path: Path) -> None:
+    before = set(SHM.glob(f"{PREFIX}-*"))
+    with pytest.raises(NotOnGpu, match="DECODER_DEVICE is cuda, and this worker's slots are not on a GPU"):
+        Pipeline(settings(tmp_path)).start(None)
+    assert set(SHM.glob(f"{PREFIX}-*")) <= before
+
+
+@pytest.mark.parametrize("transport", ["shm", "inline"])
+def test_a_transport_that_keeps_clips_off_the_gpu_is_refused_at_once(tmp_path: Path, transport: str) -> None:
+    with pytest.raises(InvalidSetting, match="CLIPSTACK_TRANSPORT keeps clips off the GPU"):
+        settings(tmp_path, transport=transport)

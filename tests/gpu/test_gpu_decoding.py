@@ -1,0 +1,102 @@
+"""Decoding on a real GPU: what NVDEC and torch make of real videos beside the CPU, and what stays on the GPU."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.cuda_slots import CudaSlotPool
+from app.decoder import Decoder
+from app.gpu_decoding import GpuSlots
+from app.media import ClipRequest, Decoded, Limits, Source
+from app.settings import CHECKOUT
+from bench.gpu_memory import PAGE_BYTES
+from tests.cuda_here import real_cuda
+from tests.films import numbered, write_video
+from tests.regions import whole
+
+SHAPE = (8, 224, 224, 3)
+SLOT = math.prod(SHAPE) + 4096
+TIMES = tuple(0.1 * number for number in range(SHAPE[0]))
+TOLERANCE = 3.5  # as in tests/contract/test_device_reader.py
+
+
+@pytest.fixture
+def pool(gpu: int) -> Iterator[CudaSlotPool]:
+    pool = CudaSlotPool(2, SLOT, real_cuda())
+    yield pool
+    pool.close()
+
+
+async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: int, on_gpu: bool) -> Decoded:
+    request = ClipRequest((TIMES,), 256, 224, (offset,), str(pool.path), on_gpu)
+    told = await decoder.decode(source, await decoder.probe(source), request)
+    pool.device.written(offset, told.on_gpu)
+    await pool.device.download(offset, math.prod(SHAPE))
+    return told
+
+
+def running(pool: CudaSlotPool) -> Decoder:
+    limits = Limits(36_000_000, 500_000, 3600)
+    device = pool.device
+    decoder = Decoder(1, 60, limits, gpu=GpuSlots(device.device, device.handle, device.region_bytes))
+    decoder.start()
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("name", "on_gpu"),
+    [("arm_wrestling.mp4", True), ("flipping_a_pancake.mkv", True), ("sintel.mp4", True), ("video_90.mov", True),
+     ("av1.mkv", False)],
+)  # fmt: skip
+def test_real_clips_agree_with_the_cpu(real_videos: Path, pool: CudaSlotPool, name: str, on_gpu: bool) -> None:
+    async def scenario(decoder: Decoder) -> None:
+        source = whole(real_videos / name)
+        there = await decoded(decoder, pool, source, 0, on_gpu=True)
+        here = await decoded(decoder, pool, source, SLOT, on_gpu=False)
+        assert (there.on_gpu, bool(there.not_on_gpu)) == (on_gpu, not on_gpu)
+        assert there.frames == here.frames
+        ours, right = (pool.view(offset, SHAPE).astype(np.float64) for offset in (0, SLOT))
+        assert np.abs(ours - right).mean() < TOLERANCE
+
+    decoder = running(pool)
+    try:
+        asyncio.run(scenario(decoder))
+    finally:
+        decoder.stop()
+
+
+def test_a_hundred_videos_take_no_more_memory_of_the_gpu(pool: CudaSlotPool, gpu: int, tmp_path: Path) -> None:
+    film = whole(write_video(tmp_path / "film.mp4", (numbered(n % 256, 640, 360) for n in range(60))))
+
+    async def scenario(decoder: Decoder) -> int:
+        for _ in range(10):
+            assert (await decoded(decoder, pool, film, 0, on_gpu=True)).on_gpu
+        before = torch.cuda.mem_get_info(gpu)[0]
+        for _ in range(100):
+            await decoded(decoder, pool, film, 0, on_gpu=True)
+        return before - torch.cuda.mem_get_info(gpu)[0]
+
+    decoder = running(pool)
+    try:
+        assert asyncio.run(scenario(decoder)) <= PAGE_BYTES
+    finally:
+        decoder.stop()
+
+
+@pytest.mark.timeout(600)
+def test_the_measurement_runs_and_every_way_shows_the_same(gpu: int, tmp_path: Path) -> None:
+    command = [sys.executable, "bench/gpu_decode.py", "--output", str(tmp_path / "decode.json")]
+    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    films = json.loads((tmp_path / "decode.json").read_text())["films"]
+    assert all(film["ways"]["PyAV, NVDEC"]["at_once_1"]["clips_per_s"] > 0 for film in films.values())

@@ -5,13 +5,21 @@ from __future__ import annotations
 import subprocess
 import xmlrpc.client
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisor.xmlrpc import SupervisorTransport
 
 COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their waits
+
+
+class Program(NamedTuple):
+    """Supervisor's word for what it does, and its process, 0 when it has none."""
+
+    state: str
+    pid: int
 
 
 class Supervision:
@@ -43,6 +51,20 @@ class Supervision:
         """Start the programs that are stopped or have been given up."""
         with self._rpc() as rpc:
             rpc.supervisor.startAllProcesses(False)
+
+    def programs(self) -> dict[str, Program]:
+        """Every program by its name; empty while there is no supervisord."""
+        try:
+            with self._rpc() as rpc:
+                told: Any = rpc.supervisor.getAllProcessInfo()
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return {}
+        return {each["name"]: Program(each["statename"], each["pid"]) for each in told}
+
+    def start(self, name: str) -> None:
+        """Start one program; returns at once, and does nothing when it runs already."""
+        with suppress(OSError, HTTPException, xmlrpc.client.Error), self._rpc() as rpc:
+            rpc.supervisor.startProcess(name, False)
 
     def failures(self) -> set[tuple[str, int]]:
         """Programs that are down because they failed, each with the time of it (seconds since the epoch)."""

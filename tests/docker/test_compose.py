@@ -113,7 +113,7 @@ def _programs(service: Compose, part: str) -> dict[str, str]:
 
 
 def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) -> None:
-    for part, programs in (("web", ("nginx", "web", "jobs")), ("triton", ("triton",))):
+    for part, programs in (("web", ("nginx", "web", "jobs", "watchdog")), ("triton", ("triton", "watchdog"))):
         until(lambda part=part, programs=programs: _programs(service, part) == dict.fromkeys(programs, "RUNNING"), 20)
         for name in programs:
             assert f"{name}: started" in service("exec", "-T", part, "supervisorctl", "restart", name)

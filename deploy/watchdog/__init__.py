@@ -1,1 +1,1 @@
-"""Heals what Supervisor cannot see: programs that it has given up, and models whose process hangs or is dead."""
+"""Heals what Supervisor cannot see: programs that it has given up, models that are dead, hang or were not loaded."""

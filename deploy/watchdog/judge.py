@@ -1,54 +1,81 @@
-"""When a model is stuck, and when a restart would be one too many."""
+"""When a version of a model is beyond help but for a restart, and how often one may be tried."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-from deploy.watchdog.canaries import Told
+HUNG_CANARIES = 2
+LOST_S = 120.0  # no client waits so long for an answer
+BUSY = 0.02  # of one processor: a process that waits for ever uses far less, one that must share a full machine more
 
-STRIKES = 2
+Outcome = Literal["answered", "silent", "failed"]
+
+
+class Seen(NamedTuple):
+    """One version at one look: what became of its canary, all answers it ever gave, processor time it ever used."""
+
+    outcome: Outcome
+    why: str
+    answers: int
+    cpu_s: float
 
 
 class Judge:
-    """Remembers what each version of a model did."""
+    """Remembers what each version of one server did."""
 
     def __init__(self) -> None:
-        self._before: dict[str, Told] = {}
-        self._strikes: dict[str, int] = {}
+        self._records: dict[str, _Record] = {}
 
-    def stuck(self, told: Mapping[str, Told]) -> list[str]:
-        """Versions that answered once, failed STRIKES canaries in a row, and answered nobody else meanwhile.
+    def hopeless(self, seen: Mapping[str, Seen], now: float) -> dict[str, str]:
+        """Versions that only a restart can help, each with the reason; `now` in seconds.
 
-        So one that never worked is not restarted for ever, nor one that is only slow because much is asked of it.
+        A canary that fails says little: it also waits behind others, or for a processor. Hung is who leaves two in a
+        row without an answer, answers nobody else and calculates nothing meanwhile; lost is who answers nobody for
+        LOST_S, whatever else it does. One that never answered a canary would not do so after a restart.
         """
-        for key, now in told.items():
-            before = self._before.get(key)
-            if now.fault is None or before is None or now.answered != before.answered or not now.answered:
-                self._strikes[key] = 0
-            else:
-                self._strikes[key] += 1
-        self._before = dict(told)
-        self._strikes = {key: count for key, count in self._strikes.items() if key in told}
-        return sorted(key for key, count in self._strikes.items() if count >= STRIKES)
-
-    def forget(self) -> None:
-        """Of a server that was restarted nothing is known."""
-        self._before, self._strikes = {}, {}
+        self._records = {key: _Record.after(self._records.get(key), each, now) for key, each in seen.items()}
+        told = {key: record.verdict(now) for key, record in self._records.items()}
+        return {key: verdict for key, verdict in told.items() if verdict}
 
 
-class Limit:
-    """At most `most` times in `within_s` seconds."""
+class _Record(NamedTuple):
+    seen: Seen
+    looked: float
+    good: bool  # whether it ever answered a canary
+    since: float | None = None  # the first look at which nobody had been answered
+    silent: int = 0  # canaries in a row
 
-    def __init__(self, most: int, within_s: float) -> None:
-        self._most, self._within_s = most, within_s
-        self._times: deque[float] = deque()
+    @classmethod
+    def after(cls, before: _Record | None, seen: Seen, now: float) -> _Record:
+        if seen.outcome == "answered":
+            return cls(seen, now, good=True)
+        if before is None or seen.answers != before.seen.answers:
+            return cls(seen, now, good=before is not None and before.good)
+        busy = seen.cpu_s - before.seen.cpu_s > BUSY * (now - before.looked)
+        silent = before.silent + 1 if seen.outcome == "silent" and not busy else 0
+        return cls(seen, now, before.good, before.since or now, silent)
+
+    def verdict(self, now: float) -> str:
+        if self.good and self.silent >= HUNG_CANARIES:
+            return f"hangs: {self.seen.why}"
+        if self.good and self.since is not None and now - self.since >= LOST_S:
+            return f"has answered nobody for {now - self.since:.0f} s: {self.seen.why}"
+        return ""
+
+
+class Backoff:
+    """Waits between attempts that double from `first_s` to `most_s`, and begin anew when none was needed for long."""
+
+    def __init__(self, first_s: float, most_s: float) -> None:
+        self._first_s, self._most_s = first_s, most_s
+        self._wait_s, self._next = first_s, float("-inf")
 
     def allows(self, now: float) -> bool:
-        """Whether it may be done once more, at `now` seconds; then it is counted."""
-        while self._times and self._times[0] <= now - self._within_s:
-            self._times.popleft()
-        if len(self._times) >= self._most:
+        """Whether to try at `now` seconds; if so, that is counted."""
+        if now < self._next:
             return False
-        self._times.append(now)
+        if now >= self._next + self._most_s:
+            self._wait_s = self._first_s
+        self._next, self._wait_s = now + self._wait_s, min(2 * self._wait_s, self._most_s)
         return True

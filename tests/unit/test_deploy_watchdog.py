@@ -1,42 +1,134 @@
-"""When a model is stuck: after what canaries, and what else it answered meanwhile."""
+"""When a model is beyond help but for a restart, what may be tried how often, and what is told of it."""
 
-from deploy.watchdog.canaries import Told
-from deploy.watchdog.judge import Judge, Limit
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.watchdog import stubs
+from deploy.watchdog.canaries import Canary, unloaded
+from deploy.watchdog.judge import LOST_S, Backoff, Judge, Outcome, Seen
+from deploy.watchdog.ledger import Ledger
 
 GOOD = "camera_motion@1"
+LOOK_S = 4.0
 
 
-def judged(*told: tuple[str | None, int]) -> list[list[str]]:
+def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[bool]:
+    """Whether a restart is asked for at each look, of which each tells outcome, answers so far, seconds calculated."""
     judge = Judge()
-    return [judge.stuck({GOOD: Told(fault, answered)}) for fault, answered in told]
+    return [
+        GOOD in judge.hopeless({GOOD: Seen(outcome, "why", answers, cpu_s)}, look * look_s)
+        for look, (outcome, answers, cpu_s) in enumerate(looks)
+    ]
 
 
-def test_two_failed_canaries_in_a_row_are_enough() -> None:
-    assert judged((None, 1), ("dead", 1), ("dead", 1), ("dead", 1)) == [[], [], [GOOD], [GOOD]]
+def test_two_canaries_in_a_row_without_an_answer_from_an_idle_process_are_a_hang() -> None:
+    assert judged(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
 
 
-def test_one_failed_canary_is_not() -> None:
-    assert judged((None, 1), ("slow", 1), (None, 2), ("slow", 2), (None, 3)) == [[]] * 5
+def test_one_is_not() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("answered", 1, 5.0), ("silent", 1, 5.0), ("answered", 2, 5.1)]
+    assert judged(*looks, ("silent", 2, 5.1), ("answered", 3, 5.2)) == [False] * 5
 
 
 def test_a_model_that_answers_others_is_only_busy() -> None:
-    assert judged((None, 1), ("slow", 9), ("slow", 17), ("slow", 30)) == [[]] * 4
+    assert judged(("answered", 1, 5.0), *[("silent", 1 + look, 5.0) for look in range(1, 60)]) == [False] * 60
+
+
+def test_a_model_that_calculates_is_only_slow() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S / 10) for look in range(1, 25)]
+    assert judged(("answered", 1, 5.0), *looks) == [False] * 25
+
+
+def test_a_model_that_calculates_for_ever_is_given_up_when_no_client_waits_any_more() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
+    told = judged(("answered", 1, 5.0), *looks)
+    assert told.index(True) == LOST_S // LOOK_S + 1
+
+
+def test_errors_alone_are_borne_for_as_long() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("failed", 1, 5.0)] * 40
+    told = judged(("answered", 1, 5.0), *looks)
+    assert told.index(True) == LOST_S // LOOK_S + 1
 
 
 def test_a_model_that_never_answered_is_not_restarted_for_ever() -> None:
-    assert judged(("broken", 0), ("broken", 0), ("broken", 0)) == [[]] * 3
+    assert judged(*[("silent", 0, 0.0)] * 60) == [False] * 60  # type: ignore[list-item]
 
 
-def test_one_stuck_model_among_good_ones_is_named_and_a_new_one_starts_afresh() -> None:
+def test_time_in_which_nobody_looked_says_nothing() -> None:
+    assert judged(("answered", 1, 5.0), ("failed", 1, 5.0), look_s=10 * LOST_S) == [False, False]
+
+
+def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() -> None:
     judge = Judge()
-    judge.stuck({"a@1": Told(None, 1), "b@1": Told(None, 1)})
-    judge.stuck({"a@1": Told(None, 2), "b@1": Told("dead", 1)})
-    assert judge.stuck({"a@1": Told(None, 3), "b@1": Told("dead", 1), "c@1": Told("new", 0)}) == ["b@1"]
-    assert judge.stuck({"a@1": Told(None, 4)}) == []
-    judge.forget()
-    assert judge.stuck({"b@1": Told("dead", 1)}) == []
+    good, hangs = Seen("answered", "", 1, 1.0), Seen("silent", "not healthy", 1, 1.0)
+    for look in range(3):
+        told = judge.hopeless({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
+    assert told == {"b@1": "hangs: not healthy"}
+    assert judge.hopeless({"a@1": good}, 3 * LOOK_S) == {}
+    assert judge.hopeless({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
 
 
-def test_a_limit_forgets_what_is_long_ago() -> None:
-    limit = Limit(2, 10.0)
-    assert [limit.allows(now) for now in (0.0, 1.0, 2.0, 10.5, 10.6, 11.5)] == [True, True, False, True, False, True]
+def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:
+    backoff = Backoff(10.0, 40.0)
+    tried = [now for now in range(0, 200) if backoff.allows(now)]
+    assert tried == [0, 10, 30, 70, 110, 150, 190]
+    assert backoff.allows(300.0) and not backoff.allows(309.0) and backoff.allows(310.0)
+
+
+@pytest.fixture
+def stub() -> Iterator[subprocess.Popen[bytes]]:
+    """A process with the name and the first argument of a backend process, whose server is this one."""
+    words = ["-c", "import sys; sys.stdin.read()", "models/film/2/model.py"]
+    process = subprocess.Popen(
+        ["bash", "-c", 'exec -a "$0" "$@"', stubs.NAME, sys.executable, *words], stdin=subprocess.PIPE
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_processes_of_other_programs_are_none_of_tritons(stub: subprocess.Popen[bytes]) -> None:
+    assert stubs.of_server(os.getpid()) == []
+
+
+def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:
+    index = [
+        {"name": "good", "version": "1", "state": "READY"},
+        {"name": "good", "version": "2", "state": "UNAVAILABLE", "reason": "damaged"},
+        {"name": "bad", "version": "1", "state": "UNAVAILABLE", "reason": "Internal:\n no such file\nAt:\n model.py"},
+        {"name": "removed", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
+        {"name": "coming", "version": "1", "state": "LOADING"},
+        {"name": "never"},
+    ]
+    assert unloaded(index) == {"bad": "Internal: no such file"}
+
+
+def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "watchdog.prom")
+    ledger.canaries({"a@1": Canary("answered", "", 3), "b@1": Canary("silent", "not healthy", 0)}, {"c": "damaged"})
+    ledger.canaries({"a@1": Canary("answered", "", 4)}, {})
+    ledger.restarted("dead")
+    ledger.started("web")
+    ledger.loaded("c")
+    ledger.write()
+
+    lines = (tmp_path / "watchdog.prom").read_text().splitlines()
+
+    assert [line for line in lines if not line.startswith("#")] == [
+        'clipstack_canaries_total{model="a@1",outcome="answered"} 2',
+        'clipstack_canaries_total{model="b@1",outcome="silent"} 1',
+        'clipstack_model_restarts_total{cause="dead"} 1',
+        'clipstack_program_starts_total{program="web"} 1',
+        'clipstack_model_loads_total{model="c"} 1',
+        'clipstack_model_answers{model="a@1"} 1',
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["watchdog.prom"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from deploy import gpu_models
 from deploy.supervision import Supervision
 from deploy.watchdog import stubs
-from deploy.watchdog.canaries import Away, Canaries
+from deploy.watchdog.canaries import Away, Canaries, Report
 from deploy.watchdog.judge import Backoff, Judge, Seen
 from deploy.watchdog.ledger import Ledger
 
@@ -31,8 +31,7 @@ class _Server:
     judge: Judge = field(default_factory=Judge)
     answered: bool = False
     away_since: float | None = None
-    dead: set[int] = field(default_factory=set)  # backend processes, at the last look
-    models: dict[int, str] = field(default_factory=dict)  # of backend processes, also of those that are dead now
+    models: dict[int, str] = field(default_factory=dict)  # by backend process, also of those that are dead now
 
 
 class Keeper:
@@ -68,11 +67,6 @@ class Keeper:
             self._server = _Server(pid)
         server, processes = self._server, stubs.of_server(pid)
         server.models |= {stub.pid: stub.model for stub in processes if stub.model}
-        dead = {stub.pid for stub in processes if stub.dead}
-        lasting, server.dead = dead & server.dead, dead  # one that was unloaded is dead for an instant only
-        if lasting:
-            self._restart("dead", {server.models.get(stub, "a model"): "has lost its process" for stub in lasting})
-            return
         try:
             report = self._canaries.ask()
         except Away as error:
@@ -80,13 +74,24 @@ class Keeper:
             return
         server.answered, server.away_since = True, None
         self._ledger.canaries(report.canaries, report.unloaded)
-        seen = {
-            key: Seen(told.outcome, told.why, told.answers, sum(stub.cpu_s for stub in processes if stub.model == key))
-            for key, told in report.canaries.items()
-        }
-        if hopeless := server.judge.hopeless(seen, time.monotonic()):
-            self._restart("hung", hopeless)
+        dead = self._dead(processes, report)
+        hopeless = server.judge.hopeless(_seen(report, processes), time.monotonic())
+        if dead or hopeless:
+            self._restart("dead" if dead else "hung", dead | hopeless)
         self._load_again(report.unloaded)
+
+    def _dead(self, before: list[stubs.Stub], report: Report) -> dict[str, str]:
+        """Versions that did not answer and lost a process, which was dead `before` their canaries and still is.
+
+        One that is unloaded is dead for an instant; one that died while it was loaded takes no other model with it.
+        """
+        silent = {key: told.why for key, told in report.canaries.items() if told.outcome != "answered"}
+        if not silent or not any(stub.dead for stub in before):
+            return {}
+        lasting = {stub.pid for stub in before if stub.dead}
+        lasting &= {stub.pid for stub in stubs.of_server(self._server.pid) if stub.dead}
+        lost = {self._server.models.get(pid) for pid in lasting}  # None: it died before this watchdog began
+        return {key: f"lost its process: {why}" for key, why in silent.items() if lost & {key, None}}
 
     def _is_away(self, why: str) -> None:
         """A server that has not answered yet may have much to load."""
@@ -119,3 +124,10 @@ class Keeper:
                 gpu_models.follow(self._model_dir / name, self._run_dir)
                 self._ledger.loaded(name)
                 self._canaries.load(name)
+
+
+def _seen(report: Report, processes: list[stubs.Stub]) -> dict[str, Seen]:
+    return {
+        key: Seen(told.outcome, told.why, told.answers, sum(stub.cpu_s for stub in processes if stub.model == key))
+        for key, told in report.canaries.items()
+    }

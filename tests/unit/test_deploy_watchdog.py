@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from deploy.watchdog import stubs
 from deploy.watchdog.canaries import Canary, unloaded
 from deploy.watchdog.judge import LOST_S, Backoff, Judge, Outcome, Seen
 from deploy.watchdog.ledger import Ledger
+from tests.stack.running import until
 
 GOOD = "camera_motion@1"
 LOOK_S = 4.0
@@ -85,19 +84,26 @@ def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:
 
 
 @pytest.fixture
-def stub() -> Iterator[subprocess.Popen[bytes]]:
-    """A process with the name and the first argument of a backend process, whose server is this one."""
-    words = ["-c", "import sys; sys.stdin.read()", "models/film/2/model.py"]
-    process = subprocess.Popen(
-        ["bash", "-c", 'exec -a "$0" "$@"', stubs.NAME, sys.executable, *words], stdin=subprocess.PIPE
-    )
-    yield process
-    process.kill()
-    process.communicate()
+def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is called as a backend process is, and whose server is this one."""
+    program = tmp_path / "models" / "film" / "2" / "triton_python_backend_stub"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\nread never\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        until(lambda: [stub for stub in stubs.of_server(os.getpid()) if stub.model], 5)
+        yield process
+        process.kill()
 
 
-def test_processes_of_other_programs_are_none_of_tritons(stub: subprocess.Popen[bytes]) -> None:
-    assert stubs.of_server(os.getpid()) == []
+def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess.Popen[bytes]) -> None:
+    (living,) = stubs.of_server(os.getpid())
+    assert (living.pid, living.model, living.dead) == (stub.pid, "film@2", False)
+
+    stub.kill()
+
+    until(lambda: [(told.pid, told.dead) for told in stubs.of_server(os.getpid())] == [(stub.pid, True)], 5)
+    assert stubs.of_server(1) == []
 
 
 def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:

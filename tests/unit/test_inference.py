@@ -11,7 +11,6 @@ from app.inference import ModelGone, RegionRefused, RegionUnknown, _our_errors
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 NO_ROOM = "Failed to increase the shared memory pool size for key 'triton-8001-1'"
-
 DEAD = "Stub process 'camera_motion_0_0' is not healthy."
 
 

@@ -141,7 +141,7 @@ def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
 
 def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
     triton, address = server(watched), watched.settings.triton_address
-    moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 3]
+    moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 2]
     with under_load(watched, film, clients=8) as told, ThreadPoolExecutor(len(moods)) as pool:
         asked = [pool.submit(moody.ask, address, mood, 60.0) for mood in moods]
         answers = [each.result() for each in asked]

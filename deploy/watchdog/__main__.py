@@ -21,7 +21,7 @@ from deploy.watchdog.canaries import Canaries
 from deploy.watchdog.keeper import Keeper
 from deploy.watchdog.ledger import Ledger
 
-PAUSE_S = 2.0
+AFTER_A_MISTAKE_S = 5.0
 
 log = logging.getLogger("deploy.watchdog")
 
@@ -37,13 +37,14 @@ def main() -> None:
     ledger = Ledger(places.watchdog_numbers(settings.run_dir))
     keeper = Keeper(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
     while True:
+        pause_s = AFTER_A_MISTAKE_S
         try:
-            keeper.look()
+            pause_s = keeper.look()
         except ConnectionError as error:
             sys.exit(str(error))
         except Exception:
             log.exception("the watchdog goes on after a mistake")
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-HUNG_CANARIES = 2
+HUNG_S = 3.0  # and so two canaries at least
 LOST_S = 120.0  # no client waits so long for an answer
 BUSY = 0.02  # of one processor: a process that waits for ever uses far less, one that must share a full machine more
 
@@ -30,21 +30,26 @@ class Judge:
     def hopeless(self, seen: Mapping[str, Seen], now: float) -> dict[str, str]:
         """Versions that only a restart can help, each with the reason; `now` in seconds.
 
-        A canary that fails says little: it also waits behind others, or for a processor. Hung is who leaves two in a
-        row without an answer, answers nobody else and calculates nothing meanwhile; lost is who answers nobody for
-        LOST_S, whatever else it does. One that never answered a canary would not do so after a restart.
+        A canary that fails says little: it also waits behind others, or for a processor. Hung is who leaves canaries
+        without an answer for HUNG_S, answers nobody else and calculates nothing meanwhile; lost is who answers nobody
+        for LOST_S, whatever else it does. One that never answered a canary would not do so after a restart.
         """
         self._records = {key: _Record.after(self._records.get(key), each, now) for key, each in seen.items()}
         told = {key: record.verdict(now) for key, record in self._records.items()}
         return {key: verdict for key, verdict in told.items() if verdict}
+
+    @property
+    def suspects(self) -> bool:
+        """Whether one left its last canary without an answer, and should be asked again soon."""
+        return any(record.good and record.seen.outcome == "silent" for record in self._records.values())
 
 
 class _Record(NamedTuple):
     seen: Seen
     looked: float
     good: bool  # whether it ever answered a canary
-    since: float | None = None  # the first look at which nobody had been answered
-    silent: int = 0  # canaries in a row
+    lost: float | None = None  # since when nobody is answered
+    hung: float | None = None  # since when it does not calculate either
 
     @classmethod
     def after(cls, before: _Record | None, seen: Seen, now: float) -> _Record:
@@ -53,14 +58,14 @@ class _Record(NamedTuple):
         if before is None or seen.answers != before.seen.answers:
             return cls(seen, now, good=before is not None and before.good)
         busy = seen.cpu_s - before.seen.cpu_s > BUSY * (now - before.looked)
-        silent = before.silent + 1 if seen.outcome == "silent" and not busy else 0
-        return cls(seen, now, before.good, before.since or now, silent)
+        hung = None if busy or seen.outcome == "failed" else before.hung or now
+        return cls(seen, now, before.good, before.lost or now, hung)
 
     def verdict(self, now: float) -> str:
-        if self.good and self.silent >= HUNG_CANARIES:
+        if self.good and self.hung is not None and now - self.hung >= HUNG_S:
             return f"hangs: {self.seen.why}"
-        if self.good and self.since is not None and now - self.since >= LOST_S:
-            return f"has answered nobody for {now - self.since:.0f} s: {self.seen.why}"
+        if self.good and self.lost is not None and now - self.lost >= LOST_S:
+            return f"has answered nobody for {now - self.lost:.0f} s: {self.seen.why}"
         return ""
 
 

@@ -18,6 +18,7 @@ from deploy.watchdog.canaries import Away, Canaries, Report
 from deploy.watchdog.judge import Backoff, Judge, Seen
 from deploy.watchdog.ledger import Ledger
 
+PAUSE_S, SOON_S = 2.0, 0.5  # between looks; when there is something to be sure of
 AWAY_S = 60.0  # a server that was stopped for half a minute goes on as if nothing had been
 
 log = logging.getLogger("deploy.watchdog")
@@ -31,6 +32,7 @@ class _Server:
     judge: Judge = field(default_factory=Judge)
     answered: bool = False
     away_since: float | None = None
+    dead: set[int] = field(default_factory=set)  # backend processes, at the last look
     models: dict[int, str] = field(default_factory=dict)  # by backend process, also of those that are dead now
 
 
@@ -47,8 +49,11 @@ class Keeper:
         self._restarts = Backoff(15.0, 600.0)
         self._server = _Server(0)
 
-    def look(self) -> None:
-        """Raises ConnectionError when there is no supervisord (any more): then there is nothing to do."""
+    def look(self) -> float:
+        """Does what is to be done; in how many seconds to look again.
+
+        Raises ConnectionError when there is no supervisord (any more): then there is nothing to do.
+        """
         programs = self._supervision.programs()
         if not programs:
             raise ConnectionError("Supervisor does not answer")
@@ -61,12 +66,12 @@ class Keeper:
         if triton and triton.state == "RUNNING":
             self._look_at_server(triton.pid)
         self._ledger.write()
+        return SOON_S if self._server.dead or self._server.judge.suspects else PAUSE_S
 
     def _look_at_server(self, pid: int) -> None:
         if pid != self._server.pid:
             self._server = _Server(pid)
-        server, processes = self._server, stubs.of_server(pid)
-        server.models |= {stub.pid: stub.model for stub in processes if stub.model}
+        server = self._server
         try:
             report = self._canaries.ask()
         except Away as error:
@@ -74,24 +79,26 @@ class Keeper:
             return
         server.answered, server.away_since = True, None
         self._ledger.canaries(report.canaries, report.unloaded)
+        processes = stubs.of_server(pid)
         dead = self._dead(processes, report)
         hopeless = server.judge.hopeless(_seen(report, processes), time.monotonic())
         if dead or hopeless:
             self._restart("dead" if dead else "hung", dead | hopeless)
-        self._load_again(report.unloaded)
+        else:
+            self._load_again(report.unloaded)
 
-    def _dead(self, before: list[stubs.Stub], report: Report) -> dict[str, str]:
-        """Versions that did not answer and lost a process, which was dead `before` their canaries and still is.
+    def _dead(self, processes: list[stubs.Stub], report: Report) -> dict[str, str]:
+        """Versions that do not answer and have lost a process, which was dead at the last look too.
 
         One that is unloaded is dead for an instant; one that died while it was loaded takes no other model with it.
         """
+        server = self._server
+        server.models |= {stub.pid: stub.model for stub in processes if stub.model}
+        dead = {stub.pid for stub in processes if stub.dead}
+        lasting, server.dead = dead & server.dead, dead
+        lost = {server.models.get(pid) for pid in lasting}  # None: it died before this watchdog began
         silent = {key: told.why for key, told in report.canaries.items() if told.outcome != "answered"}
-        if not silent or not any(stub.dead for stub in before):
-            return {}
-        lasting = {stub.pid for stub in before if stub.dead}
-        lasting &= {stub.pid for stub in stubs.of_server(self._server.pid) if stub.dead}
-        lost = {self._server.models.get(pid) for pid in lasting}  # None: it died before this watchdog began
-        return {key: f"lost its process: {why}" for key, why in silent.items() if lost & {key, None}}
+        return {key: f"has lost its process: {why}" for key, why in silent.items() if lost & {key, None}}
 
     def _is_away(self, why: str) -> None:
         """A server that has not answered yet may have much to load."""

@@ -32,7 +32,7 @@ class Ledger:
         self._path = path
         self._counts: Counter[str] = Counter()
         self._faults: dict[str, str] = {}  # of each model, empty when it answers
-        self._waits = ""
+        self._waits = False
 
     def canaries(self, canaries: Mapping[str, Canary], unloaded: Mapping[str, str]) -> None:
         for key, canary in canaries.items():
@@ -45,13 +45,14 @@ class Ledger:
         self._note({key: f"Triton does not answer: {why}" for key in self._faults})
 
     def waits(self, why: str) -> None:
-        if why != self._waits:
+        """A restart would be one too many; told once."""
+        if not self._waits:
             log.error("%s", why)
-        self._waits = why
+        self._waits = True
 
     def restarted(self, cause: str) -> None:
         self._count("clipstack_model_restarts_total", cause=cause)
-        self._waits = ""
+        self._waits = False
 
     def started(self, program: str) -> None:
         self._count("clipstack_program_starts_total", program=program)

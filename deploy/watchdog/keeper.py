@@ -65,6 +65,8 @@ class Keeper:
         triton = programs.get("triton")
         if triton and triton.state == "RUNNING":
             self._look_at_server(triton.pid)
+        elif triton:
+            self._ledger.away(f"it is {triton.state.lower()}")
         self._ledger.write()
         return SOON_S if self._server.dead or self._server.judge.suspects else PAUSE_S
 

@@ -100,6 +100,8 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
         return RegionRefused(message)
     if "unknown model" in message or "scheduler for model has stopped" in message:
         return ModelGone("this model is being replaced or removed; please try again in a moment")
+    if "is not healthy" in message:  # the model's process is dead or hangs: the watchdog has it started again
+        return NotReady("this model does not answer now; please try again in a moment")
     if "UNAVAILABLE" in status or "CANCELLED" in status:
         return NotReady("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:

@@ -13,8 +13,8 @@ from pathlib import Path
 from app.settings import CHECKOUT, InvalidSetting, Settings
 from deploy import preflight, run_folder, users
 
-PROGRAMS = {"web": ("nginx", "web", "jobs"), "triton": ("triton",)}
-LOGS = ("nginx-access", "nginx", "web", "jobs", "triton")
+PROGRAMS = {"web": ("nginx", "web", "jobs", "watchdog"), "triton": ("triton", "watchdog")}
+LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog")
 MODELS = CHECKOUT / "triton_repo" / "models"  # the default ones, as the image brings them
 
 

@@ -22,6 +22,11 @@ def jobs_temporary(run_dir: Path) -> Path:
     return run_dir / "web" / "jobs"
 
 
+def watchdog_numbers(run_dir: Path) -> Path:
+    """What the watchdog saw and did, for Prometheus."""
+    return run_dir / "watchdog" / "watchdog.prom"
+
+
 def program(name: str) -> str:
     """Full path of a program, also where /usr/sbin is not on the PATH; raises FileNotFoundError."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

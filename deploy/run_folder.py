@@ -2,7 +2,8 @@
 
 <run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
             logs/  nginx/ (its configuration)  triton/ (where it runs)
-            web/ (socket, pid, tmp/)  uploads/  tmp/  gpu/ (models placed on GPUs)  of the user that the programs run as
+            web/ (socket, pid, tmp/)  uploads/  tmp/  gpu/ (models placed on GPUs)
+            watchdog/ (what it counted)               of the user that the programs run as
 <data_dir>/ jobs/  results/  queue.db                 also of that user; by default <run_dir>/data
 """
 
@@ -17,7 +18,7 @@ from app.settings import Settings
 from deploy import gpus, places, processes, users
 from deploy.render import render
 
-FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp", "gpu")
+FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp", "gpu", "watchdog")
 OF_THE_DATA = ("jobs", "results")
 LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisor.xmlrpc import SupervisorTransport
 
 COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their waits
+
+
+class Program(NamedTuple):
+    """Supervisor's word for what it does, its process, 0 when it has none, and when it last ended, since the epoch."""
+
+    state: str
+    pid: int
+    stopped: int
 
 
 class Supervision:
@@ -20,6 +29,12 @@ class Supervision:
     def __init__(self, python: Path, config: Path, run_dir: Path) -> None:
         self._python, self._config = python, config
         self._socket = f"unix://{run_dir}/supervisor.sock"
+        self._held: Any = None
+
+    def hold(self) -> None:
+        """Connect now and for good: for who gives up the right to connect; raises OSError."""
+        self._held = self._connection()
+        self._held.supervisor.getState()
 
     def launch(self, environment: Mapping[str, str]) -> None:
         """Start supervisord in the background; raises CalledProcessError when its configuration is wrong."""
@@ -44,15 +59,24 @@ class Supervision:
         with self._rpc() as rpc:
             rpc.supervisor.startAllProcesses(False)
 
-    def failures(self) -> set[tuple[str, int]]:
-        """Programs that are down because they failed, each with the time of it (seconds since the epoch)."""
+    def programs(self) -> dict[str, Program]:
+        """Every program by its name; empty while there is no supervisord."""
         try:
             with self._rpc() as rpc:
-                programs: Any = rpc.supervisor.getAllProcessInfo()
+                told: Any = rpc.supervisor.getAllProcessInfo()
         except (OSError, HTTPException, xmlrpc.client.Error):
-            return set()
+            return {}
+        return {each["name"]: Program(each["statename"], each["pid"], each["stop"]) for each in told}
+
+    def start(self, name: str) -> None:
+        """Start one program; returns at once, and does nothing when it runs already."""
+        with suppress(OSError, HTTPException, xmlrpc.client.Error), self._rpc() as rpc:
+            rpc.supervisor.startProcess(name, False)
+
+    def failures(self) -> set[tuple[str, int]]:
+        """Programs that are down because they failed, each with the time of it (seconds since the epoch)."""
         down = ("BACKOFF", "EXITED", "FATAL")
-        return {(program["name"], program["stop"]) for program in programs if program["statename"] in down}
+        return {(name, program.stopped) for name, program in self.programs().items() if program.state in down}
 
     def shutdown(self) -> None:
         """Ask it to stop all programs, last started first, and to end; returns at once."""
@@ -71,5 +95,13 @@ class Supervision:
         )
         return answer.stdout
 
-    def _rpc(self) -> Any:
+    @contextmanager
+    def _rpc(self) -> Iterator[Any]:
+        if self._held:
+            yield self._held
+            return
+        with self._connection() as rpc:
+            yield rpc
+
+    def _connection(self) -> Any:
         return xmlrpc.client.ServerProxy("http://127.0.0.1", SupervisorTransport(None, None, self._socket))

@@ -37,6 +37,13 @@ class User:
         entry = pwd.getpwuid(os.geteuid())
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
+    def become(self) -> None:
+        """Give up the rights of root for this user's; nothing to do for anybody else."""
+        if os.geteuid() == 0 and self.uid != 0:
+            os.initgroups(self.name, self.gid)
+            os.setgid(self.gid)
+            os.setuid(self.uid)
+
 
 def choose(wanted: str, needed: Sequence[Path]) -> tuple[User, str | None]:
     """The user to run as, and a warning when that is root only for want of something better.

@@ -113,12 +113,27 @@ def _programs(service: Compose, part: str) -> dict[str, str]:
 
 
 def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) -> None:
-    for part, programs in (("web", ("nginx", "web", "jobs")), ("triton", ("triton",))):
+    for part, programs in (("web", ("nginx", "web", "jobs", "watchdog")), ("triton", ("triton", "watchdog"))):
         until(lambda part=part, programs=programs: _programs(service, part) == dict.fromkeys(programs, "RUNNING"), 20)
         for name in programs:
             assert f"{name}: started" in service("exec", "-T", part, "supervisorctl", "restart", name)
     service.wait_until_ready(RECOVERY_S)
     assert service.classify(film).status_code == 200
+
+
+def test_a_model_whose_process_is_killed_in_its_container_answers_again(service: Compose, film: bytes) -> None:
+    script = """if 1:
+        import os, signal, sys
+        from deploy.watchdog import stubs
+        for stub in stubs.of_server(int(sys.argv[1])):
+            if stub.model == "camera_motion@1":
+                os.kill(stub.pid, signal.SIGKILL)
+    """
+    triton = service("exec", "-T", "triton", "supervisorctl", "pid", "triton").strip()
+    service("exec", "-T", "triton", "python", "-c", script, triton)
+    until(lambda: service("exec", "-T", "triton", "supervisorctl", "pid", "triton").strip() not in ("0", triton), 30)
+    service.wait_until_ready(RECOVERY_S)
+    assert service.classify(film).json()["predictions"][0]["label"] == "pan_left"
 
 
 def test_programs_log_where_docker_keeps_it(service: Compose, film: bytes) -> None:

@@ -12,7 +12,7 @@ from tests.leaks import SHARED_MEMORY
 from tests.movements import film_movement
 from tests.stack.running import running_stack, until
 
-PROGRAMS = ("nginx", "web", "jobs", "triton")
+PROGRAMS = ("nginx", "web", "jobs", "triton", "watchdog")
 RECOVERY_S = 30
 
 

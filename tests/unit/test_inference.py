@@ -11,6 +11,7 @@ from app.inference import ModelGone, RegionRefused, RegionUnknown, _our_errors
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 NO_ROOM = "Failed to increase the shared memory pool size for key 'triton-8001-1'"
+DEAD = "Stub process 'camera_motion_0_0' is not healthy."
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ NO_ROOM = "Failed to increase the shared memory pool size for key 'triton-8001-1
         ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", False, InferenceTimeout),
         ("Unable to find shared memory region: 'r'", "StatusCode.NOT_FOUND", True, RegionUnknown),
         ("Unable to open shared memory region: '/r'", "StatusCode.INTERNAL", True, RegionRefused),
+        (DEAD, "StatusCode.INTERNAL", True, NotReady),
         (NO_ROOM, "StatusCode.INTERNAL", False, InferenceFailed),
     ],
 )

@@ -1,0 +1,51 @@
+"""Looks after the programs of one supervisord for as long as that lives.
+
+python -m deploy.watchdog       (Supervisor does; settings come from the environment)
+
+It may be killed at any moment: it holds nothing that anybody else needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from app.settings import CHECKOUT, Settings
+from deploy import places
+from deploy.supervision import Supervision
+from deploy.users import User
+from deploy.watchdog.canaries import Canaries
+from deploy.watchdog.keeper import Keeper
+from deploy.watchdog.ledger import Ledger
+
+AFTER_A_MISTAKE_S = 5.0
+
+log = logging.getLogger("deploy.watchdog")
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    supervision = Supervision(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
+    supervision.hold()  # only who started the stack may connect; then no more rights are needed
+    User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
+    _, _, port = settings.triton_address.rpartition(":")
+    canaries = Canaries(f"127.0.0.1:{port}")  # of a Triton beside us: another container has a watchdog of its own
+    ledger = Ledger(places.watchdog_numbers(settings.run_dir))
+    keeper = Keeper(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
+    while True:
+        pause_s = AFTER_A_MISTAKE_S
+        try:
+            pause_s = keeper.look()
+        except ConnectionError as error:
+            sys.exit(str(error))
+        except Exception:
+            log.exception("the watchdog goes on after a mistake")
+        time.sleep(pause_s)
+
+
+if __name__ == "__main__":
+    main()

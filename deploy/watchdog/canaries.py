@@ -1,0 +1,111 @@
+"""Triton's own word on its models, and a black clip for each version that it says is ready."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from deploy.watchdog.judge import Outcome
+
+CANARY_S = 3.0
+CALL_S = 2.0
+AT_ONCE = 8
+# A restarted Triton is found at once (gRPC's own waits grow to two minutes), and clips of any size are let through
+CHANNEL = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+]
+# The server's words when it has no sign of life from a backend process: it may be dead, stopped, or only very slow
+SILENT = ("is not healthy", "health mutex")
+
+
+class Away(Exception):
+    """Triton does not answer at all: it starts, or ends, or hangs."""
+
+
+class Canary(NamedTuple):
+    """What became of one, and why; and all inferences that this version ever answered."""
+
+    outcome: Outcome
+    why: str
+    answers: int
+
+
+class Report(NamedTuple):
+    """Canaries by name@version; and why models of which no version could be loaded could not, by name."""
+
+    canaries: dict[str, Canary]
+    unloaded: dict[str, str]
+
+
+class Canaries:
+    """A connection to the Triton at `address`; clips go inside the messages, so that no memory is shared."""
+
+    def __init__(self, address: str) -> None:
+        self._client = InferenceServerClient(address, channel_args=CHANNEL)
+
+    def ask(self) -> Report:
+        """About all models, in little more than CANARY_S; raises Away."""
+        try:
+            self._client.is_server_live(client_timeout=CALL_S)
+            index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_S).get("models", [])
+            ready = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                outcomes = list(pool.map(lambda model: self._outcome(*model), ready))
+            answers = self._answers()
+        except InferenceServerException as error:
+            raise Away(str(error.message())) from error
+        keys = [f"{name}@{version}" for name, version in ready]
+        canaries = {key: Canary(*told, answers.get(key, 0)) for key, told in zip(keys, outcomes, strict=True)}
+        return Report(canaries, unloaded(index))
+
+    def load(self, name: str) -> None:
+        """Has Triton try once more to load a model; what comes of it stands in a later report."""
+        try:
+            self._client.load_model(name, client_timeout=CALL_S)
+        except InferenceServerException:
+            return  # it failed again, or takes longer, and goes on
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _outcome(self, name: str, version: str) -> tuple[Outcome, str]:
+        try:
+            config = self._client.get_model_config(name, version, client_timeout=CALL_S).config
+            clip = np.zeros((1, *config.input[0].dims), np.uint8)
+            sent = InferInput(config.input[0].name, clip.shape, "UINT8")
+            sent.set_data_from_numpy(clip)
+            scores = self._client.infer(name, [sent], version, client_timeout=CANARY_S).as_numpy(config.output[0].name)
+        except InferenceServerException as error:
+            why = str(error.message())
+            silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(word in why for word in SILENT)
+            return "silent" if silent else "failed", _short(why)
+        except (IndexError, ValueError) as error:  # a description that no model here has
+            return "failed", f"cannot be asked: {error}"
+        return ("failed", "gives empty scores") if scores is None or scores.size == 0 else ("answered", "")
+
+    def _answers(self) -> dict[str, int]:
+        told: dict[str, Any] = self._client.get_inference_statistics(as_json=True, client_timeout=CALL_S)
+        return {
+            f"{model['name']}@{model['version']}": int(model["inference_stats"].get("success", {}).get("count", 0))
+            for model in told.get("model_stats", [])
+        }
+
+
+def unloaded(index: list[dict[str, str]]) -> dict[str, str]:
+    """Models that somebody wants and that could not be loaded, in Triton's list of all versions; name and reason."""
+    lives = {model["name"] for model in index if model.get("state") in ("READY", "LOADING", "UNLOADING")}
+    failed = {model["name"]: model.get("reason", "") for model in index if model.get("state") == "UNAVAILABLE"}
+    return {name: _short(why) for name, why in failed.items() if name not in lives and why not in ("", "unloaded")}
+
+
+def _short(why: str) -> str:
+    """In one line, and without the stack of Triton's backend."""
+    return " ".join(why.split("At:")[0].split())[:300]

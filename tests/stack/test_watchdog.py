@@ -1,0 +1,246 @@
+"""What the watchdog heals, and what it leaves alone: a real stack whose models are hurt on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from deploy import places, processes
+from deploy.stack import Stack
+from deploy.supervision import Supervision
+from deploy.watchdog import stubs
+from deploy.watchdog.canaries import Canaries
+from deploy.watchdog.keeper import Keeper
+from deploy.watchdog.ledger import Ledger
+from tests.movements import film_movement
+from tests.stack import moody
+from tests.stack.running import running_stack, until
+
+DEAD_S, HUNG_S = 15.0, 20.0  # from the fault to right answers
+MODELS = ("camera_motion@1", "frame_quality@1", "moody@1")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    with running_stack(add_models=moody.add, web_workers="1") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return film_movement(tmp_path_factory.mktemp("films") / "film.mp4", "pan_left").read_bytes()
+
+
+def numbers(stack: Stack) -> dict[str, int]:
+    """What the watchdog has counted, by Prometheus' name and labels."""
+    path = places.watchdog_numbers(stack.run_dir)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {series: int(count) for series, _, count in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+@pytest.fixture
+def watched(own: Stack) -> Stack:
+    """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
+    own.supervisorctl("stop", "watchdog")
+    places.watchdog_numbers(own.run_dir).unlink(missing_ok=True)
+    own.wait(30)
+    own.supervisorctl("start", "watchdog")
+    until(lambda: all(numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)
+    return own
+
+
+def server(stack: Stack) -> int:
+    return int(stack.supervisorctl("pid", "triton"))
+
+
+def process_of(stack: Stack, model: str) -> int:
+    (pid,) = [stub.pid for stub in stubs.of_server(server(stack)) if stub.model == model]
+    return pid
+
+
+def classify(stack: Stack, film: bytes) -> httpx.Response:
+    return httpx.post(f"{stack.url}/v1/classify", content=film, timeout=30)
+
+
+def is_right(answer: httpx.Response) -> bool:
+    """By its label, and by way of memory that is shared with the Triton of now."""
+    if answer.status_code != 200:
+        return False
+    told = answer.json()
+    return (told["predictions"][0]["label"], told["transport"]) == ("pan_left", "system_shared_memory")
+
+
+@contextmanager
+def under_load(stack: Stack, film: bytes, clients: int) -> Iterator[Counter[int]]:
+    """Clients that ask again and again meanwhile; counts the statuses of their answers, 0 for a wrong one."""
+    told, ends = Counter[int](), threading.Event()
+
+    def client() -> None:
+        while not ends.is_set():
+            answer = classify(stack, film)
+            told[0 if answer.status_code == 200 and not is_right(answer) else answer.status_code] += 1
+            if answer.status_code != 200:
+                ends.wait(0.2)
+
+    with ThreadPoolExecutor(clients) as pool:
+        asked = [pool.submit(client) for _ in range(clients)]
+        try:
+            yield told
+        finally:
+            ends.set()
+    for each in asked:
+        each.result()
+
+
+@pytest.mark.parametrize(
+    ("hurt", "cause", "limit_s"),
+    [(signal.SIGKILL, "dead", DEAD_S), (signal.SIGSTOP, "hung", HUNG_S)],
+    ids=["killed", "stopped"],
+)
+def test_a_model_whose_process_is_hurt_answers_again(
+    watched: Stack, film: bytes, hurt: signal.Signals, cause: str, limit_s: float
+) -> None:
+    assert is_right(classify(watched, film))
+    triton, stub = server(watched), process_of(watched, "camera_motion@1")
+
+    os.kill(stub, hurt)
+    began = time.monotonic()
+    with under_load(watched, film, clients=2) as told:
+        until(lambda: server(watched) not in (0, triton), limit_s)
+        answered = told[200]
+        until(lambda: told[200] > answered, limit_s - (time.monotonic() - began))
+    print(f"healed {time.monotonic() - began:.1f} s after its process was hurt; answers meanwhile: {dict(told)}")
+
+    assert set(told) <= {200, 503}
+    assert processes.gone([stub, triton], 5)
+    assert numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
+
+
+def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
+    triton, address = server(watched), watched.settings.triton_address
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(moody.ask, address, moody.WAIT_FOR_EVER, 60.0)
+        until(lambda: server(watched) not in (0, triton), HUNG_S)
+        with pytest.raises(InferenceServerException):
+            stuck.result(10)
+    watched.wait(30)
+    assert moody.ask(address, moody.ANSWER, 10.0) == moody.ANSWER
+
+
+def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
+    triton, address = server(watched), watched.settings.triton_address
+    moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 2]
+    with under_load(watched, film, clients=8) as told, ThreadPoolExecutor(len(moods)) as pool:
+        asked = [pool.submit(moody.ask, address, mood, 60.0) for mood in moods]
+        answers = [each.result() for each in asked]
+
+    assert answers == moods
+    # so canaries did wait, longer than they may, and more than once
+    assert numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
+    assert server(watched) == triton
+    assert set(told) <= {200, 503} and told[200] > 0
+
+
+def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: bytes) -> None:
+    triton, before = server(watched), numbers(watched)
+    os.kill(triton, signal.SIGSTOP)
+    try:
+        until(lambda: numbers(watched)['clipstack_model_answers{model="camera_motion@1"}'] == 0, 10)
+    finally:
+        os.kill(triton, signal.SIGCONT)
+
+    until(lambda: is_right(classify(watched, film)), 5)
+    assert server(watched) == triton
+    assert {series for series in numbers(watched) if "restarts" in series} == set()
+    assert before.keys() <= numbers(watched).keys()
+
+
+def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stack) -> None:
+    attempts = 'clipstack_model_loads_total{model="lame"}'
+    until(lambda: numbers(watched).get(attempts), 10)
+    assert numbers(watched)['clipstack_model_answers{model="lame"}'] == 0
+
+    (watched.model_dir / "lame" / moody.CURED).touch()
+
+    until(lambda: numbers(watched).get('clipstack_model_answers{model="lame@1"}'), 30)
+    assert "lame, which Triton could not load, is loaded again" in (watched.run_dir / "logs/watchdog.log").read_text()
+
+
+def test_a_watchdog_that_is_killed_comes_back_and_one_without_supervisor_ends(watched: Stack) -> None:
+    before = int(watched.supervisorctl("pid", "watchdog"))
+    os.kill(before, signal.SIGKILL)
+    until(lambda: int(watched.supervisorctl("pid", "watchdog")) not in (0, before), 10)
+
+    began = time.monotonic()
+    watched.supervisorctl("stop", "watchdog")
+    assert time.monotonic() - began < 3
+    watched.supervisorctl("start", "watchdog")
+
+    watchdog = int(watched.supervisorctl("pid", "watchdog"))
+    os.kill(int((watched.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert processes.gone([watchdog], 15)
+
+
+CONFIG = """
+[supervisord]
+nodaemon=false
+logfile={folder}/log
+pidfile={folder}/pid
+[unix_http_server]
+file={folder}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:weak]
+command=/bin/sh -c "test -e {folder}/cured && exec sleep 600"
+startsecs=1
+startretries=0
+autorestart=true
+stdout_logfile=NONE
+stderr_logfile=NONE
+[program:unwanted]
+command=/bin/sleep 600
+autostart=false
+stdout_logfile=NONE
+stderr_logfile=NONE
+"""
+
+
+def test_a_program_that_was_given_up_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
+    config = tmp_path / "supervisord.conf"
+    config.write_text(CONFIG.format(folder=tmp_path))
+    supervision = Supervision(Path(sys.executable), config, tmp_path)
+    supervision.launch(os.environ)
+    canaries = Canaries("127.0.0.1:1")  # no Triton is among these programs
+    ledger = Ledger(tmp_path / "watchdog.prom")
+    keeper = Keeper(supervision, canaries, ledger, tmp_path, tmp_path)
+    try:
+        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
+        keeper.look()
+        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
+        (tmp_path / "cured").touch()
+        keeper.look()  # too soon: it waits longer each time
+        assert supervision.programs()["weak"].state == "FATAL"
+
+        def healed() -> bool:
+            keeper.look()
+            return supervision.programs()["weak"].state == "RUNNING"
+
+        until(healed, 15)
+        assert supervision.programs()["unwanted"].state == "STOPPED"
+        assert 'clipstack_program_starts_total{program="weak"} 2' in (tmp_path / "watchdog.prom").read_text()
+    finally:
+        canaries.close()
+        supervision.shutdown()
+        until(lambda: not supervision.programs(), 10)

@@ -37,7 +37,16 @@ from bench.machine import described  # noqa: E402
 WRONG, NO_DEVICE = 1, 3
 FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of a clip: X3D-M's
 AT_ONCE = (1, 4)
-LEAST_S, LEAST = 3.0, 10  # seconds and clips of one measurement
+
+
+class Enough(NamedTuple):
+    """Seconds and clips of one measurement."""
+
+    seconds: float
+    clips: int
+
+
+MEASURED, CHECKED = Enough(3.0, 10), Enough(0.1, 1)
 ALLOWED = 4.0  # mean difference to the CPU's reader, grey levels of 255: each scales with a filter of its own
 
 
@@ -144,7 +153,7 @@ def _torchcodec(path: Path, numbers: list[int], size: tuple[int, int], device: s
     return clip
 
 
-def measure(film: Path, device: str, least_s: float) -> dict[str, Any]:
+def measure(film: Path, device: str, enough: Enough) -> dict[str, Any]:
     """Every way's figures, or why it has none; the first one is what all others are compared with."""
     told: dict[str, Any] = {}
     right: NDArray[np.float64] | None = None
@@ -159,7 +168,7 @@ def measure(film: Path, device: str, least_s: float) -> dict[str, Any]:
         off = float(np.abs(clip - right).mean())
         told[name] = {"difference": off, "good": off <= ALLOWED}
         for count in AT_ONCE:
-            told[name][f"at_once_{count}"] = _speed(way, count, least_s)
+            told[name][f"at_once_{count}"] = _speed(way, count, enough)
     return told
 
 
@@ -167,13 +176,13 @@ def _on_host(clip: Clip) -> NDArray[np.float64]:
     return np.asarray(clip if isinstance(clip, np.ndarray) else clip.cpu(), np.float64)
 
 
-def _speed(way: Callable[[], Clip], count: int, least_s: float) -> dict[str, float]:
+def _speed(way: Callable[[], Clip], count: int, enough: Enough) -> dict[str, float]:
     """Times of clips that `count` threads make side by side; the decoders let go of Python's lock."""
-    end = time.perf_counter() + least_s
+    end = time.perf_counter() + enough.seconds
 
     def one(_: int) -> list[float]:
         times: list[float] = []
-        while len(times) < LEAST // count + 1 or time.perf_counter() < end:
+        while len(times) < enough.clips // count + 1 or time.perf_counter() < end:
             begun = time.perf_counter()
             way()
             times.append(time.perf_counter() - begun)
@@ -230,7 +239,7 @@ def main() -> int:
     result: dict[str, Any] = {"machine": arguments.machine} | described() | {"on": device, "films": {}}
     with tempfile.TemporaryDirectory(prefix="clipstack-decode-") as folder:
         for film in SMALL if cpu else FILMS:
-            told = measure(write(film, Path(folder)), device, LEAST_S / 10 if cpu else LEAST_S)
+            told = measure(write(film, Path(folder)), device, CHECKED if cpu else MEASURED)
             result["films"][film.name] = film._asdict() | {"ways": told}
             show(film.name, told)
     after = used()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.networks import spread_out, told_apart
 from triton_repo.zoo.names import X3D
@@ -53,7 +53,12 @@ def official(folder: Path, name: str, spec: ClipSpec) -> Path:
     time = (spec.frames,) if spec.kind == "video" else ()
     example = normal_clips((4, 3, *time, spec.crop, spec.crop))
     network = told_apart(spread_out(known.network(len(known.labels)), example), example)
-    weights, path = dict(network.state_dict()), folder / Path(known.url).name
+    return published_file(folder, name, network)
+
+
+def published_file(folder: Path, name: str, network: nn.Module) -> Path:
+    """The weights of a network called `name` in the layout, and under the file name, they are published by."""
+    weights, path = dict(network.state_dict()), folder / Path(published(name).url).name
     torch.save(_pytorchvideo(weights) if name in X3D else weights, path)
     return path
 
@@ -196,5 +201,6 @@ __all__ = [
     "official_resnet",
     "official_x3d",
     "onnx_file",
+    "published_file",
     "state",
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
 from triton_repo.zoo.origins import origin
 from triton_repo.zoo.published import published
 from triton_repo.zoo.repository import Installed, installed
+from triton_repo.zoo.served import ClipSpec
 from triton_repo.zoo.variants import Variant
 from triton_repo.zoo.verification import Row, Set, compare, random_clips
 
@@ -42,10 +43,13 @@ COLUMNS = (
 LEAST_SPREAD = 0.05  # between a label's probabilities over all clips
 
 
-def add(name: str, folder: Path) -> Installed:
-    """A published network with random weights, added as a person would."""
-    file = official(folder, name, published(name).spec)
-    words = ["add", name, "--from-file", file, "--models", folder / "models"]
+def add(
+    name: str, folder: Path, checkpoint: Callable[[Path, str, ClipSpec], Path] = official, spec: ClipSpec | None = None
+) -> Installed:
+    """A published network added as a person would, with the weights that `checkpoint` writes for clips of that kind."""
+    file = checkpoint(folder, name, spec or published(name).spec)
+    clip = ["--size", spec.crop, *(["--frames", spec.frames] if spec.kind == "video" else [])] if spec else []
+    words = ["add", name, "--from-file", file, *clip, "--models", folder / "models"]
     result = CliRunner().invoke(clipstack_models, [str(word) for word in words])
     if result.exit_code:
         raise ModelError(result.output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +21,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
     return one, write_model(one, tmp_path_factory.mktemp("models"), {}) / "1"
 
 
-def test_right_answers_are_good_in_every_layout_and_precision(made: tuple[Subject, Path]) -> None:
-    rows = gpu_engine.check(*made, "cpu")
+@pytest.fixture(scope="module")
+def rows(made: tuple[Subject, Path]) -> list[dict[str, Any]]:
+    return gpu_engine.check(*made, "cpu")
+
+
+def test_right_answers_are_good_in_every_layout_and_precision(rows: list[dict[str, Any]]) -> None:
     assert [(row["precision"], row["layout"]) for row in rows] == [
         (precision, layout) for precision in ("f32", "bf16") for layout in LAYOUTS
     ]
     assert all(row["good"] for row in rows), rows
 
 
-def test_the_answers_of_another_clip_are_wrong_in_every_precision(made: tuple[Subject, Path]) -> None:
+def test_the_answers_of_another_clip_are_wrong_in_every_precision(
+    made: tuple[Subject, Path], rows: list[dict[str, Any]]
+) -> None:
     one, folder = made
     exchanged = replace(one, clips=np.roll(one.clips, 1, axis=0))
-    allowed = max(row["allowed"] for row in gpu_engine.check(one, folder, "cpu"))
+    allowed = max(row["allowed"] for row in rows)
     engine = gpu_engine.TorchEngine(folder, {"precision": "bf16", "device": "cpu"}, len(one.clips))
     off = np.abs(engine.infer(exchanged.clips) - one.right).max()
     assert off > 2 * allowed, (off, allowed)

@@ -3,6 +3,8 @@ import re
 import httpx
 import pytest
 
+from tests.stack.running import until
+
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/static/page.css", "/nothing"])
 def test_every_answer_carries_the_security_headers_once(stack, path):
@@ -46,8 +48,9 @@ def test_static_files_come_from_nginx_typed_and_cacheable(stack):
 def test_the_request_id_of_an_error_is_the_one_in_the_log(stack):
     answer = httpx.get(f"{stack.url}/nothing?secret=1", timeout=10)
 
-    log = (stack.run_dir / "logs" / "nginx-access.log").read_text()
-    line = next(line for line in log.splitlines() if answer.json()["error"]["request_id"] in line)
+    log, request_id = stack.run_dir / "logs" / "nginx-access.log", answer.json()["error"]["request_id"]
+    until(lambda: request_id in log.read_text(), 5.0)  # nginx writes it after it has answered
+    line = next(line for line in log.read_text().splitlines() if request_id in line)
     assert '"status":404' in line and '"path":"/nothing"' in line and "secret" not in line
 
 

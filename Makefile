@@ -7,7 +7,13 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
           --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo model test test-unit test-gpu gpu-bundle gpu-decode-bundle lint lock clean
+
+# Tests start Python so often that to compile our modules anew each time is minutes of a run
+test test-unit faults fuzz: export PYTHONDONTWRITEBYTECODE =
+# More than cores: half of what these do is to wait for other processes
+test-unit: WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
+# every verb that `make help` lists; some are names of folders too
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*  \#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,24 +33,66 @@ status:  ## say what runs and whether it is ready
 logs:  ## follow all logs
 	@$(STACK) logs
 
+doctor:  ## say what is wrong, running or not, and how to mend it; CHECK="ports nginx" for some of it
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.doctor $(CHECK); else echo "nothing is set up here: make setup"; exit 2; fi
+
 demo: up  ## start the stack and have it classify a video; FILE=... for one of your own
 	@$(PYTHON) -m deploy.demo $(if $(FILE),"$(FILE)")
 
 model: setup  ## add a model: NAME=x3d_m downloads a published one; your own: clipstack-models add --help
 	@.venv/bin/clipstack-models add $(if $(NAME),"$(NAME)",$(error say which: make model NAME=x3d_m))
 
-test:  ## install what is missing, run all tests
-	@deploy/setup test
-	$(PYTEST)
+test:  ## install what is missing, run all tests: two files at a time, then those alone that judge how long something takes
+	@deploy/setup test audit fuzz
+	$(PYTEST) -m "not alone" -n 2
+	$(PYTEST) -m alone
 
 test-unit:  ## only the quick ones
 	@deploy/setup test
-	$(PYTEST) tests/unit -n auto
+	$(PYTEST) tests/unit -n $(WORKERS)
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test
 	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py \
 		tests/contract/test_gpu_decoding.py tests/unit/test_deploy_gpus.py
+
+faults:  ## too much work; parts killed, stopped, starved; bad inputs: writes docs/reliability.md's tables; ROWS=1,104: some
+	@deploy/setup test
+	$(PYTEST) tests/faults $(if $(ROWS),,tests/edge) --rows "$(if $(ROWS),$(ROWS),all)"; status=$$?; $(PYTHON) -m tests.faults.table && exit $$status
+
+fuzz:  ## damaged files and odd requests to a stack of its own: MINUTES=10, SEED=1; 10,000 files write docs/fuzzing.md
+	@deploy/setup test fuzz
+	$(PYTHON) -m tests.fuzz --minutes "$(or $(MINUTES),10)" --seed "$(or $(SEED),1)"
+	$(PYTHON) -m tests.fuzz.api --seed "$(or $(SEED),1)"
+	$(PYTHON) -m tests.fuzz.table
+
+audit:  ## ask the advisory service about every package of the images; 75: it did not answer
+	@deploy/setup test audit
+	$(PYTHON) -m deploy.supply.audit
+
+sbom:  ## lists of all packages, CycloneDX, one for each lock: build/sbom/
+	@deploy/setup test audit
+	@mkdir -p build/sbom
+	@for lock in deploy/locks/*.txt; do \
+		.venv/bin/cyclonedx-py requirements "$$lock" --output-reproducible \
+			--output-file "build/sbom/$$(basename "$$lock" .txt).json" || exit 1; \
+	done; ls build/sbom
+
+supply:  ## write the tables of docs/supply.md anew
+	@deploy/setup test
+	$(PYTHON) -m deploy.supply.page
+
+soak:  ## does anything grow under work and rubbish? MINUTES=30; writes docs/soak.svg and its part of docs/reliability.md
+	@deploy/setup test
+	$(PYTHON) -m bench.soak --minutes $(if $(MINUTES),$(MINUTES),30)
+
+bench:  ## measure against the baselines, half an hour, and write docs/performance.md; QUICK=1: ten minutes; ONLY="throughput start"
+	@deploy/setup bench
+	$(PYTHON) -m bench $(if $(QUICK),--quick) $(ONLY)
+
+profile:  ## flame graph (SVG) of a live process of the stack under load: WHO=web, decoder or triton; SECONDS=20
+	@deploy/setup bench
+	$(PYTHON) -m bench.flames $(or $(WHO),web) --seconds $(or $(SECONDS),20)
 
 gpu-bundle:  ## pack bench/gpu.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
 	@deploy/setup test
@@ -54,11 +102,12 @@ gpu-decode-bundle:  ## the same for bench/gpu_decode.py: build/clipstack-gpu-dec
 	@deploy/setup
 	$(PYTHON) -m bench.gpu_bundle --decoding build/clipstack-gpu-decode.tar.xz
 
-lint:  ## ruff and mypy
+lint:  ## ruff, mypy, and that imports flow one way
 	@deploy/setup test lint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache --no-logo
 
 lock:  ## write deploy/locks anew: what the images install, with hashes
 	@deploy/setup lint

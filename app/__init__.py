@@ -14,22 +14,41 @@ def create_app(settings: Settings) -> Flask:
     """A Flask app that answers once `start(app)` was called, after fork."""
     from flask import Flask
 
-    from app import pages, views
+    from app import login, pages, views
+    from app.access import gate
+    from app.access.visitors import Access
+    from app.crew import Crew
+    from app.headers import KnownHeaders
     from app.jobs import views as job_views
     from app.jobs.desk import Desk
+    from app.metrics import views as metrics_views
+    from app.metrics.monitor import Monitor
+    from app.metrics.requests import watch_requests
+    from app.openapi import page as reference
+    from app.openapi import views as openapi_views
     from app.pipeline import Pipeline
     from app.results import Results
 
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["CLIPSTACK"] = settings
-    app.extensions["clipstack"] = Pipeline(settings)
+    crew = app.extensions["clipstack.crew"] = Crew(settings.run_dir / "web" / "crew")
+    pipeline = app.extensions["clipstack"] = Pipeline(settings, crew)
+    app.extensions["clipstack.monitor"] = Monitor(settings, "web", pipeline.facts)
     app.extensions["clipstack.results"] = Results(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = Desk(settings)
     app.extensions["clipstack.watchers"] = job_views.Watchers(settings.max_watchers)
+    app.extensions["clipstack.access"] = Access(settings, app.extensions["clipstack"].backlog_s)
+    watch_requests(app)
     app.register_blueprint(views.blueprint)
+    app.register_blueprint(gate.blueprint)
+    app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
+    app.register_blueprint(openapi_views.blueprint)
+    app.register_blueprint(reference.blueprint)
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(metrics_views.blueprint)
+    app.wsgi_app = KnownHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 
@@ -37,9 +56,11 @@ def start(app: Flask, gpu: int | None = None) -> None:
     """Starts what does not survive a fork: event loop, decoders, connections; `gpu` as Pipeline.start takes it."""
     app.extensions["clipstack"].start(gpu)
     app.extensions["clipstack.jobs"].start()
+    app.extensions["clipstack.monitor"].start()
 
 
 def stop(app: Flask) -> None:
     """Ends what `start` began; safe to call twice."""
+    app.extensions["clipstack.monitor"].stop()
     app.extensions["clipstack.jobs"].stop()
     app.extensions["clipstack"].stop()

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.classification import Answer
 from app.media import Media
-from app.pipeline import Answer
 from app.uploads import Upload
 
 JPEG_QUALITY = 85

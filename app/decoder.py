@@ -1,66 +1,115 @@
 """Decodes in processes that may die: a hostile file ends its own process, never the service.
 
-Each task runs in one of a few disposable processes under limits on memory, processor time and file size. They
-are forked from a small server process that has loaded the decoders and nothing else, so that a new one is
-ready in milliseconds, and write pixels into the shared region themselves: only facts cross the boundary.
+Each task runs in one of a few disposable, confined processes (app/confinement). They are forked from a
+small server process that has loaded the decoders and nothing else, so that a new one is there in milliseconds, and
+write pixels into the shared region themselves: only facts cross the boundary. What runs inside them is
+app/decoder_process.py.
 """
 
 import asyncio
-import math
-import os
-import resource
+import logging
 import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from typing import TypeVar, cast
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
-from app import gpu_decoding, pictures, video
-from app.confinement import confine, forkserver
+from app import decoder_process, gpu_decoding, rehearsal
+from app.confinement import Confinement, forkserver, held, tell
+from app.deadline import Deadline
 from app.errors import DecodeTimeout, NotReady, Undecodable
-from app.formats import HEAD_BYTES, sniff
-from app.gpu_decoding import GpuSlots, NotOnGpu
+from app.gpu_decoding import NotOnGpu
+from app.lanes import Lane, Lanes
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 
 Result = TypeVar("Result")
 
-MAX_TASKS = 500  # a process is replaced after this many: FFmpeg leaks a little with damaged files
-MEMORY_BYTES = 4 << 30  # address space; a frame of 36 Mpx with 16 reference frames needs about 1 GiB
+MAX_TASKS = 2000  # then a process is replaced, which some task waits for; 7,000, most with damaged files, cost 2 MiB
 START_TIMEOUT_S = 30.0
-LOST_AFTER_S = 5.0  # beyond its time limit a task that has not been reported back is lost
+LOST_AFTER_S = 5.0  # a process that is to end and has not been reported dead is lost
 POLL_S = 0.01
+ROUND_S = 0.02
+
+log = logging.getLogger(__name__)
+
+
+class Allowance:
+    """The time that one file may be worked on in decoder processes: what probing took, decoding has no more."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.left_s = seconds, seconds
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """The block's time is taken off."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.left_s = max(0.0, self.left_s - (time.monotonic() - began))
 
 
 class Decoder:
     """A pool of `processes` decoder processes; made after fork, used from one event loop.
 
-    `timeout_s` is the longest that probing or decoding one file may take, waiting for a process not included. With
-    `gpu` each process has a context there too, and videos can be decoded into those slots.
+    `timeout_s` is the longest that one file may be probed and decoded, waiting for a process not included. With a
+    `gpu` in `confinement` each process has a context there too, and videos can be decoded into those slots.
     """
 
-    def __init__(
-        self, processes: int, timeout_s: float, limits: Limits, *,
-        memory_bytes: int = MEMORY_BYTES, gpu: GpuSlots | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: Confinement) -> None:
         self._processes, self._timeout_s, self._limits = processes, timeout_s, limits
-        self._memory_bytes, self._gpu = memory_bytes, gpu
-        self._free = asyncio.Semaphore(processes)
+        self.confinement = confinement
+        self._lanes = Lanes(lambda: processes)
         self._pool: ProcessPool | None = None
+        self._ends: Counter[str] = Counter()
+        self.warm = 0  # processes that have decoded films of our own
+        self.cold = "its decoders have not started"  # why they are not all warm
+
+    def allowance(self) -> Allowance:
+        """For the probing and the decoding of one file; each has one for itself where none is passed."""
+        return Allowance(self._timeout_s)
 
     def start(self) -> None:
-        """Start the processes; returns when the first one answers, raises when none can be started.
+        """Start the processes; returns when each is warm or has said why not, raises when none can be started.
 
-        NotOnGpu when they are to decode on a GPU and cannot.
+        Raises Unconfined when they cannot be confined as they must be, NotOnGpu when they are to decode on a GPU and
+        cannot.
         """
         self._pool = self._new_pool()
-        self._pool.schedule(os.getpid).result(START_TIMEOUT_S)
-        if self._gpu is not None and (reason := self._pool.schedule(gpu_decoding.why_not).result(START_TIMEOUT_S)):
+        try:
+            tell(self._pool.schedule(held).result(START_TIMEOUT_S), self.confinement)
+            if self.confinement.gpu is not None:
+                self._has_gpu(self._pool)
+            self._all_rehearsed(self._pool)
+        except BaseException:
             self.stop()
+            raise
+
+    @staticmethod
+    def _has_gpu(pool: ProcessPool) -> None:
+        if reason := pool.schedule(gpu_decoding.why_not).result(START_TIMEOUT_S):
             raise NotOnGpu(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
+
+    def _all_rehearsed(self, pool: ProcessPool) -> None:
+        """Returns when each process has told how its rehearsal went: in rounds, as whoever is free takes a task."""
+        told: dict[int, str] = {}
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while len(told) < self._processes and time.monotonic() < deadline:
+            tasks = [pool.schedule(decoder_process.rehearsed) for _ in range(self._processes)]
+            told |= dict(task.result(START_TIMEOUT_S) for task in tasks)
+            if len(told) < self._processes:
+                time.sleep(ROUND_S)
+        faults = sorted({fault for fault in told.values() if fault})
+        if len(told) < self._processes:
+            faults.append(f"{len(told)} of its {self._processes} decoders have started")
+        self.warm, self.cold = list(told.values()).count(""), "; ".join(faults)
+        if faults:
+            log.warning("decoders are not warm: %s", self.cold)
 
     def stop(self) -> None:
         """End the processes, whatever they do; safe to call twice."""
@@ -68,50 +117,83 @@ class Decoder:
         if pool is not None:
             _end(pool)
 
-    async def probe(self, source: Source) -> Media:
+    async def probe(
+        self, source: Source, lane: Lane = Lane.SHORT, deadline: Deadline | None = None,
+        allowance: Allowance | None = None, owner: str = "",
+    ) -> Media:  # fmt: skip
         """Tell what a file is.
 
-        Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable, DecodeTimeout, NotReady.
+        Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable, DecodeTimeout, NotReady, and
+        DeadlineExceeded instead of beginning after the deadline.
         """
-        return await self._run(probe, source, self._limits)
+        self.confinement.admit(source.path)
+        return await self._run(lane, owner, deadline, allowance, decoder_process.probe, source, self._limits)
 
-    async def decode(self, source: Source, media: Media, request: ClipRequest) -> Decoded:
+    async def decode(
+        self, source: Source, media: Media, request: ClipRequest,
+        lane: Lane = Lane.SHORT, deadline: Deadline | None = None, allowance: Allowance | None = None,
+        owner: str = "",
+    ) -> Decoded:  # fmt: skip
         """Write the wanted clips into the region; raises as `probe` does.
 
         When this returns or raises, also by cancelling, nothing writes into the region any more.
         """
-        return await self._run(decode, source, media, request)
+        self.confinement.admit(source.path)
+        return await self._run(lane, owner, deadline, allowance, decoder_process.decode, source, media, request)
 
-    async def _run(self, function: Callable[..., Result], *arguments: object) -> Result:
-        async with self._free:  # a task never waits inside the pool, where nothing would limit its wait
+    async def _run(
+        self, lane: Lane, owner: str, deadline: Deadline | None, allowance: Allowance | None,
+        function: Callable[..., Result], *arguments: object,
+    ) -> Result:  # fmt: skip
+        allowance = allowance or self.allowance()
+        await self._lanes.enter(lane, owner)  # a task never waits inside the pool, where nothing would limit its wait
+        try:
+            if deadline is not None:
+                deadline.check("it waited for a decoder")
             try:
-                return await self._attempt(self._living(), function, arguments)
+                return await self._attempt(self._living(), allowance, function, arguments)
             except BrokenProcessPool:
-                pass  # a process died idle, which breaks the pool and is no fault of this file
+                self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
             try:
-                return await self._attempt(self._living(), function, arguments)
+                return await self._attempt(self._living(), allowance, function, arguments)
             except BrokenProcessPool as error:
                 raise NotReady("the decoder is starting again; please try again in a moment") from error
+        finally:
+            self._lanes.leave(lane, owner)
 
     async def _attempt(
-        self, pool: ProcessPool, function: Callable[..., Result], arguments: tuple[object, ...]
+        self, pool: ProcessPool, allowance: Allowance, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
-        task = pool.schedule(_limited, (self._timeout_s, function, *arguments), timeout=self._timeout_s)
+        # Not with the pool's own timeout, which goes by the time of day: a clock that is set would end all tasks.
+        task = pool.schedule(decoder_process.limited, (allowance.left_s, function, *arguments))
         answer = asyncio.wrap_future(task)
+        why = "cancelled"
         try:
-            # Not `wait_for`, which would cancel the task by itself, and without waiting for its process to die.
-            done, _ = await asyncio.wait([answer], timeout=self._timeout_s + LOST_AFTER_S)
+            await _begun(task, answer, pool)
+            with allowance.used():
+                # Not `wait_for`, which would cancel the task by itself, and without waiting for its process to die.
+                done, _ = await asyncio.wait([answer], timeout=allowance.left_s)
+            why = "timeout"
         finally:
+            if task.running():
+                self._ends[why] += 1
             await _ended(task)
             answer.cancel()
         try:
             if not done:
-                raise TimeoutError("the pool lost the task")
+                raise TimeoutError
             return cast(Result, answer.result())
         except (TimeoutError, ProcessExpired) as error:
+            if done:
+                self._ends[_end_of(error)] += 1
             if isinstance(error, ProcessExpired) and error.exitcode != -signal.SIGXCPU:
                 raise Undecodable("the file is damaged so badly that it broke its decoder") from error
             raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed") from error
+
+    def facts(self) -> dict[str, Any]:
+        """How many processes there are, work and are waited for, and how often one ended at work, by what."""
+        busy, waiting = self._lanes.all_at_work, self._lanes.waiting
+        return {"processes": self._processes, "busy": busy, "waiting": waiting, "ends": dict(self._ends)}
 
     def _living(self) -> ProcessPool:
         if self._pool is None:
@@ -122,12 +204,32 @@ class Decoder:
         return self._pool
 
     def _new_pool(self) -> ProcessPool:
-        return ProcessPool(self._processes, MAX_TASKS, confine, (self._memory_bytes, self._gpu), forkserver())
+        ready = (self.confinement, rehearsal.files())
+        return ProcessPool(self._processes, MAX_TASKS, decoder_process.prepare, ready, forkserver())
+
+
+def _end_of(error: TimeoutError | ProcessExpired) -> str:
+    """A signal's name, an exit status, or `timeout`; never a word of the file's."""
+    if not isinstance(error, ProcessExpired) or error.exitcode == -signal.SIGXCPU:
+        return "timeout"
+    try:
+        return signal.Signals(-error.exitcode).name
+    except ValueError:
+        return f"status {error.exitcode}"
 
 
 def _end(pool: ProcessPool) -> None:
     pool.stop()  # type: ignore[no-untyped-call]
     pool.join()
+
+
+async def _begun(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool) -> None:
+    """Returns when a process works on the task, or has; raises BrokenProcessPool when none will."""
+    began = time.monotonic()
+    while not (task.running() or task.done()):
+        if not pool.active or time.monotonic() > began + START_TIMEOUT_S:
+            raise BrokenProcessPool("the pool lost the task")
+        await asyncio.wait([answer], timeout=POLL_S)
 
 
 async def _ended(task: Future[Result]) -> None:
@@ -140,30 +242,3 @@ async def _ended(task: Future[Result]) -> None:
         await asyncio.sleep(POLL_S)
     if task.cancel():
         await asyncio.get_running_loop().run_in_executor(None, wait, [task], LOST_AFTER_S)
-
-
-def probe(source: Source, limits: Limits) -> Media:
-    """Tell what a file is, in this process."""
-    part = pictures.probe if sniff(source.read(HEAD_BYTES)) == "image" else video.probe
-    return part(source, limits)
-
-
-def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
-    """Write clips, in this process."""
-    if media.kind == "image":
-        return pictures.decode(source, media, request)
-    if not request.on_gpu:
-        return video.decode(source, media, request)
-    try:
-        gpu = gpu_decoding.here()
-    except NotOnGpu as error:
-        return replace(video.decode(source, media, request), not_on_gpu=str(error))
-    return video.decode(source, media, request, gpu)
-
-
-def _limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
-    """Run a task with processor time for itself; the clock's limit, kept by the pool, usually comes first."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = math.ceil(used.ru_utime + used.ru_stime + 2 * timeout_s) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-    return function(*arguments)

@@ -1,10 +1,11 @@
 """Everything that can go wrong with a request; each class carries its HTTP status and code.
 
-    views ......... BadRequest  NotFound  MethodNotAllowed
+    access ........ Unauthorized  Forbidden  CsrfFailed  TooManyRequests  KeysUnreadable
+    views ......... BadRequest  NotFound  MethodNotAllowed  DeadlineExceeded  ClientGone  Overloaded
       uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  StorageFull
       parameters .. InvalidParameter
       jobs ........ JobNotFound  IdempotencyConflict  NotReadyYet  Overloaded  StorageFull
-    pipeline ...... Overloaded  WrongMediaKind
+    pipeline ...... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientGone
       models ...... ModelNotFound  NotReady
       media ....... UnsupportedMedia
       decoder ..... Undecodable  NoVideoStream  LimitExceeded  DecodeTimeout
@@ -21,9 +22,11 @@ class ClipstackError(Exception):
     code = "internal"
     retry_after_s: int | None = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
 
 class BadRequest(ClipstackError):
@@ -48,6 +51,24 @@ class TooManyFiles(BadRequest):
 
 class InvalidParameter(BadRequest):
     code = "invalid_parameter"
+
+
+class Unauthorized(ClipstackError):
+    """No key came with the request, or none that is known."""
+
+    status, code = 401, "unauthorized"
+
+
+class Forbidden(ClipstackError):
+    """The key is good, and this is not for it."""
+
+    status, code = 403, "forbidden"
+
+
+class CsrfFailed(Forbidden):
+    """A change asked for with a session's cookie alone: another site may have sent it."""
+
+    code = "csrf_failed"
 
 
 class NotFound(ClipstackError):
@@ -102,6 +123,25 @@ class WrongMediaKind(ClipstackError):
     status, code = 422, "wrong_media_kind"
 
 
+class TooManyRequests(ClipstackError):
+    """One key asks for more than its share, while there may be room for others."""
+
+    status, code = 429, "too_many_requests"
+    retry_after_s = 1
+
+
+class ClientGone(ClipstackError):
+    """Nobody reads the answer; the status is the one that nginx logs."""
+
+    status, code = 499, "client_gone"
+
+
+class DeadlineExceeded(ClipstackError):
+    """The request's own time was over; unlike Unavailable it does not ask to be sent again."""
+
+    status, code = 504, "deadline_exceeded"
+
+
 class Unavailable(ClipstackError):
     """The service cannot answer now, and says when to come back."""
 
@@ -116,6 +156,10 @@ class Overloaded(Unavailable):
 
 class NotReady(Unavailable):
     code = "not_ready"
+
+
+class KeysUnreadable(Unavailable):
+    """The file of keys is damaged or cannot be read: nobody is let in rather than everybody."""
 
 
 class InferenceTimeout(Unavailable):

@@ -43,6 +43,23 @@ _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     *((((4, box),), Format("video", "mov")) for box in _BOXES),
 )
 
+# Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg knows hundreds
+# more, of games and of programs long gone, that few look after; docs/supply.md has one that was found to be dangerous.
+VIDEO_CODECS = frozenset((
+    "av1", "h261", "h263", "h263p", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "vp8", "vp9",
+    "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "theora", "vp6", "vp6a", "vp6f", "wmv1", "wmv2", "wmv3",
+    "cinepak", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "gif", "huffyuv", "png", "prores", "qtrle", "rawvideo", "svq1",
+    "svq3", "utvideo",
+))  # fmt: skip
+
+# Nobody listens, but FFmpeg looks into every stream when it opens a file
+SOUND_CODECS = frozenset((
+    "aac", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "truehd", "vorbis",
+    "wmapro", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf", "nellymoser", "speex",
+    "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be",
+    "pcm_s32le", "pcm_f32be", "pcm_f32le", "pcm_dvd", "pcm_bluray",
+))  # fmt: skip
+
 _STILL_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")
 
 # Only for a message that helps: whatever fits no row above is refused anyway.

@@ -1,13 +1,12 @@
 """Where a frame's pixels end up: its scaled size, its centre crop, and its place in the shared region."""
 
-import os
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.media import ClipRequest
+from app.reach import region, region_bytes
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 Pixels = TypeVar("Pixels")
@@ -29,8 +28,8 @@ def centre_crop(frame: Pixels, crop: int) -> Pixels:
     return centre
 
 
-def clip_shape(request: ClipRequest, region_bytes: int) -> tuple[int, int, int, int]:
-    """(T, crop, crop, 3) of every clip.
+def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
+    """(T, crop, crop, 3) of every clip in a region of `size` bytes.
 
     Raises ValueError for a request that does not fit: it is a fault of the caller, never of the media.
     """
@@ -40,13 +39,14 @@ def clip_shape(request: ClipRequest, region_bytes: int) -> tuple[int, int, int, 
     if not 0 < request.crop <= request.resize:
         raise ValueError(f"crop {request.crop} must be between 1 and resize {request.resize}")
     shape = (lengths.pop(), request.crop, request.crop, 3)
-    if not all(0 <= offset <= region_bytes - int(np.prod(shape)) for offset in request.offsets):
+    last = size - int(np.prod(shape))
+    if not all(0 <= offset <= last for offset in request.offsets):
         raise ValueError("a clip lies outside the region")
     return shape
 
 
 def open_clips(request: ClipRequest) -> list[NDArray[np.uint8]]:
     """Map each clip's place in the region, as a writable uint8 (T, crop, crop, 3); raises as `clip_shape`."""
-    region = Path(request.region)
-    shape = clip_shape(request, os.stat(region).st_size)  # here because memmap would lengthen the file to fit
-    return [np.memmap(region, np.uint8, "r+", offset, shape) for offset in request.offsets]
+    shape = clip_shape(request, region_bytes(request.region))  # here because memmap would lengthen the file to fit
+    file = region(request.region)
+    return [np.memmap(file, np.uint8, "r+", offset, shape) for offset in request.offsets]

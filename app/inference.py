@@ -21,6 +21,8 @@ from tritonclient.utils import InferenceServerException
 
 from app.cuda_runtime import CudaError
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
+from app.repository import unready
+from app.request_id import request_id
 from app.slots import DEVICE_SUFFIX
 from app.transports import CHAINS, CUDA, INLINE, Transport, Transports
 
@@ -79,6 +81,10 @@ class Canary(NamedTuple):
     scores: tuple[float, ...]
 
 
+class TritonAway(NotReady):
+    """Nobody answers at Triton's address, or it is ending: nothing is known of what was asked."""
+
+
 class ModelGone(NotReady):
     """Triton has unloaded this version, or is about to: the catalogue's list is out of date."""
 
@@ -103,7 +109,7 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
     if "is not healthy" in message:  # the model's process is dead or hangs: the watchdog has it started again
         return NotReady("this model does not answer now; please try again in a moment")
     if "UNAVAILABLE" in status or "CANCELLED" in status:
-        return NotReady("the model server is starting; please try again in a moment")
+        return TritonAway("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:
         return InferenceTimeout("the model server did not answer in time")
     log.error("inference failed: %s %s", status, message[:500])
@@ -130,6 +136,7 @@ class Triton:
         self._registered: set[Transport] = set()
         self._registering = asyncio.Lock()
         self._on_gpu: set[tuple[str, str]] = set()  # models, by name and version, that take clips on a GPU
+        self.unready = frozenset[str]()  # models that cannot be asked now, at the last listing (app/repository.py)
         chain = CHAINS[transport]
         self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
 
@@ -137,8 +144,8 @@ class Triton:
         """Scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
 
         There is no deadline here on purpose: when this returns, Triton no longer reads the slot. A caller who
-        cannot wait so long leaves the call running and the slot with it. Raises ModelGone, NotReady or
-        InferenceFailed.
+        cannot wait so long leaves the call running and the slot with it. Raises ModelGone, TritonAway, NotReady
+        or InferenceFailed.
         """
         for transport in self.transports.usable(on_gpu=(model, version) in self._on_gpu):
             try:
@@ -186,7 +193,7 @@ class Triton:
         raise AssertionError("unreachable")
 
     async def _call(self, model: str, version: str, clip: InferInput) -> NDArray[np.float32]:
-        result = await self._client.infer(model, [clip], version)
+        result = await self._client.infer(model, [clip], version, request_id=request_id.get())
         scores = result.as_numpy(OUTPUT)
         if scores is None or scores.size == 0:
             raise InferenceFailed("the model gave no scores")
@@ -219,6 +226,7 @@ class Triton:
                         self._region.device.lent = False
                     raise RegionRefused(str(error)) from error
             self._registered.add(transport)
+            self.transports.registrations[transport] += 1
 
     async def _ask_to_open(self, transport: Transport) -> None:
         region, patience = self._region, {"client_timeout": CALL_TIMEOUT_S}
@@ -243,7 +251,11 @@ class Triton:
         names = [*system.get("regions", {}), *cuda.get("regions", {})]
         if forgotten := {transport for transport in self._registered if self._name(transport) not in names}:
             self._registered -= forgotten
-            await self.register()
+            try:
+                await self.register()
+            except NotReady:
+                self._registered |= forgotten  # it is away again: whoever finds it back tells it of them
+                raise
         return names
 
     async def forget(self, name: str) -> None:
@@ -280,8 +292,10 @@ class Triton:
         """Triton's own configuration of every model version that is ready, with the version under `"version"`."""
         for _ in range(LISTINGS):
             async with _our_errors():
-                index = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
-            ready = [model for model in index.get("models", []) if model.get("state") == "READY"]
+                told = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
+            index = told.get("models", [])
+            self.unready = unready(index)
+            ready = [model for model in index if model.get("state") == "READY"]
             answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
             configs = [answer for answer in answers if answer]
             if len(configs) == len(answers):

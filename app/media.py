@@ -75,7 +75,8 @@ class ClipRequest:
     `times_s` holds one row of times a clip, in seconds after the first frame, all rows of one length T.
     Every frame is scaled to a short side of `resize` pixels and cut to its `crop` x `crop` centre. The clip
     is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`; with `on_gpu` into
-    that region's twin on the GPU instead, if the GPU can decode this video.
+    that region's twin on the GPU instead, if the GPU can decode this video. With `rooms_s`, the earliest and the latest
+    start of each clip, a clip is moved to the nearest key frame in its room. `threads` decode where PyAV reads.
     """
 
     times_s: tuple[tuple[float, ...], ...]
@@ -84,6 +85,8 @@ class ClipRequest:
     offsets: tuple[int, ...]
     region: str
     on_gpu: bool = False
+    rooms_s: tuple[tuple[float, float], ...] = ()
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Catalogue:
         for entry in entries:
             if entry.model:
                 return entry.model
-        if entries:
+        if entries or name in self._triton.unready:
             raise NotReady("this model does not answer now; please try again in a moment")
         raise ModelNotFound(f"there is no model {wanted[:80]!r}")
 
@@ -132,6 +132,12 @@ class Catalogue:
             failing={name: entry.fault for name, entry in silent.items() if not entry.unusable},
             unusable={name: entry.fault for name, entry in silent.items() if entry.unusable},
         )
+
+    def readiness(self) -> dict[tuple[str, str], bool]:
+        """Whether requests to it would be answered, of each name and version that Triton has."""
+        return {
+            (key.name, str(key.version)): bool(entry.model and not entry.fault) for key, entry in self._entries.items()
+        }
 
     async def refresh(self) -> None:
         """Asks Triton for its models, unless that was done a moment ago, and sends each new one a canary."""
@@ -233,7 +239,12 @@ class _Shared:
         self._run: asyncio.Future[None] | None = None
 
     async def get(self, anew: bool = False) -> None:
-        """Returns when the work was done no longer than `age_s` ago; `anew`: when a run that begins now ended."""
+        """Returns when the work was done no longer than `age_s` ago; `anew`: when a run that begins now ended.
+
+        What was done before is then too old for everybody, also when this run fails.
+        """
+        if anew:
+            self._done = float("-inf")
         if anew and self._run and not self._run.done():
             await asyncio.wait([self._run])
         if self._run is None or self._run.done():

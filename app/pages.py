@@ -9,6 +9,7 @@ from flask import Blueprint, current_app, g, make_response, render_template, req
 from flask.typing import ResponseReturnValue
 
 from app import views, wording
+from app.access import gate
 from app.errors import ClipstackError
 from app.settings import Settings
 
@@ -35,9 +36,10 @@ def form() -> ResponseReturnValue:
 
 
 @blueprint.post("/")
+@gate.takes_file
 def answer() -> ResponseReturnValue:
     try:
-        result = views.classify_request()
+        result = views.classify_request(gate.settle_csrf)
     except ClipstackError as error:
         return _problem_page(error)
     page = render_template(
@@ -102,7 +104,9 @@ def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
+@blueprint.errorhandler(ClipstackError)
 def _problem_page(error: ClipstackError) -> ResponseReturnValue:
+    g.error_code = error.code
     page = render_template("problem.html", problem=wording.problem(error.code), error=error, **_form_values())
     response = make_response(page, error.status)
     response.headers["Cache-Control"] = "no-store"
@@ -125,6 +129,8 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
         "max_upload_mb": settings.max_upload_mb,
         "job_days": settings.job_days,
         "request_id": g.request_id,
+        "csrf": g.session.csrf if g.session else "",
+        "key": g.key,
         "problems": wording.PROBLEMS | {"": wording.UNEXPECTED},
         "words": wording,
         "static": static_url,
@@ -134,8 +140,9 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
 
 @cache
 def modules() -> list[str]:
-    """Names of the page's scripts, all of which are wanted at once."""
-    return sorted(path.name for path in Path(current_app.static_folder or "").glob("*.js"))
+    """Names of the page's scripts, all of which are wanted at once; /status has its own."""
+    found = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
+    return sorted(name for name in found if not name.startswith("status"))
 
 
 def static_url(name: str) -> str:

@@ -1,7 +1,7 @@
 """The parameters of a request: from the query, else from the form's or JSON's fields; checked, never guessed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from app.errors import InvalidParameter
 
@@ -31,6 +31,14 @@ def number(told: Mapping[str, str], name: str, default: float | None, smallest: 
     if not smallest <= value <= largest:
         raise InvalidParameter(f"{name} must be a number from {smallest:g} to {largest:g}")
     return value
+
+
+def choice(told: Mapping[str, str], name: str, default: str, words: Sequence[str]) -> str:
+    """The parameter `name`, one of `words`; raises InvalidParameter for anything else."""
+    text = told.get(name, "") or default
+    if text not in words:
+        raise InvalidParameter(f"{name} must be {' or '.join(words)}")
+    return text
 
 
 def flag(told: Mapping[str, str], name: str) -> bool:

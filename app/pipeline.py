@@ -1,125 +1,120 @@
-"""The whole way of one upload, on one screen: admission, probe, sampling, decode, infer, labels.
+"""Everything one worker needs to answer, from its start to its end.
 
 Every worker has one event loop in a thread of its own. Views call `classify` from their threads and wait; all
-that is shared (slots, decoder processes, the connection to Triton) is touched by the loop alone.
+that is shared (slots, decoder processes, the connection to Triton) is touched by the loop alone. The way of one upload
+is app/classification.py, that of a whole video app/timeline; what is done beside them is app/housekeeping.py.
 """
 
 import asyncio
 import logging
-import math
+import socket
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from app.absence import Absence
 from app.admission import Admission
-from app.cuda_runtime import CudaError
+from app.backlog import Backlog
+from app.classification import Answer, Classifier, Question, allowed
+from app.confinement import Confinement
+from app.crew import Crew
 from app.cuda_slots import open_pool
+from app.deadline import Deadline
 from app.decoder import Decoder
 from app.decodings import Decodings
-from app.errors import ClipstackError, InferenceTimeout, NotReady, Overloaded, WrongMediaKind
+from app.errors import ClientGone, NotReady
 from app.gpu_decoding import GpuSlots, NotOnGpu
-from app.inference import ModelGone, Scores, Triton
-from app.labels import Prediction, average, top
-from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.housekeeping import Housekeeping, Progress
+from app.inference import Triton
+from app.media import Limits, Source
 from app.models import Catalogue, Health, Model
-from app.sampling import Clip, clip_times
+from app.pricing import lane_before
 from app.settings import Settings
-from app.slots import SlotPool, is_stale
+from app.shut import Shut
+from app.slots import SlotPool
 from app.stages import Stages
 from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
+from app.waiting import Waiting
 
 STOP_TIMEOUT_S = 5.0
-HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of one upload."""
-
-    model: str
-    top_k: int
-    clips: int
-    keep_first_clip: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was found; `first_clip` is uint8 (T, H, W, 3) as the model saw it, if it was asked for."""
-
-    model: Model
-    media: Media
-    decoded: Decoded
-    predictions: list[Prediction]
-    transport: str
-    first_clip: NDArray[np.uint8] | None
-
-
 class Pipeline:
-    """Everything one worker needs to answer; `start` after fork, `stop` at the end."""
+    """Everything one worker needs to answer; `start` after fork, `stop` at the end. Web workers tell their `crew`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, crew: Crew | None = None) -> None:
+        self._settings, self._crew = settings, crew
+        self._progress = Progress(crew)
+        self._shut = Shut(settings.run_dir / "web" / "shut")
+        self._waiting = Waiting(settings.run_dir / "web" / "waiting")
+        self._admission = Admission(
+            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting
+        )
+        self._backlog = Backlog(settings.run_dir / "web" / "backlog")
         self._decodings = Decodings(settings.decoder_device)
+        self._absence = Absence(settings.restart_patience_s)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, gpu: int | None = None) -> None:
         """Starts the event loop and what lives in it.
 
-        Raises RegionError when /dev/shm is too small, NotOnGpu when videos are to be decoded on a GPU and cannot be.
+        Raises RegionError when /dev/shm is too small, Unconfined when decoders cannot be confined as they must be,
+        NotOnGpu when videos are to be decoded on a GPU and cannot be.
 
         `gpu` is CUDA's number of the GPU that holds this worker's slots too, None where there is none.
         """
+        self._progress.tell()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_live, args=(self._loop,), name="pipeline", daemon=True)
         self._thread.start()
+        self._run(self._open(gpu))
+        try:
+            self._decoder.start()
+            self._progress.tell(decoders=self._decoder.warm, cold=self._decoder.cold)
+            self._run(self._housekeeping.begin())
+        except BaseException:
+            self.stop()
+            raise
+        self._progress.tell(serves=True)
+
+    async def _open(self, gpu: int | None) -> None:
         settings = self._settings
-        limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
         self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
         try:
-            slots = _gpu_slots(self._slots) if settings.decoder_device == "cuda" else None
-            self._decoder = Decoder(settings.decoders, settings.decode_timeout_s, limits, gpu=slots)
-            self._decoder.start()
-        except BaseException:
+            self._decoder = self._new_decoder(self._slots)
+        except NotOnGpu:
             self._slots.close()
             raise
-        self._run(self._open())
-
-    async def _open(self) -> None:
-        settings = self._settings
         self._triton = Triton(settings.triton_address, self._slots, settings.transport)
         self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
-        self._admission = Admission(settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
-        self._housekeeping = asyncio.ensure_future(self._keep_house())
+        self._classifier = Classifier(
+            self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,
+            settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
+        )  # fmt: skip
+        # For a job a rehearsal makes no difference, and would only be in the way of those that wait
+        rehearse = None if self._crew is None else partial(self._classifier.rehearse, settings.model)
+        self._housekeeping = Housekeeping(
+            self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
+            self._progress, rehearse, offered=settings.transport == "inline",
+        )  # fmt: skip
 
-    async def _keep_house(self) -> None:
-        """Does ahead what requests would otherwise wait for, and tidies up; for as long as the worker lives."""
-        offered = self._settings.transport == "inline"
-        while True:
-            try:
-                await self._catalogue.refresh()
-                if not offered:
-                    offered = True  # once: where it is refused, requests find out when to offer it again
-                    await self._triton.register()
-                # A killed worker could not take its region back, and Triton would keep that memory mapped.
-                for name in filter(is_stale, await self._triton.regions()):
-                    await self._triton.forget(name)
-            except ClipstackError as error:
-                log.debug("Triton does not answer: %s", error)
-            except Exception:
-                log.exception("housekeeping goes on after a mistake")
-            await asyncio.sleep(HOUSEKEEPING_S)
+    def _new_decoder(self, slots: SlotPool) -> Decoder:
+        """Its processes read uploads and jobs, and write into the region of this worker alone; raises NotOnGpu."""
+        settings = self._settings
+        limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
+        uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
+        gpu = _gpu_slots(slots) if settings.decoder_device == "cuda" else None
+        confinement = Confinement((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
+        return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
 
     async def _close(self) -> None:
-        self._housekeeping.cancel()
-        await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self._housekeeping.end()
         await self._triton.close()
 
     def stop(self) -> None:
@@ -127,6 +122,7 @@ class Pipeline:
         loop, self._loop = self._loop, None
         if loop is None:
             return
+        self._progress.leave()
         self._decoder.stop()
         try:
             asyncio.run_coroutine_threadsafe(self._close(), loop).result(STOP_TIMEOUT_S)
@@ -137,9 +133,30 @@ class Pipeline:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(STOP_TIMEOUT_S)
 
-    def classify(self, source: Source, question: Question, stages: Stages) -> Answer:
-        """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread."""
-        return self._run(self._classify(source, question, stages))
+    def door(self, owner: str = "") -> AbstractContextManager[None]:
+        """The time that one upload is with this worker; raises Overloaded, or TooManyRequests for `owner` alone."""
+        return self._admission.door(owner)
+
+    def classify(
+        self, source: Source, question: Question, stages: Stages, deadline: Deadline,
+        connection: socket.socket | None = None,
+    ) -> Answer:  # fmt: skip
+        """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread.
+
+        Work ends with the deadline, or when `connection`, where the answer is to go, is closed at its other end.
+        """
+        lane = allowed(lane_before(source), question)
+
+        async def answered() -> Answer:
+            return await self._classifier.classify(source, lane, question, stages, deadline, connection)
+
+        try:
+            return self._run(answered())
+        except CancelledError:
+            if self._loop is None:
+                raise NotReady("this worker is ending; please try again in a moment") from None
+            # it was done just then
+            raise ClientGone("the client has closed its connection") from None
 
     def timeline(
         self, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
@@ -152,12 +169,21 @@ class Pipeline:
         parts = Parts(
             self._decoder, self._slots, self._triton, self._catalogue,
             settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
+            self._waiting.lately,
         )  # fmt: skip
         self._run(timeline(parts, source, question, recorder, stopped))
 
-    def model(self, name: str) -> Model:
-        """The model that a question of this name would be answered by; raises ModelNotFound or NotReady."""
-        return self._run(self._catalogue.get(name))
+    def model(self, name: str, deadline: Deadline | None = None) -> Model:
+        """The model that a question of this name would be answered by.
+
+        Raises ModelNotFound, NotReady, and DeadlineExceeded.
+        """
+
+        async def get() -> Model:
+            async with deadline.enforced() if deadline else nullcontext():
+                return await self._catalogue.get(name)
+
+        return self._run(get())
 
     def has_model(self, name: str) -> None:
         """Raises ModelNotFound for a model that is surely not there; passes while Triton is away."""
@@ -166,7 +192,11 @@ class Pipeline:
 
     def health(self) -> Health:
         """Every model that answers, and why others do not; raises NotReady while Triton is away."""
-        return self._run(self._catalogue.health())
+
+        async def get() -> Health:
+            return await self._catalogue.health()
+
+        return self._run(get())
 
     def transports(self) -> dict[str, Any]:
         """How this worker's clips reach Triton, and how often each way was refused."""
@@ -176,96 +206,31 @@ class Pipeline:
         """Where this worker's videos were decoded, and how often."""
         return self._decodings.facts()
 
+    def facts(self) -> dict[str, Any]:
+        """What app/metrics makes numbers of; raises NotReady when this worker is not started."""
+
+        async def told() -> dict[str, Any]:
+            return {
+                "admission": self._admission.details(), "slots": self._slots.facts(), "decoder": self._decoder.facts(),
+                "transports": self._triton.transports.details(), "decoding": self._decodings.facts(),
+                "triton_answers": self._housekeeping.triton_answers, "models": self._catalogue.readiness(),
+            }  # fmt: skip
+
+        return self._run(told())
+
+    def admission(self) -> dict[str, Any]:
+        """How much this worker has to do, and what it refused."""
+        return self._admission.facts()
+
+    def backlog_s(self) -> float:
+        """How long those take that wait now; called from any thread."""
+        return self._admission.backlog_s()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:
             work.close()
             raise NotReady("this worker is not started")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _classify(self, source: Source, question: Question, stages: Stages) -> Answer:
-        with stages.stage("queue"):
-            await self._admission.enter()
-        try:
-            model = await self._catalogue.get(question.model)
-            with stages.stage("probe"):
-                media = await self._decoder.probe(source)
-            try:
-                return await self._ask_model(source, question, stages, model, media)
-            except ModelGone:
-                # Its last version was replaced or removed since we looked. Once: two in a row is no coincidence.
-                await self._catalogue.gone(model)
-                model = await self._catalogue.get(question.model)
-                return await self._ask_model(source, question, stages, model, media)
-        finally:
-            self._admission.leave()
-
-    async def _ask_model(
-        self, source: Source, question: Question, stages: Stages, model: Model, media: Media
-    ) -> Answer:
-        clips = _clips(media, model, question.clips)
-        with stages.stage("queue"):
-            offsets = await self._slots_for(len(clips))
-        wanted = ClipRequest(
-            times_s=tuple(clip.times_s for clip in clips), resize=model.resize, crop=model.crop,
-            offsets=tuple(offsets), region=str(self._slots.path), on_gpu=self._on_gpu(media, model),
-        )  # fmt: skip
-        try:
-            with stages.stage("decode"):
-                decoded = await self._decoder.decode(source, media, wanted)
-                self._decoded(decoded, offsets)
-            first = await self._seen(offsets[0], model) if question.keep_first_clip else None
-        except BaseException:
-            self._release(offsets)
-            raise
-        with stages.stage("infer"):
-            scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
-        mean = average([clip.values for clip in scores])
-        predictions = top(mean, model.labels, question.top_k)
-        return Answer(model, media, decoded, predictions, scores[0].transport, first)
-
-    def _on_gpu(self, media: Media, model: Model) -> bool:
-        wanted = self._settings.decoder_device == "cuda" and media.kind == "video"
-        return wanted and self._triton.takes_clips_on_gpu(model.name, model.version)
-
-    def _decoded(self, decoded: Decoded, offsets: list[int]) -> None:
-        if self._slots.device is not None:
-            for offset in offsets:
-                self._slots.device.written(offset, decoded.on_gpu)
-        self._decodings.count(decoded)
-
-    async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
-        """The clip in a slot, uint8 (T, H, W, 3); raises NotReady when it was lost with a GPU."""
-        if self._slots.device is not None:
-            try:
-                await self._slots.device.download(offset, math.prod(model.clip_shape))
-            except CudaError as error:
-                raise NotReady("the GPU was lost; please try again in a moment") from error
-        return self._slots.view(offset, model.clip_shape).copy()
-
-    async def _slots_for(self, count: int) -> list[int]:
-        try:
-            return await asyncio.wait_for(self._slots.acquire(count), self._settings.queue_timeout_s)
-        except TimeoutError:
-            raise Overloaded("no room for another clip came free in time; please try again in a moment") from None
-
-    def _release(self, offsets: list[int]) -> None:
-        for offset in offsets:
-            self._slots.release(offset)
-
-    async def _infer(self, model: Model, offset: int) -> Scores:
-        """Scores of the clip in one slot; the slot comes back when Triton is done with it, however long that takes."""
-        call = asyncio.ensure_future(self._triton.infer(model.name, model.version, offset, model.clip_shape))
-
-        def done(call: asyncio.Future[Scores]) -> None:
-            self._slots.release(offset)
-            if not call.cancelled():
-                call.exception()  # marks it as seen: nobody may be waiting any more
-
-        call.add_done_callback(done)
-        try:
-            return await asyncio.wait_for(asyncio.shield(call), self._settings.infer_timeout_s)
-        except TimeoutError:
-            raise InferenceTimeout("the model server did not answer in time; please try again in a moment") from None
 
 
 def _gpu_slots(slots: SlotPool) -> GpuSlots:
@@ -281,12 +246,3 @@ def _gpu_slots(slots: SlotPool) -> GpuSlots:
 def _live(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
-
-
-def _clips(media: Media, model: Model, count: int) -> tuple[Clip, ...]:
-    """Where the clips lie; a picture is one clip of one frame, and only an image model can look at it."""
-    if media.kind == "image":
-        if model.kind == "video":
-            raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")
-        return (Clip((0.0,)),)
-    return clip_times(media.duration_s or 0.0, media.fps, model.frames, model.stride, model.fps, count)

@@ -1,8 +1,10 @@
 """The one seam to decord and PyAV: opens a video, tells the time of each frame, and hands out chosen frames.
 
-decord is quick, but it counts packets, and not every container gives one for each frame shown: decord2 3.4.0
-returns other frames than the ones asked for, without an error, for MPEG-TS, MPEG-PS, ASF, AVI with B-frames,
-and MP4 whose edit list cuts into a group of pictures. Those are read through PyAV, by timestamp.
+H.264 and HEVC in MP4 and Matroska are read through PyAV, by timestamp, because there frames that nothing refers to
+can be left out: 5 to 40 % less time than decord needs for the same frames (docs/decisions/0009-two-readers.md). Other
+codecs are decord's where it can be trusted. It counts packets, and not every file has one for each frame shown: decord2
+3.4.0 returns other frames than the ones asked for, without an error, for MPEG-TS, MPEG-PS, ASF, AVI with B-frames,
+MPEG-4 with B-frames in MP4, and MP4 whose edit list cuts into a group of pictures. Those are PyAV's too.
 """
 
 import os
@@ -18,18 +20,23 @@ import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
+from app.formats import SOUND_CODECS, VIDEO_CODECS
 from app.frames import Frame
 from app.media import Media, Source
+from app.nal_units import fill, length_bytes
 
 CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scaled frames at a time
 NEAR = 8  # frames: to decode on to a key frame so near is quicker than to seek it
+SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these leave out what no other frame refers to if told so
+SKIPPED_IN = ("mov", "matroska")  # containers that tell of every packet when its frame is shown
+_BY_TIME = (*SKIPPED_CODECS, "mpeg4")  # are PyAV's, whatever they come in
 _INDEXED = ("mov", "matroska", "flv", "gif")  # containers whose packets decord counts rightly
 
 decord.logging.set_level(decord.logging.QUIET)
@@ -39,6 +46,7 @@ class Reader(Protocol):
     """An open video; frames are numbered from 0 in the order they are shown."""
 
     times_s: NDArray[np.float64]  # (frames,), seconds after the first frame, never falling
+    keys_s: NDArray[np.float64]  # (keys,), those of them at which decoding can begin
     end_s: float  # when the last frame goes
     missing: int  # how many frames more an MP4's index promises; other containers promise nothing
 
@@ -75,9 +83,9 @@ def location(source: Source) -> str:
 
 @contextmanager
 def opened(
-    source: Source, demuxer: str, hwaccel: HWAccel | None = None
+    source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video with PyAV; raises UnsupportedMedia when FFmpeg takes it for another format."""
+    """Open a video with PyAV, for so many threads; raises UnsupportedMedia when FFmpeg takes it for another format."""
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
         container = av.open(location(source), options=options, metadata_errors="replace", hwaccel=hwaccel)
@@ -87,23 +95,31 @@ def opened(
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise NoVideoStream("there is no video in this file")
-        stream.thread_count = 1
+        # Without a decoder a stream has no facts either, not even a width
+        if stream.codec_context is None or stream.codec.canonical_name not in VIDEO_CODECS:
+            raise UnsupportedMedia("the video uses a codec that is not supported")
+        stream.thread_count, stream.thread_type = threads, "FRAME"
         yield container, stream
 
 
-def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
-    """Open a video for reading some upright frames of `size` (width, height) pixels.
+def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1) -> Reader:
+    """Open a video for reading some upright frames of `size` (width, height) pixels, by so many threads if by PyAV.
 
     For reading all of a long one take PacketReader: decord holds the whole file in memory, 0.6 GB of a file of 0.5 GB.
     """
-    if demuxer in _INDEXED and _has_three_channels(size[0]) and not _cut_by_edits(source, demuxer):
+    if (
+        media.codec not in _BY_TIME
+        and demuxer in _INDEXED
+        and _has_three_channels(size[0])
+        and _for_decord(source, demuxer)
+    ):
         # What decord cannot open, a single frame in Matroska for one, PyAV may: if not, its error counts.
         with suppress(decord.DECORDError, RuntimeError, AssertionError):
             promised = media.frames if demuxer == "mov" else None
             reader = DecordReader(location(source), size, promised)
             if reader.has_order():
                 return reader
-    return PacketReader(source, demuxer, media.rotation, size)
+    return PacketReader(source, demuxer, media.rotation, size, threads)
 
 
 def _has_three_channels(width: int) -> bool:
@@ -116,11 +132,22 @@ def _has_three_channels(width: int) -> bool:
     return all(row == width or 3 * row % width for row in padded)
 
 
-def _cut_by_edits(source: Source, demuxer: str) -> bool:
-    if demuxer != "mov":
-        return False
-    with opened(source, demuxer) as (_, stream):
-        return any(entry.is_discard for entry in stream.index_entries)
+def _for_decord(source: Source, demuxer: str) -> bool:
+    """Whether decord may open this file and counts its frames rightly.
+
+    It brings an older FFmpeg than PyAV's, which opens every stream, wanted or not: no codec may be in the file that is
+    not on our lists.
+    """
+    with opened(source, demuxer) as (container, stream):
+        cut_by_edits = demuxer == "mov" and any(entry.is_discard for entry in stream.index_entries)
+        return not cut_by_edits and all(_is_known(each) for each in container.streams)
+
+
+def _is_known(stream: Stream) -> bool:
+    if stream.type not in ("video", "audio"):
+        return True  # text and data: nothing of ours decodes it
+    context = stream.codec_context
+    return context is not None and context.codec.canonical_name in VIDEO_CODECS | SOUND_CODECS
 
 
 class DecordReader:
@@ -132,6 +159,7 @@ class DecordReader:
         self._chunk = max(1, CHUNK_BYTES // (width * height * 3))
         spans = self._video.get_frame_timestamp(range(len(self._video))).astype(np.float64)
         self.times_s = spans[:, 0]
+        self.keys_s = self.times_s[self._video.get_key_indices()]
         self.end_s = _end(self.times_s, float(spans[-1, 1]))
         self.missing = max(0, (promised or 0) - len(spans))
 
@@ -148,10 +176,15 @@ class DecordReader:
 
 
 class PacketReader:
-    """Reads by timestamp: lists all packets, then decodes on from the key frame before each wanted one."""
+    """Reads by timestamp: lists all packets, then decodes on from the key frame before each wanted one.
 
-    def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int]) -> None:
-        self._source, self._demuxer, self._turns = source, demuxer, -rotation // 90
+    Frames on the way that nothing refers to are not decoded: a third of those that x264 makes, and of the time.
+    """
+
+    skips = True  # where codec and container allow it
+
+    def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], threads: int = 1) -> None:
+        self._source, self._demuxer, self._turns, self._threads = source, demuxer, -rotation // 90, threads
         self._size = size if rotation % 180 == 0 else (size[1], size[0])
         # One for all, with decord's filter: a frame's own would be reckoned anew, 0.7 ms each time
         self._scaler = VideoReformatter()
@@ -160,6 +193,8 @@ class PacketReader:
         end = packets = 0
         with opened(source, demuxer) as (container, stream):
             base = float(stream.time_base or 1)
+            codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
+            self._skips = self.skips and demuxer in SKIPPED_IN and length_bytes(codec, configuration) > 0
             for packet in container.demux(stream):
                 stamp = _stamp(packet)
                 if stamp is None or not (keys or packet.is_keyframe):
@@ -175,16 +210,25 @@ class PacketReader:
             raise Undecodable("there is no frame in this video")
         self._stamps, self._keys = sorted(shown), sorted(keys)
         self.times_s = (np.array(self._stamps, np.float64) - self._stamps[0]) * base
+        keys_shown = [stamp for stamp, _ in self._keys if stamp >= self._stamps[0]]
+        self.keys_s = (np.array(keys_shown, np.float64) - self._stamps[0]) * base
         self.end_s = _end(self.times_s, (end - self._stamps[0]) * base)
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
+        wanted = [self._stamps[number] for number in numbers]
         with self._opened() as (container, stream):
-            for frame in self._chosen(container, stream, [self._stamps[number] for number in numbers]):
+            for place, frame in enumerate(self._chosen(container, stream, wanted)):
+                if self._skips and _stamp(frame) != wanted[place]:
+                    break  # a stream that is not as it says: once more, with every frame of it
                 yield self._upright(frame)
+            else:
+                return
+        self._skips = False
+        yield from self.read(numbers[place:])
 
     def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """The video, to be decoded; only its packets are asked for elsewhere."""
-        return opened(self._source, self._demuxer)
+        return opened(self._source, self._demuxer, threads=self._threads)
 
     def _upright(self, frame: VideoFrame) -> Any:
         """A decoded frame as `read` yields it."""
@@ -194,12 +238,13 @@ class PacketReader:
 
     def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
         """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
-        frames, frame, reached = self._decoded(container, stream, self._keys[0]), None, -sys.maxsize
+        needed = frozenset(wanted)
+        frames, frame, reached = self._decoded(container, stream, self._keys[0], needed), None, -sys.maxsize
         for stamp in wanted:
             key = self._keys[max(0, bisect_right(self._keys, (stamp, sys.maxsize)) - 1)]
             if self._position(key[0]) > self._position(reached) + NEAR and key[0] > self._keys[0][0]:
                 container.seek(key[1], stream=stream)
-                frames = self._decoded(container, stream, key)
+                frames = self._decoded(container, stream, key, needed)
             while reached < stamp and (following := next(frames, None)):
                 stamp_met = _stamp(following)
                 frame, reached = following, reached if stamp_met is None else stamp_met
@@ -210,13 +255,23 @@ class PacketReader:
     def _position(self, stamp: int) -> int:
         return bisect_left(self._stamps, stamp)
 
-    def _decoded(self, container: InputContainer, stream: VideoStream, key: tuple[int, int]) -> Iterator[VideoFrame]:
-        """Frames from the packet `key` on: started elsewhere, a decoder shows garbage, or nothing at all."""
-        met = False
+    def _decoded(
+        self, container: InputContainer, stream: VideoStream, key: tuple[int, int], needed: frozenset[int]
+    ) -> Iterator[VideoFrame]:
+        """Frames from the packet `key` on: started elsewhere, a decoder shows garbage, or nothing at all.
+
+        Those of `needed` are among them; of the others, those that nothing refers to may not be.
+        """
+        met, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
         for packet in container.demux(stream):
             met = met or (packet.is_keyframe and _stamp(packet) == key[0])
-            if met:
-                yield from packet.decode()
+            if not met:
+                continue
+            if self._skips:
+                # What is damaged is not left out: FFmpeg is to say that it is
+                whole = fill(memoryview(packet), lengths)
+                stream.codec_context.skip_frame = "NONREF" if whole and _stamp(packet) not in needed else "DEFAULT"
+            yield from packet.decode()
         if not met:  # this container cannot be sought by time
             with self._opened() as (again, same):
                 yield from again.decode(same)

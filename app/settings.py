@@ -6,11 +6,14 @@ python -m app.settings        prints the table with the values in force
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
+SAMPLINGS = ("exact", "keyframe")
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 class Setting(NamedTuple):
@@ -43,6 +46,16 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _file(text: str) -> str:
+    return str(_path(text))
+
+
+def _networks(text: str) -> str:
+    for part in text.split(","):
+        ip_network(part.strip())
+    return ",".join(part.strip() for part in text.split(","))
+
+
 def _redis(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
@@ -54,6 +67,16 @@ _port = _between(1, 65535)
 SETTINGS = (
     Setting("host", "127.0.0.1", str, "Address nginx listens on."),
     Setting("port", 8080, _port, "Port nginx listens on."),
+    Setting(
+        "published", "", str,
+        "Address at which others reach a container's port, as `docker run -p` takes it; (none): what nginx listens on.",
+    ),
+    Setting(
+        "keys", "auto", _one_of("auto", "required", "off"),
+        "Whether requests need a key (docs/access.md): `auto` when others than this machine can reach the service.",
+    ),
+    Setting("tls_cert", "", _file, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP."),
+    Setting("tls_key", "", _file, "Private key of that certificate, PEM, without a passphrase."),
     Setting("user", "", str, "When started as root: the user that nginx's workers, web and Triton run as."),
     Setting("run_dir", CHECKOUT / ".runtime" / "run", _path, "Folder of sockets, logs, uploads and pid files."),
     Setting("data_dir", "", _path, "Folder of uploads, jobs and kept answers; (none): `data` in the run folder."),
@@ -61,20 +84,38 @@ SETTINGS = (
     Setting("model", "camera_motion", str, "Model used when a request names none."),
     Setting("max_upload_mb", 1024, _between(1, 1 << 20), "Largest upload, MiB."),
     Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "Least severe log line written."),
+    Setting(
+        "log_format", "auto", _one_of("auto", "json", "text"),
+        "Lines of the log: JSON, words for a person, or words on a terminal and JSON elsewhere.",
+    ),
+    Setting(
+        "monitors", "127.0.0.1,::1", _networks,
+        "Addresses and networks that may ask for /metrics and /status, separated by commas (docs/monitoring.md).",
+    ),
     Setting("web_workers", 2, _between(1, 256), "Gunicorn worker processes."),
-    Setting("web_threads", 32, _between(1, 1024), "Requests one worker holds at the same time, waiting ones included."),
-    Setting("max_inflight", 4, _between(1, 256), "Requests one worker decodes and infers at the same time."),
-    Setting("max_queue", 16, _between(0, 1024), "Requests that wait in one worker; one more is answered 503."),
+    Setting("web_threads", 56, _between(1, 1024), "Requests one worker holds at the same time, waiting ones included."),
+    Setting("max_inflight", 16, _between(1, 256), "Most requests one worker has at work; it finds what is best below."),
+    Setting("max_queue", 24, _between(0, 1024), "Requests that one worker holds besides; one more is answered 503."),
     Setting("queue_timeout_s", 20, _between(1, 3600), "Longest wait in that queue, or for slots, seconds; then 503."),
+    Setting("deadline_s", 30, _between(1, 3600), "Time of a request that tells no X-Deadline-Ms, seconds; then 504."),
     Setting("decoders", 2, _between(1, 64), "Decoder processes of one worker."),
     Setting(
         "decoder_device", "cpu", _one_of("cpu", "cuda"),
         "Where videos are decoded for models on a GPU: `cuda` keeps their frames there (docs/gpu.md); not for jobs.",
     ),
-    Setting("decode_timeout_s", 30, _between(1, 3600), "Longest probing or decoding of a file, seconds; then 422."),
+    Setting("decode_timeout_s", 20, _between(1, 3600), "Longest probing and decoding of a file, seconds; then 422."),
+    Setting(
+        "sandbox", "best", _one_of("best", "required", "off"),
+        "Layers around decoder processes: as many as can be had here, all of them or no start, "
+        "or limits of memory, time and files alone.",
+    ),
     Setting("max_pixels", 36_000_000, _between(1, 1 << 31), "Most pixels of one frame or picture."),
     Setting("max_frames", 500_000, _between(1, 1 << 31), "Most frames of one video."),
     Setting("max_duration_s", 4 * 3600, _between(1, 1 << 31), "Longest video, seconds."),
+    Setting(
+        "sampling", "exact", _one_of(*SAMPLINGS),
+        "Where clips begin when a request does not say: `exact`, or at the nearest `keyframe` (docs/sampling.md).",
+    ),
     Setting("max_clips", 8, _between(1, 64), "Most clips of one request."),
     Setting("slots", 16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip."),
     Setting("slot_mb", 5, _between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit."),
@@ -93,11 +134,15 @@ SETTINGS = (
     Setting("max_watchers", 8, _between(0, 512), "Clients that follow jobs by events, of one web worker."),
     Setting("results_mb", 256, _between(0, 1 << 20), "MiB of answers kept by the file's content; 0 turns this off."),
     Setting("triton_address", "127.0.0.1:8001", str, "Triton's gRPC address."),
-    Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, on loopback."),
+    Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, at its address."),
     Setting("max_processes_per_gpu", 1, _between(1, 16), "Instances of each model on each GPU."),
     Setting("gpu_precision", "bf16", _one_of("bf16", "f16", "f32"), "Precision of models on a GPU."),
     Setting("gpu_batch", 16, _between(1, 128), "Most clips that a model on a GPU calculates at once."),
     Setting("infer_timeout_s", 20, _between(1, 3600), "Longest inference of one request, seconds; then 503."),
+    Setting(
+        "restart_patience_s", 10, _between(0, 60),
+        "How long requests wait for a Triton that is restarted, seconds from when it went; then 503 within 2 s.",
+    ),
 )  # fmt: skip
 
 
@@ -111,6 +156,10 @@ class Settings:
 
     host: str
     port: int
+    published: str
+    keys: str
+    tls_cert: str
+    tls_key: str
     user: str
     run_dir: Path
     data_dir: Path
@@ -118,17 +167,22 @@ class Settings:
     model: str
     max_upload_mb: int
     log_level: str
+    log_format: str
+    monitors: str
     web_workers: int
     web_threads: int
     max_inflight: int
     max_queue: int
     queue_timeout_s: int
+    deadline_s: int
     decoders: int
     decoder_device: str
     decode_timeout_s: int
+    sandbox: str
     max_pixels: int
     max_frames: int
     max_duration_s: int
+    sampling: str
     max_clips: int
     slots: int
     slot_mb: int
@@ -148,6 +202,7 @@ class Settings:
     gpu_precision: str
     gpu_batch: int
     infer_timeout_s: int
+    restart_patience_s: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -164,14 +219,42 @@ class Settings:
         settings = cls(**values)
         if settings.max_clips > settings.slots:
             raise InvalidSetting("CLIPSTACK_MAX_CLIPS is larger than CLIPSTACK_SLOTS: such a request could never start")
+        if bool(settings.tls_cert) != bool(settings.tls_key):
+            raise InvalidSetting("CLIPSTACK_TLS_CERT and CLIPSTACK_TLS_KEY belong together: set both or neither")
         if settings.decoder_device == "cuda" and settings.transport not in ("auto", "cuda"):
             raise InvalidSetting("CLIPSTACK_DECODER_DEVICE is cuda, and CLIPSTACK_TRANSPORT keeps clips off the GPU")
+        if settings.decoder_device == "cuda" and settings.sandbox == "required":
+            raise InvalidSetting(
+                "CLIPSTACK_SANDBOX is required, and CLIPSTACK_DECODER_DEVICE is cuda: a decoder on the GPU cannot have "
+                "every layer (docs/security.md)"
+            )
         if settings.max_inflight + settings.max_queue + settings.max_watchers >= settings.web_threads:
             raise InvalidSetting(
                 "CLIPSTACK_WEB_THREADS must be larger than CLIPSTACK_MAX_INFLIGHT, CLIPSTACK_MAX_QUEUE and "
                 "CLIPSTACK_MAX_WATCHERS together: one more request must be told that all is full"
             )
         return settings
+
+    @property
+    def tls(self) -> bool:
+        """Whether nginx speaks TLS."""
+        return bool(self.tls_cert)
+
+    @property
+    def public(self) -> bool:
+        """Whether others than this machine can reach nginx, as far as the settings tell."""
+        host = self.published.rpartition(":")[0] if self.published else self.host
+        return host not in LOOPBACK
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the keys are kept."""
+        return self.data_dir / "access" / "keys.json"
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests need a key."""
+        return self.keys == "required" or (self.keys == "auto" and self.public)
 
     def environment(self) -> dict[str, str]:
         """The variables that give these settings, for processes to be started."""

@@ -42,6 +42,7 @@ class SlotPool:
         self.count, self.slot_bytes = count, slot_bytes
         self.region_bytes = count * slot_bytes
         self._free = [index * slot_bytes for index in reversed(range(count))]
+        self._quarantined: set[int] = set()
         self._map = self._make()
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -64,6 +65,11 @@ class SlotPool:
             ) from error
 
     @property
+    def whole(self) -> bool:
+        """Whether the region has all its memory; whoever may write to /dev/shm could have cut it off."""
+        return os.fstat(self._descriptor).st_size == self.region_bytes
+
+    @property
     def free(self) -> int:
         """Slots that nobody holds."""
         return len(self._free)
@@ -81,8 +87,18 @@ class SlotPool:
 
     def release(self, offset: int) -> None:
         """Gives one slot back; only when neither a decoder nor Triton can still use it."""
+        self._quarantined.discard(offset)
         self._free.append(offset)
         self._freed.set()
+
+    def quarantine(self, offset: int) -> None:
+        """Takes note that a slot is held for Triton alone: its request is over."""
+        self._quarantined.add(offset)
+
+    def facts(self) -> dict[str, int]:
+        """How many slots are in each state."""
+        quarantined = len(self._quarantined)
+        return {"free": self.free, "used": self.count - self.free - quarantined, "quarantined": quarantined}
 
     def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]:
         """The slot's bytes as uint8 of `shape`, without a copy; valid until `close`."""

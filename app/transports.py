@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Transports:
-    """Of one worker; used from one event loop. `clips` and `refusals` are counts, by transport."""
+    """Of one worker; used from one event loop. `clips`, `refusals` and `registrations` are counts, by transport."""
 
     def __init__(self, chain: tuple[Transport, ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._chain, self._clock = chain, clock
@@ -29,6 +29,7 @@ class Transports:
         self._last: Transport | None = None
         self.clips: Counter[Transport] = Counter()
         self.refusals: Counter[Transport] = Counter()
+        self.registrations: Counter[Transport] = Counter()
 
     def usable(self, on_gpu: bool) -> Iterator[Transport]:
         """Those to try, in this order; CUDA's only for a model that runs on a GPU. Named alone, one is always tried."""
@@ -56,3 +57,7 @@ class Transports:
     def facts(self) -> dict[str, Any]:
         """For those who watch the service."""
         return {"last": self._last, "clips": dict(self.clips), "refusals": dict(self.refusals)}
+
+    def details(self) -> dict[str, Any]:
+        """The same with all ways there are, and how often regions were made known to Triton."""
+        return self.facts() | {"chain": self._chain, "registrations": dict(self.registrations)}

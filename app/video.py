@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from app.formats import HEAD_BYTES, cut_off, recognise
 from app.frames import centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.readers import Reader, open_reader, opened, translated
+from app.sampling import from_key_frame
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
@@ -68,7 +70,7 @@ def decode(source: Source, media: Media, request: ClipRequest, gpu: Gpu | None =
     """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
 
     Each time becomes the frame nearest to it; a time after the end becomes the last frame, and the clip
-    counts as padded. Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    counts as padded. Clips with room to move begin at a key frame. Raises UnsupportedMedia, LimitExceeded, Undecodable.
     """
     reason = ""
     if gpu is not None:
@@ -80,7 +82,7 @@ def decode(source: Source, media: Media, request: ClipRequest, gpu: Gpu | None =
             # A codec that NVDEC does not know, a GPU without memory, a damaged file: the CPU's verdict counts.
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
-    decoded = _decode(source, media, request, open_clips(request), open_reader)
+    decoded = _decode(source, media, request, open_clips(request), partial(open_reader, threads=request.threads))
     return replace(decoded, not_on_gpu=reason)
 
 
@@ -95,12 +97,16 @@ def _decode(
         total = len(reader.times_s)
         if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
             raise Undecodable("the file is cut off: frames that it promises are missing")
-        rows = [nearest(reader.times_s, row) for row in request.times_s]
+        wanted = [list(row) for row in request.times_s]
+        if request.rooms_s:
+            rooms = zip(wanted, request.rooms_s, strict=True)
+            wanted = [from_key_frame(row, room, reader.keys_s) for row, room in rooms]
+        rows = [nearest(reader.times_s, row) for row in wanted]
         _write(reader, rows, clips, request.crop)
     return Decoded(
         frames=tuple(tuple(row) for row in rows),
         times_s=tuple(tuple(round(float(reader.times_s[number]), 6) for number in row) for row in rows),
-        padded=tuple(max(row) >= reader.end_s for row in request.times_s),
+        padded=tuple(max(row) >= reader.end_s for row in wanted),
         truncated=cut_off(demuxer, head, source.length),
         total=total,
     )

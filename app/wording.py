@@ -37,6 +37,8 @@ PROBLEMS = {
     "invalid_parameter": Problem("One of the choices is not possible", "Reload the page and try again."),
     "model_not_found": Problem("This model is gone", "Reload the page to see the models that are served now."),
     "overloaded": Problem("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
+    "deadline_exceeded": Problem("It took too long", "The service is busy. Please try again in a moment."),
+    "client_gone": Problem("The connection was lost", "Check the network, then send the file again."),
     "not_ready": Problem("Not quite ready", "The models are starting. Please try again in a few seconds."),
     "inference_timeout": Problem("The model took too long", "The service is busy. Please try again in a moment."),
     "storage_full": Problem("No room for the upload", "The server's disk is full. Please try again later."),
@@ -51,6 +53,9 @@ PROBLEMS = {
     "idempotency_conflict": Problem(
         "This upload got mixed up with another", "Take the file off the list and send it once more."
     ),
+    "unauthorized": Problem("You are logged out", "Log in again with your key, then send the file once more."),
+    "csrf_failed": Problem("This page is out of date", "Reload it and try again."),
+    "too_many_requests": Problem("This is more than your key may send", "It goes on as soon as there is room for it."),
     "bad_request": Problem("The request was not understood", "Reload the page and try again."),
     "not_found": Problem("There is nothing here", "Reload the page; what you asked for may have been deleted."),
     "method_not_allowed": Problem("This cannot be done here", "Reload the page and try again."),

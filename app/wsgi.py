@@ -1,11 +1,10 @@
 """What gunicorn loads: the application with the environment's settings."""
 
-import logging
 import os
 
-from app import create_app
+from app import create_app, logs
 from app.settings import Settings
 
 settings = Settings.from_environment(os.environ)
-logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+logs.set_up(settings.log_level, settings.log_format)
 application = create_app(settings)

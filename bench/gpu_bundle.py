@@ -27,7 +27,7 @@ from deploy.unpack_triton import unpack
 PYTHON = "3.12"
 MOST_BYTES = 60_000_000
 PROJECT = (
-    "app/*.py", "bench/__init__.py", "bench/machine.py", "bench/gpu*.py", "deploy/*.py",
+    "app/**/*.py", "bench/__init__.py", "bench/machine.py", "bench/gpu*.py", "deploy/*.py",
     "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/*.py",
 )  # fmt: skip
 # As in the extras `web`, `triton` and `cuda`; NumPy 1 because of Triton's Python backend.

@@ -58,7 +58,7 @@ class Film(NamedTuple):
 
 
 FILMS = (Film("short", 10, 340, 256), Film("long", 60, 1920, 1080))
-SMALL = (Film("short", 3, 340, 256), Film("long", 4, 1920, 1080))
+SMALL = (Film("short", 3, 340, 256), Film("long", 4, 960, 540))
 
 Clip = Any  # uint8 (FRAMES, CROP, CROP, 3), an array or a tensor
 

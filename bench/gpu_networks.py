@@ -83,7 +83,7 @@ def subject(name: str, device: str, small: bool) -> Subject:
         spec = ClipSpec(spec.kind, min(spec.frames, 4), spec.stride, 30, 72, 64)
     served = Served(network, name, spec, tuple(f"label {n}" for n in range(classes)), (0.45,) * 3, (0.225,) * 3)
     clips = random_clips(spec, SAMPLES, seed=1)
-    _spread(served, torch.from_numpy(clips), device)
+    spread(served, torch.from_numpy(clips), device)
     whole = ServedNetwork(served).eval()
     given = torch.from_numpy(clips)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
     return coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, : spec.crop, : spec.crop].copy()
 
 
-def _spread(served: Served, clips: Tensor, device: str) -> None:
+def spread(served: Served, clips: Tensor, device: str) -> None:
     """Gives the normalisations statistics of their own, and takes from the logits what is the same for all clips."""
     network = served.network.to(device)
     for norm in _ends(network):
@@ -150,4 +150,4 @@ def write_model(subject: Subject, models: Path, parameters: dict[str, str]) -> P
     return folder
 
 
-__all__ = ["RESNET", "SIZES", "Clips", "Subject", "random_clips", "subject", "write_model"]
+__all__ = ["RESNET", "SIZES", "Clips", "Subject", "random_clips", "resnet50", "spread", "subject", "write_model"]

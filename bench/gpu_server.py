@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
@@ -40,8 +40,10 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running_triton(models: Path, run_dir: Path, batch: int, precision: str) -> Iterator[str]:
-    """Triton's address, with all models loaded; raises ServerError."""
+def running_triton(
+    models: Path, run_dir: Path, batch: int, precision: str, module: Sequence[str] = ("deploy.launch", "triton")
+) -> Iterator[str]:
+    """Triton's address, with all models loaded; `module` starts it. Raises ServerError."""
     for name in ("triton", "gpu"):
         (run_dir / name).mkdir(parents=True)
     for name, target in (("models", models), ("backends", TRITON / "backends")):
@@ -59,7 +61,7 @@ def running_triton(models: Path, run_dir: Path, batch: int, precision: str) -> I
     }
     log = run_dir / "triton.log"
     with log.open("wb") as out:
-        command = [sys.executable, "-m", "deploy.launch", "triton"]
+        command = [sys.executable, "-m", *module]
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=out, stderr=out)
     try:
         _wait(f"127.0.0.1:{port}", server, log)

@@ -27,7 +27,8 @@ import av
 import httpx
 import numpy as np
 
-from app.decoder import MEMORY_BYTES, Decoder
+from app.confinement import Confinement
+from app.decoder import Decoder
 from app.inference import Triton
 from app.jobs.events import RETRY_MS
 from app.media import Limits, Media, Source
@@ -144,10 +145,12 @@ class _Longest:
         self.longest_s, self._before = max(self.longest_s, now - self._before), now
 
 
-async def decode_alone(source: Source, media: Media, look: Look, slots: SlotPool) -> tuple[float, int]:
+async def decode_alone(
+    source: Source, media: Media, look: Look, slots: SlotPool, confinement: Confinement
+) -> tuple[float, int]:
     """Seconds and windows of a sweep whose slots come back at once."""
     started, count = time.monotonic(), 0
-    async with streaming(source, media, look, slots, 60.0, MEMORY_BYTES) as stream:
+    async with streaming(source, media, look, slots, 60.0, confinement) as stream:
         async for event, offset in stream.events():
             if isinstance(event, Window):
                 count += 1
@@ -180,14 +183,15 @@ async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
     owner = (settings.run_dir / "web").stat()
     os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may be another user than who measures
     triton = Triton(settings.triton_address, slots, "shm")
-    decoder = Decoder(1, 60.0, LIMITS)
+    confinement = Confinement((str(video.parent),), (str(slots.path),), settings.sandbox)
+    decoder = Decoder(1, 60.0, LIMITS, confinement)
     decoder.start()
     try:
         model = await Catalogue(triton, slots.slot_bytes).get(name)
         source = Source(str(video), 0, video.stat().st_size)
         laid = grid(model.frames, model.stride, model.fps, None, None)
         look = Look(laid, 0, model.resize, model.crop, settings.max_windows)
-        decode_s, windows = await decode_alone(source, await decoder.probe(source), look, slots)
+        decode_s, windows = await decode_alone(source, await decoder.probe(source), look, slots, confinement)
         return {"decode_s": decode_s, "infer_s": await infer_alone(triton, model, slots, windows), "windows": windows}
     finally:
         decoder.stop()

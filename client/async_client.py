@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -19,7 +20,7 @@ from client.patience import Patience
 from client.reduction.rate import Rate
 from client.reduction.sending import Reduction, Sender
 from client.reply import Answer, error_of
-from client.transport import Transport
+from client.transport import Transport, headers_with
 from client.upload import Source, Upload, Watcher
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -34,10 +35,12 @@ class AsyncClient:
     service asks, and (three times at most) when no connection can be made. An answer that was lost is asked for
     again only where asking twice does no harm. `rate` is the upload rate in bytes a second, for
     `reduce="auto"`; left out, it is measured as files are sent. `headers` go with every request: what a
-    proxy before the service wants to see, say.
+    proxy before the service wants to see, say. `key` is the service's own key, where it asks for one; left out, it is
+    CLIPSTACK_KEY of the environment. `verify` is, for https, a file of certificates to trust instead of the system's
+    (a self-signed certificate itself, say), or False to trust anybody, which is for trying things out alone.
 
     Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable. Raises ValueError
-    for what is no http(s) URL.
+    for what is no http(s) URL or no key, OSError for a file of certificates that cannot be read.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class AsyncClient:
         patience: float = 20.0,
         rate: float | None = None,
         headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        verify: bool | str | os.PathLike[str] = True,
     ) -> None:
-        self._transport = Transport(url, timeout, headers)
+        self._transport = Transport(url, timeout, headers_with(key, headers), verify)
         self._patience_s = patience
         self._sender = Sender(self.models, Rate(rate))
 
@@ -64,21 +69,23 @@ class AsyncClient:
         model: str | None = None,
         top_k: int = 5,
         clips: int | None = None,
+        sampling: str | None = None,
         thumbnails: bool = False,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Result:
         """Upload a path, bytes, or a file opened in binary mode, and return what is in it.
 
-        `model` None means the service's default, `clips` None its usual number of clips. `reduce` says what is
-        sent of a video: all of it, `shrink` (encoded again, small), `frames` (what the model will look at) or
-        `auto` (the quickest); it takes the extra `shrink`, else ReductionUnavailable is raised. `progress` is
-        called with a `Progress` as the upload goes. A pipe is sent as it comes, and once.
+        `model` None means the service's default, `clips` None its usual number of clips, `sampling` None its usual way
+        of placing them: `exact`, or `keyframe`, which is quicker. `reduce` says what is sent of a video: all of it,
+        `shrink` (encoded again, small), `frames` (what the model will look at) or `auto` (the quickest); it takes the
+        extra `shrink`, else ReductionUnavailable is raised. `progress` is called
+        with a `Progress` as the upload goes. A pipe is sent as it comes, and once.
 
         Raises OSError, too, for a file that cannot be read.
         """
         flag = "true" if thumbnails else None
-        params = _given(model=model, top_k=top_k, clips=clips, thumbnails=flag)
+        params = _given(model=model, top_k=top_k, clips=clips, sampling=sampling, thumbnails=flag)
 
         async def send(upload: Upload) -> Answer:
             return await self._call("POST", "/v1/classify", params, upload)

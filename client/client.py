@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -49,8 +50,12 @@ class Client:
         patience: float = 20.0,
         rate: float | None = None,
         headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        verify: bool | str | os.PathLike[str] = True,
     ) -> None:
-        self._client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate, headers=headers)
+        self._client = AsyncClient(
+            url, timeout=timeout, patience=patience, rate=rate, headers=headers, key=key, verify=verify
+        )
         self._thread = LoopThread()
 
     @property

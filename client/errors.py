@@ -3,6 +3,7 @@
 ```
 ClipstackError                 base of all; carries `code`, `status` and `request_id`
 ├── RequestRefused             4xx: the file or the question is at fault, and will be again
+│   └── KeyRefused             401: the service asks for a key, or does not know this one
 ├── ServiceFailed              5xx, or an answer that is not Clipstack's: the service is at fault
 │   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting, worth another try later
 ├── JobFailed                  a job ended without a timeline; carries `job_id` and `at_fault`
@@ -36,6 +37,10 @@ class ClipstackError(Exception):
 
 class RequestRefused(ClipstackError):
     """The service will not do this: sending the same again gives the same answer."""
+
+
+class KeyRefused(RequestRefused):
+    """The service asks for a key and got none, or one that it does not know (any more)."""
 
 
 class ServiceFailed(ClipstackError):

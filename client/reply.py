@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from client.errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable
+from client.errors import ClipstackError, KeyRefused, RequestRefused, ServiceFailed, ServiceUnavailable
 
 UNAVAILABLE = frozenset({429, 502, 503, 504})
 
@@ -50,6 +50,9 @@ def error_of(answer: Answer, url: str) -> ClipstackError:
     if code is None or message is None:
         text = f"{url} does not answer like Clipstack (HTTP {status})"
         return ServiceFailed(text, code="unexpected_answer", status=status, request_id=request_id)
+    if status == 401:
+        text = f"{message} (in Python key=; in a shell CLIPSTACK_KEY or --key-file)"
+        return KeyRefused(text, code=str(code), status=status, request_id=request_id)
     kind = RequestRefused if 400 <= status < 500 else ServiceFailed
     return kind(str(message), code=str(code), status=status, request_id=request_id)
 

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from client.events import Event, EventReader
 from client.reply import Answer, retry_after_s
 from client.upload import Upload
 
+KEY_VARIABLE = "CLIPSTACK_KEY"
 CONNECT_TIMEOUT_S = 5.0
 # Labels of a thousand classes with thumbnails stay below 1 MB; more is not our service.
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
@@ -30,7 +32,13 @@ ONE_REQUEST = {"Connection": "close"}
 class Transport:
     """Connections to one service at `url`; `timeout` is the longest silence in seconds, `headers` go with all."""
 
-    def __init__(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+    ) -> None:
         self.url = url.rstrip("/")
         parts = _checked(self.url)
         self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
@@ -41,7 +49,7 @@ class Transport:
             # A proxy cannot reach this machine's own loopback, whatever the environment says.
             trust_env=not _is_loopback(parts.host),
             # Loading all the authorities of the web takes longer than a short request, and http needs none.
-            verify=parts.scheme == "https",
+            verify=_trusted(verify) if parts.scheme == "https" else False,
         )
 
     async def close(self) -> None:
@@ -149,6 +157,21 @@ def _checked(url: str) -> httpx.URL:
     return parts
 
 
+def headers_with(key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers with the service's key, or the environment's, unless they have one; ValueError for what is no key."""
+    told = dict(headers or {})
+    key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
+    if not key or "authorization" in map(str.lower, told):
+        return told
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError("this is no key: one has letters, digits and _ alone")  # and is not shown
+    return told | {"Authorization": f"Bearer {key}"}
+
+
+def _trusted(verify: bool | str | os.PathLike[str]) -> ssl.SSLContext | bool:
+    return verify if isinstance(verify, bool) else ssl.create_default_context(cafile=os.fspath(verify))
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -197,6 +220,10 @@ def _reason(error: BaseException) -> str:
     words = str(error).rpartition("] ")[2] or type(error).__name__
     below: BaseException | None = error
     while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {below.verify_message}"
+        if isinstance(below, ssl.SSLError):
+            return f"no TLS connection: {below.reason or 'the other side does not speak it'}"
         if isinstance(below, OSError) and below.errno:
             # Names that cannot be resolved have numbers of their own, below zero.
             words = os.strerror(below.errno) if below.errno > 0 else below.strerror or words

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from app.settings import CHECKOUT, InvalidSetting, Settings
-from deploy import preflight, run_folder, users
+from deploy import doors, preflight, run_folder, users
 
 PROGRAMS = {"web": ("nginx", "web", "jobs", "watchdog"), "triton": ("triton", "watchdog")}
 LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog")
@@ -27,6 +27,8 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
         raise SystemExit("\n".join(checks))
     user, python = users.User.current(), CHECKOUT / ".venv" / "bin" / "python"
     run_folder.fill(settings, CHECKOUT, user)
+    if part == "web":
+        print("\n".join(doors.told(settings, "docker compose exec web python -m app.access")), flush=True)
     for name in LOGS:
         # Docker keeps and rotates what comes out of a container
         log = settings.run_dir / "logs" / f"{name}.log"

@@ -1,12 +1,18 @@
 """Gunicorn's settings; read by gunicorn alone. Reference: https://docs.gunicorn.org/en/stable/settings.html"""
 
 import gc
+import os
+import signal
+from contextlib import suppress
 from typing import Any
 
-from app import start, stop
+from gunicorn.glogging import Logger
+
+from app import logs, rehearsal, start, stop
+from app.metrics import files
 from app.settings import Settings
 from deploy import gpus
-from deploy.places import web_socket
+from deploy.places import metrics, web_socket
 
 settings = Settings.from_environment()
 
@@ -18,12 +24,15 @@ if settings.transport in ("auto", "cuda"):
     except gpus.NoGpu as reason:
         print(f"no GPU, slots are in system shared memory: {reason}", flush=True)
 
+retiring: list[int] = []  # at a reload: old workers, the oldest first, that no new one has been made for yet
+
 bind = f"unix:{web_socket(settings.run_dir)}"
-umask = 0o007  # the socket: 0770, for our user and group; the default is open to everybody
+umask = 0o117  # the socket: 0660, for our user and group; the default is open to everybody
 pidfile = str(settings.run_dir / "web" / "web.pid")
 control_socket_disable = True  # it would be made in the home folder, for a command nobody uses here
 
-worker_class = "gthread"  # the pipeline waits on its own event loop; a thread holds only the connection
+# A thread of gthread; what gunicorn itself refuses is told by nginx (deploy/worker.py)
+worker_class = "deploy.worker.Worker"  # the pipeline waits on its own event loop; a thread holds only the connection
 workers = settings.web_workers
 threads = settings.web_threads
 worker_connections = settings.web_threads  # accept no more than can be held: what waits inside is invisible
@@ -36,33 +45,57 @@ timeout = 20  # seconds without a heartbeat: a stopped worker, not a slow reques
 graceful_timeout = 30
 max_requests = 0  # no leak to hide; a restart drops the worker's region and decoders
 
-# nginx bounds the request line and the headers; these answer in HTML
+# nginx bounds the size of the request line and of the headers, and cannot count them
 limit_request_line = 0
 limit_request_field_size = 16384
-limit_request_fields = 32768
+limit_request_fields = 100 + 8  # a client's, and those that nginx adds; more is 431
 forwarder_headers = ""  # no header of a request sets SCRIPT_NAME or PATH_INFO
+
+
+class logger_class(Logger):  # type: ignore[misc]
+    """Gunicorn's own lines look like all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logs.formatter(settings.log_format))
+
 
 accesslog = None  # nginx writes it
 errorlog = "-"
 loglevel = settings.log_level
 
 
+def on_reload(server: Any) -> None:
+    """In the master, before the new workers: without this the old ones would end before anybody takes their place."""
+    retiring[:] = sorted(server.WORKERS, key=lambda pid: server.WORKERS[pid].age)
+    server.num_workers = server.cfg.workers + len(retiring)  # until the first of them has ended
+
+
 def pre_fork(server: Any, worker: Any) -> None:
-    """In the master, right before a worker: its GPU."""
+    """In the master, right before a worker: its GPU, and the old worker whose place it takes."""
     taken = [living.gpu for living in server.WORKERS.values()]
     worker.gpu = gpus.next_place(taken, numbers) if numbers else None
+    worker.predecessor = retiring.pop(0) if retiring else None
 
 
 def when_ready(server: Any) -> None:
     """In the master, before the first fork."""
     _remove_stale_regions()
+    rehearsal.files()  # once for all workers
     gc.collect()
     gc.freeze()  # else the collector touches every object and the workers' shared pages are copied
 
 
 def post_worker_init(worker: Any) -> None:
-    """In a new worker: event loop, decoders and channels are made here; none of them survives a fork."""
+    """In a new worker: event loop, decoders and channels are made here; none of them survives a fork.
+
+    It takes requests after this: warm, unless Triton is away.
+    """
     start(worker.app.wsgi(), worker.gpu)
+    if worker.predecessor is not None:
+        with suppress(ProcessLookupError):
+            os.kill(worker.predecessor, signal.SIGTERM)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -73,6 +106,8 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """In the master, when a worker has ended, killed ones too."""
+    server.num_workers = server.cfg.workers
+    files.bury(metrics(settings.run_dir))
     _remove_stale_regions()
 
 

@@ -10,13 +10,18 @@ import urllib.error
 import urllib.request
 
 from app.settings import Settings
+from deploy import certificate
 
 PATIENCE_S = 8.0  # shorter than the health check's own, so that its reason is told
 
 
 def web(settings: Settings) -> str:
     """What nginx, web and Triton together say; raises OSError when they are not ready."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{settings.port}/readyz", timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(
+        f"{'https' if settings.tls else 'http'}://127.0.0.1:{settings.port}/readyz",
+        timeout=PATIENCE_S,
+        context=certificate.unchecked(),
+    ) as answer:
         return str(answer.read().decode())
 
 

@@ -5,17 +5,23 @@ python -m deploy.launch nginx|web|jobs|triton       (Supervisor does; settings c
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
+from app.crew import expect
+from app.metrics import files
 from app.settings import CHECKOUT, Settings
 from deploy import gpu_models, gpus, processes
-from deploy.places import jobs_temporary, program, temporary
+from deploy.places import crew, jobs_temporary, metrics, program, temporary
 
 TRITON = CHECKOUT / ".runtime" / "triton"
+# nginx and web go first: what they do for a request is short, and a refusal must not wait for an inference. Triton as
+# the decoders of requests (app/decoder_process.py); the decoders of jobs, for which nobody waits, twice as far behind.
+NICE = {"triton": 5, "jobs": 5}
 EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervisor waits longer
 
 
@@ -39,6 +45,8 @@ def web(settings: Settings) -> list[str]:
         shutil.rmtree(left, ignore_errors=True)
     for upload in (settings.run_dir / "uploads").glob("body-*"):  # nginx's own have numbers as names
         upload.unlink(missing_ok=True)
+    expect(crew(settings.run_dir), settings.web_workers)
+    _count_anew("web", settings)
     os.chdir(CHECKOUT)
     config = CHECKOUT / "deploy" / "gunicorn.conf.py"
     return [sys.executable, "-m", "gunicorn", "-c", str(config), "app.wsgi:application"]
@@ -50,8 +58,15 @@ def jobs(settings: Settings) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["TMPDIR"] = str(folder)
+    _count_anew("jobs", settings)
     os.chdir(CHECKOUT)
     return [sys.executable, "-m", "app.jobs"]
+
+
+def _count_anew(program: str, settings: Settings) -> None:
+    """Only here, at the start of a master: its workers go on with the numbers of those before them."""
+    files.clear(metrics(settings.run_dir), program)
+    os.environ[files.VARIABLE] = str(metrics(settings.run_dir))
 
 
 def triton(settings: Settings) -> list[str]:
@@ -64,8 +79,9 @@ def triton(settings: Settings) -> list[str]:
     host, _, port = settings.triton_address.rpartition(":")
     for left in Path("/dev/shm").glob(f"triton-{port}-*"):
         left.unlink(missing_ok=True)  # of a server that was killed together with its backend
+    server = TRITON / "bin" / "tritonserver"
     return [
-        str(TRITON / "bin" / "tritonserver"),
+        str(server),
         f"--model-repository={repository}",
         "--backend-directory=backends",
         "--model-control-mode=explicit",
@@ -76,14 +92,21 @@ def triton(settings: Settings) -> list[str]:
         f"--grpc-address={host}",
         f"--grpc-port={port}",
         "--allow-metrics=true",
-        "--metrics-address=127.0.0.1",
+        f"--metrics-address={host}",  # who may reach the one may reach the other
         f"--metrics-port={settings.triton_metrics_port}",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",  # of use to a GPU only
         "--enable-peer-access=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        *(["--allow-client-shm=true"] if mentions(server, "allow-client-shm") else []),  # off by default from 26.05 on
         f"--backend-config=python,shm-region-prefix-name=triton-{port}-",
     ]
+
+
+def mentions(program: Path, words: str) -> bool:
+    """Whether `words` are in a program: which flags it knows it says otherwise only in a text of many pages."""
+    with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text.find(words.encode()) >= 0
 
 
 def model_repository(settings: Settings, driver: gpus.Driver | None = None) -> str:
@@ -105,7 +128,13 @@ def model_repository(settings: Settings, driver: gpus.Driver | None = None) -> s
 
 
 def main() -> None:
-    command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[sys.argv[1]](Settings.from_environment())
+    name = sys.argv[1]
+    command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[name](Settings.from_environment())
+    os.nice(NICE.get(name, 0))
+    if name in ("web", "jobs"):
+        # glibc gives every thread memory of its own, eight times as many as there are processors, and takes none back;
+        # Python's threads take turns anyway
+        os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     os.execv(command[0], command)
 
 

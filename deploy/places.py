@@ -12,6 +12,21 @@ def web_socket(run_dir: Path) -> Path:
     return run_dir / "web" / "web.sock"
 
 
+def backlog(run_dir: Path) -> Path:
+    """Where web tells nginx how much there is to do (app/backlog.py)."""
+    return run_dir / "web" / "backlog"
+
+
+def crew(run_dir: Path) -> Path:
+    """Where web workers tell what they lack (app/crew.py)."""
+    return run_dir / "web" / "crew"
+
+
+def shut(run_dir: Path) -> Path:
+    """Where web tells nginx whom to refuse (app/shut.py)."""
+    return run_dir / "web" / "shut"
+
+
 def temporary(run_dir: Path) -> Path:
     """Temporary folder of the programs."""
     return run_dir / "web" / "tmp"
@@ -20,6 +35,11 @@ def temporary(run_dir: Path) -> Path:
 def jobs_temporary(run_dir: Path) -> Path:
     """The job worker's own: a start of web clears the other, and with it the sockets that decoders are started by."""
     return run_dir / "web" / "jobs"
+
+
+def metrics(run_dir: Path) -> Path:
+    """What web and jobs count (app/metrics/files.py)."""
+    return run_dir / "web" / "metrics"
 
 
 def watchdog_numbers(run_dir: Path) -> Path:

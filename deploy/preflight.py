@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.settings import CHECKOUT, Settings
-from deploy import gpus
+from app.settings import CHECKOUT, LOOPBACK, Settings
+from deploy import certificate, gpus, users
 from deploy.places import jobs_temporary, program, web_socket
-from deploy.ports import why_not
+from deploy.ports import holder, why_not
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+CONFINED_S = 60.0  # a second, if the machine has nothing else to do
 JOB_REGIONS = 1  # the job worker has slots of its own
 SPARE_SHM = 64 << 20  # Triton's own regions, and gunicorn's heartbeats
 
@@ -21,22 +23,51 @@ def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
     """Everything that stands in the way of a start, in words; empty when nothing does."""
     return [
         *_programs(checkout),
-        *_models(settings),
-        *_sockets(settings),
+        *models(settings),
+        *sockets(settings),
         *_ports(settings),
+        *_tls(settings),
         *_shared_memory(settings),
-        *_gpu_decoding(settings),
+        *gpu_decoding(settings),
     ]
 
 
 def of_web(settings: Settings) -> list[str]:
     """The same for a container that holds nginx and web alone."""
-    return [*_sockets(settings), *_shared_memory(settings), *_gpu_decoding(settings)]
+    return [
+        *sockets(settings),
+        *_tls(settings),
+        *_shared_memory(settings),
+        *gpu_decoding(settings),
+        *of_decoders(settings, users.User.current()),
+    ]
+
+
+def of_decoders(settings: Settings, user: users.User) -> list[str]:
+    """Which layers decoders of `user` cannot have, if they must have all of them: found out by one that tries."""
+    if settings.sandbox != "required":
+        return []
+    tried = try_layers(settings.sandbox, user)
+    if tried.returncode == 0:
+        return []
+    why = tried.stderr.strip().rpartition("\n")[2]
+    return [f"CLIPSTACK_SANDBOX is required, and decoders of {user.name} cannot have every layer: {why}"]
+
+
+def try_layers(mode: str, user: users.User, limit_s: float = CONFINED_S) -> subprocess.CompletedProcess[str]:
+    """What `python -m app.confinement` says as that user; raises TimeoutExpired."""
+    other = user.uid != os.geteuid()
+    return subprocess.run(
+        [sys.executable, "-m", "app.confinement"], cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True,
+        env={"PATH": os.environ.get("PATH", os.defpath), "CLIPSTACK_SANDBOX": mode}, text=True, timeout=limit_s,
+        user=user.uid if other else None, group=user.gid if other else None, extra_groups=[] if other else None,
+        check=False,
+    )  # fmt: skip
 
 
 def of_triton(settings: Settings) -> list[str]:
     """The same for a container that holds Triton alone."""
-    return [*_models(settings), *_sockets(settings)]
+    return [*models(settings), *sockets(settings)]
 
 
 def _programs(checkout: Path) -> list[str]:
@@ -50,7 +81,7 @@ def _programs(checkout: Path) -> list[str]:
     return found
 
 
-def _models(settings: Settings) -> list[str]:
+def models(settings: Settings) -> list[str]:
     """The default model must have been exported; others may be missing or broken."""
     model = settings.model_dir / settings.model
     if not (model / "config.pbtxt").is_file():
@@ -60,7 +91,7 @@ def _models(settings: Settings) -> list[str]:
     return []
 
 
-def _sockets(settings: Settings) -> list[str]:
+def sockets(settings: Settings) -> list[str]:
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
         web_socket(settings.run_dir),
@@ -87,16 +118,27 @@ def _ports(settings: Settings) -> list[str]:
     wanted = (
         ("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port),
         ("CLIPSTACK_TRITON_ADDRESS", triton_host.strip("[]"), int(grpc)),
-        ("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port),
+        ("CLIPSTACK_TRITON_METRICS_PORT", triton_host.strip("[]"), settings.triton_metrics_port),
     )
     return [
-        f"cannot listen on {host}:{port} ({reason}): stop what does, or set {variable} to another"
+        f"cannot listen on {host}:{port} ({reason}{holder(port)}): stop what does, or set {variable} to another"
         for variable, host, port in wanted
         if (reason := why_not(host, port))
     ]
 
 
-def _gpu_decoding(settings: Settings) -> list[str]:
+def _tls(settings: Settings) -> list[str]:
+    """Whether nginx could speak TLS with the files it is to use."""
+    if not settings.tls:
+        return []
+    try:
+        certificate.check(settings.tls_cert, settings.tls_key)
+    except certificate.Unusable as error:
+        return [str(error)]
+    return []
+
+
+def gpu_decoding(settings: Settings) -> list[str]:
     """What can be known of it before a worker tries: what only CUDA knows stops that worker."""
     if settings.decoder_device != "cuda":
         return []
@@ -109,11 +151,16 @@ def _gpu_decoding(settings: Settings) -> list[str]:
     return [f"CLIPSTACK_DECODER_DEVICE is cuda, and {reason}" for reason in reasons]
 
 
+def needed_memory(settings: Settings) -> int:
+    """Bytes of /dev/shm that a stack takes."""
+    return (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
+
+
 def _shared_memory(settings: Settings) -> list[str]:
     from app.slots import remove_stale_regions  # which Triton's container does not have
 
     remove_stale_regions()  # of a container that died: what Triton still maps of them counts until it is told
-    need = (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
+    need = needed_memory(settings)
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize
     if free >= need:

@@ -2,14 +2,16 @@
 
 <run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
             logs/  nginx/ (its configuration)  triton/ (where it runs)
-            web/ (socket, pid, tmp/)  uploads/  tmp/  gpu/ (models placed on GPUs)
+            web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
             watchdog/ (what it counted)               of the user that the programs run as
-<data_dir>/ jobs/  results/  queue.db                 also of that user; by default <run_dir>/data
+<data_dir>/ jobs/  results/  sessions/  queue.db      also of that user; by default <run_dir>/data
+            access/ (keys)                            of whoever starts the stack; that user reads it
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +20,14 @@ from app.settings import Settings
 from deploy import gpus, places, processes, users
 from deploy.render import render
 
-FOR_THE_STARTER, FOR_THE_USER = ("logs", "triton"), ("web", "web/tmp", "uploads", "tmp", "gpu", "watchdog")
-OF_THE_DATA = ("jobs", "results")
+FOR_THE_STARTER, FOR_THE_USER = (
+    ("logs", "triton"),
+    ("web", "web/tmp", "web/backlog", "web/shut", "web/quota", "web/metrics", "uploads", "tmp", "gpu", "watchdog"),
+)
+OF_THE_DATA = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
+LEAST_HELD = 32  # by one of nginx's workers, however many there are: they do not share evenly
+SENT = 2.0  # times what web can hold: it says itself when it is full (app/shut.py); this bounds what comes meanwhile
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
 NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
 
@@ -36,11 +43,16 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     for path in (settings.data_dir, *(settings.data_dir / name for name in OF_THE_DATA)):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _folder(path, 0o700, user.uid, user.gid)
+    _folder(settings.keys_file.parent, 0o750, -1, user.gid)
+    if settings.keys_file.exists():
+        os.chown(settings.keys_file, -1, user.gid)  # made before the service's user was known
     links = {"backends": checkout / ".runtime" / "triton" / "backends", "models": settings.model_dir}
     for name, target in links.items():
         (run_dir / "triton" / name).unlink(missing_ok=True)
         (run_dir / "triton" / name).symlink_to(target)
     render(checkout / "nginx", run_dir / "nginx", nginx_values(settings, checkout))
+    allowed = "".join(f"allow {network};\n" for network in settings.monitors.split(","))
+    (run_dir / "nginx" / "snippets" / "monitors.conf").write_text(f"{allowed}deny all;\n")
     (run_dir / "settings.json").write_text(json.dumps(settings.environment()))
 
 
@@ -52,12 +64,19 @@ def differences(settings: Settings) -> list[str]:
 
 def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
     """What stands for each ${CLIPSTACK_...} in nginx's files."""
-    # A request waits for admission and for slots, and is probed and decoded
+    # A request waits for admission and for slots, is probed and decoded, and may meet a Triton that is restarted
     stages_s = 2 * settings.queue_timeout_s + 2 * settings.decode_timeout_s + settings.infer_timeout_s
+    stages_s += settings.restart_patience_s
+    holds = SENT * settings.web_workers * (settings.max_inflight + settings.max_queue)
     return settings.environment() | {
-        "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}",
+        "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}" + (" ssl http2" if settings.tls else ""),
+        "CLIPSTACK_TLS": "yes" if settings.tls else "no",
+        "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
         "CLIPSTACK_STATIC": str(checkout / "app"),
         "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
+        "CLIPSTACK_WEB_HOLDS": str(max(LEAST_HELD, math.ceil(holds / (os.cpu_count() or 1)))),
+        "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
+        "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),
         "CLIPSTACK_ANSWER_TIMEOUT_S": str(stages_s + ANSWER_SLACK_S),
     }
 

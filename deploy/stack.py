@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.settings import CHECKOUT, InvalidSetting, Settings
-from deploy import places, preflight, processes, run_folder, users
+from deploy import certificate, doors, places, preflight, processes, run_folder, users
 from deploy.supervision import Supervision
 
 READY_S = 120.0  # a start takes three seconds, and forty on a machine busy with other things
@@ -48,7 +48,7 @@ class Stack:
     def url(self) -> str:
         """Where a client on this machine reaches nginx."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}.get(self.settings.host, self.settings.host)
-        return f"http://{run_folder.bracketed(host)}:{self.settings.port}"
+        return f"{'https' if self.settings.tls else 'http'}://{run_folder.bracketed(host)}:{self.settings.port}"
 
     def up(self, timeout_s: float = READY_S) -> None:
         """Start what does not run and wait until ready; raises StackError, and stops what it started itself."""
@@ -74,10 +74,8 @@ class Stack:
             return
         with self._alone():
             if self._supervision.answers():
-                started = self.processes()
-                self._supervision.shutdown()
-                processes.gone(started, STOP_S)
-            processes.end(self.processes(), patience_s=10)
+                processes.gone([self._supervision.shutdown()], STOP_S)
+            processes.end(self.processes(), patience_s=10)  # whom it did not know: orphans of what was killed
 
     def wait(self, timeout_s: float = READY_S) -> None:
         """Return when /readyz says yes; raises StackError with the end of the log of what failed."""
@@ -118,6 +116,8 @@ class Stack:
             run_folder.fill(self.settings, self.checkout, user)
         except (users.UnusableUser, ValueError) as error:
             raise StackError(str(error)) from error
+        if found := preflight.of_decoders(self.settings, user):
+            raise StackError("\n".join(found))
         self.warnings = [warning] if warning else []
         self._supervision.launch(run_folder.variables(self.settings, self.python, user, self._environment))
 
@@ -136,7 +136,7 @@ class Stack:
         if not places.web_socket(self.run_dir).exists():
             return "web does not listen yet"  # asking nginx now would only fill its log
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=certificate.unchecked()):
                 return None
         except urllib.error.HTTPError as error:
             with error:
@@ -158,6 +158,8 @@ def up(stack: Stack) -> int:
     for warning in stack.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"Clipstack is ready: {stack.url}")
+    for line in doors.told(stack.settings):
+        print(line)
     return 0
 
 

@@ -16,11 +16,15 @@ COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs wi
 
 
 class Program(NamedTuple):
-    """Supervisor's word for what it does, its process, 0 when it has none, and when it last ended, since the epoch."""
+    """Supervisor's word for what it does, its process, 0 when it has none, and when it last ended and started.
+
+    Both in seconds since the epoch; 0 when it never did.
+    """
 
     state: str
     pid: int
     stopped: int
+    started: int = 0
 
 
 class Supervision:
@@ -66,7 +70,7 @@ class Supervision:
                 told: Any = rpc.supervisor.getAllProcessInfo()
         except (OSError, HTTPException, xmlrpc.client.Error):
             return {}
-        return {each["name"]: Program(each["statename"], each["pid"], each["stop"]) for each in told}
+        return {each["name"]: Program(each["statename"], each["pid"], each["stop"], each["start"]) for each in told}
 
     def start(self, name: str) -> None:
         """Start one program; returns at once, and does nothing when it runs already."""
@@ -78,10 +82,12 @@ class Supervision:
         down = ("BACKOFF", "EXITED", "FATAL")
         return {(name, program.stopped) for name, program in self.programs().items() if program.state in down}
 
-    def shutdown(self) -> None:
-        """Ask it to stop all programs, last started first, and to end; returns at once."""
+    def shutdown(self) -> int:
+        """Ask it to stop all programs, last started first, and to end; returns its pid at once."""
         with self._rpc() as rpc:
+            pid: int = rpc.supervisor.getPID()
             rpc.supervisor.shutdown()
+        return pid
 
     def command(self, *words: str) -> str:
         """Output of `supervisorctl` with `words`."""

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.groups import Groups, longest_first
 from tests.leaks import guarded
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
     from deploy.stack import Stack
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -23,10 +26,10 @@ FOOTAGE = CHECKOUT.parent / "shared" / "videos"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session a temporary folder of its own: nothing in it is anybody else's."""
-    shared = tempfile.gettempdir()
+    # tmp_path stays where pytest tidies it up; those of `-n 2` lie beside each other, because sockets' paths are short
+    shared = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     multiprocessing.util.get_temp_dir()  # lives as long as this process: not in the folder that is watched
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", shared)  # tmp_path stays where pytest tidies it up
-    folder = tempfile.mkdtemp(prefix="clipstack-tests-")
+    folder = tempfile.mkdtemp(prefix="clipstack-tests-", dir=shared)
     os.chmod(folder, 0o755)  # nginx's user passes through it when the tests run as root
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     # torch keeps what it compiled as long as it likes, and makes the folder when an exported program is loaded.
@@ -36,6 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how many kills at random moments jobs must outlive")
+    parser.addoption("--rows", default="quick", help="faults to try: quick, all, or their numbers: 1,2,3")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin that looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "faults":
+            item.add_marker(pytest.mark.alone)
+    longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)  # with `-p no:xdist` nobody asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -67,5 +84,6 @@ def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     folders = []
     if "stack" in request.fixturenames:
         folders.append(request.getfixturevalue("stack").run_dir / "uploads")
-    with guarded(pytest.fail, *folders):
+    spared = request.getfixturevalue("browser_process") if "browser" in request.fixturenames else None
+    with guarded(pytest.fail, *folders, spared=spared):
         yield

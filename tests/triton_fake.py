@@ -25,13 +25,16 @@ UNOPENABLE = "failed to register shared memory region: invalid args"
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """`can_open` False: it runs where the GPU is not; `infer_error` is answered to clips on the GPU."""
+    """`can_open` False: it runs where the GPU is not; `infer_error` is answered to clips on the GPU.
+
+    `starting` True: it knows what it has open, and takes nothing new yet.
+    """
 
     def __init__(self) -> None:
         self.system: dict[str, memoryview] = {}
         self.cuda: dict[str, memoryview] = {}
         self.devices: dict[str, int] = {}
-        self.can_open, self.infer_error, self.on_gpu = True, "", True
+        self.can_open, self.infer_error, self.on_gpu, self.starting = True, "", True, False
 
     def restart(self) -> None:
         """As a new server: it knows no region."""
@@ -39,6 +42,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.cuda.clear()
 
     async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
+        if self.starting:
+            await _refuse(context, "not yet", grpc.StatusCode.UNAVAILABLE)
         try:
             with (SHM / request.key.lstrip("/")).open("r+b") as file:
                 opened = memoryview(mmap.mmap(file.fileno(), request.byte_size))

@@ -13,10 +13,13 @@ from dataclasses import replace
 
 from huey.consumer import Consumer
 
+from app import logs
 from app.jobs.folder import Folder
+from app.jobs.keeper import keeper
 from app.jobs.queue import Queue
 from app.jobs.retention import tidy
 from app.jobs.worker import Worker
+from app.metrics.monitor import Monitor
 from app.pipeline import Pipeline
 from app.results import Results
 from app.settings import Settings
@@ -31,18 +34,21 @@ log = logging.getLogger("app.jobs")
 
 def main() -> None:
     settings = Settings.from_environment(os.environ)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("huey").setLevel(logging.WARNING)
     remove_stale_regions()
     folder = Folder(settings.data_dir / "jobs")
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = Results(settings.data_dir / "results", settings.results_mb << 20)
-    worker = Worker(folder, queue, pipeline, results)
+    worker = Worker(folder, queue, pipeline, results, keeper())
     queue.works_with(worker.work)
     pipeline.start()
+    monitor = Monitor(settings, "jobs", pipeline.facts)
+    monitor.start()
     threading.Thread(target=_chores, args=(worker, folder, settings), name="chores", daemon=True).start()
     _Consumer(queue, worker, settings.job_workers).run()
+    monitor.stop()
     pipeline.stop()
     queue.close()
 

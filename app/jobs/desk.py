@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull
+from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests
 from app.jobs.folder import FINISHED, Asked, Folder, Job, Progress, identity, now
 from app.jobs.queue import Queue
 from app.jobs.retention import tidy, used_bytes
@@ -18,6 +19,8 @@ from app.settings import Settings
 
 CANCEL_S = 2.0
 POLL_S = 0.05
+JOBS_RETRY_S = 10
+NO_SUCH_JOB = "there is no such job; it may have been removed"
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,10 @@ class Desk:
 
         Raises IdempotencyConflict, Overloaded, StorageFull.
         """
-        asked = replace(asked, id=identity(key), created=now())
+        asked = replace(asked, id=identity(key, asked.owner), created=now())
         if key and (known := self.folder.job(asked.id)) is not None:
             return self._known(known, asked), False
+        self._check_share(asked.owner)
         self._check_room(asked)
         try:
             job = self.folder.add(asked, Path(source.path), source.offset, source.length)
@@ -79,15 +83,19 @@ class Desk:
             if self._used() + asked.bytes > most:
                 raise StorageFull("the service has no room for this file now; please try again later")
 
-    def _active(self) -> int:
-        return sum(state not in FINISHED for state in self._states())
+    def _check_share(self, owner: str) -> None:
+        """One key has at most half of the places, so that others find one."""
+        most = -(-self._settings.max_jobs // 2)
+        if owner and self._active(owner) >= most:
+            raise TooManyRequests(f"this key has {most} jobs already, and may have no more at a time", JOBS_RETRY_S)
 
-    def _states(self) -> list[str]:
-        states: list[str] = []
+    def _active(self, owner: str | None = None) -> int:
+        """How many jobs are not finished, of one owner or of all."""
+        count = 0
         for job in self.folder.jobs():
             with suppress(FileNotFoundError):
-                states.append(job.progress().state)
-        return states
+                count += job.progress().state not in FINISHED and (owner is None or job.asked().owner == owner)
+        return count
 
     def _used(self) -> int:
         return sum(used_bytes(job) for job in self.folder.jobs())
@@ -102,7 +110,7 @@ class Desk:
         """Raises JobNotFound."""
         job = self.folder.job(identity)
         if job is None:
-            raise JobNotFound("there is no such job; it may have been removed")
+            raise JobNotFound(NO_SUCH_JOB)
         return job
 
     def read(self, job: Job) -> tuple[Asked, Progress]:
@@ -110,14 +118,15 @@ class Desk:
         try:
             return job.asked(), job.progress()
         except FileNotFoundError:
-            raise JobNotFound("there is no such job; it may have been removed") from None
+            raise JobNotFound(NO_SUCH_JOB) from None
 
-    def newest(self, most: int) -> list[tuple[Asked, Progress]]:
-        """The newest jobs first, `most` at most."""
+    def newest(self, most: int, wanted: Callable[[Asked], bool]) -> list[tuple[Asked, Progress]]:
+        """The newest jobs first of those that are `wanted`, `most` at most."""
         asked = []
         for job in self.folder.jobs():
             with suppress(FileNotFoundError):
-                asked.append((job.asked(), job))
+                if wanted(told := job.asked()):
+                    asked.append((told, job))
         asked.sort(key=lambda each: (each[0].created, each[0].id), reverse=True)
         found = []
         for each, job in asked[:most]:

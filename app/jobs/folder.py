@@ -51,6 +51,7 @@ class Asked:
     hop_s: float | None
     margin: float
     top_k: int
+    owner: str = ""  # id of the key that it came with
 
     def same_question(self, other: Asked) -> bool:
         """Whether `other` asks the same of a file of the same name and size."""
@@ -70,7 +71,9 @@ class Progress:
     windows: int | None = None
     eta_s: float | None = None
     tries: int = 0
-    deaths: int = 0  # of workers, in the middle of it and at the same window
+    deaths: int = 0  # of workers alone, in the middle of it and at the same window
+    falls: int = 0  # the same, together with whoever starts them again
+    keeper: str = ""  # who that is, for the last try
     cache: Literal["hit", "miss"] | None = None
     error: dict[str, str] | None = None
     timing_s: dict[str, float] = field(default_factory=dict)
@@ -199,9 +202,12 @@ class Folder:
                     shutil.rmtree(left, ignore_errors=True)
 
 
-def identity(key: str | None) -> str:
-    """A job's id: of an idempotency key always the same, else one that nobody can guess."""
-    return hashlib.sha256(b"job:" + key.encode()).hexdigest()[:24] if key else secrets.token_hex(12)
+def identity(key: str | None, owner: str = "") -> str:
+    """A job's id: of one owner's idempotency key always the same, else one that nobody can guess."""
+    if not key:
+        return secrets.token_hex(12)
+    whose = f"{owner}\0" if owner else ""  # no idempotency key has such a character in it
+    return hashlib.sha256(f"job:{whose}{key}".encode()).hexdigest()[:24]
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:

@@ -98,8 +98,13 @@ class Record:
         self._journal.window(index, padded, scores)
         self._scores[index] = scores
         self._done += 1
-        self._progress.tries, self._progress.deaths = 1, 0  # it gets on: only what ends at the same window counts
-        self._show_now_and_then()
+        progress = self._progress
+        held_against_it = (progress.tries, progress.deaths, progress.falls) != (1, 0, 0)
+        progress.tries, progress.deaths, progress.falls = 1, 0, 0  # it gets on: what ends at the same window counts
+        if held_against_it:
+            self._show()  # at once: whoever comes after the next kill must know
+        else:
+            self._show_now_and_then()
 
     def end(self, decode_s: float, infer_s: float) -> None:
         timing = self._progress.timing_s

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request, stream_with_context
 
 from app import views
-from app.errors import InvalidParameter, NotFound, NotReadyYet, Overloaded, WrongMediaKind
+from app.access import gate
+from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, Overloaded, WrongMediaKind
 from app.formats import HEAD_BYTES, mime_type, recognise
 from app.jobs.answers import record_json, windows_json
-from app.jobs.desk import Desk
+from app.jobs.desk import NO_SUCH_JOB, Desk
 from app.jobs.events import events
 from app.jobs.folder import Asked, Job
 from app.parameters import MAX_TOP_K, flag, number, whole_number
@@ -29,23 +31,26 @@ blueprint = Blueprint("jobs", __name__)
 
 
 class Watchers:
-    """At most `most` clients follow jobs by events: each holds one of the worker's threads."""
+    """At most `most` clients follow jobs by events, half of them with one key: each holds a thread."""
 
     def __init__(self, most: int) -> None:
-        self._places = threading.BoundedSemaphore(most) if most else None
+        self._most, self._lock = most, threading.Lock()
+        self._held: Counter[str] = Counter()
 
-    def follow(self, stream: Iterator[str]) -> Iterator[str]:
+    def follow(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
         """The stream, in a place of its own that it leaves at its end; raises Overloaded when none is free."""
-        if self._places is None or not self._places.acquire(blocking=False):
-            raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
-        return self._placed(stream, self._places)
+        with self._lock:
+            if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
+                raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
+            self._held[owner] += 1
+        return self._placed(stream, owner)
 
-    @staticmethod
-    def _placed(stream: Iterator[str], places: threading.BoundedSemaphore) -> Iterator[str]:
+    def _placed(self, stream: Iterator[str], owner: str) -> Iterator[str]:
         try:
             yield from stream
         finally:
-            places.release()
+            with self._lock:
+                self._held[owner] -= 1
 
 
 def _desk() -> Desk:
@@ -53,15 +58,31 @@ def _desk() -> Desk:
     return desk
 
 
+def _mine(asked: Asked) -> bool:
+    """Whether a job is for this request to see: with keys each owner's own, without keys everybody's."""
+    return not gate.access().required or asked.owner == gate.owner()
+
+
+def _found(identity: str) -> Job:
+    """A job of this request's owner; raises JobNotFound for another's too: nobody else learns that it exists."""
+    desk = _desk()
+    job = desk.find(identity)
+    if not _mine(desk.read(job)[0]):
+        raise JobNotFound(NO_SUCH_JOB)
+    return job
+
+
 @blueprint.post("/v1/jobs")
+@gate.takes_file
 def accept() -> tuple[Response, int]:
     settings = views.settings()
+    gate.allow("jobs")
     key = _key(request.headers.get("Idempotency-Key", ""))
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
         told = upload.fields | request.args.to_dict()
         model = told.get("model") or settings.model
         asked = Asked(
-            id="", created="", name=upload.name, bytes=upload.source.length, model=model,
+            id="", created="", owner=gate.owner(), name=upload.name, bytes=upload.source.length, model=model,
             window_s=number(told, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
             hop_s=number(told, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
             margin=MARGIN if (margin := number(told, "margin", None, 0.0, 1.0)) is None else margin,
@@ -85,12 +106,12 @@ def _key(text: str) -> str | None:
 @blueprint.get("/v1/jobs")
 def newest() -> Response:
     limit = whole_number(request.args, "limit", 50, MOST_LISTED)
-    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit)])
+    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit, _mine)])
 
 
 @blueprint.get("/v1/jobs/<identity>")
 def show(identity: str) -> Response:
-    return _record(_desk().find(identity), windows=flag(request.args, "windows"))
+    return _record(_found(identity), windows=flag(request.args, "windows"))
 
 
 def _record(job: Job, *, windows: bool = False) -> Response:
@@ -117,7 +138,7 @@ def _windows(job: Job, asked: Asked, timeline: dict[str, Any]) -> list[dict[str,
 @blueprint.delete("/v1/jobs/<identity>")
 def end(identity: str) -> tuple[Response, int]:
     desk = _desk()
-    job = desk.find(identity)
+    job = _found(identity)
     state = desk.end(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
@@ -125,10 +146,11 @@ def end(identity: str) -> tuple[Response, int]:
 
 
 @blueprint.get("/v1/jobs/<identity>/events")
+@gate.follows
 def follow(identity: str) -> Response:
     desk = _desk()
     watchers: Watchers = current_app.extensions["clipstack.watchers"]
-    stream = watchers.follow(events(desk, desk.find(identity)))
+    stream = watchers.follow(events(desk, _found(identity)), gate.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(stream), mimetype="text/event-stream", headers=headers)
 
@@ -136,7 +158,7 @@ def follow(identity: str) -> Response:
 @blueprint.get("/v1/jobs/<identity>/timeline")
 def timeline(identity: str) -> Response:
     desk, form = _desk(), request.args.get("format", "json")
-    job = desk.find(identity)
+    job = _found(identity)
     asked, progress = desk.read(job)
     told = record_json(asked, progress)["timeline"]
     if told is None:
@@ -163,7 +185,7 @@ def timeline(identity: str) -> Response:
 @blueprint.get("/v1/jobs/<identity>/thumbnails/<int:place>.jpg")
 def thumbnail(identity: str, place: int) -> Response:
     try:
-        picture = (_desk().find(identity).pictures / f"{place}.jpg").read_bytes()
+        picture = (_found(identity).pictures / f"{place}.jpg").read_bytes()
     except FileNotFoundError:
         raise NotFound("there is no such picture") from None
     response = Response(picture, mimetype="image/jpeg")
@@ -174,7 +196,7 @@ def thumbnail(identity: str, place: int) -> Response:
 @blueprint.get("/v1/jobs/<identity>/source")
 def source(identity: str) -> Response:
     """Has nginx send the file: it knows about ranges, and holds no thread of ours meanwhile."""
-    job = _desk().find(identity)
+    job = _found(identity)
     try:
         with job.source.open("rb") as file:
             kind = mime_type(file.read(HEAD_BYTES))

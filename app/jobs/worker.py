@@ -1,10 +1,13 @@
 """Does one job: claims it, looks at all its windows, says how it ended; whatever happens, somebody can go on.
 
 queued ──▶ running ──▶ done
-  ▲  │        │   └──▶ failed       a fault of the file; TRIES tries or DEATHS workers that ended at the same window
+  ▲  │        │   └──▶ failed       a fault of the file; TRIES tries, DEATHS or FALLS that ended at the same window
   │  │        └──────▶ cancelled
   │  └───────────────▶ cancelled
   └─ (the process ended, or a fault that may pass)
+
+A worker that dies alone may have been killed by its job. When all dies with it (the container, the machine) that is
+hardly the job's doing, and is forgiven longer; but not for ever: a job may use up all memory.
 """
 
 from __future__ import annotations
@@ -22,14 +25,17 @@ from app.jobs.folder import FINISHED, Folder, Job, State, now
 from app.jobs.queue import Queue
 from app.jobs.record import Record
 from app.media import Source
+from app.memory import give_all_back
 from app.models import Model
 from app.pipeline import Pipeline
+from app.request_id import request_id
 from app.results import Entry, Results, digest, key
 from app.timeline.flow import Stopped, TimelineQuestion
 from app.timeline.windows import Grid
 
 TRIES = 3
-DEATHS = 10  # a worker that is killed is seldom killed by its job, whose video another process reads
+DEATHS = 3  # of workers alone
+FALLS = 10  # of workers together with whoever starts them again
 AGAIN_S = 2.0  # before the next try, for each that failed
 TWIN_S = 1.0  # before it is asked again whether the job with the same question is done
 
@@ -47,8 +53,9 @@ class TwinAtWork(Exception):
 class Worker:
     """Works on jobs of `folder` with `pipeline`; several threads and several processes may."""
 
-    def __init__(self, folder: Folder, queue: Queue, pipeline: Pipeline, results: Results) -> None:
+    def __init__(self, folder: Folder, queue: Queue, pipeline: Pipeline, results: Results, keeper: str = "") -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
+        self.keeper = keeper
         self._ending = threading.Event()
 
     def end(self) -> None:
@@ -69,11 +76,13 @@ class Worker:
 
     def work(self, identity: str) -> None:
         """One try of a job; returns at once when there is nothing to do, or somebody else is at it."""
+        request_id.set(f"job-{identity}")
         job = self._folder.job(identity)
         if job is None or self._ending.is_set():
             return
         with job.locked() as mine:
             again_s = _Try(job).run(self) if mine else None
+        give_all_back()  # what a job leaves adds up: a worker does hundreds of thousands
         if again_s is not None:  # not before the lock is free
             self._queue.put(identity, delay_s=again_s)
 
@@ -86,7 +95,7 @@ class Worker:
         def consult(model: Model, laid: Grid) -> None:
             if not self._results.on:
                 return
-            question = key(found, "timeline", model.name, model.version, model.mark, laid)
+            question = key(found, asked.owner, "timeline", model.name, model.version, model.mark, laid)
             held.append(entry.enter_context(self._results.question(question, 0.0)))
             if held[0].answer and self._take_over(record, held[0].answer, laid):
                 raise Answered
@@ -124,13 +133,15 @@ class _Try:
             self._finish("cancelled")
             return None
         if progress.state == "running":  # and yet nobody holds its lock
-            progress.tries, progress.deaths = progress.tries - 1, progress.deaths + 1
-        if progress.tries >= TRIES or progress.deaths >= DEATHS:
-            message = f"{progress.deaths} workers were killed at the same window of it"
+            progress.tries -= 1
+            alone = progress.keeper == worker.keeper
+            progress.deaths, progress.falls = progress.deaths + alone, progress.falls + (not alone)
+        if progress.tries >= TRIES or progress.deaths >= DEATHS or progress.falls >= FALLS:
+            message = f"{progress.deaths + progress.falls} workers were killed at the same window of it"
             progress.error = progress.error or {"code": "internal", "message": message}
             self._finish("failed")
             return None
-        progress.state, progress.tries = "running", progress.tries + 1
+        progress.state, progress.tries, progress.keeper = "running", progress.tries + 1, worker.keeper
         progress.started = progress.started or now()
         progress.timing_s.setdefault("queued", round(_age_s(job.asked().created), 3))
         job.save(progress)

@@ -1,5 +1,6 @@
 // The cards under the player: frames, times, segments, the file, what can be taken along. Each builds its content anew.
 
+import { csrfToken } from "./csrf.js";
 import { fit, h, icon, s, set, write } from "./dom.js";
 import { timelineOf } from "./jobs.js";
 import { hueOf, nearest, segmentAt } from "./segments.js";
@@ -219,7 +220,7 @@ export function terminalCard(item) {
   if (model) query.set("model", item.result?.model ?? item.record?.model ?? model);
   if (Number(clips) > 1) query.set("clips", clips);
   const url = `${location.origin}/${path}${query.size ? `?${query}` : ""}`;
-  const parts = [head("The same from a terminal"), h("pre.command", {}, h("code", {}, h("span.prompt", { "aria-hidden": "true" }, "$ "), `curl -X POST -T ${shell(item.name)} '${url}'`))];
+  const parts = [head("The same from a terminal"), h("pre.command", {}, h("code", {}, h("span.prompt", { "aria-hidden": "true" }, "$ "), `curl${csrfToken() ? ' -H "Authorization: Bearer $CLIPSTACK_KEY"' : ""} -X POST -T ${shell(item.name)} '${url}'`))];
   if (item.result) {
     const { thumbnails, ...rest } = item.result;
     parts.push(h("details", {}, h("summary", {}, "The whole answer as JSON"), h("pre", { tabindex: 0, role: "region", "aria-label": "The answer as JSON" }, h("code", {}, JSON.stringify(rest, null, 2)))));

@@ -1,5 +1,6 @@
 // The jobs of the service: ask, cancel, remove, and follow one until it ends.
 
+import { csrfHeaders } from "./csrf.js";
 import { Problem, problemOf } from "./problems.js";
 import { pause } from "./send.js";
 
@@ -28,7 +29,7 @@ export const get = (id, signal) => ask(address(id), { signal });
 export const windows = async (id) => (await ask(`${address(id)}?windows=true`)).timeline?.windows ?? [];
 export const models = async () => (await ask("/v1/models")).models;
 /** Cancels what is active and removes what has ended; resolves to the record, or `{ id, state: "removed" }`. */
-export const end = (id) => ask(address(id), { method: "DELETE" });
+export const end = (id) => ask(address(id), { method: "DELETE", headers: csrfHeaders() });
 export const sourceOf = (id) => `${address(id)}/source`;
 export const timelineOf = (id, format) => `${address(id)}/timeline?format=${format}`;
 

@@ -107,7 +107,10 @@ async function poll() {
   for (let last = 0; ; ) {
     const due = Date.now() - last >= (document.hidden ? IDLE_MS : others() ? POLL_MS : IDLE_MS);
     if (due) {
-      await queue.refresh().then(() => reachable(true), (error) => reachable(error.code !== "no_connection"));
+      await queue.refresh().then(() => reachable(true), (error) => {
+        if (error.code === "unauthorized") location.assign("/login"); // the session is over, or the key was revoked
+        reachable(error.code !== "no_connection");
+      });
       last = Date.now();
     }
     await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });

@@ -15,7 +15,7 @@ const HEIGHT = 48;
 const TOP = 7; // above the segments, for the playhead's knob
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const TICK_ROOM = 84; // pixels from one time to the next
-const LETTER = 7.4; // pixels, roughly
+const INSET = 9; // pixels left and right of a label
 
 export class Timeline {
   #timeline = null;
@@ -97,8 +97,8 @@ export class Timeline {
       });
       set(ground, place);
       set(hatching, place);
-      set(text, { x: place.x, dx: 9 });
-      write(text, room > words.length * LETTER + 18 ? words : "");
+      set(text, { x: place.x, dx: INSET });
+      write(text, room >= widthOf(text, words) + 2 * INSET ? words : "");
     }
     const cuts = fit(this.cuts, timeline.cuts_s.length, () => s("path", {}, s("title")));
     for (const [index, cut] of cuts.entries()) {
@@ -180,6 +180,19 @@ export class Timeline {
   #jump(index) {
     this.onSeek(this.#timeline.segments[index].start_s);
   }
+}
+
+const pen = document.createElement("canvas").getContext("2d");
+const widths = new Map();
+
+/** How many pixels `words` take in the font of `text`; each is measured once, and without a layout of the page. */
+function widthOf(text, words) {
+  if (!widths.has(words)) {
+    const { fontWeight, fontSize, fontFamily } = getComputedStyle(text);
+    pen.font = `${fontWeight} ${fontSize} ${fontFamily}`;
+    widths.set(words, pen.measureText(words).width);
+  }
+  return widths.get(words);
 }
 
 /** The pattern that tells a second label of the same colour apart. */

@@ -1,5 +1,7 @@
 // Sends one file as the raw body of a POST. XMLHttpRequest, because fetch does not tell how far an upload is.
 
+import { csrfHeaders } from "./csrf.js";
+
 // An upload that moves no byte, or an answer that does not come, for this long is given up.
 const STALLED_AFTER_MS = 60_000;
 const UNANSWERED_AFTER_MS = 180_000;
@@ -56,7 +58,7 @@ export function upload(url, file, { headers = {}, signal, onProgress, onSent }) 
     // Always the same type: a file that calls itself JSON or a form would be read as one.
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.setRequestHeader("X-File-Name", encodeURIComponent(wellFormed(file.name)));
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries({ ...csrfHeaders(), ...headers })) request.setRequestHeader(name, value);
     patience(STALLED_AFTER_MS);
     request.send(file);
   });

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.decoder import MEMORY_BYTES, Decoder
+from app.absence import outlasted
+from app.decoder import Decoder
 from app.errors import InferenceTimeout, NotReady, WrongMediaKind
 from app.inference import ModelGone, Scores, Triton
 from app.media import Media, Source
@@ -29,7 +30,10 @@ from app.timeline.windows import Grid, grid
 # calculated while another is gathered; a window waits for its group no longer than from one Reached to the next.
 GROUP, INFLIGHT = 6, 12
 AGAIN_S = 0.5  # between two tries while Triton is away
-POLL_S = 0.1  # how often it is asked whether to stop
+POLL_S = 0.1  # how often it is asked whether to stop, or to go on
+WAY_S = 5.0  # uploads have gone first so long: then a group follows, lest a long overload should stop all jobs
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -77,6 +81,7 @@ class Parts:
     infer_timeout_s: float
     patience_s: float  # how long Triton may be away before the timeline is given up
     most_windows: int
+    uploads_wait: Callable[[], bool]
 
 
 async def timeline(
@@ -98,25 +103,24 @@ async def timeline(
 
 
 async def _timeline(parts: Parts, source: Source, question: TimelineQuestion, recorder: Recorder) -> None:
-    model = await _patiently(parts, question.model)
+    model = await _patiently(parts, lambda: parts.catalogue.get(question.model))
     media = await parts.decoder.probe(source)
     if media.kind == "image":
         raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
     laid = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
     look = Look(laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows)
-    async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, MEMORY_BYTES) as stream:
+    async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, parts.decoder.confinement) as stream:
         await _Run(parts, model, media, recorder).follow(stream)
 
 
-async def _patiently(parts: Parts, name: str) -> Model:
+async def _patiently(parts: Parts, ask: Callable[[], Awaitable[T]], is_over: Callable[[], bool] = lambda: False) -> T:
+    """What `ask` returns; Triton may be away meanwhile. Of a model that is gone nothing more is to be hoped for."""
     deadline = time.monotonic() + parts.patience_s
-    while True:
-        try:
-            return await parts.catalogue.get(name)
-        except NotReady:
-            if time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(AGAIN_S)
+
+    def ends(error: NotReady) -> bool:
+        return isinstance(error, ModelGone) or is_over() or time.monotonic() > deadline
+
+    return await outlasted(ask, ends, AGAIN_S)
 
 
 _Sent = asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]
@@ -139,7 +143,7 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._record(sent))
                 await self._send(stream, sent)
-        except* Exception as several:
+        except ExceptionGroup as several:  # not `except*`, which would wrap what is raised here into a group again
             raise several.exceptions[0] from None
         finally:
             self._over = True
@@ -166,10 +170,17 @@ class _Run:
         await sent.put(None)
 
     async def _let_go(self, sent: _Sent) -> None:
+        await self._make_way()
         group = [(window, self._inferred(offset)) for window, offset in self._held]
         self._held.clear()
         for each in group:
             await sent.put(each)
+
+    async def _make_way(self) -> None:
+        """Returns when no upload waits, or WAY_S after; the sweep stops too, as no slot comes free for it."""
+        ends = time.monotonic() + WAY_S
+        while self._held and self._parts.uploads_wait() and time.monotonic() < ends:
+            await asyncio.sleep(POLL_S)
 
     async def _record(self, sent: _Sent) -> None:
         while (item := await sent.get()) is not None:
@@ -196,19 +207,13 @@ class _Run:
         return call
 
     async def _infer(self, offset: int) -> Scores:
-        deadline = time.monotonic() + self._parts.patience_s
-        while True:
-            try:
-                with self._busy:
-                    return await self._parts.triton.infer(
-                        self._model.name, self._model.version, offset, self._model.clip_shape
-                    )
-            except ModelGone:
-                raise  # scores of two versions make no timeline
-            except NotReady:
-                if self._over or time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(AGAIN_S)
+        model = self._model
+
+        async def ask() -> Scores:
+            with self._busy:
+                return await self._parts.triton.infer(model.name, model.version, offset, model.clip_shape)
+
+        return await _patiently(self._parts, ask, lambda: self._over)
 
 
 class _Busy:

@@ -21,13 +21,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.confinement import confine, forkserver
+from app.confinement import Confinement, confine, demand, forkserver
 from app.errors import ClipstackError, DecodeTimeout, Undecodable
 from app.media import Media, Source
+from app.reach import reached, region, region_bytes
 from app.timeline.sweep import Event, Look, Window, sweep
 
 AHEAD = 2  # windows that are decoded before a slot is asked for again
 DEATH_S = 5.0
+NICE = 5  # what decodes uploads goes first
 
 
 class Slots(Protocol):
@@ -102,12 +104,13 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    source: Source, media: Media, look: Look, slots: Slots, patience_s: float, memory_bytes: int
+    source: Source, media: Media, look: Look, slots: Slots, patience_s: float, confinement: Confinement
 ) -> AsyncIterator[Stream]:
     """A sweep of `source`; when the block is left, its process is dead and slots that it did not fill are free."""
+    confinement.admit(source.path)
     context = forkserver()
     ours, theirs = context.Pipe()
-    arguments = (theirs, memory_bytes, source, media, look, str(slots.path))
+    arguments = (theirs, confinement, source, media, look, str(slots.path))
     process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
     loop = asyncio.get_running_loop()
     started = loop.run_in_executor(None, process.start)
@@ -126,11 +129,14 @@ async def streaming(
             slots.release(offset)
 
 
-def _send(connection: Connection, memory_bytes: int, source: Source, media: Media, look: Look, region: str) -> None:
+def _send(
+    connection: Connection, confinement: Confinement, source: Source, media: Media, look: Look, slots: str
+) -> None:
     """The decoder process."""
-    confine(memory_bytes)
+    os.nice(NICE)
+    confine(confinement)
     shape = (look.grid.frames, look.crop, look.crop, 3)
-    room = os.stat(region).st_size - int(np.prod(shape))
+    room = region_bytes(slots) - int(np.prod(shape))
     started, waited_s = time.monotonic(), 0.0
 
     def place() -> NDArray[np.uint8]:
@@ -140,10 +146,11 @@ def _send(connection: Connection, memory_bytes: int, source: Source, media: Medi
         waited_s += time.monotonic() - asked
         if not 0 <= offset <= room:
             raise ValueError("a window lies outside the region")
-        return np.memmap(Path(region), np.uint8, "r+", offset, shape)
+        return np.memmap(region(slots), np.uint8, "r+", offset, shape)
 
     try:
-        for event in sweep(source, media, look, place):
+        demand()
+        for event in sweep(reached(source), media, look, place):
             connection.send(event)
         connection.send(Done(time.monotonic() - started - waited_s))
     except ClipstackError as error:

@@ -1,4 +1,4 @@
-"""The command line: `clipstack classify`, `timeline`, `watch`, `jobs`, `models` and `bench`."""
+"""The command line: `clipstack classify`, `timeline`, `watch`, `jobs`, `models`, `bench` and `doctor`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from client.cli.bench import bench
 from client.cli.classify import classify
+from client.cli.doctor import doctor
 from client.cli.jobs import jobs
 from client.cli.models import models
 from client.cli.timeline import timeline
@@ -29,5 +30,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, watch, jobs, models, bench):
+for command in (classify, timeline, watch, jobs, models, bench, doctor):
     main.add_command(command)

@@ -30,6 +30,7 @@ from client.upload import Source
 @click.option("--model", help="Model to ask; the service's default when left out.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels to show.")
 @click.option("--clips", type=click.IntRange(min=1), help="Clips to look at, spread over the video.")
+@click.option("--sampling", type=click.Choice(["exact", "keyframe"]), help="Where clips begin; keyframe is quicker.")
 @bulk_options
 @reduction_options(frames=True)
 @output_options
@@ -41,6 +42,7 @@ def classify(
     model: str | None,
     top_k: int,
     clips: int | None,
+    sampling: str | None,
     concurrency: int,
     shrink: str | None,
     frames: bool,
@@ -68,8 +70,9 @@ def classify(
                 with lines.line(file.shown) as line:
                     source: Source = sys.stdin.buffer if file.path == STANDARD_INPUT else file.path
                     return await client.classify(
-                        source, model=model, top_k=top_k, clips=clips, reduce=reduce, progress=line.upload
-                    )
+                        source, model=model, top_k=top_k, clips=clips, sampling=sampling, reduce=reduce,
+                        progress=line.upload,
+                    )  # fmt: skip
 
             with destination.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
                 # Into a file as they come: there the order says nothing, and what is written is not lost.

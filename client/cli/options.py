@@ -42,6 +42,16 @@ def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
     return command
 
 
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keeps what every command hands on and none looks at."""
+    context.meta[f"clipstack.{option.name}"] = value
+
+
+def _keep_key(context: click.Context, option: click.Parameter, path: Path | None) -> None:
+    # A file, not the key itself: a command line can be seen by everybody on the machine
+    _keep(context, option, None if path is None else path.read_text(errors="replace"))
+
+
 def service_options(command: Command) -> Command:
     """Which service, and how long to wait for it."""
     return _all(
@@ -57,6 +67,16 @@ def service_options(command: Command) -> Command:
         click.option(
             "--patience", type=click.FloatRange(min=0), default=20.0, show_default=True,
             help="Seconds to spend, for each file, on waiting for a busy service.",
+        ),
+        click.option(
+            "--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="CLIPSTACK_KEY_FILE",
+            show_envvar=True, expose_value=False, callback=_keep_key,
+            help="File with the service's key, if it asks for one; left out, CLIPSTACK_KEY in the environment.",
+        ),
+        click.option(
+            "--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="CLIPSTACK_CA_FILE",
+            show_envvar=True, expose_value=False, callback=_keep,
+            help="For https: certificates to trust instead of the system's, such as a self-signed one.",
         ),
     )  # fmt: skip
 
@@ -122,10 +142,15 @@ async def connected(
     url: str, timeout: float, patience: float = 20.0, rate: float | None = None
 ) -> AsyncIterator[AsyncClient]:
     """A client; a wrong URL is a wrong command line. `rate` is in Mbit/s."""
+    kept = click.get_current_context().meta
+    key, trusted = kept.get("clipstack.key_file"), kept.get("clipstack.ca_file")
+    megabits = rate and rate * MEGABIT_BYTES
     try:
-        client = AsyncClient(url, timeout=timeout, patience=patience, rate=rate and rate * MEGABIT_BYTES)
+        client = AsyncClient(url, timeout=timeout, patience=patience, rate=megabits, key=key, verify=trusted or True)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--url") from error
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.BadParameter(f"{trusted}: {error}", param_hint="--ca-file") from error
     async with client:
         yield client
 

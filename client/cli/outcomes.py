@@ -8,7 +8,7 @@ from typing import Any
 
 from client.answers import Result
 from client.cli.runs import Outcome
-from client.errors import ClipstackError, JobFailed, RequestRefused
+from client.errors import ClipstackError, JobFailed, KeyRefused, RequestRefused
 from client.jobs import Job
 
 # 2 is click's, for a wrong command line.
@@ -26,7 +26,7 @@ def at_fault(error: ClipstackError | OSError | None) -> bool:
     """Whether it is the file, so that another try would end the same way."""
     if isinstance(error, JobFailed):
         return error.at_fault != "service"
-    return isinstance(error, RequestRefused | OSError)
+    return isinstance(error, RequestRefused | OSError) and not isinstance(error, KeyRefused)
 
 
 def json_line(outcome: Outcome) -> dict[str, Any]:

@@ -9,8 +9,18 @@ from typing import TypeAlias
 
 from client.answers import Result
 from client.cli.files import File
-from client.errors import ClipstackError, ConnectFailed, ReductionUnavailable, ServiceUnavailable, ServiceUnreachable
+from client.errors import (
+    ClipstackError,
+    ConnectFailed,
+    KeyRefused,
+    ReductionUnavailable,
+    ServiceUnavailable,
+    ServiceUnreachable,
+)
 from client.jobs import Job
+
+# The same would become of every other file
+GIVES_UP = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,9 @@ async def run(
 ) -> None:
     """Call `work` for every file, `concurrency` at a time, and `show` with each outcome.
 
-    In order means: as soon as all files before it are shown. Once the service cannot be reached, or is busy beyond
-    all patience, nothing more is sent. When this is cancelled, what is done and waits for its turn is shown first.
+    In order means: as soon as all files before it are shown. Once the service cannot be reached, is busy beyond
+    all patience or refuses the key, nothing more is sent. When this is cancelled, what is done and waits for its
+    turn is shown first.
     """
     slots = asyncio.Semaphore(concurrency)
     held: dict[int, Outcome] = {}
@@ -46,11 +57,11 @@ async def run(
         nonlocal shown, gave_up
         try:
             outcome = Outcome(file) if gave_up else await outcome_of(work, file)
-            if gave_up and isinstance(outcome.error, ConnectFailed | ServiceUnavailable):
+            if gave_up and isinstance(outcome.error, ConnectFailed | ServiceUnavailable | KeyRefused):
                 outcome = Outcome(file)  # tried at the same time, and not sent either: one word of it will do
         finally:
             slots.release()
-        gave_up = gave_up or isinstance(outcome.error, ServiceUnavailable | ServiceUnreachable | ReductionUnavailable)
+        gave_up = gave_up or isinstance(outcome.error, GIVES_UP)
         if not in_order:
             show(outcome)
             return

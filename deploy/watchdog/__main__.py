@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from app import logs
 from app.settings import CHECKOUT, Settings
 from deploy import places
 from deploy.supervision import Supervision
@@ -28,7 +29,7 @@ log = logging.getLogger("deploy.watchdog")
 
 def main() -> None:
     settings = Settings.from_environment()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings.log_level, settings.log_format)
     supervision = Supervision(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
     supervision.hold()  # only who started the stack may connect; then no more rights are needed
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()

@@ -1,4 +1,7 @@
-"""Triton's own word on its models, and a black clip for each version that it says is ready."""
+"""Triton's own word on its models, and a black clip for each version that it says is ready and that answered nobody.
+
+A canary of a large model is work: one of X3D-M every two seconds takes a tenth of a core, which others would wait for.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from app.repository import in_short, unloaded
 from deploy.watchdog.judge import Outcome
 
 CANARY_S = 3.0
@@ -50,6 +54,7 @@ class Canaries:
 
     def __init__(self, address: str) -> None:
         self._client = InferenceServerClient(address, channel_args=CHANNEL)
+        self._answered: dict[str, int] = {}  # by each version until the end of the last look
 
     def ask(self) -> Report:
         """About all models, in little more than CANARY_S; raises Away."""
@@ -57,12 +62,14 @@ class Canaries:
             self._client.is_server_live(client_timeout=CALL_S)
             index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_S).get("models", [])
             ready = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
+            before, self._answered = self._answered, self._answers()
+            others = {key for key, count in self._answered.items() if count > before.get(key, count)}
+            keys = [f"{name}@{version}" for name, version in ready]
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                outcomes = list(pool.map(lambda model: self._outcome(*model), ready))
-            answers = self._answers()
+                outcomes = list(pool.map(lambda key: self._outcome(key, key in others), keys))
+            answers = self._answered = self._answers()
         except InferenceServerException as error:
             raise Away(str(error.message())) from error
-        keys = [f"{name}@{version}" for name, version in ready]
         canaries = {key: Canary(*told, answers.get(key, 0)) for key, told in zip(keys, outcomes, strict=True)}
         return Report(canaries, unloaded(index))
 
@@ -76,7 +83,10 @@ class Canaries:
     def close(self) -> None:
         self._client.close()
 
-    def _outcome(self, name: str, version: str) -> tuple[Outcome, str]:
+    def _outcome(self, key: str, answers_others: bool) -> tuple[Outcome, str]:
+        if answers_others:
+            return "answered", ""
+        name, _, version = key.rpartition("@")
         try:
             config = self._client.get_model_config(name, version, client_timeout=CALL_S).config
             clip = np.zeros((1, *config.input[0].dims), np.uint8)
@@ -86,7 +96,7 @@ class Canaries:
         except InferenceServerException as error:
             why = str(error.message())
             silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(word in why for word in SILENT)
-            return "silent" if silent else "failed", _short(why)
+            return "silent" if silent else "failed", in_short(why)
         except (IndexError, ValueError) as error:  # a description that no model here has
             return "failed", f"cannot be asked: {error}"
         return ("failed", "gives empty scores") if scores is None or scores.size == 0 else ("answered", "")
@@ -97,15 +107,3 @@ class Canaries:
             f"{model['name']}@{model['version']}": int(model["inference_stats"].get("success", {}).get("count", 0))
             for model in told.get("model_stats", [])
         }
-
-
-def unloaded(index: list[dict[str, str]]) -> dict[str, str]:
-    """Models that somebody wants and that could not be loaded, in Triton's list of all versions; name and reason."""
-    lives = {model["name"] for model in index if model.get("state") in ("READY", "LOADING", "UNLOADING")}
-    failed = {model["name"]: model.get("reason", "") for model in index if model.get("state") == "UNAVAILABLE"}
-    return {name: _short(why) for name, why in failed.items() if name not in lives and why not in ("", "unloaded")}
-
-
-def _short(why: str) -> str:
-    """In one line, and without the stack of Triton's backend."""
-    return " ".join(why.split("At:")[0].split())[:300]

@@ -45,7 +45,7 @@ class Keeper:
         self._supervision, self._canaries, self._ledger = supervision, canaries, ledger
         self._model_dir, self._run_dir = model_dir, run_dir
         self._starts: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 60.0))
-        self._loads: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 120.0))
+        self._loads: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 30.0))
         self._restarts = Backoff(15.0, 600.0)
         self._server = _Server(0)
 

@@ -1,4 +1,4 @@
-"""Debian's chromium, headless, against the real stack; every test has a browser of its own and leaves none behind."""
+"""Debian's chromium, headless, against the real stack: one for the tests of a file, each with a profile of its own."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ new PerformanceObserver((list) => {
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not of the session: while it is driven, its thread has a running event loop, and other tests want their own."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -48,6 +49,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser_process(browser: Browser) -> int:
+    """Its pid; it starts and ends further processes as it likes."""
+    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    (pid,) = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
+    return int(pid)
 
 
 @pytest.fixture
@@ -63,11 +72,12 @@ def scripted() -> bool:
 
 
 @pytest.fixture
-def context(browser: Browser, stack: Stack, screen: dict[str, int], scripted: bool) -> BrowserContext:
+def context(browser: Browser, stack: Stack, screen: dict[str, int], scripted: bool) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=stack.url, viewport=screen, java_script_enabled=scripted)
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(WATCH_SHIFTS)
-    return context
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from playwright.sync_api import sync_playwright
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 
 PATIENCE_MS = 120_000
+GAP = 20  # pixels between two cards, in which the lower one's shadow begins
 HOVERED = 0.62  # part of the timeline's width, and then of the video's length
 
 
@@ -44,7 +45,8 @@ def take(url: str, clips: list[Path], picture: Path, dark: bool, width: int) -> 
         page.locator(".scores").wait_for()
         below = page.locator(".card").filter(has=page.get_by_text("Segments", exact=True)).bounding_box()
         assert below is not None, "the cards below the timeline are not shown"
-        page.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": below["y"]})
+        height = below["y"] - GAP / 2
+        page.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
         name = page.locator("#detail-title").inner_text()
         browser.close()
     return name

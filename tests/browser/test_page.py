@@ -77,6 +77,7 @@ def test_a_picture_goes_to_the_model_for_pictures(page: Page, tmp_path: Path) ->
     assert page.locator(".screen img").evaluate("picture => picture.naturalWidth") == 320
 
 
+@pytest.mark.alone
 def test_upload_and_analysis_show_their_progress_and_the_time_left(
     context: BrowserContext, page: Page, long_pan: Path
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app import decoder
+from app import decoder_process
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.sampling import clip_times as service_clip_times
 from client import Client, Progress
@@ -38,7 +38,7 @@ def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80,
 def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[np.int64]]:
     """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
     source = Source(str(path), 0, path.stat().st_size)
-    media = decoder.probe(source, LIMITS)
+    media = decoder_process.probe(source, LIMITS)
     stride, fps = model.stride or 1, model.fps or 1.0
     wanted = service_clip_times(media.duration_s or 0.0, media.fps, model.frames, stride, fps, clips)
     size = model.frames * model.crop * model.crop * 3
@@ -46,7 +46,7 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[
     region.write_bytes(bytes(size * clips))
     offsets = tuple(size * clip for clip in range(clips))
     request = ClipRequest(tuple(clip.times_s for clip in wanted), model.resize, model.crop, offsets, str(region))
-    decoded = decoder.decode(source, media, request)
+    decoded = decoder_process.decode(source, media, request)
     pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
     return media, decoded, pixels.astype(np.int64)
 
@@ -85,8 +85,8 @@ def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, 
     film = places(frames, clips)
     gap_s = stride / fps
     told = service_clip_times(len(film) * gap_s, 1 / gap_s, frames, stride, fps, clips)
-    for clip, (times_s,) in enumerate(told):
-        shown = [film[min(round(time_s / gap_s), len(film) - 1)] for time_s in times_s]
+    for clip, laid in enumerate(told):
+        shown = [film[min(round(time_s / gap_s), len(film) - 1)] for time_s in laid.times_s]
         assert shown == [(clip, place) for place in range(frames)]
 
 

@@ -2,18 +2,27 @@
 
 import asyncio
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
+from app.confinement import MEMORY_BYTES, Confinement, forkserver
+from app.confinement.report import available
+from app.connection import connected
+from app.deadline import Deadline
 from app.decoder import Decoder
 from app.errors import (
+    ClientGone,
+    DeadlineExceeded,
     DecodeTimeout,
     LimitExceeded,
     NotReady,
@@ -21,14 +30,17 @@ from app.errors import (
     Undecodable,
     UnsupportedMedia,
 )
+from app.lanes import Lane
 from app.media import Limits, Media, Source
 from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
+from tests.hostile import Bomb
 from tests.leaks import descendants
 from tests.regions import UNTOUCHED, Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
 TIMES = [n / 30 for n in (0, 5, 11, 20)]
 FILM = Media("video", "mp4", "h264", 160, 120, 0, 1.0, 30.0, 30)
+FOR_DECORD = replace(FILM, codec="mjpeg")
 
 
 @pytest.fixture
@@ -51,7 +63,7 @@ def endless(tmp_path) -> Source:
 @pytest.fixture
 def bomb(tmp_path) -> Source:
     """An MP4 whose table of times claims 2^31 frames: decord asks for room for all of them and aborts."""
-    path = write_video(tmp_path / "bomb.mp4", map(numbered, range(30)), options={"bf": "0"})
+    path = write_video(tmp_path / "bomb.mov", map(numbered, range(30)), codec="mjpeg", pixels="yuvj420p")
     data = bytearray(path.read_bytes())
     at = data.index(b"stts") + 12
     data[at : at + 4] = b"\x7f\xff\xff\xff"
@@ -60,12 +72,20 @@ def bomb(tmp_path) -> Source:
 
 
 @pytest.fixture
-def decoding() -> Iterator[Callable[..., Any]]:
-    """Run a coroutine function with a started decoder, which is stopped afterwards."""
+def decoding(tmp_path) -> Iterator[Callable[..., Any]]:
+    """Run a coroutine function with a started decoder, which is stopped afterwards.
+
+    It may read what lies in `tmp_path`, or in `folder`, and write into the regions that there are when it starts.
+    """
     started = []
 
-    def run(use: Callable[[Decoder], Coroutine[Any, Any, Any]], processes: int = 1, **options: Any) -> Any:
-        decoder = Decoder(processes, options.pop("timeout_s", 20), LIMITS, **options)
+    def run(
+        use: Callable[[Decoder], Coroutine[Any, Any, Any]], processes: int = 1, timeout_s: float = 20,
+        memory_bytes: int = MEMORY_BYTES, folder: Path = tmp_path,
+    ) -> Any:  # fmt: skip
+        regions = tuple(map(str, tmp_path.glob("region*")))
+        confinement = Confinement((str(folder),), regions, "best", memory_bytes)
+        decoder = Decoder(processes, timeout_s, LIMITS, confinement)
         started.append(decoder)
         decoder.start()
         return asyncio.run(use(decoder))
@@ -104,8 +124,9 @@ def test_a_picture_is_decoded_into_the_region(decoding, tmp_path, region):
 
 
 def test_many_at_once_are_all_answered(decoding, film, tmp_path):
+    regions = [Region(tmp_path / f"region {number}") for number in range(12)]
+
     async def use(decoder: Decoder) -> None:
-        regions = [Region(tmp_path / f"region {number}") for number in range(12)]
         await asyncio.gather(*(good(decoder, film, region) for region in regions))
 
     decoding(use, processes=2)
@@ -139,10 +160,11 @@ def test_a_file_that_aborts_its_decoder_is_undecodable_and_harms_no_other(decodi
     async def use(decoder: Decoder) -> None:
         async def explode() -> None:
             with pytest.raises(Undecodable, match="broke its decoder"):
-                await decoder.decode(bomb, FILM, regions[0].request(TIMES))
+                await decoder.decode(bomb, FOR_DECORD, regions[0].request(TIMES))
 
         await asyncio.gather(explode(), *(good(decoder, film, region) for region in regions[1:]))
         await good(decoder, film, regions[0])
+        assert decoder.facts() == {"processes": 2, "busy": 0, "waiting": 0, "ends": {"SIGABRT": 1}}
 
     decoding(use, processes=2)
 
@@ -154,10 +176,10 @@ def test_the_real_bomb_is_undecodable(decoding, real_videos, film, region):
         with pytest.raises(Undecodable):
             await decoder.probe(source)
         with pytest.raises(Undecodable):
-            await decoder.decode(source, FILM, region.request(TIMES))
-        await good(decoder, film, region)
+            await decoder.decode(source, FOR_DECORD, region.request(TIMES))
 
-    decoding(use)
+    decoding(use, folder=real_videos.parent / "bad")
+    decoding(lambda decoder: good(decoder, film, region))
 
 
 def test_a_decoder_that_hangs_is_ended_at_its_limit_and_the_other_goes_on(decoding, endless, film, tmp_path):
@@ -174,10 +196,37 @@ def test_a_decoder_that_hangs_is_ended_at_its_limit_and_the_other_goes_on(decodi
         assert not hanging.done()
         await hanging
         took = time.monotonic() - begun
+        assert decoder.facts()["ends"] == {"timeout": 1}
         await good(decoder, film, regions[0])
         return took
 
     assert 2.0 <= decoding(use, processes=2, timeout_s=2.0) < 4.0
+
+
+def test_what_probing_took_is_not_there_for_decoding(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> float:
+        allowance = decoder.allowance()
+        await decoder.probe(film, allowance=allowance)
+        assert 0.0 < allowance.left_s < 60.0
+        allowance.left_s = 0.5
+        begun = time.monotonic()
+        with pytest.raises(DecodeTimeout):
+            await decoder.decode(endless, FILM, region.request(TIMES), allowance=allowance)
+        assert allowance.left_s == 0.0
+        return time.monotonic() - begun
+
+    assert 0.5 <= decoding(use, timeout_s=60.0) < 10.0
+
+
+def test_a_decoder_that_calculates_too_long_is_ended_at_its_limit(decoding, film, region):
+    every_frame = region.request([n / 30 for n in range(30)], resize=4000)  # 64 MB of pixels each on their way
+
+    async def use(decoder: Decoder) -> None:
+        with pytest.raises(DecodeTimeout):
+            await decoder.decode(film, FILM, every_frame)
+        assert (await decoder.probe(film)).width == 160
+
+    decoding(use, timeout_s=0.3)
 
 
 def test_a_cancelled_task_is_dead_when_the_cancelling_returns(decoding, endless, film, region):
@@ -189,9 +238,81 @@ def test_a_cancelled_task_is_dead_when_the_cancelling_returns(decoding, endless,
                 await task
             with pytest.raises(BrokenPipeError):  # nobody reads any more, so nobody writes into the region
                 pipe.write(b"more")
+        assert decoder.facts()["ends"] == {"cancelled": 1}
         await good(decoder, film, region)
 
     decoding(use)
+
+
+def test_nothing_is_opened_after_the_deadline(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> None:
+        for task in (decoder.probe, lambda source, **told: decoder.decode(source, FILM, region.request(TIMES), **told)):
+            with pytest.raises(DeadlineExceeded):
+                await task(endless, deadline=Deadline(0))
+        with pytest.raises(OSError, match="No such device"):  # nobody has it open for reading
+            os.open(endless.path, os.O_WRONLY | os.O_NONBLOCK)
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_who_waits_for_a_decoder_until_the_deadline_is_never_decoded(decoding, endless, film, tmp_path, region):
+    os.mkfifo(tmp_path / "second")
+    second = Source(str(tmp_path / "second"), 0, 1_000_000)
+
+    async def waits(decoder: Decoder, deadline: Deadline) -> None:
+        async with deadline.enforced():
+            await decoder.probe(second, deadline=deadline)
+
+    async def use(decoder: Decoder) -> None:
+        first = asyncio.create_task(decoder.probe(endless))
+        with await writing(endless):
+            with pytest.raises(DeadlineExceeded):
+                await waits(decoder, Deadline(0.2))
+            first.cancel()
+            await asyncio.wait([first])
+        with pytest.raises(OSError, match="No such device"):
+            os.open(second.path, os.O_WRONLY | os.O_NONBLOCK)
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_what_is_decoded_dies_with_its_deadline_or_its_client(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> None:
+        ours, theirs = socket.socketpair()
+
+        async def until_gone() -> None:
+            async with connected(ours):
+                await decoder.probe(endless)
+
+        with ours:
+            task = asyncio.create_task(until_gone())
+            with await writing(endless) as pipe:
+                theirs.close()
+                with pytest.raises(ClientGone):
+                    await task
+                with pytest.raises(BrokenPipeError):
+                    pipe.write(b"more")
+        deadline = Deadline(0.5)
+        with pytest.raises(DeadlineExceeded):
+            async with deadline.enforced():
+                await decoder.probe(endless, deadline=deadline)
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_long_videos_leave_a_decoder_to_others(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> None:
+        long = [asyncio.create_task(decoder.probe(endless, Lane.LONG)) for _ in range(3)]
+        with await writing(endless):
+            await asyncio.wait_for(good(decoder, film, region), 20)
+            for task in long:
+                task.cancel()
+            await asyncio.wait(long)
+
+    decoding(use, processes=2, timeout_s=60)
 
 
 async def writing(source: Source) -> BinaryIO:
@@ -227,12 +348,15 @@ def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SERVICE = """
-import asyncio, sys
+import asyncio, os, sys
+from app.confinement import MEMORY_BYTES, Confinement, forkserver
+from app.confinement.report import available
+from app.confinement import Confinement
 from app.decoder import Decoder
 from app.media import Limits, Source
 
 async def main():
-    decoder = Decoder(1, 60, Limits(1, 1, 1))
+    decoder = Decoder(1, 60, Limits(1, 1, 1), Confinement((os.path.dirname(sys.argv[1]),)))
     decoder.start()
     await decoder.probe(Source(sys.argv[1], 0, 1_000_000))
 
@@ -293,8 +417,78 @@ def test_memory_beyond_the_limit_is_the_files_fault(decoding, tmp_path, film, re
     decoding(use, memory_bytes=600 << 20)
 
 
-def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film):
-    decoder = Decoder(2, 20, LIMITS)
+def test_the_layers_are_around_the_processes_that_decode(decoding, film, region):
+    async def use(decoder: Decoder) -> None:
+        await good(decoder, film, region)
+        (pid,) = decoder_pids()
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        told = dict(line.split(":", 1) for line in status)
+        assert set(told["Uid"].split()) == {str(os.geteuid() or 65534)}
+        assert told["NoNewPrivs"].strip() == "1"
+        assert told["CapEff"].strip() == told["CapPrm"].strip() == "0" * 16
+        held = {layer.name for layer in available(decoder.confinement) if layer.holds}
+        assert (told["Seccomp"].strip() == "2") == ("calls" in held)
+        assert (os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")) == ("network" in held)
+
+    decoding(use)
+
+
+def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
+    """On a kernel without user and network namespaces, as in a container."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONTAINED], cwd=CHECKOUT, env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0].startswith("Unconfined decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")
+    assert said[1] == "NotReady the decoder is not confined as it must be"
+    assert done.stderr.count("decoders are confined without some layers") == 1
+
+
+CONTAINED = """
+import asyncio
+from app.confinement import Confinement, Unconfined
+from app.confinement.seccomp import refuse
+from app.decoder import Decoder
+from app.errors import NotReady
+from app.media import Limits, Source
+from tests.confined import LACKS
+
+if __name__ == "__main__":
+    refuse(LACKS["namespaces"])
+    decoder = Decoder(1, 60, Limits(1, 1, 1), Confinement((), mode="required"))
+    try:
+        decoder.start()
+    except Unconfined as error:
+        print("Unconfined", error)
+    decoder._pool = decoder._new_pool()  # even if somebody went on
+    try:
+        asyncio.run(decoder.probe(Source("/etc/passwd", 0, 10)))
+    except NotReady as error:
+        print("NotReady", error)
+    decoder.stop()
+    best = Decoder(2, 60, Limits(1, 1, 1), Confinement(()))
+    best.start()
+    best.stop()
+"""
+
+
+def test_only_facts_come_back_from_a_decoder(tmp_path):
+    ours, theirs = forkserver().Pipe()
+    with ours, theirs:
+        theirs.send((Undecodable("damaged"), FILM, 1, "word", [2.0]))
+        error, *rest = ours.recv()
+        assert (error.message, rest) == ("damaged", [FILM, 1, "word", [2.0]])
+        for said in (Bomb(str(tmp_path / "ran")), os.system, eval, subprocess.Popen):
+            theirs.send(said)
+            with pytest.raises(pickle.PicklingError, match="no fact"):
+                ours.recv()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film, tmp_path):
+    decoder = Decoder(2, 20, LIMITS, Confinement((str(tmp_path),)))
     decoder.start()
     assert decoder_pids()
     decoder.stop()

@@ -7,10 +7,13 @@ and on the real GPU where this machine has one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,9 @@ import pytest
 from numpy.typing import NDArray
 
 from app import gpu_decoding
-from app.confinement import address_space
+from app.confinement import Confinement, Layer, Unconfined, held, kernel
+from app.confinement.layers import ON_GPU
+from app.confinement.limits import address_space
 from app.cuda_slots import CudaSlotPool
 from app.decoder import Decoder
 from app.errors import Undecodable
@@ -43,6 +48,38 @@ class FailingCuda(FakeCuda):
         self.fail("open", LOST)
 
 
+class ThreadedCuda(FakeCuda):
+    """A GPU whose driver has a thread of its own in every process that opened something, as CUDA's has."""
+
+    work: SimpleQueue[tuple[Callable[[], object], SimpleQueue[str]]] = SimpleQueue()
+
+    def open(self, handle: bytes) -> int:
+        threading.Thread(target=self._work, daemon=True).start()
+        return super().open(handle)
+
+    def _work(self) -> None:
+        while True:
+            action, answer = self.work.get()
+            try:
+                answer.put(f"done: {action()}")
+            except OSError as error:
+                answer.put(errno.errorcode[error.errno or 0])
+
+
+def in_that_thread(action: Callable[[], object]) -> str:
+    answer: SimpleQueue[str] = SimpleQueue()
+    ThreadedCuda.work.put((action, answer))
+    return answer.get(timeout=20)
+
+
+def start_a_program() -> None:
+    os.execv("/bin/true", ["/bin/true"])
+
+
+def leave_for_another_namespace() -> None:
+    kernel.unshare(kernel.NEW_USER)
+
+
 @dataclass
 class Place:
     """A worker's slots, and a decoder that knows of them."""
@@ -62,7 +99,7 @@ class Place:
         return np.frombuffer(data, np.uint8).reshape(frames, SIZE, SIZE, 3)
 
     def run(self, use: Callable[[Decoder], Coroutine[Any, Any, Any]], **options: Any) -> Any:
-        decoder = Decoder(1, 60, LIMITS, gpu=self.slots, **options)
+        decoder = Decoder(1, 60, LIMITS, Confinement((), (str(self.pool.path),), gpu=self.slots, **options))
         decoder.start()
         try:
             return asyncio.run(use(decoder))
@@ -181,13 +218,46 @@ def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: S
     assert address_space() > 1 << 20
 
 
+def test_a_decoder_that_has_a_gpu_says_what_it_lacks_for_that(place: Place) -> None:
+    async def use(decoder: Decoder) -> Any:
+        return decoder._living().schedule(held).result(30)
+
+    found: tuple[Layer, ...] = place.run(use)
+    user = set() if os.geteuid() == 0 else {"user"}
+    assert {layer.name for layer in found if layer.holds} == {"limits"} | user
+    assert {layer.name for layer in found} == {"limits", "files", "user", "processes", "network", "calls"}
+    assert all(layer.note.startswith(ON_GPU) for layer in found if not layer.holds)
+
+
+@pytest.mark.parametrize("action", [start_a_program, leave_for_another_namespace])
+def test_what_containers_are_refused_is_refused_to_threads_of_the_driver_too(
+    place: Place, action: Callable[[], None]
+) -> None:
+    place.slots = replace(place.slots, runtime=ThreadedCuda)
+    if place.slots.device != "cpu":
+        pytest.skip("the real driver's threads do nothing for others")
+
+    async def use(decoder: Decoder) -> list[str]:
+        pool = decoder._living()
+        return [pool.schedule(in_that_thread, (tried,)).result(30) for tried in (os.getpid, action)]
+
+    works, refused = place.run(use)
+    assert works.startswith("done: ")
+    assert refused == "EPERM"
+
+
+def test_a_decoder_that_has_a_gpu_cannot_have_every_layer(place: Place) -> None:
+    with pytest.raises(Unconfined, match=f"CLIPSTACK_SANDBOX=required asks: files: {ON_GPU}"):
+        place.run(_probed, mode="required")
+
+
 def test_a_gpu_that_is_not_there_stops_the_start_with_its_own_words() -> None:
     with pytest.raises(NotOnGpu, match="DECODER_DEVICE is cuda, and no video can be decoded there: .*Unavailable"):
-        Decoder(1, 20, LIMITS, gpu=GpuSlots(0, bytes(64), 4096, FailingCuda, "cpu")).start()
+        Decoder(1, 20, LIMITS, Confinement((), gpu=GpuSlots(0, bytes(64), 4096, FailingCuda, "cpu"))).start()
 
 
 def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
-    from app.decoder import decode
+    from app.decoder_process import decode
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
     request = ClipRequest((TIMES,), SIZE, SIZE, (0,), str(tmp_path / "region"), on_gpu=True)

@@ -55,6 +55,29 @@ def test_a_view_is_the_region_itself(make_pool: MakePool) -> None:
         pool.close()
 
 
+def test_each_slot_is_free_used_or_held_for_triton_alone(make_pool: MakePool) -> None:
+    pool = make_pool(3, 64)
+    try:
+        first, second = asyncio.run(pool.acquire(2))
+        pool.quarantine(first)
+        assert pool.facts() == {"free": 1, "used": 1, "quarantined": 1}
+        pool.release(first)
+        pool.release(second)
+        assert pool.facts() == {"free": 3, "used": 0, "quarantined": 0}
+    finally:
+        pool.close()
+
+
+def test_a_region_that_somebody_has_cut_off_is_not_whole(make_pool: MakePool) -> None:
+    pool = make_pool(2, 4096)
+    try:
+        assert pool.whole
+        os.truncate(pool.path, 4096)
+        assert not pool.whole
+    finally:
+        pool.close()
+
+
 def test_slots_never_overlap_and_come_back(make_pool: MakePool) -> None:
     async def scenario() -> None:
         pool = make_pool(3, 64)

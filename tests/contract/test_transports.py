@@ -190,6 +190,20 @@ def test_a_restarted_triton_is_told_of_both_regions_again() -> None:
     run(scenario)
 
 
+def test_a_triton_that_was_away_when_it_was_to_be_told_is_told_at_the_next_look() -> None:
+    async def scenario(one: Worker) -> None:
+        await one.triton.register()
+        one.fake.restart()
+        one.fake.starting = True
+        with pytest.raises(NotReady):
+            await one.triton.regions()
+        one.fake.starting = False
+        assert one.pool.name not in await one.triton.regions()
+        assert one.pool.name in await one.triton.regions()
+
+    run(scenario)
+
+
 def test_a_dead_worker_s_region_is_closed_by_its_name() -> None:
     async def scenario(one: Worker) -> None:
         await one.triton.register()

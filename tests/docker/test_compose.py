@@ -85,6 +85,13 @@ def test_each_container_may_do_little(service: Compose, part: str) -> None:
     assert "Read-only file system" in refused
 
 
+def test_decoders_lack_no_layer_but_those_that_docker_lets_no_container_have(service: Compose) -> None:
+    lines = service("exec", "-T", "web", "python", "-m", "app.confinement").splitlines()
+    found = {name: word for name, word, *_ in (line.split() for line in lines)}
+    assert found.keys() == {"limits", "files", "user", "processes", "network", "calls"}
+    assert {name for name, word in found.items() if word != "holds"} <= {"processes", "network"}
+
+
 def test_only_the_port_of_nginx_is_published(service: Compose) -> None:
     published = {part: service.inspect(part)["NetworkSettings"]["Ports"] or {} for part in PARTS}
     hosts = {

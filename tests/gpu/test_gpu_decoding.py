@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.confinement import Confinement
 from app.cuda_slots import CudaSlotPool
 from app.decoder import Decoder
 from app.gpu_decoding import GpuSlots
@@ -48,7 +49,8 @@ async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: 
 def running(pool: CudaSlotPool) -> Decoder:
     limits = Limits(36_000_000, 500_000, 3600)
     device = pool.device
-    decoder = Decoder(1, 60, limits, gpu=GpuSlots(device.device, device.handle, device.region_bytes))
+    slots = GpuSlots(device.device, device.handle, device.region_bytes)
+    decoder = Decoder(1, 60, limits, Confinement((), (str(pool.path),), gpu=slots))
     decoder.start()
     return decoder
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,17 +34,20 @@ def served(request: pytest.FixtureRequest) -> Served:
 
 
 @pytest.fixture(scope="module")
-def exported(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file: what is prepared uses up the weights of the program that it is made of."""
+def exported(served: Served, tmp_path_factory: pytest.TempPathFactory) -> GraphModule:
+    """As it comes out of the file, which takes seconds to read."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
     torch.export.save(program(served), path)
-    return path
-
-
-def loaded(exported: Path) -> GraphModule:
-    network = torch.export.load(exported).module()
+    network = torch.export.load(path).module()
     assert isinstance(network, GraphModule)
     return network
+
+
+def loaded(exported: GraphModule) -> GraphModule:
+    """A copy with weights of its own: what is prepared is used up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's copying uses what torch calls deprecated
+        return copy.deepcopy(exported)
 
 
 def scores(network: torch.nn.Module, clips: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
@@ -55,7 +59,7 @@ def scores(network: torch.nn.Module, clips: torch.Tensor, dtype: torch.dtype) ->
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)], ids=["f32", "bf16"])
 def test_every_layout_answers_as_the_network(
-    served: Served, exported: Path, layout: Layout, dtype: torch.dtype, close: float
+    served: Served, exported: GraphModule, layout: Layout, dtype: torch.dtype, close: float
 ) -> None:
     clips = torch.from_numpy(example_clips(served, 3))
     with torch.no_grad():
@@ -66,7 +70,7 @@ def test_every_layout_answers_as_the_network(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_no_step_is_left_that_could_be_done_by_another(served: Served, exported: Path, layout: Layout) -> None:
+def test_no_step_is_left_that_could_be_done_by_another(served: Served, exported: GraphModule, layout: Layout) -> None:
     network = prepared(loaded(exported), torch.bfloat16, layout)
     targets = [node.target for node in network.graph.nodes if node.op == "call_function"]
     assert aten.batch_norm.default not in targets
@@ -78,7 +82,7 @@ def test_no_step_is_left_that_could_be_done_by_another(served: Served, exported:
     assert convolutions > 0
 
 
-def test_weights_of_convolutions_are_in_the_precision_and_their_biases_too(exported: Path) -> None:
+def test_weights_of_convolutions_are_in_the_precision_and_their_biases_too(exported: GraphModule) -> None:
     network = prepared(loaded(exported), torch.bfloat16, "channels_last")
     used = {node.target for node in network.graph.nodes if node.op == "get_attr"}
     tensors = {name: value for name, value in (*network.named_parameters(), *network.named_buffers()) if name in used}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.films import numbered, read_number, texture, write_video
-from triton_repo.zoo.camera_films import FPS, SIZES, Film, detail, films, shoot, stills
+from triton_repo.zoo.camera_films import FPS, SIZES, Around, Film, detail, films, shoot, stills
 from triton_repo.zoo.camera_paths import LABELS
 
 
@@ -31,6 +32,18 @@ def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, in
         stream = container.streams.video[0]
         assert (stream.codec.name, stream.average_rate) == ("h264", fps)
         assert (stream.width, stream.height, stream.frames) == (*size, round(1.5 * fps))
+
+
+def test_a_movement_can_lie_between_standing_still_and_key_frames_where_they_are_wanted() -> None:
+    around = Around(still_s=1.0, key_frames=12)
+    with av.open(io.BytesIO(shoot(Film("pan_left", 24, (320, 240), 5), [texture(400, 300)], 1, around))) as container:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+        keys = [entry.is_keyframe for entry in container.streams.video[0].index_entries]
+    changes = [float(np.abs(after - before).mean()) for before, after in pairwise(frames)]
+    assert len(frames) == round((1.0 + 1.5 + 1.0) * 24)
+    before, during, after = (float(np.median(part)) for part in (changes[:22], changes[26:58], changes[62:]))
+    assert max(before, after) < 1 < during
+    assert [place for place, key in enumerate(keys) if key] == list(range(0, 84, 12))
 
 
 def test_only_views_with_detail_in_every_direction_are_filmed() -> None:

@@ -25,7 +25,9 @@ def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str
     """The record of a job, with its windows, when it is over."""
 
     def record() -> dict[str, Any]:
-        told: dict[str, Any] = http.get(f"/v1/jobs/{identity}", params={"windows": "true"}).json()
+        answer = http.get(f"/v1/jobs/{identity}", params={"windows": "true"})
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
         return told
 
     until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)

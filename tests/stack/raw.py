@@ -19,6 +19,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    twice: frozenset[str] = frozenset()  # names of headers that came more than once
 
     @property
     def error(self) -> dict[str, Any]:
@@ -49,4 +50,6 @@ def _parse(received: bytes) -> Answer:
     if not first.startswith("HTTP/"):
         return Answer(0, {}, received)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(int(first.split()[1]), headers, body)
+    names = [line.partition(":")[0].lower() for line in lines]
+    twice = frozenset(name for name in names if names.count(name) > 1)
+    return Answer(int(first.split()[1]), headers, body, twice)

@@ -9,20 +9,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from deploy.ports import free_ports
 from deploy.stack import Stack
 
+T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
 def running_stack(
-    checkout: Path = CHECKOUT, add_models: Callable[[Path], object] = lambda models: None, **settings: str
+    checkout: Path = CHECKOUT,
+    add_models: Callable[[Path], object] = lambda models: None,
+    start: Callable[[Stack], object] = Stack.up,
+    **settings: str,
 ) -> Iterator[Stack]:
     """Start a stack in a temporary folder with `settings` (CLIPSTACK_ names, lower case); stop it after.
 
-    `add_models` may write more models into the stack's own model folder before the start.
+    `add_models` may write more models into the stack's own model folder before the start, which `start` does.
     """
     folder = Path(tempfile.mkdtemp(prefix="stack-"))
     folder.chmod(0o755)  # as the session's own temporary folder
@@ -30,7 +35,7 @@ def running_stack(
     add_models(folder / "models")
     stack = Stack(checkout, own_environment(folder, **settings))
     try:
-        stack.up()
+        start(stack)
         yield stack
     finally:
         stack.down()
@@ -51,9 +56,10 @@ def own_environment(folder: Path, **settings: str) -> dict[str, str]:
     return os.environ | own | {f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()}
 
 
-def until(condition: Callable[[], object], patience_s: float) -> None:
-    """Return when `condition` holds; fail the test when it does not within `patience_s`."""
+def until(condition: Callable[[], T], patience_s: float) -> T:
+    """What `condition` says as soon as it holds; fail the test when it does not within `patience_s`."""
     deadline = time.monotonic() + patience_s
-    while not condition():
+    while not (told := condition()):
         assert time.monotonic() < deadline, f"still not so after {patience_s} s"
         time.sleep(0.05)
+    return told

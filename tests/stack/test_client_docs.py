@@ -14,7 +14,7 @@ import pytest
 
 from client.cli import main
 from tests.movements import film_movement
-from tests.stack.test_readme import ADDRESS, CHECKOUT, run
+from tests.stack.commands import ADDRESS, CHECKOUT, run
 
 if TYPE_CHECKING:
     from deploy.stack import Stack

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import httpx
 import pytest
 
 from app.jobs.journal import read
+from app.timeline.flow import GROUP, WAY_S
+from app.waiting import RECENT_S, Waiting
 from bench.long_video import film
 from deploy import processes
 from deploy.stack import Stack
@@ -80,6 +83,7 @@ def cancelled_within_2_s(http: httpx.Client, identity: str) -> None:
     assert http.get(f"/v1/jobs/{identity}").json()["error"]["code"] == "job_not_found"
 
 
+@pytest.mark.alone
 def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
     identity = handed_in(http, long_film, hop_s=0.03)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
@@ -96,6 +100,7 @@ def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: http
         stack.supervisorctl("start", "jobs")
 
 
+@pytest.mark.alone
 def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
     """A window a minute of video: there is hardly anything but decoding."""
     film(tmp_path / "longer.mp4", long_film.read_bytes(), minutes=15)
@@ -104,6 +109,7 @@ def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_f
     cancelled_within_2_s(http, identity)
 
 
+@pytest.mark.alone
 def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     identity = handed_in(http, long_film, hop_s=0.03)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
@@ -114,6 +120,30 @@ def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Cli
     finally:
         os.kill(triton, signal.SIGCONT)
     stack.wait(30)
+
+
+def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    told, over = stack.run_dir / "web" / "waiting", threading.Event()
+    waiting = Waiting(told)
+
+    def wait() -> None:
+        while not over.wait(RECENT_S / 4):
+            waiting.note()
+
+    uploads = threading.Thread(target=wait)
+    uploads.start()
+    try:
+        until(told.exists, 10)
+        identity = handed_in(http, long_film)["id"]
+        until(lambda: windows_done(http, identity) > 0, WAY_S + 30)  # for all that
+        before, since = windows_done(http, identity), time.monotonic()
+        until(lambda: windows_done(http, identity) >= before + GROUP, 3 * WAY_S + 10)
+        assert time.monotonic() > since + WAY_S / 2  # without a pause it is a fraction of a second
+    finally:
+        over.set()
+        uploads.join()
+        told.unlink(missing_ok=True)
+    assert ended(http, identity)["state"] == "done"
 
 
 def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack, StackError
+from deploy.processes import MARK
+from deploy.stack import STOP_S, Stack, StackError
 from tests.stack.running import CHECKOUT, own_environment, running_stack
 
 
@@ -65,6 +67,22 @@ def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack
             second.up()
 
         assert not second.processes()
+
+
+def test_down_does_not_wait_for_who_does_not_listen(stack):
+    """An orphan of the stack that ignores requests to end; Supervisor does not know it."""
+    mark = {MARK: str(stack.run_dir)}
+    with subprocess.Popen(["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"], env=os.environ | mark,
+                          stdout=subprocess.PIPE) as orphan:  # fmt: skip
+        orphan.stdout.readline()
+        assert orphan.pid in stack.processes()
+        started = time.monotonic()
+
+        stack.down()
+
+        assert orphan.wait(5) == -signal.SIGKILL
+        assert time.monotonic() - started < STOP_S / 2
+    stack.up()
 
 
 def test_down_ends_every_process_and_up_starts_it_again(stack):

@@ -1,6 +1,5 @@
 import os
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from deploy.stack import Stack
 from deploy.users import User
 from tests.stack.checkouts import copy_checkout
 from tests.stack.running import own_environment
+from tests.stack.strangers import connect_as, owner_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as another user")
 
@@ -41,15 +41,16 @@ def place(checkout, user):
     return folder
 
 
-def owner_of(pid: int) -> int:
-    """User id that a process has now; the files in /proc of one that has given up root's rights stay root's."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("Uid:")[1].split()[1])
-
-
 def owners(stack: Stack) -> set[int]:
     """User ids of the stack's processes."""
     return {owner_of(pid) for pid in stack.processes()}
+
+
+def of_decoders(stack: Stack) -> list[str]:
+    """The user ids of each decoder, known by the seccomp filter that no other program has."""
+    told = [Path(f"/proc/{pid}/status").read_text() for pid in stack.processes()]
+    lines = [line.split(":\t") for status in told if "\nSeccomp:\t2\n" in status for line in status.splitlines()]
+    return [value for name, value in lines if name == "Uid"]
 
 
 def classify(stack: Stack, folder: Path) -> httpx.Response:
@@ -76,11 +77,13 @@ def test_started_by_root_the_programs_run_as_the_user(dropped, user):
     assert set(owner.values()) == {user.uid}
 
 
-def test_started_by_root_uploads_and_shared_memory_work_for_the_user(dropped, tmp_path):
+def test_started_by_root_uploads_and_shared_memory_work_for_the_user(dropped, user, tmp_path):
     answer = classify(dropped, tmp_path)
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["transport"] == "system_shared_memory"
+    assert set(of_decoders(dropped)) == {"\t".join([str(user.uid)] * 4)}
+    assert "confined without" not in (dropped.run_dir / "logs" / "web.log").read_text()
 
 
 def test_static_files_can_be_read_by_the_user(dropped):
@@ -92,32 +95,10 @@ def test_no_other_user_can_reach_what_is_inside(dropped):
     modes = {name: stat.S_IMODE((run_dir / name).stat().st_mode) for name in (".", "uploads", "web", "logs")}
 
     assert modes == {".": 0o750, "uploads": 0o700, "web": 0o700, "logs": 0o750}
-    assert stat.S_IMODE((run_dir / "web" / "web.sock").stat().st_mode) == 0o770
+    assert stat.S_IMODE((run_dir / "web" / "web.sock").stat().st_mode) == 0o660
     assert stat.S_IMODE((run_dir / "supervisor.sock").stat().st_mode) == 0o700
     for name in ("web/web.sock", "supervisor.sock"):
         assert connect_as("nobody", run_dir / name) == "PermissionError"
-
-
-def connect_as(user: str, path: Path) -> str:
-    """What happens to `user` who connects to the socket: the name of the error, or "connected"."""
-    end, child = os.pipe(), os.fork()
-    if child == 0:
-        os.setgroups([])
-        os.setgid(User.named(user).gid)
-        os.setuid(User.named(user).uid)
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(str(path))
-            said = "connected"
-        except OSError as error:
-            said = type(error).__name__
-        os.write(end[1], said.encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    said = os.read(end[0], 100).decode()
-    os.close(end[0])
-    os.close(end[1])
-    return said
 
 
 def test_started_by_a_plain_user_everything_runs_as_that_user(checkout, place, user, tmp_path):
@@ -148,8 +129,10 @@ def test_started_by_root_where_the_user_cannot_go_all_runs_as_root_with_a_warnin
     try:
         stack.up()
         assert len(stack.warnings) == 1 and str(checkout) in stack.warnings[0]
-        assert owners(stack) == {0}
+        nobody = User.named("nobody").uid
+        assert owners(stack) == {0, nobody}  # decoders alone need none of root's rights
         assert classify(stack, tmp_path).status_code == 200
+        assert set(of_decoders(stack)) == {"\t".join([str(nobody)] * 4)}
     finally:
         stack.down()
         checkout.chmod(0o755)

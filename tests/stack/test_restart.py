@@ -2,15 +2,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 import httpx
 import pytest
-from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
 from tests.leaks import SHARED_MEMORY
 from tests.movements import film_movement
 from tests.stack.running import running_stack, until
+from tests.stack.state import NGINX_WORKERS, owners_of_regions, pid_of, ready, regions, registered
 
 PROGRAMS = ("nginx", "web", "jobs", "triton", "watchdog")
 RECOVERY_S = 30
@@ -28,35 +27,29 @@ def film(tmp_path_factory):
     return film_movement(tmp_path_factory.mktemp("film") / "pan_left.mp4", "pan_left")
 
 
-def ready(stack) -> bool:
-    """Whether the stack says it can classify."""
-    try:
-        return httpx.get(f"{stack.url}/readyz", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def pid_of(stack, program: str) -> int:
-    return int(stack.supervisorctl("pid", program))
-
-
 def classify(stack, film) -> dict:
     response = httpx.post(f"{stack.url}/v1/classify", content=film.read_bytes(), timeout=60)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-def registered(stack) -> set[str]:
-    """Regions that Triton has mapped; none while it is away."""
-    with InferenceServerClient(stack.settings.triton_address) as triton, suppress(InferenceServerException):
-        return set(triton.get_system_shared_memory_status(as_json=True).get("regions", {}))
-    return set()
+def nginx_processes(stack) -> set[int]:
+    """Its master and its workers; the master answers before all of its workers are there."""
+    return {pid for pid, name in stack.processes().items() if name == "nginx"}
 
 
-def regions(stack) -> set[str]:
-    """Regions of shared memory whose owner belongs to the stack, or to nobody any more."""
-    owners = {path.name: int(path.name.split("-")[1]) for path in SHARED_MEMORY.glob("clipstack-*")}
-    return {name for name, pid in owners.items() if pid in stack.processes() or not os.path.exists(f"/proc/{pid}")}
+def settled_nginx(stack) -> set[int]:
+    """As many as there are when it is neither starting nor stopping."""
+    until(lambda: len(nginx_processes(stack)) == 1 + NGINX_WORKERS, RECOVERY_S)
+    return nginx_processes(stack)
+
+
+def running_pid(stack, program) -> int:
+    """Of a program that may just be starting; never 0, which `kill` would take for all of us."""
+    until(lambda: pid_of(stack, program), RECOVERY_S)
+    pid = pid_of(stack, program)
+    assert pid
+    return pid
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -83,7 +76,7 @@ def test_after_a_restart_clips_go_through_shared_memory_as_before(stack, film, p
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_that_is_killed_recovers_by_itself(stack, program):
-    before = pid_of(stack, program)
+    before = running_pid(stack, program)
 
     os.kill(before, signal.SIGKILL)
 
@@ -92,28 +85,26 @@ def test_a_program_that_is_killed_recovers_by_itself(stack, program):
 
 
 def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
-    before = {pid for pid, name in stack.processes().items() if name == "nginx"}
+    before = settled_nginx(stack)
 
-    os.kill(pid_of(stack, "nginx"), signal.SIGKILL)
+    os.kill(running_pid(stack, "nginx"), signal.SIGKILL)
 
-    until(lambda: ready(stack) and not before & stack.processes().keys(), RECOVERY_S)
-    assert "nginx" in stack.processes().values()
+    # In this order: until they are gone, workers without a master answer as well
+    until(lambda: not before & stack.processes().keys(), RECOVERY_S)
+    until(lambda: ready(stack), RECOVERY_S)
+    assert nginx_processes(stack)
 
 
 def test_an_nginx_that_has_not_written_its_number_yet_belongs_to_the_stack_too(stack):
-    nginx = {pid for pid, name in stack.processes().items() if name == "nginx"}
+    nginx = settled_nginx(stack)
     number = stack.run_dir / "nginx.pid"
     written = number.read_text()
 
     number.unlink()
-    found = {pid for pid, name in stack.processes().items() if name == "nginx"}
+    found = nginx_processes(stack)
     number.write_text(written)
 
     assert found == nginx and len(nginx) > 1
-
-
-def owners_of_regions(stack) -> int:
-    return stack.settings.web_workers + 1  # the job worker has one too
 
 
 def test_triton_forgets_the_region_of_a_killed_worker(stack):
@@ -124,7 +115,7 @@ def test_triton_forgets_the_region_of_a_killed_worker(stack):
 
     until(lambda: victim not in registered(stack), RECOVERY_S)
     until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
-    assert registered(stack) == regions(stack)
+    until(lambda: registered(stack) == regions(stack), RECOVERY_S)
 
 
 def test_the_region_of_a_killed_worker_is_removed(stack):

@@ -20,16 +20,17 @@ from tritonclient.utils import InferenceServerException
 from deploy import places, processes
 from deploy.stack import Stack
 from deploy.supervision import Supervision
-from deploy.watchdog import stubs
 from deploy.watchdog.canaries import Canaries
 from deploy.watchdog.keeper import Keeper
 from deploy.watchdog.ledger import Ledger
 from tests.movements import film_movement
 from tests.stack import moody
 from tests.stack.running import running_stack, until
+from tests.stack.state import model_process, watchdog_numbers
 
 DEAD_S, HUNG_S = 15.0, 20.0  # from the fault to right answers
-MODELS = ("camera_motion@1", "frame_quality@1", "moody@1")
+DEFAULT = "camera_motion@1"
+MODELS = (DEFAULT, "frame_quality@1", "moody@1")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return film_movement(tmp_path_factory.mktemp("films") / "film.mp4", "pan_left").read_bytes()
 
 
-def numbers(stack: Stack) -> dict[str, int]:
-    """What the watchdog has counted, by Prometheus' name and labels."""
-    path = places.watchdog_numbers(stack.run_dir)
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {series: int(count) for series, _, count in (line.rpartition(" ") for line in lines if line[0] != "#")}
-
-
 @pytest.fixture
 def watched(own: Stack) -> Stack:
     """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
@@ -57,17 +51,12 @@ def watched(own: Stack) -> Stack:
     places.watchdog_numbers(own.run_dir).unlink(missing_ok=True)
     own.wait(30)
     own.supervisorctl("start", "watchdog")
-    until(lambda: all(numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)
+    until(lambda: all(watchdog_numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)
     return own
 
 
 def server(stack: Stack) -> int:
     return int(stack.supervisorctl("pid", "triton"))
-
-
-def process_of(stack: Stack, model: str) -> int:
-    (pid,) = [stub.pid for stub in stubs.of_server(server(stack)) if stub.model == model]
-    return pid
 
 
 def classify(stack: Stack, film: bytes) -> httpx.Response:
@@ -113,7 +102,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
     watched: Stack, film: bytes, hurt: signal.Signals, cause: str, limit_s: float
 ) -> None:
     assert is_right(classify(watched, film))
-    triton, stub = server(watched), process_of(watched, "camera_motion@1")
+    triton, stub = server(watched), model_process(watched, "camera_motion@1")
 
     os.kill(stub, hurt)
     began = time.monotonic()
@@ -125,7 +114,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
 
     assert set(told) <= {200, 503}
     assert processes.gone([stub, triton], 5)
-    assert numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
+    assert watchdog_numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
 
 
 def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
@@ -148,33 +137,51 @@ def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) ->
 
     assert answers == moods
     # so canaries did wait, longer than they may, and more than once
-    assert numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
+    assert watchdog_numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
     assert server(watched) == triton
     assert set(told) <= {200, 503} and told[200] > 0
 
 
+def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, film: bytes) -> None:
+    own.supervisorctl("stop", "watchdog")
+    canaries = Canaries(own.settings.triton_address)
+    try:
+        counted = [canaries.ask().canaries[DEFAULT].answers for _ in range(2)]
+        assert classify(own, film).status_code == 200
+        until(lambda: canaries._answers()[DEFAULT] == counted[1] + 1, 5)  # Triton counts after it has answered
+        others, after = (canaries.ask().canaries for _ in range(2))
+    finally:
+        canaries.close()
+        own.supervisorctl("start", "watchdog")
+    assert counted[1] == counted[0] + 1, "an idle model got no canary"
+    assert others[DEFAULT] == ("answered", "", counted[1] + 1)
+    assert after[DEFAULT].answers == counted[1] + 2
+
+
 def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: bytes) -> None:
-    triton, before = server(watched), numbers(watched)
+    triton, before = server(watched), watchdog_numbers(watched)
     os.kill(triton, signal.SIGSTOP)
     try:
-        until(lambda: numbers(watched)['clipstack_model_answers{model="camera_motion@1"}'] == 0, 10)
+        until(lambda: watchdog_numbers(watched)['clipstack_model_answers{model="camera_motion@1"}'] == 0, 10)
     finally:
         os.kill(triton, signal.SIGCONT)
 
     until(lambda: is_right(classify(watched, film)), 5)
     assert server(watched) == triton
-    assert {series for series in numbers(watched) if "restarts" in series} == set()
-    assert before.keys() <= numbers(watched).keys()
+    assert {series for series in watchdog_numbers(watched) if "restarts" in series} == set()
+    assert before.keys() <= watchdog_numbers(watched).keys()
 
 
 def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stack) -> None:
     attempts = 'clipstack_model_loads_total{model="lame"}'
-    until(lambda: numbers(watched).get(attempts), 10)
-    assert numbers(watched)['clipstack_model_answers{model="lame"}'] == 0
+    until(lambda: watchdog_numbers(watched).get(attempts), 10)
+    assert watchdog_numbers(watched)['clipstack_model_answers{model="lame"}'] == 0
+    answer = httpx.post(f"{watched.url}/v1/classify?model=lame", content=b"a text", timeout=20)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
 
     (watched.model_dir / "lame" / moody.CURED).touch()
 
-    until(lambda: numbers(watched).get('clipstack_model_answers{model="lame@1"}'), 30)
+    until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="lame@1"}'), 30)
     assert "lame, which Triton could not load, is loaded again" in (watched.run_dir / "logs/watchdog.log").read_text()
 
 

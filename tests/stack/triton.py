@@ -16,6 +16,7 @@ from deploy.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIVE_S = 120.0  # a few seconds, unless the machine is very busy
+LET_GO_S = 10.0
 
 
 @contextmanager
@@ -55,3 +56,16 @@ def wait_until_live(client: InferenceServerClient, server: subprocess.Popen[byte
         except InferenceServerException:
             time.sleep(0.1)
     raise TimeoutError(f"Triton is not live:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def forget_region(client: InferenceServerClient, name: str) -> None:
+    """Unregister a region of shared memory. Triton answers a request before it has let go of the region; it says so."""
+    deadline = time.monotonic() + LET_GO_S
+    while True:
+        try:
+            client.unregister_system_shared_memory(name)
+            return
+        except InferenceServerException as error:
+            if "in use" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

@@ -1,37 +1,290 @@
-"""Admission: so many at work, so many waiting, 503 beyond."""
+"""Admission: so many at work, so many waiting, 503 beyond, and when to come back."""
 
 import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.admission import Admission
-from app.errors import Overloaded
+from app.admission import LONGEST_RETRY_S, SPARE, Admission
+from app.deadline import Deadline
+from app.errors import Overloaded, TooManyRequests
+from app.lanes import Lane
+from app.shut import EVERYBODY, Shut
+from app.waiting import Waiting
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 20))
+
+
+async def held(admission: Admission, until: asyncio.Event, lane: Lane = Lane.SHORT, deadline_s: float = 60) -> None:
+    async with admission.turn(lane, Deadline(deadline_s)):
+        await until.wait()
+
+
+async def filled(admission: Admission, until: asyncio.Event, count: int) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.ensure_future(held(admission, until)) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
 
 
 def test_beyond_the_queue_is_refused_at_once() -> None:
     async def scenario() -> None:
-        admission = Admission(inflight=1, queue=1, timeout_s=60)
-        await admission.enter()
-        waiting = asyncio.create_task(admission.enter())
-        await asyncio.sleep(0)
+        admission, until = Admission(most=1, queue=1, timeout_s=60), asyncio.Event()
+        tasks = await filled(admission, until, 2)
         with pytest.raises(Overloaded):
-            await admission.enter()
-        admission.leave()
-        await asyncio.wait_for(waiting, 1)
-        assert admission.waiting == 0
+            await held(admission, until)
+        until.set()
+        await asyncio.gather(*tasks)
 
-    asyncio.run(scenario())
+        assert admission.facts() == {"limit": 1, "at_work": 0, "waiting": 0, "admitted": 2, "refused": 1}
+
+    run(scenario())
+
+
+def test_a_turn_knows_whether_it_is_the_only_one() -> None:
+    async def scenario() -> None:
+        admission = Admission(most=4, queue=1, timeout_s=60)
+        async with admission.turn(Lane.SHORT, Deadline(60)) as first:
+            assert first.is_alone
+            async with admission.turn(Lane.SHORT, Deadline(60)) as second:
+                assert not (first.is_alone or second.is_alone)
+            assert first.is_alone
+
+    run(scenario())
 
 
 def test_a_wait_that_is_too_long_ends_and_frees_its_place_in_the_queue() -> None:
     async def scenario() -> None:
-        admission = Admission(inflight=1, queue=1, timeout_s=0.01)
-        await admission.enter()
+        admission, until = Admission(most=1, queue=1, timeout_s=0.01), asyncio.Event()
+        tasks = await filled(admission, until, 1)
         for _ in range(3):
             with pytest.raises(Overloaded, match="waited too long"):
-                await admission.enter()
-        assert admission.waiting == 0
-        admission.leave()
-        await admission.enter()
+                await held(admission, until)
+        assert admission.facts()["waiting"] == 0
+        until.set()
+        await asyncio.gather(*tasks)
+        await held(admission, until)
 
-    asyncio.run(scenario())
+    run(scenario())
+
+
+def test_jobs_are_told_of_who_waits_and_not_of_who_goes_in_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        waiting = Waiting(tmp_path / "waiting")
+        admission, until = Admission(most=1, queue=1, timeout_s=60, waiting=waiting), asyncio.Event()
+        tasks = await filled(admission, until, 1)
+        assert not waiting.lately()
+        tasks += await filled(admission, until, 1)
+        assert waiting.lately()
+        until.set()
+        await asyncio.gather(*tasks)
+
+    run(scenario())
+
+
+def test_long_videos_have_half_of_the_queue() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=1, queue=4, timeout_s=60), asyncio.Event()
+        tasks = await filled(admission, until, 1)
+        tasks += [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await held(admission, until, Lane.LONG)
+        tasks.append(asyncio.ensure_future(held(admission, until, Lane.PICTURE)))
+        await asyncio.sleep(0)
+        until.set()
+        await asyncio.gather(*tasks)
+
+    run(scenario())
+
+
+async def worked(admission: Admission, seconds: float, count: int) -> None:
+    """Makes known how long a request takes."""
+    for _ in range(count):
+        async with admission.turn(Lane.SHORT, Deadline(60)):
+            await asyncio.sleep(seconds)
+
+
+def test_a_client_is_told_to_come_back_when_those_who_wait_had_their_turn() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=1, queue=30, timeout_s=60), asyncio.Event()
+        await worked(admission, 0.1, 3)
+        tasks = await filled(admission, until, 31)
+        with pytest.raises(Overloaded) as refused:
+            await held(admission, until)
+        until.set()
+        await asyncio.gather(*tasks)
+
+        assert 2 <= (refused.value.retry_after_s or 0) <= LONGEST_RETRY_S
+
+    run(scenario())
+
+
+def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=1, queue=30, timeout_s=60), asyncio.Event()
+        await worked(admission, 0.1, 3)
+        tasks = await filled(admission, until, 11)
+        with pytest.raises(Overloaded, match="in the time"):
+            await held(admission, until, deadline_s=0.5)
+        tasks += [asyncio.ensure_future(held(admission, until, deadline_s=30))]
+        until.set()
+        await asyncio.gather(*tasks)
+
+    run(scenario())
+
+
+def test_the_door_is_closed_when_all_threads_are_needed() -> None:
+    admission = Admission(most=1, queue=1, timeout_s=60)
+    with admission.door():
+        with admission.door():
+            began = time.monotonic()
+            with pytest.raises(Overloaded), admission.door():
+                pass
+            assert time.monotonic() - began < 1
+        with admission.door():
+            pass
+
+
+def test_a_move_to_another_lane_waits_there_and_counts_once() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=2, queue=4, timeout_s=60), asyncio.Event()
+        long = asyncio.ensure_future(held(admission, until, Lane.LONG))
+        await asyncio.sleep(0)
+
+        async def found_long() -> None:
+            async with admission.turn(Lane.SHORT, Deadline(60)) as turn:
+                await turn.move(Lane.LONG, Deadline(60))
+
+        moved = asyncio.ensure_future(found_long())
+        await asyncio.sleep(0)
+        assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 1)
+        async with admission.turn(Lane.PICTURE, Deadline(60)):
+            assert not moved.done()
+        until.set()
+        await asyncio.gather(long, moved)
+        assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (0, 0)
+
+    run(scenario())
+
+
+def test_who_gives_up_while_moving_has_no_place() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=2, queue=4, timeout_s=0.01), asyncio.Event()
+        long = asyncio.ensure_future(held(admission, until, Lane.LONG))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            async with admission.turn(Lane.SHORT, Deadline(60)) as turn:
+                await turn.move(Lane.LONG, Deadline(60))
+        assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 0)
+        until.set()
+        await long
+
+    run(scenario())
+
+
+def test_one_key_has_half_of_a_worker_and_others_find_room() -> None:
+    admission = Admission(2, 6, 10)
+    with ExitStack() as inside:
+        for _ in range(4):
+            inside.enter_context(admission.door("greedy"))
+        with pytest.raises(TooManyRequests), admission.door("greedy"):
+            pass
+        for _ in range(4):
+            inside.enter_context(admission.door("modest"))
+        with pytest.raises(Overloaded), admission.door("modest"):
+            pass
+        for name in range(SPARE):
+            inside.enter_context(admission.door(f"new {name}"))
+        with pytest.raises(Overloaded), admission.door("one more"):
+            pass
+    with admission.door("greedy"):
+        pass
+
+
+def test_the_queue_of_one_key_is_not_reckoned_as_the_wait_of_another() -> None:
+    async def scenario() -> None:
+        admission, end = Admission(2, 20, 60), asyncio.Event()
+        admission._means_s[Lane.SHORT] = 1.0
+
+        async def greedy() -> None:
+            async with admission.turn(Lane.SHORT, Deadline(60), "greedy"):
+                await end.wait()
+
+        tasks = [asyncio.ensure_future(greedy()) for _ in range(12)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await admission.enter(Lane.SHORT, Deadline(2.0), "greedy")
+        modest = asyncio.ensure_future(admission.enter(Lane.SHORT, Deadline(2.0), "modest"))
+        await asyncio.sleep(0)
+        assert not modest.done()
+        end.set()
+        await asyncio.gather(*tasks, modest)
+        admission.leave(Lane.SHORT, "modest")
+
+    run(scenario())
+
+
+def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=1, queue=2, timeout_s=60), asyncio.Event()
+
+        async def of(owner: str) -> None:
+            async with admission.turn(Lane.SHORT, Deadline(60), owner):
+                await until.wait()
+
+        tasks = [asyncio.ensure_future(of("greedy")) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await of("greedy")
+        tasks.append(asyncio.ensure_future(of("modest")))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await of("modest")
+        until.set()
+        await asyncio.gather(*tasks)
+
+    run(scenario())
+
+
+def test_who_is_refused_at_the_door_is_refused_by_nginx_until_there_is_room(tmp_path: Path) -> None:
+    admission = Admission(8, 24, 10, Shut(tmp_path))
+
+    def shut() -> list[str]:
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    with ExitStack() as inside:
+        for _ in range(32):
+            inside.enter_context(admission.door())
+        assert shut() == [], "nobody was refused yet"
+        with pytest.raises(Overloaded), admission.door():
+            pass
+        assert shut() == [EVERYBODY]
+    assert shut() == []
+    with ExitStack() as inside:
+        for _ in range(16):
+            inside.enter_context(admission.door("greedy"))
+        with pytest.raises(TooManyRequests), admission.door("greedy"):
+            pass
+        assert shut() == ["greedy"]
+    assert shut() == []
+
+
+def test_details_tell_the_lanes_and_why_somebody_was_refused() -> None:
+    async def scenario() -> None:
+        admission, until = Admission(most=1, queue=1, timeout_s=60), asyncio.Event()
+        tasks = await filled(admission, until, 2)
+        with pytest.raises(Overloaded):
+            await held(admission, until)
+        told = admission.details()
+        assert told["lanes"] == {"picture": (0, 0), "short": (1, 1), "long": (0, 0)}
+        assert told["refused_by"] == {"full": 1}
+        until.set()
+        await asyncio.gather(*tasks)
+
+    run(scenario())

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ import pytest
 import client as package
 from client import (
     Client,
+    KeyRefused,
     RequestRefused,
     ServiceFailed,
     ServiceUnavailable,
@@ -270,3 +272,40 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     assert retry_after_s("Thu, 01 Jan 1970 00:00:00 GMT") == 0
     assert retry_after_s("soon") is None
     assert retry_after_s(None) is None
+
+
+# ---- keys
+
+
+def test_a_key_goes_with_every_request_and_the_environment_has_one_too(service, monkeypatch):
+    monkeypatch.setenv("CLIPSTACK_KEY", "clipstack_of_the_environment\n")
+    for told, sent in (("clipstack_told", "clipstack_told"), (None, "clipstack_of_the_environment"), ("", None)):
+        with Client(service.url, key=told) as client:
+            client.models()
+        assert service.received[-1].headers.get("authorization") == (sent and f"Bearer {sent}")
+    with Client(service.url, headers={"authorization": "Basic abc"}) as client:
+        client.models()
+    assert service.received[-1].headers.get("authorization") == "Basic abc"
+
+
+def test_what_is_no_key_is_refused_and_not_shown(service):
+    with pytest.raises(ValueError, match="no key") as refused:
+        Client(service.url, key="two words\nand lines")
+    assert "words" not in str(refused.value)
+
+
+def test_a_key_that_is_refused_is_an_error_of_its_own_and_not_tried_again(service):
+    body = {"error": {"code": "unauthorized", "message": "this key is not known here", "request_id": "r"}}
+    service.replies = [Reply(401, body)] * 2
+    with Client(service.url, key="clipstack_x") as client, pytest.raises(KeyRefused, match="not known") as refused:
+        client.classify(MP4)
+    assert (refused.value.code, len(service.received)) == ("unauthorized", 1)
+
+
+def test_too_many_requests_are_tried_again_when_the_service_says(service):
+    body = {"error": {"code": "too_many_requests", "message": "this key may send 2 files a second", "request_id": "r"}}
+    service.replies = [Reply(429, body, (("Retry-After", "1"),))]
+    began = time.monotonic()
+    with Client(service.url, key="clipstack_x") as client:
+        client.classify(MP4)
+    assert time.monotonic() - began >= 1

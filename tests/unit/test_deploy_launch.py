@@ -24,3 +24,10 @@ def test_nginx_waits_longer_than_all_stages_may_take(tmp_path):
     waits_s = int(nginx_values(settings, tmp_path)["CLIPSTACK_ANSWER_TIMEOUT_S"])
 
     assert waits_s > admission + probe + slots + decode + settings.infer_timeout_s
+
+
+def test_a_program_mentions_the_flags_that_it_knows(tmp_path):
+    (tmp_path / "server").write_bytes(b"\x7fELF\0\xff--allow-client-shm\0")
+
+    assert launch.mentions(tmp_path / "server", "allow-client-shm")
+    assert not launch.mentions(tmp_path / "server", "allow-sagemaker")

@@ -1,13 +1,17 @@
+import os
+import re
 import secrets
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
+from app.settings import CHECKOUT, Settings
 from app.slots import PREFIX, SHM
 from deploy import gpus
-from deploy.ports import free_ports, why_not
+from deploy.ports import free_ports, on_loopback, why_not
 from deploy.preflight import SOCKET_PATH_LIMIT, complaints
 
 
@@ -65,6 +69,24 @@ def test_decoding_on_a_gpu_needs_one(checkout):
         assert complaints(settings(checkout, decoder_device="cuda"), checkout) == []
 
 
+@pytest.mark.parametrize(("sandbox", "told"), [("required", True), ("best", False), ("off", False)])
+def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, told):
+    """On a kernel without Landlock."""
+    script = (
+        "from app.confinement.seccomp import refuse; from app.settings import Settings;"
+        "from deploy import preflight, users; from tests.confined import LACKS; refuse(LACKS['landlock']);"
+        "print(*preflight.of_decoders(Settings.from_environment(), users.User.current()))"
+    )
+    environment = {**os.environ, "CLIPSTACK_SANDBOX": sandbox}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    said = "CLIPSTACK_SANDBOX is required, and decoders of .* cannot have every layer: files: Landlock is not known"
+    assert bool(re.match(said, done.stdout)) == told
+    assert bool(done.stdout.strip()) == told
+
+
 def test_triton_on_a_public_address_is_refused(checkout):
     assert "loopback only" in complaints(settings(checkout, triton_address="0.0.0.0:8001"), checkout)[0]
 
@@ -111,3 +133,11 @@ def test_free_ports_are_different_and_free():
 
     assert len(set(ports)) == 5
     assert [why_not("127.0.0.1", port) for port in ports] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("127.0.0.1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("triton", False)],
+)
+def test_loopback_is_this_machine_alone(host, told):
+    assert on_loopback(host) == told

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.repository import unready
 from deploy.watchdog import stubs
 from deploy.watchdog.canaries import Canary, unloaded
 from deploy.watchdog.judge import LOST_S, Backoff, Judge, Outcome, Seen
@@ -103,7 +104,7 @@ def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess
     stub.kill()
 
     until(lambda: [(told.pid, told.dead) for told in stubs.of_server(os.getpid())] == [(stub.pid, True)], 5)
-    assert stubs.of_server(1) == []
+    assert stubs.of_server(stub.pid) == []  # those of another server are not ours
 
 
 def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:
@@ -116,6 +117,7 @@ def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants()
         {"name": "never"},
     ]
     assert unloaded(index) == {"bad": "Internal: no such file"}
+    assert unready(index) == {"bad", "coming"}
 
 
 def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:

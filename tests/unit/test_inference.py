@@ -6,7 +6,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
-from app.inference import ModelGone, RegionRefused, RegionUnknown, _our_errors
+from app.inference import ModelGone, RegionRefused, RegionUnknown, TritonAway, _our_errors
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
@@ -17,7 +17,7 @@ DEAD = "Stub process 'camera_motion_0_0' is not healthy."
 @pytest.mark.parametrize(
     ("message", "status", "by_reference", "ours"),
     [
-        ("failed to connect to all addresses", UNAVAILABLE, True, NotReady),
+        ("failed to connect to all addresses", UNAVAILABLE, True, TritonAway),
         (STOPPING, UNAVAILABLE, True, ModelGone),
         ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, ModelGone),
         ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelGone),

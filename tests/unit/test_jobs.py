@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull
+from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
 from app.jobs.answers import record_json, windows_json
 from app.jobs.desk import Desk
 from app.jobs.folder import Asked, Job, Progress
 from app.jobs.journal import Journal, read
 from app.jobs.retention import tidy
-from app.jobs.worker import DEATHS, Worker
-from app.media import Source
+from app.jobs.worker import DEATHS, FALLS, Worker
+from app.media import Media, Source
+from app.models import Model
 from app.results import Results
 from app.settings import Settings
+from app.timeline.flow import Recorder
+from app.timeline.sweep import Begin
+from app.timeline.windows import Grid
 
 ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 
@@ -144,6 +149,11 @@ def finished(desk: Desk, upload: Source, at: str) -> Job:
     return job
 
 
+MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
+MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)
+GRID = Grid(2, 1.0, 1.0)
+
+
 class Faulty:
     """A pipeline whose every try ends with `fault`."""
 
@@ -155,8 +165,8 @@ class Faulty:
         raise self.fault
 
 
-def worker(desk: Desk, pipeline: Faulty, tmp_path: Path) -> Worker:
-    return Worker(desk.folder, desk.queue, pipeline, Results(tmp_path / "results", 0))  # type: ignore[arg-type]
+def worker(desk: Desk, pipeline: Faulty, tmp_path: Path, keeper: str = "") -> Worker:
+    return Worker(desk.folder, desk.queue, pipeline, Results(tmp_path / "results", 0), keeper)  # type: ignore[arg-type]
 
 
 def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
@@ -171,17 +181,41 @@ def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
     assert told.error == {"code": "not_ready", "message": "the model server is away"}
 
 
-def test_workers_that_are_killed_are_forgiven_longer_than_faults(desk: Desk, upload: Source, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keepers", "most"), [("aaaa", DEATHS), ("abcdefghijk", FALLS), ("abbbb", DEATHS + 1)], ids=["alone", "all", "both"]
+)
+def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
+    desk: Desk, upload: Source, tmp_path: Path, keepers: str, most: int
+) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     pipeline = Faulty(KeyboardInterrupt())  # takes the worker out of its work, as a kill does
-    for _ in range(DEATHS):
+    for keeper in keepers[:-1]:
         with pytest.raises(KeyboardInterrupt):
-            worker(desk, pipeline, tmp_path).work(job.id)
+            worker(desk, pipeline, tmp_path, keeper).work(job.id)
         assert (job.progress().state, job.progress().tries) == ("running", 1)
-    worker(desk, pipeline, tmp_path).work(job.id)
+    worker(desk, pipeline, tmp_path, keepers[-1]).work(job.id)
     told = job.progress()
-    assert (told.state, pipeline.asked) == ("failed", DEATHS)
-    assert told.error is not None and str(DEATHS) in told.error["message"]
+    assert (told.state, pipeline.asked) == ("failed", most)
+    assert told.error is not None and f"{most} workers" in told.error["message"]
+
+
+class OneWindow(Faulty):
+    """Looks at one window more in every try."""
+
+    def timeline(self, _source: Source, _question: object, recorder: Recorder, _stopped: object) -> None:
+        first = recorder.resume(MODEL, GRID)
+        recorder.begin(MODEL, MEDIA, Begin(GRID.over(99.0), 100.0, 1000, False))
+        recorder.window(first, False, np.zeros(1, np.float32))
+        super().timeline()
+
+
+def test_a_job_that_gets_on_between_kills_is_never_given_up(desk: Desk, upload: Source, tmp_path: Path) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    for _ in range(DEATHS + 2):
+        with pytest.raises(KeyboardInterrupt):
+            worker(desk, OneWindow(KeyboardInterrupt()), tmp_path).work(job.id)
+    assert (job.progress().state, job.progress().deaths) == ("running", 0)
+    assert len(read(job.journal).scores) == DEATHS + 2
 
 
 def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload: Source) -> None:
@@ -195,3 +229,29 @@ def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload:
     assert [job.path.exists() for job in (early, late, waiting)] == [False, True, True]
     tidy(desk.folder, 7, 0)
     assert [job.path.exists() for job in (late, waiting)] == [False, True]
+
+
+def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: Desk, upload: Source) -> None:
+    alices, bobs = (dataclasses.replace(ASKED, owner=owner) for owner in ("alice", "bob"))
+    first, _ = desk.accept(alices, upload, "monday")
+    second, new = desk.accept(bobs, upload, "monday")
+    assert new and first.id != second.id
+    assert desk.accept(bobs, upload, "monday")[0].id == second.id
+    assert [asked.owner for asked, _ in desk.newest(9, lambda asked: asked.owner == "bob")] == ["bob"]
+
+
+def test_one_owner_has_half_of_the_places(desk: Desk, upload: Source) -> None:
+    greedy = dataclasses.replace(ASKED, owner="greedy")
+    for _ in range(2):
+        desk.accept(greedy, upload, None)
+    with pytest.raises(TooManyRequests):
+        desk.accept(greedy, upload, None)
+    desk.accept(dataclasses.replace(ASKED, owner="modest"), upload, None)
+
+
+def test_a_job_from_before_there_were_owners_is_read(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    told = json.loads((job.path / "job.json").read_text())
+    del told["owner"]
+    (job.path / "job.json").write_text(json.dumps(told))
+    assert desk.read(job)[0].owner == ""

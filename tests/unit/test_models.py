@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
-from app.inference import Canary
+from app.inference import Canary, TritonAway
 from app.models import Catalogue
 
 
@@ -21,6 +21,7 @@ class FakeTriton:
         self.blink = 0  # how many times more it says that it has nothing
         self.canaries: list[str] = []
         self.score = 0.5
+        self.unready: frozenset[str] = frozenset()
 
     async def models(self) -> list[dict[str, Any]]:
         self.asked += 1
@@ -51,6 +52,20 @@ def config(name: str = "good", output: str = "SCORES", version: str = "1", **cha
 
 def catalogue(triton: FakeTriton) -> Catalogue:
     return Catalogue(triton, 1 << 20)  # type: ignore[arg-type]
+
+
+def test_a_model_that_could_not_be_loaded_is_not_ready_and_one_that_never_was_is_not_found() -> None:
+    triton = FakeTriton(config())
+    triton.unready = frozenset(("lame",))
+
+    async def scenario() -> None:
+        models = catalogue(triton)
+        with pytest.raises(NotReady):
+            await models.get("lame")
+        with pytest.raises(ModelNotFound):
+            await models.get("never")
+
+    asyncio.run(scenario())
 
 
 BROKEN = {
@@ -143,6 +158,21 @@ def test_a_model_that_is_gone_for_a_moment_is_not_gone(at_once: None) -> None:
         await models.refresh()
         with pytest.raises(ModelNotFound):
             await models.get("good")
+
+    asyncio.run(scenario())
+
+
+def test_a_list_in_which_a_model_was_missed_is_too_old_for_all() -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = await models.get("good")
+        triton.gone = TritonAway("it is ending")
+        for ask in (lambda: models.gone(first), lambda: models.get("good")):
+            with pytest.raises(TritonAway):
+                await ask()
+        triton.gone = None
+        assert (await models.get("good")).version == "1"
 
     asyncio.run(scenario())
 

@@ -31,6 +31,7 @@ def decoded(region):
 
 
 def saved(path, picture, **options):
+    options = {"compress_level": 1, "method": 0} | options  # png, webp: quick to write, and no pixel differs for it
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(path, **options)
     return path
 

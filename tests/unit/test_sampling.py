@@ -1,8 +1,9 @@
 """Clips are laid out by time."""
 
+import numpy as np
 import pytest
 
-from app.sampling import clip_times, span_s
+from app.sampling import clip_times, from_key_frame, span_s
 
 
 def test_one_clip_lies_in_the_middle() -> None:
@@ -45,3 +46,29 @@ def test_a_clip_starts_on_a_frame_so_that_frames_are_evenly_apart(duration_s: fl
     for clip in clip_times(duration_s, video_fps=30, frames=8, stride=4, fps=30, clips=3):
         numbers = [time * 30 for time in clip.times_s]
         assert numbers == pytest.approx([round(number) for number in numbers], abs=1e-6)
+
+
+KEYS_S = np.array([0.0, 6.68, 8.2, 9.6])
+
+
+@pytest.mark.parametrize(
+    ("start_s", "room_s", "moved_s"),
+    [
+        (3.7, (0.0, 7.4), 6.68),  # the nearest one, before or after
+        (3.2, (0.0, 7.4), 0.0),
+        (3.7, (0.0, 6.0), 0.0),  # that one would not leave the clip in its part
+        (2.0, (1.0, 3.0), 2.0),  # there is none in it: the clip stays where it is
+        (6.68, (0.0, 7.4), 6.68),
+    ],
+)
+def test_a_clip_is_moved_to_the_nearest_key_frame_in_its_part(start_s, room_s, moved_s):
+    moved = from_key_frame([start_s, start_s + 0.5, start_s + 1.0], room_s, KEYS_S)
+    assert moved == pytest.approx([moved_s, moved_s + 0.5, moved_s + 1.0])
+
+
+def test_the_rooms_of_clips_follow_each_other_and_hold_their_starts():
+    clips = clip_times(duration_s=10.0, video_fps=25, frames=8, stride=4, fps=30, clips=4)
+    edges = [clip.room_s for clip in clips]
+    assert edges[0][0] == 0.0 and all(left[1] == right[0] for left, right in zip(edges, edges[1:], strict=False))
+    assert all(low - 0.04 <= clip.times_s[0] <= high for clip, (low, high) in zip(clips, edges, strict=True))
+    assert edges[-1][1] + span_s(8, 4, 30) == pytest.approx(10.0 - 1 / 25)

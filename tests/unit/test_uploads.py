@@ -101,7 +101,8 @@ WRONG = {
     "two_files": (form(FILE, FILE), errors.TooManyFiles),
     "1000_parts": (form(*[b'name="a"\r\n\r\nx'] * 1000), errors.TooLarge),
     "200_kB_field": (form(b'name="a"\r\n\r\n' + b"x" * 200_000, FILE), errors.TooLarge),
-    "2_MB_head_of_a_part": (form(b'name="a"\r\nX: ' + b"x" * 2 * CHUNK_BYTES + b"\r\n\r\nx", FILE), errors.TooLarge),
+    "2_MB_head_of_a_part": (form(b'name="a"\r\nX: ' + b"x" * (2 << 20) + b"\r\n\r\nx", FILE), errors.TooLarge),
+    "100_kB_head_of_a_part": (form(b'name="a"\r\nX: ' + b"x" * 100_000 + b"\r\n\r\nx", FILE), errors.TooLarge),
     "100_kB_after_the_end": (form(FILE, end=b"--XX--\r\n" + b"x" * 100_000), errors.TooLarge),
     "100_kB_without_a_part": (
         {"data": b"x" * 100_000, "content_type": "multipart/form-data; boundary=XX"},

@@ -36,6 +36,7 @@ def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) 
         (client.post("/v1/classify", data=b"x" * (1 << 20) + b"x"), 413, "too_large"),
         (client.post("/v1/classify?top_k=NaN", data=b"x"), 400, "invalid_parameter"),
         (client.post("/v1/classify?clips=9", data=b"x"), 400, "invalid_parameter"),
+        (client.post("/v1/classify", data=b"x", headers={"X-Deadline-Ms": "0"}), 400, "invalid_parameter"),
         (client.post("/v1/classify", data=b"x"), 503, "not_ready"),
         (client.get("/v1/models"), 503, "not_ready"),
         (client.get("/readyz"), 503, "not_ready"),
@@ -95,6 +96,9 @@ class FakePipeline:
     def decoding(self) -> dict[str, Any]:
         return {"device": "cpu"}
 
+    def admission(self) -> dict[str, Any]:
+        return {"limit": 4}
+
 
 @pytest.mark.parametrize(
     ("names", "broken", "faults"),
@@ -117,5 +121,11 @@ def test_ready_means_the_default_model_and_all_that_are_loaded(
         assert answer.get_json()["error"]["code"] == "not_ready"
         assert answer.get_json()["error"]["message"].endswith(f": {', '.join(faults)}")
     else:
-        told = {"left_out": {"huge@1": "too large"}, "transports": {"last": "inline"}, "decoding": {"device": "cpu"}}
+        told = {
+            "left_out": {"huge@1": "too large"},
+            "workers": [],
+            "transports": {"last": "inline"},
+            "decoding": {"device": "cpu"},
+            "admission": {"limit": 4},
+        }
         assert answer.get_json() == {"status": "ready", "models": names} | told

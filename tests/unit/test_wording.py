@@ -20,9 +20,9 @@ def test_every_error_is_explained_and_what_nobody_foresaw_is_said_to_be_our_faul
 
 def test_every_error_of_nginx_is_explained():
     table = (CHECKOUT / "nginx" / "conf.d" / "errors.conf").read_text()
-    block = re.search(r"map \$status \$error_code \{(.*?)\}", table, re.DOTALL)
-    assert block
-    told = set(re.findall(r"(\w+);", block[1])) - {"internal"}
+    blocks = re.findall(r"map \$\w+ \$(?:error|busy)_code \{(.*?)\}", table, re.DOTALL)
+    assert len(blocks) == 2
+    told = set(re.findall(r"\s(\w+);", "".join(blocks))) - {"internal"}
     assert len(told) > 10
     assert told <= set(wording.PROBLEMS)
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product, repeat
 from pathlib import Path
 
 import av
@@ -61,14 +61,29 @@ def films(per_label: int) -> list[Film]:
     ]
 
 
-def encode(frames: NDArray[np.uint8], fps: int, quality: int) -> bytes:
+@dataclass(frozen=True)
+class Around:
+    """What else a file has: seconds of standing still before and after, and how far apart key frames may be.
+
+    0 frames leave that to x264, which puts one at a cut and else at every 250th frame.
+    """
+
+    still_s: float = 0.0
+    key_frames: int = 0
+
+
+ALONE = Around()
+
+
+def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Around = ALONE) -> bytes:
     """An MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
-    file = io.BytesIO()
+    file, still = io.BytesIO(), round(around.still_s * fps)
+    options = {"crf": str(quality), "preset": "veryfast"} | ({"g": str(around.key_frames)} if around.key_frames else {})
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": str(quality), "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         stream.codec_context.thread_count = 1  # with more, the same film is not always the same file
-        for frame in frames:
+        for frame in chain(repeat(frames[0], still), frames, repeat(frames[-1], still)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return file.getvalue()
@@ -106,13 +121,13 @@ def random_view(scenes: list[Image], rng: np.random.Generator) -> View:
     raise ValueError("the footage has no view with enough detail to see a movement")
 
 
-def shoot(film: Film, scenes: list[Image], seed: int) -> bytes:
+def shoot(film: Film, scenes: list[Image], seed: int, around: Around = ALONE) -> bytes:
     """The file of one film, of a view and a path that are the number's own."""
     rng = np.random.default_rng((seed, film.number))
     times = np.arange(round(SECONDS * film.fps)) / film.fps
     path = random_path(film.label, times, rng)
     frames = random_view(scenes, rng).film(path, *film.size)
-    return encode(frames, film.fps, int(rng.integers(QUALITIES[0], QUALITIES[1] + 1)))
+    return encode(frames, film.fps, int(rng.integers(QUALITIES[0], QUALITIES[1] + 1)), around)
 
 
-__all__ = ["FPS", "SIZES", "Film", "films", "shoot", "stills"]
+__all__ = ["FPS", "SIZES", "Around", "Film", "films", "shoot", "stills"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from client import Client, ClipstackError
-from triton_repo.zoo.camera_films import FPS, SIZES, Film, films, shoot, stills
+from triton_repo.zoo.camera_films import FPS, SIZES, Around, Film, films, shoot, stills
 from triton_repo.zoo.camera_paths import LABELS
 from triton_repo.zoo.camera_scenes import fit_scene
 from triton_repo.zoo.evaluation import answers, label_table, top_1, ways_table
@@ -35,6 +35,9 @@ def main() -> int:
     parser.add_argument("--per-class", type=int, default=24, help="films of each label")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=4, help="films at a time")
+    parser.add_argument("--sampling", choices=["exact", "keyframe"], help="where clips begin; the service's default")
+    parser.add_argument("--still", type=float, default=0.0, help="seconds of no movement before and after")
+    parser.add_argument("--key-frames", type=int, default=0, help="frames from one to the next; x264's default")
     parser.add_argument("--bar", type=float, default=0.95, help="least top-1")
     arguments = parser.parse_args()
     scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
@@ -44,8 +47,9 @@ def main() -> int:
     try:
         with Client(arguments.url) as client:
             todo = films(arguments.per_class)
-            make = partial(shoot, scenes=scenes, seed=arguments.seed)
-            given = answers(client, "camera_motion", todo, make, arguments.jobs)
+            around = Around(arguments.still, arguments.key_frames)
+            make = partial(shoot, scenes=scenes, seed=arguments.seed, around=around)
+            given = answers(client, "camera_motion", todo, make, arguments.jobs, arguments.sampling)
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

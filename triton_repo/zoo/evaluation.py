@@ -36,12 +36,13 @@ class Answer(Generic[Item]):
 
 
 def answers(
-    client: Client, model: str, items: Sequence[Item], make: Callable[[Item], bytes], jobs: int
-) -> list[Answer[Item]]:
+    client: Client, model: str, items: Sequence[Item], make: Callable[[Item], bytes], jobs: int,
+    sampling: str | None = None,
+) -> list[Answer[Item]]:  # fmt: skip
     """What the model says of every file; raises what the client and `make` raise."""
 
     def ask(item: Item) -> Answer[Item]:
-        best = client.classify(make(item), model=model, top_k=1).predictions[0]
+        best = client.classify(make(item), model=model, top_k=1, sampling=sampling).predictions[0]
         return Answer(item, best.label, best.score)
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -66,7 +66,9 @@ def convert(served: Served) -> openvino.Model:
     with torch.no_grad(), warnings.catch_warnings():
         # The converter's own way to read a network; torch calls it deprecated, and works.
         warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
-        model = openvino.convert_model(whole, example_input=example, input=(-1, *example.shape[1:]))
+        # What is converted is compared with the network before it is used; torch's own check takes as long as all else
+        traced = torch.jit.trace(whole, example, strict=False, check_trace=False)
+        model = openvino.convert_model(traced, example_input=example, input=(-1, *example.shape[1:]))
     model.inputs[0].set_names({"CLIP"})
     model.outputs[0].set_names({"SCORES"})
     return model

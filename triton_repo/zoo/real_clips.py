@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.confinement import Confinement
 from app.decoder import Decoder
 from app.errors import ClipstackError, WrongMediaKind
 from app.media import ClipRequest, Limits, Source
@@ -39,22 +41,26 @@ def real_clips(videos: Path, model: Installed, each: int, settings: Settings, re
 async def _of_files(
     files: list[Path], told: dict[str, str], each: int, settings: Settings, refused: Refused
 ) -> list[Clips]:
-    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
-    decoder, clips = Decoder(1, settings.decode_timeout_s, limits), []
-    decoder.start()
-    try:
-        for file in files:
-            try:
-                clips += await _of_file(decoder, file, told, each)
-            except ClipstackError as error:
-                refused(file, error)
-    finally:
-        decoder.stop()
+    limits, clips = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s), []
+    with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
+        folders = tuple({str(file.parent.absolute()) for file in files})
+        # The files are somebody's: root's decoders stay root, rather than have them opened to another user
+        confinement = Confinement(folders, (region.name,), settings.sandbox, own_user=False)
+        decoder = Decoder(1, settings.decode_timeout_s, limits, confinement)
+        decoder.start()
+        try:
+            for file in files:
+                try:
+                    clips += await _of_file(decoder, file, told, each, region.name)
+                except ClipstackError as error:
+                    refused(file, error)
+        finally:
+            decoder.stop()
     return clips
 
 
-async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int) -> list[Clips]:
-    source = Source(str(file), 0, file.stat().st_size)
+async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int, region: str) -> list[Clips]:
+    source = Source(str(file.absolute()), 0, file.stat().st_size)
     media = await decoder.probe(source)
     frames, crop = int(told["frames"]), int(told["crop"])
     if media.kind == "video":
@@ -65,12 +71,11 @@ async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int
         wanted = (Clip((0.0,)),)
     shape = (frames, crop, crop, 3)
     size = int(np.prod(shape))
-    with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
-        region.truncate(size * len(wanted))
-        times = tuple(clip.times_s for clip in wanted)
-        offsets = tuple(size * number for number in range(len(wanted)))
-        await decoder.decode(source, media, ClipRequest(times, int(told["resize"]), crop, offsets, region.name))
-        pixels = np.fromfile(region.name, np.uint8)
+    os.truncate(region, size * len(wanted))
+    times = tuple(clip.times_s for clip in wanted)
+    offsets = tuple(size * number for number in range(len(wanted)))
+    await decoder.decode(source, media, ClipRequest(times, int(told["resize"]), crop, offsets, region))
+    pixels = np.fromfile(region, np.uint8)
     return list(pixels.reshape(len(wanted), 1, *shape))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 from torch.utils.dlpack import from_dlpack
@@ -50,7 +51,7 @@ class TorchEngine:
             ((answer,),) = program.graph.output_node().args
             self.clip_shape = tuple(int(size) for size in clip.meta["val"].shape[1:])
             self.classes = int(answer.meta["val"].shape[1])
-            self._network = self._scores(self._prepared(self._layouts[0]))
+            self._network = self._scores(self._prepared(program, self._layouts[0]))
         except Exception as error:  # zipfile, json and torch each have errors of their own for a damaged archive
             raise EngineError(f"{self._path} cannot be loaded: {first_line(error)}") from error
 
@@ -63,9 +64,14 @@ class TorchEngine:
     def file(precision: str) -> str:
         return "model.pt2"
 
-    def _prepared(self, layout: Layout) -> GraphModule:
-        program = move_to_device_pass(torch.export.load(self._path), self._device)
-        return prepared(program.module(), self._dtype, layout)
+    def _prepared(self, program: ExportedProgram, layout: Layout) -> GraphModule:
+        """The network in `layout`; the given program is used up, and to read it again takes seconds."""
+        return prepared(move_to_device_pass(program, self._device).module(), self._dtype, layout)
+
+    def _in(self, layout: Layout) -> Network:
+        if layout == self._layouts[0]:
+            return self._network
+        return self._scores(self._prepared(torch.export.load(self._path), layout))
 
     def _scores(self, network: GraphModule) -> Network:
         reduced, kind, dtype = self._dtype != torch.float32, self._device.type, self._dtype
@@ -91,7 +97,7 @@ class TorchEngine:
         for layout in self._layouts:
             batches = Batches(self.clip_shape, self._max_batch, self._device)
             try:
-                batches.prepare(self._scores(self._prepared(layout)), Recorder(self._device))
+                batches.prepare(self._in(layout), Recorder(self._device))
                 made[layout] = batches
             except RuntimeError as error:
                 if layout == self._layouts[-1] and not made:

@@ -1,0 +1,16 @@
+"""Shows which layers a decoder gets here; fails when one is missing that must not be.
+
+python -m app.confinement       (settings: CLIPSTACK_SANDBOX in the environment)
+"""
+
+import sys
+
+from app.confinement import Confinement, missing
+from app.confinement.report import available, table
+from app.settings import Settings
+
+if __name__ == "__main__":
+    mode = Settings.from_environment().sandbox
+    found = available(Confinement((), mode=mode))
+    print(table(found))
+    sys.exit(missing(found) if mode == "required" else None)

@@ -1,0 +1,37 @@
+"""What a confined process may open: Python's own folders, and uploads once its group may read them."""
+
+import os
+import stat
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+
+# Modules and libraries that are loaded late; never a whole checkout, in which uploads may lie
+_PROGRAM = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).resolve().parents[1]),
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
+)
+
+
+def of_the_program() -> list[str]:
+    """Folders that Python itself reads from."""
+    return list(dict.fromkeys(_PROGRAM))
+
+
+def admit(path: str, folders: Iterable[str], group: int) -> None:
+    """Let `group` read a file, and pass through the folders to it; only what lies in `folders`, and as they do."""
+    for folder in folders:
+        if path.startswith(f"{folder}/"):
+            inside = Path(path).relative_to(folder)
+            for step in (Path(folder), *(Path(folder, parent) for parent in reversed(inside.parents)), Path(path)):
+                _open_to(step, group)
+
+
+def _open_to(step: Path, group: int) -> None:
+    status = step.stat()
+    wanted = stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP
+    if status.st_mode & wanted >> 3 or (status.st_gid == group and status.st_mode & wanted):
+        return
+    os.chown(step, -1, group)
+    step.chmod(stat.S_IMODE(status.st_mode) | wanted)

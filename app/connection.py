@@ -1,0 +1,41 @@
+"""Notices that nobody waits for an answer any more: nginx closes its connection to us when the client has gone."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.errors import ClientGone
+
+
+@asynccontextmanager
+async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
+    """Cancels what runs in the block when `connection` is closed at its other end, and raises ClientGone."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if connection is None or task is None:
+        yield
+        return
+    number, gone = connection.fileno(), False
+
+    def readable() -> None:
+        nonlocal gone
+        try:
+            gone = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            gone = True
+        loop.remove_reader(number)  # else it is called again and again; what came besides is not ours to read
+        if gone:
+            task.cancel()
+
+    loop.add_reader(number, readable)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGone("the client has closed its connection") from None
+    finally:
+        loop.remove_reader(number)

@@ -1,0 +1,87 @@
+"""What runs inside a decoder process, called by the pool in app/decoder.py: it is made ready once, then given tasks.
+
+Before its first task each has decoded films of our own (app/rehearsal.py): no upload is the first.
+"""
+
+import math
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from app import gpu_decoding, pictures, rehearsal, video
+from app.confinement import Confinement, confine, demand
+from app.formats import HEAD_BYTES, sniff
+from app.gpu_decoding import NotOnGpu
+from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.memory import give_back
+from app.reach import reached
+
+Result = TypeVar("Result")
+
+NICE = 5  # nginx and web go first: what they do is short, and a refusal must not wait for a video
+REHEARSED = (rehearsal.WIDTH * rehearsal.HEIGHT, max(rehearsal.FRAMES.values()), 60.0)  # Limits of films of our own
+TRIM_TASKS = 20  # what tasks have freed is given back after so many: each time costs a tenth of a decode
+
+_fault = ""  # of this process's rehearsal
+_tasks = 0  # that this process has done
+
+
+def prepare(confinement: Confinement, files: dict[str, bytes]) -> None:
+    """Confine this process, and have it decode `files`; what goes wrong with them is told by `rehearsed`."""
+    global _fault
+    os.nice(NICE)
+    rehearsal.hold(files)
+    confine(confinement)
+    try:
+        for source, request in rehearsal.requests(files):
+            decode(source, probe(source, Limits(*REHEARSED)), request)
+        _fault = ""
+    except Exception as error:  # whatever it is: uploads may fare better
+        _fault = f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
+
+
+def rehearsed() -> tuple[int, str]:
+    """This process, and what went wrong when it decoded films of our own; empty when nothing did."""
+    return os.getpid(), _fault
+
+
+def probe(source: Source, limits: Limits) -> Media:
+    """Tell what a file is, in this process."""
+    source = reached(source)
+    part = pictures.probe if sniff(source.read(HEAD_BYTES)) == "image" else video.probe
+    return part(source, limits)
+
+
+def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
+    """Write clips, in this process."""
+    source = reached(source)
+    if media.kind == "image":
+        return pictures.decode(source, media, request)
+    if not request.on_gpu:
+        return video.decode(source, media, request)
+    try:
+        gpu = gpu_decoding.here()
+    except NotOnGpu as error:
+        return replace(video.decode(source, media, request), not_on_gpu=str(error))
+    return video.decode(source, media, request, gpu)
+
+
+def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
+    """Run a task with processor time for itself; the clock's limit, kept by the service, usually comes first."""
+    global _tasks
+    demand()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + 2 * timeout_s) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if type(error).__module__ in ("builtins", "app.errors"):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error  # the service takes no others from here
+    finally:
+        _tasks += 1
+        if _tasks % TRIM_TASKS == 0:
+            give_back()

@@ -1,0 +1,131 @@
+"""What one worker does beside requests: it gets ready for the first one by a film of its own, and tidies up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.absence import Absence
+from app.admission import Admission
+from app.backlog import Backlog
+from app.crew import Crew, Facts
+from app.errors import ClipstackError
+from app.inference import Triton, TritonAway
+from app.models import Catalogue
+from app.shut import Shut
+from app.slots import SlotPool, is_stale
+
+HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
+COLD_S, FIRST_S = 0.25, 60.0  # the same at first, until a clip of our own was answered
+SETTLE_S = 8.0  # less than gunicorn waits for a sign of life (deploy/gunicorn.conf.py)
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """How far one worker is on the way to its first answer; its crew, where it has one, hears of each step."""
+
+    def __init__(self, crew: Crew | None) -> None:
+        self._crew = crew
+        self.facts = Facts()
+
+    def tell(self, **facts: Any) -> None:
+        """Takes note of what has changed, and lets the other workers know."""
+        self.facts = replace(self.facts, **facts)
+        if self._crew is not None:
+            self._crew.tell(self.facts)
+
+    def leave(self) -> None:
+        """This worker ends; safe to call twice."""
+        if self._crew is not None:
+            self._crew.leave()
+
+
+@dataclass(slots=True)
+class Housekeeping:
+    """Of one worker, in its event loop: does ahead what requests would otherwise wait for, and tidies up."""
+
+    slots: SlotPool
+    triton: Triton
+    catalogue: Catalogue
+    absence: Absence
+    admission: Admission
+    backlog: Backlog
+    shut: Shut
+    progress: Progress
+    rehearse: Callable[[], Awaitable[None]] | None  # sends a film of our own the way of uploads; None: nobody is to
+    offered: bool  # whether the region was offered to Triton, or needs not be
+    triton_answers: bool = field(default=False, init=False)
+    _task: asyncio.Future[None] | None = field(default=None, init=False)
+
+    async def begin(self) -> None:
+        """Returns when a clip of our own was answered, or could not be just now, Triton being away for one."""
+        looked = asyncio.Event()
+        self._task = asyncio.ensure_future(self._keep(looked))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(looked.wait(), SETTLE_S)
+
+    async def end(self) -> None:
+        """Safe to call when it has not begun."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep(self, looked: asyncio.Event) -> None:
+        """For as long as the worker lives; sets `looked` when all was done once, or could not be."""
+        began = time.monotonic()
+        while True:
+            if not self.slots.whole:
+                # Its memory would be zeros again, which nobody could tell from a clip: not to be mended in place.
+                log.critical("somebody has cut off %s: this process ends, another takes its place", self.slots.path)
+                os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                await self._look()
+            except ClipstackError as error:
+                self.triton_answers = False
+                if isinstance(error, TritonAway):
+                    self.absence.noticed()
+                    self.progress.tell(triton=False)
+                log.debug("Triton does not answer: %s", error)
+            except Exception:
+                log.exception("housekeeping goes on after a mistake")
+            looked.set()
+            self.backlog.tell(self.admission.backlog_s())
+            self.shut.tidy()
+            cold = self.progress.facts.clip and time.monotonic() < began + FIRST_S
+            await asyncio.sleep(COLD_S if cold else HOUSEKEEPING_S)
+
+    async def _look(self) -> None:
+        """What needs Triton; raises ClipstackError where it does not answer."""
+        await self.catalogue.refresh()
+        self.triton_answers = True
+        self.progress.tell(triton=True)
+        self.absence.over()
+        if not self.offered:
+            await self.triton.register()
+            self.offered = True  # once: where it is refused, requests find out when to offer it again
+        self.progress.tell(region=True)
+        await self._rehearsed()
+        # A killed worker could not take its region back, and Triton would keep that memory mapped.
+        for name in filter(is_stale, await self.triton.regions()):
+            await self.triton.forget(name)
+
+    async def _rehearsed(self) -> None:
+        """Once a worker: has a film of our own go the way of uploads, so that no upload is the first."""
+        if self.rehearse is None or not self.progress.facts.clip:
+            return
+        try:
+            await self.rehearse()
+        except ClipstackError as error:
+            # Uploads that were answered have done the same
+            if not self.triton.transports.clips.total():
+                self.progress.tell(clip=f"a clip of its own was not answered: {error}")
+                return
+        self.progress.tell(clip="")

@@ -1,0 +1,137 @@
+"""Places at work and the queues before them: pictures, short videos and long ones each wait in a lane of their own.
+
+Long work never has all places, so that a picture or a short video waits only for work that is short. A place that is
+given back goes to the lane that has nobody at work and waited longest; when all have somebody, to pictures first.
+Within a lane the owner of an API key who had least of late goes first, then by turns: who sends a thousand files waits
+behind them, and nobody else does. While somebody asks who had less, none has more than a quarter of the places: whoever
+comes next finds one that is free, and processors that are not shared by many (with all places taken work takes about
+twice as long as alone, app/concurrency.py). On two cores nothing was lost by it: beside one that asks 0.3 of what can
+be done, one that sends ten times as much had 26 answers a second with a quarter, 22 with half, and the other's median
+was 93 ms instead of 115. Who had less finds one place more where there may be one,
+which matters when there are two. Who is alone may have them all.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import IntEnum
+
+from app.owners import Owners
+
+QUARTER = 4
+Place = tuple[float, asyncio.Future[None]]  # since when somebody waits, and what tells them to begin
+
+
+class Lane(IntEnum):
+    """In the order of their places."""
+
+    PICTURE = 0
+    SHORT = 1
+    LONG = 2
+
+
+class Lanes:
+    """As many at work as `places` tells at the moment, one more for an owner who had less if `most` is more.
+
+    Used from one event loop.
+    """
+
+    def __init__(self, places: Callable[[], int], most: int = 0, owners: Owners | None = None) -> None:
+        self._places, self._most = places, most
+        self.at_work = dict.fromkeys(Lane, 0)
+        self._owners = owners or Owners()
+        # By owner, who had a turn last is last; nobody is in it who does not wait
+        self._queues: dict[Lane, dict[str, deque[Place]]] = {lane: {} for lane in Lane}
+
+    @property
+    def all_at_work(self) -> int:
+        return sum(self.at_work.values())
+
+    @property
+    def waiting(self) -> int:
+        return sum(self.queue(lane) for lane in Lane)
+
+    def queue(self, lane: Lane, owner: str | None = None) -> int:
+        """How many wait in that lane, of one owner or of all."""
+        queues = self._queues[lane]
+        if owner is not None:
+            return len(queues.get(owner, ()))
+        return sum(map(len, list(queues.values())))  # a copy, made at one go: other threads ask too
+
+    def ahead(self, lane: Lane, owner: str) -> int:
+        """How many of that lane would begin before one more of `owner`: of every other at most as many as of it."""
+        own = self.queue(lane, owner)
+        return own + sum(min(len(queue), own + 1) for other, queue in self._queues[lane].items() if other != owner)
+
+    def is_open(self, lane: Lane, owner: str = "") -> bool:
+        """Whether one more of `owner` may begin at once."""
+        return self._may(lane, owner) and next(self._ready(lane), None) is None
+
+    def _may(self, lane: Lane, owner: str) -> bool:
+        places, at_work = self._places(), self.all_at_work
+        if lane is Lane.LONG and self.at_work[lane] >= max(1, places - 1):
+            return False
+        if at_work > places or (at_work == places and (places >= self._most or not self._owners.has_less(owner))):
+            return False
+        return self._owners.at_work(owner) < max(1, places // QUARTER) or not self._owners.has_most(owner)
+
+    def _ready(self, lane: Lane) -> Iterator[str]:
+        """Owners that wait there and may begin."""
+        return (owner for owner in self._queues[lane] if self._may(lane, owner))
+
+    async def enter(self, lane: Lane, owner: str = "") -> None:
+        """Waits for a place, to be given back with `leave`; who is cancelled while waiting has none."""
+        self._owners.came(owner)
+        if self.is_open(lane, owner):
+            self._begin(lane, owner)
+            return
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        place = (loop.time(), turn)
+        queues = self._queues[lane]
+        queues.setdefault(owner, deque()).append(place)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(lane, owner)  # the place came just as its owner went
+            with suppress(KeyError, ValueError):
+                queues[owner].remove(place)
+                if not queues[owner]:
+                    del queues[owner]
+            raise
+
+    def _begin(self, lane: Lane, owner: str) -> None:
+        self.at_work[lane] += 1
+        self._owners.begin(owner)
+
+    def leave(self, lane: Lane, owner: str = "") -> None:
+        """Gives the place back that `owner` has, and calls in whoever may begin now."""
+        self.at_work[lane] -= 1
+        self._owners.leave(owner)
+        while (following := self._next()) is not None:
+            owner, turn = self._first(following)
+            if not turn.done():  # else its owner is just going
+                self._begin(following, owner)
+                turn.set_result(None)
+
+    def _first(self, lane: Lane) -> tuple[str, asyncio.Future[None]]:
+        """Takes the one out whose turn it is; among those who had as much its owner's next turn comes last."""
+        queues = self._queues[lane]
+        owner = min(self._ready(lane), key=self._owners.used_s)
+        queue = queues.pop(owner)
+        _, turn = queue.popleft()
+        if queue:
+            queues[owner] = queue
+        return owner, turn
+
+    def _waits_since(self, lane: Lane) -> float:
+        return min(self._queues[lane][owner][0][0] for owner in self._ready(lane))
+
+    def _next(self) -> Lane | None:
+        ready = [lane for lane in Lane if next(self._ready(lane), None) is not None]
+        idle = [lane for lane in ready if not self.at_work[lane]]
+        if idle:
+            return min(idle, key=self._waits_since)
+        return min(ready, default=None)

@@ -1,0 +1,110 @@
+"""What /metrics tells: of all processes of this stack, of its jobs and disks, of the watchdog."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.jobs.census import Census
+from app.metrics import files
+from app.metrics.meter import Meter
+from app.metrics.table import FAMILIES
+from app.settings import Settings
+
+STALE_S = 60.0  # what the watchdog told longer ago holds no more
+TRIES = 3  # to read a file that another process is just making
+
+
+class Exposition:
+    """Of the processes that share the folder of `meter`; what is asked for anew every time comes from `facts`."""
+
+    def __init__(
+        self, settings: Settings, meter: Meter, census: Census, watchdog: Path, facts: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self._settings, self._meter, self._census, self._facts = settings, meter, census, facts
+        self._watchdog = watchdog
+
+    def text(self) -> bytes:
+        """In Prometheus' text format, version 0.0.4."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """As prometheus-client's collectors do it."""
+        yield from self._counted()
+        yield from self._asked()
+        yield from self._told_by_watchdog()
+
+    def _counted(self) -> list[Metric]:
+        folder = self._meter.folder
+        if folder is None:
+            return list(self._meter.registry.collect())
+        for last in (False, False, True)[-TRIES:]:
+            try:
+                return list(MultiProcessCollector.merge(files.readable(folder)))  # type: ignore[no-untyped-call]
+            except (struct.error, FileNotFoundError):
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _asked(self) -> Iterator[Metric]:
+        settings, facts = self._settings, self._facts()
+        jobs, now = self._census.count(), time.time()
+        yield _gauge("clipstack_info", {(_version(), settings.model): 1})
+        answers = facts.get("triton_answers", False)
+        yield _gauge("clipstack_triton_answers", {(): answers})
+        ready = {key: good and answers for key, good in facts.get("models", {}).items()}
+        yield _gauge("clipstack_model_ready", ready)
+        yield _gauge("clipstack_jobs", {(state,): count for state, count in jobs.states.items()})
+        yield _gauge("clipstack_jobs_oldest_waiting_seconds", {(): jobs.oldest_waiting_s})
+        yield _gauge("clipstack_jobs_longest_still_seconds", {(): jobs.longest_still_s})
+        disks = {name: _disk(path) for name, path in self._places().items() if path.is_dir()}
+        yield _gauge("clipstack_disk_free_bytes", {(name,): free for name, (free, _) in disks.items()})
+        yield _gauge("clipstack_disk_bytes", {(name,): whole for name, (_, whole) in disks.items()})
+        with suppress(OSError):
+            yield _gauge("clipstack_watchdog_age_seconds", {(): max(0.0, now - self._watchdog.stat().st_mtime)})
+
+    def _places(self) -> dict[str, Path]:
+        settings = self._settings
+        return {"data": settings.data_dir, "uploads": settings.run_dir / "uploads", "shared_memory": Path("/dev/shm")}
+
+    def _told_by_watchdog(self) -> list[Metric]:
+        """Its file as it is, if it lives and the file is whole."""
+        try:
+            if time.time() - self._watchdog.stat().st_mtime > STALE_S:
+                return []
+            return list(text_string_to_metric_families(self._watchdog.read_text()))
+        except (OSError, ValueError):
+            return []
+
+
+def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, FAMILIES[name].help, labels=FAMILIES[name].labels)
+    for labels, value in values.items():
+        family.add_metric(labels, float(value))
+    return family
+
+
+def _disk(path: Path) -> tuple[int, int]:
+    """Free and all bytes of the disk that a folder is on, for who is not root."""
+    told = os.statvfs(path)
+    return told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize
+
+
+def _version() -> str:
+    try:
+        return version("clipstack")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,162 @@
+"""The last quarter of an hour in one file, for /status: written by one of the workers, read by all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import Metric
+
+EVERY_S, KEPT = 5.0, 180
+STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
+
+
+class History:
+    """In `folder`; whoever holds the lock writes, and when it dies another worker does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._lock_path = folder / "history.json", folder / "history.lock"
+        self._lock: int | None = None
+        self._points: deque[str] = deque(maxlen=KEPT)  # as JSON, a quarter of the memory
+        self._last = 0.0
+
+    def is_due(self) -> bool:
+        """Whether it is for this process to write a point now."""
+        if time.monotonic() - self._last < EVERY_S - 0.5:
+            return False
+        if self._lock is None and not self._take_lock():
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def _take_lock(self) -> bool:
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        self._points.extend(map(_json, self.points()))
+        return True
+
+    def write(self, point: dict[str, Any]) -> None:
+        """Adds a point; a full disk is no reason to fail."""
+        self._points.append(_json(point))
+        fresh = self._path.with_suffix(".new")
+        with suppress(OSError):
+            fresh.write_text(f"[{','.join(self._points)}]")
+            fresh.replace(self._path)
+
+    def points(self) -> list[dict[str, Any]]:
+        """Oldest first; none when there is no file yet."""
+        try:
+            told: list[dict[str, Any]] = json.loads(self._path.read_text())
+            return told
+        except (OSError, ValueError):
+            return []
+
+    def close(self) -> None:
+        """Lets another process write."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _json(point: dict[str, Any]) -> str:
+    return json.dumps(point, separators=(",", ":"))
+
+
+def point(families: Iterable[Metric]) -> dict[str, Any]:
+    """What /status shows of one moment: totals that only grow, from which the page makes rates, and what holds now."""
+    told: dict[str, Any] = {
+        "time": round(time.time(), 2), "ok": 0, "refused": 0, "failed": 0, "seconds": {},
+        "stages": {}, "codes": {}, "models": {}, "slots": {}, "lanes": {}, "jobs": {}, "disks": {},
+        "decoders": {}, "ends": 0, "answers": {}, "facts": {},
+    }  # fmt: skip
+    for family in families:
+        for name, labels, value, *_ in family.samples:
+            if take := _TAKERS.get(name):
+                take(told, labels, value)
+    return told
+
+
+def _request(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    if labels["route"] not in ("/v1/classify", "/", "/v1/jobs") or labels["method"] != "POST":
+        return
+    status = int(labels["status"])
+    told["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
+    if status >= 400:
+        told["codes"][labels["code"]] = told["codes"].get(labels["code"], 0) + value
+
+
+def _seconds(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    if labels["route"] in ("/v1/classify", "/") and labels["outcome"] == "ok":
+        told["seconds"][labels["le"]] = told["seconds"].get(labels["le"], 0) + value
+
+
+def _stage(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    told["stages"][labels["stage"]] = round(value, 4)
+
+
+def _into(part: str, *names: str) -> Any:
+    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        key = ":".join(labels[name] for name in names)
+        told[part][key] = told[part].get(key, 0) + value
+
+    return take
+
+
+def _fact(part: str, word: str) -> Any:
+    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        told[part][word] = told[part].get(word, 0) + value
+
+    return take
+
+
+def _ends(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    told["ends"] += value
+
+
+def _disk(word: str) -> Any:
+    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        told["disks"].setdefault(labels["folder"], {})[word] = value
+
+    return take
+
+
+def _work(word: str) -> Any:
+    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        told["lanes"].setdefault(labels["lane"], {})[word] = value
+
+    return take
+
+
+_TAKERS = {
+    "clipstack_requests_total": _request,
+    "clipstack_request_seconds_bucket": _seconds,
+    "clipstack_stage_seconds_sum": _stage,
+    "clipstack_model_ready": _into("models", "model", "version"),
+    "clipstack_answers_total": _into("answers", "cache"),
+    "clipstack_slots": _into("slots", "program", "state"),
+    "clipstack_decoders": _into("decoders", "program", "state"),
+    "clipstack_jobs": _into("jobs", "state"),
+    "clipstack_jobs_oldest_waiting_seconds": _fact("facts", "oldest_waiting_s"),
+    "clipstack_decoder_ends_total": _ends,
+    "clipstack_at_work": _work("at_work"),
+    "clipstack_waiting": _work("waiting"),
+    "clipstack_work_limit": _fact("facts", "limit"),
+    "clipstack_processes": _into("facts", "program"),
+    "clipstack_triton_answers": _fact("facts", "triton_answers"),
+    "clipstack_model_restarts_total": _fact("facts", "restarts"),
+    "clipstack_watchdog_age_seconds": _fact("facts", "age_s"),
+    "clipstack_disk_free_bytes": _disk("free"),
+    "clipstack_disk_bytes": _disk("whole"),
+}

@@ -1,0 +1,154 @@
+"""Every address of the API: what it takes, what it answers, and the errors that it raises."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app import errors, views
+from app.deadline import HEADER, MOST_MS
+from app.errors import ClipstackError
+from app.jobs import views as jobs
+from app.openapi.schemas import FLAG, TEXT, Schema, nullable, one_of, record, ref
+from app.parameters import MAX_TOP_K
+from app.settings import SAMPLINGS, Settings
+from app.timeline.segments import MARGIN
+
+JSON = "application/json"
+Errors = tuple[type[ClipstackError], ...]
+
+# What nginx answers itself, whatever the address (nginx/conf.d/errors.conf)
+EDGE = {
+    400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
+    408: "request_timeout", 411: "length_required", 413: "too_large", 414: "uri_too_long", 429: "too_many_requests",
+    431: "headers_too_large", 501: "not_implemented", 503: "not_ready", 505: "http_version",
+}  # fmt: skip
+
+ANYWHERE: Errors = (
+    ClipstackError, errors.BadRequest, errors.NotFound, errors.MethodNotAllowed,
+    errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeysUnreadable,
+)  # fmt: skip
+RECEIVING: Errors = (
+    errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
+    errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady, errors.Unavailable,
+    errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
+)  # fmt: skip
+LOOKING: Errors = (
+    errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout, errors.InferenceTimeout,
+    errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientGone,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`where`: query, header or path."""
+
+    name: str
+    schema: Schema
+    help: str
+    where: str = "query"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one address; `answers` is status -> kind of content -> schema."""
+
+    path: str
+    method: str
+    help: str
+    answers: dict[int, dict[str, Schema]]
+    errors: Errors = ()
+    parameters: tuple[Parameter, ...] = ()
+    fields: tuple[Parameter, ...] | None = None  # beside the file, where one is sent: in the query or in the form
+    headers: dict[str, Schema] = field(default_factory=dict)
+
+
+def json_of(schema: str) -> dict[str, Schema]:
+    return {JSON: ref(schema)}
+
+
+def _whole(most: int, default: int) -> Schema:
+    return {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+
+
+def _seconds(least: float, most: float) -> Schema:
+    return {"type": "number", "minimum": least, "maximum": most}
+
+
+_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "The job's id.", "path")
+_DEADLINE = Parameter(
+    HEADER, {"type": "integer", "minimum": 1, "maximum": MOST_MS},
+    "After so many milliseconds an answer is of no more use: 504.", "header",
+)  # fmt: skip
+_KEY = Parameter(
+    "Idempotency-Key", {"type": "string", "maxLength": jobs.MAX_KEY, "pattern": "^[ -~]*$"},
+    "The same key again is the same job, not another one.", "header",
+)  # fmt: skip
+_CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
+
+
+def routes(settings: Settings) -> list[Route]:
+    """All of them, with the limits in force."""
+    model = Parameter("model", TEXT, f"A name that /v1/models lists, or `name@version`. Default: `{settings.model}`.")
+    top_k = Parameter("top_k", _whole(MAX_TOP_K, views.DEFAULT_TOP_K), "How many of the best labels.")
+    clips = Parameter("clips", _whole(settings.max_clips, 1), "How many clips of a video, whose scores are averaged.")
+    sampling = Parameter(
+        "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},
+        "Where clips begin: evenly spread, or each at the key frame nearest to that, which is quicker to decode.",
+    )  # fmt: skip
+    thumbnails = Parameter("thumbnails", FLAG, "Whether the answer shows the first clip as the model saw it.")
+    asked = (
+        model,
+        Parameter("window_s", _seconds(jobs.LEAST_WINDOW_S, jobs.MOST_WINDOW_S), "Seconds of one window."),
+        Parameter("hop_s", _seconds(jobs.LEAST_HOP_S, jobs.MOST_HOP_S), "Seconds from one window to the next."),
+        Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "How clearly another label must lead to begin one."),
+        top_k,
+    )
+    limit = Parameter("limit", _whole(jobs.MOST_LISTED, 50), "How many, the newest first.")
+    windows = Parameter("windows", FLAG, "Whether the timeline has every window too.")
+    form = Parameter("format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "What it is sent as.")
+    place = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Which picture.", "path")
+    lost, one = (errors.JobNotFound,), "/v1/jobs/{identity}"
+    shapes = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": _binary()}
+    film = {kind: _binary() for kind in ("video/*", "image/gif")}
+    return [
+        Route("/v1/classify", "post", "Says what is in a video or a picture.", {200: json_of("Classification")},
+              RECEIVING + LOOKING, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
+        Route("/v1/jobs", "post", "Takes a long video; its timeline is made meanwhile.",
+              {202: json_of("Job"), 200: json_of("Job")}, (*RECEIVING, errors.IdempotencyConflict), (_KEY,), asked),
+        Route("/v1/jobs", "get", "The newest jobs, without their timelines.", {200: json_of("Jobs")},
+              (errors.InvalidParameter,), (limit,)),
+        Route(one, "get", "How far a job is, and what was found.", {200: json_of("Job")},
+              (*lost, errors.InvalidParameter), (_JOB_ID, windows)),
+        Route(one, "delete", "Ends a job that is at work or waits; removes one that has ended.",
+              {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, lost, (_JOB_ID,)),
+        Route(f"{one}/events", "get", "A job as it goes along, as server-sent events.",
+              {200: {"text/event-stream": {}}}, (*lost, errors.Overloaded), (_JOB_ID,)),
+        Route(f"{one}/timeline", "get", "What was found so far, as a file.", {200: shapes},
+              (*lost, errors.NotReadyYet, errors.InvalidParameter), (_JOB_ID, form)),
+        Route(f"{one}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
+              {200: {"image/jpeg": _binary()}}, lost, (_JOB_ID, place)),
+        Route(f"{one}/source", "get", "The video itself; knows ranges.",
+              {200: film, 206: film, 416: {"text/html": TEXT}}, lost, (_JOB_ID,)),
+        Route("/v1/models", "get", "The models that answer now.", {200: json_of("Models")}, (errors.NotReady,)),
+        Route("/v1/openapi.json", "get", "This description.", {200: {JSON: {"type": "object"}}}),
+        Route("/healthz", "get", "Whether the web server lives.", {200: json_of("Alive")}),
+        Route("/readyz", "get", "Whether models and workers answer.", {200: json_of("Ready")}, (errors.NotReady,)),
+    ]  # fmt: skip
+
+
+def _binary() -> Schema:
+    return {"type": "string", "contentMediaType": "application/octet-stream"}
+
+
+def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
+    """The three ways of sending a file, and the parameters that a form or JSON may carry beside it."""
+    beside = {parameter.name: parameter.schema for parameter in fields}
+    optional = (*beside, "name")
+    encoded = {"type": "string", "contentEncoding": "base64"}
+    return {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": _binary()},
+            "multipart/form-data": {"schema": record({"file": _binary(), **beside}, tuple(beside))},
+            JSON: {"schema": record({"file": encoded, "name": nullable(TEXT), **beside}, optional)},
+        },
+    }

@@ -1,0 +1,119 @@
+"""What stands in answers, as JSON schemas. An object has all of its properties, unless it says so, and no others."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def mapping(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def record(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+AMOUNT: Schema = {"type": "number", "minimum": 0}
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+STATES = ("queued", "running", "done", "failed", "cancelled")
+
+_MEDIA = record(
+    {
+        "name": TEXT, "kind": one_of("video", "image"), "container": TEXT, "codec": TEXT,
+        "width": {"type": "integer", "minimum": 1}, "height": {"type": "integer", "minimum": 1},
+        "rotation": {"type": "integer", "enum": [0, 90, 180, 270]},
+        "duration_s": nullable(AMOUNT), "fps": nullable(AMOUNT), "frames": COUNT, "truncated": FLAG, "bytes": COUNT,
+    }
+)  # fmt: skip
+
+_TIMELINE = record(
+    {
+        "duration_s": AMOUNT, "complete_to_s": AMOUNT, "window_s": AMOUNT, "hop_s": AMOUNT, "margin": SHARE,
+        "labels": array(TEXT), "segments": array(ref("Segment")), "cuts_s": array(AMOUNT),
+        "thumbnails": array(record({"time_s": AMOUNT, "url": TEXT})), "windows": array(ref("Window")),
+    },
+    optional=("windows",),
+)  # fmt: skip
+
+_JOB = record(
+    {
+        "id": TEXT, "state": one_of(*STATES),
+        "created": MOMENT, "started": nullable(MOMENT), "finished": nullable(MOMENT),
+        "name": TEXT, "bytes": COUNT, "model": TEXT, "model_version": nullable(TEXT),
+        "parameters": record({
+            "hop_s": nullable(AMOUNT), "window_s": nullable(AMOUNT), "margin": SHARE,
+            "top_k": {"type": "integer", "minimum": 1},
+        }),
+        "progress": record({
+            "percent": {"type": "number", "minimum": 0, "maximum": 100}, "windows_done": COUNT,
+            "windows": nullable(COUNT), "eta_s": nullable(AMOUNT), "position": nullable(COUNT),
+        }),
+        "tries": COUNT, "cache": nullable(one_of("hit", "miss")),
+        "error": nullable(record({"code": TEXT, "message": TEXT})),
+        "timing_s": mapping(AMOUNT), "media": nullable(ref("Media")), "timeline": nullable(ref("Timeline")),
+        "links": record(dict.fromkeys(("self", "events", "timeline", "source"), TEXT)),
+    }
+)  # fmt: skip
+
+SCHEMAS: dict[str, Schema] = {
+    "Prediction": record({"label": TEXT, "score": SHARE}),
+    "Media": _MEDIA,
+    "Clip": record(
+        {"start_s": AMOUNT, "end_s": AMOUNT, "frames": array(COUNT), "times_s": array(AMOUNT), "padded": FLAG}
+    ),
+    "Classification": record(
+        {
+            "request_id": TEXT, "model": TEXT, "model_version": TEXT, "predictions": array(ref("Prediction")),
+            "media": ref("Media"), "clips": array(ref("Clip")), "transport": one_of("cuda_shared_memory",
+            "system_shared_memory", "inline"), "warnings": array(TEXT), "thumbnails": array(TEXT),
+            "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(AMOUNT),
+        },
+        optional=("thumbnails",),
+    ),
+    "Model": record(
+        {
+            "name": TEXT, "version": TEXT, "kind": one_of("video", "image"), "frames": COUNT, "stride": COUNT,
+            "fps": AMOUNT, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
+            "versions": array(TEXT), "default": FLAG,
+        }
+    ),
+    "Models": record({"models": array(ref("Model"))}),
+    "Segment": record({"start_s": AMOUNT, "end_s": AMOUNT, "label": TEXT, "score": SHARE}),
+    "Window": record(
+        {"start_s": AMOUNT, "end_s": AMOUNT, "padded": FLAG, "predictions": array(ref("Prediction"))}
+    ),
+    "Timeline": _TIMELINE,
+    "Job": _JOB,
+    "Jobs": record({"jobs": array(ref("Job"))}),
+    "Removed": record({"id": TEXT, "state": one_of("removed")}),
+    "Alive": record({"status": one_of("alive")}),
+    "Ready": record(
+        {
+            "status": one_of("ready"), "models": array(TEXT), "left_out": mapping(TEXT),
+            "workers": array(record({"decoders": COUNT})),
+            "transports": {"type": "object"}, "decoding": {"type": "object"}, "admission": mapping(AMOUNT),
+        }
+    ),
+    "Error": record({"error": record({"code": TEXT, "message": TEXT, "request_id": TEXT})}),
+}  # fmt: skip

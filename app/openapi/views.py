@@ -1,0 +1,13 @@
+"""Serves the document."""
+
+from flask import Blueprint, Response, jsonify
+
+from app.openapi.document import document
+from app.views import settings
+
+blueprint = Blueprint("openapi", __name__)
+
+
+@blueprint.get("/v1/openapi.json")
+def description() -> Response:
+    return jsonify(document(settings()))

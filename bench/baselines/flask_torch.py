@@ -1,0 +1,49 @@
+"""(a) Flask and gunicorn, torch in every worker: the form's file into a temporary file, decord, torch eager.
+
+python -m bench.baselines.flask_torch --port 9000
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from flask import Flask, request
+
+from bench.baselines.command import asked, gunicorn
+
+
+def create_app() -> Flask:
+    """With the model loaded and warm: gunicorn calls this in every worker."""
+    from bench.baselines.seeing import TorchClassifier
+
+    classifier = TorchClassifier(int(os.environ["BASELINE_THREADS"]))
+    classifier.warm_up()
+    return routes(classifier)
+
+
+def routes(classifier: Any) -> Flask:
+    """`POST /classify` with the form's field `file`, answered by `classifier.classify(path)`."""
+    app = Flask(__name__)
+
+    @app.post("/classify")
+    def classify() -> dict[str, Any]:
+        with tempfile.NamedTemporaryFile(suffix=".media") as file:
+            request.files["file"].save(file.name)
+            told: dict[str, Any] = classifier.classify(file.name)
+            return told
+
+    @app.post("/first_frame")
+    def first_frame() -> dict[str, Any]:
+        import decord
+
+        with tempfile.NamedTemporaryFile(suffix=".media") as file:
+            request.files["file"].save(file.name)
+            return {"shape": list(decord.VideoReader(file.name, num_threads=1)[0].shape)}
+
+    return app
+
+
+if __name__ == "__main__":
+    gunicorn(asked(__doc__), "bench.baselines.flask_torch:create_app()")

@@ -1,0 +1,45 @@
+"""(c) As flask_torch, but the model is loaded once in gunicorn's master, and the collector leaves its pages alone.
+
+python -m bench.baselines.flask_torch_preload --port 9000
+
+This module is gunicorn's configuration too. The warm-up is in the worker: torch's threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+from flask import Flask
+
+from bench.baselines.command import CORES, asked, gunicorn
+from bench.baselines.flask_torch import routes
+
+preload_app = True
+
+
+def create_app() -> Flask:
+    """In the master, by one thread: after OpenMP has had more, workers forked from it would hang."""
+    from bench.baselines.seeing import TorchClassifier
+
+    classifier = TorchClassifier(threads=1)
+    app = routes(classifier)
+    app.extensions["classifier"] = classifier
+    return app
+
+
+def when_ready(server: Any) -> None:
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    classifier = worker.app.wsgi().extensions["classifier"]
+    classifier.use_threads(int(os.environ["BASELINE_THREADS"]) or CORES)
+    classifier.warm_up()
+
+
+if __name__ == "__main__":
+    config = "python:bench.baselines.flask_torch_preload"
+    gunicorn(asked(__doc__), "bench.baselines.flask_torch_preload:create_app()", "--config", config)

@@ -1,0 +1,174 @@
+"""How many clips a second, and how long does one take, at 1 to 64 clients, against every baseline?
+
+Beside it what the parts alone would allow: cores over the processor time of decoding and inference of one clip.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import films, generator, networks, servers
+from bench.effort import Effort, in_turns
+from bench.generator import Turn
+from bench.machine import described
+from bench.verdict import compared, spread
+
+THOROUGH = ("flask_torch", servers.STRONGEST, servers.KEYFRAME)  # at every number of clients; the others at MIDDLE
+MIDDLE = 4
+PARTS_S = 1.5
+LONGEST_TURN_S = 40.0
+LONG_TURN_S = 12.0  # so long at most it takes to see each client's second request too, which tells the latency
+
+
+def measured(effort: Effort) -> dict[str, Any]:
+    clip = films.reference()
+    told: dict[str, Any] = {"clip": clip.words, "model": networks.VIDEO, "generator": "ab (ApacheBench)", "against": {}}
+    told["settings"] = servers.ROOM
+    with servers.stack() as running:
+        ours = servers.ours(running)
+        told["idle_cores"] = {"clipstack": round(servers.idle_cores(ours.pids), 3)}
+        parts = [parts_limit(clip.path)]
+        for name, side, other in servers.comparisons(running, effort.baselines):
+            clients = effort.clients if name in THOROUGH else (MIDDLE,)
+            try:
+                told["against"][name] = against(side, other, clip.path, clients, effort, told["idle_cores"])
+            except (servers.ServerError, generator.GeneratorError) as error:  # the others are worth having
+                told["against"][name] = {"error": f"{name}: {error}", "clients": {}}
+        parts.append(parts_limit(clip.path))
+    told["best"] = {name: best for name, each in told["against"].items() if (best := best_ratio(each)) is not None}
+    told["parts"] = of_parts(parts, told["against"])
+    return told
+
+
+def best_ratio(each: dict[str, Any]) -> float | None:
+    """Our best median over the baseline's best, whatever the number of clients; None where a ratio was refused."""
+    rows = [row["per_s"] for row in each["clients"].values() if "per_s" in row]
+    if not rows or any("ratio" not in row for row in rows):
+        return None
+    mine, other = (max(row[side]["median"] for row in rows) for side in ("ours", "theirs"))
+    return round(float(mine / other), 3)
+
+
+def against(
+    ours: servers.Side, name: str, clip: Path, clients: tuple[int, ...], effort: Effort, idle: dict[str, float]
+) -> dict[str, Any]:
+    """Our side and one baseline in turns, at each number of clients."""
+    with ExitStack() as held:
+        words: tuple[str, ...] = ()
+        if name == "flask_triton":
+            _, address = held.enter_context(servers.triton(networks.float_repository(networks.VIDEO)))
+            words = ("--triton", address)
+        theirs = held.enter_context(servers.baseline(name, *words))
+        labels = [{"clip": side.label(clip)} for side in (ours, theirs)]
+        idle[name] = round(servers.idle_cores(theirs.pids), 3)
+        rows = {str(count): row(ours, theirs, clip, count, effort, labels) for count in clients}
+    return {"labels": {"ours": labels[0], "theirs": labels[1]}, "clients": rows}
+
+
+def row(
+    ours: servers.Side, theirs: servers.Side, clip: Path, clients: int, effort: Effort, labels: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Figures of both sides with `clients` clients, and their ratios; left out where it would take too long."""
+    counts = {side.name: requests(side, clip, clients, effort.seconds) for side in (ours, theirs)}
+    if counts[theirs.name] is None or counts[ours.name] is None:
+        return {"left_out": f"{clients} requests at once would take a turn longer than {LONGEST_TURN_S:.0f} s"}
+
+    def turn(side: servers.Side) -> Turn:
+        return generator.run(side.load(clip), clients, counts[side.name] or clients)
+
+    mine, other = in_turns(effort.turns, lambda: turn(ours), lambda: turn(theirs))
+    told: dict[str, Any] = {
+        figure: compared([getattr(each, figure) for each in mine], [getattr(each, figure) for each in other], labels)
+        for figure in ("per_s", "p50_ms", "p99_ms")
+    }
+    told["failed"] = {"ours": sum(each.failed for each in mine), "theirs": sum(each.failed for each in other)}
+    return told
+
+
+def requests(side: servers.Side, clip: Path, clients: int, seconds: float) -> int | None:
+    """As many as take about `seconds`, by a short trial, but one for each client; None where that takes too long."""
+    few = min(clients, MIDDLE)
+    tried = generator.run(side.load(clip), few, 2 * few)
+    if not tried.answered:
+        raise servers.ServerError(f"{side.name} answers none of {2 * few} requests")
+    if clients / tried.per_s > LONGEST_TURN_S:
+        return None
+    count = max(clients, round(seconds * tried.per_s))
+    return max(count, 2 * clients) if 2 * clients / tried.per_s <= LONG_TURN_S else count
+
+
+def parts_limit(clip: Path) -> dict[str, float]:
+    """Processor seconds of decoding and of inference of one clip, each alone, in this process."""
+    return {"decode_core_s": decode_core_s(clip), "infer_core_s": infer_core_s()}
+
+
+def decode_core_s(clip: Path) -> float:
+    """As a decoder process does it; probing is not counted, for it is ours and not a part's."""
+    import tempfile
+
+    from app.decoder_process import decode, probe
+    from app.media import ClipRequest, Limits, Source
+    from app.sampling import clip_times
+
+    spec = networks.made(networks.VIDEO).spec
+    source = Source(str(clip), 0, clip.stat().st_size)
+    media = probe(source, Limits(36_000_000, 500_000, 14_400))
+    (times,) = clip_times(media.duration_s or 0.0, media.fps, spec.frames, spec.stride, spec.fps, 1)
+    size = spec.frames * spec.crop * spec.crop * 3
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
+        region.truncate(size)
+        wanted = ClipRequest((times.times_s,), spec.resize, spec.crop, (0,), region.name)
+        return _core_s(lambda: decode(source, media, wanted))
+
+
+def infer_core_s() -> float:
+    """By the engine that Triton's backend has, the cheaper of one clip alone and eight side by side."""
+    from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
+
+    folder = networks.repository(networks.VIDEO) / networks.VIDEO / "1"
+    engine = OpenVinoEngine(folder, {"engine": "openvino", "precision": "f32"}, 8)
+    engine.warm_up()
+    batches = [np.zeros((count, *engine.clip_shape), np.uint8) for count in (1, 8)]
+    return min(_core_s(partial(engine.infer, clips)) / len(clips) for clips in batches)
+
+
+def _core_s(work: Any) -> float:
+    """Processor seconds of one call, all threads together, user and system."""
+    work()
+    began, before, count = time.monotonic(), _used(), 0
+    while time.monotonic() < began + PARTS_S or count < 3:
+        work()
+        count += 1
+    return (_used() - before) / count
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def of_parts(parts: list[dict[str, float]], rows: dict[str, Any]) -> dict[str, Any]:
+    """The parts' own limit, and our best throughput of the same run over it."""
+    cores = described()["cores"]
+    limits = [cores / (part["decode_core_s"] + part["infer_core_s"]) for part in parts]
+    usual = (each for name, each in rows.items() if name != servers.KEYFRAME)
+    done = [row for each in usual for row in each["clients"].values() if "per_s" in row]
+    best = max((row["per_s"]["ours"]["median"] for row in done), default=0.0)
+    limit = spread(limits)
+    told: dict[str, Any] = {name: spread([part[name] for part in parts]).facts() for name in parts[0]}
+    return told | {
+        "cores": cores,
+        "limit_per_s": limit.facts(),
+        "ours_per_s": best,
+        "ours_of_limit": round(best / limit.median, 4),
+    }
+
+
+__all__ = ["measured", "parts_limit", "row"]

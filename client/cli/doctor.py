@@ -1,0 +1,24 @@
+"""`clipstack doctor`: the service's own doctor, where the service is installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+import click
+
+DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP, and may be installed alone
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def doctor(words: tuple[str, ...]) -> None:
+    """Say what is wrong with the service on this machine, and how to mend it."""
+    if find_spec("deploy") is None or find_spec(DOCTOR) is None:
+        raise click.ClickException(
+            "the service is not installed here: run this on its machine, in its checkout, or `docker compose exec web "
+            "python -m deploy.doctor`"
+        )
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", DOCTOR, *words])

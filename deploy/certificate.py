@@ -1,0 +1,127 @@
+"""Whether a certificate and a key can be used: one handshake in memory, as nginx and a client would have it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+SOON_S = 14 * 86_400.0
+_EXPIRED, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 62, 64  # openssl/x509_vfy.h
+
+
+class Unusable(Exception):
+    """The files cannot be used; the message says why, and which setting it is about."""
+
+
+class Unreadable(Unusable):
+    """One of the files is not there, or is not for us to read."""
+
+
+class AnotherKey(Unusable):
+    """The key is not the certificate's."""
+
+
+class AnotherName(Unusable):
+    """The certificate is for other names than the one that was asked for."""
+
+
+class Ended(Unusable):
+    """The certificate is no longer valid."""
+
+
+def check(cert: str, key: str) -> float:
+    """Until when the certificate is valid, seconds since the epoch; raises Unusable.
+
+    What a client checks besides, the name and who has signed it, depends on the client.
+    """
+    for path, variable in ((cert, "CLIPSTACK_TLS_CERT"), (key, "CLIPSTACK_TLS_KEY")):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise Unreadable(f"{variable}: {path} cannot be read: {error.strerror}") from error
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        server.load_cert_chain(cert, key, password=_no_passphrase)
+    except (ssl.SSLError, ValueError) as error:
+        raise _why_not_loaded(cert, key, error) from error
+    return ssl.cert_time_to_seconds(str(_seen(server, cert)["notAfter"]))
+
+
+def names(cert: str, key: str) -> list[str]:
+    """The names and addresses that a client may reach it by; raises Unusable."""
+    check(cert, key)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key, password=_no_passphrase)
+    told = _seen(server, cert).get("subjectAltName", ())
+    return [str(name) for kind, name in told if kind in ("DNS", "IP Address")]
+
+
+def fits(cert: str, key: str, name: str) -> bool:
+    """Whether a client that asks for `name` takes this certificate for its; raises Unusable for all other reasons."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key, password=_no_passphrase)
+    try:
+        _seen(server, cert, name)
+    except AnotherName:
+        return False
+    return True
+
+
+def unchecked() -> ssl.SSLContext:
+    """For asking the service on this machine whether it is ready: its certificate has another name than loopback's."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ValueError("a passphrase is wanted")
+
+
+def _why_not_loaded(cert: str, key: str, error: ssl.SSLError | ValueError) -> Unusable:
+    if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
+        return Unusable(f"CLIPSTACK_TLS_KEY: {key} has a passphrase, and nobody would be there to type it: remove it")
+    reason = getattr(error, "reason", "") or ""
+    if reason == "KEY_VALUES_MISMATCH":
+        return AnotherKey(f"CLIPSTACK_TLS_KEY: {key} is not the key of the certificate {cert}")
+    if "BEGIN CERTIFICATE" not in Path(cert).read_text(errors="replace"):
+        return Unusable(f"CLIPSTACK_TLS_CERT: {cert} holds no certificate in PEM")
+    if "PRIVATE KEY" not in Path(key).read_text(errors="replace"):
+        return Unusable(f"CLIPSTACK_TLS_KEY: {key} holds no private key in PEM")
+    return Unusable(f"CLIPSTACK_TLS_CERT, CLIPSTACK_TLS_KEY: {cert} and {key} cannot be used: {reason or error}")
+
+
+def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
+    """The certificate as a client has it after a handshake, in which it asked for `name`."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = bool(name)
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted, whoever has signed it
+    client.load_verify_locations(cafile=cert)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server, server_hostname=name or None)
+    ends = (asking, server.wrap_bio(to_server, to_client, server_side=True))
+    for _ in range(4):  # flights of a handshake; three are enough
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                raise _not_verified(cert, error) from error
+            except ssl.SSLError as error:
+                raise Unusable(f"CLIPSTACK_TLS_CERT: {cert} does not work: {error.reason}") from error
+    return dict(asking.getpeercert() or {})
+
+
+def _not_verified(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
+    kind = {_EXPIRED: Ended, _HOST_MISMATCH: AnotherName, _ADDRESS_MISMATCH: AnotherName}
+    return kind.get(error.verify_code, Unusable)(f"CLIPSTACK_TLS_CERT: {cert}: {error.verify_message}")
+
+
+def warning(cert: str, key: str) -> str | None:
+    """A word about a certificate that ends soon."""
+    left_s = check(cert, key) - time.time()
+    return f"the certificate {cert} ends in {left_s / 86_400:.0f} days" if left_s < SOON_S else None

@@ -1,0 +1,71 @@
+"""All checks at once, each within its time: one that hangs keeps nobody from the others' answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deploy.doctor.findings import Check, Fault, Finding, Unchecked, Verdict
+from deploy.doctor.patient import Patient
+
+WORST_LAST: tuple[Verdict, ...] = ("ok", "not checked", "warning", "wrong")
+
+SLOW = Fault(
+    "check without an answer", "warning", "the doctor takes long",
+    "no answer within {limit:g} s",
+    "look again when there is less to do here; if it stays so, what it looks at hangs: a disk, a network, a driver",
+)  # fmt: skip
+BROKEN = Fault(
+    "check that failed", "warning", "the doctor says that it could not look",
+    "could not look: {why}",
+    "run it as the user that started the stack, or as root; if it stays so, this is a mistake of the doctor's own",
+)  # fmt: skip
+OF_ALL = (SLOW, BROKEN)
+
+
+class Report(NamedTuple):
+    """What one check found; never empty."""
+
+    check: Check
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of its worst finding."""
+        return max((finding.verdict for finding in self.findings), key=WORST_LAST.index)
+
+
+def examine(patient: Patient, checks: Sequence[Check]) -> list[Report]:
+    """A report for each of `checks`, in their order, within the longest of their limits."""
+    answers: dict[str, list[Finding]] = {}
+
+    def look(check: Check) -> None:
+        answers[check.name] = _findings(check, patient)
+
+    # Daemons, so that one that hangs does not keep the command from ending either
+    threads = [threading.Thread(target=look, args=(check,), daemon=True) for check in checks]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    reports = []
+    for check, thread in zip(checks, threads, strict=True):
+        thread.join(max(0.0, began + check.limit_s - time.monotonic()))
+        reports.append(Report(check, answers.get(check.name) or [SLOW.found(limit=check.limit_s)]))
+    return reports
+
+
+def _findings(check: Check, patient: Patient) -> list[Finding]:
+    try:
+        found = list(check.look(patient))
+    except Unchecked as reason:
+        return [Finding("not checked", str(reason))]
+    except ModuleNotFoundError as error:
+        if patient.in_image:
+            return [Finding("not checked", f"{error.name} is not in this container")]
+        return [BROKEN.found(why=error)]
+    except Exception as error:  # a doctor that falls ill must still say the rest
+        return [BROKEN.found(why=f"{type(error).__name__}: {error}")]
+    faults = [finding for finding in found if finding.verdict != "ok"]
+    return faults or found[:1] or [Finding("ok", "")]

@@ -1,0 +1,1 @@
+"""What the service is made of that others wrote: versions, licences, known faults (docs/supply.md)."""

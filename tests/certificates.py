@@ -1,0 +1,38 @@
+"""Certificates for tests, made by openssl on the spot: signed by themselves, valid for loopback."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Pair(NamedTuple):
+    cert: Path
+    key: Path
+
+
+def made(folder: Path, *, days: int = 2, passphrase: str = "", names: str = "IP:127.0.0.1,DNS:localhost") -> Pair:
+    """A certificate for `names` that ends in `days` days, negative for one that has ended, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    folder.mkdir(exist_ok=True)
+    pair = Pair(folder / "cert.pem", folder / "key.pem")
+    lock = ["-aes256", "-pass", f"pass:{passphrase}"] if passphrase else []
+    unlock = ["-passin", f"pass:{passphrase}"] if passphrase else []
+    _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", *lock, "-out", str(pair.key))
+    subject = ("-subj", "/CN=clipstack test", *(("-addext", f"subjectAltName={names}") if names else ()))
+    _openssl(
+        "req", "-x509", "-key", str(pair.key), *unlock, *subject, "-days", str(max(1, days)), "-out", str(pair.cert)
+    )
+    if days < 1:  # `req` makes none that has ended, `x509` does
+        _openssl("x509", "-in", str(pair.cert), "-signkey", str(pair.key), "-days", str(days), "-out", str(pair.cert))
+    return pair
+
+
+def _openssl(*words: str) -> None:
+    done = subprocess.run(["openssl", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

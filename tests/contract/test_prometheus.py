@@ -1,0 +1,58 @@
+"""The rules and the dashboard are valid by Prometheus' own judgement, and each rule is tried."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MONITORING = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
+RULES, RULES_TEST = (MONITORING / "rules.yml").read_text(), (MONITORING / "rules_test.yml").read_text()
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
+ALERTS = re.findall(r"- alert: (\w+)", RULES)
+# What somebody may be shown: Grafana's own variables as values that PromQL knows
+VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
+
+
+def promtool(*words: str) -> str:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed (Debian's package prometheus; deploy/setup test)")
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=60, cwd=MONITORING)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def expressions() -> list[str]:
+    """What the dashboard's panels ask."""
+    found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+    for variable, value in VARIABLES.items():
+        found = [expression.replace(variable, value) for expression in found]
+    return found
+
+
+def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+    assert "1 rule files found" in promtool("check", "config", "prometheus.yml")
+    assert f"{len(ALERTS)} rules found" in promtool("check", "rules", "rules.yml")
+
+
+def test_every_rule_fires_when_it_should_and_only_then() -> None:
+    assert ALERTS and all(f'alertname="{name}"' in RULES_TEST for name in ALERTS)
+    assert "SUCCESS" in promtool("test", "rules", "rules_test.yml")
+
+
+def test_the_tests_of_the_rules_would_notice_one_that_is_asleep(tmp_path: Path) -> None:
+    (tmp_path / "rules_test.yml").write_text(RULES_TEST)
+    (tmp_path / "rules.yml").write_text(RULES.replace("clipstack_triton_answers == 0", "clipstack_triton_answers == 2"))
+    promtool("check", "rules", str(tmp_path / "rules.yml"))
+    with pytest.raises(AssertionError, match="ClipstackTritonDown"):
+        promtool("test", "rules", str(tmp_path / "rules_test.yml"))
+
+
+def test_prometheus_takes_what_the_dashboard_asks(tmp_path: Path) -> None:
+    records = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions())]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": records}]}))
+    assert f"{len(records)} rules found" in promtool("check", "rules", str(tmp_path / "rules.yml"))

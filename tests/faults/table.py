@@ -1,0 +1,73 @@
+"""Writes the tables of docs/reliability.md from the rows that were measured here.
+
+python -m tests.faults.table       (`make faults` does)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.edge.promise import INPUTS, LINES, Input, Line
+from tests.faults.promise import FOLDER, LOADS, PROMISES, Promises, kept
+from tests.stack.running import CHECKOUT
+
+PAGE = CHECKOUT / "docs" / "reliability.md"
+END = "<!-- end -->"
+# What begins each table in the page, the head of its second column, where its rows are kept, and what they promise
+TABLES: dict[str, tuple[str, Path, Promises]] = {
+    "<!-- load, written by `make faults`: begin -->": ("load", FOLDER, LOADS),
+    "<!-- written by `make faults`: begin -->": ("fault", FOLDER, PROMISES),
+    "<!-- bad inputs, written by `make faults`: begin -->": ("input", Input.folder, INPUTS),
+    "<!-- security, written by `make faults`: begin -->": ("what is tried", Line.folder, LINES),
+}
+# Said in words below the table, and in it only where it is not so
+USUAL = ("other errors: none", "wrong answers: 0", "the job before it: done", "no orphan", "no region left")
+VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run", "otherwise": "otherwise"}
+
+
+def lines(rows: dict[int, dict[str, Any]], promises: Promises = PROMISES, what: str = "fault") -> list[str]:
+    """A table and what stands above it, as Markdown."""
+    verdicts = Counter(VERDICTS[rows[number]["verdict"]] if number in rows else "not run" for number in promises)
+    summary = ", ".join(f"{count} {verdict.strip('*')}" for verdict, count in verdicts.items())
+    told = [*dict.fromkeys(_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped")]
+    return [
+        f"Measured on {'; '.join(told) or 'no machine yet'}. {len(promises)} rows: {summary}.",
+        "",
+        f"| | {what} | promised | measured | |",
+        "|---|---|---|---|---|",
+        *(_line(number, *promises[number], rows.get(number)) for number in promises),
+    ]
+
+
+def _place(machine: dict[str, Any]) -> str:
+    return f"{machine['day']} on {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']:.0f} GiB"
+
+
+def _line(number: int, happens: str, promised: str, row: dict[str, Any] | None) -> str:
+    measured = _measured(row) if row else ""
+    verdict = VERDICTS[row["verdict"]] if row else "not run"
+    return f"| {number} | {happens} | {promised} | {measured} | {verdict} |"
+
+
+def _measured(row: dict[str, Any]) -> str:
+    told = [f"**{each}**" if each in row["broken"] else each for each in row["measured"] if each not in USUAL]
+    if row["why"] and not row["broken"]:
+        told.append(" ".join(row["why"].split())[:200])
+    return "; ".join(told).replace("|", "\\|")
+
+
+def main() -> None:
+    page = PAGE.read_text()
+    for begin, (what, folder, promises) in TABLES.items():
+        # a table of which nothing was measured here stays as it is
+        if rows := {number: row for number, row in kept(folder).items() if number in promises}:
+            before, rest = page.split(begin)
+            _, after = rest.split(END, 1)
+            page = "\n".join([before + begin, "", *lines(rows, promises, what), "", END]) + after
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

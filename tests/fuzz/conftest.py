@@ -1,0 +1,17 @@
+"""The stack that the tests of this folder send damaged files to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.stack import Stack
+from tests.fuzz.run import SETTINGS
+from tests.stack.running import running_stack
+
+
+@pytest.fixture(scope="session")
+def fuzzed() -> Iterator[Stack]:
+    with running_stack(**SETTINGS) as stack:
+        yield stack

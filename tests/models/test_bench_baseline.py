@@ -1,0 +1,17 @@
+"""One baseline of the benchmarks, started as a person starts it, answers as its network does."""
+
+import torch
+
+from bench import films, networks, servers
+from bench.baselines.seeing import facts, frames, normalised
+
+
+def test_flask_with_torch_answers_as_the_network_does() -> None:
+    picture = films.photograph().path
+    served = networks.made(networks.PICTURE)
+    wanted = facts(networks.PICTURE)
+    with torch.inference_mode():
+        best = int(served.network(torch.from_numpy(normalised(frames(str(picture), wanted), wanted))).argmax())
+    with servers.baseline("flask_torch", "--workers", "1", model=networks.PICTURE) as side:
+        told = side.ask(picture)
+    assert told["label"] == f"label {best}" and 0 < told["score"] <= 1

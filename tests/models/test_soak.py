@@ -1,0 +1,126 @@
+"""A soak fails what grows and passes what only moves; everything that was answered wrongly is said."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import soak_page
+from bench.census import Census, Share
+from bench.slope import slope
+from bench.soak_files import bad_files
+from bench.soak_verdict import complaints, judged, left_over, series
+
+TIMES_S = [5.0 * number for number in range(720)]  # an hour
+CHANCE = np.random.default_rng(3)
+NOISE = CHANCE.normal(0, 2, len(TIMES_S))
+SAW = [number % 50 / 5 for number in range(len(TIMES_S))]  # processes that are replaced when they have grown
+
+
+@pytest.mark.parametrize("per_hour", [-30.0, 0.0, 3.0, 300.0])
+def test_the_slope_is_found_in_noise(per_hour: float) -> None:
+    found = slope(TIMES_S, [100 + per_hour * at_s / 3600 + noise for at_s, noise in zip(TIMES_S, NOISE, strict=True)])
+    assert found.low < per_hour < found.high
+    assert found.per_hour == pytest.approx(per_hour, abs=1.5)
+
+
+def test_a_few_strange_samples_change_nothing() -> None:
+    values = [5000.0 if number % 40 == 0 else 100.0 for number in range(len(TIMES_S))]
+    assert slope(TIMES_S, values).per_hour == 0.0
+
+
+def test_too_few_samples_are_no_verdict() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        slope([0.0, 1.0], [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "grows"),
+    [
+        ([100.0] * 720, False),
+        ([100 + noise for noise in NOISE], False),
+        ([100 + tooth for tooth in SAW], False),
+        ([100 + 20 * (1 - math.exp(-at_s / 400)) for at_s in TIMES_S], False),  # a cache that fills
+        ([100 - at_s / 60 for at_s in TIMES_S], False),
+        ([100 + at_s / 360 for at_s in TIMES_S], True),  # 10 MiB an hour
+        ([100 + tooth + at_s / 180 for tooth, at_s in zip(SAW, TIMES_S, strict=True)], True),
+        ([100 + at_s // 300 * 2 for at_s in TIMES_S], True),  # in steps
+    ],
+    ids=["flat", "noise", "saw", "filling", "falling", "growing", "growing saw", "steps"],
+)
+def test_what_grows_fails(values: list[float], grows: bool) -> None:
+    (told,) = judged(TIMES_S, {"web workers: memory MiB": values}).values()
+    assert told["grows"] is grows, told
+
+
+def test_one_descriptor_a_minute_is_a_leak() -> None:
+    (told,) = judged(TIMES_S, {"nginx: descriptors": [40 + at_s // 60 for at_s in TIMES_S]}).values()
+    assert told["grows"]
+
+
+def looks() -> list[Census]:
+    places = {"shared memory MiB": 160.0, "uploads": 0.0, "temporary files": 3.0}
+    parts = {"nginx": Share(3, 20.0, 40, 3)}
+    return [Census(at_s, parts if number else {}, places) for number, at_s in enumerate(TIMES_S)]
+
+
+def test_a_part_that_is_away_has_nothing() -> None:
+    found = series(looks())
+    assert found["nginx: memory MiB"][:2] == [0.0, 20.0]
+    assert found["shared memory MiB"][0] == 160.0
+
+
+def test_what_is_left_over_is_said() -> None:
+    before, after = looks()[:2]
+    assert left_over(before, after) == {}
+    more = Census(0.0, {}, before.places | {"uploads": 2.0})
+    assert left_over(before, more) == {"uploads": [0.0, 2.0]}
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    answers = {
+        "sent": 100, "good": {"200": 90}, "bad": {"415 unsupported_media": 5, "422 undecodable": 5},
+        "p50_ms": 20.0, "p99_ms": 90.0, "jobs": {"done": 3},
+    }  # fmt: skip
+    found = series(looks())
+    told = {
+        "machine": {"day": "2026-01-01", "cores": 2, "processor": "CPU"}, "minutes": 60.0, "per_s": 9.0, "share": 0.6,
+        "bad_files": {"text": "415 unsupported_media"}, "answers": answers | changes, "left_over": {},
+        "slopes": judged(TIMES_S, found), "times_s": TIMES_S, "series": found,
+    }  # fmt: skip
+    return told | {"complaints": complaints(told)}
+
+
+def test_a_good_run_has_no_complaints() -> None:
+    assert result()["complaints"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"good": {"200": 89, "503 overloaded": 1}}, "1 good files: 503 overloaded"),
+        ({"bad": {"500 internal": 2}}, "2 bad files: 500 internal"),
+        ({"jobs": {"done": 2, "failed": 1}}, "1 jobs: failed"),
+    ],
+)
+def test_a_wrong_answer_is_a_complaint(changes: dict[str, Any], word: str) -> None:
+    assert result(**changes)["complaints"] == [word]
+
+
+def test_the_page_and_the_picture_tell_of_it(tmp_path: Path) -> None:
+    told = result()
+    soak_page.picture(told, tmp_path / "soak.svg")
+    assert "<svg" in (tmp_path / "soak.svg").read_text()[:500]
+    lines = soak_page.lines(told)
+    assert "Verdict: pass." in lines[0]
+    assert any(line.startswith("| nginx: memory MiB | 20 | 0 |") for line in lines)
+
+
+def test_bad_files_are_many_and_small() -> None:
+    found = bad_files()
+    assert len(found) >= 9
+    assert all(0 < len(content) < 5 << 20 for content in found.values())

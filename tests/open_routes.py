@@ -1,0 +1,21 @@
+"""Every request that the application knows, from its own map: a new route cannot be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Flask
+
+# What needs no key: whether the service lives, the page's files, logging in, and what nginx lets only some ask
+OPEN = {"api.alive", "api.ready", "static", "login.form", "login.login", "gate.ask"}
+OPEN |= {"metrics.metrics", "metrics.status", "metrics.page"}
+VALUES = {"identity": "0" * 24, "place": 0, "filename": "page.css"}
+
+
+def requests_of(app: Flask) -> Iterator[tuple[str, str, str]]:
+    """Method, address and endpoint of every rule, with something in the place of each variable."""
+    urls = app.url_map.bind("localhost")
+    for rule in app.url_map.iter_rules():
+        values = {name: VALUES[name] for name in rule.arguments}
+        for method in sorted(rule.methods or ()):
+            yield method, urls.build(rule.endpoint, values, method=method), rule.endpoint

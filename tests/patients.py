@@ -1,0 +1,157 @@
+"""A checkout and a run folder that are well as far as the doctor can see, for faults to be planted in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from app.settings import CHECKOUT, Settings
+from deploy.doctor.examination import examine
+from deploy.doctor.findings import Check, Fault
+from deploy.doctor.patient import Patient
+from deploy.ports import free_ports
+from deploy.supervision import Program
+
+COPIED = ("nginx", "supervisor", "deploy/gunicorn.conf.py", "deploy/triton-wheel.txt", "pyproject.toml")
+CONFIG = """
+name: "camera" backend: "clip"
+input [ { name: "CLIP" data_type: TYPE_UINT8 dims: [ 8, 56, 56, 3 ] } ]
+output [ { name: "SCORES" data_type: TYPE_FP32 dims: [ 2 ] label_filename: "labels.txt" } ]
+"""
+
+
+def healthy(folder: Path, **settings: object) -> Patient:
+    """A patient that does not run, in `folder`; `settings` by their names."""
+    checkout = folder / "checkout"
+    _write_checkout(checkout)
+    write_model(folder / "models" / "camera")
+    (folder / "run").mkdir()
+    return patient(checkout, folder, **settings)
+
+
+def patient(checkout: Path, folder: Path, **settings: object) -> Patient:
+    port, grpc, metrics = free_ports(3)
+    told = {
+        "port": port, "triton_address": f"127.0.0.1:{grpc}", "triton_metrics_port": metrics, "model": "camera",
+        "model_dir": folder / "models", "run_dir": folder / "run",
+    } | settings  # fmt: skip
+    environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in told.items()}
+    return Patient(Settings.from_environment(environment), environment, checkout)
+
+
+def running(patient: Patient, **pids: int) -> Patient:
+    """The same, as if Supervisor ran these programs."""
+    programs = {name: Program("RUNNING", pid, 0) for name, pid in pids.items()}
+    return replace(patient, programs=programs)
+
+
+def named(name: str, module: ModuleType) -> list[Check]:
+    """The check of that name, as a list of one."""
+    (check,) = [check for check in module.CHECKS if check.name == name]
+    return [check]
+
+
+def found(patient: Patient, checks: Sequence[Check]) -> set[str]:
+    """Names of the faults that `checks` find."""
+    reports = examine(patient, checks)
+    return {finding.fault for report in reports for finding in report.findings if finding.fault}
+
+
+def words(patient: Patient, checks: Sequence[Check], fault: Fault) -> str:
+    """What is said of one fault, and how to mend it."""
+    findings = [each for report in examine(patient, checks) for each in report.findings if each.fault == fault.name]
+    return "\n".join(f"{each.words}: {each.mend}" for each in findings)
+
+
+def write_model(folder: Path) -> None:
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(CONFIG)
+    (folder / "labels.txt").write_text("left\nright\n")
+    (folder / "1" / "model.xml").write_text('<data offset="0" size="64" /><data offset="64" size="16" />')
+    (folder / "1" / "model.bin").write_bytes(bytes(80))
+
+
+def distribution(patient: Patient, name: str, version: str, *requires: str) -> Path:
+    """A package as pip leaves it, without its code."""
+    folder = patient.packages / f"{name}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {r}" for r in requires),
+    ]
+    (folder / "METADATA").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def altered(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@contextmanager
+def program(*command: object, **options: Any) -> Iterator[int]:
+    """The pid of a process that lives as long as the block."""
+    process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, **options)
+    try:
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for an instant of exec it has none
+            assert time.monotonic() < deadline
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
+@contextmanager
+def file_system(options: str) -> Iterator[Path]:
+    """A small tmpfs of its own; OSError where it cannot be had."""
+    folder = Path(tempfile.mkdtemp(prefix="small-"))
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, timeout=10)
+    try:
+        if done.returncode:
+            raise OSError(done.stderr.decode())
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], capture_output=True, timeout=10)
+        folder.rmdir()
+
+
+def _write_checkout(checkout: Path) -> None:
+    for name in COPIED:
+        source, target = CHECKOUT / name, checkout / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    for name in ("bin", "backends/python", "backends/clip"):
+        (checkout / ".runtime" / "triton" / name).mkdir(parents=True)
+    triton = checkout / ".runtime" / "triton"
+    (triton / "bin" / "tritonserver").write_bytes(b"a server")
+    (triton / "backends" / "python" / "triton_python_backend_stub").write_bytes(b"needs libpython3.11.so.1.0")
+    for name in ("bin/tritonserver", "backends/python/triton_python_backend_stub"):
+        (triton / name).chmod(0o755)
+    for name in ("backends/python/libtriton_python.so", "backends/clip/model.py"):
+        (triton / name).touch()
+    zoo = checkout / "triton_repo" / "zoo"
+    (zoo / "weights").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "triton_repo" / "zoo" / "torchvision_cpu.py", zoo)
+    for name in ("camera_motion", "frame_quality"):
+        (zoo / "weights" / f"{name}.safetensors").write_bytes(bytes(64))
+    for name in ("app/static", "deploy", ".venv/bin", ".venv/lib/python3.11/site-packages"):
+        (checkout / name).mkdir(parents=True, exist_ok=True)
+    for name in ("app/wsgi.py", "deploy/setup"):
+        (checkout / name).touch()
+    (checkout / ".venv" / "pyvenv.cfg").write_text("version = 3.11.2\n")
+    for name in ("python", "python3"):  # not links, by which Python would look for packages in this .venv
+        path = checkout / ".venv" / "bin" / name
+        path.write_text(f'#!/bin/sh\nexec "{CHECKOUT}/.venv/bin/python" "$@"\n')
+        path.chmod(0o755)

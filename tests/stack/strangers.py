@@ -1,0 +1,37 @@
+"""Who a process is, and what another user may do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from deploy.users import User
+
+
+def owner_of(pid: int) -> int:
+    """User id that a process has now; the files in /proc of one that has given up root's rights stay root's."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("Uid:")[1].split()[1])
+
+
+def connect_as(user: str, path: Path) -> str:
+    """What happens to `user` who connects to the socket: the name of the error, or "connected"."""
+    end, child = os.pipe(), os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(User.named(user).gid)
+        os.setuid(User.named(user).uid)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+            said = "connected"
+        except OSError as error:
+            said = type(error).__name__
+        os.write(end[1], said.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    said = os.read(end[0], 100).decode()
+    os.close(end[0])
+    os.close(end[1])
+    return said

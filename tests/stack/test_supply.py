@@ -1,0 +1,14 @@
+"""Triton tells its version only while it runs."""
+
+from __future__ import annotations
+
+from tritonclient.grpc import InferenceServerClient
+
+from deploy.stack import Stack
+from deploy.supply.page import PAGE
+
+
+def test_the_page_on_supply_tells_the_version_of_triton_that_runs(stack: Stack) -> None:
+    with InferenceServerClient(stack.settings.triton_address) as triton:
+        version = triton.get_server_metadata(client_timeout=10.0).version
+    assert f"Triton's server is {version} " in PAGE.read_text()

@@ -1,0 +1,119 @@
+"""Keys: made once, kept as hashes, found in constant time, read anew when the file changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from app.access import ledger
+from app.access.keys import Key, KeyFile, digest, fresh
+from app.errors import KeysUnreadable
+
+
+def wanted(name: str, **limits: object) -> Key:
+    return Key("", name, "", "", **limits)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "access" / "keys.json"
+
+
+def test_a_key_has_an_id_that_finds_it_and_a_secret_that_nobody_guesses() -> None:
+    identity, text, sha256 = fresh()
+    assert re.fullmatch(rf"clipstack_{identity}_[a-z2-7]{{32}}", text)
+    assert (len(identity), sha256) == (8, digest(text))
+    assert len({fresh()[1] for _ in range(100)}) == 100
+
+
+def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
+    _, text = ledger.create(path, wanted("alice"))
+    assert text.rpartition("_")[2] not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o027 == 0
+    assert not list(path.parent.glob(".keys*")), "what is written beside is gone"
+
+
+def test_a_key_is_found_by_its_text_and_by_nothing_like_it(path: Path) -> None:
+    key, text = ledger.create(path, wanted("alice", rate=2.5, burst=4, concurrent=3, lanes=("picture", "short")))
+    keys = KeyFile(path)
+    assert keys.find(text) == key
+    assert (key.rate, key.burst, key.concurrent, key.lanes) == (2.5, 4, 3, ("picture", "short"))
+    _, other, _ = fresh(key.id)
+    wrong = ("", text[:-1], text + "a", text.upper(), f" {text}", text.replace(key.id, "aaaaaaaa"), other, key.id, "é")
+    assert [keys.find(each) for each in wrong] == [None] * len(wrong)
+
+
+def test_without_a_file_nobody_has_a_key(path: Path) -> None:
+    assert KeyFile(path).find(fresh()[1]) is None
+
+
+def test_a_name_is_taken_once(path: Path) -> None:
+    ledger.create(path, wanted("alice"))
+    with pytest.raises(ledger.NameTaken):
+        ledger.create(path, wanted("alice"))
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_what_is_revoked_is_unknown_at_once_to_whoever_knew_it(path: Path, by: str) -> None:
+    key, text = ledger.create(path, wanted("alice"))
+    keys = KeyFile(path)
+    assert keys.find(text) is not None
+    ledger.revoke(path, getattr(key, by))
+    assert keys.find(text) is None
+    with pytest.raises(ledger.NoSuchKey):
+        ledger.revoke(path, key.name)
+
+
+def test_another_secret_ends_the_one_before_and_keeps_the_rest(path: Path) -> None:
+    key, old = ledger.create(path, wanted("alice", concurrent=3))
+    keys = KeyFile(path)
+    again, new = ledger.rotate(path, "alice")
+    assert keys.find(old) is None
+    found = keys.find(new)
+    assert found == again and (found.id, found.concurrent) == (key.id, 3)
+
+
+def test_the_file_is_read_when_it_changes_and_only_then(path: Path) -> None:
+    ledger.create(path, wanted("alice"))
+    keys = KeyFile(path)
+    first = keys.all()
+    assert keys.all() is first
+    ledger.create(path, wanted("bob"))
+    assert {key.name for key in keys.all().values()} == {"alice", "bob"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"id": "x"}]}', '{"keys": [{"lanes": 3}]}', "\xff"])
+def test_a_damaged_file_lets_nobody_in(path: Path, content: str) -> None:
+    _, text = ledger.create(path, wanted("alice"))
+    keys = KeyFile(path)
+    assert keys.find(text) is not None
+    damaged = path.with_name("damaged")
+    damaged.write_text(content, "latin-1")
+    os.replace(damaged, path)
+    for _ in range(2):
+        with pytest.raises(KeysUnreadable):
+            keys.find(text)
+
+
+def create(path: str, number: int) -> None:
+    ledger.create(Path(path), wanted(f"name-{number}"))
+
+
+def test_keys_that_are_made_at_the_same_time_are_all_there(path: Path) -> None:
+    context = get_context("spawn")
+    makers = [context.Process(target=create, args=(str(path), number)) for number in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+    assert [maker.exitcode for maker in makers] == [0] * 4
+    assert {each["name"] for each in json.loads(path.read_text())["keys"]} == {f"name-{number}" for number in range(4)}
+    for maker in makers:
+        maker.close()

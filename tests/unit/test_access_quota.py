@@ -1,0 +1,126 @@
+"""Quotas: counted over threads and processes, given back by whoever dies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.access.quota import Quotas
+from app.errors import TooManyRequests
+from app.settings import CHECKOUT
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from app.access.quota import Quotas
+with Quotas(Path(sys.argv[1])).seat("alice", "work", 1):
+    print("seated", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def quotas(tmp_path: Path) -> Quotas:
+    return Quotas(tmp_path / "quota")
+
+
+def test_so_many_at_a_time_and_no_more(quotas: Quotas) -> None:
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(quotas.seat("alice", "work", 3))
+        assert not quotas.has_seat("alice", "work", 3)
+        with pytest.raises(TooManyRequests), quotas.seat("alice", "work", 3):
+            pass
+        with quotas.seat("bob", "work", 3), quotas.seat("alice", "read", 3):
+            assert quotas.has_seat("bob", "work", 3), "others and other kinds are counted apart"
+    assert quotas.has_seat("alice", "work", 1)
+
+
+def test_threads_count_too(quotas: Quotas) -> None:
+    seated, leave = threading.Barrier(5), threading.Event()
+
+    def sit() -> None:
+        with quotas.seat("alice", "work", 4):
+            seated.wait(10)
+            leave.wait(10)
+
+    threads = [threading.Thread(target=sit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    seated.wait(10)
+    assert not quotas.has_seat("alice", "work", 4)
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert quotas.has_seat("alice", "work", 1)
+
+
+def test_a_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "quota")], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "seated\n"
+        assert not quotas.has_seat("alice", "work", 1), "another process has it"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+    assert quotas.has_seat("alice", "work", 1)
+
+
+def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:
+    for _ in range(5):
+        quotas.take("alice", 0.1, 5)
+    with pytest.raises(TooManyRequests) as refused:
+        quotas.take("alice", 0.1, 5)
+    assert refused.value.retry_after_s in (9, 10)
+    quotas.take("bob", 0.1, 5)
+
+
+def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None:
+    others = [Quotas(tmp_path / "quota") for _ in range(4)]
+    taken, began = 0, time.monotonic()
+    while time.monotonic() - began < 0.5:
+        for each in others:
+            try:
+                each.take("alice", 40, 2)
+                taken += 1
+            except TooManyRequests:
+                time.sleep(0.001)
+    passed_s = time.monotonic() - began
+    assert 10 <= taken <= 40 * passed_s + 3
+
+
+def test_to_ask_takes_nothing(quotas: Quotas) -> None:
+    for _ in range(10):
+        quotas.check("alice", 0.1, 1)
+    quotas.take("alice", 0.1, 1)
+    with pytest.raises(TooManyRequests):
+        quotas.check("alice", 0.1, 1)
+
+
+def test_what_an_earlier_clock_left_shuts_nobody_out_for_longer_than_a_burst(quotas: Quotas, tmp_path: Path) -> None:
+    import struct
+
+    (tmp_path / "quota").mkdir()
+    (tmp_path / "quota" / "alice").write_bytes(struct.pack("d", time.monotonic() + 1e6))
+    with pytest.raises(TooManyRequests) as refused:
+        quotas.take("alice", 1.0, 2)
+    assert refused.value.retry_after_s == 1
+
+
+def test_seats_are_counted_without_taking_any(quotas: Quotas) -> None:
+    with ExitStack() as held:
+        for _ in range(6):
+            held.enter_context(quotas.seat("alice", "work", 8))
+        assert quotas.has_seats("alice", "work", 8, 2)
+        assert not quotas.has_seats("alice", "work", 8, 3)
+        held.enter_context(quotas.seat("alice", "work", 8))
+        held.enter_context(quotas.seat("alice", "work", 8))
+        assert not quotas.has_seats("alice", "work", 8, 1)
+    assert quotas.has_seats("alice", "work", 8, 8)

@@ -1,0 +1,108 @@
+"""The limit finds how much at the same time is best, against a simulated machine with so many cores."""
+
+import random
+
+import pytest
+
+from app.concurrency import PERIOD_S, Limit
+
+SERVICE_S = 0.05
+
+
+class Machine:
+    """Shares `cores` equally among all at work; every worker always has as many at work as its limit allows."""
+
+    def __init__(self, cores: float, workers: int, least: int = 1, most: int = 64) -> None:
+        self.cores, self.now_s, self.done = cores, 1.0, 0
+        self.limits = [Limit(least, most) for _ in range(workers)]
+        self._at_work: list[list[list[float]]] = [[] for _ in range(workers)]
+        self._chance = random.Random(7)
+
+    def work(self, requests: int, service_s: float = SERVICE_S) -> float:
+        """Does so many; returns how many a second."""
+        began_s, until = self.now_s, self.done + requests
+        while self.done < until:
+            self._step(service_s / 20, service_s)
+        return requests / (self.now_s - began_s)
+
+    def _step(self, step_s: float, service_s: float) -> None:
+        everybody = sum(map(len, self._at_work))
+        speed = min(1.0, self.cores / everybody) if everybody else 1.0
+        for limit, at_work in zip(self.limits, self._at_work, strict=True):
+            while len(at_work) < limit.value:
+                at_work.append([service_s * max(0.3, self._chance.gauss(1, 0.3)), self.now_s])
+            for request in at_work:
+                request[0] -= step_s * speed
+            for request in [request for request in at_work if request[0] <= 0]:
+                limit.took("clip", self.now_s - request[1], len(at_work), self.now_s)
+                at_work.remove(request)
+                self.done += 1
+        self.now_s += step_s
+
+    @property
+    def allowed(self) -> int:
+        return sum(limit.value for limit in self.limits)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(2, 1), (2, 2), (8, 2), (16, 1), (16, 4)])
+def test_it_finds_the_capacity_and_little_more(cores: int, workers: int) -> None:
+    machine = Machine(cores, workers)
+    machine.work(3000)
+
+    per_s = machine.work(2000)
+
+    assert per_s > 0.9 * cores / SERVICE_S
+    assert machine.allowed < 4 * cores
+
+
+def test_it_falls_when_the_machine_gets_slower_and_rises_when_that_is_over() -> None:
+    machine = Machine(cores=16, workers=1)
+    machine.work(3000)
+    before = machine.allowed
+    machine.cores = 2
+
+    machine.work(300)
+    fallen = machine.allowed
+    machine.cores = 16
+    machine.work(3000)
+
+    assert fallen <= before / 3
+    assert machine.allowed >= 0.7 * before
+
+
+def test_a_long_overload_does_not_pass_for_the_usual() -> None:
+    machine = Machine(cores=4, workers=2)
+    machine.work(round(3 * PERIOD_S * 4 / SERVICE_S / 4), service_s=SERVICE_S * 4)
+
+    assert machine.allowed < 4 * 4
+
+
+def test_it_never_leaves_its_bounds() -> None:
+    limit = Limit(1, 3)
+    seen = set()
+    for number in range(2000):
+        limit.took("clip", 0.05 if number % 400 < 200 else 5.0, at_work=3, now_s=number)
+        seen.add(limit.value)
+
+    assert min(seen) == 1 and max(seen) == 3
+
+
+def test_requests_of_another_kind_are_not_compared() -> None:
+    limit = Limit(1, 8)
+    for number in range(2000):
+        limit.took(*(("short", 0.01) if number % 2 else ("long", 3.0)), at_work=8, now_s=number / 10)
+
+    assert limit.value == 8
+
+
+def test_what_is_never_used_does_not_grow() -> None:
+    limit = Limit(1, 64)
+    for number in range(2000):
+        limit.took("clip", 0.05, at_work=1, now_s=number / 100)
+
+    assert limit.value <= 5
+
+
+def test_bounds_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="between 3 and 2"):
+        Limit(3, 2)

@@ -1,0 +1,91 @@
+"""Deadlines: told by the client, counted from the hand-over, enforced."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from app.connection import connected
+from app.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, told
+from app.errors import ClientGone, DeadlineExceeded, InvalidParameter
+
+
+def test_without_the_header_the_default_counts() -> None:
+    assert 29 < told({}, 30).left_s <= 30
+
+
+def test_the_header_is_milliseconds() -> None:
+    assert 1 < told({HEADER: "1500"}, 30).left_s <= 1.5
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", " 5", "٣", "soon", str(MOST_MS + 1), "9" * 30])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match=HEADER):
+        told({HEADER: text}, 30)
+
+
+def test_the_wait_for_a_worker_counts() -> None:
+    assert 8 < told({HEADER: "10000", HANDED_OVER: f"{time.time() - 1.5:.3f}"}, 30).left_s < 8.51
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "0", "in an hour"])
+def test_a_clock_that_cannot_be_nginx_s_is_not_believed(text: str) -> None:
+    clock = text.replace("in an hour", f"{time.time() + 3600}")
+    assert told({HEADER: "10000", HANDED_OVER: clock}, 30).left_s > 9
+
+
+def test_nothing_begins_after_the_deadline() -> None:
+    Deadline(60).check("it waited")
+    with pytest.raises(DeadlineExceeded, match="while it waited"):
+        Deadline(0).check("it waited")
+
+
+def test_what_runs_is_cancelled() -> None:
+    ended = []
+
+    async def scenario() -> None:
+        async with Deadline(0.01).enforced():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("cleanly")
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(scenario())
+    assert ended == ["cleanly"]
+
+
+def test_a_time_out_of_somebody_else_stays_one() -> None:
+    async def scenario() -> None:
+        async with Deadline(60).enforced():
+            raise TimeoutError("another")
+
+    with pytest.raises(TimeoutError, match="another"):
+        asyncio.run(scenario())
+
+
+def test_a_closed_connection_cancels_the_work() -> None:
+    ours, theirs = socket.socketpair()
+
+    async def scenario() -> None:
+        async with Deadline(60).enforced(), connected(ours):
+            asyncio.get_running_loop().call_soon(theirs.close)
+            await asyncio.Event().wait()
+
+    with ours, pytest.raises(ClientGone):
+        asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_connection_that_says_more_does_not() -> None:
+    ours, theirs = socket.socketpair()
+
+    async def scenario() -> str:
+        async with connected(ours):
+            theirs.send(b"more")
+            await asyncio.sleep(0.05)
+            return "done"
+
+    with ours, theirs:
+        assert asyncio.run(scenario()) == "done"
+        assert ours.recv(10) == b"more"

@@ -1,0 +1,104 @@
+"""The generator of load, against a server that answers, refuses, says nonsense or nothing."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from bench.load import NO_ANSWER, Outcome, Target, closed_loop, open_loop, quantile, send
+
+REFUSAL = b'{"error": {"code": "overloaded"}}'
+LATE_S = 1.0  # longer than all that are sent take to be sent
+ANSWERS = {
+    b"good": b"HTTP/1.1 200 OK\r\n\r\n{}",
+    b"refused": b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\n\r\n" + REFUSAL,
+    b"html": b"HTTP/1.1 500 Oh\r\n\r\n<html>",
+    b"silent": b"",
+}
+
+
+def served(use: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
+    """What `use` returns of the address of a server that answers by what it is sent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            if body == b"late":
+                await asyncio.sleep(LATE_S)
+            writer.write(ANSWERS.get(body, ANSWERS[b"good"]))
+            await writer.drain()
+        finally:
+            writer.close()
+
+    async def run() -> Any:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            return await use(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?a=b")
+
+    return asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "retry_after_s"),
+    [
+        (b"good", 200, "", None),
+        (b"refused", 503, "overloaded", 7),
+        (b"html", 500, "not json", None),
+        (b"silent", NO_ANSWER, "", None),
+    ],
+)
+def test_what_becomes_of_a_request(body: bytes, status: int, code: str, retry_after_s: int | None) -> None:
+    outcome: Outcome = served(lambda url: send(Target(url, body, {"X-A": "b"})))
+    assert (outcome.status, outcome.code, outcome.retry_after_s) == (status, code, retry_after_s)
+
+
+def test_nobody_there_is_no_answer() -> None:
+    assert asyncio.run(send(Target("http://127.0.0.1:9/", b""))).status == NO_ANSWER
+
+
+def test_a_closed_loop_sends_again_and_again() -> None:
+    outcomes = served(lambda url: closed_loop(Target(url, b"good"), 3, 0.2))
+    assert len(outcomes) > 3 and {outcome.status for outcome in outcomes} == {200}
+
+
+def test_an_open_loop_sends_as_many_as_it_is_told() -> None:
+    assert len(served(lambda url: open_loop(Target(url, b"good"), 100, 0.3))) == 30
+
+
+def test_an_open_loop_tells_what_became_of_each_in_the_order_of_sending() -> None:
+    bodies = [b"good", b"refused", b"silent", b"html"]
+    told = served(lambda url: open_loop([Target(url, body) for body in bodies], 200, 0.04))
+    assert [outcome.status for outcome in told] == [200, 503, NO_ANSWER, 500] * 2
+    assert [outcome.sent_s for outcome in told] == sorted(outcome.sent_s for outcome in told)
+
+
+def test_an_open_loop_sends_evenly_and_waits_for_nobody() -> None:
+    began = time.monotonic()
+    told = served(lambda url: open_loop(Target(url, b"late"), 50, 0.4))
+    assert all(abs(outcome.sent_s - told[0].sent_s - number / 50) < 0.2 for number, outcome in enumerate(told))
+    assert told[-1].sent_s < min(outcome.ended_s for outcome in told)
+    assert time.monotonic() - began < 10 and {outcome.status for outcome in told} == {200}
+
+
+def test_an_open_loop_gives_up_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.load.PATIENCE_S", 0.2)
+    (told,) = served(lambda url: open_loop(Target(url, b"late"), 10, 0.1))
+    assert told.status == NO_ANSWER and told.seconds >= 0.2
+
+
+def test_an_open_loop_to_nobody_ends() -> None:
+    told = asyncio.run(open_loop(Target("http://127.0.0.1:9/", b""), 100, 0.05))
+    assert [outcome.status for outcome in told] == [NO_ANSWER] * 5
+
+
+def test_a_large_request_is_sent_whole() -> None:
+    (told,) = served(lambda url: open_loop(Target(url, bytes(8 << 20)), 10, 0.1))
+    assert told.status == 200
+
+
+def test_quantiles() -> None:
+    assert (quantile([], 0.5), quantile([1, 3, 2], 0.5), quantile(range(100), 0.99)) == (None, 2, 99)

@@ -1,0 +1,71 @@
+"""Lines of the log, as machines and people get them; what others sent cannot forge one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from app import logs
+from app.request_id import request_id
+
+HOSTILE = 'a\n{"level":"critical"}\r\x1b[2J\u2028\x00é'
+
+
+def record(message: str, **facts: object) -> logging.LogRecord:
+    made = logging.LogRecord("app.requests", logging.INFO, __file__, 1, "%s", (message,), None)
+    made.facts = facts
+    return made
+
+
+def failed(words: str) -> logging.LogRecord:
+    try:
+        raise ValueError(words)
+    except ValueError:
+        return logging.LogRecord("app", logging.ERROR, __file__, 1, "it failed", (), sys.exc_info())
+
+
+@pytest.fixture
+def number() -> str:
+    request_id.set("abc123")
+    return "abc123"
+
+
+def test_a_record_is_one_line_of_json_in_ascii(number: str) -> None:
+    line = logs.JsonLines().format(record(HOSTILE, path=HOSTILE, ms=3.5, stages_ms={"infer": 2}))
+    assert line.isascii() and line.isprintable()
+    told = json.loads(line)
+    assert told["message"] == told["path"] == HOSTILE
+    assert (told["request_id"], told["level"], told["ms"], told["stages_ms"]) == (number, "info", 3.5, {"infer": 2})
+    assert told["time"].endswith("Z") and len(told["time"]) == len("2026-01-01T00:00:00.000Z")
+
+
+def test_a_fact_does_not_replace_what_the_log_itself_says(number: str) -> None:
+    assert json.loads(logs.JsonLines().format(record("x", level="none", request_id="forged")))["request_id"] == number
+
+
+def test_long_things_are_cut() -> None:
+    told = json.loads(logs.JsonLines().format(record("x" * 100_000, path="y" * 100_000)))
+    assert (len(told["message"]), len(told["path"])) == (logs.MOST_WORDS + 1, logs.MOST_FACT + 1)
+    assert len(json.loads(logs.JsonLines().format(failed("x" * 100_000)))["story"]) == logs.MOST_STORY + 1
+
+
+def test_words_for_a_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:
+    line = logs.Words().format(record(HOSTILE, path=HOSTILE, cache=""))
+    assert line.isprintable()
+    assert "\\n" in line and "\\x1b" in line and "é" in line and "[abc123]" in line
+    assert "cache" not in line
+
+
+def test_a_story_is_set_in_so_that_it_cannot_pass_for_a_record() -> None:
+    first, *rest = logs.Words().format(failed("one\n12:00:00 error   app: forged")).splitlines()
+    assert first.endswith("it failed") or "it failed" in first
+    assert rest and all(line.startswith("    ") for line in rest)
+    assert "\n" not in logs.JsonLines().format(failed("one\ntwo"))
+
+
+def test_auto_is_json_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(logs.formatter("auto"), logs.JsonLines)
+    assert isinstance(logs.formatter("text"), logs.Words)

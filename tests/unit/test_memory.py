@@ -1,0 +1,45 @@
+"""What was freed between pieces that stay goes back to the system."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.memory import give_all_back, give_back
+
+PIECE, PIECES, EVERY = 4096, 10_000, 64  # bytes; of each so many one stays
+KEPT = 1000
+
+
+def resident_mib() -> float:
+    """Of this process, its own memory alone."""
+    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(told.split()[1]) / 1024
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which has nothing to give back")
+def test_freed_pieces_between_those_that_stay_are_given_back() -> None:
+    pieces = [bytes(PIECE) for _ in range(PIECES)]
+    stay = pieces[::EVERY]
+    pieces.clear()
+    full = resident_mib()
+    give_back()
+    assert full - resident_mib() > 0.5 * PIECE * PIECES / 2**20
+    assert {len(piece) for piece in stay} == {PIECE}
+
+
+def test_what_python_keeps_for_tuples_to_come_is_given_back_too() -> None:
+    def kept() -> int:
+        """Pieces of memory in use when no tuple of ours lives."""
+        return sys.getallocatedblocks()
+
+    give_all_back()
+    before = kept()
+    for _ in range(KEPT):
+        tuple(number for number in range(7))  # made for ten, and kept as one of seven
+    grown = kept() - before
+    give_all_back()
+    assert grown > KEPT / 2 > kept() - before

@@ -1,0 +1,18 @@
+"""The advisory service, asked for real: skipped, with its reason, where it does not answer."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+
+import pytest
+
+from deploy.supply.audit import NOT_CHECKED, ask, excuses, verdict
+
+
+def test_no_package_of_the_images_has_a_known_fault() -> None:
+    pytest.importorskip("pip_audit", reason="deploy/setup audit was not run")
+    status, lines = verdict(ask(), excuses(), date.today())
+    if status == NOT_CHECKED and os.environ.get("GITHUB_ACTIONS") != "true":
+        pytest.skip("; ".join(lines))
+    assert status == 0, lines

@@ -1,0 +1,39 @@
+"""That uploads wait is told to jobs by the age of one file."""
+
+import os
+import time
+from pathlib import Path
+
+from app.waiting import RECENT_S, Waiting
+
+
+def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:
+    assert not Waiting(tmp_path / "waiting").lately()
+    Waiting(tmp_path / "waiting").note()
+    assert Waiting(tmp_path / "waiting").lately()
+
+
+def test_it_is_forgotten_and_what_an_earlier_run_of_the_machine_left_is_no_reason_to_wait(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path / "waiting")
+    waiting.note()
+    for then in (time.monotonic() - RECENT_S - 0.1, time.monotonic() + 3600):
+        os.utime(tmp_path / "waiting", (then, then))
+        assert not waiting.lately()
+
+
+def test_many_that_wait_touch_it_seldom(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path / "waiting")
+    waiting.note()
+    (tmp_path / "waiting").unlink()
+    for _ in range(100):
+        waiting.note()
+    assert not waiting.lately()
+
+
+def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
+    nowhere = Waiting(tmp_path / "no" / "such")
+    nowhere.note()
+    assert not nowhere.lately()
+    nobody = Waiting(None)
+    nobody.note()
+    assert not nobody.lately()

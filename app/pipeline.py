@@ -73,7 +73,12 @@ class Pipeline:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_live, args=(self._loop,), name="pipeline", daemon=True)
         self._thread.start()
-        self._run(self._open(gpu))
+        try:
+            self._run(self._open(gpu))
+        except BaseException:
+            loop, self._loop = self._loop, None
+            self._end(loop)
+            raise
         try:
             self._decoder.start()
             self._progress.tell(decoders=self._decoder.warm, cold=self._decoder.cold)
@@ -130,8 +135,12 @@ class Pipeline:
             log.warning("the connection to Triton did not close in %g s", STOP_TIMEOUT_S)
         finally:
             self._slots.close()
-            loop.call_soon_threadsafe(loop.stop)
-            self._thread.join(STOP_TIMEOUT_S)
+            self._end(loop)
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Of the event loop and its thread."""
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(STOP_TIMEOUT_S)
 
     def door(self, owner: str = "") -> AbstractContextManager[None]:
         """The time that one upload is with this worker; raises Overloaded, or TooManyRequests for `owner` alone."""

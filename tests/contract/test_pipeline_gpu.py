@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_a_worker_without_a_gpu_is_refused(tmp_path: Path) -> None:
     before = set(SHM.glob(f"{PREFIX}-*"))
     with pytest.raises(NotOnGpu, match="DECODER_DEVICE is cuda, and this worker's slots are not on a GPU"):
         Pipeline(settings(tmp_path)).start(None)
+    assert "pipeline" not in [thread.name for thread in threading.enumerate()]
     assert set(SHM.glob(f"{PREFIX}-*")) <= before
 
 

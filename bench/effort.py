@@ -1,4 +1,4 @@
-"""How long everything may take: all of it, or the ten minutes of QUICK=1."""
+"""How long everything may take: all of it, or the few minutes of QUICK=1."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ class Effort(NamedTuple):
 
 
 ALL = ("flask_torch", "aiohttp_torch", "flask_torch_preload", "flask_triton", "litserve_openvino", "litserve_torch")
-FULL = Effort(3, 4, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 6, 60, 3)
-QUICK = Effort(
-    3, 1.5, (1, 16), (1, 2), (10, 200), ("flask_torch", "litserve_openvino"), (3, 60), 2, 20, 3
-)  # fmt: skip
+FULL = Effort(3, 2.5, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 3)
+QUICK = Effort(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60), 2, 10, 2)
 
 
 def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:

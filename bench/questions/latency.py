@@ -23,7 +23,8 @@ def measured(effort: Effort) -> dict[str, Any]:
     with servers.stack() as running:
         ours = servers.ours(running)
         told["stages"] = {name: stages(ours, film, effort.repeats) for name, film in clips.items()}
-        for name, side, other in servers.comparisons(running, AGAINST):
+        against = tuple(name for name in AGAINST if name in effort.baselines)
+        for name, side, other in servers.comparisons(running, against):
             with servers.baseline(other) as theirs:
                 told["against"][name] = {}
                 for which, film in clips.items():

@@ -20,11 +20,12 @@ from bench.generator import Turn
 from bench.machine import described
 from bench.verdict import compared, spread
 
-THOROUGH = ("flask_torch", servers.STRONGEST, servers.KEYFRAME)  # at every number of clients; the others at MIDDLE
+THOROUGH = ("flask_torch", servers.STRONGEST)  # at every number of clients; the others at MIDDLE
 MIDDLE = 4
+FEW = (1, 16)  # of the same once more by key frames
 PARTS_S = 1.5
-LONGEST_TURN_S = 40.0
-LONG_TURN_S = 12.0  # so long at most it takes to see each client's second request too, which tells the latency
+LONGEST_TURN_S = 30.0
+LONG_TURN_S = 8.0  # so long at most it takes to see each client's second request too, which tells the latency
 
 
 def measured(effort: Effort) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def measured(effort: Effort) -> dict[str, Any]:
         told["idle_cores"] = {"clipstack": round(servers.idle_cores(ours.pids), 3)}
         parts = [parts_limit(clip.path)]
         for name, side, other in servers.comparisons(running, effort.baselines):
-            clients = effort.clients if name in THOROUGH else (MIDDLE,)
+            clients = numbers_of_clients(name, effort)
             try:
                 told["against"][name] = against(side, other, clip.path, clients, effort, told["idle_cores"])
             except (servers.ServerError, generator.GeneratorError) as error:  # the others are worth having
@@ -45,6 +46,13 @@ def measured(effort: Effort) -> dict[str, Any]:
     told["best"] = {name: best for name, each in told["against"].items() if (best := best_ratio(each)) is not None}
     told["parts"] = of_parts(parts, told["against"])
     return told
+
+
+def numbers_of_clients(name: str, effort: Effort) -> tuple[int, ...]:
+    """How many clients one comparison is made with, one number after the other."""
+    if name == servers.KEYFRAME:
+        return tuple(count for count in effort.clients if count in FEW)
+    return effort.clients if name in THOROUGH else (MIDDLE,)
 
 
 def best_ratio(each: dict[str, Any]) -> float | None:
@@ -95,9 +103,9 @@ def row(
 def requests(side: servers.Side, clip: Path, clients: int, seconds: float) -> int | None:
     """As many as take about `seconds`, by a short trial, but one for each client; None where that takes too long."""
     few = min(clients, MIDDLE)
-    tried = generator.run(side.load(clip), few, 2 * few)
+    tried = generator.run(side.load(clip), few, max(2, few))
     if not tried.answered:
-        raise servers.ServerError(f"{side.name} answers none of {2 * few} requests")
+        raise servers.ServerError(f"{side.name} answers none of {max(2, few)} requests")
     if clients / tried.per_s > LONGEST_TURN_S:
         return None
     count = max(clients, round(seconds * tried.per_s))

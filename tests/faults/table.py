@@ -1,10 +1,13 @@
 """Writes the tables of docs/reliability.md from the rows that were measured here.
 
 python -m tests.faults.table       (`make faults` does)
+
+A row that was not measured here stays as it stands in the page, unless something else is promised by now.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,21 +27,36 @@ TABLES: dict[str, tuple[str, Path, Promises]] = {
 }
 # Said in words below the table, and in it only where it is not so
 USUAL = ("other errors: none", "wrong answers: 0", "the job before it: done", "no orphan", "no region left")
+MEASURED = re.compile(r"^Measured on (.*)\. \d+ rows: ", re.MULTILINE)
 VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run", "otherwise": "otherwise"}
 
 
-def lines(rows: dict[int, dict[str, Any]], promises: Promises = PROMISES, what: str = "fault") -> list[str]:
-    """A table and what stands above it, as Markdown."""
-    verdicts = Counter(VERDICTS[rows[number]["verdict"]] if number in rows else "not run" for number in promises)
-    summary = ", ".join(f"{count} {verdict.strip('*')}" for verdict, count in verdicts.items())
-    told = [*dict.fromkeys(_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped")]
+def lines(
+    rows: dict[int, dict[str, Any]], promises: Promises = PROMISES, what: str = "fault", page: str = ""
+) -> list[str]:
+    """A table and what stands above it, as Markdown; `page` is what stands there now."""
+    made = [
+        _line(number, *promises[number], rows[number]) if number in rows else _stands(number, *promises[number], page)
+        for number in promises
+    ]
+    verdicts = Counter(line.rsplit("|", 2)[1].strip(" *") for line in made)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    here = [_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped"]
+    stays = any(line in page and not line.endswith("| not run |") for line in made)
+    before = MEASURED.search(page) if stays else None
+    told = dict.fromkeys([*(before[1].split("; ") if before else ()), *here])
     return [
         f"Measured on {'; '.join(told) or 'no machine yet'}. {len(promises)} rows: {summary}.",
         "",
         f"| | {what} | promised | measured | |",
         "|---|---|---|---|---|",
-        *(_line(number, *promises[number], rows.get(number)) for number in promises),
+        *made,
     ]
+
+
+def _stands(number: int, happens: str, promised: str, page: str) -> str:
+    begin = f"| {number} | {happens} | {promised} |"
+    return next((line for line in page.splitlines() if line.startswith(begin)), _line(number, happens, promised, None))
 
 
 def _place(machine: dict[str, Any]) -> str:
@@ -64,8 +82,8 @@ def main() -> None:
         # a table of which nothing was measured here stays as it is
         if rows := {number: row for number, row in kept(folder).items() if number in promises}:
             before, rest = page.split(begin)
-            _, after = rest.split(END, 1)
-            page = "\n".join([before + begin, "", *lines(rows, promises, what), "", END]) + after
+            stands, after = rest.split(END, 1)
+            page = "\n".join([before + begin, "", *lines(rows, promises, what, stands), "", END]) + after
     PAGE.write_text(page)
 
 

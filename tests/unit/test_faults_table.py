@@ -42,6 +42,23 @@ def test_rows_say_what_was_measured_and_what_was_broken(tmp_path: Path) -> None:
     assert "32 rows: 1 pass, 1 fail, 30 not run." in table.lines(kept(tmp_path))[0]
 
 
+def test_rows_that_were_not_measured_here_stay_as_they_stand(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, number, seconds in ((first, 1, 1.0), (first, 2, 2.0), (second, 2, 9.0)):
+        row = Row(number)
+        row.within("replaced after", seconds, 5)
+        row.write("failed" if seconds > 5 else "passed", "", folder)
+    page = "\n".join(table.lines(kept(first))).replace("Measured on ", "Measured on 2026-01-01 on an older one; ")
+    promises = PROMISES | {1: (PROMISES[1][0], "something else")}
+    there, changed = (table.lines(kept(second), promised, page=page) for promised in (PROMISES, promises))
+    assert there[0].startswith("Measured on 2026-01-01 on an older one; ")
+    assert "32 rows: 1 pass, 1 fail, 30 not run." in there[0] and "32 rows: 31 not run, 1 fail." in changed[0]
+    assert there[4].endswith("| replaced after 1.0 s | pass |") and changed[4].endswith(
+        "| something else |  | not run |"
+    )
+    assert there[5].endswith("| **replaced after 9.0 s** | **fail** |")
+
+
 def test_other_tables_have_rows_and_promises_of_their_own(tmp_path: Path) -> None:
     row = Input(17)
     row.holds("200", False)

@@ -1,4 +1,7 @@
-"""Gunicorn's worker, whose own refusals are answered by nginx: in JSON, with the request's id and all headers."""
+"""Gunicorn's worker, whose own refusals are answered by nginx: in JSON, with the request's id and all headers.
+
+And which ends at once where it cannot start, also when its master is dead.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,25 @@ import socket
 from contextlib import suppress
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gthread, but for the words of an answer to what is no request, which would be HTML."""
+    """gthread, but for the words of an answer to what is no request, which would be HTML, and for how a start fails."""
+
+    def init_process(self) -> None:
+        """Raises SystemExit where gunicorn would let any exception go on.
+
+        It prints those, which fails when the master has been killed and nobody reads its pipe any more. With that the
+        worker would come back as if it were the master, and wait half a minute for the other workers to end.
+        """
+        try:
+            super().init_process()
+        except Exception:
+            self.log.exception("this worker ends")
+            raise SystemExit(1 if self.booted else Arbiter.WORKER_BOOT_ERROR) from None
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Has nginx answer from the address of that error (nginx/conf.d/site.conf); the log says why."""

@@ -15,4 +15,3 @@ def test_every_answer_is_as_described(fuzzed: Stack) -> None:
     result = tried(fuzzed, EXAMPLES, seed=1)
     assert result["status"] == 0, result["said"]
     assert result["requests"] > 200
-    assert result["refused"] < result["requests"] / 10

@@ -2,13 +2,13 @@
 
 Long work never has all places, so that a picture or a short video waits only for work that is short. A place that is
 given back goes to the lane that has nobody at work and waited longest; when all have somebody, to pictures first.
-Within a lane the owner of an API key who had least of late goes first, then by turns: who sends a thousand files waits
-behind them, and nobody else does. While somebody asks who had less, none has more than a quarter of the places: whoever
-comes next finds one that is free, and processors that are not shared by many (with all places taken work takes about
-twice as long as alone, app/concurrency.py). On two cores nothing was lost by it: beside one that asks 0.3 of what can
-be done, one that sends ten times as much had 26 answers a second with a quarter, 22 with half, and the other's median
-was 93 ms instead of 115. Who had less finds one place more where there may be one,
-which matters when there are two. Who is alone may have them all.
+Within a lane the owner of an API key who had least work of late goes first, then by turns: who sends a thousand files
+waits behind them, and nobody else does. While somebody comes who asks for much less, nobody has more than a quarter of
+the places: whoever comes next finds one that is free, and processors that are not shared by many (with all places taken
+work takes about twice as long as alone, app/concurrency.py). On two cores nothing was lost by it: beside one that asks
+0.3 of what can be done, one that sends ten times as much had 26 answers a second with a quarter, 22 with half, and the
+other's median was 93 ms instead of 115. Who asks for less finds one place more where there may be one, which matters
+when there are two. Who is alone may have them all.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Lane(IntEnum):
 
 
 class Lanes:
-    """As many at work as `places` tells at the moment, one more for an owner who had less if `most` is more.
+    """As many at work as `places` tells at the moment, one more for an owner who asks for less if `most` is more.
 
     Used from one event loop.
     """
@@ -72,9 +72,9 @@ class Lanes:
         places, at_work = self._places(), self.all_at_work
         if lane is Lane.LONG and self.at_work[lane] >= max(1, places - 1):
             return False
-        if at_work > places or (at_work == places and (places >= self._most or not self._owners.has_less(owner))):
+        if at_work > places or (at_work == places and (places >= self._most or not self._owners.asks_for_less(owner))):
             return False
-        return self._owners.at_work(owner) < max(1, places // QUARTER) or not self._owners.has_most(owner)
+        return self._owners.at_work(owner) < max(1, places // QUARTER) or not self._owners.asks_for_most(owner)
 
     def _ready(self, lane: Lane) -> Iterator[str]:
         """Owners that wait there and may begin."""
@@ -82,7 +82,7 @@ class Lanes:
 
     async def enter(self, lane: Lane, owner: str = "") -> None:
         """Waits for a place, to be given back with `leave`; who is cancelled while waiting has none."""
-        self._owners.came(owner)
+        self._owners.come(owner)
         if self.is_open(lane, owner):
             self._begin(lane, owner)
             return
@@ -96,6 +96,8 @@ class Lanes:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave(lane, owner)  # the place came just as its owner went
+            else:
+                self._owners.go(owner)
             with suppress(KeyError, ValueError):
                 queues[owner].remove(place)
                 if not queues[owner]:
@@ -109,7 +111,8 @@ class Lanes:
     def leave(self, lane: Lane, owner: str = "") -> None:
         """Gives the place back that `owner` has, and calls in whoever may begin now."""
         self.at_work[lane] -= 1
-        self._owners.leave(owner)
+        self._owners.end(owner)
+        self._owners.go(owner)
         while (following := self._next()) is not None:
             owner, turn = self._first(following)
             if not turn.done():  # else its owner is just going

@@ -1,25 +1,47 @@
-"""How much of the work each owner of an API key had of late: who had less goes first, and finds room.
+"""How much of the work each owner of an API key had of late, and how much it asked for.
 
-What somebody had is seconds at work, of which half is forgotten every HALF_S. Where no keys are asked for there is
-one owner, without a name, and nobody to be compared with.
+Both are seconds, of which half is forgotten every HALF_S: at work, and here, waiting included. Who had less work goes
+first, and who asks for less finds room. Work alone does not tell who is in whose way: once the one that sends too much
+is kept to a part, both have about as much, and in one worker of several it may be either that has more.
+Where no keys are asked for there is one owner, without a name, and nobody to be compared with.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HALF_S = 2.0
+MORE = 2.0  # times as much is asked for by one that others need room from; a little more is chance
 LATELY_S = 10.0  # who did not ask for so long needs no room, and of what such a one had nothing is left that counts
 
 
 @dataclass(slots=True)
+class _Seconds:
+    """What `count` of them spend; `since` is when `sum_s` was reckoned."""
+
+    since: float
+    sum_s: float = 0.0
+    count: int = 0
+
+    def at(self, now: float) -> float:
+        kept = float(0.5 ** ((now - self.since) / HALF_S))
+        return self.sum_s * kept + self.count * (1 - kept) * HALF_S / math.log(2)
+
+    def change(self, by: int, now: float) -> None:
+        self.sum_s, self.since, self.count = self.at(now), now, self.count + by
+
+
+@dataclass(slots=True)
 class _Owner:
-    asked: float
-    since: float  # when `used_s` was reckoned
-    used_s: float = 0.0
-    at_work: int = 0
+    came: float
+    work: _Seconds = field(init=False)
+    here: _Seconds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.work, self.here = _Seconds(self.came), _Seconds(self.came)
 
 
 class Owners:
@@ -27,53 +49,56 @@ class Owners:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._owners: dict[str, _Owner] = {}  # who asked last is last
+        self._owners: dict[str, _Owner] = {}  # who came last is last
 
-    def came(self, owner: str) -> None:
+    def come(self, owner: str) -> None:
         """One more of that owner asks for a place."""
         now = self._clock()
-        known = self._owners.pop(owner, None) or _Owner(now, now)
-        known.asked = now
+        known = self._owners.pop(owner, None) or _Owner(now)
+        known.came = now
+        known.here.change(1, now)
         self._owners[owner] = known
         for other, oldest in list(self._owners.items()):
-            if oldest.at_work or oldest.asked > now - LATELY_S:
+            if oldest.here.count or oldest.came > now - LATELY_S:
                 break
             del self._owners[other]
 
     def begin(self, owner: str) -> None:
-        self._reckoned(owner).at_work += 1
+        """It has its place."""
+        self._owners[owner].work.change(1, self._clock())
 
-    def leave(self, owner: str) -> None:
-        self._reckoned(owner).at_work -= 1
+    def end(self, owner: str) -> None:
+        """It gives its place back."""
+        self._owners[owner].work.change(-1, self._clock())
+
+    def go(self, owner: str) -> None:
+        """Whether it had a place or not."""
+        self._owners[owner].here.change(-1, self._clock())
 
     def at_work(self, owner: str) -> int:
         known = self._owners.get(owner)
-        return known.at_work if known else 0
+        return known.work.count if known else 0
 
     def used_s(self, owner: str) -> float:
         """Seconds at work, of late."""
         known = self._owners.get(owner)
-        if known is None:
-            return 0.0
-        passed_s = self._clock() - known.since
-        return float(known.used_s * 0.5 ** (passed_s / HALF_S)) + known.at_work * passed_s
+        return known.work.at(self._clock()) if known else 0.0
 
-    def has_most(self, owner: str) -> bool:
-        """Whether another one who had less asked lately."""
-        mine_s = self.used_s(owner)
-        return any(self.used_s(other) < mine_s for other in self._others(owner))
+    def asked_s(self, owner: str) -> float:
+        """Seconds here, at work or waiting, of late."""
+        known = self._owners.get(owner)
+        return known.here.at(self._clock()) if known else 0.0
 
-    def has_less(self, owner: str) -> bool:
-        """Whether another one who had more asked lately."""
-        mine_s = self.used_s(owner)
-        return any(self.used_s(other) > mine_s for other in self._others(owner))
+    def asks_for_most(self, owner: str) -> bool:
+        """Whether another one that came lately asks for much less."""
+        mine_s = self.asked_s(owner)
+        return any(MORE * self.asked_s(other) < mine_s for other in self._others(owner))
+
+    def asks_for_less(self, owner: str) -> bool:
+        """Whether another one that came lately asks for much more."""
+        mine_s = self.asked_s(owner)
+        return any(self.asked_s(other) > MORE * mine_s for other in self._others(owner))
 
     def _others(self, owner: str) -> Iterator[str]:
         since = self._clock() - LATELY_S
-        return (other for other, known in self._owners.items() if other != owner and known.asked >= since)
-
-    def _reckoned(self, owner: str) -> _Owner:
-        used_s, now = self.used_s(owner), self._clock()
-        known = self._owners.setdefault(owner, _Owner(now, now))
-        known.used_s, known.since = used_s, now
-        return known
+        return (other for other, known in self._owners.items() if other != owner and known.came >= since)

@@ -171,6 +171,10 @@ def statuses(target: Target, rate: float, seconds: float) -> dict[str, int]:
     return dict(Counter(str(outcome.status) for outcome in asyncio.run(open_loop(target, rate, seconds))))
 
 
+def started() -> None:
+    """Done by a process when it has loaded this module, which keeps a processor busy for a second."""
+
+
 @pytest.mark.timeout(300)
 def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
     with running_stack(keys="required") as stack:
@@ -187,6 +191,7 @@ def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
         quiet = asked()
         # A process of its own: who shares an interpreter with it measures the other's haste
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
+            other.submit(started).result(120)
             storm = other.submit(statuses, greedy, 10 * loaded.per_s, BESIDE_S)
             told = asked()
             refused = storm.result(120)

@@ -136,7 +136,8 @@ class Keys:
 
     def __init__(self, places: int, most: int = 0) -> None:
         self.clock, self.order = Clock(), list[str]()
-        self.lanes = Lanes(lambda: places, most, Owners(self.clock))
+        self.owners = Owners(self.clock)
+        self.lanes = Lanes(lambda: places, most, self.owners)
         self.tasks: list[asyncio.Task[None]] = []
 
     async def come(self, *owners: str) -> None:
@@ -178,9 +179,9 @@ def test_who_had_least_goes_first_even_several_times() -> None:
         await keys.leave("greedy", after_s=5)
         await keys.come(*["modest"] * 3)
         for _ in range(3):
-            await keys.leave(keys.order[-1], after_s=1)
+            await keys.leave(keys.order[-1], after_s=0.5)
         assert keys.order == ["greedy", "greedy", "modest", "modest", "modest"]
-        await keys.leave("modest", after_s=1)
+        await keys.leave("modest", after_s=0.5)
         assert keys.order[-1] == "greedy"
         keys.end()
 
@@ -225,6 +226,54 @@ def test_a_key_alone_has_all_places_and_a_quarter_of_them_while_another_asks() -
         await keys.leave("modest")
         await keys.leave("greedy", after_s=LATELY_S + 1)
         assert keys.order[-3:] == ["greedy"] * 3, "nobody else asks any more"
+        keys.end()
+
+    run(scenario())
+
+
+def test_who_asks_for_less_finds_room_also_after_more_work_than_the_other() -> None:
+    async def scenario() -> None:
+        keys = Keys(8)
+        await keys.come(*["modest"] * 3)
+        keys.clock.now += 5
+        await keys.come(*["greedy"] * 20)
+        keys.clock.now += 2
+        for _ in range(6):
+            await keys.leave("greedy", after_s=0.1)
+        assert keys.owners.used_s("greedy") < keys.owners.used_s("modest")
+        assert keys.owners.at_work("greedy") == 2, "a quarter"
+        assert keys.lanes.is_open(Lane.SHORT, "modest")
+        assert not keys.lanes.is_open(Lane.SHORT, "greedy")
+        keys.end()
+
+    run(scenario())
+
+
+def test_of_two_that_ask_for_about_as_much_none_is_kept_to_a_part() -> None:
+    async def scenario() -> None:
+        keys = Keys(8)
+        await keys.come(*["one", "other"] * 2, "one")
+        keys.clock.now += 5
+        assert keys.lanes.is_open(Lane.SHORT, "one")
+        assert keys.lanes.is_open(Lane.SHORT, "other")
+        keys.end()
+
+    run(scenario())
+
+
+def test_who_gave_up_waiting_asks_for_nothing_more() -> None:
+    async def scenario() -> None:
+        keys = Keys(1)
+        await keys.come(*["greedy"] * 9, "modest")
+        keys.clock.now += 1
+        keys.end()
+        await settle()
+        keys.lanes.leave(Lane.SHORT, "greedy")
+        keys.clock.now += LATELY_S + 5
+        await keys.come("modest")
+        assert keys.order == ["greedy", "modest"]
+        assert keys.lanes.waiting == 0
+        assert not keys.owners.asked_s("greedy")
         keys.end()
 
     run(scenario())

@@ -19,6 +19,7 @@ from app.concurrency import Limit
 from app.deadline import Deadline
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
 from app.lanes import Lane, Lanes
+from app.seats import Share
 from app.shut import EVERYBODY, Shut, enough
 from app.waiting import Waiting
 
@@ -35,10 +36,11 @@ class Admission:
     """At most `most` at work at a time, with those that wait `most` + `queue`; no wait is longer than `timeout_s`."""
 
     def __init__(
-        self, most: int, queue: int, timeout_s: float, shut: Shut = NOBODY_TOLD, waiting: Waiting = NO_JOBS
-    ) -> None:
+        self, most: int, queue: int, timeout_s: float, shut: Shut = NOBODY_TOLD, waiting: Waiting = NO_JOBS,
+        share: Share | None = None,
+    ) -> None:  # fmt: skip
         self._limit = Limit(min(LEAST, most), most)
-        self._lanes = Lanes(lambda: self._limit.value, most)
+        self._lanes = Lanes(lambda: self._limit.value, most, share=share)
         self._most, self._timeout_s, self._shut, self._waiting = most + queue, timeout_s, shut, waiting
         self._held, self._lock = Counter[str](), threading.RLock()
         self._share = math.ceil(SHARE * self._most)
@@ -138,6 +140,10 @@ class Admission:
     def leave(self, lane: Lane, owner: str = "") -> None:
         """Gives the place back."""
         self._lanes.leave(lane, owner)
+
+    def close(self) -> None:
+        """Nobody is to be let in any more; on the event loop."""
+        self._lanes.close()
 
     def _wait_s(self, lane: Lane, owner: str) -> float:
         """How long those take that would go before one more of `lane` and `owner`."""

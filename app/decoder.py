@@ -26,6 +26,7 @@ from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.gpu_decoding import NotOnGpu
 from app.lanes import Lane, Lanes
 from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.seats import Share
 
 Result = TypeVar("Result")
 
@@ -64,7 +65,7 @@ class Decoder:
     def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: Confinement) -> None:
         self._processes, self._timeout_s, self._limits = processes, timeout_s, limits
         self.confinement = confinement
-        self._lanes = Lanes(lambda: processes)
+        self._lanes = Lanes(lambda: processes, share=Share(max(1, processes // 2)))
         self._pool: ProcessPool | None = None
         self._ends: Counter[str] = Counter()
         self.warm = 0  # processes that have decoded films of our own

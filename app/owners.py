@@ -1,8 +1,9 @@
-"""How much of the work each owner of an API key had of late, and how much it asked for.
+"""How much of the work each owner of an API key had of late, and for how much it asks.
 
-Both are seconds, of which half is forgotten every HALF_S: at work, and here, waiting included. Who had less work goes
-first, and who asks for less finds room. Work alone does not tell who is in whose way: once the one that sends too much
-is kept to a part, both have about as much, and in one worker of several it may be either that has more.
+What it had is seconds at work, of which half is forgotten every HALF_S: who had less goes first. What it asks for is
+how many of it are here, waiting ones included: who asks for much less finds room. Work alone does not tell who is in
+whose way: once the one that sends too much is kept to a part, both have about as much, and in one worker of several it
+may be either that has more.
 Where no keys are asked for there is one owner, without a name, and nobody to be compared with.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 HALF_S = 2.0
-MORE = 2.0  # times as much is asked for by one that others need room from; a little more is chance
+MORE = 2.0  # times as many are here of one that others need room from; a little more is chance
 LATELY_S = 10.0  # who did not ask for so long needs no room, and of what such a one had nothing is left that counts
 
 
@@ -84,20 +85,20 @@ class Owners:
         known = self._owners.get(owner)
         return known.work.at(self._clock()) if known else 0.0
 
-    def asked_s(self, owner: str) -> float:
-        """Seconds here, at work or waiting, of late."""
+    def asks(self, owner: str) -> float:
+        """For how many places: of it are here now, at work or waiting, or were on average of late if that is more."""
         known = self._owners.get(owner)
-        return known.here.at(self._clock()) if known else 0.0
+        return max(known.here.count, known.here.at(self._clock()) * math.log(2) / HALF_S) if known else 0.0
 
     def asks_for_most(self, owner: str) -> bool:
         """Whether another one that came lately asks for much less."""
-        mine_s = self.asked_s(owner)
-        return any(MORE * self.asked_s(other) < mine_s for other in self._others(owner))
+        mine = self.asks(owner)
+        return any(MORE * self.asks(other) < mine for other in self._others(owner))
 
     def asks_for_less(self, owner: str) -> bool:
         """Whether another one that came lately asks for much more."""
-        mine_s = self.asked_s(owner)
-        return any(self.asked_s(other) > MORE * mine_s for other in self._others(owner))
+        mine = self.asks(owner)
+        return any(self.asks(other) > MORE * mine for other in self._others(owner))
 
     def _others(self, owner: str) -> Iterator[str]:
         since = self._clock() - LATELY_S

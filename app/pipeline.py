@@ -7,6 +7,7 @@ is app/classification.py, that of a whole video app/timeline; what is done besid
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,7 @@ from app.inference import Triton
 from app.media import Limits, Source
 from app.models import Catalogue, Health, Model
 from app.pricing import lane_before
+from app.seats import Share
 from app.settings import Settings
 from app.shut import Shut
 from app.slots import SlotPool
@@ -53,8 +55,10 @@ class Pipeline:
         self._progress = Progress(crew)
         self._shut = Shut(settings.run_dir / "web" / "shut")
         self._waiting = Waiting(settings.run_dir / "web" / "waiting")
+        # Each at work keeps about one processor busy: half of them are free for who comes next
+        share = Share(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
         self._admission = Admission(
-            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting
+            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share
         )
         self._backlog = Backlog(settings.run_dir / "web" / "backlog")
         self._decodings = Decodings(settings.decoder_device)
@@ -120,6 +124,7 @@ class Pipeline:
 
     async def _close(self) -> None:
         await self._housekeeping.end()
+        self._admission.close()
         await self._triton.close()
 
     def stop(self) -> None:

@@ -1,9 +1,7 @@
 """How much one key may ask for, counted over all workers of this machine without a process of its own.
 
 Each key has one small file. Its first eight bytes are the rate's state; the bytes from SEATS on are seats that are
-only ever locked: who is at work holds a lock on one of them, and the kernel frees the seats of a worker that was
-killed, so nothing can stay counted. Locks are of the open file description (F_OFD_SETLK, Linux 3.15): threads of one
-worker hold them against each other like processes.
+only ever locked, by who is at work (app/seats.py): nothing can stay counted of a worker that was killed.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import fcntl
 import itertools
 import math
 import os
-import random
 import struct
 import time
 from collections.abc import Iterator
@@ -20,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import TooManyRequests
+from app.seats import is_free, lock, sit
 
 SEATS = {"work": 4096, "read": 8192}  # where the seats of a kind begin
 MOST_SEATS = 4096
-_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux
 _TIME = struct.Struct("d")
 
 
@@ -37,7 +34,7 @@ class Quotas:
     def seat(self, key: str, kind: str, most: int, retry_after_s: int = 1) -> Iterator[None]:
         """One of the `most` seats of `key`, for the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # which gives the seat back
-            if not _sit(descriptor, SEATS[kind], min(most, MOST_SEATS)):
+            if not sit(descriptor, SEATS[kind], min(most, MOST_SEATS)):
                 why = f"this key has {most} requests under way already, and may have no more at a time"
                 raise TooManyRequests(why, retry_after_s)
             yield
@@ -45,19 +42,19 @@ class Quotas:
     def has_seat(self, key: str, kind: str, most: int) -> bool:
         """Whether a seat is free at this moment."""
         with self._open(key) as descriptor:
-            return _sit(descriptor, SEATS[kind], min(most, MOST_SEATS))
+            return sit(descriptor, SEATS[kind], min(most, MOST_SEATS))
 
     def has_seats(self, key: str, kind: str, most: int, enough: int) -> bool:
         """Whether `enough` of the `most` seats are free at this moment, and nobody is kept from them meanwhile."""
         most = min(most, MOST_SEATS)
         with self._open(key) as descriptor:
-            free = (_is_free(descriptor, SEATS[kind] + seat) for seat in range(most))
+            free = (is_free(descriptor, SEATS[kind] + seat) for seat in range(most))
             return sum(itertools.islice(filter(None, free), enough)) >= min(enough, most)
 
     def take(self, key: str, rate: float, burst: int) -> None:
         """One request of at most `rate` a second, `burst` of them at once; raises TooManyRequests."""
         with self._open(key) as descriptor:
-            _lock(descriptor, fcntl.F_WRLCK, 0, _TIME.size, wait=True)
+            lock(descriptor, fcntl.F_WRLCK, 0, _TIME.size, wait=True)
             due_s, wait_s = _due(descriptor, rate, burst)
             if wait_s > 0:
                 raise _too_fast(rate, wait_s)
@@ -97,22 +94,3 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
 
 def _too_fast(rate: float, wait_s: float) -> TooManyRequests:
     return TooManyRequests(f"this key may send {rate:g} files a second", max(1, math.ceil(wait_s)))
-
-
-def _sit(descriptor: int, first: int, most: int) -> bool:
-    start = random.randrange(most)  # so that those who come together do not try the same ones
-    return any(_lock(descriptor, fcntl.F_WRLCK, first + (start + seat) % most, 1) for seat in range(most))
-
-
-def _is_free(descriptor: int, seat: int) -> bool:
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, seat, 1, 0)
-    return bool(struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0] == fcntl.F_UNLCK)
-
-
-def _lock(descriptor: int, kind: int, start: int, length: int, *, wait: bool = False) -> bool:
-    asked = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, asked)
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
-        return False
-    return True

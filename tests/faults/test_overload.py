@@ -23,7 +23,7 @@ CAPACITY_S = 6.0  # for each number of clients
 CALM_S, OVERLOAD_S, LONGEST_S = 30.0, 25.0, 60.0
 STEP_S = 15.0
 SLOW_S, SLOW = 20.0, 200
-BESIDE_S = 60.0  # as long as row 104
+BESIDE_S = 30.0  # twice, in turns: as long as row 104
 NOISE_S = 0.01  # of a p99 of some hundred answers
 DEADLINE_S = 30.0
 REFUSED_S, NORMAL_S = 0.1, 10.0
@@ -177,25 +177,29 @@ def started() -> None:
 
 @pytest.mark.timeout(300)
 def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
+    quiet, told, refused = list[Outcome](), list[Outcome](), Counter[str]()
     with running_stack(keys="required") as stack:
         url, body = f"{stack.url}/v1/classify", loaded.target.body
 
         def of(name: str) -> Target:
             return Target(url, body, loaded.target.headers | {"X-API-Key": new_key(stack, name)})
 
+        # Of this stack, and now: a machine that is shared may be half as quick as some minutes ago
+        per_s = asyncio.run(capacity(of("measured"), CAPACITY_S, (8,)))["per_s"]
         greedy, modest = of("greedy"), of("modest")
 
         def asked() -> list[Outcome]:
-            return asyncio.run(open_loop(modest, 0.3 * loaded.per_s, BESIDE_S))
+            return asyncio.run(open_loop(modest, 0.3 * per_s, BESIDE_S))
 
-        quiet = asked()
         # A process of its own: who shares an interpreter with it measures the other's haste
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             other.submit(started).result(120)
-            storm = other.submit(statuses, greedy, 10 * loaded.per_s, BESIDE_S)
-            told = asked()
-            refused = storm.result(120)
-    row.tell(f"{0.3 * loaded.per_s:.1f} requests/s beside {10 * loaded.per_s:.0f} of another key")
+            for _ in range(2):
+                quiet += asked()
+                storm = other.submit(statuses, greedy, 10 * per_s, BESIDE_S)
+                told += asked()
+                refused += Counter(storm.result(120))
+    row.tell(f"{0.3 * per_s:.1f} requests/s beside {10 * per_s:.0f} of another key")
     row.holds(f"errors: {others(told)} of {len(told)}", not others(told))
     row.holds(f"p99 {p99(told) * 1e3:.0f} ms, without it {p99(quiet) * 1e3:.0f}", p99(told) <= 3 * p99(quiet))
-    row.tell(f"the other key: {refused}")
+    row.tell(f"the other key: {dict(refused)}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.lanes import Lane, Lanes
 from app.owners import LATELY_S, Owners
+from app.seats import Share
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -134,10 +135,10 @@ class Clock:
 class Keys:
     """Lanes with `places`, files of several keys in them, and who began in which order."""
 
-    def __init__(self, places: int, most: int = 0) -> None:
+    def __init__(self, places: int, most: int = 0, share: int = 1) -> None:
         self.clock, self.order = Clock(), list[str]()
         self.owners = Owners(self.clock)
-        self.lanes = Lanes(lambda: places, most, self.owners)
+        self.lanes = Lanes(lambda: places, most, self.owners, Share(share))
         self.tasks: list[asyncio.Task[None]] = []
 
     async def come(self, *owners: str) -> None:
@@ -188,11 +189,11 @@ def test_who_had_least_goes_first_even_several_times() -> None:
     run(scenario())
 
 
-def test_who_had_less_finds_one_place_more_where_there_may_be_one() -> None:
+def test_who_asks_for_less_finds_one_place_more_where_there_may_be_one() -> None:
     async def scenario() -> None:
         keys, full = Keys(2, most=16), Keys(2, most=2)
         for each in (keys, full):
-            await each.come("greedy", "greedy", "greedy")
+            await each.come(*["greedy"] * 9)
             each.clock.now += 1
             await each.come("modest", "modest", "modest")
         assert keys.order == ["greedy", "greedy", "modest"]
@@ -207,9 +208,9 @@ def test_who_had_less_finds_one_place_more_where_there_may_be_one() -> None:
     run(scenario())
 
 
-def test_a_key_alone_has_all_places_and_a_quarter_of_them_while_another_asks() -> None:
+def test_a_key_alone_has_all_places_and_its_share_while_another_asks() -> None:
     async def scenario() -> None:
-        keys = Keys(8)
+        keys = Keys(8, share=2)
         await keys.come(*["greedy"] * 17)
         assert keys.order == ["greedy"] * 8
         await keys.leave("greedy", after_s=1)
@@ -233,7 +234,7 @@ def test_a_key_alone_has_all_places_and_a_quarter_of_them_while_another_asks() -
 
 def test_who_asks_for_less_finds_room_also_after_more_work_than_the_other() -> None:
     async def scenario() -> None:
-        keys = Keys(8)
+        keys = Keys(8, share=2)
         await keys.come(*["modest"] * 3)
         keys.clock.now += 5
         await keys.come(*["greedy"] * 20)
@@ -241,7 +242,7 @@ def test_who_asks_for_less_finds_room_also_after_more_work_than_the_other() -> N
         for _ in range(6):
             await keys.leave("greedy", after_s=0.1)
         assert keys.owners.used_s("greedy") < keys.owners.used_s("modest")
-        assert keys.owners.at_work("greedy") == 2, "a quarter"
+        assert keys.owners.at_work("greedy") == 2, "its share"
         assert keys.lanes.is_open(Lane.SHORT, "modest")
         assert not keys.lanes.is_open(Lane.SHORT, "greedy")
         keys.end()
@@ -249,9 +250,22 @@ def test_who_asks_for_less_finds_room_also_after_more_work_than_the_other() -> N
     run(scenario())
 
 
+def test_a_burst_is_kept_to_a_part_at_once() -> None:
+    async def scenario() -> None:
+        keys = Keys(8, share=2)
+        await keys.come("modest")
+        keys.clock.now += 5
+        await keys.come(*["greedy"] * 20)
+        assert keys.owners.at_work("greedy") == 2, "the first two could be anybody's"
+        assert keys.lanes.is_open(Lane.SHORT, "modest")
+        keys.end()
+
+    run(scenario())
+
+
 def test_of_two_that_ask_for_about_as_much_none_is_kept_to_a_part() -> None:
     async def scenario() -> None:
-        keys = Keys(8)
+        keys = Keys(8, share=2)
         await keys.come(*["one", "other"] * 2, "one")
         keys.clock.now += 5
         assert keys.lanes.is_open(Lane.SHORT, "one")
@@ -273,7 +287,7 @@ def test_who_gave_up_waiting_asks_for_nothing_more() -> None:
         await keys.come("modest")
         assert keys.order == ["greedy", "modest"]
         assert keys.lanes.waiting == 0
-        assert not keys.owners.asked_s("greedy")
+        assert not keys.owners.asks("greedy")
         keys.end()
 
     run(scenario())

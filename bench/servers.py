@@ -27,7 +27,6 @@ from deploy.stack import Stack
 STRONGEST = "litserve_openvino"
 KEYFRAME = f"{STRONGEST}_keyframe"  # our clips begin at key frames, theirs where they begin otherwise
 START_S = 240.0
-SETTLE_S = 3.0
 QUIET_TICKS = 2
 # Of our stack: room for as many as the load has, because a baseline lets them wait as well
 ROOM = {"max_queue": "64", "web_threads": "96", "deadline_s": "300", "queue_timeout_s": "120"}
@@ -98,12 +97,10 @@ def ours(running: Stack, query: str = "") -> Side:
     return Side("clipstack", f"{running.url}/v1/classify{query}", lambda: list(running.processes()))
 
 
-def comparisons(running: Stack, baselines: tuple[str, ...]) -> list[tuple[str, Side, str]]:
-    """Under which name which side of ours is held against which baseline: all as we come, the strongest once more."""
-    told = [(name, ours(running), name) for name in baselines]
-    if STRONGEST in baselines:
-        told.append((KEYFRAME, ours(running, "?sampling=keyframe"), STRONGEST))
-    return told
+def comparisons(running: Stack, baseline: str) -> dict[str, Side]:
+    """Our sides that are held against that baseline, by name: as we come, and with the strongest once more."""
+    told = {baseline: ours(running)}
+    return told | {KEYFRAME: ours(running, "?sampling=keyframe")} if baseline == STRONGEST else told
 
 
 @contextmanager
@@ -184,9 +181,8 @@ def triton(models: Path) -> Iterator[tuple[str, str]]:
             yield address, f"127.0.0.1:{port}"
 
 
-def idle_cores(pids: list[int], seconds: float = 3.0) -> float:
-    """Cores that these processes keep busy while nobody asks anything, once their start is behind them."""
-    time.sleep(SETTLE_S)
+def idle_cores(pids: list[int], seconds: float = 2.0) -> float:
+    """Cores that these processes, whose start is behind them, keep busy while nobody asks anything."""
     before = sum(map(ticks, pids))
     time.sleep(seconds)
     return (sum(map(ticks, pids)) - before) / os.sysconf("SC_CLK_TCK") / seconds

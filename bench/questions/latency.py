@@ -12,7 +12,6 @@ from bench.questions.throughput import row
 from bench.servers import Side
 from bench.verdict import spread
 
-AGAINST = ("flask_torch", "litserve_openvino")
 STAGES = ("receive", "queue", "probe", "decode", "infer", "answer")
 
 
@@ -23,9 +22,8 @@ def measured(effort: Effort) -> dict[str, Any]:
     with servers.stack() as running:
         ours = servers.ours(running)
         told["stages"] = {name: stages(ours, film, effort.repeats) for name, film in clips.items()}
-        against = tuple(name for name in AGAINST if name in effort.baselines)
-        for name, side, other in servers.comparisons(running, against):
-            with servers.baseline(other) as theirs:
+        with servers.baseline(servers.STRONGEST) as theirs:
+            for name, side in servers.comparisons(running, servers.STRONGEST).items():
                 told["against"][name] = {}
                 for which, film in clips.items():
                     labels = [{which: each.label(film.path)} for each in (side, theirs)]

@@ -25,7 +25,8 @@ MIDDLE = 4
 FEW = (1, 16)  # of the same once more by key frames
 PARTS_S = 1.5
 LONGEST_TURN_S = 30.0
-LONG_TURN_S = 8.0  # so long at most it takes to see each client's second request too, which tells the latency
+SETTLE_S = 3.0  # of our stack after its start
+LONG_TURN_S = 6.0  # so long at most it takes to see each client's second request too, which tells the latency
 
 
 def measured(effort: Effort) -> dict[str, Any]:
@@ -33,15 +34,15 @@ def measured(effort: Effort) -> dict[str, Any]:
     told: dict[str, Any] = {"clip": clip.words, "model": networks.VIDEO, "generator": "ab (ApacheBench)", "against": {}}
     told["settings"] = servers.ROOM
     with servers.stack() as running:
-        ours = servers.ours(running)
-        told["idle_cores"] = {"clipstack": round(servers.idle_cores(ours.pids), 3)}
+        time.sleep(SETTLE_S)
+        told["idle_cores"] = {"clipstack": round(servers.idle_cores(servers.ours(running).pids), 3)}
         parts = [parts_limit(clip.path)]
-        for name, side, other in servers.comparisons(running, effort.baselines):
-            clients = numbers_of_clients(name, effort)
+        for name in effort.baselines:
+            sides = servers.comparisons(running, name)
             try:
-                told["against"][name] = against(side, other, clip.path, clients, effort, told["idle_cores"])
+                told["against"] |= against(sides, name, clip.path, effort, told["idle_cores"])
             except (servers.ServerError, generator.GeneratorError) as error:  # the others are worth having
-                told["against"][name] = {"error": f"{name}: {error}", "clients": {}}
+                told["against"] |= {side: {"error": f"{name}: {error}", "clients": {}} for side in sides}
         parts.append(parts_limit(clip.path))
     told["best"] = {name: best for name, each in told["against"].items() if (best := best_ratio(each)) is not None}
     told["parts"] = of_parts(parts, told["against"])
@@ -65,19 +66,23 @@ def best_ratio(each: dict[str, Any]) -> float | None:
 
 
 def against(
-    ours: servers.Side, name: str, clip: Path, clients: tuple[int, ...], effort: Effort, idle: dict[str, float]
+    sides: dict[str, servers.Side], baseline: str, clip: Path, effort: Effort, idle: dict[str, float]
 ) -> dict[str, Any]:
-    """Our side and one baseline in turns, at each number of clients."""
+    """Our sides, by the name of the comparison, and one baseline in turns, at each number of clients."""
+    told = {}
     with ExitStack() as held:
         words: tuple[str, ...] = ()
-        if name == "flask_triton":
+        if baseline == "flask_triton":
             _, address = held.enter_context(servers.triton(networks.float_repository(networks.VIDEO)))
             words = ("--triton", address)
-        theirs = held.enter_context(servers.baseline(name, *words))
-        labels = [{"clip": side.label(clip)} for side in (ours, theirs)]
-        idle[name] = round(servers.idle_cores(theirs.pids), 3)
-        rows = {str(count): row(ours, theirs, clip, count, effort, labels) for count in clients}
-    return {"labels": {"ours": labels[0], "theirs": labels[1]}, "clients": rows}
+        theirs = held.enter_context(servers.baseline(baseline, *words))
+        for name, ours in sides.items():
+            labels = [{"clip": side.label(clip)} for side in (ours, theirs)]
+            clients = numbers_of_clients(name, effort)
+            rows = {str(count): row(ours, theirs, clip, count, effort, labels) for count in clients}
+            told[name] = {"labels": {"ours": labels[0], "theirs": labels[1]}, "clients": rows}
+        idle[baseline] = round(servers.idle_cores(theirs.pids), 3)
+    return told
 
 
 def row(

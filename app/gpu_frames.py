@@ -50,6 +50,8 @@ def take_context(number: int) -> HWAccel:
 class DeviceReader(PacketReader):
     """A Reader whose frames are uint8 tensors (height, width, 3) on `device`."""
 
+    keeps_open = False  # what is opened for a list is not opened for a GPU
+
     def __init__(
         self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], device: torch.device
     ) -> None:

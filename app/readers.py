@@ -11,7 +11,7 @@ import os
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 import av
@@ -182,6 +182,8 @@ class PacketReader:
     """
 
     skips = True  # where codec and container allow it
+    keeps_open = True  # what was opened for the list until it is read the first time, where it can be sought by time
+    _listed: tuple[InputContainer, VideoStream] | None = None
 
     def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], threads: int = 1) -> None:
         self._source, self._demuxer, self._turns, self._threads = source, demuxer, -rotation // 90, threads
@@ -191,7 +193,8 @@ class PacketReader:
         shown: list[int] = []
         keys: list[tuple[int, int]] = []  # timestamp, and the decoding time by which to seek it
         end = packets = 0
-        with opened(source, demuxer) as (container, stream):
+        with ExitStack() as held:
+            container, stream = held.enter_context(opened(source, demuxer, threads=threads))
             base = float(stream.time_base or 1)
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
             self._skips = self.skips and demuxer in SKIPPED_IN and length_bytes(codec, configuration) > 0
@@ -206,6 +209,8 @@ class PacketReader:
                     shown.append(stamp)
                     end = max(end, stamp + (packet.duration or 0))
             self.missing = len(stream.index_entries) - packets if demuxer == "mov" else 0
+            if self.keeps_open and demuxer in SKIPPED_IN:
+                self._listed, self._held = (container, stream), held.pop_all()
         if not shown:
             raise Undecodable("there is no frame in this video")
         self._stamps, self._keys = sorted(shown), sorted(keys)
@@ -216,7 +221,7 @@ class PacketReader:
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         wanted = [self._stamps[number] for number in numbers]
-        with self._opened() as (container, stream):
+        with self._reopened() as (container, stream):
             for place, frame in enumerate(self._chosen(container, stream, wanted)):
                 if self._skips and _stamp(frame) != wanted[place]:
                     break  # a stream that is not as it says: once more, with every frame of it
@@ -225,6 +230,19 @@ class PacketReader:
                 return
         self._skips = False
         yield from self.read(numbers[place:])
+
+    @contextmanager
+    def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        """At its first key frame: to open a file costs as much as to decode some frames of it."""
+        listed, self._listed = self._listed, None
+        if listed is None:
+            with self._opened() as opened_anew:
+                yield opened_anew
+            return
+        with self._held:
+            container, stream = listed
+            container.seek(self._keys[0][1], stream=stream)
+            yield container, stream
 
     def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """The video, to be decoded; only its packets are asked for elsewhere."""

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from huey import RedisHuey, SqliteHuey
+from huey import RedisHuey
 from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
+
+from app.jobs.queue_file import QueueFile
 
 NAME = "clipstack"
 TASK = "analyse"
@@ -72,4 +74,5 @@ def _huey(place: str, folder: Path) -> Huey:
         bounds = f"socket_timeout={REDIS_SILENCE_S}&socket_connect_timeout={REDIS_SILENCE_S}"
         return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{bounds}", **shared))
     # Every commit reaches the disk (synchronous=FULL)
-    return cast(Huey, SqliteHuey(filename=str(folder / "queue.db"), fsync=True, strict_fifo=True, **shared))
+    file = str(folder / "queue.db")
+    return Huey(storage_class=QueueFile, filename=file, fsync=True, strict_fifo=True, **shared)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,61 @@ def test_no_pickle_is_ever_stored(queue: Queue) -> None:
     queue.put("a")
     (stored,) = queue.huey.storage.enqueued_items()
     assert bytes(stored).startswith(b'["')
+
+
+NO_DATABASE = b"this is no database " * 500
+
+
+def damage(folder: Path) -> None:
+    """As a disk might: the file's bytes, under those who have it open."""
+    (folder / "queue.db").write_bytes(NO_DATABASE)
+
+
+def test_a_damaged_file_is_set_aside_at_the_start(tmp_path: Path) -> None:
+    damage(tmp_path)
+    with closing(Queue("", tmp_path)) as queue:
+        queue.put("a")
+        assert taken(queue) == ["a"]
+    assert (tmp_path / "queue.db.damaged").read_bytes() == NO_DATABASE
+
+
+def test_who_has_the_damaged_file_open_turns_to_the_new_one(tmp_path: Path) -> None:
+    with closing(Queue("", tmp_path)) as old:
+        old.put("before")
+        damage(tmp_path)
+        with closing(Queue("", tmp_path)) as new:
+            new.put("a")
+            old.put("b")
+            assert old.waiting() == new.waiting() == ["a", "b"]
+            assert taken(old) == ["a", "b"]
+            assert new.waiting() == []
+
+
+def test_damage_that_is_found_at_work_is_an_error_once(tmp_path: Path) -> None:
+    with closing(Queue("", tmp_path)) as queue:
+        for number in range(300):
+            queue.put(f"job {number}")
+        queue.huey.storage.sql("pragma wal_checkpoint(truncate)")
+        queue.huey.storage.close()
+        path = tmp_path / "queue.db"
+        content = path.read_bytes()
+        path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))  # it still opens as a database
+        with pytest.raises(sqlite3.DatabaseError):
+            queue.waiting()
+        assert queue.waiting() == []
+        queue.put("a")
+        assert taken(queue) == ["a"]
+    assert (tmp_path / "queue.db.damaged").exists()
+
+
+def test_a_lock_is_no_damage(tmp_path: Path) -> None:
+    with closing(Queue("", tmp_path)) as queue, closing(sqlite3.connect(tmp_path / "queue.db")) as other:
+        queue.put("a")
+        queue.huey.storage.sql("pragma busy_timeout=10")
+        other.isolation_level = None
+        other.execute("begin exclusive")
+        with pytest.raises(sqlite3.OperationalError):
+            queue.put("b")
+        other.execute("rollback")
+        assert queue.waiting() == ["a"]
+    assert not list(tmp_path.glob("*.damaged"))

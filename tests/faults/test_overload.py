@@ -49,6 +49,11 @@ def loaded() -> Iterator[Loaded]:
         yield Loaded(stack, target, most["per_s"], asyncio.run(unloaded(target)))
 
 
+def now_per_s(target: Target) -> float:
+    """What the service can do just now, answers a second."""
+    return float(asyncio.run(capacity(target, CAPACITY_S, (8,)))["per_s"])
+
+
 def p99(outcomes: Sequence[Outcome]) -> float:
     return quantile([outcome.seconds for outcome in outcomes if outcome.status == 200], 0.99) or 0.0
 
@@ -85,9 +90,14 @@ def test_104_ten_times_the_capacity(loaded: Loaded, row: Row) -> None:
 
 
 def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: float) -> None:
-    told = asyncio.run(overload(loaded.target, factor * loaded.per_s, seconds))
-    share = told["goodput_per_s"] / loaded.per_s
-    row.tell(f"{seconds:.0f} s of {told['sent_per_s']} requests/s; C is {loaded.per_s:.1f}")
+    before = now_per_s(loaded.target)
+    told = asyncio.run(overload(loaded.target, factor * before, seconds))
+    normal_s = asyncio.run(time_to_normal(loaded.target, loaded.alone_s))
+    # Before and after: a machine that is shared may be a third quicker or slower a minute later
+    capacities = (before, now_per_s(loaded.target))
+    per_s = sum(capacities) / 2
+    share = told["goodput_per_s"] / per_s
+    row.tell(f"{seconds:.0f} s of {told['sent_per_s']} requests/s; C is {per_s:.1f}, {before:.1f} before it")
     row.holds(f"goodput {share:.2f} C", share >= least)
     row.within("p99 of those let in", told["admitted"]["p99_ms"] / 1e3, DEADLINE_S)
     refused = told["refused"]["p99_ms"] or 0.0
@@ -95,7 +105,6 @@ def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: fl
     row.holds(f"without Retry-After: {told['refused_without_retry_after']}", not told["refused_without_retry_after"])
     strange = {status: count for status, count in told["statuses"].items() if status not in ("200", "429", "503")}
     row.holds(f"others: {strange or 'none'}", not strange)
-    normal_s = asyncio.run(time_to_normal(loaded.target, loaded.alone_s))
     row.within("as before after", float("inf") if normal_s is None else normal_s, NORMAL_S)
 
 
@@ -184,8 +193,7 @@ def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
         def of(name: str) -> Target:
             return Target(url, body, loaded.target.headers | {"X-API-Key": new_key(stack, name)})
 
-        # Of this stack, and now: a machine that is shared may be half as quick as some minutes ago
-        per_s = asyncio.run(capacity(of("measured"), CAPACITY_S, (8,)))["per_s"]
+        per_s = now_per_s(of("measured"))
         greedy, modest = of("greedy"), of("modest")
 
         def asked() -> list[Outcome]:

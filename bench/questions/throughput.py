@@ -24,8 +24,8 @@ THOROUGH = ("flask_torch", servers.STRONGEST)  # at every number of clients; the
 MIDDLE = 4
 FEW = (1, 16)  # of the same once more by key frames
 PARTS_S = 1.5
-LONGEST_TURN_S = 30.0
-SETTLE_S = 3.0  # of our stack after its start
+LONGEST_TURN_S = 15.0
+SETTLE_S = 5.0  # of our stack after its start
 LONG_TURN_S = 6.0  # so long at most it takes to see each client's second request too, which tells the latency
 
 

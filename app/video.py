@@ -148,7 +148,7 @@ def _name(demuxer: str, head: bytes) -> str:
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     """Seconds from the first to after the last frame, as the header says."""
-    if stream.duration and stream.time_base:
+    if stream.duration and stream.time_base and stream.duration > 0:  # a damaged one may be less
         return float(stream.duration * stream.time_base)
     if container.duration:
         # Matroska and FLV count from 0, wherever the video starts.
@@ -165,7 +165,8 @@ def _measure(source: Source, demuxer: str, limits: Limits) -> tuple[int, float]:
         for packet in islice(container.demux(stream), limits.max_frames + 1):
             if packet.pts is not None:
                 first = packet.pts if first is None else min(first, packet.pts)
-                last, frames = max(last, packet.pts + (packet.duration or 0)), frames + 1
+                # A damaged packet may last less than nothing
+                last, frames = max(last, packet.pts + max(0, packet.duration or 0)), frames + 1
     duration_s = (last - (first or 0)) * base
     limits.check_length(frames, duration_s)
     return frames, duration_s

@@ -15,7 +15,7 @@ from app.settings import Settings
 # Words of libraries and of the machine that no message may carry; 0x... is an address of memory
 _INNER = re.compile(
     r"/(tmp|run|home|var|usr|dev|proc|opt|root|work)/|Traceback|decord|ffmpeg|libav|avformat|avcodec|pyav|\bPIL\b|pillow"
-    r"|pebble|numpy|errno|0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
+    r"|pebble|numpy|errno|\b0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
     re.IGNORECASE,
 )
 # What became of the decoder, by the words of `app/decoder.py`, `app/readers.py` and `app/pictures.py`

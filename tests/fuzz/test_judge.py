@@ -30,6 +30,7 @@ def error(code: str, message: str = "the file is damaged") -> dict[str, dict[str
         reply(200, GOOD),
         reply(422, error("undecodable")),
         reply(415, error("unsupported_media")),
+        reply(422, error("limit_exceeded", "8000x10551 pixels are more than the 36000000 allowed")),
         reply(503, error("overloaded"), retry_after="2"),
     ],
     ids=word,

@@ -43,7 +43,7 @@ class Admission:
         self._lanes = Lanes(lambda: self._limit.value, most, share=share)
         self._most, self._timeout_s, self._shut, self._waiting = most + queue, timeout_s, shut, waiting
         self._held, self._lock = Counter[str](), threading.RLock()
-        self._share = math.ceil(SHARE * self._most)
+        self._most_of_key = math.ceil(SHARE * self._most)
         self._means_s = dict.fromkeys(Lane, 0.0)
         self._admitted = 0
         self._refused: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Admission:
         """
         with self._lock:
             full = not self._has_room(owner)
-            too_much = bool(owner) and self._held[owner] >= self._share
+            too_much = bool(owner) and self._held[owner] >= self._most_of_key
             if not full and not too_much:
                 self._held[owner] += 1
         if full or too_much:
@@ -76,7 +76,7 @@ class Admission:
         """Whether the worker can hold one more of `owner`; with `slack`, so many that it may be told to nginx."""
         if not slack:
             return self._held.total() < self._most + self._spare(self._held[owner], owner)
-        of_owner = not owner or self._held[owner] <= self._share - enough(self._share)
+        of_owner = not owner or self._held[owner] <= self._most_of_key - enough(self._most_of_key)
         return of_owner and self._held.total() <= self._most - enough(self._most)
 
     @staticmethod

@@ -193,6 +193,7 @@ class PacketReader:
         shown: list[int] = []
         keys: list[tuple[int, int]] = []  # timestamp, and the decoding time by which to seek it
         end = packets = 0
+        self._held = ExitStack()
         with ExitStack() as held:
             container, stream = held.enter_context(opened(source, demuxer, threads=threads))
             base = float(stream.time_base or 1)
@@ -235,14 +236,18 @@ class PacketReader:
     def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """At its first key frame: to open a file costs as much as to decode some frames of it."""
         listed, self._listed = self._listed, None
-        if listed is None:
-            with self._opened() as opened_anew:
-                yield opened_anew
-            return
-        with self._held:
-            container, stream = listed
+        with self._held.pop_all() as held:
+            if listed is None or not self._goes_back(*listed):
+                listed = held.enter_context(self._opened())
+            yield listed
+
+    def _goes_back(self, container: InputContainer, stream: VideoStream) -> bool:
+        """Whether its first key frame could be sought; a file with a damaged index is opened anew."""
+        try:
             container.seek(self._keys[0][1], stream=stream)
-            yield container, stream
+        except av.error.FFmpegError:
+            return False
+        return True
 
     def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """The video, to be decoded; only its packets are asked for elsewhere."""

@@ -408,6 +408,25 @@ def test_two_threads_give_the_same_frames(tmp_path, suffix):
         assert np.array_equal(alone, together)
 
 
+class Unseekable:
+    """As FFmpeg answers for a file whose index is damaged."""
+
+    def seek(self, *_told, **_also):
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
+    path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
+    reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", 0, (160, 120))
+    reader._listed = Unseekable(), reader._listed[1]
+
+    def read() -> list[int]:
+        return [read_number(centre_crop(frame, 120)) for frame in reader.read([3, 4, 59])]
+
+    assert read() == read() == [3, 4, 59]
+
+
 def test_a_wanted_frame_that_is_missed_is_read_with_all_others(tmp_path):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(COUNT)), **WITH_B_FRAMES)
     reader = Counting(whole(path), "mov", 0, (160, 120))

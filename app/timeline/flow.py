@@ -135,7 +135,9 @@ class _Run:
         self._over = False
         # Of a small pool the sweep needs its share too
         self._room = max(1, min(INFLIGHT, parts.slots.count - AHEAD))
-        self._held: list[tuple[Window, int]] = []  # and their slots
+        self._held: list[tuple[Window, int | None]] = []  # and their slots; None: it shows what the one before shows
+        self._shown: tuple[int, ...] = ()  # frames of the last window, and what Triton says of it
+        self._said: asyncio.Future[Scores] | None = None
 
     async def follow(self, stream: Stream) -> None:
         sent: _Sent = asyncio.Queue(self._room)
@@ -148,7 +150,8 @@ class _Run:
         finally:
             self._over = True
             for _, offset in self._held:
-                self._parts.slots.release(offset)
+                if offset is not None:
+                    self._parts.slots.release(offset)
         self._recorder.end(stream.busy_s, self._busy.spent_s)
 
     async def _send(self, stream: Stream, sent: _Sent) -> None:
@@ -158,7 +161,7 @@ class _Run:
                     self._recorder.begin(self._model, self._media, event)
                 case Window():
                     self._recorder.picture(event.index, self._parts.slots.view(offset, self._model.clip_shape))
-                    self._held.append((event, offset))
+                    self._hold(event, offset)
                     if len(self._held) >= min(GROUP, max(1, self._room // 2)):
                         await self._let_go(sent)
                 case Cut(time_s):
@@ -169,12 +172,26 @@ class _Run:
         await self._let_go(sent)
         await sent.put(None)
 
+    def _hold(self, window: Window, offset: int) -> None:
+        if window.frames == self._shown:  # a still, or a damaged file with few frames: nothing new to ask
+            self._parts.slots.release(offset)
+            self._held.append((window, None))
+        else:
+            self._shown = window.frames
+            self._held.append((window, offset))
+
     async def _let_go(self, sent: _Sent) -> None:
         await self._make_way()
-        group = [(window, self._inferred(offset)) for window, offset in self._held]
+        group = [(window, self._answer(offset)) for window, offset in self._held]
         self._held.clear()
         for each in group:
             await sent.put(each)
+
+    def _answer(self, offset: int | None) -> asyncio.Future[Scores]:
+        if offset is not None:
+            self._said = self._inferred(offset)
+        assert self._said is not None  # the first window has a slot
+        return self._said
 
     async def _make_way(self) -> None:
         """Returns when no upload waits, or WAY_S after; the sweep stops too, as no slot comes free for it."""

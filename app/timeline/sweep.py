@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,14 +80,6 @@ class Cut:
 Event = Begin | Reached | Window | Cut
 
 
-@dataclass(slots=True)
-class _Pending:
-    index: int
-    row: list[int]
-    frames: NDArray[np.uint8]
-    written: int = field(default=0)
-
-
 def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Event]:
     """Yields Begin, then every window from number `look.first` on, written to `place()` as uint8 (T, crop, crop, 3).
 
@@ -112,13 +104,12 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
 def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Iterator[Event]:
     times_s = reader.times_s
     rows = _rows(times_s, placed, look.first)
-    coming = look.first
     told_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
     watched = _watched(times_s, max(0.0, told_s - WARM_S))
     wanted = watched.copy()
     wanted[rows] = True
     numbers = np.flatnonzero(wanted).tolist()
-    pending: deque[_Pending] = deque()
+    gathering = _Gathering(rows, look)
     cuts = CutFinder()
     told = time.monotonic()
     for number, frame in zip(numbers, reader.read(numbers), strict=False):
@@ -128,23 +119,59 @@ def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Itera
             cut_s = cuts.show(now_s, whole)
             if cut_s is not None and cut_s >= told_s:
                 yield Cut(round(cut_s, 6))
-        while coming < placed.count and rows[coming - look.first, 0] <= number:
-            row = rows[coming - look.first].tolist()
-            pending.append(_Pending(coming, row, np.empty((len(row), look.crop, look.crop, 3), np.uint8)))
-            coming += 1
-        for window in pending:
-            while window.written < len(window.row) and window.row[window.written] == number:
-                window.frames[window.written] = whole
-                window.written += 1
-        while pending and pending[0].written == len(pending[0].row):
-            done = pending.popleft()
-            place()[...] = done.frames
-            yield Window(done.index, tuple(done.row), placed.start_s(done.index) + placed.grid.span_s >= reader.end_s)
+        for done in gathering.show(number, whole):
+            for index in range(done.index, done.index + done.count):
+                place()[...] = done.frames
+                yield Window(index, tuple(done.row), placed.start_s(index) + placed.grid.span_s >= reader.end_s)
         if time.monotonic() - told >= TELL_S:
             told = time.monotonic()
             yield Reached(now_s)
-    if pending or coming < placed.count:
+    if gathering.misses_frames:
         raise Undecodable("the file is damaged: it ends before the wanted frames")
+
+
+@dataclass(slots=True)
+class _Pending:
+    """`count` windows from number `index` on, which show the same frames."""
+
+    index: int
+    row: list[int]
+    frames: NDArray[np.uint8]
+    count: int = 1
+    written: int = 0
+
+
+class _Gathering:
+    """The windows that are not yet complete: where one frame lasts an hour, they are one and not thousands."""
+
+    def __init__(self, rows: NDArray[np.int64], look: Look) -> None:
+        self._rows, self._first, self._side = rows, look.first, look.crop
+        self._begun = 0  # rows
+        self._pending: deque[_Pending] = deque()
+
+    def show(self, number: int, frame: NDArray[np.uint8]) -> Iterator[_Pending]:
+        """Takes frame `number`, uint8 (crop, crop, 3); the windows that it completes, in order."""
+        while self._begun < len(self._rows) and self._rows[self._begun, 0] <= number:
+            self._begin(self._rows[self._begun].tolist())
+        for window in self._pending:
+            while window.written < len(window.row) and window.row[window.written] == number:
+                window.frames[window.written] = frame
+                window.written += 1
+        while self._pending and self._pending[0].written == len(self._pending[0].row):
+            yield self._pending.popleft()
+
+    def _begin(self, row: list[int]) -> None:
+        if self._pending and self._pending[-1].row == row:
+            self._pending[-1].count += 1
+        else:
+            frames = np.empty((len(row), self._side, self._side, 3), np.uint8)
+            self._pending.append(_Pending(self._first + self._begun, row, frames))
+        self._begun += 1
+
+    @property
+    def misses_frames(self) -> bool:
+        """Whether a window is still to be completed, or to begin."""
+        return bool(self._pending) or self._begun < len(self._rows)
 
 
 def _rows(times_s: NDArray[np.float64], placed: Windows, first: int) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.media import Limits, Media, Source
 from app.timeline.sweep import Begin, Cut, Look, Window, sweep
 from app.timeline.windows import Grid
-from tests.films import numbered, panning, write_video
+from tests.films import numbered, panning, read_number, write_video
 from tests.regions import Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
@@ -21,16 +23,19 @@ LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
 STEP_S = 5 / 30
 
 
-def swept(source: Source, hop_s: float, first: int = 0, size: int = 64) -> tuple[Media, list, dict[int, np.ndarray]]:
-    """Facts, events, and what was written for each window of 4 frames, 5 frames apart."""
+def swept(
+    source: Source, hop_s: float, first: int = 0, size: int = 64, keep: Container[int] = range(1000), most: int = 1000
+) -> tuple[Media, list, dict[int, np.ndarray]]:
+    """Facts, events, and what was written for each window of 4 frames, 5 frames apart, whose number is in `keep`."""
     media = video.probe(source, LIMITS)
     slot = np.zeros((4, size, size, 3), np.uint8)
-    look = Look(Grid(4, STEP_S, hop_s), first, size, size, most=1000)
+    look = Look(Grid(4, STEP_S, hop_s), first, size, size, most)
     events, written = [], {}
     for event in sweep(source, media, look, lambda: slot):
         events.append(event)
         if isinstance(event, Window):
-            written[event.index] = slot.copy()
+            if event.index in keep:
+                written[event.index] = slot.copy()
             slot[:] = 0
     return media, events, written
 
@@ -70,6 +75,23 @@ def test_a_pass_may_begin_at_any_window(tmp_path: Path) -> None:
     assert sorted(rest) == list(range(6, len(everything)))
     for index, frames in rest.items():
         np.testing.assert_array_equal(frames, everything[index])
+
+
+def test_an_hour_of_one_frame_is_held_once(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "still.mkv", map(numbered, range(10)), pts=[*range(0, 360, 40), 90_000])
+    source = whole(path)
+    tracemalloc.start()
+    try:
+        _, events, written = swept(source, 0.01, keep=range(1000, 9000, 1000), most=10_000)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    found = [event for event in events if isinstance(event, Window)]
+    assert len(found) > 8900
+    assert [event.index for event in found] == list(range(len(found)))
+    assert {found[1000].frames, found[8000].frames} == {(8,) * 4, (9,) * 4}
+    assert [[read_number(frame) for frame in clip] for clip in written.values()] == [[8] * 4] * 4 + [[9] * 4] * 4
+    assert held < 30e6  # 220 MB window by window
 
 
 def four_scenes(folder: Path) -> Source:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 from app.jobs.journal import read
 from app.timeline.flow import GROUP, WAY_S
@@ -58,6 +59,23 @@ def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -
     part = http.get(f"/v1/jobs/{identity}/source", headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
     assert "sandbox" in part.headers["Content-Security-Policy"]
+
+
+def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
+    """A camera that pans, and then a still of ten minutes."""
+    film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
+    with InferenceServerClient(stack.settings.triton_address) as triton:
+        before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
+        told = ended(http, handed_in(http, film, hop_s=0.1)["id"])
+        asked = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before
+    assert told["state"] == "done"
+    windows = told["timeline"]["windows"]
+    assert len(windows) == told["progress"]["windows"] > 5_900
+    assert 10 < asked < 60
+    stills = [each["predictions"] for each in windows[20:2980]]
+    assert all(each == stills[0] for each in stills)
+    assert windows[0]["predictions"] != stills[0]
+    assert len(told["timeline"]["thumbnails"]) > 50
 
 
 def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:

@@ -49,6 +49,7 @@ class Lessons:
     held_out: list[Batch]
     normalise: Callable[[Tensor], Tensor]
     bfloat16: bool
+    workers: int = 1  # processes that make batches; 0 for this one
 
     def precision(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
@@ -129,7 +130,7 @@ def train(network: nn.Module, lessons: Lessons, course: Course) -> nn.Module:
             part.load_state_dict(saved[name])
         history = saved["history"]
     first = len(history)
-    loader = iter(DataLoader(lessons.batches(first), batch_size=None, num_workers=1, prefetch_factor=4))
+    loader = iter(DataLoader(lessons.batches(first), batch_size=None, num_workers=lessons.workers))
     started = time.monotonic()
     for step in range(first, steps):
         images, labels = next(loader)

@@ -185,7 +185,8 @@ class Classifier:
 
     async def _slots_for(self, count: int) -> list[int]:
         try:
-            return await asyncio.wait_for(self.slots.acquire(count), self.queue_timeout_s)
+            async with asyncio.timeout(self.queue_timeout_s):
+                return await self.slots.acquire(count)
         except TimeoutError:
             raise Overloaded("no room for another clip came free in time; please try again in a moment") from None
 
@@ -208,7 +209,8 @@ class Classifier:
 
         call.add_done_callback(done)
         try:
-            return await asyncio.wait_for(asyncio.shield(call), self.infer_timeout_s)
+            async with asyncio.timeout(self.infer_timeout_s):
+                return await asyncio.shield(call)
         except TimeoutError:
             raise InferenceTimeout("the model server did not answer in time; please try again in a moment") from None
         finally:

@@ -70,7 +70,8 @@ class Housekeeping:
         looked = asyncio.Event()
         self._task = asyncio.ensure_future(self._keep(looked))
         with suppress(TimeoutError):
-            await asyncio.wait_for(looked.wait(), SETTLE_S)
+            async with asyncio.timeout(SETTLE_S):
+                await looked.wait()
 
     async def end(self) -> None:
         """Safe to call when it has not begun."""

@@ -24,7 +24,7 @@ class Effort(NamedTuple):
 
 
 ALL = ("flask_torch", "aiohttp_torch", "flask_torch_preload", "flask_triton", "litserve_openvino", "litserve_torch")
-FULL = Effort(3, 2, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 3)
+FULL = Effort(3, 2, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 2)
 QUICK = Effort(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60), 2, 10, 2)
 
 

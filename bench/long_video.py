@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import tempfile
@@ -23,7 +22,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import av
 import httpx
 import numpy as np
 
@@ -39,6 +37,7 @@ from app.timeline.flow import INFLIGHT
 from app.timeline.stream import streaming
 from app.timeline.sweep import Begin, Look, Window
 from app.timeline.windows import grid
+from bench.films import repeated
 from bench.machine import described
 from deploy import processes
 from triton_repo.zoo.camera_scenes import HELD_OUT_PHOTOGRAPHS, photograph
@@ -48,24 +47,6 @@ RESULTS = Path(__file__).parent / "results" / "long_video.json"
 FPS, SIZE = 30, (1280, 720)
 MOVES = 6
 LIMITS = Limits(36_000_000, 10_000_000, 36_000)
-
-
-def film(path: Path, part: bytes, minutes: int) -> None:
-    """A film of known moves, as often as it fits: the packets are copied, so an hour is made in seconds."""
-    with av.open(str(path), "w", format="mp4") as target:
-        stream, offset, made_s = None, 0, 0.0
-        while made_s < minutes * 60:
-            with av.open(io.BytesIO(part), "r") as source:
-                track = source.streams.video[0]
-                stream = stream or target.add_stream_from_template(track)
-                end = 0
-                for packet in source.demux(track):
-                    if packet.pts is not None and packet.dts is not None:
-                        end = max(end, packet.pts + (packet.duration or 0))
-                        packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
-                        target.mux(packet)
-                offset += end
-                made_s = offset * float(track.time_base or 1)
 
 
 @contextmanager
@@ -211,8 +192,8 @@ def main() -> None:
         short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
         scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
         part, _ = stitched(scenes, MOVES, FPS, SIZE, np.random.default_rng(60))
-        film(short, part, 1)
-        film(long, part, arguments.minutes)
+        repeated(short, part, 60)
+        repeated(long, part, 60 * arguments.minutes)
         with memory_of(arguments.run_dir) as short_memory:
             job(client, short)
         with memory_of(arguments.run_dir) as long_memory:

@@ -36,7 +36,7 @@ class ServerError(Exception):
     """A side did not start or did not answer; the message holds the end of its log."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Side:
     """One side of a comparison: where it answers, and whose processes it is made of."""
 

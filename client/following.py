@@ -112,7 +112,8 @@ async def whole_job(client: Jobs, job: Job, watch: JobWatcher | None) -> Job:
 async def stopped(client: Jobs, id: str) -> None:
     """Cancel a job nobody waits for any more; what cannot be told to the service within `CANCEL_S` is left."""
     with suppress(ClipstackError, TimeoutError):
-        await asyncio.wait_for(client.cancel(id), CANCEL_S)
+        async with asyncio.timeout(CANCEL_S):
+            await client.cancel(id)
 
 
 def failure(job: Job) -> JobFailed:

@@ -203,7 +203,8 @@ class _Run:
         while (item := await sent.get()) is not None:
             window, scores = item
             try:
-                answer = await asyncio.wait_for(asyncio.shield(scores), self._longest_s())
+                async with asyncio.timeout(self._longest_s()):
+                    answer = await asyncio.shield(scores)
             except TimeoutError:
                 raise InferenceTimeout("the model server did not answer in time") from None
             self._recorder.window(window.index, window.padded, answer.values)

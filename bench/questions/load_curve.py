@@ -14,7 +14,7 @@ from bench.effort import Effort
 from bench.generator import run
 from bench.load import Target
 from bench.overload import overload
-from bench.questions.throughput import requests
+from bench.questions.throughput import pace, requests
 
 OFFERED = (0.5, 1.0, 2.0, 4.0)
 CLIENTS = 8
@@ -27,7 +27,7 @@ def measured(effort: Effort) -> dict[str, Any]:
     with servers.stack(**defaults) as running:
         ours = servers.ours(running)
         load = ours.load(clip.path)
-        count = requests(ours, clip.path, CLIENTS, effort.seconds) or 2 * CLIENTS
+        count = requests(pace(ours, clip.path, CLIENTS), CLIENTS, effort.seconds)
         capacity = max(run(load, CLIENTS, count).per_s for _ in range(2))
         target = Target(load.url, body, {"Content-Type": load.content_type, **load.headers})
         rows = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ PARTS_S = 1.5
 LONGEST_TURN_S = 15.0
 SETTLE_S = 5.0  # of our stack after its start
 LONG_TURN_S = 6.0  # so long at most it takes to see each client's second request too, which tells the latency
+FEW_TURNS = 2  # of what takes longer
 
 
 def measured(effort: Effort) -> dict[str, Any]:
@@ -89,14 +90,17 @@ def row(
     ours: servers.Side, theirs: servers.Side, clip: Path, clients: int, effort: Effort, labels: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Figures of both sides with `clients` clients, and their ratios; left out where it would take too long."""
-    counts = {side.name: requests(side, clip, clients, effort.seconds) for side in (ours, theirs)}
-    if counts[theirs.name] is None or counts[ours.name] is None:
+    paces = {side.name: pace(side, clip, min(clients, MIDDLE)) for side in (ours, theirs)}
+    if any(clients / per_s > LONGEST_TURN_S for per_s in paces.values()):
         return {"left_out": f"{clients} requests at once would take a turn longer than {LONGEST_TURN_S:.0f} s"}
+    counts = {name: requests(per_s, clients, effort.seconds) for name, per_s in paces.items()}
+    is_long = any(counts[name] / per_s > LONG_TURN_S for name, per_s in paces.items())
 
     def turn(side: servers.Side) -> Turn:
-        return generator.run(side.load(clip), clients, counts[side.name] or clients)
+        return generator.run(side.load(clip), clients, counts[side.name])
 
-    mine, other = in_turns(effort.turns, lambda: turn(ours), lambda: turn(theirs))
+    turns = min(effort.turns, FEW_TURNS) if is_long else effort.turns
+    mine, other = in_turns(turns, lambda: turn(ours), lambda: turn(theirs))
     told: dict[str, Any] = {
         figure: compared([getattr(each, figure) for each in mine], [getattr(each, figure) for each in other], labels)
         for figure in ("per_s", "p50_ms", "p99_ms")
@@ -105,16 +109,19 @@ def row(
     return told
 
 
-def requests(side: servers.Side, clip: Path, clients: int, seconds: float) -> int | None:
-    """As many as take about `seconds`, by a short trial, but one for each client; None where that takes too long."""
-    few = min(clients, MIDDLE)
-    tried = generator.run(side.load(clip), few, max(2, few))
+@cache
+def pace(side: servers.Side, clip: Path, clients: int) -> float:
+    """Requests a second in a short trial, which nothing but the length of turns depends on."""
+    tried = generator.run(side.load(clip), clients, max(2, clients))
     if not tried.answered:
-        raise servers.ServerError(f"{side.name} answers none of {max(2, few)} requests")
-    if clients / tried.per_s > LONGEST_TURN_S:
-        return None
-    count = max(clients, round(seconds * tried.per_s))
-    return max(count, 2 * clients) if 2 * clients / tried.per_s <= LONG_TURN_S else count
+        raise servers.ServerError(f"{side.name} answers none of {max(2, clients)} requests")
+    return tried.per_s
+
+
+def requests(per_s: float, clients: int, seconds: float) -> int:
+    """As many as take about `seconds`, but one for each client, or two where that does not take long."""
+    count = max(clients, round(seconds * per_s))
+    return max(count, 2 * clients) if 2 * clients / per_s <= LONG_TURN_S else count
 
 
 def parts_limit(clip: Path) -> dict[str, float]:

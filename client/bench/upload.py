@@ -58,7 +58,8 @@ async def _measured(line: Link, asked: dict[str, Any]) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        async with asyncio.timeout(LIMIT_S):
+            out, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bench.long_video import film
+from bench.films import repeated
 from tests.films import panning, write_video
 from tests.stack.running import until
 
@@ -90,7 +90,7 @@ def pan(tmp_path: Path) -> Path:
 def long_pan(tmp_path: Path) -> Path:
     """Five minutes of a camera that pans left slowly, again and again: long enough to be seen at work."""
     part = write_video(tmp_path / "part.mp4", panning(900, 320, 240, step=1, seed=5), options={"preset": "ultrafast"})
-    film(tmp_path / "a long pan.mp4", part.read_bytes(), minutes=5)
+    repeated(tmp_path / "a long pan.mp4", part.read_bytes(), seconds=300)
     part.unlink()
     return tmp_path / "a long pan.mp4"
 

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient
 from app.jobs.journal import read
 from app.timeline.flow import GROUP, WAY_S
 from app.waiting import RECENT_S, Waiting
-from bench.long_video import film
+from bench.films import repeated
 from deploy import processes
 from deploy.stack import Stack
 from tests.films import panning, write_video
@@ -121,7 +121,7 @@ def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: http
 @pytest.mark.alone
 def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
     """A window a minute of video: there is hardly anything but decoding."""
-    film(tmp_path / "longer.mp4", long_film.read_bytes(), minutes=15)
+    repeated(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
     identity = handed_in(http, tmp_path / "longer.mp4", hop_s=60)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
     cancelled_within_2_s(http, identity)

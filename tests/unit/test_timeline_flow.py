@@ -1,0 +1,135 @@
+"""A timeline that fails in the middle ends: nothing waits for answers that no longer count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import Undecodable
+from app.inference import Scores
+from app.timeline import flow
+from app.timeline.flow import GROUP
+from app.timeline.sweep import Window
+
+PATIENCE_S = 10
+
+
+class Slots:
+    """Slots without memory: who holds which."""
+
+    count = 16
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+
+    def take(self) -> int:
+        offset = min(set(range(self.count)) - self.held)
+        self.held.add(offset)
+        return offset
+
+    def release(self, offset: int) -> None:
+        self.held.remove(offset)
+
+    def view(self, offset: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        return np.zeros(shape, np.uint8)
+
+
+class Triton:
+    """Answers nothing before it is `asked_to_answer`."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.asked = 0
+
+    async def infer(self, *_: object) -> Scores:
+        self.asked += 1
+        await self.answers.wait()
+        return Scores(np.zeros(2, np.float32), "inline")
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.windows: list[int] = []
+
+    def picture(self, *_: object) -> None: ...
+
+    def window(self, index: int, *_: object) -> None:
+        self.windows.append(index)
+
+    def end(self, *_: object) -> None: ...
+
+
+def bounded(scenario: Coroutine[Any, Any, None]) -> None:
+    """Runs it; fails when it has not ended in time, even where it does not let itself be cancelled."""
+
+    async def watched() -> None:
+        work = asyncio.ensure_future(scenario)
+        done, _ = await asyncio.wait([work], timeout=PATIENCE_S)
+        assert done, "it hangs"
+        work.result()
+
+    asyncio.run(watched())
+
+
+def made() -> tuple[Any, Slots, Triton, Recorder]:
+    """A run of windows with 2 frames, and what it is made with."""
+    slots, triton, recorder = Slots(), Triton(), Recorder()
+    parts: Any = SimpleNamespace(
+        slots=slots, triton=triton, patience_s=PATIENCE_S, infer_timeout_s=PATIENCE_S, uploads_wait=lambda: False
+    )
+    model: Any = SimpleNamespace(name="m", version="1", clip_shape=(2, 4, 4, 3))
+    return flow._Run(parts, model, SimpleNamespace(), recorder), slots, triton, recorder  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rounds", range(8))
+def test_a_damaged_file_ends_it_however_near_an_answer_is(rounds: int) -> None:
+    """The answer arrives some rounds of the event loop before the sweep says that the file is damaged."""
+
+    async def scenario() -> None:
+        run, slots, triton, _ = made()
+
+        class Stream:
+            busy_s = 0.0
+
+            async def events(self) -> AsyncIterator[tuple[Window, int]]:
+                for index in range(GROUP):
+                    yield Window(index, (index, index + 1), padded=False), slots.take()
+                while triton.asked < GROUP:
+                    await asyncio.sleep(0)
+                triton.answers.set()
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                raise Undecodable("the file is damaged")
+
+        with pytest.raises(Undecodable):
+            await run.follow(Stream())
+        while slots.held:  # they come back with the answers
+            await asyncio.sleep(0)
+
+    bounded(scenario())
+
+
+def test_windows_of_the_same_frames_share_an_answer_and_keep_their_order() -> None:
+    async def scenario() -> None:
+        run, slots, triton, recorder = made()
+        triton.answers.set()
+        frames = [(0, 1), (0, 1), (0, 1), (1, 2), (0, 1), (0, 1)]
+
+        class Stream:
+            busy_s = 0.0
+
+            async def events(self) -> AsyncIterator[tuple[Window, int]]:
+                for index, row in enumerate(frames):
+                    yield Window(index, row, padded=False), slots.take()
+
+        await run.follow(Stream())
+        assert recorder.windows == list(range(len(frames)))
+        assert triton.asked == 3
+        assert not slots.held
+
+    bounded(scenario())

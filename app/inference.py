@@ -20,10 +20,10 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from app.cuda_runtime import CudaError
+from app.device_region import DEVICE_SUFFIX, DeviceRegion
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
 from app.repository import unready
 from app.request_id import request_id
-from app.slots import DEVICE_SUFFIX
 from app.transports import CHAINS, CUDA, INLINE, Transport, Transports
 
 INPUT, OUTPUT = "CLIP", "SCORES"
@@ -41,20 +41,6 @@ LISTINGS = 5  # how often the models are listed anew while they change
 log = logging.getLogger(__name__)
 
 
-class Twin(Protocol):
-    """What is needed of a region's twin on a GPU (app/cuda_slots.py)."""
-
-    name: str
-    region_bytes: int
-    device: int
-    handle: bytes
-    lent: bool
-
-    async def upload(self, offset: int, count: int) -> None: ...
-
-    async def download(self, offset: int, count: int) -> None: ...
-
-
 class Region(Protocol):
     """What is needed of a worker's shared memory."""
 
@@ -62,7 +48,7 @@ class Region(Protocol):
     region_bytes: int
 
     @property
-    def device(self) -> Twin | None: ...
+    def device(self) -> DeviceRegion | None: ...
 
     def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]: ...
 

@@ -14,17 +14,14 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from app.cuda_slots import DeviceRegion
+from app.device_region import DEVICE_SUFFIX, DeviceRegion
 
 SHM = Path("/dev/shm")
 PREFIX = "clipstack"
-DEVICE_SUFFIX = ".cuda"  # of the name that a region's twin on a GPU has with Triton, which knows both in one list
 
 
 class RegionError(Exception):
@@ -34,7 +31,7 @@ class RegionError(Exception):
 class SlotPool:
     """`count` slots of `slot_bytes` each; made after fork, by the process that owns it, used from one event loop."""
 
-    device: "DeviceRegion | None" = None  # the region's twin on a GPU (app/cuda_slots.py)
+    device: DeviceRegion | None = None  # the region's twin on a GPU
 
     def __init__(self, count: int, slot_bytes: int) -> None:
         self.name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"

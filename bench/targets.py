@@ -1,7 +1,4 @@
-"""What is asked of the service's speed, and whether it was reached: judged from the files of results, never by a test.
-
-python -m bench.targets
-"""
+"""What is asked of the service's speed, and whether it was reached: judged from files of results, never by a test."""
 
 from __future__ import annotations
 
@@ -86,14 +83,5 @@ def table(told: list[Target]) -> str:
         lines.append(f"| {target.words} | {wanted} | {value} | {word} |")
     return "\n".join(lines) + "\n"
 
-
-def main() -> None:
-    from bench import performance
-
-    print(table(judged(performance.read())))
-
-
-if __name__ == "__main__":
-    main()
 
 __all__ = ["TARGETS", "Target", "found", "judged", "table"]

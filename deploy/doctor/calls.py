@@ -11,7 +11,7 @@ from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.doctor.findings import Unchecked
+from deploy.doctor.patient import Unchecked
 
 CALL_S = 4.0
 COMMAND_S = 8.0

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from deploy.doctor import calls
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 CODEC_UNREADABLE = Fault(
     "codec cannot be opened", "wrong", "415 unsupported_media or 422 undecodable for good files of one kind",

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, Verdict
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, Verdict
+from deploy.doctor.patient import Patient, Unchecked
 
 WORST_LAST: tuple[Verdict, ...] = ("ok", "not checked", "warning", "wrong")
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from deploy.doctor.patient import Patient
+from deploy.doctor.patient import Patient
 
 Verdict = Literal["ok", "warning", "wrong", "not checked"]
 LIMIT_S = 10.0  # of a check that says nothing else
-
-
-class Unchecked(Exception):
-    """Something that a check needs is not there; the message says what."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterator
 
 from deploy import places, preflight, users
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 from deploy.run_folder import FOR_THE_STARTER, FOR_THE_USER, OF_THE_DATA
 
 PARENT_CLOSED = Fault(

@@ -7,8 +7,8 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 TORCHVISION_MISFIT = Fault(
     "torch and torchvision do not fit", "wrong", "clipstack-models: \"operator torchvision::nms does not exist\"",

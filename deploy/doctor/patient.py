@@ -14,7 +14,6 @@ from typing import Literal
 
 from app.settings import CHECKOUT, PREFIX, InvalidSetting, Settings
 from deploy import places, processes, users
-from deploy.doctor.findings import Unchecked
 from deploy.ports import on_loopback
 from deploy.supervision import Program, Supervision
 
@@ -25,6 +24,10 @@ UNSEEN: dict[Unseen, str] = {
     "closed": "we may not ask Supervisor whether the stack runs",
     "silent": "Supervisor does not answer whether the stack runs",
 }
+
+
+class Unchecked(Exception):
+    """Something that a check needs is not there; the message says what."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
 from deploy import launch
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 LEAST_FILES = 4096  # supervisord.conf's minfds
 ALMOST = 0.8

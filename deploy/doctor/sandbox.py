@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import preflight
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 LAYER_REFUSED = Fault(
     "layer missing and required", "wrong", "`make up` refuses CLIPSTACK_SANDBOX=required",

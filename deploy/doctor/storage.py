@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import places
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 MIB = 1 << 20
 LEAST_BYTES, LOW_BYTES = 64 * MIB, 1024 * MIB

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from deploy import certificate
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 UNREADABLE = Fault(
     "certificate unreadable", "wrong", "`make up` refuses to start; after a renewal nginx does not come back",

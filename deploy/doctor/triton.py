@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deploy import launch
 from deploy.doctor import calls
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 from deploy.unpack_triton import STUB
 
 NOT_UNPACKED = Fault(

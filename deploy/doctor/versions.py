@@ -11,8 +11,8 @@ from pathlib import Path
 from deploy import places
 from deploy.doctor import calls
 from deploy.doctor.advisories import ADVISORIES, AS_OF, Advisory
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 SAYS = "{component} {version} has {ids}: {what} ({source}, {date})"
 NGINX_HOLE = Fault(

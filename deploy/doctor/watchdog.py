@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy import places
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 
 SILENT_S = 30.0  # it writes after every look, one to five seconds apart
 

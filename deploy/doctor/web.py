@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deploy import run_folder
 from deploy.doctor import calls
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 from deploy.places import program
 from deploy.render import render
 from deploy.stack import Stack

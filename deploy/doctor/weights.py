@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
+from deploy.doctor.findings import Check, Fault, Finding, fine
 from deploy.doctor.models import folders_of, here
-from deploy.doctor.patient import Patient
+from deploy.doctor.patient import Patient, Unchecked
 
 POINTER = b"version https://git-lfs"
 MOST_HASHED = 1 << 30  # bytes; a second or two

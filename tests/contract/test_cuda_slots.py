@@ -8,9 +8,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from app import cuda_slots
+from app import device_region
 from app.cuda_runtime import HANDLE_BYTES, CudaError, CudaRuntime
-from app.cuda_slots import BLOCK_BYTES, CudaSlotPool, open_pool
+from app.cuda_slots import CudaSlotPool, open_pool
+from app.device_region import BLOCK_BYTES
 from app.slots import SHM, RegionError
 from tests.cuda_fake import LOST, NO_IPC, OUT_OF_MEMORY, FakeCuda
 from tests.cuda_here import read_back, real_cuda
@@ -183,7 +184,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_upload_and_not_of_the_end(fake: F
 
 
 def test_a_copy_that_never_ends_is_given_up(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_slots, "COPY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(device_region, "COPY_TIMEOUT_S", 0.01)
     pool = CudaSlotPool(1, 4096, fake)
     fake.stuck = True
     try:

@@ -40,8 +40,8 @@ from deploy.doctor import (
 )
 from deploy.doctor.checkup import CHECKS, FAULTS
 from deploy.doctor.examination import Report, examine
-from deploy.doctor.findings import Check, Fault, Finding, Unchecked, fine
-from deploy.doctor.patient import Patient
+from deploy.doctor.findings import Check, Fault, Finding, fine
+from deploy.doctor.patient import Patient, Unchecked
 from tests.patients import found, healthy
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from app.cuda_slots import open_pool
+from app.device_region import DEVICE_SUFFIX
 from app.inference import Triton
 from app.settings import CHECKOUT
-from app.slots import DEVICE_SUFFIX, SHM, SlotPool, is_stale, remove_stale_regions
+from app.slots import SHM, SlotPool, is_stale, remove_stale_regions
 from bench.gpu_networks import Subject
 from bench.gpu_path import MARGIN_BYTES, SLOTS, PathError, ask, worker
 

@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     # torch keeps what it compiled as long as it likes, and makes the folder when an exported program is loaded.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="torch-", dir=folder)
+    # As many files at a time as there are cores: a thread of torch that waits must not keep one busy
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

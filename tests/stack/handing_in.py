@@ -24,14 +24,14 @@ def handed_in(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str
 def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
     """The record of a job, with its windows, when it is over."""
 
-    def record() -> dict[str, Any]:
-        answer = http.get(f"/v1/jobs/{identity}", params={"windows": "true"})
+    def record(**params: str) -> dict[str, Any]:
+        answer = http.get(f"/v1/jobs/{identity}", params=params)
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told
 
     until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
-    return record()
+    return record(windows="true")
 
 
 def windows_done(http: httpx.Client, identity: str) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from app.cuda_slots import CudaSlotPool
-from app.slots import DEVICE_SUFFIX, SHM, RegionError, SlotPool, is_stale, remove_stale_regions
+from app.device_region import DEVICE_SUFFIX
+from app.slots import SHM, RegionError, SlotPool, is_stale, remove_stale_regions
 from tests.cuda_fake import FakeCuda
 from tests.cuda_here import real_cuda
 

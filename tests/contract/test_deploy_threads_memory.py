@@ -1,0 +1,62 @@
+"""Threads that live on keep nothing of what they freed: what glibc holds for them is no part of a worker's memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from deploy.launch import THREADS_MEMORY
+
+THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
+EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes
+
+PROGRAM = f"""
+import ctypes, threading
+
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+
+class Told(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost").split()]
+
+
+def in_use():
+    libc.mallinfo2.restype = Told
+    return libc.mallinfo2().uordblks
+
+
+def work(done, ends):
+    pieces = [libc.malloc(size) for size in {SIZES!r} for _ in range({PIECES})]
+    for piece in pieces:
+        libc.free(piece)
+    pieces.clear()
+    done.wait()
+    ends.wait()
+
+
+done, ends = threading.Barrier({THREADS} + 1), threading.Event()
+threads = [threading.Thread(target=work, args=(done, ends)) for _ in range({THREADS})]
+before = in_use()
+for thread in threads:
+    thread.start()
+done.wait()
+print(in_use() - before)
+ends.set()
+"""
+
+
+def kept(environment: dict[str, str]) -> int:
+    """Bytes that are in use when threads have freed all they had."""
+    clean = {name: value for name, value in os.environ.items() if name not in THREADS_MEMORY}
+    command = [sys.executable, "-c", PROGRAM]
+    return int(subprocess.run(command, env=clean | environment, check=True, capture_output=True, timeout=30).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_threads_keep_nothing() -> None:
+    assert kept(THREADS_MEMORY) < EVERYTHING / 20 < EVERYTHING / 2 < kept({})

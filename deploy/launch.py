@@ -22,9 +22,9 @@ TRITON = CHECKOUT / ".runtime" / "triton"
 # nginx and web go first: what they do for a request is short, and a refusal must not wait for an inference. Triton as
 # the decoders of requests (app/decoder_process.py); the decoders of jobs, for which nobody waits, twice as far behind.
 NICE = {"triton": 5, "jobs": 5}
-# Of web and jobs, which have dozens of threads: glibc gives each memory of its own (eight times as many pools as there are
-# processors, of which none is taken back) and lets it keep seven freed pieces of each size. With that a worker's memory
-# grew for an hour without a leak (docs/reliability.md); as Python's threads take turns, none of it saves time.
+# Of web and jobs, which have dozens of threads: glibc gives each memory of its own (eight times as many pools as there
+# are processors, of which none is taken back) and lets it keep seven freed pieces of each size. With that a worker's
+# memory grew for an hour without a leak (docs/reliability.md); as Python's threads take turns, none of it saves time.
 THREADS_MEMORY = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervisor waits longer
 

@@ -13,6 +13,7 @@ from deploy.launch import THREADS_MEMORY
 
 THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
 EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes
+FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()  # of struct mallinfo2
 
 PROGRAM = f"""
 import ctypes, threading

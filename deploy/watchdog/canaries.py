@@ -1,10 +1,12 @@
 """Triton's own word on its models, and a black clip for each version that it says is ready and that answered nobody.
 
 A canary of a large model is work: one of X3D-M every two seconds takes a tenth of a core, which others would wait for.
+So one that is in use gets none while it answers, and one that nobody uses gets one every IDLE_S.
 """
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from app.repository import in_short, unloaded
 from deploy.watchdog.judge import Outcome
 
 CANARY_S = 3.0
+IDLE_S = 5.0  # so long an answered canary is enough while nobody else asks; the promise for a hang is 20 s with it
 CALL_S = 2.0
 AT_ONCE = 8
 # A restarted Triton is found at once (gRPC's own waits grow to two minutes), and clips of any size are let through
@@ -42,6 +45,13 @@ class Canary(NamedTuple):
     answers: int
 
 
+class _Counts(NamedTuple):
+    """Inferences of one version that ended well, and badly, ever."""
+
+    answered: int = 0
+    failed: int = 0
+
+
 class Report(NamedTuple):
     """Canaries by name@version; and why models of which no version could be loaded could not, by name."""
 
@@ -54,24 +64,50 @@ class Canaries:
 
     def __init__(self, address: str) -> None:
         self._client = InferenceServerClient(address, channel_args=CHANNEL)
-        self._answered: dict[str, int] = {}  # by each version until the end of the last look
+        self._counts: dict[str, _Counts] = {}  # of each version until the end of the last look
+        self._vouched: dict[str, tuple[float, _Counts]] = {}  # when it last answered a canary, and its counts then
 
-    def ask(self) -> Report:
-        """About all models, in little more than CANARY_S; raises Away."""
+    def ask(self, doubts: bool = False) -> Report:
+        """About all models, in little more than CANARY_S; raises Away.
+
+        `doubts`: what was answered to earlier canaries says nothing now.
+        """
         try:
             self._client.is_server_live(client_timeout=CALL_S)
             index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_S).get("models", [])
             ready = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
-            before, self._answered = self._answered, self._answers()
-            others = {key for key, count in self._answered.items() if count > before.get(key, count)}
+            before, self._counts = self._counts, self._counted()
+            others = {key for key, told in self._counts.items() if told.answered > before.get(key, told).answered}
+            spared = others if doubts else others | self._idle()
             keys = [f"{name}@{version}" for name, version in ready]
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                outcomes = list(pool.map(lambda key: self._outcome(key, key in others), keys))
-            answers = self._answered = self._answers()
+                outcomes = dict(zip(keys, pool.map(lambda key: self._outcome(key, key in spared), keys), strict=True))
+            counts = self._counted()
         except InferenceServerException as error:
             raise Away(str(error.message())) from error
-        canaries = {key: Canary(*told, answers.get(key, 0)) for key, told in zip(keys, outcomes, strict=True)}
+        for key, (outcome, _) in outcomes.items():
+            if key not in spared:
+                counts[key] = self._asked(key, outcome, counts.get(key, _Counts()))
+        self._counts = counts
+        canaries = {key: Canary(*told, counts.get(key, _Counts()).answered) for key, told in outcomes.items()}
         return Report(canaries, unloaded(index))
+
+    def _asked(self, key: str, outcome: Outcome, counts: _Counts) -> _Counts:
+        """Takes note of what a canary did; the counts with it, for Triton counts after it has answered."""
+        before = self._counts.get(key, _Counts())
+        if outcome != "answered":
+            self._vouched.pop(key, None)
+            return counts
+        with_it = _Counts(before.answered + 1, before.failed)
+        self._vouched[key] = time.monotonic(), with_it
+        return max(counts, with_it)
+
+    def _idle(self) -> set[str]:
+        """Versions that answered a canary less than IDLE_S ago, and that nobody has asked since."""
+        now = time.monotonic()
+        return {
+            key for key, (at, counts) in self._vouched.items() if now < at + IDLE_S and counts == self._counts.get(key)
+        }
 
     def load(self, name: str) -> None:
         """Has Triton try once more to load a model; what comes of it stands in a later report."""
@@ -83,8 +119,8 @@ class Canaries:
     def close(self) -> None:
         self._client.close()
 
-    def _outcome(self, key: str, answers_others: bool) -> tuple[Outcome, str]:
-        if answers_others:
+    def _outcome(self, key: str, spared: bool) -> tuple[Outcome, str]:
+        if spared:
             return "answered", ""
         name, _, version = key.rpartition("@")
         try:
@@ -101,9 +137,11 @@ class Canaries:
             return "failed", f"cannot be asked: {error}"
         return ("failed", "gives empty scores") if scores is None or scores.size == 0 else ("answered", "")
 
-    def _answers(self) -> dict[str, int]:
+    def _counted(self) -> dict[str, _Counts]:
         told: dict[str, Any] = self._client.get_inference_statistics(as_json=True, client_timeout=CALL_S)
         return {
-            f"{model['name']}@{model['version']}": int(model["inference_stats"].get("success", {}).get("count", 0))
+            f"{model['name']}@{model['version']}": _Counts(
+                *(int(model["inference_stats"].get(end, {}).get("count", 0)) for end in ("success", "fail"))
+            )
             for model in told.get("model_stats", [])
         }

@@ -75,7 +75,7 @@ class Keeper:
             self._server = _Server(pid)
         server = self._server
         try:
-            report = self._canaries.ask()
+            report = self._canaries.ask(doubts=not server.answered or any(stub.dead for stub in stubs.of_server(pid)))
         except Away as error:
             self._is_away(str(error))
             return

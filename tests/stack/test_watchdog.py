@@ -142,20 +142,48 @@ def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) ->
     assert set(told) <= {200, 503} and told[200] > 0
 
 
-def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, film: bytes) -> None:
+@pytest.fixture
+def canaries(own: Stack) -> Iterator[Canaries]:
+    """Of the stack, whose own watchdog sends none meanwhile."""
     own.supervisorctl("stop", "watchdog")
     canaries = Canaries(own.settings.triton_address)
-    try:
-        counted = [canaries.ask().canaries[DEFAULT].answers for _ in range(2)]
-        assert classify(own, film).status_code == 200
-        until(lambda: canaries._answers()[DEFAULT] == counted[1] + 1, 5)  # Triton counts after it has answered
-        others, after = (canaries.ask().canaries for _ in range(2))
-    finally:
-        canaries.close()
-        own.supervisorctl("start", "watchdog")
-    assert counted[1] == counted[0] + 1, "an idle model got no canary"
-    assert others[DEFAULT] == ("answered", "", counted[1] + 1)
-    assert after[DEFAULT].answers == counted[1] + 2
+    yield canaries
+    canaries.close()
+    own.supervisorctl("start", "watchdog")
+
+
+def counted(canaries: Canaries, count: int) -> None:
+    """Triton counts after it has answered."""
+    until(lambda: canaries._counted()[DEFAULT].answered >= count, 5)
+    assert canaries._counted()[DEFAULT].answered == count
+
+
+def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: Canaries, film: bytes) -> None:
+    began = canaries._counted()[DEFAULT].answered
+    canaries.ask()
+    counted(canaries, began + 1)  # a first canary
+    assert classify(own, film).status_code == 200
+    counted(canaries, began + 2)
+
+    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 2)
+    canaries.ask()
+    counted(canaries, began + 3)  # nobody has asked since
+
+
+def test_a_model_that_nobody_asks_is_sent_a_canary_now_and_then(
+    canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = canaries._counted()[DEFAULT].answered
+    canaries.ask()
+    counted(canaries, began + 1)
+
+    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 1)  # a moment ago is enough
+    canaries.ask(doubts=True)
+    counted(canaries, began + 2)
+
+    monkeypatch.setattr("deploy.watchdog.canaries.IDLE_S", 0.0)
+    canaries.ask()
+    counted(canaries, began + 3)
 
 
 def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: bytes) -> None:

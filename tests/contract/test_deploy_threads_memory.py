@@ -13,7 +13,7 @@ from deploy.launch import THREADS_MEMORY
 
 THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
 EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes
-FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()  # of struct mallinfo2
+IN_USE = 7  # the place of uordblks among the ten numbers of struct mallinfo2
 
 PROGRAM = f"""
 import ctypes, threading
@@ -23,12 +23,12 @@ libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p,
 
 
 class Told(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in ("arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost").split()]
+    _fields_ = [("numbers", ctypes.c_size_t * 10)]
 
 
 def in_use():
     libc.mallinfo2.restype = Told
-    return libc.mallinfo2().uordblks
+    return libc.mallinfo2().numbers[{IN_USE}]
 
 
 def work(done, ends):

@@ -28,7 +28,7 @@ class OpenVinoEngine:
     lone clip, 3.5 ms for each of eight; in one tensor of eight, whose layers do not fit the cache, 7.8 ms for each.
 
     A stream that is done takes the next clip at once, of whichever request. When it had to wait for the others of its
-    batch instead, a core was idle for 7 to 12% of the time: docs/decisions/0010-no-end-of-a-batch.md.
+    batch instead, 7 to 10% of two cores were idle: docs/decisions/0010-no-end-of-a-batch.md.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:

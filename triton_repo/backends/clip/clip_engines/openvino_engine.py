@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock
 
 import numpy as np
 
@@ -15,7 +12,7 @@ import numpy as np
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
-from .interface import Clips, Done, EngineError, Scores, chosen, existing, first_line, offered  # noqa: E402
+from .interface import Clips, EngineError, Scores, chosen, existing, offered  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")
 
@@ -26,9 +23,6 @@ class OpenVinoEngine:
     The model is compiled twice, each time for one clip. A lone clip is shared by all cores; several clips run
     side by side, in as many streams as the cores allow and a batch can fill. camera_motion on two cores: 5.3 ms for a
     lone clip, 3.5 ms for each of eight; in one tensor of eight, whose layers do not fit the cache, 7.8 ms for each.
-
-    A stream that is done takes the next clip at once, of whichever request. When it had to wait for the others of its
-    batch instead, 7 to 10% of two cores were idle: docs/decisions/0010-no-end-of-a-batch.md.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -65,72 +59,28 @@ class OpenVinoEngine:
         lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
         many = core.compile_model(model, "CPU", hints | together)
         self._lone = lone.create_infer_request()
-        self._streams = int(many.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        for _ in range(self._streams):
-            self._free.put(many.create_infer_request())
-        self._threads = ThreadPoolExecutor(self._streams, "stream")
-        # The bindings get ready in their first run, and two threads that do so at once wait for each other for ever
-        self._lone.infer({"CLIP": np.zeros((1, *self.clip_shape), np.uint8)}, share_inputs=True)
+        self._many = openvino.AsyncInferQueue(many)  # as many requests at a time as there are streams
+        self._many.set_callback(self._keep)
+
+    def _keep(self, request: openvino.InferRequest, target: Scores) -> None:
+        target[:] = request.get_output_tensor(0).data[0]
 
     def warm_up(self) -> None:
-        self.infer(np.zeros((self._max_batch, *self.clip_shape), np.uint8))  # a lone one ran when it was loaded
+        for batch in {1, self._max_batch}:
+            self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def infer(self, clips: Clips) -> Scores:
-        answers: SimpleQueue[Scores | EngineError] = SimpleQueue()
-        self.submit([(clips, answers.put)])
-        answer = answers.get()
-        if isinstance(answer, EngineError):
-            raise answer
-        return answer
-
-    def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
-        """As the interface says; called by one thread at a time."""
-        is_lone = len(requests) == 1 and len(requests[0][0]) == 1 and self._free.qsize() == self._streams
-        for clips, done in requests:
-            answer = _Answer(len(clips), self.classes, done)
-            for place in range(len(clips)):
-                clip = np.ascontiguousarray(clips[place : place + 1])
-                if is_lone:
-                    answer.take(place, _scores(self._lone, clip))
-                else:
-                    self._threads.submit(self._stream, self._free.get(), clip, place, answer)
-
-    def _stream(self, request: openvino.InferRequest, clip: Clips, place: int, answer: _Answer) -> None:
-        scores = _scores(request, clip)
-        self._free.put(request)
-        answer.take(place, scores)
-
-
-class _Answer:
-    """The scores of one request's clips, which come one by one."""
-
-    def __init__(self, clips: int, classes: int, done: Done) -> None:
-        self._scores, self._missing = np.empty((clips, classes), np.float32), clips
-        self._error: EngineError | None = None
-        self._done, self._lock = done, Lock()
-
-    def take(self, place: int, scores: Scores | EngineError) -> None:
-        """Of the clip at `place`; with the last of them the whole is told."""
-        with self._lock:
-            self._missing -= 1
-            is_last = not self._missing
-            if isinstance(scores, EngineError):
-                self._error = scores
-            else:
-                self._scores[place] = scores
-        if is_last:
-            self._done(self._error or self._scores)
-
-
-def _scores(request: openvino.InferRequest, clip: Clips) -> Scores | EngineError:
-    """Of one clip, (1, *clip_shape): float32 (classes,)."""
-    try:
-        request.infer({"CLIP": clip}, share_inputs=True)
-        scores: Scores = request.get_output_tensor(0).data[0].copy()
-    except Exception as error:  # whatever it is: somebody waits for an answer
-        return EngineError(first_line(error))
-    return scores
+        scores = np.empty((len(clips), self.classes), np.float32)
+        # Inputs are shared, not copied: `ones` keeps them alive until the last answer.
+        ones = [np.ascontiguousarray(clips[i : i + 1]) for i in range(len(clips))]
+        if len(ones) == 1:
+            self._lone.infer({"CLIP": ones[0]}, share_inputs=True)
+            self._keep(self._lone, scores[0])
+            return scores
+        for clip, target in zip(ones, scores, strict=True):
+            self._many.start_async({"CLIP": clip}, target, share_inputs=True)
+        self._many.wait_all()
+        return scores
 
 
 __all__ = ["OpenVinoEngine"]

@@ -123,6 +123,19 @@ def baseline(name: str, *words: str, model: str = networks.VIDEO, settled: bool 
             _end(process)
 
 
+def grow(side: Side, workers: int) -> None:
+    """Has a baseline of gunicorn's that many workers, of which it has fewer now; raises ServerError."""
+    leader = os.getpgid(side.pids[0])  # gunicorn's master, itself no worker
+    deadline = time.monotonic() + START_S
+    while (count := len(side.pids) - 1) < workers:
+        os.kill(leader, signal.SIGTTIN)  # one after the other: two that wait are one
+        while len(side.pids) - 1 <= count:
+            if time.monotonic() > deadline:
+                raise ServerError(f"{side.name} has {count} workers after {START_S:.0f} s, not {workers}")
+            time.sleep(0.05)
+    _settle(leader)
+
+
 def _group(leader: int) -> list[int]:
     return [
         pid for entry in os.listdir("/proc") if entry.isdecimal() and processes.group_of(pid := int(entry)) == leader
@@ -197,4 +210,16 @@ def ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-__all__ = ["ROOM", "ServerError", "Side", "baseline", "environment", "idle_cores", "ours", "stack", "ticks", "triton"]
+__all__ = [
+    "ROOM",
+    "ServerError",
+    "Side",
+    "baseline",
+    "environment",
+    "grow",
+    "idle_cores",
+    "ours",
+    "stack",
+    "ticks",
+    "triton",
+]

@@ -27,8 +27,10 @@ def measured(effort: Effort) -> dict[str, Any]:
         with servers.stack(networks.LARGE, web_workers=str(workers)) as running:
             ask(servers.ours(running), picture, workers)
             sides["clipstack"][str(workers)] = by_part(list(running.processes()))
-        for name in AGAINST:
-            with servers.baseline(name, "--workers", str(workers), model=networks.LARGE) as side:
+    for name in AGAINST:
+        with servers.baseline(name, "--workers", str(effort.workers[0]), model=networks.LARGE) as side:
+            for workers in effort.workers:
+                servers.grow(side, workers)
                 ask(side, picture, workers)
                 sides[name][str(workers)] = {"all": round(sum(map(pss_mib, side.pids)), 1)}
     few, many = (str(count) for count in (effort.workers[0], effort.workers[-1]))

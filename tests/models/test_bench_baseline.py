@@ -1,4 +1,4 @@
-"""One baseline of the benchmarks, started as a person starts it, answers as its network does."""
+"""One baseline of the benchmarks, started as a person starts it, answers as its network does, and grows."""
 
 import torch
 
@@ -14,4 +14,7 @@ def test_flask_with_torch_answers_as_the_network_does() -> None:
         best = int(served.network(torch.from_numpy(normalised(frames(str(picture), wanted), wanted))).argmax())
     with servers.baseline("flask_torch", "--workers", "1", model=networks.PICTURE) as side:
         told = side.ask(picture)
+        servers.grow(side, 3)
+        assert len(side.pids) == 4  # and gunicorn's master
+        assert [side.ask(picture)["label"] for _ in range(6)] == [told["label"]] * 6
     assert told["label"] == f"label {best}" and 0 < told["score"] <= 1

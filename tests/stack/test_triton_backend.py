@@ -15,6 +15,7 @@ import pytest
 import torch
 from tritonclient import grpc
 
+from tests import failing_model
 from tests.networks import served_picture, served_video
 from tests.stack.running import until
 from tests.stack.triton import forget_region, running_triton
@@ -26,7 +27,7 @@ SERVED = {"video": served_video(), "picture": served_picture()}
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Of the server: its log, its models, of which `broken` cannot be loaded."""
+    """Of the server: its log, its models, of which `broken` cannot be loaded and `failing` cannot infer some clips."""
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         folder = Path(name)
         for model, served in SERVED.items():
@@ -35,6 +36,7 @@ def folder() -> Iterator[Path]:
         config = (broken / "config.pbtxt").read_text()
         (broken / "config.pbtxt").write_text(config.replace('name: "video"', 'name: "broken"'))
         (broken / "labels.txt").write_text("one\n")
+        failing_model.write_model(folder / "models" / "failing")
         yield folder
 
 
@@ -127,6 +129,24 @@ def test_a_clip_of_another_shape_is_refused_and_the_model_lives_on(triton: grpc.
     with pytest.raises(grpc.InferenceServerException, match="shape"):
         triton.infer("video", inline(np.zeros((1, 4, 32, 32, 3), np.uint8)))
     assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5
+
+
+def test_an_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerClient) -> None:
+    bads = [failing_model.clips(value) for value in failing_model.BADS[:17]]
+    good = failing_model.clips(failing_model.GOOD)
+
+    def ask(clip: np.ndarray) -> str:
+        try:
+            scores = triton.infer("failing", inline(clip)).as_numpy("SCORES")
+        except grpc.InferenceServerException as error:
+            return "told" if failing_model.REASON in str(error) else str(error)
+        return "right" if np.array_equal(scores, failing_model.right(1)) else str(scores)
+
+    assert [ask(clip) for clip in (bads[0], good)] == ["told", "right"]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, clip) for bad in bads[1:] for clip in (bad, good)]
+        until(lambda: ask(good) == "right" and all(each.done() for each in asked), 20)
+    assert [each.result() for each in asked] == ["told", "right"] * 16
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_others_served(

@@ -68,11 +68,13 @@ def throughput(told: Told) -> str:
             )
     head = ("against", "clients", "ours, clips/s", "theirs, clips/s", "ratio", "p50 ms, ours / theirs", "p99 ms")
     parts = told["parts"]
+    of_limit = parts["ours_of_limit"]
     limit = (
         f"\nDecoding one clip takes {parts['decode_core_s']['median'] * 1e3:.1f} ms of one core and inference "
-        f"{parts['infer_core_s']['median'] * 1e3:.1f} ms, measured in the same run: {parts['cores']} cores could do "
-        f"{parts['limit_per_s']['median']:.1f} clips a second if nothing else cost anything. Clipstack did "
-        f"{parts['ours_per_s']:.1f}, {parts['ours_of_limit']:.0%} of that, with the load generator on the same cores.\n"
+        f"{parts['infer_core_s']['median'] * 1e3:.1f} ms: {parts['cores']} cores could do "
+        f"{parts['limit_per_s']['median']:.1f} clips a second if nothing else cost anything. In turns with that, "
+        f"Clipstack did {parts['ours_per_s']['median']:.1f} with {parts['clients']} clients: {of_limit['median']:.0%} "
+        f"({of_limit['least']:.0%}–{of_limit['most']:.0%}), with the load generator on the same cores.\n"
     )
     return f"What is sent: {told['clip']}.\n\n" + grid(head, rows) + limit + unanswered(told)
 

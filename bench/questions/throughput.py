@@ -5,25 +5,20 @@ Beside it what the parts alone would allow: cores over the processor time of dec
 
 from __future__ import annotations
 
-import resource
 import time
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench import films, generator, networks, servers
+from bench import films, generator, networks, parts, servers
 from bench.effort import Effort, in_turns
 from bench.generator import Turn
-from bench.machine import described
-from bench.verdict import compared, spread
+from bench.verdict import compared
 
 THOROUGH = ("flask_torch", servers.STRONGEST)  # at every number of clients; the others at MIDDLE
 MIDDLE = 4
 FEW = (1, 16)  # of the same once more by key frames
-PARTS_S = 1.5
 LONGEST_TURN_S = 15.0
 SETTLE_S = 5.0  # of our stack after its start
 LONG_TURN_S = 6.0  # so long at most it takes to see each client's second request too, which tells the latency
@@ -37,16 +32,14 @@ def measured(effort: Effort) -> dict[str, Any]:
     with servers.stack() as running:
         time.sleep(SETTLE_S)
         told["idle_cores"] = {"clipstack": round(servers.idle_cores(servers.ours(running).pids), 3)}
-        parts = [parts_limit(clip.path)]
+        told["parts"] = parts.measured(servers.ours(running), clip.path, effort)
         for name in effort.baselines:
             sides = servers.comparisons(running, name)
             try:
                 told["against"] |= against(sides, name, clip.path, effort, told["idle_cores"])
             except (servers.ServerError, generator.GeneratorError) as error:  # the others are worth having
                 told["against"] |= {side: {"error": f"{name}: {error}", "clients": {}} for side in sides}
-        parts.append(parts_limit(clip.path))
     told["best"] = {name: best for name, each in told["against"].items() if (best := best_ratio(each)) is not None}
-    told["parts"] = of_parts(parts, told["against"])
     return told
 
 
@@ -124,71 +117,4 @@ def requests(per_s: float, clients: int, seconds: float) -> int:
     return max(count, 2 * clients) if 2 * clients / per_s <= LONG_TURN_S else count
 
 
-def parts_limit(clip: Path) -> dict[str, float]:
-    """Processor seconds of decoding and of inference of one clip, each alone, in this process."""
-    return {"decode_core_s": decode_core_s(clip), "infer_core_s": infer_core_s()}
-
-
-def decode_core_s(clip: Path) -> float:
-    """As a decoder process does it; probing is not counted, for it is ours and not a part's."""
-    import tempfile
-
-    from app.decoder_process import decode, probe
-    from app.media import ClipRequest, Limits, Source
-    from app.sampling import clip_times
-
-    spec = networks.made(networks.VIDEO).spec
-    source = Source(str(clip), 0, clip.stat().st_size)
-    media = probe(source, Limits(36_000_000, 500_000, 14_400))
-    (times,) = clip_times(media.duration_s or 0.0, media.fps, spec.frames, spec.stride, spec.fps, 1)
-    size = spec.frames * spec.crop * spec.crop * 3
-    with tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
-        region.truncate(size)
-        wanted = ClipRequest((times.times_s,), spec.resize, spec.crop, (0,), region.name)
-        return _core_s(lambda: decode(source, media, wanted))
-
-
-def infer_core_s() -> float:
-    """By the engine that Triton's backend has, the cheaper of one clip alone and eight side by side."""
-    from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
-
-    folder = networks.repository(networks.VIDEO) / networks.VIDEO / "1"
-    engine = OpenVinoEngine(folder, {"engine": "openvino", "precision": "f32"}, 8)
-    engine.warm_up()
-    batches = [np.zeros((count, *engine.clip_shape), np.uint8) for count in (1, 8)]
-    return min(_core_s(partial(engine.infer, clips)) / len(clips) for clips in batches)
-
-
-def _core_s(work: Any) -> float:
-    """Processor seconds of one call, all threads together, user and system."""
-    work()
-    began, before, count = time.monotonic(), _used(), 0
-    while time.monotonic() < began + PARTS_S or count < 3:
-        work()
-        count += 1
-    return (_used() - before) / count
-
-
-def _used() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def of_parts(parts: list[dict[str, float]], rows: dict[str, Any]) -> dict[str, Any]:
-    """The parts' own limit, and our best throughput of the same run over it."""
-    cores = described()["cores"]
-    limits = [cores / (part["decode_core_s"] + part["infer_core_s"]) for part in parts]
-    usual = (each for name, each in rows.items() if name != servers.KEYFRAME)
-    done = [row for each in usual for row in each["clients"].values() if "per_s" in row]
-    best = max((row["per_s"]["ours"]["median"] for row in done), default=0.0)
-    limit = spread(limits)
-    told: dict[str, Any] = {name: spread([part[name] for part in parts]).facts() for name in parts[0]}
-    return told | {
-        "cores": cores,
-        "limit_per_s": limit.facts(),
-        "ours_per_s": best,
-        "ours_of_limit": round(best / limit.median, 4),
-    }
-
-
-__all__ = ["measured", "parts_limit", "row"]
+__all__ = ["measured", "row"]

@@ -120,10 +120,11 @@ class Housekeeping:
 
     async def _rehearsed(self) -> None:
         """Once a worker: has a film of our own go the way of uploads, so that no upload is the first."""
-        if self.rehearse is None or not self.progress.facts.clip:
+        if not self.progress.facts.clip:
             return
         try:
-            await self.rehearse()
+            if self.rehearse is not None:
+                await self.rehearse()
         except ClipstackError as error:
             # Uploads that were answered have done the same
             if not self.triton.transports.clips.total():

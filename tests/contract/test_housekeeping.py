@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -45,14 +46,15 @@ class Rehearsals:
 class Worker:
     """Housekeeping with all that it needs, of a worker whose Triton is at `address`."""
 
-    def __init__(self, folder: Path, address: str, rehearse: Rehearsals) -> None:
+    def __init__(self, folder: Path, address: str, rehearse: Rehearsals, does_rehearse: bool) -> None:
         self.slots = SlotPool(1, 1 << 20)
         self.triton = Triton(address, self.slots, "auto")
         self.rehearsals, self.crew = rehearse, Crew(folder)
         self.progress, self.absence = Progress(self.crew), Absence(0)
         self.keeping = Housekeeping(
             self.slots, self.triton, Catalogue(self.triton, 1 << 20), self.absence, Admission(1, 1, 1),
-            Backlog(folder / "backlog"), Shut(folder / "shut"), self.progress, rehearse, offered=False,
+            Backlog(folder / "backlog"), Shut(folder / "shut"), self.progress,
+            rehearse if does_rehearse else None, offered=False,
         )  # fmt: skip
 
     @property
@@ -63,9 +65,9 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(folder: Path, address: str, failing: int = 0) -> AsyncIterator[Worker]:
+async def worker(folder: Path, address: str, failing: int = 0, does_rehearse: bool = True) -> AsyncIterator[Worker]:
     folder.mkdir(exist_ok=True)
-    made = Worker(folder, address, Rehearsals(failing))
+    made = Worker(folder, address, Rehearsals(failing), does_rehearse)
     try:
         yield made
     finally:
@@ -118,6 +120,22 @@ def test_a_film_of_our_own_that_is_not_answered_is_told_and_sent_again(tmp_path:
             assert told.facts.clip == "a clip of its own was not answered: no model yet"
             await until(lambda: not told.facts.clip)
             assert told.rehearsals.count == 3
+
+    run(scenario)
+
+
+def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "COLD_S", 0.0)
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_S", PATIENCE_S)
+
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address, does_rehearse=False) as told:
+            await told.keeping.begin()
+            assert (told.facts.clip, told.rehearsals.count) == ("", 0)
+            looked = AsyncMock(side_effect=told.triton.regions)
+            monkeypatch.setattr(told.triton, "regions", looked)
+            await asyncio.sleep(0.2)
+            assert not looked.await_count, "it looks as seldom as one that has rehearsed"
 
     run(scenario)
 

@@ -86,7 +86,7 @@ soak:  ## does anything grow under work and rubbish? MINUTES=30; writes docs/soa
 	@deploy/setup test
 	$(PYTHON) -m bench.soak --minutes $(if $(MINUTES),$(MINUTES),30)
 
-bench:  ## measure against the baselines, about twenty minutes, and write docs/performance.md; QUICK=1: four minutes; ONLY="throughput start"
+bench:  ## measure against the baselines, about sixteen minutes, and write docs/performance.md; QUICK=1: four minutes; ONLY="throughput start"
 	@deploy/setup bench
 	$(PYTHON) -m bench $(if $(QUICK),--quick) $(ONLY)
 

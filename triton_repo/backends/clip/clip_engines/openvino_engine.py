@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,11 +13,9 @@ import numpy as np
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
-from .interface import Clips, Done, EngineError, Scores, chosen, existing, offered  # noqa: E402
+from .interface import Clips, EngineError, Scores, chosen, existing, offered  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")
-T = TypeVar("T")
-LOOK_S = 0.05  # so often somebody who waits looks for a failure
 
 
 class OpenVinoEngine:
@@ -29,10 +24,6 @@ class OpenVinoEngine:
     The model is compiled twice, each time for one clip. A lone clip is shared by all cores; several clips run
     side by side, in as many streams as the cores allow and a batch can fill. camera_motion on two cores: 5.3 ms for a
     lone clip, 3.5 ms for each of eight; in one tensor of eight, whose layers do not fit the cache, 7.8 ms for each.
-
-    A stream that is done takes the next clip at once, of whichever request: docs/decisions/0010-no-end-of-a-batch.md.
-    Streams are begun by the caller's thread alone. Two threads that use OpenVINO's bindings for the first time at once
-    wait for each other for ever.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -69,133 +60,44 @@ class OpenVinoEngine:
         lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
         many = core.compile_model(model, "CPU", hints | together)
         self._lone = lone.create_infer_request()
-        self._free: SimpleQueue[_Stream] = SimpleQueue()
-        count = int(many.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._streams = [_Stream(many.create_infer_request(), self._free) for _ in range(count)]
+        self._compiled = many
+        self._many = self._queue()
+
+    def _queue(self) -> openvino.AsyncInferQueue:
+        queue = openvino.AsyncInferQueue(self._compiled)  # as many requests at a time as there are streams
+        queue.set_callback(self._keep)
+        return queue
+
+    def _keep(self, request: openvino.InferRequest, target: Scores) -> None:
+        target[:] = request.get_output_tensor(0).data[0]
 
     def warm_up(self) -> None:
-        for batch in (1, self._max_batch):  # the lone one first: what the bindings prepare is prepared in one thread
+        for batch in {1, self._max_batch}:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def infer(self, clips: Clips) -> Scores:
-        answers: SimpleQueue[Scores | EngineError] = SimpleQueue()
-        self.submit([(clips, answers.put)])
-        answer = self._await(answers)
-        self.drain()
-        if isinstance(answer, EngineError):
-            raise answer
-        return answer
-
-    def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
-        """As the interface says. What fails when nobody waits is told by the next call."""
-        self._find_failed()
-        is_lone = len(requests) == 1 and len(requests[0][0]) == 1 and self._free.qsize() == len(self._streams)
-        for clips, done in requests:
-            answer = _Answer(len(clips), self.classes, done)
-            for place in range(len(clips)):
-                clip = np.ascontiguousarray(clips[place : place + 1])
-                if is_lone:
-                    answer.take(place, _inferred(self._lone, clip))
-                else:
-                    self._await(self._free).begin(clip, answer, place)
-
-    def drain(self) -> None:
-        for stream in self._streams:
-            stream.wait()
-        self._find_failed()
-
-    def _await(self, queue: SimpleQueue[T]) -> T:
-        while True:
-            try:
-                return queue.get(timeout=LOOK_S)
-            except Empty:
-                self._find_failed()
-
-    def _find_failed(self) -> None:
-        for stream in self._streams:
-            stream.find_failed()
-
-
-class _Answer:
-    """The scores of one request's clips, which come one by one."""
-
-    def __init__(self, clips: int, classes: int, done: Done) -> None:
-        self._scores, self._missing = np.empty((clips, classes), np.float32), clips
-        self._error: EngineError | None = None
-        self._done, self._lock = done, Lock()
-
-    def take(self, place: int, scores: Scores | EngineError) -> None:
-        """Of the clip at `place`; with the last of them the whole is told."""
-        with self._lock:
-            self._missing -= 1
-            is_last = not self._missing
-            if isinstance(scores, EngineError):
-                self._error = scores
-            else:
-                self._scores[place] = scores
-        if is_last:
-            self._done(self._error or self._scores)
-
-
-class _Stream:
-    """One clip at a time; puts itself among the free ones when it is done.
-
-    OpenVINO's own AsyncInferQueue refuses everything for ever once an inference has failed.
-    """
-
-    def __init__(self, request: openvino.InferRequest, free: SimpleQueue[_Stream]) -> None:
-        self._request, self._free = request, free
-        self._work: tuple[Clips, _Answer, int] | None = None  # the clip too: OpenVINO reads it where it is
-        request.set_callback(self._succeeded, None)
-        free.put(self)
-
-    def begin(self, clip: Clips, answer: _Answer, place: int) -> None:
-        """`clip` is uint8 (1, *clip_shape); its scores go to `answer`."""
-        self._work = clip, answer, place
+        scores = np.empty((len(clips), self.classes), np.float32)
+        # Inputs are shared, not copied: `ones` keeps them alive until the last answer.
+        ones = [np.ascontiguousarray(clips[i : i + 1]) for i in range(len(clips))]
+        if len(ones) == 1:
+            self._lone.infer({"CLIP": ones[0]}, share_inputs=True)
+            self._keep(self._lone, scores[0])
+            return scores
         try:
-            self.wait()  # begun again before its callback has come back, a request would forget the callback
-            self._request.start_async({"CLIP": clip}, share_inputs=True)
-        except Exception as error:  # whatever it is: somebody waits for an answer
-            self._end(_engine_error(error))
+            for clip, target in zip(ones, scores, strict=True):
+                self._many.start_async({"CLIP": clip}, target, share_inputs=True)
+            self._many.wait_all()
+        except RuntimeError:
+            self._begin_anew()
+            raise
+        return scores
 
-    def wait(self) -> None:
-        """Until OpenVINO's thread has left it, whatever came of it."""
-        with suppress(RuntimeError):
-            self._request.wait()
-
-    def find_failed(self) -> None:
-        """For those who begin: OpenVINO tells nobody when an inference fails."""
-        if self._work:
-            try:
-                self._request.wait_for(0)
-            except RuntimeError as error:
-                self._end(_engine_error(error))
-
-    def _succeeded(self, _: None) -> None:
-        """Called by a thread of OpenVINO's."""
-        self._end(self._request.get_output_tensor(0).data[0].copy())
-
-    def _end(self, scores: Scores | EngineError) -> None:
-        assert self._work, "a stream ends what it began"
-        _, answer, place = self._work
-        self._work = None
-        self._free.put(self)
-        answer.take(place, scores)
-
-
-def _inferred(request: openvino.InferRequest, clip: Clips) -> Scores | EngineError:
-    """Of one clip, (1, *clip_shape): float32 (classes,)."""
-    try:
-        request.infer({"CLIP": clip}, share_inputs=True)
-        scores: Scores = request.get_output_tensor(0).data[0].copy()
-    except Exception as error:  # whatever it is: somebody waits for an answer
-        return _engine_error(error)
-    return scores
-
-
-def _engine_error(error: Exception) -> EngineError:
-    """OpenVINO's reason stands in the last line, below where in its source that was."""
-    return EngineError((str(error).strip().splitlines() or [type(error).__name__])[-1][:300])
+    def _begin_anew(self) -> None:
+        """A queue in which an inference has failed refuses everything for ever."""
+        for request in self._many:
+            with suppress(RuntimeError):
+                request.wait()
+        self._many = self._queue()
 
 
 __all__ = ["OpenVinoEngine"]

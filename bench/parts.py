@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 def measured(ours: Side, clip: Path, effort: Effort) -> dict[str, Any]:
-    """The limit in clips a second, what we did of it, and the clips a second that were that."""
+    """The limit and our own throughput, in clips a second, and our share of the limit, turn by turn."""
     cores = described()["cores"]
     clients = max(count for count in effort.clients if count <= MANY)
     load = ours.load(clip)

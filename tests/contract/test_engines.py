@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from triton_repo.backends.clip import clip_engines
-from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, engine_class, load_engine
+from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, StreamingEngine, engine_class, load_engine
 from triton_repo.zoo import artifacts
 from triton_repo.zoo.export import example_clips, write_model
 from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork
@@ -88,6 +89,22 @@ def test_every_clip_of_a_batch_gets_its_own_scores(engine: str, version: Path, b
     np.testing.assert_allclose(np.concatenate([loaded.infer(clip[None]) for clip in clips]), first, atol=1e-5)
 
 
+def test_requests_of_one_that_streams_each_get_their_own_answer(engine: str, version: Path) -> None:
+    loaded = load_engine(config(engine), version)
+    if not isinstance(loaded, StreamingEngine):
+        pytest.skip(f"{engine} answers all requests of a batch together")
+    clips = example_clips(SERVED, 12)
+    parts = [clips[:1], clips[1:6], np.zeros((2, 1, 8, 8, 3), np.uint8), clips[6:8], clips[8:]]
+    for _ in range(3):  # what went wrong takes nothing away from those that come later
+        told = [SimpleQueue[np.ndarray | EngineError]() for _ in parts]
+        loaded.submit([(part, answer.put) for part, answer in zip(parts, told, strict=True)])
+        answers = [answer.get(timeout=10) for answer in told]
+        assert isinstance(answers.pop(2), EngineError)
+        np.testing.assert_allclose(np.concatenate(answers), right(clips), atol=1e-5)
+        loaded.drain()
+        assert all(answer.empty() for answer in told)
+
+
 def test_scores_are_probabilities_in_every_precision(engine: str, version: Path) -> None:
     clips = example_clips(SERVED, 3)
     for precision in engine_class(engine).precisions():
@@ -104,6 +121,19 @@ def test_clips_that_may_only_be_read_are_taken_as_they_are(engine: str, version:
     scores = load_engine(config(engine), version).infer(every_other)
     np.testing.assert_allclose(scores, right(before[::2]), atol=1e-5)
     np.testing.assert_array_equal(clips, before)
+
+
+def test_a_process_may_begin_with_several_clips(engine: str, version: Path) -> None:
+    """Libraries get ready at their first use, and may not be prepared for two threads at that."""
+    program = (
+        "import json, pathlib, sys; import numpy; sys.setswitchinterval(1e-6)\n"
+        "from triton_repo.backends.clip.clip_engines import load_engine\n"
+        "engine = load_engine(json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+        f"print(engine.infer(numpy.zeros(({MAX_BATCH}, 1, 16, 16, 3), numpy.uint8)).shape)"
+    )
+    command = [sys.executable, "-c", program, json.dumps(config(engine)), str(version)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=BACKEND.parents[2])
+    assert done.stdout.strip() == f"({MAX_BATCH}, 4)", done.stderr[-1000:]
 
 
 def test_earlier_answers_stay_what_they_were(engine: str, version: Path) -> None:

@@ -7,6 +7,7 @@ checkout is not.
 import json
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ if int(np.__version__.split(".")[0]) >= 2:
     )
 
 import triton_python_backend_utils as pb_utils  # noqa: E402
-from clip_engines import DlpackEngine, EngineError, load_engine  # noqa: E402
+from clip_engines import DlpackEngine, EngineError, Scores, StreamingEngine, load_engine  # noqa: E402
 
 
 class TritonPythonModel:
@@ -38,9 +39,18 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
         self.engine.warm_up()  # no person should wait for what the first run prepares
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape)."""
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape).
+
+        None, where the engine answers each by itself: Triton has the next ones put to it while it still works at these.
+        """
         given = [pb_utils.get_input_tensor_by_name(request, "CLIP") for request in requests]
+        if isinstance(self.engine, StreamingEngine):
+            senders = [request.get_response_sender() for request in requests]
+            # A tensor's memory is its own for as long as the tensor is there
+            done = [partial(_answer, sender, tensor) for sender, tensor in zip(senders, given, strict=True)]
+            self.engine.submit([(tensor.as_numpy(), each) for tensor, each in zip(given, done, strict=True)])
+            return None
         if isinstance(self.engine, DlpackEngine):
             # A clip in CUDA's shared memory is read where the web worker put it.
             scores = self.engine.infer_dlpack([tensor.to_dlpack() for tensor in given])
@@ -48,10 +58,25 @@ class TritonPythonModel:
             clips = [tensor.as_numpy() for tensor in given]
             scores = self.engine.infer(clips[0] if len(clips) == 1 else np.concatenate(clips))
         ends = np.cumsum([tensor.shape()[0] for tensor in given])
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", np.ascontiguousarray(part))])
-            for part in np.split(scores, ends[:-1])
-        ]
+        return [_response(part) for part in np.split(scores, ends[:-1])]
+
+    def finalize(self) -> None:
+        if isinstance(self.engine, StreamingEngine):
+            self.engine.drain()
+
+
+def _answer(sender: Any, _tensor: Any, scores: "Scores | EngineError") -> None:
+    """The whole answer to one request."""
+    try:
+        sender.send(_response(scores), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    except Exception as error:  # in a thread of the engine's, where nobody would hear of it
+        pb_utils.Logger.log_error(f"an answer could not be sent: {error}")
+
+
+def _response(scores: "Scores | EngineError") -> Any:
+    if isinstance(scores, EngineError):
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(scores)))
+    return pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", np.ascontiguousarray(scores))])
 
 
 def _close_to_others() -> None:

@@ -17,7 +17,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from .interface import Clips, DlpackEngine, Engine, EngineError, Scores, chosen
+from .interface import Clips, DlpackEngine, Engine, EngineError, Scores, StreamingEngine, chosen
 
 ENGINES = {
     "openvino": ("openvino_engine", "OpenVinoEngine"),
@@ -59,4 +59,14 @@ def load_engine(config: dict[str, Any], folder: Path, device: str | None = None)
     return engine
 
 
-__all__ = ["ENGINES", "Clips", "DlpackEngine", "Engine", "EngineError", "Scores", "engine_class", "load_engine"]
+__all__ = [
+    "ENGINES",
+    "Clips",
+    "DlpackEngine",
+    "Engine",
+    "EngineError",
+    "Scores",
+    "StreamingEngine",
+    "engine_class",
+    "load_engine",
+]

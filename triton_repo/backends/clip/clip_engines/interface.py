@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +14,10 @@ Scores = NDArray[np.float32]
 
 
 class EngineError(Exception):
-    """The engine cannot run here, or not with these files and parameters."""
+    """The engine cannot run here, or not with these files and parameters; or it could not with these clips."""
+
+
+Done = Callable[[Scores | EngineError], None]
 
 
 class Engine(Protocol):
@@ -52,6 +55,21 @@ class DlpackEngine(Engine, Protocol):
         """As `infer`, for DLPack capsules of uint8 (b, *clip_shape), which are used up."""
 
 
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that may be done with one request before others that came with it, and begins with the next then."""
+
+    def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
+        """As `infer` for each request, whose `Done` is called once, by any thread, with its scores or what went wrong.
+
+        Returns when all are begun, which may be before and after they are done. Clips stay as they are until they are.
+        By one thread at a time, which calls `infer` and `drain` as well.
+        """
+
+    def drain(self) -> None:
+        """Returns when all are done and no thread of the engine's is in Python any more: a process may end then."""
+
+
 def chosen(name: str, parameters: Mapping[str, str], known: Sequence[str]) -> str:
     """The value of a parameter, by default the first that is known; EngineError for one that is not."""
     value = parameters.get(name, known[0])
@@ -81,4 +99,16 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
-__all__ = ["Clips", "DlpackEngine", "Engine", "EngineError", "Scores", "chosen", "existing", "first_line", "offered"]
+__all__ = [
+    "Clips",
+    "DlpackEngine",
+    "Done",
+    "Engine",
+    "EngineError",
+    "Scores",
+    "StreamingEngine",
+    "chosen",
+    "existing",
+    "first_line",
+    "offered",
+]

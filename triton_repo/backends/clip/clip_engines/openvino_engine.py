@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy as np
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
-from .interface import Clips, EngineError, Scores, chosen, existing, offered  # noqa: E402
+from .interface import Clips, Done, EngineError, Scores, chosen, existing, offered  # noqa: E402
+from .openvino_streams import Streams, StreamsThread, engine_error, scores_of  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")
 
@@ -24,6 +24,8 @@ class OpenVinoEngine:
     The model is compiled twice, each time for one clip. A lone clip is shared by all cores; several clips run
     side by side, in as many streams as the cores allow and a batch can fill. camera_motion on two cores: 5.3 ms for a
     lone clip, 3.5 ms for each of eight; in one tensor of eight, whose layers do not fit the cache, 7.8 ms for each.
+
+    A stream that is done takes the next clip at once, of whichever request: docs/decisions/0010-no-end-of-a-batch.md.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -60,44 +62,46 @@ class OpenVinoEngine:
         lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
         many = core.compile_model(model, "CPU", hints | together)
         self._lone = lone.create_infer_request()
-        self._compiled = many
-        self._many = self._queue()
-
-    def _queue(self) -> openvino.AsyncInferQueue:
-        queue = openvino.AsyncInferQueue(self._compiled)  # as many requests at a time as there are streams
-        queue.set_callback(self._keep)
-        return queue
-
-    def _keep(self, request: openvino.InferRequest, target: Scores) -> None:
-        target[:] = request.get_output_tensor(0).data[0]
+        self._streams = Streams(many, self.classes)
+        self._thread: StreamsThread | None = None
 
     def warm_up(self) -> None:
         for batch in {1, self._max_batch}:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def infer(self, clips: Clips) -> Scores:
-        scores = np.empty((len(clips), self.classes), np.float32)
-        # Inputs are shared, not copied: `ones` keeps them alive until the last answer.
-        ones = [np.ascontiguousarray(clips[i : i + 1]) for i in range(len(clips))]
-        if len(ones) == 1:
-            self._lone.infer({"CLIP": ones[0]}, share_inputs=True)
-            self._keep(self._lone, scores[0])
-            return scores
-        try:
-            for clip, target in zip(ones, scores, strict=True):
-                self._many.start_async({"CLIP": clip}, target, share_inputs=True)
-            self._many.wait_all()
-        except RuntimeError:
-            self._begin_anew()
-            raise
-        return scores
+        self.drain()
+        told: list[Scores | EngineError] = []
+        if len(clips) == 1:
+            told.append(self._alone(clips))
+        else:
+            self._streams.begin(clips, told.append)
+            self._streams.collect_all()
+        (answer,) = told
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
 
-    def _begin_anew(self) -> None:
-        """A queue in which an inference has failed refuses everything for ever."""
-        for request in self._many:
-            with suppress(RuntimeError):
-                request.wait()
-        self._many = self._queue()
+    def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
+        if self._streams.are_idle and len(requests) == 1 and len(requests[0][0]) == 1:
+            clip, done = requests[0]
+            done(self._alone(clip))
+            return
+        self._thread = self._thread or StreamsThread(self._streams)
+        self._thread.begin(requests)
+
+    def drain(self) -> None:
+        if self._thread:
+            self._thread.end()
+            self._thread = None
+
+    def _alone(self, clip: Clips) -> Scores | EngineError:
+        """By all cores; the scores of a batch of one."""
+        try:
+            self._lone.infer({"CLIP": np.ascontiguousarray(clip)}, share_inputs=True)
+            return scores_of(self._lone)[None]
+        except Exception as error:  # whatever it is: somebody waits for an answer
+            return engine_error(error)
 
 
 __all__ = ["OpenVinoEngine"]

@@ -105,6 +105,23 @@ def test_requests_of_one_that_streams_each_get_their_own_answer(engine: str, ver
         assert all(answer.empty() for answer in told)
 
 
+def test_requests_that_come_while_others_are_worked_at_get_their_own_answers(engine: str, version: Path) -> None:
+    loaded = load_engine(config(engine), version)
+    if not isinstance(loaded, StreamingEngine):
+        pytest.skip(f"{engine} answers all requests of a batch together")
+    clips = example_clips(SERVED, 12)
+    asked = [clips[number % 10 : number % 10 + 1 + number % 3] for number in range(300)]
+    told = [SimpleQueue[np.ndarray]() for _ in asked]
+    for number, (each, answer) in enumerate(zip(asked, told, strict=True)):
+        loaded.submit([(each, answer.put)])
+        if number % 50 == 0:
+            loaded.drain()  # what comes then is alone
+            assert answer.qsize() == 1
+    answers = [answer.get(timeout=10) for answer in told]
+    loaded.drain()
+    np.testing.assert_allclose(np.concatenate(answers), right(np.concatenate(asked)), atol=1e-5)
+
+
 def test_scores_are_probabilities_in_every_precision(engine: str, version: Path) -> None:
     clips = example_clips(SERVED, 3)
     for precision in engine_class(engine).precisions():

@@ -1,0 +1,217 @@
+"""Read a JSON body that carries a file in base64.
+
+{"name": "clip.mp4", "file": "AAAAIGZ0eXBpc29t...", "top_k": 3}
+                              `--------,---------'
+                       any length: decoded piece by piece into a file
+All that stands around it has at most MAX_REST characters and is parsed at the end. Memory and the time for which the
+interpreter's lock is held depend on CHUNK_BYTES, never on the body.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import json
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from app.errors import BadRequest, MissingFile, TooLarge
+
+CHUNK_BYTES = 256 << 10
+MAX_REST = 64 << 10  # characters of the body that are not the file
+MAX_STRING = 16 << 10  # characters of a string that is not the file
+_EXAMPLE = '{"file": "<base64>", "name": "clip.mp4"}'
+_QUOTE_OR_BACKSLASH = re.compile(r'["\\]')
+_FILE_KEY = re.compile(r'[{,]\s*"file"\s*:\s*"\Z')
+_KEY_CHARACTERS = 64  # more than enough for the pattern above
+_LONGEST_ESCAPE = len(r"\u002b")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_WHITESPACE = b" \t\r\n\f\v"
+_DATA_URL = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
+
+
+def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
+    """Write the decoded `file` of the JSON in `body` to `content` and return the other members.
+
+    Raises:
+        BadRequest: The body is not JSON, or `file` is not base64.
+        MissingFile: There is no `file`.
+        TooLarge: Something other than `file` is long.
+    """
+    decoder = Base64Decoder(content)
+    unescaper = _Unescaper(decoder.feed)
+    splitter = _Splitter(unescaper.feed)
+    try:
+        with body.open("rb") as file:
+            chunk = file.read(CHUNK_BYTES)
+            text = codecs.getincrementaldecoder(json.detect_encoding(chunk))()
+            while chunk:
+                splitter.feed(text.decode(chunk))
+                chunk = file.read(CHUNK_BYTES)
+        splitter.feed(text.decode(b"", final=True))
+        members = splitter.parse()
+        unescaper.finish()
+    except (ValueError, RecursionError):
+        raise BadRequest(f"the body is not valid JSON; it must look like {_EXAMPLE}") from None
+    if not isinstance(members, dict) or "file" not in members:
+        raise MissingFile(f'the JSON body needs a field "file" with the file in base64: {_EXAMPLE}')
+    encoded = members.pop("file")
+    if not isinstance(encoded, str):
+        raise BadRequest('the field "file" must be a string: the file in base64')
+    if not splitter.is_long_string(encoded):
+        decoder.feed(encoded)
+    decoder.finish()
+    return members
+
+
+class _Splitter:
+    """Separate the long string of `file` from the rest of a JSON text."""
+
+    def __init__(self, on_long: Callable[[str], None]) -> None:
+        """Pass the long string's text, escapes included, to `on_long` piece by piece."""
+        self._on_long = on_long
+        self._placeholder = secrets.token_hex(16)  # stands in the rest for the long string
+        self._rest: list[str] = []
+        self._rest_length = self._string_length = self._string_at = 0
+        self._escaped = self._has_long = False
+        self._step = self._outside
+
+    def feed(self, text: str) -> None:
+        at = 0
+        while at < len(text):
+            at = self._step(text, at)
+
+    def parse(self) -> Any:
+        """Return the value of the rest; raises ValueError where it is not JSON or ends too early."""
+        return json.loads("".join(self._rest), strict=False)  # not strict: shells put line breaks into strings
+
+    def is_long_string(self, value: str) -> bool:
+        return self._has_long and value == self._placeholder
+
+    def _outside(self, text: str, at: int) -> int:
+        end = text.find('"', at) + 1
+        self._keep(text[at : end or len(text)])
+        if end:
+            self._step, self._string_at, self._string_length = self._inside, len(self._rest), 0
+        return end or len(text)
+
+    def _inside(self, text: str, at: int) -> int:
+        if self._escaped:
+            self._escaped = False
+            self._keep(text[at])
+            return at + 1
+        special = _QUOTE_OR_BACKSLASH.search(text, at)
+        piece = text[at : special.start() if special else len(text)]
+        self._string_length += len(piece) + 1
+        if self._string_length > MAX_STRING:
+            self._begin_long(piece)
+            return at + len(piece)
+        self._keep(piece)
+        if special is None:
+            return len(text)
+        self._keep(special[0])
+        if special[0] == '"':
+            self._step = self._outside
+        else:
+            self._escaped = True
+        return special.end()
+
+    def _begin_long(self, piece: str) -> None:
+        before, begun = self._rest[: self._string_at], self._rest[self._string_at :]
+        if self._has_long or not _FILE_KEY.search("".join(before[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
+            raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
+        self._has_long, self._step = True, self._long
+        self._rest = before
+        self._rest_length -= sum(map(len, begun))
+        self._keep(self._placeholder)
+        self._on_long("".join(begun) + piece)
+
+    def _long(self, text: str, at: int) -> int:
+        # Base64 has no backslash and no quote in it, so the next quote ends it, whatever stands before
+        end = text.find('"', at)
+        self._on_long(text[at:] if end < 0 else text[at:end])
+        if end < 0:
+            return len(text)
+        self._keep('"')
+        self._step = self._outside
+        return end + 1
+
+    def _keep(self, text: str) -> None:
+        self._rest_length += len(text)
+        if self._rest_length > MAX_REST:
+            raise TooLarge(f'the JSON body may have at most {MAX_REST >> 10} KiB beside the field "file"')
+        self._rest.append(text)
+
+
+class _Unescaper:
+    """Undo the escapes of a JSON string that comes in pieces."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self._held = ""  # an escape whose end has not come yet
+
+    def feed(self, piece: str) -> None:
+        piece = self._held + piece
+        cut = piece.rfind("\\", max(0, len(piece) - _LONGEST_ESCAPE + 1))
+        self._held = piece[cut:] if cut >= 0 else ""
+        piece = piece[: len(piece) - len(self._held)]
+        self._take(json.loads(f'"{piece}"', strict=False) if "\\" in piece else piece)
+
+    def finish(self) -> None:
+        """Pass on the last escape; raises ValueError when it is cut off."""
+        if self._held:
+            self._take(json.loads(f'"{self._held}"', strict=False))
+
+
+class Base64Decoder:
+    """Decode base64 that comes in pieces, in all forms that are in use.
+
+    Both alphabets, line breaks, missing padding and a `data:` URL's prefix are accepted.
+    """
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self._content = content
+        self._tail = b""  # less than four characters
+        self._begun = self._padded = False
+
+    def feed(self, text: str) -> None:
+        """Write what `text` stands for; a `data:` URL's prefix must be in the first piece. Raises BadRequest."""
+        if not self._begun:
+            text = _without_prefix(text)
+            self._begun = True
+        try:
+            characters = text.encode("ascii").translate(_URL_SAFE, _WHITESPACE)
+            self._decode(characters)
+        except ValueError:  # binascii's and Unicode's errors too
+            raise BadRequest(
+                'the field "file" is not base64: it must be the file itself, encoded, not its name or address'
+            ) from None
+
+    def _decode(self, characters: bytes) -> None:
+        characters, equals, after = characters.partition(b"=")
+        if (self._padded and characters) or after.strip(b"="):
+            raise ValueError("something comes after the padding")
+        self._padded = self._padded or bool(equals)
+        characters = self._tail + characters
+        whole = len(characters) // 4 * 4
+        self._tail = characters[whole:]
+        self._content.write(binascii.a2b_base64(characters[:whole], strict_mode=True))
+
+    def finish(self) -> None:
+        """Write the last bytes. Raises BadRequest when one character is left over."""
+        if len(self._tail) == 1:
+            raise BadRequest('the base64 of the field "file" is cut off: one character is left over')
+        if self._tail:
+            self._content.write(binascii.a2b_base64(self._tail + b"=" * (4 - len(self._tail))))
+
+
+def _without_prefix(text: str) -> str:
+    prefix = _DATA_URL.match(text)
+    if prefix is None:
+        return text
+    if not prefix[0].rstrip(" ,").lower().endswith(";base64"):
+        raise BadRequest('the field "file" is a data: URL without ";base64": send the file in base64')
+    return text[prefix.end() :]

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
+
+# A spreadsheet runs a cell that begins with one of these as a formula, even one quoted in the CSV. Leading quotes
+# are counted in, so that one quote less is always the label itself.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
 
 
 def to_csv(timeline: dict[str, Any]) -> str:
@@ -16,7 +21,8 @@ def to_csv(timeline: dict[str, Any]) -> str:
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["start_s", "end_s", "label", "score"])
     for each in timeline["segments"]:
-        rows.writerow([f"{each['start_s']:.3f}", f"{each['end_s']:.3f}", _inert(each["label"]), f"{each['score']:.4f}"])
+        label = _escape_formula(each["label"])
+        rows.writerow([f"{each['start_s']:.3f}", f"{each['end_s']:.3f}", label, f"{each['score']:.4f}"])
     return file.getvalue()
 
 
@@ -40,6 +46,6 @@ def _text(label: str) -> str:
     return clean or "?"
 
 
-def _inert(label: str) -> str:
-    """A label that a spreadsheet would take for a formula becomes text."""
-    return f"'{label}" if label[:1] in "=+-@\t\r" else label
+def _escape_formula(label: str) -> str:
+    """Return the label for a CSV cell that no spreadsheet runs as a formula: such a label gets a quote in front."""
+    return f"'{label}" if _FORMULA.match(label) else label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from client.jobs import Job
 
 # 2 is click's, for a wrong command line.
 FINE, REFUSED, SERVICE, INTERRUPTED = 0, 1, 3, 130
+
+# A spreadsheet runs a cell that begins with one of these as a formula, even when it is quoted in the CSV. The leading
+# quotes are counted in, so that `unescape_formula` gives back exactly what was escaped.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -85,4 +90,16 @@ def _row(told: dict[str, Any], names: Sequence[str]) -> list[str]:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return escape_formula(value) if isinstance(value, str) else str(value)
+
+
+def escape_formula(text: str) -> str:
+    """Return text for a CSV cell that no spreadsheet runs as a formula: such text gets a quote in front."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return the text that `escape_formula` made `cell` of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

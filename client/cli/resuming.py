@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from client.cli.files import File
-from client.cli.outcomes import columns
+from client.cli.outcomes import columns, unescape_formula
 from client.cli.outputs import save
 from client.errors import JobFailed
 
@@ -83,10 +83,11 @@ def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -
             continue
         told = dict(zip(names, row, strict=True))
         size, mtime_ns = told["size"] or "0", told["mtime_ns"] or "0"  # standard input has none
-        answered = not told["error"] and (model is None or model.partition("@")[0] == told["model"])
+        used = unescape_formula(told["model"])
+        answered = not told["error"] and (model is None or model.partition("@")[0] == used)
         if answered and size.isdecimal() and mtime_ns.isdecimal():
             kept.append(row)
-            keys.add(_key(told["file"], int(size), int(mtime_ns)))
+            keys.add(_key(unescape_formula(told["file"]), int(size), int(mtime_ns)))
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows(kept)
     return out.getvalue(), keys

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client.cli import main
+from client.cli.outcomes import escape_formula, unescape_formula
 from tests.client_jobs import BROKEN
 from tests.client_process import Running
 from tests.client_service import MP4, RecordedService, recorded_service, refusal
@@ -172,6 +173,31 @@ def test_output_with_something_in_it_is_not_overwritten(run: Run, clip: Path, tm
     assert (result.exit_code, out.read_text()) == (2, "precious\n")
     assert "--resume goes on with it" in result.stderr
     assert run("classify", clip, "-o", tmp_path / "no" / "folder.csv").exit_code == 2
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "'=1", "''+1", "＝1"]  # noqa: RUF001
+TEXTS = ["clip.mp4", "a=b", "'quoted'", "-", "", "pan_left", " =1"]
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, *TEXTS])
+def test_csv_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
+    cell = escape_formula(text)
+    assert cell == (f"'{text}" if text in FORMULAS else text)
+    assert unescape_formula(cell) == text
+
+
+def test_csv_of_a_file_named_like_a_formula_is_inert_and_resumed(
+    run: Run, service: RecordedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("=cmd|' !A0.mp4").write_bytes(MP4)
+    assert run("classify", "=cmd|' !A0.mp4", "-o", "out.csv", "--top-k", "1").exit_code == 0
+    first = Path("out.csv").read_text()
+    row = list(csv.reader(first.splitlines()))[1]
+    assert row[0] == "'=cmd|' !A0.mp4"
+    assert not row[5].startswith("'")
+    again = run("classify", "=cmd|' !A0.mp4", "-o", "out.csv", "--top-k", "1", "--resume")
+    assert (again.stderr, Path("out.csv").read_text(), uploads(service)) == ("1 done before\n", first, 1)
 
 
 def test_csv_has_a_row_a_file_or_a_segment(run: Run, clip: Path) -> None:

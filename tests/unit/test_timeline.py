@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import numpy as np
 import pytest
 
+from app.timeline.outputs import to_csv
 from app.timeline.segments import segments
 from app.timeline.windows import Grid, Windows, grid
 
@@ -88,3 +92,10 @@ def test_segments_always_fill_the_video(seed: int) -> None:
     assert all(each.end_s > each.start_s for each in found)
     for cut in cuts:
         assert any(each.start_s == cut for each in found)
+
+
+@pytest.mark.parametrize(("label", "cell"), [("=1+1", "'=1+1"), ("-1", "'-1"), ("a=b", "a=b"), ("\t=1", "'\t=1")])
+def test_label_in_csv_is_no_formula(label: str, cell: str) -> None:
+    segment = {"start_s": 0.0, "end_s": 1.5, "label": label, "score": 0.25}
+    rows = list(csv.reader(io.StringIO(to_csv({"segments": [segment]}), newline="")))
+    assert rows[1] == ["0.000", "1.500", cell, "0.2500"]

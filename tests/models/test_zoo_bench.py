@@ -169,6 +169,24 @@ def test_near_ties_do_not_count_and_are_told() -> None:
     assert not only_ties.good, "nothing was checked"
 
 
+RIGHT = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "once", "always"),
+    [("f32", 2e-3, 2e-3), ("f16", 0.06, 6e-3), ("bf16", 0.12, 0.02), ("int8", 0.12, 0.02)],
+)
+def test_same_labels_with_other_scores_are_not_good(precision: str, once: float, always: float) -> None:
+    one_clip, all_clips = RIGHT.copy(), RIGHT + np.array([always, 0, -always], np.float32)
+    one_clip[2] += np.array([once, 0, -once], np.float32)
+    for scores in (one_clip, all_clips):
+        compared = row(Variant("openvino", precision), "random", scores, RIGHT)
+        assert (compared.top_1, compared.good) == (1.0, False)
+    slightly = row(Variant("openvino", precision), "random", RIGHT + np.float32(always / 10), RIGHT)
+    assert slightly.good
+    assert not row(Variant("openvino", precision), "random", RIGHT * np.float32("nan"), RIGHT).good
+
+
 def test_a_configuration_is_changed_in_its_engine_alone(models: Path) -> None:
     text = (models / "x3d_xs" / "config.pbtxt").read_text()
     changed = configured.with_engine(text, "torch", "bf16")

@@ -69,9 +69,14 @@ def verify(
         compared = f"version {model.versions[-1]} against {source.words}, seed {seed}"
         console().print(verdicts.VERDICT_WORDS, compared, style="dim", sep="\n")
         if not all(row.good for row in rows):
+            allowed = "; ".join(
+                f"in {precision} {verification.BOUNDS[precision].largest:g} for a clip and "
+                f"{verification.BOUNDS[precision].mean:g} on average"
+                for precision in dict.fromkeys(row.precision for row in rows)
+            )
             raise ModelError(
-                f"{name} does not answer as its source does: allowed are a difference of {verification.LARGEST_F32:g} "
-                f"in f32, and at least {verification.LEAST_TOP_1:.0%} the same best label."
+                f"{name} does not answer as its source does: scores may differ by {allowed}, "
+                f"and at least {verification.LEAST_TOP_1:.0%} of the best labels must be the same."
             )
 
 

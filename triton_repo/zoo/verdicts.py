@@ -34,7 +34,9 @@ def verdict_table(rows: Sequence[Row]) -> RenderableType:
     return table
 
 
-VERDICT_WORDS = "largest, mean: differences of a probability; top-1: the same best label, near-ties left out"
+VERDICT_WORDS = (
+    "largest, mean: of the clips' largest differences of a probability; top-1: the same best label, near-ties left out"
+)
 
 
 def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | None) -> RenderableType:
@@ -87,6 +89,7 @@ def bench_facts(
                 "clips_per_s": {str(size): result.timing.rate(size) for size in result.timing.rates},
                 "spread": result.timing.spread if result.timing.rates else None,
                 "largest_difference": result.row.largest if result.row else None,
+                "mean_difference": result.row.mean if result.row else None,
                 "same_top_1": result.row.top_1 if result.row else None,
                 "near_ties": result.row.ties if result.row else None,
                 "good": result.good,

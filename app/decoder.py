@@ -8,19 +8,19 @@ app/decoder_process.py.
 
 import asyncio
 import logging
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from app import decoder_process, gpu_decoding, rehearsal
-from app.confinement import Confinement, forkserver, held, tell
+from app.confinement import Confinement, exits, forkserver, held, tell
+from app.confinement.exits import Exit
 from app.deadline import Deadline
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.gpu_decoding import NotOnGpu
@@ -35,8 +35,14 @@ START_TIMEOUT_S = 30.0
 LOST_AFTER_S = 5.0  # a process that is to end and has not been reported dead is lost
 POLL_S = 0.01
 ROUND_S = 0.02
+# A file is tried so often when its decoders are killed from outside, with a pause in which memory may come free.
+TRIES, RETRY_DELAY_S = 3, 0.2
 
 log = logging.getLogger(__name__)
+
+
+class _Killed(Exception):
+    """A decoder process was ended from outside; the file is not to blame."""
 
 
 class Allowance:
@@ -67,6 +73,7 @@ class Decoder:
         self.confinement = confinement
         self._lanes = Lanes(lambda: processes, share=Share(max(1, processes // 2)))
         self._pool: ProcessPool | None = None
+        self._ending: asyncio.Future[None] | None = None  # of the pool before
         self._ends: Counter[str] = Counter()
         self.warm = 0  # processes that have decoded films of our own
         self.cold = "its decoders have not started"  # why they are not all warm
@@ -151,14 +158,19 @@ class Decoder:
         try:
             if deadline is not None:
                 deadline.check("it waited for a decoder")
-            try:
-                return await self._attempt(self._living(), allowance, function, arguments)
-            except BrokenProcessPool:
-                self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
-            try:
-                return await self._attempt(self._living(), allowance, function, arguments)
-            except BrokenProcessPool as error:
-                raise NotReady("the decoder is starting again; please try again in a moment") from error
+            for attempt in range(TRIES):
+                if attempt:
+                    await asyncio.sleep(RETRY_DELAY_S * attempt)
+                pool = await self._living()
+                try:
+                    return await self._attempt(pool, allowance, function, arguments)
+                except BrokenProcessPool:
+                    self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
+                    self._replace(pool)
+                except _Killed:
+                    pass
+            log.warning("a decoder was ended from outside %d times in a row: is memory short?", TRIES)
+            raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
         finally:
             self._lanes.leave(lane, owner)
 
@@ -168,7 +180,7 @@ class Decoder:
         # Not with the pool's own timeout, which goes by the time of day: a clock that is set would end all tasks.
         task = pool.schedule(decoder_process.limited, (allowance.left_s, function, *arguments))
         answer = asyncio.wrap_future(task)
-        why = "cancelled"
+        why, left_s = "cancelled", allowance.left_s
         try:
             await _begun(task, answer, pool)
             with allowance.used():
@@ -180,43 +192,45 @@ class Decoder:
                 self._ends[why] += 1
             await _ended(task)
             answer.cancel()
-        try:
-            if not done:
-                raise TimeoutError
-            return cast(Result, answer.result())
-        except (TimeoutError, ProcessExpired) as error:
-            if done:
-                self._ends[_end_of(error)] += 1
-            if isinstance(error, ProcessExpired) and error.exitcode != -signal.SIGXCPU:
+        if answer.cancelled() and done:
+            raise BrokenProcessPool("the pool was replaced")
+        if done:
+            error = answer.exception()
+            if not isinstance(error, TimeoutError | ProcessExpired):
+                return answer.result()
+            self._ends[exits.label(error.exitcode) if isinstance(error, ProcessExpired) else "timeout"] += 1
+            ended = exits.judge(error.exitcode) if isinstance(error, ProcessExpired) else Exit.TIME_LIMIT
+            if ended is Exit.OUTSIDE:
+                allowance.left_s = left_s
+                raise _Killed from error
+            if ended is Exit.FILE:
                 raise Undecodable("the file is damaged so badly that it broke its decoder") from error
-            raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed") from error
+        raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed")
 
     def facts(self) -> dict[str, Any]:
         """How many processes there are, work and are waited for, and how often one ended at work, by what."""
         busy, waiting = self._lanes.all_at_work, self._lanes.waiting
         return {"processes": self._processes, "busy": busy, "waiting": waiting, "ends": dict(self._ends)}
 
-    def _living(self) -> ProcessPool:
+    async def _living(self) -> ProcessPool:
+        """Return the pool; a broken one is replaced, after its processes have ended: they may write into the region."""
+        if self._pool is not None and not self._pool.active:
+            self._replace(self._pool)
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
         if self._pool is None:
             raise NotReady("the decoder is not running")
-        if not self._pool.active:
-            broken, self._pool = self._pool, self._new_pool()
-            asyncio.get_running_loop().run_in_executor(None, _end, broken)
         return self._pool
+
+    def _replace(self, broken: ProcessPool) -> None:
+        """Put a new pool in the place of `broken`, unless that was done; tasks that are left in it are cancelled."""
+        if self._pool is broken:
+            self._pool = self._new_pool()
+            self._ending = asyncio.get_running_loop().run_in_executor(None, _end, broken)
 
     def _new_pool(self) -> ProcessPool:
         ready = (self.confinement, rehearsal.files())
         return ProcessPool(self._processes, MAX_TASKS, decoder_process.prepare, ready, forkserver())
-
-
-def _end_of(error: TimeoutError | ProcessExpired) -> str:
-    """A signal's name, an exit status, or `timeout`; never a word of the file's."""
-    if not isinstance(error, ProcessExpired) or error.exitcode == -signal.SIGXCPU:
-        return "timeout"
-    try:
-        return signal.Signals(-error.exitcode).name
-    except ValueError:
-        return f"status {error.exitcode}"
 
 
 def _end(pool: ProcessPool) -> None:

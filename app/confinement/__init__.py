@@ -19,6 +19,7 @@ import threading
 from multiprocessing import parent_process
 
 from app import gpu_decoding
+from app.confinement import kernel
 from app.confinement.answers import Forkserver
 from app.confinement.layers import Confinement, Layer, raise_all
 from app.confinement.limits import MEMORY_BYTES
@@ -68,6 +69,8 @@ def confine(confinement: Confinement) -> None:
         gpu_decoding.prepare(confinement.gpu)
     _layers = raise_all(confinement)
     _lacking = missing(_layers) if confinement.mode == "required" else ""
+    # The forkserver: once it is gone the service cannot tell whether this process still writes into the region
+    kernel.die_with_parent()
     # Last: a process of two threads gets no user namespace
     threading.Thread(target=_follow_the_service, daemon=True).start()
 

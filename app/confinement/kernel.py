@@ -2,9 +2,10 @@
 
 import ctypes
 import os
+import signal
 
 NEW_USER, NEW_IPC, NEW_NETWORK = 0x10000000, 0x08000000, 0x40000000  # linux/sched.h
-_NO_NEW_PRIVILEGES = 38  # linux/prctl.h
+_PARENT_DEATH_SIGNAL, _NO_NEW_PRIVILEGES = 1, 38  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,6 +24,11 @@ def call(number: int, *arguments: object) -> int:
 def forbid_new_rights() -> None:
     """No program that this process starts has more rights than it has itself; for good."""
     _checked(_libc.prctl(_NO_NEW_PRIVILEGES, *(ctypes.c_ulong(word) for word in (1, 0, 0, 0))))
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGKILL when the parent ends; a later change of the user would undo it."""
+    _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, *(ctypes.c_ulong(word) for word in (signal.SIGKILL, 0, 0, 0))))
 
 
 def unshare(what: int) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.confinement import Confinement, confine, demand, forkserver
-from app.errors import ClipstackError, DecodeTimeout, Undecodable
+from app.confinement.exits import Exit, judge
+from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media import Media, Source
 from app.reach import reached, region, region_bytes
 from app.timeline.sweep import Event, Look, Window, sweep
@@ -52,14 +54,17 @@ class Done:
 class Stream:
     """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
 
-    def __init__(self, connection: Connection, slots: Slots, patience_s: float) -> None:
-        self._connection, self._slots, self._patience_s = connection, slots, patience_s
+    def __init__(self, connection: Connection, process: BaseProcess, slots: Slots, patience_s: float) -> None:
+        self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
         self.granted: deque[int] = deque()
         self.busy_s = 0.0
         self._readable = asyncio.Event()
 
     async def events(self) -> AsyncIterator[tuple[Event, int]]:
-        """Raises Undecodable, LimitExceeded, or DecodeTimeout when nothing came for `patience_s` seconds.
+        """Yield what the sweep finds.
+
+        Raises Undecodable, LimitExceeded, DecodeTimeout when nothing came for `patience_s` seconds, and NotReady when
+        the decoder was ended from outside.
 
         The offset is -1 for all events but windows.
         """
@@ -98,8 +103,16 @@ class Stream:
         try:
             event: Event | Done | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
-            raise Undecodable("the file is damaged so badly that it broke its decoder") from None
+            raise await self._ended() from None
         return event
+
+    async def _ended(self) -> ClipstackError:
+        """Return the error for a sweep whose process is gone."""
+        await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
+        exit_code = self._process.exitcode
+        if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
+            return Undecodable("the file is damaged so badly that it broke its decoder")
+        return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
 
 
 @asynccontextmanager
@@ -114,7 +127,7 @@ async def streaming(
     process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
     loop = asyncio.get_running_loop()
     started = loop.run_in_executor(None, process.start)
-    stream = Stream(ours, slots, patience_s)
+    stream = Stream(ours, process, slots, patience_s)
     try:
         await asyncio.shield(started)
         theirs.close()

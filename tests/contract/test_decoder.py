@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ from app.confinement import MEMORY_BYTES, Confinement, forkserver
 from app.confinement.report import available
 from app.connection import connected
 from app.deadline import Deadline
-from app.decoder import Decoder
+from app.decoder import TRIES, Decoder
 from app.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -34,7 +35,7 @@ from app.lanes import Lane
 from app.media import Limits, Media, Source
 from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
 from tests.hostile import Bomb
-from tests.leaks import descendants
+from tests.leaks import descendants, parents
 from tests.regions import UNTOUCHED, Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
@@ -352,7 +353,7 @@ import asyncio, os, sys
 from app.confinement import MEMORY_BYTES, Confinement, forkserver
 from app.confinement.report import available
 from app.confinement import Confinement
-from app.decoder import Decoder
+from app.decoder import TRIES, Decoder
 from app.media import Limits, Source
 
 async def main():
@@ -376,6 +377,86 @@ def test_a_process_that_dies_idle_is_replaced(decoding, film, region):
         assert idle.isdisjoint(decoder_pids())
 
     decoding(use, processes=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGBUS])
+def test_file_whose_decoder_is_killed_once_is_tried_again(decoding, endless, film, number):
+    async def use(decoder: Decoder) -> None:
+        assert (await decoder.probe(film)).width == 160
+        task = asyncio.create_task(decoder.probe(replace(endless, length=film.length)))
+        with await writing(endless):
+            os.replace(film.path, endless.path)  # what the next try reads
+            kill_decoders(number)
+        assert (await task).width == 160
+        assert decoder.facts()["ends"] == {number.name: 1}
+
+    decoding(use)
+
+
+def test_file_whose_decoders_are_killed_again_and_again_is_not_to_blame(decoding, endless, film, region):
+    async def use(decoder: Decoder) -> None:
+        task = asyncio.create_task(decoder.probe(endless))
+        for _ in range(TRIES):
+            with await writing(endless) as pipe:
+                kill_decoders(signal.SIGKILL)
+                await nobody_reads(pipe)
+        with pytest.raises(NotReady, match="want of memory") as refused:
+            await task
+        assert refused.value.retry_after_s
+        assert decoder.facts()["ends"] == {"SIGKILL": TRIES}
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGSEGV, Undecodable),
+        (signal.SIGABRT, Undecodable),
+        (signal.SIGSYS, Undecodable),
+        (signal.SIGFPE, Undecodable),
+        (signal.SIGXCPU, DecodeTimeout),
+    ],
+)
+def test_what_a_decoder_does_to_itself_is_the_files_fault(decoding, endless, film, region, number, error):
+    async def use(decoder: Decoder) -> None:
+        task = asyncio.create_task(decoder.probe(endless))
+        with await writing(endless):
+            kill_decoders(number)
+            with pytest.raises(error):
+                await task
+        await good(decoder, film, region)
+
+    decoding(use)
+
+
+def test_decoders_die_with_their_forkserver_and_the_file_is_tried_again(decoding, endless, film):
+    async def use(decoder: Decoder) -> None:
+        assert (await decoder.probe(film)).width == 160
+        (pid,) = decoder_pids()
+        task = asyncio.create_task(decoder.probe(replace(endless, length=film.length)))
+        with await writing(endless) as pipe:
+            os.replace(film.path, endless.path)
+            os.kill(parents()[pid], signal.SIGKILL)
+            await nobody_reads(pipe)
+        assert (await task).width == 160
+
+    decoding(use)
+
+
+def kill_decoders(number: signal.Signals) -> None:
+    for pid in decoder_pids():
+        os.kill(pid, number)
+
+
+async def nobody_reads(pipe: BinaryIO) -> None:
+    deadline = time.monotonic() + 20
+    with suppress(BrokenPipeError):
+        while True:
+            pipe.write(b"m")
+            assert time.monotonic() < deadline, "somebody still reads the pipe"
+            await asyncio.sleep(0.01)
 
 
 def decoder_pids() -> set[int]:
@@ -450,7 +531,7 @@ CONTAINED = """
 import asyncio
 from app.confinement import Confinement, Unconfined
 from app.confinement.seccomp import refuse
-from app.decoder import Decoder
+from app.decoder import TRIES, Decoder
 from app.errors import NotReady
 from app.media import Limits, Source
 from tests.confined import LACKS

@@ -12,7 +12,7 @@ from app import logs, rehearsal, start, stop
 from app.metrics import files
 from app.settings import Settings
 from deploy import gpus
-from deploy.places import metrics, web_socket
+from deploy.places import key_check_socket, metrics, web_socket
 
 settings = Settings.from_environment()
 
@@ -26,7 +26,9 @@ if settings.transport in ("auto", "cuda"):
 
 retiring: list[int] = []  # at a reload: old workers, the oldest first, that no new one has been made for yet
 
-bind = f"unix:{web_socket(settings.run_dir)}"
+bind = [f"unix:{web_socket(settings.run_dir)}"]
+if settings.asks_for_keys:  # a listener with a backlog of its own, served by a thread of its own (deploy/worker.py)
+    bind.append(f"unix:{key_check_socket(settings.run_dir)}")
 umask = 0o117  # the socket: 0660, for our user and group; the default is open to everybody
 pidfile = str(settings.run_dir / "web" / "web.pid")
 control_socket_disable = True  # it would be made in the home folder, for a command nobody uses here
@@ -93,6 +95,7 @@ def post_worker_init(worker: Any) -> None:
     It takes requests after this: warm, unless Triton is away.
     """
     start(worker.app.wsgi(), worker.gpu)
+    worker.start_key_checks()
     if worker.predecessor is not None:
         with suppress(ProcessLookupError):
             os.kill(worker.predecessor, signal.SIGTERM)

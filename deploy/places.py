@@ -12,6 +12,11 @@ def web_socket(run_dir: Path) -> Path:
     return run_dir / "web" / "web.sock"
 
 
+def key_check_socket(run_dir: Path) -> Path:
+    """Where web workers answer nginx's key checks (app/access/key_check.py)."""
+    return run_dir / "web" / "keys.sock"
+
+
 def backlog(run_dir: Path) -> Path:
     """Where web tells nginx how much there is to do (app/backlog.py)."""
     return run_dir / "web" / "backlog"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.settings import CHECKOUT, LOOPBACK, Settings
 from deploy import certificate, gpus, users
-from deploy.places import jobs_temporary, program, web_socket
+from deploy.places import jobs_temporary, key_check_socket, program, web_socket
 from deploy.ports import holder, why_not
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
@@ -95,6 +95,7 @@ def sockets(settings: Settings) -> list[str]:
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
         web_socket(settings.run_dir),
+        key_check_socket(settings.run_dir),
         jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
     )
     longest = max(candidates, key=_bytes)

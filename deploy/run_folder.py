@@ -74,6 +74,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
         "CLIPSTACK_STATIC": str(checkout / "app"),
         "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
+        "CLIPSTACK_KEY_CHECK_SOCKET": str(places.key_check_socket(settings.run_dir)),
         "CLIPSTACK_WEB_HOLDS": str(max(LEAST_HELD, math.ceil(holds / (os.cpu_count() or 1)))),
         "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
         "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),

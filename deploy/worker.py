@@ -13,9 +13,13 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import ConfigurationProblem, LimitRequestHeaders, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.access.key_check import KeyCheckServer
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gthread, but for the words of an answer to what is no request, which would be HTML, and for how a start fails."""
+
+    sockets: list[Any]
 
     def init_process(self) -> None:
         """Raises SystemExit where gunicorn would let any exception go on.
@@ -28,6 +32,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except Exception:
             self.log.exception("this worker ends")
             raise SystemExit(1 if self.booted else Arbiter.WORKER_BOOT_ERROR) from None
+
+    def start_key_checks(self) -> None:
+        """Serve the listener of key checks, where there is one, in its own thread instead of with requests."""
+        web, *key_checks = self.sockets  # in the order of `bind` (deploy/gunicorn.conf.py)
+        self.sockets = [web]
+        for listener in key_checks:
+            KeyCheckServer(listener.sock, self.app.wsgi().extensions["clipstack.access"]).start()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Has nginx answer from the address of that error (nginx/conf.d/site.conf); the log says why."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flask import Flask
 
 # What needs no key: whether the service lives, the page's files, logging in, and what nginx lets only some ask
-OPEN = {"api.alive", "api.ready", "static", "login.form", "login.login", "gate.ask"}
+OPEN = {"api.alive", "api.ready", "static", "login.form", "login.login"}
 OPEN |= {"metrics.metrics", "metrics.status", "metrics.page"}
 VALUES = {"identity": "0" * 24, "place": 0, "filename": "page.css"}
 

@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 
 from app.access.keys import Key
 from app.access.visitors import Access
-from app.errors import CsrfFailed, Forbidden, KeysUnreadable, TooManyRequests, Unauthorized
+from app.errors import CsrfFailed, Forbidden, Unauthorized
 from app.lanes import Lane
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -120,23 +120,3 @@ def _for_this_key_alone(response: Response) -> Response:
     if access().required:  # a browser must not show to one key's owner what it kept for another's
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response
-
-
-@blueprint.get("/_key")
-@open_to_all
-def ask() -> ResponseReturnValue:
-    """For nginx: 204 to go on, 401, or 403 for "too much", the one other refusal that `auth_request` knows.
-
-    Nothing is counted here, and what cannot be known now is left to the request itself.
-    """
-    known = access()
-    if known.required:
-        try:
-            key, _ = known.who(request)
-            if request.headers.get("X-Asked-Method") == "POST":
-                known.check(key)
-        except KeysUnreadable:
-            pass
-        except TooManyRequests as error:
-            return Response(status=403, headers={"X-Come-Back": str(error.retry_after_s)})
-    return Response(status=204)

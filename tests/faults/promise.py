@@ -57,6 +57,10 @@ PROMISES: dict[int, tuple[str, str]] = {
     30: ("kill -9 of everything", "ready after one start; jobs go on"),
     31: ("the clock jumps by an hour, both ways", "nothing happens"),
     32: ("a GPU without memory; whoever exports its memory dies", "503 for that request; Triton goes on"),
+    40: (
+        "keys are asked for; web is stopped (SIGSTOP), gone, or has no thread free",
+        "uploads without a key 401 or 503 within 5 s, with one answered or 503; nothing on the disk",
+    ),
 }
 
 # The same of more work than can be done; C is what the same stack answered when it was asked as fast as it answers.

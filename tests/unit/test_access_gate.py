@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.access import ledger
+from app.access.key_check import KeyCheckServer, check_upload
 from app.access.keys import Key
 from app.errors import Overloaded
 from app.jobs.views import Watchers
@@ -43,11 +45,27 @@ def key(app: Flask, name: str = "alice", **limits: object) -> str:
     return ledger.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
 
 
+PASSED = (204, {"X-Key-Check": "passed"})
+
+
+def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
+    """What nginx would hear of an upload with these headers."""
+    return check_upload(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
+
+
+def ask(path: Path, head: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(f"GET /_key HTTP/1.1\r\n{head}\r\nX-Asked-Method: POST\r\n\r\n".encode())
+        return connection.recv(4096)
+
+
 def test_every_route_but_the_open_ones_needs_a_key(app: Flask, client: FlaskClient) -> None:
     for method, path, endpoint in requests_of(app):
         answer = client.open(path, method=method, buffered=True)
         if endpoint in OPEN:
-            assert answer.status_code not in (401, 403) or endpoint in ("login.login", "gate.ask"), path
+            assert answer.status_code not in (401, 403) or endpoint == "login.login", path
         elif endpoint.startswith(("pages.", "reference.")):
             assert (answer.status_code, answer.headers["Location"]) == (303, "/login"), path
         else:
@@ -111,9 +129,8 @@ def test_the_rate_of_a_key_ends_in_429_with_a_time_to_come_back(app: Flask, clie
     assert answers[2].headers["Retry-After"] in ("4", "5")
     assert client.get("/v1/jobs", headers=shown).status_code == 200, "only files count"
     assert client.post("/v1/classify", headers={"X-API-Key": key(app, "bob")}).status_code == 400
-    asked = client.get("/_key", headers=shown | {"X-Asked-Method": "POST"})
-    assert (asked.status_code, asked.headers["X-Come-Back"]) == (403, "5")
-    assert client.get("/_key", headers=shown).status_code == 204
+    assert checked(app, shown | {"X-Asked-Method": "POST"}) == (403, {"X-Come-Back": "5"})
+    assert checked(app, shown) == PASSED
 
 
 def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
@@ -121,6 +138,19 @@ def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
     app.config["CLIPSTACK"].keys_file.write_text("{")
     assert client.get("/v1/models", headers=shown).json["error"]["code"] == "unavailable"
     assert client.get("/healthz", headers=shown).status_code == 200
+    assert checked(app, shown | {"X-Asked-Method": "POST"}) == (503, {})
+
+
+def test_the_check_before_an_upload_is_made_over_its_own_socket(app: Flask) -> None:
+    path = app.config["CLIPSTACK"].run_dir / "keys.sock"
+    shown = (f"Authorization: Bearer {key(app)}", "X-API-Key: clipstack_x", "Cookie: a=b")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        KeyCheckServer(listener, app.extensions["clipstack.access"]).start()
+        said = [ask(path, head).split()[1] for head in shown]
+        listener.shutdown(socket.SHUT_RDWR)  # ends the thread
+    assert said == [b"204", b"401", b"401"]
 
 
 def test_a_key_may_be_kept_from_jobs(app: Flask, client: FlaskClient) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import CHECKOUT
 SETTINGS = Settings.from_environment({})
 DOCUMENT = document(SETTINGS)
 # Pages for people and their numbers, what Prometheus reads, and what nginx alone asks
-NO_API = {"/", "/docs", "/login", "/logout", "/status", "/status.json", "/metrics", "/_key"}
+NO_API = {"/", "/docs", "/login", "/logout", "/status", "/status.json", "/metrics"}
 
 
 def addresses() -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ import math
 import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from app.lanes import Lane
 from app.media import ClipRequest, Decoded, Media, Source
 from app.models import Catalogue, Model
 from app.pricing import lane_after
-from app.sampling import Clip, clip_times
+from app.sampling import EvenClips
 from app.slots import SlotPool
 from app.stages import Stages
 
@@ -127,16 +127,13 @@ class Classifier:
         self, source: Source, question: Question, stages: Stages, model: Model, media: Media,
         turn: Turn, deadline: Deadline, allowance: Allowance,
     ) -> Answer:  # fmt: skip
-        clips = _clips(media, model, question.clips)
+        clips = _clips(media, model, question)
         threads = LONE_THREADS if turn.is_alone and media.width * media.height >= LARGE else 1
-        turn.kind = (model.name, model.version, len(clips), (media.width * media.height).bit_length(), threads)
+        turn.kind = (model.name, model.version, clips.count, (media.width * media.height).bit_length(), threads)
         with stages.stage("queue"):
-            offsets = await self._slots_for(len(clips))
+            offsets = await self._slots_for(clips.count)
         wanted = ClipRequest(
-            times_s=tuple(clip.times_s for clip in clips), resize=model.resize, crop=model.crop,
-            offsets=tuple(offsets), region=str(self.slots.path), on_gpu=self._on_gpu(media, model),
-            rooms_s=tuple(clip.room_s for clip in clips) if question.sampling == "keyframe" else (),
-            threads=threads,
+            clips, model.resize, model.crop, tuple(offsets), str(self.slots.path), self._on_gpu(media, model), threads
         )  # fmt: skip
         try:
             with stages.stage("decode"):
@@ -151,7 +148,8 @@ class Classifier:
             scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
         mean = average([clip.values for clip in scores])
         predictions = top(mean, model.labels, question.top_k)
-        return Answer(model, media, decoded, predictions, scores[0].transport, first)
+        measured = replace(media, duration_s=decoded.duration_s, fps=decoded.fps, frames=decoded.total)
+        return Answer(model, measured, decoded, predictions, scores[0].transport, first)
 
     async def _decode(
         self, source: Source, media: Media, wanted: ClipRequest, turn: Turn, deadline: Deadline, allowance: Allowance
@@ -226,10 +224,10 @@ def allowed(lane: Lane, question: Question) -> Lane:
     return lane
 
 
-def _clips(media: Media, model: Model, count: int) -> tuple[Clip, ...]:
-    """Where the clips lie; a picture is one clip of one frame, and only an image model can look at it."""
+def _clips(media: Media, model: Model, question: Question) -> EvenClips:
+    """Which clips are wanted; a picture is one clip of one frame, and only an image model can look at it."""
     if media.kind == "image":
         if model.kind == "video":
             raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")
-        return (Clip((0.0,)),)
-    return clip_times(media.duration_s or 0.0, media.fps, model.frames, model.stride, model.fps, count)
+        return EvenClips(1, 0.0)
+    return EvenClips(model.frames, model.stride / model.fps, question.clips, question.sampling == "keyframe")

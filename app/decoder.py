@@ -69,7 +69,7 @@ class Decoder:
     """
 
     def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: Confinement) -> None:
-        self._processes, self._timeout_s, self._limits = processes, timeout_s, limits
+        self._processes, self._timeout_s, self.limits = processes, timeout_s, limits
         self.confinement = confinement
         self._lanes = Lanes(lambda: processes, share=Share(max(1, processes // 2)))
         self._pool: ProcessPool | None = None
@@ -135,7 +135,7 @@ class Decoder:
         DeadlineExceeded instead of beginning after the deadline.
         """
         self.confinement.admit(source.path)
-        return await self._run(lane, owner, deadline, allowance, decoder_process.probe, source, self._limits)
+        return await self._run(lane, owner, deadline, allowance, decoder_process.probe, source, self.limits)
 
     async def decode(
         self, source: Source, media: Media, request: ClipRequest,
@@ -147,7 +147,9 @@ class Decoder:
         When this returns or raises, also by cancelling, nothing writes into the region any more.
         """
         self.confinement.admit(source.path)
-        return await self._run(lane, owner, deadline, allowance, decoder_process.decode, source, media, request)
+        return await self._run(
+            lane, owner, deadline, allowance, decoder_process.decode, source, media, request, self.limits
+        )
 
     async def _run(
         self, lane: Lane, owner: str, deadline: Deadline | None, allowance: Allowance | None,

@@ -54,18 +54,18 @@ def probe(source: Source, limits: Limits) -> Media:
     return part(source, limits)
 
 
-def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
-    """Write clips, in this process."""
+def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> Decoded:
+    """Write clips of a file whose measured length is within `limits`, in this process."""
     source = reached(source)
     if media.kind == "image":
         return pictures.decode(source, media, request)
     if not request.on_gpu:
-        return video.decode(source, media, request)
+        return video.decode(source, media, request, limits)
     try:
         gpu = gpu_decoding.here()
     except NotOnGpu as error:
-        return replace(video.decode(source, media, request), not_on_gpu=str(error))
-    return video.decode(source, media, request, gpu)
+        return replace(video.decode(source, media, request, limits), not_on_gpu=str(error))
+    return video.decode(source, media, request, limits, gpu)
 
 
 def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:

@@ -115,31 +115,3 @@ def mime_type(head: bytes) -> str:
     if name == "matroska":
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
     return _MIME_TYPES[name]
-
-
-def cut_off(name: str, head: bytes, length: int) -> bool:
-    """Whether a file of `length` bytes is shorter than its first bytes promise; False where they do not.
-
-    Only for containers that stay readable without their end; `name` is that of `recognise`.
-    """
-    if name == "mpegts":
-        return length % (188 if head[0] == 0x47 else 192) != 0
-    if name == "avi":
-        return 8 + int.from_bytes(head[4:8], "little") > length
-    if name == "matroska":
-        # EBML: an element is an identifier, a size of 1 to 8 bytes led by a bit that tells how many, a body.
-        start, body = _ebml_size(head, 4)
-        segment = start + body
-        if head[segment : segment + 4] == b"\x18\x53\x80\x67":
-            start, body = _ebml_size(head, segment + 4)
-            return start + body > length
-    return False
-
-
-def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
-    """Where an element's body starts, and its length; 0 for an unknown one, as a live recording has."""
-    width = 9 - head[at].bit_length() if at < len(head) else 9
-    if width > 8:
-        return at, 0
-    value = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
-    return at + width, 0 if value == (1 << 7 * width) - 1 else value

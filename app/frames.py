@@ -33,12 +33,12 @@ def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
 
     Raises ValueError for a request that does not fit: it is a fault of the caller, never of the media.
     """
-    lengths = {len(row) for row in request.times_s}
-    if len(lengths) != 1 or 0 in lengths or len(request.times_s) != len(request.offsets):
+    count, length = request.shape
+    if length < 1 or count != len(request.offsets):
         raise ValueError("clips need one length above zero and one offset each")
     if not 0 < request.crop <= request.resize:
         raise ValueError(f"crop {request.crop} must be between 1 and resize {request.resize}")
-    shape = (lengths.pop(), request.crop, request.crop, 3)
+    shape = (length, request.crop, request.crop, 3)
     last = size - int(np.prod(shape))
     if not all(0 <= offset <= last for offset in request.offsets):
         raise ValueError("a clip lies outside the region")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.errors import LimitExceeded
 from app.formats import HEAD_BYTES, Kind, sniff
+from app.sampling import EvenClips, Times
 
 __all__ = ["HEAD_BYTES", "ClipRequest", "Decoded", "Kind", "Limits", "Media", "Source", "sniff"]
 
@@ -28,8 +29,9 @@ class Source:
 class Media:
     """Facts of one video or picture; `width` and `height` in pixels as a person sees it, already upright.
 
-    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270). `duration_s`, `fps`
-    and `frames` are None for what is not known before decoding; a picture has one frame and no time.
+    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270). `duration_s`, `fps` and
+    `frames` are what a video's header promises, which may be wrong, or None: good for a guess of the cost and for
+    nothing else until the video has been read. A picture has one frame and no time.
     """
 
     kind: Kind
@@ -72,21 +74,30 @@ class Limits:
 class ClipRequest:
     """Which frames are wanted and where they go.
 
-    `times_s` holds one row of times a clip, in seconds after the first frame, all rows of one length T.
+    `clips` says how clips are spread over a video whose length only the decoder measures, or names their times: one row
+    a clip, in seconds after the first frame, all rows of one length T.
     Every frame is scaled to a short side of `resize` pixels and cut to its `crop` x `crop` centre. The clip
     is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`; with `on_gpu` into
-    that region's twin on the GPU instead, if the GPU can decode this video. With `rooms_s`, the earliest and the latest
-    start of each clip, a clip is moved to the nearest key frame in its room. `threads` decode where PyAV reads.
+    that region's twin on the GPU instead, if the GPU can decode this video. `threads` decode where PyAV reads.
     """
 
-    times_s: tuple[tuple[float, ...], ...]
+    clips: EvenClips | Times
     resize: int
     crop: int
     offsets: tuple[int, ...]
     region: str
     on_gpu: bool = False
-    rooms_s: tuple[tuple[float, float], ...] = ()
     threads: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many clips, and of how many frames each; raises ValueError for rows of different lengths."""
+        if isinstance(self.clips, EvenClips):
+            return self.clips.count, self.clips.frames
+        lengths = {len(row) for row in self.clips}
+        if len(lengths) != 1:
+            raise ValueError("clips need one length")
+        return len(self.clips), lengths.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,8 @@ class Decoded:
     """What was written: for each clip the frame numbers, their times in seconds, and whether it was padded.
 
     `truncated` says that the file was cut off, although the frames above could be read. `total` is the number
-    of frames it really holds. `on_gpu` says that the clips lie on the GPU and not in `region`; `not_on_gpu` why they
+    of frames, `duration_s` their length and `fps` their mean rate, as they were measured; a picture has neither of the
+    last two. `on_gpu` says that the clips lie on the GPU and not in `region`; `not_on_gpu` why they
     do not, although that was asked for.
     """
 
@@ -103,5 +115,7 @@ class Decoded:
     padded: tuple[bool, ...]
     truncated: bool
     total: int = 1
+    duration_s: float | None = None
+    fps: float | None = None
     on_gpu: bool = False
     not_on_gpu: str = ""

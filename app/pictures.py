@@ -45,7 +45,7 @@ def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
     Raises UnsupportedMedia, LimitExceeded, Undecodable.
     """
     clips = open_clips(request)
-    if any(len(row) != 1 for row in request.times_s):
+    if request.shape[1] != 1:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
     with _opened(source, max(media.width * media.height, size[0] * size[1])) as picture:

@@ -19,18 +19,19 @@ import decord
 import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
 from app.formats import SOUND_CODECS, VIDEO_CODECS
 from app.frames import Frame
 from app.media import Media, Source
 from app.nal_units import fill, length_bytes
+from app.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
+from app.sampling import Timing
+from app.truncation import ending
 
 CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scaled frames at a time
 NEAR = 8  # frames: to decode on to a key frame so near is quicker than to seek it
@@ -45,10 +46,9 @@ decord.logging.set_level(decord.logging.QUIET)
 class Reader(Protocol):
     """An open video; frames are numbered from 0 in the order they are shown."""
 
-    times_s: NDArray[np.float64]  # (frames,), seconds after the first frame, never falling
-    keys_s: NDArray[np.float64]  # (keys,), those of them at which decoding can begin
-    end_s: float  # when the last frame goes
-    missing: int  # how many frames more an MP4's index promises; other containers promise nothing
+    timing: Timing
+    missing: int  # frames that an MP4's index names and the file lacks; other containers name none
+    cut_off: bool  # the file ends before the end of what it began, and all frames of `timing` are there
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         """Yield upright frames of the reader's size, one for each of `numbers`, which must rise.
@@ -111,6 +111,7 @@ def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int
         media.codec not in _BY_TIME
         and demuxer in _INDEXED
         and _has_three_channels(size[0])
+        and not ending(source, demuxer).cut_off  # its last frame is not whole
         and _for_decord(source, demuxer)
     ):
         # What decord cannot open, a single frame in Matroska for one, PyAV may: if not, its error counts.
@@ -158,17 +159,17 @@ class DecordReader:
         self._video = decord.VideoReader(path, width=width, height=height, num_threads=1)
         self._chunk = max(1, CHUNK_BYTES // (width * height * 3))
         spans = self._video.get_frame_timestamp(range(len(self._video))).astype(np.float64)
-        self.times_s = spans[:, 0]
-        self.keys_s = self.times_s[self._video.get_key_indices()]
-        self.end_s = _end(self.times_s, float(spans[-1, 1]))
-        self.missing = max(0, (promised or 0) - len(spans))
+        times_s = spans[:, 0]
+        self.timing = Timing.of(times_s, times_s[self._video.get_key_indices()], float(spans[-1, 1]))
+        self.missing, self.cut_off = max(0, (promised or 0) - len(spans)), False
 
     def has_order(self) -> bool:
         """Whether decord can find frames by these timestamps: they start at 0 and rise.
 
         Of two frames with the same one it sometimes returns the next frame instead (7 of 100 readings).
         """
-        return abs(self.times_s[0]) < 1e-3 and bool(np.all(np.diff(self.times_s) > 0))
+        times_s = self.timing.times_s
+        return abs(times_s[0]) < 1e-3 and bool(np.all(np.diff(times_s) > 0))
 
     def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
         for start in range(0, len(numbers), self._chunk):
@@ -183,48 +184,33 @@ class PacketReader:
 
     skips = True  # where codec and container allow it
     keeps_open = True  # what was opened for the list until it is read the first time, where it can be sought by time
-    _listed: tuple[InputContainer, VideoStream] | None = None
+    _opened_for_list: tuple[InputContainer, VideoStream] | None = None
 
     def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], threads: int = 1) -> None:
         self._source, self._demuxer, self._turns, self._threads = source, demuxer, -rotation // 90, threads
         self._size = size if rotation % 180 == 0 else (size[1], size[0])
         # One for all, with decord's filter: a frame's own would be reckoned anew, 0.7 ms each time
         self._scaler = VideoReformatter()
-        shown: list[int] = []
-        keys: list[tuple[int, int]] = []  # timestamp, and the decoding time by which to seek it
-        end = packets = 0
+        end = ending(source, demuxer)
         self._held = ExitStack()
         with ExitStack() as held:
             container, stream = held.enter_context(opened(source, demuxer, threads=threads))
-            base = float(stream.time_base or 1)
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
             self._skips = self.skips and demuxer in SKIPPED_IN and length_bytes(codec, configuration) > 0
-            for packet in container.demux(stream):
-                stamp = _stamp(packet)
-                if stamp is None or not (keys or packet.is_keyframe):
-                    continue  # the end of the file, or a start in the middle of a group of pictures
-                packets += 1
-                if packet.is_keyframe:
-                    keys.append((stamp, stamp if packet.dts is None else packet.dts))
-                if not packet.is_discard:
-                    shown.append(stamp)
-                    end = max(end, stamp + (packet.duration or 0))
-            self.missing = len(stream.index_entries) - packets if demuxer == "mov" else 0
-            if self.keeps_open and demuxer in SKIPPED_IN:
-                self._listed, self._held = (container, stream), held.pop_all()
-        if not shown:
-            raise Undecodable("there is no frame in this video")
-        self._stamps, self._keys = sorted(shown), sorted(keys)
-        self.times_s = (np.array(self._stamps, np.float64) - self._stamps[0]) * base
-        keys_shown = [stamp for stamp, _ in self._keys if stamp >= self._stamps[0]]
-        self.keys_s = (np.array(keys_shown, np.float64) - self._stamps[0]) * base
-        self.end_s = _end(self.times_s, (end - self._stamps[0]) * base)
+            self._listed = list_packets(container, stream, demuxer, end.cut_off)
+            absent = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
+            if self.keeps_open and demuxer in SKIPPED_IN and not self._listed.jumps:
+                self._opened_for_list, self._held = (container, stream), held.pop_all()
+        self.missing = 0 if end.fragmented else absent
+        self.cut_off = end.cut_off or (end.fragmented and absent > 0)
+        self.timing = self._listed.timing()
+        self._stamps, self._keys = self._listed.stamps, self._listed.keys
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         wanted = [self._stamps[number] for number in numbers]
         with self._reopened() as (container, stream):
             for place, frame in enumerate(self._chosen(container, stream, wanted)):
-                if self._skips and _stamp(frame) != wanted[place]:
+                if self._skips and stamp_of(frame) != wanted[place]:
                     break  # a stream that is not as it says: once more, with every frame of it
                 yield self._upright(frame)
             else:
@@ -235,7 +221,7 @@ class PacketReader:
     @contextmanager
     def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """At its first key frame: to open a file costs as much as to decode some frames of it."""
-        listed, self._listed = self._listed, None
+        listed, self._opened_for_list = self._opened_for_list, None
         with self._held.pop_all() as held:
             if listed is None or not self._goes_back(*listed):
                 listed = held.enter_context(self._opened())
@@ -261,50 +247,52 @@ class PacketReader:
 
     def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
         """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
-        needed = frozenset(wanted)
-        frames, frame, reached = self._decoded(container, stream, self._keys[0], needed), None, -sys.maxsize
+        needed, packets = frozenset(wanted), self._packets(container, stream)
+        frames, frame, reached = self._decoded(stream, packets, self._keys[0], needed), None, -sys.maxsize
         for stamp in wanted:
             key = self._keys[max(0, bisect_right(self._keys, (stamp, sys.maxsize)) - 1)]
             if self._position(key[0]) > self._position(reached) + NEAR and key[0] > self._keys[0][0]:
-                container.seek(key[1], stream=stream)
-                frames = self._decoded(container, stream, key, needed)
+                if self._listed.jumps:  # no time leads there: read on, without decoding
+                    stream.codec_context.flush_buffers()
+                else:
+                    container.seek(key[1], stream=stream)
+                    packets = self._packets(container, stream)
+                frames = self._decoded(stream, packets, key, needed)
             while reached < stamp and (following := next(frames, None)):
-                stamp_met = _stamp(following)
+                stamp_met = stamp_of(following)
                 frame, reached = following, reached if stamp_met is None else stamp_met
             if frame is None:
                 raise Undecodable("no frame of this video can be decoded")
             yield frame
 
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
+        """The packets from where the container stands, with the timestamps of the list."""
+        if self._listed.jumps:
+            return packets_on_clock(container, stream, self._demuxer)
+        return container.demux(stream)
+
     def _position(self, stamp: int) -> int:
         return bisect_left(self._stamps, stamp)
 
     def _decoded(
-        self, container: InputContainer, stream: VideoStream, key: tuple[int, int], needed: frozenset[int]
+        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
     ) -> Iterator[VideoFrame]:
         """Frames from the packet `key` on: started elsewhere, a decoder shows garbage, or nothing at all.
 
         Those of `needed` are among them; of the others, those that nothing refers to may not be.
         """
         met, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
-        for packet in container.demux(stream):
-            met = met or (packet.is_keyframe and _stamp(packet) == key[0])
-            if not met:
+        for packet in packets:
+            stamp = stamp_of(packet)
+            met = met or (packet.is_keyframe and stamp == key[0])
+            if not met or (stamp is not None and stamp == self._listed.partial):
                 continue
             if self._skips:
                 # What is damaged is not left out: FFmpeg is to say that it is
                 whole = fill(memoryview(packet), lengths)
-                stream.codec_context.skip_frame = "NONREF" if whole and _stamp(packet) not in needed else "DEFAULT"
+                stream.codec_context.skip_frame = "NONREF" if whole and stamp not in needed else "DEFAULT"
             yield from packet.decode()
         if not met:  # this container cannot be sought by time
             with self._opened() as (again, same):
-                yield from again.decode(same)
-
-
-def _stamp(item: "Packet[VideoStream] | VideoFrame") -> int | None:
-    return item.dts if item.pts is None else item.pts
-
-
-def _end(times_s: NDArray[np.float64], told_s: float) -> float:
-    """When the last frame goes: as the file says, or one usual gap after it came."""
-    gap_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-    return told_s if told_s > times_s[-1] else float(times_s[-1]) + gap_s
+                for packet in self._packets(again, same):
+                    yield from packet.decode()

@@ -1,31 +1,81 @@
-"""Where in a video the clips lie: pure arithmetic in seconds, no file is touched here.
+"""Choose the frames of clips by time. Pure arithmetic: no file is touched here.
 
-A model trained on `frames` frames, every `stride`-th at `fps` frames per second, sees the same span of time of
-every video, whatever that video's own frame rate is:
+A model trained on `frames` frames, every `stride`-th at `fps` frames per second, sees the same span of time in
+every video, whatever the frame rate of the video is:
 
     frames=4 stride=3 fps=30      fxxfxxfxxf    span = 3 * 3 / 30 s = 0.3 s
     a 60 fps video                fxxxxxfxxxxxfxxxxxf
     a 20 fps video                fxfxfxf
+
+The client has the same rules (client/reduction/sampling.py), and one test checks both.
 """
 
-import math
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDING = 1e-6  # frames; a start that is a frame's time but for floating point stays that frame
+EQUAL_S = 5e-4  # times this close are equal: decord has 32-bit floats, Matroska milliseconds
+MAX_GAP_S = 0.2  # a frame that stays longer is a still: the next one is never shown before its time
+
+Times: TypeAlias = tuple[tuple[float, ...], ...]  # one row of seconds a clip
 
 
-class Clip(NamedTuple):
-    """Times in seconds at which the frames of one clip should lie; the decoder takes the nearest frame to each.
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the frames of a video are shown, as a reader measured it.
 
-    `room_s` is the earliest and the latest start that leaves the clip in its own part of the video.
+    `times_s` (frames,) are seconds after the first frame and never fall, `keys_s` (keys,) are the times of the key
+    frames, `end_s` is when the last frame disappears, and `gap_s` is the usual time between two frames: the median, at
+    most MAX_GAP_S.
     """
 
-    times_s: tuple[float, ...]
-    room_s: tuple[float, float] = (0.0, 0.0)
+    times_s: NDArray[np.float64]
+    keys_s: NDArray[np.float64]
+    end_s: float
+
+    gap_s: float
+
+    @classmethod
+    def of(cls, times_s: NDArray[np.float64], keys_s: NDArray[np.float64], end_s: float) -> Timing:
+        """Measure the usual gap; an `end_s` before the last frame becomes one usual gap after it."""
+        gaps = np.diff(times_s)
+        gaps = gaps[gaps > 0]
+        last_s = float(times_s[-1])
+        gap_s = min(float(np.median(gaps)) if len(gaps) else max(0.0, end_s - last_s), MAX_GAP_S)
+        return cls(times_s, keys_s, end_s if end_s > last_s else last_s + gap_s, gap_s)
+
+    @property
+    def last_s(self) -> float:
+        """The latest time at which the last frame of a clip may lie: one usual gap before the end."""
+        return max(float(self.times_s[-1]), self.end_s - self.gap_s)
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frame rate, None where it cannot be known."""
+        return round(len(self.times_s) / self.end_s, 3) if self.end_s > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class EvenClips:
+    """`count` clips of `frames` frames, `step_s` seconds from frame to frame, spread evenly over a video.
+
+    With `from_key_frames` each clip starts at the key frame nearest to its place, within its own part of the video.
+    """
+
+    frames: int
+    step_s: float
+    count: int = 1
+    from_key_frames: bool = False
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first to the last frame of a clip."""
+        return (self.frames - 1) * self.step_s
 
 
 def span_s(frames: int, stride: int, fps: float) -> float:
@@ -33,35 +83,54 @@ def span_s(frames: int, stride: int, fps: float) -> float:
     return (frames - 1) * stride / fps
 
 
-def clip_times(
-    duration_s: float, video_fps: float | None, frames: int, stride: int, fps: float, clips: int
-) -> tuple[Clip, ...]:
-    """`clips` clips spread evenly over a video of `duration_s` seconds; one clip lies in the middle.
+def place(timing: Timing, clips: EvenClips) -> Times:
+    """Return the times at which the frames of each clip should lie.
 
-    The video is cut into as many equal parts as there are clips, and each clip lies in the middle of the room
-    that its part leaves, from a frame on: half-way between two frames the nearest one would be a matter of chance.
-    A video shorter than a clip is sampled from its start; the times then run past its end.
+    The video is cut into as many equal parts as there are clips, and each clip lies in the middle of the room that
+    its part leaves. It starts at the time of a frame: half-way between two frames the nearest one would be a matter of
+    chance. A video shorter than a clip is sampled from its start; the times then run past its end.
     """
-    last_frame_s = max(0.0, duration_s - (1 / video_fps if video_fps else 0.0))
-    room_s = max(0.0, last_frame_s - span_s(frames, stride, fps))
-    starts = [room_s * (index + 0.5) / clips for index in range(clips)]
-    if video_fps:
-        starts = [math.floor(start * video_fps + ROUNDING) / video_fps for start in starts]
-    rooms = [(room_s * index / clips, room_s * (index + 1) / clips) for index in range(clips)]
-    return tuple(
-        Clip(tuple(start + i * stride / fps for i in range(frames)), room)
-        for start, room in zip(starts, rooms, strict=True)
-    )
+    room_s = max(0.0, timing.last_s - clips.span_s)
+    rows = []
+    for index in range(clips.count):
+        start_s = _on_frame(timing, room_s * (index + 0.5) / clips.count)
+        if clips.from_key_frames:
+            part_s = (room_s * index / clips.count, room_s * (index + 1) / clips.count)
+            start_s = nearest_key(start_s, part_s, timing.keys_s)
+        rows.append(tuple(start_s + number * clips.step_s for number in range(clips.frames)))
+    return tuple(rows)
 
 
-def from_key_frame(times_s: Sequence[float], room_s: tuple[float, float], keys_s: NDArray[np.float64]) -> list[float]:
-    """The times of a clip, moved so that it starts at a key frame: the nearest of those in its room, if there is one.
+def _on_frame(timing: Timing, time_s: float) -> float:
+    """The time of the frame on screen, unless that is a still."""
+    before = float(timing.times_s[max(0, int(np.searchsorted(timing.times_s, time_s + EQUAL_S, side="right")) - 1)])
+    return before if abs(time_s - before) <= timing.gap_s + EQUAL_S else time_s
 
-    `keys_s` (keys,) are the times of the key frames; from one on nothing must be decoded that is not in the clip.
+
+def nearest_key(start_s: float, part_s: tuple[float, float], keys_s: NDArray[np.float64]) -> float:
+    """Return the key frame nearest to `start_s` among those in `part_s`, or `start_s` where there is none.
+
+    From a key frame on nothing must be decoded that is not in the clip.
     """
-    low, high = room_s
-    keys = keys_s[(keys_s >= low - ROUNDING) & (keys_s <= high + ROUNDING)]
-    if not len(keys):
-        return list(times_s)
-    shift_s = float(keys[np.abs(keys - times_s[0]).argmin()]) - times_s[0]
-    return [time_s + shift_s for time_s in times_s]
+    low, high = part_s
+    keys = keys_s[(keys_s >= low - EQUAL_S) & (keys_s <= high + EQUAL_S)]
+    return float(keys[np.abs(keys - start_s).argmin()]) if len(keys) else start_s
+
+
+def frames_at(timing: Timing, times_s: Sequence[float] | NDArray[np.float64]) -> list[int]:
+    """Return the number of the frame for each time: the nearest within half a usual gap, else the one on screen.
+
+    The frame on screen is the last one shown at or before that time. Of two frames equally near it is the earlier.
+    """
+    wanted = np.asarray(times_s, np.float64)
+    shown = timing.times_s
+    current = (np.searchsorted(shown, wanted + EQUAL_S, side="right") - 1).clip(0)
+    following = (current + 1).clip(max=len(shown) - 1)
+    ahead, behind = shown[following] - wanted, wanted - shown[current]
+    nearer = (ahead + EQUAL_S < behind) & (ahead <= timing.gap_s / 2 + EQUAL_S)
+    return [int(number) for number in np.where(nearer, following, current)]
+
+
+def mostly_repeated(frames: Sequence[int]) -> bool:
+    """Whether more than half of a clip repeats the frame before."""
+    return 2 * len(set(frames)) < len(frames)

@@ -1,30 +1,27 @@
 """Videos: what one is, and its wanted frames, scaled and cut, written into the shared region."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from app.errors import ClipstackError, LimitExceeded, Undecodable
-from app.formats import HEAD_BYTES, cut_off, recognise
+from app.formats import HEAD_BYTES, recognise
 from app.frames import centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.readers import Reader, open_reader, opened, translated
-from app.sampling import from_key_frame
+from app.sampling import EvenClips, frames_at
+from app.sampling import place as place_clips
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
 REASON = 200  # letters
-EQUAL_S = 5e-4  # decord tells times in 32 bits: what is as near by one reader must be by the other
 
 
 class Gpu(Protocol):
@@ -40,8 +37,9 @@ class Gpu(Protocol):
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the facts of a video; limits are checked before the first frame is decoded.
+    """Read the facts of a video from its header and first frame.
 
+    A size beyond the limits is refused before that frame is decoded, a length only where an index lists it.
     Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable.
     """
     head = source.read(HEAD_BYTES)
@@ -51,77 +49,76 @@ def probe(source: Source, limits: Limits) -> Media:
         frames, duration_s = stream.frames or None, _duration_s(container, stream)
         if frames is not None and frames > source.length:
             raise Undecodable("the file is damaged: it promises more frames than it has bytes")
-        limits.check_length(frames, duration_s)
+        if demuxer == "mov":
+            _check_index(stream, limits)
         if demuxer == "gif" and (frames or 0) > MAX_GIF_FRAMES:
             raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")
         first = _first_frame(container, stream)
         limits.check_size(first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate
         codec = stream.codec.canonical_name
-        if duration_s is None:
-            frames, duration_s = _measure(source, demuxer, limits)
     rotation = round(-first.rotation / 90) * 90 % 360
     width, height = (first.width, first.height)[:: -1 if rotation % 180 else 1]
     fps = float(rate) if rate else None
     return Media("video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames)
 
 
-def decode(source: Source, media: Media, request: ClipRequest, gpu: Gpu | None = None) -> Decoded:
+def decode(
+    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: Gpu | None = None
+) -> Decoded:
     """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
 
-    Each time becomes the frame nearest to it; a time after the end becomes the last frame, and the clip
-    counts as padded. Clips with room to move begin at a key frame. Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    The length of the video is measured first, from its packets, and held against `limits`; then the clips are placed. A
+    time after the end becomes the last frame, and the clip counts as padded. Raises UnsupportedMedia, LimitExceeded,
+    Undecodable.
     """
     reason = ""
+    size = scaled_size(media.width, media.height, request.resize)
+    demuxer = recognise(source.read(HEAD_BYTES)).name
     if gpu is not None:
         try:
-            decoded = _decode(source, media, request, gpu.open_clips(request), gpu.open_reader)
+            with translated():
+                reader = measured(gpu.open_reader(source, media, demuxer, size), limits)
+                decoded = _decode(reader, request, gpu.open_clips(request))
             gpu.finish()
             return replace(decoded, on_gpu=True)
         except (ClipstackError, FFmpegError, RuntimeError, MemoryError) as error:
             # A codec that NVDEC does not know, a GPU without memory, a damaged file: the CPU's verdict counts.
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
-    decoded = _decode(source, media, request, open_clips(request), partial(open_reader, threads=request.threads))
-    return replace(decoded, not_on_gpu=reason)
-
-
-def _decode(
-    source: Source, media: Media, request: ClipRequest, clips: Sequence[Any], reading: Callable[..., Reader]
-) -> Decoded:
-    head = source.read(HEAD_BYTES)
-    demuxer = recognise(head).name
-    size = scaled_size(media.width, media.height, request.resize)
+    clips = open_clips(request)
     with translated():
-        reader = reading(source, media, demuxer, size)
-        total = len(reader.times_s)
-        if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
-            raise Undecodable("the file is cut off: frames that it promises are missing")
-        wanted = [list(row) for row in request.times_s]
-        if request.rooms_s:
-            rooms = zip(wanted, request.rooms_s, strict=True)
-            wanted = [from_key_frame(row, room, reader.keys_s) for row, room in rooms]
-        rows = [nearest(reader.times_s, row) for row in wanted]
-        _write(reader, rows, clips, request.crop)
+        reader = measured(open_reader(source, media, demuxer, size, request.threads), limits)
+        return replace(_decode(reader, request, clips), not_on_gpu=reason)
+
+
+def measured(reader: Reader, limits: Limits | None) -> Reader:
+    """Return a reader whose video is complete as far as it must be, and not longer than the limits.
+
+    Raises Undecodable, LimitExceeded.
+    """
+    total = len(reader.timing.times_s)
+    if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
+        raise Undecodable("the file is cut off: frames that it promises are missing")
+    if limits is not None:
+        limits.check_length(total, reader.timing.end_s)
+    return reader
+
+
+def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> Decoded:
+    timing = reader.timing
+    wanted = place_clips(timing, request.clips) if isinstance(request.clips, EvenClips) else request.clips
+    rows = [frames_at(timing, row) for row in wanted]
+    _write(reader, rows, clips, request.crop)
     return Decoded(
         frames=tuple(tuple(row) for row in rows),
-        times_s=tuple(tuple(round(float(reader.times_s[number]), 6) for number in row) for row in rows),
-        padded=tuple(max(row) >= reader.end_s for row in wanted),
-        truncated=cut_off(demuxer, head, source.length),
-        total=total,
+        times_s=tuple(tuple(round(float(timing.times_s[number]), 6) for number in row) for row in rows),
+        padded=tuple(max(row) >= timing.end_s for row in wanted),
+        truncated=reader.cut_off,
+        total=len(timing.times_s),
+        duration_s=round(timing.end_s, 6),
+        fps=timing.fps,
     )
-
-
-def nearest(times_s: NDArray[np.float64], wanted_s: Sequence[float]) -> list[int]:
-    """For each wanted time the number of the frame nearest to it, the earlier one of two equally near.
-
-    `times_s` is (frames,) and never falls.
-    """
-    wanted = np.asarray(wanted_s, np.float64)
-    after = np.searchsorted(times_s, wanted).clip(0, len(times_s) - 1)
-    before = (after - 1).clip(0)
-    closer = np.abs(times_s[before] - wanted) <= np.abs(times_s[after] - wanted) + EQUAL_S
-    return [int(number) for number in np.where(closer, before, after)]
 
 
 def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: int) -> None:
@@ -157,19 +154,11 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     return None
 
 
-def _measure(source: Source, demuxer: str, limits: Limits) -> tuple[int, float]:
-    """Count frames and seconds by the packets: what a browser recorded does not know its end."""
-    first, last, frames = None, 0, 0
-    with opened(source, demuxer) as (container, stream):
-        base = float(stream.time_base or 1)
-        for packet in islice(container.demux(stream), limits.max_frames + 1):
-            if packet.pts is not None:
-                first = packet.pts if first is None else min(first, packet.pts)
-                # A damaged packet may last less than nothing
-                last, frames = max(last, packet.pts + max(0, packet.duration or 0)), frames + 1
-    duration_s = (last - (first or 0)) * base
-    limits.check_length(frames, duration_s)
-    return frames, duration_s
+def _check_index(stream: VideoStream, limits: Limits) -> None:
+    """Refuse at once what an MP4's index says is too long: it lists every frame, a header only promises."""
+    index = stream.index_entries
+    if len(index):
+        limits.check_length(len(index), (index[-1].timestamp - index[0].timestamp) * float(stream.time_base or 0))
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:

@@ -90,7 +90,8 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     from app.gpu_frames import DeviceReader
     from app.media import Limits, Source
     from app.readers import DecordReader, PacketReader, Reader, location
-    from app.video import nearest, probe
+    from app.sampling import frames_at
+    from app.video import probe
 
     source = Source(str(path), 0, path.stat().st_size)
     media = probe(source, Limits(1 << 30, 1 << 30, 1 << 30))
@@ -101,7 +102,7 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
 
     def read(make: Callable[[], Reader], place: Clip, finish: Callable[[], None]) -> Clip:
         reader = make()
-        for number, frame in enumerate(reader.read(nearest(reader.times_s, times_s))):
+        for number, frame in enumerate(reader.read(frames_at(reader.timing, times_s))):
             place[number] = centre_crop(frame, CROP)
         finish()
         return place
@@ -125,7 +126,7 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
             finish,
         ),
     )
-    numbers = nearest(DecordReader(location(source), size, None).times_s, times_s)
+    numbers = frames_at(DecordReader(location(source), size, None).timing, times_s)
     yield f"torchcodec, {device}", partial(_torchcodec, path, numbers, size, device)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from app.decoder_process import decode, probe
 from app.media import ClipRequest, Limits, Source
-from app.sampling import clip_times
+from app.sampling import EvenClips
 from bench import generator, networks
 from bench.effort import Effort, in_turns
 from bench.machine import described
@@ -88,13 +88,13 @@ def _decoding(clip: Path) -> Callable[[], object]:
     spec = networks.made(networks.VIDEO).spec
     source = Source(str(clip), 0, clip.stat().st_size)
     media = probe(source, Limits(36_000_000, 500_000, 14_400))
-    (times,) = clip_times(media.duration_s or 0.0, media.fps, spec.frames, spec.stride, spec.fps, 1)
+    wanted = EvenClips(spec.frames, spec.stride / spec.fps)
     size = spec.frames * spec.crop * spec.crop * 3
 
     def run() -> None:
         with tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
             region.truncate(size)
-            decode(source, media, ClipRequest((times.times_s,), spec.resize, spec.crop, (0,), region.name))
+            decode(source, media, ClipRequest(wanted, spec.resize, spec.crop, (0,), region.name))
 
     return run
 

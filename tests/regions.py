@@ -28,7 +28,7 @@ class Region:
 
     def clips(self, request: ClipRequest) -> list[NDArray[np.uint8]]:
         """What stands in the place of each clip, uint8 (T, crop, crop, 3)."""
-        shape = (len(request.times_s[0]), request.crop, request.crop, 3)
+        shape = (request.shape[1], request.crop, request.crop, 3)
         data = np.frombuffer(self.path.read_bytes(), np.uint8)
         return [data[at : at + int(np.prod(shape))].reshape(shape) for at in request.offsets]
 

@@ -68,7 +68,7 @@ class Record:
         progress = self._progress
         progress.model_version, progress.windows = model.version, begin.placed.count
         progress.media = media_json(media, "", begin.total, begin.truncated, self._asked.bytes)
-        progress.media["duration_s"] = begin.duration_s
+        progress.media |= {"duration_s": begin.duration_s, "fps": begin.fps}
         self._began = time.monotonic()
         self._show()
 

@@ -108,7 +108,7 @@ async def _timeline(parts: Parts, source: Source, question: TimelineQuestion, re
     if media.kind == "image":
         raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
     laid = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
-    look = Look(laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows)
+    look = Look(laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows, parts.decoder.limits)
     async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, parts.decoder.confinement) as stream:
         await _Run(parts, model, media, recorder).follow(stream)
 

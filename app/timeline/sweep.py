@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import LimitExceeded, Undecodable
-from app.formats import HEAD_BYTES, cut_off, recognise
+from app.formats import HEAD_BYTES, recognise
 from app.frames import centre_crop, scaled_size
-from app.media import Media, Source
+from app.media import Limits, Media, Source
 from app.readers import PacketReader, Reader, translated
+from app.sampling import Timing, frames_at
 from app.timeline.cuts import CutFinder
 from app.timeline.windows import Grid, Windows
-from app.video import nearest
+from app.video import measured
 
 WATCH_S = 0.1  # from one frame that is looked at for a cut to the next; windows may lie farther apart
 WARM_S = 1.5  # of video that a pass from the middle looks at before it may tell of a cut
@@ -34,7 +35,7 @@ Place = Callable[[], NDArray[np.uint8]]
 class Look:
     """What a model looks at: windows on `grid` from number `first` on, scaled to `resize` and cut to `crop` pixels.
 
-    A video with more windows than `most` is refused.
+    A video with more windows than `most`, or longer than `limits`, is refused.
     """
 
     grid: Grid
@@ -42,16 +43,18 @@ class Look:
     resize: int
     crop: int
     most: int
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """What comes: `placed` windows over the `duration_s` seconds and `total` frames that are really there."""
+    """What comes: `placed` windows over the `duration_s` seconds and `total` frames that were measured."""
 
     placed: Windows
     duration_s: float
     total: int
     truncated: bool
+    fps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +89,23 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
     A cut is told WATCH_S after it; one before the last frame of window `look.first - 1` is not told again. Raises
     UnsupportedMedia, LimitExceeded, Undecodable.
     """
-    head = source.read(HEAD_BYTES)
-    demuxer = recognise(head).name
+    demuxer = recognise(source.read(HEAD_BYTES)).name
     with translated():
         size = scaled_size(media.width, media.height, look.resize)
-        reader = PacketReader(source, demuxer, media.rotation, size)
-        total = len(reader.times_s)
-        if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
-            raise Undecodable("the file is cut off: frames that it promises are missing")
-        placed = look.grid.over(float(reader.times_s[-1]))
+        reader = measured(PacketReader(source, demuxer, media.rotation, size), look.limits)
+        timing = reader.timing
+        placed = look.grid.over(timing.last_s)
         if placed.count > look.most:
             raise LimitExceeded(f"the timeline has more than the {look.most} windows allowed: choose a larger hop_s")
-        yield Begin(placed, round(reader.end_s, 6), total, cut_off(demuxer, head, source.length))
+        yield Begin(placed, round(timing.end_s, 6), len(timing.times_s), reader.cut_off, timing.fps)
         yield from _windows(reader, placed, look, place)
 
 
 def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Iterator[Event]:
-    times_s = reader.times_s
-    rows = _rows(times_s, placed, look.first)
+    timing, times_s = reader.timing, reader.timing.times_s
+    rows = _rows(timing, placed, look.first)
     told_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
-    watched = _watched(times_s, max(0.0, told_s - WARM_S))
+    watched = _watched(timing, max(0.0, told_s - WARM_S))
     wanted = watched.copy()
     wanted[rows] = True
     numbers = np.flatnonzero(wanted).tolist()
@@ -122,7 +122,7 @@ def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Itera
         for done in gathering.show(number, whole):
             for index in range(done.index, done.index + done.count):
                 place()[...] = done.frames
-                yield Window(index, tuple(done.row), placed.start_s(index) + placed.grid.span_s >= reader.end_s)
+                yield Window(index, tuple(done.row), placed.start_s(index) + placed.grid.span_s >= timing.end_s)
         if time.monotonic() - told >= TELL_S:
             told = time.monotonic()
             yield Reached(now_s)
@@ -174,16 +174,15 @@ class _Gathering:
         return bool(self._pending) or self._begun < len(self._rows)
 
 
-def _rows(times_s: NDArray[np.float64], placed: Windows, first: int) -> NDArray[np.int64]:
+def _rows(timing: Timing, placed: Windows, first: int) -> NDArray[np.int64]:
     """Numbers of the frames of window `first` and all after it, (windows, frames)."""
     wanted = placed.times_s(first)
-    return np.array(nearest(times_s, wanted.ravel().tolist()), np.int64).reshape(wanted.shape)
+    return np.array(frames_at(timing, wanted.ravel()), np.int64).reshape(wanted.shape)
 
 
-def _watched(times_s: NDArray[np.float64], start_s: float) -> NDArray[np.bool_]:
+def _watched(timing: Timing, start_s: float) -> NDArray[np.bool_]:
     """Which frames are looked at for cuts: one every WATCH_S, the same whatever `start_s`; bool (frames,)."""
-    watched = np.zeros(len(times_s), np.bool_)
-    count = int(float(times_s[-1]) / WATCH_S) + 2
-    moments = np.arange(int(start_s / WATCH_S), count) * WATCH_S
-    watched[nearest(times_s, moments.tolist())] = True
+    watched = np.zeros(len(timing.times_s), np.bool_)
+    count = int(float(timing.times_s[-1]) / WATCH_S) + 2
+    watched[frames_at(timing, np.arange(int(start_s / WATCH_S), count) * WATCH_S)] = True
     return watched

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import BinaryIO
 
 import av
@@ -15,7 +13,7 @@ from av.error import InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-# Containers whose headers tell length and rate reliably; of others no single frames are sent.
+# Containers in which frames are found by their time; of others no single frames are sent.
 SAMPLED = frozenset({"mp4", "mov", "matroska", "webm"})
 HEAD_BYTES = 64
 FIRST_FRAME_PACKETS = 300
@@ -38,7 +36,7 @@ class Facts:
     @property
     def sampled(self) -> bool:
         """Whether it is known which frames the service will look at."""
-        return self.container in SAMPLED and self.duration_s is not None
+        return self.container in SAMPLED
 
     @property
     def pixels(self) -> float:
@@ -79,42 +77,6 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
             frames=stream.frames or None,
             bytes=length,
         )
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """When the frames of a video are shown, in units of `base` seconds and rising; `keys` are those to seek to."""
-
-    base: Fraction
-    shown: list[int]
-    keys: list[tuple[int, int]]
-
-    def time_s(self, number: int) -> float:
-        return float((self.shown[number] - self.shown[0]) * self.base)
-
-    def nearest(self, time_s: float) -> int:
-        """The number of the frame nearest to a time after the first one, the earlier of two equally near."""
-        after = min(bisect_left(range(len(self.shown)), time_s, key=self.time_s), len(self.shown) - 1)
-        before = max(after - 1, 0)
-        return before if abs(self.time_s(before) - time_s) <= abs(self.time_s(after) - time_s) else after
-
-
-def read_stamps(file: BinaryIO) -> Stamps:
-    """List the frames of a video without decoding any."""
-    shown: list[int] = []
-    keys: list[tuple[int, int]] = []
-    with opened(file) as (container, stream):
-        for packet in container.demux(stream):
-            stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is None or not (keys or packet.is_keyframe):
-                continue
-            if packet.is_keyframe:
-                keys.append((stamp, stamp if packet.dts is None else packet.dts))
-            if not packet.is_discard:
-                shown.append(stamp)
-        if not shown:
-            raise ValueError("no frame")
-        return Stamps(stream.time_base or Fraction(1), sorted(shown), sorted(keys))
 
 
 def _name(demuxer: str, head: bytes) -> str:

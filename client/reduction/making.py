@@ -33,9 +33,9 @@ class Made:
 
     def described(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The service's answer as if to the whole file, with `sent` for what it really got."""
-        told = asdict(self.facts)
-        frames = answer["media"]["frames"] if self.picked is None else self.picked.frames
-        described = {**answer, "media": {**answer["media"], **told, "frames": frames}, "sent": asdict(self.sent)}
+        measured = answer["media"] if self.picked is None else asdict(self.picked)
+        media = asdict(self.facts) | {name: measured[name] for name in ("duration_s", "fps", "frames")}
+        described = {**answer, "media": answer["media"] | media, "sent": asdict(self.sent)}
         if self.picked is not None:
             described["clips"] = [asdict(clip) for clip in self.picked.clips]
             padded = any(clip.padded for clip in self.picked.clips)

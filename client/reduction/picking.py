@@ -15,8 +15,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from client.answers import Clip, Model
-from client.reduction.facts import Facts, Stamps, opened, read_stamps
-from client.reduction.sampling import clip_times, places
+from client.reduction.facts import Facts, opened
+from client.reduction.sampling import place, places, rate
+from client.reduction.stamps import Stamps, read_stamps
 
 Square = NDArray[np.uint8]  # (side, side, 3), RGB
 
@@ -26,28 +27,33 @@ QUALITY = {"crf": "10", "preset": "fast"}
 
 @dataclass(frozen=True)
 class Picked:
-    """What was picked: the clips as the service tells them, and how many frames the video has."""
+    """What was picked: the clips as the service tells them, and the video's frames, length and rate as measured."""
 
     clips: tuple[Clip, ...]
     frames: int
+    duration_s: float
+    fps: float | None
 
 
 def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]) -> Picked:
     """Write to `out` an MP4 of the frames that `model` looks at; `check` may raise to end it early."""
     stride, fps = model.stride or 1, model.fps or 1.0
-    wanted = clip_times(facts.duration_s or 0.0, facts.fps, model.frames, stride, fps, clips)
     stamps = read_stamps(file)
-    rows = [[stamps.nearest(time_s) for time_s in times] for times in wanted]
+    wanted, gap_s = place(stamps, model.frames, stride / fps, clips), stamps.gap_s
+    rows = [[stamps.frame_at(time_s, gap_s) for time_s in times] for times in wanted]
     numbers = sorted({number for row in rows for number in row})
     squares: dict[int, Square] = {}
     for number, frame in zip(numbers, _frames(file, stamps, numbers), strict=True):
         check()
         squares[number] = _square(frame, facts, model)
-    _write(out, [squares[rows[clip][place]] for clip, place in places(model.frames, clips)], stride, fps)
-    end_s = max(facts.duration_s or 0.0, stamps.time_s(len(stamps.shown) - 1))
+    film = [squares[rows[clip][number]] for clip, number in places(model.frames, clips)]
+    _write(out, film, rate(model.frames, stride, fps))
+    end_s, count = stamps.end_s, len(stamps.shown)
     return Picked(
         tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, wanted, strict=True)),
-        len(stamps.shown),
+        count,
+        round(end_s, 6),
+        round(count / end_s, 3) if end_s > 0 else None,
     )
 
 
@@ -89,8 +95,7 @@ def _square(frame: VideoFrame, facts: Facts, model: Model) -> Square:
     return np.ascontiguousarray(upright[top : top + side, left : left + side])
 
 
-def _write(out: BinaryIO, squares: Sequence[Square], stride: int, fps: float) -> None:
-    rate = Fraction(fps).limit_denominator(1001) / stride
+def _write(out: BinaryIO, squares: Sequence[Square], rate: Fraction) -> None:
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=QUALITY)
         stream.height, stream.width = squares[0].shape[:2]

@@ -13,6 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from client.reduction.facts import Facts, opened
+from client.reduction.stamps import packets_on_clock
 
 # Twice the frame that the model sees: what the encoder loses is then mostly lost again in the service's scaling, and
 # both sides are even, with just the aspect that the service makes of the video.
@@ -50,26 +51,25 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
         if facts.rotation:
             small.set_display_rotation(-facts.rotation)
         reformatter = VideoReformatter()
-        last = 0
+        last = duration = 0
         for frame in _from_zero(source, stream):
             scaled = reformatter.reformat(
                 frame, small.width, small.height, format="yuv420p", interpolation=Interpolation.BICUBIC
             )
             scaled.pts, scaled.time_base = frame.pts, base
             target.mux(small.encode(scaled))
-            last = frame.pts or 0
+            last, duration = frame.pts or 0, frame.duration
             check(frame.time or 0.0)
         for packet in small.encode(None):
-            if packet.pts == last and facts.duration_s is not None:
-                # The last frame lasts as long as the file says that the video does.
-                packet.duration = max(1, round(facts.duration_s / base) - last)
+            if packet.pts == last and duration > 0:
+                packet.duration = duration
             target.mux(packet)
 
 
 def _from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """The frames, with times that rise from 0."""
     first, last = None, -1
-    for frame in source.decode(stream):
+    for frame in (frame for packet in packets_on_clock(source, stream) for frame in packet.decode()):
         if frame.pts is None:
             raise ValueError("a frame without a time")
         first = frame.pts if first is None else first

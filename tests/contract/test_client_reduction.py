@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 
 from app import decoder_process
 from app.media import ClipRequest, Decoded, Limits, Media, Source
-from app.sampling import clip_times as service_clip_times
+from app.sampling import EvenClips, Timing, frames_at
+from app.sampling import place as service_place
 from client import Client, Progress
 from client.answers import Model
 from client.reduction.choice import choose
 from client.reduction.making import Made, facts_of, make
 from client.reduction.rate import Rate
-from client.reduction.sampling import clip_times, places
+from client.reduction.sampling import place, places, rate
 from client.reduction.shrinking import MARGIN, shrunk_size
+from client.reduction.stamps import Stamps
 from tests.client_service import RecordedService, recorded_service
 from tests.films import Frame, numbered, panning, read_number, write_sound, write_video
+from tests.timings import regular
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(max_pixels=36_000_000, max_frames=100_000, max_duration_s=1000.0)
@@ -40,12 +43,12 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[
     source = Source(str(path), 0, path.stat().st_size)
     media = decoder_process.probe(source, LIMITS)
     stride, fps = model.stride or 1, model.fps or 1.0
-    wanted = service_clip_times(media.duration_s or 0.0, media.fps, model.frames, stride, fps, clips)
     size = model.frames * model.crop * model.crop * 3
     region = path.with_suffix(".region")
     region.write_bytes(bytes(size * clips))
     offsets = tuple(size * clip for clip in range(clips))
-    request = ClipRequest(tuple(clip.times_s for clip in wanted), model.resize, model.crop, offsets, str(region))
+    wanted = EvenClips(model.frames, stride / fps, clips)
+    request = ClipRequest(wanted, model.resize, model.crop, offsets, str(region))
     decoded = decoder_process.decode(source, media, request)
     pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
     return media, decoded, pixels.astype(np.int64)
@@ -70,23 +73,40 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small.bin"
 
 
+def timelines() -> Iterator[tuple[list[int], int]]:
+    """When frames are shown and the last one disappears, in units of 1/997 s: between the times of clips."""
+    yield [0], 0
+    yield [7], 40
+    for count in (2, 12, 90, 311):
+        for gap in (16, 33, 40, 100, 1000):
+            yield [5 + gap * number for number in range(count)], 5 + gap * count
+    yield [0, 8000, 20000], 28000  # slides
+    yield [*range(0, 1500, 33), *range(21500, 23000, 33)], 23000  # a recorder that paused
+    chance = np.random.default_rng(4)
+    for _ in range(20):
+        shown = np.cumsum(chance.integers(0, 90, 60)).tolist()
+        yield shown, shown[-1] + int(chance.integers(0, 90))
+
+
 @pytest.mark.parametrize("clips", [1, 2, 5])
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
 def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
-    for duration_s in (0.0, 0.4, 0.96, 3.0, 10.381, 61.7):
-        for video_fps in (None, 14.985, 24000 / 1001, 25.0, 30.0, 60.0):
-            told = service_clip_times(duration_s, video_fps, frames, stride, fps, clips)
-            assert clip_times(duration_s, video_fps, frames, stride, fps, clips) == tuple(clip.times_s for clip in told)
+    for shown, end in timelines():
+        stamps = Stamps(Fraction(1, 997), shown, [], end)
+        timing = Timing.of((np.array(shown) - shown[0]) / 997, np.zeros(1), (end - shown[0]) / 997)
+        wanted = service_place(timing, EvenClips(frames, stride / fps, clips))
+        np.testing.assert_allclose(place(stamps, frames, stride / fps, clips), wanted)
+        for times_s in wanted:
+            assert [stamps.frame_at(time_s, stamps.gap_s) for time_s in times_s] == frames_at(timing, times_s)
 
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 7])
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 24000 / 1001), (1, 1, 1.0)])
 def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, fps: float, clips: int) -> None:
     film = places(frames, clips)
-    gap_s = stride / fps
-    told = service_clip_times(len(film) * gap_s, 1 / gap_s, frames, stride, fps, clips)
-    for clip, laid in enumerate(told):
-        shown = [film[min(round(time_s / gap_s), len(film) - 1)] for time_s in laid.times_s]
+    timing = regular(len(film), float(rate(frames, stride, fps)))
+    for clip, times_s in enumerate(service_place(timing, EvenClips(frames, stride / fps, clips))):
+        shown = [film[number] for number in frames_at(timing, times_s)]
         assert shown == [(clip, place) for place in range(frames)]
 
 
@@ -120,17 +140,14 @@ def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Pa
         small.write_bytes(less.file.read())
     media, decoded, pixels = seen(path, asked, clips)
     _, again, pixels_again = seen(small, asked, clips)
-    assert (less.facts.duration_s, less.facts.fps, less.facts.container) == (
-        media.duration_s,
-        media.fps,
-        media.container,
-    )
+    assert less.facts.container == media.container
     assert (less.facts.width, less.facts.height, less.facts.rotation) == (media.width, media.height, media.rotation)
     if less.picked is None:
         assert again.frames == decoded.frames
     else:
         assert [clip.frames for clip in less.picked.clips] == [tuple(row) for row in decoded.frames]
-        assert less.picked.frames == decoded.total
+        assert (less.picked.frames, less.picked.fps) == (decoded.total, decoded.fps)
+        assert less.picked.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
     assert again.padded == decoded.padded
     assert np.abs(pixels - pixels_again).mean() < 6
     if rotation == 0:

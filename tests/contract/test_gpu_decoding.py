@@ -289,7 +289,7 @@ def test_what_nvdec_cannot_open_is_decoded_on_the_cpu_and_says_why(tmp_path: Pat
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
     request = ClipRequest((TIMES,), SIZE, SIZE, (0,), str(tmp_path / "region"), on_gpu=True)
-    decoded = video.decode(film, asyncio.run(_probed(film)), request, Absent())
+    decoded = video.decode(film, asyncio.run(_probed(film)), request, gpu=Absent())
     assert decoded.not_on_gpu and not decoded.on_gpu
     clip = np.frombuffer((tmp_path / "region").read_bytes(), np.uint8)[: 4 * SIZE * SIZE * 3].reshape(4, SIZE, SIZE, 3)
     assert [read_number(frame) for frame in clip] == [0, 5, 11, 20]

@@ -7,12 +7,12 @@ import pytest
 
 from app.decoder_process import decode, probe
 from app.media import ClipRequest, Limits, Source
-from app.sampling import clip_times
-from app.video import nearest
+from app.sampling import EvenClips, frames_at, place
 from bench import films, networks
 from bench.baselines.seeing import frames, named, numbers
 from bench.flames import kind_of
 from bench.questions.handoff import padded
+from tests.timings import regular
 
 WANTED = {"kind": "video", "frames": 16, "stride": 5, "fps": 30, "resize": 256, "crop": 224}
 LIMITS = Limits(36_000_000, 500_000, 14_400)
@@ -21,8 +21,9 @@ LIMITS = Limits(36_000_000, 500_000, 14_400)
 @pytest.mark.parametrize("fps", [15.0, 24.0, 25.0, 28.0, 29.97, 30.0, 50.0, 60.0])
 @pytest.mark.parametrize("total", [20, 90, 280, 301, 1000])
 def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total: int) -> None:
-    (clip,) = clip_times(total / fps, fps, 16, 5, 30, 1)
-    assert numbers(total, fps, WANTED) == nearest(np.arange(total) / fps, clip.times_s)
+    timing = regular(total, fps)
+    (times_s,) = place(timing, EvenClips(16, 5 / 30))
+    assert numbers(total, fps, WANTED) == frames_at(timing, times_s)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
@@ -30,10 +31,9 @@ def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) 
     film = films.filmed(tmp_path / "film.mp4", *size, fps=30, seconds=4)
     source = Source(str(film), 0, film.stat().st_size)
     media = probe(source, LIMITS)
-    (clip,) = clip_times(media.duration_s or 0.0, media.fps, 16, 5, 30, 1)
     region = tmp_path / "region"
     region.write_bytes(bytes(16 * 224 * 224 * 3))
-    decode(source, media, ClipRequest((clip.times_s,), 256, 224, (0,), str(region)))
+    decode(source, media, ClipRequest(EvenClips(16, 5 / 30), 256, 224, (0,), str(region)))
     ours = np.fromfile(region, np.uint8).reshape(16, 224, 224, 3)
     theirs = frames(str(film), WANTED)
     # Theirs are decord's, whose FFmpeg is another one and rounds otherwise when it scales

@@ -14,9 +14,9 @@ from app.frames import centre_crop, scaled_size
 from app.gpu_frames import DeviceReader
 from app.media import Limits
 from app.readers import Reader, open_reader
-from app.sampling import clip_times
+from app.sampling import EvenClips, frames_at, place
 from app.settings import CHECKOUT
-from app.video import nearest, probe
+from app.video import probe
 from tests.regions import whole
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 
@@ -47,8 +47,8 @@ def test_real_clips_have_the_same_best_label(real_videos: Path, engine: OpenVino
     media, demuxer = probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
     size = scaled_size(media.width, media.height, SIZE)
     there = DeviceReader(source, demuxer, media.rotation, size, torch.device("cpu"))
-    laid = clip_times(media.duration_s or 0, media.fps, FRAMES, STRIDE, FPS, CLIPS)
-    rows = [nearest(there.times_s, clip.times_s) for clip in laid]
+    placed = place(there.timing, EvenClips(FRAMES, STRIDE / FPS, CLIPS))
+    rows = [frames_at(there.timing, times_s) for times_s in placed]
     right = engine.infer(clips(open_reader(source, media, demuxer, size), rows))
     ours = engine.infer(clips(there, rows))
     best, second = np.sort(right, axis=1)[:, ::-1][:, :2].T

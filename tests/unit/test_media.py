@@ -1,9 +1,11 @@
 import pytest
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.formats import cut_off, recognise
+from app.formats import recognise
 from app.media import HEAD_BYTES, Limits, sniff
+from app.truncation import ending
 from tests.films import numbered, write_video
+from tests.regions import whole
 
 FRAMES = [numbered(i) for i in range(10)]
 TS = b"\x47" + bytes(187)
@@ -29,7 +31,7 @@ def test_a_real_video_is_recognised(tmp_path, suffix, codec, name):
     pixels = "rgb8" if codec == "gif" else "yuv420p"
     path = write_video(tmp_path / f"film.{suffix}", FRAMES, codec=codec, pixels=pixels)
     assert recognise(path.read_bytes()[:HEAD_BYTES]) == ("video", name)
-    assert not cut_off(name, path.read_bytes()[:HEAD_BYTES], path.stat().st_size)
+    assert not ending(whole(path), name).cut_off
 
 
 @pytest.mark.parametrize(
@@ -70,22 +72,6 @@ def test_everything_else_is_refused(head):
 def test_refusal_of_a_playlist_says_what_to_send_instead():
     with pytest.raises(UnsupportedMedia, match="send the video itself"):
         sniff(b"#EXTM3U\n")
-
-
-@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("webm", "libvpx-vp9"), ("avi", "mpeg4")])
-def test_a_container_that_tells_its_length_is_known_to_be_cut_off(tmp_path, suffix, codec):
-    data = write_video(tmp_path / f"film.{suffix}", FRAMES, codec=codec).read_bytes()
-    assert cut_off(recognise(data).name, data[:HEAD_BYTES], len(data) - 1)
-
-
-def test_a_broadcast_ends_with_a_whole_packet():
-    assert not cut_off("mpegts", TS * 4, 188 * 4)
-    assert cut_off("mpegts", TS * 4, 188 * 4 - 1)
-
-
-def test_a_live_recording_of_unknown_length_is_not_cut_off():
-    header = b"\x1aE\xdf\xa3\x84abcd" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7
-    assert not cut_off("matroska", header, len(header))
 
 
 LIMITS = Limits(max_pixels=1_000_000, max_frames=100, max_duration_s=10)

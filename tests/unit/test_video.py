@@ -10,6 +10,7 @@ from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMed
 from app.frames import centre_crop
 from app.media import Limits, Source
 from app.readers import PacketReader
+from app.sampling import EvenClips
 from tests.films import (
     corners,
     numbered,
@@ -97,7 +98,7 @@ def test_every_container_tells_its_facts_and_gives_the_frames_asked_for(tmp_path
     decoded = video.decode(whole(path), media, request)
     assert [[read_number(frame) for frame in clip] for clip in region.clips(request)] == wanted
     assert [list(row) for row in decoded.frames] == wanted
-    assert decoded.times_s[1] == pytest.approx(request.times_s[1], abs=0.02)
+    assert decoded.times_s[1] == pytest.approx(request.clips[1], abs=0.02)
     assert (decoded.padded, decoded.truncated, decoded.total) == ((False,) * 4, False, COUNT)
 
 
@@ -192,7 +193,7 @@ def test_a_clip_outside_the_region_is_the_callers_fault(tmp_path, region, where)
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     size = region.path.stat().st_size
     request = region.request([0.0])
-    request = type(request)(request.times_s, 64, 64, (-1 if where == "before" else size - 10,), request.region)
+    request = type(request)(request.clips, 64, 64, (-1 if where == "before" else size - 10,), request.region)
     with pytest.raises(ValueError, match="outside the region"):
         video.decode(whole(path), video.probe(whole(path), LIMITS), request)
     assert region.path.stat().st_size == size
@@ -310,13 +311,16 @@ def test_a_gif_of_very_many_frames_is_refused(tmp_path):
         video.probe(whole(path), Limits(4_000_000, 500_000, 600))
 
 
-def test_what_a_browser_recorded_has_its_length_measured_and_limited(tmp_path):
+def test_what_a_browser_recorded_has_its_length_measured_and_limited(tmp_path, region):
     live = {"live": "1"}
     path = write_video(tmp_path / "film.mkv", map(numbered, range(30)), container=live)
-    media = video.probe(whole(path), LIMITS)
-    assert (media.frames, media.duration_s) == (30, pytest.approx(1.0, abs=0.04))
+    media, request = video.probe(whole(path), LIMITS), region.request([0.0])
+    decoded = video.decode(whole(path), media, request, LIMITS)
+    assert (decoded.total, decoded.duration_s) == (30, pytest.approx(1.0, abs=0.04))
     with pytest.raises(LimitExceeded, match="20 frames"):
-        video.probe(whole(path), Limits(4_000_000, 20, 60))
+        video.decode(whole(path), media, request, Limits(4_000_000, 20, 60))
+    with pytest.raises(LimitExceeded, match="0.9 seconds"):
+        video.decode(whole(path), media, request, Limits(4_000_000, 30, 0.9))
 
 
 def test_an_index_that_promises_more_frames_than_bytes_is_refused_unread(tmp_path):
@@ -419,7 +423,7 @@ class Unseekable:
 def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
     reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", 0, (160, 120))
-    reader._listed = Unseekable(), reader._listed[1]
+    reader._opened_for_list = Unseekable(), reader._opened_for_list[1]
 
     def read() -> list[int]:
         return [read_number(centre_crop(frame, 120)) for frame in reader.read([3, 4, 59])]
@@ -448,9 +452,11 @@ def test_a_wanted_frame_that_is_missed_is_read_with_all_others(tmp_path):
 )
 def test_a_clip_that_may_move_begins_at_a_key_frame(tmp_path, region, name, made):
     path = write_video(tmp_path / name, map(numbered, range(COUNT)), **made)
-    request = replace(region.request([50 / 30, 55 / 30], [52 / 30, 57 / 30]), rooms_s=((0.0, 2.0), (1.5, 2.0)))
+    # 100 frames at 30: two clips of 6 frames' span lie in rooms of 47, from 23 and 70 on
+    clips = EvenClips(2, 5 / 30, 2, from_key_frames=True)
+    request = replace(region.request([0.0, 0.0], [0.0, 0.0]), clips=clips)
     decoded = video.decode(whole(path), video.probe(whole(path), LIMITS), request)
-    # A key frame every 40th: 40 and 80; the second clip has none in its room. With Motion JPEG each is one
-    wanted = [[50, 55], [52, 57]] if "mjpeg" in made.values() else [[40, 45], [52, 57]]
+    # A key frame every 40th. With Motion JPEG each is one
+    wanted = [[23, 28], [70, 75]] if "mjpeg" in made.values() else [[40, 45], [80, 85]]
     assert [[read_number(frame) for frame in clip] for clip in region.clips(request)] == wanted
     assert [list(row) for row in decoded.frames] == wanted

@@ -15,7 +15,7 @@ from app.confinement import Confinement
 from app.decoder import Decoder
 from app.errors import ClipstackError, WrongMediaKind
 from app.media import ClipRequest, Limits, Source
-from app.sampling import Clip, clip_times
+from app.sampling import EvenClips
 from app.settings import Settings
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import Installed
@@ -64,19 +64,18 @@ async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int
     media = await decoder.probe(source)
     frames, crop = int(told["frames"]), int(told["crop"])
     if media.kind == "video":
-        wanted = clip_times(media.duration_s or 0, media.fps, frames, int(told["stride"]), float(told["fps"]), each)
+        clips = EvenClips(frames, int(told["stride"]) / float(told["fps"]), each)
     elif told["kind"] == "video":
         raise WrongMediaKind("a picture has no movement to look at")
     else:
-        wanted = (Clip((0.0,)),)
+        clips = EvenClips(1, 0.0)
     shape = (frames, crop, crop, 3)
     size = int(np.prod(shape))
-    os.truncate(region, size * len(wanted))
-    times = tuple(clip.times_s for clip in wanted)
-    offsets = tuple(size * number for number in range(len(wanted)))
-    await decoder.decode(source, media, ClipRequest(times, int(told["resize"]), crop, offsets, region))
+    os.truncate(region, size * clips.count)
+    offsets = tuple(size * number for number in range(clips.count))
+    await decoder.decode(source, media, ClipRequest(clips, int(told["resize"]), crop, offsets, region))
     pixels = np.fromfile(region, np.uint8)
-    return list(pixels.reshape(len(wanted), 1, *shape))
+    return list(pixels.reshape(clips.count, 1, *shape))
 
 
 __all__ = ["real_clips"]

@@ -1,0 +1,163 @@
+"""Tell whether a file was cut off, by its own structure and never by the length that its header promises in seconds.
+
+Only containers that stay readable without their end are looked at: MPEG-TS, FLV, AVI, Matroska, WebM, Ogg and
+fragmented MP4. A plain MP4 without its end has lost its index or frames that the index names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+from app.media import HEAD_BYTES, Source
+
+TAIL_BYTES = 4 << 20  # a Matroska cluster is looked for in so many last bytes: the largest common ones are 5 s long
+TS_PACKETS = (188, 192, 204)  # plain, Blu-ray, with parity
+TS_ROW = 4  # packets in a row that make sure of their place
+
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_IN_CLUSTER = {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854, 0xAF}  # identifiers of a cluster's children
+_AT_TOP = {0x1F43B675, 0x1C53BB6B, 0x1254C367, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1941A469, 0x1043A770}
+_BOXES = {b"moof", b"mdat", b"styp", b"sidx", b"mfra", b"free", b"skip", b"emsg", b"prft", b"moov", b"ftyp", b"uuid"}
+
+
+class Ending(NamedTuple):
+    """How a file ends: `cut_off` before the end of what it began, and `fragmented` where that loses no index."""
+
+    cut_off: bool
+    fragmented: bool = False
+
+
+class _Bytes:
+    """A source's bytes by their place."""
+
+    def __init__(self, file: BinaryIO, source: Source) -> None:
+        self._file, self._start, self.length = file, source.offset, source.length
+
+    def at(self, place: int, count: int) -> bytes:
+        count = min(count, self.length - place)
+        return os.pread(self._file.fileno(), count, self._start + place) if place >= 0 and count > 0 else b""
+
+
+def ending(source: Source, demuxer: str) -> Ending:
+    """Look at how a file of a format by FFmpeg's name ends; formats that cannot tell are never cut off."""
+    look = _ENDINGS.get(demuxer)
+    if look is None:
+        return Ending(cut_off=False)
+    with open(source.path, "rb") as file:
+        return look(_Bytes(file, source))
+
+
+def _mpegts(data: _Bytes) -> Ending:
+    """The last packet of a row of packets is not whole. Bytes after the last packet are no packet."""
+    tail = data.at(max(0, data.length - (TS_ROW + 1) * max(TS_PACKETS)), (TS_ROW + 1) * max(TS_PACKETS))
+    for size in TS_PACKETS:
+        marks = tail[-TS_ROW * size :]
+        for first in range(min(size, len(marks))):
+            if all(mark == 0x47 for mark in marks[first::size]):
+                lead = 4 if size == 192 else 0  # a Blu-ray packet begins with a time of 4 bytes
+                return Ending((len(marks) - first + lead) % size != 0)
+    return Ending(cut_off=False)
+
+
+def _flv(data: _Bytes) -> Ending:
+    """Each tag is followed by its own length: at the end of the file, of the last tag."""
+    length = int.from_bytes(data.at(data.length - 4, 4), "big")
+    tag = data.at(data.length - 4 - length, 4)
+    if len(tag) == 4 and _is_flv_tag(tag) and int.from_bytes(tag[1:4], "big") + 11 == length:
+        return Ending(cut_off=False)
+    place = int.from_bytes(data.at(5, 4), "big") + 4
+    while place < data.length:
+        tag = data.at(place, 4)
+        if not _is_flv_tag(tag):
+            return Ending(cut_off=False)  # other bytes after the end
+        place += 11 + int.from_bytes(tag[1:4], "big") + 4
+    return Ending(place > data.length)
+
+
+def _is_flv_tag(tag: bytes) -> bool:
+    return tag[0] & 0x1F in (8, 9, 18)
+
+
+def _avi(data: _Bytes) -> Ending:
+    """A RIFF chunk names its length."""
+    return Ending(8 + int.from_bytes(data.at(4, 4), "little") > data.length)
+
+
+def _ogg(data: _Bytes) -> Ending:
+    """The last page is shorter than its table of segments says."""
+    start = max(0, data.length - (1 << 17))  # a page has at most 64 KiB
+    tail = data.at(start, data.length - start)
+    page = tail.rfind(b"OggS")
+    if page < 0:
+        return Ending(cut_off=False)
+    header = tail[page : page + 27]
+    table = tail[page + 27 : page + 27 + (header[26] if len(header) == 27 else 0)]
+    whole = len(header) == 27 and len(table) == header[26]
+    return Ending(not whole or page + 27 + len(table) + sum(table) > len(tail))
+
+
+def _mov(data: _Bytes) -> Ending:
+    """Fragments are pairs of moof and mdat boxes; the last one is not whole."""
+    place, fragmented, last = 0, False, b""
+    while place < data.length:
+        header = data.at(place, 16)
+        name, length = header[4:8], int.from_bytes(header[:4], "big")
+        if len(header) < 8 or (fragmented and name not in _BOXES):
+            return Ending(fragmented and len(header) < 8, fragmented)
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        fragmented = fragmented or name == b"moof"
+        if length < 8:
+            break  # up to the end of the file, or damaged
+        place, last = place + length, name
+    return Ending(fragmented and (place > data.length or last == b"moof"), fragmented)
+
+
+def _matroska(data: _Bytes) -> Ending:
+    """The segment, or where its length is not known the last element of the last cluster, goes on after the end."""
+    head = data.at(0, HEAD_BYTES)
+    start, body = _ebml_size(head, 4)
+    segment = start + (body or 0)
+    if head[segment : segment + 4] == _SEGMENT:
+        start, length = _ebml_size(head, segment + 4)
+        if length is not None:
+            return Ending(start + length > data.length)
+    return Ending(_cluster_is_cut(data))
+
+
+def _cluster_is_cut(data: _Bytes) -> bool:
+    """Walk from the last cluster to the end of the file."""
+    start = max(0, data.length - TAIL_BYTES)
+    tail = data.at(start, TAIL_BYTES)
+    at = tail.rfind(_CLUSTER)
+    while 0 <= at < len(tail):
+        width = 9 - tail[at].bit_length()
+        if width > 4:
+            return False  # no identifier
+        name = int.from_bytes(tail[at : at + width], "big")
+        if name not in _AT_TOP and name not in _IN_CLUSTER:
+            return at + width > len(tail)  # other bytes after the end are no element
+        body, length = _ebml_size(tail, at + width)
+        if body == at + width:
+            return True  # in the middle of the length
+        at = body if length is None else body + length
+    return at > len(tail)
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int, int | None]:
+    """Where an element's body starts, and its length, None for an unknown one; `at` itself where there is no length.
+
+    EBML: an element is an identifier, a size of 1 to 8 bytes led by a bit that tells how many, and a body.
+    """
+    width = 9 - data[at].bit_length() if at < len(data) else 9
+    if width > 8 or at + width > len(data):
+        return at, None
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return at + width, None if value == (1 << 7 * width) - 1 else value
+
+
+_ENDINGS: dict[str, Callable[[_Bytes], Ending]] = {
+    "mpegts": _mpegts, "flv": _flv, "avi": _avi, "ogg": _ogg, "mov": _mov, "matroska": _matroska,
+}  # fmt: skip

@@ -1,0 +1,99 @@
+"""When the frames of a video are shown, as its packets say."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import median
+from typing import BinaryIO
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from client.reduction.clock import Clock
+from client.reduction.facts import opened
+
+EQUAL_S = 5e-4  # the service's rules (app/sampling.py): times this close are equal,
+MAX_GAP_S = 0.2  # and a frame that stays longer is a still
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """When each frame is shown, in units of `base` seconds and rising; `keys` are those to seek to.
+
+    The last frame disappears at `end`.
+    """
+
+    base: Fraction
+    shown: list[int]
+    keys: list[tuple[int, int]]
+    end: int
+
+    def time_s(self, number: int) -> float:
+        return float((self.shown[number] - self.shown[0]) * self.base)
+
+    @property
+    def gap_s(self) -> float:
+        """The usual time between two frames."""
+        gaps = [after - before for before, after in zip(self.shown, self.shown[1:], strict=False) if after > before]
+        usual = median(gaps) if gaps else max(0, self.end - self.shown[-1])
+        return min(float(usual * self.base), MAX_GAP_S)
+
+    @property
+    def end_s(self) -> float:
+        last_s = self.time_s(len(self.shown) - 1)
+        end_s = float((self.end - self.shown[0]) * self.base)
+        return end_s if end_s > last_s else last_s + self.gap_s
+
+    def on_screen(self, time_s: float) -> int:
+        """The number of the last frame shown at or before a time after the first one."""
+        return max(0, bisect_right(range(len(self.shown)), time_s + EQUAL_S, key=self.time_s) - 1)
+
+    def frame_at(self, time_s: float, gap_s: float) -> int:
+        """The number of the nearest frame within half a usual gap, else of the one on screen."""
+        current = self.on_screen(time_s)
+        following = min(current + 1, len(self.shown) - 1)
+        ahead_s, behind_s = self.time_s(following) - time_s, time_s - self.time_s(current)
+        nearer = ahead_s + EQUAL_S < behind_s and ahead_s <= gap_s / 2 + EQUAL_S
+        return following if nearer else current
+
+
+def read_stamps(file: BinaryIO) -> Stamps:
+    """List the frames of a video without decoding any; ValueError where that does not lead to them."""
+    shown: list[tuple[int, int]] = []
+    keys: list[tuple[int, int]] = []
+    with opened(file) as (container, stream):
+        base = stream.time_base or Fraction(1)
+        clock = Clock(float(1 / base), demuxer(container))
+        for packet in container.demux(stream):
+            clock.advance(packet.dts, packet.duration or 0)
+            stamp = clock.shown(packet.pts, packet.dts)
+            if stamp is None or not (keys or packet.is_keyframe):
+                continue
+            if packet.is_keyframe:
+                keys.append((stamp, stamp if packet.dts is None else packet.dts))
+            if not packet.is_discard:
+                shown.append((stamp, packet.duration or 0))
+    if not shown or clock.jumps:
+        raise ValueError("no frame can be sought by its time")
+    shown.sort()
+    return Stamps(base, [stamp for stamp, _ in shown], sorted(keys), sum(shown[-1]))
+
+
+def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield all packets, with timestamps that never jump back."""
+    clock = Clock(float(1 / (stream.time_base or Fraction(1))), demuxer(container))
+    for packet in container.demux(stream):
+        pts, dts = packet.pts, packet.dts
+        clock.advance(dts, packet.duration or 0)
+        packet.pts = None if pts is None else clock.shown(pts, dts)
+        packet.dts = None if dts is None else dts + clock.offset
+        yield packet
+
+
+def demuxer(container: InputContainer) -> str:
+    """FFmpeg's name of a container's format."""
+    return container.format.name.split(",")[0]

@@ -1,0 +1,75 @@
+"""Timestamps that jump become one clock, in the order of the file."""
+
+import pytest
+
+from app.timestamps import Clock
+from client.reduction.clock import Clock as ClientClock
+
+STEP = 3000  # of 90,000 ticks a second: 30 frames
+
+
+def shown(demuxer: str, packets: list[tuple[int | None, int | None]]) -> list[int | None]:
+    """The same by the service's clock and by the client's."""
+    clocks = Clock(90_000, demuxer), ClientClock(90_000, demuxer)
+    stamps = []
+    for pts, dts in packets:
+        ours, theirs = (clock.shown(pts, dts) for clock in clocks if clock.advance(dts, STEP) is not None)
+        assert ours == theirs
+        stamps.append(ours)
+    return stamps
+
+
+def steady(count: int, first: int = 0) -> list[tuple[int | None, int | None]]:
+    return [(first + STEP * (number + 1), first + STEP * number) for number in range(count)]
+
+
+@pytest.mark.parametrize("demuxer", ["mpegts", "mpeg", "flv", "matroska", "mov"])
+@pytest.mark.parametrize("first", [0, 8_000, 10**9], ids=["from zero", "late", "much later"])
+def test_second_recording_follows_the_first(demuxer: str, first: int) -> None:
+    packets = steady(60, first + 400 * STEP) + steady(60, first)
+    assert shown(demuxer, packets) == [stamp for stamp, _ in steady(120, first + 400 * STEP)]
+
+
+def test_three_recordings_follow_each_other() -> None:
+    assert shown("mpegts", steady(30) * 3) == [stamp for stamp, _ in steady(90)]
+
+
+@pytest.mark.parametrize("jump", [1 << 33, 90_000 * 3600, 90_000 * 11], ids=["wrap", "an hour", "11 s"])
+def test_leap_of_a_broadcast_is_closed(jump: int) -> None:
+    assert shown("mpegts", steady(30) + steady(30, 30 * STEP + jump)) == [stamp for stamp, _ in steady(60)]
+
+
+def test_wrap_of_33_bits_is_closed() -> None:
+    first = (1 << 33) - 30 * STEP
+    packets = [(pts % (1 << 33), dts % (1 << 33)) for pts, dts in steady(60, first)]
+    assert shown("mpegts", packets[:29] + packets[30:])[-1] - first == pytest.approx(60 * STEP, abs=2 * STEP)
+
+
+@pytest.mark.parametrize(("demuxer", "pause_s"), [("mpegts", 8), ("matroska", 20), ("mov", 20), ("flv", 3600)])
+def test_pause_stays_a_pause(demuxer: str, pause_s: int) -> None:
+    packets = steady(30) + steady(30, 30 * STEP + pause_s * 90_000)
+    assert shown(demuxer, packets) == [stamp for stamp, _ in packets]
+
+
+def test_small_steps_back_are_jitter() -> None:
+    packets = [(0, 0), (9000, 3000), (6000, 2000), (12000, 9000)]
+    assert shown("mpegts", packets) == [pts for pts, _ in packets]
+
+
+def test_packets_without_a_decoding_time_keep_the_offset() -> None:
+    packets = [*steady(30), (STEP, 0), (2 * STEP, None), (None, 2 * STEP), (None, None)]
+    assert shown("matroska", packets)[-4:] == [31 * STEP, 32 * STEP, 32 * STEP, None]
+
+
+def test_presentation_far_from_decoding_is_damage() -> None:
+    assert shown("mpegts", [*steady(2), (90_000 * 3600, 2 * STEP)]) == [STEP, 2 * STEP, 2 * STEP]
+
+
+def test_jumps_are_counted() -> None:
+    clock = Clock(1000, "flv")
+    for time in (0, 33, 66, 0, 33, 0):
+        clock.advance(time, 33)
+    assert (clock.jumps, clock.offset) == (0, 0)
+    for time in (5000, 0, 33):
+        clock.advance(time, 33)
+    assert (clock.jumps, clock.offset) == (1, 5033)

@@ -1,0 +1,67 @@
+"""A file that was cut off says so by its structure, wherever the cut is; bytes after its end are no cut."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.formats import HEAD_BYTES, recognise
+from app.truncation import ending
+from tests.films import numbered, write_video
+from tests.regions import whole
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+FILMS: dict[str, dict[str, Any]] = {
+    "ts": {"options": {"preset": "ultrafast"}},
+    "m2ts": {"options": {"preset": "ultrafast"}},
+    "flv": {"options": {"preset": "ultrafast"}},
+    "avi": {"codec": "mpeg4"},
+    "mkv": {"options": {"preset": "ultrafast"}},
+    "mkv live": {"options": {"preset": "ultrafast"}, "container": {"live": "1"}},
+    "webm live": {"codec": "libvpx", "options": {"deadline": "realtime"}, "container": {"live": "1"}},
+    "mp4 fragmented": {"options": {"preset": "ultrafast"}, "container": FRAGMENTS, "gop": 5},
+}
+
+
+@pytest.fixture(scope="module", params=FILMS)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("films") / f"film.{request.param.split()[0]}"
+    return write_video(path, map(numbered, range(20)), **FILMS[request.param])
+
+
+def is_cut_off(path: Path) -> bool:
+    source = whole(path)
+    return ending(source, recognise(source.read(HEAD_BYTES)).name).cut_off
+
+
+def test_whole_file_is_not_cut_off(film: Path) -> None:
+    assert not is_cut_off(film)
+
+
+@pytest.mark.parametrize("share", [0.35, 0.5, 0.7, 0.9, 0.97])
+def test_cut_shows(film: Path, tmp_path: Path, share: float) -> None:
+    data = film.read_bytes()
+    cut = tmp_path / film.name
+    cut.write_bytes(data[: int(len(data) * share) // 188 * 188 + 90])
+    assert is_cut_off(cut)
+
+
+@pytest.mark.parametrize("stray", [b"\0" * 5000, b"\xff" * 100, b"some text\n" * 40], ids=["zeros", "ones", "text"])
+def test_bytes_after_the_end_are_no_cut(film: Path, tmp_path: Path, stray: bytes) -> None:
+    longer = tmp_path / film.name
+    longer.write_bytes(film.read_bytes() + stray)
+    assert not is_cut_off(longer)
+
+
+def test_part_of_a_body_ends_where_it_ends(film: Path, tmp_path: Path) -> None:
+    data = film.read_bytes()
+    body = tmp_path / "body"
+    body.write_bytes(b"--boundary\r\n" + data + b"\r\n--boundary--\r\n")
+    source = type(whole(body))(str(body), 12, len(data))
+    assert not ending(source, recognise(data[:HEAD_BYTES]).name).cut_off
+
+
+def test_plain_mp4_is_never_cut_off_for_its_index_says_more(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", map(numbered, range(20)), container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[:-500])
+    assert ending(whole(path), "mov") == (False, False)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from app.cuda_runtime import CudaError
@@ -25,17 +24,10 @@ from app.errors import InferenceFailed, InferenceTimeout, NotReady
 from app.repository import unready
 from app.request_id import request_id
 from app.transports import CHAINS, CUDA, INLINE, Transport, Transports
+from app.triton_channel import connect_async
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 CALL_TIMEOUT_S = 5.0  # of everything but an inference
-# gRPC's own waits between attempts to connect grow to two minutes; a restarted Triton is back in seconds.
-CHANNEL = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-]
 LISTINGS = 5  # how often the models are listed anew while they change
 
 log = logging.getLogger(__name__)
@@ -94,6 +86,8 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
         return ModelGone("this model is being replaced or removed; please try again in a moment")
     if "is not healthy" in message:  # the model's process is dead or hangs: the watchdog has it started again
         return NotReady("this model does not answer now; please try again in a moment")
+    if "protocol is restricted" in message:
+        return TritonAway("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
     if "UNAVAILABLE" in status or "CANCELLED" in status:
         return TritonAway("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:
@@ -113,11 +107,15 @@ async def _our_errors(by_reference: bool = False) -> AsyncIterator[None]:
 class Triton:
     """One worker's connection to Triton; made and used inside one event loop.
 
-    `transport` is `cuda`, `shm` or `inline`, or `auto` for the best of them that Triton takes.
+    Args:
+        address: gRPC target, `unix:/path` or `host:port`.
+        region: This worker's shared memory.
+        transport: `cuda`, `shm` or `inline`, or `auto` for the best of them that Triton takes.
+        key: Sent with every call; empty for a Triton that asks for none.
     """
 
-    def __init__(self, address: str, region: Region, transport: str) -> None:
-        self._client = InferenceServerClient(address, channel_args=CHANNEL)
+    def __init__(self, address: str, region: Region, transport: str, key: str = "") -> None:
+        self._client = connect_async(address, key)
         self._region = region
         self._registered: set[Transport] = set()
         self._registering = asyncio.Lock()

@@ -100,7 +100,7 @@ class Pipeline:
         except NotOnGpu:
             self._slots.close()
             raise
-        self._triton = Triton(settings.triton_address, self._slots, settings.transport)
+        self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
         self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
         self._classifier = Classifier(
             self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
 SAMPLINGS = ("exact", "keyframe")
+GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listened on: reached at
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -48,6 +51,13 @@ def _path(text: str) -> Path:
 
 def _file(text: str) -> str:
     return str(_path(text))
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError("must be host:port, such as triton:8001")
+    return text
 
 
 def _networks(text: str) -> str:
@@ -133,8 +143,17 @@ SETTINGS = (
     Setting("job_gb", 20, _between(1, 1 << 20), "GiB of jobs and their videos beyond which the oldest finished go."),
     Setting("max_watchers", 8, _between(0, 512), "Clients that follow jobs by events, of one web worker."),
     Setting("results_mb", 256, _between(0, 1 << 20), "MiB of answers kept by the file's content; 0 turns this off."),
-    Setting("triton_address", "127.0.0.1:8001", str, "Triton's gRPC address."),
-    Setting("triton_metrics_port", 8002, _port, "Port of Triton's metrics, at its address."),
+    Setting(
+        "triton_address", "", _address,
+        "Triton's gRPC address, `host:port`, in containers or on another machine; (none): a socket in the run folder.",
+    ),
+    Setting(
+        "triton_key_file", "", _file, "Key of a Triton with a TCP address; (none): `sockets/key` in the run folder."
+    ),
+    Setting(
+        "triton_metrics_port", 0, _between(0, 65535),
+        "TCP port of Triton's metrics, beside its gRPC address or on loopback; 0: a socket in the run folder alone.",
+    ),
     Setting("max_processes_per_gpu", 1, _between(1, 16), "Instances of each model on each GPU."),
     Setting("gpu_precision", "bf16", _one_of("bf16", "f16", "f32"), "Precision of models on a GPU."),
     Setting("gpu_batch", 16, _between(1, 128), "Most clips that a model on a GPU calculates at once."),
@@ -197,6 +216,7 @@ class Settings:
     max_watchers: int
     results_mb: int
     triton_address: str
+    triton_key_file: str
     triton_metrics_port: int
     max_processes_per_gpu: int
     gpu_precision: str
@@ -245,6 +265,34 @@ class Settings:
         """Whether others than this machine can reach nginx, as far as the settings tell."""
         host = self.published.rpartition(":")[0] if self.published else self.host
         return host not in LOOPBACK
+
+    @property
+    def triton_sockets(self) -> Path:
+        """Folder of Triton's sockets and of its key; for the service's user alone."""
+        return self.run_dir / "sockets"
+
+    @property
+    def triton_target(self) -> str:
+        """gRPC target at which clients reach Triton."""
+        if not self.triton_address:
+            return f"unix:{quote(str(self.triton_sockets / GRPC_SOCKET), safe='/:')}"
+        host, _, port = self.triton_address.rpartition(":")
+        return f"{ANY_ADDRESS.get(host, host)}:{port}"  # where it listens on all addresses we are beside it
+
+    @property
+    def triton_key_path(self) -> Path:
+        """Where the key of a Triton that listens on TCP is kept."""
+        return Path(self.triton_key_file) if self.triton_key_file else self.triton_sockets / "key"
+
+    @property
+    def triton_key(self) -> str:
+        """That key; empty when Triton has a socket, or there is none."""
+        if not self.triton_address:
+            return ""
+        try:
+            return self.triton_key_path.read_text().strip()
+        except FileNotFoundError:
+            return ""
 
     @property
     def keys_file(self) -> Path:

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
-from app.settings import CHECKOUT
+from app.settings import CHECKOUT, Settings
 from deploy.launch import TRITON
-from deploy.ports import free_ports
 
 START_S = 400.0  # on a GPU every model records all its batch sizes in every layout
 
@@ -48,12 +47,11 @@ def running_triton(
         (run_dir / name).mkdir(parents=True)
     for name, target in (("models", models), ("backends", TRITON / "backends")):
         (run_dir / "triton" / name).symlink_to(target)
-    port, metrics = free_ports(2)
     environment = os.environ | {
         "CLIPSTACK_RUN_DIR": str(run_dir),
         "CLIPSTACK_MODEL_DIR": str(models),
-        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{port}",
-        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
+        "CLIPSTACK_TRITON_ADDRESS": "",
+        "CLIPSTACK_TRITON_METRICS_PORT": "",
         "CLIPSTACK_GPU_BATCH": str(batch),
         "CLIPSTACK_GPU_PRECISION": precision,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -64,8 +62,9 @@ def running_triton(
         command = [sys.executable, "-m", *module]
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=out, stderr=out)
     try:
-        _wait(f"127.0.0.1:{port}", server, log)
-        yield f"127.0.0.1:{port}"
+        address = Settings.from_environment(environment).triton_target
+        _wait(address, server, log)
+        yield address
     finally:
         server.terminate()
         try:

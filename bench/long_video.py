@@ -163,7 +163,7 @@ async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
     slots = SlotPool(16, settings.slot_mb << 20)
     owner = (settings.run_dir / "web").stat()
     os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may be another user than who measures
-    triton = Triton(settings.triton_address, slots, "shm")
+    triton = Triton(settings.triton_target, slots, "shm")
     confinement = Confinement((str(video.parent),), (str(slots.path),), settings.sandbox)
     decoder = Decoder(1, 60.0, LIMITS, confinement)
     decoder.start()

@@ -71,10 +71,10 @@ class Side:
 
 
 def environment(run_dir: Path, model: str, **settings: str) -> dict[str, str]:
-    """Of a stack that lives in `run_dir`, on ports nobody listens on, with one model of bench/networks.py."""
-    port, grpc, metrics = free_ports(3)
+    """Of a stack that lives in `run_dir`, on a port nobody listens on, with one model of bench/networks.py."""
+    (port,) = free_ports(1)
     own = {
-        "port": str(port), "triton_address": f"127.0.0.1:{grpc}", "triton_metrics_port": str(metrics),
+        "port": str(port), "triton_address": "", "triton_metrics_port": "",
         "run_dir": str(run_dir), "model_dir": str(networks.repository(model)), "model": model,
     }  # fmt: skip
     return os.environ | {f"CLIPSTACK_{name.upper()}": value for name, value in (own | settings).items()}

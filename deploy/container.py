@@ -27,6 +27,8 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
         raise SystemExit("\n".join(checks))
     user, python = users.User.current(), CHECKOUT / ".venv" / "bin" / "python"
     run_folder.fill(settings, CHECKOUT, user)
+    if part == "triton" and settings.triton_address:
+        run_folder.make_triton_key(settings)
     if part == "web":
         print("\n".join(doors.told(settings, "docker compose exec web python -m app.access")), flush=True)
     for name in LOGS:

@@ -28,12 +28,13 @@ def web(settings: Settings) -> str:
 def triton(settings: Settings) -> str:
     """An inference of the default model; raises OSError when it is not answered."""
     import numpy as np
-    from tritonclient.grpc import InferenceServerClient, InferInput
+    from tritonclient.grpc import InferInput
     from tritonclient.utils import InferenceServerException
 
-    _, _, port = settings.triton_address.rpartition(":")
+    from app.triton_channel import connect
+
     try:
-        with InferenceServerClient(f"127.0.0.1:{port}") as client:
+        with connect(settings.triton_target, settings.triton_key) as client:
             config = client.get_model_config(settings.model, client_timeout=PATIENCE_S).config
             clip = np.zeros((1, *config.input[0].dims), np.uint8)
             sent = InferInput(config.input[0].name, clip.shape, "UINT8")

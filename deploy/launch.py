@@ -12,11 +12,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from app import triton_channel
 from app.crew import expect
 from app.metrics import files
-from app.settings import CHECKOUT, Settings
+from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET, Settings
 from deploy import gpu_models, gpus, processes
-from deploy.places import crew, jobs_temporary, metrics, program, temporary
+from deploy.places import crew, jobs_temporary, metrics, program, temporary, triton_regions
 
 TRITON = CHECKOUT / ".runtime" / "triton"
 # nginx and web go first: what they do for a request is short, and a refusal must not wait for an inference. Triton as
@@ -80,8 +81,8 @@ def triton(settings: Settings) -> list[str]:
     repository = model_repository(settings)
     # Relative paths: this server hands them to a shell without quotes, so a space in one would break it
     os.chdir(settings.run_dir / "triton")
-    host, _, port = settings.triton_address.rpartition(":")
-    for left in Path("/dev/shm").glob(f"triton-{port}-*"):
+    regions = triton_regions(settings.run_dir)
+    for left in processes.unused(Path("/dev/shm").glob(f"{regions}*")):
         left.unlink(missing_ok=True)  # of a server that was killed together with its backend
     server = TRITON / "bin" / "tritonserver"
     return [
@@ -93,18 +94,46 @@ def triton(settings: Settings) -> list[str]:
         "--exit-on-error=false",  # one broken model must not take the others away
         "--disable-auto-complete-config",  # it would start each backend twice
         "--allow-http=false",
-        f"--grpc-address={host}",
-        f"--grpc-port={port}",
-        "--allow-metrics=true",
-        f"--metrics-address={host}",  # who may reach the one may reach the other
-        f"--metrics-port={settings.triton_metrics_port}",
+        *_grpc_flags(settings),
+        *_metrics_flags(settings),
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",  # of use to a GPU only
         "--enable-peer-access=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         *(["--allow-client-shm=true"] if mentions(server, "allow-client-shm") else []),  # off by default from 26.05 on
-        f"--backend-config=python,shm-region-prefix-name=triton-{port}-",
+        f"--backend-config=python,shm-region-prefix-name={regions}",
     ]
+
+
+def _grpc_flags(settings: Settings) -> list[str]:
+    """Return the flags for where Triton takes calls.
+
+    By default a socket in a folder that other users cannot enter. Whoever may call Triton can have it run code
+    (`load_model` takes files), so on TCP every call needs the key of this installation.
+    """
+    if not settings.triton_address:
+        return [f"--grpc-address={_socket(settings, GRPC_SOCKET).removesuffix(':1')}", "--grpc-port=1"]
+    key = settings.triton_key
+    if not key:
+        raise SystemExit(f"there is no key in {settings.triton_key_path}, and Triton is to listen on TCP without one")
+    host, _, port = settings.triton_address.rpartition(":")
+    return [f"--grpc-address={host}", f"--grpc-port={port}", triton_channel.restriction(key)]
+
+
+def _metrics_flags(settings: Settings) -> list[str]:
+    """Return the flags for where Triton tells its numbers: a socket beside the other, or the port that was set."""
+    if not settings.triton_metrics_port:
+        address, port = _socket(settings, METRICS_SOCKET), 1  # which Triton does not add to this one's name
+    else:
+        address, port = settings.triton_address.rpartition(":")[0] or "127.0.0.1", settings.triton_metrics_port
+    return ["--allow-metrics=true", f"--metrics-address={address}", f"--metrics-port={port}"]
+
+
+def _socket(settings: Settings, name: str) -> str:
+    """Return the address of a socket, seen from Triton's folder; a killed Triton's file of that name is removed."""
+    settings.triton_sockets.mkdir(mode=0o700, exist_ok=True)
+    (settings.triton_sockets / name).unlink(missing_ok=True)
+    return f"unix:../{settings.triton_sockets.name}/{name}"
 
 
 def mentions(program: Path, words: str) -> bool:

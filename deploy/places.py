@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
+
+
+def triton_regions(run_dir: Path) -> str:
+    """Return what the names in /dev/shm begin with of the memory that Triton shares with its backends.
+
+    Made of the run folder: no two stacks have the same, and a start finds what a killed predecessor left.
+    """
+    return f"triton-{sha256(os.fsencode(run_dir)).hexdigest()[:12]}-"
 
 
 def web_socket(run_dir: Path) -> Path:

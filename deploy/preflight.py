@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.settings import CHECKOUT, LOOPBACK, Settings
+from app.settings import CHECKOUT, GRPC_SOCKET, Settings
 from deploy import certificate, gpus, users
 from deploy.places import jobs_temporary, key_check_socket, program, web_socket
 from deploy.ports import holder, why_not
@@ -96,6 +96,7 @@ def sockets(settings: Settings) -> list[str]:
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
         web_socket(settings.run_dir),
         key_check_socket(settings.run_dir),
+        settings.triton_sockets / GRPC_SOCKET,
         jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
     )
     longest = max(candidates, key=_bytes)
@@ -113,14 +114,14 @@ def _bytes(path: Path) -> int:
 
 
 def _ports(settings: Settings) -> list[str]:
-    triton_host, _, grpc = settings.triton_address.rpartition(":")
-    if triton_host not in LOOPBACK or not grpc.isdecimal():
-        return [f"CLIPSTACK_TRITON_ADDRESS={settings.triton_address}: Triton's ports are for loopback only"]
-    wanted = (
-        ("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port),
-        ("CLIPSTACK_TRITON_ADDRESS", triton_host.strip("[]"), int(grpc)),
-        ("CLIPSTACK_TRITON_METRICS_PORT", triton_host.strip("[]"), settings.triton_metrics_port),
-    )
+    if settings.triton_address:
+        return [
+            f"CLIPSTACK_TRITON_ADDRESS={settings.triton_address}: this stack starts a Triton of its own, which listens "
+            "on a socket in the run folder: leave the variable unset"
+        ]
+    wanted = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)]
+    if settings.triton_metrics_port:
+        wanted.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
     return [
         f"cannot listen on {host}:{port} ({reason}{holder(port)}): stop what does, or set {variable} to another"
         for variable, host, port in wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 MARK = "CLIPSTACK_STACK"  # variable that every process of a stack is started with; its value: the run folder
@@ -57,6 +58,28 @@ def gone(pids: Iterable[int], patience_s: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def unused(files: Iterable[Path]) -> list[Path]:
+    """Return those of `files` that no process of this machine has open or mapped, as far as we may look."""
+    wanted = {str(path): path for path in files}
+    if not wanted:
+        return []
+    for pid in _pids():
+        for opened in _open_files(pid):
+            wanted.pop(opened, None)
+    return list(wanted.values())
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    """Yield the paths of every file that a process has open or mapped; nothing when it ended or is another user's."""
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # closed meanwhile
+                yield os.readlink(f"/proc/{pid}/fd/{number}")
+    for line in _read(pid, "maps").decode(errors="replace").splitlines():
+        if "/" in line:
+            yield line[line.index("/") :]
 
 
 def name(pid: int) -> str:

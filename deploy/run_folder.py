@@ -3,7 +3,7 @@
 <run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
             logs/  nginx/ (its configuration)  triton/ (where it runs)
             web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
-            watchdog/ (what it counted)               of the user that the programs run as
+            sockets/ (Triton's)  watchdog/ (what it counted)               of the user that the programs run as
 <data_dir>/ jobs/  results/  sessions/  queue.db      also of that user; by default <run_dir>/data
             access/ (keys)                            of whoever starts the stack; that user reads it
 """
@@ -13,16 +13,29 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.settings import Settings
+from app.settings import METRICS_SOCKET, Settings
 from deploy import gpus, places, processes, users
 from deploy.render import render
 
 FOR_THE_STARTER, FOR_THE_USER = (
     ("logs", "triton"),
-    ("web", "web/tmp", "web/backlog", "web/shut", "web/quota", "web/metrics", "uploads", "tmp", "gpu", "watchdog"),
+    (
+        "web",
+        "web/tmp",
+        "web/backlog",
+        "web/shut",
+        "web/quota",
+        "web/metrics",
+        "uploads",
+        "tmp",
+        "gpu",
+        "sockets",
+        "watchdog",
+    ),
 )
 OF_THE_DATA = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
@@ -56,6 +69,18 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     (run_dir / "settings.json").write_text(json.dumps(settings.environment()))
 
 
+def make_triton_key(settings: Settings) -> None:
+    """Make the random key that a Triton on TCP asks for, unless there is one; for our user alone."""
+    path = settings.triton_key_path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+
+
 def differences(settings: Settings) -> list[str]:
     """Names of the settings that are not those the stack was last started with."""
     started: dict[str, str] = json.loads((settings.run_dir / "settings.json").read_text())
@@ -76,6 +101,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
         "CLIPSTACK_KEY_CHECK_SOCKET": str(places.key_check_socket(settings.run_dir)),
         "CLIPSTACK_WEB_HOLDS": str(max(LEAST_HELD, math.ceil(holds / (os.cpu_count() or 1)))),
+        "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
         "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
         "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),
         "CLIPSTACK_ANSWER_TIMEOUT_S": str(stages_s + ANSWER_SLACK_S),

@@ -38,9 +38,9 @@ def healthy(folder: Path, **settings: object) -> Patient:
 
 
 def patient(checkout: Path, folder: Path, **settings: object) -> Patient:
-    port, grpc, metrics = free_ports(3)
+    port, metrics = free_ports(2)
     told = {
-        "port": port, "triton_address": f"127.0.0.1:{grpc}", "triton_metrics_port": metrics, "model": "camera",
+        "port": port, "triton_metrics_port": metrics, "model": "camera",
         "model_dir": folder / "models", "run_dir": folder / "run",
     } | settings  # fmt: skip
     environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in told.items()}

@@ -11,6 +11,7 @@ from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 
+from app.settings import Settings
 from deploy.doctor.patient import Unchecked
 
 CALL_S = 4.0
@@ -37,25 +38,27 @@ def page(url: str) -> Page:
             return Page(error.code, error.headers, error.read(2000).decode(errors="replace"))
 
 
-def regions(address: str) -> set[str]:
+def regions(settings: Settings) -> set[str]:
     """Names of the regions of shared memory that Triton has open; raises Unchecked while it is away."""
-    from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
+    from app.triton_channel import connect
+
     try:
-        with InferenceServerClient(address) as triton:
+        with connect(settings.triton_target, settings.triton_key) as triton:
             return set(triton.get_system_shared_memory_status(as_json=True, client_timeout=CALL_S).get("regions", {}))
     except InferenceServerException as error:
         raise Unchecked(f"Triton does not answer: {error.message()}") from error
 
 
-def triton_version(address: str) -> str:
+def triton_version(settings: Settings) -> str:
     """As Triton tells it; raises Unchecked while it is away."""
-    from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
+    from app.triton_channel import connect
+
     try:
-        with InferenceServerClient(address) as triton:
+        with connect(settings.triton_target, settings.triton_key) as triton:
             return str(triton.get_server_metadata(as_json=True, client_timeout=CALL_S)["version"])
     except InferenceServerException as error:
         raise Unchecked(f"Triton does not answer: {error.message()}") from error

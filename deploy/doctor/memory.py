@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy import preflight
+from deploy import preflight, processes
 from deploy.doctor import calls
 from deploy.doctor.findings import Check, Fault, Finding, fine
 from deploy.doctor.patient import Patient, Unchecked
-from deploy.ports import why_not
+from deploy.places import triton_regions
 
 MIB = 1 << 20
 MOST_NAMED = 3
@@ -70,12 +70,10 @@ def stale(patient: Patient) -> Iterator[Finding]:
 
 
 def left_by_triton(patient: Patient) -> Iterator[Finding]:
-    """Its backend's memory is named after the port; while it runs nobody can tell what is used."""
-    patient.seen()
-    if why_not("127.0.0.1", patient.triton_port):
-        yield fine("somebody listens on Triton's port, and what is named after it is in use")
-        return
-    found = _sizes(list(patient.shm.glob(f"triton-{patient.triton_port}-*")))
+    """Memory of Triton's backends is named after the run folder; a start removes what nobody uses."""
+    if not patient.has_triton:
+        raise Unchecked("Triton is in another container")
+    found = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
     if found:
         yield TRITON_LEFT.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
     yield fine("nothing is left of Triton")
@@ -87,7 +85,7 @@ def registered(patient: Patient) -> Iterator[Finding]:
     patient.running()
     if not patient.has_web or patient.settings.transport in ("inline", "cuda"):
         raise Unchecked("no clip is to travel by shared memory of the host")
-    known = calls.regions(patient.settings.triton_address)
+    known = calls.regions(patient.settings)
     ours = {path.name: int(path.name.split("-")[1]) for path in patient.shm.glob(f"{PREFIX}-*")}
     unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in known}
     if unknown:

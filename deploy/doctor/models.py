@@ -80,7 +80,7 @@ def canaries(patient: Patient) -> Iterator[Finding]:
 
     patient.running()
     here(patient)
-    asked = Canaries(f"127.0.0.1:{patient.triton_port}")
+    asked = Canaries(patient.settings.triton_target, patient.settings.triton_key)
     try:
         report = asked.ask()
     except Away as error:

@@ -100,17 +100,9 @@ class Patient:
         return not self.in_image or self.triton.exists()
 
     @property
-    def triton_host(self) -> str:
-        return self.settings.triton_address.rpartition(":")[0].strip("[]")
-
-    @property
-    def triton_port(self) -> int:
-        port = self.settings.triton_address.rpartition(":")[2]
-        return int(port) if port.isdecimal() else 0
-
-    @property
-    def triton_on_loopback(self) -> bool:
-        return on_loopback(self.triton_host)
+    def triton_local(self) -> bool:
+        """Whether Triton can be reached from this machine alone."""
+        return not self.settings.triton_address or on_loopback(self.settings.triton_address.rpartition(":")[0])
 
     @property
     def needed(self) -> tuple[Path, ...]:

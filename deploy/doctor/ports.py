@@ -18,15 +18,15 @@ NOBODY_LISTENS = Fault(
     "nobody listens on port {port} ({variable}), and the stack runs",
     "`make logs` says why; then restart that program with supervisorctl",
 )  # fmt: skip
-TRITON_NOT_LOOPBACK = Fault(
-    "Triton beyond loopback", "wrong", "`make up` refuses CLIPSTACK_TRITON_ADDRESS; strangers can load and ask models",
-    "Triton's address is {address}, and its ports are for loopback only",
-    "set CLIPSTACK_TRITON_ADDRESS to 127.0.0.1 with a port",
+TRITON_BY_TCP = Fault(
+    "Triton by TCP", "wrong", "`make up` refuses CLIPSTACK_TRITON_ADDRESS",
+    "CLIPSTACK_TRITON_ADDRESS is {address}, and the Triton of `make up` listens on a socket in the run folder",
+    "leave CLIPSTACK_TRITON_ADDRESS unset: it is for containers and for a Triton on another machine",
 )  # fmt: skip
 TRITON_IN_PUBLIC = Fault(
     "Triton in public", "wrong", "somebody else can ask and change models",
     "Triton listens on {places}, where others than this machine can reach it",
-    "start it by `make up`, which gives it loopback addresses, and let nobody else start it",
+    "start it by `make up`, which gives it a socket that only its user can reach, and let nobody else start it",
 )  # fmt: skip
 NGINX_IN_PUBLIC = Fault(
     "nginx in public", "warning", "whoever can reach the machine can upload",
@@ -54,8 +54,8 @@ def ports(patient: Patient) -> Iterator[Finding]:
 
 def addresses(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
-    if not patient.in_image and not patient.triton_on_loopback:
-        yield TRITON_NOT_LOOPBACK.found(address=settings.triton_address)
+    if not patient.in_image and settings.triton_address:
+        yield TRITON_BY_TCP.found(address=settings.triton_address)
     if not patient.in_image and settings.public and not settings.asks_for_keys:
         yield NGINX_IN_PUBLIC.found(host=settings.host)
     yield fine("as the containers' network has it" if patient.in_image else "none for strangers without a key")
@@ -69,21 +69,26 @@ def triton_listens(patient: Patient) -> Iterator[Finding]:
     public = [each for each in held if not on_loopback(each.host)]
     if public:
         yield TRITON_IN_PUBLIC.found(places=", ".join(f"{each.host}:{each.port}" for each in public))
-    yield fine(f"on loopback alone: {', '.join(sorted({str(each.port) for each in held}))}")
+    on = f"on loopback alone: {', '.join(sorted({str(each.port) for each in held}))}"
+    yield fine(on if held else "it listens on no port")
 
 
 def _wanted(patient: Patient) -> list[tuple[str, str, int]]:
     """Variable, host and port of what is to run here."""
     settings = patient.settings
     web = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if patient.has_web else []
-    if not patient.has_triton or not patient.triton_port:
+    if not patient.has_triton:
         return web
-    grpc = ("CLIPSTACK_TRITON_ADDRESS", patient.triton_host, patient.triton_port)
-    return [*web, grpc, ("CLIPSTACK_TRITON_METRICS_PORT", patient.triton_host, settings.triton_metrics_port)]
+    host, _, grpc = (settings.triton_address or "127.0.0.1:0").rpartition(":")
+    of_triton = (
+        ("CLIPSTACK_TRITON_ADDRESS", host.strip("[]"), int(grpc)),
+        ("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
+    )
+    return [*web, *(each for each in of_triton if each[2])]
 
 
 CHECKS = (
     Check("ports", ports, (PORT_TAKEN, NOBODY_LISTENS)),
-    Check("addresses", addresses, (TRITON_NOT_LOOPBACK, NGINX_IN_PUBLIC)),
+    Check("addresses", addresses, (TRITON_BY_TCP, NGINX_IN_PUBLIC)),
     Check("Triton's ports", triton_listens, (TRITON_IN_PUBLIC,)),
 )

@@ -23,7 +23,7 @@ NGINX_HOLE = Fault(
 TRITON_HOLE = Fault(
     "hole in Triton", "warning", "a scanner complains, or worse",
     SAYS,
-    "put CLIPSTACK_TRITON_ADDRESS on loopback, or let nobody but web reach its network",
+    "leave CLIPSTACK_TRITON_ADDRESS unset, so that Triton listens on a socket; or let nobody but web reach its network",
 )  # fmt: skip
 PACKAGE_HOLE = Fault(
     "hole in a package", "warning", "a scanner complains, or worse",
@@ -37,7 +37,7 @@ def versions(patient: Patient) -> Iterator[Finding]:
     found = _found(patient)
     for advisory in ADVISORIES:
         version = found.get(advisory.component, "")
-        if version and concerns(advisory, version, patient.triton_on_loopback):
+        if version and concerns(advisory, version, patient.triton_local):
             facts = advisory._asdict() | {"version": version}
             yield FAULTS.get(advisory.component, PACKAGE_HOLE).found(**facts)
     if not found:
@@ -46,10 +46,10 @@ def versions(patient: Patient) -> Iterator[Finding]:
     yield fine(f"no hole known on {AS_OF} that others can reach (Triton's need its port): {told}")
 
 
-def concerns(advisory: Advisory, version: str, triton_on_loopback: bool = True) -> bool:
+def concerns(advisory: Advisory, version: str, triton_local: bool = True) -> bool:
     """Whether that version has the hole, and others can reach it."""
-    if advisory.component == "Triton" and triton_on_loopback:
-        return False  # who can speak to it there has the machine already
+    if advisory.component == "Triton" and triton_local:
+        return False  # its socket is for its own user alone (deploy/launch.py)
     if "deb12" in version:
         return bool(advisory.debian) and numbers(version) < numbers(advisory.debian)
     return bool(advisory.fixed) and numbers(version) < numbers(advisory.fixed)
@@ -91,7 +91,7 @@ def _nginx() -> str:
 def _triton(patient: Patient) -> str:
     if patient.programs:
         try:
-            return calls.triton_version(patient.settings.triton_address)
+            return calls.triton_version(patient.settings)
         except Unchecked:
             return ""
     wheel = Path(patient.checkout, "deploy", "triton-wheel.txt")

@@ -33,8 +33,7 @@ def main() -> None:
     supervision = Supervision(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
     supervision.hold()  # only who started the stack may connect; then no more rights are needed
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
-    _, _, port = settings.triton_address.rpartition(":")
-    canaries = Canaries(f"127.0.0.1:{port}")  # of a Triton beside us: another container has a watchdog of its own
+    canaries = Canaries(settings.triton_target, settings.triton_key)
     ledger = Ledger(places.watchdog_numbers(settings.run_dir))
     keeper = Keeper(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
     while True:

@@ -11,24 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException
 
 from app.repository import in_short, unloaded
+from app.triton_channel import connect
 from deploy.watchdog.judge import Outcome
 
 CANARY_S = 3.0
 IDLE_S = 5.0  # so long an answered canary is enough while nobody else asks; the promise for a hang is 20 s with it
 CALL_S = 2.0
 AT_ONCE = 8
-# A restarted Triton is found at once (gRPC's own waits grow to two minutes), and clips of any size are let through
-CHANNEL = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-]
 # The server's words when it has no sign of life from a backend process: it may be dead, stopped, or only very slow
 SILENT = ("is not healthy", "health mutex")
 
@@ -62,8 +55,8 @@ class Report(NamedTuple):
 class Canaries:
     """A connection to the Triton at `address`; clips go inside the messages, so that no memory is shared."""
 
-    def __init__(self, address: str) -> None:
-        self._client = InferenceServerClient(address, channel_args=CHANNEL)
+    def __init__(self, address: str, key: str = "") -> None:
+        self._client = connect(address, key)
         self._counts: dict[str, _Counts] = {}  # of each version until the end of the last look
         self._vouched: dict[str, tuple[float, _Counts]] = {}  # when it last answered a canary, and its counts then
 

@@ -114,9 +114,9 @@ LINES: dict[int, tuple[str, str]] = {
     12: ("names of 10 KB and control characters", "a line a request in JSON, below 4 KB, nothing unprintable"),
     13: ("gunicorn's socket, as another user", "0660 in a folder closed to others; EACCES"),
     14: ("who the processes are", "no root but Supervisor's and nginx's master"),
-    15: ("what listens", "nginx, and Triton's gRPC and metrics on loopback; Triton's HTTP is off"),
+    15: ("what listens", "nginx alone, on loopback; Triton has sockets in a folder of its user's; its HTTP is off"),
     16: ("regions of shared memory", "0600, with names that nobody can guess"),
-    17: ("Triton's model control", "none: nobody loads or unloads models over its port"),
+    17: ("Triton's model control", "no other user loads or unloads models: its socket is closed to them"),
     18: ("playlists and session descriptions, with listeners where they point", "no connection, no datagram"),
     19: ("system calls of the web workers and decoders meanwhile (strace)", "no connect but to Triton"),
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
+from app.settings import GRPC_SOCKET, METRICS_SOCKET
 from deploy import places
 from deploy.stack import Stack
 from tests.edge.conftest import MAX_UPLOAD_MB
@@ -218,14 +219,13 @@ def test_14_users(edge: Stack, row: Row) -> None:
 
 def test_15_ports(edge: Stack, row: Row) -> None:
     own = {address for inode, address in listeners().items() if inode in sockets(edge.processes())}
-    grpc = int(edge.settings.triton_address.rpartition(":")[2])
-    wanted = (edge.settings.port, grpc, edge.settings.triton_metrics_port)
     ports = {int(address.rpartition(":")[2], 16) for address in own}
-    row.holds(f"{len(ports)} ports, all expected", ports == set(wanted))
-    row.holds("all on loopback", all(is_loopback(address) for address in own))
-    for port in (grpc, edge.settings.triton_metrics_port):
-        reply = exchange(f"http://127.0.0.1:{port}", get("/v2/models/camera_motion", "Connection: close"))
-        row.holds("no HTTP API of Triton's", b'"inputs"' not in reply.answer.body)
+    row.holds(f"{len(ports)} port, nginx's", ports == {edge.settings.port})
+    row.holds("on loopback", all(is_loopback(address) for address in own))
+    sockets_of_triton = {path.name for path in edge.settings.triton_sockets.iterdir()}
+    row.holds("Triton: sockets of gRPC and metrics", sockets_of_triton == {GRPC_SOCKET, METRICS_SOCKET})
+    mode = stat.S_IMODE(edge.settings.triton_sockets.stat().st_mode)
+    row.holds(f"their folder {mode:o}", mode == 0o700)
 
 
 def test_16_regions(edge: Stack, row: Row) -> None:
@@ -233,8 +233,8 @@ def test_16_regions(edge: Stack, row: Row) -> None:
     modes = {f"{stat.S_IMODE((SHARED_MEMORY / name).stat().st_mode):o}" for name in names}
     row.holds(f"{len(names)} regions, {'/'.join(sorted(modes))}", modes == {"600"})
     row.holds("random names", all(re.fullmatch(r"clipstack-\d+-[0-9a-f]{8,}", name) for name in names))
-    port = edge.settings.triton_address.rpartition(":")[2]
-    of_triton = {f"{stat.S_IMODE(path.stat().st_mode):o}" for path in SHARED_MEMORY.glob(f"triton-{port}-*")}
+    regions_of_triton = SHARED_MEMORY.glob(f"{places.triton_regions(edge.run_dir)}*")
+    of_triton = {f"{stat.S_IMODE(path.stat().st_mode):o}" for path in regions_of_triton}
     row.holds(f"Triton's own, between it and its models: {'/'.join(sorted(of_triton))}", of_triton == {"600"})
 
 
@@ -242,12 +242,12 @@ def test_17_model_control(edge: Stack, row: Line) -> None:
     command = Path(f"/proc/{pid_of(edge, 'triton')}/cmdline").read_bytes().decode().split("\0")
     modes = [word for word in command if "control-mode" in word]
     row.holds("said on its command line", len(modes) == 1)
-    with InferenceServerClient(edge.settings.triton_address) as triton:
+    with InferenceServerClient(edge.settings.triton_target) as triton:
         answers = triton.is_server_live(client_timeout=5)
-    row.tell(f"{modes[0]}; answers on loopback: {answers}")
+    row.tell(f"{modes[0]}; answers on its socket: {answers}")
     row.otherwise(
-        "explicit and not none: models are added and replaced while it runs (docs/models.md), so whoever may use this "
-        "machine's loopback may load and unload what lies in the model folder, and nothing else"
+        "explicit and not none: models are added and replaced while it runs (docs/models.md), by root and the "
+        "service's own user, who alone reach its socket"
     )
 
 
@@ -341,7 +341,6 @@ def test_19_calls(edge: Stack, row: Row, tmp_path: Path) -> None:
     row.holds("a good film meanwhile is answered", good.answer.status == 200)
     opened = sum("openat" in call and "/uploads" in call or "openat" in call and '"0' in call for call in calls)
     row.holds(f"{len(calls)} calls seen, {opened} that open an upload", opened > 0)
-    grpc = edge.settings.triton_address.rpartition(":")[2]
-    out = [call for call in calls if "sa_family=AF_INET" in call and f"htons({grpc})" not in call]
-    row.holds(f"calls with an address but Triton's: {len(out)}", not out)
+    out = [call for call in calls if "sa_family=AF_INET" in call]
+    row.holds(f"calls with an address: {len(out)}", not out)
     row.holds(f"connections and datagrams: {came}", came == 0)

@@ -39,7 +39,7 @@ def load_s(trial: Trial, before: int) -> float:
 
     def is_ready() -> bool:
         try:
-            with InferenceServerClient(stack.settings.triton_address) as triton:
+            with InferenceServerClient(stack.settings.triton_target) as triton:
                 return bool(triton.is_model_ready("camera_motion", client_timeout=1.0))
         except InferenceServerException:
             return False
@@ -108,7 +108,7 @@ def test_12_region_unregistered(hurt: Stack, trials: Trials, row: Row) -> None:
     with trials.of(hurt) as trial:
         names = registered(hurt)
         trial.hurts()
-        with InferenceServerClient(hurt.settings.triton_address) as triton:
+        with InferenceServerClient(hurt.settings.triton_target) as triton:
             for name in names:
                 forget_region(triton, name)
         trial.steady(0.0, "errors until")

@@ -20,11 +20,11 @@ COMMAND_S = 150
 
 
 class Clone:
-    """A checkout with ports of its own, in whose folder commands are typed."""
+    """A checkout with a port of its own, in whose folder commands are typed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        port, grpc, metrics = map(str, free_ports(3))
+        port = str(free_ports(1)[0])
         self.port, self.url = port, ADDRESS.replace(PORT, port)
         kept = {
             name: value
@@ -33,8 +33,6 @@ class Clone:
         }
         self.environment = kept | {
             "CLIPSTACK_PORT": port,
-            "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{grpc}",
-            "CLIPSTACK_TRITON_METRICS_PORT": metrics,
             "CLIPSTACK_URL": self.url,
         }
 

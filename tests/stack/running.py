@@ -43,12 +43,10 @@ def running_stack(
 
 
 def own_environment(folder: Path, **settings: str) -> dict[str, str]:
-    """The environment of a stack that lives in `folder`, on ports nobody listens on."""
-    port, grpc, metrics = free_ports(3)
+    """The environment of a stack that lives in `folder`, on a port nobody listens on."""
+    (port,) = free_ports(1)
     own = {
         "CLIPSTACK_PORT": str(port),
-        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{grpc}",
-        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
         "CLIPSTACK_RUN_DIR": str(folder / "run"),
         "CLIPSTACK_MODEL_DIR": str(folder / "models"),
         "CLIPSTACK_RESULTS_MB": "0",  # tests send the same film often, to have it looked at

@@ -35,7 +35,7 @@ def pid_of(stack: Stack, program: str) -> int:
 
 def registered(stack: Stack) -> set[str]:
     """Regions that Triton has mapped; none while it is away."""
-    with InferenceServerClient(stack.settings.triton_address) as triton, suppress(InferenceServerException):
+    with InferenceServerClient(stack.settings.triton_target) as triton, suppress(InferenceServerException):
         return set(triton.get_system_shared_memory_status(as_json=True, client_timeout=2.0).get("regions", {}))
     return set()
 

@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_loaded_and_one_that_hangs(small_stack: Stack) ->
     hangs = model_process(small_stack, "frame_quality@1")
     os.kill(hangs, signal.SIGSTOP)
     try:
-        with InferenceServerClient(small_stack.settings.triton_address) as triton:
+        with InferenceServerClient(small_stack.settings.triton_target) as triton:
             with pytest.raises(InferenceServerException):
                 triton.load_model("broken", client_timeout=20)
             told = faults(small_stack, "canaries", "exported weights")
@@ -93,7 +93,7 @@ def test_a_model_that_cannot_be_loaded_and_one_that_hangs(small_stack: Stack) ->
 
 def test_regions_that_triton_was_told_to_forget(small_stack: Stack) -> None:
     until(lambda: faults(small_stack, "registered") == set(), 30)
-    with InferenceServerClient(small_stack.settings.triton_address) as triton:
+    with InferenceServerClient(small_stack.settings.triton_target) as triton:
 
         def forgotten() -> set[str]:
             """What is found at once after it; web puts it right every two seconds, perhaps just before."""

@@ -64,7 +64,7 @@ def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -
 def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
     """A camera that pans, and then a still of ten minutes."""
     film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
-    with InferenceServerClient(stack.settings.triton_address) as triton:
+    with InferenceServerClient(stack.settings.triton_target) as triton:
         before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
         told = ended(http, handed_in(http, film, hop_s=0.1)["id"])
         asked = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before

@@ -121,7 +121,7 @@ def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(watched: Stack, c
 
 
 def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(watched: Stack, clip: bytes) -> None:
-    with InferenceServerClient(watched.settings.triton_address) as triton:
+    with InferenceServerClient(watched.settings.triton_target) as triton:
         triton.update_log_settings({"log_verbose_level": 1})
         answer = ask(watched, "/v1/classify", clip)
         triton.update_log_settings({"log_verbose_level": 0})
@@ -192,7 +192,6 @@ def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
     config = (MONITORING / "prometheus.yml").read_text()
     for usual, own in (
         ("127.0.0.1:8080", stack.url.removeprefix("http://")),
-        ("127.0.0.1:8002", f"127.0.0.1:{stack.settings.triton_metrics_port}"),
         ("_interval: 15s", "_interval: 1s"),
         ("scrape_timeout: 10s", "scrape_timeout: 1s"),
     ):

@@ -118,7 +118,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
 
 
 def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
-    triton, address = server(watched), watched.settings.triton_address
+    triton, address = server(watched), watched.settings.triton_target
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(moody.ask, address, moody.WAIT_FOR_EVER, 60.0)
         until(lambda: server(watched) not in (0, triton), HUNG_S)
@@ -129,7 +129,7 @@ def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
 
 
 def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
-    triton, address = server(watched), watched.settings.triton_address
+    triton, address = server(watched), watched.settings.triton_target
     moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 2]
     with under_load(watched, film, clients=8) as told, ThreadPoolExecutor(len(moods)) as pool:
         asked = [pool.submit(moody.ask, address, mood, 60.0) for mood in moods]
@@ -146,7 +146,7 @@ def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) ->
 def canaries(own: Stack) -> Iterator[Canaries]:
     """Of the stack, whose own watchdog sends none meanwhile."""
     own.supervisorctl("stop", "watchdog")
-    canaries = Canaries(own.settings.triton_address)
+    canaries = Canaries(own.settings.triton_target)
     yield canaries
     canaries.close()
     own.supervisorctl("start", "watchdog")

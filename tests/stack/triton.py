@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy.ports import free_ports
+from app.settings import Settings
+from app.triton_channel import connect
+from deploy.run_folder import make_triton_key
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIVE_S = 120.0  # a few seconds, unless the machine is very busy
@@ -20,25 +22,32 @@ LET_GO_S = 10.0
 
 
 @contextmanager
-def running_triton(models: Path, folder: Path) -> Iterator[InferenceServerClient]:
-    """Serve the model folders in `models`; `folder` holds its log. Every model is loaded, or has failed to."""
+def running_triton(models: Path, folder: Path, address: str = "") -> Iterator[InferenceServerClient]:
+    """Serve the model folders in `models`; every model is loaded, or has failed to.
+
+    Args:
+        models: A model repository.
+        folder: For its run folder and its log.
+        address: `host:port` to listen on TCP with a key; by default it has sockets.
+    """
     home = folder / "run" / "triton"
     home.mkdir(parents=True)
     (home / "models").symlink_to(models)
     (home / "backends").symlink_to(CHECKOUT / ".runtime" / "triton" / "backends")
-    grpc, metrics = free_ports(2)
     environment = os.environ | {
         "CLIPSTACK_RUN_DIR": str(folder / "run"),
         "CLIPSTACK_MODEL_DIR": str(models),
-        "CLIPSTACK_TRITON_ADDRESS": f"127.0.0.1:{grpc}",
-        "CLIPSTACK_TRITON_METRICS_PORT": str(metrics),
+        "CLIPSTACK_TRITON_ADDRESS": address,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
+    settings = Settings.from_environment(environment)
+    if address:
+        make_triton_key(settings)
     with (folder / "triton.log").open("wb") as log:
         command = [sys.executable, "-m", "deploy.launch", "triton"]
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     try:
-        with InferenceServerClient(f"127.0.0.1:{grpc}") as client:
+        with connect(settings.triton_target, settings.triton_key) as client:
             wait_until_live(client, server, folder / "triton.log")
             yield client
     finally:
@@ -47,7 +56,7 @@ def running_triton(models: Path, folder: Path) -> Iterator[InferenceServerClient
 
 
 def wait_until_live(client: InferenceServerClient, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Its port opens after the last model is loaded or has failed to."""
+    """It listens after the last model is loaded or has failed to."""
     deadline = time.monotonic() + LIVE_S
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -21,6 +21,7 @@ from app.slots import PREFIX, SHM
 from deploy import gpus
 from deploy.doctor import clock, folders, gpu, memory, ports, storage
 from deploy.doctor.patient import Patient
+from deploy.places import triton_regions
 from deploy.ports import listeners
 from deploy.supervision import Program
 from tests.patients import altered, file_system, found, healthy, program, running, words
@@ -75,7 +76,7 @@ def test_addresses_beyond_this_machine(patient) -> None:
     open_to_all = replace(
         patient, settings=replace(patient.settings, host="0.0.0.0", triton_address="0.0.0.0:8001", keys="off")
     )
-    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.TRITON_NOT_LOOPBACK.name, ports.NGINX_IN_PUBLIC.name}
+    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.TRITON_BY_TCP.name, ports.NGINX_IN_PUBLIC.name}
 
 
 def test_triton_in_public(patient) -> None:
@@ -205,10 +206,11 @@ def test_stale_regions(patient) -> None:
 
 
 def test_memory_left_by_triton(patient, tmp_path) -> None:
-    (tmp_path / f"triton-{patient.triton_port}-1234").write_bytes(bytes(4096))
+    region = tmp_path / f"{triton_regions(patient.run_dir)}1234"
+    region.write_bytes(bytes(4096))
     left = replace(patient, shm=tmp_path)
     assert found(left, memory.CHECKS[2:3]) == {memory.TRITON_LEFT.name}
-    with socket.create_server(("127.0.0.1", patient.triton_port)):
+    with region.open("rb"):
         assert found(left, memory.CHECKS[2:3]) == set()
 
 

@@ -100,10 +100,11 @@ def running(settings: Settings, models: Path) -> Iterator[Running | None]:
     if stack.model_dir.resolve() != models.resolve():
         yield None
         return
-    from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
-    with InferenceServerClient(stack.triton_address) as client:
+    from app.triton_channel import connect
+
+    with connect(stack.triton_target, stack.triton_key) as client:
         try:
             lives = client.is_server_live(client_timeout=ANSWER_S)
         except InferenceServerException:

@@ -43,6 +43,7 @@ def media_json(media: Media, name: str, total: int, truncated: bool, length: int
         "width": media.width,
         "height": media.height,
         "rotation": media.rotation,
+        "mirrored": media.mirrored,
         "duration_s": media.duration_s,
         "fps": media.fps,
         "frames": total,

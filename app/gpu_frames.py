@@ -17,19 +17,18 @@ from av.codec.codec import Codec
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.dlpack import from_dlpack
 
+from app.colour import conversion, matrix, yuv_matrix
 from app.cuda_runtime import CudaRuntime
 from app.frames import clip_shape
 from app.media import ClipRequest, Media, Source
 from app.readers import PacketReader, Reader, opened
 
-# Weights of red and blue by FFmpeg's number of the colour space (H.273); BT.601's for all others, as swscale does it
-WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-BT601 = (0.299, 0.114)
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
@@ -47,31 +46,39 @@ def take_context(number: int) -> HWAccel:
     return hwaccel(number).create(Codec("h264", "r"))
 
 
+class NotOnDevice(RuntimeError):
+    """This video is decoded on the CPU: the device lacks a conversion that it needs."""
+
+
 class DeviceReader(PacketReader):
     """A Reader whose frames are uint8 tensors (height, width, 3) on `device`."""
 
     keeps_open = False  # what is opened for a list is not opened for a GPU
 
-    def __init__(
-        self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], device: torch.device
-    ) -> None:
-        super().__init__(source, demuxer, rotation, size)
+    def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], device: torch.device) -> None:
+        if media.interlaced or any(media.crop) or media.conversion == "full":
+            raise NotOnDevice("this video needs a conversion that is made on the CPU")
+        super().__init__(source, demuxer, media, size)
         self._device = device
+        self._reformatter = VideoReformatter()
 
     def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         on_gpu = self._device.type == "cuda"
         return opened(self._source, self._demuxer, hwaccel(self._device.index or 0) if on_gpu else None)
 
     def _upright(self, frame: VideoFrame) -> Tensor:
+        if conversion(frame) == "full" or self._deinterlaces:
+            raise NotOnDevice("this video needs a conversion that is made on the CPU")
         if self._device.type == "cpu":
             deep = any(part.bits > 8 for part in frame.format.components)
-            frame = self._scaler.reformat(frame, format="p010le" if deep else "nv12", threads=1)
+            frame = self._reformatter.reformat(frame, format="p010le" if deep else "nv12", threads=1)
         # Not by from_dlpack(plane): it names its stream, which PyAV refuses. Both use CUDA's default one anyway.
         light, colour = (from_dlpack(plane.__dlpack__()) for plane in frame.planes)
-        pixels = to_rgb(light, colour, self._size, frame.colorspace, frame.color_range == FULL_RANGE)
+        pixels = to_rgb(light, colour, self._size, matrix(frame), frame.color_range == FULL_RANGE)
         if pixels.is_cuda:  # the next picture may be written where this one lies as soon as it is let go
             torch.cuda.current_stream(self._device).synchronize()
-        return torch.rot90(pixels, self._turns) if self._turns else pixels
+        pixels = torch.rot90(pixels, -self._media.rotation // 90) if self._media.rotation else pixels
+        return pixels.flip(1) if self._media.mirrored else pixels
 
 
 def to_rgb(light: Tensor, colour: Tensor, size: tuple[int, int], space: int, full_range: bool) -> Tensor:
@@ -83,18 +90,15 @@ def to_rgb(light: Tensor, colour: Tensor, size: tuple[int, int], space: int, ful
         interpolate(plane.float(), (size[1], size[0]), mode="bicubic", align_corners=False, antialias=True)[0]
         for plane in (light[None, None], colour.permute(2, 0, 1)[None])
     ]
-    matrix, offset = _conversion(space, full_range, 256 if light.dtype == torch.uint16 else 1, light.device)
-    pixels = torch.cat(parts).permute(1, 2, 0) @ matrix + offset
+    rows, offset = _conversion(space, full_range, 256 if light.dtype == torch.uint16 else 1, light.device)
+    pixels = torch.cat(parts).permute(1, 2, 0) @ rows + offset
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @cache
 def _conversion(space: int, full_range: bool, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """(3, 3) and (3,): YUV times the first plus the second is RGB (Rec. ITU-T H.273, 8.3)."""
-    red, blue = WEIGHTS.get(space, BT601)
-    green = 1 - red - blue
-    v_red, u_blue = 2 * (1 - red), 2 * (1 - blue)
-    rows = torch.tensor([[1, 1, 1], [0, -u_blue * blue / green, u_blue], [v_red, -v_red * red / green, 0]])
+    rows = torch.tensor(yuv_matrix(space)).T
     black, spans = (0, (255, 255)) if full_range else (16, (219, 224))
     rows = rows * (255 / torch.tensor([spans[0], spans[1], spans[1]]))[:, None]
     offset = -torch.tensor([black, 128, 128], dtype=rows.dtype) @ rows
@@ -118,7 +122,7 @@ class DeviceRegion:
         return [self._bytes[offset : offset + count].view(shape) for offset in request.offsets]
 
     def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
-        return DeviceReader(source, demuxer, media.rotation, size, self._device)
+        return DeviceReader(source, demuxer, media, size, self._device)
 
     def finish(self) -> None:
         if self._device.type == "cuda":
@@ -140,4 +144,4 @@ class _CudaArray:
         }  # fmt: skip
 
 
-__all__ = ["DeviceReader", "DeviceRegion", "hwaccel", "take_context", "to_rgb"]
+__all__ = ["DeviceReader", "DeviceRegion", "NotOnDevice", "hwaccel", "take_context", "to_rgb"]

@@ -1,12 +1,15 @@
 """What the parts say to each other about an upload: where it lies, what it is, which frames are wanted."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.errors import LimitExceeded
 from app.formats import HEAD_BYTES, Kind, sniff
 from app.sampling import EvenClips, Times
 
-__all__ = ["HEAD_BYTES", "ClipRequest", "Decoded", "Kind", "Limits", "Media", "Source", "sniff"]
+Conversion = Literal["ordinary", "matrix", "full"]
+
+__all__ = ["HEAD_BYTES", "ClipRequest", "Conversion", "Decoded", "Kind", "Limits", "Media", "Source", "sniff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,12 @@ class Source:
 class Media:
     """Facts of one video or picture; `width` and `height` in pixels as a person sees it, already upright.
 
-    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270). `duration_s`, `fps` and
-    `frames` are what a video's header promises, which may be wrong, or None: good for a guess of the cost and for
-    nothing else until the video has been read. A picture has one frame and no time.
+    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270); after it a `mirrored` one is
+    mirrored left to right. `duration_s`, `fps` and `frames` are what a video's header promises, which may be wrong, or
+    None: good for a guess of the cost and for nothing else until the video has been read. A picture has one frame and
+    no time. `crop` counts the pixels (left, top, right, bottom) of the stored frame that the container hides. The
+    fields of `interlaced` frames are of two moments. `conversion` says what gives the right colours: "ordinary" any
+    scaler, "matrix" one that uses app.colour.matrix, "full" only app.colour.SrgbScaler.
     """
 
     kind: Kind
@@ -43,6 +49,15 @@ class Media:
     duration_s: float | None
     fps: float | None
     frames: int | None
+    mirrored: bool = False
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    interlaced: bool = False
+    conversion: Conversion = "ordinary"
+
+    @property
+    def shown_as_stored(self) -> bool:
+        """Whether frames need nothing but to be scaled and turned."""
+        return not (self.mirrored or any(self.crop) or self.interlaced) and self.conversion == "ordinary"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
         ("Length", wording.duration(media["duration_s"]) if media.get("duration_s") else None),
         ("Picture", f"{media['width']} × {media['height']}" if media.get("width") else None),
         ("Turned", f"{media['rotation']}°, set upright" if media.get("rotation") else None),
+        ("Mirrored", "left to right, set right" if media.get("mirrored") else None),
         ("Frames", f"{media['frames']:,}" if media.get("frames") and media["kind"] == "video" else None),
         ("Frame rate", f"{media['fps']:.4g} per second" if media.get("fps") else None),
         ("Codec", wording.format_name(media.get("codec") or "")),

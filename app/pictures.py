@@ -23,7 +23,8 @@ MAX_BYTES = 128 << 20  # a picture is read whole into memory, unlike a video
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error)
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise; 2, 4, 5 and 7 are mirrored as well
+_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise
+_MIRRORED = (2, 4, 5, 7)  # left to right, after the turn
 
 
 def probe(source: Source, limits: Limits) -> Media:
@@ -33,10 +34,11 @@ def probe(source: Source, limits: Limits) -> Media:
     """
     with _opened(source, limits.max_pixels) as picture:
         limits.check_size(picture.width, picture.height)
-        rotation = _TURNS.get(picture.getexif().get(_ORIENTATION, 1), 0)
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+        rotation = _TURNS.get(orientation, 0)
         name = (picture.format or "").lower().replace("mpo", "jpeg")
         width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]
-    return Media("image", name, name, width, height, rotation, None, None, 1)
+    return Media("image", name, name, width, height, rotation, None, None, 1, orientation in _MIRRORED)
 
 
 def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:

@@ -21,16 +21,19 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from app.colour import SrgbScaler
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
 from app.formats import SOUND_CODECS, VIDEO_CODECS
+from app.frame_filter import filtered
 from app.frames import Frame
+from app.geometry import Crop, upright
 from app.media import Media, Source
 from app.nal_units import fill, length_bytes
 from app.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
 from app.sampling import Timing
+from app.transparency import alpha_decoder
 from app.truncation import ending
 
 CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scaled frames at a time
@@ -109,6 +112,7 @@ def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int
     """
     if (
         media.codec not in _BY_TIME
+        and media.shown_as_stored
         and demuxer in _INDEXED
         and _has_three_channels(size[0])
         and not ending(source, demuxer).cut_off  # its last frame is not whole
@@ -120,7 +124,7 @@ def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int
             reader = DecordReader(location(source), size, promised)
             if reader.has_order():
                 return reader
-    return PacketReader(source, demuxer, media.rotation, size, threads)
+    return PacketReader(source, demuxer, media, size, threads)
 
 
 def _has_three_channels(width: int) -> bool:
@@ -186,17 +190,22 @@ class PacketReader:
     keeps_open = True  # what was opened for the list until it is read the first time, where it can be sought by time
     _opened_for_list: tuple[InputContainer, VideoStream] | None = None
 
-    def __init__(self, source: Source, demuxer: str, rotation: int, size: tuple[int, int], threads: int = 1) -> None:
-        self._source, self._demuxer, self._turns, self._threads = source, demuxer, -rotation // 90, threads
-        self._size = size if rotation % 180 == 0 else (size[1], size[0])
-        # One for all, with decord's filter: a frame's own would be reckoned anew, 0.7 ms each time
-        self._scaler = VideoReformatter()
+    def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1) -> None:
+        self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
+        self._size = size if media.rotation % 180 == 0 else (size[1], size[0])
+        self._scaler = SrgbScaler(self._size)
+        self._deinterlaces = media.interlaced
         end = ending(source, demuxer)
         self._held = ExitStack()
         with ExitStack() as held:
             container, stream = held.enter_context(opened(source, demuxer, threads=threads))
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
-            self._skips = self.skips and demuxer in SKIPPED_IN and length_bytes(codec, configuration) > 0
+            self._skips = (
+                self.skips
+                and demuxer in SKIPPED_IN
+                and length_bytes(codec, configuration) > 0
+                and not self._deinterlaces  # needs the frames before and after
+            )
             self._listed = list_packets(container, stream, demuxer, end.cut_off)
             absent = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
             if self.keeps_open and demuxer in SKIPPED_IN and not self._listed.jumps:
@@ -212,6 +221,9 @@ class PacketReader:
             for place, frame in enumerate(self._chosen(container, stream, wanted)):
                 if self._skips and stamp_of(frame) != wanted[place]:
                     break  # a stream that is not as it says: once more, with every frame of it
+                if frame.interlaced_frame and not self._deinterlaces:
+                    self._deinterlaces = True  # a film that is interlaced from here on
+                    break
                 yield self._upright(frame)
             else:
                 return
@@ -241,14 +253,12 @@ class PacketReader:
 
     def _upright(self, frame: VideoFrame) -> Any:
         """A decoded frame as `read` yields it."""
-        width, height = self._size
-        scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-        return np.rot90(scaled.to_ndarray(), self._turns)
+        return upright(self._scaler.scale(frame), self._media.rotation, self._media.mirrored)
 
     def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
         """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
         needed, packets = frozenset(wanted), self._packets(container, stream)
-        frames, frame, reached = self._decoded(stream, packets, self._keys[0], needed), None, -sys.maxsize
+        frames, frame, reached = self._shown(stream, packets, self._keys[0], needed), None, -sys.maxsize
         for stamp in wanted:
             key = self._keys[max(0, bisect_right(self._keys, (stamp, sys.maxsize)) - 1)]
             if self._position(key[0]) > self._position(reached) + NEAR and key[0] > self._keys[0][0]:
@@ -257,7 +267,7 @@ class PacketReader:
                 else:
                     container.seek(key[1], stream=stream)
                     packets = self._packets(container, stream)
-                frames = self._decoded(stream, packets, key, needed)
+                frames = self._shown(stream, packets, key, needed)
             while reached < stamp and (following := next(frames, None)):
                 stamp_met = stamp_of(following)
                 frame, reached = following, reached if stamp_met is None else stamp_met
@@ -274,6 +284,14 @@ class PacketReader:
     def _position(self, stamp: int) -> int:
         return bisect_left(self._stamps, stamp)
 
+    def _shown(
+        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
+    ) -> Iterator[VideoFrame]:
+        """As `_decoded`, without fields and without the edges that the container hides."""
+        frames = self._decoded(stream, packets, key, needed)
+        crop = Crop(*self._media.crop)
+        return filtered(frames, self._deinterlaces, crop) if self._deinterlaces or any(crop) else frames
+
     def _decoded(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
     ) -> Iterator[VideoFrame]:
@@ -282,6 +300,7 @@ class PacketReader:
         Those of `needed` are among them; of the others, those that nothing refers to may not be.
         """
         met, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
+        decoder = alpha_decoder(stream) or stream.codec_context
         for packet in packets:
             stamp = stamp_of(packet)
             met = met or (packet.is_keyframe and stamp == key[0])
@@ -291,7 +310,7 @@ class PacketReader:
                 # What is damaged is not left out: FFmpeg is to say that it is
                 whole = fill(memoryview(packet), lengths)
                 stream.codec_context.skip_frame = "NONREF" if whole and stamp not in needed else "DEFAULT"
-            yield from packet.decode()
+            yield from decoder.decode(packet)
         if not met:  # this container cannot be sought by time
             with self._opened() as (again, same):
                 for packet in self._packets(again, same):

@@ -11,13 +11,17 @@ from av.error import FFmpegError, InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from app.colour import conversion
+from app.container_crop import container_crop
 from app.errors import ClipstackError, LimitExceeded, Undecodable
 from app.formats import HEAD_BYTES, recognise
 from app.frames import centre_crop, open_clips, scaled_size
-from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.geometry import orientation, shown_size
+from app.media import ClipRequest, Conversion, Decoded, Limits, Media, Source
 from app.readers import Reader, open_reader, opened, translated
 from app.sampling import EvenClips, frames_at
 from app.sampling import place as place_clips
+from app.transparency import has_second_picture
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
@@ -55,12 +59,20 @@ def probe(source: Source, limits: Limits) -> Media:
             raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")
         first = _first_frame(container, stream)
         limits.check_size(first.width, first.height)
+        crop = container_crop(source, demuxer, stream, (first.width, first.height))
+        aspect = None if demuxer == "gif" else stream.sample_aspect_ratio
+        width, height = shown_size(first.width, first.height, crop, aspect)
+        limits.check_size(width, height)
+        colours: Conversion = "full" if has_second_picture(stream) else conversion(first)
         rate = stream.average_rate or stream.guessed_rate
         codec = stream.codec.canonical_name
-    rotation = round(-first.rotation / 90) * 90 % 360
-    width, height = (first.width, first.height)[:: -1 if rotation % 180 else 1]
+    rotation, mirrored = orientation(first)
+    width, height = (width, height)[:: -1 if rotation % 180 else 1]
     fps = float(rate) if rate else None
-    return Media("video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames)
+    return Media(
+        "video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames,
+        mirrored, (*crop,), first.interlaced_frame, colours,
+    )  # fmt: skip
 
 
 def decode(

@@ -114,14 +114,14 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     )
     yield (
         "PyAV, CPU",
-        lambda: read(partial(PacketReader, source, demuxer, 0, size), np.empty(shape, np.uint8), _nothing),
+        lambda: read(partial(PacketReader, source, demuxer, media, size), np.empty(shape, np.uint8), _nothing),
     )
     where = torch.device(device)
     finish = torch.cuda.synchronize if where.type == "cuda" else _nothing
     yield (
         f"PyAV, {'NVDEC' if where.type == 'cuda' else 'as for NVDEC, CPU'}",
         lambda: read(
-            partial(DeviceReader, source, demuxer, 0, size, where),
+            partial(DeviceReader, source, demuxer, media, size, where),
             torch.empty(shape, dtype=torch.uint8, device=where),
             finish,
         ),

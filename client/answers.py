@@ -22,9 +22,10 @@ class Prediction:
 class Media:
     """What the service found in the upload; `width` and `height` in pixels, upright.
 
-    `rotation` is the turn in degrees that made it so. `duration_s`, `fps` and `frames` are None where
-    the file does not say, and for pictures. `bytes` is the length of the upload, `name` empty where there was
-    none. `truncated` says that the file is cut off, and that only its readable part was looked at.
+    `rotation` is the turn in degrees that made it so, after which a `mirrored` picture's sides were swapped.
+    `duration_s`, `fps` and `frames` are None where the file does not say, and for pictures. `bytes` is the length of
+    the upload, `name` empty where there was none. `truncated` says that the file is cut off, and that only its
+    readable part was looked at.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Media:
     bytes: int
     name: str
     truncated: bool
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def read_media(answer: Mapping[str, Any]) -> Media:
         bytes=int(answer["bytes"]),
         name=str(answer.get("name") or ""),
         truncated=bool(answer.get("truncated", False)),
+        mirrored=bool(answer.get("mirrored", False)),
     )
 
 

@@ -26,7 +26,7 @@ CLIP = {
     "times_s": [4.53, 4.67, 4.8, 4.93, 5.07, 5.2, 5.33, 5.47], "padded": False,
 }  # fmt: skip
 MEDIA = {
-    "kind": "video", "container": "mp4", "codec": "h264", "width": 340, "height": 256, "rotation": 0,
+    "kind": "video", "container": "mp4", "codec": "h264", "width": 340, "height": 256, "rotation": 0, "mirrored": False,
     "duration_s": 10.0, "fps": 28.0, "frames": 280, "truncated": False,
 }  # fmt: skip
 TIMING = {

@@ -86,6 +86,8 @@ def write_video(
     codec: str = "libx264",
     pixels: str = "yuv420p",
     rotation: int = 0,
+    mirrored: bool = False,
+    aspect: Fraction | None = None,
     gop: int = 12,
     pts: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
@@ -93,7 +95,8 @@ def write_video(
 ) -> Path:
     """Encode `frames` to `path`, whose suffix names the container.
 
-    `rotation` is the turn a player applies, in degrees clockwise. `pts` gives every frame's time in
+    `rotation` is the turn a player applies, in degrees clockwise; it then mirrors a `mirrored` film left to right.
+    `aspect` is the width of a stored pixel divided by its height. `pts` gives every frame's time in
     milliseconds, for a variable frame rate. `options` go to the encoder, `container` to the muxer.
     """
     with av.open(str(path), "w", options=container or {}) as output:
@@ -106,8 +109,10 @@ def write_video(
                 stream.codec_context.thread_count = 1
                 base = 1 / Fraction(fps) if pts is None else Fraction(1, 1000)
                 stream.time_base = stream.codec_context.time_base = base
-                if rotation:
-                    stream.set_display_rotation(-rotation)
+                if rotation or mirrored:
+                    stream.set_display_rotation(-rotation, hflip=mirrored)
+                if aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = aspect
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture.pts = number if pts is None else pts[number]
             picture.time_base = base

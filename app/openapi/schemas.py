@@ -42,7 +42,7 @@ _MEDIA = record(
     {
         "name": TEXT, "kind": one_of("video", "image"), "container": TEXT, "codec": TEXT,
         "width": {"type": "integer", "minimum": 1}, "height": {"type": "integer", "minimum": 1},
-        "rotation": {"type": "integer", "enum": [0, 90, 180, 270]},
+        "rotation": {"type": "integer", "enum": [0, 90, 180, 270]}, "mirrored": FLAG,
         "duration_s": nullable(AMOUNT), "fps": nullable(AMOUNT), "frames": COUNT, "truncated": FLAG, "bytes": COUNT,
     }
 )  # fmt: skip

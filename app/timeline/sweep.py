@@ -92,7 +92,7 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
     demuxer = recognise(source.read(HEAD_BYTES)).name
     with translated():
         size = scaled_size(media.width, media.height, look.resize)
-        reader = measured(PacketReader(source, demuxer, media.rotation, size), look.limits)
+        reader = measured(PacketReader(source, demuxer, media, size), look.limits)
         timing = reader.timing
         placed = look.grid.over(timing.last_s)
         if placed.count > look.most:

@@ -24,6 +24,8 @@ def media_facts(media: Media) -> str:
     facts.append(human_bytes(media.bytes))
     if media.rotation:
         facts.append(f"turned {media.rotation}°")
+    if media.mirrored:
+        facts.append("mirrored")
     return plain(" · ".join(facts))
 
 

@@ -282,7 +282,7 @@ def test_what_nvdec_cannot_open_is_decoded_on_the_cpu_and_says_why(tmp_path: Pat
             return [torch.zeros(4, SIZE, SIZE, 3, dtype=torch.uint8)]
 
         def open_reader(self, source: Source, media: Any, demuxer: str, size: tuple[int, int]) -> DeviceReader:
-            return DeviceReader(source, demuxer, 0, size, torch.device("cuda:0"))
+            return DeviceReader(source, demuxer, media, size, torch.device("cuda:0"))
 
         def finish(self) -> None:
             raise AssertionError("nothing was written")

@@ -46,7 +46,7 @@ def test_real_clips_have_the_same_best_label(real_videos: Path, engine: OpenVino
     source = whole(real_videos / name)
     media, demuxer = probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
     size = scaled_size(media.width, media.height, SIZE)
-    there = DeviceReader(source, demuxer, media.rotation, size, torch.device("cpu"))
+    there = DeviceReader(source, demuxer, media, size, torch.device("cpu"))
     placed = place(there.timing, EvenClips(FRAMES, STRIDE / FPS, CLIPS))
     rows = [frames_at(there.timing, times_s) for times_s in placed]
     right = engine.infer(clips(open_reader(source, media, demuxer, size), rows))

@@ -397,7 +397,9 @@ WITH_B_FRAMES = {"options": {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_frames_that_nothing_refers_to_are_left_out(tmp_path, suffix, threads):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **WITH_B_FRAMES)
-    reader = Counting(whole(path), "mov" if suffix == "mp4" else "matroska", 0, (160, 120), threads)
+    reader = Counting(
+        whole(path), "mov" if suffix == "mp4" else "matroska", video.probe(whole(path), LIMITS), (160, 120), threads
+    )
     assert [read_number(centre_crop(frame, 120)) for frame in reader.read([50, 60, 70, 80])] == [50, 60, 70, 80]
     assert 20 <= reader.decoded <= 40
 
@@ -407,7 +409,8 @@ def test_two_threads_give_the_same_frames(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
     demuxer = {"mp4": "mov", "mkv": "matroska", "ts": "mpegts", "avi": "avi"}[suffix]
     numbers = [3, 4, 31, 32, 59, 88, COUNT - 1]
-    one, two = (PacketReader(whole(path), demuxer, 0, (160, 120), threads).read(numbers) for threads in (1, 2))
+    media = video.probe(whole(path), LIMITS)
+    one, two = (PacketReader(whole(path), demuxer, media, (160, 120), threads).read(numbers) for threads in (1, 2))
     for alone, together in zip(one, two, strict=True):
         assert np.array_equal(alone, together)
 
@@ -422,7 +425,8 @@ class Unseekable:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
-    reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", 0, (160, 120))
+    media = video.probe(whole(path), LIMITS)
+    reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", media, (160, 120))
     reader._opened_for_list = Unseekable(), reader._opened_for_list[1]
 
     def read() -> list[int]:
@@ -433,7 +437,7 @@ def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
 
 def test_a_wanted_frame_that_is_missed_is_read_with_all_others(tmp_path):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(COUNT)), **WITH_B_FRAMES)
-    reader = Counting(whole(path), "mov", 0, (160, 120))
+    reader = Counting(whole(path), "mov", video.probe(whole(path), LIMITS), (160, 120))
     reader.loses = 60
     assert [read_number(centre_crop(frame, 120)) for frame in reader.read([50, 60, 70])] == [50, 60, 70]
     assert reader.decoded > 60, "not all frames up to the last one"

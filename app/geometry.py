@@ -1,0 +1,64 @@
+"""How a person sees a stored frame: its eight orientations, pixels that are not square, edges that are not shown."""
+
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+
+Pixels = TypeVar("Pixels")
+
+MOST_STRETCHED = 32  # what makes pixels longer than this is damage
+
+_MATRIX_BYTES = 36  # nine 32-bit integers, row by row, in the processor's byte order (libavutil/display.h)
+
+
+class Crop(NamedTuple):
+    """Pixels of the stored frame that are not shown."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def fits(self, width: int, height: int) -> bool:
+        """Return whether pixels of a frame of this size are left."""
+        return min(self) >= 0 and self.left + self.right < width and self.top + self.bottom < height
+
+
+def shown_size(width: int, height: int, crop: Crop, aspect: Fraction | None) -> tuple[int, int]:
+    """Return width and height of a stored frame in square pixels, not yet turned.
+
+    `aspect` is the width of a stored pixel divided by its height, None where it is not known. The height is kept.
+    """
+    width, height = width - crop.left - crop.right, height - crop.top - crop.bottom
+    if aspect is None or not 1 / MOST_STRETCHED <= aspect <= MOST_STRETCHED:
+        return width, height
+    return max(1, round(width * aspect)), height
+
+
+def orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Return the clockwise turn in degrees (0, 90, 180 or 270) that a frame's display matrix asks for, and whether the
+    turned frame is then mirrored left to right.
+
+    EXIF's eight orientations are described in the same way. A matrix that maps all pixels to a line counts as none.
+    """
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    if data is None or len(bytes(data)) != _MATRIX_BYTES:
+        return 0, False
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    determinant = a * d - b * c
+    if determinant == 0:
+        return 0, False
+    mirrored = determinant < 0
+    degrees = math.degrees(math.atan2(b, -a if mirrored else a))
+    return round(degrees / 90) * 90 % 360, mirrored
+
+
+def upright(frame: Pixels, rotation: int, mirrored: bool) -> Pixels:
+    """Return a view of an array (height, width, 3) turned clockwise by `rotation` degrees, then mirrored if asked."""
+    pixels: Any = np.rot90(frame, -rotation // 90)  # type: ignore[call-overload]
+    shown: Pixels = pixels[:, ::-1] if mirrored else pixels
+    return shown

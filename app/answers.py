@@ -10,6 +10,7 @@ from PIL import Image
 
 from app.classification import Answer
 from app.media import Media
+from app.sampling import mostly_repeated
 from app.uploads import Upload
 
 JPEG_QUALITY = 85
@@ -67,10 +68,12 @@ def _clips_json(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _warnings(answer: Answer) -> list[str]:
-    warnings = []
-    if any(answer.decoded.padded):
+    warnings, decoded = [], answer.decoded
+    if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")
-    if answer.decoded.truncated:
+    if any(mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):
+        warnings.append("the video shows few different frames: most frames of a clip repeat the one before")
+    if decoded.truncated:
         warnings.append("the file is cut off: only the part that could be read was looked at")
     return warnings
 

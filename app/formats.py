@@ -10,7 +10,9 @@ from app.errors import UnsupportedMedia
 
 Kind = Literal["video", "image"]
 
-HEAD_BYTES = 4096  # how much of a file is looked at: MPEG-TS needs 3 packets of 192 bytes, the others less
+HEAD_BYTES = 16 << 10  # how much of a file is looked at: MPEG-TS may begin after other bytes, the others need less
+TS_PACKETS = (188, 192, 204)  # bytes of an MPEG-TS packet: plain, Blu-ray's, with parity
+TS_ROW = 8  # packets in a row that are no chance
 
 
 class Format(NamedTuple):
@@ -86,7 +88,21 @@ def recognise(head: bytes) -> Format:
     for start, message in _REFUSED:
         if text.startswith(start):
             raise UnsupportedMedia(message)
+    if _holds_ts(head):
+        return Format("video", "mpegts")
     raise UnsupportedMedia("this is no video or picture format that is supported")
+
+
+def _holds_ts(head: bytes) -> bool:
+    """Whether MPEG-TS packets follow after some other bytes, as where a recording starts inside a packet."""
+    first = head.find(b"\x47")
+    while first >= 0:
+        for size in TS_PACKETS:
+            row = head[first : first + TS_ROW * size : size]
+            if len(row) == TS_ROW and row.count(b"\x47") == TS_ROW:
+                return True
+        first = head.find(b"\x47", first + 1)
+    return False
 
 
 def sniff(head: bytes) -> Kind:

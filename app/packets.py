@@ -51,7 +51,8 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     """
     base = float(stream.time_base or 1)
     clock = Clock(1 / base, demuxer)
-    shown: list[tuple[int, int]] = []  # and how long
+    shown: list[int] = []
+    before = last = (0, 0)  # the timestamp and duration of the frame shown last
     keys: list[tuple[int, int]] = []
     count = 0
     last_is_shown = False
@@ -66,14 +67,16 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
             keys.append((stamp, stamp if dts is None else dts))
         last_is_shown = not packet.is_discard
         if last_is_shown:
-            shown.append((stamp, duration))
-    partial = shown.pop()[0] if cut_off and last_is_shown and len(shown) > 1 else None
+            shown.append(stamp)
+            if len(shown) == 1 or stamp >= last[0]:
+                before, last = last, (stamp, duration)
+    partial = shown.pop() if cut_off and last_is_shown and len(shown) > 1 else None
+    if partial is not None and partial == last[0]:
+        last = before
     if not shown:
         raise Undecodable("there is no frame in this video")
     shown.sort()
-    return PacketList(
-        base, [stamp for stamp, _ in shown], sorted(keys), sum(shown[-1]), count, clock.jumps > 0, partial
-    )
+    return PacketList(base, shown, sorted(keys), sum(last), count, clock.jumps > 0, partial)
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: str) -> Iterator[VideoPacket]:

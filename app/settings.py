@@ -120,7 +120,7 @@ SETTINGS = (
         "or limits of memory, time and files alone.",
     ),
     Setting("max_pixels", 36_000_000, _between(1, 1 << 31), "Most pixels of one frame or picture."),
-    Setting("max_frames", 500_000, _between(1, 1 << 31), "Most frames of one video."),
+    Setting("max_frames", 2_000_000, _between(1, 1 << 31), "Most frames of one video."),
     Setting("max_duration_s", 4 * 3600, _between(1, 1 << 31), "Longest video, seconds."),
     Setting(
         "sampling", "exact", _one_of(*SAMPLINGS),

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
+from app.formats import TS_PACKETS
 from app.media import HEAD_BYTES, Source
 
 TAIL_BYTES = 4 << 20  # a Matroska cluster is looked for in so many last bytes: the largest common ones are 5 s long
-TS_PACKETS = (188, 192, 204)  # plain, Blu-ray, with parity
 TS_ROW = 4  # packets in a row that make sure of their place
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"

@@ -29,7 +29,15 @@ class CutFinder:
         before, self._before = self._before, now
         if before is None:
             return None
-        change = float(np.abs(now[0] - before[0]).sum()) / 2 + float(np.abs(now[1] - before[1]).mean())
+        return self._changed(
+            time_s, float(np.abs(now[0] - before[0]).sum()) / 2 + float(np.abs(now[1] - before[1]).mean())
+        )
+
+    def stay(self, time_s: float) -> float | None:
+        """The last frame is still on screen at `time_s`; the time of a cut that is certain now."""
+        return None if self._before is None else self._changed(time_s, 0.0)
+
+    def _changed(self, time_s: float, change: float) -> float | None:
         last, self._last = self._last, (time_s, change)
         if last is None:
             return None

@@ -25,6 +25,7 @@ from app.timeline.windows import Grid, Windows
 from app.video import measured
 
 WATCH_S = 0.1  # from one frame that is looked at for a cut to the next; windows may lie farther apart
+STILL_S = 2.0  # a frame that stays so long is a still, not one of few frames a second
 WARM_S = 1.5  # of video that a pass from the middle looks at before it may tell of a cut
 TELL_S = 0.25  # of real time between two words on how far the pass is
 
@@ -116,9 +117,9 @@ def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Itera
         whole = centre_crop(frame, look.crop)
         now_s = float(times_s[number])
         if watched[number]:
-            cut_s = cuts.show(now_s, whole)
-            if cut_s is not None and cut_s >= told_s:
-                yield Cut(round(cut_s, 6))
+            for cut_s in _cuts(cuts, timing, number, whole):
+                if cut_s >= told_s:
+                    yield Cut(round(cut_s, 6))
         for done in gathering.show(number, whole):
             for index in range(done.index, done.index + done.count):
                 place()[...] = done.frames
@@ -128,6 +129,17 @@ def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Itera
             yield Reached(now_s)
     if gathering.misses_frames:
         raise Undecodable("the file is damaged: it ends before the wanted frames")
+
+
+def _cuts(cuts: CutFinder, timing: Timing, number: int, frame: NDArray[np.uint8]) -> list[float]:
+    """Show a frame; one that stays on screen is shown twice, so that a cut to a still is certain at once."""
+    now_s = float(timing.times_s[number])
+    after = int(np.searchsorted(timing.times_s, now_s, side="right"))
+    until_s = float(timing.times_s[after]) if after < len(timing.times_s) else timing.end_s
+    found = [cuts.show(now_s, frame)]
+    if until_s - now_s >= STILL_S:
+        found.append(cuts.stay(now_s + WATCH_S))
+    return [cut_s for cut_s in found if cut_s is not None]
 
 
 @dataclass(slots=True)

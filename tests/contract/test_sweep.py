@@ -14,7 +14,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.media import Limits, Media, Source
 from app.timeline.sweep import Begin, Cut, Look, Window, sweep
 from app.timeline.windows import Grid
-from tests.films import numbered, panning, read_number, write_video
+from tests.films import numbered, panning, read_number, texture, write_video
 from tests.regions import Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
@@ -144,3 +144,34 @@ def test_a_damaged_video_is_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(Undecodable):
         swept(whole(path), 0.2)
+
+
+def slides(folder: Path, suffix: str) -> Source:
+    """Three pictures: from 0, from 8 and from 20 s on, the last one until 28 s."""
+    frames = [texture(160, 120, seed=number) for number in (0, 1, 2, 2)]
+    return whole(write_video(folder / f"slides.{suffix}", frames, pts=[0, 8000, 20_000, 28_000]))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_stills_change_when_the_next_is_shown(tmp_path: Path, suffix: str) -> None:
+    _, events, _ = swept(slides(tmp_path, suffix), 0.5)
+    assert cuts_of(events) == pytest.approx([8.0, 20.0], abs=0.05)
+    shown = {event.index * 0.5: event.frames for event in events if isinstance(event, Window)}
+    assert {shown[start_s] for start_s in (0.0, 4.0, 7.0)} == {(0,) * 4}
+    assert {shown[start_s] for start_s in (8.5, 14.0, 19.0)} == {(1,) * 4}
+    assert {shown[start_s] for start_s in (20.5, 26.0)} == {(2,) * 4}
+
+
+def test_cut_to_a_still_is_not_lost_when_a_pass_ends_in_it(tmp_path: Path) -> None:
+    source = slides(tmp_path, "mp4")
+    _, events, _ = swept(source, 0.5)
+    before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == 23)
+    _, rest, _ = swept(source, 0.5, 24)
+    assert cuts_of(events[:before]) == [8.0]
+    assert cuts_of(rest) == [20.0]
+
+
+def test_few_frames_a_second_are_no_stills(tmp_path: Path) -> None:
+    frames = panning(20, 320, 240, step=20)
+    path = write_video(tmp_path / "lapse.mp4", frames, 1)
+    assert cuts_of(swept(whole(path), 0.5)[1]) == []

@@ -74,6 +74,19 @@ def test_refusal_of_a_playlist_says_what_to_send_instead():
         sniff(b"#EXTM3U\n")
 
 
+@pytest.mark.parametrize("lead", [1, 50, 187, 1000, 12_000])
+@pytest.mark.parametrize("size", [188, 192, 204])
+def test_broadcast_that_starts_inside_a_packet(lead, size):
+    packet = (bytes(4) + b"\x47" + bytes(187)) if size == 192 else b"\x47" + bytes(size - 1)
+    head = (b"\x01" * lead + packet * 100)[:HEAD_BYTES]
+    assert recognise(head) == ("video", "mpegts")
+
+
+def test_few_sync_bytes_are_no_broadcast():
+    with pytest.raises(UnsupportedMedia):
+        recognise(b"\x01" * 50 + TS * 5 + b"\x01" * 2000)
+
+
 LIMITS = Limits(max_pixels=1_000_000, max_frames=100, max_duration_s=10)
 
 

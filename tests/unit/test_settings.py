@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import PREFIX, SETTINGS, InvalidSetting, Settings, table
+from app.timeline.windows import LEAST_HOP_S
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -59,3 +60,10 @@ def test_every_setting_is_documented(setting: object) -> None:
     documented = (README.parent / "docs" / "settings.md").read_text()
     assert f"`{PREFIX}{setting.name.upper()}`" in documented  # type: ignore[attr-defined]
     assert setting.help in documented  # type: ignore[attr-defined]
+
+
+def test_default_limits_of_a_video_agree() -> None:
+    settings = Settings.from_environment({})
+    assert settings.max_frames >= 120 * settings.max_duration_s
+    assert settings.max_windows >= settings.max_duration_s / LEAST_HOP_S
+    assert settings.max_pixels >= 7680 * 4320

@@ -21,6 +21,7 @@ def create_app(settings: Settings) -> Flask:
     from app.headers import KnownHeaders
     from app.jobs import views as job_views
     from app.jobs.desk import Desk
+    from app.jobs.events import EventStreamLimiter
     from app.metrics import views as metrics_views
     from app.metrics.monitor import Monitor
     from app.metrics.requests import watch_requests
@@ -37,7 +38,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.monitor"] = Monitor(settings, "web", pipeline.facts)
     app.extensions["clipstack.results"] = Results(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = Desk(settings)
-    app.extensions["clipstack.watchers"] = job_views.Watchers(settings.max_watchers)
+    app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Access(settings, app.extensions["clipstack"].backlog_s)
     watch_requests(app)
     app.register_blueprint(views.blueprint)

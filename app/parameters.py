@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from app.errors import InvalidParameter
 
 MAX_TOP_K = 1000
+MAX_DIGITS = 10  # of a whole number
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def whole_number(told: Mapping[str, str], name: str, default: int, largest: int) -> int:
-    """The parameter `name` from 1 to `largest`; raises InvalidParameter for anything else."""
+def whole_number(told: Mapping[str, str], name: str, default: int, largest: int, smallest: int = 1) -> int:
+    """Return the parameter `name`, from `smallest` to `largest`; raises InvalidParameter for anything else."""
     text = told.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest):
-        raise InvalidParameter(f"{name} must be a whole number from 1 to {largest}")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and smallest <= int(text) <= largest):
+        raise InvalidParameter(f"{name} must be a whole number from {smallest} to {largest}")
     return int(text)
 
 

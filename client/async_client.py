@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -140,8 +141,20 @@ class AsyncClient:
         return replace(self._job_of(answer), sent=told.sent)
 
     async def job(self, id: str, *, windows: bool = False) -> Job:
-        """The record of a job, with every single window if wanted."""
-        return self._job_of(await self._call("GET", _path(id), _given(windows="true" if windows else None), safe=True))
+        """The record of a job, with every single window if wanted, which may take several requests."""
+        answer = await self._call("GET", _path(id), _given(windows="true" if windows else None), safe=True)
+        if windows:
+            with self._expecting(answer):
+                await self._add_windows(id, answer.content.get("timeline"))
+        return self._job_of(answer)
+
+    async def _add_windows(self, id: str, timeline: dict[str, Any] | None) -> None:
+        """Add to `timeline` the windows of all pages after its own."""
+        while timeline is not None and timeline.get("next_offset") is not None:
+            params = _given(windows="true", offset=int(timeline["next_offset"]))
+            page = (await self._call("GET", _path(id), params, safe=True)).content["timeline"]
+            timeline["windows"] += page["windows"]
+            timeline["next_offset"] = page["next_offset"] if page["windows"] else None
 
     async def jobs(self, limit: int = 50) -> tuple[Job, ...]:
         """The jobs that the service has, newest first, without their timelines."""
@@ -180,7 +193,13 @@ class AsyncClient:
 
     async def export(self, id: str, format: str) -> bytes:
         """The timeline of a job as a file: `json`, `csv`, `vtt`, `svg` or `png`."""
-        return (await self._call("GET", f"{_path(id)}/timeline", {"format": format}, safe=True)).body
+        answer = await self._call("GET", f"{_path(id)}/timeline", {"format": format}, safe=True)
+        if answer.content.get("next_offset") is None:
+            return answer.body
+        timeline = dict(answer.content)
+        with self._expecting(answer):
+            await self._add_windows(id, timeline)
+        return json.dumps(timeline).encode()
 
     async def cancel(self, id: str) -> Job:
         """Stop a job, and return its record once it has stopped; a job that has ended is left as it is."""

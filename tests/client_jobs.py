@@ -25,6 +25,7 @@ WINDOWS = [
     }
     for n in range(37)
 ]
+PAGE = 20  # windows
 # Percent done at each look; None stands for a job that waits in the queue.
 STEPS = (None, 20.0, 45.0, 70.0, 100.0)
 BROKEN = b"broken"
@@ -76,12 +77,12 @@ class RecordedJobs:
         jobs = [job.record() for job in reversed(self._jobs.values())]
         return [{name: value for name, value in record.items() if name != "timeline"} for record in jobs[:limit]]
 
-    def look(self, id: str, windows: bool = False) -> dict[str, Any]:
-        """The record after one more step."""
+    def look(self, id: str, offset: int | None = None) -> dict[str, Any]:
+        """The record after one more step; with a page of windows from `offset` on."""
         job = self._job(id)
         for _ in range(1 if self.events in ("whole", "torn") else len(STEPS)):  # nobody learns of the steps between
             job.advance(2 if self.held else len(STEPS) - 1)
-        return job.record(windows)
+        return job.record(offset)
 
     def export(self, id: str, format: str) -> tuple[bytes, str]:
         if self._job(id).record()["timeline"] is None:
@@ -120,6 +121,11 @@ class RecordedJobs:
         return self._jobs[id]
 
 
+def _page(offset: int) -> dict[str, Any]:
+    end = offset + PAGE
+    return {"windows": WINDOWS[offset:end], "next_offset": end if end < len(WINDOWS) else None}
+
+
 class _Job:
     def __init__(self, id: str, body: bytes, name: str, query: dict[str, str], media: dict[str, Any]) -> None:
         self._id, self._name, self._query = id, name, query
@@ -136,7 +142,7 @@ class _Job:
         if not self.cancelled:
             self._step = min(self._step + 1, most)
 
-    def record(self, windows: bool = False) -> dict[str, Any]:
+    def record(self, offset: int | None = None) -> dict[str, Any]:
         percent = STEPS[self._step]
         state = "queued" if percent is None else "done" if self.ended else "running"
         state = "cancelled" if self.cancelled else "failed" if state == "done" and self._broken else state
@@ -159,14 +165,14 @@ class _Job:
             "tries": 1, "cache": "miss" if state == "done" else None,
             "error": error if state == "failed" else None, "timing_s": timing,
             "media": None if started is None else self._media,
-            "timeline": self._timeline(percent, windows) if percent and state in ("running", "done") else None,
+            "timeline": self._timeline(percent, offset) if percent and state in ("running", "done") else None,
             "links": {
                 "self": f"/v1/jobs/{self._id}", "events": f"/v1/jobs/{self._id}/events",
                 "timeline": f"/v1/jobs/{self._id}/timeline", "source": f"/v1/jobs/{self._id}/source",
             },
         }  # fmt: skip
 
-    def _timeline(self, percent: float, windows: bool) -> dict[str, Any]:
+    def _timeline(self, percent: float, offset: int | None) -> dict[str, Any]:
         end_s = percent / 10
         segments = copy.deepcopy([segment for segment in SEGMENTS if segment["start_s"] < end_s])  # type: ignore[operator]
         segments[-1]["end_s"] = min(float(segments[-1]["end_s"]), end_s)  # type: ignore[arg-type]
@@ -174,5 +180,5 @@ class _Job:
             "duration_s": 10.0, "complete_to_s": end_s, "window_s": 0.933, "hop_s": 0.25, "margin": 0.1,
             "labels": list(LABELS), "segments": segments, "cuts_s": [3.25] if end_s > 3.25 else [],
             "thumbnails": [{"time_s": 0.47, "url": f"/v1/jobs/{self._id}/thumbnails/0.jpg"}],
-            **({"windows": WINDOWS} if windows else {}),
+            **({} if offset is None else _page(offset)),
         }  # fmt: skip

@@ -142,7 +142,8 @@ def _job_reply(jobs: RecordedJobs, request: Received) -> Reply:
         content, kind = jobs.export(id, request.query["format"])
         return Reply(body=content, headers=(("Content-Type", kind),))
     if part != "events":
-        return Reply(body=jobs.look(id, request.query.get("windows") == "true"))
+        windows = request.query.get("windows") == "true"
+        return Reply(body=jobs.look(id, int(request.query.get("offset", "0")) if windows else None))
     if jobs.events == "refused":
         return refusal(503, "unavailable")
     if jobs.events == "gone":

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from app.jobs.folder import Asked, Job, Progress
-from app.jobs.journal import read
+from app.jobs.folder import Asked, Progress
 
 
 def record_json(
@@ -56,21 +53,3 @@ def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any]
         for number, time_s in enumerate(timeline["pictures_s"])
     ]
     return shown
-
-
-def windows_json(job: Job, asked: Asked, timeline: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every window with its best labels; raises FileNotFoundError when the job was removed."""
-    found = read(job.journal)
-    labels, hop_s, span_s = timeline["labels"], timeline["hop_s"], timeline["window_s"]
-    count = min(asked.top_k, len(labels))
-    best = np.argsort(-found.scores, axis=1, kind="stable")[:, :count]
-    scores = np.take_along_axis(found.scores, best, axis=1).astype(np.float64).round(4).tolist()
-    return [
-        {
-            "start_s": round(index * hop_s, 3),
-            "end_s": round(index * hop_s + span_s, 3),
-            "padded": padded,
-            "predictions": [{"label": labels[label], "score": score} for label, score in zip(row, values, strict=True)],
-        }
-        for index, (row, values, padded) in enumerate(zip(best.tolist(), scores, found.padded.tolist(), strict=True))
-    ]

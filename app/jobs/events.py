@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from app.errors import JobNotFound
+from app.errors import JobNotFound, Overloaded
 from app.jobs.answers import record_json
 from app.jobs.desk import Desk
 from app.jobs.folder import FINISHED, Job, Progress
@@ -19,16 +21,45 @@ LIFE_S = 25.0  # then the client connects again: a worker that is to end waits 3
 RETRY_MS = 500
 
 
+class EventStreamLimiter:
+    """Bound the clients that follow jobs by events, each of which holds a thread: `most`, half of them with one key."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._held: Counter[str] = Counter()
+
+    def hold(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
+        """Return the stream, which holds a place until it ends or is closed; raises Overloaded when none is free."""
+        with self._lock:
+            if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
+                raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
+            self._held[owner] += 1
+        held = self._held_until_end(stream, owner)
+        next(held)  # a generator that was never started, as for HEAD, would never come to its `finally`
+        return held
+
+    def _held_until_end(self, stream: Iterator[str], owner: str) -> Iterator[str]:
+        try:
+            yield ""
+            yield from stream
+        finally:
+            with self._lock:
+                self._held[owner] -= 1
+
+
 def events(desk: Desk, job: Job) -> Iterator[str]:
     """`progress` whenever something changed, then `end`; the record as data, without the timeline's windows."""
     yield f"retry: {RETRY_MS}\n\n"
     started = told = time.monotonic()
     before: tuple[Any, ...] | None = None
+    version: tuple[int, ...] | None = None
     ending = False
     while not ending:
         ending = time.monotonic() - started >= LIFE_S
         try:
-            asked, progress = desk.read(job)
+            if (current := _version(job)) is None or current != version:  # a long timeline takes a while to read
+                version = current
+                asked, progress = desk.read(job)
         except JobNotFound as error:
             yield _event("end", {"id": job.id, "state": "removed", "error": {"code": error.code}})
             return
@@ -47,6 +78,15 @@ def events(desk: Desk, job: Job) -> Iterator[str]:
             yield ": still here\n\n"
         if not ending:
             time.sleep(LOOK_S)
+
+
+def _version(job: Job) -> tuple[int, ...] | None:
+    """Return what changes when the job's state is saved anew; None before the first time, or when it was removed."""
+    try:
+        status = (job.path / "state.json").stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _mark(job: Job, progress: Progress) -> tuple[Any, ...]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 WINDOW, CUT = 0, 1
 HEAD_BYTES = 4096
+READ_BYTES = 256 << 10  # of a journal that is read piece by piece
 
 
 def _record(classes: int) -> np.dtype[Any]:
@@ -84,3 +85,32 @@ def read(path: Path) -> Found:
         raise ValueError("the journal's windows are not one after the other")
     cuts = sorted(set(entries["time_s"][entries["kind"] == CUT].tolist()))
     return Found(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
+
+
+class WindowScores(NamedTuple):
+    """Windows from number `first` on: `scores` float32 (windows, classes), `padded` bool (windows,)."""
+
+    first: int
+    scores: NDArray[np.float32]
+    padded: NDArray[np.bool_]
+
+
+def read_windows(path: Path, first: int, count: int, most: int) -> Iterator[WindowScores]:
+    """Yield windows `first` to `first + count` of the journal at `path`, at most `most` at a time.
+
+    It may be written to, or truncated, at the same time: then there are fewer. Raises FileNotFoundError, and ValueError
+    when a window is missing.
+    """
+    with path.open("rb") as file:
+        kind = _record(int(json.loads(file.read(HEAD_BYTES))["classes"]))
+        piece_bytes = max(1, min(most, READ_BYTES // kind.itemsize)) * kind.itemsize
+        file.seek(HEAD_BYTES + first * kind.itemsize)  # cuts lie between windows, so it is here or later
+        number, end = first, first + count
+        while number < end and (content := file.read(piece_bytes)):
+            entries = np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], kind)
+            entries = entries[(entries["kind"] == WINDOW) & (entries["index"] >= first)][: end - number]
+            if not np.array_equal(entries["index"], np.arange(number, number + len(entries))):
+                raise ValueError("the journal's windows are not one after the other")
+            if len(entries):
+                yield WindowScores(number, entries["scores"].astype(np.float32), entries["padded"].astype(np.bool_))
+                number += len(entries)

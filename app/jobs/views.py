@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator
+import re
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request, stream_with_context
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from app import views
 from app.access import gate
-from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, Overloaded, WrongMediaKind
+from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, WrongMediaKind
 from app.formats import HEAD_BYTES, mime_type, recognise
-from app.jobs.answers import record_json, windows_json
+from app.jobs.answers import record_json
 from app.jobs.desk import NO_SUCH_JOB, Desk
-from app.jobs.events import events
+from app.jobs.events import EventStreamLimiter, events
 from app.jobs.folder import Asked, Job
+from app.jobs.window_pages import MAX_PAGE, Page, stream_with_windows
 from app.parameters import MAX_TOP_K, flag, number, whole_number
 from app.timeline import outputs, plot
 from app.timeline.segments import MARGIN
@@ -26,31 +25,10 @@ LEAST_HOP_S, MOST_HOP_S = 0.01, 3600.0
 LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 600.0
 MOST_LISTED = 500
 MAX_KEY = 200
+MAX_OFFSET = (1 << 32) - 1  # the journal's numbers of windows have 32 bits
+_PICTURE = re.compile(r"[0-9]{1,3}")
 
 blueprint = Blueprint("jobs", __name__)
-
-
-class Watchers:
-    """At most `most` clients follow jobs by events, half of them with one key: each holds a thread."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._held: Counter[str] = Counter()
-
-    def follow(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
-        """The stream, in a place of its own that it leaves at its end; raises Overloaded when none is free."""
-        with self._lock:
-            if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
-                raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
-            self._held[owner] += 1
-        return self._placed(stream, owner)
-
-    def _placed(self, stream: Iterator[str], owner: str) -> Iterator[str]:
-        try:
-            yield from stream
-        finally:
-            with self._lock:
-                self._held[owner] -= 1
 
 
 def _desk() -> Desk:
@@ -118,21 +96,26 @@ def _record(job: Job, *, windows: bool = False) -> Response:
     desk = _desk()
     asked, progress = desk.read(job)
     place = desk.place(job.id) if progress.state == "queued" else None
-    told = record_json(asked, progress, place)
-    if windows and told["timeline"] is not None:
-        told["timeline"]["windows"] = _windows(job, asked, told["timeline"])
-    response = jsonify(told)
+    record = record_json(asked, progress, place)
+    if windows and record["timeline"] is not None:
+        response = _with_windows(job, asked.top_k, record, record["timeline"])
+    else:
+        response = jsonify(record)
     response.headers["Cache-Control"] = "no-store"
-    if told["cache"]:
-        response.headers["X-Clipstack-Cache"] = told["cache"]
+    if progress.cache:
+        response.headers["X-Clipstack-Cache"] = progress.cache
     return response
 
 
-def _windows(job: Job, asked: Asked, timeline: dict[str, Any]) -> list[dict[str, Any]]:
+def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
+    """Return `record` as JSON, with the windows that the request asks for in its part `timeline`."""
+    offset = whole_number(request.args, "offset", 0, MAX_OFFSET, smallest=0)
+    page = Page(offset, whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE), top_k)
     try:
-        return windows_json(job, asked, timeline)
+        stream = stream_with_windows(record, timeline, job.journal, page)
     except FileNotFoundError:
-        raise NotFound("there is no such job; it may have been removed") from None
+        raise JobNotFound(NO_SUCH_JOB) from None
+    return Response(stream, mimetype="application/json")
 
 
 @blueprint.delete("/v1/jobs/<identity>")
@@ -148,11 +131,10 @@ def end(identity: str) -> tuple[Response, int]:
 @blueprint.get("/v1/jobs/<identity>/events")
 @gate.follows
 def follow(identity: str) -> Response:
-    desk = _desk()
-    watchers: Watchers = current_app.extensions["clipstack.watchers"]
-    stream = watchers.follow(events(desk, _found(identity)), gate.owner())
+    limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
+    stream = limiter.hold(events(_desk(), _found(identity)), gate.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(stream_with_context(stream), mimetype="text/event-stream", headers=headers)
+    return Response(stream, mimetype="text/event-stream", headers=headers)
 
 
 @blueprint.get("/v1/jobs/<identity>/timeline")
@@ -165,27 +147,28 @@ def timeline(identity: str) -> Response:
         raise NotReadyYet("no window of this video has been looked at yet")
     match form:
         case "json":
-            content, kind = jsonify(told | {"windows": _windows(job, asked, told)}).get_data(), "application/json"
+            response = _with_windows(job, asked.top_k, told, told)
         case "csv":
-            content, kind = outputs.to_csv(told).encode(), "text/csv; charset=utf-8"
+            response = Response(outputs.to_csv(told), content_type="text/csv; charset=utf-8")
         case "vtt":
-            content, kind = outputs.to_vtt(told).encode(), "text/vtt; charset=utf-8"
+            response = Response(outputs.to_vtt(told), content_type="text/vtt; charset=utf-8")
         case "svg":
-            content, kind = plot.to_svg(told, asked.name).encode(), "image/svg+xml"
+            response = Response(plot.to_svg(told, asked.name), content_type="image/svg+xml")
         case "png":
-            content, kind = plot.to_png(told, asked.name), "image/png"
+            response = Response(plot.to_png(told, asked.name), content_type="image/png")
         case _:
             raise InvalidParameter("format must be json, csv, vtt, svg or png")
-    response = Response(content, content_type=kind)
     response.headers["Cache-Control"] = "no-store"
     response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{form}")
     return response
 
 
-@blueprint.get("/v1/jobs/<identity>/thumbnails/<int:place>.jpg")
-def thumbnail(identity: str, place: int) -> Response:
+@blueprint.get("/v1/jobs/<identity>/thumbnails/<place>.jpg")
+def thumbnail(identity: str, place: str) -> Response:
+    if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is no name of a file
+        raise NotFound("there is no such picture")
     try:
-        picture = (_found(identity).pictures / f"{place}.jpg").read_bytes()
+        picture = (_found(identity).pictures / f"{int(place)}.jpg").read_bytes()
     except FileNotFoundError:
         raise NotFound("there is no such picture") from None
     response = Response(picture, mimetype="image/jpeg")

@@ -7,6 +7,7 @@ from app import errors, views
 from app.deadline import HEADER, MOST_MS
 from app.errors import ClipstackError
 from app.jobs import views as jobs
+from app.jobs.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.schemas import FLAG, TEXT, Schema, nullable, one_of, record, ref
 from app.parameters import MAX_TOP_K
 from app.settings import SAMPLINGS, Settings
@@ -103,7 +104,13 @@ def routes(settings: Settings) -> list[Route]:
         top_k,
     )
     limit = Parameter("limit", _whole(jobs.MOST_LISTED, 50), "How many, the newest first.")
-    windows = Parameter("windows", FLAG, "Whether the timeline has every window too.")
+    windows = Parameter("windows", FLAG, "Whether the timeline has its windows too, a page of them at a time.")
+    page = (
+        Parameter("offset", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET, "default": 0},
+                  "The number of the page's first window: 0, then what `next_offset` says."),
+        Parameter("limit", _whole(MAX_PAGE, MAX_PAGE),
+                  f"How many windows; fewer come where they have more than {MAX_PREDICTIONS} predictions in all."),
+    )  # fmt: skip
     form = Parameter("format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "What it is sent as.")
     place = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Which picture.", "path")
     lost, one = (errors.JobNotFound,), "/v1/jobs/{identity}"
@@ -117,13 +124,13 @@ def routes(settings: Settings) -> list[Route]:
         Route("/v1/jobs", "get", "The newest jobs, without their timelines.", {200: json_of("Jobs")},
               (errors.InvalidParameter,), (limit,)),
         Route(one, "get", "How far a job is, and what was found.", {200: json_of("Job")},
-              (*lost, errors.InvalidParameter), (_JOB_ID, windows)),
+              (*lost, errors.InvalidParameter), (_JOB_ID, windows, *page)),
         Route(one, "delete", "Ends a job that is at work or waits; removes one that has ended.",
               {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, lost, (_JOB_ID,)),
         Route(f"{one}/events", "get", "A job as it goes along, as server-sent events.",
               {200: {"text/event-stream": {}}}, (*lost, errors.Overloaded), (_JOB_ID,)),
         Route(f"{one}/timeline", "get", "What was found so far, as a file.", {200: shapes},
-              (*lost, errors.NotReadyYet, errors.InvalidParameter), (_JOB_ID, form)),
+              (*lost, errors.NotReadyYet, errors.InvalidParameter), (_JOB_ID, form, *page)),
         Route(f"{one}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
               {200: {"image/jpeg": _binary()}}, lost, (_JOB_ID, place)),
         Route(f"{one}/source", "get", "The video itself; knows ranges.",

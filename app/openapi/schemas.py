@@ -52,8 +52,9 @@ _TIMELINE = record(
         "duration_s": AMOUNT, "complete_to_s": AMOUNT, "window_s": AMOUNT, "hop_s": AMOUNT, "margin": SHARE,
         "labels": array(TEXT), "segments": array(ref("Segment")), "cuts_s": array(AMOUNT),
         "thumbnails": array(record({"time_s": AMOUNT, "url": TEXT})), "windows": array(ref("Window")),
+        "next_offset": nullable(COUNT),
     },
-    optional=("windows",),
+    optional=("windows", "next_offset"),
 )  # fmt: skip
 
 _JOB = record(

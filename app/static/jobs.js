@@ -26,7 +26,16 @@ const address = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
 
 export const list = async (limit = 50) => (await ask(`/v1/jobs?limit=${limit}`)).jobs;
 export const get = (id, signal) => ask(address(id), { signal });
-export const windows = async (id) => (await ask(`${address(id)}?windows=true`)).timeline?.windows ?? [];
+/** All windows of a job; they come in pages. */
+export async function windows(id) {
+  const all = [];
+  for (let offset = 0; offset !== null; ) {
+    const { timeline } = await ask(`${address(id)}?windows=true&offset=${offset}`);
+    all.push(...(timeline?.windows ?? []));
+    offset = timeline?.next_offset ?? null;
+  }
+  return all;
+}
 export const models = async () => (await ask("/v1/models")).models;
 /** Cancels what is active and removes what has ended; resolves to the record, or `{ id, state: "removed" }`. */
 export const end = (id) => ask(address(id), { method: "DELETE", headers: csrfHeaders() });

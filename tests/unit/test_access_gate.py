@@ -16,7 +16,7 @@ from app.access import ledger
 from app.access.key_check import KeyCheckServer, check_upload
 from app.access.keys import Key
 from app.errors import Overloaded
-from app.jobs.views import Watchers
+from app.jobs.events import EventStreamLimiter
 from app.settings import Settings
 from tests.open_routes import OPEN, requests_of
 
@@ -261,13 +261,22 @@ def test_a_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient
 
 
 def test_one_key_follows_at_most_half_of_what_may_be_followed() -> None:
-    watchers = Watchers(4)
-    greedy = [watchers.follow(iter(["news"]), "greedy") for _ in range(2)]
+    watchers = EventStreamLimiter(4)
+    greedy = [watchers.hold(iter(["news"]), "greedy") for _ in range(2)]
     with pytest.raises(Overloaded):
-        watchers.follow(iter([]), "greedy")
-    modest = [watchers.follow(iter([]), "modest") for _ in range(2)]
+        watchers.hold(iter([]), "greedy")
+    modest = [watchers.hold(iter([]), "modest") for _ in range(2)]
     with pytest.raises(Overloaded):
-        watchers.follow(iter([]), "third")
+        watchers.hold(iter([]), "third")
     for stream in (*greedy, *modest):
         list(stream)
-    assert list(watchers.follow(iter(["news"]), "greedy")) == ["news"]
+    assert list(watchers.hold(iter(["news"]), "greedy")) == ["news"]
+
+
+def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
+    limiter = EventStreamLimiter(2)
+    for _ in range(5):
+        unread = limiter.hold(iter(["news"]), "one")
+        unread.close()  # type: ignore[attr-defined]
+        limiter.hold(iter(["news"]), "one")  # nobody keeps it
+    assert list(limiter.hold(iter(["news"]), "one")) == ["news"]

@@ -6,16 +6,18 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
-from app.jobs.answers import record_json, windows_json
+from app.jobs.answers import record_json
 from app.jobs.desk import Desk
 from app.jobs.folder import Asked, Job, Progress
 from app.jobs.journal import Journal, read
 from app.jobs.retention import tidy
+from app.jobs.window_pages import Page, stream_with_windows
 from app.jobs.worker import DEATHS, FALLS, Worker
 from app.media import Media, Source
 from app.models import Model
@@ -132,15 +134,73 @@ def test_a_journal_of_another_model_is_begun_anew(tmp_path: Path) -> None:
     journal.close()
 
 
+def shown(job: Job, *, classes: int = 3, **page: int) -> dict[str, Any]:
+    """A timeline with a page of the windows in `job`'s journal."""
+    timeline = {"labels": [f"label {n}" for n in range(classes)], "hop_s": 0.25, "window_s": 1.0}
+    pieces = stream_with_windows({"timeline": timeline}, timeline, job.journal, Page(**page))
+    told: dict[str, Any] = json.loads("".join(pieces))["timeline"]
+    return told
+
+
+def journal_of(job: Job, windows: int, classes: int = 3) -> None:
+    """Write a journal of `windows` windows, with a cut before each tenth one."""
+    journal = Journal(job.journal, {}, classes)
+    for index in range(windows):
+        if index % 10 == 0:
+            journal.cut(index / 4)
+        journal.window(index, index == windows - 1, np.float32([index % 7 / 10, 0.5, 0.3, *[0] * (classes - 3)]))
+    journal.close()
+
+
 def test_windows_are_shown_with_their_best_labels(tmp_path: Path) -> None:
     job = Job(tmp_path)
-    journal = Journal(job.journal, {}, 3)
-    journal.window(0, False, np.float32([0.2, 0.5, 0.3]))
-    journal.close()
+    journal_of(job, 1)
+    told = shown(job, offset=0, limit=10, top_k=2)
+    (window,) = told["windows"]
+    assert window["predictions"] == [{"label": "label 1", "score": 0.5}, {"label": "label 2", "score": 0.3}]
+    assert (window["start_s"], window["end_s"], window["padded"]) == (0.0, 1.0, True)
+    assert told["next_offset"] is None
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 333, 1000])
+def test_pages_of_windows_make_up_the_whole(tmp_path: Path, limit: int) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 333)
+    windows: list[dict[str, Any]] = []
+    offset: int | None = 0
+    while offset is not None:
+        told = shown(job, offset=offset, limit=limit, top_k=3)
+        assert len(told["windows"]) == min(limit, 333 - offset)
+        windows += told["windows"]
+        offset = told["next_offset"]
+    assert [each["start_s"] for each in windows] == [n / 4 for n in range(333)]
+    assert [each["padded"] for each in windows] == [False] * 332 + [True]
+
+
+def test_a_page_past_the_end_is_empty(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 5)
+    assert shown(job, offset=2**32 - 1, limit=5, top_k=1)["windows"] == []
+
+
+def test_a_page_has_no_more_than_so_many_predictions(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 300, classes=1000)
+    told = shown(job, classes=1000, offset=0, limit=20_000, top_k=1000)
+    assert (len(told["windows"]), told["next_offset"]) == (100, 100)
+
+
+def test_windows_come_piece_by_piece(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 2000)
     timeline = {"labels": ["a", "b", "c"], "hop_s": 0.25, "window_s": 1.0}
-    (window,) = windows_json(job, dataclasses.replace(ASKED, top_k=2), timeline)
-    assert window["predictions"] == [{"label": "b", "score": 0.5}, {"label": "c", "score": 0.3}]
-    assert (window["start_s"], window["end_s"]) == (0.0, 1.0)
+    pieces = list(stream_with_windows(timeline, timeline, job.journal, Page(0, 2000, 3)))
+    assert len(pieces) > 5 and max(map(len, pieces)) < 150_000
+
+
+def test_the_windows_of_a_removed_job_cannot_be_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        shown(Job(tmp_path), offset=0, limit=1, top_k=1)
 
 
 def finished(desk: Desk, upload: Source, at: str) -> Job:

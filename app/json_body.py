@@ -61,8 +61,10 @@ def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
     encoded = members.pop("file")
     if not isinstance(encoded, str):
         raise BadRequest('the field "file" must be a string: the file in base64')
-    if not splitter.is_long_string(encoded):
+    if not splitter.has_long:
         decoder.feed(encoded)
+    elif encoded != splitter.placeholder:
+        raise BadRequest('the JSON body has the field "file" twice')
     decoder.finish()
     return members
 
@@ -73,10 +75,10 @@ class _Splitter:
     def __init__(self, on_long: Callable[[str], None]) -> None:
         """Pass the long string's text, escapes included, to `on_long` piece by piece."""
         self._on_long = on_long
-        self._placeholder = secrets.token_hex(16)  # stands in the rest for the long string
+        self.placeholder = secrets.token_hex(16)  # stands in the rest for the long string
         self._rest: list[str] = []
         self._rest_length = self._string_length = self._string_at = 0
-        self._escaped = self._has_long = False
+        self._escaped = self.has_long = False
         self._step = self._outside
 
     def feed(self, text: str) -> None:
@@ -87,9 +89,6 @@ class _Splitter:
     def parse(self) -> Any:
         """Return the value of the rest; raises ValueError where it is not JSON or ends too early."""
         return json.loads("".join(self._rest), strict=False)  # not strict: shells put line breaks into strings
-
-    def is_long_string(self, value: str) -> bool:
-        return self._has_long and value == self._placeholder
 
     def _outside(self, text: str, at: int) -> int:
         end = text.find('"', at) + 1
@@ -121,12 +120,12 @@ class _Splitter:
 
     def _begin_long(self, piece: str) -> None:
         before, begun = self._rest[: self._string_at], self._rest[self._string_at :]
-        if self._has_long or not _FILE_KEY.search("".join(before[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
+        if self.has_long or not _FILE_KEY.search("".join(before[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
             raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
-        self._has_long, self._step = True, self._long
+        self.has_long, self._step = True, self._long
         self._rest = before
         self._rest_length -= sum(map(len, begun))
-        self._keep(self._placeholder)
+        self._keep(self.placeholder)
         self._on_long("".join(begun) + piece)
 
     def _long(self, text: str, at: int) -> int:

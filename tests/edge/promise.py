@@ -99,6 +99,7 @@ INPUTS: dict[int, tuple[str, str]] = {
     83: ("after all of these", "the same workers; no file, slot, region or descriptor left; no traceback in a log"),
 }
 
+_BOUNDED = "another client's median within 0.25 s; a worker grows by 64 MiB at most"
 LINES: dict[int, tuple[str, str]] = {
     1: ("internal headers from a client, in every spelling", "the app sees what nginx says, and no unknown header"),
     2: ("CL.TE, TE.CL and TE.TE in 12 disguises", "one answer; nothing reaches the app"),
@@ -119,6 +120,13 @@ LINES: dict[int, tuple[str, str]] = {
     17: ("Triton's model control", "no other user loads or unloads models: its socket is closed to them"),
     18: ("playlists and session descriptions, with listeners where they point", "no connection, no datagram"),
     19: ("system calls of the web workers and decoders meanwhile (strace)", "no connect but to Triton"),
+    40: ("JSON of 15 MiB: depth, lists, members, keys, escapes; 6 at once", f"refused; {_BOUNDED}"),
+    41: ("forms of as many parts, headers and boundaries as fit; 6 at once", f"refused; {_BOUNDED}"),
+    42: ("as many parameters, cookies, ranges and list items as fit; 6 at once", f"answered; {_BOUNDED}"),
+    43: ("numbers of 260 and 5,000 digits in addresses and parameters", "400 or 404"),
+    44: ("HEAD of a job's events, and clients that leave before the first", "every place is free again"),
+    45: ("the windows of a long timeline, 6 at once", f"pages of 20,000 at most; {_BOUNDED}"),
+    46: ("clients that do not read large answers", "no thread of web waits for them"),
 }
 
 

@@ -246,6 +246,10 @@ WRONG = {
         {"data": b'{"file": "%b", "file": "%b"}' % (b"A" * 20_000, b"A" * 20_000), "content_type": "application/json"},
         errors.TooLarge,
     ),
+    "a_long_file_and_a_short_one": (
+        {"data": b'{"file": "%b", "file": "AAEC"}' % (b"A" * 20_000), "content_type": "application/json"},
+        errors.BadRequest,
+    ),
     "number_of_5000_digits": (
         {"data": b'{"file": "AAEC", "top_k": %b}' % (b"1" * 5000), "content_type": "application/json"},
         errors.BadRequest,

@@ -20,7 +20,8 @@ def has_alpha(frame: VideoFrame) -> bool:
 
 def has_second_picture(stream: VideoStream) -> bool:
     """Return whether the stream carries its transparency beside the picture."""
-    return stream.codec.canonical_name in _DECODERS and stream.metadata.get("alpha_mode") == "1"
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    return stream.codec.canonical_name in _DECODERS and tags.get("alpha_mode") == "1"
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:

@@ -68,7 +68,7 @@ def _clips_json(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _warnings(answer: Answer) -> list[str]:
-    warnings, decoded = [], answer.decoded
+    warnings, decoded = list(answer.media.notes), answer.decoded
     if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")
     if any(mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):

@@ -6,7 +6,9 @@ which open other files and hosts.
 
 from typing import Literal, NamedTuple
 
+from app import refused_formats
 from app.errors import UnsupportedMedia
+from app.picture_file import is_animated_png
 
 Kind = Literal["video", "image"]
 
@@ -16,12 +18,14 @@ TS_ROW = 8  # packets in a row that are no chance
 
 
 class Format(NamedTuple):
-    """A format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for a picture."""
+    """A format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for pictures and their animations."""
 
     kind: Kind
     name: str
 
 
+CODECS_TO_SEND = "H.264, HEVC, AV1, VP9 or ProRes"
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of the header after a BMP's first 14
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # an MP4 or QuickTime file starts with one
 
 # Bytes that must all stand at their offsets; the first row that fits wins.
@@ -43,6 +47,8 @@ _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
         Format("video", "mpegts"),
     ),  # Blu-ray: 4 more bytes a packet
     *((((4, box),), Format("video", "mov")) for box in _BOXES),
+    *((((0, b"BM"), (14, length.to_bytes(4, "little"))), Format("image", "BMP")) for length in _BMP_HEADERS),
+    *((((0, mark),), Format("image", "TIFF")) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
 )
 
 # Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg knows hundreds
@@ -62,35 +68,49 @@ SOUND_CODECS = frozenset((
     "pcm_s32le", "pcm_f32be", "pcm_f32le", "pcm_dvd", "pcm_bluray",
 ))  # fmt: skip
 
-_STILL_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"avif", b"avis")
-
-# Only for a message that helps: whatever fits no row above is refused anyway.
-_REFUSED = (
-    (b"#EXTM3U", "a playlist is not a video: send the video itself"),
-    (b"ffconcat", "a list of files is not a video: send the video itself"),
-    (b"v=0", "a session description is not a video: send the video itself"),
-    (b"<", "text and vector graphics are not supported: send a video, a JPEG, a PNG or a WebP"),
-    (b"PK", "an archive is not supported: send the video or picture inside it"),
-    (b"\x1f\x8b", "compressed data is not supported: send the video or picture inside it"),
-    (b"ID3", "a sound file has no picture to classify"),
-    (b"fLaC", "a sound file has no picture to classify"),
-)
+# Brands of an ISO base media file (ftyp) that hold pictures: ISO/IEC 23008-12, annex B; the AV1 Image File Format
+_AVIF_FILMS = (b"avis",)
+_AVIF = (b"avif",)
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_CAMERA_RAW = (b"crx ",)
 
 
 def recognise(head: bytes) -> Format:
     """Name the format of a file by its first `HEAD_BYTES` bytes; raises UnsupportedMedia when not let in."""
-    for marks, found in _SIGNATURES:
+    if head[4:8] == b"ftyp" and (of_brands := _by_brands(head)):
+        return of_brands
+    for marks, form in _SIGNATURES:
         if all(head.startswith(mark, offset) for offset, mark in marks):
-            if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
-                raise UnsupportedMedia("HEIC and AVIF are not supported: send a JPEG, a PNG or a WebP")
-            return found
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for start, message in _REFUSED:
-        if text.startswith(start):
-            raise UnsupportedMedia(message)
+            return _animation(form, head)
+    if refused := refused_formats.known(head):
+        raise UnsupportedMedia(refused)
     if _holds_ts(head):
         return Format("video", "mpegts")
-    raise UnsupportedMedia("this is no video or picture format that is supported")
+    raise UnsupportedMedia(refused_formats.unknown(head))
+
+
+def _by_brands(head: bytes) -> Format | None:
+    """Return the picture format that the brands of an ISO base media file name; None for a video."""
+    end = int.from_bytes(head[:4], "big")
+    major, others = head[8:12], [head[at : at + 4] for at in range(16, min(end, len(head)), 4)]
+    if major in _CAMERA_RAW:
+        raise UnsupportedMedia(refused_formats.CAMERA_RAW)
+    if major not in (*_AVIF_FILMS, *_AVIF, *_HEIF):
+        return None
+    if major in _AVIF_FILMS or (b"avis" in others and major == b"msf1"):
+        return Format("video", "AVIF")
+    if major in _AVIF or (b"avif" in others and not any(brand in others for brand in _HEIF[:8])):
+        return Format("image", "AVIF")
+    return Format("image", "HEIF")
+
+
+def _animation(form: Format, head: bytes) -> Format:
+    """Return the format as a video where a PNG or WebP is an animation."""
+    if form.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
+        return Format("video", "WEBP")
+    if form.name == "PNG" and is_animated_png(head):
+        return Format("video", "PNG")
+    return form
 
 
 def _holds_ts(head: bytes) -> bool:
@@ -110,10 +130,35 @@ def sniff(head: bytes) -> Kind:
     return recognise(head).kind
 
 
+# Codecs that people know and that are not decoded, by FFmpeg's names
+_CODEC_NAMES = {
+    "cfhd": "CineForm", "jpeg2000": "JPEG 2000", "jpegls": "JPEG-LS", "ljpeg": "lossless JPEG", "vvc": "H.266 (VVC)",
+    "rv10": "RealVideo 1", "rv20": "RealVideo 2", "rv30": "RealVideo 3", "rv40": "RealVideo 4", "svq1": "Sorenson 1",
+    "indeo2": "Indeo 2", "indeo3": "Indeo 3", "indeo4": "Indeo 4", "indeo5": "Indeo 5", "hap": "Hap",
+    "magicyuv": "MagicYUV", "lagarith": "Lagarith", "fraps": "Fraps", "cavs": "AVS", "avs2": "AVS2", "avs3": "AVS3",
+    "dirac": "Dirac", "vp7": "VP7", "vp4": "VP4", "vp5": "VP5", "tscc": "TechSmith", "tscc2": "TechSmith 2",
+    "bmp": "BMP", "tiff": "TIFF", "webp": "WebP", "msvideo1": "Microsoft Video 1", "msrle": "Microsoft RLE",
+    "prores_raw": "ProRes RAW", "evc": "MPEG-5 EVC", "lcevc": "LCEVC", "mss2": "Windows Media Screen 2", "apv": "APV",
+    "8bps": "QuickTime Planar RGB", "rpza": "Apple Video", "smc": "Apple Graphics", "v210": "10-bit uncompressed",
+    "flashsv": "Flash Screen Video", "flashsv2": "Flash Screen Video 2", "notchlc": "NotchLC",
+}  # fmt: skip
+
+
+def unsupported_codec(name: str) -> UnsupportedMedia:
+    """Return the error for a video codec that is not decoded; `name` is FFmpeg's or empty."""
+    known = _CODEC_NAMES.get(name, name)
+    what = f"the codec {known}" if known else "a codec that is not known here"
+    return UnsupportedMedia(f"the video uses {what}, which is not supported: send it as {CODECS_TO_SEND}")
+
+
 _MIME_TYPES = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
     "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
     "gif": "image/gif",
     "avi": "video/x-msvideo",
     "flv": "video/x-flv",

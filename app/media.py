@@ -37,7 +37,8 @@ class Media:
     None: good for a guess of the cost and for nothing else until the video has been read. A picture has one frame and
     no time. `crop` counts the pixels (left, top, right, bottom) of the stored frame that the container hides. The
     fields of `interlaced` frames are of two moments. `conversion` says what gives the right colours: "ordinary" any
-    scaler, "matrix" one that uses app.colour.matrix, "full" only app.colour.SrgbScaler.
+    scaler, "matrix" one that uses app.colour.matrix, "full" only app.colour.SrgbScaler. `notes` are sentences for the
+    answer's warnings: what was ignored in the file.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Media:
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     interlaced: bool = False
     conversion: Conversion = "ordinary"
+    notes: tuple[str, ...] = ()
 
     @property
     def shown_as_stored(self) -> bool:
@@ -73,6 +75,10 @@ class Limits:
         """Raise `LimitExceeded` for a picture or frame of `width` x `height` pixels beyond the limits."""
         if width * height > self.max_pixels:
             raise LimitExceeded(f"{width}x{height} pixels are more than the {self.max_pixels} allowed")
+        self.check_aspect(width, height)
+
+    def check_aspect(self, width: int, height: int) -> None:
+        """Raise `LimitExceeded` for a picture or frame that is too narrow."""
         # Scaling keeps the aspect, so a 1x65535 strip would grow to gigabytes on its way to the model's size.
         if max(width, height) > self.max_aspect * min(width, height):
             raise LimitExceeded(f"{width}x{height} is narrower than the 1:{self.max_aspect:g} allowed")

@@ -7,24 +7,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pi_heif
+import PIL.AvifImagePlugin
+import PIL.TiffImagePlugin
 import PIL.WebPImagePlugin  # noqa: F401 - registers itself
-from PIL import Image, ImageOps
+from PIL import Image
 
-from app.errors import LimitExceeded, Undecodable
+from app.colour_profile import is_usable, to_srgb
+from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.formats import HEAD_BYTES, recognise
 from app.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
+from app.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of, take_apart
 
 Image.preinit()  # Pillow loads its other plugins with the first picture: not in each process anew
+# One thread a picture: as many decoders run as there are cores
+PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
 MAX_BYTES = 128 << 20  # a picture is read whole into memory, unlike a video
+# Memory that decoding takes at its peak, per pixel of max_pixels: that of a PNG with alpha, the costliest of all
+BYTES_PER_PIXEL = 16
+# A JPEG is decoded at 1/2 to 1/8 of its size, HEIC without a second copy: the same memory is enough for more pixels
+MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5}
 
-# What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken EXIF.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error)
+# What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken tags,
+# RuntimeError for HEIC.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, RuntimeError,
+    struct.error,
+)  # fmt: skip
 
-_ORIENTATION = 0x0112  # the EXIF tag
+_ORIENTATION = 0x0112  # EXIF's tag
 _TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise
 _MIRRORED = (2, 4, 5, 7)  # left to right, after the turn
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # and their codecs; the others' names are equal
+# Two endings of a JPEG without its end marker: no data, and data that gives other pixels wherever it is decoded
+_ENDINGS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
 
 
 def probe(source: Source, limits: Limits) -> Media:
@@ -32,13 +60,20 @@ def probe(source: Source, limits: Limits) -> Media:
 
     Raises UnsupportedMedia, LimitExceeded, Undecodable.
     """
-    with _opened(source, limits.max_pixels) as picture:
-        limits.check_size(picture.width, picture.height)
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+    with _opened(source, limits.max_pixels) as (picture, file):
+        name = picture.format or ""
+        limits.check_aspect(picture.width, picture.height)
+        orientation = _orientation(picture, file)
         rotation = _TURNS.get(orientation, 0)
-        name = (picture.format or "").lower().replace("mpo", "jpeg")
-        width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]
-    return Media("image", name, name, width, height, rotation, None, None, 1, orientation in _MIRRORED)
+        turned = rotation % 180 and name != "TIFF"  # whose plugin tells the size of the upright picture
+        width, height = (picture.width, picture.height)[:: -1 if turned else 1]
+    if not file.has_end:
+        file.notes.append(NO_END)
+    container, codec = _CONTAINERS.get(name, (name.lower(), name.lower()))
+    return Media(
+        "image", container, codec, width, height, rotation, None, None, 1,
+        mirrored=orientation in _MIRRORED, notes=tuple(file.notes),
+    )  # fmt: skip
 
 
 def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
@@ -50,43 +85,103 @@ def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
     if request.shape[1] != 1:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
-    with _opened(source, max(media.width * media.height, size[0] * size[1])) as picture:
-        frame = seen(picture, size, request.resize, request.crop)
+    with _opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
+        if not file.has_end:
+            picture = _completed(picture, file, request.resize)
+        _decode_small(picture, request.resize)
+        frame = seen(picture, _orientation(picture, file), size, request.crop)
     for clip in clips:
         clip[0] = frame
     count = len(clips)
     return Decoded(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
 
 
-def seen(picture: Image.Image, size: tuple[int, int], resize: int, crop: int) -> Frame:
-    """An opened picture as a model sees it: upright, scaled to `size` (short side `resize`), its centre cut out."""
-    _decode_small(picture, resize)
-    upright = _rgb(ImageOps.exif_transpose(picture))
-    return centre_crop(np.asarray(upright.resize(size, Image.Resampling.BILINEAR)), crop)
+def seen(picture: Image.Image, orientation: int, size: tuple[int, int], crop: int) -> Frame:
+    """An opened picture as a model sees it: upright, scaled to `size` (width, height), its centre cut out."""
+    if orientation in _UPRIGHT and picture.format != "TIFF":  # whose plugin turns it
+        picture = picture.transpose(_UPRIGHT[orientation])
+    icc = picture.info.get("icc_profile") or b""
+    scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
+    return centre_crop(np.asarray(to_srgb(scaled, icc) if icc else scaled.convert("RGB")), crop)
 
 
 @contextmanager
-def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
-    """Open the bytes of the source as the one format they claim to be; maps Pillow's errors to ours."""
+def _opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
+    """Open the pixels of the source as the one format they claim to be; maps Pillow's errors to ours."""
     if source.length > MAX_BYTES:
         raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
     data = source.read(source.length)
     name = recognise(data[:HEAD_BYTES]).name
-    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    file = take_apart(name, data)
+    del data
+    if file.coefficient_bytes > BYTES_PER_PIXEL * max_pixels:
+        raise LimitExceeded(
+            f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "
+            f"{BYTES_PER_PIXEL * max_pixels >> 20} MiB allowed: send it smaller, or as a baseline JPEG"
+        )
+    most = int(max_pixels * MORE_PIXELS.get(name, 1.0))
+    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # odd EXIF is no reason to refuse a picture, or to log
-            with Image.open(io.BytesIO(data), formats=[name]) as picture:
-                yield picture
+            warnings.simplefilter("ignore", UserWarning)  # odd tags are no reason to refuse a picture, or to log
+            with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
+                _forget_metadata(picture, file)
+                yield picture, file
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitExceeded(f"the picture has more than the {max_pixels} pixels allowed") from error
+        raise LimitExceeded(f"the picture has more than the {most} pixels allowed") from error
     except MemoryError as error:
         raise LimitExceeded("decoding this picture needs more memory than is allowed") from error
     except _DAMAGE as error:
-        raise Undecodable("the picture is damaged and cannot be decoded") from error
+        if "nsupported codec" in str(error):
+            raise UnsupportedMedia(f"the {name} picture uses a codec that is not supported: send a JPEG") from error
+        raise Undecodable(f"the {name} picture is damaged and cannot be decoded") from error
     finally:
         Image.MAX_IMAGE_PIXELS = largest
+
+
+def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
+    """Keep the orientation and the colour profile alone: other tags could fail while the pixels are decoded."""
+    if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+        exif = Image.Exif()
+        exif[_ORIENTATION] = _orientation(picture, file)
+        picture.info["exif"] = exif.tobytes()  # what the plugin looks at instead of all directories of the file
+    icc = file.icc or picture.info.pop("icc_profile", b"")
+    if icc and is_usable(icc):
+        picture.info["icc_profile"] = icc
+    elif icc:
+        file.notes.append(DAMAGED_PROFILE)
+
+
+def _orientation(picture: Image.Image, file: PictureFile) -> int:
+    """Return EXIF's orientation, 1 to 8; a note says where EXIF is damaged."""
+    if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+        value = picture.tag_v2.get(_ORIENTATION, 1)
+        return value if value in range(1, 9) else 1
+    exif = file.exif
+    if picture.format == "AVIF":  # Pillow writes an EXIF that says how the file's own properties turn it
+        exif = picture.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    orientation = orientation_of(exif)
+    if orientation is None and DAMAGED_EXIF not in file.notes:
+        file.notes.append(DAMAGED_EXIF)
+    return orientation or 1
+
+
+def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Image:
+    """Return a JPEG without its end marker, decoded; raises Undecodable where pixels are missing.
+
+    A decoder fills in what is missing. It is the same for both endings only if nothing is.
+    """
+    decoded = []
+    for ending in _ENDINGS:
+        with Image.open(io.BytesIO(file.pixels + ending), formats=["JPEG"]) as again:
+            _decode_small(again, resize)
+            again.load()
+            again.info.update(picture.info)
+            decoded.append(again)
+    if decoded[0].tobytes() != decoded[1].tobytes():
+        raise Undecodable("the picture is cut off: only a part of it is there")
+    return decoded[0]
 
 
 def _decode_small(picture: Image.Image, resize: int) -> None:
@@ -98,12 +193,12 @@ def _decode_small(picture: Image.Image, resize: int) -> None:
         picture.draft(picture.mode, scaled_size(picture.width, picture.height, 2 * resize))
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """Eight-bit RGB, as the picture looks on white paper; 16-bit greys are scaled, not clipped."""
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """Return a picture of 8 bits in RGB or CMYK, on white paper; 16-bit greys are scaled, not clipped."""
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if picture.has_transparency_data:
         paper = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode in ("RGB", "CMYK") else picture.convert("RGB")

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from app.colour import SrgbScaler
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
-from app.formats import SOUND_CODECS, VIDEO_CODECS
+from app.formats import SOUND_CODECS, VIDEO_CODECS, unsupported_codec
 from app.frame_filter import filtered
 from app.frames import Frame
 from app.geometry import Crop, upright
@@ -97,10 +97,10 @@ def opened(
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise NoVideoStream("there is no video in this file")
+            raise NoVideoStream("there is no video in this file, only sound or other data: send one with a picture")
         # Without a decoder a stream has no facts either, not even a width
         if stream.codec_context is None or stream.codec.canonical_name not in VIDEO_CODECS:
-            raise UnsupportedMedia("the video uses a codec that is not supported")
+            raise unsupported_codec(stream.codec_context.codec.name if stream.codec_context else "")
         stream.thread_count, stream.thread_type = threads, "FRAME"
         yield container, stream
 

@@ -1,0 +1,181 @@
+"""Write pictures as phones, scanners, browsers and editors make them, whole and odd."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from tests.field.compare import COLOURS
+from tests.films import panning, texture
+
+QUARTERS = ("red", "green", "blue", "yellow")
+WIDTH, HEIGHT = 320, 240
+
+
+def four_quarters(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
+    """Return a picture of four plain quarters, in the order of QUARTERS."""
+    picture = np.empty((height, width, 3), np.uint8)
+    for number, name in enumerate(QUARTERS):
+        y, x = divmod(number, 2)
+        picture[y * height // 2 : (y + 1) * height // 2, x * width // 2 : (x + 1) * width // 2] = COLOURS[name]
+    return Image.fromarray(picture)
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return the picture as a file of that kind."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation: int, extra: bytes = b"", kind: int = 3) -> bytes:
+    """Return EXIF data with an orientation of TIFF's type `kind`, and one more entry of 12 bytes before it."""
+    entry = struct.pack("<HHIHH", 0x0112, kind, 1, orientation, 0)
+    return b"II*\0" + struct.pack("<IH", 8, 2 if extra else 1) + extra + entry + bytes(4)
+
+
+def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
+    """Return a JPEG with one more segment at its start."""
+    return jpeg[:2] + bytes((0xFF, marker)) + struct.pack(">H", 2 + len(body)) + body + jpeg[2:]
+
+
+def with_exif(data: bytes) -> bytes:
+    return with_segment(saved(four_quarters(), "JPEG", quality=95), 0xE1, b"Exif\0\0" + data)
+
+
+def with_chunk(png: bytes, name: bytes, body: bytes, right: bool = True) -> bytes:
+    """Return a PNG with one more chunk after its header, with the right CRC or a wrong one."""
+    crc = zlib.crc32(name + body) ^ (0 if right else 1)
+    return png[:33] + struct.pack(">I", len(body)) + name + body + struct.pack(">I", crc) + png[33:]
+
+
+def with_riff_chunk(webp: bytes, name: bytes, body: bytes) -> bytes:
+    """Return a WebP with one more chunk at its end; its header, if it has one, does not announce it."""
+    chunks = webp[12:] + name + struct.pack("<I", len(body)) + body + bytes(len(body) & 1)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def extended_webp(picture: Image.Image) -> bytes:
+    return saved(picture, "WEBP", lossless=True, exif=b"Exif\0\0" + exif(1), icc_profile=srgb())
+
+
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def turned(orientation: int) -> Image.Image:
+    """Return the four quarters as a camera stores them that was held so."""
+    undo = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90",
+            7: "TRANSVERSE", 8: "ROTATE_270"}  # fmt: skip
+    picture = four_quarters()
+    return picture.transpose(Image.Transpose[undo[orientation]]) if orientation in undo else picture
+
+
+def ultra_hdr() -> bytes:
+    """Return a JPEG followed by a gain map, as Android stores them, with an index of both (MPF)."""
+    picture = saved(four_quarters(), "JPEG", quality=95)
+    gain = saved(Image.new("L", (80, 60), 128), "JPEG")
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><hdrgm:Version>1.0</hdrgm:Version>"
+    index = struct.pack(">HHHI4sHHIIHHIII", 0x4D4D, 42, 3, 8, b"", 0, 0, 0, 0, 0, 0, 0, len(gain), 0)
+    return with_segment(with_segment(picture, 0xE1, xmp), 0xE2, b"MPF\0" + index) + gain
+
+
+def deep_png() -> bytes:
+    """Return a PNG of 16 bits a colour."""
+    deep = np.asarray(four_quarters()).astype(np.uint16) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head)
+    return start + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def text_bomb(name: bytes) -> bytes:
+    """Return a PNG whose text has 64 MB once it is inflated."""
+    head = b"Comment\0" + (b"\0" if name == b"zTXt" else b"\x01\0\0\0")
+    return with_chunk(saved(four_quarters(), "PNG"), name, head + zlib.compress(bytes(64 << 20), 1))
+
+
+def profile_bomb() -> bytes:
+    return with_chunk(saved(four_quarters(), "PNG"), b"iCCP", b"profile\0\0" + zlib.compress(bytes(64 << 20), 1))
+
+
+def many_texts() -> bytes:
+    info = PngInfo()
+    for number in range(3000):
+        info.add_text(f"key{number}", "value")
+    return saved(four_quarters(), "PNG", pnginfo=info)
+
+
+def deep_avif() -> bytes:
+    """Return an AVIF of 10 bits a colour."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="avif") as output:
+        stream = output.add_stream("libsvtav1", rate=1, options={"crf": "10", "preset": "10"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(four_quarters()), format="rgb24")))
+        output.mux(stream.encode())
+    return file.getvalue()
+
+
+def large(width: int, height: int, **options: Any) -> bytes:
+    """Return a JPEG of many pixels; a small picture made larger."""
+    return saved(four_quarters().resize((width, height), Image.Resampling.NEAREST), "JPEG", quality=60, **options)
+
+
+def animation(kind: str, **options: Any) -> bytes:
+    """Return 19 frames of a camera that pans left, each shown for 100 ms."""
+    first, *others = (Image.fromarray(frame) for frame in panning(19, 96, 72, step=3, seed=4))
+    return saved(first, kind, save_all=True, append_images=others, duration=100, **options)
+
+
+def tiff(picture: Image.Image, compression: str | None = None, **options: Any) -> bytes:
+    return saved(picture, "TIFF", compression=compression, **options)
+
+
+def damaged_tiff() -> bytes:
+    """Return a TIFF whose EXIF directory lies behind its end."""
+    tags = ImageFileDirectory_v2()
+    tags.tagtype[0x9FFF] = 4
+    tags[0x9FFF] = 1 << 30
+    return tiff(four_quarters(), tiffinfo=tags).replace(struct.pack("<H", 0x9FFF), struct.pack("<H", 0x8769), 1)
+
+
+def halves(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def grey16() -> Image.Image:
+    return Image.fromarray(texture(WIDTH, HEIGHT, seed=3)[..., 0].astype(np.uint16) * 257)
+
+
+def transparent() -> Image.Image:
+    return Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))
+
+
+def orientation(number: int) -> Image.Exif:
+    data = Image.Exif()
+    data[0x0112] = number
+    return data
+
+
+def lab(picture: Image.Image) -> Image.Image:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(picture, *profiles, outputMode="LAB")  # type: ignore[return-value]
+
+
+def commented(jpeg: bytes) -> bytes:
+    for _ in range(48):
+        jpeg = with_segment(jpeg, 0xFE, bytes(65_000))
+    return jpeg

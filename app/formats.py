@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from app import refused_formats
 from app.errors import UnsupportedMedia
-from app.picture_file import is_animated_png
+from app.png_file import is_animated_png
 
 Kind = Literal["video", "image"]
 

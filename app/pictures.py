@@ -18,7 +18,8 @@ from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.formats import HEAD_BYTES, recognise
 from app.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media import ClipRequest, Decoded, Limits, Media, Source
-from app.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of, take_apart
+from app.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of
+from app.picture_parts import take_apart
 
 Image.preinit()  # Pillow loads its other plugins with the first picture: not in each process anew
 # One thread a picture: as many decoders run as there are cores

@@ -176,6 +176,8 @@ def _check_index(stream: VideoStream, limits: Limits) -> None:
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
     """The first frame that can be decoded; it carries the rotation, and the size that is really coded."""
     for packet in islice(container.demux(stream), FIRST_FRAME_PACKETS):
+        if packet.has_sidedata("encryption_info"):
+            raise Undecodable("the video is encrypted (DRM): send it without encryption")
         try:
             for frame in packet.decode():
                 return frame

@@ -16,7 +16,7 @@ from deploy.doctor.patient import Patient, Unchecked
 CODEC_UNREADABLE = Fault(
     "codec cannot be opened", "wrong", "415 unsupported_media or 422 undecodable for good files of one kind",
     "{reader} cannot open {codec}: {why}",
-    "another build of av or decord2 was installed: `make setup`, or .venv/bin/pip install -e '.[web]'",
+    "another build of av, decord2, pillow or pi-heif was installed: `make setup`, or .venv/bin/pip install -e '.[web]'",
 )  # fmt: skip
 DECODER_DIES = Fault(
     "decoder dies", "wrong", "422 for every video, and decoder processes end by a signal",

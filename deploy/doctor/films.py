@@ -1,4 +1,4 @@
-"""Makes a film of a few frames in each codec and opens it as the service does.
+"""Makes a film of a few frames in each codec, and pictures, and opens them as the service does.
 
 python -m deploy.doctor.films FOLDER       prints JSON: for each codec what each reader said, "" when all was well
 """
@@ -53,6 +53,23 @@ def by_decord(path: Path) -> str:
     return "" if count == FRAMES else f"{count} of {FRAMES} frames"
 
 
+def heic(_: Path) -> str:
+    """Whether HEIC can be decoded; nothing here can encode it."""
+    import pi_heif
+
+    return "" if pi_heif.libheif_info()["decoders"] else "it has no HEVC decoder"
+
+
+def avif(path: Path) -> str:
+    """Write a small AVIF picture and open it."""
+    from PIL import Image
+
+    Image.new("RGB", (SIDE, SIDE)).save(path, "AVIF")
+    with Image.open(path) as picture:
+        picture.load()
+    return ""
+
+
 def said(read: Callable[[Path], str], path: Path) -> str:
     try:
         return read(path)
@@ -70,6 +87,8 @@ def main(folder: Path) -> None:
             told[codec] = {"encoder": why}
         else:
             told[codec] = {"PyAV": said(by_pyav, path), "decord": said(by_decord, path)}
+    told["HEIC"] = {"pi-heif": said(heic, folder)}
+    told["AVIF"] = {"Pillow": said(avif, folder / "picture.avif")}
     print(json.dumps(told))
 
 

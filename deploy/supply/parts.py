@@ -72,6 +72,15 @@ def pillow(feature: str) -> str:
     return str(features.version(feature) or ABSENT)
 
 
+def heif(name: str) -> str:
+    """Version of a library in pi-heif's wheel, as the wheel itself names it."""
+    import pi_heif
+
+    found = pi_heif.libheif_info()
+    texts = [found["libheif"] if name == "libheif" else "", *found["decoders"].values()]
+    return next((text.rpartition(" ")[2] for text in texts if text and (name == "libheif" or name in text)), ABSENT)
+
+
 def nginx() -> str:
     """Debian's version, which tells more than nginx's own: it names the fixes."""
     asked = ["dpkg-query", "--show", "--showformat", "${Version}", "nginx-light"]
@@ -95,6 +104,11 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "libjpeg-turbo in Pillow": ("web", lambda: pillow("libjpeg_turbo")),
     "libwebp in Pillow": ("web", lambda: pillow("webp")),
     "zlib-ng in Pillow": ("web", lambda: pillow("zlib_ng")),
+    "libavif in Pillow": ("web", lambda: pillow("avif")),
+    "libtiff in Pillow": ("web", lambda: pillow("libtiff")),
+    "LittleCMS in Pillow": ("web", lambda: pillow("littlecms2")),
+    "libheif in pi-heif": ("web", lambda: heif("libheif")),
+    "libde265 in pi-heif": ("web", lambda: heif("libde265")),
     "nginx of Debian": ("web", nginx),
     "OpenVINO": ("triton", lambda: version("openvino")),
     "OpenSSL beside Triton": ("triton", lambda: triton_library("libcrypto", rb"OpenSSL (\d+\.\d+\.\d+)")),

@@ -77,11 +77,9 @@ def digital_negative() -> bytes:
 
 
 def encrypted_film(path: Path) -> object:
-    """Write an MP4 as with Common Encryption: the sample entry is `encv`."""
-    write_video(path, panning(10, 64, 64), 25)
-    content = path.read_bytes()
-    at = content.index(b"avc1", content.index(b"stsd"))
-    return path.write_bytes(content[:at] + b"encv" + content[at + 4 :])
+    """Write an MP4 with Common Encryption."""
+    key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "7" * 32, "encryption_kid": "a" * 32}
+    return write_video(path, panning(10, 64, 64), 25, container=key)
 
 
 def cases() -> list[Case]:

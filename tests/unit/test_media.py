@@ -34,11 +34,32 @@ def test_a_real_video_is_recognised(tmp_path, suffix, codec, name):
     assert not ending(whole(path), name).cut_off
 
 
+ANIMATED_WEBP = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02" + bytes(9)
+ANIMATED_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + bytes(17) + b"\0\0\0\x08acTL\0\0\0\x05" + bytes(8)
+
+
 @pytest.mark.parametrize(
-    "head", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 "], ids=["jpeg", "png", "webp"]
+    ("head", "form"),
+    [
+        (b"\xff\xd8\xff\xe0", ("image", "JPEG")),
+        (b"\x89PNG\r\n\x1a\n", ("image", "PNG")),
+        (b"RIFF\0\0\0\0WEBPVP8 ", ("image", "WEBP")),
+        (b"BM" + bytes(12) + b"\x28\0\0\0", ("image", "BMP")),
+        (b"II*\0\x08\0\0\0", ("image", "TIFF")),
+        (b"MM\0*\0\0\0\x08", ("image", "TIFF")),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", ("image", "HEIF")),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", ("image", "HEIF")),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0avifmiaf", ("image", "AVIF")),
+        (b"\0\0\0\x1cftypavif\0\0\0\0mif1miaf", ("image", "AVIF")),
+        (b"\0\0\0\x1cftypavis\0\0\0\0avifavis", ("video", "AVIF")),
+        (ANIMATED_WEBP, ("video", "WEBP")),
+        (ANIMATED_PNG, ("video", "PNG")),
+        (ANIMATED_PNG.replace(b"\x05", b"\x01"), ("image", "PNG")),
+    ],
+    ids=lambda value: repr(value[:16]) if isinstance(value, bytes) else " ".join(value),
 )
-def test_a_picture_is_an_image(head):
-    assert sniff(head) == "image"
+def test_a_picture_or_animation_is_recognised(head, form):
+    assert recognise(head) == form
 
 
 @pytest.mark.parametrize(
@@ -57,8 +78,8 @@ def test_a_picture_is_an_image(head):
         b"\x1f\x8b\x08\0",
         b"ID3\x04\0",
         b"RIFF\0\0\0\0WAVEfmt ",
-        b"\0\0\0\x18ftypheic\0\0\0\0",
-        b"\0\0\0\x1cftypavif\0\0\0\0",
+        b"BMW is a maker of cars",
+        b"\0\0\0\x18ftypcrx \0\0\0\1",
         b"\x47 a letter G is no broadcast" + bytes(500),
         b"%PDF-1.7",
     ],

@@ -3,11 +3,13 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from app import pictures
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.media import Limits, Source
+from tests.field.heif import write_heic
+from tests.field.picture_files import exif, with_segment
 from tests.films import corners, read_corners, texture
 from tests.regions import Region, whole
 
@@ -162,7 +164,7 @@ def test_a_strip_is_refused(tmp_path):
 
 
 def test_a_picture_of_another_format_is_refused(tmp_path):
-    path = saved(tmp_path / "picture.png", corners(), format="TIFF")
+    path = saved(tmp_path / "picture.png", corners(), format="JPEG2000")
     with pytest.raises(UnsupportedMedia):
         pictures.probe(whole(path), LIMITS)
 
@@ -173,12 +175,76 @@ def test_a_clip_of_many_frames_is_the_callers_fault(tmp_path, region):
         pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), region.request([0.0, 1.0]))
 
 
-def test_exif_of_the_wrong_type_is_damage(tmp_path, decoded):
-    upright = saved(tmp_path / "upright.jpeg", corners()).read_bytes()
-    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+def test_odd_exif_tags_leave_the_orientation_readable(tmp_path, decoded):
+    lying = saved(tmp_path / "lying.jpeg", np.rot90(corners(), 1)).read_bytes()
     width = struct.pack("<HHIf", 0x0100, 11, 1, 1.5)  # a fraction, where a whole number belongs
-    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + width + turned + bytes(4)
     path = tmp_path / "picture.jpeg"
-    path.write_bytes(upright[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + upright[2:])
-    with pytest.raises(Undecodable):
-        decoded(path)
+    path.write_bytes(with_segment(lying, 0xE1, b"Exif\0\0" + exif(6, width)))
+    assert read_corners(decoded(path)) == "rgbw"
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+def test_a_jpeg_without_end_marker_is_whole_or_refused(tmp_path, decoded, progressive):
+    path = saved(tmp_path / "picture.jpeg", texture(200, 160), progressive=progressive)
+    content = path.read_bytes()
+    expected = decoded(path)
+    path.write_bytes(content[:-2])
+    assert np.array_equal(decoded(path), expected)
+    for part in (0.5, 0.7, 0.9, 0.97):
+        path.write_bytes(content[: int(len(content) * part)])
+        with pytest.raises(Undecodable, match="cut off"):
+            decoded(path)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("name", ["tiff", "avif"])
+def test_orientation_of_tiff_and_avif_is_undone(tmp_path, decoded, orientation, name):
+    lying = Image.fromarray(np.ascontiguousarray(LAID_DOWN[orientation](corners())))
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    path = tmp_path / f"picture.{name}"
+    lying.save(path, exif=tags)
+    media = pictures.probe(whole(path), LIMITS)
+    assert (media.width, media.height) == (160, 120)
+    assert read_corners(decoded(path)) == "rgbw"
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 64}, {"deep": True}, {"brand": b"mif1"}], ids=str)
+def test_heic_shows_its_picture(tmp_path, decoded, options):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(write_heic(corners(), **options))
+    media = pictures.probe(whole(path), LIMITS)
+    assert (media.container, media.codec, media.width, media.height) == ("heic", "hevc", 160, 120)
+    assert read_corners(decoded(path)) == "rgbw"
+
+
+@pytest.mark.parametrize(
+    ("turns", "mirror", "quarters"),
+    [(1, None, "gwrb"), (2, None, "wbgr"), (3, None, "brwg"), (0, 0, "bwrg"), (0, 1, "grwb"), (1, 1, "wgbr")],
+)
+def test_heic_is_turned_and_mirrored_by_its_properties(tmp_path, decoded, turns, mirror, quarters):
+    path = tmp_path / "picture.heic"
+    path.write_bytes(write_heic(corners(), tile=64, quarter_turns=turns, mirror=mirror))
+    assert read_corners(decoded(path)) == quarters
+
+
+def test_a_profile_brings_colours_to_srgb(tmp_path, decoded):
+    swapped = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = swapped.replace(b"rXYZ", b"?XYZ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"?XYZ", b"bXYZ", 1)
+    path = saved(tmp_path / "picture.png", corners(), icc_profile=swapped)
+    assert read_corners(decoded(path)) == "bgrw"
+
+
+def test_a_large_jpeg_takes_little_memory_to_open(tmp_path, decoded):
+    path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4000)))
+    assert pictures.probe(whole(path), LIMITS).width == 5000
+    assert decoded(path).max() == 0
+    path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (6000, 5500)))
+    with pytest.raises(LimitExceeded, match="32000000 pixels"):
+        pictures.probe(whole(path), LIMITS)
+
+
+def test_a_progressive_jpeg_is_limited_by_its_memory(tmp_path):
+    path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4600)), progressive=True)
+    with pytest.raises(LimitExceeded, match="65 MiB, more than the 61 MiB"):
+        pictures.probe(whole(path), LIMITS)

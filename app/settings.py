@@ -141,6 +141,10 @@ SETTINGS = (
     Setting("job_patience_s", 600, _between(1, 86_400), "Longest wait of a job for Triton, seconds; then it fails."),
     Setting("job_days", 7, _between(1, 3650), "Days for which a finished job and its video are kept."),
     Setting("job_gb", 20, _between(1, 1 << 20), "GiB of jobs and their videos beyond which the oldest finished go."),
+    Setting(
+        "max_kept_jobs", 10_000, _between(1, 1_000_000),
+        "Finished jobs kept of one key, or of all where no keys are asked for; beyond it the oldest go.",
+    ),
     Setting("max_watchers", 8, _between(0, 512), "Clients that follow jobs by events, of one web worker."),
     Setting("results_mb", 256, _between(0, 1 << 20), "MiB of answers kept by the file's content; 0 turns this off."),
     Setting(
@@ -213,6 +217,7 @@ class Settings:
     job_patience_s: int
     job_days: int
     job_gb: int
+    max_kept_jobs: int
     max_watchers: int
     results_mb: int
     triton_address: str

@@ -14,10 +14,12 @@ from dataclasses import replace
 from huey.consumer import Consumer
 
 from app import logs
+from app.jobs.clock import Clock
 from app.jobs.folder import Folder
 from app.jobs.keeper import keeper
 from app.jobs.queue import Queue
-from app.jobs.retention import tidy
+from app.jobs.reconcile import Reconciler
+from app.jobs.retention import Kept, tidy
 from app.jobs.worker import Worker
 from app.metrics.monitor import Monitor
 from app.pipeline import Pipeline
@@ -51,6 +53,7 @@ def main() -> None:
     monitor.stop()
     pipeline.stop()
     queue.close()
+    folder.index.close()
 
 
 class _Consumer(Consumer):  # type: ignore[misc]
@@ -75,12 +78,15 @@ class _Consumer(Consumer):  # type: ignore[misc]
 
 
 def _chores(worker: Worker, folder: Folder, settings: Settings) -> None:
+    reconciler, clock = Reconciler(folder), Clock(folder.index, settings.job_days)
+    kept = Kept(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
     while True:
-        try:
-            worker.recover()
-            tidy(folder, settings.job_days, settings.job_gb << 30)
-        except Exception:
-            log.exception("chores go on after a mistake")
+        # One that fails must not keep the others from being done
+        for chore in (reconciler.run, worker.recover, lambda: tidy(folder, kept, clock)):
+            try:
+                chore()
+            except Exception:
+                log.exception("chores go on after a mistake")
         time.sleep(CHORES_S)
 
 

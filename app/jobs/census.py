@@ -1,22 +1,30 @@
-"""How many jobs there are in each state, asked often: only what changed since is read again."""
+"""How many jobs there are in each state, asked often: from the index, and the files of those that are running."""
 
 from __future__ import annotations
 
-import os
-import threading
+import logging
 import time
 from contextlib import suppress
 from typing import NamedTuple, get_args
 
+from app import damaged
+from app.errors import Unavailable
 from app.jobs.folder import Folder, State
+from app.jobs.reconcile import UNREADABLE
+
+log = logging.getLogger(__name__)
 
 
 class Count(NamedTuple):
-    """Jobs by state; ages in seconds of the job that waits longest, and of the one at work that is silent longest."""
+    """Jobs by state; ages in seconds of the job that waits longest, and of the one at work that is silent longest.
+
+    `damaged` counts what was set aside, by kind.
+    """
 
     states: dict[str, int]
     oldest_waiting_s: float
     longest_still_s: float
+    damaged: dict[str, int]
 
 
 class Census:
@@ -24,36 +32,26 @@ class Census:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._known: dict[str, tuple[int, str]] = {}  # by job: when its state was written, and what it was
-        self._lock = threading.Lock()
+        self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {})
 
     def count(self) -> Count:
-        """What there is now."""
-        with self._lock, suppress(FileNotFoundError):
-            return self._count()
-        return Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0)
+        """Return what there is now; while the index cannot be used, what there was."""
+        data_dir = self._folder.path.parent
+        if self._folder.path.is_dir():
+            try:
+                self._last = self._count()
+            except Unavailable as error:
+                log.warning("jobs are not counted: %s", error)
+        kinds = damaged.count(data_dir)
+        return self._last._replace(damaged={**kinds, "job": kinds["job"] + self._last.damaged.get("job", 0)})
 
     def _count(self) -> Count:
-        known, now = {}, time.time()
-        states, waiting_s, still_s = dict.fromkeys(get_args(State), 0), 0.0, 0.0
-        for job in self._folder.jobs():
-            with suppress(FileNotFoundError):
-                written = _written(job.path)
-                told = self._known.get(job.id)
-                state = told[1] if told and told[0] == written else job.progress().state
-                known[job.id] = (written, state)
-                states[state] += 1
-                age_s = max(0.0, now - written / 1e9)
-                if state == "queued":
-                    waiting_s = max(waiting_s, age_s)
-                elif state == "running":
-                    still_s = max(still_s, age_s)
-        self._known = known
-        return Count(states, waiting_s, still_s)
-
-
-def _written(path: os.PathLike[str]) -> int:
-    """When its state was written, nanoseconds since the epoch; when it was handed in, where it has none yet."""
-    with suppress(FileNotFoundError):
-        return os.stat(os.path.join(path, "state.json")).st_mtime_ns
-    return os.stat(os.path.join(path, "job.json")).st_mtime_ns
+        index, now = self._folder.index, time.time()
+        waiting_since = index.oldest_since("queued")
+        still_s = 0.0
+        for row in index.running():
+            if (job := self._folder.job(row.id)) is not None:
+                with suppress(OSError):
+                    still_s = max(still_s, now - job.written())
+        waiting_s = 0.0 if waiting_since is None else max(0.0, now - waiting_since)
+        return Count(index.counts(), waiting_s, still_s, {"job": int(index.facts().get(UNREADABLE, 0))})

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests
-from app.jobs.folder import FINISHED, Asked, Folder, Job, Progress, identity, now
+from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests, Unavailable
+from app.files import FULL
+from app.jobs.folder import FINISHED, Asked, DamagedRecord, Folder, Job, Progress, identity, now
+from app.jobs.index import ADDING, Limits, Row
+from app.jobs.new_job import FOLDER_BYTES
 from app.jobs.queue import Queue
-from app.jobs.retention import tidy, used_bytes
+from app.jobs.reconcile import repair
+from app.jobs.retention import make_room
 from app.media import Source
+from app.results import digest
 from app.settings import Settings
 
 CANCEL_S = 2.0
 POLL_S = 0.05
 JOBS_RETRY_S = 10
+MOST_REMOVED = 100  # finished jobs that one request removes to make room; the job worker removes the others
+NO_ROOM = "the service has no room for this file now; please try again later"
 NO_SUCH_JOB = "there is no such job; it may have been removed"
 
 log = logging.getLogger(__name__)
@@ -40,65 +45,92 @@ class Desk:
     def stop(self) -> None:
         if self._queue is not None:
             self._queue.close()
+        self.folder.index.close()
 
     def accept(self, asked: Asked, source: Source, key: str | None) -> tuple[Job, bool]:
-        """The job of an upload, on the disk and in the queue, and whether it is new: a key has one job.
+        """Make an upload a job, on the disk and in the queue; return it and whether it is new: a key has one job.
 
-        Raises IdempotencyConflict, Overloaded, StorageFull.
+        Raises:
+            IdempotencyConflict: The key was used for another file or other parameters.
+            Overloaded: All places are taken; TooManyRequests when all of this owner's are.
+            StorageFull: There is no room for the file.
         """
         asked = replace(asked, id=identity(key, asked.owner), created=now())
-        if key and (known := self.folder.job(asked.id)) is not None:
-            return self._known(known, asked), False
-        self._check_share(asked.owner)
-        self._check_room(asked)
+        if key:
+            asked = replace(asked, sha256=digest(source.path, source.offset, source.length))
+            if (known := self._known(asked)) is not None:
+                return known, False
         try:
-            job = self.folder.add(asked, Path(source.path), source.offset, source.length)
+            job = self._add(asked, source)
         except OSError as error:
-            if error.errno in (ENOSPC, EDQUOT):
-                raise StorageFull("the service has no room for this file now; please try again later") from error
+            if error.errno in FULL:
+                raise StorageFull(NO_ROOM) from error
             raise
         if job is None:  # the same key came twice at the same moment
-            return self._known(Job(self.folder.path / asked.id), asked), False
+            if (known := self._known(asked)) is None:
+                raise Overloaded("the job of this key is just being removed; please try again")
+            return known, False
         try:
             self.queue.put(job.id)
         except Exception:  # of SQLite or Redis; the worker finds the folder within a minute
             log.exception("job %s could not be put into the queue", job.id)
         return job, True
 
-    def _known(self, job: Job, asked: Asked) -> Job:
+    def _known(self, asked: Asked) -> Job | None:
+        """Return the job that the same key was used for before, if there is one; raises IdempotencyConflict."""
+        job = self.folder.job(asked.id)
+        if job is None:
+            return None
         try:
-            if job.asked().same_question(asked):
-                return job
-        except FileNotFoundError:
-            raise Overloaded("the job of this key is just being removed; please try again") from None
-        raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
+            before, _ = self.read(job)
+            # A job of a version that kept no hash has its file
+            same = before.same_question(asked) and asked.sha256 == (
+                before.sha256 or digest(job.source, 0, before.bytes)
+            )
+        except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
+            if job.path.is_dir():
+                raise Overloaded("the job of this key is just being removed; please try again") from None
+            return None
+        if not same:
+            raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
+        return job
 
-    def _check_room(self, asked: Asked) -> None:
+    def _add(self, asked: Asked, source: Source) -> Job | None:
+        """Reserve a place and make the job in it; None when there is a job of that id."""
+        index = self.folder.index
+        with self.folder.new(asked.id) as new:
+            size = asked.bytes + FOLDER_BYTES
+            reserved = self._reserve(Row(asked.id, asked.owner, asked.created, ADDING, time.time(), size))
+            try:
+                new.fill(asked, Path(source.path), source.offset, source.length)
+                if not new.publish():
+                    return None
+            except BaseException:
+                if reserved:
+                    with suppress(Unavailable):
+                        index.remove(asked.id)
+                raise
+        return self.folder.added(asked.id)
+
+    def _reserve(self, row: Row) -> bool:
+        """Return whether the place is this job's own: with the same key at the same moment it is another's."""
         settings = self._settings
-        if self._active() >= settings.max_jobs:
-            raise Overloaded(f"there are {settings.max_jobs} jobs already; please try again later")
-        most = settings.job_gb << 30
-        if self._used() + asked.bytes > most:
-            tidy(self.folder, settings.job_days, most - asked.bytes)
-            if self._used() + asked.bytes > most:
-                raise StorageFull("the service has no room for this file now; please try again later")
-
-    def _check_share(self, owner: str) -> None:
-        """One key has at most half of the places, so that others find one."""
-        most = -(-self._settings.max_jobs // 2)
-        if owner and self._active(owner) >= most:
-            raise TooManyRequests(f"this key has {most} jobs already, and may have no more at a time", JOBS_RETRY_S)
-
-    def _active(self, owner: str | None = None) -> int:
-        """How many jobs are not finished, of one owner or of all."""
-        count = 0
-        for job in self.folder.jobs():
-            with suppress(FileNotFoundError):
-                count += job.progress().state not in FINISHED and (owner is None or job.asked().owner == owner)
-        return count
-
-    def _used(self) -> int:
-        return sum(used_bytes(job) for job in self.folder.jobs())
+        # One key has at most half of the places, so that others find one
+        limits = Limits(settings.max_jobs, -(-settings.max_jobs // 2), settings.job_gb << 30)
+        index, left = self.folder.index, limits.bytes - row.bytes
+        verdict = index.reserve(row, limits)
+        if verdict == "no room" and index.bytes_of_open_jobs() <= left:
+            make_room(self.folder, left, MOST_REMOVED)
+            verdict = index.reserve(row, limits)
+        match verdict:
+            case "full":
+                raise Overloaded(f"there are {limits.jobs} jobs already; please try again later")
+            case "owner full":
+                most = limits.jobs_of_owner
+                raise TooManyRequests(f"this key has {most} jobs already, and may have no more at a time", JOBS_RETRY_S)
+            case "no room":
+                raise StorageFull(NO_ROOM)
+        return verdict == "reserved"
 
     @property
     def queue(self) -> Queue:
@@ -114,25 +146,28 @@ class Desk:
         return job
 
     def read(self, job: Job) -> tuple[Asked, Progress]:
-        """What was asked and how far it is; raises JobNotFound when it was removed meanwhile."""
+        """Return what was asked and how far it is; raises JobNotFound when it was removed, or is damaged."""
         try:
-            return job.asked(), job.progress()
+            try:
+                return job.asked(), job.progress()
+            except DamagedRecord:
+                if not repair(self.folder, job):
+                    raise
+                return job.asked(), job.progress()
         except FileNotFoundError:
             raise JobNotFound(NO_SUCH_JOB) from None
 
-    def newest(self, most: int, wanted: Callable[[Asked], bool]) -> list[tuple[Asked, Progress]]:
-        """The newest jobs first of those that are `wanted`, `most` at most."""
-        asked = []
-        for job in self.folder.jobs():
-            with suppress(FileNotFoundError):
-                if wanted(told := job.asked()):
-                    asked.append((told, job))
-        asked.sort(key=lambda each: (each[0].created, each[0].id), reverse=True)
-        found = []
-        for each, job in asked[:most]:
-            with suppress(FileNotFoundError):
-                found.append((each, job.progress()))
-        return found
+    def newest(self, most: int, owner: str | None) -> list[tuple[Asked, Progress]]:
+        """Return the newest jobs first, `most` at most; of one owner, or of all with None."""
+        self.folder.path.stat()  # where the disk is away, an empty list would be wrong
+        records = list[tuple[Asked, Progress]]()
+        last: Row | None = None
+        while len(records) < most and (rows := self.folder.index.newest(most - len(records), owner, last)):
+            last = rows[-1]
+            for row in rows:
+                with suppress(JobNotFound):  # it was removed, or is damaged
+                    records.append(self.read(self.find(row.id)))
+        return records
 
     def place(self, identity: str) -> int | None:
         """Its place in the queue from 1 on; None when it does not wait there, or nobody knows."""
@@ -161,12 +196,15 @@ class Desk:
                 asked_to_end = True
                 job.ask_to_end()
             if time.monotonic() >= deadline:
-                return job.progress().state
+                return self.read(job)[1].state
             time.sleep(POLL_S)
 
     def _end_mine(self, job: Job, asked_to_end: bool) -> str:
         """With the lock held: nobody works on it."""
-        progress = job.progress()
+        try:
+            progress = job.progress()
+        except DamagedRecord:
+            progress = Progress()
         if progress.state in FINISHED:
             if asked_to_end:
                 return progress.state  # it ended because of us, or just before

@@ -7,6 +7,8 @@
               pictures/    small JPEGs of some windows
               cancel       somebody wants it to end
               lock         held for as long as a process works on it
+
+The folders are the truth. `app/jobs/index.py` repeats them, so that nobody has to read them all.
 """
 
 from __future__ import annotations
@@ -21,16 +23,22 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-FINISHED = ("done", "failed", "cancelled")
+from app.errors import Unavailable
+from app.files import DamagedFile, open_lock, read_file, write_file
+from app.jobs.index import JobIndex, Row
+from app.jobs.new_job import HIDDEN, NewJob, is_locked
+from app.jobs.records import FINISHED, Asked, DamagedRecord, Progress, State, parse
+
+__all__ = ["FINISHED", "Asked", "DamagedRecord", "Folder", "Job", "Progress", "State", "identity", "now"]
+
 _ID = re.compile(r"[0-9a-f]{24}")
 LEFT_S = 600.0  # longer than any upload takes to be copied
-_HIDDEN = "."  # a folder that is being made or removed
+BLOCK_BYTES = 512  # of `st_blocks`
+MAX_SPEC_BYTES = 1 << 20
 
 
 def now() -> str:
@@ -38,54 +46,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked for; `window_s` and `hop_s` None leave it to the model."""
-
-    id: str
-    created: str
-    name: str
-    bytes: int
-    model: str
-    window_s: float | None
-    hop_s: float | None
-    margin: float
-    top_k: int
-    owner: str = ""  # id of the key that it came with
-
-    def same_question(self, other: Asked) -> bool:
-        """Whether `other` asks the same of a file of the same name and size."""
-        return {**asdict(self), "id": "", "created": ""} == {**asdict(other), "id": "", "created": ""}
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a job is, and what came of it; times as RFC 3339 in UTC."""
-
-    state: State = "queued"
-    started: str | None = None
-    finished: str | None = None
-    model_version: str | None = None
-    percent: float = 0.0
-    windows_done: int = 0
-    windows: int | None = None
-    eta_s: float | None = None
-    tries: int = 0
-    deaths: int = 0  # of workers alone, in the middle of it and at the same window
-    falls: int = 0  # the same, together with whoever starts them again
-    keeper: str = ""  # who that is, for the last try
-    cache: Literal["hit", "miss"] | None = None
-    error: dict[str, str] | None = None
-    timing_s: dict[str, float] = field(default_factory=dict)
-    media: dict[str, Any] | None = None
-    timeline: dict[str, Any] | None = None
-
-
 class Job:
-    """A job's folder; it may be gone at any time, which reading tells by FileNotFoundError."""
+    """A job's folder; it may be gone at any time, which reading tells by FileNotFoundError.
 
-    def __init__(self, path: Path) -> None:
+    What is saved or removed is repeated in `index`, if there is one.
+    """
+
+    def __init__(self, path: Path, index: JobIndex | None = None) -> None:
         self.path, self.id = path, path.name
+        self._index = index
+        self._saved: State | None = None
 
     @property
     def source(self) -> Path:
@@ -99,27 +69,70 @@ class Job:
     def pictures(self) -> Path:
         return self.path / "pictures"
 
+    @property
+    def data_dir(self) -> Path:
+        return self.path.parent.parent
+
     def asked(self) -> Asked:
-        return Asked(**json.loads((self.path / "job.json").read_text()))
+        """Return what was asked for.
+
+        Raises:
+            FileNotFoundError: The job was removed.
+            DamagedRecord: Its record cannot be used.
+        """
+        try:
+            asked = parse(Asked, read_file(self.path / "job.json", MAX_SPEC_BYTES))
+        except FileNotFoundError:
+            if os.path.lexists(self.path):
+                raise DamagedRecord("job.json is missing") from None
+            raise
+        except DamagedFile as error:
+            raise DamagedRecord(f"job.json: {error}") from error
+        if asked.id != self.id:
+            raise DamagedRecord(f"job.json is that of job {asked.id[:50]!r}")
+        return asked
 
     def progress(self) -> Progress:
+        """Return how far it is; raises as `asked` does."""
         try:
-            return Progress(**json.loads((self.path / "state.json").read_text()))
+            return parse(Progress, read_file(self.path / "state.json"))
         except FileNotFoundError:
             if not self.path.is_dir():
                 raise
             return Progress()
+        except DamagedFile as error:
+            raise DamagedRecord(f"state.json: {error}") from error
+
+    def row(self) -> Row:
+        """Return what the index repeats; raises as `asked` does."""
+        asked, progress = self.asked(), self.progress()
+        return Row(self.id, asked.owner, asked.created, progress.state, self._since(progress), used_bytes(self.path))
+
+    def _since(self, progress: Progress) -> float:
+        if progress.state in FINISHED and progress.finished:
+            return datetime.fromisoformat(progress.finished).timestamp()
+        return self.written()
+
+    def written(self) -> float:
+        """Return when its state was written last, seconds since the epoch; raises FileNotFoundError."""
+        with suppress(FileNotFoundError):
+            return (self.path / "state.json").stat().st_mtime
+        return (self.path / "job.json").stat().st_mtime
 
     def save(self, progress: Progress, *, durable: bool = False) -> None:
         """Only for whoever holds the lock; `durable` returns when it is on the disk."""
-        write_whole(self.path / "state.json", json.dumps(asdict(progress)).encode(), durable=durable)
+        write_file(self.path / "state.json", json.dumps(asdict(progress)).encode(), durable=durable)
+        if self._index is not None and progress.state != self._saved:
+            self._saved = progress.state
+            with suppress(Unavailable, FileNotFoundError):  # reconciliation writes it down later
+                self._index.set_state(self.id, progress.state, self._since(progress), used_bytes(self.path))
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
         """Holds the lock for the block; False when somebody else has it, or the job is gone."""
         try:
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = open_lock(self.path / "lock")
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             yield False
             return
         try:
@@ -148,57 +161,65 @@ class Job:
 
     def remove(self) -> None:
         """Only for whoever holds the lock."""
-        gone = self.path.with_name(f"{_HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
+        gone = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             self.path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
+        if self._index is not None:
+            with suppress(Unavailable):
+                self._index.remove(self.id)
 
 
 class Folder:
-    """All jobs."""
+    """All jobs, and their index."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.index = JobIndex(path.parent, self._rows)
 
     def job(self, identity: str) -> Job | None:
         """The job of that id, if there is one."""
         if not _ID.fullmatch(identity) or not (self.path / identity).is_dir():
             return None
-        return Job(self.path / identity)
+        return Job(self.path / identity, self.index)
 
-    def jobs(self) -> list[Job]:
-        """All jobs, in no order."""
+    def names(self) -> set[str]:
+        """The ids of all jobs' folders."""
         with os.scandir(self.path) as entries:
-            return [Job(Path(entry.path)) for entry in entries if _ID.fullmatch(entry.name)]
+            return {entry.name for entry in entries if _ID.fullmatch(entry.name)}
 
-    def add(self, asked: Asked, source: Path, offset: int, length: int) -> Job | None:
-        """Makes a job of a file, or of `length` bytes of it from `offset` on; on the disk when this returns.
+    def jobs(self) -> Iterator[Job]:
+        """All jobs, in no order: reads the names of all folders."""
+        return (Job(self.path / name, self.index) for name in self.names())
 
-        None when there is a job of that id already. Raises OSError when the disk is full.
-        """
-        making = self.path / f"{_HIDDEN}new-{asked.id}-{secrets.token_hex(4)}"
-        making.mkdir(mode=0o700)
-        try:
-            _take(source, offset, length, making / "source")
-            (making / "lock").touch()
-            (making / "pictures").mkdir()
-            write_whole(making / "job.json", json.dumps(asdict(asked)).encode(), durable=True)
-            try:
-                making.rename(self.path / asked.id)  # fails where there is a folder that is not empty
-            except OSError:
-                if (self.path / asked.id).is_dir():
-                    return None
-                raise
-            _fsync(self.path)
-            return Job(self.path / asked.id)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    def _rows(self) -> Iterator[Row]:
+        for job in self.jobs():
+            with suppress(FileNotFoundError, DamagedRecord):  # reconciliation sets aside what is damaged
+                yield job.row()
+
+    def new(self, identity: str) -> NewJob:
+        """A folder in which a job is made."""
+        return NewJob(self.path / identity)
+
+    def added(self, identity: str) -> Job:
+        """A job that has just been made, written down in the index."""
+        job = Job(self.path / identity, self.index)
+        with suppress(Unavailable, FileNotFoundError, DamagedRecord):  # reconciliation writes it down later
+            self.index.put(job.row())
+        return job
+
+    def is_being_made(self, identity: str) -> bool:
+        """Whether a process makes the job of that id at this moment."""
+        return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{identity}-*"))
 
     def remove_left(self) -> None:
         """Removes what a killed process had begun to make or to remove LEFT_S ago."""
-        for left in self.path.glob(f"{_HIDDEN}*"):
+        with os.scandir(self.path) as entries:
+            hidden = [Path(entry.path) for entry in entries if entry.name.startswith(HIDDEN)]
+        for left in hidden:
             with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_ctime > LEFT_S:
+                # A clock that was set may make anything look old: what is being made is locked besides
+                if time.time() - left.stat().st_ctime > LEFT_S and not is_locked(left / "lock"):
                     shutil.rmtree(left, ignore_errors=True)
 
 
@@ -210,41 +231,16 @@ def identity(key: str | None, owner: str = "") -> str:
     return hashlib.sha256(f"job:{whose}{key}".encode()).hexdigest()[:24]
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Readers see the old content or the new one; `durable` returns when the new one is on the disk."""
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with fresh.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    if durable:
-        _fsync(path.parent)
-
-
-def _take(source: Path, offset: int, length: int, target: Path) -> None:
-    """A second name for the file where it is wanted whole, else a copy of the wanted bytes; on the disk."""
-    if offset == 0 and source.stat().st_size == length:
-        try:
-            os.link(source, target)
-        except OSError:  # another file system, or one that knows no links
-            shutil.copyfile(source, target)
-    else:
-        with source.open("rb") as whole, target.open("wb") as part:
-            os.lseek(whole.fileno(), offset, os.SEEK_SET)
-            left = length
-            while left and (sent := os.sendfile(part.fileno(), whole.fileno(), None, min(left, 1 << 30))):
-                left -= sent
-    _fsync(target)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def used_bytes(path: Path) -> int:
+    """Return what a folder takes on the disk with all that is in it, in whole blocks; 0 when it is gone."""
+    used = 0
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        used += path.stat().st_blocks * BLOCK_BYTES
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    used += used_bytes(Path(entry.path))
+                else:
+                    with suppress(FileNotFoundError):
+                        used += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+    return used

@@ -17,20 +17,30 @@ from app.jobs.queue_file import QueueFile
 
 NAME = "clipstack"
 TASK = "analyse"
+_NAME_OF_TASK = f"{__name__}.{TASK}"  # as huey calls it
+NO_JOB = ""
 REDIS_SILENCE_S = 5.0
 
 
 class _Json(Serializer):  # type: ignore[misc]
-    """Plain data instead of pickles: whoever can write to a shared Redis must not be able to run code here."""
+    """Plain data instead of pickles: whoever can write to a shared Redis must not be able to run code here.
+
+    A message that is damaged, or another program's, becomes a task for no job.
+    """
 
     def _serialize(self, data: Message) -> bytes:
         eta = data.eta and data.eta.isoformat()
         return json.dumps([data.id, data.name, eta, list(data.args)]).encode()
 
     def _deserialize(self, data: bytes) -> Message:
-        identity, name, eta, args = json.loads(bytes(data))
-        at = eta and datetime.fromisoformat(eta)
-        return Message(identity, name, at, retries=0, retry_delay=0, args=tuple(args), kwargs={})
+        try:
+            identity, _, eta, (job,) = json.loads(bytes(data))
+            at = eta and datetime.fromisoformat(eta)
+            if not (isinstance(identity, str) and isinstance(job, str)):
+                raise ValueError("its ids are no strings")
+        except (ValueError, TypeError, RecursionError):
+            identity, at, job = "damaged", None, NO_JOB
+        return Message(identity, _NAME_OF_TASK, at, retries=0, retry_delay=0, args=(job,), kwargs={})
 
 
 class Queue:
@@ -58,7 +68,7 @@ class Queue:
 
     def waiting(self) -> list[str]:
         """Ids of the jobs that wait, in the order in which they will be taken."""
-        return [str(task.args[0]) for task in [*self.huey.pending(), *self.huey.scheduled()]]
+        return [task.args[0] for task in [*self.huey.pending(), *self.huey.scheduled()] if task.args[0] != NO_JOB]
 
     def clear(self) -> None:
         """Forgets everything; the folders know better."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.answers import media_json
-from app.jobs.folder import Job, Progress
+from app.files import FULL, DamagedFile, write_file
+from app.jobs.folder import DamagedRecord, Job, Progress
 from app.jobs.journal import Journal, read
 from app.media import Media
 from app.models import Model
@@ -82,7 +83,8 @@ class Record:
         if index % every == 0:
             file = io.BytesIO()
             Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
-            (self._job.pictures / f"{index // every}.jpg").write_bytes(file.getvalue())
+            # Replaced, not written over: another job may have the same file by a second name
+            write_file(self._job.pictures / f"{index // every}.jpg", file.getvalue())
 
     def cut(self, time_s: float) -> None:
         assert self._journal is not None
@@ -116,7 +118,7 @@ class Record:
         self._progress.cache = "miss"
 
     def take_over(self, other: Job, laid: Grid) -> bool:
-        """Has all that `other` found as its own; False when it is not there any more."""
+        """Have all that `other` found as its own; False when it is not there any more, or is damaged."""
         assert self._model is not None
         try:
             told = other.progress()
@@ -128,7 +130,11 @@ class Record:
                 (self._job.pictures / picture.name).unlink(missing_ok=True)
                 os.link(picture, self._job.pictures / picture.name)
             found = read(self._job.journal)
-        except OSError:
+            if len(found.scores) != told.windows:
+                raise DamagedFile(f"{other.journal} has {len(found.scores)} of {told.windows} windows")
+        except (OSError, DamagedFile, DamagedRecord) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise
             self._job.journal.unlink(missing_ok=True)
             return False
         progress = self._progress

@@ -1,46 +1,88 @@
-"""How long finished jobs stay: by age and by size, the oldest go first."""
+"""How long finished jobs stay: by age, by number and by size, the oldest go first."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
 
-from app.jobs.folder import FINISHED, Folder, Job
+from app import damaged
+from app.jobs.clock import Clock
+from app.jobs.folder import FINISHED, Folder
+from app.jobs.index import Row
+from app.jobs.records import DamagedRecord
 
 DAY_S = 86400.0
+BATCH = 100
 
 
-def tidy(folder: Folder, most_days: float, most_bytes: int) -> None:
-    """Removes finished jobs that are older than `most_days`, and the oldest while all take more than `most_bytes`."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What may be kept: finished jobs of that age, that many of one owner, that many bytes of all jobs."""
+
+    days: float
+    jobs_of_owner: int
+    bytes: int
+
+
+def tidy(folder: Folder, kept: Kept, clock: Clock) -> None:
+    """Remove finished jobs beyond what may be kept; by age only while the clock can be believed."""
     folder.remove_left()
-    ended = sorted(_ended(folder))
-    used = sum(used_bytes(job) for job in folder.jobs())
-    for finished, identity, size in ended:
-        if time.time() - finished < most_days * DAY_S and used <= most_bytes:
-            break
-        job = folder.job(identity)
-        if job is not None:
-            with job.locked() as mine:
-                if mine:
-                    job.remove()
-                    used -= size
+    if clock.is_trusted():
+        oldest = time.time() - kept.days * DAY_S
+        _remove(folder, folder.index.oldest_ended, lambda row: row.since <= oldest)
+        damaged.remove_old(folder.path.parent, oldest)
+    for owner, count in folder.index.ended_of_owners(kept.jobs_of_owner).items():
+        _remove_number(folder, owner, count - kept.jobs_of_owner)
+    make_room(folder, kept.bytes)
 
 
-def used_bytes(job: Job) -> int:
-    """Bytes on the disk of a job's files; pictures are too small to count."""
-    used = 0
-    for path in (job.source, job.journal, job.path / "state.json"):
-        with suppress(FileNotFoundError):
-            used += path.stat().st_size
-    return used
+def make_room(folder: Folder, most_bytes: int, most_jobs: int | None = None) -> None:
+    """Remove the oldest finished jobs while all take more than `most_bytes`, `most_jobs` of them at most."""
+    left = folder.index.bytes() - most_bytes
+    removed = 0
+
+    def wanted(row: Row) -> bool:
+        nonlocal left, removed
+        if left <= 0 or removed == most_jobs:
+            return False
+        left, removed = left - row.bytes, removed + 1
+        return True
+
+    _remove(folder, folder.index.oldest_ended, wanted)
 
 
-def _ended(folder: Folder) -> Iterator[tuple[float, str, int]]:
-    """When a job ended (seconds since the epoch), its id and its size."""
-    for job in folder.jobs():
-        with suppress(FileNotFoundError):
-            progress = job.progress()
-            if progress.state in FINISHED and progress.finished:
-                yield datetime.fromisoformat(progress.finished).timestamp(), job.id, used_bytes(job)
+def _remove_number(folder: Folder, owner: str, number: int) -> None:
+    left = number
+
+    def wanted(_: Row) -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    _remove(folder, lambda most: folder.index.oldest_ended(most, owner), wanted)
+
+
+def _remove(folder: Folder, oldest: Callable[[int], list[Row]], wanted: Callable[[Row], bool]) -> None:
+    """Remove jobs, the oldest first, until one is not wanted."""
+    tried = set[str]()
+    while rows := [row for row in oldest(BATCH + len(tried)) if row.id not in tried]:
+        for row in rows:
+            if not wanted(row):
+                return
+            if not _remove_job(folder, row):
+                tried.add(row.id)
+
+
+def _remove_job(folder: Folder, row: Row) -> bool:
+    """Remove a job that is finished, and return whether it is gone: the folder knows better than the index."""
+    job = folder.job(row.id)
+    if job is None:
+        folder.index.remove(row.id)
+        return True
+    with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):
+        if mine and job.progress().state in FINISHED:
+            job.remove()
+            return True
+    return False

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from app import views
 from app.access import gate
 from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, WrongMediaKind
+from app.files import DamagedFile, open_file, read_file
 from app.formats import HEAD_BYTES, mime_type, recognise
 from app.jobs.answers import record_json
 from app.jobs.desk import NO_SUCH_JOB, Desk
@@ -84,7 +85,8 @@ def _key(text: str) -> str | None:
 @blueprint.get("/v1/jobs")
 def newest() -> Response:
     limit = whole_number(request.args, "limit", 50, MOST_LISTED)
-    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit, _mine)])
+    owner = gate.owner() if gate.access().required else None
+    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit, owner)])
 
 
 @blueprint.get("/v1/jobs/<identity>")
@@ -168,8 +170,8 @@ def thumbnail(identity: str, place: str) -> Response:
     if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is no name of a file
         raise NotFound("there is no such picture")
     try:
-        picture = (_found(identity).pictures / f"{int(place)}.jpg").read_bytes()
-    except FileNotFoundError:
+        picture = read_file(_found(identity).pictures / f"{int(place)}.jpg")
+    except (FileNotFoundError, DamagedFile):
         raise NotFound("there is no such picture") from None
     response = Response(picture, mimetype="image/jpeg")
     response.headers["Cache-Control"] = "private, max-age=3600"
@@ -181,9 +183,9 @@ def source(identity: str) -> Response:
     """Has nginx send the file: it knows about ranges, and holds no thread of ours meanwhile."""
     job = _found(identity)
     try:
-        with job.source.open("rb") as file:
+        with open_file(job.source) as file:
             kind = mime_type(file.read(HEAD_BYTES))
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile):
         raise NotFound("there is no such job; it may have been removed") from None
     response = Response(content_type=kind)
     response.headers["X-Accel-Redirect"] = f"/_jobs/{job.id}/source"

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.files import DamagedFile
 from app.jobs.journal import WindowScores, read_windows
+from app.jobs.records import DamagedRecord
 
 MAX_PAGE = 20_000
 MAX_PREDICTIONS = 100_000  # of one page: some 8 MB, below nginx's proxy_max_temp_file_size
@@ -32,19 +34,24 @@ class Page(NamedTuple):
 def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
     """Return the JSON of `record`, to whose part `timeline` the page's windows are added, in pieces.
 
-    Raises FileNotFoundError when the job was removed.
+    Raises FileNotFoundError when the job was removed, DamagedRecord when its journal cannot be used.
     """
     stream = _stream(record, timeline, journal, page)
-    next(stream)  # opens the journal
+    try:
+        next(stream)  # opens the journal
+    except DamagedFile as error:
+        raise DamagedRecord(error) from error
     return stream
 
 
 def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
-    count = min(page.top_k, len(timeline["labels"]))
+    count = max(1, min(page.top_k, len(timeline["labels"])))
     limit = max(1, min(page.limit, MAX_PREDICTIONS // count))
     pieces = read_windows(journal, page.offset, limit, max(1, PIECE_PREDICTIONS // count))
     first = next(pieces, None)
     has_more = next(read_windows(journal, page.offset + limit, 1, 1), None) is not None
+    if first is not None and first.scores.shape[1] != len(timeline["labels"]):
+        raise DamagedFile(f"{journal} has {first.scores.shape[1]} classes")
     yield ""
     marker = secrets.token_hex(16)  # no name and no label is the same
     timeline["next_offset"], timeline["windows"] = page.offset + limit if has_more else None, marker

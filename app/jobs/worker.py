@@ -1,13 +1,6 @@
-"""Does one job: claims it, looks at all its windows, says how it ended; whatever happens, somebody can go on.
+"""The job worker's work: claims a job, looks at all its windows; whatever happens, somebody can go on.
 
-queued ──▶ running ──▶ done
-  ▲  │        │   └──▶ failed       a fault of the file; TRIES tries, DEATHS or FALLS that ended at the same window
-  │  │        └──────▶ cancelled
-  │  └───────────────▶ cancelled
-  └─ (the process ended, or a fault that may pass)
-
-A worker that dies alone may have been killed by its job. When all dies with it (the container, the machine) that is
-hardly the job's doing, and is forgiven longer; but not for ever: a job may use up all memory.
+What becomes of a job after a try is `app/jobs/attempt.py`.
 """
 
 from __future__ import annotations
@@ -15,14 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
-from contextlib import ExitStack
-from datetime import datetime
+from contextlib import ExitStack, suppress
 
-from app.errors import ClipstackError, Unavailable
-from app.inference import ModelGone
-from app.jobs.folder import FINISHED, Folder, Job, State, now
+from app.errors import Unavailable
+from app.jobs.attempt import FULL_S, Answered, Ended, Try, TwinAtWork, has_room
+from app.jobs.folder import FINISHED, DamagedRecord, Folder, Job
 from app.jobs.queue import Queue
+from app.jobs.reconcile import repair
 from app.jobs.record import Record
 from app.media import Source
 from app.memory import give_all_back
@@ -30,24 +22,12 @@ from app.models import Model
 from app.pipeline import Pipeline
 from app.request_id import request_id
 from app.results import Entry, Results, digest, key
-from app.timeline.flow import Stopped, TimelineQuestion
+from app.timeline.flow import TimelineQuestion
 from app.timeline.windows import Grid
 
-TRIES = 3
-DEATHS = 3  # of workers alone
-FALLS = 10  # of workers together with whoever starts them again
-AGAIN_S = 2.0  # before the next try, for each that failed
-TWIN_S = 1.0  # before it is asked again whether the job with the same question is done
+ROOM_POLL_S = 0.5
 
 log = logging.getLogger(__name__)
-
-
-class Answered(Exception):
-    """Another job has found what this one looks for."""
-
-
-class TwinAtWork(Exception):
-    """Another job is finding what this one looks for."""
 
 
 class Worker:
@@ -63,16 +43,24 @@ class Worker:
         self._ending.set()
 
     def recover(self) -> None:
-        """Puts every job into the queue that should be in it or at work, and is not: a process may have died."""
+        """Put every job into the queue that should be in it or at work, and is not: a process may have died."""
         waiting = set(self._queue.waiting())
         left = []
-        for job in self._folder.jobs():
-            if job.id not in waiting:
-                with job.locked() as mine:
-                    if mine and job.progress().state not in FINISHED:
-                        left.append((job.asked().created, job.id))
+        for identity in self._open_jobs() - waiting:
+            if (job := self._folder.job(identity)) is None:
+                continue
+            with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):  # reconciliation mends these
+                if mine and job.progress().state not in FINISHED:
+                    left.append((job.asked().created, job.id))
         for _, identity in sorted(left):
             self._queue.put(identity)
+
+    def _open_jobs(self) -> set[str]:
+        """Return the jobs that are not finished; where the index cannot say so, all jobs."""
+        try:
+            return {row.id for row in self._folder.index.open_jobs()}
+        except Unavailable:
+            return self._folder.names()
 
     def work(self, identity: str) -> None:
         """One try of a job; returns at once when there is nothing to do, or somebody else is at it."""
@@ -80,16 +68,31 @@ class Worker:
         job = self._folder.job(identity)
         if job is None or self._ending.is_set():
             return
-        with job.locked() as mine:
-            again_s = _Try(job).run(self) if mine else None
+        if not has_room(job.path):
+            self._queue.put(identity, delay_s=FULL_S)  # a try that cannot write down how it ended is none
+            return
+        try:
+            with job.locked() as mine:
+                again_s = Try(job).run(self) if mine else None
+        except FileNotFoundError:
+            return  # removed meanwhile
+        except DamagedRecord:
+            repair(self._folder, job)
+            return
         give_all_back()  # what a job leaves adds up: a worker does hundreds of thousands
         if again_s is not None:  # not before the lock is free
             self._queue.put(identity, delay_s=again_s)
 
+    def wait_for_room(self, job: Job) -> None:
+        """Return when the disk has room again; raises Ended when the process is to end before."""
+        while not has_room(job.path):
+            if self._ending.wait(ROOM_POLL_S):
+                raise Ended
+
     def look(self, job: Job, record: Record, entry: ExitStack) -> None:
         """Looks at all that was not looked at yet; raises Answered, TwinAtWork, Stopped or what the pipeline does."""
         asked = job.asked()
-        found = digest(job.source, 0, asked.bytes) if self._results.on else ""
+        found = (asked.sha256 or digest(job.source, 0, asked.bytes)) if self._results.on else ""
         held: list[Entry] = []
 
         def consult(model: Model, laid: Grid) -> None:
@@ -113,103 +116,8 @@ class Worker:
             each.keep(json.dumps({"job": job.id}).encode())
 
     def _take_over(self, record: Record, answer: bytes, laid: Grid) -> bool:
-        other = self._folder.job(str(json.loads(answer)["job"]))
-        return other is not None and record.take_over(other, laid)
-
-
-class _Try:
-    """One try of a job whose lock is held."""
-
-    def __init__(self, job: Job) -> None:
-        self._job, self._progress = job, job.progress()
-        self._began = time.monotonic()
-
-    def run(self, worker: Worker) -> float | None:
-        """Seconds after which to try again, None when there is nothing more to do."""
-        job, progress = self._job, self._progress
-        if progress.state in FINISHED:
-            return None
-        if job.is_asked_to_end():
-            self._finish("cancelled")
-            return None
-        if progress.state == "running":  # and yet nobody holds its lock
-            progress.tries -= 1
-            alone = progress.keeper == worker.keeper
-            progress.deaths, progress.falls = progress.deaths + alone, progress.falls + (not alone)
-        if progress.tries >= TRIES or progress.deaths >= DEATHS or progress.falls >= FALLS:
-            message = f"{progress.deaths + progress.falls} workers were killed at the same window of it"
-            progress.error = progress.error or {"code": "internal", "message": message}
-            self._finish("failed")
-            return None
-        progress.state, progress.tries, progress.keeper = "running", progress.tries + 1, worker.keeper
-        progress.started = progress.started or now()
-        progress.timing_s.setdefault("queued", round(_age_s(job.asked().created), 3))
-        job.save(progress)
-        return self._attempt(worker)
-
-    def _attempt(self, worker: Worker) -> float | None:
-        record = Record(self._job, self._progress)
         try:
-            with ExitStack() as entry:
-                entry.callback(record.close)
-                worker.look(self._job, record, entry)
-                record.close()
-                # Before the question is left: a twin must find a job that is done
-                self._finish("done")
-            return None
-        except Answered:
-            self._finish("done")
-            return None
-        except TwinAtWork:
-            return self._later(TWIN_S)
-        except Stopped:
-            if self._job.is_asked_to_end():
-                self._finish("cancelled")
-                return None
-            self._later(0.0)
-            return None  # the process is to end; the next one finds the job
-        except ModelGone:
-            self._job.journal.unlink(missing_ok=True)  # what takes its place sees things differently
-            return self._again("not_ready", "the model was replaced while it was used")
-        except Unavailable as error:
-            return self._again(error.code, error.message)
-        except ClipstackError as error:
-            self._progress.error = {"code": error.code, "message": error.message}
-            self._finish("failed")
-            return None
-        except FileNotFoundError:
-            return None  # removed while it was worked on
-        except Exception:
-            log.exception("job %s failed", self._job.id)
-            return self._again("internal", "the service made a mistake; it has been logged")
-
-    def _finish(self, state: State) -> None:
-        progress = self._progress
-        progress.state, progress.finished, progress.eta_s = state, now(), None
-        if state == "done":
-            progress.percent, progress.error = 100.0, None
-        self._count_time()
-        self._job.save(progress, durable=True)
-
-    def _later(self, after_s: float) -> float:
-        """Back into the queue through no fault of its own."""
-        self._progress.state, self._progress.eta_s = "queued", None
-        self._progress.tries -= 1
-        self._count_time()
-        self._job.save(self._progress)
-        return after_s
-
-    def _again(self, code: str, message: str) -> float:
-        self._progress.state, self._progress.eta_s = "queued", None
-        self._progress.error = {"code": code, "message": message}
-        self._count_time()
-        self._job.save(self._progress)
-        return AGAIN_S * self._progress.tries
-
-    def _count_time(self) -> None:
-        timing = self._progress.timing_s
-        timing["running"] = round(timing.get("running", 0.0) + time.monotonic() - self._began, 3)
-
-
-def _age_s(created: str) -> float:
-    return max(0.0, time.time() - datetime.fromisoformat(created).timestamp())
+            other = self._folder.job(str(json.loads(answer)["job"]))
+        except (ValueError, KeyError, TypeError, RecursionError):  # damaged: looked at anew
+            return False
+        return other is not None and record.take_over(other, laid)

@@ -6,19 +6,21 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
 from app.jobs.answers import record_json
+from app.jobs.attempt import DEATHS, FALLS
+from app.jobs.clock import Clock
 from app.jobs.desk import Desk
 from app.jobs.folder import Asked, Job, Progress
 from app.jobs.journal import Journal, read
-from app.jobs.retention import tidy
+from app.jobs.retention import Kept, tidy
 from app.jobs.window_pages import Page, stream_with_windows
-from app.jobs.worker import DEATHS, FALLS, Worker
+from app.jobs.worker import Worker
 from app.media import Media, Source
 from app.models import Model
 from app.results import Results
@@ -278,16 +280,24 @@ def test_a_job_that_gets_on_between_kills_is_never_given_up(desk: Desk, upload: 
     assert len(read(job.journal).scores) == DEATHS + 2
 
 
+class Believed:
+    """A clock that nobody has set."""
+
+    def is_trusted(self) -> bool:
+        return True
+
+
 def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload: Source) -> None:
     old = finished(desk, upload, "2020-01-01T00:00:00.000Z")
     early = finished(desk, upload, "2999-01-01T00:00:00.000Z")
     late = finished(desk, upload, "2999-01-02T00:00:00.000Z")
     waiting, _ = desk.accept(ASKED, upload, None)
-    tidy(desk.folder, 7, 1 << 30)
+    clock = cast(Clock, Believed())
+    tidy(desk.folder, Kept(7, 100, 1 << 30), clock)
     assert [job.path.exists() for job in (old, early, late, waiting)] == [False, True, True, True]
-    tidy(desk.folder, 7, 400)
+    tidy(desk.folder, Kept(7, 100, desk.folder.index.bytes() - 1), clock)
     assert [job.path.exists() for job in (early, late, waiting)] == [False, True, True]
-    tidy(desk.folder, 7, 0)
+    tidy(desk.folder, Kept(7, 100, 0), clock)
     assert [job.path.exists() for job in (late, waiting)] == [False, True]
 
 
@@ -297,7 +307,7 @@ def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: Desk, upload:
     second, new = desk.accept(bobs, upload, "monday")
     assert new and first.id != second.id
     assert desk.accept(bobs, upload, "monday")[0].id == second.id
-    assert [asked.owner for asked, _ in desk.newest(9, lambda asked: asked.owner == "bob")] == ["bob"]
+    assert [asked.owner for asked, _ in desk.newest(9, "bob")] == ["bob"]
 
 
 def test_one_owner_has_half_of_the_places(desk: Desk, upload: Source) -> None:

@@ -1,0 +1,164 @@
+"""What a job's files say, checked: a record is read as it was meant, or it is damaged.
+
+Fields that this version does not know are ignored, so that a newer version's jobs survive a downgrade. Fields that are
+missing have their defaults, so that an older version's jobs survive an upgrade.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from app.errors import JobNotFound
+from app.files import DamagedFile
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+FINISHED = ("done", "failed", "cancelled")
+_TIMES = ("created", "started", "finished")
+Record = TypeVar("Record", "Asked", "Progress")
+
+
+class DamagedRecord(JobNotFound):
+    """A job whose files cannot be used; clients see a job that is not there."""
+
+    def __init__(self, why: object) -> None:
+        super().__init__("the record of this job is damaged: hand the video in again")
+        self.why = why
+
+    def __str__(self) -> str:
+        return str(self.why)
+
+
+class Segment(TypedDict):
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+class Timeline(TypedDict):
+    """The part of state.json that answers are made from."""
+
+    duration_s: float
+    complete_to_s: float
+    window_s: float
+    hop_s: float
+    margin: float
+    labels: list[str]
+    segments: list[Segment]
+    cuts_s: list[float]
+    pictures_s: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for; `window_s` and `hop_s` None leave it to the model."""
+
+    id: str
+    created: str
+    name: str
+    bytes: int
+    model: str
+    window_s: float | None
+    hop_s: float | None
+    margin: float
+    top_k: int
+    owner: str = ""  # id of the key that it came with
+    sha256: str = ""  # of the file, where somebody needed it before the job was made
+
+    def same_question(self, other: Asked) -> bool:
+        """Return whether `other` asks the same of a file of the same name and size."""
+        not_asked = {"id": "", "created": "", "sha256": ""}
+        return {**asdict(self), **not_asked} == {**asdict(other), **not_asked}
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is, and what came of it; times as RFC 3339 in UTC."""
+
+    state: State = "queued"
+    started: str | None = None
+    finished: str | None = None
+    model_version: str | None = None
+    percent: float = 0.0
+    windows_done: int = 0
+    windows: int | None = None
+    eta_s: float | None = None
+    tries: int = 0
+    deaths: int = 0  # of workers alone, in the middle of it and at the same window
+    falls: int = 0  # the same, together with whoever starts them again
+    keeper: str = ""  # who that is, for the last try
+    cache: Literal["hit", "miss"] | None = None
+    error: dict[str, str] | None = None
+    timing_s: dict[str, float] = field(default_factory=dict)
+    media: dict[str, Any] | None = None
+    timeline: dict[str, Any] | None = None
+
+
+def parse(kind: type[Record], content: bytes) -> Record:
+    """Return the record in a file's content.
+
+    Raises:
+        DamagedFile: It is not JSON, a field is missing or of the wrong type, or a time is none.
+    """
+    try:
+        values = json.loads(content, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"no JSON: {str(error)[:200]}") from error
+    if not isinstance(values, dict):
+        raise DamagedFile(f"a JSON {type(values).__name__}, not an object")
+    types_of = _types(kind)  # type: ignore[arg-type]  # a dataclass's type can be hashed
+    required = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
+    if missing := required - values.keys():
+        raise DamagedFile(f"without {', '.join(sorted(missing))}")
+    known = {name: value for name, value in values.items() if name in types_of}
+    for name, value in known.items():
+        if not _fits(value, types_of[name]) or (name in _TIMES and value is not None and not _is_time(value)):
+            raise DamagedFile(f"{name} is {str(value)[:100]!r}")
+    return kind(**known)
+
+
+@cache
+def _types(kind: type) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {**hints, "timeline": Timeline | None} if kind is Progress else hints
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value from JSON is of that type; an integer is a float too, a boolean is neither."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (types.UnionType, Union):
+        return any(_fits(value, each) for each in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(each, arguments[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(each, arguments[1]) for each in value.values())
+    if is_typeddict(hint):
+        wanted = _types(hint)
+        return isinstance(value, dict) and all(name in value and _fits(value[name], wanted[name]) for name in wanted)
+    if isinstance(value, bool) and hint is not bool:
+        return False
+    if hint is float:
+        return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, hint)
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")

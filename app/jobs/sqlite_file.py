@@ -1,0 +1,243 @@
+"""A SQLite file that only repeats what other files say: damaged, lost or of another version, it is made again.
+
+Several processes and threads use it at the same time: write-ahead log, one short transaction at a time, waits that end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from app import damaged
+from app.errors import Overloaded, StorageFull, Unavailable
+from app.files import open_lock
+
+WAIT_S = 5.0  # longest wait for another process or thread
+POLL_S = 0.02
+_DAMAGE = frozenset((
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_SCHEMA,
+))  # fmt: skip
+_READING = frozenset((
+    sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+))  # fmt: skip
+_HEADER = b"SQLite format 3\0"
+_BUSY = "the list of jobs is busy; please try again"
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Work = Callable[[sqlite3.Connection], Result]
+
+
+class SqliteFile:
+    """The file at `path`; `make` makes and fills its tables and sets `user_version`, in one transaction.
+
+    Another version of the tables has another file's name: two versions of the service may share a data folder.
+    Connections open at the first use, after fork; reading and writing have one each, so that readers never wait.
+    """
+
+    def __init__(self, path: Path, make: Callable[[sqlite3.Connection], None], wait_s: float = WAIT_S) -> None:
+        self.path, self._make, self._wait_s = path, make, wait_s
+        self._reader, self._writer = _Connection(), _Connection()
+
+    def read(self, work: Work[Result]) -> Result:
+        """Return what `work` returns; raises Unavailable while the file cannot be used."""
+        return self._attempt(self._reader, work)
+
+    def write(self, work: Work[Result]) -> Result:
+        """Return what `work` returns, done as one transaction.
+
+        Raises:
+            Unavailable: The file cannot be used now; StorageFull when its disk is full.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> Result:
+            connection.execute("begin immediate")
+            try:
+                result = work(connection)
+                connection.execute("commit")
+                return result
+            except BaseException:
+                with suppress(sqlite3.Error):  # some errors have rolled back by themselves
+                    connection.execute("rollback")
+                raise
+
+        return self._attempt(self._writer, transaction)
+
+    def close(self) -> None:
+        for each in (self._reader, self._writer):
+            with each.lock:
+                each.close()
+
+    def _attempt(self, holder: _Connection, work: Work[Result]) -> Result:
+        if not holder.lock.acquire(timeout=self._wait_s):
+            raise Overloaded(_BUSY)
+        try:
+            for last_try in (False, True):
+                try:
+                    return work(self._open(holder))
+                except sqlite3.Error as error:
+                    opened = holder.inode
+                    holder.close()
+                    if last_try or not self._is_damage(error):
+                        raise _unavailable(error) from error
+                    self._set_aside(opened, error)
+            raise AssertionError("unreachable")
+        finally:
+            holder.lock.release()
+
+    def _open(self, holder: _Connection) -> sqlite3.Connection:
+        if holder.connection is not None and holder.inode == inode(self.path):
+            return holder.connection
+        holder.close()  # another process has made the file again
+        self._check_kind()
+        connection = _connect(self.path, self._wait_s)
+        try:
+            if self._is_empty(connection):
+                with self._making():
+                    if self._is_empty(connection):
+                        self._make(connection)
+        except BaseException:
+            connection.close()
+            raise
+        holder.connection, holder.inode = connection, inode(self.path)
+        return connection
+
+    def _is_damage(self, error: sqlite3.Error) -> bool:
+        """Return whether the file is at fault, and not a lock, a full disk or too many open files."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF in _DAMAGE or code in _READING or not _has_header(self.path)
+
+    def _is_empty(self, connection: sqlite3.Connection) -> bool:
+        return bool(connection.execute("pragma user_version").fetchone()[0] == 0)
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """One process at a time makes the file, or sets it aside; raises Overloaded when another takes long."""
+        descriptor = open_lock(self.path.with_name(f"{self.path.name}.lock"))
+        try:
+            deadline = time.monotonic() + self._wait_s
+            while not _try_lock(descriptor):
+                if time.monotonic() >= deadline:
+                    raise Overloaded("the list of jobs is being made again; please try again")
+                time.sleep(POLL_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _check_kind(self) -> None:
+        """Set aside what SQLite could not open: a folder in the file's place, or one that may not be read."""
+        parts = [self.path, *(self.path.with_name(f"{self.path.name}{end}") for end in ("-wal", "-shm"))]
+        if any(map(_is_unusable, parts)):
+            with self._making():
+                for path in filter(_is_unusable, parts):
+                    damaged.set_aside(path, self.path.parent, "index", "it is no regular file, or may not be used")
+
+    def _set_aside(self, opened: int | None, why: object) -> None:
+        with self._making():
+            if inode(self.path) != opened if opened is not None else _is_well(self.path):
+                return  # another process has made it again
+            for end in ("-wal", "-shm"):
+                self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
+            damaged.set_aside(self.path, self.path.parent, "index", why)
+
+
+class _Connection:
+    """A connection that threads use in turns, and the inode of the file that it has open."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.connection: sqlite3.Connection | None = None
+        self.inode: int | None = None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = self.inode = None
+
+
+def inode(path: Path) -> int | None:
+    """Return a file's inode, None when it is not there."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+    try:
+        _set_wal(connection, wait_s)
+        # A power loss may take the last changes and damages nothing; the folders say what is missing
+        connection.execute("pragma synchronous = normal")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_wal(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Turn the write-ahead log on; SQLite itself does not wait here for another process that does the same."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_S)
+
+
+def _is_unusable(path: Path) -> bool:
+    try:
+        regular = stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+    return not regular or not os.access(path, os.R_OK | os.W_OK)
+
+
+def _has_header(path: Path) -> bool:
+    """Return whether the file begins as SQLite's do; True where nobody can say."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_HEADER)) == _HEADER
+    except OSError:
+        return True
+
+
+def _is_well(path: Path) -> bool:
+    """Return whether SQLite finds no damage."""
+    try:
+        with closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
+            made = connection.execute("pragma user_version").fetchone()[0]
+            return bool(made and connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error:
+        return False
+
+
+def _unavailable(error: sqlite3.Error) -> Unavailable:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("the service has no room for this file now; please try again later")
+    if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        log.error("the list of jobs cannot be used: %s", error)
+    return Overloaded(_BUSY)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False

@@ -1,0 +1,245 @@
+"""Damaged records of jobs: set aside or begun again, never in the way of others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import damaged
+from app.errors import JobNotFound
+from app.files import DamagedFile
+from app.jobs.census import Census
+from app.jobs.clock import Clock
+from app.jobs.desk import Desk
+from app.jobs.folder import Asked, Job, Progress
+from app.jobs.journal import Journal, read
+from app.jobs.reconcile import Reconciler
+from app.jobs.records import parse
+from app.jobs.retention import Kept, tidy
+from app.jobs.worker import Worker
+from app.media import Source
+from app.results import Results
+from app.settings import Settings
+
+ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
+TIMELINE = {
+    "duration_s": 4.0, "complete_to_s": 4.0, "window_s": 1.0, "hop_s": 1.0, "margin": 0.5, "labels": ["a"],
+    "segments": [{"start_s": 0.0, "end_s": 4.0, "label": "a", "score": 1.0}], "cuts_s": [], "pictures_s": [0.5],
+}  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
+    desk.start()
+    yield desk
+    desk.stop()
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Source:
+    (tmp_path / "upload").write_bytes(b"0123456789")
+    return Source(str(tmp_path / "upload"), 0, 10)
+
+
+def replaced(path: Path) -> Path:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return path
+
+
+def altered(**fields: Any) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    return damage
+
+
+ANY_FILE: dict[str, Callable[[Path], object]] = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a list": lambda path: path.write_text("[1, 2]"),
+    "null": lambda path: path.write_text("null"),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "a large number": lambda path: path.write_text("9" * 10_000),
+    "not UTF-8": lambda path: path.write_bytes(path.read_bytes().replace(b'"', b"\xff", 1)),
+    "a folder": lambda path: replaced(path).mkdir(),
+    "a full folder": lambda path: (replaced(path) / "deeper").mkdir(parents=True),
+    "a link": lambda path: replaced(path).symlink_to("/dev/zero"),
+    "a dangling link": lambda path: replaced(path).symlink_to("nowhere"),
+    "a FIFO": lambda path: os.mkfifo(replaced(path)),
+    "NaN": lambda path: path.write_text(path.read_text().replace("0.5", "NaN").replace("0.0", "NaN")),
+}
+ONLY_STATE = {
+    "unknown state": altered(state="paused"),
+    "state is a number": altered(state=1),
+    "percent is a string": altered(percent="12"),
+    "percent is true": altered(percent=True),
+    "tries is null": altered(tries=None),
+    "timing is a list": altered(timing_s=[1]),
+    "finished is no time": altered(finished="yesterday"),
+    "finished has no zone": altered(finished="2026-01-01T00:00:00"),
+    "timeline is empty": altered(timeline={}),
+    "a segment is a number": altered(timeline=TIMELINE | {"segments": [3]}),
+    "endless percent": lambda path: path.write_text(path.read_text().replace("0.0", "1e999", 1)),
+}
+ONLY_SPEC = {
+    "bytes is a string": altered(bytes="10"),
+    "name is a list": altered(name=["a"]),
+    "of another job": altered(id="0" * 24),
+    "without a model": lambda path: path.write_text('{"id": "1"}'),
+    "created is no time": altered(created="now"),
+    "missing": lambda path: path.unlink(),
+}
+
+
+def everything_answers(desk: Desk, other: Job) -> None:
+    """The list, a new job, the numbers, recovery and tidying, as if there were no damage."""
+    assert other.id in [asked.id for asked, _ in desk.newest(50, None)]
+    assert desk.read(other)[1].state == "queued"
+    assert Census(desk.folder).count().states["queued"] >= 1
+    Reconciler(desk.folder).run()
+    worker(desk).recover()
+    tidy(desk.folder, Kept(7, 100, 1 << 30), Clock(desk.folder.index, 7))
+
+
+def worker(desk: Desk) -> Worker:
+    return Worker(desk.folder, desk.queue, None, Results(desk.folder.path, 0))  # type: ignore[arg-type]
+
+
+def test_jobs_with_damaged_state_begin_again(desk: Desk, upload: Source) -> None:
+    ways = ANY_FILE | ONLY_STATE
+    jobs = {how: desk.accept(ASKED, upload, None)[0] for how in ways}
+    other, _ = desk.accept(ASKED, upload, None)
+    for how, job in jobs.items():
+        job.save(Progress(state="done", finished="2999-01-01T00:00:00.000Z", percent=0.5, timeline=TIMELINE))
+        ways[how](job.path / "state.json")
+    everything_answers(desk, other)
+    waiting = desk.queue.waiting()
+    for how, job in jobs.items():
+        assert (how, desk.read(job)[1], job.id in waiting) == (how, Progress(), True)
+    assert desk.folder.index.counts()["queued"] == len(ways) + 1
+    assert damaged.count(desk.folder.path.parent)["state"] == len(ways)
+
+
+@pytest.mark.parametrize("by", ["the list", "its key", "recovery"])
+def test_jobs_with_damaged_record_are_set_aside(desk: Desk, upload: Source, by: str) -> None:
+    ways = ANY_FILE | ONLY_SPEC
+    jobs = {how: desk.accept(ASKED, upload, how)[0] for how in ways}
+    other, _ = desk.accept(ASKED, upload, None)
+    for how, job in jobs.items():
+        ways[how](job.path / "job.json")
+    if by == "its key":
+        for how, job in jobs.items():
+            assert (how, desk.accept(ASKED, upload, how)[1]) == (how, True)  # the key is free again
+            with desk.folder.job(job.id).locked():  # type: ignore[union-attr]
+                desk.folder.job(job.id).remove()  # type: ignore[union-attr]
+    elif by == "recovery":
+        worker(desk).recover()
+        Reconciler(desk.folder).run()
+    everything_answers(desk, other)
+    for job in jobs.values():
+        with pytest.raises(JobNotFound):
+            desk.find(job.id)
+    count = Census(desk.folder).count()
+    assert (count.damaged["job"], count.states["queued"]) == (len(ways), 1)
+    for aside in damaged.folder(desk.folder.path.parent).iterdir():
+        assert (aside / "source").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("how", ["empty folder", "a file", "a dangling link", "closed"])
+def test_what_is_no_job_folder_is_set_aside(desk: Desk, upload: Source, how: str) -> None:
+    other, _ = desk.accept(ASKED, upload, None)
+    path = desk.folder.path / ("a" * 24)
+    match how:
+        case "empty folder":
+            path.mkdir()
+        case "a file":
+            path.write_bytes(b"?")
+        case "a dangling link":
+            path.symlink_to("nowhere")
+        case "closed":
+            path.mkdir(mode=0)
+    everything_answers(desk, other)
+    assert Census(desk.folder).count().damaged["job"] == 1
+    assert not [name for name in desk.folder.names() if name == path.name and os.access(path, os.W_OK)]
+
+
+@pytest.mark.parametrize("how", ["missing", "a folder", "a FIFO", "a link"])
+def test_job_without_usable_lock_is_worked_on(desk: Desk, upload: Source, how: str) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    lock = job.path / "lock"
+    {"missing": lambda path: path.unlink(), **ANY_FILE}[how](lock)
+    with job.locked() as mine, job.locked() as twice:
+        assert (mine, twice) == (True, False)
+    assert desk.end(job) == "cancelled"
+
+
+def test_fields_of_a_newer_version_are_ignored(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    job.save(Progress(state="failed", finished="2026-01-01T00:00:00.000Z"))
+    for name in ("job.json", "state.json"):
+        altered(priority={"of": ["a", "newer"]}, version=2)(job.path / name)
+    asked, progress = desk.read(job)
+    assert (asked.name, progress.state) == ("film.mp4", "failed")
+    Reconciler(desk.folder).run()
+    assert damaged.count(job.data_dir)["job"] == 0
+
+
+MESSAGES = (
+    b"", b"\xff\xfe", b"[]", b"[" * 100_000, b"7",
+    b'{"a": 1}', b'["a", "analyse", null, []]', b'["a", "b", "never", ["c"]]',
+    b'["a", "b", null, [["c"]]]',
+)  # fmt: skip
+
+
+def test_damaged_messages_in_the_queue_are_passed_over(desk: Desk, upload: Source) -> None:
+    for message in MESSAGES:
+        desk.queue.huey.storage.enqueue(message)
+        desk.queue.huey.storage.add_to_schedule(message, datetime(2020, 1, 1))
+    job, _ = desk.accept(ASKED, upload, None)
+    assert desk.queue.waiting() == [job.id]
+    assert desk.place(job.id) == 1
+    done = list[str]()
+    desk.queue.works_with(done.append)
+    assert len(desk.queue.huey.read_schedule()) == len(MESSAGES)
+    while (task := desk.queue.huey.dequeue()) is not None:
+        desk.queue.huey.execute(task)
+    assert done == [*[""] * len(MESSAGES), job.id]
+
+
+@pytest.mark.parametrize("how", [name for name in ANY_FILE if name not in ("NaN",)])
+def test_damaged_journal_is_begun_anew(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path, {"version": "1"}, 2)
+    for index in range(3):
+        journal.window(index, False, np.float32([0, 1]))
+    journal.close()
+    ANY_FILE[how](path)
+    if how != "cut off":
+        with pytest.raises((DamagedFile, FileNotFoundError)):
+            read(path)
+    journal = Journal(path, {"version": "1"}, 2)
+    kept = len(journal.found.scores)
+    assert kept == (2 if how == "cut off" else 0)
+    journal.window(kept, False, np.float32([0, 1]))
+    journal.close()
+    assert len(read(path).scores) == kept + 1
+
+
+def test_parsing_accepts_only_what_was_meant() -> None:
+    with pytest.raises(DamagedFile, match="windows is '12'"):
+        parse(Progress, json.dumps(dataclasses.asdict(Progress()) | {"windows": "12"}).encode())
+    assert parse(Progress, b"{}") == Progress()

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,16 @@ from app.jobs.folder import DamagedRecord, Job, Progress
 from app.jobs.journal import Journal, read
 from app.media import Media
 from app.models import Model
-from app.timeline.segments import segments
+from app.timeline.segments import at_most, segments
 from app.timeline.sweep import Begin
 from app.timeline.windows import Grid, Windows
 
 SHOWN_EVERY_S = 0.5
 MERGING_SHARE = 0.05  # of the time, at most, goes into merging what will be merged again
 MOST_PICTURES = 60
+# Every record of a job holds its segments and cuts: of a film that flickers for hours there are a hundred thousand
+MAX_CUTS = 10_000
+MAX_SEGMENTS = 20_000
 JPEG_QUALITY = 80
 ETA_AFTER_S = 1.0
 
@@ -88,7 +92,8 @@ class Record:
 
     def cut(self, time_s: float) -> None:
         assert self._journal is not None
-        if time_s not in self._cuts:  # told again by a pass that began in the middle
+        # A pass that began in the middle finds some again
+        if len(self._cuts) < MAX_CUTS and time_s not in self._cuts:
             self._journal.cut(time_s)
             self._cuts.append(time_s)
             self._cuts.sort()
@@ -186,7 +191,8 @@ class Record:
         placed, laid = self._placed, self._placed.grid
         whole = self._done == placed.count
         end_s = self._duration_s if whole else min(self._duration_s, placed.middle_s(self._done - 1) + laid.hop_s / 2)
-        merged = segments(self._scores[: self._done], placed, end_s, self._cuts, self._asked.margin)
+        merge = partial(segments, self._scores[: self._done], placed, end_s, self._cuts)
+        merged = at_most(MAX_SEGMENTS, merge, self._asked.margin)
         labels = self._model.labels
         every = math.ceil(placed.count / MOST_PICTURES)
         return {

@@ -11,7 +11,7 @@ segments   aaaaabbbbbbb      neighbours with the same label
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,15 @@ def segments(
                 mean = float(scores[own[first] : own[place - 1] + 1, labels[first]].mean())
                 merged.append(Segment(start_s, until_s, labels[first], mean))
                 first, start_s = place, until_s
+    return merged
+
+
+def at_most(most: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
+    """Return what `merge` makes with `margin`, or with the next larger margins until there are no more than `most`."""
+    merged = merge(margin)
+    while len(merged) > most:
+        margin = 4 * max(margin, 0.1)
+        merged = merge(margin)
     return merged
 
 

@@ -127,6 +127,7 @@ LINES: dict[int, tuple[str, str]] = {
     44: ("HEAD of a job's events, and clients that leave before the first", "every place is free again"),
     45: ("the windows of a long timeline, 6 at once", f"pages of 20,000 at most; {_BOUNDED}"),
     46: ("clients that do not read large answers", "no thread of web waits for them"),
+    47: ("videos and pictures with as many table entries, boxes and texts as fit; 6 at once", f"answered; {_BOUNDED}"),
 }
 
 

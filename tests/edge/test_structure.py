@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.stack import Stack
+from tests.edge.conftest import DECODE_TIMEOUT_S
 from tests.edge.judging import QUICK_S, Judge
 from tests.edge.promise import Line
 from tests.edge.sending import BOUNDARY, form, post, told
+from tests.edge.structured_files import boxes, pictures, tables
 from tests.edge.wire import ALIVE, Reply, exchange
 from tests.faults.promise import Row
 from tests.faults.victims import web_workers
@@ -122,6 +124,16 @@ def test_40_json(edge: Stack, row: Row) -> None:
     ]
     replies = measured(edge, row, [post("/v1/classify", body, kind) for body in bodies])
     row.holds(f"{len(replies)} bodies: {sorted(codes(replies))}", codes(replies) <= REFUSED | BUSY)
+
+
+def test_47_files(edge: Stack, row: Row, tmp_path: Path) -> None:
+    ways = [post("/v1/classify", content) for content in (tables(tmp_path) | boxes(tmp_path)).values()]
+    ways += [post("/v1/classify?model=frame_quality", content) for content in pictures().values()]
+    replies = measured(edge, row, ways)
+    known = {"200", "415 unsupported_media", "422 undecodable", "422 limit_exceeded", "422 no_video_stream",
+             "422 wrong_media_kind", "422 decode_timeout"}  # fmt: skip
+    row.holds(f"{len(replies)} files of {len(ways)} kinds: {sorted(codes(replies))}", codes(replies) <= known | BUSY)
+    row.within("the slowest answer", max(reply.seconds for reply in replies), 10 * DECODE_TIMEOUT_S)
 
 
 REFUSED = {"413 too_large", "400 bad_request", "400 missing_file", "400 empty_file", "400 invalid_multipart"}

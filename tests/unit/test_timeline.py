@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 
 import numpy as np
 import pytest
 
 from app.timeline.outputs import to_csv
-from app.timeline.segments import segments
+from app.timeline.segments import at_most, segments
 from app.timeline.windows import Grid, Windows, grid
 
 PLACED = Windows(Grid(frames=3, step_s=0.5, hop_s=1.0), count=10)  # spans of 1 s, middles at 0.5, 1.5, ...
@@ -63,6 +64,13 @@ def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
     assert told(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
     rows[4:6] = (0.3, 0.65, 0.05)
     assert told(rows) == [(0, 10, "a")]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 10])
+def test_more_segments_than_may_be_are_merged_with_a_larger_margin(most: int) -> None:
+    rows = scores("ababababab")
+    merged = at_most(most, partial(segments, rows, PLACED, 10.0, ()), 0.0)
+    assert len(merged) <= most and (merged[0].start_s, merged[-1].end_s) == (0.0, 10.0)
 
 
 def test_a_margin_of_nothing_follows_every_window() -> None:

@@ -18,15 +18,22 @@ from app.timestamps import Clock
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
+DECODING_TIMES = ("avi", "asf", "mpeg")  # containers that tell when packets are decoded; not always more
+
 
 @dataclass(frozen=True, slots=True)
 class PacketList:
     """What was measured: timestamps in units of `base` seconds, on a clock that never jumps back.
 
-    `stamps` has one entry for each frame shown and rises; `keys` holds for each key frame its timestamp, and the
-    decoding time by which to seek it. `jumps` says that the file's own timestamps are other ones: then seeking by time
-    leads anywhere. `count` includes packets whose frames are not shown, `partial` is the timestamp of a last packet
-    that is not whole.
+    Attributes:
+        stamps: when each frame is shown, rising.
+        keys: for each key frame its timestamp, and the decoding time by which to seek it.
+        end: when the last frame disappears.
+        count: packets, also those whose frames are not shown.
+        sequential: the file's own timestamps are other ones or missing, so that seeking by time leads anywhere.
+        partial: the timestamp of a last packet that is not whole.
+        order: the decoding time of each frame where timestamps rise in decoding order although the decoder reorders
+            frames (H.264 in AVI, packed frames of Xvid): then the n-th frame that comes out is shown n-th.
     """
 
     base: float
@@ -34,8 +41,9 @@ class PacketList:
     keys: list[tuple[int, int]]
     end: int
     count: int
-    jumps: bool
+    sequential: bool
     partial: int | None
+    order: list[int]
 
     def timing(self) -> Timing:
         first = self.stamps[0]
@@ -55,9 +63,12 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     before = last = (0, 0)  # the timestamp and duration of the frame shown last
     keys: list[tuple[int, int]] = []
     count = 0
-    last_is_shown = False
+    last_is_shown, order = False, list[int]()
+    keeps_order = demuxer in DECODING_TIMES and stream.codec_context.has_b_frames
+    untimed = _is_untimed(stream, demuxer)
     for packet in container.demux(stream):
-        pts, dts, duration = packet.pts, packet.dts, packet.duration or 0
+        duration = packet.duration or 0
+        pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         clock.advance(dts, duration)
         stamp = clock.shown(pts, dts)
         if stamp is None or not (keys or packet.is_keyframe):
@@ -67,6 +78,8 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
             keys.append((stamp, stamp if dts is None else dts))
         last_is_shown = not packet.is_discard
         if last_is_shown:
+            if keeps_order and dts is not None:
+                order.append(dts + clock.offset)
             shown.append(stamp)
             if len(shown) == 1 or stamp >= last[0]:
                 before, last = last, (stamp, duration)
@@ -75,19 +88,34 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
         last = before
     if not shown:
         raise Undecodable("there is no frame in this video")
+    turned = keeps_order and len(order) >= len(shown) and all(map(int.__lt__, shown, shown[1:]))
     shown.sort()
-    return PacketList(base, shown, sorted(keys), sum(last), count, clock.jumps > 0, partial)
+    return PacketList(
+        base, shown, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if turned else []
+    )
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: str) -> Iterator[VideoPacket]:
     """Yield all packets from the start of the file, with the timestamps that `list_packets` gives them."""
     clock = Clock(1 / float(stream.time_base or 1), demuxer)
+    untimed = _is_untimed(stream, demuxer)
     for packet in container.demux(stream):
-        pts, dts = packet.pts, packet.dts
+        pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         clock.advance(dts, packet.duration or 0)
         packet.pts = None if pts is None else clock.shown(pts, dts)
         packet.dts = None if dts is None else dts + clock.offset
         yield packet
+
+
+def _is_untimed(stream: VideoStream, demuxer: str) -> bool:
+    """Whether not every packet has a timestamp: H.264 and HEVC in MPEG-PS."""
+    return demuxer == "mpeg" and stream.codec.canonical_name in ("h264", "hevc")
+
+
+def _decoding_times(packet: VideoPacket, clock: Clock) -> tuple[int | None, int | None]:
+    """The decoding time twice, as the packet has it or as the clock goes on; None at the end of the file."""
+    dts = clock.following() if packet.dts is None and packet.size else packet.dts
+    return dts, dts
 
 
 def stamp_of(item: VideoPacket | VideoFrame) -> int | None:

@@ -4,7 +4,8 @@ H.264 and HEVC in MP4 and Matroska are read through PyAV, by timestamp, because 
 can be left out: 5 to 40 % less time than decord needs for the same frames (docs/decisions/0009-two-readers.md). Other
 codecs are decord's where it can be trusted. It counts packets, and not every file has one for each frame shown: decord2
 3.4.0 returns other frames than the ones asked for, without an error, for MPEG-TS, MPEG-PS, ASF, AVI with B-frames,
-MPEG-4 with B-frames in MP4, and MP4 whose edit list cuts into a group of pictures. Those are PyAV's too.
+MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edit list cuts into a group of pictures. Those are
+PyAV's too.
 """
 
 import os
@@ -40,7 +41,8 @@ CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scale
 NEAR = 8  # frames: to decode on to a key frame so near is quicker than to seek it
 SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these leave out what no other frame refers to if told so
 SKIPPED_IN = ("mov", "matroska")  # containers that tell of every packet when its frame is shown
-_BY_TIME = (*SKIPPED_CODECS, "mpeg4")  # are PyAV's, whatever they come in
+# Codecs with frames that refer to later ones are PyAV's, whatever they come in: decord counts them wrongly
+_BY_TIME = (*SKIPPED_CODECS, "mpeg1video", "mpeg2video", "mpeg4", "svq3", "vc1", "wmv3")
 _INDEXED = ("mov", "matroska", "flv", "gif")  # containers whose packets decord counts rightly
 
 decord.logging.set_level(decord.logging.QUIET)
@@ -189,6 +191,7 @@ class PacketReader:
     skips = True  # where codec and container allow it
     keeps_open = True  # what was opened for the list until it is read the first time, where it can be sought by time
     _opened_for_list: tuple[InputContainer, VideoStream] | None = None
+    _delay: int | None = None  # packets between a frame's own and the one after which it comes out
 
     def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1) -> None:
         self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
@@ -208,7 +211,7 @@ class PacketReader:
             )
             self._listed = list_packets(container, stream, demuxer, end.cut_off)
             absent = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
-            if self.keeps_open and demuxer in SKIPPED_IN and not self._listed.jumps:
+            if self.keeps_open and demuxer in SKIPPED_IN and not self._listed.sequential:
                 self._opened_for_list, self._held = (container, stream), held.pop_all()
         self.missing = 0 if end.fragmented else absent
         self.cut_off = end.cut_off or (end.fragmented and absent > 0)
@@ -259,10 +262,15 @@ class PacketReader:
         """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
         needed, packets = frozenset(wanted), self._packets(container, stream)
         frames, frame, reached = self._shown(stream, packets, self._keys[0], needed), None, -sys.maxsize
+        if self._listed.order:  # how far behind its packets the decoder is
+            frame = next(frames, None)
+            reached = -sys.maxsize if frame is None else self._stamps[0]
         for stamp in wanted:
-            key = self._keys[max(0, bisect_right(self._keys, (stamp, sys.maxsize)) - 1)]
+            # In `order` a key frame may be shown after frames that follow it: from the one before all are there
+            before = bisect_right(self._keys, (stamp, sys.maxsize)) - (2 if self._listed.order else 1)
+            key = self._keys[max(0, before)]
             if self._position(key[0]) > self._position(reached) + NEAR and key[0] > self._keys[0][0]:
-                if self._listed.jumps:  # no time leads there: read on, without decoding
+                if self._listed.sequential:  # no time leads there: read on, without decoding
                     stream.codec_context.flush_buffers()
                 else:
                     container.seek(key[1], stream=stream)
@@ -277,7 +285,7 @@ class PacketReader:
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
         """The packets from where the container stands, with the timestamps of the list."""
-        if self._listed.jumps:
+        if self._listed.sequential:
             return packets_on_clock(container, stream, self._demuxer)
         return container.demux(stream)
 
@@ -289,8 +297,21 @@ class PacketReader:
     ) -> Iterator[VideoFrame]:
         """As `_decoded`, without fields and without the edges that the container hides."""
         frames = self._decoded(stream, packets, key, needed)
+        if self._listed.order:
+            frames = self._in_order(frames, self._listed.order)
         crop = Crop(*self._media.crop)
         return filtered(frames, self._deinterlaces, crop) if self._deinterlaces or any(crop) else frames
+
+    def _in_order(self, frames: Iterator[VideoFrame], order: list[int]) -> Iterator[VideoFrame]:
+        """Frames with the times at which they are shown: they come out in that order, some packets later."""
+        number = -1
+        for frame in frames:
+            position = None if frame.dts is None else bisect_left(order, frame.dts)
+            if self._delay is None:
+                self._delay = position or 0
+            number = number + 1 if position is None else position - self._delay
+            frame.pts = self._stamps[min(max(0, number), len(self._stamps) - 1)]
+            yield frame
 
     def _decoded(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]

@@ -47,6 +47,10 @@ class Clock:
         self._last = time
         return self.offset
 
+    def following(self) -> int:
+        """Return the decoding time of the next packet, as the file would have it, where it does not say."""
+        return 0 if self._last is None else self._last + self._step - self.offset
+
     def shown(self, presentation_time: int | None, decode_time: int | None) -> int | None:
         """Return when a packet's frame is shown, by the offset of that packet; None for a packet without a time.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -199,7 +199,7 @@ class Decoder:
         if done:
             error = answer.exception()
             if not isinstance(error, TimeoutError | ProcessExpired):
-                return answer.result()
+                return cast(Result, answer.result())
             self._ends[exits.label(error.exitcode) if isinstance(error, ProcessExpired) else "timeout"] += 1
             ended = exits.judge(error.exitcode) if isinstance(error, ProcessExpired) else Exit.TIME_LIMIT
             if ended is Exit.OUTSIDE:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from app import leftovers
 from app.absence import Absence
 from app.admission import Admission
 from app.backlog import Backlog
@@ -24,6 +26,7 @@ from app.slots import SlotPool, is_stale
 
 HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
 COLD_S, FIRST_S = 0.25, 60.0  # the same at first, until a clip of our own was answered
+LEFTOVERS_S = 20.0  # between two removals of what killed processes left
 SETTLE_S = 8.0  # less than gunicorn waits for a sign of life (deploy/gunicorn.conf.py)
 
 log = logging.getLogger(__name__)
@@ -62,8 +65,10 @@ class Housekeeping:
     progress: Progress
     rehearse: Callable[[], Awaitable[None]] | None  # sends a film of our own the way of uploads; None: nobody is to
     offered: bool  # whether the region was offered to Triton, or needs not be
+    uploads: Path | None = None  # folder in which killed processes leave files; None: nothing is removed
     triton_answers: bool = field(default=False, init=False)
     _task: asyncio.Future[None] | None = field(default=None, init=False)
+    _next_removal_s: float = field(default=0.0, init=False)
 
     async def begin(self) -> None:
         """Returns when a clip of our own was answered, or could not be just now, Triton being away for one."""
@@ -100,8 +105,22 @@ class Housekeeping:
             looked.set()
             self.backlog.tell(self.admission.backlog_s())
             self.shut.tidy()
+            await self._remove_leftovers()
             cold = self.progress.facts.clip and time.monotonic() < began + FIRST_S
             await asyncio.sleep(COLD_S if cold else HOUSEKEEPING_S)
+
+    async def _remove_leftovers(self) -> None:
+        """Remove what killed processes left, in a thread."""
+        if self.uploads is None or time.monotonic() < self._next_removal_s:
+            return
+        self._next_removal_s = time.monotonic() + LEFTOVERS_S
+        try:
+            removed = await asyncio.get_running_loop().run_in_executor(None, leftovers.remove_all, self.uploads)
+        except OSError:
+            log.exception("what killed processes left could not be removed")
+            return
+        if removed:
+            log.info("removed %d temporary files that killed processes had left", removed)
 
     async def _look(self) -> None:
         """What needs Triton; raises ClipstackError where it does not answer."""

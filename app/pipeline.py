@@ -111,6 +111,7 @@ class Pipeline:
         self._housekeeping = Housekeeping(
             self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
             self._progress, rehearse, offered=settings.transport == "inline",
+            uploads=settings.run_dir / "uploads",
         )  # fmt: skip
 
     def _new_decoder(self, slots: SlotPool) -> Decoder:

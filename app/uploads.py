@@ -134,6 +134,7 @@ def _temporary_file(folder: Path, temporary: ExitStack) -> tuple[Path, IO[bytes]
     with _disk_errors():
         descriptor, name = tempfile.mkstemp(prefix="body-", dir=folder)
     path = Path(name)
+    temporary.callback(os.close, os.dup(descriptor))  # open for as long as it is used (app/leftovers.py)
     temporary.callback(path.unlink, missing_ok=True)
     return path, os.fdopen(descriptor, "wb")
 

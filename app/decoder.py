@@ -11,14 +11,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from app import decoder_process, gpu_decoding, rehearsal
+from app import decoder_process, decoder_tasks, gpu_decoding, rehearsal
 from app.confinement import Confinement, exits, forkserver, held, tell
 from app.confinement.exits import Exit
 from app.deadline import Deadline
@@ -32,8 +32,6 @@ Result = TypeVar("Result")
 
 MAX_TASKS = 2000  # then a process is replaced, which some task waits for; 7,000, most with damaged files, cost 2 MiB
 START_TIMEOUT_S = 30.0
-LOST_AFTER_S = 5.0  # a process that is to end and has not been reported dead is lost
-POLL_S = 0.01
 ROUND_S = 0.02
 # A file is tried so often when its decoders are killed from outside, with a pause in which memory may come free.
 TRIES, RETRY_DELAY_S = 3, 0.2
@@ -123,7 +121,7 @@ class Decoder:
         """End the processes, whatever they do; safe to call twice."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            _end(pool)
+            decoder_tasks.end(pool)
 
     async def probe(
         self, source: Source, lane: Lane = Lane.SHORT, deadline: Deadline | None = None,
@@ -161,17 +159,15 @@ class Decoder:
             if deadline is not None:
                 deadline.check("it waited for a decoder")
             for attempt in range(TRIES):
-                if attempt:
-                    await asyncio.sleep(RETRY_DELAY_S * attempt)
-                pool = await self._living()
+                left_s = allowance.left_s
                 try:
-                    return await self._attempt(pool, allowance, function, arguments)
+                    return await self._attempt(await self._living(), allowance, function, arguments)
                 except BrokenProcessPool:
                     self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
-                    self._replace(pool)
                 except _Killed:
-                    pass
-            log.warning("a decoder was ended from outside %d times in a row: is memory short?", TRIES)
+                    allowance.left_s = left_s
+                    await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
+            log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts each
             raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
         finally:
             self._lanes.leave(lane, owner)
@@ -179,35 +175,50 @@ class Decoder:
     async def _attempt(
         self, pool: ProcessPool, allowance: Allowance, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
-        # Not with the pool's own timeout, which goes by the time of day: a clock that is set would end all tasks.
-        task = pool.schedule(decoder_process.limited, (allowance.left_s, function, *arguments))
-        answer = asyncio.wrap_future(task)
-        why, left_s = "cancelled", allowance.left_s
+        """Run one task in the pool; raises _Killed and BrokenProcessPool when the file is not to blame for its end."""
         try:
-            await _begun(task, answer, pool)
+            # Not with the pool's own timeout, which goes by the time of day: a clock that is set would end all tasks.
+            task: Future[Result] = pool.schedule(decoder_process.limited, (allowance.left_s, function, *arguments))
+        except RuntimeError as error:  # it broke just now
+            raise BrokenProcessPool(str(error)) from error
+        answer = asyncio.wrap_future(task)
+        is_lost, why = False, "cancelled"
+        try:
+            if not await decoder_tasks.begun(task, answer, pool):
+                self._replace(pool)
+                raise BrokenProcessPool("the pool lost the task")
             with allowance.used():
-                # Not `wait_for`, which would cancel the task by itself, and without waiting for its process to die.
-                done, _ = await asyncio.wait([answer], timeout=allowance.left_s)
-            why = "timeout"
+                is_lost = await decoder_tasks.is_lost(task, answer, pool, allowance.left_s)
+            why = "lost" if is_lost else "timeout"
         finally:
             if task.running():
                 self._ends[why] += 1
-            await _ended(task)
+            is_done = answer.done()
+            await decoder_tasks.ended(task)
             answer.cancel()
-        if answer.cancelled() and done:
+        if is_lost:
+            raise _Killed
+        if not is_done:
+            raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed")
+        return self._result(answer)
+
+    def _result(self, answer: asyncio.Future[Result]) -> Result:
+        """Return what a task gave that is done, or raise what its end means."""
+        if answer.cancelled():
             raise BrokenProcessPool("the pool was replaced")
-        if done:
-            error = answer.exception()
-            if not isinstance(error, TimeoutError | ProcessExpired):
-                return cast(Result, answer.result())
-            self._ends[exits.label(error.exitcode) if isinstance(error, ProcessExpired) else "timeout"] += 1
-            ended = exits.judge(error.exitcode) if isinstance(error, ProcessExpired) else Exit.TIME_LIMIT
-            if ended is Exit.OUTSIDE:
-                allowance.left_s = left_s
+        error = answer.exception()
+        if isinstance(error, ProcessExpired):
+            self._ends[exits.label(error.exitcode)] += 1
+            end = exits.judge(error.exitcode)
+            if end is Exit.OUTSIDE:
                 raise _Killed from error
-            if ended is Exit.FILE:
+            if end is Exit.FILE:
                 raise Undecodable("the file is damaged so badly that it broke its decoder") from error
-        raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed")
+        elif isinstance(error, TimeoutError):
+            self._ends["timeout"] += 1
+        else:
+            return answer.result()
+        raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed") from error
 
     def facts(self) -> dict[str, Any]:
         """How many processes there are, work and are waited for, and how often one ended at work, by what."""
@@ -228,34 +239,8 @@ class Decoder:
         """Put a new pool in the place of `broken`, unless that was done; tasks that are left in it are cancelled."""
         if self._pool is broken:
             self._pool = self._new_pool()
-            self._ending = asyncio.get_running_loop().run_in_executor(None, _end, broken)
+            self._ending = asyncio.get_running_loop().run_in_executor(None, decoder_tasks.end, broken)
 
     def _new_pool(self) -> ProcessPool:
         ready = (self.confinement, rehearsal.files())
         return ProcessPool(self._processes, MAX_TASKS, decoder_process.prepare, ready, forkserver())
-
-
-def _end(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
-
-
-async def _begun(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool) -> None:
-    """Returns when a process works on the task, or has; raises BrokenProcessPool when none will."""
-    began = time.monotonic()
-    while not (task.running() or task.done()):
-        if not pool.active or time.monotonic() > began + START_TIMEOUT_S:
-            raise BrokenProcessPool("the pool lost the task")
-        await asyncio.wait([answer], timeout=POLL_S)
-
-
-async def _ended(task: Future[Result]) -> None:
-    """Cancel a task that still runs, and wait for its process to die: it may be writing into the region."""
-    if task.done():
-        return
-    # A task cancelled before the pool hears that it runs counts as ended at once, but its process goes on.
-    deadline = time.monotonic() + LOST_AFTER_S
-    while not (task.running() or task.done()) and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_S)
-    if task.cancel():
-        await asyncio.get_running_loop().run_in_executor(None, wait, [task], LOST_AFTER_S)

@@ -445,6 +445,33 @@ def test_decoders_die_with_their_forkserver_and_the_file_is_tried_again(decoding
     decoding(use)
 
 
+def test_decoders_killed_all_the_time_condemn_no_file(decoding, film):
+    async def use(decoder: Decoder) -> None:
+        ending = asyncio.Event()
+
+        async def kill() -> None:
+            while not ending.is_set():
+                await asyncio.sleep(0.05)
+                for pid in decoder_pids():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+        async def probe() -> None:
+            for _ in range(12):
+                with suppress(NotReady):
+                    assert (await decoder.probe(film)).width == 160
+                await asyncio.sleep(0.001)
+
+        killer = asyncio.create_task(kill())
+        await asyncio.gather(*(probe() for _ in range(4)))
+        ending.set()
+        await killer
+        assert sum(decoder.facts()["ends"].values()) > 5
+        assert (await decoder.probe(film)).width == 160
+
+    decoding(use, processes=2)
+
+
 def kill_decoders(number: signal.Signals) -> None:
     for pid in decoder_pids():
         os.kill(pid, number)

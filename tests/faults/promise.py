@@ -61,6 +61,14 @@ PROMISES: dict[int, tuple[str, str]] = {
         "keys are asked for; web is stopped (SIGSTOP), gone, or has no thread free",
         "uploads without a key 401 or 503 within 5 s, with one answered or 503; nothing on the disk",
     ),
+    43: (
+        "decoders are killed at work, as the OOM killer does (SIGKILL), once and again and again",
+        "the file is tried again: 200; if it goes on, 503 with Retry-After; never 422; jobs end well",
+    ),
+    44: (
+        "kill -9 of nginx's worker in the middle of uploads, and of a web worker with all its processes",
+        "what they left is gone within 30 s; uploads under way are not touched",
+    ),
 }
 
 # The same of more work than can be done; C is what the same stack answered when it was asked as fast as it answers.

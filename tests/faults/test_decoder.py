@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from deploy.stack import Stack
 from tests.faults.promise import Row
-from tests.faults.trial import Trials
+from tests.faults.trial import HOP_S, Trials
 from tests.faults.victims import decoders, send, web_workers
 from tests.films import Frame, numbered, write_video
 from tests.stack.running import running_stack
@@ -21,6 +23,8 @@ from tests.stack.running import running_stack
 LIMIT_S = 1
 SPINNING = 4  # as many as there are decoders
 KILLED = 6
+EVERY_S = 0.1
+STORM_S = 20.0
 
 
 @pytest.fixture
@@ -94,4 +98,48 @@ def test_06_decoder_aborts(strict: Stack, trials: Trials, row: Row, bomb: bytes)
         trial.steady(KILLED, f"{KILLED} decoders killed as for want of memory: errors until")
         bad = trial.flow.bad(trial.fault)
         row.holds(f"requests that failed by it: {len(bad)}", len(bad) <= KILLED)
-        trial.only("422 undecodable", "503")
+        trial.only("503")
+
+
+@pytest.mark.timeout(300)
+def test_43_decoders_killed_at_work(
+    hurt: Stack, trials: Trials, row: Row, films: dict[str, bytes], long_film: bytes
+) -> None:
+    with trials.of(hurt) as trial:
+        trial.hand_in(long_film, HOP_S)
+        trial.hurts()
+        for _ in range(KILLED):
+            worker = next(iter(web_workers(hurt)))
+            send(signal.SIGKILL, decoders(worker))
+            time.sleep(0.5)
+        trial.steady(STORM_S, f"all decoders of a worker killed {KILLED} times: errors until")
+        trial.only("503")
+        trial.hurts()
+        with killing(hurt):
+            told = [post(hurt, films["pan_left"])[0] for _ in range(5)]
+        over = time.monotonic()
+        allowed = {"200", "503 not_ready", "503 overloaded"}
+        row.holds(f"all decoders killed every {EVERY_S:g} s: {sorted(set(told))}", set(told) <= allowed)
+        trial.steady(STORM_S, "right answers to all after that and", since=over)
+        trial.only("503")
+        answer, _ = post(hurt, films["pan_left"])
+        row.holds(f"the same file afterwards: {answer}", answer == "200")
+
+
+@contextmanager
+def killing(stack: Stack) -> Iterator[None]:
+    """Kill every decoder of the stack's web workers all the time, for the block."""
+    ending = threading.Event()
+
+    def kill() -> None:
+        while not ending.wait(EVERY_S):
+            for worker in web_workers(stack):
+                send(signal.SIGKILL, decoders(worker))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        killer.join()

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from deploy import places
 from deploy.stack import Stack
 from tests.faults.enclosed import Enclosure, no_enclosure
 from tests.faults.promise import Row
 from tests.faults.trial import Trials
-from tests.faults.victims import web_workers
-from tests.stack.running import CHECKOUT, own_environment, running_stack
+from tests.faults.victims import nginx_workers, send, web_workers
+from tests.leaks import descendants
+from tests.stack.running import CHECKOUT, own_environment, running_stack, until
 
 FULL_S = 5.0
+UPLOADS = 10
+PART_BYTES = 600_000  # nginx holds 256 KiB in memory before it makes a file
 
 
 @contextmanager
@@ -79,3 +86,60 @@ def test_19_log_disk_full(trials: Trials, row: Row) -> None:
             stack.supervisorctl("status").count("RUNNING") == 5,
         )
         enclosure.empty(stack, stack.run_dir / "logs")
+
+
+@pytest.mark.timeout(300)
+def test_44_leftovers_of_the_killed(hurt: Stack, trials: Trials, row: Row) -> None:
+    uploads, temporary = hurt.run_dir / "uploads", places.temporary(hurt.run_dir)
+    with trials.of(hurt) as trial, ExitStack() as clients:
+        trial.hurts()
+        before = set(uploads.iterdir())
+        for _ in range(UPLOADS):
+            clients.enter_context(half_an_upload(hurt))
+        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
+        send(signal.SIGKILL, nginx_workers(hurt)[:1])
+        until(lambda: set(uploads.iterdir()) - before - opened(hurt, uploads), 10)
+        under_way = [clients.enter_context(half_an_upload(hurt)) for _ in range(UPLOADS)]
+        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
+        time.sleep(0.5)  # what the flow had is answered
+        held = opened(hurt, uploads)
+        left = set(uploads.iterdir()) - held - before
+        victim = web_workers(hurt)[0]
+        folders = set(temporary.glob("pymp-*"))
+        send(signal.SIGKILL, [victim, *descendants(victim)])
+        until(lambda: len(set(temporary.glob("pymp-*"))) > len(folders), 30)
+        age([*uploads.iterdir(), *folders])
+        begun = time.monotonic()
+        until(lambda: not any(path.exists() for path in left), 60)
+        until(lambda: sum(path.exists() for path in folders) == len(folders) - 1, 60)
+        row.within(f"{len(left)} uploads and a folder of a killed worker gone after", time.monotonic() - begun, 30)
+        kept = sum(path.exists() for path in held)
+        row.holds(f"uploads under way: {len(under_way)}; files of them: {kept}", kept >= len(under_way))
+        trial.steady(30, "right answers after", since=begun)
+
+
+def half_an_upload(stack: Stack) -> socket.socket:
+    """A client that has sent half of its file, enough for nginx to make a file of it."""
+    connection = socket.create_connection((stack.settings.host, stack.settings.port), timeout=10)
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: {stack.settings.host}\r\nContent-Length: {2 * PART_BYTES}\r\n\r\n"
+    connection.sendall(head.encode() + bytes(PART_BYTES))
+    return connection
+
+
+def opened(stack: Stack, folder: Path) -> set[Path]:
+    """Files in `folder` that workers of nginx have open."""
+    found = set()
+    for pid in nginx_workers(stack):
+        with suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    found.add(Path(os.readlink(link)))
+    return {path for path in found if path.parent == folder}
+
+
+def age(paths: list[Path]) -> None:
+    """Make them as old as a leftover must be."""
+    then = time.time() - 3600
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.utime(path, (then, then))

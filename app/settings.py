@@ -4,6 +4,7 @@ python -m app.settings        prints the table with the values in force
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -66,6 +67,17 @@ def _networks(text: str) -> str:
     return ",".join(part.strip() for part in text.split(","))
 
 
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:\d{1,5})?|\[[0-9a-f:.]+\](:\d{1,5})?")
+
+
+def _hosts(text: str) -> str:
+    names = [part.strip().lower().removesuffix(".") for part in text.split(",") if part.strip()]
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name} is no host: write clips.example.com, *.example.com or [::1], no URL")
+    return ",".join(names)
+
+
 def _redis(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
@@ -84,6 +96,11 @@ SETTINGS = (
     Setting(
         "keys", "auto", _one_of("auto", "required", "off"),
         "Whether requests need a key (docs/access.md): `auto` when others than this machine can reach the service.",
+    ),
+    Setting(
+        "allowed_hosts", "", _hosts,
+        "Names or addresses by which requests may call this service, separated by commas, besides its own "
+        "(docs/access.md); `*.example.com` is every name below one.",
     ),
     Setting("tls_cert", "", _file, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP."),
     Setting("tls_key", "", _file, "Private key of that certificate, PEM, without a passphrase."),
@@ -181,6 +198,7 @@ class Settings:
     port: int
     published: str
     keys: str
+    allowed_hosts: str
     tls_cert: str
     tls_key: str
     user: str

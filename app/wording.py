@@ -61,6 +61,10 @@ PROBLEMS = {
     "method_not_allowed": Problem("This cannot be done here", "Reload the page and try again."),
     # nginx's own
     "forbidden": Problem("This is not for you", "Ask whoever runs this service to let you in."),
+    "cross_site": Problem("Another site asked for this", "Open this page by the service's own address and try again."),
+    "unknown_host": Problem("This address is not known here", "Open the page by the address that you were given."),
+    "precondition_failed": Problem("It has changed meanwhile", "Reload the page and try again."),
+    "range_not_satisfiable": Problem("There is no more of this video", "Reload the page and try again."),
     "request_timeout": Problem("The upload took too long", "The network is slow or broke off. Please send it again."),
     "length_required": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
     "uri_too_long": Problem("The file's name is too long", "Give it a shorter one and send it again."),

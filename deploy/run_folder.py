@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.settings import METRICS_SOCKET, Settings
-from deploy import gpus, places, processes, users
+from deploy import gpus, hosts, places, processes, users
 from deploy.render import render
 
 FOR_THE_STARTER, FOR_THE_USER = (
@@ -65,7 +65,10 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
         (run_dir / "triton" / name).symlink_to(target)
     render(checkout / "nginx", run_dir / "nginx", nginx_values(settings, checkout))
     allowed = "".join(f"allow {network};\n" for network in settings.monitors.split(","))
-    (run_dir / "nginx" / "snippets" / "monitors.conf").write_text(f"{allowed}deny all;\n")
+    snippets = run_dir / "nginx" / "snippets"
+    (snippets / "monitors.conf").write_text(f"{allowed}deny all;\n")
+    (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
+    (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
     (run_dir / "settings.json").write_text(json.dumps(settings.environment()))
 
 

@@ -45,8 +45,8 @@ def codes(settings: Settings, path: str, method: str) -> dict[int, set[str]]:
 
 def _codes(route: Route) -> dict[int, set[str]]:
     found: dict[int, set[str]] = defaultdict(set)
-    for status, code in EDGE.items():
-        found[status].add(code)
+    for status, names in EDGE.items():
+        found[status].update(names)
     for error in ANYWHERE + route.errors:
         found[error.status].add(error.code)
     if route.fields is not None:

@@ -17,10 +17,12 @@ JSON = "application/json"
 Errors = tuple[type[ClipstackError], ...]
 
 # What nginx answers itself, whatever the address (nginx/conf.d/errors.conf)
-EDGE = {
-    400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-    408: "request_timeout", 411: "length_required", 413: "too_large", 414: "uri_too_long", 429: "too_many_requests",
-    431: "headers_too_large", 501: "not_implemented", 503: "not_ready", 505: "http_version",
+EDGE: dict[int, tuple[str, ...]] = {
+    400: ("bad_request",), 401: ("unauthorized",), 403: ("forbidden", "cross_site"), 404: ("not_found",),
+    405: ("method_not_allowed",), 408: ("request_timeout",), 411: ("length_required",), 412: ("precondition_failed",),
+    413: ("too_large",), 414: ("uri_too_long",), 416: ("range_not_satisfiable",), 421: ("unknown_host",),
+    429: ("too_many_requests",), 431: ("headers_too_large",), 501: ("not_implemented",),
+    503: ("not_ready", "overloaded"), 505: ("http_version",),
 }  # fmt: skip
 
 ANYWHERE: Errors = (

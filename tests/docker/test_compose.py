@@ -189,7 +189,9 @@ def _answered(service: Compose, film: bytes) -> bool:
 
 def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> None:
     host, port = service.url.removeprefix("http://").split(":")
-    head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(film)}\r\nExpect: 100-continue\r\n\r\n"
+    head = (
+        f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(film)}\r\nExpect: 100-continue\r\n\r\n"
+    )
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # nginx has begun with it

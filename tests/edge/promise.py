@@ -120,6 +120,8 @@ LINES: dict[int, tuple[str, str]] = {
     17: ("Triton's model control", "no other user loads or unloads models: its socket is closed to them"),
     18: ("playlists and session descriptions, with listeners where they point", "no connection, no datagram"),
     19: ("system calls of the web workers and decoders meanwhile (strace)", "no connect but to Triton"),
+    20: ("a Host that is not the service's, without keys (DNS rebinding)", "421 unknown_host; nothing reaches the app"),
+    21: ("what a page of another site sends", "403 cross_site before the body; own pages and programs are answered"),
     40: ("JSON of 15 MiB: depth, lists, members, keys, escapes; 6 at once", f"refused; {_BOUNDED}"),
     41: ("forms of as many parts, headers and boundaries as fit; 6 at once", f"refused; {_BOUNDED}"),
     42: ("as many parameters, cookies, ranges and list items as fit; 6 at once", f"answered; {_BOUNDED}"),

@@ -69,7 +69,12 @@ KINDS = {
     "a file": get("/static/page.css"),
     "a file not changed": get("/static/page.css", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"),
     "a part of a file": get("/static/page.css", "Range: bytes=0-9"),
+    "no part of a file": get("/static/page.css", "Range: bytes=99999999-"),
+    "a file that changed": get("/static/page.css", 'If-Match: "x"'),
     "no file": get("/static/nothing.css"),
+    "a host of somebody else": b"GET / HTTP/1.1\r\nHost: attacker.example\r\n\r\n",
+    "another site's request": post("/v1/classify", b"text", "Origin: http://attacker.example"),
+    "an odd referer": get("/", "Referer: \x1b"),
     "a folder": get("/static/"),
     "liveness": get("/healthz"),
     "readiness": get("/readyz"),
@@ -91,7 +96,7 @@ KINDS = {
 }
 EACH = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
 }
 
@@ -103,6 +108,8 @@ def kinds(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
     job = told(exchange(edge.url, post("/v1/jobs", content)))["id"]
     until(lambda: told(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 30)
     own = {name: get(f"/v1/jobs/{job}/{name}") for name in ("source", "timeline?format=svg", "thumbnails/0.jpg")}
+    own["no part of a video"] = get(f"/v1/jobs/{job}/source", "Range: bytes=99999999-")
+    own["a video that changed"] = get(f"/v1/jobs/{job}/source", 'If-Match: "x"')
     ways = KINDS | own | {"an answer": post("/v1/classify", content)}
     yield {what: (sent, exchange(edge.url, sent)) for what, sent in ways.items()}
     until(lambda: b"removed" in exchange(edge.url, get(f"/v1/jobs/{job}", method="DELETE")).answer.body, 10)
@@ -111,8 +118,13 @@ def kinds(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
 def test_09_headers(kinds: dict[str, tuple[bytes, Reply]], row: Row) -> None:
     statuses = sorted({reply.answer.status for _, reply in kinds.values()})
     row.holds(f"{len(kinds)} kinds of answers: {statuses}", len(kinds) > 20 and len(statuses) > 9)
-    for what, (_, reply) in kinds.items():
+    for what, (sent, reply) in kinds.items():
         headers = reply.answer.headers
+        if twice := reply.answer.twice:
+            row.holds(f"{what}: twice {sorted(twice)}", False)
+        for_people = sent.startswith(b"POST / ") and reply.answer.headers["content-type"].startswith("text/html")
+        if reply.answer.status >= 400 and not for_people and not reply.error:
+            row.holds(f"{what}: {reply.answer.status} without our JSON", False)
         for name, value in EACH.items():
             if headers.get(name) != value or name in reply.answer.twice:
                 row.holds(f"{what}: {name} is {headers.get(name)}", False)
@@ -156,6 +168,16 @@ def test_11_own_mistake(answered: Judge, edge: Stack, row: Row) -> None:
 
 LONGEST = 4096
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters of seven bits and of eight (C1), alone and in UTF-8, line separators and changes of direction
+RAW = (b"\x1b[31m", b"\x7f", b"\x9b31m", b"\xc2\x9b31m", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xae", b"\xff")
+PERCENT = ((0x1B, "[31m"), (0x0A, ""), (0x7F, ""), (0x9B, "31m"), (0xC2, "%9b31m"), (0xE2, "%80%ae"))
+
+
+def _one_odd() -> Iterator[tuple[bytes, ...]]:
+    """Address, Host, Referer and User-Agent of requests of which one has something odd in it."""
+    for raw in RAW:
+        for place in range(4):
+            yield tuple(b"x" + raw * (place == here) for here in range(4))
 
 
 def test_12_logs(edge: Stack, row: Row) -> None:
@@ -173,6 +195,8 @@ def test_12_logs(edge: Stack, row: Row) -> None:
         post("/v1/classify?model=%0aINFO%20all%20is%20well%1b" + "m" * 5000, b"text", "X-File-Name: a%0aINFO%20fine"),
         b'GET /\x1b[31m HTTP/1.1\r\nHost: a"b\\\r\n\r\n',
         b"GET /v1/models HTTP/1.1\r\nHost: \xff\xfe\x1b\r\n\r\n",
+        *(b"GET /%s HTTP/1.1\r\nHost: %s\r\nReferer: %s\r\nUser-Agent: %s\r\n\r\n" % places for places in _one_odd()),
+        *(get(f"{path}%{letter:02x}{tail}") for path in ("/static/", "/v1/jobs/") for letter, tail in PERCENT),
         get("/last-of-the-odd-ones"),
     ]
     for each in sent:
@@ -185,6 +209,8 @@ def test_12_logs(edge: Stack, row: Row) -> None:
             if " [DEBUG] " in line:
                 continue  # gunicorn's own words of a request's address, whole; not at the level that is the default
             longest = max(longest, len(line))
+            if name.startswith("nginx") and not line.isascii():
+                row.holds(f"{name}: {line[:80]!r} has raw bytes of a client", False)
             if len(line) > LONGEST or ODD.search(line):
                 row.holds(f"{name}: {line[:80]!r}, {len(line)} letters", False)
         if name == "nginx-access.log":

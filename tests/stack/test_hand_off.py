@@ -9,7 +9,7 @@ import pytest
 from tests.stack.raw import send
 from tests.stack.running import until
 
-HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
 
 
 def uploads(stack) -> list[str]:
@@ -60,7 +60,7 @@ def test_a_path_from_the_client_is_not_believed(stack, header, path):
     body = b"this is text, and /etc/passwd would be another one"
     answer = send(
         stack.url,
-        b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: application/json\r\n" % path,
+        b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAccept: application/json\r\n" % path,
         b"%s: /dev/zero\r\nContent-Length: %d\r\n\r\n%s" % (header, len(body), body),
     )
 

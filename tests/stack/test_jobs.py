@@ -167,7 +167,7 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
 def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     before = http.get("/v1/jobs").json()["jobs"]
     with socket.create_connection(("127.0.0.1", stack.settings.port)) as connection:
-        head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
+        head = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
         connection.sendall(head.encode() + long_film.read_bytes()[:-1000])
         until(lambda: any((stack.run_dir / "uploads").iterdir()), 10)
     until(lambda: not any((stack.run_dir / "uploads").iterdir()), 2)

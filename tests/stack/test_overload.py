@@ -67,7 +67,7 @@ def test_a_client_that_goes_gives_up_its_place_and_a_deadline_ends_a_wait(narrow
     until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
 
     address, content = httpx.URL(narrow.url), picture(moody.ANSWER)
-    head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
         connection.sendall(head.encode() + content)
         until(lambda: code(narrow) == "overloaded", 10)  # the queue has one
@@ -112,7 +112,7 @@ def test_when_web_has_said_that_it_is_full_nginx_refuses_before_the_upload_is_re
     shut = stack.run_dir / "web" / "shut" / "everybody"
     shut.touch()
     with socket.create_connection((stack.settings.host, stack.settings.port), timeout=10) as client:
-        client.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nand no more")
+        client.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\nand no more")
         answer = client.recv(1 << 16)
     assert answer.startswith(b"HTTP/1.1 503 ") and b'"code":"overloaded"' in answer and b"Retry-After: " in answer
     assert not list((stack.run_dir / "uploads").iterdir())

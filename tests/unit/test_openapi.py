@@ -54,9 +54,12 @@ def _codes(route) -> dict[int, set[str]]:
 def test_nginx_s_own_errors_are_described() -> None:
     text = (CHECKOUT / "nginx" / "conf.d" / "errors.conf").read_text()
     table = text.partition("map $status $error_code {")[2].partition("}")[0]
-    told = {int(status): code for status, code in re.findall(r"(\d{3})\s+([\w$]+);", table)}
-    assert told.pop(503) == "$busy_code"
-    assert told == {status: code for status, code in EDGE.items() if status != 503}
+    told = {int(status): {code} for status, code in re.findall(r"^ +(\d{3})\s+([\w$]+);", table, re.MULTILINE)}
+    for status, name in ((403, "$forbidden_code"), (503, "$busy_code")):
+        assert told[status] == {name}
+        table = text.partition(f" {name} {{")[2].partition("}")[0]
+        told[status] = set(re.findall(r"^ +\S+ +(\w+);", table, re.MULTILINE))
+    assert told == {status: set(codes) for status, codes in EDGE.items()}
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/jobs"])

@@ -1,0 +1,64 @@
+"""Rules of nginx for the names that a request may give this service, and for the origins of its own pages.
+
+They are lines of two maps in nginx/conf.d/origin.conf.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from app.settings import Settings
+
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  nothing listens here: it is what a setting may say
+LOOPBACK = ("localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$")
+# A page cannot lead its own name to an address that is written as numbers
+ADDRESSES = (r"~^\d+\.\d+\.\d+\.\d+$", r"~^\[[0-9a-f:.]+\]$")
+
+
+def host_rules(settings: Settings) -> str:
+    """Return the lines for the map of known hosts: every host where keys are asked for, else those of this service."""
+    if settings.asks_for_keys:
+        return "default 1;\n"
+    names = [*LOOPBACK, ""]  # HTTP/1.0 has no Host, and no browser speaks it
+    names += [_bracketed(host) for host in (settings.host, _host(settings.published)) if host not in ("", *ANY_ADDRESS)]
+    if settings.public:
+        names += [*ADDRESSES, socket.gethostname().lower()]
+    names += [_host(name) for name in settings.allowed_hosts.split(",") if name]
+    return "default 0;\n" + "".join(f'"{name}" 1;\n' for name in dict.fromkeys(names))
+
+
+def origin_rules(settings: Settings) -> str:
+    """Return the lines for the map of own origins: those that CLIPSTACK_ALLOWED_HOSTS lists.
+
+    A listed name without a port is the origin on the usual port of its scheme. It is not one for a request to the same
+    name on another port: what answers there is another service.
+    """
+    listed = [name for name in settings.allowed_hosts.split(",") if name]
+    with_port = [name for name in listed if name != _host(name)]
+    same_name = r'"~*^https? https?://(\[[^\] ]+\]|[^/ :]+)(:\d+)? \1(:\d+)?$" 0;'
+    lines = [
+        *(_origin(name) for name in with_port),
+        same_name,
+        *(_origin(name) for name in listed if name not in with_port),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _origin(name: str) -> str:
+    pattern = re.escape(name).replace(r"\*", "[^/ :]+")
+    return f'"~*^https? https?://{pattern} " 1;'
+
+
+def _host(name: str) -> str:
+    """Return `name` without its port."""
+    return re.sub(r":\d*$", "", name) if name.startswith("[") or name.count(":") == 1 else name
+
+
+def _bracketed(host: str) -> str:
+    """Return `host` as it stands in a request: IPv6 in brackets."""
+    try:
+        return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
+    except ValueError:
+        return host.lower()

@@ -1,0 +1,59 @@
+"""Which names a request may give the service, by its settings."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from app.settings import InvalidSetting, Settings
+from deploy.hosts import host_rules, origin_rules
+
+LOOPBACK = {"localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$", ""}
+
+
+def names(**settings: str) -> set[str]:
+    """The names of the map that are known."""
+    told = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()})
+    lines = host_rules(told).splitlines()
+    assert lines[0] == "default 0;"
+    return {line.removeprefix('"').removesuffix('" 1;') for line in lines[1:]}
+
+
+def test_on_loopback_it_is_known_by_loopback_names_alone() -> None:
+    assert names() == LOOPBACK | {"127.0.0.1"}
+    assert names(host="::1") == LOOPBACK
+    assert names(host="0.0.0.0", published="127.0.0.1:8080") == LOOPBACK | {"127.0.0.1"}
+
+
+def test_where_keys_are_asked_for_any_name_will_do() -> None:
+    settings = Settings.from_environment({"CLIPSTACK_KEYS": "required"})
+    assert host_rules(settings) == "default 1;\n"
+
+
+def test_without_keys_on_a_public_address_it_is_known_by_numbers_and_its_own_names() -> None:
+    known = names(keys="off", host="clips.lan")
+    assert known == LOOPBACK | {
+        "clips.lan",
+        r"~^\d+\.\d+\.\d+\.\d+$",
+        r"~^\[[0-9a-f:.]+\]$",
+        socket.gethostname().lower(),
+    }
+    assert "0.0.0.0" not in names(keys="off", host="0.0.0.0")
+
+
+def test_listed_names_are_known_with_any_port() -> None:
+    added = names(allowed_hosts="Clips.Example, *.lan.example:8080,[fd00::1]:80,") - names()
+    assert added == {"clips.example", "*.lan.example", "[fd00::1]"}
+
+
+def test_a_listed_origin_without_a_port_stands_behind_the_rule_for_other_ports_of_the_same_name() -> None:
+    settings = Settings.from_environment({"CLIPSTACK_ALLOWED_HOSTS": "a.example,b.example:81"})
+    first, rule, last = origin_rules(settings).splitlines()
+    assert r"b\.example:81 " in first and rule.endswith("0;") and r"//a\.example " in last
+
+
+@pytest.mark.parametrize("text", ["https://a.example", "a b", 'a"b', "*", "a.example/x", "*.", "[::1", "a:port"])
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="is no host"):
+        Settings.from_environment({"CLIPSTACK_ALLOWED_HOSTS": text})

@@ -13,6 +13,8 @@ from av.error import InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from client.reduction.appearance import check_container, check_frame, orientation, shown_size
+
 # Containers in which frames are found by their time; of others no single frames are sent.
 SAMPLED = frozenset({"mp4", "mov", "matroska", "webm"})
 HEAD_BYTES = 64
@@ -21,13 +23,18 @@ FIRST_FRAME_PACKETS = 300
 
 @dataclass(frozen=True)
 class Facts:
-    """A video as its header describes it; `width` and `height` in pixels, upright, `duration_s` None if not told."""
+    """A video as its header describes it; `width` and `height` in square pixels, upright.
+
+    `rotation` is the clockwise turn that made it so, after which a `mirrored` one was mirrored left to right.
+    `duration_s` is None where the header does not say.
+    """
 
     container: str
     codec: str
     width: int
     height: int
     rotation: int
+    mirrored: bool
     duration_s: float | None
     fps: float | None
     frames: int | None
@@ -56,15 +63,17 @@ def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def read_facts(file: BinaryIO, length: int) -> Facts:
-    """Raises ValueError, or an error of FFmpeg, for what is no video that can be read."""
+    """Raises ValueError, or an error of FFmpeg, for what is no video that can be read and made smaller."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     with opened(file) as (container, stream):
         if container.format.name.endswith(("_pipe", "image2")):
             raise ValueError("a picture")
         first = _first_frame(container, stream)
-        rotation = round(-first.rotation / 90) * 90 % 360
-        width, height = (first.width, first.height)[:: -1 if rotation % 180 else 1]
+        check_frame(first)
+        check_container(file, stream)
+        rotation, mirrored = orientation(first)
+        width, height = shown_size(first, stream)[:: -1 if rotation % 180 else 1]
         rate = stream.average_rate or stream.guessed_rate
         return Facts(
             container=_name(container.format.name, head),
@@ -72,6 +81,7 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
             width=width,
             height=height,
             rotation=rotation,
+            mirrored=mirrored,
             duration_s=_duration_s(container, stream),
             fps=float(rate) if rate else None,
             frames=stream.frames or None,

@@ -44,7 +44,7 @@ class Made:
 
 
 def facts_of(file: BinaryIO, length: int) -> Facts | None:
-    """None for a picture, and for what is no video that can be read: the service will say what it thinks of it."""
+    """None for what is sent as it is: a picture, no video that can be read, or one that only the service converts."""
     try:
         return read_facts(file, length)
     except (FFmpegError, OSError, ValueError):  # PyAV tells of an empty file by an OSError of its own

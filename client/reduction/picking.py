@@ -15,6 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from client.answers import Clip, Model
+from client.reduction.appearance import BT601, LIMITED_RANGE, check_frame, matrix
 from client.reduction.facts import Facts, opened
 from client.reduction.sampling import place, places, rate
 from client.reduction.stamps import Stamps, read_stamps
@@ -45,6 +46,7 @@ def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, 
     squares: dict[int, Square] = {}
     for number, frame in zip(numbers, _frames(file, stamps, numbers), strict=True):
         check()
+        check_frame(frame)
         squares[number] = _square(frame, facts, model)
     film = [squares[rows[clip][number]] for clip, number in places(model.frames, clips)]
     _write(out, film, rate(model.frames, stride, fps))
@@ -88,9 +90,15 @@ def _square(frame: VideoFrame, facts: Facts, model: Model) -> Square:
     width, height, side = facts.width, facts.height, model.resize
     size = (side, side * height // width) if width <= height else (side * width // height, side)
     scaled = VideoReformatter().reformat(
-        frame, *(size if facts.rotation % 180 == 0 else size[::-1]), format="rgb24", interpolation=Interpolation.BICUBIC
+        frame,
+        *(size if facts.rotation % 180 == 0 else size[::-1]),
+        format="rgb24",
+        src_colorspace=matrix(frame),
+        interpolation=Interpolation.BICUBIC,
     )
     upright = np.rot90(scaled.to_ndarray(), -facts.rotation // 90)
+    if facts.mirrored:
+        upright = upright[:, ::-1]
     top, left = (round((length - model.crop) / 2) - round((side - model.crop) / 2) for length in upright.shape[:2])
     return np.ascontiguousarray(upright[top : top + side, left : left + side])
 
@@ -101,6 +109,7 @@ def _write(out: BinaryIO, squares: Sequence[Square], rate: Fraction) -> None:
         stream.height, stream.width = squares[0].shape[:2]
         stream.pix_fmt = "yuv444p"  # colours at full size: a square of 80 pixels has none to give away
         stream.codec_context.max_b_frames = 0
+        stream.codec_context.colorspace, stream.codec_context.color_range = BT601, LIMITED_RANGE
         for number, square in enumerate(squares):
             frame = VideoFrame.from_ndarray(square, format="rgb24")
             frame.pts, frame.time_base = number, 1 / rate

@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from client.reduction.appearance import LIMITED_RANGE, check_frame, matrix
 from client.reduction.facts import Facts, opened
 from client.reduction.stamps import packets_on_clock
 
@@ -48,14 +49,20 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
         small.gop_size = max(1, round(GROUP_S * (facts.fps or 30)))
         base = stream.time_base or Fraction(1, 1000)
         small.time_base = small.codec_context.time_base = base
-        if facts.rotation:
-            small.set_display_rotation(-facts.rotation)
+        if facts.rotation or facts.mirrored:
+            small.set_display_rotation(-facts.rotation, hflip=facts.mirrored)
         reformatter = VideoReformatter()
+        space = 0
         last = duration = 0
         for frame in _from_zero(source, stream):
+            check_frame(frame)
+            if not space:  # the small video is no longer HD: its matrix must be named
+                space = small.codec_context.colorspace = matrix(frame)
+                small.codec_context.color_range = LIMITED_RANGE
             scaled = reformatter.reformat(
-                frame, small.width, small.height, format="yuv420p", interpolation=Interpolation.BICUBIC
-            )
+                frame, small.width, small.height, "yuv420p", matrix(frame), space, Interpolation.BICUBIC,
+                dst_color_range=LIMITED_RANGE,
+            )  # fmt: skip
             scaled.pts, scaled.time_base = frame.pts, base
             target.mux(small.encode(scaled))
             last, duration = frame.pts or 0, frame.duration

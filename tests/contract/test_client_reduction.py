@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app import decoder_process
+from app.geometry import Crop
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.sampling import EvenClips, Timing, frames_at
 from app.sampling import place as service_place
@@ -27,7 +28,9 @@ from client.reduction.sampling import place, places, rate
 from client.reduction.shrinking import MARGIN, shrunk_size
 from client.reduction.stamps import Stamps
 from tests.client_service import RecordedService, recorded_service
-from tests.films import Frame, numbered, panning, read_number, write_sound, write_video
+from tests.coded import COLOURS, Coding, quarters, write_coded
+from tests.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
+from tests.odd_films import interlaced, with_clean_aperture, with_pixel_crop
 from tests.timings import regular
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -314,3 +317,78 @@ def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
     assert choose(hd, 0, 1e6) == "shrink"
     assert choose(hd, 1, 1e6) == "frames"
     assert choose(hd, 0, 1e6, left=1_000_000) == "none"
+
+
+LOOKS = {
+    "mirrored": {"mirrored": True},
+    "mirrored and turned": {"mirrored": True, "rotation": 90},
+    "upside down": {"rotation": 180, "mirrored": True},
+    "anamorphic": {"aspect": Fraction(64, 45)},
+    "anamorphic, turned": {"aspect": Fraction(2), "rotation": 270},
+}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str, reduction: str, suffix: str) -> None:
+    frames = [np.where(corners(320, 240) > 128, frame, frame // 4) for frame in grainy(40)]
+    path = write_video(tmp_path / f"film.{suffix}", frames, options={"preset": "ultrafast"}, **LOOKS[look])
+    media, _, pixels = seen(path, model(), 1)
+    less = made(path, reduction, model())
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    facts = less.facts
+    assert (facts.width, facts.height, facts.rotation, facts.mirrored) == (
+        media.width, media.height, media.rotation, media.mirrored,
+    )  # fmt: skip
+    assert np.abs(pixels - seen(small, model(), 1)[2]).mean() < 6
+
+
+LARGE = {"crf": "1", "preset": "ultrafast", "g": "1"}
+COLOURED = {
+    "untagged": ((320, 240), Coding("libx264", "yuv420p", matrix=5, options=LARGE)),
+    "untagged hd": ((1280, 720), Coding("libx264", "yuv420p", matrix=1, options=LARGE)),
+    "bt709": ((320, 240), Coding("libx264", "yuv420p", 1, 1, options=LARGE)),
+    "full": ((320, 240), Coding("libx264", "yuvj420p", 1, 2, options=LARGE)),
+    "bt2020 matrix": ((320, 240), Coding("libx264", "yuv420p10le", 9, 1, options=LARGE)),
+    "rgb": ((320, 240), Coding("ffv1", "bgr0")),
+}
+
+
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+@pytest.mark.parametrize("name", COLOURED)
+def test_what_is_sent_has_the_colours_of_the_file(tmp_path: Path, small: Path, name: str, reduction: str) -> None:
+    size, coding = COLOURED[name]
+    noise = np.random.default_rng(0).integers(0, 40, (size[1], size[0], 1)) / 255 - 20 / 255
+    path = write_coded(tmp_path / "film.mkv", coding, (quarters(*size) + noise).clip(0, 1), count=40)
+    less = made(path, reduction, model(resize=120, crop=120))
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    frames = seen(small, model(resize=120, crop=120), 1)[2][0]
+    for y, x, colour in zip((30, 30, 90, 90), (30, 90, 30, 90), COLOURS, strict=True):
+        assert np.abs(frames[3, y - 9 : y + 9, x - 9 : x + 9].mean(axis=(0, 1)) - colour).max() < 8
+
+
+def odd_film(folder: Path, name: str) -> Path:
+    if name == "interlaced":
+        return interlaced(folder, "h264 mov")[0]
+    if name == "pixel crop":
+        path = write_video(folder / "whole.mkv", grainy(20), container={"live": "1"})
+        return with_pixel_crop(path, folder / "film.mkv", Crop(16, 0, 0, 0))
+    if name == "clean aperture":
+        return with_clean_aperture(
+            write_video(folder / "whole.mp4", grainy(20)), folder / "film.mp4", Crop(16, 0, 0, 0)
+        )
+    tags = {"hdr": {"transfer": 16, "gamut": 9}, "wide": {"transfer": 1, "gamut": 12}}[name]
+    coding = Coding("libx264", "yuv420p10le", 9, 1, **tags)
+    return write_coded(folder / "film.mkv", coding, quarters(320, 240), count=20)
+
+
+@pytest.mark.parametrize("name", ["interlaced", "pixel crop", "clean aperture", "hdr", "wide"])
+def test_what_only_the_service_converts_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
+    path = odd_film(tmp_path, name)
+    with path.open("rb") as file:
+        assert facts_of(file, path.stat().st_size) is None

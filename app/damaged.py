@@ -1,6 +1,6 @@
 """Damaged records, set aside: moved out of the way of the service, kept for people, counted for monitoring.
 
-<data>/damaged/<kind>-<name>-<random>      kind: job, state, journal, session, result, index
+<data>/damaged/<kind>-<name>-<random>      kind: job, state, session, result, index
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-KINDS = ("job", "state", "journal", "session", "result", "index", "queue", "key")
+KINDS = ("job", "state", "session", "result", "index", "queue", "key")
 MAX_LOGGED = 1000
 
 log = logging.getLogger(__name__)

@@ -93,7 +93,8 @@ def fsync_path(path: Path) -> None:
 def open_lock(path: Path) -> int:
     """Return a descriptor of a lock file, which is made where it is missing; its content does not matter.
 
-    What is no regular file, or may not be opened, is renamed to `<name>.damaged-<random>` and replaced.
+    What is no regular file, or is our own and may not be opened, is renamed to `<name>.damaged-<random>` and replaced.
+    Another user's lock is left alone: it may be held.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -103,7 +104,7 @@ def open_lock(path: Path) -> int:
         try:
             descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            if last_try or error.errno not in _DAMAGE:
+            if last_try or error.errno not in _DAMAGE or not _is_own(path):
                 raise
         else:
             if last_try or stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -112,3 +113,7 @@ def open_lock(path: Path) -> int:
         with suppress(FileNotFoundError):
             path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
     raise AssertionError("unreachable")
+
+
+def _is_own(path: Path) -> bool:
+    return path.lstat().st_uid == os.geteuid()

@@ -1,7 +1,9 @@
 """Answers kept by what was asked: the same bytes, model version and parameters are looked at once.
 
-<results>/<first two digits>/<key>     an answer; when it was last of use is its file's time
-<results>/locks/<digits>               held by whoever is finding an answer, so that twins wait for it
+<results>/<first two digits>/<key>.v2     SHA-256 of the answer, a line end, the answer; its time is that of its use
+<results>/locks/<digits>                  held by whoever is finding an answer, so that twins wait for it
+
+Nothing is fsynced: an answer that a power loss takes or damages is found again.
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import EMFILE, ENFILE
 from pathlib import Path
+
+from app.damaged import set_aside
+from app.files import DamagedFile, open_lock, read_file
 
 LOCK_DIGITS = 3  # 4096 locks: two different questions seldom share one, and then only wait
 POLL_S = 0.01
@@ -53,27 +59,39 @@ class Results:
     @contextmanager
     def question(self, key: str, patience_s: float) -> Iterator[Entry]:
         """The entry of `key`, for the block; waits up to `patience_s` for a twin that is finding the answer."""
-        path = self._path / key[:2] / key
+        path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:
             yield Entry(path, answer, mine=True)
             return
         locks = self._path / "locks"
-        locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(locks / key[:LOCK_DIGITS], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            mine = _lock(descriptor, patience_s)
+        with closing_descriptor(self._open_lock(locks / key[:LOCK_DIGITS])) as descriptor:
+            mine = descriptor is None or _lock(descriptor, patience_s)
             entry = Entry(path, self._read(path), mine)
             yield entry
             if entry.found is not None:
                 self._write(path, entry.found)
-        finally:
-            os.close(descriptor)
+
+    def _open_lock(self, path: Path) -> int | None:
+        """Return a lock's descriptor; None where it cannot be had, and twins are then looked at twice."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return open_lock(path)
+        except OSError as error:
+            if error.errno in (EMFILE, ENFILE):
+                raise
+            log.warning("answers cannot be locked: %s", error)
+            return None
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            answer = path.read_bytes()
+            digest, _, answer = read_file(path).partition(b"\n")
+            if hashlib.sha256(answer).hexdigest().encode() != digest:
+                raise DamagedFile("it is not what was written")
             os.utime(path)
             return answer
+        except DamagedFile as error:
+            set_aside(path, self._path.parent, "result", error)
+            return None
         except OSError:
             return None
 
@@ -81,10 +99,11 @@ class Results:
         fresh = path.with_name(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.write_bytes(answer)
+            fresh.write_bytes(hashlib.sha256(answer).hexdigest().encode() + b"\n" + answer)
             fresh.replace(path)
         except OSError as error:  # the answer is good all the same
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
             log.warning("an answer could not be kept: %s", error)
             return
         self._added += len(answer)
@@ -102,7 +121,8 @@ class Results:
         if size <= self._most_bytes * FULL:
             return
         for _, length, path in sorted(known):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder, for one
+                path.unlink(missing_ok=True)
             size -= length
             if size <= self._most_bytes * SPARE:
                 break
@@ -123,6 +143,15 @@ def digest(path: str | Path, offset: int, length: int) -> str:
             sha.update(chunk)
             length -= len(chunk)
     return sha.hexdigest()
+
+
+@contextmanager
+def closing_descriptor(descriptor: int | None) -> Iterator[int | None]:
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _lock(descriptor: int, patience_s: float) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import click
 
 from app.access import ledger
-from app.access.keys import LANES, Key, KeyFile
+from app.access.keys import LANES, Key, parse_keys, read_document
 from app.access.quota import MOST_SEATS
 from app.errors import KeysUnreadable
 from app.settings import InvalidSetting, Settings
@@ -93,25 +93,27 @@ def rotate(name: str) -> None:
 def revoke(name: str) -> None:
     """End the key NAME (or its id) and its sessions."""
     with _told() as settings:
-        key = ledger.revoke(settings.keys_file, name)
-    click.echo(f"{key.name} ({key.id}) is revoked")
+        key, identity = ledger.revoke(settings.keys_file, name)
+    click.echo(f"{key} ({identity}) is revoked")
 
 
 @main.command(name="list")
 def list_keys() -> None:
     """List the keys; their secrets are kept nowhere."""
     with _told() as settings:
-        keys = KeyFile(settings.keys_file).all().values()
+        keys, damaged = parse_keys(read_document(settings.keys_file))
     rows = [("name", "id", "created", "rate", "concurrent", "lanes")] + [
         (
             key.name, key.id, key.created, f"{key.rate:g}/s, {key.burst} at once" if key.rate else "any",
             str(key.concurrent or "half"), ",".join(key.lanes or ("all",)),
         )
-        for key in sorted(keys, key=lambda key: key.name)
+        for key in sorted(keys.values(), key=lambda key: key.name)
     ]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for why in damaged:
+        click.echo(f"{why}: it lets nobody in; revoke it and create it again", err=True)
 
 
 def _show(key: Key, text: str) -> None:

@@ -12,20 +12,29 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
+import math
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.errors import KeysUnreadable
+from app.files import DamagedFile, read_file
 
 PREFIX = "clipstack"
 LANES = ("picture", "short", "long", "jobs")  # those of app/lanes.py in their order, and whole timelines
 ID_BYTES, SECRET_BYTES = 5, 20
 _FORM = re.compile(rf"{PREFIX}_([a-z2-7]{{8}})_[a-z2-7]{{32}}")
+_ID = re.compile(r"[a-z2-7]{8}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_FILE_BYTES = 16 << 20
 _NOBODY = hashlib.sha256(b"").hexdigest()  # compared with where there is no such key: that takes as long
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +82,36 @@ class KeyFile:
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
+        self._damaged: tuple[str, ...] = ()
 
     def all(self) -> Mapping[str, Key]:
-        """Every key by its id, as the file has them now; raises KeysUnreadable.
+        """Return every key by its id, as the file has them now.
 
         Costs one `stat` (2 µs) while nothing changes. The file is only ever replaced as a whole, so a new one has
-        another inode.
+        another inode. A key whose row is damaged is not there: it lets nobody in, and the others do.
+
+        Raises:
+            KeysUnreadable: The file is damaged as a whole.
         """
         try:
-            told = self.path.stat()
+            facts = self.path.stat()
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise KeysUnreadable("the keys cannot be read now") from error
-        now = (told.st_ino, told.st_mtime_ns, told.st_size)
+        now = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
         with self._lock:
             if now != self._seen:
-                self._keys = self._read()
+                self._keys, self._damaged = parse_keys(read_document(self.path))
                 self._seen = now
+                for why in self._damaged:
+                    log.error("a key in %s is damaged and lets nobody in: %s", self.path, why)
             return self._keys
+
+    def damaged(self) -> tuple[str, ...]:
+        """Return what is wrong with each key that cannot be used; raises KeysUnreadable."""
+        self.all()
+        return self._damaged
 
     def find(self, text: str) -> Key | None:
         """The key of this text; None when it has not the form of one, is not known, or was revoked."""
@@ -102,12 +122,81 @@ class KeyFile:
         good = hmac.compare_digest(digest(text), key.sha256 if key else _NOBODY)
         return key if good else None
 
-    def _read(self) -> Mapping[str, Key]:
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the file's content with its list `keys`; a file that is not there has none.
+
+    Raises:
+        KeysUnreadable: It cannot be read, or is none.
+    """
+    try:
+        document = json.loads(read_file(path, MAX_FILE_BYTES, follow_links=True))  # Kubernetes mounts links
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+            raise ValueError("it has no list of keys")
+        return document
+    except FileNotFoundError:
+        return {"keys": []}
+    except (OSError, ValueError, RecursionError, DamagedFile) as error:
+        raise KeysUnreadable("the keys cannot be read now") from error
+
+
+def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
+    """Return the keys of a document by their ids, and what is wrong with each row that is none.
+
+    Fields that this version does not know are ignored.
+
+    Raises:
+        KeysUnreadable: No row is a key.
+    """
+    keys, damaged = dict[str, Key](), []
+    for number, row in enumerate(document["keys"], 1):
         try:
-            told = json.loads(self.path.read_bytes())["keys"]
-            keys = (Key(**{**each, "lanes": each["lanes"] and tuple(each["lanes"])}) for each in told)
-            return {key.id: key for key in keys}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise KeysUnreadable("the keys cannot be read now") from error
+            key = _parse(row)
+            if key.id in keys:
+                raise ValueError("another key has its id")
+            keys[key.id] = key
+        except ValueError as error:
+            damaged.append(f"row {number} ({_name(row)}): {error}")
+    if damaged and not keys:
+        raise KeysUnreadable("the keys cannot be read now") from ValueError("; ".join(damaged)[:500])
+    return keys, tuple(damaged)
+
+
+def _parse(row: Any) -> Key:
+    if not isinstance(row, dict):
+        raise ValueError("it is no JSON object")
+    for name, is_right in _FIELDS.items():
+        if name not in row:
+            if name in _REQUIRED:
+                raise ValueError(f"it has no {name}")
+        elif not is_right(row[name]):
+            raise ValueError(f"its {name} is {str(row[name])[:50]!r}")
+    values = {name: row[name] for name in _FIELDS if name in row}
+    if (lanes := values.get("lanes")) is not None:
+        values["lanes"] = tuple(lanes)
+    return Key(**values)
+
+
+def _name(row: Any) -> str:
+    return str(row.get("name", "no name"))[:64] if isinstance(row, dict) else "no name"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+_REQUIRED = frozenset(("id", "name", "created", "sha256"))
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and bool(_ID.fullmatch(value)),
+    "name": lambda value: isinstance(value, str),
+    "created": lambda value: isinstance(value, str),
+    "sha256": lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)),
+    "rate": lambda value: value is None or _is_rate(value),
+    "burst": _is_count,
+    "concurrent": lambda value: value is None or _is_count(value),
+    "lanes": lambda value: value is None or (isinstance(value, list) and all(isinstance(lane, str) for lane in value)),
+}

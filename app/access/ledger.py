@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from app.access.keys import Key, KeyFile, fresh
+from app.access.keys import Key, fresh, parse_keys, read_document
+from app.files import open_lock
 
 FOLDER_MODE, FILE_MODE = 0o750, 0o640  # of whoever starts the stack; its group, the service's, reads
 
@@ -27,36 +29,52 @@ class NoSuchKey(Exception):
 
 def create(path: Path, key: Key) -> tuple[Key, str]:
     """Adds a key with the name and limits of `key`, and its text, which is kept nowhere; raises NameTaken."""
-    with _changing(path) as keys:
-        if any(other.name == key.name for other in keys.values()):
+    with _changing(path) as rows:
+        if any(_is(row, key.name) for row in rows):
             raise NameTaken(key.name)
-        while (made := fresh())[0] in keys:
-            continue
-        identity, text, sha256 = made
-        keys[identity] = replace(key, id=identity, created=_now(), sha256=sha256)
-        return keys[identity], text
+        identity, text, sha256 = fresh()
+        while any(_is(row, identity) for row in rows):
+            identity, text, sha256 = fresh()
+        new = replace(key, id=identity, created=_now(), sha256=sha256)
+        rows.append(asdict(new))
+        return new, text
 
 
 def rotate(path: Path, name: str) -> tuple[Key, str]:
-    """A new secret in the place of the old, which ends at once; jobs and limits stay. Raises NoSuchKey."""
-    with _changing(path) as keys:
-        key = _named(keys, name)
+    """A new secret in the place of the old, which ends at once; jobs and limits stay.
+
+    Raises:
+        NoSuchKey: There is no key of that name, or its row is damaged.
+    """
+    with _changing(path) as rows:
+        keys, _ = parse_keys({"keys": rows})
+        row = _named(rows, name)
+        key = keys.get(row.get("id", ""))
+        if key is None:
+            raise NoSuchKey(f"{name} that can be used: it is damaged; revoke it and create it again")
         _, text, sha256 = fresh(key.id)
-        keys[key.id] = replace(key, created=_now(), sha256=sha256)
-        return keys[key.id], text
+        row |= {"created": _now(), "sha256": sha256}
+        return replace(key, created=row["created"], sha256=sha256), text
 
 
-def revoke(path: Path, name: str) -> Key:
-    """Ends a key, by its name or id; raises NoSuchKey."""
-    with _changing(path) as keys:
-        return keys.pop(_named(keys, name).id)
+def revoke(path: Path, name: str) -> tuple[str, str]:
+    """Ends a key, by its name or id, also one whose row is damaged; returns both. Raises NoSuchKey."""
+    with _changing(path) as rows:
+        row = _named(rows, name)
+        rows.remove(row)
+        return str(row.get("name", "")), str(row.get("id", ""))
 
 
-def _named(keys: dict[str, Key], name: str) -> Key:
-    for key in keys.values():
-        if name in (key.name, key.id):
-            return key
+def _named(rows: list[Any], name: str) -> dict[str, Any]:
+    for row in rows:
+        if _is(row, name):
+            found: dict[str, Any] = row
+            return found
     raise NoSuchKey(name)
+
+
+def _is(row: Any, name: str) -> bool:
+    return isinstance(row, dict) and name in (row.get("name"), row.get("id"))
 
 
 def _now() -> str:
@@ -64,20 +82,22 @@ def _now() -> str:
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[dict[str, Key]]:
-    """The keys, to be changed in the block; what was changed is written when it ends well."""
+def _changing(path: Path) -> Iterator[list[Any]]:
+    """The rows of the file, to be changed in the block; what was changed is written when it ends well.
+
+    Rows that are damaged, and fields of a newer version, stay as they are.
+    """
     path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.parent.exists():
         path.parent.mkdir(mode=FOLDER_MODE)
-    with open(path.with_suffix(".lock"), "a", opener=_private) as lock:
+    lock = open_lock(path.with_suffix(".lock"))
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        keys = dict(KeyFile(path).all())
-        yield keys
-        _write(path, json.dumps({"keys": [asdict(key) for key in keys.values()]}, indent=1).encode())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        document = read_document(path)
+        yield document["keys"]
+        _write(path, json.dumps(document, indent=1).encode())
+    finally:
+        os.close(lock)
 
 
 def _write(path: Path, content: bytes) -> None:

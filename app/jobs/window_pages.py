@@ -7,6 +7,7 @@ MAX_PREDICTIONS predictions, of which one piece is in memory at a time.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from app.jobs.records import DamagedRecord
 MAX_PAGE = 20_000
 MAX_PREDICTIONS = 100_000  # of one page: some 8 MB, below nginx's proxy_max_temp_file_size
 PIECE_PREDICTIONS = 1000  # of one piece: 5 ms of work without a pause for other requests
+
+log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
@@ -40,6 +43,7 @@ def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journa
     try:
         next(stream)  # opens the journal
     except DamagedFile as error:
+        log.error("a journal is damaged: %s", error)
         raise DamagedRecord(error) from error
     return stream
 

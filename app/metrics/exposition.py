@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.access.keys import KeyFile
+from app.errors import KeysUnreadable
 from app.jobs.census import Census
 from app.metrics import files
 from app.metrics.meter import Meter
@@ -34,6 +36,7 @@ class Exposition:
     ) -> None:
         self._settings, self._meter, self._census, self._facts = settings, meter, census, facts
         self._watchdog = watchdog
+        self._keys = KeyFile(settings.keys_file)
 
     def text(self) -> bytes:
         """In Prometheus' text format, version 0.0.4."""
@@ -70,11 +73,20 @@ class Exposition:
         yield _gauge("clipstack_jobs", {(state,): count for state, count in jobs.states.items()})
         yield _gauge("clipstack_jobs_oldest_waiting_seconds", {(): jobs.oldest_waiting_s})
         yield _gauge("clipstack_jobs_longest_still_seconds", {(): jobs.longest_still_s})
+        damaged = {**jobs.damaged, "key": self._damaged_keys()}
+        yield _gauge("clipstack_damaged_records", {(kind,): count for kind, count in damaged.items()})
         disks = {name: _disk(path) for name, path in self._places().items() if path.is_dir()}
         yield _gauge("clipstack_disk_free_bytes", {(name,): free for name, (free, _) in disks.items()})
         yield _gauge("clipstack_disk_bytes", {(name,): whole for name, (_, whole) in disks.items()})
         with suppress(OSError):
             yield _gauge("clipstack_watchdog_age_seconds", {(): max(0.0, now - self._watchdog.stat().st_mtime)})
+
+    def _damaged_keys(self) -> int:
+        """Return how many keys cannot be used; 1 for a file that cannot be read."""
+        try:
+            return len(self._keys.damaged())
+        except KeysUnreadable:
+            return 1
 
     def _places(self) -> dict[str, Path]:
         settings = self._settings

@@ -79,7 +79,7 @@ def point(families: Iterable[Metric]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "time": round(time.time(), 2), "ok": 0, "refused": 0, "failed": 0, "seconds": {},
         "stages": {}, "codes": {}, "models": {}, "slots": {}, "lanes": {}, "jobs": {}, "disks": {},
-        "decoders": {}, "ends": 0, "answers": {}, "facts": {},
+        "decoders": {}, "ends": 0, "answers": {}, "facts": {}, "damaged": {},
     }  # fmt: skip
     for family in families:
         for name, labels, value, *_ in family.samples:
@@ -148,6 +148,7 @@ _TAKERS = {
     "clipstack_slots": _into("slots", "program", "state"),
     "clipstack_decoders": _into("decoders", "program", "state"),
     "clipstack_jobs": _into("jobs", "state"),
+    "clipstack_damaged_records": _into("damaged", "kind"),
     "clipstack_jobs_oldest_waiting_seconds": _fact("facts", "oldest_waiting_s"),
     "clipstack_decoder_ends_total": _ends,
     "clipstack_at_work": _work("at_work"),

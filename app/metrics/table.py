@@ -68,6 +68,9 @@ _ASKED: tuple[tuple[str, Kind, str, str], ...] = (
     ("jobs_oldest_waiting_seconds", "gauge", "", "Age of the oldest job that waits; 0 when none does."),
     ("jobs_longest_still_seconds", "gauge", "",
      "Longest time since a job that is running told how far it is; 0 when none runs."),
+    ("damaged_records", "gauge", "kind",
+     "Damaged records that were set aside, by kind: job, state (the job began again), session, result, index, queue; "
+     "and keys that let nobody in because they are damaged."),
     ("disk_free_bytes", "gauge", "folder", "Room on the disk of data, of uploads, and of shared memory."),
     ("disk_bytes", "gauge", "folder", "Size of that disk."),
     ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last told anything; it does every 2 s."),

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from app import damaged
+from app.access.keys import KeyFile
+from app.errors import KeysUnreadable
 from deploy import places
 from deploy.doctor.findings import Check, Fault, Finding, fine
 from deploy.doctor.patient import Patient, Unchecked
@@ -38,6 +41,17 @@ JOBS_TOO_SMALL = Fault(
     "data cannot hold the jobs", "warning", "jobs are refused before CLIPSTACK_JOB_GB is reached",
     "{folder} is a file system of {size} GiB, and jobs may keep {jobs} GiB",
     "lower CLIPSTACK_JOB_GB, or put CLIPSTACK_DATA_DIR on a larger disk",
+)  # fmt: skip
+DAMAGED = Fault(
+    "damaged records", "warning", "a job that was there is 404; a job begins again; a key is 401",
+    "{folder} has {count} damaged records that were set aside: {kinds}",
+    "look into the log for what was wrong with them; what is no longer needed may be removed there, and a job whose "
+    "files were mended may be moved back to {jobs} under its id",
+)  # fmt: skip
+DAMAGED_KEYS = Fault(
+    "damaged keys", "wrong", "401 unauthorized, or 503 unavailable, for keys that worked",
+    "{file}: {why}",
+    "revoke them and create them again (`clipstack-keys`), or take the file from a backup",
 )  # fmt: skip
 READ_ONLY = Fault(
     "read-only folder", "wrong", "`make up` cannot write; 503 storage_full for every upload",
@@ -88,6 +102,23 @@ def jobs(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{size} GiB in all, and jobs keep {most} GiB at most")
 
 
+def records(patient: Patient) -> Iterator[Finding]:
+    data = patient.settings.data_dir
+    try:
+        kinds = {kind: count for kind, count in damaged.count(data).items() if count}
+        why = "; ".join(KeyFile(patient.settings.keys_file).damaged())
+    except PermissionError:
+        raise Unchecked(f"we may not read {data}") from None
+    except KeysUnreadable as error:
+        why = f"{error.message}: {error.__cause__}"
+    if kinds:
+        told = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
+        yield DAMAGED.found(folder=damaged.folder(data), count=sum(kinds.values()), kinds=told, jobs=data / "jobs")
+    if why:
+        yield DAMAGED_KEYS.found(file=patient.settings.keys_file, why=why)
+    yield fine("none was found damaged")
+
+
 def _file_systems(patient: Patient) -> dict[Path, os.statvfs_result]:
     """One folder on each file system that is written to, with its numbers."""
     run_dir, data = patient.run_dir, patient.settings.data_dir
@@ -114,5 +145,6 @@ CHECKS = (
     Check("disk space", room, (DISK_FULL, DISK_LOW, READ_ONLY)),
     Check("inodes", inodes, (NO_INODES,)),
     Check("uploads' disk", uploads, (UPLOADS_TOO_SMALL,)),
+    Check("records", records, (DAMAGED, DAMAGED_KEYS)),
     Check("jobs' disk", jobs, (JOBS_TOO_SMALL,)),
 )

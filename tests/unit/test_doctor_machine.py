@@ -24,7 +24,7 @@ from deploy.doctor.patient import Patient
 from deploy.places import triton_regions
 from deploy.ports import listeners
 from deploy.supervision import Program
-from tests.patients import altered, file_system, found, healthy, program, running, words
+from tests.patients import altered, file_system, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
@@ -178,6 +178,17 @@ def test_a_disk_too_small_for_an_upload_and_for_the_jobs(patient) -> None:
         told = found(on(patient, folder), storage.CHECKS)
         assert "(tmpfs)" in words(on(patient, folder), storage.CHECKS, storage.UPLOADS_TOO_SMALL)
     assert told == {storage.UPLOADS_TOO_SMALL.name, storage.JOBS_TOO_SMALL.name}
+
+
+def test_damaged_records_and_keys(patient) -> None:
+    check = named("records", storage)
+    data = patient.settings.data_dir
+    assert found(patient, check) == set()
+    (data / "damaged" / "job-1-2").mkdir(parents=True)
+    patient.settings.keys_file.parent.mkdir()
+    patient.settings.keys_file.write_text("{")
+    assert found(patient, check) == {storage.DAMAGED.name, storage.DAMAGED_KEYS.name}
+    assert "1 of kind job" in words(patient, check, storage.DAMAGED)
 
 
 # --- shared memory

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from app import gpu_decoding, pictures, rehearsal, video
+from app import animations, gpu_decoding, pictures, rehearsal, video
 from app.confinement import Confinement, confine, demand
-from app.formats import HEAD_BYTES, sniff
+from app.formats import HEAD_BYTES, recognise
 from app.gpu_decoding import NotOnGpu
 from app.media import ClipRequest, Decoded, Limits, Media, Source
 from app.memory import give_back
@@ -50,8 +50,10 @@ def rehearsed() -> tuple[int, str]:
 def probe(source: Source, limits: Limits) -> Media:
     """Tell what a file is, in this process."""
     source = reached(source)
-    part = pictures.probe if sniff(source.read(HEAD_BYTES)) == "image" else video.probe
-    return part(source, limits)
+    form = recognise(source.read(HEAD_BYTES))
+    if form.kind == "image":
+        return pictures.probe(source, limits)
+    return animations.probe(source, limits) if form.name in animations.ANIMATED else video.probe(source, limits)
 
 
 def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> Decoded:

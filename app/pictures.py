@@ -61,11 +61,10 @@ def probe(source: Source, limits: Limits) -> Media:
 
     Raises UnsupportedMedia, LimitExceeded, Undecodable.
     """
-    with _opened(source, limits.max_pixels) as (picture, file):
+    with opened(source, limits.max_pixels) as (picture, file):
         name = picture.format or ""
         limits.check_aspect(picture.width, picture.height)
-        orientation = _orientation(picture, file)
-        rotation = _TURNS.get(orientation, 0)
+        rotation, mirrored = turn_of(orientation_in(picture, file))
         turned = rotation % 180 and name != "TIFF"  # whose plugin tells the size of the upright picture
         width, height = (picture.width, picture.height)[:: -1 if turned else 1]
     if not file.has_end:
@@ -73,7 +72,7 @@ def probe(source: Source, limits: Limits) -> Media:
     container, codec = _CONTAINERS.get(name, (name.lower(), name.lower()))
     return Media(
         "image", container, codec, width, height, rotation, None, None, 1,
-        mirrored=orientation in _MIRRORED, notes=tuple(file.notes),
+        mirrored=mirrored, notes=tuple(file.notes),
     )  # fmt: skip
 
 
@@ -86,28 +85,28 @@ def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
     if request.shape[1] != 1:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
-    with _opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
+    with opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
         if not file.has_end:
             picture = _completed(picture, file, request.resize)
         _decode_small(picture, request.resize)
-        frame = seen(picture, _orientation(picture, file), size, request.crop)
+        frame = centre_crop(seen(picture, orientation_in(picture, file), size), request.crop)
     for clip in clips:
         clip[0] = frame
     count = len(clips)
     return Decoded(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
 
 
-def seen(picture: Image.Image, orientation: int, size: tuple[int, int], crop: int) -> Frame:
-    """An opened picture as a model sees it: upright, scaled to `size` (width, height), its centre cut out."""
+def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:
+    """Return an opened picture as a person sees it, upright and in sRGB, scaled to `size` (width, height)."""
+    icc = picture.info.get("icc_profile") or b""
     if orientation in _UPRIGHT and picture.format != "TIFF":  # whose plugin turns it
         picture = picture.transpose(_UPRIGHT[orientation])
-    icc = picture.info.get("icc_profile") or b""
     scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
-    return centre_crop(np.asarray(to_srgb(scaled, icc) if icc else scaled.convert("RGB")), crop)
+    return np.asarray(to_srgb(scaled, icc) if icc else scaled.convert("RGB"))
 
 
 @contextmanager
-def _opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
+def opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
     """Open the pixels of the source as the one format they claim to be; maps Pillow's errors to ours."""
     if source.length > MAX_BYTES:
         raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
@@ -115,6 +114,13 @@ def _opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, Pict
     name = recognise(data[:HEAD_BYTES]).name
     file = take_apart(name, data)
     del data
+    with open_parts(name, file, max_pixels) as picture:
+        yield picture, file
+
+
+@contextmanager
+def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.Image]:
+    """Open the pixels of a file that was taken apart; raises as `opened`."""
     if file.coefficient_bytes > BYTES_PER_PIXEL * max_pixels:
         raise LimitExceeded(
             f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "
@@ -128,7 +134,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, Pict
             warnings.simplefilter("ignore", UserWarning)  # odd tags are no reason to refuse a picture, or to log
             with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
                 _forget_metadata(picture, file)
-                yield picture, file
+                yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitExceeded(f"the picture has more than the {most} pixels allowed") from error
     except MemoryError as error:
@@ -141,20 +147,25 @@ def _opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, Pict
         Image.MAX_IMAGE_PIXELS = largest
 
 
+def turn_of(orientation: int) -> tuple[int, bool]:
+    """Return the clockwise turn in degrees of an EXIF orientation, and whether the turned picture is mirrored."""
+    return _TURNS.get(orientation, 0), orientation in _MIRRORED
+
+
 def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
     """Keep the orientation and the colour profile alone: other tags could fail while the pixels are decoded."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         exif = Image.Exif()
-        exif[_ORIENTATION] = _orientation(picture, file)
+        exif[_ORIENTATION] = orientation_in(picture, file)
         picture.info["exif"] = exif.tobytes()  # what the plugin looks at instead of all directories of the file
     icc = file.icc or picture.info.pop("icc_profile", b"")
     if icc and is_usable(icc):
         picture.info["icc_profile"] = icc
-    elif icc:
+    elif icc and DAMAGED_PROFILE not in file.notes:
         file.notes.append(DAMAGED_PROFILE)
 
 
-def _orientation(picture: Image.Image, file: PictureFile) -> int:
+def orientation_in(picture: Image.Image, file: PictureFile) -> int:
     """Return EXIF's orientation, 1 to 8; a note says where EXIF is damaged."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         value = picture.tag_v2.get(_ORIENTATION, 1)

@@ -24,6 +24,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from app.animations import ANIMATED, AnimationReader
 from app.colour import SrgbScaler
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
 from app.formats import SOUND_CODECS, VIDEO_CODECS, unsupported_codec
@@ -110,8 +111,10 @@ def opened(
 def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1) -> Reader:
     """Open a video for reading some upright frames of `size` (width, height) pixels, by so many threads if by PyAV.
 
-    For reading all of a long one take PacketReader: decord holds the whole file in memory, 0.6 GB of a file of 0.5 GB.
+    For reading all of a long one take `open_sequentially`: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
     """
+    if demuxer in ANIMATED:
+        return AnimationReader(source, media, size)
     if (
         media.codec not in _BY_TIME
         and media.shown_as_stored
@@ -127,6 +130,13 @@ def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int
             if reader.has_order():
                 return reader
     return PacketReader(source, demuxer, media, size, threads)
+
+
+def open_sequentially(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
+    """Open a video of any length for reading all of it."""
+    if demuxer in ANIMATED:
+        return AnimationReader(source, media, size)
+    return PacketReader(source, demuxer, media, size)
 
 
 def _has_three_channels(width: int) -> bool:

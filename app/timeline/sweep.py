@@ -18,7 +18,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.formats import HEAD_BYTES, recognise
 from app.frames import centre_crop, scaled_size
 from app.media import Limits, Media, Source
-from app.readers import PacketReader, Reader, translated
+from app.readers import Reader, open_sequentially, translated
 from app.sampling import Timing, frames_at
 from app.timeline.cuts import CutFinder
 from app.timeline.windows import Grid, Windows
@@ -93,7 +93,7 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
     demuxer = recognise(source.read(HEAD_BYTES)).name
     with translated():
         size = scaled_size(media.width, media.height, look.resize)
-        reader = measured(PacketReader(source, demuxer, media, size), look.limits)
+        reader = measured(open_sequentially(source, media, demuxer, size), look.limits)
         timing = reader.timing
         placed = look.grid.over(timing.last_s)
         if placed.count > look.most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.conftest import CHECKOUT
+from tests.field.heif import write_heic
 from tests.films import panning, texture, write_video
 
 SIDE, FRAMES, FPS = 64, 10, 10
@@ -83,11 +85,22 @@ def _turned() -> Image.Exif:
     return exif
 
 
+def _profile() -> bytes:
+    """An sRGB profile; its date is always the same."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + bytes(12) + profile[36:]
+
+
 def _frames(kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     first, *others = (Image.fromarray(frame) for frame in panning(5, SIDE, SIDE, step=4))
     first.save(file, kind, save_all=True, append_images=others, duration=100, **options)
     return file.getvalue()
+
+
+def _undated(content: bytes) -> bytes:
+    """The file with the dates in its boxes set to zero, 8 bytes each in libavif's version of them."""
+    return re.sub(rb"((?:mvhd|tkhd|mdhd)\x01...).{16}", lambda found: found[1] + bytes(16), content, flags=re.DOTALL)
 
 
 _PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -104,6 +117,23 @@ _PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "webp": ("riff", lambda: _picture("WEBP")),
     "webp lossless": ("riff", lambda: _picture("WEBP", lossless=True, mode="RGBA", exif=_turned())),
     "webp frames": ("riff", lambda: _frames("WEBP")),
+    "avif": ("boxes", lambda: _picture("AVIF", exif=_turned())),
+    "avif frames": ("boxes", lambda: _undated(_frames("AVIF"))),
+    "heic": ("boxes", lambda: write_heic(texture(SIDE, SIDE, seed=3), exif=b"II*\0\x08\0\0\0\0\0")),
+    "heic tiles, turned": (
+        "boxes",
+        lambda: write_heic(texture(SIDE, SIDE, seed=3), tile=32, quarter_turns=1, mirror=0),
+    ),
+    "heic 10 bits": ("boxes", lambda: write_heic(texture(SIDE, SIDE, seed=3), deep=True)),
+    "bmp": ("blind", lambda: _picture("BMP")),
+    "bmp palette": ("blind", lambda: _picture("BMP", mode="P")),
+    "tiff": ("blind", lambda: _picture("TIFF")),
+    "tiff lzw": ("blind", lambda: _picture("TIFF", compression="tiff_lzw", exif=_turned())),
+    "tiff deflate": ("blind", lambda: _picture("TIFF", compression="tiff_adobe_deflate")),
+    "tiff jpeg": ("blind", lambda: _picture("TIFF", compression="jpeg")),
+    "tiff fax": ("blind", lambda: _picture("TIFF", compression="group4", mode="1")),
+    "jpeg with profile": ("jpeg", lambda: _picture("JPEG", icc_profile=_profile())),
+    "png with profile": ("png", lambda: _picture("PNG", icc_profile=_profile(), exif=_turned())),
 }
 
 _FORMS = {".mp4": "boxes", ".mov": "boxes", ".mkv": "ebml", ".webm": "ebml", ".avi": "riff", ".gif": "gif"}

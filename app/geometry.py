@@ -45,7 +45,10 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
 
     EXIF's eight orientations are described in the same way. A matrix that maps all pixels to a line counts as none.
     """
-    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    try:
+        data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:  # PyAV 18 lists no side data where one kind is unknown to it: EXIF in a frame of Motion JPEG
+        return round(-frame.rotation / 90) * 90 % 360, False
     if data is None or len(bytes(data)) != _MATRIX_BYTES:
         return 0, False
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])

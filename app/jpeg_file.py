@@ -90,8 +90,8 @@ class _Jpeg:
         self._components = body[5]
         height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
         factors = [body[7 + 3 * number] for number in range(body[5])]
-        most = max((factor >> 4) * (factor & 15) for factor in factors) or 1
-        samples = sum((factor >> 4) * (factor & 15) for factor in factors) / most
+        blocks = [(factor >> 4) * (factor & 15) for factor in factors]
+        samples = sum(blocks) / (max(blocks, default=0) or 1)
         self._coefficient_bytes = int(2 * samples * width * height)
         if marker in _PROGRESSIVE:
             self.file.coefficient_bytes = self._coefficient_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,10 @@ def _animations() -> list[Case]:
         case("pan_lossless.webp", "animated WebP, lossless", lambda: animation("WEBP", lossless=True), **moving),
         case("pan.png", "animated PNG", lambda: animation("PNG"), **moving, frames=19, container="png"),
         case("pan.avif", "animated AVIF", lambda: animation("AVIF"), **moving, frames=19, container="avif"),
+        Case("exif.avi", partial(motion_jpeg, orientation=1), "Motion JPEG with EXIF in its frames", "Animations",
+             **SHOWN, codec="mjpeg"),
+        Case("exif_turned.mov", partial(motion_jpeg, orientation=6), "Motion JPEG with EXIF in its frames, turned",
+             "Animations", size=(HEIGHT, WIDTH), codec="mjpeg", rotation=90),
         case("pan.gif", "animated GIF", lambda: animation("GIF"), **moving, frames=19, container="gif"),
         case("one_frame.png", "animated PNG of one frame: a picture",
              with_chunk(saved(PLAIN, "PNG"), b"acTL", struct.pack(">II", 1, 0)), **SHOWN, group="Animations"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -179,3 +181,16 @@ def commented(jpeg: bytes) -> bytes:
     for _ in range(48):
         jpeg = with_segment(jpeg, 0xFE, bytes(65_000))
     return jpeg
+
+
+def motion_jpeg(path: Path, orientation: int) -> object:
+    """Write a film of Motion JPEG whose frames have EXIF, as cameras write them."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for number in range(10):
+            packet = av.Packet(with_exif(exif(orientation)))
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
+            packet.is_keyframe = True
+            output.mux(packet)
+    return path

@@ -35,7 +35,7 @@ MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5}
 # What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken tags,
 # RuntimeError for HEIC.
 _DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, RuntimeError,
+    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, RuntimeError,
     struct.error,
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ from tests.field.picture_files import (
     lab,
     large,
     many_texts,
+    motion_jpeg,
     orientation,
     profile_bomb,
     saved,
@@ -43,7 +44,7 @@ from tests.field.picture_files import (
     with_exif,
     with_riff_chunk,
     with_segment,
-)  # fmt: skip
+)
 from tests.films import texture
 
 Content = bytes | Callable[[], bytes]

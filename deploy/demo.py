@@ -63,7 +63,13 @@ def main(words: list[str]) -> int:
         clip = CLIP
         film(clip)
         print(f"filmed {clip.relative_to(CHECKOUT)}: {SECONDS} s in which the camera pans left")
-    command = [str(Path(sys.executable).with_name("clipstack")), "classify", "--url", Stack().url, str(clip)]
+    command = [
+        str(Path(sys.executable).with_name("clipstack")),
+        "classify",
+        "--url",
+        Stack().as_started().url,
+        str(clip),
+    ]
     return subprocess.run(command, timeout=COMMAND_S).returncode
 
 

@@ -61,6 +61,11 @@ def watchdog_numbers(run_dir: Path) -> Path:
     return run_dir / "watchdog" / "watchdog.prom"
 
 
+def address(run_dir: Path) -> Path:
+    """Return the file with the address at which the running stack is reached; clipstack reads it."""
+    return run_dir / "url"
+
+
 def program(name: str) -> str:
     """Full path of a program, also where /usr/sbin is not on the PATH; raises FileNotFoundError."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

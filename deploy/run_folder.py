@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from app import recorded_settings
 from app.settings import METRICS_SOCKET, Settings
 from deploy import gpus, hosts, places, processes, users
 from deploy.render import render
@@ -69,7 +69,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     (snippets / "monitors.conf").write_text(f"{allowed}deny all;\n")
     (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
-    (run_dir / "settings.json").write_text(json.dumps(settings.environment()))
+    recorded_settings.write(settings)
 
 
 def make_triton_key(settings: Settings) -> None:
@@ -86,7 +86,7 @@ def make_triton_key(settings: Settings) -> None:
 
 def differences(settings: Settings) -> list[str]:
     """Names of the settings that are not those the stack was last started with."""
-    started: dict[str, str] = json.loads((settings.run_dir / "settings.json").read_text())
+    started = recorded_settings.read(settings.run_dir)
     return [name for name, value in settings.environment().items() if started.get(name) != value]
 
 

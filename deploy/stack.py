@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from app import recorded_settings
 from app.settings import CHECKOUT, InvalidSetting, Settings
-from deploy import certificate, doors, places, preflight, processes, run_folder, users
+from deploy import certificate, doors, places, ports, preflight, processes, run_folder, users
 from deploy.supervision import Supervision
+from deploy.watchdog import restarts
 
 READY_S = 120.0  # a start takes three seconds, and forty on a machine busy with other things
 STOP_S = 120.0  # nginx, web and Triton one after the other, each with its own wait
@@ -43,6 +45,11 @@ class Stack:
         self._environment = environment
         config = checkout / "supervisor" / "supervisord.conf"
         self._supervision = Supervision(self.python, config, self.run_dir)
+
+    def as_started(self) -> Stack:
+        """Return this stack with the settings that it runs with; itself when it does not run."""
+        settings = recorded_settings.of_running_stack(self.run_dir)
+        return Stack(self.checkout, {**self._environment, **settings.environment()}) if settings else self
 
     @property
     def url(self) -> str:
@@ -76,6 +83,7 @@ class Stack:
             if self._supervision.answers():
                 processes.gone([self._supervision.shutdown()], STOP_S)
             processes.end(self.processes(), patience_s=10)  # whom it did not know: orphans of what was killed
+            places.address(self.run_dir).unlink(missing_ok=True)
 
     def wait(self, timeout_s: float = READY_S) -> None:
         """Return when /readyz says yes; raises StackError with the end of the log of what failed."""
@@ -89,14 +97,17 @@ class Stack:
                 why = f"not ready after {timeout_s:.0f} s: {answer}"
                 raise StackError("\n".join([why, *self._tails("")]))
             time.sleep(0.2)
+        if stranger := self._stranger():
+            raise StackError(stranger)
 
     def status(self) -> tuple[bool, str]:
         """Whether the stack is ready, and a table of its programs for a person."""
         if not self._supervision.answers():
             return False, "stopped"
-        answer = self._readiness()
+        answer = self._readiness() or self._stranger()
         ready = f"ready at {self.url}" if answer is None else f"not ready: {answer}"
-        return answer is None, self.supervisorctl("status") + ready
+        loops = [f"warning: {words}\n" for words in restarts.warnings(self.run_dir)]
+        return answer is None, self.supervisorctl("status") + "".join(loops) + ready
 
     def supervisorctl(self, *words: str) -> str:
         """What `supervisorctl` says to `words`, such as "restart", "web"."""
@@ -119,6 +130,7 @@ class Stack:
         if found := preflight.of_decoders(self.settings, user):
             raise StackError("\n".join(found))
         self.warnings = [warning] if warning else []
+        places.address(self.run_dir).write_text(self.url)
         self._supervision.launch(run_folder.variables(self.settings, self.python, user, self._environment))
 
     @contextmanager
@@ -143,6 +155,14 @@ class Stack:
                 return f"{error.code} {error.read(500).decode(errors='replace')}"
         except OSError as error:
             return str(error)
+
+    def _stranger(self) -> str | None:
+        """Return who else listens on our port, in words; None when it is our nginx that answers there."""
+        port = self.settings.port
+        holders = {each.pid for each in ports.listeners() if each.port == port}
+        if not holders or holders & self.processes().keys():
+            return None
+        return f"port {port} is taken{ports.holder(port)}, which is not of this stack: set CLIPSTACK_PORT to another"
 
     def _tails(self, program: str) -> list[str]:
         """The last lines of the logs of `program`, or of all when it is empty."""
@@ -198,7 +218,8 @@ def main(words: list[str]) -> int | str | None:
     if len(words) != 1 or words[0] not in COMMANDS:
         return __doc__
     try:
-        return COMMANDS[words[0]](Stack())
+        stack = Stack()
+        return COMMANDS[words[0]](stack if words[0] == "up" else stack.as_started())
     except (StackError, InvalidSetting, OSError) as error:
         return f"clipstack: {error}"
     except subprocess.CalledProcessError as error:

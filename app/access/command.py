@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import click
 
+from app import recorded_settings
 from app.access import ledger
 from app.access.keys import LANES, Key, parse_keys, read_document
 from app.access.quota import MOST_SEATS
@@ -24,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 def main() -> None:
     """Make, list and end the keys that let people and programs use a Clipstack service.
 
-    It is the service of CLIPSTACK_RUN_DIR and CLIPSTACK_DATA_DIR, or that of this checkout; it may run meanwhile.
+    It is the service that runs in CLIPSTACK_RUN_DIR, or from this checkout; CLIPSTACK_DATA_DIR matters when none runs.
     """
 
 
@@ -32,7 +33,7 @@ def main() -> None:
 def _told() -> Iterator[Settings]:
     """The settings; what goes wrong in the block is a message, not a traceback."""
     try:
-        yield Settings.from_environment()
+        yield recorded_settings.in_force()
     except ledger.NameTaken as error:
         raise click.ClickException(
             f"there is a key {error} already: rotate or revoke it, or choose another name"

@@ -79,7 +79,7 @@ def point(families: Iterable[Metric]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "time": round(time.time(), 2), "ok": 0, "refused": 0, "failed": 0, "seconds": {},
         "stages": {}, "codes": {}, "models": {}, "slots": {}, "lanes": {}, "jobs": {}, "disks": {},
-        "decoders": {}, "ends": 0, "answers": {}, "facts": {}, "damaged": {},
+        "decoders": {}, "ends": 0, "answers": {}, "restarts": {}, "facts": {}, "damaged": {},
     }  # fmt: skip
     for family in families:
         for name, labels, value, *_ in family.samples:
@@ -157,6 +157,7 @@ _TAKERS = {
     "clipstack_processes": _into("facts", "program"),
     "clipstack_triton_answers": _fact("facts", "triton_answers"),
     "clipstack_model_restarts_total": _fact("facts", "restarts"),
+    "clipstack_program_restarts": _into("restarts", "program"),
     "clipstack_watchdog_age_seconds": _fact("facts", "age_s"),
     "clipstack_disk_free_bytes": _disk("free"),
     "clipstack_disk_bytes": _disk("whole"),

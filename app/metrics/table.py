@@ -81,6 +81,7 @@ _WATCHDOG: tuple[tuple[str, Kind, str, str], ...] = (
     ("model_restarts_total", "counter", "cause", "Restarts of Triton, by what was wrong: dead, hung, away."),
     ("program_starts_total", "counter", "program", "Starts of programs that Supervisor had given up."),
     ("model_loads_total", "counter", "model", "Attempts to load a model that Triton could not load."),
+    ("program_restarts", "gauge", "program", "Restarts of a program within 5 minutes."),
     ("model_answers", "gauge", "model", "1 when the last canary was answered."),
 )
 

@@ -8,6 +8,7 @@ const [FEW_FAILURES, MANY_FAILURES] = [0.01, 0.05];
 const [DISK_LOW, DISK_FULL] = [0.1, 0.03];
 const STUCK_S = 1800;
 const WATCHDOG_S = 30;
+const MANY_RESTARTS = 3; // within 5 minutes; deploy/watchdog/restarts.py
 
 const PLACES = { data: "Disk of jobs", uploads: "Disk of uploads", shared_memory: "Shared memory" };
 const ORDER = ["bad", "warn", "good"];
@@ -15,7 +16,7 @@ const ORDER = ["bad", "warn", "good"];
 /** [state, name, words] of each; `good`, `warn` or `bad`. */
 export function checks(points) {
   const now = points.at(-1);
-  return [answers(points), triton(now), ...models(now), room(now), jobs(now), ...disks(now), watchdog(now), web(now)];
+  return [answers(points), triton(now), ...models(now), room(now), jobs(now), ...disks(now), programs(now), watchdog(now), web(now)];
 }
 
 /** The worst of some checks. */
@@ -67,6 +68,13 @@ function disks(now) {
     const state = part < DISK_FULL ? "bad" : part < DISK_LOW ? "warn" : "good";
     return [state, one && name === "data" ? "Disk" : PLACES[name] ?? name, `${size(free)} free, ${share(part)}`];
   });
+}
+
+function programs(now) {
+  const again = Object.entries(now.restarts ?? {}).filter(([, count]) => count >= MANY_RESTARTS);
+  if (!again.length) return ["good", "Programs", "none is started again and again"];
+  const words = again.map(([name, count]) => `${name} was started again ${plural(count, "time")} in 5 minutes`);
+  return ["bad", "Programs", `${words.join(", ")}: its log says why`];
 }
 
 function watchdog(now) {

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from client.async_client import DEFAULT_URL
 from client.bench.link import WORDS, Kind, best_kind
 from client.cli.benches import bench_table
 from client.cli.files import found
-from client.cli.options import finish
+from client.cli.options import SHOWN_URL, default_url, finish
 from client.cli.outcomes import FINE, SERVICE
 from client.cli.outputs import console_on, save
 from client.cli.progress import ProgressLines
@@ -72,8 +71,8 @@ def _rates(context: click.Context, parameter: click.Parameter, value: str) -> li
     "--url",
     envvar="CLIPSTACK_URL",
     show_envvar=True,
-    default=DEFAULT_URL,
-    show_default=True,
+    default=default_url,
+    show_default=SHOWN_URL,
     help="Address of the service.",
 )
 @click.pass_context

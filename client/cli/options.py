@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +18,8 @@ from client.cli.outcomes import INTERRUPTED
 from client.errors import ReductionUnavailable
 from client.reduction.sending import Reduction
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+SHOWN_URL = f"the stack of this checkout, or {DEFAULT_URL}"
 MOST_AT_ONCE = 32
 TERMINATED = 128 + signal.SIGTERM
 SHRINK = ("always", "auto")
@@ -34,6 +37,15 @@ class WithShrink(click.Command):
             following = args[place + 1] if place + 1 < len(args) else None
             words.append("--shrink=always" if word == "--shrink" and following not in SHRINK else word)
         return super().parse_args(ctx, words)
+
+
+def default_url() -> str:
+    """Return the address of the stack that runs from this checkout, as it wrote it down; else the usual one."""
+    run_dir = os.environ.get("CLIPSTACK_RUN_DIR") or CHECKOUT / ".runtime" / "run"
+    try:
+        return Path(run_dir, "url").read_text().strip() or DEFAULT_URL
+    except OSError:
+        return DEFAULT_URL
 
 
 def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
@@ -57,7 +69,7 @@ def service_options(command: Command) -> Command:
     return _all(
         command,
         click.option(
-            "--url", envvar="CLIPSTACK_URL", show_envvar=True, default=DEFAULT_URL, show_default=True,
+            "--url", envvar="CLIPSTACK_URL", show_envvar=True, default=default_url, show_default=SHOWN_URL,
             help="Address of the service.",
         ),
         click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from app import recorded_settings
 from app.settings import CHECKOUT, PREFIX, InvalidSetting, Settings
 from deploy import places, processes, users
 from deploy.ports import on_loopback
@@ -57,7 +57,7 @@ class Patient:
             known = {PREFIX + name: environment.get(PREFIX + name, "") for name in PLACES}
             settings = Settings.from_environment(known)
         programs, unseen = _programs(settings.run_dir, checkout)
-        started_with = _started_with(settings.run_dir) if programs else {}
+        started_with = recorded_settings.read(settings.run_dir) if programs else {}
         with suppress(InvalidSetting):  # of a version of before, that knew others
             settings = Settings.from_environment(started_with) if started_with else settings
         return cls(settings, environment, checkout, programs, started_with, refused, unseen)
@@ -158,11 +158,3 @@ def _programs(run_dir: Path, checkout: Path) -> tuple[dict[str, Program], Unseen
     asking.start()
     asking.join(SUPERVISOR_S)
     return (told[0], None) if told else ({}, "silent")
-
-
-def _started_with(run_dir: Path) -> dict[str, str]:
-    try:
-        told: dict[str, str] = json.loads((run_dir / "settings.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return told

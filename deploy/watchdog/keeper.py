@@ -17,6 +17,7 @@ from deploy.watchdog import stubs
 from deploy.watchdog.canaries import Away, Canaries, Report
 from deploy.watchdog.judge import Backoff, Judge, Seen
 from deploy.watchdog.ledger import Ledger
+from deploy.watchdog.restarts import RestartHistory
 
 PAUSE_S, SOON_S = 2.0, 0.5  # between looks; when there is something to be sure of
 AWAY_S = 60.0  # a server that was stopped for half a minute goes on as if nothing had been
@@ -47,6 +48,7 @@ class Keeper:
         self._starts: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 60.0))
         self._loads: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 30.0))
         self._restarts = Backoff(15.0, 600.0)
+        self._restart_history = RestartHistory()
         self._server = _Server(0)
 
     def look(self) -> float:
@@ -62,6 +64,8 @@ class Keeper:
                 log.error("%s, which Supervisor has given up, is started again", name)
                 self._ledger.started(name)
                 self._supervision.start(name)
+        started = {name: program.started for name, program in programs.items()}
+        self._ledger.restarts(self._restart_history.note(started, time.monotonic()))
         triton = programs.get("triton")
         if triton and triton.state == "RUNNING":
             self._look_at_server(triton.pid)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.watchdog.canaries import Canary
+from deploy.watchdog.restarts import GAUGE, MANY, describe
 
 HELP = {
     "clipstack_canaries_total": "Canaries by model and outcome.",
@@ -33,6 +34,7 @@ class Ledger:
         self._counts: Counter[str] = Counter()
         self._faults: dict[str, str] = {}  # of each model, empty when it answers
         self._waits = False
+        self._restarts: Mapping[str, int] = {}  # of each program, a moment ago
 
     def canaries(self, canaries: Mapping[str, Canary], unloaded: Mapping[str, str]) -> None:
         for key, canary in canaries.items():
@@ -54,6 +56,13 @@ class Ledger:
         self._count("clipstack_model_restarts_total", cause=cause)
         self._waits = False
 
+    def restarts(self, counts: Mapping[str, int]) -> None:
+        """Keep how often each program was restarted lately; log those that reach MANY."""
+        for name, count in counts.items():
+            if count >= MANY > self._restarts.get(name, 0):
+                log.error("%s", describe(name, count))
+        self._restarts = dict(counts)
+
     def started(self, program: str) -> None:
         self._count("clipstack_program_starts_total", program=program)
 
@@ -68,6 +77,8 @@ class Ledger:
             lines += [f"{series} {count}" for series, count in sorted(self._counts.items()) if series.startswith(name)]
         lines += [f"# HELP {ANSWERS} 1 when the last canary was answered.", f"# TYPE {ANSWERS} gauge"]
         lines += [f"{_series(ANSWERS, model=key)} {int(not why)}" for key, why in sorted(self._faults.items())]
+        lines += [f"# HELP {GAUGE} Restarts of a program within 5 minutes.", f"# TYPE {GAUGE} gauge"]
+        lines += [f"{_series(GAUGE, program=name)} {count}" for name, count in sorted(self._restarts.items())]
         making = self._path.with_suffix(".new")
         with suppress(OSError):
             making.write_text("\n".join(lines) + "\n")

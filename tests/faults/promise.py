@@ -69,6 +69,7 @@ PROMISES: dict[int, tuple[str, str]] = {
         "kill -9 of nginx's worker in the middle of uploads, and of a web worker with all its processes",
         "what they left is gone within 30 s; uploads under way are not touched",
     ),
+    46: ("two stacks started together, one Triton killed", "each answers from its own Triton; the other goes on"),
 }
 
 # The same of more work than can be done; C is what the same stack answered when it was asked as fast as it answers.

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_ports
 from deploy.processes import MARK
 from deploy.stack import STOP_S, Stack, StackError
 from tests.stack.running import CHECKOUT, own_environment, running_stack
@@ -49,6 +51,25 @@ def test_status_names_the_programs_and_the_address(stack):
     assert all(word in answer.stdout for word in ("nginx", "web", "triton", "RUNNING", stack.url))
 
 
+def test_commands_beside_the_stack_know_its_settings(stack):
+    """Also in a shell without the variables that it was started with."""
+    shell = {name: value for name, value in os.environ.items() if not name.startswith("CLIPSTACK_")}
+    shell["CLIPSTACK_RUN_DIR"] = str(stack.run_dir)
+    told = {}
+    status, url = "python -m deploy.stack status", "python -m deploy.stack url"
+    models, keys = "clipstack models", "clipstack-keys list"
+    for words in (status, url, models, keys):
+        program, *arguments = words.split()
+        command = [CHECKOUT / ".venv" / "bin" / program, *arguments]
+        done = subprocess.run(command, cwd=CHECKOUT, env=shell, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        told[words] = done.stdout
+
+    assert f"ready at {stack.url}" in told[status]
+    assert told[url] == f"{stack.url}\n"
+    assert "camera_motion" in told[models]
+
+
 def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
     other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
 
@@ -67,6 +88,37 @@ def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack
             second.up()
 
         assert not second.processes()
+
+
+def test_of_two_stacks_started_together_on_one_port_one_gets_it():
+    """The other says so, and does not take the first one's answers for its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(CHECKOUT / "triton_repo" / "models", folder / "models")
+        port = str(free_ports(1)[0])
+        pair = [
+            Stack(CHECKOUT, own_environment(folder, run_dir=str(folder / run_dir), port=port, web_workers="1"))
+            for run_dir in ("one", "two")
+        ]
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                said = list(pool.map(up_and_say, pair))
+            assert sorted(map(bool, said)) == [False, True]
+            assert port in "".join(said)
+            assert [bool(stack.processes()) for stack in pair] == [not words for words in said]
+        finally:
+            for stack in pair:
+                stack.down()
+
+
+def up_and_say(stack: Stack) -> str:
+    """What stood in the way of a start; empty when it is ready."""
+    try:
+        stack.up(60)
+    except StackError as error:
+        return str(error)
+    return ""
 
 
 def test_down_does_not_wait_for_who_does_not_listen(stack):

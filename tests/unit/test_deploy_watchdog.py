@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from app.repository import unready
+from deploy import places
 from deploy.watchdog import stubs
 from deploy.watchdog.canaries import Canary, unloaded
 from deploy.watchdog.judge import LOST_S, Backoff, Judge, Outcome, Seen
 from deploy.watchdog.ledger import Ledger
+from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
 from tests.stack.running import until
 
 GOOD = "camera_motion@1"
@@ -75,6 +77,25 @@ def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() ->
     assert told == {"b@1": "hangs: not healthy"}
     assert judge.hopeless({"a@1": good}, 3 * LOOK_S) == {}
     assert judge.hopeless({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
+
+
+def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> None:
+    history = RestartHistory()
+    starts = ((0, 0.0), (7, 2.0), (7, 4.0), (9, 6.0), (12, 9.0))
+    counts = [history.note({"web": start, "jobs": 1}, now)["web"] for start, now in starts]
+    assert counts == [0, 0, 0, 1, 2]
+    assert history.note({"web": 12, "jobs": 1}, 6 + WINDOW_S) == {"web": 1, "jobs": 0}
+
+
+def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
+    numbers = places.watchdog_numbers(tmp_path)
+    numbers.parent.mkdir()
+    ledger = Ledger(numbers)
+    ledger.restarts({"web": MANY, "jobs": MANY - 1})
+    ledger.write()
+    assert 'clipstack_program_restarts{program="web"} 3' in numbers.read_text()
+    (words,) = warnings(tmp_path)
+    assert words.startswith("web was started again 3 times")
 
 
 def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:

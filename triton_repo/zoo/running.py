@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app import recorded_settings
 from app.settings import Settings
 from deploy import gpu_models
 from triton_repo.zoo.errors import ModelError
@@ -90,14 +90,12 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def running(settings: Settings, models: Path) -> Iterator[Running | None]:
-    """The server that serves the folder `models` in the stack of `settings.run_dir`; None when there is none."""
-    try:
-        started = json.loads((settings.run_dir / "settings.json").read_text(encoding="utf-8"))
-        stack = Settings.from_environment(started)
-    except (OSError, ValueError):
-        yield None
-        return
-    if stack.model_dir.resolve() != models.resolve():
+    """Yield the server that serves the folder `models` in the stack that runs in `settings.run_dir`; None without one.
+
+    A stopped stack has none: what answers at the address that it had is another stack's.
+    """
+    stack = recorded_settings.of_running_stack(settings.run_dir)
+    if stack is None or stack.model_dir.resolve() != models.resolve():
         yield None
         return
     from tritonclient.utils import InferenceServerException

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from app import recorded_settings
 from app.settings import InvalidSetting, Settings
 from triton_repo.zoo.errors import ModelError
 
@@ -56,7 +57,7 @@ def told() -> Iterator[Settings]:
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     try:
-        yield Settings.from_environment()
+        yield recorded_settings.in_force()
     except (ModelError, InvalidSetting, OSError) as error:
         complain(error)
         raise SystemExit(1) from None

@@ -1,0 +1,52 @@
+"""Programs that are started again and again: each start looks like health, and together they are a fault."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deploy import places
+
+WINDOW_S = 300.0
+MANY = 3  # restarts within that time; a person who restarts a program by hand does it once or twice
+GAUGE = "clipstack_program_restarts"
+_SERIES = re.compile(rf'^{GAUGE}{{program="([^"]+)"}} (\d+)$', re.MULTILINE)
+
+
+class RestartHistory:
+    """Restarts of each program within the last WINDOW_S, as far as they were seen."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, int] = {}
+        self._restarts: dict[str, deque[float]] = defaultdict(deque)
+
+    def note(self, started: Mapping[str, int], now: float) -> dict[str, int]:
+        """Return the number of restarts of each program.
+
+        Args:
+            started: When Supervisor last started each program; 0 when it never did.
+            now: Seconds of a clock that does not jump.
+        """
+        for name, start in started.items():
+            if self._started.get(name) and start != self._started[name]:
+                self._restarts[name].append(now)
+            self._started[name] = start
+            while self._restarts[name] and self._restarts[name][0] <= now - WINDOW_S:
+                self._restarts[name].popleft()
+        return {name: len(self._restarts[name]) for name in started}
+
+
+def describe(program: str, count: int) -> str:
+    """Return a sentence for a log or a terminal."""
+    return f"{program} was started again {count} times within {WINDOW_S / 60:g} minutes: its log says why it ends"
+
+
+def warnings(run_dir: Path) -> list[str]:
+    """Return a sentence for each program that the watchdog of `run_dir` saw start again and again."""
+    text = ""
+    with suppress(OSError):
+        text = places.watchdog_numbers(run_dir).read_text()
+    return [describe(name, int(count)) for name, count in _SERIES.findall(text) if int(count) >= MANY]

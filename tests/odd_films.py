@@ -32,19 +32,19 @@ def moments(count: int, width: int = 192, height: int = 128) -> list[Frame]:
     return [np.ascontiguousarray(wide[:, STEP * number :][:, :width]) for number in range(count)]
 
 
-def interlaced(folder: Path, name: str, progressive: int = 0) -> tuple[Path, list[Frame]]:
-    """Write a film whose fields are of two moments, all but its first `progressive` frames.
+def interlaced(folder: Path, name: str, progressive: int = 0, scale: int = 1) -> tuple[Path, list[Frame]]:
+    """Write a film whose fields are of two moments, all but its first `progressive` frames; larger with `scale`.
 
     Return its path and for each frame the picture at the moment of its first field.
     """
     encoder, pixels, options, top_first = _INTERLACED[name]
-    fields = moments(2 * FRAMES)
+    fields = moments(2 * FRAMES * scale, 192 * scale, 128 * scale)
     path = folder / f"{name.replace(' ', '.')}"
     with av.open(str(path), "w") as output:
         stream = output.add_stream(encoder, rate=Fraction(FIELDS_S, 2), options=options)
         stream.height, stream.width = fields[0].shape[:2]
         stream.pix_fmt = pixels
-        for number in range(FRAMES):
+        for number in range(len(fields) // 2):
             first, second = fields[2 * number], fields[2 * number + 1]
             whole = number < progressive
             woven = first.copy()

@@ -37,6 +37,7 @@ class Case:
     duration_s: float | None = None  # within 5 % and 0.1 s
     size: tuple[int, int] | None = None  # width and height within 2 pixels
     rotation: int | None = None
+    mirrored: bool | None = None
     frames: int | None = None  # media.frames
     codec: str = ""
     container: str = ""

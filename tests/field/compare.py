@@ -55,7 +55,7 @@ def _media_faults(entry: Entry, media: dict[str, Any]) -> list[str]:
             found.append(f"duration_s {duration_s}, right is {right_s}")
     if (size := entry.get("size")) and max(abs(media["width"] - size[0]), abs(media["height"] - size[1])) > 2:
         found.append(f"size {media['width']}x{media['height']}, right is {size[0]}x{size[1]}")
-    for key in ("rotation", "frames", "codec", "container", "truncated"):
+    for key in ("rotation", "mirrored", "frames", "codec", "container", "truncated"):
         if key in entry and media.get(key) != entry[key]:
             found.append(f"{key} {media.get(key)}, right is {entry[key]}")
     return found
@@ -94,6 +94,8 @@ def summary(status: int, body: dict[str, Any]) -> str:
     facts = [f"{media['container']}, {media['codec']}, {media['width']}x{media['height']}"]
     if media["rotation"]:
         facts.append(f"turned by {media['rotation']}°")
+    if media["mirrored"]:
+        facts.append("mirrored")
     if media["duration_s"] is not None:
         facts.append(f"{media['duration_s']:.2f} s, {media['frames']} frames")
     facts.append(f"`{best['label']}` {best['score']:.2f}")

@@ -1,5 +1,4 @@
-"""Fields made into whole frames, and the edges cut off that a container hides: FFmpeg's filters between decoder and
-scaler, for the few videos that need them."""
+"""FFmpeg's filters between decoder and scaler: fields made into whole frames, hidden edges cut off."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,8 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from app.geometry import Crop
+
+LEAST = 4  # pixels that bwdif needs each way
 
 
 def filtered(frames: Iterable[VideoFrame], deinterlace: bool, crop: Crop) -> Iterator[VideoFrame]:
@@ -41,7 +42,7 @@ class _Graph:
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
         )
         filters = [buffer]
-        if deinterlace:
+        if deinterlace and min(frame.width, frame.height) >= LEAST:
             filters.append(self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"))
         if any(crop) and crop.fits(frame.width, frame.height):
             width, height = frame.width - crop.left - crop.right, frame.height - crop.top - crop.bottom

@@ -7,6 +7,7 @@ Here its device is the CPU: what a GPU adds to it is NVDEC in the place of FFmpe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,25 @@ from numpy.typing import NDArray
 
 from app.formats import HEAD_BYTES, recognise
 from app.frames import centre_crop, scaled_size
-from app.gpu_frames import DeviceReader, to_rgb
+from app.geometry import Crop
+from app.gpu_frames import DeviceReader, NotOnDevice, to_rgb
 from app.media import Limits
 from app.readers import Reader, open_reader
 from app.video import probe
-from tests.films import numbered, read_number, texture, write_video
+from tests.coded import (
+    BT601,
+    BT709,
+    BT2020,
+    COLOURS,
+    FULL,
+    LIMITED,
+    Coding,
+    centres,
+    quarters,
+    write_coded,
+)  # fmt: skip
+from tests.films import corners, numbered, read_corners, read_number, texture, write_video
+from tests.odd_films import interlaced, with_clean_aperture
 from tests.regions import whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
@@ -119,3 +134,53 @@ def test_real_clips_agree(real_videos: Path, name: str, resize: int) -> None:
     assert count == len(there.timing.times_s)
     numbers = sorted({0, count // 2, count - 1})
     assert np.abs(seen(ours, numbers, 80) - seen(there, numbers, 80)).mean() < TOLERANCE
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_every_orientation_comes_out_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    shown = corners(120, 160) if rotation % 180 else corners(160, 120)
+    stored = np.ascontiguousarray(np.rot90(shown[:, ::-1] if mirrored else shown, rotation // 90))
+    path = write_video(tmp_path / "film.mov", [stored] * 3, rotation=rotation, mirrored=mirrored, aspect=Fraction(2))
+    ours, there = (next(iter(reader.read([1]))) for reader in both(path, 64))
+    assert np.asarray(there).shape == ours.shape
+    assert read_corners(np.asarray(there)) == "rgbw"
+
+
+CODINGS = {
+    "untagged": ((320, 240), Coding("libx264", "yuv420p", matrix=5)),
+    "untagged hd": ((1280, 720), Coding("libx264", "yuv420p", matrix=1)),
+    "bt709": ((320, 240), Coding("libx264", "yuv420p", BT709, LIMITED)),
+    "bt601 hd": ((1280, 720), Coding("libx264", "yuv420p", BT601, LIMITED)),
+    "full": ((320, 240), Coding("libx264", "yuvj420p", BT709, FULL)),
+    "smpte 240m": ((320, 240), Coding("libx264", "yuv420p", 7, LIMITED)),
+    "bt2020 matrix": ((320, 240), Coding("libx264", "yuv420p10le", BT2020, LIMITED)),
+}
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_colours_are_those_of_the_cpu(tmp_path: Path, name: str) -> None:
+    size, coding = CODINGS[name]
+    path = write_coded(tmp_path / "film.mkv", coding, quarters(*size))
+    ours, there = (np.asarray(next(iter(reader.read([1])))) for reader in both(path, 120))
+    assert np.abs(centres(there) - COLOURS).max() <= 4
+    assert np.abs(centres(there) - centres(ours)).max() <= 4
+
+
+def test_what_needs_more_than_a_scaler_is_left_to_the_cpu(tmp_path: Path) -> None:
+    pq = Coding("libx264", "yuv420p10le", BT2020, LIMITED, transfer=16, gamut=BT2020)
+    film = write_video(tmp_path / "whole.mp4", [texture(320, 240)] * 3)
+    for path in (
+        write_coded(tmp_path / "pq.mkv", pq, quarters(320, 240)),
+        interlaced(tmp_path, "h264 mov")[0],
+        with_clean_aperture(film, tmp_path / "cropped.mp4", Crop(16, 0, 0, 0)),
+    ):
+        with pytest.raises(NotOnDevice):
+            both(path, 96)
+
+
+def test_fields_that_begin_later_are_left_to_the_cpu(tmp_path: Path) -> None:
+    path, _ = interlaced(tmp_path, "ffv1 mkv", progressive=6)
+    there = both(path, 96)[1]
+    with pytest.raises(NotOnDevice):
+        list(there.read([1, 9]))

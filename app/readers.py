@@ -92,6 +92,8 @@ def opened(
     source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video with PyAV, for so many threads; raises UnsupportedMedia when FFmpeg takes it for another format."""
+    if useless := ending(source, demuxer).useless if demuxer == "mov" else 0:
+        source = Source(source.path, source.offset, source.length - useless)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
         container = av.open(location(source), options=options, metadata_errors="replace", hwaccel=hwaccel)

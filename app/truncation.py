@@ -1,7 +1,7 @@
 """Tell whether a file was cut off, by its own structure and never by the length that its header promises in seconds.
 
-Only containers that stay readable without their end are looked at: MPEG-TS, FLV, AVI, Matroska, WebM, Ogg and
-fragmented MP4. A plain MP4 without its end has lost its index or frames that the index names.
+Only containers that stay readable without their end are looked at, among MP4 the fragmented one. A plain MP4 without
+its end has lost its index, or frames that the index names.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from app.media import HEAD_BYTES, Source
 TAIL_BYTES = 4 << 20  # a Matroska cluster is looked for in so many last bytes: the largest common ones are 5 s long
 TS_ROW = 4  # packets in a row that make sure of their place
 
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _IN_CLUSTER = {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854, 0xAF}  # identifiers of a cluster's children
 _AT_TOP = {0x1F43B675, 0x1C53BB6B, 0x1254C367, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1941A469, 0x1043A770}
@@ -23,10 +24,17 @@ _BOXES = {b"moof", b"mdat", b"styp", b"sidx", b"mfra", b"free", b"skip", b"emsg"
 
 
 class Ending(NamedTuple):
-    """How a file ends: `cut_off` before the end of what it began, and `fragmented` where that loses no index."""
+    """How a file ends.
+
+    Attributes:
+        cut_off: before the end of what it began.
+        fragmented: an MP4 whose index is spread over it, so that a cut loses none.
+        useless: how many last bytes are part of an index, which FFmpeg would refuse.
+    """
 
     cut_off: bool
     fragmented: bool = False
+    useless: int = 0
 
 
 class _Bytes:
@@ -98,21 +106,62 @@ def _ogg(data: _Bytes) -> Ending:
     return Ending(not whole or page + 27 + len(table) + sum(table) > len(tail))
 
 
+def _mpeg(data: _Bytes) -> Ending:
+    """The last packet of a programme stream is shorter than it says."""
+    start = max(0, data.length - (1 << 17))  # a packet has at most 64 KiB
+    tail = data.at(start, data.length - start)
+    at = len(tail)
+    while (at := tail.rfind(b"\0\0\1", 0, at)) >= 0:
+        if len(tail) > at + 3 and 0xBB <= tail[at + 3] <= 0xEF:  # above are system headers and packets
+            length = tail[at + 4 : at + 6]
+            return Ending(len(length) < 2 or at + 6 + int.from_bytes(length, "big") > len(tail))
+    return Ending(cut_off=False)
+
+
+def _asf(data: _Bytes) -> Ending:
+    """The header names the length of a file that was no live recording."""
+    head = data.at(0, HEAD_BYTES)
+    at = head.find(_ASF_PROPERTIES)
+    length, flags = head[at + 40 : at + 48], head[at + 88 : at + 92]
+    if at < 0 or len(flags) < 4 or flags[0] & 1:
+        return Ending(cut_off=False)
+    return Ending(int.from_bytes(length, "little") > data.length)
+
+
+def _gif(data: _Bytes) -> Ending:
+    """The last byte is a semicolon; some programs fill up with zeros."""
+    return Ending(not data.at(max(0, data.length - HEAD_BYTES), HEAD_BYTES).rstrip(b"\0\r\n").endswith(b";"))
+
+
 def _mov(data: _Bytes) -> Ending:
     """Fragments are pairs of moof and mdat boxes; the last one is not whole."""
-    place, fragmented, last = 0, False, b""
+    place, fragmented, index, last = 0, False, range(0), b""
     while place < data.length:
-        header = data.at(place, 16)
-        name, length = header[4:8], int.from_bytes(header[:4], "big")
-        if len(header) < 8 or (fragmented and name not in _BOXES):
-            return Ending(fragmented and len(header) < 8, fragmented)
-        if length == 1:
-            length = int.from_bytes(header[8:16], "big")
+        name, length = _box(data, place)
+        if fragmented and name not in _BOXES:
+            return Ending(data.length - place < 8, fragmented, data.length - place if name == b"" else 0)
         fragmented = fragmented or name == b"moof"
         if length < 8:
             break  # up to the end of the file, or damaged
+        if name == b"moov":
+            index = range(place, place + length)
         place, last = place + length, name
-    return Ending(fragmented and (place > data.length or last == b"moof"), fragmented)
+    if place > data.length and not fragmented:
+        fragmented = b"mvex" in data.at(index.start, len(index))
+    return Ending(
+        fragmented and (place > data.length or last == b"moof"),
+        fragmented,
+        data.length - (place - length) if fragmented and place > data.length and last != b"mdat" else 0,
+    )
+
+
+def _box(data: _Bytes, place: int) -> tuple[bytes, int]:
+    """Name and length of a box; an empty name where there is no room for one."""
+    header = data.at(place, 16)
+    if len(header) < 8:
+        return b"", 0
+    length = int.from_bytes(header[:4], "big")
+    return header[4:8], int.from_bytes(header[8:16], "big") if length == 1 else length
 
 
 def _matroska(data: _Bytes) -> Ending:
@@ -159,5 +208,6 @@ def _ebml_size(data: bytes, at: int) -> tuple[int, int | None]:
 
 
 _ENDINGS: dict[str, Callable[[_Bytes], Ending]] = {
-    "mpegts": _mpegts, "flv": _flv, "avi": _avi, "ogg": _ogg, "mov": _mov, "matroska": _matroska,
+    "mpegts": _mpegts, "mpeg": _mpeg, "flv": _flv, "avi": _avi, "ogg": _ogg, "asf": _asf, "gif": _gif, "mov": _mov,
+    "matroska": _matroska,
 }  # fmt: skip

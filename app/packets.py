@@ -69,8 +69,7 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     for packet in container.demux(stream):
         duration = packet.duration or 0
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
-        clock.advance(dts, duration)
-        stamp = clock.shown(pts, dts)
+        stamp = clock.stamp(pts, dts, duration, packet.is_keyframe)
         if stamp is None or not (keys or packet.is_keyframe):
             continue  # the end of the file, or a start in the middle of a group of pictures
         count += 1
@@ -101,8 +100,8 @@ def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: st
     untimed = _is_untimed(stream, demuxer)
     for packet in container.demux(stream):
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
-        clock.advance(dts, packet.duration or 0)
-        packet.pts = None if pts is None else clock.shown(pts, dts)
+        stamp = clock.stamp(pts, dts, packet.duration or 0, packet.is_keyframe)
+        packet.pts = None if pts is None else stamp
         packet.dts = None if dts is None else dts + clock.offset
         yield packet
 

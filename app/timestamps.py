@@ -1,4 +1,7 @@
-"""Turn the timestamps of a file into one clock that never jumps back. Pure arithmetic: no file is touched here."""
+"""Turn the timestamps of a file into one clock that never jumps back. Pure arithmetic: no file is touched here.
+
+The client has the same class (client/reduction/clock.py), and one test checks both.
+"""
 
 from __future__ import annotations
 
@@ -10,55 +13,70 @@ BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})  # FFmpeg's demuxers with AVFMT
 
 
 class Clock:
-    """Says for each packet of a stream, in file order, what must be added to its timestamps.
+    """Says for each packet of a stream, in file order, when its frame is shown on one clock.
 
     Two recordings joined to one file:
 
         decoding times   0 1 2 3 0 1 2 3
-        added            0 0 0 0 4 4 4 4
+        offset           0 0 0 0 4 4 4 4
 
     `ticks` of a timestamp make a second; `demuxer` is FFmpeg's name of the format.
+
+    Attributes:
+        offset: what was added to the timestamps of the last packet.
+        jumps: how often that changed.
     """
 
     def __init__(self, ticks: float, demuxer: str) -> None:
         self._fall = round(FALL_S * ticks)
         self._leap = round(LEAP_S * ticks) if demuxer in BROADCAST else None
-        self._last: int | None = None
+        self._decoded: int | None = None  # the last decoding time
+        self._shown = 0  # the latest presentation time
         self._step = 0  # from one packet to the next
+        self._reach = 0  # by how much a frame is shown after it is decoded, at most
         self.offset = 0
         self.jumps = 0
 
-    def advance(self, decode_time: int | None, duration: int) -> int:
-        """Take the next packet's decoding time and duration; return the offset for its timestamps."""
-        if decode_time is None:
-            return self.offset
-        time = decode_time + self.offset
-        if self._last is not None:
-            following = self._last + self._step
-            leaps = self._leap is not None and time - following > self._leap
-            if time < self._last - self._fall or leaps:
-                self.offset += following - time
-                self.jumps += 1
-                time = following
-            elif time > self._last and duration <= 0:
-                self._step = time - self._last
-        if duration > 0:
-            self._step = duration
-        self._last = time
-        return self.offset
+    def stamp(self, pts: int | None, dts: int | None, duration: int, is_key: bool) -> int | None:
+        """Take the next packet; return when its frame is shown, None for a packet without a time."""
+        if pts is not None and dts is not None and pts < dts - self._fall:
+            dts = None  # of the recording before: FFmpeg guesses it where the file, a Matroska for one, has none
+        least = self._shown + self._step - pts if is_key and pts is not None else None
+        if dts is not None:
+            self._advance(dts, duration, least)
+        elif least is not None and self.offset < least - self._step - self._fall:
+            self._jump(least)
+            self._decoded = self._shown + self._step
+        stamp = dts if pts is None else pts
+        if stamp is None:
+            return None
+        if dts is not None and self._leap is not None and abs(stamp - dts) > self._leap:
+            stamp = dts + self._reach  # the leap of a frame that is decoded before others and shown after them
+        elif dts is not None:
+            self._reach = max(self._reach, stamp - dts)
+        stamp += self.offset
+        self._shown = max(self._shown, stamp)
+        return stamp
 
     def following(self) -> int:
         """Return the decoding time of the next packet, as the file would have it, where it does not say."""
-        return 0 if self._last is None else self._last + self._step - self.offset
+        return 0 if self._decoded is None else self._decoded + self._step - self.offset
 
-    def shown(self, presentation_time: int | None, decode_time: int | None) -> int | None:
-        """Return when a packet's frame is shown, by the offset of that packet; None for a packet without a time.
+    def _advance(self, dts: int, duration: int, least: int | None) -> None:
+        """Go on to a packet; after a jump the offset is at least `least`."""
+        time = dts + self.offset
+        if self._decoded is not None:
+            following = self._decoded + self._step
+            leaps = self._leap is not None and time - following > self._leap
+            if time < self._decoded - self._fall or leaps:
+                self._jump(following - dts if least is None else max(least, following - dts))
+                time = dts + self.offset
+            elif time > self._decoded and duration <= 0:
+                self._step = time - self._decoded
+        if duration > 0:
+            self._step = duration
+        self._decoded = time
 
-        A presentation time that lies far from the decoding time is damage.
-        """
-        stamp = decode_time if presentation_time is None else presentation_time
-        if stamp is None:
-            return None
-        if self._leap is not None and decode_time is not None and abs(stamp - decode_time) > self._leap:
-            stamp = decode_time
-        return stamp + self.offset
+    def _jump(self, offset: int) -> None:
+        self.offset = offset
+        self.jumps += 1

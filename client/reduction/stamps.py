@@ -69,8 +69,7 @@ def read_stamps(file: BinaryIO) -> Stamps:
         base = stream.time_base or Fraction(1)
         clock = Clock(float(1 / base), demuxer(container))
         for packet in container.demux(stream):
-            clock.advance(packet.dts, packet.duration or 0)
-            stamp = clock.shown(packet.pts, packet.dts)
+            stamp = clock.stamp(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
             if stamp is None or not (keys or packet.is_keyframe):
                 continue
             if packet.is_keyframe:
@@ -88,8 +87,8 @@ def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator
     clock = Clock(float(1 / (stream.time_base or Fraction(1))), demuxer(container))
     for packet in container.demux(stream):
         pts, dts = packet.pts, packet.dts
-        clock.advance(dts, packet.duration or 0)
-        packet.pts = None if pts is None else clock.shown(pts, dts)
+        stamp = clock.stamp(pts, dts, packet.duration or 0, packet.is_keyframe)
+        packet.pts = None if pts is None else stamp
         packet.dts = None if dts is None else dts + clock.offset
         yield packet
 

@@ -60,7 +60,7 @@ def xvid(path: Path) -> None:
     path.write_bytes(write_avi(packed(mpeg4_chunks(map(numbered, range(COUNT)), gop=20, b_frames=1)), 160, 120, FPS))
 
 
-def joined(*suffix: str, **made: Any) -> Callable[[Path], None]:
+def joined(**made: Any) -> Callable[[Path], None]:
     """A film in two halves, each with timestamps of its own, one after the other."""
 
     def make(path: Path) -> None:
@@ -79,6 +79,12 @@ def odd_ends(path: Path) -> None:
     path.write_bytes(b"\x01" * 100 + path.read_bytes() + b"\x01" * 5000)
 
 
+def leaping(path: Path) -> None:
+    """Half of the frames an hour later, as the encoder got them."""
+    pts = [1000 * number // FPS + 3_600_000 * (number >= 45) for number in range(COUNT)]
+    write_video(path, map(numbered, range(COUNT)), FPS, pts=pts, **H264)
+
+
 def wrapping(path: Path) -> None:
     """Timestamps of 33 bits that begin again from 0 after a second and a half."""
     first = 1000 * (1 << 33) // 90_000 - 1500 - 1400  # the muxer adds 1.4 s
@@ -92,6 +98,10 @@ MADE: dict[str, Callable[[Path], object]] = {
     "ts joined open": joined(**OPEN),
     "ts joined mpeg2": joined(**MPEG2),
     "mpg joined": joined(**MPEG2),
+    "mkv joined": joined(**H264),
+    "mkv joined mpeg4": joined(**MPEG4),
+    "webm joined": joined(**VP8),
+    "ts leaping": leaping,
     "ts odd ends": odd_ends,
     "ts wrapping": wrapping,
 }

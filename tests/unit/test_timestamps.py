@@ -13,7 +13,7 @@ def shown(demuxer: str, packets: list[tuple[int | None, int | None]]) -> list[in
     clocks = Clock(90_000, demuxer), ClientClock(90_000, demuxer)
     stamps = []
     for pts, dts in packets:
-        ours, theirs = (clock.shown(pts, dts) for clock in clocks if clock.advance(dts, STEP) is not None)
+        ours, theirs = (clock.stamp(pts, dts, STEP, len(stamps) % 10 == 0) for clock in clocks)
         assert ours == theirs
         stamps.append(ours)
     return stamps
@@ -62,14 +62,38 @@ def test_packets_without_a_decoding_time_keep_the_offset() -> None:
 
 
 def test_presentation_far_from_decoding_is_damage() -> None:
-    assert shown("mpegts", [*steady(2), (90_000 * 3600, 2 * STEP)]) == [STEP, 2 * STEP, 2 * STEP]
+    assert shown("mpegts", [*steady(2), (90_000 * 3600, 2 * STEP)]) == [STEP, 2 * STEP, 3 * STEP]
+
+
+def test_frame_that_leaps_before_the_others_is_shown_after_them() -> None:
+    """One is decoded ahead of two that are shown before it, and the leap lies between."""
+    leap = 3600 * 90_000
+    before = [(1, 0), (4, 1), (2, 2), (3, 3), (7, 4), (5, 5), (6, 6)]
+    after = [(10 + leap, 7), (8, 8), (9, 9), (13 + leap, 10 + leap), (11 + leap, 11 + leap)]
+    packets = [(pts * STEP if pts < leap else (pts - leap) * STEP + leap, dts) for pts, dts in before + after]
+    packets = [(pts, dts * STEP if dts < leap else (dts - leap) * STEP + leap) for pts, dts in packets]
+    assert [stamp // STEP for stamp in shown("mpegts", packets) if stamp][-5:] == [10, 8, 9, 13, 11]
+
+
+def test_restart_without_decoding_times_follows_what_was_shown() -> None:
+    first = [(0, None), (2 * STEP, None), (STEP, 0), (4 * STEP, STEP), (3 * STEP, 2 * STEP)]
+    packets = first + [
+        (6 * STEP, 3 * STEP),
+        (5 * STEP, 4 * STEP),
+        (8 * STEP, 5 * STEP),
+        (7 * STEP, 6 * STEP),
+        (None, None),
+    ]
+    second = [(0, None), *first[1:]]
+    stamps = shown("matroska", packets + second)
+    assert [stamp // STEP for stamp in stamps[-5:] if stamp is not None] == [9, 11, 10, 13, 12]
 
 
 def test_jumps_are_counted() -> None:
     clock = Clock(1000, "flv")
     for time in (0, 33, 66, 0, 33, 0):
-        clock.advance(time, 33)
+        clock.stamp(time, time, 33, True)
     assert (clock.jumps, clock.offset) == (0, 0)
     for time in (5000, 0, 33):
-        clock.advance(time, 33)
+        clock.stamp(time, time, 33, True)
     assert (clock.jumps, clock.offset) == (1, 5033)

@@ -33,6 +33,7 @@ class Clock:
         self._decoded: int | None = None  # the last decoding time
         self._shown = 0  # the latest presentation time
         self._step = 0  # from one packet to the next
+        self._early = 0  # a leap that decoding times have yet to make
         self._reach = 0  # by how much a frame is shown after it is decoded, at most
         self.offset = 0
         self.jumps = 0
@@ -51,7 +52,9 @@ class Clock:
         if stamp is None:
             return None
         if dts is not None and self._leap is not None and abs(stamp - dts) > self._leap:
-            stamp = dts + self._reach  # the leap of a frame that is decoded before others and shown after them
+            # The leap of a frame that is decoded before others and shown after them
+            self._early = self._early or stamp - dts - self._reach
+            stamp -= self._early
         elif dts is not None:
             self._reach = max(self._reach, stamp - dts)
         stamp += self.offset
@@ -80,3 +83,4 @@ class Clock:
     def _jump(self, offset: int) -> None:
         self.offset = offset
         self.jumps += 1
+        self._early = 0

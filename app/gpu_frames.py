@@ -8,6 +8,7 @@ is the same: so they are tested where there is no GPU. Never imported by a proce
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -30,6 +31,8 @@ from app.media import ClipRequest, Media, Source
 from app.readers import PacketReader, Reader, opened
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
+_CPU_ONLY = "this video needs a conversion that is made on the CPU"
 
 
 def hwaccel(number: int) -> HWAccel:
@@ -57,7 +60,7 @@ class DeviceReader(PacketReader):
 
     def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], device: torch.device) -> None:
         if media.interlaced or any(media.crop) or media.conversion == "full":
-            raise NotOnDevice("this video needs a conversion that is made on the CPU")
+            raise NotOnDevice(_CPU_ONLY)
         super().__init__(source, demuxer, media, size)
         self._device = device
         self._reformatter = VideoReformatter()
@@ -66,9 +69,14 @@ class DeviceReader(PacketReader):
         on_gpu = self._device.type == "cuda"
         return opened(self._source, self._demuxer, hwaccel(self._device.index or 0) if on_gpu else None)
 
+    def _shown(self, *decoding: Any) -> Iterator[VideoFrame]:
+        if self._deinterlaces:  # since a frame came that is interlaced
+            raise NotOnDevice(_CPU_ONLY)
+        return self._decoded(*decoding)
+
     def _upright(self, frame: VideoFrame) -> Tensor:
-        if conversion(frame) == "full" or self._deinterlaces:
-            raise NotOnDevice("this video needs a conversion that is made on the CPU")
+        if conversion(frame) == "full":
+            raise NotOnDevice(_CPU_ONLY)
         if self._device.type == "cpu":
             deep = any(part.bits > 8 for part in frame.format.components)
             frame = self._reformatter.reformat(frame, format="p010le" if deep else "nv12", threads=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Container
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from app.errors import LimitExceeded, Undecodable
 from app.media import Limits, Media, Source
 from app.timeline.sweep import Begin, Cut, Look, Window, sweep
 from app.timeline.windows import Grid
-from tests.films import numbered, panning, read_number, texture, write_video
+from tests.coded import BT2020, LIMITED, PQ, Coding, quarters, write_coded
+from tests.films import corners, numbered, panning, read_corners, read_number, texture, write_video
+from tests.odd_films import interlaced
 from tests.regions import Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
@@ -175,3 +178,27 @@ def test_few_frames_a_second_are_no_stills(tmp_path: Path) -> None:
     frames = panning(20, 320, 240, step=20)
     path = write_video(tmp_path / "lapse.mp4", frames, 1)
     assert cuts_of(swept(whole(path), 0.5)[1]) == []
+
+
+def odd_film(folder: Path, name: str) -> Path:
+    if name == "interlaced":
+        return interlaced(folder, "h264 mov", scale=2)[0]
+    if name == "pq":
+        coding = Coding("libx264", "yuv420p10le", BT2020, LIMITED, transfer=PQ, gamut=BT2020)
+        return write_coded(folder / "film.mkv", coding, quarters(320, 240), count=30)
+    stored = np.ascontiguousarray(corners(160, 120)[:, ::-1])
+    return write_video(folder / "film.mp4", [stored] * 30, mirrored=True, aspect=Fraction(2))
+
+
+@pytest.mark.parametrize("name", ["interlaced", "pq", "mirrored"])
+def test_windows_have_the_pixels_of_clips(name: str, tmp_path: Path) -> None:
+    source = whole(odd_film(tmp_path, name))
+    media, events, written = swept(source, 0.1)
+    placed = next(event.placed for event in events if isinstance(event, Begin))
+    region = Region(tmp_path / "region", 8 << 20)
+    request = region.request(*map(tuple, placed.times_s().tolist()))
+    video.decode(source, media, request)
+    assert len(written) > 1
+    for index, clip in enumerate(region.clips(request)):
+        assert np.abs(written[index].astype(int) - clip).max() <= (40 if name == "interlaced" else 0)
+        assert name != "mirrored" or read_corners(written[index][0]) == "rgbw"

@@ -36,6 +36,7 @@ NOT_HERE = {
     ): "a second installation: minutes, and a network",
     ("docs/deploy.md", "make -C"): "the same",
     ("docs/deploy.md", "cp -a"): "the same",
+    ("docs/deploy.md", "CLIPSTACK_"): "a second stack: tests/faults/test_two_stacks.py",
     ("docs/deploy.md", "make down"): "the same; others on this stack go on",
     ("docs/docker.md", "docker"): "needs a second machine; tests/stack/test_triton_access.py tries its key",
     ("docs/docker.md", "install"): "the same",

@@ -23,10 +23,11 @@ from deploy.supervision import Supervision
 from deploy.watchdog.canaries import Canaries
 from deploy.watchdog.keeper import Keeper
 from deploy.watchdog.ledger import Ledger
+from deploy.watchdog.restarts import MANY
 from tests.movements import film_movement
 from tests.stack import moody
 from tests.stack.running import running_stack, until
-from tests.stack.state import model_process, watchdog_numbers
+from tests.stack.state import model_process, pid_of, watchdog_numbers
 
 DEAD_S, HUNG_S = 15.0, 20.0  # from the fault to right answers
 DEFAULT = "camera_motion@1"
@@ -140,6 +141,20 @@ def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) ->
     assert watchdog_numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
     assert server(watched) == triton
     assert set(told) <= {200, 503} and told[200] > 0
+
+
+def test_a_program_that_starts_again_and_again_is_flagged(watched: Stack) -> None:
+    assert "warning" not in watched.status()[1]
+    for times in range(1, MANY + 1):
+        pid = pid_of(watched, "jobs")
+        os.killpg(pid, signal.SIGKILL)
+        until(
+            lambda times=times: watchdog_numbers(watched).get('clipstack_program_restarts{program="jobs"}') == times, 15
+        )
+        until(lambda pid=pid: pid_of(watched, "jobs") not in (0, pid), 15)
+    assert f"warning: jobs was started again {MANY} times" in watched.status()[1]
+    point = httpx.get(f"{watched.url}/status.json", timeout=10).json()["points"][-1]
+    assert point["restarts"]["jobs"] == MANY and point["restarts"]["web"] == 0
 
 
 @pytest.fixture

@@ -28,7 +28,10 @@ def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
     if "CMYK" in (mode, picture.mode) and mode != picture.mode:
         return picture.convert("RGB")
     if mode == "L":
-        picture = picture.convert("L")
+        grey = picture.getchannel(0)
+        if any(picture.getchannel(number).tobytes() != grey.tobytes() for number in (1, 2)):
+            return picture  # in colours, of which a profile for grey says nothing
+        picture = grey
     converted = ImageCms.applyTransform(picture, transform)
     assert converted is not None  # it is None only for a change in place
     return converted

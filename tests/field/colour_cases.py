@@ -34,6 +34,7 @@ from tests.coded import (
 from tests.field.case import Case
 from tests.films import Frame, write_video
 from tests.odd_films import interlaced, with_clean_aperture, with_pixel_crop
+from tests.profiles import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 
 GROUP = "Geometry and colour"
 COLOURS = ("red", "green", "blue", "yellow")
@@ -106,7 +107,7 @@ _CODED: tuple[tuple[str, str, tuple[int, int], Coding, Callable[[Codes], Codes] 
 
 def cases() -> list[Case]:
     """Return the cases of this module."""
-    return [*_orientations(), *_shapes(), *_fields(), *_colours(), *_transparent()]
+    return [*_orientations(), *_shapes(), *_fields(), *_colours(), *_transparent(), *_profiles()]
 
 
 def _case(file: str, make: Callable[[Path], object], why: str, **right: Any) -> Case:
@@ -219,6 +220,26 @@ def _transparent() -> list[Case]:
         for file, (codec, pixels, options, what) in films.items()
     ]
     return [*found, _case("clear.gif", _clear_gif, "GIF, two quarters transparent", quarters=ON_PAPER, within=20)]
+
+
+def _profiles() -> list[Case]:
+    wide = np.linalg.inv(np.array(ADOBE_RGB).T) @ np.array(SRGB).T
+    codes = (srgb_light(quarters(*SD)) @ wide.T).clip(0, 1) ** (1 / 2.19921875)
+    adobe = np.round(codes * 255).astype(np.uint8)
+
+    def saved(pixels: Frame, profile: bytes) -> Callable[[Path], object]:
+        options: dict[str, Any] = {"quality": 95, "subsampling": 0}
+        return lambda path: Image.fromarray(pixels).save(path, icc_profile=profile, **options)
+
+    return [
+        _case("adobe_rgb.png", saved(adobe, rgb_profile()), "PNG in Adobe RGB", quarters=COLOURS),
+        _case("adobe_rgb.jpg", saved(adobe, rgb_profile()), "JPEG in Adobe RGB", quarters=COLOURS, within=16),
+        _case("adobe_rgb.webp", saved(adobe, rgb_profile()), "WebP in Adobe RGB", quarters=COLOURS, within=20),
+        _case("grey_profile.png", saved(_picture(), grey_profile(1.0)), "PNG in colours, a profile for grey",
+              quarters=COLOURS),
+        _case("cmyk_profile.png", saved(_picture(), cmyk_profile()), "PNG in RGB, a profile for CMYK",
+              quarters=COLOURS),
+    ]  # fmt: skip
 
 
 def _clear() -> Frame:

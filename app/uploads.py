@@ -83,7 +83,16 @@ def _parse(request: Request, body: Path, folder: Path, temporary: ExitStack) -> 
     if media_type in ("application/json", "text/json") or media_type.endswith("+json") or _JSON.match(head):
         return _from_json(body, folder, temporary)
     _check_raw(head, media_type)
-    return Upload(Source(str(body), 0, body.stat().st_size), unquote(request.headers.get("X-File-Name", "")))
+    name = unquote(_as_utf_8(request.headers.get("X-File-Name", "")))
+    return Upload(Source(str(body), 0, body.stat().st_size), name)
+
+
+def _as_utf_8(value: str) -> str:
+    """Return a header's value, which WSGI reads as Latin-1, as UTF-8 where it is that."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _check_raw(head: bytes, media_type: str) -> None:
@@ -117,7 +126,7 @@ def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitSt
         raise TooLarge(f"the file is larger than the {max_bytes >> 20} MiB allowed")
     if request.content_length == 0 or request.headers.get("X-Upload-Length") == "0":
         raise EmptyFile("the file is empty")
-    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", ""):
+    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         raise MissingFile(f"the request has no body: {_WAYS}")
     path, file = _temporary_file(folder, temporary)
     with file, _disk_errors():
@@ -155,8 +164,13 @@ def _from_json(body: Path, folder: Path, temporary: ExitStack) -> Upload:
     path, file = _temporary_file(folder, temporary)
     with file, _disk_errors():
         members = read_json(body, file)
-    fields = {name: str(value) for name, value in members.items() if isinstance(value, str | int | float | bool)}
+    fields = {name: _as_text(value) for name, value in members.items() if isinstance(value, str | int | float)}
     return Upload(Source(str(path), 0, path.stat().st_size), fields.pop("name", ""), fields)
+
+
+def _as_text(value: str | float) -> str:
+    """Return a JSON value as a form would send it; some programs have no whole numbers but 3.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _from_form(body: Path, content_type: str) -> Upload:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -113,6 +113,20 @@ def _give_back(error: BaseException | None) -> None:
     held: ExitStack | None = g.pop("held", None)
     if held is not None:
         held.close()
+
+
+def held_until_sent(stream: Iterator[str]) -> Iterator[str]:
+    """Return the stream of an answer; until its end the request counts as one of those that its key may have."""
+    held: ExitStack = g.pop("held", None) or ExitStack()
+
+    def counted() -> Iterator[str]:
+        with held:
+            yield ""
+            yield from stream
+
+    counted_stream = counted()
+    next(counted_stream)  # a generator that was never started, as for HEAD, would never leave its `with`
+    return counted_stream
 
 
 @blueprint.after_app_request

@@ -30,7 +30,7 @@ MERGING_SHARE = 0.05  # of the time, at most, goes into merging what will be mer
 MOST_PICTURES = 60
 # Every record of a job holds its segments and cuts: of a film that flickers for hours there are a hundred thousand
 MAX_CUTS = 10_000
-MAX_SEGMENTS = 20_000
+MAX_SEGMENTS = 10_000
 JPEG_QUALITY = 80
 ETA_AFTER_S = 1.0
 

@@ -117,7 +117,7 @@ def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[s
         stream = stream_with_windows(record, timeline, job.journal, page)
     except FileNotFoundError:
         raise JobNotFound(NO_SUCH_JOB) from None
-    return Response(stream, mimetype="application/json")
+    return Response(gate.held_until_sent(stream), mimetype="application/json")
 
 
 @blueprint.delete("/v1/jobs/<identity>")

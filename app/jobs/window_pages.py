@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from app.jobs.records import DamagedRecord
 MAX_PAGE = 20_000
 MAX_PREDICTIONS = 100_000  # of one page: some 8 MB, below nginx's proxy_max_temp_file_size
 PIECE_PREDICTIONS = 1000  # of one piece: 5 ms of work without a pause for other requests
+_making_a_piece = threading.Lock()  # many threads that all calculate keep the interpreter's lock from the others
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +72,15 @@ def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, pag
 
 def _windows_json(piece: WindowScores, timeline: dict[str, Any], count: int) -> str:
     """Return the objects of some windows, without the brackets around them."""
+    with _making_a_piece:
+        return json.dumps(_windows(piece, timeline, count), separators=(",", ":"))[1:-1]
+
+
+def _windows(piece: WindowScores, timeline: dict[str, Any], count: int) -> list[dict[str, Any]]:
     labels, hop_s, span_s = timeline["labels"], timeline["hop_s"], timeline["window_s"]
     best = np.argsort(-piece.scores, axis=1, kind="stable")[:, :count]
     scores = np.take_along_axis(piece.scores, best, axis=1).astype(np.float64).round(4).tolist()
-    windows = [
+    return [
         {
             "start_s": round(index * hop_s, 3),
             "end_s": round(index * hop_s + span_s, 3),
@@ -84,4 +91,3 @@ def _windows_json(piece: WindowScores, timeline: dict[str, Any], count: int) -> 
             zip(best.tolist(), scores, piece.padded.tolist(), strict=True), piece.first
         )
     ]
-    return json.dumps(windows, separators=(",", ":"))[1:-1]

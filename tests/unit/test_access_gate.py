@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.access import ledger
+from app.access import gate, ledger
 from app.access.key_check import KeyCheckServer, check_upload
 from app.access.keys import Key
 from app.errors import Overloaded
@@ -280,3 +280,20 @@ def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
         unread.close()  # type: ignore[attr-defined]
         limiter.hold(iter(["news"]), "one")  # nobody keeps it
     assert list(limiter.hold(iter(["news"]), "one")) == ["news"]
+
+
+def test_an_answer_that_is_still_being_made_counts_as_a_request_of_its_key(app: Flask, client: FlaskClient) -> None:
+    @app.get("/stream")
+    def stream() -> Response:
+        return Response(gate.held_until_sent(iter(["more", "and more"])))
+
+    headers = {"X-API-Key": key(app)}
+    for _ in range(2 * gate.MOST_READS):
+        client.head("/stream", headers=headers).close()
+    unread = [client.get("/stream", headers=headers) for _ in range(gate.MOST_READS)]
+    assert {answer.status_code for answer in unread} == {200}
+    assert client.get("/stream", headers=headers).status_code == 429
+    assert unread.pop().text == "moreand more"
+    for answer in unread:
+        answer.close()
+    assert client.get("/stream", headers=headers, buffered=True).status_code == 200

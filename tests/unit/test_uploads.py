@@ -46,6 +46,26 @@ def test_a_raw_body(tmp_path: Path) -> None:
     assert (got.content, got.name) == (CONTENT, "café.mp4")
 
 
+RAW_NAMES = {
+    "café.mp4": "café.mp4",
+    "caf%C3%A9.mp4": "café.mp4",
+    "C:\\films\\clip.mp4": "clip.mp4",
+    "a%2Fb.mp4": "b.mp4",
+}
+
+
+@pytest.mark.parametrize(("sent", "shown"), RAW_NAMES.items())
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_names_of_raw_bodies_in_any_encoding(tmp_path: Path, sent: str, shown: str, encoding: str) -> None:
+    header = {"HTTP_X_FILE_NAME": sent.encode(encoding).decode("latin-1")}
+    assert take(tmp_path, data=CONTENT, environ_overrides=header).name == shown
+
+
+def test_numbers_of_json_are_read_as_parameters(tmp_path: Path) -> None:
+    got = take(tmp_path, json={"file": "AAEC", "top_k": 3.0, "hop_s": 0.5, "thumbnails": True, "clips": None})
+    assert got.fields == {"top_k": "3", "hop_s": "0.5", "thumbnails": "True"}
+
+
 def test_a_form_is_decoded_where_it_lies(tmp_path: Path) -> None:
     body = tmp_path / "handed-on"
     sent = form(b'name="top_k"\r\n\r\n3', FILE)

@@ -29,8 +29,8 @@ pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=Fa
 MAX_BYTES = 128 << 20  # a picture is read whole into memory, unlike a video
 # Memory that decoding takes at its peak, per pixel of max_pixels: that of a PNG with alpha, the costliest of all
 BYTES_PER_PIXEL = 16
-# A JPEG is decoded at 1/2 to 1/8 of its size, HEIC without a second copy: the same memory is enough for more pixels
-MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5}
+# A JPEG is decoded at 1/2 to 1/8 of its size, HEIC and AVIF without alpha take about 8 bytes a pixel
+MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
 
 # What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken tags,
 # RuntimeError for HEIC.
@@ -133,6 +133,8 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # odd tags are no reason to refuse a picture, or to log
             with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
+                if picture.has_transparency_data and picture.width * picture.height > max_pixels:
+                    raise LimitExceeded(f"the picture has alpha and more than the {max_pixels} pixels allowed for it")
                 _forget_metadata(picture, file)
                 yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 _ABBREVIATIONS = {"cw": "clockwise", "ccw": "counter-clockwise"}
 
 
-_FORMATS = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "matroska": "Matroska", "webm": "WebM", "webp": "WebP"}
+_FORMATS = {
+    "h264": "H.264",
+    "hevc": "H.265",
+    "mpeg4": "MPEG-4",
+    "matroska": "Matroska",
+    "webm": "WebM",
+    "webp": "WebP",
+    "heic": "HEIC",
+    "avif": "AVIF",
+    "av1": "AV1",
+}
 
 
 class Problem(NamedTuple):
@@ -23,7 +33,8 @@ PROBLEMS = {
     "invalid_multipart": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
     "too_large": Problem("This file is too large", "Cut the video, or export it in a smaller size."),
     "unsupported_media": Problem(
-        "This is not a video we can read", "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG or WebP picture."
+        "This is not a video we can read",
+        "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG, WebP or HEIC picture.",
     ),
     "undecodable": Problem("This file is damaged", "If it plays for you, export it again and send the new one."),
     "no_video_stream": Problem("There is no picture in this file", "It seems to hold sound alone."),

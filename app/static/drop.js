@@ -1,14 +1,20 @@
 // How files come in: chosen, dropped anywhere on the page, or pasted.
 
-const PICTURES = [[0xff, 0xd8, 0xff], [0x89, 0x50, 0x4e, 0x47]]; // JPEG, PNG
-const ascii = (bytes, from, to) => String.fromCharCode(...bytes.slice(from, to));
+const HEAD = 4096; // bytes: an animated PNG says so before its first pixels
+const PICTURES = ["\xff\xd8\xff", "\x89PNG", "II*\0", "MM\0*"]; // JPEG, PNG, TIFF
+const BRANDS = /^(avif|hei[cxms]|hev[cxms]|mif1|msf1)$/; // AVIF, HEIC; "avis" is a film
 
-/** "picture" or "video", by the first bytes: names and types say what they like. */
+/** "picture" or "video", by the first bytes: names and types say what they like. Animations are videos. */
 async function kindOf(file) {
-  const bytes = new Uint8Array(await file.slice(0, 12).arrayBuffer().catch(() => new ArrayBuffer(0)));
-  const picture = PICTURES.some((start) => start.every((byte, place) => bytes[place] === byte))
-    || (ascii(bytes, 0, 4) === "RIFF" && ascii(bytes, 8, 12) === "WEBP");
-  return picture ? "picture" : "video";
+  const bytes = new Uint8Array(await file.slice(0, HEAD).arrayBuffer().catch(() => new ArrayBuffer(0)));
+  const head = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") {
+    return head.slice(12, 16) === "VP8X" && bytes[20] & 2 ? "video" : "picture";
+  }
+  if (head.startsWith("\x89PNG") && head.split("IDAT")[0].includes("acTL")) return "video";
+  const isBitmap = head.startsWith("BM") && bytes[14] >= 12 && head.slice(15, 18) === "\0\0\0";
+  const isStill = head.slice(4, 8) === "ftyp" && BRANDS.test(head.slice(8, 12));
+  return isBitmap || isStill || PICTURES.some((start) => head.startsWith(start)) ? "picture" : "video";
 }
 
 /** Calls `onFiles([[file, kind], ...])`, or `onNothing()` when what was dropped holds no file to send. */

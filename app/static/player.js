@@ -42,7 +42,7 @@ export class Player {
     this.#source = source;
     this.#at = 0;
     const type = item.file?.type ?? "";
-    if (item.kind === "picture" || type === "image/gif") this.#put(this.#picture(item, source));
+    if (item.kind === "picture" || type.startsWith("image/")) this.#put(this.#picture(item, source));
     else if (source) this.#put(this.#video(item, source));
     else this.#unplayable("");
   }

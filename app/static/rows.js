@@ -64,11 +64,18 @@ export class Row {
   #picture() {
     const { item } = this;
     const thumbnails = item.timeline?.thumbnails;
-    const own = item.kind === "picture" && item.file ? item.url : item.result?.thumbnails?.[0];
+    const own = item.kind === "picture" && item.file && !this.cannotShow ? item.url : item.result?.thumbnails?.[0];
     const source = own ?? thumbnails?.[Math.floor(thumbnails.length / 2)]?.url ?? null;
     if (this.shown === (source ?? item.kind)) return;
     this.shown = source ?? item.kind;
-    this.mark.replaceChildren(source ? h("img", { src: source, alt: "", loading: "lazy" }) : icon(item.kind === "picture" ? "picture" : "film"));
+    if (!source) {
+      this.mark.replaceChildren(icon(item.kind === "picture" ? "picture" : "film"));
+      return;
+    }
+    const image = h("img", { src: source, alt: "", loading: "lazy" });
+    // Most browsers show no HEIC or TIFF: then the answer's own thumbnail is shown
+    image.addEventListener("error", () => { if (!this.cannotShow) { this.cannotShow = true; this.#picture(); } });
+    this.mark.replaceChildren(image);
   }
 }
 

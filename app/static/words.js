@@ -1,7 +1,7 @@
 // Words and figures as a person reads them; in step with app/wording.py, which writes the page without JavaScript.
 
 const ABBREVIATIONS = { cw: "clockwise", ccw: "counter-clockwise" };
-const FORMATS = { h264: "H.264", hevc: "H.265", mpeg4: "MPEG-4", matroska: "Matroska", webm: "WebM", webp: "WebP" };
+const FORMATS = { h264: "H.264", hevc: "H.265", mpeg4: "MPEG-4", matroska: "Matroska", webm: "WebM", webp: "WebP", heic: "HEIC", avif: "AVIF", av1: "AV1" };
 
 export function capital(text) {
   return text.slice(0, 1).toUpperCase() + text.slice(1);

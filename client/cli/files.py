@@ -11,7 +11,7 @@ import click
 
 # What a folder is searched for; a file that is named is sent whatever it is called.
 VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"
-PICTURES = "jpeg jpg png webp"
+PICTURES = "avif bmp heic heif jpeg jpg png tif tiff webp"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{VIDEOS} {PICTURES}".split())
 STANDARD_INPUT = "-"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 
-GRID, EXIF = 100, 101  # item numbers; tiles are numbered from 1 on
+GRID, EXIF = 10_000, 10_001  # item numbers; tiles are numbered from 1 on
 
 
 def box(name: bytes, *parts: bytes) -> bytes:

@@ -9,7 +9,7 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
 .DEFAULT_GOAL := help
 
 # Tests start Python so often that to compile our modules anew each time is minutes of a run
-test test-unit faults fuzz: export PYTHONDONTWRITEBYTECODE =
+test test-unit faults formats fuzz: export PYTHONDONTWRITEBYTECODE =
 # More than cores: half of what these do is to wait for other processes
 test-unit: WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
 # every verb that `make help` lists; some are names of folders too
@@ -59,6 +59,10 @@ test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there i
 faults:  ## too much work; parts killed, stopped, starved; bad inputs: writes docs/reliability.md's tables; ROWS=1,104: some
 	@deploy/setup test
 	$(PYTEST) tests/faults $(if $(ROWS),,tests/edge) --rows "$(if $(ROWS),$(ROWS),all)"; status=$$?; $(PYTHON) -m tests.faults.table && exit $$status
+
+formats:  ## files as people send them, to a stack of its own: writes docs/formats.md
+	@deploy/setup test
+	$(PYTEST) tests/field; status=$$?; $(PYTHON) -m tests.field.table && exit $$status
 
 fuzz:  ## damaged files and odd requests to a stack of its own: MINUTES=10, SEED=1; 10,000 files write docs/fuzzing.md
 	@deploy/setup test fuzz

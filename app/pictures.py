@@ -51,6 +51,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_NAMES = {"HEIF": "HEIC", "WEBP": "WebP"}  # as people write them
 _CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # and their codecs; the others' names are equal
 # Two endings of a JPEG without its end marker: no data, and data that gives other pixels wherever it is decoded
 _ENDINGS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
@@ -143,8 +144,10 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
         raise LimitExceeded("decoding this picture needs more memory than is allowed") from error
     except _DAMAGE as error:
         if "nsupported codec" in str(error):
-            raise UnsupportedMedia(f"the {name} picture uses a codec that is not supported: send a JPEG") from error
-        raise Undecodable(f"the {name} picture is damaged and cannot be decoded") from error
+            raise UnsupportedMedia(
+                f"the {_NAMES.get(name, name)} picture uses a codec that is not supported: send a JPEG"
+            ) from error
+        raise Undecodable(f"the {_NAMES.get(name, name)} picture is damaged and cannot be decoded") from error
     finally:
         Image.MAX_IMAGE_PIXELS = largest
 

@@ -136,7 +136,10 @@ SETTINGS = (
         "Layers around decoder processes: as many as can be had here, all of them or no start, "
         "or limits of memory, time and files alone.",
     ),
-    Setting("max_pixels", 36_000_000, _between(1, 1 << 31), "Most pixels of one frame or picture."),
+    Setting(
+        "max_pixels", 36_000_000, _between(1, 1 << 31),
+        "Most pixels of one frame or picture; JPEG may have 8 times as many, HEIC and AVIF 1.5 times.",
+    ),  # fmt: skip
     Setting("max_frames", 2_000_000, _between(1, 1 << 31), "Most frames of one video."),
     Setting("max_duration_s", 4 * 3600, _between(1, 1 << 31), "Longest video, seconds."),
     Setting(

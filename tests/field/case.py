@@ -47,6 +47,8 @@ class Case:
     warning: str = ""  # a text that one of the warnings contains
     no_warning: str = ""  # a text that no warning contains
     message: str = ""  # a text that the error's message contains
+    job_label: str = ""  # the label of the longest segment of its timeline, as a job
+    job_changes_s: tuple[float, ...] = ()  # where scenes begin in its timeline, within 0.3 s
 
     def to_json(self) -> dict[str, Any]:
         """Return the case as an entry of cases.json, without the fields that say nothing."""

@@ -47,6 +47,22 @@ def faults(entry: Entry, status: int, body: dict[str, Any]) -> list[str]:
     return [*_media_faults(entry, body["media"]), *_label_faults(entry, body), *_colour_faults(entry, body)]
 
 
+def job_faults(entry: Entry, job: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing in a finished job's timeline that is not as the entry says."""
+    if job["state"] != "done":
+        return [f"the job {job['state']}: {job.get('error')}"]
+    timeline, found = job["timeline"], []
+    if right := entry.get("job_label"):
+        longest = max(timeline["segments"], key=lambda segment: segment["end_s"] - segment["start_s"])
+        if longest["label"] != right:
+            found.append(f"the longest segment is {longest['label']}, right is {right}")
+    right_s = entry.get("job_changes_s") or ()
+    cuts_s = timeline["cuts_s"]
+    if right_s and (len(cuts_s) != len(right_s) or max(abs(a - b) for a, b in zip(cuts_s, right_s, strict=True)) > 0.3):
+        found.append(f"scenes begin at {cuts_s}, right is {list(right_s)}")
+    return found
+
+
 def _media_faults(entry: Entry, media: dict[str, Any]) -> list[str]:
     found = []
     if (right_s := entry.get("duration_s")) is not None:

@@ -216,7 +216,13 @@ def _large() -> list[Case]:
 
 
 def _animations() -> list[Case]:
-    moving: dict[str, Any] = {"model": "camera_motion", "label": "pan_left", "duration_s": 1.9, "group": "Animations"}
+    moving: dict[str, Any] = {
+        "model": "camera_motion",
+        "label": "pan_left",
+        "job_label": "pan_left",
+        "duration_s": 1.9,
+        "group": "Animations",
+    }
     return [
         case("pan.webp", "animated WebP", lambda: animation("WEBP"), **moving, frames=19, container="webp"),
         case("pan_lossless.webp", "animated WebP, lossless", lambda: animation("WEBP", lossless=True), **moving),

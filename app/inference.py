@@ -27,6 +27,7 @@ from app.transports import CHAINS, CUDA, INLINE, Transport, Transports
 from app.triton_channel import connect_async
 
 INPUT, OUTPUT = "CLIP", "SCORES"
+FINGERPRINT = "clipstack_fingerprint"  # a request parameter (triton_repo/backends/clip/model.py)
 CALL_TIMEOUT_S = 5.0  # of everything but an inference
 LISTINGS = 5  # how often the models are listed anew while they change
 
@@ -271,6 +272,23 @@ class Triton:
             raise InferenceFailed(f"model {model} gave {len(labels)} scores instead of {classes}")
         order = range(classes)
         return Canary(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
+
+    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
+        """Return the digest of all that decides a model's answers, in hex, as its backend gives it.
+
+        Empty when another backend serves the model, which ignores the question and answers the clip. Raises as `infer`.
+        """
+        clip = InferInput(INPUT, [1, *shape], "UINT8")
+        clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
+        async with _our_errors():
+            result = await self._client.infer(
+                model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
+            )
+        values = result.as_numpy(OUTPUT)
+        # -1 is no score: it says that the digest follows, a byte in each number
+        if values is None or values.size != 33 or values.ravel()[0] != -1:
+            return ""
+        return bytes(values.ravel()[1:].astype(np.uint8)).hex()
 
     async def models(self) -> list[dict[str, Any]]:
         """Triton's own configuration of every model version that is ready, with the version under `"version"`."""

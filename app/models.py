@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 from app.errors import ClipstackError, ModelNotFound, NotReady
 from app.inference import OUTPUT, Canary, Triton
 from app.media import Kind
+from app.software import software_digest
 
 REFRESH_S = 1.0  # how old the list of Triton's models may be
 CHECK_S = 5.0  # how old a canary's answer may be for those who ask whether all is well
 MISSED, MISSED_S = 3, 0.1  # how often, and after how long, a model that is gone is looked for again
 CHECK_PATIENCE_S = 5.0  # with such a canary
+FINGERPRINT_S = 15.0  # how often it is looked whether a model that was known before is still the same
 FIRST_PATIENCE_S = 20.0  # with the canary of a new model, which requests wait for
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ class Model:
     crop: int
     architecture: str
     labels: tuple[str, ...]
-    mark: str = ""  # by which one tells it from another model of the same name and version
+    mark: str = ""  # digest of all that an answer depends on beside the file: other models and software have another
     versions: tuple[str, ...] = ()  # newest first, all that answer; only where models are listed
 
     @property
@@ -76,10 +79,14 @@ def _model(config: dict[str, Any]) -> Model:
     return model
 
 
-def _mark(canary: Canary) -> str:
-    """Weights that were trained anew say something else, and so do other labels; rounding of sums is left out."""
-    told = [*canary.labels, *(f"{score:.2e}" for score in canary.scores)]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+def _mark(config: dict[str, Any], canary: Canary, fingerprint: str) -> str:
+    """Return the digest of what an answer depends on beside the file: the model, its configuration, this software.
+
+    The canary's scores count too, for a model of another backend, which has no fingerprint; rounding is left out.
+    """
+    parts = [json.dumps(config, sort_keys=True), fingerprint, software_digest(), *canary.labels]
+    parts += [f"{score:.2e}" for score in canary.scores]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _classes(config: dict[str, Any]) -> int:
@@ -97,6 +104,7 @@ class Catalogue:
         self._triton = triton
         self._slot_bytes = slot_bytes
         self._entries: dict[_Key, _Entry] = {}
+        self._was_away = False  # Triton: what it serves since may be another model of the same name and version
         self._refreshed = _Shared(REFRESH_S, lambda: self._ask(anew=False))
         self._checked = _Shared(CHECK_S, lambda: self._ask(anew=True))
 
@@ -151,7 +159,12 @@ class Catalogue:
         await self._refreshed.get(anew=True)
 
     async def _ask(self, anew: bool) -> None:
-        configs = await self._listed()
+        try:
+            configs = await self._listed()
+        except ClipstackError:
+            self._was_away = True
+            raise
+        anew, self._was_away = anew or self._was_away, False
         entries = await asyncio.gather(*(self._entry(config, anew) for config in configs))
         keys = (_Key(str(config["name"]), int(config["version"])) for config in configs)
         self._entries = dict(zip(keys, entries, strict=True))
@@ -172,11 +185,13 @@ class Catalogue:
         known = self._entries.get(_Key(str(config["name"]), int(config["version"])))
         if known and known.config != config:
             known = None
-        if known and not anew and (known.model or time.monotonic() - known.asked < CHECK_S):
+        is_recent = known and not anew and (known.model or time.monotonic() - known.asked < CHECK_S)
+        if known and is_recent and await self._is_same(known):
             return known
         patience_s = CHECK_PATIENCE_S if anew else FIRST_PATIENCE_S
         try:
-            return _Entry(config, time.monotonic(), model=await self._with_labels(config, patience_s))
+            model, fingerprint = await self._described(config, patience_s)
+            return _Entry(config, time.monotonic(), model=model, fingerprint=fingerprint, compared=time.monotonic())
         except ClipstackError as error:
             fault, unusable = str(error), False
         except (ValueError, IndexError) as error:
@@ -188,12 +203,26 @@ class Catalogue:
         # One that answered before may only be slow: requests have a time limit of their own.
         return _Entry(config, time.monotonic(), known.model if known else None, fault, unusable)
 
-    async def _with_labels(self, config: dict[str, Any], patience_s: float) -> Model:
+    async def _described(self, config: dict[str, Any], patience_s: float) -> tuple[Model, str]:
+        """Return the model with its labels, and its fingerprint; raises as the canary does, and ValueError."""
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
+        fingerprint = await self._triton.fingerprint(model.name, model.version, model.clip_shape, patience_s)
         canary = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
-        return replace(model, labels=canary.labels, mark=_mark(canary))
+        return replace(model, labels=canary.labels, mark=_mark(config, canary, fingerprint)), fingerprint
+
+    async def _is_same(self, entry: "_Entry") -> bool:
+        """Return whether the weights are those of before, for one whose configuration is; asked every FINGERPRINT_S."""
+        model = entry.model
+        if model is None or time.monotonic() - entry.compared < FINGERPRINT_S:
+            return True
+        entry.compared = time.monotonic()
+        try:
+            found = await self._triton.fingerprint(model.name, model.version, model.clip_shape, CHECK_PATIENCE_S)
+        except ClipstackError:
+            return True  # it does not answer now: requests find that out
+        return found == entry.fingerprint
 
 
 class Health(NamedTuple):
@@ -215,7 +244,7 @@ class _Key(NamedTuple):
         return f"{self.name}@{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     """One version as Triton told of it: the model when it ever answered a canary, and why it did not the last time."""
 
@@ -224,6 +253,8 @@ class _Entry:
     model: Model | None = None
     fault: str = ""
     unusable: bool = False
+    fingerprint: str = ""
+    compared: float = 0.0  # time.monotonic() when the fingerprint was looked at
 
 
 class _Shared:

@@ -26,7 +26,7 @@ from app.cuda_slots import open_pool
 from app.deadline import Deadline
 from app.decoder import Decoder
 from app.decodings import Decodings
-from app.errors import ClientGone, NotReady
+from app.errors import ClientGone, ClipstackError, NotReady
 from app.gpu_decoding import GpuSlots, NotOnGpu
 from app.housekeeping import Housekeeping, Progress
 from app.inference import Triton
@@ -42,6 +42,7 @@ from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
 from app.waiting import Waiting
 
 STOP_TIMEOUT_S = 5.0
+FRESH_S = 0.25  # how long a request that may be known waits to hear whether its model was changed
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -196,6 +197,9 @@ class Pipeline:
 
         async def get() -> Model:
             async with deadline.enforced() if deadline else nullcontext():
+                with suppress(ClipstackError, TimeoutError):  # while Triton is away, as it was before
+                    async with asyncio.timeout(FRESH_S):
+                        await self._catalogue.refresh()
                 return await self._catalogue.get(name)
 
         return self._run(get())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -13,18 +16,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.triton_channel import connect
 from deploy.stack import Stack
 from tests.movements import film_movement
 from tests.stack.handing_in import ended, handed_in
-from tests.stack.running import running_stack
+from tests.stack.running import CHECKOUT, running_stack, until
 
+FOLLOWED_S = 5.0
 OWN = ("request_id", "timing_ms", "cache")
 
 
 @pytest.fixture(scope="module")
-def remembering() -> Iterator[Stack]:
+def models() -> Iterator[Path]:
+    """The built-in models, in a folder that may be changed."""
+    with TemporaryDirectory(prefix="models-") as name:
+        Path(name).chmod(0o755)
+        yield Path(shutil.copytree(CHECKOUT / "triton_repo" / "models", Path(name, "models")))
+
+
+@pytest.fixture(scope="module")
+def remembering(models: Path) -> Iterator[Stack]:
     """A stack that keeps 1 MiB of answers."""
-    with running_stack(results_mb="1") as stack:
+    with running_stack(results_mb="1", model_dir=str(models)) as stack:
         yield stack
 
 
@@ -104,3 +117,36 @@ def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_pa
         assert second["timeline"][part] == first["timeline"][part]
     http.delete(f"/v1/jobs/{first['id']}")
     assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
+
+
+def test_changed_configuration_of_the_same_version_is_another_answer(
+    remembering: Stack, http: httpx.Client, models: Path, tmp_path: Path
+) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_left", seed=77).read_bytes()
+    config = models / "camera_motion" / "config.pbtxt"
+    text = config.read_text()
+    changed = re.sub(r'(key: "stride"\s+value:? \{ string_value: )"\d+"', r'\1"2"', text)
+    assert changed != text
+    first = answered_by_all(remembering, film)[-1]
+    with connect(remembering.settings.triton_target, remembering.settings.triton_key) as triton:
+        try:
+            config.write_text(changed)
+            triton.load_model("camera_motion")
+            second = until(lambda: answered_anew(remembering, film, first), FOLLOWED_S)
+        finally:
+            config.write_text(text)
+            triton.load_model("camera_motion")
+    assert second["clips"][0]["frames"] != first["clips"][0]["frames"]
+    assert until(lambda: answered_anew(remembering, film, second), FOLLOWED_S) == first
+
+
+def answered_by_all(stack: Stack, film: bytes) -> list[Any]:
+    """What the workers answer; each is asked more than once, as every request has a connection of its own."""
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
+        return [asked(http, film)[1] for _ in range(8)]
+
+
+def answered_anew(stack: Stack, film: bytes, before: Any) -> Any:
+    """The answer of all workers; None while one of them still gives the one of `before`."""
+    answers = answered_by_all(stack, film)
+    return None if before in answers else answers[-1]

@@ -109,6 +109,54 @@ def test_requests_at_the_same_time_each_get_their_own_answer(triton: grpc.Infere
     assert executions < 24, "no two requests shared an execution"
 
 
+def fingerprint(triton: grpc.InferenceServerClient, model: str) -> bytes:
+    clips = example_clips(SERVED["video" if model == "video" else "picture"], 1)
+    values = triton.infer(model, inline(clips), parameters={"clipstack_fingerprint": True}).as_numpy("SCORES")
+    assert values.shape == (1, 33)
+    assert values[0, 0] == -1
+    return bytes(values[0, 1:].astype(np.uint8))
+
+
+def test_fingerprint_is_given_beside_answers_and_is_the_same_each_time(triton: grpc.InferenceServerClient) -> None:
+    clips = example_clips(SERVED["video"], 12)
+    with ThreadPoolExecutor(8) as pool:
+        told = [pool.submit(fingerprint, triton, "video") for _ in range(12)]
+        answers = list(pool.map(lambda one: triton.infer("video", inline(one[None])), clips))
+        fingerprints = {each.result() for each in told}
+    assert len(fingerprints) == 1
+    scores = np.concatenate([answer.as_numpy("SCORES") for answer in answers])
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+    assert fingerprint(triton, "picture") not in fingerprints
+
+
+def test_other_configuration_labels_or_weights_have_another_fingerprint(
+    triton: grpc.InferenceServerClient, folder: Path
+) -> None:
+    seen = []
+    for name, old, new in (
+        ("config.pbtxt", b'"72"', b'"72"'),
+        ("config.pbtxt", b'"72"', b'"73"'),
+        ("labels.txt", b"ant", b"aunt"),
+        ("1/model.xml", b"</net>", b"</net> "),
+        ("config.pbtxt", b'"72"', b'"72"'),
+    ):
+        other = shutil.copytree(folder / "models" / "picture", folder / "models" / "other")
+        config = (other / "config.pbtxt").read_text()
+        (other / "config.pbtxt").write_text(config.replace('name: "picture"', 'name: "other"'))
+        content = (other / name).read_bytes()
+        assert old in content
+        (other / name).write_bytes(content.replace(old, new))
+        try:
+            triton.load_model("other")
+            seen.append(fingerprint(triton, "other"))
+        finally:
+            triton.unload_model("other")
+            until(lambda: not triton.is_model_ready("other"), 10)
+            shutil.rmtree(other)
+    assert seen[0] == seen[-1]
+    assert len(set(seen)) == 4
+
+
 def test_classification_names_the_labels_best_first(triton: grpc.InferenceServerClient) -> None:
     served, clips = SERVED["picture"], example_clips(SERVED["picture"], 1)
     best = grpc.InferRequestedOutput("SCORES", class_count=2)

@@ -21,6 +21,8 @@ class FakeTriton:
         self.blink = 0  # how many times more it says that it has nothing
         self.canaries: list[str] = []
         self.score = 0.5
+        self.weights = "aa"
+        self.fingerprints = 0
         self.unready: frozenset[str] = frozenset()
 
     async def models(self) -> list[dict[str, Any]]:
@@ -32,6 +34,10 @@ class FakeTriton:
         if self.gone:
             raise self.gone
         return list(self.configs)
+
+    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
+        self.fingerprints += 1
+        return self.weights
 
     async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float) -> Canary:
         self.canaries.append(f"{model}@{version}")
@@ -236,6 +242,54 @@ def test_another_model_of_the_same_name_and_version_has_another_mark(
         assert (await models.get("good")).mark == first, "sums in another order"
         triton.score = 0.6
         await models.health()
+        assert (await models.get("good")).mark != first
+
+    asyncio.run(scenario())
+
+
+def test_other_weights_under_the_same_configuration_have_another_mark(
+    at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = (await models.get("good")).mark
+        triton.weights = "bb"
+        await models.refresh()
+        assert ((await models.get("good")).mark, triton.fingerprints) == (first, 1), "not asked every time"
+        monkeypatch.setattr("app.models.FINGERPRINT_S", 0.0)
+        await models.refresh()
+        assert (await models.get("good")).mark != first
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("changed", [{"fps": "25"}, {"stride": "3"}, {"crop": "64"}, {"engine": "torch"}])
+def test_other_configuration_has_another_mark(at_once: None, changed: dict[str, str]) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = (await models.get("good")).mark
+        triton.configs = (config(**changed),)
+        await models.refresh()
+        assert (await models.get("good")).mark != first
+        triton.configs = (config(),)
+        await models.refresh()
+        assert (await models.get("good")).mark == first
+
+    asyncio.run(scenario())
+
+
+def test_a_triton_that_was_away_is_asked_anew_for_what_it_serves(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        first = (await models.get("good")).mark
+        triton.gone = TritonAway("it restarts")
+        with pytest.raises(TritonAway):
+            await models.refresh()
+        triton.gone, triton.weights = None, "bb"
+        await models.refresh()
         assert (await models.get("good")).mark != first
 
     asyncio.run(scenario())

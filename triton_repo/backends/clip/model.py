@@ -4,6 +4,7 @@ The server imports this file for every model with `backend: "clip"`. Its own fol
 checkout is not.
 """
 
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -23,6 +24,8 @@ if int(np.__version__.split(".")[0]) >= 2:
 import triton_python_backend_utils as pb_utils  # noqa: E402
 from clip_engines import DlpackEngine, EngineError, Scores, StreamingEngine, load_engine  # noqa: E402
 
+FINGERPRINT = '"clipstack_fingerprint"'  # of a request's parameters, which are JSON
+
 
 class TritonPythonModel:
     """One instance of one model version, in a process of its own. The names are those Triton calls."""
@@ -38,8 +41,23 @@ class TritonPythonModel:
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
         self.engine.warm_up()  # no person should wait for what the first run prepares
+        self.fingerprint = _fingerprint(args["model_config"], folder, config["output"][0].get("label_filename", ""))
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answers all requests; those that ask for the fingerprint get it in the place of scores."""
+        asking = [FINGERPRINT in request.parameters() for request in requests]
+        if not any(asking):
+            return self._infer(requests)
+        clips = [request for request, asks in zip(requests, asking, strict=True) if not asks]
+        if isinstance(self.engine, StreamingEngine):
+            for request, asks in zip(requests, asking, strict=True):
+                if asks:
+                    _answer(request.get_response_sender(), None, self.fingerprint)
+            return self._infer(clips) if clips else None
+        answers = iter((self._infer(clips) if clips else None) or [])
+        return [_response(self.fingerprint) if asks else next(answers) for asks in asking]
+
+    def _infer(self, requests: list[Any]) -> list[Any] | None:
         """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape).
 
         None, where the engine answers each by itself: Triton has the next ones put to it while it still works at these.
@@ -63,6 +81,27 @@ class TritonPythonModel:
     def finalize(self) -> None:
         if isinstance(self.engine, StreamingEngine):
             self.engine.drain()
+
+
+def _fingerprint(config: str, folder: Path, labels: str) -> Scores:
+    """SHA-256 of all that decides what this version answers: configuration, labels, its files, and the engines' code.
+
+    float32 (1, 33): -1, which is no score, and then a byte in each number.
+    """
+    sha = hashlib.sha256(json.dumps(json.loads(config), sort_keys=True).encode())  # its own order is by chance
+    code = Path(__file__).parent
+    for below in (folder, code):
+        for path in sorted(below.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                _add(sha, path, str(path.relative_to(below)))
+    if labels:
+        _add(sha, folder.parent / labels, labels)
+    return np.array([[-1, *sha.digest()]], np.float32)
+
+
+def _add(sha: Any, path: Path, name: str) -> None:
+    with path.open("rb") as file:
+        sha.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
 
 
 def _answer(sender: Any, _tensor: Any, scores: "Scores | EngineError") -> None:

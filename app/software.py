@@ -1,0 +1,36 @@
+"""The digest of the software that makes answers of files: a kept answer of other software is not used."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# What decodes, scales and calculates beside our own code
+_LIBRARIES = ("av", "decord2", "numpy", "pi-heif", "pillow")
+
+
+@cache
+def software_digest() -> str:
+    """Return the SHA-256, in hex, of every module of the app and of the versions of the libraries that decode.
+
+    All modules count, so that none that matters can be forgotten; to look at a few files again costs less.
+    """
+    return digest_of(Path(__file__).parent)
+
+
+def digest_of(folder: Path) -> str:
+    """Return the digest of the modules in `folder` and of the libraries."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        sha.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name in _LIBRARIES:
+        try:
+            sha.update(f"{name} {version(name)}\0".encode())
+        except PackageNotFoundError:
+            sha.update(f"{name} is not installed\0".encode())
+    return sha.hexdigest()
+
+
+__all__ = ["digest_of", "software_digest"]

@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from app import recorded_settings
 from app.confinement import Confinement
 from app.decoder import Decoder
 from app.inference import Triton
@@ -182,7 +183,7 @@ async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    settings = Settings.from_environment()
+    settings = recorded_settings.in_force()
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--url", default=f"http://127.0.0.1:{settings.port}")
     parser.add_argument("--run-dir", type=Path, default=settings.run_dir)

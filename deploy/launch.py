@@ -131,7 +131,8 @@ def _metrics_flags(settings: Settings) -> list[str]:
 
 def _socket(settings: Settings, name: str) -> str:
     """Return the address of a socket, seen from Triton's folder; a killed Triton's file of that name is removed."""
-    settings.triton_sockets.mkdir(mode=0o700, exist_ok=True)
+    settings.triton_sockets.mkdir(exist_ok=True)
+    settings.triton_sockets.chmod(0o700)
     (settings.triton_sockets / name).unlink(missing_ok=True)
     return f"unix:../{settings.triton_sockets.name}/{name}"
 

@@ -39,6 +39,7 @@ def of_web(settings: Settings) -> list[str]:
         *_tls(settings),
         *_shared_memory(settings),
         *gpu_decoding(settings),
+        *triton_key(settings),
         *of_decoders(settings, users.User.current()),
     ]
 
@@ -127,6 +128,20 @@ def _ports(settings: Settings) -> list[str]:
         for variable, host, port in wanted
         if (reason := why_not(host, port))
     ]
+
+
+def triton_key(settings: Settings) -> list[str]:
+    """Return what is wrong with the key file that was named for a Triton on TCP."""
+    if not settings.triton_address or not settings.triton_key_file:
+        return []
+    try:
+        why = "" if settings.triton_key_path.read_text().strip() else "it is empty"
+    except OSError as error:
+        why = error.strerror or str(error)
+    named = f"CLIPSTACK_TRITON_KEY_FILE={settings.triton_key_file}"
+    return (
+        [f"{named}: {why}; it must hold Triton's key, and user {os.geteuid()} must be able to read it"] if why else []
+    )
 
 
 def _tls(settings: Settings) -> list[str]:

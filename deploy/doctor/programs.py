@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy import launch
 from deploy.doctor.findings import Check, Fault, Finding, fine
 from deploy.doctor.patient import Patient, Unchecked
+from deploy.watchdog import restarts
 
 LEAST_FILES = 4096  # supervisord.conf's minfds
 ALMOST = 0.8
@@ -25,6 +26,11 @@ NOT_RUNNING = Fault(
     "program not running", "wrong", "503 not_ready, connection refused, or jobs that wait for ever",
     "{program} is {state}",
     "`make logs` says why; .venv/bin/supervisorctl -c supervisor/supervisord.conf restart {program}",
+)  # fmt: skip
+RESTARTS = Fault(
+    "program restarts", "wrong", "503 for some seconds, again and again; `make status` warns",
+    "{program} was started again {count} times within 5 minutes",
+    "`make logs` says why it ends: memory, a port, a new model? Then restart it with supervisorctl",
 )  # fmt: skip
 SUPERVISOR_SILENT = Fault(
     "Supervisor silent", "wrong", "`make status` and `make down` do not end",
@@ -73,6 +79,9 @@ def states(patient: Patient) -> Iterator[Finding]:
             yield GIVEN_UP.found(program=name)
         elif program.state not in ("RUNNING", "STARTING"):
             yield NOT_RUNNING.found(program=name, state=program.state.lower())
+    for name, count in restarts.counts(patient.run_dir).items():
+        if count >= restarts.MANY:
+            yield RESTARTS.found(program=name, count=count)
     yield fine(f"{', '.join(patient.programs)} run")
 
 
@@ -156,7 +165,7 @@ def _text(patient: Patient, name: str) -> str:
 
 
 CHECKS = (
-    Check("programs", states, (GIVEN_UP, NOT_RUNNING, SUPERVISOR_SILENT, NOT_ALLOWED)),
+    Check("programs", states, (GIVEN_UP, NOT_RUNNING, RESTARTS, SUPERVISOR_SILENT, NOT_ALLOWED)),
     Check("left behind", left_behind, (LEFT_BEHIND,)),
     Check("waits at the end", waits, (STOPPED_TOO_SOON,)),
     Check("logs", logs, (SHARED_LOG,)),

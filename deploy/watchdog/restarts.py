@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from deploy import places
@@ -44,9 +43,15 @@ def describe(program: str, count: int) -> str:
     return f"{program} was started again {count} times within {WINDOW_S / 60:g} minutes: its log says why it ends"
 
 
-def warnings(run_dir: Path) -> list[str]:
-    """Return a sentence for each program that the watchdog of `run_dir` saw start again and again."""
-    text = ""
-    with suppress(OSError):
+def counts(run_dir: Path) -> dict[str, int]:
+    """Return the restarts of each program that the watchdog of `run_dir` counts now; empty when it told nothing."""
+    try:
         text = places.watchdog_numbers(run_dir).read_text()
-    return [describe(name, int(count)) for name, count in _SERIES.findall(text) if int(count) >= MANY]
+    except OSError:
+        return {}
+    return {name: int(count) for name, count in _SERIES.findall(text)}
+
+
+def warnings(run_dir: Path) -> list[str]:
+    """Return a sentence for each program that starts again and again."""
+    return [describe(name, count) for name, count in counts(run_dir).items() if count >= MANY]

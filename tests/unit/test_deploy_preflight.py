@@ -12,7 +12,7 @@ from app.settings import CHECKOUT, Settings
 from app.slots import PREFIX, SHM
 from deploy import gpus
 from deploy.ports import free_ports, on_loopback, why_not
-from deploy.preflight import SOCKET_PATH_LIMIT, complaints
+from deploy.preflight import SOCKET_PATH_LIMIT, complaints, triton_key
 
 
 @pytest.fixture
@@ -89,6 +89,16 @@ def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, 
 @pytest.mark.parametrize("address", ["0.0.0.0:8001", "127.0.0.1:8001"])
 def test_a_local_triton_on_tcp_is_refused(checkout, address):
     assert "leave the variable unset" in complaints(settings(checkout, triton_address=address), checkout)[0]
+
+
+@pytest.mark.parametrize(("content", "complaint"), [(None, "No such file"), ("", "it is empty"), ("0" * 64, "")])
+def test_a_key_file_that_was_named_must_hold_a_key(checkout, content, complaint):
+    file = checkout / "key"
+    if content is not None:
+        file.write_text(content)
+    found = triton_key(settings(checkout, triton_address="triton:8001", triton_key_file=str(file)))
+
+    assert [complaint in words for words in found] == [True] * bool(complaint)
 
 
 @pytest.mark.parametrize("room", [0, 1])

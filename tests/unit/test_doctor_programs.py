@@ -27,6 +27,7 @@ from deploy.doctor.patient import Patient
 from deploy.render import render
 from deploy.supervision import Program
 from deploy.users import User, first_blocked
+from deploy.watchdog.restarts import MANY
 from tests.patients import altered, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
@@ -53,6 +54,15 @@ def test_no_nginx() -> None:
         pytest.skip("no namespace can be made here")
     told = json.loads(done.stdout)
     assert (done.returncode, told["checks"][0]["findings"][0]["fault"]) == (2, web.NO_NGINX.name)
+
+
+def test_a_program_that_starts_again_and_again(patient) -> None:
+    runs = running(patient, web=os.getpid())
+    numbers = places.watchdog_numbers(runs.run_dir)
+    numbers.parent.mkdir(exist_ok=True)
+    for count, faults in ((MANY - 1, set()), (MANY, {programs.RESTARTS.name})):
+        numbers.write_text(f'clipstack_program_restarts{{program="web"}} {count}\n')
+        assert found(runs, named("programs", programs)) == faults
 
 
 def test_an_old_configuration_of_nginx(patient) -> None:

@@ -24,6 +24,7 @@ DEAD = "Stub process 'camera_motion_0_0' is not healthy."
         ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", False, InferenceTimeout),
         ("Unable to find shared memory region: 'r'", "StatusCode.NOT_FOUND", True, RegionUnknown),
         ("Unable to open shared memory region: '/r'", "StatusCode.INTERNAL", True, RegionRefused),
+        ("This protocol is restricted, expecting header 'triton-grpc-protocol-x'", UNAVAILABLE, True, TritonAway),
         (DEAD, "StatusCode.INTERNAL", True, NotReady),
         (NO_ROOM, "StatusCode.INTERNAL", False, InferenceFailed),
     ],

@@ -21,7 +21,8 @@ class PictureFile:
     `pixels` is a file of the same format. `exif` begins with TIFF's byte order, `icc` is a whole ICC profile; both are
     empty where the file has none. `has_end` is False for a JPEG without its end marker, which may be cut off.
     `coefficient_bytes` is what a JPEG decoder holds of the whole picture before it can write the first row. `cut_off`
-    says that an animation ends before the frames that it promises; those in `pixels` are whole.
+    says that an animation ends before the frames that it promises; those in `pixels` are whole. `coding` holds the
+    colour primaries and the transfer function, by their numbers in ITU-T H.273, where the file names them.
     """
 
     pixels: bytes
@@ -31,6 +32,7 @@ class PictureFile:
     has_end: bool = True
     coefficient_bytes: int = 0
     cut_off: bool = False
+    coding: tuple[int, int] | None = None
 
 
 # EXIF is a TIFF file: https://www.loc.gov/preservation/digital/formats/fdd/fdd000022.shtml

@@ -23,7 +23,7 @@ def take_apart(name: str, data: bytes) -> PictureFile:
         case "WEBP":
             return take_webp_apart(data)
         case "HEIF" | "AVIF":
-            return PictureFile(_without_metadata_items(data))
+            return PictureFile(_without_metadata_items(data), coding=_coding(data))
         case "TIFF":
             _refuse_camera_raw(data)
     return PictureFile(data)
@@ -38,6 +38,14 @@ _METADATA_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime|uri )", r
 def _without_metadata_items(data: bytes) -> bytes:
     """Return the file with its EXIF and XMP items under a type that no decoder reads."""
     return _METADATA_ITEM.sub(rb"\1skip", data, count=MAX_CHUNKS)
+
+
+def _coding(data: bytes) -> tuple[int, int] | None:
+    """Return primaries and transfer of the first property that names them (nclx): that of the picture itself."""
+    place = data.find(b"colrnclx")
+    if place < 0 or place + 12 > len(data):
+        return None
+    return int.from_bytes(data[place + 8 : place + 10], "big"), int.from_bytes(data[place + 10 : place + 12], "big")
 
 
 # TIFF: camera raw files are TIFF files, whose first picture is often only a preview

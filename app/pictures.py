@@ -13,6 +13,7 @@ import PIL.TiffImagePlugin
 import PIL.WebPImagePlugin  # noqa: F401 - registers itself
 from PIL import Image
 
+from app import transfer
 from app.colour_profile import is_usable, to_srgb
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.formats import HEAD_BYTES, recognise
@@ -103,6 +104,10 @@ def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame
     if orientation in _UPRIGHT and picture.format != "TIFF":  # whose plugin turns it
         picture = picture.transpose(_UPRIGHT[orientation])
     scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
+    primaries, curve = picture.info.get("coding") or (0, 0)
+    if curve in transfer.HDR or (primaries in transfer.WIDE and not icc):
+        codes = np.asarray(scaled.convert("RGB"), np.float32) / 255
+        return transfer.to_srgb(codes, curve, primaries)
     return np.asarray(to_srgb(scaled, icc) if icc else scaled.convert("RGB"))
 
 
@@ -163,6 +168,7 @@ def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
         exif = Image.Exif()
         exif[_ORIENTATION] = orientation_in(picture, file)
         picture.info["exif"] = exif.tobytes()  # what the plugin looks at instead of all directories of the file
+    picture.info["coding"] = file.coding
     icc = file.icc or picture.info.pop("icc_profile", b"")
     if icc and is_usable(icc):
         picture.info["icc_profile"] = icc

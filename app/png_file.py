@@ -67,6 +67,8 @@ def _read_metadata(file: PictureFile, kept: list[bytes], data: bytes, name: byte
         kept.append(data[start:end])
     elif name == b"eXIf":
         file.exif = data[start + 8 : end - 4]
+    elif name == b"cICP" and end - start == 16:
+        file.coding = data[start + 8], data[start + 9]
     elif name == b"iCCP":
         file.icc = _inflated_profile(data[start + 8 : end - 4])
         if not file.icc:

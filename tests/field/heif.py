@@ -43,12 +43,13 @@ def _encoded(tiles: list[Frame], pixels: str) -> tuple[bytes, list[bytes]]:
 
 def write_heic(
     picture: Frame, *, tile: int = 0, quarter_turns: int = 0, mirror: int | None = None, deep: bool = False,
-    exif: bytes = b"", brand: bytes = b"heic",
+    exif: bytes = b"", brand: bytes = b"heic", coding: tuple[int, int] = (1, 13),
 ) -> bytes:  # fmt: skip
     """Return a HEIC file that shows `picture`, uint8 (height, width, 3), after its turns.
 
     With `tile` it is a grid of squares of so many pixels. A reader turns it counter-clockwise by `quarter_turns`, then
     mirrors it: at a horizontal axis for `mirror` 0, at a vertical one for 1. `deep` has 10 bits a colour.
+    `coding` are H.273's numbers of primaries and transfer, by default those of sRGB.
     """
     height, width = picture.shape[:2]
     rows, columns = (-(-height // tile), -(-width // tile)) if tile else (1, 1)
@@ -66,7 +67,7 @@ def write_heic(
         box(b"hvcC", configuration),
         full_box(b"ispe", 0, 0, struct.pack(">II", side_x, side_y)),
         full_box(b"ispe", 0, 0, struct.pack(">II", width, height)),
-        box(b"colr", b"nclx", struct.pack(">HHHB", 1, 13, 6, 0)),  # sRGB, as BT.601 in limited range
+        box(b"colr", b"nclx", struct.pack(">HHHB", *coding, 6, 0)),  # matrix of BT.601, limited range
         *turns,
     ]
     turn_numbers = [0x80 | number for number in range(5, 5 + len(turns))]

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from tests.coded import BT2020, P3, hlg, in_gamut, pq, srgb_code, srgb_light
 from tests.field.compare import COLOURS
 from tests.films import panning, texture
 
@@ -194,3 +195,26 @@ def motion_jpeg(path: Path, orientation: int) -> object:
             packet.is_keyframe = True
             output.mux(packet)
     return path
+
+
+def coded(how: str) -> np.ndarray:
+    """Return the four quarters as RGB codes of BT.2020 with PQ or HLG, or of Display P3: uint8 (height, width, 3)."""
+    light = srgb_light(np.asarray(four_quarters()) / 255)
+    codes = {
+        "pq": lambda: pq(203 * in_gamut(light, BT2020)),
+        "hlg": lambda: hlg(in_gamut(light, BT2020)),
+        "p3": lambda: srgb_code(in_gamut(light, P3)),
+    }[how]()
+    return np.round(codes.clip(0, 1) * 255).astype(np.uint8)
+
+
+def hdr_png() -> bytes:
+    """Return a PNG that says by cICP that it is PQ in BT.2020."""
+    return with_chunk(saved(Image.fromarray(coded("pq")), "PNG"), b"cICP", bytes((9, 16, 0, 1)))
+
+
+def hdr_avif() -> bytes:
+    """Return an AVIF whose colours are PQ in BT.2020; Pillow writes it as sRGB, and this changes what it says."""
+    content = saved(Image.fromarray(coded("pq")), "AVIF", quality=100, subsampling="4:4:4")
+    at = content.index(b"colrnclx") + 8
+    return content[:at] + struct.pack(">HH", 9, 16) + content[at + 4 :]

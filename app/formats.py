@@ -84,7 +84,7 @@ def recognise(head: bytes) -> Format:
             return _animation(form, head)
     if refused := refused_formats.known(head):
         raise UnsupportedMedia(refused)
-    if _holds_ts(head):
+    if ts_start(head) is not None:
         return Format("video", "mpegts")
     raise UnsupportedMedia(refused_formats.unknown(head))
 
@@ -113,16 +113,16 @@ def _animation(form: Format, head: bytes) -> Format:
     return form
 
 
-def _holds_ts(head: bytes) -> bool:
-    """Whether MPEG-TS packets follow after some other bytes, as where a recording starts inside a packet."""
+def ts_start(head: bytes) -> int | None:
+    """Return where MPEG-TS packets begin, perhaps after other bytes, as where a recording starts inside a packet."""
     first = head.find(b"\x47")
     while first >= 0:
         for size in TS_PACKETS:
             row = head[first : first + TS_ROW * size : size]
             if len(row) == TS_ROW and row.count(b"\x47") == TS_ROW:
-                return True
+                return max(0, first - 4) if size == 192 else first  # Blu-ray's begin with a time of 4 bytes
         first = head.find(b"\x47", first + 1)
-    return False
+    return None
 
 
 def sniff(head: bytes) -> Kind:

@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from app.animations import ANIMATED, AnimationReader
 from app.colour import SrgbScaler
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
-from app.formats import SOUND_CODECS, VIDEO_CODECS, unsupported_codec
+from app.formats import HEAD_BYTES, SOUND_CODECS, VIDEO_CODECS, ts_start, unsupported_codec
 from app.frame_filter import filtered
 from app.frames import Frame
 from app.geometry import Crop, upright
@@ -87,13 +87,24 @@ def location(source: Source) -> str:
     return f"subfile,,start,{source.offset},end,{source.offset + source.length},,:{path}"
 
 
+def _readable(source: Source, demuxer: str) -> Source:
+    """The part of a file that FFmpeg takes: without odd bytes before an MPEG-TS, or half an index after an MP4."""
+    before = after = 0
+    if demuxer == "mpegts":
+        before = ts_start(source.read(HEAD_BYTES)) or 0
+    elif demuxer == "mov":
+        after = ending(source, demuxer).useless
+    if not before and not after:
+        return source
+    return Source(source.path, source.offset + before, source.length - before - after)
+
+
 @contextmanager
 def opened(
     source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video with PyAV, for so many threads; raises UnsupportedMedia when FFmpeg takes it for another format."""
-    if useless := ending(source, demuxer).useless if demuxer == "mov" else 0:
-        source = Source(source.path, source.offset, source.length - useless)
+    source = _readable(source, demuxer)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
         container = av.open(location(source), options=options, metadata_errors="replace", hwaccel=hwaccel)

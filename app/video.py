@@ -51,9 +51,9 @@ def probe(source: Source, limits: Limits) -> Media:
     with translated(), opened(source, demuxer) as (container, stream):
         limits.check_size(stream.width, stream.height)
         frames, duration_s = stream.frames or None, _duration_s(container, stream)
-        if frames is not None and frames > source.length:
-            raise Undecodable("the file is damaged: it promises more frames than it has bytes")
         if demuxer == "mov":
+            if (frames or 0) > source.length:
+                raise Undecodable("the file is damaged: it promises more frames than it has bytes")
             _check_index(stream, limits)
         if demuxer == "gif" and (frames or 0) > MAX_GIF_FRAMES:
             raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from app.errors import Undecodable
+from app.field_pairs import FieldPairs
 from app.sampling import Timing
 from app.timestamps import Clock
 
@@ -66,10 +67,17 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     last_is_shown, order = False, list[int]()
     keeps_order = demuxer in DECODING_TIMES and stream.codec_context.has_b_frames
     untimed = _is_untimed(stream, demuxer)
+    pairs = FieldPairs(stream.codec.canonical_name, stream.codec_context.extradata)
     for packet in container.demux(stream):
         duration = packet.duration or 0
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         stamp = clock.stamp(pts, dts, duration, packet.is_keyframe)
+        is_second = pairs.is_second(memoryview(packet))
+        if is_second:  # it belongs to the frame before it
+            count += 1
+            begin = sum(last) if stamp is None else stamp
+            last = (last[0], max(last[1], begin + duration - last[0]))
+            continue
         if stamp is None or not (keys or packet.is_keyframe):
             continue  # the end of the file, or a start in the middle of a group of pictures
         count += 1

@@ -34,6 +34,7 @@ from tests.coded import (
 from tests.field.case import Case
 from tests.films import Frame, write_video
 from tests.odd_films import interlaced, with_clean_aperture, with_pixel_crop
+from tests.paff import write_paff
 from tests.profiles import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 
 GROUP = "Geometry and colour"
@@ -188,7 +189,24 @@ def _fields() -> list[Case]:
         "h264 mov": "H.264, top field first", "h264 ts": "H.264, bottom field first", "mpeg2 mpg": "MPEG-2",
         "mpeg2 mkv": "MPEG-2 of 4:2:2", "prores mov": "ProRes", "ffv1 mkv": "FFV1",
     }  # fmt: skip
+    greys = [(40 + 5 * number, 60 + 5 * number) for number in range(25)]
     return [
+        _case("paff.ts", lambda path: write_paff(path, greys), "H.264 of single fields", frames=25, duration_s=1),
+        _case(
+            "paff_apart.ts",
+            lambda path: write_paff(path, greys, apart=True),
+            "H.264, a packet for each field",
+            frames=25,
+            duration_s=1,
+        ),
+        _case(
+            "paff_apart.mkv",
+            lambda path: write_paff(path, greys, apart=True),
+            "the same in Matroska",
+            frames=25,
+            duration_s=1,
+        ),
+    ] + [
         _case(f"interlaced_{name.replace(' ', '.')}", film(name), f"{what}: a pan in fields of two moments", **right)
         for name, what in names.items()
         for right in ({"model": "camera_motion", "label": "pan_right"},)

@@ -71,7 +71,8 @@ SOUND_CODECS = frozenset((
 # Brands of an ISO base media file (ftyp) that hold pictures: ISO/IEC 23008-12, annex B; the AV1 Image File Format
 _AVIF_FILMS = (b"avis",)
 _AVIF = (b"avif",)
-_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_HEIF_FILMS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture as well
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _CAMERA_RAW = (b"crx ",)
 
 
@@ -95,12 +96,15 @@ def _by_brands(head: bytes) -> Format | None:
     major, others = head[8:12], [head[at : at + 4] for at in range(16, min(end, len(head)), 4)]
     if major in _CAMERA_RAW:
         raise UnsupportedMedia(refused_formats.CAMERA_RAW)
-    if major not in (*_AVIF_FILMS, *_AVIF, *_HEIF):
+    if major not in (*_AVIF_FILMS, *_AVIF, *_HEIF, *_HEIF_FILMS):
         return None
     if major in _AVIF_FILMS or (b"avis" in others and major == b"msf1"):
         return Format("video", "AVIF")
-    if major in _AVIF or (b"avif" in others and not any(brand in others for brand in _HEIF[:8])):
+    has_heif = any(brand in others for brand in _HEIF[:-1])
+    if major in _AVIF or (b"avif" in others and not has_heif):
         return Format("image", "AVIF")
+    if major in _HEIF_FILMS and not has_heif and b"mif1" not in others:
+        return None  # a track alone, which is read as an MP4
     return Format("image", "HEIF")
 
 

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tests.coded import BT2020, P3, hlg, in_gamut, pq, srgb_code, srgb_light
 from tests.field.compare import COLOURS
-from tests.films import panning, texture
+from tests.films import panning, texture, write_video
 
 QUARTERS = ("red", "green", "blue", "yellow")
 WIDTH, HEIGHT = 320, 240
@@ -218,3 +218,13 @@ def hdr_avif() -> bytes:
     content = saved(Image.fromarray(coded("pq")), "AVIF", quality=100, subsampling="4:4:4")
     at = content.index(b"colrnclx") + 8
     return content[:at] + struct.pack(">HH", 9, 16) + content[at + 4 :]
+
+
+def heic_sequence(path: Path) -> object:
+    """Write 19 frames of a camera that pans left as a track under the brand of HEIC sequences."""
+    frames = panning(19, 96, 72, step=3, seed=4)
+    options = {"x265-params": "log-level=none", "crf": "20"}
+    film = write_video(
+        path.with_suffix(".mp4"), frames, 10, codec="libx265", options=options, container={"brand": "hevc"}
+    )
+    return film.rename(path)

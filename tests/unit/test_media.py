@@ -50,6 +50,8 @@ ANIMATED_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + bytes(17) + b"\0\0\0\x08acTL
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", ("image", "HEIF")),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", ("image", "HEIF")),
         (b"\0\0\0\x18ftypmif1\0\0\0\0avifmiaf", ("image", "AVIF")),
+        (b"\0\0\0\x1cftyphevc\0\0\0\0msf1mif1heic", ("image", "HEIF")),
+        (b"\0\0\0\x1cftyphevc\0\0\0\0msf1iso8hevc", ("video", "mov")),
         (b"\0\0\0\x1cftypavif\0\0\0\0mif1miaf", ("image", "AVIF")),
         (b"\0\0\0\x1cftypavis\0\0\0\0avifavis", ("video", "AVIF")),
         (ANIMATED_WEBP, ("video", "WEBP")),

@@ -2,7 +2,7 @@
 
     access ........ Unauthorized  Forbidden  CsrfFailed  TooManyRequests  KeysUnreadable
     views ......... BadRequest  NotFound  MethodNotAllowed  DeadlineExceeded  ClientGone  Overloaded
-      uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  StorageFull
+      uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  RequestTimeout  StorageFull
       parameters .. InvalidParameter
       jobs ........ JobNotFound  IdempotencyConflict  NotReadyYet  Overloaded  StorageFull
     pipeline ...... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientGone
@@ -81,6 +81,12 @@ class ModelNotFound(NotFound):
 
 class JobNotFound(NotFound):
     code = "job_not_found"
+
+
+class RequestTimeout(ClipstackError):
+    """The upload came too slowly."""
+
+    status, code = 408, "request_timeout"
 
 
 class IdempotencyConflict(ClipstackError):

@@ -23,6 +23,7 @@ from app.inference import Triton, TritonAway
 from app.models import Catalogue
 from app.shut import Shut
 from app.slots import SlotPool, is_stale
+from app.upload_guard import UploadGuard
 
 HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
 COLD_S, FIRST_S = 0.25, 60.0  # the same at first, until a clip of our own was answered
@@ -65,6 +66,7 @@ class Housekeeping:
     progress: Progress
     rehearse: Callable[[], Awaitable[None]] | None  # sends a film of our own the way of uploads; None: nobody is to
     offered: bool  # whether the region was offered to Triton, or needs not be
+    guard: UploadGuard | None = None  # None: no uploads come here
     uploads: Path | None = None  # folder in which killed processes leave files; None: nothing is removed
     triton_answers: bool = field(default=False, init=False)
     _task: asyncio.Future[None] | None = field(default=None, init=False)
@@ -105,6 +107,8 @@ class Housekeeping:
             looked.set()
             self.backlog.tell(self.admission.backlog_s())
             self.shut.tidy()
+            if self.guard is not None:
+                await asyncio.get_running_loop().run_in_executor(None, self.guard.look)
             await self._remove_leftovers()
             cold = self.progress.facts.clip and time.monotonic() < began + FIRST_S
             await asyncio.sleep(COLD_S if cold else HOUSEKEEPING_S)

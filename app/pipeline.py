@@ -39,6 +39,7 @@ from app.shut import Shut
 from app.slots import SlotPool
 from app.stages import Stages
 from app.timeline.flow import Parts, Recorder, TimelineQuestion, timeline
+from app.upload_guard import UploadGuard
 from app.waiting import Waiting
 
 STOP_TIMEOUT_S = 5.0
@@ -112,8 +113,13 @@ class Pipeline:
         self._housekeeping = Housekeeping(
             self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
             self._progress, rehearse, offered=settings.transport == "inline",
-            uploads=settings.run_dir / "uploads",
+            guard=None if self._crew is None else self._new_guard(), uploads=settings.run_dir / "uploads",
         )  # fmt: skip
+
+    def _new_guard(self) -> UploadGuard:
+        settings = self._settings
+        uploads, data = settings.run_dir / "uploads", settings.data_dir
+        return UploadGuard(self._shut, uploads, data, settings.min_free_mb << 20, settings.longest_answer_s)
 
     def _new_decoder(self, slots: SlotPool) -> Decoder:
         """Its processes read uploads and jobs, and write into the region of this worker alone; raises NotOnGpu."""

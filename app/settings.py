@@ -110,6 +110,14 @@ SETTINGS = (
     Setting("model_dir", CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository."),
     Setting("model", "camera_motion", str, "Model used when a request names none."),
     Setting("max_upload_mb", 1024, _between(1, 1 << 20), "Largest upload, MiB."),
+    Setting(
+        "max_uploads", 256, _between(1, 1 << 16),
+        "Uploads that one address may have under way at a time where no keys are asked for; one more is 429.",
+    ),
+    Setting(
+        "min_free_mb", 512, _between(0, 1 << 20),
+        "MiB that stay free on the disks of uploads and of data, of a small disk a twentieth; below: 503 storage_full.",
+    ),
     Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "Least severe log line written."),
     Setting(
         "log_format", "auto", _one_of("auto", "json", "text"),
@@ -210,6 +218,8 @@ class Settings:
     model_dir: Path
     model: str
     max_upload_mb: int
+    max_uploads: int
+    min_free_mb: int
     log_level: str
     log_format: str
     monitors: str
@@ -319,6 +329,15 @@ class Settings:
             return self.triton_key_path.read_text().strip()
         except FileNotFoundError:
             return ""
+
+    @property
+    def longest_answer_s(self) -> int:
+        """Longest time from a whole upload to its answer, seconds.
+
+        The sum of admission and slots, probing and decoding, inference, and a Triton that is restarted.
+        """
+        stages_s = 2 * self.queue_timeout_s + 2 * self.decode_timeout_s + self.infer_timeout_s
+        return stages_s + self.restart_patience_s
 
     @property
     def keys_file(self) -> Path:

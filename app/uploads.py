@@ -18,13 +18,23 @@ from urllib.parse import unquote
 
 from flask import Request
 
-from app.errors import BadRequest, EmptyFile, InvalidMultipart, MissingFile, StorageFull, TooLarge, UnsupportedMedia
+from app.errors import (
+    BadRequest,
+    EmptyFile,
+    InvalidMultipart,
+    MissingFile,
+    RequestTimeout,
+    StorageFull,
+    TooLarge,
+    UnsupportedMedia,
+)
 from app.json_body import read_json
 from app.media import Source
 from app.multipart import CHUNK_BYTES, boundary_of, find_file
 
 MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger ones are better sent as they are
 MAX_NAME = 200
+LEAST_BYTES_S = 8 << 10  # of an upload, over minutes
 _WAYS = "send the file as the form field 'file', as the raw body, or as base64 in JSON"
 _HEAD_BYTES = 512
 # What a body of another type than its Content-Type begins with; no picture and no video begins like that.
@@ -115,10 +125,20 @@ def _check_content(head: bytes) -> None:
         raise BadRequest('the file is a data: URL: send its bytes, or the URL as "file" in JSON')
 
 
+def given_up(path: Path) -> Path:
+    """Return the name that the file of an upload gets when it was too slow (app/upload_guard.py)."""
+    return path.with_name(f"slow-{path.name.removeprefix('slow-')}")
+
+
 def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitStack) -> Path:
     handed_on = request.headers.get("X-Upload-Path")
     if handed_on:
         path = Path(handed_on)
+        if given_up(path).exists():
+            raise RequestTimeout(
+                f"the upload was slower than {LEAST_BYTES_S >> 10} KiB/s for minutes and was given up: send a smaller "
+                "file, or send it over a faster connection"
+            )
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             raise BadRequest("the upload cannot be read")
         return path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import shutil
 import sys
 import sysconfig
@@ -27,6 +28,8 @@ NICE = {"triton": 5, "jobs": 5}
 # are processors, of which none is taken back) and lets it keep seven freed pieces of each size. With that a worker's
 # memory grew for an hour without a leak (docs/reliability.md); as Python's threads take turns, none of it saves time.
 THREADS_MEMORY = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+# Of each of nginx's workers: twice its connections (nginx/nginx.conf), because an upload is a file too
+NGINX_DESCRIPTORS = 2 * 8192 + 256
 EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervisor waits longer
 
 
@@ -38,7 +41,10 @@ def nginx(settings: Settings) -> list[str]:
     for upload in (settings.run_dir / "uploads").iterdir():
         upload.unlink(missing_ok=True)  # web removes its own meanwhile
     user = os.environ["CLIPSTACK_RUN_AS"]
-    directives = "daemon off;" + (f" user {user};" if os.geteuid() == 0 else "")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = NGINX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, NGINX_DESCRIPTORS)
+    directives = f"daemon off; worker_rlimit_nofile {descriptors};"
+    directives += f" user {user};" if os.geteuid() == 0 else ""
     # -e: else nginx opens Debian's log file before it reads where ours is
     config = settings.run_dir / "nginx" / "nginx.conf"
     return [program("nginx"), "-e", "stderr", "-c", str(config), "-g", directives]

@@ -67,6 +67,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     allowed = "".join(f"allow {network};\n" for network in settings.monitors.split(","))
     snippets = run_dir / "nginx" / "snippets"
     (snippets / "monitors.conf").write_text(f"{allowed}deny all;\n")
+    (snippets / "address_limit.conf").write_text(_address_limit(settings))
     (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
     recorded_settings.write(settings)
@@ -84,6 +85,13 @@ def make_triton_key(settings: Settings) -> None:
         file.write(secrets.token_hex(32))
 
 
+def _address_limit(settings: Settings) -> str:
+    """Return nginx's limit of uploads of one address; where keys are asked for each key has a limit instead."""
+    if settings.asks_for_keys:
+        return ""
+    return f"limit_conn uploads_of_address {settings.max_uploads};\nlimit_conn_status 429;\n"
+
+
 def differences(settings: Settings) -> list[str]:
     """Names of the settings that are not those the stack was last started with."""
     started = recorded_settings.read(settings.run_dir)
@@ -92,9 +100,6 @@ def differences(settings: Settings) -> list[str]:
 
 def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
     """What stands for each ${CLIPSTACK_...} in nginx's files."""
-    # A request waits for admission and for slots, is probed and decoded, and may meet a Triton that is restarted
-    stages_s = 2 * settings.queue_timeout_s + 2 * settings.decode_timeout_s + settings.infer_timeout_s
-    stages_s += settings.restart_patience_s
     holds = SENT * settings.web_workers * (settings.max_inflight + settings.max_queue)
     return settings.environment() | {
         "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}" + (" ssl http2" if settings.tls else ""),
@@ -107,7 +112,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
         "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
         "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),
-        "CLIPSTACK_ANSWER_TIMEOUT_S": str(stages_s + ANSWER_SLACK_S),
+        "CLIPSTACK_ANSWER_TIMEOUT_S": str(settings.longest_answer_s + ANSWER_SLACK_S),
     }
 
 

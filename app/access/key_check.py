@@ -22,6 +22,10 @@ from app.errors import ClipstackError, TooManyRequests, Unauthorized
 MAX_HEAD_BYTES = 64 << 10
 PATIENCE_S = 1.0  # nginx sends the whole head at once
 PAUSE_S = 0.1  # after a failed accept, such as one without a free file descriptor
+# Uploads of one key: nginx counts against the smallest of these (nginx/snippets/uploads_of_key.conf has the same)
+UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
+RECEIVED = 2  # so many are received at least while all others are at work
+PASSED = {"X-Key-Check": "passed"}
 PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
 
 log = logging.getLogger(__name__)
@@ -35,11 +39,12 @@ def check_upload(access: Access, request: Request) -> tuple[int, Mapping[str, st
         under way (the one other refusal that `auth_request` passes on), 503 when the key cannot be checked.
     """
     if not access.required:
-        return 204, {"X-Key-Check": "passed"}
+        return 204, PASSED
     try:
         key, _ = access.who(request)
         if request.headers.get("X-Asked-Method") == "POST":
             access.check(key)
+            return 204, PASSED | {"X-Accel-Redirect": f"/_uploads/{most_uploads(access.most_at_work(key))}/{key.id}"}
     except Unauthorized:
         return 401, {"WWW-Authenticate": "Bearer"}
     except TooManyRequests as error:
@@ -47,7 +52,12 @@ def check_upload(access: Access, request: Request) -> tuple[int, Mapping[str, st
     except (ClipstackError, OSError) as error:
         log.warning("a key cannot be checked: %s", error)
         return 503, {}
-    return 204, {"X-Key-Check": "passed"}
+    return 204, PASSED
+
+
+def most_uploads(at_work: int) -> int:
+    """Return how many uploads a key may have under way, received ones included, when it may have `at_work` at work."""
+    return next((step for step in UPLOADS if step >= at_work + RECEIVED), UPLOADS[-1])
 
 
 class KeyCheckServer:

@@ -31,8 +31,8 @@ ANYWHERE: Errors = (
 )  # fmt: skip
 RECEIVING: Errors = (
     errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
-    errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady, errors.Unavailable,
-    errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
+    errors.RequestTimeout, errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady,
+    errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
 )  # fmt: skip
 LOOKING: Errors = (
     errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout, errors.InferenceTimeout,

@@ -122,6 +122,11 @@ LINES: dict[int, tuple[str, str]] = {
     19: ("system calls of the web workers and decoders meanwhile (strace)", "no connect but to Triton"),
     20: ("a Host that is not the service's, without keys (DNS rebinding)", "421 unknown_host; nothing reaches the app"),
     21: ("what a page of another site sends", "403 cross_site before the body; own pages and programs are answered"),
+    22: (
+        "2,100, then 6,000 clients that send half of their headers",
+        "others are answered within 1 s; closed within 10 s + 5 s",
+    ),
+    23: ("300 uploads of one address at a time, without keys", "256 are received, the others 429 before the body"),
     40: ("JSON of 15 MiB: depth, lists, members, keys, escapes; 6 at once", f"refused; {_BOUNDED}"),
     41: ("forms of as many parts, headers and boundaries as fit; 6 at once", f"refused; {_BOUNDED}"),
     42: ("as many parameters, cookies, ranges and list items as fit; 6 at once", f"answered; {_BOUNDED}"),

@@ -121,7 +121,7 @@ def _closed(row: Row, stalled: Stalled, connections: list[socket.socket], limit_
 
 
 def test_33_stalled_headers(row: Row, stalled: Stalled) -> None:
-    _closed(row, stalled, stalled.heads, 15)
+    _closed(row, stalled, stalled.heads, 10)
 
 
 def test_34_stalled_bodies(row: Row, stalled: Stalled) -> None:

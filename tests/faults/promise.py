@@ -61,6 +61,10 @@ PROMISES: dict[int, tuple[str, str]] = {
         "keys are asked for; web is stopped (SIGSTOP), gone, or has no thread free",
         "uploads without a key 401 or 503 within 5 s, with one answered or 503; nothing on the disk",
     ),
+    41: (
+        "8 uploads that send 2 MiB at once and then a byte a second; the disk of uploads is nearly full",
+        "their room is free within 130 s and they are told so; 503 storage_full before the body",
+    ),
     43: (
         "decoders are killed at work, as the OOM killer does (SIGKILL), once and again and again",
         "the file is tried again: 200; if it goes on, 503 with Retry-After; never 422; jobs end well",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import select
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,13 +20,14 @@ from PIL import Image
 
 from app import create_app
 from app.access import ledger
+from app.access.key_check import most_uploads
 from deploy.stack import Stack
 from tests.movements import film_movement
 from tests.open_routes import OPEN, VALUES, requests_of
 from tests.stack.commands import CHECKOUT, run
 from tests.stack.handing_in import ended, handed_in
 from tests.stack.keyed import new_key, with_key
-from tests.stack.raw import send
+from tests.stack.raw import _parse, send
 from tests.stack.running import running_stack, until
 
 
@@ -189,6 +192,27 @@ def test_so_many_at_a_time_over_all_workers_while_others_go_on(guarded: Stack, b
             told = sum((each.result(60) for each in floods), Counter())
     assert [answer.status_code for answer in answers] == [200] * 5
     assert set(told) == {200, 429} and min(told.values()) > 0
+
+
+def test_uploads_that_are_received_count_for_their_key(guarded: Stack, bob: httpx.Client, film: Path) -> None:
+    text, address = new_key(guarded, "slow sender", concurrent=2), urlsplit(guarded.url)
+    begun = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {text}\r\nContent-Length: 1000000\r\n\r\nand no more"
+    with ExitStack() as held, with_key(guarded, text) as same:
+        uploads = [
+            held.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
+            for _ in range(most_uploads(2) + 3)
+        ]
+        for upload in uploads:
+            upload.sendall(begun.encode())
+        until(lambda: len(select.select(uploads, [], [], 0)[0]) == 3, 10)
+        refused = [_parse(upload.recv(65536)) for upload in select.select(uploads, [], [], 0)[0]]
+        assert {(answer.status, answer.error["code"]) for answer in refused} == {(429, "too_many_requests")}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert same.get("/v1/jobs").status_code == 200, "what brings no file is not counted"
+        assert same.post("/v1/classify", content=film.read_bytes()).status_code == 429
+        assert bob.post("/v1/classify", content=film.read_bytes()).status_code == 200
+        held.pop_all().close()
+        until(lambda: same.post("/v1/classify", content=film.read_bytes()).status_code == 200, 10)
 
 
 def test_while_web_is_away_it_is_not_ready_and_not_out_of_room(guarded: Stack, alice: httpx.Client) -> None:

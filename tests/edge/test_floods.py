@@ -1,0 +1,89 @@
+"""Security, 22 and 23: one client that holds many connections, or many uploads; others have addresses of their own."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+from deploy.stack import Stack
+from tests.edge.promise import Line
+from tests.edge.wire import ALIVE, exchange
+from tests.faults.promise import Row
+from tests.stack.raw import _parse
+from tests.stack.running import until
+
+TABLE = Line
+FLOODS = (2_100, 6_000)
+HALF = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-A: half"
+BEGUN = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nand no more"
+HEADER_TIMEOUT_S = 10
+
+
+@contextmanager
+def descriptors(count: int) -> Iterator[None]:
+    """Let this process have so many, or as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect(stack: Stack, source: str, sent: bytes, held: ExitStack) -> socket.socket:
+    address = urlsplit(stack.url)
+    connection = socket.create_connection((address.hostname, address.port), 10, source_address=(source, 0))
+    held.enter_context(connection)
+    connection.sendall(sent)
+    return connection
+
+
+def ended(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(4096)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_22_half_sent_headers(edge: Stack, row: Row) -> None:
+    with descriptors(max(FLOODS) + 1000), ExitStack() as held:
+        flood: list[socket.socket] = []
+        for size in FLOODS:
+            began = time.monotonic()
+            flood += [connect(edge, "127.0.0.2", HALF, held) for _ in range(size - len(flood))]
+            replies = [exchange(edge.url, ALIVE) for _ in range(20)]
+            answered = sum(reply.answer.status == 200 for reply in replies)
+            row.holds(f"{size} clients: {answered} of 20 others answered", answered == 20)
+            row.within("the slowest after", max(reply.seconds for reply in replies), 1.0)
+        last = flood[-1]
+        until(lambda: ended(last), HEADER_TIMEOUT_S + 5)
+        row.within("the last was closed after", time.monotonic() - began, HEADER_TIMEOUT_S + 5)
+
+
+def test_23_uploads_of_one_address(edge: Stack, row: Row) -> None:
+    most = edge.settings.max_uploads
+    with ExitStack() as held:
+        taken = [connect(edge, "127.0.0.3", BEGUN, held) for _ in range(most)]
+        until(lambda: not any(map(ended, taken[:1])), 5)
+        statuses = Counter[int]()
+        for _ in range(300 - most):
+            connection = connect(edge, "127.0.0.3", BEGUN, held)
+            statuses[_parse(connection.recv(65536)).status] += 1
+        row.holds(f"{most} uploads under way, of {300 - most} more: {dict(statuses)}", set(statuses) == {429})
+        other = exchange(edge.url, BEGUN.replace(b"1000000", b"11"))
+        row.holds(f"from another address: {other.answer.status}", other.answer.status == 415)
+        row.holds(f"still under way: {sum(not ended(each) for each in taken)}", not any(map(ended, taken)))
+
+    def again() -> int:
+        with ExitStack() as held:
+            return _parse(connect(edge, "127.0.0.3", BEGUN.replace(b"1000000", b"11"), held).recv(65536)).status
+
+    until(lambda: again() == 415, 5)

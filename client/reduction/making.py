@@ -11,11 +11,14 @@ from typing import Any, BinaryIO
 from av.error import FFmpegError
 
 from client.answers import Model, Sent
+from client.reduction.ending import may_be_cut_off
 from client.reduction.facts import Facts, read_facts
 from client.reduction.picking import Picked, pick
 from client.reduction.shrinking import shrink
 
+# The service's words (app/answers.py): of a film of single frames it cannot know
 PADDED = "the video is shorter than one clip: its last frame was repeated"
+REPEATED = "the video shows few different frames: most frames of a clip repeat the one before"
 
 
 class NotWorthIt(Exception):
@@ -39,13 +42,18 @@ class Made:
         if self.picked is not None:
             described["clips"] = [asdict(clip) for clip in self.picked.clips]
             padded = any(clip.padded for clip in self.picked.clips)
-            described["warnings"] = [*answer.get("warnings", ()), *[PADDED] * padded]
+            repeated = any(
+                2 * len(set(clip.frames)) < len(clip.frames) for clip in self.picked.clips if not clip.padded
+            )
+            described["warnings"] = [*answer.get("warnings", ()), *[PADDED] * padded, *[REPEATED] * repeated]
         return described
 
 
 def facts_of(file: BinaryIO, length: int) -> Facts | None:
-    """None for what is sent as it is: a picture, no video that can be read, or one that only the service converts."""
+    """None for what is sent as it is: all but a whole video that can be read and that the client converts alike."""
     try:
+        if may_be_cut_off(file, length):
+            return None
         return read_facts(file, length)
     except (FFmpegError, OSError, ValueError):  # PyAV tells of an empty file by an OSError of its own
         return None

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,6 +206,35 @@ def test_what_is_no_whole_video_is_left_to_the_service(tmp_path: Path, damage: s
         assert facts_of(file, path.stat().st_size) is None
 
 
+CUTS: dict[str, dict[str, Any]] = {
+    "mkv": {}, "flv": {}, "ts": {}, "avi": {"codec": "mpeg4"}, "webm": {"codec": "libvpx"},
+    "mp4": {"container": {"movflags": "frag_keyframe+empty_moov"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", CUTS)
+def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
+    path = write_video(tmp_path / f"film.{suffix}", panning(60), gop=10, **CUTS[suffix])
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        assert facts_of(file, whole) is not None
+        kept = whole * 7 // 10 // 188 * 188 + 90
+        file.truncate(kept)
+        assert facts_of(file, kept) is None
+
+
+def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "slides.mp4", panning(4, 320, 240), pts=[0, 8000, 20_000, 28_000])
+    less = made(path, "frames", model())
+    assert less is not None
+    with less.file:
+        answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+    (warning,) = answer["warnings"]
+    assert "few different frames" in warning
+    _, decoded, _ = seen(path, model(), 1)
+    assert (answer["media"]["frames"], answer["media"]["duration_s"]) == (4, pytest.approx(decoded.duration_s))
+
+
 def test_playlists_open_no_other_file(tmp_path: Path) -> None:
     write_video(tmp_path / "film.ts", panning(10))
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/film.ts\n#EXT-X-ENDLIST\n"
@@ -219,7 +249,7 @@ def test_shrunk_frames_are_even_and_never_larger(
 ) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
     with path.open("rb") as file:
-        facts = facts_of(file, 1)
+        facts = facts_of(file, path.stat().st_size)
     assert facts is not None
     assert shrunk_size(type(facts)(**{**vars(facts), "width": width, "height": height}), 160 // MARGIN) == size
 
@@ -308,7 +338,7 @@ def test_rate_is_learned_from_what_took_long_enough() -> None:
 def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
     with path.open("rb") as file:
-        facts = facts_of(file, 1)
+        facts = facts_of(file, path.stat().st_size)
     assert facts is not None
     hd = type(facts)(
         **{**vars(facts), "width": 1920, "height": 1080, "duration_s": 60.0, "frames": 1800, "bytes": 60_000_000}

@@ -29,10 +29,15 @@ class FieldPairs:
             for unit in _parameter_sets(configuration):
                 self._read(unit)
 
+    @property
+    def are_possible(self) -> bool:
+        """Whether the stream may hold fields; most hold whole frames alone, and their packets need not be looked at."""
+        return self._number_bits > 0
+
     def is_second(self, packet: memoryview) -> bool:
         """Return whether a packet completes the frame that the one before it began."""
-        if not self._number_bits:
-            return False  # whole frames alone: nothing is read
+        if not self.are_possible:
+            return False
         try:
             field = self._field(packet)
         except IndexError:

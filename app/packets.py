@@ -72,7 +72,7 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
         duration = packet.duration or 0
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         stamp = clock.stamp(pts, dts, duration, packet.is_keyframe)
-        is_second = pairs.is_second(memoryview(packet))
+        is_second = pairs.are_possible and pairs.is_second(memoryview(packet))
         if is_second:  # it belongs to the frame before it
             count += 1
             begin = sum(last) if stamp is None else stamp

@@ -133,7 +133,8 @@ class Decoder:
         DeadlineExceeded instead of beginning after the deadline.
         """
         self.confinement.admit(source.path)
-        return await self._run(lane, owner, deadline, allowance, decoder_process.probe, source, self.limits)
+        media = await self._run(lane, owner, deadline, allowance, decoder_process.probe, source, self.limits)
+        return _checked(media, Media)
 
     async def decode(
         self, source: Source, media: Media, request: ClipRequest,
@@ -244,3 +245,10 @@ class Decoder:
     def _new_pool(self) -> ProcessPool:
         ready = (self.confinement, rehearsal.files())
         return ProcessPool(self._processes, MAX_TASKS, decoder_process.prepare, ready, forkserver())
+
+
+def _checked(result: Result, kind: type[Result]) -> Result:
+    """Return what a decoder said; one that a file has taken over may say anything."""
+    if not isinstance(result, kind):
+        raise Undecodable("the file is damaged so badly that it broke its decoder")
+    return result

@@ -33,13 +33,15 @@ async def begun(task: Future[Result], answer: asyncio.Future[Result], pool: Proc
 async def is_lost(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool, timeout_s: float) -> bool:
     """Return when the task is done or its time is over: False; True when its process is gone and the pool missed it.
 
-    A process that is killed right after it took a task is reported dead before the pool hears that it has it.
+    A process that is killed right after it took a task is reported dead before the pool hears that it has it. A pool
+    whose threads ended, by what a hostile process said, never hears of anything.
     """
     deadline = time.monotonic() + timeout_s
     while not answer.done() and (left_s := deadline - time.monotonic()) > 0:
         # Not `wait_for`, which would cancel the task by itself, and without waiting for its process to die.
         await asyncio.wait([answer], timeout=min(left_s, LOOK_S))
-        if not answer.done() and _worker(task, pool) not in pool._pool_manager.worker_manager.workers:
+        is_there = pool.active and _worker(task, pool) in pool._pool_manager.worker_manager.workers
+        if not answer.done() and not is_there:
             await asyncio.wait([answer], timeout=LOOK_S)  # its end may be on the way
             return not answer.done()
     return False

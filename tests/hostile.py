@@ -196,13 +196,3 @@ def demux(url: str, demuxer: str = "") -> str:
 def decode(url: str) -> str:
     """FFmpeg as decord opens things."""
     return f"{len(decord.VideoReader(url))} frames"
-
-
-class Bomb:
-    """Pickled, it has whoever unpickles it run a command."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)

@@ -59,8 +59,8 @@ class Record:
         if self.consult is not None:
             self.consult(model, laid)
         # Windows of other weights, another configuration or other software are not gone on with
-        about = {"model": model.name, "version": model.version, "mark": model.mark}
-        about |= {"grid": [laid.frames, laid.step_s, laid.hop_s]}
+        about: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
+        about["grid"] = [laid.frames, laid.step_s, laid.hop_s]
         self._journal = Journal(self._job.journal, about, len(model.labels))
         found = self._journal.found
         self._scores, self._cuts = found.scores, list(found.cuts_s)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from pickle import PicklingError
 from typing import Protocol
 
 import numpy as np
@@ -27,11 +28,13 @@ from app.confinement.exits import Exit, judge
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media import Media, Source
 from app.reach import reached, region, region_bytes
-from app.timeline.sweep import Event, Look, Window, sweep
+from app.timeline.sweep import WATCH_S, Begin, Cut, Event, Look, Reached, Window, sweep
+from app.timeline.windows import Windows
 
 AHEAD = 2  # windows that are decoded before a slot is asked for again
 DEATH_S = 5.0
 NICE = 5  # what decodes uploads goes first
+BROKEN = "the file is damaged so badly that it broke its decoder"
 
 
 class Slots(Protocol):
@@ -51,11 +54,49 @@ class Done:
     busy_s: float
 
 
+class _Order:
+    """What a sweep may say, and when: its process may have been taken over by the file."""
+
+    def __init__(self, look: Look) -> None:
+        self._look, self._index = look, look.first
+        self._placed: Windows | None = None
+        self._cuts, self._cut_s = 0, float("-inf")
+
+    def check(self, event: object) -> None:
+        """Raise Undecodable for an event that no sweep of this video sends now."""
+        if not self._is_due(event):
+            raise Undecodable(BROKEN)
+
+    def _is_due(self, event: object) -> bool:
+        look, placed = self._look, self._placed
+        match event:
+            case Begin():
+                self._placed = event.placed
+                is_first = placed is None and event.placed.grid == look.grid
+                return is_first and 0 < event.placed.count <= look.most and event.duration_s >= 0 and event.total >= 0
+            case Window():
+                self._index += 1
+                is_next = placed is not None and event.index == self._index - 1 < placed.count
+                return is_next and len(event.frames) == look.grid.frames
+            case Cut():
+                if placed is None or event.time_s <= self._cut_s:
+                    return False
+                self._cuts, self._cut_s = self._cuts + 1, event.time_s
+                end_s = placed.start_s(placed.count) + look.grid.span_s
+                return event.time_s <= end_s and self._cuts <= end_s / WATCH_S + 2
+            case Reached():
+                return placed is not None
+        return isinstance(event, Done | ClipstackError)
+
+
 class Stream:
     """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
 
-    def __init__(self, connection: Connection, process: BaseProcess, slots: Slots, patience_s: float) -> None:
+    def __init__(
+        self, connection: Connection, process: BaseProcess, look: Look, slots: Slots, patience_s: float
+    ) -> None:
         self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
+        self._order = _Order(look)
         self.granted: deque[int] = deque()
         self.busy_s = 0.0
         self._readable = asyncio.Event()
@@ -75,6 +116,7 @@ class Stream:
                 while len(self.granted) < AHEAD:
                     self._grant(*await self._slots.acquire(1))
                 event = await self._next()
+                self._order.check(event)
                 if isinstance(event, ClipstackError):
                     raise event
                 if isinstance(event, Done):
@@ -104,6 +146,8 @@ class Stream:
             event: Event | Done | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
             raise await self._ended() from None
+        except (OSError, PicklingError):  # too long, cut off, or no fact
+            raise Undecodable(BROKEN) from None
         return event
 
     async def _ended(self) -> ClipstackError:
@@ -111,7 +155,7 @@ class Stream:
         await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
         exit_code = self._process.exitcode
         if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
-            return Undecodable("the file is damaged so badly that it broke its decoder")
+            return Undecodable(BROKEN)
         return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
 
 
@@ -127,7 +171,7 @@ async def streaming(
     process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
     loop = asyncio.get_running_loop()
     started = loop.run_in_executor(None, process.start)
-    stream = Stream(ours, process, slots, patience_s)
+    stream = Stream(ours, process, look, slots, patience_s)
     try:
         await asyncio.shield(started)
         theirs.close()

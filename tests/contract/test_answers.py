@@ -1,93 +1,161 @@
-"""What the service takes of a decoder's answer: facts, and nothing that would change the service itself."""
+"""What the service takes of a decoder's answer: facts, at a bounded cost, and nothing that changes the service."""
 
 from __future__ import annotations
 
-import io
+import json
+import os
 import pickle
-from typing import Any
+import resource
+import struct
+import time
 
 import pytest
-from pebble.common.types import RemoteException, ResultStatus
-from pebble.pool.process import TaskProblem, TaskResult
+from pebble.common.types import RemoteException, Result, ResultStatus
+from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
 
 from app.confinement import Layer, forkserver
-from app.errors import Undecodable
-from app.media import Decoded
+from app.confinement.answers import MOST_BYTES, RECEIVE_S, Speaker, decode, encode
+from app.errors import NotReady, Undecodable
+from app.media import Decoded, Media
+from app.timeline.stream import Done
+from app.timeline.sweep import Begin, Cut, Reached, Window
+from app.timeline.windows import Grid, Windows
 
-DECODED = Decoded(((0,),), ((0.0,),), (False,), False, 1, True, "")
-STATES = ({"changed": 1}, ({}, {"changed": 1}), ({"changed": 1}, {"changed": 1}), {"__class__": 1}, [1], None)
-
-
-def said(*parts: bytes) -> Any:
-    """What the service takes of a message of a decoder."""
-    ours, theirs = forkserver().Pipe()
-    with ours, theirs:
-        theirs.send_bytes(b"".join((pickle.PROTO, b"\4", *parts, pickle.STOP)))
-        return ours.recv()
-
-
-def named(thing: Any) -> bytes:
-    """A class or a function, by its name."""
-    words = (thing.__module__.encode(), thing.__qualname__.encode())
-    return b"".join(pickle.SHORT_BINUNICODE + bytes([len(word)]) + word for word in words) + pickle.STACK_GLOBAL
-
-
-def part(thing: object) -> bytes:
-    """A whole object, without the frames of newer pickles, which parts of one cannot have."""
-    told = io.BytesIO()
-    pickler = pickle._Pickler(told, 4)
-    pickler.framer.start_framing = lambda: None  # type: ignore[attr-defined]
-    pickler.dump(thing)
-    return told.getvalue()[2:-1]
-
-
-TARGETS = {
-    "a record": (Decoded, named(Decoded)),
-    "an error": (Undecodable, named(Undecodable)),
-    "a tuple": (Layer, named(Layer)),
-    "pebble's record": (TaskResult, named(TaskResult)),
-    "pebble's function": (RemoteException.rebuild_exception, named(RemoteException.rebuild_exception)),
-    "pebble's constant": (ResultStatus.SUCCESS, part(ResultStatus.SUCCESS)),
+DECODED = Decoded(((0, 5), (7, 9)), ((0.0, 0.5), (1.5, 2.0)), (False, True), False, 1)
+MEDIA = Media("video", "mp4", "h264", 160, 120, 90, 1.0, None, 30)
+SUCCESS, FAILURE = ResultStatus.SUCCESS, ResultStatus.FAILURE
+FACTS = [
+    None, True, 7, -1.5, "word", (1, ("a", None)), (4711, "why"), DECODED, MEDIA,
+    (Layer("files", True, "Landlock 7"), Layer("user", False, "")),
+    Begin(Windows(Grid(8, 0.1, 0.25), 12), 3.0, 90, False), Window(3, (1, 2, 3), True), Cut(1.5), Reached(2.0),
+    Done(0.1),
+    Acknowledgement(4711, 7), TaskResult(7, Result(SUCCESS, DECODED)), TaskResult(8, Result(SUCCESS, None)),
+]  # fmt: skip
+BOMBS = {
+    "a deep list": b"[" * (MOST_BYTES - 1),
+    "a deep list that ends": b"[" * 400_000 + b"]" * 400_000,
+    "deep records": b'{"Layer":[' * 90_000 + b"]}" * 90_000,
+    "a long number": b"9" * (MOST_BYTES - 1),
+    "a number of 4000 digits": b"9" * 4000,
+    "a large exponent": b"1e999999",
+    "no number": b"NaN",
+    "infinity": b"[-Infinity]",
+    "a long word": json.dumps("x" * 100_000).encode(),
+    "many keys": json.dumps({str(number): 0 for number in range(50_000)}).encode(),
+    "two records in one": b'{"Layer":["a",true,"b"],"Done":[1]}',
+    "a pickle": pickle.dumps(DECODED),
+    "no text": b"\xff\xfe\x00",
+    "nothing": b"",
+}
+FALSE = {
+    "an unknown record": {"Popen": [["id"]]},
+    "a record of another module": {"Source": ["/etc/passwd", 0, 10]},
+    "too few fields": {"Done": []},
+    "too many fields": {"Done": [1.0, 2.0]},
+    "no list of fields": {"Done": "1"},
+    "a word for a number": {"Done": ["1"]},
+    "a truth for a number": {"Done": [True]},
+    "a word that is not one of a few": {"Media": ["program", *json.loads(encode(MEDIA))["Media"][1:]]},
+    "a number for a word": {"Layer": ["files", True, 7]},
+    "a tuple of too many": {"Window": [1, [[1]], True]},
+    "a result that is none": {"TaskResult": [1, 5]},
+    "a failure without an error": {"TaskResult": [1, {"Result": [1, "all is well"]}]},
+    "a success with an error": {"TaskResult": [1, {"Result": [0, {"error": ["builtins", "ValueError", [], ""]}]}]},
+    "an unknown status": {"TaskResult": [1, {"Result": [9, None]}]},
+    "a problem that is no error": {"TaskProblem": [1, "word"]},
+    "an error of numbers": {"error": [1, 2, [], ""]},
+    "an error of too little": {"error": ["builtins", "ValueError"]},
 }
 
 
-@pytest.mark.parametrize("state", STATES, ids=str)
-@pytest.mark.parametrize(("target", "name"), TARGETS.values(), ids=TARGETS)
-def test_nothing_that_a_decoder_may_name_is_changed_by_it(target: Any, name: bytes, state: object) -> None:
-    before = dict(vars(target))
-    with pytest.raises(pickle.PicklingError, match="no fact"):
-        said(name, part(state), pickle.BUILD)
-    assert dict(vars(target)) == before
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_facts_come_as_they_are(fact: object) -> None:
+    assert decode(encode(fact)) == fact
+    assert type(decode(encode(fact))) is type(fact)
 
 
-@pytest.mark.parametrize("target", [Decoded, Undecodable, ResultStatus.SUCCESS, 7], ids=str)
-def test_nothing_but_an_error_is_told_what_happened(target: Any) -> None:
-    name = part(target) if isinstance(target, int) else named(target)
-    happened = (name, part("traceback"), pickle.TUPLE2, pickle.REDUCE)
-    with pytest.raises(pickle.PicklingError, match="no fact"):
-        said(named(RemoteException.rebuild_exception), *happened)
-    assert not hasattr(target, "traceback")
+@pytest.mark.parametrize("message", BOMBS.values(), ids=BOMBS)
+def test_no_message_costs_much(message: bytes) -> None:
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(pickle.PicklingError):
+        decode(message)
+    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
 
 
-def test_an_error_of_the_pool_comes_with_what_happened() -> None:
-    told = said(part(TaskProblem(7, RemoteException(Undecodable("damaged"), "line 1"))))
-    assert (told.task, told.error.message, str(told.error.__cause__)) == (7, "damaged", "line 1")
+def test_the_dearest_message_that_is_a_fact_costs_little() -> None:
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    decode(b"[" + b"[]," * (MOST_BYTES // 3 - 2) + b"0]")
+    assert time.process_time() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
-@pytest.mark.parametrize("state", [*STATES, {"on_gpu": True}, [*range(20)]], ids=str)
-def test_a_record_gets_its_own_fields_and_no_others(state: object) -> None:
-    assert said(part(DECODED)) == DECODED
-    with pytest.raises(pickle.PicklingError, match="no facts"):
-        said(named(Decoded), pickle.EMPTY_TUPLE, pickle.NEWOBJ, part(state), pickle.BUILD)
+@pytest.mark.parametrize("said", FALSE.values(), ids=FALSE)
+def test_a_record_has_its_own_fields_of_their_own_types(said: object) -> None:
+    with pytest.raises(pickle.PicklingError):
+        decode(json.dumps(said).encode())
 
 
-def test_records_of_the_pool_come_as_they_are() -> None:
-    assert said(part(TaskResult(7, DECODED))) == TaskResult(7, DECODED)
-    assert said(part(Layer("files", True, "Landlock 7"))) == Layer("files", True, "Landlock 7")
+@pytest.mark.parametrize("thing", [os.system, object(), {"a": 1}, b"bytes", float("nan"), Undecodable], ids=str)
+def test_a_decoder_sends_nothing_but_facts(thing: object) -> None:
+    with pytest.raises(pickle.PicklingError):
+        encode(thing)
 
 
 def test_an_error_is_what_its_class_and_its_words_make_it() -> None:
     error = Undecodable("damaged")
     error.status, error.message = 200, "all is well"
-    told = said(part(error))
+    told = decode(encode(error))
     assert (type(told), told.status, told.message) == (Undecodable, 422, "damaged")
+    assert (type(decode(encode(NotReady("later")))), type(decode(encode(KeyError("a"))))) == (NotReady, KeyError)
+    assert decode(encode(PermissionError(1, "no"))).errno == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("app.errors", "Unauthorized"), ("app.errors", "ClipstackError"), ("app.errors", "__builtins__"),
+        ("builtins", "StopIteration"), ("builtins", "SystemExit"), ("builtins", "eval"), ("builtins", "ExceptionGroup"),
+        ("builtins", "UnicodeDecodeError"), ("os", "error"), ("pebble", "ProcessExpired"),
+    ],
+)  # fmt: skip
+def test_no_other_error_can_be_raised_by_a_decoder(module: str, name: str) -> None:
+    told = decode(json.dumps({"error": [module, name, ["word", [1], 2], "line 1"]}).encode())
+    assert type(told) is RuntimeError
+    assert str(told.__cause__) == "line 1"
+
+
+def test_an_error_of_the_pool_comes_with_what_happened() -> None:
+    told = decode(encode(TaskProblem(7, Undecodable("damaged"))))
+    assert (told.task, told.error.message) == (7, "damaged")
+    failed = decode(encode(TaskResult(7, Result(FAILURE, RemoteException(Undecodable("damaged"), "line 1")))))
+    assert (failed.result.status, failed.result.value.message) == (FAILURE, "damaged")
+    assert str(failed.result.value.__cause__) == "line 1"
+
+
+CUT_OFF = (
+    b"\0",
+    struct.pack("!i", 100) + b"half",
+    struct.pack("!i", MOST_BYTES + 1),
+    struct.pack("!iQ", -1, 1 << 40),
+)
+
+
+@pytest.mark.parametrize("sent", CUT_OFF)
+def test_a_message_that_is_cut_off_or_too_long_holds_nobody_up(sent: bytes) -> None:
+    ours, theirs = forkserver().Pipe()
+    with ours, theirs:
+        os.write(theirs.fileno(), sent)
+        began = time.monotonic()
+        with pytest.raises((pickle.PicklingError, OSError)):
+            ours.recv()
+        assert time.monotonic() - began < RECEIVE_S + 1
+
+
+def test_a_large_message_comes_whole() -> None:
+    ours, theirs = forkserver().Pipe(duplex=False)
+    text = tuple("x" * 1000 for _ in range(50))  # less than a pipe holds
+    with ours, Speaker(os.dup(theirs.fileno()), readable=False) as speaker:
+        theirs.close()
+        speaker.send(text)
+        assert ours.recv() == text

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from app.confinement import MEMORY_BYTES, Confinement, forkserver
+from app.confinement import MEMORY_BYTES, Confinement
 from app.confinement.report import available
 from app.connection import connected
 from app.deadline import Deadline
@@ -34,7 +33,6 @@ from app.errors import (
 from app.lanes import Lane
 from app.media import Limits, Media, Source
 from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
-from tests.hostile import Bomb
 from tests.leaks import descendants, parents
 from tests.regions import UNTOUCHED, Region, whole
 
@@ -350,7 +348,7 @@ def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
 CHECKOUT = Path(__file__).resolve().parents[2]
 SERVICE = """
 import asyncio, os, sys
-from app.confinement import MEMORY_BYTES, Confinement, forkserver
+from app.confinement import MEMORY_BYTES, Confinement
 from app.confinement.report import available
 from app.confinement import Confinement
 from app.decoder import TRIES, Decoder
@@ -580,19 +578,6 @@ if __name__ == "__main__":
     best.start()
     best.stop()
 """
-
-
-def test_only_facts_come_back_from_a_decoder(tmp_path):
-    ours, theirs = forkserver().Pipe()
-    with ours, theirs:
-        theirs.send((Undecodable("damaged"), FILM, 1, "word", [2.0]))
-        error, *rest = ours.recv()
-        assert (error.message, rest) == ("damaged", [FILM, 1, "word", [2.0]])
-        for said in (Bomb(str(tmp_path / "ran")), os.system, eval, subprocess.Popen):
-            theirs.send(said)
-            with pytest.raises(pickle.PicklingError, match="no fact"):
-                ours.recv()
-    assert not (tmp_path / "ran").exists()
 
 
 def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film, tmp_path):

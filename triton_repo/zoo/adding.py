@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import openvino
 
-from triton_repo.zoo import export, repository
+from triton_repo.zoo import export, onnx_data, repository
 from triton_repo.zoo.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.names import BUILT_IN, checked
@@ -78,8 +78,19 @@ def add_network(target: Target, architecture: str, weights: Path, labels: Path |
     return _add(target, source, write)
 
 
-def add_onnx(target: Target, file: Path, labels: Path, layout: str | None, scores: str, wishes: Wishes) -> int:
-    """Adds a model of any architecture; the new version. ModelError when that cannot be."""
+@dataclass(frozen=True)
+class OnnxInput:
+    """An ONNX file, the order of its input, the meaning of its output, and files of its weights with other names."""
+
+    file: Path
+    layout: str | None = None
+    scores: str = "logits"
+    data: tuple[Path, ...] = ()
+
+
+def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: Wishes) -> int:
+    """Add a model of any architecture and return its new version; raises ModelError when that cannot be."""
+    file, layout = given.file, given.layout
     _check_name(target.name)
     if not (wishes.frames and wishes.size):
         raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
@@ -92,7 +103,8 @@ def add_onnx(target: Target, file: Path, labels: Path, layout: str | None, score
     mean, std = wishes.mean or (0.0,) * 3, wishes.std or (1.0,) * 3
     if not file.is_file():
         raise ModelError(f"{file} does not exist or is no file.")
-    source = Source(ONNX, str(file.absolute()), sha256_of(file), spec, mean, std, layout, scores)
+    onnx_data.check(file, given.data)
+    source = Source(ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores)
     description = Description(ONNX, spec, words)
 
     def write(making: Path, version: int) -> None:
@@ -144,4 +156,4 @@ def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> 
     return version
 
 
-__all__ = ["Target", "Wishes", "add_network", "add_onnx"]
+__all__ = ["OnnxInput", "Target", "Wishes", "add_network", "add_onnx"]

@@ -70,6 +70,10 @@ def show(name: str, models: Path | None) -> None:
 @click.option("--arch", type=click.Choice(PUBLISHED), metavar="NETWORK", help="Network of your own checkpoint.")
 @click.option("--weights", type=FILE, help="Your own checkpoint: .pth, .pyth, .pt, .ckpt or .safetensors.")
 @click.option("--onnx", type=FILE, help="Model of any architecture.")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), multiple=True,
+    help="File or folder with weights of the ONNX model, where it is not named after it.",
+)  # fmt: skip
 @click.option("--labels", type=FILE, help="Text file, one label a line.  [default: as published]")
 @click.option("--frames", type=COUNT, help="Frames of a clip; 1 for pictures.")
 @click.option("--stride", type=COUNT, help="From one frame of a clip to the next, in frames of a video of --fps.")
@@ -96,6 +100,7 @@ def add(
     arch: str | None,
     weights: Path | None,
     onnx: Path | None,
+    data: tuple[Path, ...],
     labels: Path | None,
     layout: str | None,
     scores: str,
@@ -138,7 +143,7 @@ def add(
                 target = adding.Target(folder, name, server, status.update)
                 if onnx:
                     assert labels
-                    version = adding.add_onnx(target, onnx, labels, layout, scores, wishes)
+                    version = adding.add_onnx(target, adding.OnnxInput(onnx, layout, scores, data), labels, wishes)
                 else:
                     version = adding.add_network(target, arch or name, file, labels, wishes)
             added = repository.installed(folder, name)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from triton_repo.zoo import onnx_data
 from triton_repo.zoo.default_model import DEFAULTS
 from triton_repo.zoo.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
@@ -54,7 +55,8 @@ def origin(model: Installed, weights: Path | None = None) -> Origin:
     file = weights or Path(source.weights)
     if not file.is_file():
         raise ModelError(f"{file}, which {model.name} was made from, is gone: say where it is with --weights.")
-    if (digest := sha256_of(file)) != source.sha256:
+    digest = onnx_data.digest(file) if source.architecture == ONNX else sha256_of(file)
+    if digest != source.sha256:
         raise ModelError(
             f"{file} is not the file that {model.name} was made from: that one had the checksum {source.sha256}, "
             f"this one has {digest}."

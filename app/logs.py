@@ -8,21 +8,75 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 import traceback
+from errno import EDQUOT, ENOSPC
+from sqlite3 import SQLITE_FULL
 from typing import Any
 
+from app.files import FULL
 from app.request_id import request_id
 
 MOST_WORDS, MOST_FACT, MOST_STORY = 2000, 300, 8000  # characters of a message, of a fact, of an exception's story
+
+REPEAT_S = 60.0
+MOST_REPEATS = 1000
+DISK_FULL = "the disk is full"
+FULL_WORDS = (os.strerror(ENOSPC), os.strerror(EDQUOT), "database or disk is full")
 
 
 def set_up(level: str, form: str) -> None:
     """For this process and what it forks; `form` is `auto`, `json` or `text`."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class RepeatFilter(logging.Filter):
+    """Let a warning or error through once a minute, however often it comes; the next one says how often it came.
+
+    All that a logger says of a full disk counts as the same, and is one line without the exception's story: a program
+    that looks ten times a second would else fill what is left with tracebacks.
+    """
+
+    def __init__(self, every_s: float = REPEAT_S) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}  # when it came through, and how often it came since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        message = record.getMessage()
+        full = _is_disk_full(record, message)
+        key = (record.name, DISK_FULL if full else f"{message} {record.exc_info and record.exc_info[1]!r}")
+        now = time.monotonic()
+        passed, more = self._passed.get(key, (-self._every_s, 0))
+        if now - passed < self._every_s:
+            self._passed[key] = (passed, more + 1)
+            return False
+        if len(self._passed) >= MOST_REPEATS:
+            self._passed.clear()
+        self._passed[key] = (now, 0)
+        if full:
+            record.exc_info = None
+            message = f"{message}: {DISK_FULL}; make room" if DISK_FULL not in message else message
+        record.msg, record.args = message + (f" ({more} more like this since the last one)" if more else ""), ()
+        return True
+
+
+def _is_disk_full(record: logging.LogRecord, message: str) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in FULL or getattr(error, "sqlite_errorcode", None) == SQLITE_FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return any(words in message for words in FULL_WORDS)
 
 
 def formatter(form: str) -> logging.Formatter:

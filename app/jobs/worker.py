@@ -69,7 +69,7 @@ class Worker:
         if job is None or self._ending.is_set():
             return
         if not has_room(job.path):
-            self._queue.put(identity, delay_s=FULL_S)  # a try that cannot write down how it ended is none
+            self._put_again(identity, FULL_S)  # a try that cannot write down how it ended is none
             return
         try:
             with job.locked() as mine:
@@ -81,7 +81,14 @@ class Worker:
             return
         give_all_back()  # what a job leaves adds up: a worker does hundreds of thousands
         if again_s is not None:  # not before the lock is free
-            self._queue.put(identity, delay_s=again_s)
+            self._put_again(identity, again_s)
+
+    def _put_again(self, identity: str, delay_s: float) -> None:
+        """Put a job back into the queue; where that fails recovery does it within half a minute."""
+        try:
+            self._queue.put(identity, delay_s=delay_s)
+        except Exception as error:  # of SQLite or Redis
+            log.warning("job %s could not be put back into the queue: %s", identity, error)
 
     def wait_for_room(self, job: Job) -> None:
         """Return when the disk has room again; raises Ended when the process is to end before."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
+import sqlite3
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +73,58 @@ def test_a_story_is_set_in_so_that_it_cannot_pass_for_a_record() -> None:
 def test_auto_is_json_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     assert isinstance(logs.formatter("auto"), logs.JsonLines)
     assert isinstance(logs.formatter("text"), logs.Words)
+
+
+def full_disk() -> logging.LogRecord:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", str(Path("/data/random")))
+        except OSError as error:
+            raise RuntimeError("deep inside") from error
+    except RuntimeError:
+        return logging.LogRecord("huey", logging.ERROR, __file__, 1, "Error reading %s", ("queue",), sys.exc_info())
+
+
+def full_database() -> logging.LogRecord:
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("create table t (x)")
+        connection.execute("pragma max_page_count = 2")
+        try:
+            connection.execute("insert into t values (zeroblob(100000))")
+        except sqlite3.OperationalError:
+            record = logging.LogRecord("huey", logging.ERROR, __file__, 1, "Error", (), sys.exc_info())
+    connection.close()
+    return record
+
+
+def written(limit: logging.Filter, *records: logging.LogRecord) -> list[str]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.Words())
+    handler.addFilter(limit)
+    for each in records:
+        handler.handle(each)
+    return stream.getvalue().splitlines()
+
+
+def test_a_full_disk_is_one_line_a_minute() -> None:
+    limit = logs.RepeatFilter()
+    (line,) = written(limit, *(full_disk() for _ in range(600)), *(full_database() for _ in range(600)))
+    assert "Error reading queue: the disk is full" in line
+    assert "599 more" not in line
+    soon = logs.RepeatFilter(every_s=0.0)
+    assert len(written(soon, full_disk(), full_disk())) == 2
+
+
+def test_the_same_error_again_and_again_is_told_once_and_then_counted() -> None:
+    limit = logs.RepeatFilter()
+    lines = written(limit, *(failed("same") for _ in range(50)), failed("other"))
+    assert len([line for line in lines if "it failed" in line]) == 2
+    limit._every_s = 0.0
+    assert "(49 more like this since the last one)" in written(limit, failed("same"))[0]
+
+
+def test_what_differs_or_is_no_warning_is_not_held_back() -> None:
+    lines = written(logs.RepeatFilter(), *(record("x") for _ in range(3)))
+    requests = [logging.LogRecord("app", logging.ERROR, "", 1, "request %s failed", (n,), None) for n in range(3)]
+    assert len(lines) == 3 and len(written(logs.RepeatFilter(), *requests)) == 3

@@ -65,6 +65,10 @@ PROMISES: dict[int, tuple[str, str]] = {
         "8 uploads that send 2 MiB at once and then a byte a second; the disk of uploads is nearly full",
         "their room is free within 130 s and they are told so; 503 storage_full before the body",
     ),
+    42: (
+        "records of jobs are damaged: cut off, zeros, a FIFO, no folder; their index too",
+        "lists, new jobs and metrics go on; what is damaged is set aside and counted; no other job is lost",
+    ),
     43: (
         "decoders are killed at work, as the OOM killer does (SIGKILL), once and again and again",
         "the file is tried again: 200; if it goes on, 503 with Retry-After; never 422; jobs end well",
@@ -72,6 +76,10 @@ PROMISES: dict[int, tuple[str, str]] = {
     44: (
         "kill -9 of nginx's worker in the middle of uploads, and of a web worker with all its processes",
         "what they left is gone within 30 s; uploads under way are not touched",
+    ),
+    45: (
+        "24 clients hand jobs in at once; 10,000 finished jobs are kept",
+        "no more jobs than places; a list and a new job within 50 ms",
     ),
     46: ("two stacks started together, one Triton killed", "each answers from its own Triton; the other goes on"),
 }

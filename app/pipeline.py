@@ -43,6 +43,7 @@ from app.upload_guard import UploadGuard
 from app.waiting import Waiting
 
 STOP_TIMEOUT_S = 5.0
+PROBE_WAIT_S = 2.0
 FRESH_S = 0.25  # how long a request that may be known waits to hear whether its model was changed
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Pipeline:
         self._decodings = Decodings(settings.decoder_device)
         self._absence = Absence(settings.restart_patience_s)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._probing = asyncio.Semaphore(1)
 
     def start(self, gpu: int | None = None) -> None:
         """Starts the event loop and what lives in it.
@@ -179,6 +181,20 @@ class Pipeline:
                 raise NotReady("this worker is ending; please try again in a moment") from None
             # it was done just then
             raise ClientGone("the client has closed its connection") from None
+
+    def check_video(self, source: Source, owner: str = "") -> None:
+        """Raise what `Decoder.probe` does for a file that no timeline can be made of.
+
+        Passes a file that cannot be looked at within PROBE_WAIT_S: the job will say what it is. One is looked at at a
+        time, so that jobs that are handed in never take all decoders. Called from any thread.
+        """
+
+        async def probe() -> None:
+            with suppress(TimeoutError, NotReady):
+                async with asyncio.timeout(PROBE_WAIT_S), self._probing:
+                    await self._decoder.probe(source, owner=owner)
+
+        self._run(probe())
 
     def timeline(
         self, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]

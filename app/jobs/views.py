@@ -70,6 +70,7 @@ def accept() -> tuple[Response, int]:
         if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
             raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
         views.pipeline().has_model(model)
+        views.pipeline().check_video(upload.source, gate.owner())
         job, new = _desk().accept(asked, upload.source, key)
     response = _record(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

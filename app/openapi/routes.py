@@ -34,8 +34,9 @@ RECEIVING: Errors = (
     errors.RequestTimeout, errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady,
     errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
 )  # fmt: skip
+PROBING: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
 LOOKING: Errors = (
-    errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout, errors.InferenceTimeout,
+    *PROBING, errors.InferenceTimeout,
     errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientGone,
 )  # fmt: skip
 
@@ -83,7 +84,7 @@ _DEADLINE = Parameter(
 )  # fmt: skip
 _KEY = Parameter(
     "Idempotency-Key", {"type": "string", "maxLength": jobs.MAX_KEY, "pattern": "^[ -~]*$"},
-    "The same key again is the same job, not another one.", "header",
+    "The same key with the same file is the same job, not another one; with anything else it is 409.", "header",
 )  # fmt: skip
 _CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
 
@@ -122,9 +123,10 @@ def routes(settings: Settings) -> list[Route]:
         Route("/v1/classify", "post", "Says what is in a video or a picture.", {200: json_of("Classification")},
               RECEIVING + LOOKING, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
         Route("/v1/jobs", "post", "Takes a long video; its timeline is made meanwhile.",
-              {202: json_of("Job"), 200: json_of("Job")}, (*RECEIVING, errors.IdempotencyConflict), (_KEY,), asked),
+              {202: json_of("Job"), 200: json_of("Job")}, RECEIVING + PROBING + (errors.IdempotencyConflict,), (_KEY,),
+              asked),
         Route("/v1/jobs", "get", "The newest jobs, without their timelines.", {200: json_of("Jobs")},
-              (errors.InvalidParameter,), (limit,)),
+              (errors.InvalidParameter, errors.Overloaded), (limit,)),
         Route(one, "get", "How far a job is, and what was found.", {200: json_of("Job")},
               (*lost, errors.InvalidParameter), (_JOB_ID, windows, *page)),
         Route(one, "delete", "Ends a job that is at work or waits; removes one that has ended.",

@@ -202,6 +202,21 @@ def test_what_can_be_seen_at_once_is_refused_at_once(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_a_damaged_video_is_a_job_that_failed_with_the_reason(http: httpx.Client) -> None:
-    told = ended(http, handed_in(http, b"GIF89a" + bytes(100))["id"])
+def test_a_damaged_video_is_refused_when_it_is_handed_in(http: httpx.Client) -> None:
+    before = len(http.get("/v1/jobs", params={"limit": 500}).json()["jobs"])
+    answer = http.post("/v1/jobs", content=b"GIF89a" + bytes(100))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")
+    assert len(http.get("/v1/jobs", params={"limit": 500}).json()["jobs"]) == before
+
+
+def test_a_video_that_is_damaged_later_on_is_a_job_that_failed_with_the_reason(
+    http: httpx.Client, stack: Stack, long_film: Path
+) -> None:
+    stack.supervisorctl("stop", "jobs")
+    try:
+        identity = handed_in(http, long_film)["id"]
+        (stack.settings.data_dir / "jobs" / identity / "source").write_bytes(b"GIF89a" + bytes(100))
+    finally:
+        stack.supervisorctl("start", "jobs")
+    told = ended(http, identity)
     assert (told["state"], told["error"]["code"]) == ("failed", "undecodable")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import TooManyRequests
+from app.files import open_lock
 from app.seats import is_free, lock, sit
 
 SEATS = {"work": 4096, "read": 8192}  # where the seats of a kind begin
@@ -71,10 +72,10 @@ class Quotas:
     def _open(self, key: str) -> Iterator[int]:
         path = self._folder / key
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_lock(path)
         except FileNotFoundError:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_lock(path)
         try:
             yield descriptor
         finally:
@@ -87,6 +88,7 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
     now = time.monotonic()
     stored = os.pread(descriptor, _TIME.size, 0)
     due_s = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else now
+    due_s = due_s if math.isfinite(due_s) else now
     # A clock that began anew with the machine, or a rate that was raised, must not shut the key out
     due_s = min(max(due_s, now), now + burst / rate)
     return due_s, due_s - now - (burst - 1) / rate - 1e-9

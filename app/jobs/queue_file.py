@@ -18,6 +18,10 @@ from typing import Any
 
 from huey.storage import SqliteStorage
 
+from app import damaged
+from app.files import open_lock
+from app.jobs.sqlite_file import UNUSABLE, inode, is_damage, unusable_parts
+
 ASIDE = ".damaged"  # the last one is kept
 _LOG_FILES = ("-wal", "-shm")
 
@@ -32,26 +36,31 @@ class QueueFile(SqliteStorage):  # type: ignore[misc]
     @contextmanager
     def db(self, commit: bool = False, close: bool = False) -> Iterator[sqlite3.Cursor]:
         """A cursor; raises sqlite3.DatabaseError as huey's, once for a file that is damaged."""
-        if self._opened is not None and _inode(self.filename) != self._opened:
+        if self._opened is not None and inode(Path(self.filename)) != self._opened:
             self.close()  # another process has set it aside
         try:
             with super().db(commit, close) as cursor:
                 yield cursor
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 self.close()
                 set_aside(Path(self.filename))
             raise
 
     def _create_connection(self) -> sqlite3.Connection:
+        path = Path(self.filename)
+        if unusable_parts(path):
+            with _locked(path):
+                for part in unusable_parts(path):
+                    damaged.set_aside(part, path.parent, "queue", UNUSABLE)
         try:
             connection = self._connected()
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             set_aside(Path(self.filename))
             connection = self._connected()
-        self._opened = _inode(self.filename)
+        self._opened = inode(Path(self.filename))
         return connection
 
     def _connected(self) -> sqlite3.Connection:
@@ -72,8 +81,7 @@ class QueueFile(SqliteStorage):  # type: ignore[misc]
 
 def set_aside(path: Path) -> None:
     """Renames a file that is damaged; of several that found it so one does."""
-    with open(f"{path}.lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(path):
         if _is_well(path):
             return
         for end in _LOG_FILES:
@@ -83,22 +91,21 @@ def set_aside(path: Path) -> None:
             log.error("the queue %s is damaged: it is now %s%s, and made anew from the jobs", path, path.name, ASIDE)
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time sets the file aside."""
+    lock = open_lock(Path(f"{path}.lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def _is_well(path: Path) -> bool:
     """Whether another process has begun a new one meanwhile."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             return bool(connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
     except sqlite3.DatabaseError as error:
-        return not _is_damage(error)
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """And not a lock, or a disk that is full."""
-    return type(error) is sqlite3.DatabaseError
-
-
-def _inode(filename: str) -> int | None:
-    try:
-        return os.stat(filename).st_ino
-    except OSError:
-        return None
+        return not is_damage(error)

@@ -31,6 +31,7 @@ _READING = frozenset((
     sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
     sqlite3.SQLITE_IOERR_SHMMAP,
 ))  # fmt: skip
+UNUSABLE = "it is no regular file, or may not be used"
 _HEADER = b"SQLite format 3\0"
 _BUSY = "the list of jobs is busy; please try again"
 
@@ -89,7 +90,7 @@ class SqliteFile:
                 except sqlite3.Error as error:
                     opened = holder.inode
                     holder.close()
-                    if last_try or not self._is_damage(error):
+                    if last_try or not (is_damage(error) or not _has_header(self.path)):
                         raise _unavailable(error) from error
                     self._set_aside(opened, error)
             raise AssertionError("unreachable")
@@ -113,11 +114,6 @@ class SqliteFile:
         holder.connection, holder.inode = connection, inode(self.path)
         return connection
 
-    def _is_damage(self, error: sqlite3.Error) -> bool:
-        """Return whether the file is at fault, and not a lock, a full disk or too many open files."""
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return code & 0xFF in _DAMAGE or code in _READING or not _has_header(self.path)
-
     def _is_empty(self, connection: sqlite3.Connection) -> bool:
         return bool(connection.execute("pragma user_version").fetchone()[0] == 0)
 
@@ -137,11 +133,10 @@ class SqliteFile:
 
     def _check_kind(self) -> None:
         """Set aside what SQLite could not open: a folder in the file's place, or one that may not be read."""
-        parts = [self.path, *(self.path.with_name(f"{self.path.name}{end}") for end in ("-wal", "-shm"))]
-        if any(map(_is_unusable, parts)):
+        if unusable_parts(self.path):
             with self._making():
-                for path in filter(_is_unusable, parts):
-                    damaged.set_aside(path, self.path.parent, "index", "it is no regular file, or may not be used")
+                for path in unusable_parts(self.path):
+                    damaged.set_aside(path, self.path.parent, "index", UNUSABLE)
 
     def _set_aside(self, opened: int | None, why: object) -> None:
         with self._making():
@@ -197,6 +192,18 @@ def _set_wal(connection: sqlite3.Connection, wait_s: float) -> None:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
             time.sleep(POLL_S)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the file is at fault, and not a lock, a full disk or too many open files."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF in _DAMAGE or code in _READING
+
+
+def unusable_parts(path: Path) -> list[Path]:
+    """Return which of a database's files SQLite cannot open: no regular file, or one that may not be used."""
+    parts = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))]
+    return [part for part in parts if _is_unusable(part)]
 
 
 def _is_unusable(path: Path) -> bool:

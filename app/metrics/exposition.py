@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.access.keys import KeyFile
 from app.errors import KeysUnreadable
+from app.files import DamagedFile, read_file
 from app.jobs.census import Census
 from app.metrics import files
 from app.metrics.meter import Meter
@@ -97,8 +98,8 @@ class Exposition:
         try:
             if time.time() - self._watchdog.stat().st_mtime > STALE_S:
                 return []
-            return list(text_string_to_metric_families(self._watchdog.read_text()))
-        except (OSError, ValueError):
+            return list(text_string_to_metric_families(read_file(self._watchdog).decode()))
+        except (OSError, ValueError, DamagedFile):
             return []
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from app.files import DamagedFile, read_file
+
 EVERY_S, KEPT = 5.0, 180
 STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
 
@@ -56,12 +58,14 @@ class History:
             fresh.replace(self._path)
 
     def points(self) -> list[dict[str, Any]]:
-        """Oldest first; none when there is no file yet."""
+        """Return the points, oldest first; none where there is no file yet, or a damaged one."""
         try:
-            told: list[dict[str, Any]] = json.loads(self._path.read_text())
-            return told
-        except (OSError, ValueError):
+            points = json.loads(read_file(self._path))
+        except (OSError, ValueError, RecursionError, DamagedFile):
             return []
+        if not isinstance(points, list):
+            return []
+        return [each for each in points if isinstance(each, dict) and isinstance(each.get("time"), int | float)]
 
     def close(self) -> None:
         """Lets another process write."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app import damaged
 from app.jobs.queue import Queue
 from tests.redis_server import running_redis
 
@@ -100,6 +102,37 @@ def test_who_has_the_damaged_file_open_turns_to_the_new_one(tmp_path: Path) -> N
             assert old.waiting() == new.waiting() == ["a", "b"]
             assert taken(old) == ["a", "b"]
             assert new.waiting() == []
+
+
+@pytest.mark.parametrize("what", ["a folder", "a full folder", "a FIFO", "a link to nowhere", "a log that is a folder"])
+def test_what_is_no_file_is_set_aside(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "queue.db"
+    match what:
+        case "a folder":
+            path.mkdir()
+        case "a full folder":
+            (path / "deeper").mkdir(parents=True)
+        case "a FIFO":
+            os.mkfifo(path)
+        case "a link to nowhere":
+            path.symlink_to("nowhere/at/all")
+        case _:
+            path.with_name("queue.db-wal").mkdir()
+    with closing(Queue("", tmp_path)) as queue:
+        queue.put("a")
+        assert taken(queue) == ["a"]
+    assert damaged.count(tmp_path)["queue"] == 1
+
+
+def test_a_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
+    with closing(Queue("", tmp_path)) as queue:
+        queue.put("before")
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as other:
+            other.execute("drop table task")
+        with pytest.raises(sqlite3.DatabaseError):
+            queue.put("a")
+        queue.put("b")
+        assert taken(queue) == ["b"]
 
 
 def test_damage_that_is_found_at_work_is_an_error_once(tmp_path: Path) -> None:

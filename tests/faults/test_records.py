@@ -66,7 +66,8 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
         row.holds(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
         again = ended(http, cut_off.name, RECONCILED_S)["state"]
         row.holds(f"one without its state begins again: {again}", again == "done")
-        until(lambda: set_aside(http) == {"job": 3, "state": 1, "index": 1}, RECONCILED_S)
+        # The index may go on in its log: what lies below it is then found to be damaged later, or never needed
+        until(lambda: {"job": 3, "state": 1}.items() <= set_aside(http).items(), RECONCILED_S)
         row.holds(f"set aside and counted: {set_aside(http)}", True)
         trial.steady(0.0, "requests: errors until")
         trial.only()

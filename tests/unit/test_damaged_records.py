@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,13 @@ import pytest
 from app import damaged
 from app.access import ledger
 from app.access.keys import Key, KeyFile
+from app.access.quota import Quotas
 from app.access.sessions import Sessions
-from app.errors import KeysUnreadable
+from app.errors import KeysUnreadable, TooManyRequests
 from app.files import DamagedFile, open_lock, read_file
+from app.metrics.history import History
 from app.results import Results
+from tests.stack.running import until
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
 
@@ -215,3 +220,36 @@ def test_files_that_would_block_or_never_end_are_refused_at_once(tmp_path: Path)
         read_file(path)
     with pytest.raises(FileNotFoundError):
         open_lock(tmp_path / "no folder" / "lock")
+
+
+@pytest.mark.parametrize("how", [*FILES, "no time", "endless time"])
+def test_a_damaged_quota_keeps_nobody_out(tmp_path: Path, how: str) -> None:
+    quotas = Quotas(tmp_path / "quota")
+    quotas.take("aaaaaaaa", 1000.0, 5)
+    path = tmp_path / "quota" / "aaaaaaaa"
+    match how:
+        case "no time":
+            path.write_bytes(struct.pack("d", math.nan))
+        case "endless time":
+            path.write_bytes(struct.pack("d", math.inf))
+        case _:
+            FILES[how](path)
+    with quotas.seat("aaaaaaaa", "work", 1), pytest.raises(TooManyRequests), quotas.seat("aaaaaaaa", "work", 1):
+        pass
+    until(lambda: not_too_fast(quotas), 1)  # any other number is at most a burst ahead: 5 ms
+
+
+def not_too_fast(quotas: Quotas) -> bool:
+    try:
+        quotas.take("aaaaaaaa", 1000.0, 5)
+        return True
+    except TooManyRequests:
+        return False
+
+
+@pytest.mark.parametrize("how", FILES)
+def test_a_damaged_history_is_no_history(tmp_path: Path, how: str) -> None:
+    history = History(tmp_path)
+    history.write({"time": 1.0})
+    FILES[how](tmp_path / "history.json")
+    assert history.points() == []

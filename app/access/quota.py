@@ -23,6 +23,7 @@ from app.seats import is_free, lock, sit
 SEATS = {"work": 4096, "read": 8192}  # where the seats of a kind begin
 MOST_SEATS = 4096
 _TIME = struct.Struct("d")
+_SLACK_S = 1e-6  # for rounding
 
 
 class Quotas:
@@ -88,9 +89,9 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
     now = time.monotonic()
     stored = os.pread(descriptor, _TIME.size, 0)
     due_s = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else now
-    due_s = due_s if math.isfinite(due_s) else now
-    # A clock that began anew with the machine, or a rate that was raised, must not shut the key out
-    due_s = min(max(due_s, now), now + burst / rate)
+    # No request leaves a later time than this: it is damage, or from before the rate was raised or the clock began anew
+    # with the machine. Cut to the latest time it would shut the key out for ever.
+    due_s = max(due_s, now) if due_s <= now + burst / rate + _SLACK_S else now
     return due_s, due_s - now - (burst - 1) / rate - 1e-9
 
 

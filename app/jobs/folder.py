@@ -185,8 +185,15 @@ class Folder:
 
     def names(self) -> set[str]:
         """The ids of all jobs' folders."""
+        return self._names(folders=True)
+
+    def strays(self) -> set[str]:
+        """The names of what is in the place of a job's folder and is none."""
+        return self._names(folders=False)
+
+    def _names(self, *, folders: bool) -> set[str]:
         with os.scandir(self.path) as entries:
-            return {entry.name for entry in entries if _ID.fullmatch(entry.name)}
+            return {entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir() == folders}
 
     def jobs(self) -> Iterator[Job]:
         """All jobs, in no order: reads the names of all folders."""

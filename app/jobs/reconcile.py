@@ -65,7 +65,10 @@ class Reconciler:
 
     def _compare_names(self) -> int:
         """Add what is missing in the index, remove what is gone; return how many jobs cannot be read."""
-        index, known = self._folder.index, self._folder.index.identities()
+        index = self._folder.index
+        for name in self._folder.strays():
+            _set_aside(self._folder, Job(self._folder.path / name), "it is no folder")
+        known = index.identities()
         names = self._folder.names()
         making = {row.id for row in index.open_jobs() if row.state == ADDING}
         index.remove(*(name for name in known - names - making if not os.path.lexists(self._folder.path / name)))
@@ -76,11 +79,9 @@ class Reconciler:
                 rows.append(job.row())
             except FileNotFoundError:
                 continue
-            except DamagedRecord as error:
-                if not job.path.is_dir():
-                    _set_aside(self._folder, job, error)
-                elif not repair(self._folder, job):
-                    unreadable += os.path.lexists(job.path)
+            except DamagedRecord:
+                if not repair(self._folder, job):
+                    unreadable += job.path.is_dir()
             if len(rows) >= BATCH:
                 index.put(*rows)
                 rows.clear()

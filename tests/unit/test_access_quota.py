@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -104,11 +105,11 @@ def test_to_ask_takes_nothing(quotas: Quotas) -> None:
         quotas.check("alice", 0.1, 1)
 
 
-def test_what_an_earlier_clock_left_shuts_nobody_out_for_longer_than_a_burst(quotas: Quotas, tmp_path: Path) -> None:
-    import struct
-
+def test_what_an_earlier_clock_left_shuts_nobody_out(quotas: Quotas, tmp_path: Path) -> None:
     (tmp_path / "quota").mkdir()
     (tmp_path / "quota" / "alice").write_bytes(struct.pack("d", time.monotonic() + 1e6))
+    for _ in range(2):
+        quotas.take("alice", 1.0, 2)
     with pytest.raises(TooManyRequests) as refused:
         quotas.take("alice", 1.0, 2)
     assert refused.value.retry_after_s == 1

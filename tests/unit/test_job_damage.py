@@ -177,6 +177,16 @@ def test_what_is_no_job_folder_is_set_aside(desk: Desk, upload: Source, how: str
     assert not [name for name in desk.folder.names() if name == path.name and os.access(path, os.W_OK)]
 
 
+def test_a_finished_job_whose_folder_became_a_file_is_set_aside(desk: Desk, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    other, _ = desk.accept(ASKED, upload, None)
+    job.save(Progress(state="done", finished="2999-01-01T00:00:00.000Z"))
+    replaced(job.path).write_bytes(b"no folder")
+    everything_answers(desk, other)
+    count = Census(desk.folder).count()
+    assert (count.damaged["job"], count.states["done"]) == (1, 0)
+
+
 @pytest.mark.parametrize("how", ["missing", "a folder", "a FIFO", "a link"])
 def test_job_without_usable_lock_is_worked_on(desk: Desk, upload: Source, how: str) -> None:
     job, _ = desk.accept(ASKED, upload, None)

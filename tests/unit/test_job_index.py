@@ -320,7 +320,7 @@ def test_requests_do_not_read_what_they_do_not_show(desk: Desk, upload: Source) 
     assert not [event for event in events if event.startswith(("os.scandir jobs", "os.listdir jobs"))]
     with counted() as events:
         Reconciler(desk.folder).run()  # of a process that has just started
-    assert events["open job.json"] <= 2 and events["os.scandir jobs"] == 1
+    assert events["open job.json"] <= 2 and events["os.scandir jobs"] <= 2
 
 
 # --- Idempotency ---

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_PROFILE_BYTES = 4 << 20  # of an ICC profile: the largest common ones, of printers, have 3 MB
+MAX_NOTES = 5  # of a file: more of them help nobody
 MAX_CHUNKS = 100_000  # of a PNG or WebP: a picture of 100 MB in pieces of 1 kB
 
 DAMAGED_EXIF = "the picture's EXIF data is damaged and was ignored"

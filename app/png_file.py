@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, MAX_CHUNKS, MAX_PROFILE_BYTES, PictureFile
+from app.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, MAX_CHUNKS, MAX_NOTES, MAX_PROFILE_BYTES, PictureFile
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
@@ -48,7 +48,7 @@ def take_png_apart(data: bytes) -> PictureFile:
     if whole or name not in _PNG_PIXELS:
         kept.append(_PNG_END)
     file.pixels = b"".join(kept)
-    file.notes = list(dict.fromkeys(file.notes))
+    file.notes = list(dict.fromkeys(file.notes))[:MAX_NOTES]
     return file
 
 

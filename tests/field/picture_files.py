@@ -228,3 +228,13 @@ def heic_sequence(path: Path) -> object:
         path.with_suffix(".mp4"), frames, 10, codec="libx265", options=options, container={"brand": "hevc"}
     )
     return film.rename(path)
+
+
+def many_damaged_chunks() -> bytes:
+    """Return a PNG with 676 chunks of different names, each with a wrong checksum."""
+    png = saved(four_quarters(), "PNG")
+    letters = range(ord("a"), ord("z") + 1)
+    damaged = b"".join(
+        _chunk(bytes((first, second)) + b"Xx", b"")[:-4] + b"\0\0\0\0" for first in letters for second in letters
+    )
+    return png[:33] + damaged + png[33:]

@@ -220,7 +220,7 @@ def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: S
 
 def test_a_decoder_that_has_a_gpu_says_what_it_lacks_for_that(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
-        return decoder._living().schedule(held).result(30)
+        return (await decoder._living()).schedule(held).result(30)
 
     found: tuple[Layer, ...] = place.run(use)
     user = set() if os.geteuid() == 0 else {"user"}
@@ -238,7 +238,7 @@ def test_what_containers_are_refused_is_refused_to_threads_of_the_driver_too(
         pytest.skip("the real driver's threads do nothing for others")
 
     async def use(decoder: Decoder) -> list[str]:
-        pool = decoder._living()
+        pool = await decoder._living()
         return [pool.schedule(in_that_thread, (tried,)).result(30) for tried in (os.getpid, action)]
 
     works, refused = place.run(use)

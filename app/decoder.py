@@ -167,7 +167,8 @@ class Decoder:
                     self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
                 except _Killed:
                     allowance.left_s = left_s
-                    await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
+                    if attempt + 1 < TRIES:
+                        await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
             log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts each
             raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
         finally:

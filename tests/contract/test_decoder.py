@@ -455,16 +455,16 @@ def test_decoders_killed_all_the_time_condemn_no_file(decoding, film):
                         os.kill(pid, signal.SIGKILL)
 
         async def probe() -> None:
-            for _ in range(12):
+            while sum(decoder.facts()["ends"].values()) < 12:
                 with suppress(NotReady):
                     assert (await decoder.probe(film)).width == 160
                 await asyncio.sleep(0.001)
 
         killer = asyncio.create_task(kill())
-        await asyncio.gather(*(probe() for _ in range(4)))
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(probe() for _ in range(4)))
         ending.set()
         await killer
-        assert sum(decoder.facts()["ends"].values()) > 5
         assert (await decoder.probe(film)).width == 160
 
     decoding(use, processes=2)

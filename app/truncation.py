@@ -14,6 +14,7 @@ from app.formats import TS_PACKETS
 from app.media import HEAD_BYTES, Source
 
 TAIL_BYTES = 4 << 20  # a Matroska cluster is looked for in so many last bytes: the largest common ones are 5 s long
+MOST_STEPS = 200_000  # from one box, tag or element to the next; 4 hours of fragments have fewer
 TS_ROW = 4  # packets in a row that make sure of their place
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -76,10 +77,10 @@ def _flv(data: _Bytes) -> Ending:
     if len(tag) == 4 and _is_flv_tag(tag) and int.from_bytes(tag[1:4], "big") + 11 == length:
         return Ending(cut_off=False)
     place = int.from_bytes(data.at(5, 4), "big") + 4
-    while place < data.length:
+    for _ in range(MOST_STEPS):
         tag = data.at(place, 4)
-        if not _is_flv_tag(tag):
-            return Ending(cut_off=False)  # other bytes after the end
+        if place >= data.length or not _is_flv_tag(tag):
+            break  # other bytes after the end
         place += 11 + int.from_bytes(tag[1:4], "big") + 4
     return Ending(place > data.length)
 
@@ -135,8 +136,10 @@ def _gif(data: _Bytes) -> Ending:
 
 def _mov(data: _Bytes) -> Ending:
     """Fragments are pairs of moof and mdat boxes; the last one is not whole."""
-    place, fragmented, index, last = 0, False, range(0), b""
-    while place < data.length:
+    place, fragmented, index, last, length = 0, False, range(0), b"", 0
+    for _ in range(MOST_STEPS):
+        if place >= data.length:
+            break
         name, length = _box(data, place)
         if fragmented and name not in _BOXES:
             return Ending(data.length - place < 8, fragmented, data.length - place if name == b"" else 0)
@@ -147,12 +150,10 @@ def _mov(data: _Bytes) -> Ending:
             index = range(place, place + length)
         place, last = place + length, name
     if place > data.length and not fragmented:
-        fragmented = b"mvex" in data.at(index.start, len(index))
-    return Ending(
-        fragmented and (place > data.length or last == b"moof"),
-        fragmented,
-        data.length - (place - length) if fragmented and place > data.length and last != b"mdat" else 0,
-    )
+        fragmented = b"mvex" in data.at(index.start, min(len(index), TAIL_BYTES))
+    beyond = fragmented and place > data.length
+    useless = data.length - (place - length) if beyond and last != b"mdat" else 0
+    return Ending(beyond or (fragmented and place == data.length and last == b"moof"), fragmented, useless)
 
 
 def _box(data: _Bytes, place: int) -> tuple[bytes, int]:
@@ -181,7 +182,9 @@ def _cluster_is_cut(data: _Bytes) -> bool:
     start = max(0, data.length - TAIL_BYTES)
     tail = data.at(start, TAIL_BYTES)
     at = tail.rfind(_CLUSTER)
-    while 0 <= at < len(tail):
+    for _ in range(MOST_STEPS):
+        if not 0 <= at < len(tail):
+            break
         width = 9 - tail[at].bit_length()
         if width > 4:
             return False  # no identifier

@@ -24,7 +24,8 @@ from tests.timings import regular
 
 COUNT, FPS = 90, 30
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
-CLIP_FRAMES, STEP_S, SIDE = 5, 6 / 30, 48
+CLIP_FRAMES, STEP_S, SIDE = 5, 6 / 30, 60
+SIZE = (80, 60)  # a size at which decord is used
 
 Made = dict[str, Any]
 H264: Made = {"options": {"preset": "ultrafast", "x264-params": "bframes=3:b-adapt=0:b-pyramid=normal"}, "gop": 30}
@@ -73,6 +74,15 @@ def joined(**made: Any) -> Callable[[Path], None]:
     return make
 
 
+def restarted(path: Path) -> None:
+    """An FLV whose sender came back: timestamps begin again from 0, without a second header."""
+    first, second = (
+        write_video(path.with_name(f"{half.start}.flv"), map(numbered, half), FPS, **H264)
+        for half in (range(50), range(50, COUNT))
+    )
+    path.write_bytes(first.read_bytes() + second.read_bytes()[13:])
+
+
 def odd_ends(path: Path) -> None:
     """A broadcast that starts inside a packet, with other bytes after it."""
     write_video(path, map(numbered, range(COUNT)), FPS, **H264)
@@ -102,6 +112,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "mkv joined mpeg4": joined(**MPEG4),
     "webm joined": joined(**VP8),
     "ts leaping": leaping,
+    "flv restarted": restarted,
     "ts odd ends": odd_ends,
     "ts wrapping": wrapping,
 }
@@ -157,9 +168,17 @@ def test_windows_show_the_frames_they_name(film: tuple[Source, Media]) -> None:
 def test_single_frames_are_found(film: tuple[Source, Media], threads: int) -> None:
     source, media = film
     demuxer = recognise(source.read(HEAD_BYTES)).name
-    readers: list[Reader] = [PacketReader(source, demuxer, media, (64, 48), threads)]
-    chosen = open_reader(source, media, demuxer, (64, 48))
+    readers: list[Reader] = [PacketReader(source, demuxer, media, SIZE, threads)]
+    chosen = open_reader(source, media, demuxer, SIZE)
     readers += [chosen] * isinstance(chosen, DecordReader)
     for reader in readers:
         for wanted in ([COUNT - 1], [47, 48, 49, 50, 51, 52], [0, 19, 20, 60, 61, COUNT - 2]):
-            assert [read_number(centre_crop(frame, 48)) for frame in reader.read(wanted)] == wanted
+            assert [read_number(centre_crop(frame, SIDE)) for frame in reader.read(wanted)] == wanted
+
+
+@pytest.mark.parametrize("name", ["webm vp8", "mp4 vp9", "mov mjpeg", "mkv ffv1", "flv flv1"])
+def test_decord_is_one_of_the_readers(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"film.{name.split()[0]}"
+    MADE[name](path)
+    demuxer = recognise(path.read_bytes()[:HEAD_BYTES]).name
+    assert isinstance(open_reader(whole(path), video.probe(whole(path), LIMITS), demuxer, SIZE), DecordReader)

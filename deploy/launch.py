@@ -13,7 +13,6 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from app import triton_channel
 from app.crew import expect
 from app.metrics import files
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET, Settings
@@ -122,8 +121,10 @@ def _grpc_flags(settings: Settings) -> list[str]:
     key = settings.triton_key
     if not key:
         raise SystemExit(f"there is no key in {settings.triton_key_path}, and Triton is to listen on TCP without one")
+    from app.triton_channel import restriction  # with gRPC, which takes long to import and nobody else needs here
+
     host, _, port = settings.triton_address.rpartition(":")
-    return [f"--grpc-address={host}", f"--grpc-port={port}", triton_channel.restriction(key)]
+    return [f"--grpc-address={host}", f"--grpc-port={port}", restriction(key)]
 
 
 def _metrics_flags(settings: Settings) -> list[str]:

@@ -17,7 +17,7 @@ from app.triton_channel import connect
 from deploy.stack import Stack
 from tests.faults.promise import Row
 from tests.stack.running import CHECKOUT, own_environment, until
-from tests.stack.state import pid_of, ready
+from tests.stack.state import owners_of_regions, pid_of, ready, registered
 
 READY_S = 90.0
 ONLY = ("camera_motion", "frame_quality")  # the model that each of the two serves
@@ -58,11 +58,11 @@ def test_46_two_stacks(pair: list[Stack], row: Row) -> None:
     for stack, model in zip(pair, ONLY, strict=True):
         row.holds(f"{model}: of its own Triton alone", served(stack) == loaded(stack) == {model})
     first, second = pair
-    before = pid_of(second, "triton")
-    os.killpg(pid_of(first, "triton"), signal.SIGKILL)
-    until(lambda: not ready(first), 10)
+    killed, before = pid_of(first, "triton"), pid_of(second, "triton")
+    os.killpg(killed, signal.SIGKILL)
     row.holds("one Triton killed: the other stack ready", ready(second))
-    until(lambda: ready(first), READY_S)
+    until(lambda: pid_of(first, "triton") not in (0, killed), READY_S)
+    until(lambda: len(registered(first)) == owners_of_regions(first) and ready(first), READY_S)
     row.holds("its answers are its own again", served(first) == loaded(first) == {ONLY[0]})
     row.holds("the other Triton was not restarted", pid_of(second, "triton") == before)
     first.down()

@@ -26,7 +26,8 @@ from app.metrics.table import FAMILIES
 from app.settings import Settings
 
 STALE_S = 60.0  # what the watchdog told longer ago holds no more
-TRIES = 3  # to read a file that another process is just making
+TRIES = 3
+_UNREADABLE = (struct.error, OSError, ValueError, KeyError, IndexError, TypeError)
 
 
 class Exposition:
@@ -55,13 +56,10 @@ class Exposition:
         folder = self._meter.folder
         if folder is None:
             return list(self._meter.registry.collect())
-        for last in (False, False, True)[-TRIES:]:
-            try:
-                return list(MultiProcessCollector.merge(files.readable(folder)))  # type: ignore[no-untyped-call]
-            except (struct.error, FileNotFoundError):
-                if last:
-                    raise
-        raise AssertionError("unreachable")
+        for _ in range(TRIES):  # a file that another process is just making is whole a moment later
+            with suppress(*_UNREADABLE):
+                return _merged(files.readable(folder))
+        return _merged([path for path in files.readable(folder) if _is_whole(path)])
 
     def _asked(self) -> Iterator[Metric]:
         settings, facts = self._settings, self._facts()
@@ -101,6 +99,19 @@ class Exposition:
             return list(text_string_to_metric_families(read_file(self._watchdog).decode()))
         except (OSError, ValueError, DamagedFile):
             return []
+
+
+def _merged(paths: list[str]) -> list[Metric]:
+    return list(MultiProcessCollector.merge(paths))  # type: ignore[no-untyped-call]
+
+
+def _is_whole(path: str) -> bool:
+    """Return whether one process's numbers can be read; those of a damaged file are left out."""
+    try:
+        _merged([path])
+        return True
+    except _UNREADABLE:
+        return False
 
 
 def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:

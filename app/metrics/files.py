@@ -56,7 +56,7 @@ def is_held(folder: Path, name: str) -> bool:
 def readable(folder: Path) -> list[str]:
     """The files that count now: all that was ever counted, and the gauges of those who live."""
     held = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
-    found = sorted(folder.glob("*.db"))
+    found = sorted(path for path in folder.glob("*.db") if path.is_file())
     return [str(path) for path in found if not path.name.startswith("gauge_") or _place(path) in held]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -95,6 +96,17 @@ def test_the_living_are_added_up_and_the_killed_are_counted_on_without_their_gau
         assert value(found, "clipstack_processes", program="web") == 1
         assert value(found, "clipstack_slots", program="web", state="used") == 2
         assert value(found, "clipstack_slots", program="jobs", state="used") == 2
+
+
+HEADED = struct.pack("i4xi", 64, 9) + b"[7]  " * 20
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 3, bytes(4096), b"\xff" * 4096, HEADED])
+def test_damaged_numbers_of_one_process_do_not_hide_those_of_others(tmp_path: Path, content: bytes) -> None:
+    with worker(tmp_path):
+        (tmp_path / "counter_web-9.db").write_bytes(content)
+        (tmp_path / "histogram_web-9.db").mkdir()
+        assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 1
 
 
 def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:

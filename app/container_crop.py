@@ -43,6 +43,8 @@ def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
     """The body of Matroska's Tracks or of MP4's `moov`; empty where there is none."""
     at, end = source.offset, source.offset + source.length
     for _ in range(MAX_ELEMENTS):
+        if at >= end:  # a damaged length may lie behind all that can be sought
+            break
         file.seek(at)
         head = file.read(min(16, max(0, end - at)))
         name, start, length = (_element if demuxer == "matroska" else _box)(head, 0)
@@ -50,7 +52,7 @@ def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
             break
         if name in (_TRACKS, b"moov"):
             file.seek(at + start)
-            return file.read(min(length, MAX_HEADER_BYTES, end - at - start))
+            return file.read(max(0, min(length, MAX_HEADER_BYTES, end - at - start)))
         at += start if name == _SEGMENT else start + length
     return b""
 

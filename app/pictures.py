@@ -37,6 +37,7 @@ MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
 # RuntimeError for HEIC.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, RuntimeError,
+    AssertionError,
     struct.error,
 )  # fmt: skip
 

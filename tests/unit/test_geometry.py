@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app import video
+from app.container_crop import container_crop
 from app.frames import scaled_size
 from app.geometry import Crop, orientation, shown_size, upright
 from app.media import Limits
@@ -129,3 +130,13 @@ def test_a_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path)
     reader = PacketReader(whole(path), "matroska", media, (media.width, media.height))
     for number, frame in zip((1, 4, 9), reader.read([1, 4, 9]), strict=True):
         assert np.abs(np.asarray(frame, np.int16) - truths[number]).mean() < 6
+
+
+def test_an_element_that_ends_behind_all_that_can_be_sought_is_ignored(tmp_path):
+    path = write_video(tmp_path / "film.mkv", [corners(64, 64)] * 3)
+    content = path.read_bytes()
+    segment = content.index(b"\x18\x53\x80\x67") + 12
+    path.write_bytes(content[:segment] + b"\xec\x01" + b"\xff" * 6 + b"\xfe" + content[segment:])
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert not any(container_crop(whole(path), "matroska", stream, (64, 64)))

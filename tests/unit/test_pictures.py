@@ -248,3 +248,12 @@ def test_a_progressive_jpeg_is_limited_by_its_memory(tmp_path):
     path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4600)), progressive=True)
     with pytest.raises(LimitExceeded, match="65 MiB, more than the 61 MiB"):
         pictures.probe(whole(path), LIMITS)
+
+
+def test_a_palette_png_without_its_palette_is_undecodable(tmp_path, decoded):
+    path = saved(tmp_path / "picture.png", Image.fromarray(corners()).quantize(16))
+    content = path.read_bytes()
+    start = content.index(b"PLTE") - 4
+    path.write_bytes(content[:start] + content[start + 12 + int.from_bytes(content[start : start + 4], "big") :])
+    with pytest.raises(Undecodable):
+        decoded(path)

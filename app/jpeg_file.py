@@ -63,7 +63,7 @@ class _Jpeg:
         """Keep what decoding needs of all before the first scan; return where that scan begins."""
         for marker, start, end in self._segments(2):
             if marker == _SOS:
-                if self._components > self._data[start + 4 : start + 5][0]:
+                if self._components > int.from_bytes(self._data[start + 4 : start + 5], "big"):  # in this scan
                     self.file.coefficient_bytes = self._coefficient_bytes
                 return start
             body = self._data[start + 4 : end]

@@ -17,8 +17,8 @@ _DOCUMENT = "this is a document ({}), which is not supported: send the pictures 
 _PICTURE = "this picture has the format {}, which is not supported: send it as JPEG, PNG, WebP, HEIC, AVIF or TIFF"
 _VIDEO = "this video file has the format {}, which is not supported: send the video as MP4, MOV, MKV or WebM"
 _STREAM = (
-    "this is a raw {} stream without a container, so its frames have no times: put it into MP4 first "
-    "(ffmpeg -framerate 30 -i FILE -c copy video.mp4)"
+    "this is a raw {} stream without a container, so its frames have no times: put it into MP4 or MKV, with its frame "
+    "rate, and send that"
 )
 
 
@@ -87,7 +87,7 @@ _REFUSED = (
     _Refused(_CODE + rb"(\x40\x01|\x46\x01|\x42\x01)", _STREAM.format("HEVC (H.265)")),
     _Refused(_CODE + rb"[\x09\x27\x47\x67\x06]", _STREAM.format("H.264")),
     _Refused(rb"\x00\x00\x01\xb3", _STREAM.format("MPEG-1 or MPEG-2")),
-    _Refused(rb"\x00\x00\x01(\xb0|\xb5|\xb6|[\x00-\x2f])", _STREAM.format("MPEG-4")),
+    _Refused(rb"\x00\x00\x01(\xb0|\x00\x00\x00\x01\x20)", _STREAM.format("MPEG-4")),
     _Refused(rb"\x12\x00\x0a", _STREAM.format("AV1")),
     _Refused(rb"ID3|\xff[\xfa\xfb\xf2\xf3\xe2\xe3]", _SOUND.format("MP3")),
     _Refused(rb"\xff[\xf0\xf1\xf8\xf9]", _SOUND.format("AAC")),

@@ -8,8 +8,10 @@ from PIL import Image, ImageCms, features
 from app import pictures
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.media import Limits, Source
+from app.picture_file import orientation_of
+from app.picture_parts import take_apart
 from tests.field.heif import write_heic
-from tests.field.picture_files import exif, with_segment
+from tests.field.picture_files import exif, srgb, with_segment
 from tests.films import corners, read_corners, texture
 from tests.regions import Region, whole
 
@@ -257,3 +259,31 @@ def test_a_palette_png_without_its_palette_is_undecodable(tmp_path, decoded):
     path.write_bytes(content[:start] + content[start + 12 + int.from_bytes(content[start : start + 4], "big") :])
     with pytest.raises(Undecodable):
         decoded(path)
+
+
+PARTS = {
+    "JPEG": {"progressive": True, "exif": exif(6), "icc_profile": srgb()},
+    "PNG": {"exif": exif(6), "icc_profile": srgb()},
+    "WEBP": {"exif": exif(6), "icc_profile": srgb()},
+    "TIFF": {},
+    "AVIF": {"exif": exif(6)},
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_file_cut_anywhere_is_taken_apart_without_a_fault(tmp_path, kind):
+    path = tmp_path / "picture"
+    Image.fromarray(corners()).save(path, kind, **PARTS[kind])
+    content = path.read_bytes()
+    for length in range(min(len(content), 1500)):
+        parts = take_apart(kind, content[:length])
+        assert orientation_of(parts.exif) in (None, 1, 6)
+
+
+def test_an_animation_cut_anywhere_is_taken_apart_without_a_fault(tmp_path):
+    frames = [Image.fromarray(corners(32, 24)), Image.fromarray(255 - corners(32, 24))]
+    for kind in ("PNG", "WEBP"):
+        path = tmp_path / "picture"
+        frames[0].save(path, kind, save_all=True, append_images=frames[1:], duration=100)
+        content = path.read_bytes()
+        assert all(take_apart(kind, content[:length]).pixels for length in range(20, len(content)))

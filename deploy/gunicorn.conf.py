@@ -27,7 +27,7 @@ if settings.transport in ("auto", "cuda"):
 retiring: list[int] = []  # at a reload: old workers, the oldest first, that no new one has been made for yet
 
 bind = [f"unix:{web_socket(settings.run_dir)}"]
-if settings.asks_for_keys:  # a listener with a backlog of its own, served by a thread of its own (deploy/worker.py)
+if settings.asks_for_keys:  # a listener with a backlog of its own, served by threads of its own (deploy/worker.py)
     bind.append(f"unix:{key_check_socket(settings.run_dir)}")
 umask = 0o117  # the socket: 0660, for our user and group; the default is open to everybody
 pidfile = str(settings.run_dir / "web" / "web.pid")

@@ -34,7 +34,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             raise SystemExit(1 if self.booted else Arbiter.WORKER_BOOT_ERROR) from None
 
     def start_key_checks(self) -> None:
-        """Serve the listener of key checks, where there is one, in its own thread instead of with requests."""
+        """Serve the listener of key checks, where there is one, in its own threads instead of with requests."""
         web, *key_checks = self.sockets  # in the order of `bind` (deploy/gunicorn.conf.py)
         self.sockets = [web]
         for listener in key_checks:

@@ -1,6 +1,6 @@
 """The key check that nginx makes before it takes the body of an upload.
 
-Each web worker answers it in a thread of its own, from a socket with a backlog of its own, so that busy request
+Each web worker answers it in threads of their own, from a socket with a backlog of its own, so that busy request
 threads cannot keep keys from being checked. nginx refuses the upload when no check answers (nginx/snippets/key.conf).
 """
 
@@ -21,6 +21,7 @@ from app.errors import ClipstackError, TooManyRequests, Unauthorized
 # nginx sends the headers that show a key and nothing else; each is at most 8 KB (nginx/conf.d/limits.conf)
 MAX_HEAD_BYTES = 64 << 10
 PATIENCE_S = 1.0  # nginx sends the whole head at once
+THREADS = 8  # of one worker: a busy worker's threads wait for the interpreter at each step, and must not wait in a row
 PAUSE_S = 0.1  # after a failed accept, such as one without a free file descriptor
 # Uploads of one key: nginx counts against the smallest of these (nginx/snippets/uploads_of_key.conf has the same)
 UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
@@ -67,9 +68,10 @@ class KeyCheckServer:
         self._listener, self._access = listener, access
 
     def start(self) -> None:
-        """Start the thread. It is a daemon: a worker that ends checks keys to its last moment."""
+        """Start the threads. They are daemons: a worker that ends checks keys to its last moment."""
         self._listener.setblocking(True)
-        threading.Thread(target=self._serve, name="key-check", daemon=True).start()
+        for number in range(THREADS):
+            threading.Thread(target=self._serve, name=f"key-check-{number}", daemon=True).start()
 
     def _serve(self) -> None:
         while self._listener.fileno() >= 0:  # until it is closed

@@ -96,15 +96,15 @@ bench:  ## measure against the baselines, about sixteen minutes, and write docs/
 
 profile:  ## flame graph (SVG) of a live process of the stack under load: WHO=web, decoder or triton; SECONDS=20
 	@deploy/setup bench
-	$(PYTHON) -m bench.flames $(or $(WHO),web) --seconds $(or $(SECONDS),20)
+	$(PYTHON) -m bench.tools.flamegraph $(or $(WHO),web) --seconds $(or $(SECONDS),20)
 
-gpu-bundle:  ## pack bench/gpu.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
+gpu-bundle:  ## pack bench/gpu/run.py with all it needs on a bare machine with a GPU: build/clipstack-gpu.tar.xz
 	@deploy/setup test
-	$(PYTHON) -m bench.gpu_bundle build/clipstack-gpu.tar.xz
+	$(PYTHON) -m bench.gpu.bundle build/clipstack-gpu.tar.xz
 
-gpu-decode-bundle:  ## the same for bench/gpu_decode.py: build/clipstack-gpu-decode.tar.xz
+gpu-decode-bundle:  ## the same for bench/gpu/decode.py: build/clipstack-gpu-decode.tar.xz
 	@deploy/setup
-	$(PYTHON) -m bench.gpu_bundle --decoding build/clipstack-gpu-decode.tar.xz
+	$(PYTHON) -m bench.gpu.bundle --decoding build/clipstack-gpu-decode.tar.xz
 
 lint:  ## ruff, mypy, and that imports flow one way
 	@deploy/setup test lint

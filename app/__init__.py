@@ -14,21 +14,21 @@ def create_app(settings: Settings) -> Flask:
     """A Flask app that answers once `start(app)` was called, after fork."""
     from flask import Flask
 
-    from app import login, pages, views
-    from app.access import gate
-    from app.access.visitors import Access
-    from app.crew import Crew
-    from app.headers import KnownHeaders
-    from app.jobs import views as job_views
-    from app.jobs.desk import Desk
-    from app.jobs.events import EventStreamLimiter
-    from app.metrics import views as metrics_views
-    from app.metrics.monitor import Monitor
-    from app.metrics.requests import watch_requests
+    from app.auth import guard
+    from app.auth.authenticator import Access
+    from app.jobs.service import Desk
+    from app.metrics.middleware import watch_requests
+    from app.metrics.service import Monitor
     from app.openapi import page as reference
     from app.openapi import views as openapi_views
-    from app.pipeline import Pipeline
-    from app.results import Results
+    from app.pipeline.cache import Results
+    from app.pipeline.readiness import Crew
+    from app.pipeline.worker import Pipeline
+    from app.web import classify, login, pages
+    from app.web import jobs as job_views
+    from app.web import status as metrics_views
+    from app.web.headers import KnownHeaders
+    from app.web.job_events import EventStreamLimiter
 
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -41,8 +41,8 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Access(settings, app.extensions["clipstack"].backlog_s)
     watch_requests(app)
-    app.register_blueprint(views.blueprint)
-    app.register_blueprint(gate.blueprint)
+    app.register_blueprint(classify.blueprint)
+    app.register_blueprint(guard.blueprint)
     app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
     app.register_blueprint(openapi_views.blueprint)

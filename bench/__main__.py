@@ -18,9 +18,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from bench import networks, performance, targets
-from bench.effort import FULL, QUICK, Effort
-from bench.machine import described
+from bench import report, targets
+from bench.environment import described
+from bench.fixtures import networks
+from bench.profile import FULL, QUICK, Effort
 
 QUESTIONS = ("throughput", "latency", "transport", "handoff", "memory", "load_curve", "start", "pictures", "length")
 QUICKEST = ("throughput", "latency", "transport", "handoff")  # what --quick asks, unless told otherwise
@@ -32,7 +33,7 @@ def answer(question: str, effort: Effort, results: Path) -> bool:
     print(f"--- {question}", flush=True)
     began = time.monotonic()
     try:
-        told: dict[str, Any] = importlib.import_module(f"bench.questions.{question}").measured(effort)
+        told: dict[str, Any] = importlib.import_module(f"bench.suites.{question}").measured(effort)
     except Exception:
         traceback.print_exc()
         return False
@@ -72,11 +73,11 @@ def main() -> int:
     effort = QUICK if asked.quick else FULL
     questions = asked.questions or (QUICKEST if asked.quick else QUESTIONS)
     done = [answer(question, effort, asked.results) for question in questions]
-    found = performance.read(asked.results)
+    found = report.read(asked.results)
     print(targets.table(targets.judged(found)))
     if asked.results == RESULTS:
-        performance.write(found)
-        print(f"written: {performance.PAGE}")
+        report.write(found)
+        print(f"written: {report.PAGE}")
     return 0 if all(done) else 1
 
 

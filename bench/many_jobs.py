@@ -15,16 +15,16 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from app.jobs.answers import record_json
-from app.jobs.census import Census
 from app.jobs.clock import Clock
-from app.jobs.desk import Desk
-from app.jobs.folder import Folder, now
-from app.jobs.reconcile import Reconciler
-from app.jobs.records import Asked, Progress
-from app.jobs.retention import Kept, tidy
-from app.media import Source
+from app.jobs.service import Desk
+from app.jobs.stats import Census
+from app.jobs.storage.reconcile import Reconciler
+from app.jobs.storage.records import Asked, Progress
+from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.store import Folder, now
+from app.media.types import Source
 from app.settings import Settings
+from app.web.job_serializers import record_json
 
 ROUNDS = 100
 OWNERS = 20

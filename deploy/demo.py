@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.settings import CHECKOUT
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 
 CLIP = CHECKOUT / ".runtime" / "demo" / "pan_left.mp4"
 WIDTH, HEIGHT, FPS, SECONDS, SPEED = 640, 360, 30, 3, 4  # speed: pixels a frame

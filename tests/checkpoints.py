@@ -15,10 +15,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor, nn
 
 from tests.networks import spread_out, told_apart
-from triton_repo.zoo.names import X3D
-from triton_repo.zoo.published import published
-from triton_repo.zoo.served import ClipSpec
-from triton_repo.zoo.verification import random_clips
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.repository.names import X3D
 
 
 def state(architecture: str, classes: int, example: tuple[int, ...]) -> dict[str, Tensor]:

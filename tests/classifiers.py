@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.checkpoints import published_file
-from triton_repo.zoo.camera_films import View
-from triton_repo.zoo.camera_paths import random_path
-from triton_repo.zoo.camera_scenes import Image, sharp_texture
-from triton_repo.zoo.published import Published, published
-from triton_repo.zoo.served import ClipSpec
-from triton_repo.zoo.x3d import X3D, ResBlock
+from triton_repo.zoo.architectures.catalog import Published, published
+from triton_repo.zoo.architectures.x3d import X3D, ResBlock
+from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.training.camera_motion.paths import random_path
+from triton_repo.zoo.training.camera_motion.render import View
+from triton_repo.zoo.training.camera_motion.scenes import Image, sharp_texture
 
 LABELS = 50  # the first ones have scenes; of the others the network knows nothing, and never says them
 SCENES, CALIBRATED, FITTED, WEIGHED, HELD_OUT = range(5)  # first half of every seed: no clip is in two of them

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.confinement import Confinement, confine, forkserver, held
-from app.confinement.seccomp import EQUAL, Refusal, refuse
+from app.sandbox import Confinement, confine, forkserver, held
+from app.sandbox.seccomp import EQUAL, Refusal, refuse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LACKS = {

@@ -18,7 +18,7 @@ from tests.leaks import guarded
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOOTAGE = CHECKOUT.parent / "shared" / "videos"

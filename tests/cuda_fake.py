@@ -10,7 +10,7 @@ import mmap
 import os
 import struct
 
-from app.cuda_runtime import HANDLE_BYTES, CudaError
+from app.shm.cuda_runtime import HANDLE_BYTES, CudaError
 
 OUT_OF_MEMORY = "cudaErrorMemoryAllocation: out of memory"
 NO_IPC = "cudaErrorNotSupported: operation not supported"

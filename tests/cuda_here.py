@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from app.cuda_runtime import CudaError, CudaRuntime, RealCuda
+from app.shm.cuda_runtime import CudaError, CudaRuntime, RealCuda
 from tests.cuda_fake import FakeCuda
 
 

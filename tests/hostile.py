@@ -16,14 +16,14 @@ import av
 import decord
 import numpy as np
 
-from app.decoder_process import limited, probe
+from app.decoding.worker import limited, probe
 from app.errors import ClipstackError
-from app.formats import HEAD_BYTES, recognise
-from app.media import Limits, Source
-from app.reach import region
-from app.readers import open_reader
-from app.timeline.sweep import Look, sweep
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.handles import region
+from app.media.types import Limits, Source
+from app.timeline.scan import Look, sweep
 from app.timeline.windows import Grid
+from app.video.readers import open_reader
 
 
 def connect(port: str) -> str:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from triton_repo.zoo.camera_films import encode
-from triton_repo.zoo.camera_paths import random_path
-from triton_repo.zoo.camera_scenes import photograph, render
+from triton_repo.zoo.training.camera_motion.paths import random_path
+from triton_repo.zoo.training.camera_motion.render import encode
+from triton_repo.zoo.training.camera_motion.scenes import photograph, render
 
 
 def film_movement(

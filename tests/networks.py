@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from triton_repo.zoo.resnet import resnet
-from triton_repo.zoo.served import ClipSpec, Served
-from triton_repo.zoo.x3d import x3d
+from triton_repo.zoo.architectures.resnet import resnet
+from triton_repo.zoo.architectures.x3d import x3d
+from triton_repo.zoo.export.spec import ClipSpec, Served
 
 torch.set_num_threads(1)  # on networks this small, threads wait for each other longer than they work
 SPREAD = 2.0  # standard deviation of the logits

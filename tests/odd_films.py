@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.filter import Graph
 
-from app.geometry import Crop
+from app.media.geometry import Crop
 from tests.films import Frame, texture
 
 FIELDS_S = 50

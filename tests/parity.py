@@ -21,21 +21,21 @@ from click.testing import CliRunner
 
 from app.settings import CHECKOUT
 from tests.checkpoints import official
-from triton_repo.zoo import variants
-from triton_repo.zoo.camera_films import random_view
-from triton_repo.zoo.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
-from triton_repo.zoo.camera_paths import random_path
-from triton_repo.zoo.camera_scenes import HELD_OUT_PHOTOGRAPHS, photograph
-from triton_repo.zoo.command import main as clipstack_models
+from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark import engines
+from triton_repo.zoo.benchmark.accuracy import Row, Set, compare, random_clips
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.cli.main import main as clipstack_models
+from triton_repo.zoo.cli.tables import looks_at
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.listing import looks_at
-from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
-from triton_repo.zoo.origins import origin
-from triton_repo.zoo.published import published
-from triton_repo.zoo.repository import Installed, installed
-from triton_repo.zoo.served import ClipSpec
-from triton_repo.zoo.variants import Variant
-from triton_repo.zoo.verification import Row, Set, compare, random_clips
+from triton_repo.zoo.export.reference import origin
+from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.repository.names import BUILT_IN, RESNETS, X3D
+from triton_repo.zoo.repository.store import Installed, installed
+from triton_repo.zoo.training.camera_motion.paths import random_path
+from triton_repo.zoo.training.camera_motion.render import random_view
+from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
 
 COLUMNS = (
     "model", "clip", "engine", "precision", "clips", "largest difference", "same top-1", "near-ties", "without", "",
@@ -75,10 +75,10 @@ def rows(model: Installed, clips: Set, wanted: list[Variant]) -> Iterator[Row]:
     answers = [source.network(clip) for clip in clips.clips]
     if np.ptp(answers, axis=0).max() < LEAST_SPREAD:
         raise ModelError(f"{model.name} says the same of all clips: a comparison would mean nothing.")
-    with variants.workshop(model) as version:
+    with engines.workshop(model) as version:
         for variant in wanted:
             try:
-                engine = variants.load(model, variant, source, version)
+                engine = engines.load(model, variant, source, version)
             except ModelError as error:
                 print(error, file=sys.stderr)
                 continue
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--trained-clips", type=int, default=500, help="of camera_motion")
     parser.add_argument("--precision", choices=["f32", "bf16", "f16"], action="append", help="only this one")
     arguments = parser.parse_args()
-    can, cannot = variants.of_this_machine()
+    can, cannot = engines.of_this_machine()
     can = [variant for variant in can if variant.precision in (arguments.precision or variant.precision)]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     good = True

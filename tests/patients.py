@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import Any
 
 from app.settings import CHECKOUT, Settings
+from deploy.doctor.check import Check, Fault
+from deploy.doctor.context import Patient
 from deploy.doctor.examination import examine
-from deploy.doctor.findings import Check, Fault
-from deploy.doctor.patient import Patient
-from deploy.ports import free_ports
-from deploy.supervision import Program
+from deploy.stack.ports import free_ports
+from deploy.stack.supervisor import Program
 
-COPIED = ("nginx", "supervisor", "deploy/gunicorn.conf.py", "deploy/triton-wheel.txt", "pyproject.toml")
+COPIED = ("nginx", "supervisor", "deploy/gunicorn/config.py", "deploy/triton-wheel.txt", "pyproject.toml")
 CONFIG = """
 name: "camera" backend: "clip"
 input [ { name: "CLIP" data_type: TYPE_UINT8 dims: [ 8, 56, 56, 3 ] } ]
@@ -143,7 +143,8 @@ def _write_checkout(checkout: Path) -> None:
         (triton / name).touch()
     zoo = checkout / "triton_repo" / "zoo"
     (zoo / "weights").mkdir(parents=True)
-    shutil.copy(CHECKOUT / "triton_repo" / "zoo" / "torchvision_cpu.py", zoo)
+    (zoo / "architectures").mkdir()
+    shutil.copy(CHECKOUT / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py", zoo / "architectures")
     for name in ("camera_motion", "frame_quality"):
         (zoo / "weights" / f"{name}.safetensors").write_bytes(bytes(64))
     for name in ("app/static", "deploy", ".venv/bin", ".venv/lib/python3.11/site-packages"):

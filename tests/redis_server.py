@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import free_ports
+from deploy.stack.ports import free_ports
 from tests.stack.running import until
 
 

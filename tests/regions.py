@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.media import ClipRequest, Source
+from app.media.types import ClipRequest, Source
 
 UNTOUCHED = 0xA5
 GAP = 4096  # bytes between two clips, which nobody may write to

@@ -28,15 +28,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from app.settings import CHECKOUT
 from tests.classifiers import HELD_OUT, LABELS, classifier, filmed_clip, label_of
 from tests.parity import add
-from triton_repo.zoo import variants
-from triton_repo.zoo.listing import looks_at
-from triton_repo.zoo.names import RESNETS, X3D
-from triton_repo.zoo.origins import Clips, Network, Scores, origin
-from triton_repo.zoo.published import published
-from triton_repo.zoo.repository import Installed, installed
-from triton_repo.zoo.served import ClipSpec
-from triton_repo.zoo.variants import Variant
-from triton_repo.zoo.verification import row
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark import engines
+from triton_repo.zoo.benchmark.accuracy import row
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.cli.tables import looks_at
+from triton_repo.zoo.export.reference import Clips, Network, Scores, origin
+from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.repository.store import Installed, installed
 
 BF16 = Variant("torch", "bf16")
 COLUMNS = (
@@ -113,8 +113,8 @@ def answered(ways: Mapping[str, Network], wanted: Mapping[str, int], name: str, 
 def looked_at(model: Installed, folder: Path, held: Held, count: int, real: int) -> Answered:
     """Scores of `count` clips in F32 and ACCUMULATED, and of the first `real` REAL."""
     source = origin(model)
-    with variants.workshop(model) as version:
-        engine = variants.load(model, BF16, source, version)
+    with engines.workshop(model) as version:
+        engine = engines.load(model, BF16, source, version)
 
     def accumulated(clip: Clips) -> Scores:
         with Accumulating():

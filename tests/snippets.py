@@ -45,7 +45,10 @@ NOT_HERE = {
     ("docs/fuzzing.md", ".venv/bin/python -m tests.fuzz"): "tests/fuzz/test_campaign.py",
     ("docs/gpu.md", ""): "needs a GPU, or packs what is measured on one; tests/gpu and tests/models/test_gpu_bench.py",
     ("docs/install.md", "python3.11 -m pip download"): "hundreds of megabytes from a package index",
-    ("docs/jobs.md", ".venv/bin/python -m triton_repo.zoo.evaluate_timeline"): "minutes, and real footage",
+    (
+        "docs/jobs.md",
+        ".venv/bin/python -m triton_repo.zoo.training.camera_motion.evaluate_timeline",
+    ): "minutes, and real footage",
     ("docs/models.md", ".venv/bin/pip install"): "a package index",
     ("docs/models.md", ".venv/bin/clipstack-models bench"): "measures for a minute; tests/models/test_zoo_bench.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/stack/test_zoo_engines.py",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.sampling import Timing
+from app.media.sampling import Timing
 
 
 def regular(count: int, fps: float, keys_s: tuple[float, ...] = (0.0,)) -> Timing:

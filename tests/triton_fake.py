@@ -16,7 +16,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc import service_pb2_grpc
 
-from app.slots import SHM
+from app.shm.pool import SHM
 from tests.cuda_fake import FakeCuda
 
 MODEL = "mean"

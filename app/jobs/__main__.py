@@ -15,17 +15,17 @@ from huey.consumer import Consumer
 
 from app import logs
 from app.jobs.clock import Clock
-from app.jobs.folder import Folder
-from app.jobs.keeper import keeper
+from app.jobs.parent_id import keeper
 from app.jobs.queue import Queue
-from app.jobs.reconcile import Reconciler
-from app.jobs.retention import Kept, tidy
+from app.jobs.storage.reconcile import Reconciler
+from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.store import Folder
 from app.jobs.worker import Worker
-from app.metrics.monitor import Monitor
-from app.pipeline import Pipeline
-from app.results import Results
+from app.metrics.service import Monitor
+from app.pipeline.cache import Results
+from app.pipeline.worker import Pipeline
 from app.settings import Settings
-from app.slots import remove_stale_regions
+from app.shm.pool import remove_stale_regions
 
 POLL_S = 0.1  # of the queue in SQLite; Redis tells by itself
 CHORES_S = 20.0  # between two rounds of recovery and tidying

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from app.errors import ClipstackError, Unavailable
 from app.files import FULL
-from app.inference import ModelGone
-from app.jobs.folder import FINISHED, Job, State, now
-from app.jobs.record import Record
-from app.timeline.flow import Stopped
+from app.inference.client import ModelGone
+from app.jobs.recorder import Record
+from app.jobs.storage.store import FINISHED, Job, State, now
+from app.timeline.run import Stopped
 
 if TYPE_CHECKING:
     from app.jobs.worker import Worker

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from app.jobs.index import JobIndex
+from app.jobs.storage.index import JobIndex
 
 JUMP_S = 3600.0
 WEEKEND_S = 3 * 86400.0

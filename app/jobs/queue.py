@@ -13,7 +13,7 @@ from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from app.jobs.queue_file import QueueFile
+from app.jobs.sqlite_storage import QueueFile
 
 NAME = "clipstack"
 TASK = "analyse"

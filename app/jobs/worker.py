@@ -11,18 +11,18 @@ import threading
 from contextlib import ExitStack, suppress
 
 from app.errors import Unavailable
+from app.inference.registry import Model
 from app.jobs.attempt import FULL_S, Answered, Ended, Try, TwinAtWork, has_room
-from app.jobs.folder import FINISHED, DamagedRecord, Folder, Job
 from app.jobs.queue import Queue
-from app.jobs.reconcile import repair
-from app.jobs.record import Record
-from app.media import Source
-from app.memory import give_all_back
-from app.models import Model
-from app.pipeline import Pipeline
+from app.jobs.recorder import Record
+from app.jobs.storage.reconcile import repair
+from app.jobs.storage.store import FINISHED, DamagedRecord, Folder, Job
+from app.malloc import give_all_back
+from app.media.types import Source
+from app.pipeline.cache import Entry, Results, digest, key
+from app.pipeline.worker import Pipeline
 from app.request_id import request_id
-from app.results import Entry, Results, digest, key
-from app.timeline.flow import TimelineQuestion
+from app.timeline.run import TimelineQuestion
 from app.timeline.windows import Grid
 
 ROOM_POLL_S = 0.5

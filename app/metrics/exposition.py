@@ -16,13 +16,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.access.keys import KeyFile
+from app.auth.keys import KeyFile
 from app.errors import KeysUnreadable
 from app.files import DamagedFile, read_file
-from app.jobs.census import Census
-from app.metrics import files
-from app.metrics.meter import Meter
-from app.metrics.table import FAMILIES
+from app.jobs.stats import Census
+from app.metrics import multiprocess
+from app.metrics.definitions import FAMILIES
+from app.metrics.recorder import Meter
 from app.settings import Settings
 
 STALE_S = 60.0  # what the watchdog told longer ago holds no more
@@ -58,8 +58,8 @@ class Exposition:
             return list(self._meter.registry.collect())
         for _ in range(TRIES):  # a file that another process is just making is whole a moment later
             with suppress(*_UNREADABLE):
-                return _merged(files.readable(folder))
-        return _merged([path for path in files.readable(folder) if _is_whole(path)])
+                return _merged(multiprocess.readable(folder))
+        return _merged([path for path in multiprocess.readable(folder) if _is_whole(path)])
 
     def _asked(self) -> Iterator[Metric]:
         settings, facts = self._settings, self._facts()

@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Blueprint, g, render_template, request
 
-from app import pages
 from app.openapi.document import codes, document
-from app.openapi.meanings import MEANINGS
+from app.openapi.error_meanings import MEANINGS
 from app.openapi.reading import command, kind, rows
 from app.settings import Settings
-from app.uploads import MAX_JSON_BYTES
-from app.views import settings
+from app.uploads.parser import MAX_JSON_BYTES
+from app.web import pages
+from app.web.classify import settings
 
 Codes = set[tuple[int, str]]
 RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)

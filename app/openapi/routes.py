@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from app import errors, views
-from app.deadline import HEADER, MOST_MS
+from app import errors
+from app.admission.deadline import HEADER, MOST_MS
 from app.errors import ClipstackError
-from app.jobs import views as jobs
-from app.jobs.window_pages import MAX_PAGE, MAX_PREDICTIONS
+from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.schemas import FLAG, TEXT, Schema, nullable, one_of, record, ref
-from app.parameters import MAX_TOP_K
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
+from app.web import classify
+from app.web import jobs as jobs
+from app.web.params import MAX_TOP_K
 
 JSON = "application/json"
 Errors = tuple[type[ClipstackError], ...]
@@ -92,7 +93,7 @@ _CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
 def routes(settings: Settings) -> list[Route]:
     """All of them, with the limits in force."""
     model = Parameter("model", TEXT, f"A name that /v1/models lists, or `name@version`. Default: `{settings.model}`.")
-    top_k = Parameter("top_k", _whole(MAX_TOP_K, views.DEFAULT_TOP_K), "How many of the best labels.")
+    top_k = Parameter("top_k", _whole(MAX_TOP_K, classify.DEFAULT_TOP_K), "How many of the best labels.")
     clips = Parameter("clips", _whole(settings.max_clips, 1), "How many clips of a video, whose scores are averaged.")
     sampling = Parameter(
         "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from app.openapi.document import document
-from app.views import settings
+from app.web.classify import settings
 
 blueprint = Blueprint("openapi", __name__)
 

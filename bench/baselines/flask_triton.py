@@ -2,7 +2,7 @@
 
 python -m bench.baselines.flask_triton --port 9000 --triton 127.0.0.1:8000
 
-Triton serves the same network with a float32 input (bench/servers.py starts it, with OpenVINO as for Clipstack).
+Triton serves the same network with a float32 input (bench/fixtures/servers.py starts it, with OpenVINO as for Clipstack).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ MODEL = os.environ.get("BASELINE_MODEL", "x3d_m")
 
 
 def facts(name: str = MODEL) -> dict[str, Any]:
-    """What the model wants to see; bench/networks.py writes it beside the weights."""
+    """What the model wants to see; bench/fixtures/networks.py writes it beside the weights."""
     told: dict[str, Any] = json.loads((NETWORKS / name / "facts.json").read_text())
     return told
 
@@ -73,7 +73,7 @@ class TorchClassifier:
     def __init__(self, threads: int = 0) -> None:
         import torch
 
-        from bench.networks import made
+        from bench.fixtures.networks import made
 
         if threads:
             torch.set_num_threads(threads)

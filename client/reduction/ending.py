@@ -1,6 +1,6 @@
 """Whether a video may have been cut off: then the service looks at the whole file and says so.
 
-The service knows more exactly (app/truncation.py). A doubt costs no more here than sending the file as it is.
+The service knows more exactly (app/video/truncation.py). A doubt costs no more here than sending the file as it is.
 """
 
 from __future__ import annotations

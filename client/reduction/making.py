@@ -16,7 +16,7 @@ from client.reduction.facts import Facts, read_facts
 from client.reduction.picking import Picked, pick
 from client.reduction.shrinking import shrink
 
-# The service's words (app/answers.py): of a film of single frames it cannot know
+# The service's words (app/web/serializers.py): of a film of single frames it cannot know
 PADDED = "the video is shorter than one clip: its last frame was repeated"
 REPEATED = "the video shows few different frames: most frames of a clip repeat the one before"
 

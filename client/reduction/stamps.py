@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from client.reduction.clock import Clock
 from client.reduction.facts import opened
 
-EQUAL_S = 5e-4  # the service's rules (app/sampling.py): times this close are equal,
+EQUAL_S = 5e-4  # the service's rules (app/media/sampling.py): times this close are equal,
 MAX_GAP_S = 0.2  # and a frame that stays longer is a still
 
 

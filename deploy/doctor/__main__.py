@@ -11,10 +11,10 @@ import time
 import click
 from rich.console import Console
 
-from deploy.doctor import pages, table
-from deploy.doctor.checkup import CHECKS
+from deploy.doctor import pages, report
+from deploy.doctor.context import Patient
 from deploy.doctor.examination import examine
-from deploy.doctor.patient import Patient
+from deploy.doctor.registry import CHECKS
 
 UNSEEN_WIDTH = 160  # columns in a file or a pipe
 
@@ -44,12 +44,12 @@ def main(names: tuple[str, ...], as_json: bool, strict: bool, quiet: bool, page:
     reports = examine(Patient.here(), chosen)
     seconds = time.monotonic() - began
     if as_json:
-        click.echo(table.of_scripts(reports, seconds))
+        click.echo(report.of_scripts(reports, seconds))
     else:
         width = None if sys.stdout.isatty() else UNSEEN_WIDTH
-        Console(highlight=False, width=width).print(table.of_people(reports, seconds, all_lines=not quiet))
+        Console(highlight=False, width=width).print(report.of_people(reports, seconds, all_lines=not quiet))
     sys.stdout.flush()
-    sys.exit(table.exit_code(reports, strict))
+    sys.exit(report.exit_code(reports, strict))
 
 
 if __name__ == "__main__":

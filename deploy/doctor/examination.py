@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deploy.doctor.findings import Check, Fault, Finding, Verdict
-from deploy.doctor.patient import Patient, Unchecked
+from deploy.doctor.check import Check, Fault, Finding, Verdict
+from deploy.doctor.context import Patient, Unchecked
 
 WORST_LAST: tuple[Verdict, ...] = ("ok", "not checked", "warning", "wrong")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from deploy.doctor.checkup import FIELDS
+from deploy.doctor.check import Fault
 from deploy.doctor.examination import OF_ALL
-from deploy.doctor.findings import Fault
+from deploy.doctor.registry import FIELDS
 
 HEAD = ["| what you notice | what the doctor says | how to mend it |", "|---|---|---|"]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from app import logs
 from app.settings import CHECKOUT, Settings
-from deploy import places
-from deploy.supervision import Supervision
-from deploy.users import User
-from deploy.watchdog.canaries import Canaries
-from deploy.watchdog.keeper import Keeper
-from deploy.watchdog.ledger import Ledger
+from deploy.stack import places
+from deploy.stack.supervisor import Supervision
+from deploy.stack.users import User
+from deploy.watchdog.metrics import Ledger
+from deploy.watchdog.prober import Canaries
+from deploy.watchdog.watchdog import Keeper
 
 AFTER_A_MISTAKE_S = 5.0
 

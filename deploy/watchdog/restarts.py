@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy import places
+from deploy.stack import places
 
 WINDOW_S = 300.0
 MANY = 3  # restarts within that time; a person who restarts a program by hand does it once or twice

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bench.films import repeated
+from bench.fixtures.videos import repeated
 from tests.films import panning, write_video
 from tests.stack.running import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

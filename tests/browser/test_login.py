@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.access import ledger
-from deploy.stack import Stack
+from app.auth import store
+from deploy.stack.stack import Stack
 from tests.browser.hands import choose, row, serious_issues
 from tests.stack.keyed import new_key, with_key
 from tests.stack.running import running_stack
@@ -84,7 +84,7 @@ def test_whose_key_is_revoked_is_at_the_login_again(page: Page, stack: Stack) ->
     log_in(page, new_key(stack, "leaver"))
     page.wait_for_selector("[data-started]")
     page.goto("about:blank")  # an open page would go to the login by itself, in the midst of ours
-    ledger.revoke(stack.settings.keys_file, "leaver")
+    store.revoke(stack.settings.keys_file, "leaver")
     page.goto("/")
     expect(page).to_have_url(re.compile("/login$"))
 
@@ -94,7 +94,7 @@ def test_a_page_that_stays_open_notices_it_by_itself(page: Page, stack: Stack) -
 
     log_in(page, new_key(stack, "stays"))
     page.wait_for_selector("[data-started]")
-    ledger.revoke(stack.settings.keys_file, "stays")
+    store.revoke(stack.settings.keys_file, "stays")
     expect(page).to_have_url(re.compile("/login$"), timeout=25_000)
 
 

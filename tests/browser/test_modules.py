@@ -1,4 +1,4 @@
-"""The page's modules that only reckon: the same words as app/wording.py writes, colours, segments."""
+"""The page's modules that only reckon: the same words as app/web/formatting.py writes, colours, segments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app import wording
+from app.web import formatting
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -40,7 +40,7 @@ def called(page: Page, module: str, function: str, *arguments: Any) -> Any:
 def test_both_pages_use_the_same_words(page: Page, name: str) -> None:
     head, *rest = name.split("_")
     theirs = head + "".join(word.title() for word in rest)
-    ours = getattr(wording, name)
+    ours = getattr(formatting, name)
     assert [called(page, "words", theirs, value) for value in SAME[name]] == [ours(value) for value in SAME[name]]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.browser.conftest import ARGUMENTS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tests.browser.hands import serious_issues
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app import decoder_process
-from app.geometry import Crop
-from app.media import ClipRequest, Decoded, Limits, Media, Source
-from app.sampling import EvenClips, Timing, frames_at
-from app.sampling import place as service_place
+from app.decoding import worker
+from app.media.geometry import Crop
+from app.media.sampling import EvenClips, Timing, frames_at
+from app.media.sampling import place as service_place
+from app.media.types import ClipRequest, Decoded, Limits, Media, Source
 from client import Client, Progress
 from client.answers import Model
 from client.reduction.choice import choose
@@ -45,7 +45,7 @@ def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80,
 def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[np.int64]]:
     """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
     source = Source(str(path), 0, path.stat().st_size)
-    media = decoder_process.probe(source, LIMITS)
+    media = worker.probe(source, LIMITS)
     stride, fps = model.stride or 1, model.fps or 1.0
     size = model.frames * model.crop * model.crop * 3
     region = path.with_suffix(".region")
@@ -53,7 +53,7 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[
     offsets = tuple(size * clip for clip in range(clips))
     wanted = EvenClips(model.frames, stride / fps, clips)
     request = ClipRequest(wanted, model.resize, model.crop, offsets, str(region))
-    decoded = decoder_process.decode(source, media, request)
+    decoded = worker.decode(source, media, request)
     pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
     return media, decoded, pixels.astype(np.int64)
 

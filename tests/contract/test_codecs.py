@@ -8,12 +8,12 @@ from pathlib import Path
 import av
 import pytest
 
-from app import video
-from app.decoder_process import probe
+from app.decoding.worker import probe
 from app.errors import UnsupportedMedia
-from app.formats import SOUND_CODECS, VIDEO_CODECS
-from app.media import Limits, Source
-from app.readers import DecordReader, PacketReader, open_reader
+from app.media.formats import SOUND_CODECS, VIDEO_CODECS
+from app.media.types import Limits, Source
+from app.video import decode
+from app.video.readers import DecordReader, PacketReader, open_reader
 from tests.films import panning, write_video
 
 LIMITS = Limits(36_000_000, 500_000, 14_400)
@@ -43,7 +43,7 @@ def with_second_stream(path: Path, codec: str, pixels: str, first: str = "mjpeg"
 def test_a_codec_that_is_not_listed_is_refused_before_a_frame_is_decoded(tmp_path: Path, suffix: str) -> None:
     path = write_video(tmp_path / f"film.{suffix}", panning(5, 64, 64), codec=DANGEROUS, pixels="gbrp")
     with pytest.raises(UnsupportedMedia, match="codec"):
-        video.probe(whole(path), LIMITS)
+        decode.probe(whole(path), LIMITS)
 
 
 def test_decord_never_opens_a_file_with_a_stream_that_is_not_listed(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app import reach
-from app.confinement import Confinement, Layer, Unconfined, held, missing, tell
-from app.confinement.report import available, table
+from app.media import handles
+from app.sandbox import Confinement, Layer, Unconfined, held, missing, tell
+from app.sandbox.report import available, table
 from tests.confined import attempts
 from tests.films import numbered, write_video
 
@@ -183,8 +183,8 @@ def test_nothing_of_a_file_elsewhere_is_opened_to_decoders(place):
 
 
 def test_a_source_is_reached_by_its_own_path_in_a_process_that_is_not_confined(place):
-    assert reach.region(place.paths["region"]) == Path(place.paths["region"])
-    assert reach.region_bytes(place.paths["region"]) == 4096
+    assert handles.region(place.paths["region"]) == Path(place.paths["region"])
+    assert handles.region_bytes(place.paths["region"]) == 4096
 
 
 NETWORK = {
@@ -197,7 +197,7 @@ NETWORK = {
 
 @pytest.mark.parametrize("lacking", NETWORK.values(), ids=NETWORK)
 def test_no_connection_is_made_whatever_is_opened(lacking, place, listening):
-    """Most of these never come so far (app/formats.py): here they do."""
+    """Most of these never come so far (app/media/formats.py): here they do."""
     at = f"127.0.0.1:{listening.port}"
     playlist, segments, description = (place.folder / name for name in ("list.m3u8", "list.ffconcat", "session.sdp"))
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://{at}/a.ts\n#EXT-X-ENDLIST\n")

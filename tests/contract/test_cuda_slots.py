@@ -8,11 +8,11 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from app import device_region
-from app.cuda_runtime import HANDLE_BYTES, CudaError, CudaRuntime
-from app.cuda_slots import CudaSlotPool, open_pool
-from app.device_region import BLOCK_BYTES
-from app.slots import SHM, RegionError
+from app.shm import cuda_region
+from app.shm.cuda_pool import CudaSlotPool, open_pool
+from app.shm.cuda_region import BLOCK_BYTES
+from app.shm.cuda_runtime import HANDLE_BYTES, CudaError, CudaRuntime
+from app.shm.pool import SHM, RegionError
 from tests.cuda_fake import LOST, NO_IPC, OUT_OF_MEMORY, FakeCuda
 from tests.cuda_here import read_back, real_cuda
 
@@ -184,7 +184,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_upload_and_not_of_the_end(fake: F
 
 
 def test_a_copy_that_never_ends_is_given_up(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_region, "COPY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(cuda_region, "COPY_TIMEOUT_S", 0.01)
     pool = CudaSlotPool(1, 4096, fake)
     fake.stuck = True
     try:
@@ -231,7 +231,7 @@ def test_who_insists_on_cuda_gets_it_or_no_start(gpu: int | None) -> None:
 
 
 def test_the_real_runtime_says_why_it_is_not_to_be_had() -> None:
-    from app.cuda_runtime import RealCuda
+    from app.shm.cuda_runtime import RealCuda
 
     with pytest.raises(CudaError, match=r"^(cudaError\w+: |there is no GPU 4096 here)"):
         RealCuda(4096)

@@ -1,4 +1,4 @@
-"""The promises of `app.decoder.Decoder`, held with real processes and really hostile files."""
+"""The promises of `app.decoding.pool.Decoder`, held with real processes and really hostile files."""
 
 import asyncio
 import os
@@ -15,11 +15,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from app.confinement import MEMORY_BYTES, Confinement
-from app.confinement.report import available
-from app.connection import connected
-from app.deadline import Deadline
-from app.decoder import TRIES, Decoder
+from app.admission.deadline import Deadline
+from app.admission.disconnect import connected
+from app.admission.queue import Lane
+from app.decoding.pool import TRIES, Decoder
 from app.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -30,8 +29,9 @@ from app.errors import (
     Undecodable,
     UnsupportedMedia,
 )
-from app.lanes import Lane
-from app.media import Limits, Media, Source
+from app.media.types import Limits, Media, Source
+from app.sandbox import MEMORY_BYTES, Confinement
+from app.sandbox.report import available
 from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
 from tests.leaks import descendants, parents
 from tests.regions import UNTOUCHED, Region, whole
@@ -348,11 +348,11 @@ def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
 CHECKOUT = Path(__file__).resolve().parents[2]
 SERVICE = """
 import asyncio, os, sys
-from app.confinement import MEMORY_BYTES, Confinement
-from app.confinement.report import available
-from app.confinement import Confinement
-from app.decoder import TRIES, Decoder
-from app.media import Limits, Source
+from app.sandbox import MEMORY_BYTES, Confinement
+from app.sandbox.report import available
+from app.sandbox import Confinement
+from app.decoding.pool import TRIES, Decoder
+from app.media.types import Limits, Source
 
 async def main():
     decoder = Decoder(1, 60, Limits(1, 1, 1), Confinement((os.path.dirname(sys.argv[1]),)))
@@ -554,11 +554,11 @@ def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
 
 CONTAINED = """
 import asyncio
-from app.confinement import Confinement, Unconfined
-from app.confinement.seccomp import refuse
-from app.decoder import TRIES, Decoder
+from app.sandbox import Confinement, Unconfined
+from app.sandbox.seccomp import refuse
+from app.decoding.pool import TRIES, Decoder
 from app.errors import NotReady
-from app.media import Limits, Source
+from app.media.types import Limits, Source
 from tests.confined import LACKS
 
 if __name__ == "__main__":

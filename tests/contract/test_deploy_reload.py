@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from app.settings import CHECKOUT
-from deploy import processes
+from deploy.stack import processes
 from tests.leaks import descendants
 
 BEGINS_S = 2.0
 GUNICORN = """
 import time
-exec(compile(open("deploy/gunicorn.conf.py").read(), "gunicorn.conf.py", "exec"))
+exec(compile(open("deploy/gunicorn/config.py").read(), "gunicorn.conf.py", "exec"))
 bind, wsgi_app, workers, pidfile = "unix:" + {socket!r}, "tests.unit.gpu_wsgi:application", 2, None
 numbers = []
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deploy.launch import THREADS_MEMORY
+from deploy.stack.launch import THREADS_MEMORY
 
 THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
 EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes

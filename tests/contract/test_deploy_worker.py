@@ -16,7 +16,7 @@ CONFIG = """
 import os, pathlib, time
 
 bind, workers, graceful_timeout = "unix:{folder}/socket", {workers}, 60
-worker_class, worker_tmp_dir, control_socket_disable = "deploy.worker.Worker", "{folder}", True
+worker_class, worker_tmp_dir, control_socket_disable = "deploy.gunicorn.worker.Worker", "{folder}", True
 
 
 def post_worker_init(worker):

@@ -17,13 +17,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.formats import HEAD_BYTES, recognise
-from app.frames import centre_crop, scaled_size
-from app.geometry import Crop
-from app.gpu_frames import DeviceReader, NotOnDevice, to_rgb
-from app.media import Limits
-from app.readers import Reader, open_reader
-from app.video import probe
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import centre_crop, scaled_size
+from app.media.geometry import Crop
+from app.media.types import Limits
+from app.video.decode import probe
+from app.video.gpu_frames import DeviceReader, NotOnDevice, to_rgb
+from app.video.readers import Reader, open_reader
 from tests.coded import (
     BT601,
     BT709,

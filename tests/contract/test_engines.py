@@ -18,9 +18,9 @@ import torch
 
 from triton_repo.backends.clip import clip_engines
 from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, StreamingEngine, engine_class, load_engine
-from triton_repo.zoo import artifacts
-from triton_repo.zoo.export import example_clips, write_model
-from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork
+from triton_repo.zoo.export import engine_files
+from triton_repo.zoo.export.openvino import example_clips, write_model
+from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork
 
 LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
 SERVED = Served(
@@ -66,7 +66,7 @@ def version(engine: str, exported: Path) -> Path:
     """A version's folder with what the engine loads in each precision that this machine has."""
     for precision in engine_class(engine).precisions():
         if not (exported / engine_class(engine).file(precision)).exists():
-            artifacts.make(engine, precision, SERVED, exported)
+            engine_files.make(engine, precision, SERVED, exported)
     return exported
 
 
@@ -245,7 +245,7 @@ def test_nothing_is_reported_to_the_maker_of_an_engine(name: str, exported: Path
     """What reports its use notes down who we are first: in a home of its own, an engine leaves nothing behind."""
     pytest.importorskip(name)
     if name != "openvino" and not (exported / "model.onnx").exists():
-        artifacts.make(name, "f32", SERVED, exported)
+        engine_files.make(name, "f32", SERVED, exported)
     code = (
         f"import sys, json; from pathlib import Path; sys.path.insert(0, {str(BACKEND)!r})\n"
         "from clip_engines import load_engine\n"

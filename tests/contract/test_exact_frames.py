@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import video
-from app.formats import HEAD_BYTES, recognise
-from app.frames import centre_crop
-from app.media import Limits, Media, Source
-from app.readers import DecordReader, PacketReader, Reader, open_reader
-from app.sampling import EvenClips, frames_at, place
-from app.timeline.sweep import Begin, Look, Window, sweep
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import centre_crop
+from app.media.sampling import EvenClips, frames_at, place
+from app.media.types import Limits, Media, Source
+from app.timeline.scan import Begin, Look, Window, sweep
 from app.timeline.windows import grid
+from app.video import decode
+from app.video.readers import DecordReader, PacketReader, Reader, open_reader
 from tests.avi import mpeg4_chunks, packed, write_avi
 from tests.films import numbered, read_number, write_video
 from tests.regions import Region, whole
@@ -129,7 +129,7 @@ MADE |= {name: _written(name, made) for name, made in FILMS.items()}
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Media]:
     path = tmp_path_factory.mktemp("films") / f"film.{request.param.split()[0]}"
     MADE[request.param](path)
-    return whole(path), video.probe(whole(path), LIMITS)
+    return whole(path), decode.probe(whole(path), LIMITS)
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
@@ -139,7 +139,7 @@ def test_clips_show_the_frames_they_name(film: tuple[Source, Media], tmp_path: P
     clips = EvenClips(CLIP_FRAMES, STEP_S, count)
     request = region.request(*[[0.0] * CLIP_FRAMES] * count, resize=SIDE, crop=SIDE)
     request = type(request)(clips, SIDE, SIDE, request.offsets, request.region)
-    decoded = video.decode(source, media, request, LIMITS)
+    decoded = decode.decode(source, media, request, LIMITS)
     shown = [[read_number(frame) for frame in clip] for clip in region.clips(request)]
     assert shown == [list(row) for row in decoded.frames]
     assert (decoded.total, decoded.truncated, any(decoded.padded)) == (COUNT, False, False)
@@ -181,4 +181,4 @@ def test_decord_is_one_of_the_readers(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"film.{name.split()[0]}"
     MADE[name](path)
     demuxer = recognise(path.read_bytes()[:HEAD_BYTES]).name
-    assert isinstance(open_reader(whole(path), video.probe(whole(path), LIMITS), demuxer, SIZE), DecordReader)
+    assert isinstance(open_reader(whole(path), decode.probe(whole(path), LIMITS), demuxer, SIZE), DecordReader)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import gpu_engine
-from bench.gpu_networks import RESNET, Subject, subject, write_model
+from bench.gpu import engine as gpu_engine
+from bench.gpu.networks import RESNET, Subject, subject, write_model
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 
 

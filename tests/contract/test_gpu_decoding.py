@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app import gpu_decoding
-from app.confinement import Confinement, Layer, Unconfined, held, kernel
-from app.confinement.layers import ON_GPU
-from app.confinement.limits import address_space
-from app.cuda_slots import CudaSlotPool
-from app.decoder import Decoder
+from app.decoding.pool import Decoder
 from app.errors import Undecodable
-from app.gpu_decoding import GpuSlots, NotOnGpu
-from app.media import ClipRequest, Decoded, Limits, Source
+from app.media.types import ClipRequest, Decoded, Limits, Source
+from app.sandbox import Confinement, Layer, Unconfined, held, linux
+from app.sandbox.layers import ON_GPU
+from app.sandbox.rlimits import address_space
+from app.shm.cuda_pool import CudaSlotPool
+from app.video import gpu_decoding
+from app.video.gpu_decoding import GpuSlots, NotOnGpu
 from tests.cuda_fake import LOST, FakeCuda
 from tests.cuda_here import read_back, real_cuda
 from tests.films import corners, numbered, read_corners, read_number, write_video
@@ -77,7 +77,7 @@ def start_a_program() -> None:
 
 
 def leave_for_another_namespace() -> None:
-    kernel.unshare(kernel.NEW_USER)
+    linux.unshare(linux.NEW_USER)
 
 
 @dataclass
@@ -192,7 +192,7 @@ def test_a_damaged_file_is_judged_by_the_cpu(place: Place, film: Source, tmp_pat
 
 
 async def _probed(source: Source) -> Any:
-    from app.video import probe
+    from app.video.decode import probe
 
     return probe(source, LIMITS)
 
@@ -257,7 +257,7 @@ def test_a_gpu_that_is_not_there_stops_the_start_with_its_own_words() -> None:
 
 
 def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
-    from app.decoder_process import decode
+    from app.decoding.worker import decode
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
     request = ClipRequest((TIMES,), SIZE, SIZE, (0,), str(tmp_path / "region"), on_gpu=True)
@@ -271,8 +271,8 @@ def test_what_nvdec_cannot_open_is_decoded_on_the_cpu_and_says_why(tmp_path: Pat
     """Without a driver FFmpeg's own NVDEC refuses every file: the same way as one whose codec it does not know."""
     import torch
 
-    from app import video
-    from app.gpu_frames import DeviceReader
+    from app.video import decode as video
+    from app.video.gpu_frames import DeviceReader
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here, and NVDEC takes this file")

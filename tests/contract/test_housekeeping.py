@@ -13,18 +13,18 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from app import housekeeping
-from app.absence import Absence
-from app.admission import Admission
-from app.backlog import Backlog
-from app.crew import Crew, Facts
+from app.admission.backlog_flag import Backlog
+from app.admission.controller import Admission
+from app.admission.reject_flags import Shut
 from app.errors import NotReady
-from app.housekeeping import Housekeeping, Progress
-from app.inference import Triton
-from app.models import Catalogue
-from app.shut import Shut
-from app.slots import PREFIX, SlotPool
-from deploy.ports import free_ports
+from app.inference.client import Triton
+from app.inference.registry import Catalogue
+from app.inference.retry import Absence
+from app.pipeline import maintenance
+from app.pipeline.maintenance import Housekeeping, Progress
+from app.pipeline.readiness import Crew, Facts
+from app.shm.pool import PREFIX, SlotPool
+from deploy.stack.ports import free_ports
 from tests.triton_fake import FakeTriton, running_fake
 
 GONE = f"{PREFIX}-1-dead"
@@ -92,8 +92,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_S", 0.02)
-    monkeypatch.setattr(housekeeping, "COLD_S", 0.02)
+    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", 0.02)
+    monkeypatch.setattr(maintenance, "COLD_S", 0.02)
 
 
 def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_a_film_of_our_own_that_is_not_answered_is_told_and_sent_again(tmp_path:
 
 
 def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "COLD_S", 0.0)
-    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_S", PATIENCE_S)
+    monkeypatch.setattr(maintenance, "COLD_S", 0.0)
+    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", PATIENCE_S)
 
     async def scenario(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address, does_rehearse=False) as told:

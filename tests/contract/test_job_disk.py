@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from app.errors import StorageFull
-from app.jobs.desk import Desk
-from app.jobs.folder import Asked, Job
-from app.jobs.journal import read
+from app.inference.registry import Model
+from app.jobs.service import Desk
+from app.jobs.storage.journal import read
+from app.jobs.storage.store import Asked, Job
 from app.jobs.worker import Worker
-from app.media import Media, Source
-from app.models import Model
-from app.results import Results
+from app.media.types import Media, Source
+from app.pipeline.cache import Results
 from app.settings import Settings
-from app.timeline.flow import Recorder
-from app.timeline.sweep import Begin
+from app.timeline.run import Recorder
+from app.timeline.scan import Begin
 from app.timeline.windows import Grid
 from tests.patients import file_system
 from tests.redis_server import running_redis

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from app.leftovers import STALE_S, remove_all
-from app.slots import SHM
-from app.uploads import receive
+from app.pipeline.leftovers import STALE_S, remove_all
+from app.shm.pool import SHM
+from app.uploads.parser import receive
 from tests.leaks import descendants
 from tests.stack.running import until
 

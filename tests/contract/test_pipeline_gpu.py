@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.gpu_decoding import NotOnGpu
-from app.pipeline import Pipeline
+from app.pipeline.worker import Pipeline
 from app.settings import InvalidSetting, Settings
-from app.slots import PREFIX, SHM
+from app.shm.pool import PREFIX, SHM
+from app.video.gpu_decoding import NotOnGpu
 
 
 def settings(tmp_path: Path, **changed: str) -> Settings:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from app import rehearsal
-from app.confinement import Confinement
-from app.decoder import Decoder
-from app.formats import recognise
-from app.frames import scaled_size
-from app.media import Limits
-from app.readers import DecordReader, PacketReader, open_reader
-from app.video import probe
+from app.decoding import warmup
+from app.decoding.pool import Decoder
+from app.media.formats import recognise
+from app.media.frames import scaled_size
+from app.media.types import Limits
+from app.sandbox import Confinement
+from app.video.decode import probe
+from app.video.readers import DecordReader, PacketReader, open_reader
 from tests.films import numbered, write_video
 from tests.leaks import descendants
 from tests.regions import whole
@@ -34,7 +34,7 @@ def decoder(tmp_path: Path) -> Iterator[Decoder]:
 
 def rehearsed() -> set[int]:
     """Decoder processes of ours that hold all the films; a fork of the server that is none yet holds nothing."""
-    return {pid for pid in descendants(os.getpid()) if held(pid) >= set(rehearsal.files())}
+    return {pid for pid in descendants(os.getpid()) if held(pid) >= set(warmup.files())}
 
 
 def held(pid: int) -> set[str]:
@@ -50,12 +50,12 @@ def held(pid: int) -> set[str]:
 @pytest.mark.parametrize(("name", "kind"), [("film.mp4", PacketReader), ("film.mov", DecordReader)])
 def test_each_reader_has_its_film(tmp_path: Path, name: str, kind: type) -> None:
     path = tmp_path / name
-    path.write_bytes(rehearsal.files()[name])
+    path.write_bytes(warmup.files()[name])
     source = whole(path)
-    media, size = probe(source, LIMITS), scaled_size(rehearsal.WIDTH, rehearsal.HEIGHT, rehearsal.SIDE)
+    media, size = probe(source, LIMITS), scaled_size(warmup.WIDTH, warmup.HEIGHT, warmup.SIDE)
     reader = open_reader(source, media, recognise(path.read_bytes()[:4096]).name, size)
     assert type(reader) is kind
-    assert len(list(reader.read(range(rehearsal.FRAMES[name])))) == rehearsal.FRAMES[name]
+    assert len(list(reader.read(range(warmup.FRAMES[name])))) == warmup.FRAMES[name]
 
 
 def test_a_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> None:
@@ -76,12 +76,12 @@ def test_who_takes_the_place_of_a_killed_one_holds_them_too(decoder: Decoder, tm
 
 
 def test_a_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
-    media = asyncio.run(decoder.probe(rehearsal.source()))
-    assert (media.codec, media.width, media.frames) == ("h264", rehearsal.WIDTH, rehearsal.FRAMES["film.mp4"])
+    media = asyncio.run(decoder.probe(warmup.source()))
+    assert (media.codec, media.width, media.frames) == ("h264", warmup.WIDTH, warmup.FRAMES["film.mp4"])
 
 
 def test_one_that_cannot_read_them_says_so_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(rehearsal.files(), "film.mp4", rehearsal.files()["film.mp4"][:1000])
+    monkeypatch.setitem(warmup.files(), "film.mp4", warmup.files()["film.mp4"][:1000])
     decoder = Decoder(1, 20, LIMITS, Confinement((str(tmp_path),), (), "best"))
     decoder.start()
     try:

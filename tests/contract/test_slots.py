@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from app.cuda_slots import CudaSlotPool
-from app.device_region import DEVICE_SUFFIX
-from app.slots import SHM, RegionError, SlotPool, is_stale, remove_stale_regions
+from app.shm.cuda_pool import CudaSlotPool
+from app.shm.cuda_region import DEVICE_SUFFIX
+from app.shm.pool import SHM, RegionError, SlotPool, is_stale, remove_stale_regions
 from tests.cuda_fake import FakeCuda
 from tests.cuda_here import real_cuda
 
@@ -130,7 +130,7 @@ def test_a_full_shared_memory_is_an_error_at_the_start_and_leaves_nothing(make_p
 
 
 def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept(make_pool: MakePool) -> None:
-    code = "from app.slots import SlotPool; import os; print(SlotPool(1, 64).name); os._exit(0)"
+    code = "from app.shm.pool import SlotPool; import os; print(SlotPool(1, 64).name); os._exit(0)"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     pool = make_pool(1, 64)
     try:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from app.confinement import Confinement
 from app.errors import ClipstackError, NotReady, Undecodable
-from app.media import Media, Source
-from app.timeline.stream import Done, Stream, _Order, streaming
-from app.timeline.sweep import Begin, Cut, Look, Reached, Window
+from app.media.types import Media, Source
+from app.sandbox import Confinement
+from app.timeline.process import Done, Stream, _Order, streaming
+from app.timeline.scan import Begin, Cut, Look, Reached, Window
 from app.timeline.windows import Grid, Windows
 from tests.contract.test_decoder import decoder_pids, nobody_reads, writing
 from tests.films import numbered, write_video

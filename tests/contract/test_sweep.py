@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import video
 from app.errors import LimitExceeded, Undecodable
-from app.media import Limits, Media, Source
-from app.timeline.sweep import Begin, Cut, Look, Window, sweep
+from app.media.types import Limits, Media, Source
+from app.timeline.scan import Begin, Cut, Look, Window, sweep
 from app.timeline.windows import Grid
+from app.video import decode
 from tests.coded import BT2020, LIMITED, PQ, Coding, quarters, write_coded
 from tests.films import corners, numbered, panning, read_corners, read_number, texture, write_video
 from tests.odd_films import interlaced
@@ -30,7 +30,7 @@ def swept(
     source: Source, hop_s: float, first: int = 0, size: int = 64, keep: Container[int] = range(1000), most: int = 1000
 ) -> tuple[Media, list, dict[int, np.ndarray]]:
     """Facts, events, and what was written for each window of 4 frames, 5 frames apart, whose number is in `keep`."""
-    media = video.probe(source, LIMITS)
+    media = decode.probe(source, LIMITS)
     slot = np.zeros((4, size, size, 3), np.uint8)
     look = Look(Grid(4, STEP_S, hop_s), first, size, size, most)
     events, written = [], {}
@@ -65,7 +65,7 @@ def test_every_window_is_what_decoding_it_alone_gives(name: str, hop: float, tmp
     assert [event.index for event in found] == list(range(placed.count))
     region = Region(tmp_path / "region", 8 << 20)
     request = region.request(*map(tuple, placed.times_s().tolist()))
-    alone = video.decode(source, media, request)
+    alone = decode.decode(source, media, request)
     for event, frames, clip in zip(found, alone.frames, region.clips(request), strict=True):
         assert event.frames == frames
         np.testing.assert_array_equal(written[event.index], clip)
@@ -197,7 +197,7 @@ def test_windows_have_the_pixels_of_clips(name: str, tmp_path: Path) -> None:
     placed = next(event.placed for event in events if isinstance(event, Begin))
     region = Region(tmp_path / "region", 8 << 20)
     request = region.request(*map(tuple, placed.times_s().tolist()))
-    video.decode(source, media, request)
+    decode.decode(source, media, request)
     assert len(written) > 1
     for index, clip in enumerate(region.clips(request)):
         assert np.abs(written[index].astype(int) - clip).max() <= (40 if name == "interlaced" else 0)

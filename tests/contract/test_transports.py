@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import transports
-from app.cuda_slots import CudaSlotPool
 from app.errors import NotReady
-from app.inference import Triton
-from app.slots import SlotPool
-from app.transports import CUDA, INLINE, SYSTEM, Transports
+from app.inference import transports
+from app.inference.client import Triton
+from app.inference.transports import CUDA, INLINE, SYSTEM, Transports
+from app.shm.cuda_pool import CudaSlotPool
+from app.shm.pool import SlotPool
 from tests.cuda_fake import LOST, FakeCuda
 from tests.networks import served_video
 from tests.stack.triton import running_triton
 from tests.triton_fake import MODEL, FakeTriton, running_fake
-from triton_repo.zoo.export import example_clips, write_model
+from triton_repo.zoo.export.openvino import example_clips, write_model
 
 CLIP = (1, 8, 8, 3)
 CLIP_BYTES = math.prod(CLIP)

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.ports import free_ports
+from deploy.stack.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENGINE = CHECKOUT.parent / "shared" / "tools" / "docker-engine"  # brings one up where there is none

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.docker.conftest import Compose, command
 from tests.movements import film_movement
 from tests.stack.running import until
@@ -86,7 +86,7 @@ def test_each_container_may_do_little(service: Compose, part: str) -> None:
 
 
 def test_decoders_lack_no_layer_but_those_that_docker_lets_no_container_have(service: Compose) -> None:
-    lines = service("exec", "-T", "web", "python", "-m", "app.confinement").splitlines()
+    lines = service("exec", "-T", "web", "python", "-m", "app.sandbox").splitlines()
     found = {name: word for name, word, *_ in (line.split() for line in lines)}
     assert found.keys() == {"limits", "files", "user", "processes", "network", "calls"}
     assert {name for name, word in found.items() if word != "holds"} <= {"processes", "network"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploy import places
-from deploy.stack import Stack
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.edge.promise import EdgeRow
 from tests.edge.state import State, whole
 from tests.edge.tap import Tap, tapped

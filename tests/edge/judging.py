@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.tap import Tap
 from tests.edge.wire import Reply, exchange
 from tests.faults.promise import Row

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from deploy import places
-from deploy.stack import Stack
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.faults.victims import nginx_workers, web_workers
 from tests.stack.running import until
 from tests.stack.state import NGINX_WORKERS, owners_of_regions, regions

@@ -17,8 +17,8 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from app.settings import GRPC_SOCKET, METRICS_SOCKET
-from deploy import places
-from deploy.stack import Stack
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.edge.conftest import MAX_UPLOAD_MB
 from tests.edge.files import concat, film, playlist, session
 from tests.edge.judging import QUICK_S, Judge

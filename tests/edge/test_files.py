@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.conftest import FOOTAGE
 from tests.edge import files
 from tests.edge.judging import QUICK_S, Judge

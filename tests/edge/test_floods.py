@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.promise import Line
 from tests.edge.wire import ALIVE, exchange
 from tests.faults.promise import Row

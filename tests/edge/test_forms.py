@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.files import film
 from tests.edge.judging import QUICK_S, Judge
 from tests.edge.promise import INPUTS, Input

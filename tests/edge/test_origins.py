@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.conftest import MAX_UPLOAD_MB
 from tests.edge.judging import QUICK_S, Judge
 from tests.edge.promise import Line

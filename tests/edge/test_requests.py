@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.conftest import MAX_UPLOAD_MB
 from tests.edge.judging import QUICK_S, Judge, until_logged
 from tests.edge.promise import INPUTS, Input

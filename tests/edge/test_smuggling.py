@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from app.headers import KNOWN, OF_NGINX, variable
-from deploy.stack import Stack
+from app.web.headers import KNOWN, OF_NGINX, variable
+from deploy.stack.stack import Stack
 from tests.edge.promise import Line
 from tests.edge.sending import post
 from tests.edge.tap import Tap

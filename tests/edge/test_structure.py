@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.edge.conftest import DECODE_TIMEOUT_S
 from tests.edge.judging import QUICK_S, Judge
 from tests.edge.promise import Line

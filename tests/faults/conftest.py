@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.load import Known, capacity, known_scores
 from tests.faults.promise import Row
 from tests.faults.trial import Trials

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.stack.running import CHECKOUT
 
 FILLING = "filling"

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import HOP_S, Trials
 from tests.faults.victims import decoders, send, web_workers

@@ -15,9 +15,9 @@ from functools import partial
 import httpx
 import pytest
 
-from app.jobs.folder import Job
-from app.jobs.journal import read
-from deploy.stack import Stack
+from app.jobs.storage.journal import read
+from app.jobs.storage.store import Job
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import HOP_S, Trials
 from tests.faults.victims import children, send, stopped

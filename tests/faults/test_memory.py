@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack, StackError
+from deploy.stack.stack import Stack, StackError
 from tests.faults.enclosed import Enclosure, no_enclosure
 from tests.faults.promise import Row
 from tests.faults.test_triton import load_s

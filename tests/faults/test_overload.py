@@ -12,9 +12,18 @@ from multiprocessing import get_context
 
 import pytest
 
-from bench.load import Outcome, Target, closed_loop, open_loop, quantile, trickle
-from bench.overload import NORMAL, NORMAL_RUN, capacity, demo_clip, memory_mib, overload, time_to_normal, unloaded
-from deploy.stack import Stack
+from bench.load.client import Outcome, Target, closed_loop, open_loop, quantile, trickle
+from bench.tools.overload import (
+    NORMAL,
+    NORMAL_RUN,
+    capacity,
+    demo_clip,
+    memory_mib,
+    overload,
+    time_to_normal,
+    unloaded,
+)
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.stack.keyed import new_key
 from tests.stack.running import running_stack, until

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from bench.many_jobs import make_jobs
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import Trials
 from tests.stack.handing_in import ended

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy import places
-from deploy.stack import Stack
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.faults.enclosed import Enclosure, no_enclosure
 from tests.faults.promise import Row
 from tests.faults.trial import Trials

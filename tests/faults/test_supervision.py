@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy import processes
-from deploy.stack import Stack
+from deploy.stack import processes
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import HOP_S, Trials
 from tests.stack.handing_in import ended, windows_done

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import Trial, Trials
 from tests.faults.victims import stopped

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.triton_channel import connect
-from deploy.stack import Stack
+from app.inference.channel import connect
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.stack.running import CHECKOUT, own_environment, until
 from tests.stack.state import owners_of_regions, pid_of, ready, registered

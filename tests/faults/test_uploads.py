@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.upload_guard import LEAST_WINDOW_S
-from deploy import places
-from deploy.stack import Stack
+from app.pipeline.upload_guard import LEAST_WINDOW_S
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.faults.enclosed import Enclosure, no_enclosure
 from tests.faults.promise import Row
 from tests.faults.victims import send, web_workers

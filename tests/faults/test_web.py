@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.promise import Row
 from tests.faults.trial import Trials
 from tests.faults.victims import alive, cpu_s, nginx_workers, send, stopped, web_workers

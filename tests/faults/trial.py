@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.faults.load import SHARED, Flow, Known, flowing
 from tests.faults.promise import Row
 from tests.leaks import descendants

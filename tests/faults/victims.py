@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deploy import processes
-from deploy.stack import Stack
+from deploy.stack import processes
+from deploy.stack.stack import Stack
 from tests.leaks import descendants, parents
 from tests.stack.state import pid_of
 

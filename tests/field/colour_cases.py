@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from app.geometry import Crop
+from app.media.geometry import Crop
 from tests.coded import (
     BT601,
     BT709,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.formats import VIDEO_CODECS
+from app.media.formats import VIDEO_CODECS
 from tests.field.test_field import CHECKOUT, RESULTS
 
 PAGE = CHECKOUT / "docs" / "formats.md"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.conftest import CHECKOUT
 from tests.field.case import FIXTURES, committed
 from tests.field.compare import Entry, as_text, faults, job_faults, send, summary

@@ -13,8 +13,8 @@ import av
 import numpy as np
 
 from tests.films import Frame, write_video
-from triton_repo.zoo.camera_paths import random_path
-from triton_repo.zoo.camera_scenes import photograph, render
+from triton_repo.zoo.training.camera_motion.paths import random_path
+from triton_repo.zoo.training.camera_motion.scenes import photograph, render
 
 Make = Callable[[Path], object]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import httpx
 
-from bench.machine import described
-from deploy.stack import Stack
+from bench.environment import described
+from deploy.stack.stack import Stack
 from tests.films import panning, write_video
 from tests.fuzz import seeds
 from tests.fuzz.watch import holding, lost

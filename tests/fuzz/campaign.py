@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.fuzz.judge import Judge, Reply, cause, word
 from tests.fuzz.known import Known
 from tests.fuzz.mutants import Mutant, mutant

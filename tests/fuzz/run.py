@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from bench.machine import described
-from deploy.stack import Stack
+from bench.environment import described
+from deploy.stack.stack import Stack
 from tests.fuzz import seeds
 from tests.fuzz.campaign import Campaign, Tally
 from tests.fuzz.known import Known, known

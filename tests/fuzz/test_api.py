@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.fuzz.api import tried
 
 EXAMPLES = 3

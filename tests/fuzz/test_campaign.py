@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.fuzz.run import fuzz
 
 MUTANTS, LONGEST_S = 240, 60.0

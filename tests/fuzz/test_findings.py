@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.fuzz.judge import Judge, Reply
 from tests.stack.handing_in import ended
 

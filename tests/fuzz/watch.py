@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.stack import Stack
-from deploy.watchdog import stubs
+from deploy.stack.stack import Stack
+from deploy.watchdog import backend_processes
 from tests.faults.victims import decoders, web_workers
 from tests.stack.state import owners_of_regions, pid_of, regions, registered
 
@@ -38,7 +38,7 @@ class Holding:
 def holding(stack: Stack) -> Holding:
     """Now."""
     web, server, jobs = tuple(web_workers(stack)), pid_of(stack, "triton"), pid_of(stack, "jobs")
-    living = (server, *sorted(stub.pid for stub in stubs.of_server(server)))
+    living = (server, *sorted(stub.pid for stub in backend_processes.of_server(server)))
     watched = (*web, *living, jobs)
     return Holding(
         web=web,

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.confinement import Confinement
-from app.cuda_slots import CudaSlotPool
-from app.decoder import Decoder
-from app.gpu_decoding import GpuSlots
-from app.media import ClipRequest, Decoded, Limits, Source
+from app.decoding.pool import Decoder
+from app.media.types import ClipRequest, Decoded, Limits, Source
+from app.sandbox import Confinement
 from app.settings import CHECKOUT
-from bench.gpu_memory import PAGE_BYTES
+from app.shm.cuda_pool import CudaSlotPool
+from app.video.gpu_decoding import GpuSlots
+from bench.gpu.memory import PAGE_BYTES
 from tests.cuda_here import real_cuda
 from tests.films import numbered, write_video
 from tests.regions import whole
@@ -97,7 +97,7 @@ def test_a_hundred_videos_take_no_more_memory_of_the_gpu(pool: CudaSlotPool, gpu
 
 @pytest.mark.timeout(600)
 def test_the_measurement_runs_and_every_way_shows_the_same(gpu: int, tmp_path: Path) -> None:
-    command = [sys.executable, "bench/gpu_decode.py", "--output", str(tmp_path / "decode.json")]
+    command = [sys.executable, "bench/gpu/decode.py", "--output", str(tmp_path / "decode.json")]
     told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert told.returncode == 0, told.stdout + told.stderr
     films = json.loads((tmp_path / "decode.json").read_text())["films"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench import gpu_engine
-from bench.gpu_networks import SIZES, Subject, subject, write_model
+from bench.gpu import engine as gpu_engine
+from bench.gpu.networks import SIZES, Subject, subject, write_model
 from triton_repo.backends.clip.clip_engines.torch_engine import TorchEngine
 
 MOST = 8

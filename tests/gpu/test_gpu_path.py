@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import gpu_memory, gpu_path, gpu_server
-from bench.gpu_networks import Subject, subject, write_model
-from deploy.gpu_models import folder
+from bench.gpu import memory, path, server
+from bench.gpu.networks import Subject, subject, write_model
+from deploy.gpu.placement import folder
 
 CLOSE = 0.05  # of bf16: how close it is, tests/gpu/test_gpu_engine.py looks at
 
@@ -21,7 +21,7 @@ def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     place = tmp_path_factory.mktemp("gpu")
     one = subject("x3d_m", f"cuda:{gpu}", small=False)
     write_model(one, place / "models", {})
-    with gpu_server.running_triton(place / "models", place / "run", batch=8, precision="bf16") as address:
+    with server.running_triton(place / "models", place / "run", batch=8, precision="bf16") as address:
         yield address, one, place / "run"
 
 
@@ -30,21 +30,21 @@ def test_the_model_is_placed_on_the_gpu(served: tuple[str, Subject, Path]) -> No
     assert "KIND_GPU" in text and "FORCE_CPU_ONLY_INPUT_TENSORS" in text
 
 
-@pytest.mark.parametrize("way", gpu_path.WAYS)
+@pytest.mark.parametrize("way", path.WAYS)
 def test_clips_get_their_scores_by_every_way(served: tuple[str, Subject, Path], gpu: int, way: str) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
+    told = asyncio.run(path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
     assert told["senders"]["16"]["clips_per_s"] > 0
 
 
 def test_a_thousand_requests_take_no_more_memory_of_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_memory.growth(address, one, "cuda", gpu, gpu_memory.of_gpu, 1000))
-    assert told["growth_bytes"] <= gpu_memory.PAGE_BYTES
+    told = asyncio.run(memory.growth(address, one, "cuda", gpu, memory.of_gpu, 1000))
+    assert told["growth_bytes"] <= memory.PAGE_BYTES
 
 
 def test_a_killed_worker_leaves_no_memory_on_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(gpu_memory.killed(address, one, "cuda", gpu, gpu_memory.of_gpu))
-    assert told["held_bytes"] > gpu_memory.PAGE_BYTES
-    assert told["left_bytes"] <= gpu_memory.PAGE_BYTES
+    told = asyncio.run(memory.killed(address, one, "cuda", gpu, memory.of_gpu))
+    assert told["held_bytes"] > memory.PAGE_BYTES
+    assert told["left_bytes"] <= memory.PAGE_BYTES

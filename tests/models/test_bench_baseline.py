@@ -2,12 +2,12 @@
 
 import torch
 
-from bench import films, networks, servers
 from bench.baselines.seeing import facts, frames, normalised
+from bench.fixtures import networks, servers, videos
 
 
 def test_flask_with_torch_answers_as_the_network_does() -> None:
-    picture = films.photograph().path
+    picture = videos.photograph().path
     served = networks.made(networks.PICTURE)
     wanted = facts(networks.PICTURE)
     with torch.inference_mode():

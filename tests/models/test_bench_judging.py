@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import performance, targets
+from bench import report, targets
 from bench.__main__ import reasons
-from bench.effort import in_turns
-from bench.generator import read
-from bench.verdict import LabelsDiffer, NothingMeasured, compared, ratio, same_labels, spread
+from bench.load.ab import read
+from bench.profile import in_turns
+from bench.stats import LabelsDiffer, NothingMeasured, compared, ratio, same_labels, spread
 
 SAME = [{"clip": "cat"}, {"clip": "cat"}]
 REPORT = """\
@@ -133,10 +133,10 @@ def test_the_page_is_made_from_the_results_alone_and_twice_the_same(tmp_path: Pa
     told = {"machine": machine, "quick": True, "about": "One client.", "films": {"3": row, "60": row}}
     (tmp_path / "length.json").write_text(json.dumps(told))
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{performance.BEGIN}old\n{performance.END}after\n")
+    page.write_text(f"before\n{report.BEGIN}old\n{report.END}after\n")
     made = []
     for _ in range(2):
-        performance.write(performance.read(tmp_path), page)
+        report.write(report.read(tmp_path), page)
         made.append((page.read_text(), (tmp_path / "performance_length.svg").read_bytes()))
     assert made[0] == made[1]
     text = made[0][0]

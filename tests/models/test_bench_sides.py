@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.decoder_process import decode, probe
-from app.media import ClipRequest, Limits, Source
-from app.sampling import EvenClips, frames_at, place
-from bench import films, networks
+from app.decoding.worker import decode, probe
+from app.media.sampling import EvenClips, frames_at, place
+from app.media.types import ClipRequest, Limits, Source
 from bench.baselines.seeing import frames, named, numbers
-from bench.flames import kind_of
-from bench.questions.handoff import padded
+from bench.fixtures import networks, videos
+from bench.suites.handoff import padded
+from bench.tools.flamegraph import kind_of
 from tests.timings import regular
 
 WANTED = {"kind": "video", "frames": 16, "stride": 5, "fps": 30, "resize": 256, "crop": 224}
@@ -28,7 +28,7 @@ def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total:
 
 @pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
 def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) -> None:
-    film = films.filmed(tmp_path / "film.mp4", *size, fps=30, seconds=4)
+    film = videos.filmed(tmp_path / "film.mp4", *size, fps=30, seconds=4)
     source = Source(str(film), 0, film.stat().st_size)
     media = probe(source, LIMITS)
     region = tmp_path / "region"
@@ -48,7 +48,7 @@ def test_the_best_label_is_answered_with_its_score() -> None:
 
 
 def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
-    film = films.filmed(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
+    film = videos.filmed(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
     whole = padded(film, 2, tmp_path)
     assert whole.stat().st_size == 2_000_000
     assert probe(Source(str(whole), 0, 2_000_000), LIMITS).frames == 30

@@ -9,14 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.formats import HEAD_BYTES, recognise
-from app.frames import centre_crop, scaled_size
-from app.gpu_frames import DeviceReader
-from app.media import Limits
-from app.readers import Reader, open_reader
-from app.sampling import EvenClips, frames_at, place
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import centre_crop, scaled_size
+from app.media.sampling import EvenClips, frames_at, place
+from app.media.types import Limits
 from app.settings import CHECKOUT
-from app.video import probe
+from app.video.decode import probe
+from app.video.gpu_frames import DeviceReader
+from app.video.readers import Reader, open_reader
 from tests.regions import whole
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 

@@ -1,4 +1,4 @@
-"""What of bench/gpu.py shows without a GPU: how it judges, what it starts with, and what its bundle must hold."""
+"""What of bench/gpu/run.py shows without a GPU: how it judges, what it starts with, and what its bundle must hold."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench import gpu_bundle, gpu_server, gpu_targets
-from bench.gpu_memory import PAGE_BYTES
+from bench.gpu import bundle, server
+from bench.gpu import targets as gpu_targets
+from bench.gpu.memory import PAGE_BYTES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHOUT_GPU = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": ""}
@@ -53,7 +54,7 @@ def test_what_was_not_measured_is_not_judged() -> None:
 
 
 def bench(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "bench" / "gpu.py"), *words]
+    command = [sys.executable, str(root / "bench" / "gpu" / "run.py"), *words]
     return subprocess.run(command, cwd=root, env=WITHOUT_GPU, capture_output=True, text=True)
 
 
@@ -64,25 +65,25 @@ def test_without_a_gpu_the_exit_status_is_3() -> None:
 
 
 def test_the_bundle_holds_all_of_the_project_that_the_bench_imports(tmp_path: Path) -> None:
-    gpu_bundle.copy_project(tmp_path)
+    bundle.copy_project(tmp_path)
     told = bench(tmp_path)
     assert told.returncode == 3, told.stderr
     # What is started from there, beside Triton
     elsewhere = WITHOUT_GPU | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", "from deploy import launch; print(launch.__file__)"]
+    command = [sys.executable, "-c", "from deploy.stack import launch; print(launch.__file__)"]
     started = subprocess.run(command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True)
     assert started.stdout == f"{tmp_path / 'deploy' / 'launch.py'}\n", started.stderr
 
 
 def test_the_bundle_s_packages_are_pinned() -> None:
-    assert set(gpu_bundle.PACKAGES) <= gpu_bundle.pins().keys()
+    assert set(bundle.PACKAGES) <= bundle.pins().keys()
 
 
 def test_triton_s_python_has_the_packages_of_this_one_in_the_same_order(tmp_path: Path) -> None:
     own = tmp_path / "own"
     (own / "numpy").mkdir(parents=True)
     (own / "numpy" / "__init__.py").write_text("")
-    make = "import sys, pathlib; from bench.gpu_server import python_for_stub as make; make(pathlib.Path(sys.argv[1]))"
+    make = "import sys, pathlib; from bench.gpu.server import python_for_stub as make; make(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", make, str(tmp_path / "python")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(own), str(CHECKOUT)])}
     subprocess.run(command, env=environment, check=True)
@@ -95,4 +96,4 @@ def test_triton_s_python_has_the_packages_of_this_one_in_the_same_order(tmp_path
 
 
 def test_a_checkout_that_is_set_up_can_start_triton() -> None:
-    assert gpu_server.missing() is None
+    assert server.missing() is None

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import soak_page
-from bench.census import Census, Share
-from bench.slope import slope
-from bench.soak_files import bad_files
-from bench.soak_verdict import complaints, judged, left_over, series
+from bench.resources import Census, Share
+from bench.soak import report
+from bench.soak.files import bad_files
+from bench.soak.slope import slope
+from bench.soak.verdict import complaints, judged, left_over, series
 
 TIMES_S = [5.0 * number for number in range(720)]  # an hour
 CHANCE = np.random.default_rng(3)
@@ -113,9 +113,9 @@ def test_a_wrong_answer_is_a_complaint(changes: dict[str, Any], word: str) -> No
 
 def test_the_page_and_the_picture_tell_of_it(tmp_path: Path) -> None:
     told = result()
-    soak_page.picture(told, tmp_path / "soak.svg")
+    report.picture(told, tmp_path / "soak.svg")
     assert "<svg" in (tmp_path / "soak.svg").read_text()[:500]
-    lines = soak_page.lines(told)
+    lines = report.lines(told)
     assert "Verdict: pass." in lines[0]
     assert any(line.startswith("| nginx: memory MiB | 20 | 0 |") for line in lines)
 

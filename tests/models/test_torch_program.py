@@ -20,9 +20,9 @@ from triton_repo.backends.clip.clip_engines.torch_program import (
     pointwise,
     prepared,
 )
-from triton_repo.zoo.artifacts import program
-from triton_repo.zoo.export import example_clips
-from triton_repo.zoo.served import Served, ServedNetwork
+from triton_repo.zoo.export.engine_files import program
+from triton_repo.zoo.export.openvino import example_clips
+from triton_repo.zoo.export.spec import Served, ServedNetwork
 
 aten = torch.ops.aten
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from app import video
-from app.media import Limits
+from app.media.types import Limits
+from app.video import decode
 from tests.films import texture, write_video
 from tests.regions import Region, whole
 
@@ -42,7 +42,7 @@ def test_real_clips_agree_with_torchvision(real_videos, region, name, resize, cr
 
 def agrees_with_torchvision(path: Path, region: Region, resize: int, crop: int) -> None:
     request = region.request([0.0], resize=resize, crop=crop)
-    video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+    decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     with av.open(str(path)) as container:
         full = next(container.decode(video=0)).to_ndarray(format="rgb24")
     ours = region.clips(request)[0][0].astype(np.float64)

@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.checkpoints import labels_file, official_x3d, onnx_file
-from triton_repo.zoo import configured
-from triton_repo.zoo.benching import Result as Measured
-from triton_repo.zoo.benching import Timing, best, hopeless, measure
-from triton_repo.zoo.command import main
+from triton_repo.zoo.benchmark.accuracy import Row, row
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.benchmark.timing import Result as Measured
+from triton_repo.zoo.benchmark.timing import Timing, best, hopeless, measure
+from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.repository import installed
-from triton_repo.zoo.variants import Variant
-from triton_repo.zoo.verification import Row, row
+from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.repository.store import installed
 
 
 def invoke(*arguments: str | Path | int) -> Result:
@@ -189,8 +189,8 @@ def test_same_labels_with_other_scores_are_not_good(precision: str, once: float,
 
 def test_a_configuration_is_changed_in_its_engine_alone(models: Path) -> None:
     text = (models / "x3d_xs" / "config.pbtxt").read_text()
-    changed = configured.with_engine(text, "torch", "bf16")
-    assert configured.engine_of(changed) == ("torch", "bf16")
-    assert configured.with_engine(changed, "openvino", "f32") == text
+    changed = engine_config.with_engine(text, "torch", "bf16")
+    assert engine_config.engine_of(changed) == ("torch", "bf16")
+    assert engine_config.with_engine(changed, "openvino", "f32") == text
     with pytest.raises(ModelError, match='set "engine" to "torch"'):
-        configured.with_engine('name: "mine"', "torch", "bf16")
+        engine_config.with_engine('name: "mine"', "torch", "bf16")

@@ -15,10 +15,10 @@ from tests.checkpoints import labels_file, normal_clips, official_resnet, offici
 from tests.films import numbered, write_video
 from tests.networks import spread_out
 from triton_repo.backends.clip.clip_engines import load_engine
-from triton_repo.zoo.command import main
-from triton_repo.zoo.published import published
-from triton_repo.zoo.repository import changing, installed
-from triton_repo.zoo.verification import random_clips
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.repository.store import changing, installed
 
 Run = Callable[..., Result]
 

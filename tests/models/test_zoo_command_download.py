@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.checkpoints import FileServer, file_server, official_resnet
-from triton_repo.zoo.command import main
-from triton_repo.zoo.downloads import Lock, fetch
+from triton_repo.zoo.architectures.downloads import Lock, fetch
+from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.errors import ModelError
 
 CONTENT = bytes(range(256)) * 4000

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 from tests.checkpoints import labels_file, official_x3d, onnx_file
-from triton_repo.zoo.checkpoints import read_checkpoint
-from triton_repo.zoo.command import main
-from triton_repo.zoo.names import PUBLISHED, RESNETS, X3D
-from triton_repo.zoo.published import published
-from triton_repo.zoo.resnet import RESNETS as KNOWN_RESNETS
-from triton_repo.zoo.x3d import VARIANTS
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.architectures.checkpoints import read_checkpoint
+from triton_repo.zoo.architectures.resnet import RESNETS as KNOWN_RESNETS
+from triton_repo.zoo.architectures.x3d import VARIANTS
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.repository.names import PUBLISHED, RESNETS, X3D
 
 WEIGHTS = {"a.weight": torch.arange(4.0), "a.bias": torch.ones(2)}
 

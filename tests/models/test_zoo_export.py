@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from tests.networks import served_picture, served_video, spread_out
-from triton_repo.zoo import configured, default_model, export
-from triton_repo.zoo.camera_motion import CameraMotion
-from triton_repo.zoo.resnet import published, resnet
-from triton_repo.zoo.served import ClipSpec, Served, ServedNetwork, config_text
+from triton_repo.zoo.architectures.camera_motion import CameraMotion
+from triton_repo.zoo.architectures.resnet import published, resnet
+from triton_repo.zoo.export import openvino as export
+from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork, config_text
+from triton_repo.zoo.repository import builtin, engine_config
 
 
 class Branching(torch.nn.Linear):
@@ -70,9 +71,9 @@ def test_a_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) ->
 def test_the_engine_that_somebody_chose_stays_when_a_model_is_exported_anew(tmp_path: Path) -> None:
     folder = export.write_model(TINY, "small", tmp_path)
     config = folder / "config.pbtxt"
-    configured.write(config, configured.with_engine(config.read_text(), "torch", "bf16"))
+    engine_config.write(config, engine_config.with_engine(config.read_text(), "torch", "bf16"))
     export.write_model(TINY, "small", tmp_path)
-    assert configured.engine_of(config.read_text()) == ("torch", "bf16")
+    assert engine_config.engine_of(config.read_text()) == ("torch", "bf16")
     assert (folder / "1" / "model.pt2").is_file(), "what it loads is made too"
 
 
@@ -89,7 +90,7 @@ def test_an_export_that_differs_is_refused_and_the_old_one_stays(tmp_path: Path)
 def test_committed_description_of_camera_motion_is_what_the_export_writes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(CameraMotion().state_dict(), tmp_path / "random.safetensors")
-    served = default_model.camera_motion(tmp_path / "random.safetensors")
+    served = builtin.camera_motion(tmp_path / "random.safetensors")
     folder = COMMITTED / "camera_motion"
     assert (folder / "config.pbtxt").read_text() == config_text("camera_motion", served)
     assert (folder / "labels.txt").read_text().split() == list(served.labels)
@@ -97,7 +98,7 @@ def test_committed_description_of_camera_motion_is_what_the_export_writes(tmp_pa
 
 def test_missing_weights_are_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
-        default_model.camera_motion(Path("nowhere.safetensors"))
+        builtin.camera_motion(Path("nowhere.safetensors"))
 
 
 @pytest.mark.parametrize(

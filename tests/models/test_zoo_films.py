@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.films import numbered, read_number, texture, write_video
-from triton_repo.zoo.camera_films import FPS, SIZES, Around, Film, detail, films, shoot, stills
-from triton_repo.zoo.camera_paths import LABELS
+from triton_repo.zoo.training.camera_motion.paths import LABELS
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Around, Film, detail, films, shoot, stills
 
 
 def test_every_label_is_filmed_in_every_way_equally_often() -> None:

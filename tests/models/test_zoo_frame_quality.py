@@ -14,13 +14,14 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from tests.films import texture, write_video
-from triton_repo.zoo import default_model, train_frame_quality
-from triton_repo.zoo.frame_quality import LABELS, SIZE, FrameQuality, details
-from triton_repo.zoo.names import BUILT_IN
-from triton_repo.zoo.quality_files import FRAMES, KINDS, SIZES, Sample, file_of, samples, sharp_frames
-from triton_repo.zoo.quality_scenes import photograph
-from triton_repo.zoo.served import config_text
-from triton_repo.zoo.training import Course, train
+from triton_repo.zoo.architectures.frame_quality import LABELS, SIZE, FrameQuality, details
+from triton_repo.zoo.export.spec import config_text
+from triton_repo.zoo.repository import builtin
+from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.training.frame_quality import train as train_frame_quality
+from triton_repo.zoo.training.frame_quality.encode import FRAMES, KINDS, SIZES, Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.training.frame_quality.scenes import photograph
+from triton_repo.zoo.training.loop import Course, train
 
 COMMITTED = Path(__file__).parents[2] / "triton_repo" / "models" / "frame_quality"
 
@@ -47,15 +48,15 @@ def test_details_of_a_dark_picture_count_as_much_as_of_a_bright_one() -> None:
 
 
 def test_committed_weights_are_small_and_fit() -> None:
-    assert default_model.QUALITY_WEIGHTS.stat().st_size < 16e6
-    served = default_model.frame_quality()
-    assert set(load_file(default_model.QUALITY_WEIGHTS)) == set(served.network.state_dict())
+    assert builtin.QUALITY_WEIGHTS.stat().st_size < 16e6
+    served = builtin.frame_quality()
+    assert set(load_file(builtin.QUALITY_WEIGHTS)) == set(served.network.state_dict())
     assert (COMMITTED / "config.pbtxt").read_text() == config_text("frame_quality", served)
     assert (COMMITTED / "labels.txt").read_text().split() == list(served.labels) == list(LABELS)
 
 
 def test_every_built_in_model_can_be_made() -> None:
-    assert tuple(default_model.DEFAULTS) == BUILT_IN
+    assert tuple(builtin.DEFAULTS) == BUILT_IN
 
 
 def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

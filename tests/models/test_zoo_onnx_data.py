@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
 from tests.checkpoints import labels_file
-from triton_repo.zoo.command import main
+from triton_repo.zoo.cli.main import main
 
 WEIGHTS = np.random.default_rng(0).normal(0, 1, (2 * 3 * 8 * 8, 3)).astype(np.float32)
 Add = Callable[..., Result]

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from triton_repo.zoo import quality_labels as amounts
-from triton_repo.zoo.camera_scenes import Image
-from triton_repo.zoo.quality_faults import add_noise, between, brightness, disc, fault, stroke
-from triton_repo.zoo.quality_scenes import (
+from triton_repo.zoo.architectures import quality_labels as amounts
+from triton_repo.zoo.training.camera_motion.scenes import Image
+from triton_repo.zoo.training.frame_quality.defects import add_noise, between, brightness, disc, fault, stroke
+from triton_repo.zoo.training.frame_quality.scenes import (
     HELD_OUT_PHOTOGRAPHS,
     TRAINING_PHOTOGRAPHS,
     Scenes,

@@ -9,9 +9,9 @@ import pytest
 
 from app.settings import Settings
 from tests.films import numbered, read_number, write_video
+from triton_repo.zoo.benchmark.clips import real_clips
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.real_clips import real_clips
-from triton_repo.zoo.repository import Installed
+from triton_repo.zoo.repository.store import Installed
 
 SETTINGS = Settings.from_environment({})
 

@@ -13,10 +13,10 @@ from tests import rounding
 from tests.classifiers import FITTED, HELD_OUT, classifier, filmed_clip, label_of, normalised
 from tests.parity import add
 from tests.rounding import ACCUMULATED, F32, REAL, Held
-from triton_repo.zoo.origins import Clips, Scores
-from triton_repo.zoo.published import published
-from triton_repo.zoo.verification import row
-from triton_repo.zoo.x3d import load_checkpoint, x3d
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.architectures.x3d import load_checkpoint, x3d
+from triton_repo.zoo.benchmark.accuracy import row
+from triton_repo.zoo.export.reference import Clips, Scores
 
 CLIPS, REALLY, LABELS = 40, 2, 20
 SPECS = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-import triton_repo.zoo.torchvision_cpu  # noqa: F401  (the package imports torchvision)
+import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  (the package imports torchvision)
 from tests.networks import spread_out
-from triton_repo.zoo.x3d import VARIANTS, X3D, load_checkpoint, x3d
+from triton_repo.zoo.architectures.x3d import VARIANTS, X3D, load_checkpoint, x3d
 
 FRAMES, SIZE, CLASSES = 3, 40, 17
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.users import User, first_blocked
+from deploy.stack.users import User, first_blocked
 from tests.stack.running import CHECKOUT
 
 CODE = ("app", "client", "deploy", "nginx", "supervisor", "triton_repo")

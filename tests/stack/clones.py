@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.ports import free_ports
+from deploy.stack.ports import free_ports
 from tests.snippets import ADDRESS, CHECKOUT, PORT
 
 PYTHON = Path("/usr/bin/python3.11")

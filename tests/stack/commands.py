@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.snippets import ADDRESS, CHECKOUT
 
 __all__ = ["ADDRESS", "CHECKOUT", "run"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.stack.running import running_stack
 
 

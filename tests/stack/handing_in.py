@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.stack.running import until
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import httpx
 
-from app.access import ledger
-from app.access.keys import Key
-from deploy.stack import Stack
+from app.auth import store
+from app.auth.keys import Key
+from deploy.stack.stack import Stack
 
 
 def new_key(stack: Stack, name: str, **limits: object) -> str:
     """The text of a new key."""
     wanted = Key("", name, "", "", **limits)  # type: ignore[arg-type]
-    return ledger.create(stack.settings.keys_file, wanted)[1]
+    return store.create(stack.settings.keys_file, wanted)[1]
 
 
 def with_key(stack: Stack, key: str) -> httpx.Client:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from deploy.ports import free_ports
-from deploy.stack import Stack
+from deploy.stack.ports import free_ports
+from deploy.stack.stack import Stack
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]

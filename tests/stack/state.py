@@ -8,10 +8,10 @@ from contextlib import suppress
 import httpx
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy import places
-from deploy.stack import Stack
-from deploy.supervision import Supervision
-from deploy.watchdog import stubs
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from deploy.stack.supervisor import Supervision
+from deploy.watchdog import backend_processes
 from tests.leaks import SHARED_MEMORY
 from tests.stack.running import CHECKOUT
 
@@ -52,7 +52,7 @@ def owners_of_regions(stack: Stack) -> int:
 
 def model_process(stack: Stack, model: str) -> int:
     """Pid of Triton's backend process of `model`, name@version."""
-    (pid,) = [stub.pid for stub in stubs.of_server(pid_of(stack, "triton")) if stub.model == model]
+    (pid,) = [stub.pid for stub in backend_processes.of_server(pid_of(stack, "triton")) if stub.model == model]
     return pid
 
 

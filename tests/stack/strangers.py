@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from deploy.users import User
+from deploy.stack.users import User
 
 
 def owner_of(pid: int) -> int:

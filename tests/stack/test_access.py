@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from app import create_app
-from app.access import ledger
-from app.access.key_check import most_uploads
-from deploy.stack import Stack
+from app.auth import store
+from app.auth.key_check import most_uploads
+from deploy.stack.stack import Stack
 from tests.movements import film_movement
 from tests.open_routes import OPEN, VALUES, requests_of
 from tests.stack.commands import CHECKOUT, run
@@ -145,7 +145,7 @@ def test_what_is_known_for_one_owner_is_not_told_to_another(alice: httpx.Client,
 def test_a_key_that_is_revoked_is_refused_at_once_by_every_worker(guarded: Stack) -> None:
     with with_key(guarded, new_key(guarded, "leaver")) as leaver:
         assert {leaver.get("/v1/jobs").status_code for _ in range(10)} == {200}
-        ledger.revoke(guarded.settings.keys_file, "leaver")
+        store.revoke(guarded.settings.keys_file, "leaver")
         assert {leaver.get("/v1/jobs").status_code for _ in range(20)} == {401}
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.films import panning, write_video
 from tests.leaks import files, regions
 from tests.movements import film_movement
-from triton_repo.zoo.camera_paths import LABELS
+from triton_repo.zoo.training.camera_motion.paths import LABELS
 
 
 def post(stack: Stack, path: Path, **params: Any) -> httpx.Response:

@@ -15,7 +15,7 @@ from tests.client_service import MP4
 from tests.films import panning, write_video
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 COMMAND = Path(sys.executable).with_name("clipstack")
 

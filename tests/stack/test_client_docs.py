@@ -17,7 +17,7 @@ from tests.movements import film_movement
 from tests.stack.commands import ADDRESS, CHECKOUT, run
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 PAGE = (CHECKOUT / "docs" / "client.md").read_text()
 WRITTEN = {"-o answers.jsonl": "answers.jsonl", "-o clip.vtt": "clip.vtt", "-o seen.jsonl": "seen.jsonl"}

@@ -19,7 +19,7 @@ from tests.movements import film_movement
 from tests.stack.running import until
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 COMMAND = Path(sys.executable).with_name("clipstack")
 MOVEMENTS = ("pan_left", "tilt_up", "zoom_in")

@@ -20,8 +20,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.places import program
-from deploy.ports import free_ports
+from deploy.stack.places import program
+from deploy.stack.ports import free_ports
 from tests.checkpoints import labels_file, official_x3d, onnx_file
 from tests.movements import film_movement
 from tests.snippets import ADDRESS, CHECKOUT, Step, blocks, matches, pages, steps

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy.doctor import folders, memory, models, programs, sandbox, versions, weights
+from deploy.doctor.checks import folders, memory, models, programs, sandbox, versions, weights
 from tests.stack.running import CHECKOUT, until
 from tests.stack.state import model_process, pid_of, ready, registered
 from tests.stack.triton import forget_region
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 # Of the machine and not of the stack: who may enter its folders, its kernel, its version of nginx
 OF_THE_MACHINE = {folders.ALL_AS_ROOT.name, sandbox.LAYER_MISSING.name, versions.NGINX_HOLE.name}

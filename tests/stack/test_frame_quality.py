@@ -8,12 +8,12 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from deploy.stack import Stack
-from triton_repo.zoo.camera_scenes import Image
-from triton_repo.zoo.command import main
-from triton_repo.zoo.quality_files import Sample, file_of, samples, sharp_frames
-from triton_repo.zoo.quality_labels import LABELS
-from triton_repo.zoo.quality_scenes import photograph
+from deploy.stack.stack import Stack
+from triton_repo.zoo.architectures.quality_labels import LABELS
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.training.camera_motion.scenes import Image
+from triton_repo.zoo.training.frame_quality.encode import Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.training.frame_quality.scenes import photograph
 
 
 def answer(stack: Stack, sample: Sample, scenes: list[Image]) -> dict:

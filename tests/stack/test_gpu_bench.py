@@ -1,4 +1,4 @@
-"""bench/gpu.py from end to end, on the CPU: the real Triton, real slots, a worker that is killed."""
+"""bench/gpu/run.py from end to end, on the CPU: the real Triton, real slots, a worker that is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 @pytest.mark.timeout(900)  # a minute, on a machine that does nothing else
 def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
-    command = [sys.executable, "bench/gpu.py", "--cpu-check", "--models", "x3d_s", "--output", str(written)]
+    command = [sys.executable, "bench/gpu/run.py", "--cpu-check", "--models", "x3d_s", "--output", str(written)]
     told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert told.returncode == 0, told.stdout + told.stderr
     found = json.loads(written.read_text())

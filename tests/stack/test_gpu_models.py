@@ -11,18 +11,18 @@ from google.protobuf import text_format
 from tritonclient import grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from deploy.gpu_models import Placing, folder, write_all
+from deploy.gpu.placement import Placing, folder, write_all
 from tests.networks import served_video
 from tests.stack.test_triton_backend import inline, wanted
 from tests.stack.triton import running_triton
-from triton_repo.zoo import artifacts
-from triton_repo.zoo.export import example_clips, write_model
+from triton_repo.zoo.export import engine_files
+from triton_repo.zoo.export.openvino import example_clips, write_model
 
 
 def test_triton_serves_a_placed_model_by_torch_from_its_links(tmp_path: Path) -> None:
     served = served_video()
     version = write_model(served, "video", tmp_path / "models") / "1"
-    artifacts.make("torch", "f32", served, version)
+    engine_files.make("torch", "f32", served, version)
     (tmp_path / "run" / "gpu").mkdir(parents=True)
     write_all(tmp_path / "models", tmp_path / "run", Placing((0,), 2, "f32", 16))
     placed = folder(tmp_path / "run") / "video" / "config.pbtxt"

@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.checkpoints import labels_file, onnx_file
 from tests.films import texture
 from tests.movements import film_movement
 from tests.stack.running import running_stack, until
-from triton_repo.zoo.command import main
+from triton_repo.zoo.cli.main import main
 
 ROUNDS = int(os.environ.get("CLIPSTACK_TEST_ROUNDS", "3"))
 FOLLOWED_S = 15.0  # by every worker; two seconds on a machine at rest
@@ -182,7 +182,7 @@ def test_what_the_server_refuses_is_not_installed(
     assert add("good", 3).exit_code == 0
     folder = stack.model_dir / "good"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    from triton_repo.zoo import adding
+    from triton_repo.zoo.repository import add as adding
 
     # A description that no engine can follow, as a hand-made file could be
     original = adding.config_text

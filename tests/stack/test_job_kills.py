@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import pytest
 
-from app.jobs.journal import read
-from deploy import processes
-from deploy.stack import Stack
+from app.jobs.storage.journal import read
+from deploy.stack import processes
+from deploy.stack.stack import Stack
 from tests.films import panning, write_video
 from tests.stack.handing_in import ended, journal
 from tests.stack.running import running_stack, until

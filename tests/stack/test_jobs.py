@@ -14,12 +14,12 @@ import httpx
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
-from app.jobs.journal import read
-from app.timeline.flow import GROUP, WAY_S
-from app.waiting import RECENT_S, Waiting
-from bench.films import repeated
-from deploy import processes
-from deploy.stack import Stack
+from app.admission.waiting_flags import RECENT_S, Waiting
+from app.jobs.storage.journal import read
+from app.timeline.run import GROUP, WAY_S
+from bench.fixtures.videos import repeated
+from deploy.stack import processes
+from deploy.stack.stack import Stack
 from tests.films import panning, write_video
 from tests.movements import film_movement
 from tests.stack.handing_in import ended, handed_in, journal, windows_done

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.movements import film_movement
 from tests.redis_server import running_redis
 from tests.stack.handing_in import handed_in

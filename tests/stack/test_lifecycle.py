@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import free_ports
-from deploy.processes import MARK
-from deploy.stack import STOP_S, Stack, StackError
+from deploy.stack.ports import free_ports
+from deploy.stack.processes import MARK
+from deploy.stack.stack import STOP_S, Stack, StackError
 from tests.stack.running import CHECKOUT, own_environment, running_stack
 
 

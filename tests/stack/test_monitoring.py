@@ -18,9 +18,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import InferenceServerClient
 
-from app.metrics.table import FAMILIES, series_names
-from deploy.ports import free_ports
-from deploy.stack import Stack
+from app.metrics.definitions import FAMILIES, series_names
+from deploy.stack.ports import free_ports
+from deploy.stack.stack import Stack
 from tests.films import panning, write_video
 from tests.stack.running import CHECKOUT, running_stack, until
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from bench.overload import demo_clip, measured
-from deploy.launch import NICE
-from deploy.stack import Stack
+from bench.tools.overload import demo_clip, measured
+from deploy.stack.launch import NICE
+from deploy.stack.stack import Stack
 from tests.stack import moody
 from tests.stack.running import running_stack, until
 from tests.stack.state import pid_of

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from deploy.demo import film
-from deploy.stack import Stack
-from deploy.users import User
+from deploy.stack.stack import Stack
+from deploy.stack.users import User
 from tests.stack.checkouts import copy_checkout
 from tests.stack.running import own_environment
 from tests.stack.strangers import connect_as, owner_of

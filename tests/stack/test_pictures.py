@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.films import texture, write_video
 from tests.networks import served_picture
 from tests.stack.running import running_stack
-from triton_repo.zoo.export import write_model
-from triton_repo.zoo.served import ServedNetwork
+from triton_repo.zoo.export.openvino import write_model
+from triton_repo.zoo.export.spec import ServedNetwork
 
-import triton_repo.zoo.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
+import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision.transforms import v2  # isort: skip
 
 TOLERANCE = 0.03  # of a probability: PNG is resized as torchvision does it, up to a rounding

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.crew import Crew, Facts
-from deploy import places
-from deploy.stack import Stack
+from app.pipeline.readiness import Crew, Facts
+from deploy.stack import places
+from deploy.stack.stack import Stack
 from tests.stack.running import running_stack, until
 from tests.stack.state import pid_of, ready
 

@@ -17,7 +17,7 @@ from tests.stack.commands import run
 from tests.stack.running import until
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.stack.stack import Stack
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.triton_channel import connect
-from deploy.stack import Stack
+from app.inference.channel import connect
+from deploy.stack.stack import Stack
 from tests.movements import film_movement
 from tests.stack.handing_in import ended, handed_in
 from tests.stack.running import CHECKOUT, running_stack, until

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.movements import film_movement
 from tests.stack.running import running_stack, until
 from tests.stack.state import pid_of, ready

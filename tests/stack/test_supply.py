@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tritonclient.grpc import InferenceServerClient
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from deploy.supply.page import PAGE
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from client import Client, KeyRefused, ServiceUnreachable
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.certificates import Pair, made
 from tests.movements import film_movement
 from tests.stack.keyed import new_key

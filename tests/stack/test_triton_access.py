@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
+from app.inference.channel import connect
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET
-from app.triton_channel import connect
-from deploy.ports import free_ports, listeners
-from deploy.stack import Stack
+from deploy.stack.ports import free_ports, listeners
+from deploy.stack.stack import Stack
 from tests import failing_model
 from tests.stack.state import pid_of
 from tests.stack.strangers import connect_as
@@ -90,7 +90,7 @@ def test_a_triton_on_tcp_wants_the_key(on_tcp, call) -> None:
 def test_the_key_is_for_its_user_alone(on_tcp, tmp_path) -> None:
     environment = os.environ | {"CLIPSTACK_RUN_DIR": str(tmp_path), "CLIPSTACK_TRITON_ADDRESS": "0.0.0.0:8001"}
     make = (
-        "from app.settings import Settings; from deploy.run_folder import make_triton_key as make;"
+        "from app.settings import Settings; from deploy.stack.run_dir import make_triton_key as make;"
         "settings = Settings.from_environment(); make(settings); first = settings.triton_key; make(settings);"
         "assert settings.triton_key == first; print(first)"
     )

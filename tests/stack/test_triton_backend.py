@@ -19,8 +19,8 @@ from tests import failing_model
 from tests.networks import served_picture, served_video
 from tests.stack.running import until
 from tests.stack.triton import forget_region, running_triton
-from triton_repo.zoo.export import example_clips, write_model
-from triton_repo.zoo.served import Served, ServedNetwork
+from triton_repo.zoo.export.openvino import example_clips, write_model
+from triton_repo.zoo.export.spec import Served, ServedNetwork
 
 SERVED = {"video": served_video(), "picture": served_picture()}
 

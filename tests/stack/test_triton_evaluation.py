@@ -9,12 +9,13 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deploy.stack import Stack
+from deploy.stack.stack import Stack
 from tests.films import write_video
-from triton_repo.zoo import camera_paths, quality_labels
-from triton_repo.zoo.quality_scenes import photograph
+from triton_repo.zoo.architectures import quality_labels
+from triton_repo.zoo.training.camera_motion import paths
+from triton_repo.zoo.training.frame_quality.scenes import photograph
 
-MEASURED = {"camera_motion": camera_paths.LABELS, "frame_quality": quality_labels.LABELS}
+MEASURED = {"camera_motion": paths.LABELS, "frame_quality": quality_labels.LABELS}
 
 
 @pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
@@ -45,7 +46,15 @@ def test_evaluation_without_footage_says_so(tmp_path: Path, model: str, words: s
 def test_timelines_are_held_against_what_happens(stack: Stack, tmp_path: Path, bar: str, status: int) -> None:
     scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
     write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
-    command = [sys.executable, "-m", "triton_repo.zoo.evaluate_timeline", "--url", stack.url, "--seed", "3"]
+    command = [
+        sys.executable,
+        "-m",
+        "triton_repo.zoo.training.camera_motion.evaluate_timeline",
+        "--url",
+        stack.url,
+        "--seed",
+        "3",
+    ]
     options = ["--footage", str(tmp_path), "--films", "1", "--moves", "3", "--bar", bar]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
     assert done.returncode == status, done.stdout + done.stderr

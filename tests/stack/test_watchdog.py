@@ -17,13 +17,13 @@ import httpx
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from deploy import places, processes
-from deploy.stack import Stack
-from deploy.supervision import Supervision
-from deploy.watchdog.canaries import Canaries
-from deploy.watchdog.keeper import Keeper
-from deploy.watchdog.ledger import Ledger
+from deploy.stack import places, processes
+from deploy.stack.stack import Stack
+from deploy.stack.supervisor import Supervision
+from deploy.watchdog.metrics import Ledger
+from deploy.watchdog.prober import Canaries
 from deploy.watchdog.restarts import MANY
+from deploy.watchdog.watchdog import Keeper
 from tests.movements import film_movement
 from tests.stack import moody
 from tests.stack.running import running_stack, until
@@ -196,7 +196,7 @@ def test_a_model_that_nobody_asks_is_sent_a_canary_now_and_then(
     canaries.ask(doubts=True)
     counted(canaries, began + 2)
 
-    monkeypatch.setattr("deploy.watchdog.canaries.IDLE_S", 0.0)
+    monkeypatch.setattr("deploy.watchdog.prober.IDLE_S", 0.0)
     canaries.ask()
     counted(canaries, began + 3)
 

@@ -11,10 +11,10 @@ from tritonclient import grpc
 
 from tests.checkpoints import labels_file, onnx_file
 from tests.stack.triton import running_triton
-from triton_repo.zoo.command import main
-from triton_repo.zoo.origins import origin
-from triton_repo.zoo.repository import installed
-from triton_repo.zoo.verification import random_clips
+from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.export.reference import origin
+from triton_repo.zoo.repository.store import installed
 
 
 def test_the_latest_version_is_served_and_answers_as_its_source() -> None:

@@ -15,14 +15,15 @@ from tritonclient import grpc
 
 from tests.checkpoints import official
 from tests.stack.triton import running_triton
-from triton_repo.zoo import applying, variants
-from triton_repo.zoo.command import main
-from triton_repo.zoo.names import RESNETS, X3D
-from triton_repo.zoo.origins import origin
-from triton_repo.zoo.published import published
-from triton_repo.zoo.repository import installed
-from triton_repo.zoo.variants import Variant
-from triton_repo.zoo.verification import random_clips
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark import engines
+from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.export.reference import origin
+from triton_repo.zoo.repository import apply
+from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.repository.store import installed
 
 SIZE, FRAMES = 64, 4  # small, for the time: the published sizes are compared by tests/parity.py
 OTHERS = [Variant("torch", "f32"), Variant("onnxruntime", "f32")]
@@ -44,9 +45,9 @@ def clone(models: Path, variant: Variant) -> None:
     config = shutil.copytree(models / CLONED, models / name) / "config.pbtxt"
     config.write_text(config.read_text().replace(f'name: "{CLONED}"', f'name: "{name}"'))
     model = installed(models, name)
-    with variants.workshop(model) as version:
-        variants.load(model, variant, origin(model), version)
-        applying.apply(models, model, variant, version)
+    with engines.workshop(model) as version:
+        engines.load(model, variant, origin(model), version)
+        apply.apply(models, model, variant, version)
 
 
 @pytest.fixture(scope="module")

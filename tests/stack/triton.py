@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
+from app.inference.channel import connect
 from app.settings import Settings
-from app.triton_channel import connect
-from deploy.run_folder import make_triton_key
+from deploy.stack.run_dir import make_triton_key
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIVE_S = 120.0  # a few seconds, unless the machine is very busy
@@ -44,7 +44,7 @@ def running_triton(models: Path, folder: Path, address: str = "") -> Iterator[In
     if address:
         make_triton_key(settings)
     with (folder / "triton.log").open("wb") as log:
-        command = [sys.executable, "-m", "deploy.launch", "triton"]
+        command = [sys.executable, "-m", "deploy.stack.launch", "triton"]
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     try:
         with connect(settings.triton_target, settings.triton_key) as client:

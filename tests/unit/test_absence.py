@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from app import absence
-from app.absence import Absence
 from app.errors import NotReady
-from app.inference import TritonAway
+from app.inference import retry
+from app.inference.client import TritonAway
+from app.inference.retry import Absence
 
 
 class Restarted:
@@ -27,8 +27,8 @@ class Restarted:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(absence, "AGAIN_S", 0.0)
-    monkeypatch.setattr(absence, "BELIEVED_AFTER_S", 0.0)
+    monkeypatch.setattr(retry, "AGAIN_S", 0.0)
+    monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 0.0)
 
 
 def test_a_restart_is_waited_for() -> None:
@@ -67,7 +67,7 @@ def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
 
 
 def test_an_old_absence_is_not_believed_before_grpc_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(absence, "BELIEVED_AFTER_S", 60.0)
+    monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 60.0)
     away = Absence(0.0)
     away.noticed()
     assert asyncio.run(away.outlast(Restarted(times=3).ask)) == "scores"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from app.access.command import main
-from app.access.keys import KeyFile
+from app.auth.cli import main
+from app.auth.keys import KeyFile
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.access import gate, ledger
-from app.access.key_check import KeyCheckServer, check_upload
-from app.access.keys import Key
+from app.auth import guard, store
+from app.auth.key_check import KeyCheckServer, check_upload
+from app.auth.keys import Key
 from app.errors import Overloaded
-from app.jobs.events import EventStreamLimiter
 from app.settings import Settings
+from app.web.job_events import EventStreamLimiter
 from tests.open_routes import OPEN, requests_of
 
 
@@ -42,7 +42,7 @@ def client(app: Flask) -> Iterator[FlaskClient]:
 
 def key(app: Flask, name: str = "alice", **limits: object) -> str:
     wanted = Key("", name, "", "", **limits)  # type: ignore[arg-type]
-    return ledger.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
+    return store.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
 
 
 PASSED = (204, {"X-Key-Check": "passed"})
@@ -229,7 +229,7 @@ def test_a_session_ends_with_a_log_out(app: Flask, client: FlaskClient) -> None:
     assert client.get("/v1/jobs").status_code == 401, "the cookie is worth nothing any more"
 
 
-@pytest.mark.parametrize("how", [ledger.revoke, ledger.rotate])
+@pytest.mark.parametrize("how", [store.revoke, store.rotate])
 def test_a_session_ends_with_its_key(app: Flask, client: FlaskClient, how: object) -> None:
     log_in(client, key(app))
     assert client.get("/v1/jobs").status_code == 200
@@ -285,12 +285,12 @@ def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
 def test_an_answer_that_is_still_being_made_counts_as_a_request_of_its_key(app: Flask, client: FlaskClient) -> None:
     @app.get("/stream")
     def stream() -> Response:
-        return Response(gate.held_until_sent(iter(["more", "and more"])))
+        return Response(guard.held_until_sent(iter(["more", "and more"])))
 
     headers = {"X-API-Key": key(app)}
-    for _ in range(2 * gate.MOST_READS):
+    for _ in range(2 * guard.MOST_READS):
         client.head("/stream", headers=headers).close()
-    unread = [client.get("/stream", headers=headers) for _ in range(gate.MOST_READS)]
+    unread = [client.get("/stream", headers=headers) for _ in range(guard.MOST_READS)]
     assert {answer.status_code for answer in unread} == {200}
     assert client.get("/stream", headers=headers).status_code == 429
     assert unread.pop().text == "moreand more"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.access import ledger
-from app.access.keys import Key, KeyFile, digest, fresh
+from app.auth import store
+from app.auth.keys import Key, KeyFile, digest, fresh
 from app.errors import KeysUnreadable
 
 
@@ -33,7 +33,7 @@ def test_a_key_has_an_id_that_finds_it_and_a_secret_that_nobody_guesses() -> Non
 
 
 def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
-    _, text = ledger.create(path, wanted("alice"))
+    _, text = store.create(path, wanted("alice"))
     assert text.rpartition("_")[2] not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o027 == 0
@@ -41,7 +41,7 @@ def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
 
 
 def test_a_key_is_found_by_its_text_and_by_nothing_like_it(path: Path) -> None:
-    key, text = ledger.create(path, wanted("alice", rate=2.5, burst=4, concurrent=3, lanes=("picture", "short")))
+    key, text = store.create(path, wanted("alice", rate=2.5, burst=4, concurrent=3, lanes=("picture", "short")))
     keys = KeyFile(path)
     assert keys.find(text) == key
     assert (key.rate, key.burst, key.concurrent, key.lanes) == (2.5, 4, 3, ("picture", "short"))
@@ -55,43 +55,43 @@ def test_without_a_file_nobody_has_a_key(path: Path) -> None:
 
 
 def test_a_name_is_taken_once(path: Path) -> None:
-    ledger.create(path, wanted("alice"))
-    with pytest.raises(ledger.NameTaken):
-        ledger.create(path, wanted("alice"))
+    store.create(path, wanted("alice"))
+    with pytest.raises(store.NameTaken):
+        store.create(path, wanted("alice"))
 
 
 @pytest.mark.parametrize("by", ["name", "id"])
 def test_what_is_revoked_is_unknown_at_once_to_whoever_knew_it(path: Path, by: str) -> None:
-    key, text = ledger.create(path, wanted("alice"))
+    key, text = store.create(path, wanted("alice"))
     keys = KeyFile(path)
     assert keys.find(text) is not None
-    ledger.revoke(path, getattr(key, by))
+    store.revoke(path, getattr(key, by))
     assert keys.find(text) is None
-    with pytest.raises(ledger.NoSuchKey):
-        ledger.revoke(path, key.name)
+    with pytest.raises(store.NoSuchKey):
+        store.revoke(path, key.name)
 
 
 def test_another_secret_ends_the_one_before_and_keeps_the_rest(path: Path) -> None:
-    key, old = ledger.create(path, wanted("alice", concurrent=3))
+    key, old = store.create(path, wanted("alice", concurrent=3))
     keys = KeyFile(path)
-    again, new = ledger.rotate(path, "alice")
+    again, new = store.rotate(path, "alice")
     assert keys.find(old) is None
     found = keys.find(new)
     assert found == again and (found.id, found.concurrent) == (key.id, 3)
 
 
 def test_the_file_is_read_when_it_changes_and_only_then(path: Path) -> None:
-    ledger.create(path, wanted("alice"))
+    store.create(path, wanted("alice"))
     keys = KeyFile(path)
     first = keys.all()
     assert keys.all() is first
-    ledger.create(path, wanted("bob"))
+    store.create(path, wanted("bob"))
     assert {key.name for key in keys.all().values()} == {"alice", "bob"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"id": "x"}]}', '{"keys": [{"lanes": 3}]}', "\xff"])
 def test_a_damaged_file_lets_nobody_in(path: Path, content: str) -> None:
-    _, text = ledger.create(path, wanted("alice"))
+    _, text = store.create(path, wanted("alice"))
     keys = KeyFile(path)
     assert keys.find(text) is not None
     damaged = path.with_name("damaged")
@@ -103,7 +103,7 @@ def test_a_damaged_file_lets_nobody_in(path: Path, content: str) -> None:
 
 
 def create(path: str, number: int) -> None:
-    ledger.create(Path(path), wanted(f"name-{number}"))
+    store.create(Path(path), wanted(f"name-{number}"))
 
 
 def test_keys_that_are_made_at_the_same_time_are_all_there(path: Path) -> None:

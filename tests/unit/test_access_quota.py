@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from app.access.quota import Quotas
+from app.auth.limits import Quotas
 from app.errors import TooManyRequests
 from app.settings import CHECKOUT
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from app.access.quota import Quotas
+from app.auth.limits import Quotas
 with Quotas(Path(sys.argv[1])).seat("alice", "work", 1):
     print("seated", flush=True)
     time.sleep(60)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.access.keys import Key
-from app.access.sessions import MOST_OF_A_KEY, Sessions
+from app.auth.keys import Key
+from app.auth.sessions import MOST_OF_A_KEY, Sessions
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
 BOB = Key("bbbbbbbb", "bob", "", "2" * 64)

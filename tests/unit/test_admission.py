@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.admission import LONGEST_RETRY_S, SPARE, Admission
-from app.deadline import Deadline
+from app.admission.controller import LONGEST_RETRY_S, SPARE, Admission
+from app.admission.deadline import Deadline
+from app.admission.queue import Lane
+from app.admission.reject_flags import EVERYBODY, Shut
+from app.admission.waiting_flags import Waiting
 from app.errors import Overloaded, TooManyRequests
-from app.lanes import Lane
-from app.shut import EVERYBODY, Shut
-from app.waiting import Waiting
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

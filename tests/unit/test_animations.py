@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import animations
 from app.errors import LimitExceeded, Undecodable
-from app.formats import recognise
-from app.media import HEAD_BYTES, Limits, Media
-from app.readers import open_reader, open_sequentially
-from app.timeline.sweep import Begin, Look, Window, sweep
+from app.images import animations
+from app.media.formats import recognise
+from app.media.types import HEAD_BYTES, Limits, Media
+from app.timeline.scan import Begin, Look, Window, sweep
 from app.timeline.windows import Grid
+from app.video.readers import open_reader, open_sequentially
 from tests.films import corners, numbered, read_corners, read_number
 from tests.regions import whole
 

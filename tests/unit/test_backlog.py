@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.backlog import STALE_S, STEPS_S, Backlog
+from app.admission.backlog_flag import STALE_S, STEPS_S, Backlog
 
 SNIPPET = Path(__file__).parents[2] / "nginx" / "snippets" / "backlog.conf"
 

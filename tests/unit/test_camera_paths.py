@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from triton_repo.zoo.camera_paths import LABELS, random_path
-from triton_repo.zoo.camera_scenes import render
+from triton_repo.zoo.training.camera_motion.paths import LABELS, random_path
+from triton_repo.zoo.training.camera_motion.scenes import render
 
 TIMES = np.arange(8) * 4 / 30
 SIZE = 96

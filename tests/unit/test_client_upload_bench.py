@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from rich.console import Console
 
-from bench.upload import PAGE, PICTURE, RESULTS, answers, by_rate, table
+from bench.tools.upload import PAGE, PICTURE, RESULTS, answers, by_rate, table
 from client import AsyncClient
 from client.bench.measuring import measured
 from client.bench.relay import relay

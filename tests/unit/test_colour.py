@@ -2,12 +2,12 @@ import av
 import numpy as np
 import pytest
 
-from app import video
-from app.colour import SrgbScaler, conversion, matrix
-from app.formats import HEAD_BYTES, recognise
-from app.frames import scaled_size
-from app.media import Limits
-from app.readers import DecordReader, PacketReader, open_reader
+from app.media.colour import SrgbScaler, conversion, matrix
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import scaled_size
+from app.media.types import Limits
+from app.video import decode
+from app.video.readers import DecordReader, PacketReader, open_reader
 from tests.coded import (
     BT601,
     BT709,
@@ -87,7 +87,7 @@ FORMATS = {
 def read(path, reader=None, resize=120):
     """The media, and the second frame by `open_reader` or by another reader."""
     source = whole(path)
-    media, demuxer = video.probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
+    media, demuxer = decode.probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
     size = scaled_size(media.width, media.height, resize)
     opened = open_reader(source, media, demuxer, size) if reader is None else reader(source, demuxer, media, size)
     return media, opened, np.asarray(next(iter(opened.read([1]))))

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import pictures
-from app.colour_profile import is_usable
-from app.media import Limits
+from app.images import decode
+from app.images.colour_profile import is_usable
+from app.media.types import Limits
 from tests.coded import COLOURS, centres, quarters, srgb_light
 from tests.profiles import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 from tests.regions import Region, whole
@@ -18,8 +18,8 @@ def seen(tmp_path, picture, **saving):
     picture.save(path, **saving)
     region = Region(tmp_path / "region")
     request = region.request([0.0])
-    media = pictures.probe(whole(path), LIMITS)
-    pictures.decode(whole(path), media, request)
+    media = decode.probe(whole(path), LIMITS)
+    decode.decode(whole(path), media, request)
     return media, region.clips(request)[0][0]
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from app.concurrency import PERIOD_S, Limit
+from app.admission.adaptive_limit import PERIOD_S, Limit
 
 SERVICE_S = 0.05
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.crew import Crew, Facts, expect
+from app.pipeline.readiness import Crew, Facts, expect
 
 WARM = Facts(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
 SPAWN = multiprocessing.get_context("spawn")

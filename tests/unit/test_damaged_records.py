@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from app import damaged
-from app.access import ledger
-from app.access.keys import Key, KeyFile
-from app.access.quota import Quotas
-from app.access.sessions import Sessions
+from app.auth import store
+from app.auth.keys import Key, KeyFile
+from app.auth.limits import Quotas
+from app.auth.sessions import Sessions
 from app.errors import KeysUnreadable, TooManyRequests
 from app.files import DamagedFile, open_lock, read_file
 from app.metrics.history import History
-from app.results import Results
+from app.pipeline.cache import Results
 from tests.stack.running import until
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
@@ -82,8 +82,8 @@ def change(path: Path, name: str, field: str, value: object) -> None:
 
 @pytest.mark.parametrize("how", FIELDS)
 def test_a_damaged_key_lets_nobody_in_and_the_others_do(path: Path, how: str) -> None:
-    _, alices = ledger.create(path, wanted("alice"))
-    _, bobs = ledger.create(path, wanted("bob"))
+    _, alices = store.create(path, wanted("alice"))
+    _, bobs = store.create(path, wanted("bob"))
     change(path, "bob", *FIELDS[how])
     keys = KeyFile(path)
     assert keys.find(alices) is not None and keys.find(bobs) is None
@@ -92,29 +92,29 @@ def test_a_damaged_key_lets_nobody_in_and_the_others_do(path: Path, how: str) ->
 
 
 def test_rows_that_are_no_keys_stay_until_they_are_revoked(path: Path) -> None:
-    _, alices = ledger.create(path, wanted("alice"))
-    ledger.create(path, wanted("bob"))
+    _, alices = store.create(path, wanted("alice"))
+    store.create(path, wanted("bob"))
     change(path, "bob", "sha256", None)
     document = json.loads(path.read_text())
     document["keys"] += ["?", 7, None]
     path.write_text(json.dumps(document))
-    _, carols = ledger.create(path, wanted("carol"))
+    _, carols = store.create(path, wanted("carol"))
     keys = KeyFile(path)
     assert keys.find(alices) and keys.find(carols) and len(keys.damaged()) == 4
-    with pytest.raises(ledger.NoSuchKey, match="damaged"):
-        ledger.rotate(path, "bob")
-    ledger.revoke(path, "bob")
+    with pytest.raises(store.NoSuchKey, match="damaged"):
+        store.rotate(path, "bob")
+    store.revoke(path, "bob")
     assert len(keys.damaged()) == 3
 
 
 def test_fields_of_a_newer_version_are_ignored_and_kept(path: Path) -> None:
-    _, text = ledger.create(path, wanted("alice"))
+    _, text = store.create(path, wanted("alice"))
     change(path, "alice", "colour", {"of": "later"})
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"version": 3}))
     assert KeyFile(path).find(text) is not None
-    _, text = ledger.rotate(path, "alice")
-    ledger.create(path, wanted("bob"))
+    _, text = store.rotate(path, "alice")
+    store.create(path, wanted("bob"))
     document = json.loads(path.read_text())
     assert (document["version"], document["keys"][0]["colour"]) == (3, {"of": "later"})
     assert KeyFile(path).find(text) is not None and KeyFile(path).damaged() == ()
@@ -122,12 +122,12 @@ def test_fields_of_a_newer_version_are_ignored_and_kept(path: Path) -> None:
 
 @pytest.mark.parametrize("how", FILES)
 def test_a_file_of_keys_that_cannot_be_read_is_unavailable_and_never_written_over(path: Path, how: str) -> None:
-    _, text = ledger.create(path, wanted("alice"))
+    _, text = store.create(path, wanted("alice"))
     FILES[how](path)
     with pytest.raises(KeysUnreadable):
         KeyFile(path).find(text)
     with pytest.raises(KeysUnreadable):
-        ledger.create(path, wanted("bob"))
+        store.create(path, wanted("bob"))
     assert path.exists()
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from app.connection import connected
-from app.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, told
+from app.admission.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, told
+from app.admission.disconnect import connected
 from app.errors import ClientGone, DeadlineExceeded, InvalidParameter
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.decodings import REASONS, Decodings
-from app.media import Decoded
+from app.decoding.stats import REASONS, Decodings
+from app.media.types import Decoded
 
 GPU = Decoded(((0,),), ((0.0,),), (False,), truncated=False, on_gpu=True)
 

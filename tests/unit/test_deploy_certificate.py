@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import InvalidSetting, Settings
-from deploy import certificate, doors
+from deploy.nginx import tls
+from deploy.stack import doors
 from tests.certificates import Pair, made
 
 
@@ -18,19 +19,19 @@ def pair(tmp_path: Path) -> Pair:
 
 
 def why(cert: Path, key: Path) -> str:
-    with pytest.raises(certificate.Unusable) as refused:
-        certificate.check(str(cert), str(key))
+    with pytest.raises(tls.Unusable) as refused:
+        tls.check(str(cert), str(key))
     return str(refused.value)
 
 
 def test_a_good_pair_is_good_until_its_end(pair: Pair) -> None:
-    ends = certificate.check(str(pair.cert), str(pair.key))
+    ends = tls.check(str(pair.cert), str(pair.key))
     assert 1 < (ends - time.time()) / 86_400 <= 2
-    assert "ends in 2 days" in str(certificate.warning(str(pair.cert), str(pair.key)))
+    assert "ends in 2 days" in str(tls.warning(str(pair.cert), str(pair.key)))
 
 
 def test_one_that_lasts_needs_no_word(tmp_path: Path) -> None:
-    assert certificate.warning(*map(str, made(tmp_path / "long", days=90))) is None
+    assert tls.warning(*map(str, made(tmp_path / "long", days=90))) is None
 
 
 def test_one_that_has_ended(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from app.settings import Settings
-from deploy import gpu_models, launch
-from deploy.gpu_models import Placing, folder, follow, write_all
-from deploy.gpus import Driver
+from deploy.gpu import placement
+from deploy.gpu.discovery import Driver
+from deploy.gpu.placement import Placing, folder, follow, write_all
+from deploy.stack import launch
 from tests.unit.test_deploy_gpus import FakeDriver
 
 CONFIG = (Path(__file__).resolve().parents[2] / "triton_repo/models/camera_motion/config.pbtxt").read_text()
@@ -146,4 +147,4 @@ def test_triton_s_start_follows_the_gpus_of_the_moment_and_says_so_once(
     write_all(models, run_dir, TWO)  # of an earlier start
     assert launch.model_repository(settings, driver) == repository
     assert capsys.readouterr().out.count(words) == 1
-    assert gpu_models.folder(run_dir).exists() == (repository != "models")
+    assert placement.folder(run_dir).exists() == (repository != "models")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import gpus
-from deploy.gpus import SPARE_BYTES, Driver, Gpu, NoGpu, Nvml, next_place, usable, visible
+from deploy.gpu import discovery
+from deploy.gpu.discovery import SPARE_BYTES, Driver, Gpu, NoGpu, Nvml, next_place, usable, visible
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
@@ -105,7 +105,7 @@ def test_why_there_is_no_gpu_is_told(driver: Driver, environment: dict[str, str]
 
 
 def test_the_command_lists_them_or_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = gpus.main()
+    answer = discovery.main()
     assert (answer == 0) == ("GPU 0" in capsys.readouterr().out)
     assert answer == 0 or str(answer).startswith("no GPU: ")
 
@@ -132,7 +132,7 @@ def test_new_workers_beside_the_old_ones_of_a_reload_are_spread_as_they_were() -
 
 
 GUNICORN = """
-exec(compile(open("deploy/gunicorn.conf.py").read(), "gunicorn.conf.py", "exec"))
+exec(compile(open("deploy/gunicorn/config.py").read(), "gunicorn.conf.py", "exec"))
 numbers[:] = [0, 1]
 bind, wsgi_app, preload_app, workers = "unix:" + {socket!r}, "tests.unit.gpu_wsgi:application", False, 4
 pidfile = None

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from app.settings import InvalidSetting, Settings
-from deploy.hosts import host_rules, origin_rules
+from deploy.nginx.hosts import host_rules, origin_rules
 
 LOOPBACK = {"localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$", ""}
 

@@ -1,6 +1,6 @@
 from app.settings import Settings
-from deploy import launch
-from deploy.run_folder import nginx_values
+from deploy.stack import launch
+from deploy.stack.run_dir import nginx_values
 
 
 def test_web_removes_what_killed_workers_left_and_nothing_of_nginx(tmp_path, monkeypatch):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.settings import CHECKOUT, Settings
-from app.slots import PREFIX, SHM
-from deploy import gpus
-from deploy.ports import free_ports, on_loopback, why_not
-from deploy.preflight import SOCKET_PATH_LIMIT, complaints, triton_key
+from app.shm.pool import PREFIX, SHM
+from deploy.gpu import discovery
+from deploy.stack.ports import free_ports, on_loopback, why_not
+from deploy.stack.preflight import SOCKET_PATH_LIMIT, complaints, triton_key
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_an_ipv6_address_may_stand_in_brackets(checkout, host):
 
 def test_decoding_on_a_gpu_needs_one(checkout):
     try:
-        gpus.usable()
-    except gpus.NoGpu as error:
+        discovery.usable()
+    except discovery.NoGpu as error:
         found = complaints(settings(checkout, decoder_device="cuda"), checkout)
         assert found == [f"CLIPSTACK_DECODER_DEVICE is cuda, and there is no GPU: {error}"]
     else:
@@ -72,8 +72,8 @@ def test_decoding_on_a_gpu_needs_one(checkout):
 def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, told):
     """On a kernel without Landlock."""
     script = (
-        "from app.confinement.seccomp import refuse; from app.settings import Settings;"
-        "from deploy import preflight, users; from tests.confined import LACKS; refuse(LACKS['landlock']);"
+        "from app.sandbox.seccomp import refuse; from app.settings import Settings;"
+        "from deploy.stack import preflight, users; from tests.confined import LACKS; refuse(LACKS['landlock']);"
         "print(*preflight.of_decoders(Settings.from_environment(), users.User.current()))"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": sandbox}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from deploy.processes import unused
+from deploy.stack.processes import unused
 
 
 def test_files_that_are_open_or_mapped_are_in_use(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.render import render
+from deploy.nginx.config import render
 
 
 @pytest.fixture

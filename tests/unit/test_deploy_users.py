@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.users import UnusableUser, User, choose, first_blocked
+from deploy.stack.users import UnusableUser, User, choose, first_blocked
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask on behalf of another user")
 

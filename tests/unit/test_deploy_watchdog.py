@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.repository import unready
-from deploy import places
-from deploy.watchdog import stubs
-from deploy.watchdog.canaries import Canary, unloaded
-from deploy.watchdog.judge import LOST_S, Backoff, Judge, Outcome, Seen
-from deploy.watchdog.ledger import Ledger
+from app.inference.repository_index import unready
+from deploy.stack import places
+from deploy.watchdog import backend_processes
+from deploy.watchdog.health import LOST_S, Backoff, Judge, Outcome, Seen
+from deploy.watchdog.metrics import Ledger
+from deploy.watchdog.prober import Canary, unloaded
 from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
 from tests.stack.running import until
 
@@ -113,19 +113,19 @@ def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     program.write_text("#!/bin/sh\nread never\n")
     program.chmod(0o755)
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
-        until(lambda: [stub for stub in stubs.of_server(os.getpid()) if stub.model], 5)
+        until(lambda: [stub for stub in backend_processes.of_server(os.getpid()) if stub.model], 5)
         yield process
         process.kill()
 
 
 def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess.Popen[bytes]) -> None:
-    (living,) = stubs.of_server(os.getpid())
+    (living,) = backend_processes.of_server(os.getpid())
     assert (living.pid, living.model, living.dead) == (stub.pid, "film@2", False)
 
     stub.kill()
 
-    until(lambda: [(told.pid, told.dead) for told in stubs.of_server(os.getpid())] == [(stub.pid, True)], 5)
-    assert stubs.of_server(stub.pid) == []  # those of another server are not ours
+    until(lambda: [(told.pid, told.dead) for told in backend_processes.of_server(os.getpid())] == [(stub.pid, True)], 5)
+    assert backend_processes.of_server(stub.pid) == []  # those of another server are not ours
 
 
 def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:

@@ -15,22 +15,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from deploy.doctor import (
+from deploy.doctor import examination, pages
+from deploy.doctor import report as table
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.checks import (
     clock,
     codecs,
-    configuration,
-    examination,
+    config,
     folders,
     gpu,
     memory,
     models,
     packages,
-    pages,
     ports,
     programs,
     sandbox,
     storage,
-    table,
     tls,
     triton,
     versions,
@@ -38,16 +38,15 @@ from deploy.doctor import (
     web,
     weights,
 )
-from deploy.doctor.checkup import CHECKS, FAULTS
+from deploy.doctor.context import Patient, Unchecked
 from deploy.doctor.examination import Report, examine
-from deploy.doctor.findings import Check, Fault, Finding, fine
-from deploy.doctor.patient import Patient, Unchecked
+from deploy.doctor.registry import CHECKS, FAULTS
 from tests.patients import found, healthy
 
 TESTS = Path(__file__).resolve().parents[1]
 DOCS = TESTS.parent / "docs"
 MODULES = (
-    clock, codecs, configuration, examination, folders, gpu, memory, models, packages, ports, programs, sandbox,
+    clock, codecs, config, examination, folders, gpu, memory, models, packages, ports, programs, sandbox,
     storage, tls, triton, versions, watchdog, web, weights,
 )  # fmt: skip
 BENT = Fault("bent", "warning", "it squeaks", "{part} is bent", "straighten {part}")
@@ -144,8 +143,8 @@ def test_a_check_that_hangs_or_fails_keeps_nobody_from_the_others(patient) -> No
 
 def test_a_part_that_an_image_does_not_hold_is_not_checked(patient) -> None:
     (patient.checkout / "deploy" / "setup").unlink()
-    (report,) = examine(patient, [check("it", ModuleNotFoundError("no", name="app.slots"))])
-    assert (report.verdict, report.findings[0].words) == ("not checked", "app.slots is not in this container")
+    (report,) = examine(patient, [check("it", ModuleNotFoundError("no", name="app.shm.pool"))])
+    assert (report.verdict, report.findings[0].words) == ("not checked", "app.shm.pool is not in this container")
 
 
 def test_all_of_it_ends_within_twenty_seconds() -> None:

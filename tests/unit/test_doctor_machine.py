@@ -17,13 +17,13 @@ from threading import Thread
 
 import pytest
 
-from app.slots import PREFIX, SHM
-from deploy import gpus
-from deploy.doctor import clock, folders, gpu, memory, ports, storage
-from deploy.doctor.patient import Patient
-from deploy.places import triton_regions
-from deploy.ports import listeners
-from deploy.supervision import Program
+from app.shm.pool import PREFIX, SHM
+from deploy.doctor.checks import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.context import Patient
+from deploy.gpu import discovery
+from deploy.stack.places import triton_regions
+from deploy.stack.ports import listeners
+from deploy.stack.supervisor import Program
 from tests.patients import altered, file_system, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
@@ -274,8 +274,8 @@ def test_files_from_the_future(patient) -> None:
 @pytest.fixture
 def no_gpu() -> None:
     try:
-        gpus.usable()
-    except gpus.NoGpu:
+        discovery.usable()
+    except discovery.NoGpu:
         return
     pytest.skip("there is a GPU")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor import models, weights
-from deploy.doctor.patient import Patient
+from deploy.doctor.checks import models, weights
+from deploy.doctor.context import Patient
 from tests.patients import altered, found, healthy, words, write_model
 
 

@@ -21,12 +21,13 @@ from threading import Thread
 import pytest
 
 from app.settings import CHECKOUT
-from deploy import places, run_folder
-from deploy.doctor import programs, watchdog, web
-from deploy.doctor.patient import Patient
-from deploy.render import render
-from deploy.supervision import Program
-from deploy.users import User, first_blocked
+from deploy.doctor.checks import programs, watchdog, web
+from deploy.doctor.context import Patient
+from deploy.nginx.config import render
+from deploy.stack import places
+from deploy.stack import run_dir as run_folder
+from deploy.stack.supervisor import Program
+from deploy.stack.users import User, first_blocked
 from deploy.watchdog.restarts import MANY
 from tests.patients import altered, found, healthy, named, program, running, words
 
@@ -93,7 +94,7 @@ def test_nginx_that_gives_up_before_web_does(patient, instead: str | None) -> No
 )  # fmt: skip
 def test_settings_of_gunicorn(patient, name: str, value: str | None) -> None:
     assert found(patient, named("gunicorn's settings", web)) == set()
-    path = patient.checkout / "deploy/gunicorn.conf.py"
+    path = patient.checkout / "deploy/gunicorn/config.py"
     path.write_text(re.sub(rf"(?m)^{name} = .*$", "" if value is None else f"{name} = {value}", path.read_text()))
     assert found(patient, named("gunicorn's settings", web)) == {web.GUNICORN_SETTING.name}
 
@@ -151,7 +152,7 @@ def test_states_of_programs(patient, state: str, fault) -> None:
 
 def test_a_supervisor_that_does_not_answer(patient, monkeypatch) -> None:
     """Neither a line for every process as if it were left behind, nor a wait without an end."""
-    monkeypatch.setattr("deploy.doctor.patient.SUPERVISOR_S", 0.2)
+    monkeypatch.setattr("deploy.doctor.context.SUPERVISOR_S", 0.2)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(patient.run_dir / "supervisor.sock"))
         listening.listen()
@@ -204,7 +205,7 @@ def test_two_programs_with_one_log(patient) -> None:
 def test_few_open_files_at_the_start() -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000));"
-        "from deploy.doctor import programs; from deploy.doctor.patient import Patient;"
+        "from deploy.doctor.checks import programs; from deploy.doctor.context import Patient;"
         "print(*[each.words for each in programs.open_files(Patient.here())])"
     )
     environment = {**os.environ, "CLIPSTACK_RUN_DIR": "/nowhere/run"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor import configuration, packages, versions
-from deploy.doctor.patient import Patient
+from deploy.doctor.checks import config, packages, versions
+from deploy.doctor.context import Patient
 from tests.patients import altered, distribution, found, healthy, named, running, words
 
 
@@ -25,32 +25,32 @@ def patient(tmp_path: Path) -> Patient:
 def test_a_setting_that_is_refused_is_said_and_the_rest_is_looked_at() -> None:
     patient = Patient.here({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
     assert patient.run_dir == Path("/nowhere/run")
-    assert "CLIPSTACK_PORT='http'" in words(patient, configuration.CHECKS, configuration.SETTING_REFUSED)
+    assert "CLIPSTACK_PORT='http'" in words(patient, config.CHECKS, config.SETTING_REFUSED)
 
 
 def test_a_name_that_is_no_setting(patient) -> None:
     wrong = replace(patient, environment={"CLIPSTACK_WEB_WORKER": "3"})
-    assert "did you mean CLIPSTACK_WEB_WORKERS?" in words(wrong, configuration.CHECKS, configuration.SETTING_UNKNOWN)
+    assert "did you mean CLIPSTACK_WEB_WORKERS?" in words(wrong, config.CHECKS, config.SETTING_UNKNOWN)
 
 
 def test_settings_that_are_not_in_force(patient) -> None:
     started = {**patient.settings.environment(), "CLIPSTACK_SLOTS": "32"}
     runs = replace(running(patient, web=os.getpid()), started_with=started, environment={"CLIPSTACK_SLOTS": "16"})
-    told = words(runs, configuration.CHECKS, configuration.SETTING_NOT_IN_FORCE)
+    told = words(runs, config.CHECKS, config.SETTING_NOT_IN_FORCE)
     assert told.startswith("CLIPSTACK_SLOTS is 16 here, and the stack was started with 32")
 
 
 def test_settings_at_odds(patient) -> None:
     odd = replace(patient.settings, queue_timeout_s=40, data_dir=patient.run_dir / "uploads" / "data")
-    told = found(replace(patient, settings=odd), configuration.CHECKS)
-    assert told == {configuration.WAIT_OUTLIVES_DEADLINE.name, configuration.DATA_IN_UPLOADS.name}
+    told = found(replace(patient, settings=odd), config.CHECKS)
+    assert told == {config.WAIT_OUTLIVES_DEADLINE.name, config.DATA_IN_UPLOADS.name}
 
 
 def test_a_queue_that_is_away(patient) -> None:
     away = replace(
         patient, settings=replace(patient.settings, queue=f"redis://:secret@127.0.0.1:{patient.settings.port}")
     )
-    told = words(away, configuration.CHECKS, configuration.QUEUE_AWAY)
+    told = words(away, config.CHECKS, config.QUEUE_AWAY)
     assert "Connection refused" in told and "secret" not in told
 
 
@@ -81,7 +81,7 @@ def test_another_python(patient) -> None:
 def test_torchvision_for_another_torch_and_without_its_operators(patient) -> None:
     distribution(patient, "torch", "2.12.0+cpu")
     distribution(patient, "torchvision", "0.28.0", "torch (==2.13.0)")
-    altered(patient.checkout / "triton_repo/zoo/torchvision_cpu.py", '"qnms(', '"other(')
+    altered(patient.checkout / "triton_repo/zoo/architectures/torchvision_cpu.py", '"qnms(', '"other(')
     told = found(patient, named("torchvision", packages))
     assert told == {packages.TORCHVISION_MISFIT.name, packages.NO_OPERATORS.name}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor import tls
+from deploy.doctor.check import Fault
+from deploy.doctor.checks import tls
+from deploy.doctor.context import Patient
 from deploy.doctor.examination import examine
-from deploy.doctor.findings import Fault
-from deploy.doctor.patient import Patient
 from tests.certificates import Pair, made
 from tests.patients import found, healthy, named, words
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import CHECKOUT
-from deploy.doctor import codecs, films, sandbox, triton
-from deploy.doctor.patient import Patient
+from deploy.doctor.checks import codecs, films, sandbox, triton
+from deploy.doctor.context import Patient
 from tests.confined import LACKS
 from tests.films import numbered, write_video
 from tests.patients import found, healthy, program, running, words
@@ -130,8 +130,8 @@ def test_a_damaged_film_is_told_from_a_good_one(tmp_path) -> None:
 @pytest.mark.parametrize("mode", ["best", "required"])
 def test_a_layer_that_this_kernel_has_not(patient, mode: str) -> None:
     script = (
-        "import json; from app.confinement.seccomp import refuse; from tests.confined import LACKS;"
-        "from deploy.doctor import sandbox; from deploy.doctor.patient import Patient;"
+        "import json; from app.sandbox.seccomp import refuse; from tests.confined import LACKS;"
+        "from deploy.doctor.checks import sandbox; from deploy.doctor.context import Patient;"
         "refuse(LACKS['landlock']); print(*[each.fault for each in sandbox.layers(Patient.here())])"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": mode}

@@ -2,11 +2,11 @@ import av
 import numpy as np
 import pytest
 
-from app import video
-from app.field_pairs import FieldPairs
-from app.formats import HEAD_BYTES, recognise
-from app.media import Limits
-from app.readers import open_reader
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.types import Limits
+from app.video import decode
+from app.video.field_pairs import FieldPairs
+from app.video.readers import open_reader
 from tests.films import panning, write_video
 from tests.paff import write_paff
 from tests.regions import whole
@@ -17,7 +17,7 @@ LEVELS = [(40 + 10 * number, 200 - 10 * number) for number in range(10)]
 
 def open_film(path):
     source = whole(path)
-    media = video.probe(source, LIMITS)
+    media = decode.probe(source, LIMITS)
     return media, open_reader(source, media, recognise(source.read(HEAD_BYTES)).name, (128, 128))
 
 

@@ -4,12 +4,12 @@ import av
 import numpy as np
 import pytest
 
-from app import video
-from app.container_crop import container_crop
-from app.frames import scaled_size
-from app.geometry import Crop, orientation, shown_size, upright
-from app.media import Limits
-from app.readers import PacketReader, open_reader
+from app.media.frames import scaled_size
+from app.media.geometry import Crop, orientation, shown_size, upright
+from app.media.types import Limits
+from app.video import decode
+from app.video.container_crop import container_crop
+from app.video.readers import PacketReader, open_reader
 from tests.films import corners, read_corners, texture, write_video
 from tests.odd_films import interlaced, with_clean_aperture, with_pixel_crop
 from tests.regions import whole
@@ -19,7 +19,7 @@ ORIENTATIONS = [(rotation, mirrored) for rotation in (0, 90, 180, 270) for mirro
 
 
 def first_frame(path, demuxer="mov", resize=64, number=0):
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     reader = open_reader(whole(path), media, demuxer, scaled_size(media.width, media.height, resize))
     return media, np.asarray(next(iter(reader.read([number]))))
 
@@ -75,7 +75,7 @@ def test_size_in_square_pixels(size, crop, aspect, shown):
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_sample_aspect_ratio_is_applied(tmp_path, suffix, codec):
     path = write_video(tmp_path / f"film.{suffix}", [texture(120, 160)] * 3, codec=codec, aspect=Fraction(2))
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     assert (media.width, media.height) == (240, 160)
 
 
@@ -113,7 +113,7 @@ def test_a_clean_aperture_that_does_not_fit_is_ignored(tmp_path, crop):
 def test_fields_of_two_moments_become_whole_frames(tmp_path, name):
     path, truths = interlaced(tmp_path, name)
     demuxer = {"mov": "mov", "ts": "mpegts", "mpg": "mpeg", "mkv": "matroska"}[path.suffix[1:]]
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     assert media.interlaced
     reader = open_reader(whole(path), media, demuxer, (media.width, media.height))
     for number, frame in zip((2, 5, 9), reader.read([2, 5, 9]), strict=True):
@@ -125,7 +125,7 @@ def test_fields_of_two_moments_become_whole_frames(tmp_path, name):
 
 def test_a_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path):
     path, truths = interlaced(tmp_path, "ffv1 mkv", progressive=6)
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     assert not media.interlaced
     reader = PacketReader(whole(path), "matroska", media, (media.width, media.height))
     for number, frame in zip((1, 4, 9), reader.read([1, 4, 9]), strict=True):

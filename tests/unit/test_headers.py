@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from app.headers import OF_CLIENTS, OF_NGINX, KnownHeaders
+from app.web.headers import OF_CLIENTS, OF_NGINX, KnownHeaders
 
 APP = Path(__file__).resolve().parents[2] / "app"
 

@@ -6,7 +6,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
-from app.inference import ModelGone, RegionRefused, RegionUnknown, TritonAway, _our_errors
+from app.inference.client import ModelGone, RegionRefused, RegionUnknown, TritonAway, _our_errors
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"

@@ -17,17 +17,17 @@ import pytest
 from app import damaged
 from app.errors import JobNotFound
 from app.files import DamagedFile
-from app.jobs.census import Census
 from app.jobs.clock import Clock
-from app.jobs.desk import Desk
-from app.jobs.folder import Asked, Job, Progress
-from app.jobs.journal import Journal, read
-from app.jobs.reconcile import Reconciler
-from app.jobs.records import parse
-from app.jobs.retention import Kept, tidy
+from app.jobs.service import Desk
+from app.jobs.stats import Census
+from app.jobs.storage.journal import Journal, read
+from app.jobs.storage.reconcile import Reconciler
+from app.jobs.storage.records import parse
+from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.store import Asked, Job, Progress
 from app.jobs.worker import Worker
-from app.media import Source
-from app.results import Results
+from app.media.types import Source
+from app.pipeline.cache import Results
 from app.settings import Settings
 
 ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from app.errors import IdempotencyConflict, Overloaded, StorageFull, TooManyRequests
-from app.jobs.census import Census
 from app.jobs.clock import Clock
-from app.jobs.desk import Desk
-from app.jobs.folder import Asked, Folder, Job, Progress, now
-from app.jobs.index import ADDING, JobIndex, Row
-from app.jobs.reconcile import Reconciler
-from app.jobs.retention import Kept, tidy
-from app.media import Source
+from app.jobs.service import Desk
+from app.jobs.stats import Census
+from app.jobs.storage.index import ADDING, JobIndex, Row
+from app.jobs.storage.reconcile import Reconciler
+from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.store import Asked, Folder, Job, Progress, now
+from app.media.types import Source
 from app.settings import Settings
 
 ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)

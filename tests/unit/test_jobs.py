@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
-from app.jobs.answers import record_json
+from app.inference.registry import Model
 from app.jobs.attempt import DEATHS, FALLS
 from app.jobs.clock import Clock
-from app.jobs.desk import Desk
-from app.jobs.folder import Asked, Job, Progress
-from app.jobs.journal import Journal, read
-from app.jobs.retention import Kept, tidy
-from app.jobs.window_pages import Page, stream_with_windows
+from app.jobs.service import Desk
+from app.jobs.storage.journal import Journal, read
+from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.store import Asked, Job, Progress
+from app.jobs.storage.window_pages import Page, stream_with_windows
 from app.jobs.worker import Worker
-from app.media import Media, Source
-from app.models import Model
-from app.results import Results
+from app.media.types import Media, Source
+from app.pipeline.cache import Results
 from app.settings import Settings
-from app.timeline.flow import Recorder
-from app.timeline.sweep import Begin
+from app.timeline.run import Recorder
+from app.timeline.scan import Begin
 from app.timeline.windows import Grid
+from app.web.job_serializers import record_json
 
 ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.labels import average, top
+from app.inference.postprocess import average, top
 
 LABELS = ("a", "b", "c")
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from app.lanes import Lane, Lanes
-from app.owners import LATELY_S, Owners
-from app.seats import Share
+from app.admission.client_usage import LATELY_S, Owners
+from app.admission.queue import Lane, Lanes
+from app.admission.shared_semaphore import Share
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.load import NO_ANSWER, Outcome, Target, closed_loop, open_loop, quantile, send
+from bench.load.client import NO_ANSWER, Outcome, Target, closed_loop, open_loop, quantile, send
 
 REFUSAL = b'{"error": {"code": "overloaded"}}'
 LATE_S = 1.0  # longer than all that are sent take to be sent
@@ -85,7 +85,7 @@ def test_an_open_loop_sends_evenly_and_waits_for_nobody() -> None:
 
 
 def test_an_open_loop_gives_up_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.load.PATIENCE_S", 0.2)
+    monkeypatch.setattr("bench.load.client.PATIENCE_S", 0.2)
     (told,) = served(lambda url: open_loop(Target(url, b"late"), 10, 0.1))
     assert told.status == NO_ANSWER and told.seconds >= 0.2
 

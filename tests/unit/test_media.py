@@ -1,9 +1,9 @@
 import pytest
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.formats import recognise
-from app.media import HEAD_BYTES, Limits, sniff
-from app.truncation import ending
+from app.media.formats import recognise
+from app.media.types import HEAD_BYTES, Limits, sniff
+from app.video.truncation import ending
 from tests.films import numbered, write_video
 from tests.regions import whole
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.memory import give_all_back, give_back
+from app.malloc import give_all_back, give_back
 
 PIECE, PIECES, EVERY = 4096, 10_000, 64  # bytes; of each so many one stays
 KEPT = 1000

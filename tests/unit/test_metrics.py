@@ -20,13 +20,13 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import create_app
-from app.jobs.census import Census
-from app.jobs.folder import Folder
-from app.metrics import files
+from app.jobs.stats import Census
+from app.jobs.storage.store import Folder
+from app.metrics import multiprocess
+from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
 from app.metrics.exposition import Exposition
 from app.metrics.history import KEPT, History, point
-from app.metrics.meter import Meter
-from app.metrics.table import BUCKETS_S, FAMILIES, markdown, series_names
+from app.metrics.recorder import Meter
 from app.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 WORKER = """
 import sys
 from pathlib import Path
-from app.metrics.meter import Meter
+from app.metrics.recorder import Meter
 meter = Meter(sys.argv[2], Path(sys.argv[1]))
 meter.count("clipstack_requests_total", "GET", "/", "200", "ok")
 meter.observe("clipstack_stage_seconds", 0.03, "infer")
@@ -112,20 +112,20 @@ def test_damaged_numbers_of_one_process_do_not_hide_those_of_others(tmp_path: Pa
 def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
     with worker(tmp_path):
         pass
-    files.bury(tmp_path)
+    multiprocess.bury(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert not any(name.startswith("gauge") for name in left) and left
     for _ in range(3):
         with worker(tmp_path):
             pass
-        files.bury(tmp_path)
+        multiprocess.bury(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == left
     assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 4
 
 
 def test_a_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
     with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
-        files.clear(tmp_path, "web")
+        multiprocess.clear(tmp_path, "web")
         with worker(tmp_path):
             found = told(tmp_path)
             assert value(found, "clipstack_processes", program="web") == 1
@@ -136,17 +136,19 @@ def test_a_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path
 
 def test_a_place_is_free_when_its_process_is_dead_and_not_before(tmp_path: Path) -> None:
     with worker(tmp_path) as process:
-        assert files.is_held(tmp_path, "web-0")
+        assert multiprocess.is_held(tmp_path, "web-0")
         process.kill()
         process.wait()
-        assert not files.is_held(tmp_path, "web-0")
-    assert not files.is_held(tmp_path, "web-7")
+        assert not multiprocess.is_held(tmp_path, "web-0")
+    assert not multiprocess.is_held(tmp_path, "web-7")
 
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
     """The API of one process, while the model server is away."""
-    monkeypatch.delenv(files.VARIABLE, raising=False)  # a meter of an earlier test has set it for all of this process
+    monkeypatch.delenv(
+        multiprocess.VARIABLE, raising=False
+    )  # a meter of an earlier test has set it for all of this process
     (tmp_path / "uploads").mkdir()
     (tmp_path / "watchdog").mkdir()
     settings = dataclasses.replace(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
-from app.inference import Canary, TritonAway
-from app.models import Catalogue
+from app.inference.client import Canary, TritonAway
+from app.inference.registry import Catalogue
 
 
 class FakeTriton:
@@ -126,7 +126,7 @@ def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton is asked whenever there is a reason to."""
-    monkeypatch.setattr("app.models.REFRESH_S", 0.0)
+    monkeypatch.setattr("app.inference.registry.REFRESH_S", 0.0)
 
 
 def test_versions_come_and_go(at_once: None) -> None:
@@ -196,7 +196,7 @@ def test_a_version_that_fails_its_canary_does_not_replace_one_that_answers(at_on
 
 
 def test_a_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
-    monkeypatch.setattr("app.models.CHECK_S", 0.0)
+    monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
 
     async def scenario() -> None:
         triton = FakeTriton(config())
@@ -231,7 +231,7 @@ def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
 def test_another_model_of_the_same_name_and_version_has_another_mark(
     at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.models.CHECK_S", 0.0)
+    monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
 
     async def scenario() -> None:
         triton = FakeTriton(config())
@@ -257,7 +257,7 @@ def test_other_weights_under_the_same_configuration_have_another_mark(
         triton.weights = "bb"
         await models.refresh()
         assert ((await models.get("good")).mark, triton.fingerprints) == (first, 1), "not asked every time"
-        monkeypatch.setattr("app.models.FINGERPRINT_S", 0.0)
+        monkeypatch.setattr("app.inference.registry.FINGERPRINT_S", 0.0)
         await models.refresh()
         assert (await models.get("good")).mark != first
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.metrics.table import series_names
+from app.metrics.definitions import series_names
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MONITORING = CHECKOUT / "deploy" / "monitoring"

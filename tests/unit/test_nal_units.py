@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.nal_units import fill, length_bytes
+from app.video.nal_units import fill, length_bytes
 
 
 @pytest.mark.parametrize(

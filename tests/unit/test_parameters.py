@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import InvalidParameter
-from app.parameters import flag, whole_number
+from app.web.params import flag, whole_number
 
 
 def test_a_missing_number_is_the_default() -> None:

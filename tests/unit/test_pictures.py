@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from app import pictures
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
-from app.media import Limits, Source
-from app.picture_file import orientation_of
-from app.picture_parts import take_apart
+from app.images import decode as pictures
+from app.media.types import Limits, Source
+from app.picture_files.parts import orientation_of
+from app.picture_files.take_apart import take_apart
 from tests.field.heif import write_heic
 from tests.field.picture_files import exif, srgb, with_segment
 from tests.films import corners, read_corners, texture

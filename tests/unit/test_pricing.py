@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes import Lane
-from app.media import Media, Source
-from app.pricing import LONG_BYTES, LONG_FRAMES, lane_after, lane_before
+from app.admission.pricing import LONG_BYTES, LONG_FRAMES, lane_after, lane_before
+from app.admission.queue import Lane
+from app.media.types import Media, Source
 
 JPEG, MP4, TEXT = b"\xff\xd8\xff" + bytes(100), b"\0\0\0\x18ftypisom" + bytes(100), b"hello, this is a text"
 

@@ -11,7 +11,7 @@ import pytest
 
 from app import recorded_settings
 from app.settings import Settings
-from triton_repo.zoo.running import running
+from triton_repo.zoo.repository.server import running
 
 
 @pytest.fixture

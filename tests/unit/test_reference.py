@@ -10,7 +10,7 @@ import pytest
 
 from app import create_app
 from app.openapi import codes, document
-from app.openapi.meanings import MEANINGS
+from app.openapi.error_meanings import MEANINGS
 from app.openapi.reading import Kind, command, kind, rows
 from app.settings import Settings
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.sampling import EvenClips, Timing, frames_at, mostly_repeated, nearest_key, place, span_s
+from app.media.sampling import EvenClips, Timing, frames_at, mostly_repeated, nearest_key, place, span_s
 from tests.timings import regular
 
 MODEL = EvenClips(16, 5 / 30)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes import Lane, Lanes
-from app.owners import Owners
-from app.seats import Share
+from app.admission.client_usage import Owners
+from app.admission.queue import Lane, Lanes
+from app.admission.shared_semaphore import Share
 from app.settings import CHECKOUT
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from app.seats import Share
+from app.admission.shared_semaphore import Share
 share = Share(1, Path(sys.argv[1]))
 assert share.hold() and share.take()
 share.wait(True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.shut import EVERYBODY, SLACK, STALE_S, Shut, enough
+from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, Shut, enough
 
 NGINX = Path(__file__).parents[2] / "nginx"
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from app.timeline.outputs import to_csv
+from app.timeline.export import to_csv
 from app.timeline.segments import at_most, segments
 from app.timeline.windows import Grid, Windows, grid
 

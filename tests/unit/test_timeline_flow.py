@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from app.errors import Undecodable
-from app.inference import Scores
-from app.timeline import flow
-from app.timeline.flow import GROUP
-from app.timeline.sweep import Window
+from app.inference.client import Scores
+from app.timeline import run as flow
+from app.timeline.run import GROUP
+from app.timeline.scan import Window
 
 PATIENCE_S = 10
 

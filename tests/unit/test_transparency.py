@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import video
-from app.formats import HEAD_BYTES, recognise
-from app.media import Limits
-from app.readers import open_reader
-from app.transparency import on_white
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.transparency import on_white
+from app.media.types import Limits
+from app.video import decode
+from app.video.readers import open_reader
 from tests.regions import whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
@@ -52,7 +52,7 @@ def write_film(path, codec, pixels, options, count=4):
 
 def seen(path, numbers):
     source = whole(path)
-    media = video.probe(source, LIMITS)
+    media = decode.probe(source, LIMITS)
     reader = open_reader(source, media, recognise(source.read(HEAD_BYTES)).name, (WIDTH, HEIGHT))
     return [np.asarray(frame, int) for frame in reader.read(numbers)]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.formats import HEAD_BYTES, recognise
-from app.readers import opened
-from app.truncation import ending
+from app.media.formats import HEAD_BYTES, recognise
+from app.video.readers import opened
+from app.video.truncation import ending
 from tests.films import numbered, write_video
 from tests.regions import whole
 

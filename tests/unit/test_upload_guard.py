@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from app.access.key_check import UPLOADS, most_uploads
+from app.admission.reject_flags import Shut
+from app.auth.key_check import UPLOADS, most_uploads
 from app.errors import RequestTimeout
-from app.shut import Shut
-from app.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
-from app.uploads import LEAST_BYTES_S, receive
+from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
+from app.uploads.parser import LEAST_BYTES_S, receive
 
 NGINX = Path(__file__).parents[2] / "nginx"
 ENOUGH = int(LEAST_BYTES_S * LEAST_WINDOW_S)

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, request
 
 from app import errors
-from app.multipart import CHUNK_BYTES
-from app.uploads import receive
+from app.uploads.multipart import CHUNK_BYTES
+from app.uploads.parser import receive
 
 CONTENT = bytes(range(256)) * 40 + b"\r\n--almost a boundary\r\n"
 MAX_BYTES = 8 << 20

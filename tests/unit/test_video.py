@@ -5,12 +5,12 @@ import av
 import numpy as np
 import pytest
 
-from app import video
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
-from app.frames import centre_crop
-from app.media import Limits, Source
-from app.readers import PacketReader
-from app.sampling import EvenClips
+from app.media.frames import centre_crop
+from app.media.sampling import EvenClips
+from app.media.types import Limits, Source
+from app.video import decode
+from app.video.readers import PacketReader
 from tests.films import (
     corners,
     numbered,
@@ -72,7 +72,7 @@ def region(tmp_path) -> Region:
 def decoded_numbers(path: Path, region: Region, *rows):
     request = region.request(*rows)
     source = whole(path)
-    decoded = video.decode(source, video.probe(source, LIMITS), request)
+    decoded = decode.decode(source, decode.probe(source, LIMITS), request)
     return decoded, [[read_number(frame) for frame in clip] for clip in region.clips(request)]
 
 
@@ -85,7 +85,7 @@ def test_every_container_tells_its_facts_and_gives_the_frames_asked_for(tmp_path
     suffix, codec = name.split()[0], FILMS[name].get("codec", "libx264")
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **FILMS[name])
 
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     assert (media.kind, media.width, media.height, media.rotation) == ("video", 160, 120, 0)
     assert (media.container, media.codec) == (CALLED.get(suffix, suffix), CODECS.get(codec, codec))
     # An MPEG programme stream tells no duration: FFmpeg estimates it. GIF counts in hundredths of a second.
@@ -95,7 +95,7 @@ def test_every_container_tells_its_facts_and_gives_the_frames_asked_for(tmp_path
 
     wanted = [[0, 1, 2, 3], [11, 13, 50, 98], [12, 40, 41, 99], [70, 60, 70, 5]]
     request = region.request(*([n / 30 for n in row] for row in wanted))
-    decoded = video.decode(whole(path), media, request)
+    decoded = decode.decode(whole(path), media, request)
     assert [[read_number(frame) for frame in clip] for clip in region.clips(request)] == wanted
     assert [list(row) for row in decoded.frames] == wanted
     assert decoded.times_s[1] == pytest.approx(request.clips[1], abs=0.02)
@@ -160,11 +160,11 @@ def test_a_rotated_video_comes_out_upright(tmp_path, region, rotation, edited):
     muxer = {"avoid_negative_ts": "disabled"} if edited else None
     codec = {} if edited else {"codec": "mjpeg", "pixels": "yuvj420p"}
     path = write_video(tmp_path / "film.mov", [lying] * 20, rotation=rotation, pts=pts, container=muxer, **codec)
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     assert (media.width, media.height) == ((120, 160) if rotation % 180 else (160, 120))
     assert media.rotation == rotation
     request = region.request([0.0, 0.2])
-    video.decode(whole(path), media, request)
+    decode.decode(whole(path), media, request)
     assert [read_corners(frame) for frame in region.clips(request)[0]] == ["rgbw", "rgbw"]
 
 
@@ -174,14 +174,14 @@ def test_the_part_of_a_multipart_body_is_decoded_where_it_lies(tmp_path, region)
     body.write_bytes(b"#EXTM3U\n" * 99 + film + b"--boundary--\r\n")
     source = Source(str(body), 8 * 99, len(film))
     request = region.request([0.0, 0.5])
-    video.decode(source, video.probe(source, LIMITS), request)
+    decode.decode(source, decode.probe(source, LIMITS), request)
     assert [read_number(frame) for frame in region.clips(request)[0]] == [0, 15]
 
 
 def test_nothing_beside_the_clips_is_written(tmp_path, region):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     request = region.request([0.0, 0.1], [0.2, 0.3])
-    video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+    decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     data = np.frombuffer(region.path.read_bytes(), np.uint8).copy()
     for offset in request.offsets:
         data[offset : offset + 2 * 64 * 64 * 3] = UNTOUCHED
@@ -195,7 +195,7 @@ def test_a_clip_outside_the_region_is_the_callers_fault(tmp_path, region, where)
     request = region.request([0.0])
     request = type(request)(request.clips, 64, 64, (-1 if where == "before" else size - 10,), request.region)
     with pytest.raises(ValueError, match="outside the region"):
-        video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+        decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     assert region.path.stat().st_size == size
 
 
@@ -203,7 +203,7 @@ def test_a_clip_outside_the_region_is_the_callers_fault(tmp_path, region, where)
 def test_sizes_whose_rows_are_padded_in_memory_keep_three_channels(tmp_path, region, size):
     path = write_video(tmp_path / "film.mp4", [corners(size[0] // 2 * 2, size[1])] * 3)
     request = region.request([0.0], resize=size[1], crop=80)
-    video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+    decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     assert read_corners(region.clips(request)[0][0]) == "rgbw"
 
 
@@ -216,7 +216,7 @@ def refused(tmp_path: Path, region: Region, data: bytes, error: type[Exception])
     path = tmp_path / "bad"
     path.write_bytes(data)
     with pytest.raises(error) as caught:
-        video.decode(whole(path), video.probe(whole(path), LIMITS), region.request([i / 30 for i in range(0, 60, 5)]))
+        decode.decode(whole(path), decode.probe(whole(path), LIMITS), region.request([i / 30 for i in range(0, 60, 5)]))
     assert str(tmp_path) not in caught.value.message
     assert "avcodec" not in caught.value.message
 
@@ -254,7 +254,7 @@ def test_a_truncated_stream_is_decoded_and_said_to_be_truncated(tmp_path, region
     path = tmp_path / f"cut.{suffix}"
     path.write_bytes(data[: int(len(data) * 0.7) // 188 * 188 + 9])
     request = region.request([0.0, 0.2, 0.4])
-    decoded = video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+    decoded = decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     assert decoded.truncated
     assert 12 < decoded.total < 60
     assert decoded.frames == ((0, 6, 12),)
@@ -267,14 +267,14 @@ def test_an_encrypted_video_is_undecodable(tmp_path, region):
 
 def test_sound_alone_is_no_video(tmp_path):
     with pytest.raises(NoVideoStream):
-        video.probe(whole(write_sound(tmp_path / "sound.mp4")), LIMITS)
+        decode.probe(whole(write_sound(tmp_path / "sound.mp4")), LIMITS)
 
 
 def test_a_playlist_is_refused_before_any_decoder_opens_it(tmp_path):
     path = tmp_path / "film.mp4"
     path.write_bytes(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
     with pytest.raises(UnsupportedMedia):
-        video.probe(whole(path), LIMITS)
+        decode.probe(whole(path), LIMITS)
 
 
 def test_a_file_that_is_two_formats_at_once_is_refused(tmp_path):
@@ -285,7 +285,7 @@ def test_a_file_that_is_two_formats_at_once_is_refused(tmp_path):
     broadcast[1 : 1 + len(playlist)] = playlist
     path.write_bytes(broadcast)
     with pytest.raises((UnsupportedMedia, Undecodable)):
-        video.probe(whole(path), LIMITS)
+        decode.probe(whole(path), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -300,27 +300,27 @@ def test_a_file_that_is_two_formats_at_once_is_refused(tmp_path):
 def test_limits_hold(tmp_path, limits, says):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     with pytest.raises(LimitExceeded, match=says):
-        video.probe(whole(path), limits)
+        decode.probe(whole(path), limits)
 
 
 def test_a_gif_of_very_many_frames_is_refused(tmp_path):
     frames = [numbered(0, 16, 16), numbered(255, 16, 16)]
-    many = (frames[n % 2] for n in range(video.MAX_GIF_FRAMES + 1))
+    many = (frames[n % 2] for n in range(decode.MAX_GIF_FRAMES + 1))
     path = write_video(tmp_path / "film.gif", many, 100, codec="gif", pixels="rgb8")
     with pytest.raises(LimitExceeded, match="GIF"):
-        video.probe(whole(path), Limits(4_000_000, 500_000, 600))
+        decode.probe(whole(path), Limits(4_000_000, 500_000, 600))
 
 
 def test_what_a_browser_recorded_has_its_length_measured_and_limited(tmp_path, region):
     live = {"live": "1"}
     path = write_video(tmp_path / "film.mkv", map(numbered, range(30)), container=live)
-    media, request = video.probe(whole(path), LIMITS), region.request([0.0])
-    decoded = video.decode(whole(path), media, request, LIMITS)
+    media, request = decode.probe(whole(path), LIMITS), region.request([0.0])
+    decoded = decode.decode(whole(path), media, request, LIMITS)
     assert (decoded.total, decoded.duration_s) == (30, pytest.approx(1.0, abs=0.04))
     with pytest.raises(LimitExceeded, match="20 frames"):
-        video.decode(whole(path), media, request, Limits(4_000_000, 20, 60))
+        decode.decode(whole(path), media, request, Limits(4_000_000, 20, 60))
     with pytest.raises(LimitExceeded, match="0.9 seconds"):
-        video.decode(whole(path), media, request, Limits(4_000_000, 30, 0.9))
+        decode.decode(whole(path), media, request, Limits(4_000_000, 30, 0.9))
 
 
 def test_an_index_that_promises_more_frames_than_bytes_is_refused_unread(tmp_path):
@@ -330,7 +330,7 @@ def test_an_index_that_promises_more_frames_than_bytes_is_refused_unread(tmp_pat
     path = tmp_path / "bomb.mp4"
     path.write_bytes(data)
     with pytest.raises(Undecodable, match="promises more frames"):
-        video.probe(whole(path), LIMITS)
+        decode.probe(whole(path), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -338,9 +338,9 @@ def test_an_index_that_promises_more_frames_than_bytes_is_refused_unread(tmp_pat
 )
 def test_real_clips_decode(real_videos, region, name):
     source = whole(real_videos / name)
-    media = video.probe(source, LIMITS)
+    media = decode.probe(source, LIMITS)
     request = region.request([media.duration_s / 2 + i / 30 for i in range(4)])
-    decoded = video.decode(source, media, request)
+    decoded = decode.decode(source, media, request)
     assert not any(decoded.padded)
     assert region.clips(request)[0].std() > 10
 
@@ -351,7 +351,7 @@ def test_real_rotated_clips_come_out_upright(real_videos, region, turn):
     pictures = []
     for name in ("video_0.mov", f"video_{turn}.mov"):
         source = whole(real_videos / name)
-        video.decode(source, video.probe(source, LIMITS), request)
+        decode.decode(source, decode.probe(source, LIMITS), request)
         pictures.append(region.clips(request)[0][0].astype(float))
     wrong = [np.abs(np.rot90(pictures[1], k) - pictures[0]).mean() for k in range(4)]
     assert wrong.index(min(wrong)) == 0
@@ -359,9 +359,9 @@ def test_real_rotated_clips_come_out_upright(real_videos, region, turn):
 
 def test_the_real_corrupted_clip_is_undecodable(real_videos, tmp_path, region):
     source = whole(real_videos / "corrupted.mp4")
-    media = video.probe(source, LIMITS)
+    media = decode.probe(source, LIMITS)
     with pytest.raises(Undecodable):
-        video.decode(source, media, region.request([media.duration_s / 2 + i / 30 for i in range(-14, 18, 4)]))
+        decode.decode(source, media, region.request([media.duration_s / 2 + i / 30 for i in range(-14, 18, 4)]))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
@@ -374,7 +374,7 @@ def test_a_title_in_another_encoding_is_no_obstacle(tmp_path, suffix):
         container.mux(stream.encode(None))
     path.write_bytes(path.read_bytes().replace(b"TITLE", b"caf\xe9s"))
     assert b"caf\xe9s" in path.read_bytes()
-    assert video.probe(whole(path), LIMITS).width == 160
+    assert decode.probe(whole(path), LIMITS).width == 160
 
 
 class Counting(PacketReader):
@@ -398,7 +398,7 @@ WITH_B_FRAMES = {"options": {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:
 def test_frames_that_nothing_refers_to_are_left_out(tmp_path, suffix, threads):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **WITH_B_FRAMES)
     reader = Counting(
-        whole(path), "mov" if suffix == "mp4" else "matroska", video.probe(whole(path), LIMITS), (160, 120), threads
+        whole(path), "mov" if suffix == "mp4" else "matroska", decode.probe(whole(path), LIMITS), (160, 120), threads
     )
     assert [read_number(centre_crop(frame, 120)) for frame in reader.read([50, 60, 70, 80])] == [50, 60, 70, 80]
     assert 20 <= reader.decoded <= 40
@@ -409,7 +409,7 @@ def test_two_threads_give_the_same_frames(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
     demuxer = {"mp4": "mov", "mkv": "matroska", "ts": "mpegts", "avi": "avi"}[suffix]
     numbers = [3, 4, 31, 32, 59, 88, COUNT - 1]
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     one, two = (PacketReader(whole(path), demuxer, media, (160, 120), threads).read(numbers) for threads in (1, 2))
     for alone, together in zip(one, two, strict=True):
         assert np.array_equal(alone, together)
@@ -425,7 +425,7 @@ class Unseekable:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
-    media = video.probe(whole(path), LIMITS)
+    media = decode.probe(whole(path), LIMITS)
     reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", media, (160, 120))
     reader._opened_for_list = Unseekable(), reader._opened_for_list[1]
 
@@ -437,7 +437,7 @@ def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
 
 def test_a_wanted_frame_that_is_missed_is_read_with_all_others(tmp_path):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(COUNT)), **WITH_B_FRAMES)
-    reader = Counting(whole(path), "mov", video.probe(whole(path), LIMITS), (160, 120))
+    reader = Counting(whole(path), "mov", decode.probe(whole(path), LIMITS), (160, 120))
     reader.loses = 60
     assert [read_number(centre_crop(frame, 120)) for frame in reader.read([50, 60, 70])] == [50, 60, 70]
     assert reader.decoded > 60, "not all frames up to the last one"
@@ -459,7 +459,7 @@ def test_a_clip_that_may_move_begins_at_a_key_frame(tmp_path, region, name, made
     # 100 frames at 30: two clips of 6 frames' span lie in rooms of 47, from 23 and 70 on
     clips = EvenClips(2, 5 / 30, 2, from_key_frames=True)
     request = replace(region.request([0.0, 0.0], [0.0, 0.0]), clips=clips)
-    decoded = video.decode(whole(path), video.probe(whole(path), LIMITS), request)
+    decoded = decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
     # A key frame every 40th. With Motion JPEG each is one
     wanted = [[23, 28], [70, 75]] if "mjpeg" in made.values() else [[40, 45], [80, 85]]
     assert [[read_number(frame) for frame in clip] for clip in region.clips(request)] == wanted

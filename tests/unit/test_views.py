@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.models import Health
+from app.inference.registry import Health
 from app.settings import Settings
 
 

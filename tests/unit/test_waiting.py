@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from app.waiting import RECENT_S, Waiting
+from app.admission.waiting_flags import RECENT_S, Waiting
 
 
 def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:

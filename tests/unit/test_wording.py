@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from app import errors, wording
+from app import errors
 from app.settings import CHECKOUT
+from app.web import formatting
 
 
 def codes() -> set[str]:
@@ -14,8 +15,8 @@ def codes() -> set[str]:
 
 
 def test_every_error_is_explained_and_what_nobody_foresaw_is_said_to_be_our_fault():
-    assert codes() - set(wording.PROBLEMS) == {"internal"}
-    assert wording.problem("internal") is wording.UNEXPECTED
+    assert codes() - set(formatting.PROBLEMS) == {"internal"}
+    assert formatting.problem("internal") is formatting.UNEXPECTED
 
 
 def test_every_error_of_nginx_is_explained():
@@ -24,7 +25,7 @@ def test_every_error_of_nginx_is_explained():
     assert len(blocks) == 2
     told = set(re.findall(r"\s(\w+);", "".join(blocks))) - {"internal"}
     assert len(told) > 10
-    assert told <= set(wording.PROBLEMS)
+    assert told <= set(formatting.PROBLEMS)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_every_error_of_nginx_is_explained():
     [("pan_left", "Pan left"), ("roll_ccw", "Roll counter-clockwise"), ("golden retriever", "Golden retriever")],
 )
 def test_label(name, text):
-    assert wording.label(name) == text
+    assert formatting.label(name) == text
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_label(name, text):
     [(0, "0.0 %"), (0.0001, "< 0.1 %"), (0.5, "50.0 %"), (0.9992, "99.9 %"), (0.99999, "> 99.9 %"), (1, "100.0 %")],
 )
 def test_percent_never_rounds_to_certainty(score, text):
-    assert wording.percent(score) == text
+    assert formatting.percent(score) == text
 
 
 @pytest.mark.parametrize(
@@ -48,39 +49,39 @@ def test_percent_never_rounds_to_certainty(score, text):
     [(12, "12 bytes"), (1500, "1.5 kB"), (99_960, "100 kB"), (635_539, "636 kB"), (999_700, "1.0 MB"), (5e9, "5.0 GB")],
 )
 def test_size(count, text):
-    assert wording.size(int(count)) == text
+    assert formatting.size(int(count)) == text
 
 
 @pytest.mark.parametrize(("mebibytes", "text"), [(10, "10 MB"), (1024, "1 GB"), (1500, "1.4 GB")])
 def test_limit_promises_no_more_than_is_taken(mebibytes, text):
-    assert wording.limit(mebibytes) == text
+    assert formatting.limit(mebibytes) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.04, "0.04 s"), (59.999, "1:00"), (187, "3:07"), (3765, "1:02:45")]
 )  # fmt: skip
 def test_duration(seconds, text):
-    assert wording.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.04, "0.0 ms"), (36.96, "37.0 ms"), (470.2, "470 ms"), (12_300, "12.3 s")]
 )
 def test_milliseconds(value, text):
-    assert wording.milliseconds(value) == text
+    assert formatting.milliseconds(value) == text
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"), [("the file is empty", "The file is empty."), ("Done!", "Done!"), ("", "")]
 )
 def test_sentence(text, sentence):
-    assert wording.sentence(text) == sentence
+    assert formatting.sentence(text) == sentence
 
 
 @pytest.mark.parametrize(("name", "word"), [("clip.mp4", "clip.mp4"), ("-x", "./-x"), ("a'; rm b", "'a'\"'\"'; rm b'")])
 def test_shell_words_do_nothing_but_name_a_file(name, word):
-    assert wording.shell(name) == word
+    assert formatting.shell(name) == word
 
 
 def test_the_answer_as_json_has_no_thumbnails():
-    assert json.loads(wording.plain_json({"model": "m", "thumbnails": ["data:"]})) == {"model": "m"}
+    assert json.loads(formatting.plain_json({"model": "m", "thumbnails": ["data:"]})) == {"model": "m"}

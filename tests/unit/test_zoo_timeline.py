@@ -3,8 +3,8 @@
 import pytest
 
 from client import Segment
-from triton_repo.zoo.evaluate_timeline import compared
-from triton_repo.zoo.stitched_films import Move
+from triton_repo.zoo.training.camera_motion.evaluate_timeline import compared
+from triton_repo.zoo.training.camera_motion.timelines import Move
 
 MOVES = [Move("pan_left", 0, 4, False), Move("still", 4, 6, True), Move("zoom_in", 6, 10, False)]
 

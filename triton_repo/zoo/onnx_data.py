@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from triton_repo.zoo.downloads import sha256_of
+from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
 
 # Of onnx.proto3 (github.com/onnx/onnx), the fields on the way to a tensor's external data, by name and number

@@ -1,0 +1,108 @@
+"""The key check that nginx makes before it takes the body of an upload.
+
+Each web worker answers it in threads of their own, from a socket with a backlog of its own, so that busy request
+threads cannot keep keys from being checked. nginx refuses the upload when no check answers (nginx/snippets/key.conf).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from flask import Request
+
+from app.auth.authenticator import Access
+from app.errors import ClipstackError, TooManyRequests, Unauthorized
+
+# nginx sends the headers that show a key and nothing else; each is at most 8 KB (nginx/conf.d/limits.conf)
+MAX_HEAD_BYTES = 64 << 10
+PATIENCE_S = 1.0  # nginx sends the whole head at once
+THREADS = 8  # of one worker: a busy worker's threads wait for the interpreter at each step, and must not wait in a row
+PAUSE_S = 0.1  # after a failed accept, such as one without a free file descriptor
+# Uploads of one key: nginx counts against the smallest of these (nginx/snippets/uploads_of_key.conf has the same)
+UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
+RECEIVED = 2  # so many are received at least while all others are at work
+PASSED = {"X-Key-Check": "passed"}
+PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
+
+log = logging.getLogger(__name__)
+
+
+def check_upload(access: Access, request: Request) -> tuple[int, Mapping[str, str]]:
+    """Decide whether nginx may take the body of `request`; count nothing.
+
+    Returns:
+        The status and headers of the answer: 204 to go on, 401 without a known key, 403 when the key has too much
+        under way (the one other refusal that `auth_request` passes on), 503 when the key cannot be checked.
+    """
+    if not access.required:
+        return 204, PASSED
+    try:
+        key, _ = access.who(request)
+        if request.headers.get("X-Asked-Method") == "POST":
+            access.check(key)
+            return 204, PASSED | {"X-Accel-Redirect": f"/_uploads/{most_uploads(access.most_at_work(key))}/{key.id}"}
+    except Unauthorized:
+        return 401, {"WWW-Authenticate": "Bearer"}
+    except TooManyRequests as error:
+        return 403, {"X-Come-Back": str(error.retry_after_s)}
+    except (ClipstackError, OSError) as error:
+        log.warning("a key cannot be checked: %s", error)
+        return 503, {}
+    return 204, PASSED
+
+
+def most_uploads(at_work: int) -> int:
+    """Return how many uploads a key may have under way, received ones included, when it may have `at_work` at work."""
+    return next((step for step in UPLOADS if step >= at_work + RECEIVED), UPLOADS[-1])
+
+
+class KeyCheckServer:
+    """Answer key checks from `listener`, which other workers may share, until it is closed."""
+
+    def __init__(self, listener: socket.socket, access: Access) -> None:
+        self._listener, self._access = listener, access
+
+    def start(self) -> None:
+        """Start the threads. They are daemons: a worker that ends checks keys to its last moment."""
+        self._listener.setblocking(True)
+        for number in range(THREADS):
+            threading.Thread(target=self._serve, name=f"key-check-{number}", daemon=True).start()
+
+    def _serve(self) -> None:
+        while self._listener.fileno() >= 0:  # until it is closed
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                log.warning("no key check can be accepted: %s", error)
+                time.sleep(PAUSE_S)
+                continue
+            with connection, suppress(OSError):  # nginx has gone
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE_S)
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and len(head) < MAX_HEAD_BYTES and (part := connection.recv(65536)):
+            head += part
+        try:
+            status, headers = check_upload(self._access, Request(_environ(head)))
+        except Exception:
+            log.exception("a key check failed")
+            status, headers = 503, {}
+        lines = [f"HTTP/1.1 {status} {PHRASES[status]}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+
+
+def _environ(head: bytes) -> dict[str, str]:
+    """Return the WSGI environment of a request's head, as nginx writes it: one line a header, none folded."""
+    environ = {"REQUEST_METHOD": "GET"}
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        environ["HTTP_" + name.upper().replace("-", "_")] = value.strip()
+    return environ

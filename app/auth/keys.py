@@ -1,0 +1,202 @@
+"""API keys: made once, shown once, kept as hashes in one file that every worker reads anew when it changes.
+
+clipstack_<id>_<secret>      id: 8 letters and digits, no secret, finds the row; secret: 160 random bits in base32
+
+A plain SHA-256 is right here. Slow hashes (bcrypt, scrypt, Argon2) make up for passwords that can be guessed; nobody
+guesses 160 random bits, and a slow hash at every request would be a way to keep the service busy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import math
+import re
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import KeysUnreadable
+from app.files import DamagedFile, read_file
+
+PREFIX = "clipstack"
+LANES = ("picture", "short", "long", "jobs")  # those of app/admission/queue.py in their order, and whole timelines
+ID_BYTES, SECRET_BYTES = 5, 20
+_FORM = re.compile(rf"{PREFIX}_([a-z2-7]{{8}})_[a-z2-7]{{32}}")
+_ID = re.compile(r"[a-z2-7]{8}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_FILE_BYTES = 16 << 20
+_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with where there is no such key: that takes as long
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is kept of a key: `sha256` of the whole text, and what its owner may do.
+
+    `rate` is in uploads a second with bursts of `burst`, `concurrent` uploads at the same time; None means no rate, or
+    the usual share. `lanes` None means all of LANES.
+    """
+
+    id: str
+    name: str
+    created: str
+    sha256: str
+    rate: float | None = None
+    burst: int = 1
+    concurrent: int | None = None
+    lanes: tuple[str, ...] | None = None
+
+    def may_use(self, lane: str) -> bool:
+        return self.lanes is None or lane in self.lanes
+
+
+def fresh(identity: str | None = None) -> tuple[str, str, str]:
+    """A new key of a new id, or of the one named: its id, its whole text, and the hash of that."""
+    identity = identity or _letters(ID_BYTES)
+    text = f"{PREFIX}_{identity}_{_letters(SECRET_BYTES)}"
+    return identity, text, digest(text)
+
+
+def digest(text: str) -> str:
+    """What is kept of a key's text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _letters(count: int) -> str:
+    return base64.b32encode(secrets.token_bytes(count)).decode().lower()
+
+
+class KeyFile:
+    """The keys in the file at `path`; none while there is no such file. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: Mapping[str, Key] = {}
+        self._damaged: tuple[str, ...] = ()
+
+    def all(self) -> Mapping[str, Key]:
+        """Return every key by its id, as the file has them now.
+
+        Costs one `stat` (2 µs) while nothing changes. The file is only ever replaced as a whole, so a new one has
+        another inode. A key whose row is damaged is not there: it lets nobody in, and the others do.
+
+        Raises:
+            KeysUnreadable: The file is damaged as a whole.
+        """
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise KeysUnreadable("the keys cannot be read now") from error
+        now = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+        with self._lock:
+            if now != self._seen:
+                self._keys, self._damaged = parse_keys(read_document(self.path))
+                self._seen = now
+                for why in self._damaged:
+                    log.error("a key in %s is damaged and lets nobody in: %s", self.path, why)
+            return self._keys
+
+    def damaged(self) -> tuple[str, ...]:
+        """Return what is wrong with each key that cannot be used; raises KeysUnreadable."""
+        self.all()
+        return self._damaged
+
+    def find(self, text: str) -> Key | None:
+        """The key of this text; None when it has not the form of one, is not known, or was revoked."""
+        form = _FORM.fullmatch(text)
+        if form is None:
+            return None
+        key = self.all().get(form[1])
+        good = hmac.compare_digest(digest(text), key.sha256 if key else _NOBODY)
+        return key if good else None
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the file's content with its list `keys`; a file that is not there has none.
+
+    Raises:
+        KeysUnreadable: It cannot be read, or is none.
+    """
+    try:
+        document = json.loads(read_file(path, MAX_FILE_BYTES, follow_links=True))  # Kubernetes mounts links
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+            raise ValueError("it has no list of keys")
+        return document
+    except FileNotFoundError:
+        return {"keys": []}
+    except (OSError, ValueError, RecursionError, DamagedFile) as error:
+        raise KeysUnreadable("the keys cannot be read now") from error
+
+
+def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
+    """Return the keys of a document by their ids, and what is wrong with each row that is none.
+
+    Fields that this version does not know are ignored.
+
+    Raises:
+        KeysUnreadable: No row is a key.
+    """
+    keys, damaged = dict[str, Key](), []
+    for number, row in enumerate(document["keys"], 1):
+        try:
+            key = _parse(row)
+            if key.id in keys:
+                raise ValueError("another key has its id")
+            keys[key.id] = key
+        except ValueError as error:
+            damaged.append(f"row {number} ({_name(row)}): {error}")
+    if damaged and not keys:
+        raise KeysUnreadable("the keys cannot be read now") from ValueError("; ".join(damaged)[:500])
+    return keys, tuple(damaged)
+
+
+def _parse(row: Any) -> Key:
+    if not isinstance(row, dict):
+        raise ValueError("it is no JSON object")
+    for name, is_right in _FIELDS.items():
+        if name not in row:
+            if name in _REQUIRED:
+                raise ValueError(f"it has no {name}")
+        elif not is_right(row[name]):
+            raise ValueError(f"its {name} is {str(row[name])[:50]!r}")
+    values = {name: row[name] for name in _FIELDS if name in row}
+    if (lanes := values.get("lanes")) is not None:
+        values["lanes"] = tuple(lanes)
+    return Key(**values)
+
+
+def _name(row: Any) -> str:
+    return str(row.get("name", "no name"))[:64] if isinstance(row, dict) else "no name"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+_REQUIRED = frozenset(("id", "name", "created", "sha256"))
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and bool(_ID.fullmatch(value)),
+    "name": lambda value: isinstance(value, str),
+    "created": lambda value: isinstance(value, str),
+    "sha256": lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)),
+    "rate": lambda value: value is None or _is_rate(value),
+    "burst": _is_count,
+    "concurrent": lambda value: value is None or _is_count(value),
+    "lanes": lambda value: value is None or (isinstance(value, list) and all(isinstance(lane, str) for lane in value)),
+}

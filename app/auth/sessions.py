@@ -1,0 +1,121 @@
+"""Sessions of the page: a random token in a cookie, and what it stands for in a file that all workers see.
+
+The file's name is the token's hash: who can list the folder cannot become anybody. A session belongs to one secret of
+one key, so it ends when that key is revoked or gets another secret, and in any case after LIFE_S. Nothing is fsynced:
+who loses a session by a power loss logs in again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.auth.keys import Key
+from app.damaged import set_aside
+from app.files import DamagedFile, read_file
+
+LIFE_S = 12 * 3600.0
+MOST_OF_A_KEY = 50  # the oldest end
+MAX_FILE_BYTES = 64 << 10
+NEW = ".new"
+_TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person at the page: whose key, until when (seconds since the epoch), and what their forms must carry."""
+
+    key: str
+    sha256: str
+    ends: float
+    csrf: str
+
+
+class Sessions:
+    """All sessions, in files in `folder`."""
+
+    def __init__(self, folder: Path, life_s: float = LIFE_S) -> None:
+        self._folder, self._life_s = folder, life_s
+
+    def begin(self, key: Key) -> str:
+        """The token of a new session."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tidy(key.id)
+        token = secrets.token_urlsafe(32)
+        session = Session(key.id, key.sha256, time.time() + self._life_s, secrets.token_urlsafe(24))
+        path = self._path(token)
+        fresh = path.with_suffix(NEW)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:
+            json.dump(asdict(session), file)
+        fresh.replace(path)
+        return token
+
+    def find(self, token: str) -> Session | None:
+        """The session of a token, unless it is over."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        try:
+            session = _read(self._path(token))
+        except DamagedFile:  # set aside when somebody logs in
+            return None
+        return session if session and session.ends > time.time() else None
+
+    def end(self, token: str) -> None:
+        if _TOKEN.fullmatch(token):
+            self._path(token).unlink(missing_ok=True)
+
+    def _path(self, token: str) -> Path:
+        return self._folder / hashlib.sha256(token.encode()).hexdigest()
+
+    def _tidy(self, key: str) -> None:
+        """Remove what is over, and of `key` all but the newest; set aside what is damaged."""
+        mine = []
+        for path in self._folder.iterdir():
+            try:
+                session = _read(path)
+            except DamagedFile as error:
+                if path.suffix != NEW or time.time() - _age(path) > self._life_s:  # a new one may be being written
+                    set_aside(path, self._folder.parent, "session", error)
+                continue
+            if session is None:
+                continue
+            if session.ends <= time.time():
+                path.unlink(missing_ok=True)
+            elif session.key == key:
+                mine.append((session.ends, path))
+        for _, path in sorted(mine)[: max(0, len(mine) - MOST_OF_A_KEY + 1)]:
+            path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return time.time()
+
+
+def _read(path: Path) -> Session | None:
+    """Return the session in a file, None when it is not there; raises DamagedFile."""
+    try:
+        values = json.loads(read_file(path, MAX_FILE_BYTES))
+        session = Session(*(values[name] for name in ("key", "sha256", "ends", "csrf")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedFile(f"no session: {str(error)[:200]}") from error
+    words = (session.key, session.sha256, session.csrf)
+    if not all(isinstance(word, str) and word.isascii() for word in words) or not _is_time(session.ends):
+        raise DamagedFile("its fields are not those of a session")
+    return session
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

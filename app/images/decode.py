@@ -1,0 +1,228 @@
+"""Pictures: what one is, and its pixels, upright RGB, scaled and cut, written into the shared region."""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pi_heif
+import PIL.AvifImagePlugin
+import PIL.TiffImagePlugin
+import PIL.WebPImagePlugin  # noqa: F401 - registers itself
+from PIL import Image
+
+from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
+from app.images.colour_profile import is_usable, to_srgb
+from app.media import transfer
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import Frame, centre_crop, open_clips, scaled_size
+from app.media.types import ClipRequest, Decoded, Limits, Media, Source
+from app.picture_files.parts import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of
+from app.picture_files.take_apart import take_apart
+
+Image.preinit()  # Pillow loads its other plugins with the first picture: not in each process anew
+# One thread a picture: as many decoders run as there are cores
+PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+
+MAX_BYTES = 128 << 20  # a picture is read whole into memory, unlike a video
+# Memory that decoding takes at its peak, per pixel of max_pixels: that of a PNG with alpha, the costliest of all
+BYTES_PER_PIXEL = 16
+# A JPEG is decoded at 1/2 to 1/8 of its size, HEIC and AVIF without alpha take about 8 bytes a pixel
+MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
+
+# What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken tags,
+# RuntimeError for HEIC.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, RuntimeError,
+    AssertionError,
+    struct.error,
+)  # fmt: skip
+
+_ORIENTATION = 0x0112  # EXIF's tag
+_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise
+_MIRRORED = (2, 4, 5, 7)  # left to right, after the turn
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_NAMES = {"HEIF": "HEIC", "WEBP": "WebP"}  # as people write them
+_CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # and their codecs; the others' names are equal
+# Two endings of a JPEG without its end marker: no data, and data that gives other pixels wherever it is decoded
+_ENDINGS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
+
+
+def probe(source: Source, limits: Limits) -> Media:
+    """Read the facts of a picture from its header; no pixel is decoded.
+
+    Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    """
+    with opened(source, limits.max_pixels) as (picture, file):
+        name = picture.format or ""
+        limits.check_aspect(picture.width, picture.height)
+        rotation, mirrored = turn_of(orientation_in(picture, file))
+        turned = rotation % 180 and name != "TIFF"  # whose plugin tells the size of the upright picture
+        width, height = (picture.width, picture.height)[:: -1 if turned else 1]
+    if not file.has_end:
+        file.notes.append(NO_END)
+    container, codec = _CONTAINERS.get(name, (name.lower(), name.lower()))
+    return Media(
+        "image", container, codec, width, height, rotation, None, None, 1,
+        mirrored=mirrored, notes=tuple(file.notes),
+    )  # fmt: skip
+
+
+def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
+    """Write a picture as every clip of the region; each clip must have one frame.
+
+    Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    """
+    clips = open_clips(request)
+    if request.shape[1] != 1:
+        raise ValueError("a picture is a clip of one frame")
+    size = scaled_size(media.width, media.height, request.resize)
+    with opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
+        if not file.has_end:
+            picture = _completed(picture, file, request.resize)
+        _decode_small(picture, request.resize)
+        frame = centre_crop(seen(picture, orientation_in(picture, file), size), request.crop)
+    for clip in clips:
+        clip[0] = frame
+    count = len(clips)
+    return Decoded(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
+
+
+def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:
+    """Return an opened picture as a person sees it, upright and in sRGB, scaled to `size` (width, height)."""
+    icc = picture.info.get("icc_profile") or b""
+    if orientation in _UPRIGHT and picture.format != "TIFF":  # whose plugin turns it
+        picture = picture.transpose(_UPRIGHT[orientation])
+    scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
+    primaries, curve = picture.info.get("coding") or (0, 0)
+    if curve in transfer.HDR or (primaries in transfer.WIDE and not icc):
+        codes = np.asarray(scaled.convert("RGB"), np.float32) / 255
+        return transfer.to_srgb(codes, curve, primaries)
+    return np.asarray(to_srgb(scaled, icc) if icc else scaled.convert("RGB"))
+
+
+@contextmanager
+def opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
+    """Open the pixels of the source as the one format they claim to be; maps Pillow's errors to ours."""
+    if source.length > MAX_BYTES:
+        raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
+    data = source.read(source.length)
+    name = recognise(data[:HEAD_BYTES]).name
+    file = take_apart(name, data)
+    del data
+    with open_parts(name, file, max_pixels) as picture:
+        yield picture, file
+
+
+@contextmanager
+def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.Image]:
+    """Open the pixels of a file that was taken apart; raises as `opened`."""
+    if file.coefficient_bytes > BYTES_PER_PIXEL * max_pixels:
+        raise LimitExceeded(
+            f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "
+            f"{BYTES_PER_PIXEL * max_pixels >> 20} MiB allowed: send it smaller, or as a baseline JPEG"
+        )
+    most = int(max_pixels * MORE_PIXELS.get(name, 1.0))
+    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # odd tags are no reason to refuse a picture, or to log
+            with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
+                if picture.has_transparency_data and picture.width * picture.height > max_pixels:
+                    raise LimitExceeded(f"the picture has alpha and more than the {max_pixels} pixels allowed for it")
+                _forget_metadata(picture, file)
+                yield picture
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LimitExceeded(f"the picture has more than the {most} pixels allowed") from error
+    except MemoryError as error:
+        raise LimitExceeded("decoding this picture needs more memory than is allowed") from error
+    except _DAMAGE as error:
+        if "nsupported codec" in str(error):
+            raise UnsupportedMedia(
+                f"the {_NAMES.get(name, name)} picture uses a codec that is not supported: send a JPEG"
+            ) from error
+        raise Undecodable(f"the {_NAMES.get(name, name)} picture is damaged and cannot be decoded") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = largest
+
+
+def turn_of(orientation: int) -> tuple[int, bool]:
+    """Return the clockwise turn in degrees of an EXIF orientation, and whether the turned picture is mirrored."""
+    return _TURNS.get(orientation, 0), orientation in _MIRRORED
+
+
+def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
+    """Keep the orientation and the colour profile alone: other tags could fail while the pixels are decoded."""
+    if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+        exif = Image.Exif()
+        exif[_ORIENTATION] = orientation_in(picture, file)
+        picture.info["exif"] = exif.tobytes()  # what the plugin looks at instead of all directories of the file
+    picture.info["coding"] = file.coding
+    icc = file.icc or picture.info.pop("icc_profile", b"")
+    if icc and is_usable(icc):
+        picture.info["icc_profile"] = icc
+    elif icc and DAMAGED_PROFILE not in file.notes:
+        file.notes.append(DAMAGED_PROFILE)
+
+
+def orientation_in(picture: Image.Image, file: PictureFile) -> int:
+    """Return EXIF's orientation, 1 to 8; a note says where EXIF is damaged."""
+    if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+        value = picture.tag_v2.get(_ORIENTATION, 1)
+        return value if value in range(1, 9) else 1
+    exif = file.exif
+    if picture.format == "AVIF":  # Pillow writes an EXIF that says how the file's own properties turn it
+        exif = picture.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    orientation = orientation_of(exif)
+    if orientation is None and DAMAGED_EXIF not in file.notes:
+        file.notes.append(DAMAGED_EXIF)
+    return orientation or 1
+
+
+def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Image:
+    """Return a JPEG without its end marker, decoded; raises Undecodable where pixels are missing.
+
+    A decoder fills in what is missing. It is the same for both endings only if nothing is.
+    """
+    decoded = []
+    for ending in _ENDINGS:
+        with Image.open(io.BytesIO(file.pixels + ending), formats=["JPEG"]) as again:
+            _decode_small(again, resize)
+            again.load()
+            again.info.update(picture.info)
+            decoded.append(again)
+    if decoded[0].tobytes() != decoded[1].tobytes():
+        raise Undecodable("the picture is cut off: only a part of it is there")
+    return decoded[0]
+
+
+def _decode_small(picture: Image.Image, resize: int) -> None:
+    """Let the JPEG decoder drop what scaling would throw away: it can halve the size while decoding.
+
+    Twice the wanted size is kept, so that the result stays within a grey level or two of the full way.
+    """
+    if picture.format == "JPEG":
+        picture.draft(picture.mode, scaled_size(picture.width, picture.height, 2 * resize))
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """Return a picture of 8 bits in RGB or CMYK, on white paper; 16-bit greys are scaled, not clipped."""
+    if picture.mode.startswith("I"):
+        grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
+    return picture if picture.mode in ("RGB", "CMYK") else picture.convert("RGB")

@@ -1,0 +1,216 @@
+"""A job as it goes along: what the pipeline finds is journalled at once, and shown twice a second."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.files import FULL, DamagedFile, write_file
+from app.inference.registry import Model
+from app.jobs.storage.journal import Journal, read
+from app.jobs.storage.store import DamagedRecord, Job, Progress
+from app.media.facts import media_json
+from app.media.types import Media
+from app.timeline.scan import Begin
+from app.timeline.segments import at_most, segments
+from app.timeline.windows import Grid, Windows
+
+SHOWN_EVERY_S = 0.5
+MERGING_SHARE = 0.05  # of the time, at most, goes into merging what will be merged again
+MOST_PICTURES = 60
+# Every record of a job holds its segments and cuts: of a film that flickers for hours there are a hundred thousand
+MAX_CUTS = 10_000
+MAX_SEGMENTS = 10_000
+JPEG_QUALITY = 80
+ETA_AFTER_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Record:
+    """Takes what one try of a job finds (`app/timeline/run.py`, Recorder); the job's lock is held meanwhile."""
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self._job, self._progress = job, progress
+        self._asked = job.asked()
+        self._journal: Journal | None = None
+        self._model: Model | None = None
+        self._placed: Windows | None = None
+        self._scores = np.empty((0, 0), np.float32)
+        self._cuts: list[float] = []
+        self._first = self._done = 0
+        self._reached_s = self._duration_s = 0.0
+        self._began = self._shown = self._merged = time.monotonic()
+        self._merging_s = 0.0
+        self.consult: Callable[[Model, Grid], None] | None = None  # is told what will be looked at, and may raise
+
+    def resume(self, model: Model, laid: Grid) -> int:
+        self._model = model
+        if self.consult is not None:
+            self.consult(model, laid)
+        # Windows of other weights, another configuration or other software are not gone on with
+        about: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
+        about["grid"] = [laid.frames, laid.step_s, laid.hop_s]
+        self._journal = Journal(self._job.journal, about, len(model.labels))
+        found = self._journal.found
+        self._scores, self._cuts = found.scores, list(found.cuts_s)
+        self._first = self._done = len(found.scores)
+        return self._done
+
+    def begin(self, model: Model, media: Media, begin: Begin) -> None:
+        self._placed, self._duration_s = begin.placed, begin.duration_s
+        room = np.zeros((begin.placed.count, len(model.labels)), np.float32)
+        room[: self._done] = self._scores[: self._done]
+        self._scores = room
+        progress = self._progress
+        progress.model_version, progress.windows = model.version, begin.placed.count
+        progress.media = media_json(media, "", begin.total, begin.truncated, self._asked.bytes)
+        progress.media |= {"duration_s": begin.duration_s, "fps": begin.fps}
+        self._began = time.monotonic()
+        self._show()
+
+    def reached(self, time_s: float) -> None:
+        self._reached_s = time_s
+        self._show_now_and_then()
+
+    def picture(self, index: int, clip: NDArray[np.uint8]) -> None:
+        assert self._placed is not None
+        every = math.ceil(self._placed.count / MOST_PICTURES)
+        if index % every == 0:
+            file = io.BytesIO()
+            Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
+            # Replaced, not written over: another job may have the same file by a second name
+            write_file(self._job.pictures / f"{index // every}.jpg", file.getvalue())
+
+    def cut(self, time_s: float) -> None:
+        assert self._journal is not None
+        # A pass that began in the middle finds some again
+        if len(self._cuts) < MAX_CUTS and time_s not in self._cuts:
+            self._journal.cut(time_s)
+            self._cuts.append(time_s)
+            self._cuts.sort()
+
+    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
+        assert self._journal is not None
+        if index != self._done:
+            raise RuntimeError(f"window {index} came after {self._done - 1}")
+        self._journal.window(index, padded, scores)
+        self._scores[index] = scores
+        self._done += 1
+        progress = self._progress
+        held_against_it = (progress.tries, progress.deaths, progress.falls) != (1, 0, 0)
+        progress.tries, progress.deaths, progress.falls = 1, 0, 0  # it gets on: what ends at the same window counts
+        if held_against_it:
+            self._show()  # at once: whoever comes after the next kill must know
+        else:
+            self._show_now_and_then()
+
+    def end(self, decode_s: float, infer_s: float) -> None:
+        timing = self._progress.timing_s
+        timing["decode"] = round(timing.get("decode", 0.0) + decode_s, 3)
+        timing["infer"] = round(timing.get("infer", 0.0) + infer_s, 3)
+        self._show(merge=True)
+
+    def note_miss(self) -> None:
+        self._progress.cache = "miss"
+
+    def take_over(self, other: Job, laid: Grid) -> bool:
+        """Have all that `other` found as its own; False when it is not there any more, or is damaged."""
+        assert self._model is not None
+        try:
+            told = other.progress()
+            if told.state != "done" or told.windows is None or told.timeline is None:
+                return False
+            self._job.journal.unlink(missing_ok=True)
+            os.link(other.journal, self._job.journal)
+            for picture in other.pictures.iterdir():
+                (self._job.pictures / picture.name).unlink(missing_ok=True)
+                os.link(picture, self._job.pictures / picture.name)
+            found = read(self._job.journal)
+            if len(found.scores) != told.windows:
+                raise DamagedFile(f"{other.journal} has {len(found.scores)} of {told.windows} windows")
+        except (OSError, DamagedFile, DamagedRecord) as error:
+            if getattr(error, "errno", None) in FULL:
+                raise
+            self._job.journal.unlink(missing_ok=True)
+            return False
+        progress = self._progress
+        progress.cache, progress.media = "hit", told.media
+        progress.model_version, progress.windows = told.model_version, told.windows
+        self._placed, self._duration_s = Windows(laid, told.windows), told.timeline["duration_s"]
+        self._scores, self._cuts, self._done = found.scores, found.cuts_s, len(found.scores)
+        self._show(merge=True)
+        return True
+
+    def close(self) -> None:
+        """All that was found is on the disk; safe to call twice."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+
+    def _show_now_and_then(self) -> None:
+        if time.monotonic() - self._shown >= SHOWN_EVERY_S:
+            now = time.monotonic()
+            self._show(merge=now - self._merged >= self._merging_s / MERGING_SHARE)
+
+    def _show(self, *, merge: bool = False) -> None:
+        progress, self._shown = self._progress, time.monotonic()
+        progress.windows_done = self._done
+        if self._placed is not None:
+            share = self._share(self._placed)
+            progress.percent, progress.eta_s = round(100 * share, 1), self._eta_s(share)
+        if merge:
+            progress.timeline = self._timeline()
+            self._merged = time.monotonic()
+            self._merging_s = self._merged - self._shown
+        self._job.save(progress)
+
+    def _share(self, placed: Windows) -> float:
+        """How much is done; where windows are far apart, how far the next one is decoded counts too."""
+        towards_next = (self._reached_s - placed.start_s(self._done)) / placed.grid.hop_s
+        return min(1.0, (self._done + min(0.9, max(0.0, towards_next))) / placed.count)
+
+    def _eta_s(self, share: float) -> float | None:
+        assert self._placed is not None
+        elapsed, mine = time.monotonic() - self._began, share - self._first / self._placed.count
+        if elapsed < ETA_AFTER_S or mine <= 0:
+            return None
+        return round(elapsed / mine * (1 - share), 1)
+
+    def _timeline(self) -> dict[str, Any] | None:
+        if not self._done or self._placed is None or self._model is None:
+            return None
+        placed, laid = self._placed, self._placed.grid
+        whole = self._done == placed.count
+        end_s = self._duration_s if whole else min(self._duration_s, placed.middle_s(self._done - 1) + laid.hop_s / 2)
+        merge = partial(segments, self._scores[: self._done], placed, end_s, self._cuts)
+        merged = at_most(MAX_SEGMENTS, merge, self._asked.margin)
+        labels = self._model.labels
+        every = math.ceil(placed.count / MOST_PICTURES)
+        return {
+            "duration_s": self._duration_s,
+            "complete_to_s": round(end_s, 3),
+            "window_s": round(laid.span_s, 6),
+            "hop_s": laid.hop_s,
+            "margin": self._asked.margin,
+            "labels": list(labels),
+            "segments": [
+                {
+                    "start_s": round(each.start_s, 3), "end_s": round(each.end_s, 3),
+                    "label": labels[each.label], "score": round(each.score, 4),
+                }
+                for each in merged
+            ],
+            "cuts_s": [cut for cut in self._cuts if cut < end_s],
+            "pictures_s": [round(placed.middle_s(index), 3) for index in range(0, self._done, every)],
+        }  # fmt: skip

@@ -1,0 +1,215 @@
+"""Where jobs are handed in and asked for: what the web workers do with them, which is everything but the work."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests, Unavailable
+from app.files import FULL
+from app.jobs.queue import Queue
+from app.jobs.storage.index import ADDING, Limits, Row
+from app.jobs.storage.new_job import FOLDER_BYTES
+from app.jobs.storage.reconcile import repair
+from app.jobs.storage.retention import make_room
+from app.jobs.storage.store import FINISHED, Asked, DamagedRecord, Folder, Job, Progress, identity, now
+from app.media.types import Source
+from app.pipeline.cache import digest
+from app.settings import Settings
+
+CANCEL_S = 2.0
+POLL_S = 0.05
+JOBS_RETRY_S = 10
+MOST_REMOVED = 100  # finished jobs that one request removes to make room; the job worker removes the others
+NO_ROOM = "the service has no room for this file now; please try again later"
+NO_SUCH_JOB = "there is no such job; it may have been removed"
+
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """One web worker's; `start` after fork, because a connection to the queue must not be shared."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.folder = Folder(settings.data_dir / "jobs")
+        self._queue: Queue | None = None
+
+    def start(self) -> None:
+        self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._queue = Queue(self._settings.queue, self._settings.data_dir)
+
+    def stop(self) -> None:
+        if self._queue is not None:
+            self._queue.close()
+        self.folder.index.close()
+
+    def accept(self, asked: Asked, source: Source, key: str | None) -> tuple[Job, bool]:
+        """Make an upload a job, on the disk and in the queue; return it and whether it is new: a key has one job.
+
+        Raises:
+            IdempotencyConflict: The key was used for another file or other parameters.
+            Overloaded: All places are taken; TooManyRequests when all of this owner's are.
+            StorageFull: There is no room for the file.
+        """
+        asked = replace(asked, id=identity(key, asked.owner), created=now())
+        if key:
+            asked = replace(asked, sha256=digest(source.path, source.offset, source.length))
+            if (known := self._known(asked)) is not None:
+                return known, False
+        try:
+            job = self._add(asked, source)
+        except OSError as error:
+            if error.errno in FULL:
+                raise StorageFull(NO_ROOM) from error
+            raise
+        if job is None:  # the same key came twice at the same moment
+            if (known := self._known(asked)) is None:
+                raise Overloaded("the job of this key is just being removed; please try again")
+            return known, False
+        try:
+            self.queue.put(job.id)
+        except Exception:  # of SQLite or Redis; the worker finds the folder within a minute
+            log.exception("job %s could not be put into the queue", job.id)
+        return job, True
+
+    def _known(self, asked: Asked) -> Job | None:
+        """Return the job that the same key was used for before, if there is one; raises IdempotencyConflict."""
+        job = self.folder.job(asked.id)
+        if job is None:
+            return None
+        try:
+            before, _ = self.read(job)
+            # A job of a version that kept no hash has its file
+            same = before.same_question(asked) and asked.sha256 == (
+                before.sha256 or digest(job.source, 0, before.bytes)
+            )
+        except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
+            if job.path.is_dir():
+                raise Overloaded("the job of this key is just being removed; please try again") from None
+            return None
+        if not same:
+            raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
+        return job
+
+    def _add(self, asked: Asked, source: Source) -> Job | None:
+        """Reserve a place and make the job in it; None when there is a job of that id."""
+        index = self.folder.index
+        with self.folder.new(asked.id) as new:
+            size = asked.bytes + FOLDER_BYTES
+            reserved = self._reserve(Row(asked.id, asked.owner, asked.created, ADDING, time.time(), size))
+            try:
+                new.fill(asked, Path(source.path), source.offset, source.length)
+                if not new.publish():
+                    return None
+            except BaseException:
+                if reserved:
+                    with suppress(Unavailable):
+                        index.remove(asked.id)
+                raise
+        return self.folder.added(asked.id)
+
+    def _reserve(self, row: Row) -> bool:
+        """Return whether the place is this job's own: with the same key at the same moment it is another's."""
+        settings = self._settings
+        # One key has at most half of the places, so that others find one
+        limits = Limits(settings.max_jobs, -(-settings.max_jobs // 2), settings.job_gb << 30)
+        index, left = self.folder.index, limits.bytes - row.bytes
+        verdict = index.reserve(row, limits)
+        if verdict == "no room" and index.bytes_of_open_jobs() <= left:
+            make_room(self.folder, left, MOST_REMOVED)
+            verdict = index.reserve(row, limits)
+        match verdict:
+            case "full":
+                raise Overloaded(f"there are {limits.jobs} jobs already; please try again later")
+            case "owner full":
+                most = limits.jobs_of_owner
+                raise TooManyRequests(f"this key has {most} jobs already, and may have no more at a time", JOBS_RETRY_S)
+            case "no room":
+                raise StorageFull(NO_ROOM)
+        return verdict == "reserved"
+
+    @property
+    def queue(self) -> Queue:
+        if self._queue is None:
+            raise RuntimeError("this desk is not open")
+        return self._queue
+
+    def find(self, identity: str) -> Job:
+        """Raises JobNotFound."""
+        job = self.folder.job(identity)
+        if job is None:
+            raise JobNotFound(NO_SUCH_JOB)
+        return job
+
+    def read(self, job: Job) -> tuple[Asked, Progress]:
+        """Return what was asked and how far it is; raises JobNotFound when it was removed, or is damaged."""
+        try:
+            try:
+                return job.asked(), job.progress()
+            except DamagedRecord:
+                if not repair(self.folder, job):
+                    raise
+                return job.asked(), job.progress()
+        except FileNotFoundError:
+            raise JobNotFound(NO_SUCH_JOB) from None
+
+    def newest(self, most: int, owner: str | None) -> list[tuple[Asked, Progress]]:
+        """Return the newest jobs first, `most` at most; of one owner, or of all with None."""
+        self.folder.path.stat()  # where the disk is away, an empty list would be wrong
+        records = list[tuple[Asked, Progress]]()
+        last: Row | None = None
+        while len(records) < most and (rows := self.folder.index.newest(most - len(records), owner, last)):
+            last = rows[-1]
+            for row in rows:
+                with suppress(JobNotFound):  # it was removed, or is damaged
+                    records.append(self.read(self.find(row.id)))
+        return records
+
+    def place(self, identity: str) -> int | None:
+        """Its place in the queue from 1 on; None when it does not wait there, or nobody knows."""
+        try:
+            return self.queue.waiting().index(identity) + 1
+        except ValueError:
+            return None
+        except Exception:  # of SQLite or Redis
+            log.warning("the queue does not answer", exc_info=True)
+            return None
+
+    def end(self, job: Job) -> str:
+        """Cancels a job that is not finished, removes one that is; returns its state, or `removed`.
+
+        A worker needs a moment to stop: after CANCEL_S the state may still be `running`.
+        """
+        deadline = time.monotonic() + CANCEL_S
+        asked_to_end = False
+        while True:
+            with job.locked() as mine:
+                if mine:
+                    return self._end_mine(job, asked_to_end)
+            if not job.path.exists():
+                return "removed"
+            if not asked_to_end:
+                asked_to_end = True
+                job.ask_to_end()
+            if time.monotonic() >= deadline:
+                return self.read(job)[1].state
+            time.sleep(POLL_S)
+
+    def _end_mine(self, job: Job, asked_to_end: bool) -> str:
+        """With the lock held: nobody works on it."""
+        try:
+            progress = job.progress()
+        except DamagedRecord:
+            progress = Progress()
+        if progress.state in FINISHED:
+            if asked_to_end:
+                return progress.state  # it ended because of us, or just before
+            job.remove()
+            return "removed"
+        progress.state, progress.finished, progress.eta_s = "cancelled", now(), None
+        job.save(progress, durable=True)
+        return progress.state

@@ -1,0 +1,57 @@
+"""How many jobs there are in each state, asked often: from the index, and the files of those that are running."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from typing import NamedTuple, get_args
+
+from app import damaged
+from app.errors import Unavailable
+from app.jobs.storage.reconcile import UNREADABLE
+from app.jobs.storage.store import Folder, State
+
+log = logging.getLogger(__name__)
+
+
+class Count(NamedTuple):
+    """Jobs by state; ages in seconds of the job that waits longest, and of the one at work that is silent longest.
+
+    `damaged` counts what was set aside, by kind.
+    """
+
+    states: dict[str, int]
+    oldest_waiting_s: float
+    longest_still_s: float
+    damaged: dict[str, int]
+
+
+class Census:
+    """Of the jobs of a folder, which need not be there yet; from any thread."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {})
+
+    def count(self) -> Count:
+        """Return what there is now; while the index cannot be used, what there was."""
+        data_dir = self._folder.path.parent
+        if self._folder.path.is_dir():
+            try:
+                self._last = self._count()
+            except Unavailable as error:
+                log.warning("jobs are not counted: %s", error)
+        kinds = damaged.count(data_dir)
+        return self._last._replace(damaged={**kinds, "job": kinds["job"] + self._last.damaged.get("job", 0)})
+
+    def _count(self) -> Count:
+        index, now = self._folder.index, time.time()
+        waiting_since = index.oldest_since("queued")
+        still_s = 0.0
+        for row in index.running():
+            if (job := self._folder.job(row.id)) is not None:
+                with suppress(OSError):
+                    still_s = max(still_s, now - job.written())
+        waiting_s = 0.0 if waiting_since is None else max(0.0, now - waiting_since)
+        return Count(index.counts(), waiting_s, still_s, {"job": int(index.facts().get(UNREADABLE, 0))})

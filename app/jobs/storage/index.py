@@ -1,0 +1,195 @@
+"""All jobs in one SQLite table, so that nothing reads every folder: counts, sizes, the newest, the oldest.
+
+The folders are the truth, and the table is made again from them. The states are those of the records, and `adding` for
+a job whose file is being copied: it has its place, and its folder is not there yet.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from app.jobs.storage.records import FINISHED, State
+from app.jobs.storage.sqlite_file import WAIT_S, SqliteFile
+
+ADDING = "adding"
+VERSION = 1
+_TABLES = (
+    """create table job (
+        id text primary key, owner text not null, created text not null, state text not null,
+        ended integer not null, since real not null, bytes integer not null) without rowid""",
+    "create index job_newest on job (created, id)",
+    "create index job_newest_of_owner on job (owner, created, id)",
+    "create index job_since on job (state, since)",
+    "create index job_ended on job (ended, since)",
+    "create index job_ended_of_owner on job (owner, ended, since)",
+    """create table total (
+        owner text, state text, ended integer, jobs integer not null, bytes integer not null,
+        primary key (owner, state)) without rowid""",
+    "create table fact (name text primary key, value real not null) without rowid",
+    "create trigger job_added after insert on job begin {add}; end",
+    "create trigger job_removed after delete on job begin {take}; end",
+    "create trigger job_changed after update on job begin {take}; {add}; end",
+)
+_ADD = """insert into total values (new.owner, new.state, new.ended, 1, new.bytes)
+    on conflict do update set jobs = jobs + 1, bytes = bytes + excluded.bytes"""
+_TAKE = "update total set jobs = jobs - 1, bytes = bytes - old.bytes where owner = old.owner and state = old.state"
+_PUT = """insert into job values (?, ?, ?, ?, ?, ?, ?) on conflict do update set owner = excluded.owner,
+    created = excluded.created, state = excluded.state, ended = excluded.ended, since = excluded.since,
+    bytes = excluded.bytes"""
+
+
+class Row(NamedTuple):
+    """One job: `since` is when it came into its state (seconds since the epoch), `bytes` what it takes on the disk."""
+
+    id: str
+    owner: str
+    created: str
+    state: str
+    since: float
+    bytes: int
+
+    def values(self) -> tuple[object, ...]:
+        return (self.id, self.owner, self.created, self.state, self.state in FINISHED, self.since, self.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most jobs that are not finished, of all and of one owner; the most bytes of all jobs."""
+
+    jobs: int
+    jobs_of_owner: int
+    bytes: int
+
+
+Verdict = Literal["reserved", "known", "full", "owner full", "no room"]
+
+
+class JobIndex:
+    """The table, in a file in `folder`; `rows` reads all jobs' folders. Every method may raise Unavailable."""
+
+    def __init__(self, folder: Path, rows: Callable[[], Iterable[Row]], wait_s: float = WAIT_S) -> None:
+        self._rows = rows
+        self._file = SqliteFile(folder / f"jobs-index-{VERSION}.db", self._make, wait_s)
+
+    @property
+    def path(self) -> Path:
+        return self._file.path
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        rows = [row.values() for row in self._rows()]  # before the transaction: it takes a while for many folders
+        connection.execute("begin immediate")
+        for sql in _TABLES:
+            connection.execute(sql.format(add=_ADD, take=_TAKE))
+        connection.executemany(_PUT, rows)
+        connection.execute(f"pragma user_version = {VERSION}")
+        connection.execute("commit")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def reserve(self, row: Row, limits: Limits) -> Verdict:
+        """Give a new job its place, or say why it has none; exact, however many ask at the same time."""
+
+        def work(connection: sqlite3.Connection) -> Verdict:
+            if connection.execute("select 1 from job where id = ?", (row.id,)).fetchone():
+                return "known"
+            open_jobs = "select coalesce(sum(jobs), 0) from total where not ended"
+            if connection.execute(open_jobs).fetchone()[0] >= limits.jobs:
+                return "full"
+            mine = connection.execute(f"{open_jobs} and owner = ?", (row.owner,)).fetchone()[0]
+            if row.owner and mine >= limits.jobs_of_owner:
+                return "owner full"
+            if _bytes(connection) + row.bytes > limits.bytes:
+                return "no room"
+            connection.execute(_PUT, row.values())
+            return "reserved"
+
+        return self._file.write(work)
+
+    def put(self, *rows: Row) -> None:
+        """Add jobs, or replace what is known of them."""
+        self._file.write(lambda connection: connection.executemany(_PUT, [row.values() for row in rows]))
+
+    def set_state(self, identity: str, state: State, since: float, size: int) -> bool:
+        """Write down a job's new state; return whether the job is known."""
+        sql = "update job set state = ?, ended = ?, since = ?, bytes = ? where id = ?"
+        values = (state, state in FINISHED, since, size, identity)
+        return self._file.write(lambda connection: connection.execute(sql, values).rowcount > 0)
+
+    def remove(self, *identities: str) -> None:
+        rows = [(each,) for each in identities]
+        self._file.write(lambda connection: connection.executemany("delete from job where id = ?", rows))
+
+    def newest(self, most: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
+        """Return the newest jobs, of all or of one owner, that are older than `before`."""
+        where, values = ["state != 'adding'"], list[object]()
+        if owner is not None:
+            where, values = [*where, "owner = ?"], [owner]
+        if before is not None:
+            where, values = [*where, "(created, id) < (?, ?)"], [*values, before.created, before.id]
+        return self._select(f"where {' and '.join(where)} order by created desc, id desc limit ?", *values, most)
+
+    def open_jobs(self) -> list[Row]:
+        """Return all jobs that are not finished."""
+        return self._select("where ended = 0")
+
+    def oldest_ended(self, most: int, owner: str | None = None) -> list[Row]:
+        """Return finished jobs, those that ended first."""
+        if owner is None:
+            return self._select("where ended = 1 order by since limit ?", most)
+        return self._select("where ended = 1 and owner = ? order by since limit ?", owner, most)
+
+    def running(self) -> list[Row]:
+        return self._select("where state = 'running'")
+
+    def identities(self) -> set[str]:
+        """Return the ids of all jobs."""
+        return self._file.read(lambda connection: {row[0] for row in connection.execute("select id from job")})
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each state."""
+        sql = "select state, sum(jobs) from total group by state"
+        known = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
+        counts = {state: int(known.get(state, 0)) for state in get_args(State)}
+        counts["queued"] += int(known.get(ADDING, 0))
+        return counts
+
+    def ended_of_owners(self, most: int) -> dict[str, int]:
+        """Return the owners of more than `most` finished jobs, and how many they have."""
+        sql = "select owner, sum(jobs) as kept from total where ended group by owner having kept > ?"
+        return dict(self._file.read(lambda connection: connection.execute(sql, (most,)).fetchall()))
+
+    def bytes(self) -> int:
+        """Return what all jobs take on the disk."""
+        return self._file.read(_bytes)
+
+    def bytes_of_open_jobs(self) -> int:
+        """Return what the jobs that are not finished take on the disk."""
+        sql = "select coalesce(sum(bytes), 0) from total where not ended"
+        return int(self._file.read(lambda connection: connection.execute(sql).fetchone()[0]))
+
+    def oldest_since(self, state: State) -> float | None:
+        """Return when the job that has been longest in that state came into it."""
+        sql = "select min(since) from job where state = ?"
+        since: float | None = self._file.read(lambda connection: connection.execute(sql, (state,)).fetchone()[0])
+        return since
+
+    def facts(self) -> dict[str, float]:
+        """Return what `set_facts` wrote last."""
+        return dict(self._file.read(lambda connection: connection.execute("select name, value from fact").fetchall()))
+
+    def set_facts(self, **facts: float) -> None:
+        sql = "insert or replace into fact values (?, ?)"
+        self._file.write(lambda connection: connection.executemany(sql, list(facts.items())))
+
+    def _select(self, rest: str, *values: object) -> list[Row]:
+        sql = f"select id, owner, created, state, since, bytes from job {rest}"
+        return [Row(*each) for each in self._file.read(lambda connection: connection.execute(sql, values).fetchall())]
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("select coalesce(sum(bytes), 0) from total").fetchone()[0])

@@ -1,0 +1,93 @@
+"""The windows of a timeline as pages of JSON, read from the journal and sent piece by piece.
+
+A timeline has up to CLIPSTACK_MAX_WINDOWS windows, some 400 bytes of JSON each. A page has at most MAX_PAGE windows and
+MAX_PREDICTIONS predictions, of which one piece is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from app.files import DamagedFile
+from app.jobs.storage.journal import WindowScores, read_windows
+from app.jobs.storage.records import DamagedRecord
+
+MAX_PAGE = 20_000
+MAX_PREDICTIONS = 100_000  # of one page: some 8 MB, below nginx's proxy_max_temp_file_size
+PIECE_PREDICTIONS = 1000  # of one piece: 5 ms of work without a pause for other requests
+_making_a_piece = threading.Lock()  # many threads that all calculate keep the interpreter's lock from the others
+
+log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """Windows `offset` to `offset + limit` of a timeline, with their `top_k` best labels."""
+
+    offset: int
+    limit: int
+    top_k: int
+
+
+def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
+    """Return the JSON of `record`, to whose part `timeline` the page's windows are added, in pieces.
+
+    Raises FileNotFoundError when the job was removed, DamagedRecord when its journal cannot be used.
+    """
+    stream = _stream(record, timeline, journal, page)
+    try:
+        next(stream)  # opens the journal
+    except DamagedFile as error:
+        log.error("a journal is damaged: %s", error)
+        raise DamagedRecord(error) from error
+    return stream
+
+
+def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
+    count = max(1, min(page.top_k, len(timeline["labels"])))
+    limit = max(1, min(page.limit, MAX_PREDICTIONS // count))
+    pieces = read_windows(journal, page.offset, limit, max(1, PIECE_PREDICTIONS // count))
+    first = next(pieces, None)
+    has_more = next(read_windows(journal, page.offset + limit, 1, 1), None) is not None
+    if first is not None and first.scores.shape[1] != len(timeline["labels"]):
+        raise DamagedFile(f"{journal} has {first.scores.shape[1]} classes")
+    yield ""
+    marker = secrets.token_hex(16)  # no name and no label is the same
+    timeline["next_offset"], timeline["windows"] = page.offset + limit if has_more else None, marker
+    before, _, after = json.dumps(record, separators=(",", ":")).partition(f'"{marker}"')
+    yield before + "["
+    if first is not None:
+        yield _windows_json(first, timeline, count)
+        for piece in pieces:
+            yield "," + _windows_json(piece, timeline, count)
+    yield "]" + after + "\n"
+
+
+def _windows_json(piece: WindowScores, timeline: dict[str, Any], count: int) -> str:
+    """Return the objects of some windows, without the brackets around them."""
+    with _making_a_piece:
+        return json.dumps(_windows(piece, timeline, count), separators=(",", ":"))[1:-1]
+
+
+def _windows(piece: WindowScores, timeline: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    labels, hop_s, span_s = timeline["labels"], timeline["hop_s"], timeline["window_s"]
+    best = np.argsort(-piece.scores, axis=1, kind="stable")[:, :count]
+    scores = np.take_along_axis(piece.scores, best, axis=1).astype(np.float64).round(4).tolist()
+    return [
+        {
+            "start_s": round(index * hop_s, 3),
+            "end_s": round(index * hop_s + span_s, 3),
+            "padded": padded,
+            "predictions": [{"label": labels[label], "score": score} for label, score in zip(row, values, strict=True)],
+        }
+        for index, (row, values, padded) in enumerate(
+            zip(best.tolist(), scores, piece.padded.tolist(), strict=True), piece.first
+        )
+    ]

@@ -1,0 +1,144 @@
+"""Decoded frames as sRGB pixels of a model's size: the only place that decides which colours a video's numbers mean.
+
+Ordinary video (opaque, in the gamut of sRGB) takes one call of swscale. High dynamic range, wide gamuts, matrices that
+swscale lacks and grey of limited range are scaled first and then converted by NumPy (app/media/transfer.py). Transparent
+video is laid on white paper before it is scaled.
+"""
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from app.media.frames import Frame
+from app.media.transfer import HDR, WIDE, to_srgb
+from app.media.transparency import has_alpha, on_white
+from app.media.types import Conversion
+
+HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video that has one of these is BT.709, smaller video BT.601
+
+# FFmpeg's numbers of matrices (H.273)
+BT709, BT601, BT2020 = 1, 5, 9
+_ALSO_BT601 = 6
+_YCGCO, _BT2020_CONSTANT, _ICTCP = 8, 10, 14
+# Weights of red and blue in the light, of the matrices that swscale converts
+WEIGHTS = {BT709: (0.2126, 0.0722), 4: (0.30, 0.11), BT601: (0.299, 0.114), 7: (0.212, 0.087), BT2020: (0.2627, 0.0593)}
+_SWSCALE = frozenset(WEIGHTS)
+
+
+def matrix(frame: VideoFrame) -> int:
+    """Return FFmpeg's number of the matrix that gives this frame's RGB; where none is named it goes by the size."""
+    space = int(frame.colorspace)
+    if space in _SWSCALE or space in (_YCGCO, _ICTCP):
+        return space
+    if space == _ALSO_BT601:
+        return BT601
+    # Constant luminance differs from BT.2020's other matrix by a few levels, in strong colours only
+    if space == _BT2020_CONSTANT or frame.color_primaries == ColorPrimaries.BT2020 or frame.color_trc in HDR:
+        return BT2020
+    return BT709 if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT else BT601
+
+
+def conversion(frame: VideoFrame) -> Conversion:
+    """Return what a reader must do to show the right colours of a video with frames such as this one.
+
+    "ordinary": nothing but scale it. "matrix": name `matrix` to what scales it. "full": use SrgbScaler.
+    """
+    if has_alpha(frame) or _needs_numpy(frame):
+        return "full"
+    is_named = frame.colorspace in _SWSCALE or frame.colorspace == _ALSO_BT601
+    return "ordinary" if is_named or _has_no_matrix(frame) or matrix(frame) == BT601 else "matrix"
+
+
+def _has_no_matrix(frame: VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.has_palette or _is_grey(frame)
+
+
+def _is_grey(frame: VideoFrame) -> bool:
+    return frame.format.name.startswith("gray")
+
+
+def _is_full_range(frame: VideoFrame) -> bool:
+    return bool(frame.color_range == ColorRange.JPEG) or frame.format.name.startswith("yuvj")
+
+
+def _needs_numpy(frame: VideoFrame) -> bool:
+    """Whether swscale alone gives wrong colours of an opaque frame."""
+    if frame.color_trc in HDR or frame.color_primaries in WIDE:
+        return True
+    if _is_grey(frame):
+        return bool(frame.color_range == ColorRange.MPEG)  # swscale takes all grey for full range
+    return not _has_no_matrix(frame) and matrix(frame) not in _SWSCALE
+
+
+class SrgbScaler:
+    """Scales the frames of one video to `size` (width, height) and converts them to 8-bit sRGB."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._scaler, self._flattener = VideoReformatter(), VideoReformatter()  # kept: a new one costs 0.7 ms
+        self._kind: tuple[object, ...] = ()
+        self._matrix = BT601
+        self._has_alpha = self._needs_numpy = False
+
+    def scale(self, frame: VideoFrame) -> Frame:
+        """Return the frame as uint8 (height, width, 3)."""
+        kind = (
+            frame.format.name, frame.width, frame.height,
+            frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries,
+        )  # fmt: skip
+        if kind != self._kind:
+            self._kind, self._matrix = kind, matrix(frame)
+            self._has_alpha, self._needs_numpy = has_alpha(frame), _needs_numpy(frame)
+        if self._needs_numpy:
+            return self._converted(frame)
+        source = frame
+        if self._has_alpha:  # laid on paper at its own size: hidden pixels must not bleed into those that are seen
+            source = on_white(self._flattener.reformat(frame, None, None, "rgba", self._matrix, threads=1))
+        width, height = self._size
+        scaled = self._scaler.reformat(
+            source, width, height, "rgb24", self._matrix, interpolation=Interpolation.BICUBIC, threads=1
+        )
+        return scaled.to_ndarray()  # type: ignore[return-value]
+
+    def _converted(self, frame: VideoFrame) -> Frame:
+        planes = self._planes(frame)
+        limited = not frame.format.is_rgb and not _is_full_range(frame)
+        codes = planes if frame.format.is_rgb else _rgb_codes(planes, self._matrix, limited)
+        if frame.color_trc in HDR or frame.color_primaries in WIDE:
+            return to_srgb(codes, int(frame.color_trc), int(frame.color_primaries), self._matrix == _ICTCP)
+        return np.asarray(np.round(codes.clip(0, 1) * 255), np.uint8)
+
+    def _planes(self, frame: VideoFrame) -> NDArray[np.float32]:
+        """The scaled numbers as they are stored, 0 to 1; (height, width, 1 or 3)."""
+        pixels = "gray16le" if _is_grey(frame) else "rgb48le" if frame.format.is_rgb else "yuv444p16le"
+        colours = ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG
+        width, height = self._size
+        # Any matrix will do, as source and result have the same
+        scaled = self._scaler.reformat(
+            frame, width, height, pixels, BT709, BT709, Interpolation.BICUBIC, colours, colours, threads=1
+        )  # fmt: skip
+        return np.atleast_3d(scaled.to_ndarray(channel_last=True)).astype(np.float32) / 65535
+
+
+def _rgb_codes(planes: NDArray[np.float32], space: int, limited: bool) -> NDArray[np.float32]:
+    """RGB 0 to 1 (height, width, 3) of grey, RGB or YUV; of ICtCp, whose matrix needs light, ICtCp itself."""
+    if limited:
+        planes = planes * (65535 / 256)
+        light, colour = (planes[..., :1] - 16) / 219, (planes[..., 1:] - 128) / 224
+    else:
+        light, colour = planes[..., :1], planes[..., 1:] - 32768 / 65535
+    if not colour.shape[-1]:
+        return np.repeat(light, 3, axis=-1)
+    codes: NDArray[np.float32] = np.concatenate([light, colour], axis=-1)
+    return codes if space == _ICTCP else codes @ np.array(yuv_matrix(space), np.float32).T
+
+
+def yuv_matrix(space: int) -> tuple[tuple[float, float, float], ...]:
+    """Return the matrix from Y (0 to 1), U and V (-0.5 to 0.5) to RGB (Rec. ITU-T H.273, 8.3); BT.601's by default."""
+    if space == _YCGCO:
+        return (1, -1, 1), (1, 1, 0), (1, -1, -1)
+    red, blue = WEIGHTS.get(space, WEIGHTS[BT601])
+    green = 1 - red - blue
+    v_red, u_blue = 2 * (1 - red), 2 * (1 - blue)
+    return (1, 0, v_red), (1, -u_blue * blue / green, -v_red * red / green), (1, u_blue, 0)

@@ -1,0 +1,182 @@
+"""The containers and picture formats that are let in, known by their first bytes.
+
+No decoder opens a file that is not on this list: FFmpeg would otherwise also read playlists and scripts,
+which open other files and hosts.
+"""
+
+from typing import Literal, NamedTuple
+
+from app.errors import UnsupportedMedia
+from app.picture_files import refused_formats
+from app.picture_files.png import is_animated_png
+
+Kind = Literal["video", "image"]
+
+HEAD_BYTES = 16 << 10  # how much of a file is looked at: MPEG-TS may begin after other bytes, the others need less
+TS_PACKETS = (188, 192, 204)  # bytes of an MPEG-TS packet: plain, Blu-ray's, with parity
+TS_ROW = 8  # packets in a row that are no chance
+
+
+class Format(NamedTuple):
+    """A format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for pictures and their animations."""
+
+    kind: Kind
+    name: str
+
+
+CODECS_TO_SEND = "H.264, HEVC, AV1, VP9 or ProRes"
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of the header after a BMP's first 14
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # an MP4 or QuickTime file starts with one
+
+# Bytes that must all stand at their offsets; the first row that fits wins.
+_SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
+    (((0, b"\xff\xd8\xff"),), Format("image", "JPEG")),
+    (((0, b"\x89PNG\r\n\x1a\n"),), Format("image", "PNG")),
+    (((0, b"RIFF"), (8, b"WEBP")), Format("image", "WEBP")),
+    (((0, b"RIFF"), (8, b"AVI ")), Format("video", "avi")),
+    (((0, b"\x1aE\xdf\xa3"),), Format("video", "matroska")),
+    (((0, b"GIF87a"),), Format("video", "gif")),
+    (((0, b"GIF89a"),), Format("video", "gif")),
+    (((0, b"FLV\x01"),), Format("video", "flv")),
+    (((0, b"OggS"),), Format("video", "ogg")),
+    (((0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),), Format("video", "asf")),
+    (((0, b"\x00\x00\x01\xba"),), Format("video", "mpeg")),
+    (((0, b"\x47"), (188, b"\x47"), (376, b"\x47")), Format("video", "mpegts")),
+    (
+        ((4, b"\x47"), (196, b"\x47"), (388, b"\x47")),
+        Format("video", "mpegts"),
+    ),  # Blu-ray: 4 more bytes a packet
+    *((((4, box),), Format("video", "mov")) for box in _BOXES),
+    *((((0, b"BM"), (14, length.to_bytes(4, "little"))), Format("image", "BMP")) for length in _BMP_HEADERS),
+    *((((0, mark),), Format("image", "TIFF")) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+)
+
+# Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg knows hundreds
+# more, of games and of programs long gone, that few look after; docs/supply.md has one that was found to be dangerous.
+VIDEO_CODECS = frozenset((
+    "av1", "h261", "h263", "h263p", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "vp8", "vp9",
+    "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "theora", "vp6", "vp6a", "vp6f", "wmv1", "wmv2", "wmv3",
+    "cinepak", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "gif", "huffyuv", "png", "prores", "qtrle", "rawvideo", "svq1",
+    "svq3", "utvideo",
+))  # fmt: skip
+
+# Nobody listens, but FFmpeg looks into every stream when it opens a file
+SOUND_CODECS = frozenset((
+    "aac", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "truehd", "vorbis",
+    "wmapro", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf", "nellymoser", "speex",
+    "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be",
+    "pcm_s32le", "pcm_f32be", "pcm_f32le", "pcm_dvd", "pcm_bluray",
+))  # fmt: skip
+
+# Brands of an ISO base media file (ftyp) that hold pictures: ISO/IEC 23008-12, annex B; the AV1 Image File Format
+_AVIF_FILMS = (b"avis",)
+_AVIF = (b"avif",)
+_HEIF_FILMS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture as well
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+_CAMERA_RAW = (b"crx ",)
+
+
+def recognise(head: bytes) -> Format:
+    """Name the format of a file by its first `HEAD_BYTES` bytes; raises UnsupportedMedia when not let in."""
+    if head[4:8] == b"ftyp" and (of_brands := _by_brands(head)):
+        return of_brands
+    for marks, form in _SIGNATURES:
+        if all(head.startswith(mark, offset) for offset, mark in marks):
+            return _animation(form, head)
+    if refused := refused_formats.known(head):
+        raise UnsupportedMedia(refused)
+    if ts_start(head) is not None:
+        return Format("video", "mpegts")
+    raise UnsupportedMedia(refused_formats.unknown(head))
+
+
+def _by_brands(head: bytes) -> Format | None:
+    """Return the picture format that the brands of an ISO base media file name; None for a video."""
+    end = int.from_bytes(head[:4], "big")
+    major, others = head[8:12], [head[at : at + 4] for at in range(16, min(end, len(head)), 4)]
+    if major in _CAMERA_RAW:
+        raise UnsupportedMedia(refused_formats.CAMERA_RAW)
+    if major not in (*_AVIF_FILMS, *_AVIF, *_HEIF, *_HEIF_FILMS):
+        return None
+    if major in _AVIF_FILMS or (b"avis" in others and major == b"msf1"):
+        return Format("video", "AVIF")
+    has_heif = any(brand in others for brand in _HEIF[:-1])
+    if major in _AVIF or (b"avif" in others and not has_heif):
+        return Format("image", "AVIF")
+    if major in _HEIF_FILMS and not has_heif and b"mif1" not in others:
+        return None  # a track alone, which is read as an MP4
+    return Format("image", "HEIF")
+
+
+def _animation(form: Format, head: bytes) -> Format:
+    """Return the format as a video where a PNG or WebP is an animation."""
+    if form.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
+        return Format("video", "WEBP")
+    if form.name == "PNG" and is_animated_png(head):
+        return Format("video", "PNG")
+    return form
+
+
+def ts_start(head: bytes) -> int | None:
+    """Return where MPEG-TS packets begin, perhaps after other bytes, as where a recording starts inside a packet."""
+    first = head.find(b"\x47")
+    while first >= 0:
+        for size in TS_PACKETS:
+            row = head[first : first + TS_ROW * size : size]
+            if len(row) == TS_ROW and row.count(b"\x47") == TS_ROW:
+                return max(0, first - 4) if size == 192 else first  # Blu-ray's begin with a time of 4 bytes
+        first = head.find(b"\x47", first + 1)
+    return None
+
+
+def sniff(head: bytes) -> Kind:
+    """Tell video from image by the first `HEAD_BYTES` bytes; raises `UnsupportedMedia` for all else."""
+    return recognise(head).kind
+
+
+# Codecs that people know and that are not decoded, by FFmpeg's names
+_CODEC_NAMES = {
+    "cfhd": "CineForm", "jpeg2000": "JPEG 2000", "jpegls": "JPEG-LS", "ljpeg": "lossless JPEG", "vvc": "H.266 (VVC)",
+    "rv10": "RealVideo 1", "rv20": "RealVideo 2", "rv30": "RealVideo 3", "rv40": "RealVideo 4", "svq1": "Sorenson 1",
+    "indeo2": "Indeo 2", "indeo3": "Indeo 3", "indeo4": "Indeo 4", "indeo5": "Indeo 5", "hap": "Hap",
+    "magicyuv": "MagicYUV", "lagarith": "Lagarith", "fraps": "Fraps", "cavs": "AVS", "avs2": "AVS2", "avs3": "AVS3",
+    "dirac": "Dirac", "vp7": "VP7", "vp4": "VP4", "vp5": "VP5", "tscc": "TechSmith", "tscc2": "TechSmith 2",
+    "bmp": "BMP", "tiff": "TIFF", "webp": "WebP", "msvideo1": "Microsoft Video 1", "msrle": "Microsoft RLE",
+    "prores_raw": "ProRes RAW", "evc": "MPEG-5 EVC", "lcevc": "LCEVC", "mss2": "Windows Media Screen 2", "apv": "APV",
+    "8bps": "QuickTime Planar RGB", "rpza": "Apple Video", "smc": "Apple Graphics", "v210": "10-bit uncompressed",
+    "flashsv": "Flash Screen Video", "flashsv2": "Flash Screen Video 2", "notchlc": "NotchLC",
+}  # fmt: skip
+
+
+def unsupported_codec(name: str) -> UnsupportedMedia:
+    """Return the error for a video codec that is not decoded; `name` is FFmpeg's or empty."""
+    known = _CODEC_NAMES.get(name, name)
+    what = f"the codec {known}" if known else "a codec that is not known here"
+    return UnsupportedMedia(f"the video uses {what}, which is not supported: send it as {CODECS_TO_SEND}")
+
+
+_MIME_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+    "gif": "image/gif",
+    "avi": "video/x-msvideo",
+    "flv": "video/x-flv",
+    "ogg": "video/ogg",
+    "asf": "video/x-ms-asf",
+    "mpeg": "video/mpeg",
+    "mpegts": "video/mp2t",
+    "mov": "video/mp4",  # browsers play QuickTime files only under this name
+}
+
+
+def mime_type(head: bytes) -> str:
+    """What a browser should take a file for, by its first `HEAD_BYTES` bytes; raises UnsupportedMedia."""
+    name = recognise(head).name
+    if name == "matroska":
+        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+    return _MIME_TYPES[name]

@@ -1,0 +1,57 @@
+"""What every request leaves behind: its numbers, and a line in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+
+from app.admission import deadline
+from app.metrics.recorder import Meter
+from app.pipeline.timings import Stages
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # any other word is the client's own
+NOWHERE = "(none)"  # an address that is no route: what was asked for is the client's own, and without bounds
+QUIET = ("/healthz", "/readyz", "/metrics", "/status.json")  # asked every few seconds, by machines
+
+log = logging.getLogger("app.requests")
+
+
+def watch_requests(app: Flask) -> None:
+    """Begins before all that `app` does with a request, and ends after it."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.perf_counter() - g.began + deadline.waited_s(request.headers)
+        meter: Meter = app.extensions["clipstack.monitor"].meter
+        route = request.url_rule.rule if request.url_rule else NOWHERE
+        method = request.method if request.method in METHODS else "other"
+        code = g.get("error_code", "ok" if response.status_code < 400 else "error")
+        meter.count("clipstack_requests_total", method, route, str(response.status_code), code)
+        meter.observe("clipstack_request_seconds", seconds, route, _outcome(response.status_code))
+        stages: Stages | None = g.get("stages")
+        spent_ms = stages.milliseconds() if stages else {}
+        for stage, ms in spent_ms.items():
+            if stage != "total":
+                meter.observe("clipstack_stage_seconds", ms / 1e3, stage)
+        if "answered" in g:
+            meter.count("clipstack_answers_total", *g.answered)
+        log.log(
+            logging.DEBUG if route in QUIET and response.status_code < 400 else logging.INFO,
+            "%s %s %d", method, request.path, response.status_code,
+            extra={"facts": {
+                "method": method, "route": route, "path": request.path, "status": response.status_code, "code": code,
+                "ms": round(seconds * 1e3, 2), "stages_ms": spent_ms, "model": g.get("answered", ("",))[0],
+                "cache": g.get("answered", ("", ""))[1],
+            }},
+        )  # fmt: skip
+        return response
+
+
+def _outcome(status: int) -> str:
+    return "ok" if status < 400 else "refused" if status < 500 else "failed"

@@ -1,0 +1,110 @@
+"""JPEG files (ITU-T T.81, annex B): their pixels without the metadata around them."""
+
+import re
+from collections.abc import Iterator
+
+from app.errors import UnsupportedMedia
+from app.picture_files.parts import DAMAGED_PROFILE, PictureFile
+
+_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7))
+_DECODED = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progressive, the last two arithmetic
+_PROGRESSIVE = frozenset((0xC2, 0xCA))
+_OTHER_JPEG = {0xC3: "a lossless JPEG", 0xF7: "a JPEG-LS picture"}
+_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the next marker that ends entropy-coded data
+
+
+def take_jpeg_apart(data: bytes) -> PictureFile:
+    """Return the parts of a JPEG file; raises UnsupportedMedia for a kind of JPEG that no decoder here knows."""
+    return _Jpeg(data).file
+
+
+class _Jpeg:
+    """Walks through the markers of a JPEG file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._kept = data, [b"\xff\xd8"]
+        self._profile: dict[int, bytes] = {}
+        self._profile_parts = 0
+        self._components = 0
+        self.file = PictureFile(b"")
+        at = self._read_head()
+        end = self._find_end(at)
+        self.file.has_end = end > 0
+        self._kept.append(data[at:end] if end else data[at:].rstrip(b"\xff"))
+        self.file.pixels = b"".join(self._kept)
+        parts = [self._profile[number] for number in sorted(self._profile)]
+        if len(parts) == self._profile_parts:
+            self.file.icc = b"".join(parts)
+        else:
+            self.file.notes.append(DAMAGED_PROFILE)
+
+    def _segments(self, at: int) -> Iterator[tuple[int, int, int]]:
+        """Yield marker, start and end of each segment from `at` on; stray bytes between them are skipped."""
+        data = self._data
+        while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+            marker = data[at + 1]
+            if marker in (0x00, 0xFF):
+                at += 1
+                continue
+            if marker in _ALONE or marker == _EOI:
+                yield marker, at, at + 2
+                at += 2
+                continue
+            end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+            yield marker, at, end
+            at = end
+            if marker == _SOS:
+                scan = _NEXT.search(data, end)
+                at = scan.start() if scan else len(data)
+
+    def _read_head(self) -> int:
+        """Keep what decoding needs of all before the first scan; return where that scan begins."""
+        for marker, start, end in self._segments(2):
+            if marker == _SOS:
+                if self._components > int.from_bytes(self._data[start + 4 : start + 5], "big"):  # in this scan
+                    self.file.coefficient_bytes = self._coefficient_bytes
+                return start
+            body = self._data[start + 4 : end]
+            if marker in _FRAMES:
+                self._read_frame(marker, body)
+            if _is_needed(marker, body):
+                self._kept.append(self._data[start:end])
+            elif marker == 0xE1 and body.startswith(b"Exif\0") and not self.file.exif:
+                self.file.exif = body[6:]
+            elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
+                self._profile[body[12]], self._profile_parts = body[14:], body[13]
+        return len(self._data)
+
+    def _read_frame(self, marker: int, body: bytes) -> None:
+        if marker not in _DECODED:
+            kind = _OTHER_JPEG.get(marker, "a hierarchical JPEG")
+            raise UnsupportedMedia(f"this is {kind}, which is not supported: send it as an ordinary JPEG, or as PNG")
+        if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+            return  # the decoder says that it is damaged
+        if body[0] != 8:
+            raise UnsupportedMedia(
+                f"this JPEG has {body[0]} bits a colour, which is not supported (8 are): send it as PNG or TIFF"
+            )
+        self._components = body[5]
+        height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+        factors = [body[7 + 3 * number] for number in range(body[5])]
+        blocks = [(factor >> 4) * (factor & 15) for factor in factors]
+        samples = sum(blocks) / (max(blocks, default=0) or 1)
+        self._coefficient_bytes = int(2 * samples * width * height)
+        if marker in _PROGRESSIVE:
+            self.file.coefficient_bytes = self._coefficient_bytes
+
+    def _find_end(self, at: int) -> int:
+        """Return the place after the end marker; 0 where there is none."""
+        return next((end for marker, _, end in self._segments(at) if marker == _EOI), 0)
+
+
+def _is_needed(marker: int, body: bytes) -> bool:
+    """Return whether a segment before the first scan changes the pixels."""
+    if marker == 0xE0:
+        return body.startswith(b"JFIF\0") and len(body) >= 14
+    if marker == 0xEE:
+        return body.startswith(b"Adobe") and len(body) >= 12
+    return marker not in _ALONE and marker not in (_EOI, _COM) and not 0xE0 <= marker <= 0xEF

@@ -1,0 +1,68 @@
+"""A picture file taken apart: what decoding the pixels needs, and the metadata that is used, EXIF and a colour profile.
+
+The decoder sees the pixels alone, so that no damaged, odd or huge metadata can spoil them (app/picture_files/take_apart.py).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+MAX_PROFILE_BYTES = 4 << 20  # of an ICC profile: the largest common ones, of printers, have 3 MB
+MAX_NOTES = 5  # of a file: more of them help nobody
+MAX_CHUNKS = 100_000  # of a PNG or WebP: a picture of 100 MB in pieces of 1 kB
+
+DAMAGED_EXIF = "the picture's EXIF data is damaged and was ignored"
+DAMAGED_PROFILE = "the picture's colour profile is damaged and was ignored"
+NO_END = "the file has no end marker; all of the picture is there"
+
+
+@dataclass(slots=True)
+class PictureFile:
+    """A picture file without its metadata.
+
+    `pixels` is a file of the same format. `exif` begins with TIFF's byte order, `icc` is a whole ICC profile; both are
+    empty where the file has none. `has_end` is False for a JPEG without its end marker, which may be cut off.
+    `coefficient_bytes` is what a JPEG decoder holds of the whole picture before it can write the first row. `cut_off`
+    says that an animation ends before the frames that it promises; those in `pixels` are whole. `coding` holds the
+    colour primaries and the transfer function, by their numbers in ITU-T H.273, where the file names them.
+    """
+
+    pixels: bytes
+    exif: bytes = b""
+    icc: bytes = b""
+    notes: list[str] = field(default_factory=list)
+    has_end: bool = True
+    coefficient_bytes: int = 0
+    cut_off: bool = False
+    coding: tuple[int, int] | None = None
+
+
+# EXIF is a TIFF file: https://www.loc.gov/preservation/digital/formats/fdd/fdd000022.shtml
+
+_ORIENTATION = 0x0112
+_SIZES = {1: 1, 3: 2, 4: 4}  # of whole numbers, by TIFF's type
+
+
+def orientation_of(exif: bytes) -> int | None:
+    """Return EXIF's orientation, 1 to 8; 1 where it is not given, None where the data is damaged."""
+    tags = first_directory(exif) if exif else {}
+    if tags is None:
+        return None
+    value = tags.get(_ORIENTATION, 1)
+    return value if 1 <= value <= 8 else None
+
+
+def first_directory(data: bytes) -> dict[int, int] | None:
+    """Return the whole numbers in the first directory of a TIFF file by their tags; None where it is damaged."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
+
+    def number(at: int, count: int) -> int:
+        return int.from_bytes(data[at : at + count], order)
+
+    start = number(4, 4)
+    end = start + 2 + 12 * number(start, 2)
+    if start + 2 > len(data) or end > len(data):
+        return None
+    entries = range(start + 2, end, 12)
+    return {number(at, 2): number(at + 8, _SIZES.get(number(at + 2, 2), 0)) for at in entries}

@@ -1,0 +1,116 @@
+"""PNG files (https://www.w3.org/TR/png-3/): their pixels without the metadata around them."""
+
+import zlib
+from collections.abc import Iterator
+
+from app.errors import LimitExceeded, UnsupportedMedia
+from app.picture_files.parts import (
+    DAMAGED_EXIF,
+    DAMAGED_PROFILE,
+    MAX_CHUNKS,
+    MAX_NOTES,
+    MAX_PROFILE_BYTES,
+    PictureFile,
+)
+
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT")
+_PNG_FRAMES = (b"acTL", b"fcTL", b"fdAT")
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of each chunk, the end chunk last; an end may lie behind the data."""
+    at, count = len(_PNG_HEAD), 0
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        name = data[at + 4 : at + 8]
+        yield name, at, end
+        if name == b"IEND":
+            return
+        at, count = end, count + 1
+        if count > MAX_CHUNKS:
+            raise LimitExceeded(f"the picture has more than the {MAX_CHUNKS} chunks allowed")
+
+
+def take_png_apart(data: bytes) -> PictureFile:
+    """Return the parts of a PNG file; an animation keeps the frames that are whole.
+
+    Raises UnsupportedMedia, LimitExceeded.
+    """
+    file, kept = PictureFile(b""), [_PNG_HEAD]
+    animated, whole = is_animated_png(data), True
+    name = b""
+    for name, start, end in png_chunks(data):
+        whole = end <= len(data)
+        if name == b"CgBI":
+            raise UnsupportedMedia("this is a PNG as iOS apps hold them, which is not supported: send the original PNG")
+        if name in _PNG_PIXELS or (animated and name in _PNG_FRAMES):
+            kept.append(data[start:end])
+        elif name != b"IEND":
+            _read_metadata(file, kept, data, name, start, end)
+    if animated and name != b"IEND":
+        file.cut_off, whole = True, True
+        _drop_last_frame(kept)
+    if whole or name not in _PNG_PIXELS:
+        kept.append(_PNG_END)
+    file.pixels = b"".join(kept)
+    file.notes = list(dict.fromkeys(file.notes))[:MAX_NOTES]
+    return file
+
+
+def _drop_last_frame(kept: list[bytes]) -> None:
+    """Leave out the last frame of an animation that was cut off: nothing says whether it is whole."""
+    frames = [place for place, chunk in enumerate(kept) if chunk[4:8] == b"fcTL"]
+    if len(frames) > 1:
+        del kept[frames[-1] :]
+
+
+def _read_metadata(file: PictureFile, kept: list[bytes], data: bytes, name: bytes, start: int, end: int) -> None:
+    """Note a chunk that is not needed for pixels, or changes them in a way that is no use when damaged."""
+    if not _has_right_crc(data, start, end):
+        file.notes.append(_ignored_chunk(name))
+    elif name == b"tRNS":
+        kept.append(data[start:end])
+    elif name == b"eXIf":
+        file.exif = data[start + 8 : end - 4]
+    elif name == b"cICP" and end - start == 16:
+        file.coding = data[start + 8], data[start + 9]
+    elif name == b"iCCP":
+        file.icc = _inflated_profile(data[start + 8 : end - 4])
+        if not file.icc:
+            file.notes.append(DAMAGED_PROFILE)
+
+
+def _has_right_crc(data: bytes, start: int, end: int) -> bool:
+    return end <= len(data) and zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+
+
+def _ignored_chunk(name: bytes) -> str:
+    if name == b"eXIf":
+        return DAMAGED_EXIF
+    if name == b"iCCP":
+        return DAMAGED_PROFILE
+    shown = name.decode("ascii", "replace") if name.isalpha() else "of an unknown name"
+    return f"the picture's chunk {shown} is damaged and was ignored"
+
+
+def _inflated_profile(body: bytes) -> bytes:
+    """Return the profile of an iCCP chunk; empty where it is damaged or larger than MAX_PROFILE_BYTES."""
+    _, _, packed = body.partition(b"\0")
+    stream = zlib.decompressobj()
+    try:
+        profile = stream.decompress(packed[1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if stream.eof else b""
+
+
+def is_animated_png(head: bytes) -> bool:
+    """Return whether a PNG is an animation of several frames, as far as its first bytes say."""
+    for name, start, end in png_chunks(head):
+        if name == b"acTL" and end <= len(head):
+            return int.from_bytes(head[start + 8 : start + 12], "big") > 1
+        if name == b"IDAT":
+            return False
+    return False

@@ -1,0 +1,233 @@
+"""The whole way of one upload, on one screen: admission, probe, sampling, decode, infer, labels."""
+
+import asyncio
+import math
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.admission.controller import Admission, Turn
+from app.admission.deadline import Deadline
+from app.admission.disconnect import connected
+from app.admission.pricing import lane_after
+from app.admission.queue import Lane
+from app.decoding import warmup
+from app.decoding.pool import Allowance, Decoder
+from app.decoding.stats import Decodings
+from app.errors import Forbidden, InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
+from app.inference.client import ModelGone, Scores, Triton
+from app.inference.postprocess import Prediction, average, top
+from app.inference.registry import Catalogue, Model
+from app.inference.retry import Absence
+from app.media.sampling import EvenClips
+from app.media.types import ClipRequest, Decoded, Media, Source
+from app.pipeline.timings import Stages
+from app.shm.cuda_runtime import CudaError
+from app.shm.pool import SlotPool
+
+REHEARSAL_S = 5.0
+# A lone video of so many pixels is decoded by two threads: a third less time, for a tenth more of processor
+LARGE, LONE_THREADS = 1280 * 720, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of one upload."""
+
+    model: str
+    top_k: int
+    clips: int
+    sampling: str = "exact"
+    keep_first_clip: bool = False
+    owner: str = ""  # id of the key that it came with
+    allow: frozenset[Lane] | None = None  # lanes that the key may use; None for all
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found; `first_clip` is uint8 (T, H, W, 3) as the model saw it, if it was asked for."""
+
+    model: Model
+    media: Media
+    decoded: Decoded
+    predictions: list[Prediction]
+    transport: str
+    first_clip: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """What the uploads of one worker are answered with; all of it is touched by the event loop alone."""
+
+    admission: Admission
+    absence: Absence
+    catalogue: Catalogue
+    decoder: Decoder
+    slots: SlotPool
+    triton: Triton
+    decodings: Decodings
+    decodes_on_gpu: bool  # videos, where the model's clips can be there too
+    queue_timeout_s: float
+    infer_timeout_s: float
+
+    async def classify(
+        self, source: Source, lane: Lane, question: Question, stages: Stages, deadline: Deadline,
+        connection: socket.socket | None,
+    ) -> Answer:  # fmt: skip
+        """Answers one upload, of that lane until it was probed; raises what `app/errors.py` lists for the pipeline."""
+        async with deadline.enforced(), connected(connection):
+            return await self._classify(source, lane, question, stages, deadline)
+
+    async def rehearse(self, name: str) -> None:
+        """Has the model of that name look at a film of our own, which no place at work is taken for.
+
+        Raises as `classify` does.
+        """
+        deadline = Deadline(REHEARSAL_S)
+        async with deadline.enforced():
+            model, source = await self.catalogue.get(name), warmup.source()
+            allowance = self.decoder.allowance()
+            media = await self.decoder.probe(source, allowance=allowance)
+            question = Question(model.name, 1, 1)
+            turn = Turn(self.admission, Lane.SHORT)  # none that anybody waits for
+            await self._ask_model(source, question, Stages(), model, media, turn, deadline, allowance)
+
+    async def _classify(
+        self, source: Source, lane: Lane, question: Question, stages: Stages, deadline: Deadline
+    ) -> Answer:
+        deadline.check("it waited for this worker")
+        async with AsyncExitStack() as held:
+            with stages.stage("queue"):
+                turn = await held.enter_async_context(self.admission.turn(lane, deadline, question.owner))
+            model = await self.absence.outlast(lambda: self.catalogue.get(question.model))
+            with stages.stage("probe"):
+                allowance = self.decoder.allowance()
+                media = await self.decoder.probe(source, lane, deadline, allowance, question.owner)
+            with stages.stage("queue"):
+                await turn.move(allowed(lane_after(media, question.clips, lane), question), deadline)
+            try:
+                return await self._ask_model(source, question, stages, model, media, turn, deadline, allowance)
+            except ModelGone:
+                # Its last version was replaced or removed since we looked. Once: two in a row is no coincidence.
+                model = await self.absence.outlast(lambda: self._successor(model, question.model))
+                again = self.decoder.allowance()
+                return await self._ask_model(source, question, stages, model, media, turn, deadline, again)
+
+    async def _successor(self, model: Model, name: str) -> Model:
+        """What `name` stands for now that `model` is gone; raises as the catalogue does."""
+        await self.catalogue.gone(model)
+        return await self.catalogue.get(name)
+
+    async def _ask_model(
+        self, source: Source, question: Question, stages: Stages, model: Model, media: Media,
+        turn: Turn, deadline: Deadline, allowance: Allowance,
+    ) -> Answer:  # fmt: skip
+        clips = _clips(media, model, question)
+        threads = LONE_THREADS if turn.is_alone and media.width * media.height >= LARGE else 1
+        turn.kind = (model.name, model.version, clips.count, (media.width * media.height).bit_length(), threads)
+        with stages.stage("queue"):
+            offsets = await self._slots_for(clips.count)
+        wanted = ClipRequest(
+            clips, model.resize, model.crop, tuple(offsets), str(self.slots.path), self._on_gpu(media, model), threads
+        )  # fmt: skip
+        try:
+            with stages.stage("decode"):
+                decoded = await self._decode(source, media, wanted, turn, deadline, allowance)
+                self._decoded(decoded, offsets)
+            deadline.check("it was decoded")
+            first = await self._seen(offsets[0], model) if question.keep_first_clip else None
+        except BaseException:
+            self._release(offsets)
+            raise
+        with stages.stage("infer"):
+            scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
+        mean = average([clip.values for clip in scores])
+        predictions = top(mean, model.labels, question.top_k)
+        measured = replace(media, duration_s=decoded.duration_s, fps=decoded.fps, frames=decoded.total)
+        return Answer(model, measured, decoded, predictions, scores[0].transport, first)
+
+    async def _decode(
+        self, source: Source, media: Media, wanted: ClipRequest, turn: Turn, deadline: Deadline, allowance: Allowance
+    ) -> Decoded:
+        """As the decoder's; a region that was cut off is no fault of the file."""
+        try:
+            return await self.decoder.decode(source, media, wanted, turn.lane, deadline, allowance, turn.owner)
+        except (Undecodable, ValueError) as error:
+            if self.slots.whole:
+                raise
+            raise NotReady("the service has lost its memory for clips; please try again in a moment") from error
+
+    def _on_gpu(self, media: Media, model: Model) -> bool:
+        wanted = self.decodes_on_gpu and media.kind == "video"
+        return wanted and self.triton.takes_clips_on_gpu(model.name, model.version)
+
+    def _decoded(self, decoded: Decoded, offsets: list[int]) -> None:
+        if self.slots.device is not None:
+            for offset in offsets:
+                self.slots.device.written(offset, decoded.on_gpu)
+        self.decodings.count(decoded)
+
+    async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
+        """The clip in a slot, uint8 (T, H, W, 3); raises NotReady when it was lost with a GPU."""
+        if self.slots.device is not None:
+            try:
+                await self.slots.device.download(offset, math.prod(model.clip_shape))
+            except CudaError as error:
+                raise NotReady("the GPU was lost; please try again in a moment") from error
+        return self.slots.view(offset, model.clip_shape).copy()
+
+    async def _slots_for(self, count: int) -> list[int]:
+        try:
+            async with asyncio.timeout(self.queue_timeout_s):
+                return await self.slots.acquire(count)
+        except TimeoutError:
+            raise Overloaded("no room for another clip came free in time; please try again in a moment") from None
+
+    def _release(self, offsets: list[int]) -> None:
+        for offset in offsets:
+            self.slots.release(offset)
+
+    async def _infer(self, model: Model, offset: int) -> Scores:
+        """Scores of the clip in one slot; the slot comes back when Triton is done with it, however long that takes."""
+
+        def ask() -> Coroutine[Any, Any, Scores]:
+            return self.triton.infer(model.name, model.version, offset, model.clip_shape)
+
+        call = asyncio.ensure_future(self.absence.outlast(ask))
+
+        def done(call: asyncio.Future[Scores]) -> None:
+            self.slots.release(offset)
+            if not call.cancelled():
+                call.exception()  # marks it as seen: nobody may be waiting any more
+
+        call.add_done_callback(done)
+        try:
+            async with asyncio.timeout(self.infer_timeout_s):
+                return await asyncio.shield(call)
+        except TimeoutError:
+            raise InferenceTimeout("the model server did not answer in time; please try again in a moment") from None
+        finally:
+            if not call.done():
+                self.slots.quarantine(offset)
+
+
+def allowed(lane: Lane, question: Question) -> Lane:
+    """The lane, if the key may use it; else raises Forbidden."""
+    if question.allow is not None and lane not in question.allow:
+        lanes = ", ".join(each.name.lower() for each in sorted(question.allow)) or "no file of these"
+        raise Forbidden(f"this key is not for {lane.name.lower()} files: it is for {lanes}")
+    return lane
+
+
+def _clips(media: Media, model: Model, question: Question) -> EvenClips:
+    """Which clips are wanted; a picture is one clip of one frame, and only an image model can look at it."""
+    if media.kind == "image":
+        if model.kind == "video":
+            raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")
+        return EvenClips(1, 0.0)
+    return EvenClips(model.frames, model.stride / model.fps, question.clips, question.sampling == "keyframe")

@@ -1,0 +1,289 @@
+"""Everything one worker needs to answer, from its start to its end.
+
+Every worker has one event loop in a thread of its own. Views call `classify` from their threads and wait; all
+that is shared (slots, decoder processes, the connection to Triton) is touched by the loop alone. The way of one upload
+is app/pipeline/classify.py, that of a whole video app/timeline; what is done beside them is app/pipeline/maintenance.py.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from app.admission.backlog_flag import Backlog
+from app.admission.controller import Admission
+from app.admission.deadline import Deadline
+from app.admission.pricing import lane_before
+from app.admission.reject_flags import Shut
+from app.admission.shared_semaphore import Share
+from app.admission.waiting_flags import Waiting
+from app.decoding.pool import Decoder
+from app.decoding.stats import Decodings
+from app.errors import ClientGone, ClipstackError, NotReady
+from app.inference.client import Triton
+from app.inference.registry import Catalogue, Health, Model
+from app.inference.retry import Absence
+from app.media.types import Limits, Source
+from app.pipeline.classify import Answer, Classifier, Question, allowed
+from app.pipeline.maintenance import Housekeeping, Progress
+from app.pipeline.readiness import Crew
+from app.pipeline.timings import Stages
+from app.pipeline.upload_guard import UploadGuard
+from app.sandbox import Confinement
+from app.settings import Settings
+from app.shm.cuda_pool import open_pool
+from app.shm.pool import SlotPool
+from app.timeline.run import Parts, Recorder, TimelineQuestion, timeline
+from app.video.gpu_decoding import GpuSlots, NotOnGpu
+
+STOP_TIMEOUT_S = 5.0
+PROBE_WAIT_S = 2.0
+FRESH_S = 0.25  # how long a request that may be known waits to hear whether its model was changed
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Everything one worker needs to answer; `start` after fork, `stop` at the end. Web workers tell their `crew`."""
+
+    def __init__(self, settings: Settings, crew: Crew | None = None) -> None:
+        self._settings, self._crew = settings, crew
+        self._progress = Progress(crew)
+        self._shut = Shut(settings.run_dir / "web" / "shut")
+        self._waiting = Waiting(settings.run_dir / "web" / "waiting")
+        # Each at work keeps about one processor busy: half of them are free for who comes next
+        share = Share(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
+        self._admission = Admission(
+            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share
+        )
+        self._backlog = Backlog(settings.run_dir / "web" / "backlog")
+        self._decodings = Decodings(settings.decoder_device)
+        self._absence = Absence(settings.restart_patience_s)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._probing = asyncio.Semaphore(1)
+
+    def start(self, gpu: int | None = None) -> None:
+        """Starts the event loop and what lives in it.
+
+        Raises RegionError when /dev/shm is too small, Unconfined when decoders cannot be confined as they must be,
+        NotOnGpu when videos are to be decoded on a GPU and cannot be.
+
+        `gpu` is CUDA's number of the GPU that holds this worker's slots too, None where there is none.
+        """
+        self._progress.tell()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_live, args=(self._loop,), name="pipeline", daemon=True)
+        self._thread.start()
+        try:
+            self._run(self._open(gpu))
+        except BaseException:
+            loop, self._loop = self._loop, None
+            self._end(loop)
+            raise
+        try:
+            self._decoder.start()
+            self._progress.tell(decoders=self._decoder.warm, cold=self._decoder.cold)
+            self._run(self._housekeeping.begin())
+        except BaseException:
+            self.stop()
+            raise
+        self._progress.tell(serves=True)
+
+    async def _open(self, gpu: int | None) -> None:
+        settings = self._settings
+        self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
+        try:
+            self._decoder = self._new_decoder(self._slots)
+        except NotOnGpu:
+            self._slots.close()
+            raise
+        self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
+        self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
+        self._classifier = Classifier(
+            self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,
+            settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
+        )  # fmt: skip
+        # For a job a rehearsal makes no difference, and would only be in the way of those that wait
+        rehearse = None if self._crew is None else partial(self._classifier.rehearse, settings.model)
+        self._housekeeping = Housekeeping(
+            self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
+            self._progress, rehearse, offered=settings.transport == "inline",
+            guard=None if self._crew is None else self._new_guard(), uploads=settings.run_dir / "uploads",
+        )  # fmt: skip
+
+    def _new_guard(self) -> UploadGuard:
+        settings = self._settings
+        uploads, data = settings.run_dir / "uploads", settings.data_dir
+        return UploadGuard(self._shut, uploads, data, settings.min_free_mb << 20, settings.longest_answer_s)
+
+    def _new_decoder(self, slots: SlotPool) -> Decoder:
+        """Its processes read uploads and jobs, and write into the region of this worker alone; raises NotOnGpu."""
+        settings = self._settings
+        limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
+        uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
+        gpu = _gpu_slots(slots) if settings.decoder_device == "cuda" else None
+        confinement = Confinement((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
+        return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
+
+    async def _close(self) -> None:
+        await self._housekeeping.end()
+        self._admission.close()
+        await self._triton.close()
+
+    def stop(self) -> None:
+        """Ends decoder processes, gives the region back, ends the loop; safe to call twice."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        self._progress.leave()
+        self._decoder.stop()
+        try:
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(STOP_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("the connection to Triton did not close in %g s", STOP_TIMEOUT_S)
+        finally:
+            self._slots.close()
+            self._end(loop)
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Of the event loop and its thread."""
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def door(self, owner: str = "") -> AbstractContextManager[None]:
+        """The time that one upload is with this worker; raises Overloaded, or TooManyRequests for `owner` alone."""
+        return self._admission.door(owner)
+
+    def classify(
+        self, source: Source, question: Question, stages: Stages, deadline: Deadline,
+        connection: socket.socket | None = None,
+    ) -> Answer:  # fmt: skip
+        """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread.
+
+        Work ends with the deadline, or when `connection`, where the answer is to go, is closed at its other end.
+        """
+        lane = allowed(lane_before(source), question)
+
+        async def answered() -> Answer:
+            return await self._classifier.classify(source, lane, question, stages, deadline, connection)
+
+        try:
+            return self._run(answered())
+        except CancelledError:
+            if self._loop is None:
+                raise NotReady("this worker is ending; please try again in a moment") from None
+            # it was done just then
+            raise ClientGone("the client has closed its connection") from None
+
+    def check_video(self, source: Source, owner: str = "") -> None:
+        """Raise what `Decoder.probe` does for a file that no timeline can be made of.
+
+        Passes a file that cannot be looked at within PROBE_WAIT_S: the job will say what it is. One is looked at at a
+        time, so that jobs that are handed in never take all decoders. Called from any thread.
+        """
+
+        async def probe() -> None:
+            with suppress(TimeoutError, NotReady):
+                async with asyncio.timeout(PROBE_WAIT_S), self._probing:
+                    await self._decoder.probe(source, owner=owner)
+
+        self._run(probe())
+
+    def timeline(
+        self, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
+    ) -> None:
+        """Looks at the whole of a video and tells `recorder`; raises Stopped soon after `stopped()` is true.
+
+        Besides that raises what `app/errors.py` lists for the pipeline. Called from any thread.
+        """
+        settings = self._settings
+        parts = Parts(
+            self._decoder, self._slots, self._triton, self._catalogue,
+            settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
+            self._waiting.lately,
+        )  # fmt: skip
+        self._run(timeline(parts, source, question, recorder, stopped))
+
+    def model(self, name: str, deadline: Deadline | None = None) -> Model:
+        """The model that a question of this name would be answered by.
+
+        Raises ModelNotFound, NotReady, and DeadlineExceeded.
+        """
+
+        async def get() -> Model:
+            async with deadline.enforced() if deadline else nullcontext():
+                with suppress(ClipstackError, TimeoutError):  # while Triton is away, as it was before
+                    async with asyncio.timeout(FRESH_S):
+                        await self._catalogue.refresh()
+                return await self._catalogue.get(name)
+
+        return self._run(get())
+
+    def has_model(self, name: str) -> None:
+        """Raises ModelNotFound for a model that is surely not there; passes while Triton is away."""
+        with suppress(NotReady):
+            self.model(name)
+
+    def health(self) -> Health:
+        """Every model that answers, and why others do not; raises NotReady while Triton is away."""
+
+        async def get() -> Health:
+            return await self._catalogue.health()
+
+        return self._run(get())
+
+    def transports(self) -> dict[str, Any]:
+        """How this worker's clips reach Triton, and how often each way was refused."""
+        return self._triton.transports.facts()
+
+    def decoding(self) -> dict[str, Any]:
+        """Where this worker's videos were decoded, and how often."""
+        return self._decodings.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """What app/metrics makes numbers of; raises NotReady when this worker is not started."""
+
+        async def told() -> dict[str, Any]:
+            return {
+                "admission": self._admission.details(), "slots": self._slots.facts(), "decoder": self._decoder.facts(),
+                "transports": self._triton.transports.details(), "decoding": self._decodings.facts(),
+                "triton_answers": self._housekeeping.triton_answers, "models": self._catalogue.readiness(),
+            }  # fmt: skip
+
+        return self._run(told())
+
+    def admission(self) -> dict[str, Any]:
+        """How much this worker has to do, and what it refused."""
+        return self._admission.facts()
+
+    def backlog_s(self) -> float:
+        """How long those take that wait now; called from any thread."""
+        return self._admission.backlog_s()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise NotReady("this worker is not started")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _gpu_slots(slots: SlotPool) -> GpuSlots:
+    """What decoder processes are told of the slots' twin on a GPU; raises NotOnGpu where there is none."""
+    if slots.device is None:
+        raise NotOnGpu(
+            "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
+            "(`python -m deploy.gpu.discovery` lists those that can be used)"
+        )
+    return GpuSlots(slots.device.device, slots.device.handle, slots.device.region_bytes)
+
+
+def _live(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()

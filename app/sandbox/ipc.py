@@ -1,0 +1,249 @@
+"""What a confined process may say: facts and our own errors, as JSON of bounded size.
+
+The process may have been taken over by a file, so nothing of it is trusted. Python's pickles would run its code, and
+even a checked one costs what its sender likes: tuples nested a million deep, keys that take an hour to hash. JSON has
+lists, numbers and words alone; then each record is checked field by field against its own type hints.
+
+    a record      {"Media": ["video", "mp4", ...]}    its fields in order
+    an error      {"error": ["app.errors", "Undecodable", ["damaged"], "traceback"]}
+    a sequence    [...]                               comes back as a tuple
+
+What goes to a confined process is pickled as usual. Decoders that have a GPU say nothing else: frames stay there.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+import math
+import os
+import pickle
+import socket
+import time
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from functools import cache
+from multiprocessing.connection import Connection, reduce_connection  # type: ignore[attr-defined]
+from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import DupFd, register
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from pebble.common.types import RemoteException, ResultStatus
+
+from app import errors
+
+MOST_BYTES = 1 << 20  # of one message; the largest of ours, frames and times of 100 clips, has a quarter of that
+MOST_TEXT = 16 << 10  # characters of one word; beyond them it is no fact
+RECEIVE_S = 2.0  # from the first byte of a message to its last
+_LARGEST = 1 << 63
+
+_RECORDS = {
+    name: module
+    for module, names in {
+        "pebble.pool.process": ("Acknowledgement", "NoMessage", "TaskProblem", "TaskResult"),
+        "pebble.common.types": ("Result",),
+        "app.sandbox.layers": ("Layer",),
+        "app.media.types": ("Decoded", "Media"),
+        "app.timeline.process": ("Done",),
+        "app.timeline.scan": ("Begin", "Cut", "Reached", "Window"),
+        "app.timeline.windows": ("Grid", "Windows"),
+    }.items()
+    for name in names
+}
+_ERRORS = ("UnsupportedMedia", "Undecodable", "NoVideoStream", "LimitExceeded", "DecodeTimeout", "NotReady")
+_ERROR = "error"
+
+
+class NotAFact(pickle.PicklingError):
+    """A confined process said something that it may not; pebble takes this kind of error for a broken pool."""
+
+
+def encode(value: Any) -> bytes:
+    """Return a message of the confined process; raises PicklingError for what is no fact."""
+    try:
+        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotAFact(f"this is no fact: {error}") from None
+
+
+def decode(message: bytes) -> Any:
+    """Return what a confined process said; raises PicklingError for anything but facts."""
+    try:
+        return _value(json.loads(message, parse_constant=_refuse_constant))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotAFact(f"a confined process said what is no fact: {type(error).__name__}") from None
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _plain(value: Any) -> Any:
+    """The parts of a value, as JSON has them."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, ResultStatus):
+        return int(value)
+    if isinstance(value, int | float):
+        return value
+    kind = type(value).__name__
+    if isinstance(value, tuple) and hasattr(value, "_fields") and kind in _RECORDS:
+        return {kind: [_plain(each) for each in value]}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    if is_dataclass(value) and kind in _RECORDS:
+        return {kind: [_plain(getattr(value, field.name)) for field in fields(value)]}
+    if isinstance(value, RemoteException):
+        return _plain_error(value.exception, str(value.traceback))
+    if isinstance(value, BaseException):
+        return _plain_error(value, "")
+    raise TypeError(f"a {kind}")
+
+
+def _plain_error(error: BaseException, traceback: str) -> dict[str, Any]:
+    words = [each if isinstance(each, int) else str(each)[:MOST_TEXT] for each in error.args[:5]]
+    kind = type(error)
+    return {_ERROR: [kind.__module__, kind.__name__, words, traceback[-MOST_TEXT:]]}
+
+
+def _value(plain: Any) -> Any:
+    """What the parts stand for; raises TypeError and ValueError."""
+    if isinstance(plain, list):
+        return tuple(_value(each) for each in plain)
+    if not isinstance(plain, dict):
+        if not _is_scalar(plain):
+            raise ValueError("a number or a word beyond the limits")
+        return plain
+    ((name, parts),) = plain.items()
+    if not isinstance(parts, list):
+        raise ValueError("no list of fields")
+    if name == _ERROR:
+        return _error(*parts)
+    kind, hints = _hints(name)
+    values = [_value(each) for each in parts]
+    if len(values) != len(hints) or not all(map(_fits, values, hints)):
+        raise ValueError(f"other fields than those of {kind.__name__}")
+    if kind.__name__ == "Result":
+        values[0] = ResultStatus(values[0])
+        if (values[0] != ResultStatus.SUCCESS) != isinstance(values[1], Exception):
+            raise ValueError("an error that is none")
+    return kind(*values)
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MOST_TEXT
+    return value is None or isinstance(value, bool) or abs(value) < _LARGEST
+
+
+@cache
+def _hints(name: str) -> tuple[type[Any], tuple[Any, ...]]:
+    """The record of that name, and the types of its fields in order; raises ValueError when there is none."""
+    if name not in _RECORDS:
+        raise ValueError("no record of ours")
+    kind = getattr(importlib.import_module(_RECORDS[name]), name)
+    hints = get_type_hints(kind)
+    if name == "TaskResult":
+        hints["result"] = _hints("Result")[0]  # pebble takes it as such, and its threads end by anything else
+    return kind, tuple(hints.values())
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a field's hint names."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is tuple:
+        kinds = get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if kinds[1:] == (...,):
+            return all(_fits(each, kinds[0]) for each in value)
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint in (int, ResultStatus):
+        return type(value) is int
+    if hint in (None, NoneType):
+        return value is None
+    return hint is Any or isinstance(value, hint)
+
+
+def _error(module: str, name: str, words: Any, traceback: str) -> Exception:
+    """One of our errors that a decoder may raise or one of Python's; RuntimeError in the place of any other."""
+    if not (isinstance(module, str) and isinstance(name, str) and isinstance(traceback, str)):
+        raise ValueError("an error is named by words")
+    told = [each for each in words if isinstance(each, int | str) and _is_scalar(each)]
+    error: Exception = RuntimeError(f"{name}: {told[-1] if told else ''}"[:MOST_TEXT])
+    if module == errors.__name__ and name in _ERRORS:
+        error = getattr(errors, name)(str(told[0]) if told else "")
+    elif module == builtins.__name__ and not name.startswith("Stop"):  # those end generators and coroutines
+        kind = getattr(builtins, name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            with suppress(TypeError, ValueError):
+                error = kind(*told)
+    if traceback:
+        RemoteException.rebuild_exception(error, traceback[:MOST_TEXT])  # type: ignore[no-untyped-call]
+    return error
+
+
+class Listener(Connection):
+    """The service's end: takes nothing but facts, no longer than MOST_BYTES, that come within RECEIVE_S."""
+
+    _deadline: float | None = None
+
+    def recv(self) -> Any:
+        self.poll(None)
+        self._deadline = time.monotonic() + RECEIVE_S
+        try:
+            return decode(self.recv_bytes(MOST_BYTES))
+        finally:
+            self._deadline = None
+
+    def _recv(self, size: int, read: Any = os.read) -> Any:
+        """Read as the base class does, but for no longer than the deadline: a message may be cut off on purpose."""
+
+        def read_in_time(handle: int, remaining: int) -> bytes:
+            if self._deadline is not None and not self.poll(max(0.0, self._deadline - time.monotonic())):
+                raise NotAFact("a confined process stopped in the middle of a message")
+            return bytes(read(handle, remaining))
+
+        return super()._recv(size, read_in_time)  # type: ignore[misc]
+
+
+class Speaker(Connection):
+    """A confined process's end: what it sends is JSON, what it receives a pickle."""
+
+    def send(self, obj: Any) -> None:
+        self.send_bytes(encode(obj))
+
+
+class _BecomesSpeaker(Connection):
+    """The service's copy of that end, which it hands over and does not use."""
+
+
+def _reduce(connection: Connection) -> Any:
+    return _rebuild, (DupFd(connection.fileno()), connection.readable, connection.writable)
+
+
+def _rebuild(descriptor: Any, readable: bool, writable: bool) -> Speaker:
+    return Speaker(descriptor.detach(), readable, writable)
+
+
+register(Listener, reduce_connection)  # handed to a confined process it is a plain one
+register(_BecomesSpeaker, _reduce)
+
+
+class Forkserver(ForkServerContext):
+    """A forkserver whose pipes are listened to with care; of a two-way one the first end is the service's."""
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - multiprocessing's name
+        if duplex:
+            ours, theirs = socket.socketpair()
+            return Listener(ours.detach()), _BecomesSpeaker(theirs.detach())
+        reader, writer = os.pipe()
+        return Listener(reader, writable=False), _BecomesSpeaker(writer, readable=False)

@@ -1,0 +1,79 @@
+"""The system calls that no decoder needs. What is not named here is allowed: a new Python or libc goes on working."""
+
+import errno
+import os
+
+from app.sandbox.seccomp import MASKED_EQUAL, NOT_EQUAL, Refusal
+
+_CLONE_THREAD = 0x10000  # linux/sched.h
+_NEWER = (452, *range(463, 512))  # fchmodat2, and what came after Linux 6.10: not there, as on an older kernel
+
+_NETWORK = """
+    socket socketpair socketcall connect bind listen accept accept4
+    sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
+"""
+_PROGRAMS = "execve execveat fork vfork"
+_OTHER_PROCESSES = """
+    ptrace process_vm_readv process_vm_writev process_madvise process_mrelease pidfd_open pidfd_getfd
+    pidfd_send_signal kcmp tkill rt_sigqueueinfo rt_tgsigqueueinfo setpriority ioprio_set migrate_pages move_pages
+    shmget shmat shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open mq_unlink
+"""
+_CHANGES_OF_FILES = """
+    creat mkdir mkdirat mknod mknodat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat
+    chmod fchmod fchmodat chown fchown lchown fchownat truncate ftruncate fallocate memfd_create
+    setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
+    utime utimes utimensat futimesat open_by_handle_at name_to_handle_at
+"""
+# Docker refuses these to containers, in which CUDA works (github.com/moby/moby, profiles/seccomp/default.json)
+_OF_CONTAINERS = """
+    unshare setns mount umount umount2 pivot_root move_mount open_tree mount_setattr fsopen fsconfig fsmount fspick
+    bpf perf_event_open userfaultfd keyctl add_key request_key init_module finit_module delete_module kexec_load
+    kexec_file_load reboot swapon swapoff acct quotactl quotactl_fd syslog settimeofday clock_settime sethostname
+    setdomainname iopl ioperm vhangup fanotify_init uselib lookup_dcookie nfsservctl
+"""
+_KERNEL = """
+    chroot io_uring_setup io_uring_enter io_uring_register adjtimex clock_adjtime modify_ldt personality memfd_secret
+"""
+_NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # linux/sched.h: what clone may make of them
+
+
+def of_a_decoder() -> list[Refusal]:
+    """For this process: `kill` is left to it for itself alone."""
+    return [*_FOR_ALL, *(Refusal(name, errno.EPERM, 0, NOT_EQUAL, os.getpid()) for name in ("kill", "tgkill"))]
+
+
+def of_containers() -> list[Refusal]:
+    """What a process can do without that has CUDA open; programs too, of which it would start nvidia-modprobe alone.
+
+    That one makes devices, which are there by now; the containers of others do not have it.
+    """
+    return [
+        *(Refusal(name) for name in (*_OF_CONTAINERS.split(), "execve", "execveat")),
+        *(Refusal("clone", errno.EPERM, 0, MASKED_EQUAL, flag, flag) for flag in _NAMESPACES),
+        Refusal("clone3", errno.ENOSYS),
+    ]
+
+
+def _opening(name: str, flags: int) -> list[Refusal]:
+    """Files are opened for reading alone; the region is held open since before (app/sandbox/paths.py)."""
+    modes = [Refusal(name, errno.EPERM, flags, MASKED_EQUAL, mode, os.O_ACCMODE) for mode in (1, 2, 3)]
+    extra = [Refusal(name, errno.EPERM, flags, MASKED_EQUAL, flag, flag) for flag in (os.O_CREAT, os.O_TRUNC)]
+    return modes + extra
+
+
+_FOR_ALL = (
+    *(
+        Refusal(name)
+        for group in (_NETWORK, _PROGRAMS, _OTHER_PROCESSES, _CHANGES_OF_FILES, _OF_CONTAINERS, _KERNEL)
+        for name in group.split()
+    ),
+    # Their arguments lie in memory, where no filter looks; libraries then take the older call
+    *(Refusal(call, errno.ENOSYS) for call in ("clone3", "openat2", *_NEWER)),
+    Refusal("clone", errno.EPERM, 0, MASKED_EQUAL, 0, _CLONE_THREAD),  # threads alone
+    *(
+        Refusal(name, errno.EPERM, 0, NOT_EQUAL, 0)  # of itself alone
+        for name in ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setscheduler", "sched_setparam")
+    ),
+    *_opening("open", 1),
+    *_opening("openat", 2),
+)

@@ -1,0 +1,214 @@
+"""A sweep in a process of its own that may die: its windows arrive in slots while earlier ones are still inferred.
+
+this process                                decoder process
+  offset of a free slot        ─────────▶   waits for one when a window is complete, writes it there
+  Begin, Reached, Window, Cut  ◀─────────   then Done, or the error that ended the sweep
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from pickle import PicklingError
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
+from app.media.handles import reached, region, region_bytes
+from app.media.types import Media, Source
+from app.sandbox import Confinement, confine, demand, forkserver
+from app.sandbox.exits import Exit, judge
+from app.timeline.scan import WATCH_S, Begin, Cut, Event, Look, Reached, Window, sweep
+from app.timeline.windows import Windows
+
+AHEAD = 2  # windows that are decoded before a slot is asked for again
+DEATH_S = 5.0
+NICE = 5  # what decodes uploads goes first
+BROKEN = "the file is damaged so badly that it broke its decoder"
+
+
+class Slots(Protocol):
+    """What is needed of a worker's slots."""
+
+    path: Path
+
+    async def acquire(self, count: int) -> list[int]: ...
+
+    def release(self, offset: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The sweep's end; it decoded for `busy_s` seconds and spent the rest of its time waiting for slots."""
+
+    busy_s: float
+
+
+class _Order:
+    """What a sweep may say, and when: its process may have been taken over by the file."""
+
+    def __init__(self, look: Look) -> None:
+        self._look, self._index = look, look.first
+        self._placed: Windows | None = None
+        self._cuts, self._cut_s = 0, float("-inf")
+
+    def check(self, event: object) -> None:
+        """Raise Undecodable for an event that no sweep of this video sends now."""
+        if not self._is_due(event):
+            raise Undecodable(BROKEN)
+
+    def _is_due(self, event: object) -> bool:
+        look, placed = self._look, self._placed
+        match event:
+            case Begin():
+                self._placed = event.placed
+                is_first = placed is None and event.placed.grid == look.grid
+                return is_first and 0 < event.placed.count <= look.most and event.duration_s >= 0 and event.total >= 0
+            case Window():
+                self._index += 1
+                is_next = placed is not None and event.index == self._index - 1 < placed.count
+                return is_next and len(event.frames) == look.grid.frames
+            case Cut():
+                if placed is None or event.time_s <= self._cut_s:
+                    return False
+                self._cuts, self._cut_s = self._cuts + 1, event.time_s
+                end_s = placed.start_s(placed.count) + look.grid.span_s
+                return event.time_s <= end_s and self._cuts <= end_s / WATCH_S + 2
+            case Reached():
+                return placed is not None
+        return isinstance(event, Done | ClipstackError)
+
+
+class Stream:
+    """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
+
+    def __init__(
+        self, connection: Connection, process: BaseProcess, look: Look, slots: Slots, patience_s: float
+    ) -> None:
+        self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
+        self._order = _Order(look)
+        self.granted: deque[int] = deque()
+        self.busy_s = 0.0
+        self._readable = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[tuple[Event, int]]:
+        """Yield what the sweep finds.
+
+        Raises Undecodable, LimitExceeded, DecodeTimeout when nothing came for `patience_s` seconds, and NotReady when
+        the decoder was ended from outside.
+
+        The offset is -1 for all events but windows.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._connection.fileno(), self._readable.set)
+        try:
+            while True:
+                while len(self.granted) < AHEAD:
+                    self._grant(*await self._slots.acquire(1))
+                event = await self._next()
+                self._order.check(event)
+                if isinstance(event, ClipstackError):
+                    raise event
+                if isinstance(event, Done):
+                    self.busy_s = event.busy_s
+                    return
+                yield event, self.granted.popleft() if isinstance(event, Window) else -1
+        finally:
+            loop.remove_reader(self._connection.fileno())
+
+    def _grant(self, offset: int) -> None:
+        self.granted.append(offset)
+        with suppress(BrokenPipeError):  # it has ended: `_next` says how
+            self._connection.send(offset)
+
+    async def _next(self) -> Event | Done | ClipstackError:
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while True:
+            self._readable.clear()
+            if self._connection.poll():
+                break
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._readable.wait()
+            except TimeoutError:
+                raise DecodeTimeout(f"no frame could be decoded for {self._patience_s:g} s") from None
+        try:
+            event: Event | Done | ClipstackError = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise await self._ended() from None
+        except (OSError, PicklingError):  # too long, cut off, or no fact
+            raise Undecodable(BROKEN) from None
+        return event
+
+    async def _ended(self) -> ClipstackError:
+        """Return the error for a sweep whose process is gone."""
+        await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
+        exit_code = self._process.exitcode
+        if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
+            return Undecodable(BROKEN)
+        return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
+
+
+@asynccontextmanager
+async def streaming(
+    source: Source, media: Media, look: Look, slots: Slots, patience_s: float, confinement: Confinement
+) -> AsyncIterator[Stream]:
+    """A sweep of `source`; when the block is left, its process is dead and slots that it did not fill are free."""
+    confinement.admit(source.path)
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    arguments = (theirs, confinement, source, media, look, str(slots.path))
+    process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
+    loop = asyncio.get_running_loop()
+    started = loop.run_in_executor(None, process.start)
+    stream = Stream(ours, process, look, slots, patience_s)
+    try:
+        await asyncio.shield(started)
+        theirs.close()
+        yield stream
+    finally:
+        await asyncio.gather(started, return_exceptions=True)
+        if process.pid is not None:
+            process.kill()
+            await loop.run_in_executor(None, process.join, DEATH_S)
+        ours.close()
+        for offset in stream.granted:
+            slots.release(offset)
+
+
+def _send(
+    connection: Connection, confinement: Confinement, source: Source, media: Media, look: Look, slots: str
+) -> None:
+    """The decoder process."""
+    os.nice(NICE)
+    confine(confinement)
+    shape = (look.grid.frames, look.crop, look.crop, 3)
+    room = region_bytes(slots) - int(np.prod(shape))
+    started, waited_s = time.monotonic(), 0.0
+
+    def place() -> NDArray[np.uint8]:
+        nonlocal waited_s
+        asked = time.monotonic()
+        offset = connection.recv()
+        waited_s += time.monotonic() - asked
+        if not 0 <= offset <= room:
+            raise ValueError("a window lies outside the region")
+        return np.memmap(region(slots), np.uint8, "r+", offset, shape)
+
+    try:
+        demand()
+        for event in sweep(reached(source), media, look, place):
+            connection.send(event)
+        connection.send(Done(time.monotonic() - started - waited_s))
+    except ClipstackError as error:
+        connection.send(error)

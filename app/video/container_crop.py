@@ -1,0 +1,126 @@
+"""The edges that a container hides, read from its header: PixelCrop in Matroska, `clap` in MP4 and QuickTime.
+
+FFmpeg knows them as side data of a stream, which PyAV does not show. Everything here may be damaged: what cannot be
+read counts as no crop.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from av.video.stream import VideoStream
+
+from app.media.geometry import Crop
+from app.media.types import Source
+
+MAX_HEADER_BYTES = 16 << 20  # of the part that describes the tracks
+MAX_ELEMENTS = 1000  # on one level
+
+_SEGMENT, _CLUSTER, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b", b"\xae"
+_VIDEO = b"\xe0"
+_PIXEL_CROP = (b"\x54\xcc", b"\x54\xbb", b"\x54\xdd", b"\x54\xaa")  # left, top, right, bottom
+
+Part = Callable[[bytes, int], tuple[bytes, int, int]]
+
+_SAMPLE_ENTRY_BYTES = 86  # of a VisualSampleEntry, box header included (ISO/IEC 14496-12)
+
+
+def container_crop(source: Source, demuxer: str, stream: VideoStream, size: tuple[int, int]) -> Crop:
+    """Return what the container hides of a stream's stored frames, whose `size` is (width, height)."""
+    if demuxer not in ("matroska", "mov"):
+        return Crop()
+    rank = stream.container.streams.video.index(stream)
+    with open(source.path, "rb") as file:
+        try:
+            header = _header(file, source, demuxer)
+            crop = _pixel_crop(header, rank) if demuxer == "matroska" else _clean_aperture(header, stream.id, size)
+        except (struct.error, IndexError, ValueError, ZeroDivisionError, OverflowError):
+            return Crop()
+    return crop if crop.fits(*size) else Crop()
+
+
+def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
+    """The body of Matroska's Tracks or of MP4's `moov`; empty where there is none."""
+    at, end = source.offset, source.offset + source.length
+    for _ in range(MAX_ELEMENTS):
+        if at >= end:  # a damaged length may lie behind all that can be sought
+            break
+        file.seek(at)
+        head = file.read(min(16, max(0, end - at)))
+        name, start, length = (_element if demuxer == "matroska" else _box)(head, 0)
+        if not name or name == _CLUSTER:
+            break
+        if name in (_TRACKS, b"moov"):
+            file.seek(at + start)
+            return file.read(max(0, min(length, MAX_HEADER_BYTES, end - at - start)))
+        at += start if name == _SEGMENT else start + length
+    return b""
+
+
+def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
+    """Identifier of the EBML element at `at`, where its body starts, and how long that is; no name at the end."""
+    if at >= len(data):
+        return b"", at, 0
+    start = at + 9 - data[at].bit_length()
+    width = 9 - data[start].bit_length()
+    if width > 8:
+        raise ValueError("not an EBML size")
+    length = int.from_bytes(data[start : start + width], "big") & ((1 << 7 * width) - 1)
+    return data[at:start], start + width, length
+
+
+def _box(data: bytes, at: int) -> tuple[bytes, int, int]:
+    """As `_element`, of a box of MP4; one of length 0 reaches to the end of the file."""
+    if at + 8 > len(data):
+        return b"", at, 0
+    length, name = struct.unpack_from(">I4s", data, at)
+    start = at + 8
+    if length == 1:
+        (length,) = struct.unpack_from(">Q", data, start)
+        start += 8
+    return name, start, (length or 1 << 62) - (start - at)
+
+
+def _children(data: bytes, part: Part, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Name and body of each element or box of `data` from `at` on."""
+    for _ in range(MAX_ELEMENTS):
+        name, start, length = part(data, at)
+        if not name or length < 0:
+            return
+        yield name, data[start : start + length]
+        at = start + length
+
+
+def _pixel_crop(tracks: bytes, rank: int) -> Crop:
+    """Of the video track with this place among all video tracks: FFmpeg does not tell the number of a track."""
+    fields = [dict(_children(track, _element)) for name, track in _children(tracks, _element) if name == _TRACK]
+    videos = [track[_VIDEO] for track in fields if _VIDEO in track]
+    video = dict(_children(videos[rank], _element))
+    return Crop(*(int.from_bytes(video.get(side, b""), "big") for side in _PIXEL_CROP))
+
+
+def _clean_aperture(moov: bytes, number: int, size: tuple[int, int]) -> Crop:
+    for name, track in _children(moov, _box):
+        fields = dict(_children(track, _box)) if name == b"trak" else {}
+        header = fields.get(b"tkhd", b"")
+        if not header or struct.unpack_from(">I", header, 20 if header[0] else 12)[0] != number:
+            continue
+        inner = fields
+        for step in (b"mdia", b"minf", b"stbl"):
+            inner = dict(_children(inner.get(step, b""), _box))
+        entry = inner.get(b"stsd", b"")[8:]
+        for name, values in _children(entry[: struct.unpack_from(">I", entry)[0]], _box, _SAMPLE_ENTRY_BYTES):
+            if name == b"clap":
+                return _aperture(struct.unpack_from(">8i", values), size)
+    return Crop()
+
+
+def _aperture(values: tuple[int, ...], size: tuple[int, int]) -> Crop:
+    """A clean aperture: numerators and denominators of its width, its height and how far off its centre is."""
+    edges = []
+    for length, place in zip(size, (0, 2), strict=True):
+        shown, shift = values[place] / values[place + 1], values[place + 4] / values[place + 5]
+        before = round((length - shown) / 2 + shift)
+        edges.append((before, length - before - round(shown)))
+    (left, right), (top, bottom) = edges
+    return Crop(left, top, right, bottom)

@@ -1,0 +1,186 @@
+"""Videos: what one is, and its wanted frames, scaled and cut, written into the shared region."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol
+
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from app.errors import ClipstackError, LimitExceeded, Undecodable
+from app.media.colour import conversion
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import centre_crop, open_clips, scaled_size
+from app.media.geometry import orientation, shown_size
+from app.media.sampling import EvenClips, frames_at
+from app.media.sampling import place as place_clips
+from app.media.transparency import has_second_picture
+from app.media.types import ClipRequest, Conversion, Decoded, Limits, Media, Source
+from app.video.container_crop import container_crop
+from app.video.readers import Reader, open_reader, opened, translated
+
+MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
+FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
+REASON = 200  # letters
+
+
+class Gpu(Protocol):
+    """Where frames are decoded and stay on a GPU (app/video/gpu_frames.py)."""
+
+    def open_clips(self, request: ClipRequest) -> Sequence[Any]:
+        """Each clip's place in the region's twin; raises ValueError as `clip_shape`."""
+
+    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader: ...
+
+    def finish(self) -> None:
+        """Returns when everything that was written is there."""
+
+
+def probe(source: Source, limits: Limits) -> Media:
+    """Read the facts of a video from its header and first frame.
+
+    A size beyond the limits is refused before that frame is decoded, a length only where an index lists it.
+    Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable.
+    """
+    head = source.read(HEAD_BYTES)
+    demuxer = recognise(head).name
+    with translated(), opened(source, demuxer) as (container, stream):
+        limits.check_size(stream.width, stream.height)
+        frames, duration_s = stream.frames or None, _duration_s(container, stream)
+        if demuxer == "mov":
+            if (frames or 0) > source.length:
+                raise Undecodable("the file is damaged: it promises more frames than it has bytes")
+            _check_index(stream, limits)
+        if demuxer == "gif" and (frames or 0) > MAX_GIF_FRAMES:
+            raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")
+        first = _first_frame(container, stream)
+        limits.check_size(first.width, first.height)
+        crop = container_crop(source, demuxer, stream, (first.width, first.height))
+        aspect = None if demuxer == "gif" else stream.sample_aspect_ratio
+        width, height = shown_size(first.width, first.height, crop, aspect)
+        limits.check_size(width, height)
+        colours: Conversion = "full" if has_second_picture(stream) else conversion(first)
+        rate = stream.average_rate or stream.guessed_rate
+        codec = stream.codec.canonical_name
+    rotation, mirrored = orientation(first)
+    width, height = (width, height)[:: -1 if rotation % 180 else 1]
+    fps = float(rate) if rate else None
+    return Media(
+        "video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames,
+        mirrored, (*crop,), first.interlaced_frame, colours,
+    )  # fmt: skip
+
+
+def decode(
+    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: Gpu | None = None
+) -> Decoded:
+    """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
+
+    The length of the video is measured first, from its packets, and held against `limits`; then the clips are placed. A
+    time after the end becomes the last frame, and the clip counts as padded. Raises UnsupportedMedia, LimitExceeded,
+    Undecodable.
+    """
+    reason = ""
+    size = scaled_size(media.width, media.height, request.resize)
+    demuxer = recognise(source.read(HEAD_BYTES)).name
+    if gpu is not None:
+        try:
+            with translated():
+                reader = measured(gpu.open_reader(source, media, demuxer, size), limits)
+                decoded = _decode(reader, request, gpu.open_clips(request))
+            gpu.finish()
+            return replace(decoded, on_gpu=True)
+        except (ClipstackError, FFmpegError, RuntimeError, MemoryError) as error:
+            # A codec that NVDEC does not know, a GPU without memory, a damaged file: the CPU's verdict counts.
+            cause = error.__cause__ or error
+            reason = f"{type(cause).__name__}: {cause}"[:REASON]
+    clips = open_clips(request)
+    with translated():
+        reader = measured(open_reader(source, media, demuxer, size, request.threads), limits)
+        return replace(_decode(reader, request, clips), not_on_gpu=reason)
+
+
+def measured(reader: Reader, limits: Limits | None) -> Reader:
+    """Return a reader whose video is complete as far as it must be, and not longer than the limits.
+
+    Raises Undecodable, LimitExceeded.
+    """
+    total = len(reader.timing.times_s)
+    if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
+        raise Undecodable("the file is cut off: frames that it promises are missing")
+    if limits is not None:
+        limits.check_length(total, reader.timing.end_s)
+    return reader
+
+
+def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> Decoded:
+    timing = reader.timing
+    wanted = place_clips(timing, request.clips) if isinstance(request.clips, EvenClips) else request.clips
+    rows = [frames_at(timing, row) for row in wanted]
+    _write(reader, rows, clips, request.crop)
+    return Decoded(
+        frames=tuple(tuple(row) for row in rows),
+        times_s=tuple(tuple(round(float(timing.times_s[number]), 6) for number in row) for row in rows),
+        padded=tuple(max(row) >= timing.end_s for row in wanted),
+        truncated=reader.cut_off,
+        total=len(timing.times_s),
+        duration_s=round(timing.end_s, 6),
+        fps=timing.fps,
+    )
+
+
+def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: int) -> None:
+    places = defaultdict(list)
+    for clip, row in zip(clips, rows, strict=True):
+        for place, number in enumerate(row):
+            places[number].append(clip[place])
+    numbers = sorted(places)
+    written = 0
+    for number, frame in zip(numbers, reader.read(numbers), strict=False):
+        for place in places[number]:
+            place[...] = centre_crop(frame, crop)
+        written += 1
+    if written < len(numbers):
+        raise Undecodable("the file is damaged: it ends before the wanted frames")
+
+
+def _name(demuxer: str, head: bytes) -> str:
+    """The container as people call it: one demuxer reads MP4 and QuickTime, one Matroska and WebM."""
+    if demuxer == "mov":
+        return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"
+    return "webm" if demuxer == "matroska" and b"webm" in head[:64] else demuxer
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds from the first to after the last frame, as the header says."""
+    if stream.duration and stream.time_base and stream.duration > 0:  # a damaged one may be less
+        return float(stream.duration * stream.time_base)
+    if container.duration:
+        # Matroska and FLV count from 0, wherever the video starts.
+        start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+        return max(0.0, container.duration / 1e6 - max(0.0, start_s)) or None
+    return None
+
+
+def _check_index(stream: VideoStream, limits: Limits) -> None:
+    """Refuse at once what an MP4's index says is too long: it lists every frame, a header only promises."""
+    index = stream.index_entries
+    if len(index):
+        limits.check_length(len(index), (index[-1].timestamp - index[0].timestamp) * float(stream.time_base or 0))
+
+
+def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """The first frame that can be decoded; it carries the rotation, and the size that is really coded."""
+    for packet in islice(container.demux(stream), FIRST_FRAME_PACKETS):
+        if packet.has_sidedata("encryption_info"):
+            raise Undecodable("the video is encrypted (DRM): send it without encryption")
+        try:
+            for frame in packet.decode():
+                return frame
+        except InvalidDataError:
+            continue
+    raise Undecodable("the file is damaged: no frame of it can be decoded")

@@ -1,0 +1,158 @@
+"""H.264 whose pictures are single fields: which packets hold the second field of a frame, and no frame of their own.
+
+MPEG transport streams and files made of them may have a packet for each field; a decoder makes one frame of two. Only
+the beginning of a packet's first slice is read (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.video.nal_units import length_bytes
+
+START_CODE = b"\0\0\1"
+HEAD_BYTES = 64  # of a unit: a slice's header up to its fields has some 12
+MAX_UNITS = 64  # of a packet
+_SLICES, _PARAMETERS = (1, 5), 7  # types of units
+# Profiles whose parameter sets tell of chroma and scaling
+_HIGH = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+
+
+class FieldPairs:
+    """Knows the second fields among the packets of one stream, which it is shown in decoding order."""
+
+    def __init__(self, codec: str, configuration: bytes | None) -> None:
+        self._lengths = length_bytes(codec, configuration)
+        self._number_bits, self._has_planes = 0, False
+        self._first: tuple[int, int] | None = None  # number of the frame, and parity, of a field without its other one
+        if codec == "h264" and configuration:
+            for unit in _parameter_sets(configuration):
+                self._read(unit)
+
+    @property
+    def are_possible(self) -> bool:
+        """Whether the stream may hold fields; most hold whole frames alone, and their packets need not be looked at."""
+        return self._number_bits > 0
+
+    def is_second(self, packet: memoryview) -> bool:
+        """Return whether a packet completes the frame that the one before it began."""
+        if not self.are_possible:
+            return False
+        try:
+            field = self._field(packet)
+        except IndexError:
+            field = None
+        pair = self._first is not None and field == (self._first[0], 1 - self._first[1])
+        self._first = None if pair else field
+        return pair
+
+    def _field(self, packet: memoryview) -> tuple[int, int] | None:
+        """Frame number and parity (1 for bottom) of a packet's first slice; None for a whole frame."""
+        for unit in _units(packet, self._lengths):
+            if unit and unit[0] & 31 in _SLICES:
+                bits = _Bits(unit)
+                for _ in range(3):  # first macroblock, type, parameter set
+                    bits.golomb()
+                if self._has_planes:
+                    bits.take(2)
+                number = bits.take(self._number_bits)
+                return (number, bits.take(1)) if bits.take(1) else None
+        return None
+
+    def _read(self, unit: bytes) -> None:
+        """Take from a sequence parameter set how long frame numbers are, if it allows fields."""
+        try:
+            bits = _Bits(unit)
+            profile = bits.take(24) >> 16
+            bits.golomb()
+            has_planes = profile in _HIGH and _skip_chroma(bits)
+            number_bits = bits.golomb() + 4
+            order = bits.golomb()
+            if order == 0:
+                bits.golomb()
+            elif order == 1:
+                bits.take(1)
+                for _ in range(2):
+                    bits.golomb()
+                for _ in range(bits.golomb()):
+                    bits.golomb()
+            bits.golomb()
+            bits.take(1)
+            for _ in range(2):  # width, height
+                bits.golomb()
+            if not bits.take(1):  # not frames alone
+                self._number_bits, self._has_planes = number_bits, has_planes
+        except IndexError:
+            return
+
+
+def _skip_chroma(bits: _Bits) -> bool:
+    """Read a high profile's formats and scaling; return whether colours are coded as planes of their own."""
+    chroma = bits.golomb()
+    has_planes = chroma == 3 and bool(bits.take(1))
+    for _ in range(2):
+        bits.golomb()
+    bits.take(1)
+    if bits.take(1):
+        for number in range(12 if chroma == 3 else 8):
+            if bits.take(1):
+                _skip_scaling(bits, 16 if number < 6 else 64)
+    return has_planes
+
+
+def _skip_scaling(bits: _Bits, count: int) -> None:
+    last = 8
+    for _ in range(count):
+        coded = bits.golomb()
+        last = (last + ((coded + 1) // 2 if coded % 2 else -(coded // 2))) % 256
+        if last == 0:
+            return
+
+
+class _Bits:
+    """Reads the bits of a unit after its first byte; raises IndexError at the end."""
+
+    def __init__(self, unit: bytes) -> None:
+        body = unit[1:].replace(b"\0\0\3", b"\0\0")
+        self._value, self._left = int.from_bytes(body, "big"), 8 * len(body)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise IndexError("the unit ends")
+        return self._value >> self._left & ((1 << count) - 1)
+
+    def golomb(self) -> int:
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+
+def _parameter_sets(configuration: bytes) -> Iterator[bytes]:
+    if configuration[0] != 1:
+        units = configuration.split(START_CODE)
+        yield from (unit for unit in units if unit and unit[0] & 31 == _PARAMETERS)
+        return
+    at = 6
+    for _ in range(configuration[5] & 31 if len(configuration) > 5 else 0):
+        length = int.from_bytes(configuration[at : at + 2], "big")
+        yield configuration[at + 2 : at + 2 + length]
+        at += 2 + length
+
+
+def _units(packet: memoryview, lengths: int) -> Iterator[bytes]:
+    """The beginnings of a packet's units, in order."""
+    at = 0
+    for _ in range(MAX_UNITS):
+        if lengths:
+            start = at + lengths
+            at = start + int.from_bytes(packet[at:start], "big")
+        else:
+            found = bytes(packet[at : at + (1 << 16)]).find(START_CODE)
+            if found < 0:
+                return
+            start = at = at + found + 3
+        if start >= len(packet):
+            return
+        yield bytes(packet[start : start + HEAD_BYTES])

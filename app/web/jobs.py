@@ -1,0 +1,194 @@
+"""Jobs over HTTP: hand one in, follow it, take its timeline, end it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from app.auth import guard
+from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, WrongMediaKind
+from app.files import DamagedFile, open_file, read_file
+from app.jobs.service import NO_SUCH_JOB, Desk
+from app.jobs.storage.store import Asked, Job
+from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
+from app.media.formats import HEAD_BYTES, mime_type, recognise
+from app.timeline import export, plot
+from app.timeline.segments import MARGIN
+from app.uploads.parser import receive
+from app.web import classify
+from app.web.job_events import EventStreamLimiter, events
+from app.web.job_serializers import record_json
+from app.web.params import MAX_TOP_K, flag, number, whole_number
+
+LEAST_HOP_S, MOST_HOP_S = 0.01, 3600.0
+LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 600.0
+MOST_LISTED = 500
+MAX_KEY = 200
+MAX_OFFSET = (1 << 32) - 1  # the journal's numbers of windows have 32 bits
+_PICTURE = re.compile(r"[0-9]{1,3}")
+
+blueprint = Blueprint("jobs", __name__)
+
+
+def _desk() -> Desk:
+    desk: Desk = current_app.extensions["clipstack.jobs"]
+    return desk
+
+
+def _mine(asked: Asked) -> bool:
+    """Whether a job is for this request to see: with keys each owner's own, without keys everybody's."""
+    return not guard.access().required or asked.owner == guard.owner()
+
+
+def _found(identity: str) -> Job:
+    """A job of this request's owner; raises JobNotFound for another's too: nobody else learns that it exists."""
+    desk = _desk()
+    job = desk.find(identity)
+    if not _mine(desk.read(job)[0]):
+        raise JobNotFound(NO_SUCH_JOB)
+    return job
+
+
+@blueprint.post("/v1/jobs")
+@guard.takes_file
+def accept() -> tuple[Response, int]:
+    settings = classify.settings()
+    guard.allow("jobs")
+    key = _key(request.headers.get("Idempotency-Key", ""))
+    with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
+        told = upload.fields | request.args.to_dict()
+        model = told.get("model") or settings.model
+        asked = Asked(
+            id="", created="", owner=guard.owner(), name=upload.name, bytes=upload.source.length, model=model,
+            window_s=number(told, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
+            hop_s=number(told, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
+            margin=MARGIN if (margin := number(told, "margin", None, 0.0, 1.0)) is None else margin,
+            top_k=whole_number(told, "top_k", classify.DEFAULT_TOP_K, MAX_TOP_K),
+        )  # fmt: skip
+        if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
+            raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
+        classify.pipeline().has_model(model)
+        classify.pipeline().check_video(upload.source, guard.owner())
+        job, new = _desk().accept(asked, upload.source, key)
+    response = _record(job)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return response, 202 if new else 200
+
+
+def _key(text: str) -> str | None:
+    if len(text) > MAX_KEY or not (text.isascii() and text.isprintable()):
+        raise InvalidParameter(f"Idempotency-Key must be at most {MAX_KEY} printable characters of ASCII")
+    return text or None
+
+
+@blueprint.get("/v1/jobs")
+def newest() -> Response:
+    limit = whole_number(request.args, "limit", 50, MOST_LISTED)
+    owner = guard.owner() if guard.access().required else None
+    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit, owner)])
+
+
+@blueprint.get("/v1/jobs/<identity>")
+def show(identity: str) -> Response:
+    return _record(_found(identity), windows=flag(request.args, "windows"))
+
+
+def _record(job: Job, *, windows: bool = False) -> Response:
+    desk = _desk()
+    asked, progress = desk.read(job)
+    place = desk.place(job.id) if progress.state == "queued" else None
+    record = record_json(asked, progress, place)
+    if windows and record["timeline"] is not None:
+        response = _with_windows(job, asked.top_k, record, record["timeline"])
+    else:
+        response = jsonify(record)
+    response.headers["Cache-Control"] = "no-store"
+    if progress.cache:
+        response.headers["X-Clipstack-Cache"] = progress.cache
+    return response
+
+
+def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
+    """Return `record` as JSON, with the windows that the request asks for in its part `timeline`."""
+    offset = whole_number(request.args, "offset", 0, MAX_OFFSET, smallest=0)
+    page = Page(offset, whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE), top_k)
+    try:
+        stream = stream_with_windows(record, timeline, job.journal, page)
+    except FileNotFoundError:
+        raise JobNotFound(NO_SUCH_JOB) from None
+    return Response(guard.held_until_sent(stream), mimetype="application/json")
+
+
+@blueprint.delete("/v1/jobs/<identity>")
+def end(identity: str) -> tuple[Response, int]:
+    desk = _desk()
+    job = _found(identity)
+    state = desk.end(job)
+    if state == "removed":
+        return jsonify(id=identity, state=state), 200
+    return _record(job), 202 if state == "running" else 200
+
+
+@blueprint.get("/v1/jobs/<identity>/events")
+@guard.follows
+def follow(identity: str) -> Response:
+    limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
+    stream = limiter.hold(events(_desk(), _found(identity)), guard.owner())
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(stream, mimetype="text/event-stream", headers=headers)
+
+
+@blueprint.get("/v1/jobs/<identity>/timeline")
+def timeline(identity: str) -> Response:
+    desk, form = _desk(), request.args.get("format", "json")
+    job = _found(identity)
+    asked, progress = desk.read(job)
+    told = record_json(asked, progress)["timeline"]
+    if told is None:
+        raise NotReadyYet("no window of this video has been looked at yet")
+    match form:
+        case "json":
+            response = _with_windows(job, asked.top_k, told, told)
+        case "csv":
+            response = Response(export.to_csv(told), content_type="text/csv; charset=utf-8")
+        case "vtt":
+            response = Response(export.to_vtt(told), content_type="text/vtt; charset=utf-8")
+        case "svg":
+            response = Response(plot.to_svg(told, asked.name), content_type="image/svg+xml")
+        case "png":
+            response = Response(plot.to_png(told, asked.name), content_type="image/png")
+        case _:
+            raise InvalidParameter("format must be json, csv, vtt, svg or png")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{form}")
+    return response
+
+
+@blueprint.get("/v1/jobs/<identity>/thumbnails/<place>.jpg")
+def thumbnail(identity: str, place: str) -> Response:
+    if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is no name of a file
+        raise NotFound("there is no such picture")
+    try:
+        picture = read_file(_found(identity).pictures / f"{int(place)}.jpg")
+    except (FileNotFoundError, DamagedFile):
+        raise NotFound("there is no such picture") from None
+    response = Response(picture, mimetype="image/jpeg")
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+@blueprint.get("/v1/jobs/<identity>/source")
+def source(identity: str) -> Response:
+    """Has nginx send the file: it knows about ranges, and holds no thread of ours meanwhile."""
+    job = _found(identity)
+    try:
+        with open_file(job.source) as file:
+            kind = mime_type(file.read(HEAD_BYTES))
+    except (FileNotFoundError, DamagedFile):
+        raise NotFound("there is no such job; it may have been removed") from None
+    response = Response(content_type=kind)
+    response.headers["X-Accel-Redirect"] = f"/_jobs/{job.id}/source"
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response

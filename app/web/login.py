@@ -1,0 +1,77 @@
+"""Logging in to the page with a key, and out again."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.auth.guard import access, open_to_all
+from app.auth.sessions import LIFE_S
+from app.errors import ClipstackError
+from app.web import formatting
+from app.web.pages import static_url
+
+LOGIN_COOKIE = "clipstack_login"
+LOGIN_S = 600
+
+blueprint = Blueprint("login", __name__)
+
+
+@blueprint.get("/login")
+@open_to_all
+def form() -> ResponseReturnValue:
+    known = access()
+    if not known.required or known.session(request.cookies):
+        return redirect("/", 303)
+    return _form()
+
+
+@blueprint.post("/login")
+@open_to_all
+def login() -> ResponseReturnValue:
+    """A key for a session. Without the form's own token another site could log a person in as somebody else."""
+    known = access()
+    sent, kept = request.form.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")
+    if not kept or not hmac.compare_digest(sent.encode(), kept.encode()):
+        return _form("This form was open for too long, or your browser takes no cookies. Please try again.", 403)
+    try:
+        key = known.keys.find(request.form.get("key", "").strip())
+    except ClipstackError as error:
+        return _form(formatting.sentence(error.message), error.status)
+    if key is None:
+        return _form("This key is not known here. Was all of it copied, or has it been revoked?", 401)
+    known.sessions.end(request.cookies.get(known.cookie, ""))
+    response = redirect("/", 303)
+    _set(response, known.cookie, known.sessions.begin(key), int(LIFE_S))
+    response.delete_cookie(LOGIN_COOKIE)
+    return response
+
+
+@blueprint.post("/logout")
+def logout() -> ResponseReturnValue:
+    known = access()
+    known.sessions.end(request.cookies.get(known.cookie, ""))
+    response = redirect("/login", 303)
+    response.delete_cookie(known.cookie, secure=known.secure, httponly=True, samesite="Strict")
+    return response
+
+
+def _form(trouble: str = "", status: int = 200) -> Response:
+    token = secrets.token_urlsafe(24)
+    page = render_template("login.html", trouble=trouble, token=token, static=static_url)
+    response = make_response(page, status)
+    response.headers["Cache-Control"] = "no-store"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    _set(response, LOGIN_COOKIE, token, LOGIN_S)
+    return response
+
+
+def _set(response: BaseResponse, name: str, value: str, age_s: int) -> None:
+    """A cookie that scripts cannot read and that no other site's request carries."""
+    secure = access().secure
+    response.set_cookie(name, value, max_age=age_s, path="/", httponly=True, samesite="Strict", secure=secure)

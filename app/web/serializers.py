@@ -1,0 +1,66 @@
+"""What was found, as the JSON of the API."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.media.facts import media_json
+from app.media.sampling import mostly_repeated
+from app.pipeline.classify import Answer
+from app.uploads.parser import Upload
+
+JPEG_QUALITY = 85
+
+
+def answer_json(answer: Answer, upload: Upload) -> dict[str, Any]:
+    """What a successful `/v1/classify` says of an upload; equal uploads get an equal one."""
+    body: dict[str, Any] = {
+        "model": answer.model.name,
+        "model_version": answer.model.version,
+        "predictions": answer.predictions,
+        "media": media_json(
+            answer.media, upload.name, answer.decoded.total, answer.decoded.truncated, upload.source.length
+        ),
+        "clips": _clips_json(answer),
+        "transport": answer.transport,
+        "warnings": _warnings(answer),
+    }
+    if answer.first_clip is not None:
+        body["thumbnails"] = [_data_url(frame) for frame in answer.first_clip]
+    return body
+
+
+def _clips_json(answer: Answer) -> list[dict[str, Any]]:
+    decoded = answer.decoded
+    return [
+        {
+            "start_s": round(times[0], 3),
+            "end_s": round(times[-1], 3),
+            "frames": list(frames),
+            "times_s": [round(time, 3) for time in times],
+            "padded": padded,
+        }
+        for frames, times, padded in zip(decoded.frames, decoded.times_s, decoded.padded, strict=True)
+    ]
+
+
+def _warnings(answer: Answer) -> list[str]:
+    warnings, decoded = list(answer.media.notes), answer.decoded
+    if any(decoded.padded):
+        warnings.append("the video is shorter than one clip: its last frame was repeated")
+    if any(mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):
+        warnings.append("the video shows few different frames: most frames of a clip repeat the one before")
+    if decoded.truncated:
+        warnings.append("the file is cut off: only the part that could be read was looked at")
+    return warnings
+
+
+def _data_url(frame: NDArray[np.uint8]) -> str:
+    """A frame, uint8 (H, W, 3), as a JPEG in a data URL."""
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,92 @@
+"""The torch engine by itself: whether it answers as float32 does, and how fast, for each layout and batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.gpu.networks import Subject
+from triton_repo.backends.clip.clip_engines.torch_engine import DTYPES, TorchEngine
+from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
+
+LARGEST_F32 = 1e-3  # difference of a probability between two ways to calculate in float32
+# bf16 and f16 may be off by what autocast alone, without anything of ours, is off by, and as much again.
+OF_AUTOCAST, AND = 2.0, 5e-3
+LEAST_S = 0.5  # of one measurement
+
+
+def check(subject: Subject, folder: Path, device: str, reduced: str = "bf16") -> list[dict[str, Any]]:
+    """Every layout in f32 and in `reduced`, bf16 or f16, against float32 on the CPU."""
+    rows = []
+    plain = float(np.abs(_autocast(subject, device, DTYPES[reduced]) - subject.right).max())
+    for precision, allowed in (("f32", LARGEST_F32), (reduced, OF_AUTOCAST * plain + AND)):
+        for layout in LAYOUTS:
+            parameters = {"engine": "torch", "precision": precision, "device": device, "layout": layout}
+            row: dict[str, Any] = {"precision": precision, "layout": layout, "allowed": allowed}
+            try:
+                engine = TorchEngine(folder, parameters, len(subject.clips))
+                engine.warm_up()
+                off = float(np.abs(engine.infer(subject.clips) - subject.right).max())
+                row |= {"largest_difference": off, "good": bool(off <= allowed)}
+            except RuntimeError as error:  # a layout that these libraries cannot do; the engine leaves it out as well
+                row |= {"absent": str(error).splitlines()[0][:200], "good": layout != LAYOUTS[0]}
+            rows.append(row)
+            _forget(device)
+    return rows
+
+
+def _autocast(subject: Subject, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
+    """The program as it was exported, under torch's own autocast."""
+    from triton_repo.zoo.export.spec import ServedNetwork
+
+    network = ServedNetwork(subject.served).eval().to(device)
+    with torch.no_grad(), torch.autocast(device.partition(":")[0], dtype):
+        answer: NDArray[np.float32] = network(torch.from_numpy(subject.clips).to(device)).float().cpu().numpy()
+    network.to("cpu")
+    return answer
+
+
+def speed(subject: Subject, folder: Path, device: str, precision: str, batches: list[int]) -> dict[str, Any]:
+    """Times of clips that are on the device already, to scores on the host, in the layout that the engine chose."""
+    parameters = {"engine": "torch", "precision": precision, "device": device}
+    engine = TorchEngine(folder, parameters, max(batches))
+    begun = time.perf_counter()
+    engine.warm_up()
+    answer: dict[str, Any] = {"precision": precision, "warm_up_s": time.perf_counter() - begun, "batches": {}}
+    for batch in batches:
+        clips = torch.from_numpy(np.resize(subject.clips, (batch, *subject.clips.shape[1:]))).to(device)
+        times = _times(partial(engine.infer_tensors, [clips]))
+        answer["batches"][str(batch)] = {
+            "p50_ms": float(np.percentile(times, 50)) * 1e3,
+            "p99_ms": float(np.percentile(times, 99)) * 1e3,
+            "clips_per_s": batch / float(np.median(times)),
+        }
+    return answer
+
+
+def _times(run: Callable[[], object]) -> list[float]:
+    """Seconds of each run, for LEAST_S and 10 runs at the least, after three that do not count."""
+    for _ in range(3):
+        run()
+    times: list[float] = []
+    while len(times) < 10 or sum(times) < LEAST_S:
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def _forget(device: str) -> None:
+    """Gives the memory of engines that are gone back to the device."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+__all__ = ["check", "speed"]

@@ -1,0 +1,55 @@
+"""From a film on the disk to scores: decord into the slot, scaled and cut as the decoder does it, and on to Triton."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.media.frames import centre_crop, scaled_size
+from bench.gpu.networks import Subject
+from bench.gpu.path import worker
+
+FILM = Path(__file__).with_name("film.mp4")  # of the bundle, which cannot make one
+TIMES = 20
+
+
+def found(folder: Path) -> Path:
+    """The bundle's film, or one made in `folder`: 3 seconds of 640x360 in H.264."""
+    if FILM.exists():
+        return FILM
+    from deploy.demo import film  # of the service's own packages: PyAV is not in the bundle
+
+    film(folder / FILM.name)
+    return folder / FILM.name
+
+
+async def measure(address: str, subject: Subject, transport: str, gpu: int | None, film: Path) -> dict[str, Any]:
+    """Milliseconds of decoding one clip on the CPU, in one thread, and of the rest, medians."""
+    import decord
+
+    spec = subject.served.spec
+    shape = (spec.frames, spec.crop, spec.crop, 3)
+    height, width, _ = decord.VideoReader(str(film))[0].shape
+    width, height = scaled_size(width, height, spec.resize)
+    decoding, asking = [], []
+    async with worker(address, transport, subject, gpu) as (pool, triton):
+        (offset,) = await pool.acquire(1)
+        for number in range(TIMES + 1):
+            begun = time.perf_counter()
+            video = decord.VideoReader(str(film), width=width, height=height, num_threads=1)
+            frames = np.linspace(0, len(video) - 1, spec.frames).astype(int).tolist()
+            for place, frame in zip(pool.view(offset, shape), video.get_batch(frames).asnumpy(), strict=True):
+                place[...] = centre_crop(frame[..., :3], spec.crop)
+            decoded = time.perf_counter()
+            await triton.infer(subject.name, "1", offset, shape)
+            if number:  # the first one loads the decoder
+                decoding.append(decoded - begun)
+                asking.append(time.perf_counter() - decoded)
+        pool.release(offset)
+    return {"decode_ms": float(np.median(decoding)) * 1e3, "scores_ms": float(np.median(asking)) * 1e3}
+
+
+__all__ = ["found", "measure"]

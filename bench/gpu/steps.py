@@ -1,0 +1,63 @@
+"""Every step of the whole path by every way that there is: answers, times, a film, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from app.errors import ClipstackError
+from app.shm.pool import RegionError
+from bench.gpu import film as gpu_film
+from bench.gpu import memory, path
+from bench.gpu.tables import show, show_film, show_memory, show_path
+
+SECONDS, REQUESTS = 3.0, 1000  # of one measurement; between two looks at the memory
+
+
+async def whole_path(
+    address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, found: dict[str, Any]
+) -> bool:
+    """The whole path by every way, into `found`; whether all was right; what goes wrong takes nothing else away."""
+    gpu, used = (None, memory.of_host) if cpu else (0, memory.of_gpu)
+    ways = [way for way in path.WAYS if not (cpu and way == "cuda")]
+    seconds, requests = (SECONDS / 6, REQUESTS // 20) if cpu else (SECONDS, REQUESTS)
+    good = True
+    for subject in subjects:
+        for way in ways:
+            work = path.measure(address, subject, way, gpu, allowed[subject.name], seconds)
+            if await told(found.setdefault(subject.name, {}), way, work, f"{subject.name} by {way}"):
+                show_path(subject.name, way, found[subject.name][way])
+            else:
+                good = False
+    first = next((subject for subject in subjects if subject.name == "x3d_m"), subjects[0])
+    for way in ways:
+        work = gpu_film.measure(address, first, way, gpu, film)
+        if await told(found.setdefault("film", {}), way, work, f"a film by {way}"):
+            show_film(way, found["film"][way])
+        else:
+            good = False
+    for way in ways:
+        for what, work in (
+            ("growth", memory.growth(address, first, way, gpu, used, requests)),
+            # What has no region of its own has nothing that could stay.
+            *([] if way == "inline" else [("killed", memory.killed(address, first, way, gpu, used))]),
+        ):
+            if await told(found.setdefault(what, {}), way, work, f"{what} by {way}"):
+                show_memory(f"{what:6} by {way:6}", found[what][way])
+            else:
+                good = False
+    return good
+
+
+async def told(place: dict[str, Any], name: str, work: Awaitable[dict[str, Any]], words: str) -> bool:
+    """Puts the answer into `place`, or why there is none; whether there is one."""
+    try:
+        place[name] = await work
+    except (path.PathError, RegionError, ClipstackError) as error:
+        place[name] = {"error": str(error)}
+        show(f"WRONG {words}: {error}")
+    return "error" not in place[name]
+
+
+__all__ = ["whole_path"]

@@ -1,0 +1,51 @@
+"""What is asked of a GPU, and whether it was reached: judged from the figures that bench/gpu/run.py collects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from bench.gpu.memory import PAGE_BYTES
+
+CLIP_MS, CLIPS_PER_S = 3.6, 1500.0  # of X3D-M, on one GPU of a data centre
+
+
+class Target(NamedTuple):
+    """`value` must be `bound` at the most, or at the least where more is better."""
+
+    name: str
+    value: float
+    bound: float
+    more_is_better: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.more_is_better else self.value <= self.bound
+
+    def facts(self) -> dict[str, Any]:
+        word = "at least" if self.more_is_better else "at most"
+        return {"name": self.name, "value": self.value, "wanted": f"{word} {self.bound:g}", "met": self.met}
+
+
+def judged(result: dict[str, Any]) -> list[Target]:
+    """The targets whose figures are there; a run of some of the models, or without Triton, has fewer."""
+    return list(_judged(result.get("engine", {}), result.get("path", {})))
+
+
+def _judged(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
+    if speed := engine.get("x3d_m", {}).get("speed"):
+        best = max(row["clips_per_s"] for row in speed["batches"].values())
+        yield Target("X3D-M clips a second, in batches", best, CLIPS_PER_S, more_is_better=True)
+    way = path.get("x3d_m", {}).get("cuda", {})
+    if "senders" in way:
+        yield Target("X3D-M one clip, slot to scores, ms", way["senders"]["1"]["p50_ms"], CLIP_MS)
+    for name, row in path.get("growth", {}).items():
+        if "growth_bytes" in row:
+            words = f"bytes that {row['requests']} requests leave, by {name}"
+            yield Target(words, row["growth_bytes"], PAGE_BYTES)
+    for name, row in path.get("killed", {}).items():
+        if "left_bytes" in row:
+            yield Target(f"bytes that a killed worker leaves, by {name}", row["left_bytes"], PAGE_BYTES)
+
+
+__all__ = ["Target", "judged"]

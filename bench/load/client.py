@@ -1,0 +1,176 @@
+"""Sends one request over and over, as cheaply as it goes: whoever loads a machine that it shares must not be the load.
+
+closed loop: so many clients, each sends again when it was answered      what the service can do
+open loop:   so many requests a second, answered or not                  what the world does
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from bench.load.open_loop import Exchange, exchanges
+
+PATIENCE_S = 60.0
+PIECES = 64  # of a slow upload
+NO_ANSWER = 0  # the status of a connection that was refused, reset, or closed without one
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: `sent_s` and `ended_s` on the clock of `time.monotonic`."""
+
+    status: int
+    sent_s: float
+    ended_s: float
+    code: str = ""
+    retry_after_s: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.ended_s - self.sent_s
+
+
+@dataclass
+class Target:
+    """One request, ready to be sent: POST of `body` to `url` with `headers`."""
+
+    url: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        self.address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        lines = [f"POST {parts.path or '/'}?{parts.query} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines += [f"Content-Length: {len(self.body)}", "", ""]
+        self.payload = "\r\n".join(lines).encode() + self.body
+
+
+class _Exchange(asyncio.Protocol):
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self.received = bytearray()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(self._payload)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+async def send(target: Target) -> Outcome:
+    """Sends it once; whatever happens becomes an outcome."""
+    began = time.monotonic()
+    transport = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            transport, exchange = await asyncio.get_running_loop().create_connection(
+                lambda: _Exchange(target.payload), *target.address
+            )
+            await exchange.ended
+    except (OSError, TimeoutError):
+        return Outcome(NO_ANSWER, began, time.monotonic())
+    finally:
+        if transport is not None:
+            transport.abort()
+    return _parsed(bytes(exchange.received), began, time.monotonic())
+
+
+def _parsed(received: bytes, began: float, ended: float) -> Outcome:
+    head, _, body = received.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 "):
+        return Outcome(NO_ANSWER, began, ended)
+    status = int(head[9:12])
+    if status == 200:
+        return Outcome(status, began, ended)
+    asked = [line[12:] for line in head.split(b"\r\n") if line[:12].lower() == b"retry-after:"]
+    try:
+        code = str(json.loads(body)["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        code = "not json"
+    return Outcome(status, began, ended, code, int(asked[0]) if asked else None)
+
+
+async def closed_loop(target: Target | Sequence[Target], clients: int, seconds: float) -> list[Outcome]:
+    """`clients` that each send again when they were answered, for `seconds`; several targets take turns."""
+    ends, turns = time.monotonic() + seconds, _turns(target)
+
+    async def client() -> list[Outcome]:
+        outcomes = []
+        while time.monotonic() < ends:
+            outcomes.append(await send(next(turns)))
+        return outcomes
+
+    return [outcome for each in await asyncio.gather(*(client() for _ in range(clients))) for outcome in each]
+
+
+async def open_loop(target: Target | Sequence[Target], rate: float, seconds: float) -> list[Outcome]:
+    """`rate` requests a second for `seconds`, evenly, whether they are answered or not; returns when all are.
+
+    Outcomes stand in the order of sending, in which several targets take turns.
+    """
+    targets = [target] if isinstance(target, Target) else target
+
+    def sent(number: int) -> tuple[tuple[str, int], bytes]:
+        each = targets[number % len(targets)]
+        return each.address, each.payload
+
+    def run() -> list[Outcome]:
+        ended = exchanges(sent, rate, round(rate * seconds), PATIENCE_S)
+        told = {exchange.number: _outcome(exchange) for exchange in ended}  # no answer is kept: there may be many
+        return [told[number] for number in sorted(told)]
+
+    return await asyncio.to_thread(run)
+
+
+def _outcome(exchange: Exchange) -> Outcome:
+    if exchange.failed:
+        return Outcome(NO_ANSWER, exchange.sent_s, exchange.ended_s)
+    return _parsed(bytes(exchange.received), exchange.sent_s, exchange.ended_s)
+
+
+def _turns(target: Target | Sequence[Target]) -> Iterator[Target]:
+    return itertools.cycle([target] if isinstance(target, Target) else target)
+
+
+async def trickle(target: Target, seconds: float) -> Outcome:
+    """Sends it once, a little at a time and all but the end within `seconds`: the upload of a slow line.
+
+    Whoever cancels it goes in the middle of the upload.
+    """
+    began, piece = time.monotonic(), max(1, len(target.payload) // PIECES)
+    pieces = [target.payload[at : at + piece] for at in range(0, len(target.payload), piece)]
+    transport = None
+    try:
+        transport, exchange = await asyncio.get_running_loop().create_connection(
+            lambda: _Exchange(b""), *target.address
+        )
+        for number, content in enumerate(pieces):
+            await asyncio.sleep(max(0.0, began + number * seconds / len(pieces) - time.monotonic()))
+            transport.write(content)
+        async with asyncio.timeout(PATIENCE_S):
+            await exchange.ended
+    except (OSError, TimeoutError):
+        return Outcome(NO_ANSWER, began, time.monotonic())
+    finally:
+        if transport is not None:
+            transport.abort()
+    return _parsed(bytes(exchange.received), began, time.monotonic())
+
+
+def quantile(seconds: Iterable[float], share: float) -> float | None:
+    """The value that `share` of them do not exceed; None when there are none."""
+    ordered: Sequence[float] = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -1,0 +1,133 @@
+"""What a stack has at one moment: its programs' memory, descriptors and threads; shared memory, files, jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from deploy.stack.supervisor import Supervision
+
+SHARED_MEMORY = Path("/dev/shm")
+MIB, PAGE_BYTES = 1 << 20, os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Share:
+    """What all processes of one part have together; pages that they share count in each."""
+
+    processes: int = 0
+    rss_mib: float = 0.0
+    fds: int = 0
+    threads: int = 0
+
+
+@dataclass
+class Census:
+    """One look; `at_s` on the clock of `time.monotonic`. `places` by name: counts of files, or MiB."""
+
+    at_s: float
+    parts: dict[str, Share] = field(default_factory=dict)
+    places: dict[str, float] = field(default_factory=dict)
+
+
+def taken(stack: Stack) -> Census:
+    """A look at `stack`, which runs; what ends meanwhile is left out."""
+    census = Census(time.monotonic())
+    shares: defaultdict[str, Share] = defaultdict(Share)
+    pids = parts(stack)
+    for pid, part in pids.items():
+        with suppress(OSError):
+            _add(shares[part], Path("/proc", str(pid)))
+    census.parts = dict(sorted(shares.items()))
+    census.places = {
+        "shared memory MiB": sum(_bytes(path) for path in _regions(set(pids))) / MIB,
+        "uploads": sum(1 for _ in _files(stack.run_dir / "uploads")),
+        "temporary files": sum(1 for folder in _temporary(stack) for _ in _files(folder)),
+        "job store MiB": sum(_bytes(path) for path in _files(stack.settings.data_dir / "jobs")) / MIB,
+        # Without SQLite's log beside it, which grows to 4 MiB and is written anew from its beginning then
+        "job queue MiB": _bytes(stack.settings.data_dir / "queue.db") / MIB,
+    }
+    return census
+
+
+def parts(stack: Stack) -> dict[int, str]:
+    """Every process of the stack by the part that it plays."""
+    below = _children()
+    config = stack.checkout / "supervisor" / "supervisord.conf"
+    found = {}
+    with suppress(OSError, ValueError):
+        found[int((stack.run_dir / "supervisord.pid").read_text())] = "supervisord"
+    for name, program in Supervision(stack.python, config, stack.run_dir).programs().items():
+        if not program.pid:
+            continue
+        found[program.pid] = {"web": "gunicorn", "jobs": "job worker"}.get(name, name)
+        if name == "web":
+            for worker in below[program.pid]:
+                found[worker] = "web workers"
+                found |= _decoding(worker, below, "decoders")
+        elif name == "jobs":
+            found |= _decoding(program.pid, below, "job decoders")
+        elif name == "triton":
+            found |= dict.fromkeys(below[program.pid], "model processes")
+        elif name == "nginx":
+            found |= dict.fromkeys(below[program.pid], "nginx")
+    return found
+
+
+def _decoding(worker: int, below: Mapping[int, list[int]], word: str) -> dict[int, str]:
+    """What a worker has its files decoded by: a server, and the processes that are forked from it."""
+    servers = {child: f"{word}' server" for child in below[worker]}
+    return servers | {child: word for server in servers for child in below[server]}
+
+
+def _children() -> defaultdict[int, list[int]]:
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with suppress(OSError):
+                state, parent = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+                if state not in "ZX":
+                    found[int(parent)].append(int(entry))
+    return found
+
+
+def _add(share: Share, process: Path) -> None:
+    pages = int((process / "statm").read_text().split()[1])
+    threads, fds = len(os.listdir(process / "task")), len(os.listdir(process / "fd"))
+    share.processes += 1
+    share.rss_mib += pages * PAGE_BYTES / MIB
+    share.fds += fds
+    share.threads += threads
+
+
+def _regions(pids: set[int]) -> Iterator[Path]:
+    """Regions of the stack's own processes, and of nobody's: those were forgotten."""
+    for path in SHARED_MEMORY.glob("clipstack-*"):
+        owner = path.name.split("-")[1]
+        if owner.isdecimal() and (int(owner) in pids or not os.path.exists(f"/proc/{owner}")):
+            yield path
+
+
+def _temporary(stack: Stack) -> tuple[Path, ...]:
+    return stack.run_dir / "tmp", places.temporary(stack.run_dir), places.jobs_temporary(stack.run_dir)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for base, _, names in os.walk(folder):
+        for name in names:
+            yield Path(base, name)
+
+
+def _bytes(path: Path) -> int:
+    """What it takes of its disk or memory; 0 when it has gone."""
+    try:
+        return os.lstat(path).st_blocks * 512
+    except OSError:
+        return 0

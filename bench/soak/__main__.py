@@ -1,0 +1,124 @@
+"""Does anything grow when the service works for long, and a tenth of what it gets is rubbish?
+
+python -m bench.soak [--minutes 30] [--share 0.6]      (`make soak MINUTES=30`; starts a stack of its own)
+
+Videos and pictures come at a steady rate, `share` of what the stack was measured to answer; every tenth file is one
+that no decoder can read, or that kills it; beside them jobs, each removed when it is done. All parts are looked at
+every few seconds. The first half of the time is for caches, pools and allocators to fill; of the second half
+bench/soak/slope.py says whether anything still grows. Writes bench/results/soak.json, docs/soak.svg and the section of
+docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.environment import described
+from bench.load.client import closed_loop
+from bench.resources import Census, taken
+from bench.soak import report
+from bench.soak.slope import BLOCKS
+from bench.soak.verdict import complaints, judged, left_over, series
+from bench.soak.work import mix, worked
+from deploy.stack.stack import Stack
+
+RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
+CLIENTS, CAPACITY_S = 8, 10.0
+LOOKS, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0  # in the second half so many, one in 5 s at least; 1 s between at least
+QUIET_S = 30.0  # at the end everything that belongs to a request is gone within this
+
+
+class Looker:
+    """Looks at a stack every `every_s` seconds, in a thread, until it is told to end."""
+
+    def __init__(self, stack: Stack, every_s: float) -> None:
+        self._stack, self._every_s = stack, every_s
+        self._ends = threading.Event()
+        self.looks: list[Census] = []
+        self._thread = threading.Thread(target=self._look, name="looker", daemon=True)
+
+    def __enter__(self) -> Looker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ends.is_set():
+            self.looks.append(taken(self._stack))
+            self._ends.wait(self._every_s)
+
+
+def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
+    """Everything, as the file of results has it."""
+    seconds = minutes * 60
+    targets, bad = mix(stack)
+    outcomes = asyncio.run(closed_loop(targets, CLIENTS, min(CAPACITY_S, seconds / 4)))
+    spent_s = max(outcome.ended_s for outcome in outcomes) - min(outcome.sent_s for outcome in outcomes)
+    rate = share * len(outcomes) / spent_s
+    before = _quiet(stack, None)
+    with Looker(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as looker:
+        answers = asyncio.run(worked(stack, targets, rate, seconds))
+    after = _quiet(stack, before)
+    began, found = looker.looks[0].at_s, series(looker.looks)
+    times_s = [round(look.at_s - began, 1) for look in looker.looks]
+    told = {
+        "machine": described(),
+        "minutes": minutes,
+        "per_s": round(rate, 2),
+        "share": share,
+        "bad_files": bad,
+        "answers": answers,
+        "slopes": judged(times_s, found),
+        "left_over": left_over(before, after),
+        "times_s": times_s,
+        "series": found,
+    }
+    return told | {"complaints": complaints(told)}
+
+
+def _quiet(stack: Stack, before: Census | None) -> Census:
+    """A look when nobody asks anything; waits until what requests had is gone again."""
+    began = time.monotonic()
+    while True:
+        census = taken(stack)
+        if time.monotonic() > began + QUIET_S or (
+            not census.places["uploads"] and (before is None or not left_over(before, census))
+        ):
+            return census
+        time.sleep(0.5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long")
+    parser.add_argument("--share", type=float, default=0.6, help="of the capacity that is used")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="where the results go")
+    asked = parser.parse_args()
+    if not 0.5 <= asked.minutes <= 48 * 60 or not math.isfinite(asked.share):
+        parser.error("from half a minute to two days")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is taken down as after Ctrl-C
+    from tests.stack.running import running_stack
+
+    with running_stack(results_mb="256") as stack:
+        told = measured(stack, asked.minutes, asked.share)
+    asked.output.write_text(json.dumps(told) + "\n")
+    if asked.output == RESULTS:
+        report.write(told)
+    print("\n".join(report.lines(told)))
+    sys.exit(bool(told["complaints"]))
+
+
+if __name__ == "__main__":
+    main()

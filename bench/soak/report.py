@@ -1,0 +1,103 @@
+"""What bench/soak/__main__.py measured, as a section of docs/reliability.md and a picture.
+
+python -m bench.soak.report       (`make soak` does it too)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/soak.json", "docs/reliability.md", "docs/soak.svg"))
+SHOWN = "Memory, descriptors, threads and files over the time"
+BEGIN, END = "<!-- written by `make soak`: begin -->", "<!-- written by `make soak`: end -->"
+MARKS = 240  # points of a line at most: no screen shows more
+PANELS = {"memory MiB": "memory (RSS), MiB", "descriptors": "descriptors", "threads": "threads", "": "files and MiB"}
+COLOURS = {
+    "nginx": "#1b7f5c", "gunicorn": "#8a94a3", "web workers": "#2563b0", "decoders": "#c8741b",
+    "decoders' server": "#e3b27f", "job worker": "#7a3fa0", "job decoders": "#b48ad0", "triton": "#111111",
+    "model processes": "#b3261e", "supervisord": "#5b6472", "watchdog": "#1f9aa6",
+}  # fmt: skip
+
+
+def lines(told: Mapping[str, Any]) -> list[str]:
+    """The section as Markdown."""
+    machine, answers = told["machine"], told["answers"]
+    jobs = sum(answers["jobs"].values())
+    times = f"p50 {answers['p50_ms']:g} ms, p99 {answers['p99_ms']:g} ms"
+    verdict = "pass" if not told["complaints"] else "**fail**: " + "; ".join(told["complaints"])
+    return [
+        f"{told['minutes']:g} minutes on {machine['day']}, {machine['cores']} cores of {machine['processor']}: "
+        f"{told['per_s']:g} requests/s ({told['share']:g} of the capacity), {answers['sent']} in all, a tenth of them "
+        f"one of {len(told['bad_files'])} bad files; {jobs} jobs beside them. "
+        f"Good files: {_counted(answers['good'])}; bad ones: {_counted(answers['bad'])}; "
+        f"jobs: {_counted(answers['jobs'])}. {times}. Verdict: {verdict}.",
+        "",
+        "| | at the end | grew by an hour | surely between | allowed |",
+        "|---|--:|--:|--:|--:|",
+        *(_row(name, told["series"][name][-1], each) for name, each in told["slopes"].items() if _shown(name, each)),
+    ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count}x {word}" for word, count in sorted(counts.items())) or "none"
+
+
+def _shown(name: str, slope: Mapping[str, Any]) -> bool:
+    """Memory and places always, the rest where it moved at all."""
+    flat = not (slope["per_hour"] or slope["low"] or slope["high"])
+    return not flat or ": " not in name or name.endswith(": memory MiB")
+
+
+def _row(name: str, last: float, slope: Mapping[str, Any]) -> str:
+    grown = f"**{slope['per_hour']:g}**" if slope["grows"] else f"{slope['per_hour']:g}"
+    return f"| {name} | {last:g} | {grown} | {slope['low']:g} and {slope['high']:g} | {slope['limit']:g} |"
+
+
+def picture(told: Mapping[str, Any], path: Path) -> None:
+    """A panel for memory, descriptors, threads and files over the minutes; the judged half is white."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
+    figure, panels = pyplot.subplots(len(PANELS), 1, sharex=True, figsize=(10, 11))
+    minutes = [at_s / 60 for at_s in told["times_s"]]
+    for panel, (word, title) in zip(panels, PANELS.items(), strict=True):
+        _panel(panel, told["series"], minutes, word)
+        panel.set_ylabel(title)
+        panel.axvspan(0, (minutes[0] + minutes[-1]) / 2, color="#f1f3f5", zorder=0)
+    panels[-1].set_xlabel("minutes (grey: warming up, not judged)")
+    panels[-1].set_xlim(0, minutes[-1])
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _panel(panel: Any, series: Mapping[str, list[float]], minutes: list[float], word: str) -> None:
+    panel.grid(color="#e3e6ea", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+    step = -(-len(minutes) // MARKS)
+    for name, values in series.items():
+        part, _, what = name.rpartition(": ")
+        if (what == word) if word else not part:
+            panel.plot(minutes[::step], values[::step], label=part or name, color=COLOURS.get(part), linewidth=1.1)
+    panel.set_ylim(bottom=0)
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+
+
+def write(told: Mapping[str, Any]) -> None:
+    """The picture, and the section between its marks."""
+    picture(told, PICTURE)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    section = "\n".join([BEGIN, "", *lines(told), "", f"![{SHOWN}]({PICTURE.name})", "", END])
+    PAGE.write_text(before + section + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    write(json.loads(RESULTS.read_text()))

@@ -1,0 +1,98 @@
+"""A large upload until its first frame is decoded: nginx hands a file on, against a form read through Flask.
+
+Ours gets the file as the body, as its client and command send it, and once more as a form, as its page does; the
+baseline gets the same form. curl sends all of them. Ours goes through nginx and probes the file, which decodes the
+first frame: of the whole time what comes after that (decoding the clip, inference) is taken away. The baseline is
+gunicorn alone, without nginx before it, which favours it: it saves the form's file and decodes the first frame with
+decord.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.fixtures import networks, servers, videos
+from bench.fixtures.servers import Side
+from bench.profile import Effort, in_turns
+from bench.stats import compared
+
+PATIENCE_S = 120
+TURNS = {10: 5, 200: 3, 1000: 2}
+
+
+def measured(effort: Effort) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "about": "A film of so many MB, from its first byte to its first decoded frame; the other side takes forms.",
+        "sizes": {},
+    }
+    with servers.stack(max_upload_mb="2048") as running, servers.baseline("flask_torch") as theirs:
+        ours = servers.ours(running)
+        for size in effort.upload_mb:
+            film = padded(videos.reference().path, size)
+            try:
+                told["sizes"][str(size)] = one(ours, theirs, film, min(TURNS[size], effort.turns + 2))
+            finally:
+                film.unlink()
+    return told
+
+
+def one(ours: Side, theirs: Side, film: Path, turns: int) -> dict[str, Any]:
+    labels = [{"film": side.label(film)} for side in (ours, theirs)] if film.stat().st_size < 50e6 else None
+    first = Side("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
+
+    def mine(form: bool) -> float:
+        spent_s, told = sent(ours, film, form)
+        after = sum(told["timing_ms"].get(stage, 0.0) for stage in ("decode", "infer", "answer"))
+        return spent_s - float(after) / 1e3
+
+    def other() -> float:
+        spent_s, told = sent(first, film)
+        if len(told["shape"]) != 3:
+            raise ValueError(f"no frame: {told}")
+        return spent_s
+
+    body, form, others = in_turns(turns, partial(mine, False), partial(mine, True), other)
+    if labels is None:  # by the same curl as the turns: a body of hundreds of megabytes is not to be held here
+        labels = [{"film": label_by_curl(side, film)} for side in (ours, theirs)]
+    return {"seconds": compared(body, others, labels), "form_seconds": compared(form, others, labels)}
+
+
+def sent(side: Side, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
+    """Seconds, and the answer; the film as the body, if not in a form."""
+    words = ["curl", "-sS", "--fail-with-body", "-m", str(PATIENCE_S), "-H", "Cache-Control: no-cache", "-H", "Expect:"]
+    words += ["-F", f"file=@{film}"] if form else ["-X", "POST", "-T", str(film)]
+    began = time.perf_counter()
+    done = subprocess.run([*words, side.url], capture_output=True, text=True)
+    spent_s = time.perf_counter() - began
+    if done.returncode:
+        raise servers.ServerError(f"{side.name}: {done.stderr} {done.stdout[:500]}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return spent_s, told
+
+
+def label_by_curl(side: Side, film: Path) -> str:
+    told = sent(side, film)[1]
+    return str((told["predictions"][0] if "predictions" in told else told)["label"])
+
+
+def padded(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films") -> Path:
+    """The film with a box after its end that nobody reads, so that it is as long as that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"padded-{megabytes}.mp4"
+    content = film.read_bytes()
+    filling = megabytes * 1_000_000 - len(content)
+    with place.open("wb") as file:
+        file.write(content + struct.pack(">I4sQ", 1, b"free", filling))
+        block = bytes(1 << 20)
+        for start in range(16, filling, len(block)):
+            file.write(block[: min(len(block), filling - start)])
+    return place
+
+
+__all__ = ["measured"]

@@ -1,0 +1,27 @@
+"""Pictures a second with ResNet-50, against the two services that published recipes build for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.fixtures import networks, servers, videos
+from bench.profile import Effort
+from bench.suites.throughput import row
+
+AGAINST = ("flask_torch", "aiohttp_torch")
+CLIENTS = 8
+
+
+def measured(effort: Effort) -> dict[str, Any]:
+    picture = videos.photograph()
+    told: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
+    with servers.stack(networks.PICTURE) as running:
+        ours = servers.ours(running)
+        for name in AGAINST:
+            with servers.baseline(name, model=networks.PICTURE) as theirs:
+                labels = [{"picture": side.label(picture.path)} for side in (ours, theirs)]
+                told["against"][name] = row(ours, theirs, picture.path, CLIENTS, effort, labels)
+    return told
+
+
+__all__ = ["measured"]

@@ -1,0 +1,23 @@
+"""How does the time for one clip grow with the length of the film that it is taken from?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.fixtures import servers, videos
+from bench.profile import Effort
+from bench.suites.throughput import row
+
+
+def measured(effort: Effort) -> dict[str, Any]:
+    told: dict[str, Any] = {"about": "One client, one clip from the middle, 640x360; theirs is (a).", "films": {}}
+    with servers.stack() as running, servers.baseline("flask_torch") as theirs:
+        ours = servers.ours(running)
+        for seconds in effort.film_s:
+            film = videos.long(seconds).path
+            labels = [{"film": side.label(film)} for side in (ours, theirs)]
+            told["films"][str(seconds)] = row(ours, theirs, film, 1, effort, labels)
+    return told
+
+
+__all__ = ["measured"]

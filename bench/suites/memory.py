@@ -1,0 +1,82 @@
+"""What does one more worker cost in memory, with a model of 0.4 GB: ours, and with the model in every worker?
+
+Proportional set size (PSS) of all processes of a service, after every worker has answered.
+What processes share counts once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.fixtures import networks, servers, videos
+from bench.load.ab import run
+from bench.profile import Effort
+from bench.tools.long_video import pss_mib
+
+REQUESTS = 6  # for each worker, several at a time
+AGAINST = ("flask_torch", "flask_torch_preload")
+
+
+def measured(effort: Effort) -> dict[str, Any]:
+    picture = videos.photograph().path
+    sides: dict[str, Any] = {name: {} for name in ("clipstack", *AGAINST)}
+    networks.repository(networks.LARGE)
+    weights_mib = (networks.FOLDER / "networks" / networks.LARGE / "weights.safetensors").stat().st_size / 2**20
+    for workers in effort.workers:
+        with servers.stack(networks.LARGE, web_workers=str(workers)) as running:
+            ask(servers.ours(running), picture, workers)
+            sides["clipstack"][str(workers)] = by_part(list(running.processes()))
+    for name in AGAINST:
+        with servers.baseline(name, "--workers", str(effort.workers[0]), model=networks.LARGE) as side:
+            for workers in effort.workers:
+                servers.grow(side, workers)
+                ask(side, picture, workers)
+                sides[name][str(workers)] = {"all": round(sum(map(pss_mib, side.pids)), 1)}
+    few, many = (str(count) for count in (effort.workers[0], effort.workers[-1]))
+    more = int(many) - int(few)
+    mine = sides["clipstack"]
+    return {
+        "about": f"Picture in, a network with {weights_mib:.0f} MiB of weights; MiB of all processes.",
+        "weights_mib": round(weights_mib, 1),
+        "sides": sides,
+        "ours_each_mib": round((mine[many]["web"] - mine[few]["web"]) / more, 1),
+        "ours_each_with_decoders_mib": round((mine[many]["all"] - mine[few]["all"]) / more, 1),
+        "theirs_each_mib": {
+            name: round((sides[name][many]["all"] - sides[name][few]["all"]) / more, 1) for name in AGAINST
+        },
+        "copies_added": round((mine[many]["triton"] - mine[few]["triton"]) / weights_mib, 3),
+        "triton_of_weights": round(mine[few]["triton"] / weights_mib, 2),
+    }
+
+
+def ask(side: servers.Side, picture: Path, workers: int) -> None:
+    clients = min(2 * workers, 16)
+    turn = run(side.load(picture), clients, REQUESTS * workers)
+    if turn.failed:
+        raise servers.ServerError(f"{side.name}: {turn.failed} of {REQUESTS * workers} requests failed")
+
+
+def by_part(pids: list[int]) -> dict[str, float]:
+    """MiB of gunicorn's processes, of the decoders they started, of Triton with its stubs, and of all."""
+    told = {"all": 0.0, "web": 0.0, "decoders": 0.0, "triton": 0.0}
+    for pid in pids:
+        used, command = pss_mib(pid), _command(pid)
+        told["all"] += used
+        if "gunicorn" in command:
+            told["web"] += used
+        elif "forkserver" in command or "multiprocessing" in command:
+            told["decoders"] += used
+        elif "triton" in command:
+            told["triton"] += used
+    return {name: round(used, 1) for name, used in told.items()}
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+__all__ = ["measured"]

@@ -1,0 +1,99 @@
+"""A flame graph of a process of the running stack, under load: where does its time go? Nothing is restarted for it.
+
+python -m bench.tools.flamegraph web|decoder|triton [--seconds 20] [--output .runtime/profile-web.svg] [--clients 4]
+
+Needs `make up` before, and the right to look into other processes (root, or the same user where ptrace is allowed).
+The load is ApacheBench with a clip; py-spy reads the process's memory from outside and stops it for each
+look, about a millisecond.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from app.settings import CHECKOUT
+from bench.fixtures import servers, videos
+from bench.load.ab import Load
+from deploy.stack.places import program
+from deploy.stack.stack import Stack
+
+KINDS = ("web", "decoder", "triton")
+RATE = 100  # samples a second
+LOOK_S = 1.5
+MANY = 1_000_000  # requests: more than can be answered meanwhile
+
+
+def kind_of(command: str) -> str | None:
+    """Which of KINDS a process is by its command line, as /proc tells it with blanks."""
+    if "triton_python_backend_stub" in command:
+        return "triton"
+    if "forkserver" in command:
+        return "decoder"
+    return "web" if "gunicorn" in command else None
+
+
+def found(pids: list[int], kind: str) -> list[int]:
+    """The processes of a kind, the one that works most just now first: a master has worked before, at the start."""
+    of_kind = [pid for pid in pids if kind_of(command_of(pid)) == kind]
+    before = {pid: servers.ticks(pid) for pid in of_kind}
+    time.sleep(LOOK_S)
+    return sorted(of_kind, key=lambda pid: servers.ticks(pid) - before[pid], reverse=True)
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def record(pid: int, seconds: int, output: Path, gil: bool) -> None:
+    """Writes the flame graph of one process, with `gil` of Python code alone; raises CalledProcessError."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    spy = Path(sys.executable).with_name("py-spy")
+    words = ["record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
+    subprocess.run(
+        [str(spy), *words, "--threads", *(["--gil"] if gil else []), "--format", "flamegraph", "--output", str(output)],
+        check=True,
+    )
+
+
+def main() -> int | str:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS, nargs="?", default="web")
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--gil", action="store_true", help="Python code alone, not what it calls or waits for")
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    output = asked.output or CHECKOUT / ".runtime" / f"profile-{asked.kind}.svg"
+    stack = Stack()
+    ready, told = stack.status()
+    if not ready:
+        return f"the stack does not run: `make up` first ({told.splitlines()[-1]})"
+    side = servers.ours(stack)
+    clip = videos.reference().path
+    side.label(clip)
+    load: Load = side.load(clip)
+    words = ["-q", "-l", "-r", "-s", "60", "-n", str(MANY), "-c", str(asked.clients), "-p", str(load.body)]
+    words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
+    with subprocess.Popen([program("ab"), *words, "-T", load.content_type, load.url], stdout=subprocess.DEVNULL) as ab:
+        try:
+            busiest = found(list(stack.processes()), asked.kind)
+            if not busiest:
+                return f"the stack has no process of {asked.kind}"
+            record(busiest[0], asked.seconds, output, asked.gil)
+        except subprocess.CalledProcessError as error:
+            return f"py-spy ended with status {error.returncode}; what it said stands above"
+        finally:
+            ab.terminate()
+    print(f"{output}: process {busiest[0]}, {asked.seconds} s under the load of {asked.clients} clients")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

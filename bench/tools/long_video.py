@@ -1,0 +1,227 @@
+"""How a long video does: does decoding overlap with inference, and does memory stay flat?
+
+python -m bench.tools.long_video [--minutes 60] [--url http://127.0.0.1:8080] [--run-dir .runtime/run]
+
+Needs a running stack on this machine. Makes a 720p film, measures the sweep alone and inference alone on the very same
+windows, then the job that does both; samples the memory (PSS) of every process of the stack twice a second.
+Writes bench/results/long_video.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import numpy as np
+
+from app import recorded_settings
+from app.decoding.pool import Decoder
+from app.inference.client import Triton
+from app.inference.registry import Catalogue, Model
+from app.media.types import Limits, Media, Source
+from app.sandbox import Confinement
+from app.settings import Settings
+from app.shm.pool import SlotPool
+from app.timeline.process import streaming
+from app.timeline.run import INFLIGHT
+from app.timeline.scan import Begin, Look, Window
+from app.timeline.windows import grid
+from app.web.job_events import RETRY_MS
+from bench.environment import described
+from bench.fixtures.videos import repeated
+from deploy.stack import processes
+from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
+from triton_repo.zoo.training.camera_motion.timelines import stitched
+
+RESULTS = Path(__file__).parents[1] / "results" / "long_video.json"
+FPS, SIZE = 30, (1280, 720)
+MOVES = 6
+LIMITS = Limits(36_000_000, 10_000_000, 36_000)
+
+
+@contextmanager
+def memory_of(run_dir: Path) -> Iterator[dict[str, float]]:
+    """The largest PSS, MiB, of the processes of each name, while the block runs."""
+    largest: dict[str, float] = defaultdict(float)
+    stop = Event()
+
+    def sample() -> None:
+        while not stop.wait(0.5):
+            now: dict[str, float] = defaultdict(float)
+            for pid, name in processes.of_stack(run_dir).items():
+                now[name] += pss_mib(pid)
+            for name, used in now.items():
+                largest[name] = max(largest[name], used)
+
+    thread = Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield largest
+    finally:
+        stop.set()
+        thread.join()
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional share of memory, MiB; 0 for a process that has ended."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
+def job(client: httpx.Client, video: Path) -> dict[str, Any]:
+    """The finished job of a video, with the longest times, seconds, that nothing was told and no window was added."""
+    with video.open("rb") as file:
+        identity = client.post("/v1/jobs", content=file, params={"margin": "0.5"}).raise_for_status().json()["id"]
+    told, further = _Longest(), _Longest()
+    before: tuple[Any, ...] = ()
+    for record in told_of(client, identity):
+        told.mark()
+        now = (record["state"], record["progress"]["windows_done"])
+        if now != before:
+            further.mark()
+        before = now
+    finished: dict[str, Any] = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
+    return finished | {"silence_s": told.longest_s, "standstill_s": further.longest_s}
+
+
+def told_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
+    """What the job's events tell until its end, as a browser follows them: an ended stream is asked for again."""
+    while True:
+        name = ""
+        with client.stream("GET", f"/v1/jobs/{identity}/events") as stream:
+            for line in stream.raise_for_status().iter_lines():
+                key, _, value = line.partition(": ")
+                if key == "event":
+                    name = value
+                elif key == "data":
+                    yield json.loads(value)
+                    if name == "end":
+                        return
+        time.sleep(RETRY_MS / 1000)
+
+
+class _Longest:
+    """The longest time from one mark to the next, seconds."""
+
+    def __init__(self) -> None:
+        self.longest_s, self._before = 0.0, time.monotonic()
+
+    def mark(self) -> None:
+        now = time.monotonic()
+        self.longest_s, self._before = max(self.longest_s, now - self._before), now
+
+
+async def decode_alone(
+    source: Source, media: Media, look: Look, slots: SlotPool, confinement: Confinement
+) -> tuple[float, int]:
+    """Seconds and windows of a sweep whose slots come back at once."""
+    started, count = time.monotonic(), 0
+    async with streaming(source, media, look, slots, 60.0, confinement) as stream:
+        async for event, offset in stream.events():
+            if isinstance(event, Window):
+                count += 1
+                slots.release(offset)
+            elif isinstance(event, Begin):
+                assert event.placed.count
+    return time.monotonic() - started, count
+
+
+async def infer_alone(triton: Triton, model: Model, slots: SlotPool, windows: int) -> float:
+    """Seconds for as many windows as the video has, INFLIGHT at a time."""
+    left = iter(range(windows))
+    offsets = await slots.acquire(INFLIGHT)
+
+    async def one(offset: int) -> None:
+        for _ in left:
+            await triton.infer(model.name, model.version, offset, model.clip_shape)
+
+    started = time.monotonic()
+    await asyncio.gather(*(one(offset) for offset in offsets))
+    spent = time.monotonic() - started
+    for offset in offsets:
+        slots.release(offset)
+    return spent
+
+
+async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
+    """Both halves of the job by themselves."""
+    slots = SlotPool(16, settings.slot_mb << 20)
+    owner = (settings.run_dir / "web").stat()
+    os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may be another user than who measures
+    triton = Triton(settings.triton_target, slots, "shm")
+    confinement = Confinement((str(video.parent),), (str(slots.path),), settings.sandbox)
+    decoder = Decoder(1, 60.0, LIMITS, confinement)
+    decoder.start()
+    try:
+        model = await Catalogue(triton, slots.slot_bytes).get(name)
+        source = Source(str(video), 0, video.stat().st_size)
+        laid = grid(model.frames, model.stride, model.fps, None, None)
+        look = Look(laid, 0, model.resize, model.crop, settings.max_windows)
+        decode_s, windows = await decode_alone(source, await decoder.probe(source), look, slots, confinement)
+        return {"decode_s": decode_s, "infer_s": await infer_alone(triton, model, slots, windows), "windows": windows}
+    finally:
+        decoder.stop()
+        await triton.close()
+        slots.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    settings = recorded_settings.in_force()
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--url", default=f"http://127.0.0.1:{settings.port}")
+    parser.add_argument("--run-dir", type=Path, default=settings.run_dir)
+    parser.add_argument("--model", default=settings.model)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=arguments.url, timeout=300) as client:
+        short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
+        scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
+        part, _ = stitched(scenes, MOVES, FPS, SIZE, np.random.default_rng(60))
+        repeated(short, part, 60)
+        repeated(long, part, 60 * arguments.minutes)
+        with memory_of(arguments.run_dir) as short_memory:
+            job(client, short)
+        with memory_of(arguments.run_dir) as long_memory:
+            told = job(client, long)
+        halves = asyncio.run(alone(long, settings, arguments.model))
+        size = long.stat().st_size
+    together = told["timing_s"]["running"]
+    report = {
+        "machine": described(),
+        "video": {"minutes": arguments.minutes, "size": list(SIZE), "fps": FPS, "mib": round(size / 2**20, 1)},
+        "state": told["state"],
+        "windows": told["progress"]["windows_done"],
+        "decode_alone_s": round(halves["decode_s"], 1),
+        "infer_alone_s": round(halves["infer_s"], 1),
+        "together_s": round(together, 1),
+        "overlap": round(max(halves["decode_s"], halves["infer_s"]) / together, 3),
+        "longest_without_an_event_s": round(told["silence_s"], 2),
+        "longest_without_a_window_s": round(told["standstill_s"], 2),
+        "memory_mib": {
+            name: {"one_minute": round(short_memory[name], 1), "long": round(used, 1)}
+            for name, used in sorted(long_memory.items())
+        },
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

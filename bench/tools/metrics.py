@@ -1,0 +1,106 @@
+"""What a request's numbers, and its line in the log, cost: microseconds of a thread, beside the same without them.
+
+.venv/bin/python -m bench.tools.metrics [--requests 5000] [--json metrics.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from flask import Flask, g
+
+from app import logs
+from app.metrics.middleware import watch_requests
+from app.metrics.recorder import Meter
+from app.pipeline.timings import Stages
+
+ROUNDS = 7
+STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
+
+
+class _Monitor:
+    """What app/metrics/middleware.py needs of a monitor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.meter = Meter("web", folder)
+
+
+def application(folder: Path | None) -> Flask:
+    """An app that does nothing but have stages, as a classification has; with numbers when there is a `folder`."""
+    app = Flask(__name__)
+    if folder:
+        app.extensions["clipstack.monitor"] = _Monitor(folder)
+        watch_requests(app)
+
+    @app.post("/v1/classify")
+    def classify() -> dict[str, str]:
+        g.stages = Stages()
+        for name in STAGES:
+            with g.stages.stage(name):
+                pass
+        g.answered = ("camera_motion", "off")
+        return {}
+
+    return app
+
+
+def microseconds(app: Flask, requests: int) -> float:
+    """Processor time of a request."""
+    client = app.test_client()
+    client.post("/v1/classify")
+    began = time.thread_time()
+    for _ in range(requests):
+        client.post("/v1/classify")
+    return (time.thread_time() - began) / requests * 1e6
+
+
+def compare(requests: int) -> dict[str, float]:
+    """Medians of rounds by turns: bare, with numbers, with numbers and lines."""
+    handler = logging.FileHandler(os.devnull)
+    handler.setFormatter(logs.formatter("json"))
+    logger = logging.getLogger("app.requests")
+    logger.propagate, logger.handlers = False, [handler]
+
+    def at(level: int, app: Flask) -> Callable[[], float]:
+        def measured() -> float:
+            logger.setLevel(level)
+            return microseconds(app, requests // ROUNDS)
+
+        return measured
+
+    with tempfile.TemporaryDirectory() as folder:
+        bare, counted = application(None), application(Path(folder))
+        ways = {
+            "bare": at(logging.ERROR, bare),
+            "numbers": at(logging.ERROR, counted),
+            "numbers and line": at(logging.INFO, counted),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, measured in ways.items():
+                found[name].append(measured())
+    return {name: round(median(figures), 1) for name, figures in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=7000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = compare(options.requests)
+    for name, figure in found.items():
+        print(f"{name:18} {figure:7.1f} us a request, {figure - found['bare']:6.1f} more")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

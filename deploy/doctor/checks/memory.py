@@ -1,0 +1,127 @@
+"""Shared memory: large enough, nothing left in it by the dead, and known to Triton."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.doctor import probes
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.context import Patient, Unchecked
+from deploy.stack import preflight, processes
+from deploy.stack.places import triton_regions
+
+MIB = 1 << 20
+MOST_NAMED = 3
+
+SHM_TOO_SMALL = Fault(
+    "shared memory too small", "wrong", "`make up` refuses; web workers end at their start (\"has no room\")",
+    "{shm} has {size} MiB in all, and the settings need {need} MiB",
+    "mount -o remount,size={need}m {shm} (in Docker: CLIPSTACK_SHM_SIZE); or lower CLIPSTACK_SLOTS, CLIPSTACK_SLOT_MB "
+    "or CLIPSTACK_WEB_WORKERS",
+)  # fmt: skip
+SHM_FULL = Fault(
+    "shared memory full", "wrong", "`make up` refuses; a web worker that was restarted ends again and again",
+    "{shm} has {free} MiB free and {need} MiB are needed; it holds {holders}",
+    "stop or remove what fills it, or make it larger: mount -o remount,size=... {shm}",
+)  # fmt: skip
+STALE_REGIONS = Fault(
+    "stale regions", "warning", "/dev/shm fills up",
+    "{count} regions of {size} MiB are left of processes that are dead: {names}",
+    "the next start removes them; now: rm {names}",
+)  # fmt: skip
+TRITON_LEFT = Fault(
+    "memory left by Triton", "warning", "/dev/shm fills up",
+    "{count} files of a Triton that was killed are left, {size} MiB: {names}",
+    "the next start removes them; now: rm {names}",
+)  # fmt: skip
+UNKNOWN_REGIONS = Fault(
+    "regions that Triton does not know", "warning", "answers say \"transport\": \"inline\" and take longer",
+    "Triton does not know the memory of {workers}: its clips travel inside the messages",
+    "see the namespaces and Triton's flags below; `grep region` in the log of web says why; then restart web",
+)  # fmt: skip
+
+
+def size(patient: Patient) -> Iterator[Finding]:
+    patient.seen()
+    memory = os.statvfs(patient.shm)
+    total, free = memory.f_blocks * memory.f_frsize, memory.f_bavail * memory.f_frsize
+    if not patient.has_web:
+        raise Unchecked("slots are in another container")
+    need = preflight.needed_memory(patient.settings)
+    # A stack that runs has what it needs but for one more worker, which a restart begins before the old one ends
+    still = patient.settings.slots * patient.settings.slot_mb * MIB if patient.programs else need
+    if total < need:
+        yield SHM_TOO_SMALL.found(shm=patient.shm, size=total // MIB, need=-(-need // MIB))
+    elif free < still:
+        yield SHM_FULL.found(shm=patient.shm, free=free // MIB, need=still // MIB, holders=_holders(patient.shm))
+    yield fine(f"{patient.shm} has {free // MIB} of {total // MIB} MiB free; the settings need {need // MIB} MiB")
+
+
+def stale(patient: Patient) -> Iterator[Finding]:
+    from app.shm.pool import PREFIX, is_stale
+
+    left = [path for path in patient.shm.glob(f"{PREFIX}-*") if is_stale(path.name)]
+    if found := _sizes(left):
+        yield STALE_REGIONS.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
+    yield fine("every region has a living owner")
+
+
+def left_by_triton(patient: Patient) -> Iterator[Finding]:
+    """Memory of Triton's backends is named after the run folder; a start removes what nobody uses."""
+    if not patient.has_triton:
+        raise Unchecked("Triton is in another container")
+    found = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
+    if found:
+        yield TRITON_LEFT.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
+    yield fine("nothing is left of Triton")
+
+
+def registered(patient: Patient) -> Iterator[Finding]:
+    from app.shm.pool import PREFIX
+
+    patient.running()
+    if not patient.has_web or patient.settings.transport in ("inline", "cuda"):
+        raise Unchecked("no clip is to travel by shared memory of the host")
+    known = probes.regions(patient.settings)
+    ours = {path.name: int(path.name.split("-")[1]) for path in patient.shm.glob(f"{PREFIX}-*")}
+    unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in known}
+    if unknown:
+        workers = ", ".join(f"pid {pid}" for pid in sorted(unknown.values()))
+        yield UNKNOWN_REGIONS.found(workers=workers)
+    yield fine("Triton knows every worker's region")
+
+
+def _holders(shm: Path) -> str:
+    """Who has most, by the beginnings of names."""
+    held: Counter[str] = Counter()
+    for path, held_bytes in _sizes(list(shm.iterdir())).items():
+        held[path.name.split("-")[0].split(".")[0]] += held_bytes
+    told = [f"{held_bytes // MIB} MiB of {name}*" for name, held_bytes in held.most_common(MOST_NAMED)]
+    return ", ".join(told) or "nothing that we can see"
+
+
+def _sizes(paths: list[Path]) -> dict[Path, int]:
+    """Bytes that each takes; what is gone meanwhile is left out."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = path.lstat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _names(found: dict[Path, int]) -> str:
+    told = [str(path) for path in sorted(found, key=lambda path: -found[path])[:MOST_NAMED]]
+    return " ".join(told) + (" ..." if len(found) > MOST_NAMED else "")
+
+
+CHECKS = (
+    Check("shared memory", size, (SHM_TOO_SMALL, SHM_FULL)),
+    Check("stale regions", stale, (STALE_REGIONS,)),
+    Check("Triton's memory", left_by_triton, (TRITON_LEFT,)),
+    Check("registered regions", registered, (UNKNOWN_REGIONS,)),
+)

@@ -1,0 +1,135 @@
+"""Python packages: those that the project was tried with, and none that break others."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distributions
+
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.context import Patient, Unchecked
+
+TORCHVISION_MISFIT = Fault(
+    "torch and torchvision do not fit", "wrong", "clipstack-models: \"operator torchvision::nms does not exist\"",
+    "torchvision {torchvision} is made for torch {wanted}, and torch {torch} is installed",
+    "rm .runtime/stamps/pip-* and `make setup`, which takes both in versions that fit",
+)  # fmt: skip
+NO_OPERATORS = Fault(
+    "torchvision without its operators", "wrong",
+    "clipstack-models: \"operator torchvision::nms does not exist\"",
+    "{file} does not declare {operators}, and torch {torch} has no CUDA, without which torchvision does not",
+    "take the file from the repository again: it declares them before torchvision is imported",
+)  # fmt: skip
+CUDA_FOR_NOTHING = Fault(
+    "CUDA packages without a GPU", "warning", ".venv takes gigabytes",
+    "torch {torch} brought {count} CUDA packages of {size} MiB, and there is no GPU driver here",
+    ".venv/bin/pip install --force-reinstall torch=={pinned} from an index with CPU builds, then uninstall nvidia-*",
+)  # fmt: skip
+PYTRITON_INSTALLED = Fault(
+    "nvidia-pytriton installed", "warning", "packages of other versions than wanted; Triton's backend fails to import",
+    "nvidia-pytriton is installed in .venv; only Triton's server is taken out of its wheel, and its own requirements "
+    "change NumPy's and others' versions",
+    ".venv/bin/pip uninstall nvidia-pytriton, then rm .runtime/stamps/pip-* and `make setup`",
+)  # fmt: skip
+OTHER_VERSION = Fault(
+    "package of another version", "warning", "anything that only happens here",
+    "{package} is {found}, and the project was tried with {wanted}",
+    "rm .runtime/stamps/pip-* and `make setup`",
+)  # fmt: skip
+OTHER_PYTHON = Fault(
+    "another Python", "wrong", "`make up` ends with an import error; no model loads",
+    ".venv has Python {found}, and the service needs 3.11: Triton's stub and .venv must have the same",
+    "rm -r .venv, apt-get install python3.11-venv libpython3.11, then `make setup`",
+)  # fmt: skip
+
+OPERATORS = ("nms", "qnms")
+
+
+def python(patient: Patient) -> Iterator[Finding]:
+    told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
+    found = told[1] if told else "of an unknown version"
+    if found != "3.11":
+        yield OTHER_PYTHON.found(found=found)
+    yield fine(f"Python {found}")
+
+
+def pinned(patient: Patient) -> Iterator[Finding]:
+    project = patient.checkout / "pyproject.toml"
+    if not project.is_file():
+        raise Unchecked("an image has what its lock file says")
+    told = tomllib.loads(project.read_text())["project"]
+    lists = [told["dependencies"], *(told["optional-dependencies"][extra] for extra in ("web", "triton"))]
+    installed = _installed(patient)
+    for line in sorted({line for each in lists for line in each}):
+        name, _, wanted = line.partition("==")
+        found = installed.get(_plain(name.partition("[")[0]))
+        if found is None or _public(found.version) != wanted:
+            version = found.version if found else "missing"
+            yield OTHER_VERSION.found(package=name, found=version, wanted=wanted)
+    yield fine("what web and Triton import has the versions of pyproject.toml")
+
+
+def torchvision(patient: Patient) -> Iterator[Finding]:
+    installed = _installed(patient)
+    file = patient.checkout / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py"
+    if patient.in_image or "torch" not in installed or "torchvision" not in installed:
+        raise Unchecked("only clipstack-models needs torch and torchvision, which are not here")
+    torch, vision = installed["torch"].version, installed["torchvision"]
+    told = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
+    wanted = next((each[1] for each in told if each), _public(torch))
+    if wanted != _public(torch):
+        yield TORCHVISION_MISFIT.found(torchvision=vision.version, wanted=wanted, torch=torch)
+    text = file.read_text() if file.is_file() else ""
+    missing = [name for name in OPERATORS if not re.search(rf'define\("{name}\(', text)]
+    if missing and "+cu" not in torch:
+        yield NO_OPERATORS.found(file=file, operators=" and ".join(missing), torch=torch)
+    yield fine(f"torch {torch} and torchvision {vision.version} fit")
+
+
+def cuda(patient: Patient) -> Iterator[Finding]:
+    from deploy.doctor.checks.gpu import DRIVER
+
+    installed = _installed(patient)
+    brought = {name: each for name, each in installed.items() if re.match(r"nvidia-.*(cu\d\d|cuda)|nvidia-cu", name)}
+    if brought and not DRIVER.exists():
+        size = sum(_bytes(each) for each in brought.values()) >> 20
+        torch = installed["torch"].version if "torch" in installed else "(none)"
+        yield CUDA_FOR_NOTHING.found(torch=torch, count=len(brought), size=size, pinned=_public(torch))
+    yield fine(f"{len(brought)} packages of CUDA" if brought else "no package of CUDA, and no GPU")
+
+
+def pytriton(patient: Patient) -> Iterator[Finding]:
+    if "nvidia-pytriton" in _installed(patient):
+        yield PYTRITON_INSTALLED.found()
+    yield fine("only the server was taken out of its wheel")
+
+
+def _installed(patient: Patient) -> dict[str, Distribution]:
+    """Every distribution in .venv by its plain name."""
+    found: dict[str, Distribution] = {}
+    for each in distributions(path=[str(patient.packages)]):
+        found.setdefault(_plain(each.metadata["Name"]), each)
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _public(version: str) -> str:
+    """Without what a build adds: 2.13.0 of 2.13.0+cpu."""
+    return version.partition("+")[0]
+
+
+def _bytes(distribution: Distribution) -> int:
+    return sum(file.size or 0 for file in distribution.files or [])
+
+
+CHECKS = (
+    Check("Python", python, (OTHER_PYTHON,)),
+    Check("packages", pinned, (OTHER_VERSION,)),
+    Check("torchvision", torchvision, (TORCHVISION_MISFIT, NO_OPERATORS)),
+    Check("CUDA packages", cuda, (CUDA_FOR_NOTHING,)),
+    Check("pytriton", pytriton, (PYTRITON_INSTALLED,)),
+)

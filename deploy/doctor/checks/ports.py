@@ -1,0 +1,94 @@
+"""Ports: each is free, or held by the program that it is meant for, and only nginx's may be reached from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.context import Patient, Unchecked
+from deploy.stack.ports import holder, listeners, on_loopback, why_not
+
+PORT_TAKEN = Fault(
+    "port taken", "wrong", "`make up` says that it cannot listen; or another page than Clipstack's answers",
+    "{host}:{port} is taken{by}",
+    "stop what listens there, or set {variable} to another port",
+)  # fmt: skip
+NOBODY_LISTENS = Fault(
+    "nobody listens", "wrong", "connection refused",
+    "nobody listens on port {port} ({variable}), and the stack runs",
+    "`make logs` says why; then restart that program with supervisorctl",
+)  # fmt: skip
+TRITON_BY_TCP = Fault(
+    "Triton by TCP", "wrong", "`make up` refuses CLIPSTACK_TRITON_ADDRESS",
+    "CLIPSTACK_TRITON_ADDRESS is {address}, and the Triton of `make up` listens on a socket in the run folder",
+    "leave CLIPSTACK_TRITON_ADDRESS unset: it is for containers and for a Triton on another machine",
+)  # fmt: skip
+TRITON_IN_PUBLIC = Fault(
+    "Triton in public", "wrong", "somebody else can ask and change models",
+    "Triton listens on {places}, where others than this machine can reach it",
+    "start it by `make up`, which gives it a socket that only its user can reach, and let nobody else start it",
+)  # fmt: skip
+NGINX_IN_PUBLIC = Fault(
+    "nginx in public", "warning", "whoever can reach the machine can upload",
+    "nginx listens on {host}, beyond this machine, and CLIPSTACK_KEYS=off lets everybody in",
+    "leave CLIPSTACK_KEYS at auto (docs/access.md), or CLIPSTACK_HOST at 127.0.0.1",
+)  # fmt: skip
+
+
+def ports(patient: Patient) -> Iterator[Finding]:
+    patient.seen()
+    listening = listeners()
+    for variable, host, port in _wanted(patient):
+        here = [each for each in listening if each.port == port]
+        if patient.programs:
+            strangers = [each for each in here if each.pid and each.pid not in patient.processes]
+            if not here:
+                yield NOBODY_LISTENS.found(port=port, variable=variable)
+            for each in strangers:
+                yield PORT_TAKEN.found(host=host, port=port, by=f" by {each.name} (pid {each.pid})", variable=variable)
+        elif reason := why_not(host, port):
+            yield PORT_TAKEN.found(host=host, port=port, by=holder(port) or f" ({reason})", variable=variable)
+    told = ", ".join(str(port) for _, _, port in _wanted(patient))
+    yield fine(f"{told}: {'held by the stack' if patient.programs else 'free'}")
+
+
+def addresses(patient: Patient) -> Iterator[Finding]:
+    settings = patient.settings
+    if not patient.in_image and settings.triton_address:
+        yield TRITON_BY_TCP.found(address=settings.triton_address)
+    if not patient.in_image and settings.public and not settings.asks_for_keys:
+        yield NGINX_IN_PUBLIC.found(host=settings.host)
+    yield fine("as the containers' network has it" if patient.in_image else "none for strangers without a key")
+
+
+def triton_listens(patient: Patient) -> Iterator[Finding]:
+    pid = patient.pid("triton")
+    if patient.in_image:
+        raise Unchecked("in a container its network says who can reach it")
+    held = [each for each in listeners() if each.pid == pid]
+    public = [each for each in held if not on_loopback(each.host)]
+    if public:
+        yield TRITON_IN_PUBLIC.found(places=", ".join(f"{each.host}:{each.port}" for each in public))
+    on = f"on loopback alone: {', '.join(sorted({str(each.port) for each in held}))}"
+    yield fine(on if held else "it listens on no port")
+
+
+def _wanted(patient: Patient) -> list[tuple[str, str, int]]:
+    """Variable, host and port of what is to run here."""
+    settings = patient.settings
+    web = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if patient.has_web else []
+    if not patient.has_triton:
+        return web
+    host, _, grpc = (settings.triton_address or "127.0.0.1:0").rpartition(":")
+    of_triton = (
+        ("CLIPSTACK_TRITON_ADDRESS", host.strip("[]"), int(grpc)),
+        ("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
+    )
+    return [*web, *(each for each in of_triton if each[2])]
+
+
+CHECKS = (
+    Check("ports", ports, (PORT_TAKEN, NOBODY_LISTENS)),
+    Check("addresses", addresses, (TRITON_BY_TCP, NGINX_IN_PUBLIC)),
+    Check("Triton's ports", triton_listens, (TRITON_IN_PUBLIC,)),
+)

@@ -1,0 +1,49 @@
+"""The layers around decoder processes, as one that tries them finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.context import Patient, Unchecked
+from deploy.stack import preflight
+
+LAYER_REFUSED = Fault(
+    "layer missing and required", "wrong", "`make up` refuses CLIPSTACK_SANDBOX=required",
+    "CLIPSTACK_SANDBOX is required, and decoders of {user} cannot have {layer}: {why}",
+    "a newer kernel, or a container that allows it (docs/security.md); or CLIPSTACK_SANDBOX=best",
+)  # fmt: skip
+LAYER_MISSING = Fault(
+    "layer missing", "warning", "web's log says that decoders are confined without something",
+    "decoders of {user} run without {layer}: {why}",
+    "a newer kernel, or a container that allows it: docs/security.md says what each layer needs",
+)  # fmt: skip
+SANDBOX_OFF = Fault(
+    "sandbox off", "warning", "nobody notices; a hostile file could reach what the service can",
+    "CLIPSTACK_SANDBOX is off: a hole in a decoder is a hole in the service",
+    "unset CLIPSTACK_SANDBOX, then `make down` and `make up`",
+)  # fmt: skip
+
+
+def layers(patient: Patient) -> Iterator[Finding]:
+    if not patient.has_web:
+        raise Unchecked("files are opened in another container")
+    mode = patient.settings.sandbox
+    if mode == "off":
+        yield SANDBOX_OFF.found()
+        return
+    if patient.settings.decoder_device == "cuda":
+        yield fine("decoders on a GPU have few layers (docs/security.md)")
+        return
+    done = preflight.try_layers("best", patient.user, LIMIT_S)
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    for name, _, why in (row for row in rows if row[1] == "MISSING"):
+        fault = LAYER_REFUSED if mode == "required" else LAYER_MISSING
+        yield fault.found(user=patient.user.name, layer=name, why=why)
+    if not rows:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}")
+    yield fine(f"all {len(rows)} hold: {', '.join(row[0] for row in rows)}")
+
+
+LIMIT_S = 14.0
+CHECKS = (Check("sandbox", layers, (LAYER_REFUSED, LAYER_MISSING, SANDBOX_OFF), LIMIT_S),)

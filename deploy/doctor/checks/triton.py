@@ -1,0 +1,169 @@
+"""Triton: whole, started with the right flags, in the same namespaces as web, with a Python that fits it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.doctor import probes
+from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.context import Patient, Unchecked
+from deploy.stack import launch
+from deploy.unpack_triton import STUB
+
+NOT_UNPACKED = Fault(
+    "Triton not unpacked", "wrong", "`make up` says that Triton is not unpacked",
+    "{file} is missing or cannot be executed",
+    "rm -r .runtime/triton .runtime/stamps/triton, then `make setup`",
+)  # fmt: skip
+STUB_OF_OTHER_PYTHON = Fault(
+    "stub of another Python", "wrong", "no model loads: \"failed to initialize Python stub\" in Triton's log",
+    "Triton's stub is made for Python {stub}, and .venv has Python {venv}",
+    "rm -r .runtime/triton .runtime/stamps/triton, then `make setup`, which takes the stub of .venv's Python",
+)  # fmt: skip
+NO_LIBPYTHON = Fault(
+    "no libpython", "wrong", "no model loads: \"error while loading shared libraries: libpython\" in Triton's log",
+    "{library}, which Triton's stub needs, cannot be loaded: {why}",
+    "apt-get install libpython{version}; or make .venv with a Python that has its shared library",
+)  # fmt: skip
+NUMPY_2 = Fault(
+    "NumPy 2 beside Triton", "wrong", "every model answers with empty scores, and nobody reports an error",
+    "Triton's backend takes NumPy {version} ({place}): with NumPy 2 its outputs have the right shape and no bytes",
+    ".venv/bin/pip install numpy==1.26.4, and take another NumPy off PYTHONPATH; then restart triton",
+)  # fmt: skip
+NO_NUMPY = Fault(
+    "no NumPy beside Triton", "wrong", "no model loads",
+    "the Python that Triton's backend takes cannot import NumPy: {why}",
+    "`make setup`, then restart triton",
+)  # fmt: skip
+WRONG_FLAGS = Fault(
+    "Triton's flags", "wrong", "others exchange models; or a broken one takes all others away",
+    "Triton runs with {found}, and {wanted} is wanted",
+    "restart triton with supervisorctl: deploy/stack/launch.py gives it its flags; let nobody else start it",
+)  # fmt: skip
+SHM_REFUSED = Fault(
+    "client memory refused", "wrong", "answers say \"transport\": \"inline\" and take longer",
+    "this Triton takes no memory of its clients unless it is started with --allow-client-shm=true",
+    "restart triton with supervisorctl: deploy/stack/launch.py gives that flag to a server which knows it",
+)  # fmt: skip
+OTHER_NAMESPACES = Fault(
+    "other namespaces", "wrong", "answers say \"transport\": \"inline\" and take longer",
+    "web and Triton are in different {kinds} namespaces: {meaning}",
+    "start both by one `make up`; in containers give both `ipc: service:memory`, and with a GPU `pid: service:memory`",
+)  # fmt: skip
+MEANING = {
+    "ipc": "they share no memory",
+    "mnt": "each has a /dev/shm of its own, so they share no memory",
+    "pid": "CUDA cannot tell their processes apart, so they share no memory of a GPU",
+}
+# With HTTP off nobody can reach it by a browser; explicit: only who loads a model by name changes what is served
+FLAGS = {
+    "--allow-http": "false",
+    "--model-control-mode": "explicit",
+    "--exit-on-error": "false",
+}
+
+
+def server(patient: Patient) -> Iterator[Finding]:
+    _here(patient)
+    for name in ("bin/tritonserver", f"backends/python/{STUB}"):
+        if not os.access(patient.triton / name, os.X_OK):
+            yield NOT_UNPACKED.found(file=patient.triton / name)
+    for name in ("backends/python/libtriton_python.so", "backends/clip/model.py"):
+        if not (patient.triton / name).is_file():
+            yield NOT_UNPACKED.found(file=patient.triton / name)
+    yield fine("the server, its Python backend and the backend `clip` are there")
+
+
+def stub(patient: Patient) -> Iterator[Finding]:
+    _here(patient)
+    path, version = patient.triton / "backends" / "python" / STUB, _python_of(patient)
+    if not path.is_file():
+        raise Unchecked("there is no stub")
+    told = re.search(rb"libpython(3\.\d+)\.so", path.read_bytes())
+    if told and told[1].decode() != version:
+        yield STUB_OF_OTHER_PYTHON.found(stub=told[1].decode(), venv=version)
+    library = f"libpython{version}.so.1.0"
+    own = Path(str(sysconfig.get_config_var("LIBDIR")), library)
+    try:
+        ctypes.CDLL(str(own) if own.exists() else library)
+    except OSError as error:
+        yield NO_LIBPYTHON.found(library=library, why=error, version=version)
+    yield fine(f"stub, libpython and .venv are Python {version}")
+
+
+def numpy(patient: Patient) -> Iterator[Finding]:
+    """Of the Python that comes first on Triton's PATH: the backend takes its packages."""
+    _here(patient)
+    environment = _environment_of_triton(patient)
+    done = probes.output(
+        ["python3", "-c", "import numpy; print(numpy.__version__, numpy.__file__)"], environment, limit_s=8
+    )
+    version, _, place = done.stdout.strip().partition(" ")
+    if not version:
+        yield NO_NUMPY.found(why=done.stderr.strip().rpartition("\n")[2])
+    elif int(version.split(".")[0]) >= 2:
+        yield NUMPY_2.found(version=version, place=place)
+    yield fine(f"NumPy {version}")
+
+
+def flags(patient: Patient) -> Iterator[Finding]:
+    words = Path(f"/proc/{patient.pid('triton')}/cmdline").read_text().split("\0")
+    given = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
+    for flag, value in FLAGS.items():
+        if given.get(flag) != value:
+            found = f"{flag}={given[flag]}" if flag in given else f"no {flag}"
+            yield WRONG_FLAGS.found(found=found, wanted=f"{flag}={value}")
+    flag = "--allow-client-shm"
+    if given.get(flag) != "true" and launch.mentions(Path(words[0]), flag.removeprefix("--")):
+        yield SHM_REFUSED.found()
+    yield fine("no HTTP, explicit model control, memory of its clients is taken")
+
+
+def namespaces(patient: Patient) -> Iterator[Finding]:
+    web, triton = patient.pid("web"), patient.pid("triton")
+    seen = {
+        kind: [os.readlink(f"/proc/{pid}/ns/{kind}") for pid in (web, triton)] for kind in ("ipc", "pid")
+    }  # fmt: skip
+    seen["mnt"] = [str(Path(f"/proc/{pid}/root/dev/shm").stat().st_dev) for pid in (web, triton)]
+    for kind, (one, other) in seen.items():
+        if one != other:
+            yield OTHER_NAMESPACES.found(kinds=kind, meaning=MEANING[kind])
+    yield fine("web and Triton share IPC and process numbers, and one /dev/shm")
+
+
+def _here(patient: Patient) -> None:
+    if not patient.has_triton:
+        raise Unchecked("Triton is in another container")
+
+
+def _python_of(patient: Patient) -> str:
+    """As "3.11": of .venv, which may have been made anew with another Python than this one."""
+    told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
+    if not told:
+        raise Unchecked(".venv does not say which Python it has")
+    return told[1]
+
+
+def _environment_of_triton(patient: Patient) -> dict[str, str]:
+    """Of the server that runs, or as it would be started."""
+    try:
+        told = Path(f"/proc/{patient.pid('triton')}/environ").read_text().split("\0")
+    except (Unchecked, PermissionError):
+        path = f"{patient.python.parent}:{patient.environment.get('PATH', os.defpath)}"
+        return {"PATH": path}
+    given = dict(word.partition("=")[::2] for word in told if "=" in word)
+    return {name: value for name, value in given.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
+
+
+CHECKS = (
+    Check("Triton's files", server, (NOT_UNPACKED,)),
+    Check("Triton's Python", stub, (STUB_OF_OTHER_PYTHON, NO_LIBPYTHON)),
+    Check("NumPy", numpy, (NUMPY_2, NO_NUMPY)),
+    Check("Triton's flags", flags, (WRONG_FLAGS, SHM_REFUSED)),
+    Check("namespaces", namespaces, (OTHER_NAMESPACES,)),
+)

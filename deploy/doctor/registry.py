@@ -1,0 +1,45 @@
+"""All checks in the order in which they are shown: what others stand on comes first."""
+
+from __future__ import annotations
+
+from deploy.doctor.checks import (
+    clock,
+    codecs,
+    config,
+    folders,
+    gpu,
+    memory,
+    models,
+    packages,
+    ports,
+    programs,
+    sandbox,
+    storage,
+    tls,
+    triton,
+    versions,
+    watchdog,
+    web,
+    weights,
+)
+from deploy.doctor.examination import OF_ALL
+
+FIELDS = {
+    "settings": config.CHECKS,
+    "ports": ports.CHECKS,
+    "folders": folders.CHECKS,
+    "disks": storage.CHECKS,
+    "memory": memory.CHECKS,
+    "packages": packages.CHECKS,
+    "versions": versions.CHECKS,
+    "models": (*models.CHECKS, *weights.CHECKS),
+    "Triton": triton.CHECKS,
+    "GPU": gpu.CHECKS,
+    "files": (*codecs.CHECKS, *sandbox.CHECKS),
+    "web": web.CHECKS,
+    "TLS": tls.CHECKS,
+    "programs": (*programs.CHECKS, *watchdog.CHECKS),
+    "clocks": clock.CHECKS,
+}
+CHECKS = tuple(check for checks in FIELDS.values() for check in checks)
+FAULTS = (*(fault for check in CHECKS for fault in check.faults), *OF_ALL)

@@ -1,0 +1,148 @@
+"""The run folder of a stack, and the environment of its programs, made from the settings.
+
+<run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
+            logs/  nginx/ (its configuration)  triton/ (where it runs)
+            web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
+            sockets/ (Triton's)  watchdog/ (what it counted)               of the user that the programs run as
+<data_dir>/ jobs/  results/  sessions/  queue.db      also of that user; by default <run_dir>/data
+            access/ (keys)                            of whoever starts the stack; that user reads it
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from app import recorded_settings
+from app.settings import METRICS_SOCKET, Settings
+from deploy.gpu import discovery
+from deploy.nginx import hosts
+from deploy.nginx.config import render
+from deploy.stack import places, processes, users
+
+FOR_THE_STARTER, FOR_THE_USER = (
+    ("logs", "triton"),
+    (
+        "web",
+        "web/tmp",
+        "web/backlog",
+        "web/shut",
+        "web/quota",
+        "web/metrics",
+        "uploads",
+        "tmp",
+        "gpu",
+        "sockets",
+        "watchdog",
+    ),
+)
+OF_THE_DATA = ("jobs", "results", "sessions")
+LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
+LEAST_HELD = 32  # by one of nginx's workers, however many there are: they do not share evenly
+SENT = 2.0  # times what web can hold: it says itself when it is full (app/admission/reject_flags.py); this bounds what comes meanwhile
+ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
+NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
+
+
+def fill(settings: Settings, checkout: Path, user: users.User) -> None:
+    """Make what the programs find at their start; raises ValueError when nginx cannot take a setting."""
+    run_dir = settings.run_dir
+    for name in FOR_THE_STARTER:
+        _folder(run_dir / name, 0o750, -1, user.gid)
+    for name in FOR_THE_USER:
+        _folder(run_dir / name, 0o700, user.uid, user.gid)
+    _folder(run_dir, 0o750, -1, user.gid)
+    for path in (settings.data_dir, *(settings.data_dir / name for name in OF_THE_DATA)):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _folder(path, 0o700, user.uid, user.gid)
+    _folder(settings.keys_file.parent, 0o750, -1, user.gid)
+    if settings.keys_file.exists():
+        os.chown(settings.keys_file, -1, user.gid)  # made before the service's user was known
+    links = {"backends": checkout / ".runtime" / "triton" / "backends", "models": settings.model_dir}
+    for name, target in links.items():
+        (run_dir / "triton" / name).unlink(missing_ok=True)
+        (run_dir / "triton" / name).symlink_to(target)
+    render(checkout / "nginx", run_dir / "nginx", nginx_values(settings, checkout))
+    allowed = "".join(f"allow {network};\n" for network in settings.monitors.split(","))
+    snippets = run_dir / "nginx" / "snippets"
+    (snippets / "monitors.conf").write_text(f"{allowed}deny all;\n")
+    (snippets / "address_limit.conf").write_text(_address_limit(settings))
+    (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
+    (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
+    recorded_settings.write(settings)
+
+
+def make_triton_key(settings: Settings) -> None:
+    """Make the random key that a Triton on TCP asks for, unless there is one; for our user alone."""
+    path = settings.triton_key_path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+
+
+def _address_limit(settings: Settings) -> str:
+    """Return nginx's limit of uploads of one address; where keys are asked for each key has a limit instead."""
+    if settings.asks_for_keys:
+        return ""
+    return f"limit_conn uploads_of_address {settings.max_uploads};\nlimit_conn_status 429;\n"
+
+
+def differences(settings: Settings) -> list[str]:
+    """Names of the settings that are not those the stack was last started with."""
+    started = recorded_settings.read(settings.run_dir)
+    return [name for name, value in settings.environment().items() if started.get(name) != value]
+
+
+def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
+    """What stands for each ${CLIPSTACK_...} in nginx's files."""
+    holds = SENT * settings.web_workers * (settings.max_inflight + settings.max_queue)
+    return settings.environment() | {
+        "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}" + (" ssl http2" if settings.tls else ""),
+        "CLIPSTACK_TLS": "yes" if settings.tls else "no",
+        "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
+        "CLIPSTACK_STATIC": str(checkout / "app"),
+        "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
+        "CLIPSTACK_KEY_CHECK_SOCKET": str(places.key_check_socket(settings.run_dir)),
+        "CLIPSTACK_WEB_HOLDS": str(max(LEAST_HELD, math.ceil(holds / (os.cpu_count() or 1)))),
+        "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
+        "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
+        "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),
+        "CLIPSTACK_ANSWER_TIMEOUT_S": str(settings.longest_answer_s + ANSWER_SLACK_S),
+    }
+
+
+def variables(settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Supervisor and so of every program; `environment` is that of whoever starts it."""
+    inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
+    own = {
+        processes.MARK: str(settings.run_dir),
+        "CLIPSTACK_PYTHON": str(python),
+        "CLIPSTACK_RUN_AS": user.name,
+        "CLIPSTACK_STARTED_BY": users.User.current().name,
+        "CLIPSTACK_PROGRAMS": "programs/*.conf",
+        "CLIPSTACK_LOG_BYTES": LOG_BYTES,
+        # Triton's backend takes the packages of the first python3 on the PATH
+        "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "CUDA_DEVICE_ORDER": discovery.ORDER,  # every program and the driver must give a GPU the same number
+        "TMPDIR": str(places.temporary(settings.run_dir)),
+    }
+    return inherited | settings.environment() | own
+
+
+def bracketed(host: str) -> str:
+    """`host` as it stands before a port: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _folder(path: Path, mode: int, uid: int, gid: int) -> None:
+    path.mkdir(exist_ok=True)
+    os.chown(path, uid, gid)
+    path.chmod(mode)

@@ -1,0 +1,101 @@
+"""What the watchdog saw and did: changes as lines in its log, everything as numbers in a file for Prometheus.
+
+The file is in Prometheus' text format, as node_exporter's textfile collector takes it:
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.watchdog.prober import Canary
+from deploy.watchdog.restarts import GAUGE, MANY, describe
+
+HELP = {
+    "clipstack_canaries_total": "Canaries by model and outcome.",
+    "clipstack_model_restarts_total": "Restarts of Triton, by what was wrong: dead, hung, away.",
+    "clipstack_program_starts_total": "Starts of programs that Supervisor had given up.",
+    "clipstack_model_loads_total": "Attempts to load a model that Triton could not load.",
+}
+ANSWERS = "clipstack_model_answers"
+
+log = logging.getLogger("deploy.watchdog")
+
+
+class Ledger:
+    """Counts from its start on; `path` is written anew by `write`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._counts: Counter[str] = Counter()
+        self._faults: dict[str, str] = {}  # of each model, empty when it answers
+        self._waits = False
+        self._restarts: Mapping[str, int] = {}  # of each program, a moment ago
+
+    def canaries(self, canaries: Mapping[str, Canary], unloaded: Mapping[str, str]) -> None:
+        for key, canary in canaries.items():
+            self._count("clipstack_canaries_total", model=key, outcome=canary.outcome)
+        faults = {key: "" if canary.outcome == "answered" else canary.why for key, canary in canaries.items()}
+        self._note(faults | dict(unloaded))
+
+    def away(self, why: str) -> None:
+        """No model answers."""
+        self._note({key: f"Triton does not answer: {why}" for key in self._faults})
+
+    def waits(self, why: str) -> None:
+        """A restart would be one too many; told once."""
+        if not self._waits:
+            log.error("%s", why)
+        self._waits = True
+
+    def restarted(self, cause: str) -> None:
+        self._count("clipstack_model_restarts_total", cause=cause)
+        self._waits = False
+
+    def restarts(self, counts: Mapping[str, int]) -> None:
+        """Keep how often each program was restarted lately; log those that reach MANY."""
+        for name, count in counts.items():
+            if count >= MANY > self._restarts.get(name, 0):
+                log.error("%s", describe(name, count))
+        self._restarts = dict(counts)
+
+    def started(self, program: str) -> None:
+        self._count("clipstack_program_starts_total", program=program)
+
+    def loaded(self, model: str) -> None:
+        self._count("clipstack_model_loads_total", model=model)
+
+    def write(self) -> None:
+        """In one step, so that nobody reads half of it; a full disk keeps nobody from being helped."""
+        lines = []
+        for name, words in HELP.items():
+            lines += [f"# HELP {name} {words}", f"# TYPE {name} counter"]
+            lines += [f"{series} {count}" for series, count in sorted(self._counts.items()) if series.startswith(name)]
+        lines += [f"# HELP {ANSWERS} 1 when the last canary was answered.", f"# TYPE {ANSWERS} gauge"]
+        lines += [f"{_series(ANSWERS, model=key)} {int(not why)}" for key, why in sorted(self._faults.items())]
+        lines += [f"# HELP {GAUGE} Restarts of a program within 5 minutes.", f"# TYPE {GAUGE} gauge"]
+        lines += [f"{_series(GAUGE, program=name)} {count}" for name, count in sorted(self._restarts.items())]
+        making = self._path.with_suffix(".new")
+        with suppress(OSError):
+            making.write_text("\n".join(lines) + "\n")
+            making.replace(self._path)
+
+    def _count(self, name: str, **labels: str) -> None:
+        self._counts[_series(name, **labels)] += 1
+
+    def _note(self, faults: dict[str, str]) -> None:
+        for key, why in faults.items():
+            if why and not self._faults.get(key):
+                log.error("%s does not answer: %s", key, why)
+            elif not why and self._faults.get(key):
+                log.info("%s answers again", key)
+        self._faults = faults
+
+
+def _series(name: str, **labels: str) -> str:
+    told = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{told}}}"

@@ -1,0 +1,41 @@
+"""ResNet-18, -50 and -101 from torchvision, with the preprocessing their published weights were made for."""
+
+from pathlib import Path
+
+import torch
+
+import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
+from torchvision import models
+
+from triton_repo.zoo.export.spec import ClipSpec, Served
+
+RESNETS = ("resnet18", "resnet50", "resnet101")
+
+
+def published(name: str, checkpoint: Path | None) -> models.WeightsEnum:
+    """The published weights that a checkpoint file is, by its name; the newest when the name says nothing."""
+    versions = models.get_model_weights(name)
+    by_file = {Path(version.url).name: version for version in versions}
+    return by_file.get(checkpoint.name, versions.DEFAULT) if checkpoint else versions.DEFAULT
+
+
+def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | None = None) -> Served:
+    """One of RESNETS, from torchvision's file `checkpoint` (random weights without it); ImageNet's labels
+    unless others are given.
+
+    RuntimeError naming the layers when the checkpoint is of another network or number of classes.
+    """
+    if name not in RESNETS:
+        raise ValueError(f"unknown network {name!r}, known are {', '.join(RESNETS)}")
+    weights = published(name, checkpoint)
+    labels = labels or tuple(weights.meta["categories"])
+    network = models.get_model(name, weights=None, num_classes=len(labels))
+    if checkpoint:
+        network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    preset = weights.transforms()
+    (resize,), (crop,) = preset.resize_size, preset.crop_size
+    spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=resize, crop=crop)
+    return Served(network.eval(), name, spec, labels, tuple(preset.mean), tuple(preset.std))
+
+
+__all__ = ["RESNETS", "resnet"]

@@ -1,0 +1,81 @@
+"""Clips out of real videos, as the service would send them: the same frames, scaled and cut by the same decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.decoding.pool import Decoder
+from app.errors import ClipstackError, WrongMediaKind
+from app.media.sampling import EvenClips
+from app.media.types import ClipRequest, Limits, Source
+from app.sandbox import Confinement
+from app.settings import Settings
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.repository.store import Installed
+
+Clips = NDArray[np.uint8]
+Refused = Callable[[Path, ClipstackError], None]
+
+
+def real_clips(videos: Path, model: Installed, each: int, settings: Settings, refused: Refused) -> list[Clips]:
+    """`each` clips uint8 (1, T, H, W, 3), spread over it, of every file of the folder `videos`, or of that one file.
+
+    What the service would answer with an error goes to `refused`; ModelError when no clip is left.
+    """
+    if not videos.exists():
+        raise ModelError(f"{videos} does not exist.")
+    files = sorted(path for path in videos.iterdir() if path.is_file()) if videos.is_dir() else [videos]
+    clips = asyncio.run(_of_files(files, model.parameters, each, settings, refused))
+    if not clips:
+        raise ModelError(f"there is nothing in {videos} that {model.name} could look at.")
+    return clips
+
+
+async def _of_files(
+    files: list[Path], told: dict[str, str], each: int, settings: Settings, refused: Refused
+) -> list[Clips]:
+    limits, clips = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s), []
+    with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
+        folders = tuple({str(file.parent.absolute()) for file in files})
+        # The files are somebody's: root's decoders stay root, rather than have them opened to another user
+        confinement = Confinement(folders, (region.name,), settings.sandbox, own_user=False)
+        decoder = Decoder(1, settings.decode_timeout_s, limits, confinement)
+        decoder.start()
+        try:
+            for file in files:
+                try:
+                    clips += await _of_file(decoder, file, told, each, region.name)
+                except ClipstackError as error:
+                    refused(file, error)
+        finally:
+            decoder.stop()
+    return clips
+
+
+async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int, region: str) -> list[Clips]:
+    source = Source(str(file.absolute()), 0, file.stat().st_size)
+    media = await decoder.probe(source)
+    frames, crop = int(told["frames"]), int(told["crop"])
+    if media.kind == "video":
+        clips = EvenClips(frames, int(told["stride"]) / float(told["fps"]), each)
+    elif told["kind"] == "video":
+        raise WrongMediaKind("a picture has no movement to look at")
+    else:
+        clips = EvenClips(1, 0.0)
+    shape = (frames, crop, crop, 3)
+    size = int(np.prod(shape))
+    os.truncate(region, size * clips.count)
+    offsets = tuple(size * number for number in range(clips.count))
+    await decoder.decode(source, media, ClipRequest(clips, int(told["resize"]), crop, offsets, region))
+    pixels = np.fromfile(region, np.uint8)
+    return list(pixels.reshape(clips.count, 1, *shape))
+
+
+__all__ = ["real_clips"]

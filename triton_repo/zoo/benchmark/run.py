@@ -1,0 +1,105 @@
+"""One run of `clipstack-models bench`: makes the engines, checks them, times them, and chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from triton_repo.backends.clip.clip_engines import Engine
+from triton_repo.zoo.benchmark import engines as variants
+from triton_repo.zoo.benchmark import timing
+from triton_repo.zoo.benchmark.accuracy import Set, compare, random_clips
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.export.reference import Network, Origin, origin
+from triton_repo.zoo.repository.store import Installed
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """`absent` says why an engine is not among the results; `against` what accuracy was checked against."""
+
+    results: Sequence[timing.Result]
+    absent: Mapping[str, str]
+    sizes: Sequence[int]
+    best: timing.Result | None
+    against: str
+    clips: int
+
+    def words(self, model: Installed) -> str:
+        return (
+            f"version {model.versions[-1]}; top-1 and difference on {self.clips} random clips against {self.against}; "
+            f"medians of up to {timing.ROUNDS} rounds in turns"
+        )
+
+
+def run(
+    model: Installed,
+    engines: Sequence[str],
+    weights: Path | None,
+    seconds: float,
+    clips: int,
+    version: Path,
+    say: Notice,
+) -> Run:
+    """Everything from nothing; what engines load is left in `version`. ModelError when no engine can be measured."""
+    ready, absent, source = _ready(model, engines, weights, version, say)
+    config = model.config
+    shape = tuple(int(size) for size in config["input"][0]["dims"])
+    most = max(1, int(config.get("max_batch_size", 1)))
+    sizes = sorted({1, min(4, most), most})
+    samples = random_clips(shape, max(clips, most), seed=0)
+    say("looking for the fastest")
+    lone = {variant: timing.first_clip_s(engine, samples[0]) for variant, engine in ready.items()}
+    slow = timing.hopeless(lone, seconds)
+    quick = {variant: engine for variant, engine in ready.items() if variant not in slow}
+    for engine in quick.values():
+        engine.warm_up()
+    say(f"checking the answers of {len(quick)} engines")
+    network, against = (source.network, source.words) if source else _exported(model)
+    rows = compare(quick, network, [Set("random", samples[:clips])], lambda: None)
+    say(f"measuring for {seconds:g} s")
+    timings = timing.measure(quick, np.concatenate(samples[:most]), sizes, seconds)
+    results = [
+        timing.Result(Variant(row.engine, row.precision), timings[Variant(row.engine, row.precision)], row)
+        for row in rows
+    ]
+    results += [timing.Result(variant, timing.Timing([lone[variant]]), None) for variant in slow]
+    return Run(results, absent, sizes, timing.best(results, variants.own(model)), against, clips)
+
+
+def _ready(
+    model: Installed, engines: Sequence[str], weights: Path | None, version: Path, say: Notice
+) -> tuple[dict[Variant, Engine], dict[str, str], Origin | None]:
+    can, absent = variants.of_this_machine()
+    absent = {name: reason for name, reason in absent.items() if name in engines or not engines}
+    try:
+        source, gone = origin(model, weights), None
+    except ModelError as error:
+        source, gone = None, error
+    ready: dict[Variant, Engine] = {}
+    for variant in can:
+        if engines and variant.engine not in engines:
+            continue
+        say(f"preparing {variant}")
+        try:
+            ready[variant] = variants.load(model, variant, source, version)
+        except ModelError as error:
+            absent[str(variant)] = f"{error.__cause__ or error}" + (f": {gone}" if gone else "")
+    if not ready:
+        raise ModelError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
+    return ready, absent, source
+
+
+def _exported(model: Installed) -> tuple[Network, str]:
+    """Without the source: the model in OpenVINO's float32, which was held against it when it was added."""
+    engine = variants.load(model, Variant("openvino", "f32"), None, model.served)
+    return engine.infer, "its own export, for the source is gone"
+
+
+__all__ = ["Run", "run"]

@@ -1,0 +1,102 @@
+"""What `clipstack-models` shows: tables of models, and errors in one paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from triton_repo.zoo.repository.names import PUBLISHED
+from triton_repo.zoo.repository.store import Installed
+
+MOST_LABELS = 12
+
+
+def looks_at(parameters: dict[str, str]) -> str:
+    """The clip in words: `16 frames in 2.5 s, 256 × 256`."""
+    size = f"{parameters['crop']} × {parameters['crop']}"
+    if parameters["kind"] == "image":
+        return f"picture, {size}"
+    seconds = (int(parameters["frames"]) - 1) * int(parameters["stride"]) / float(parameters["fps"])
+    return f"{parameters['frames']} frames in {seconds:.1f} s, {size}"
+
+
+def models_table(models: Sequence[Installed], default: str) -> RenderableType:
+    table = Table("model", "version", "network", "looks at", "labels", box=None, pad_edge=False, header_style="dim")
+    for model in models:
+        name = Text.assemble((model.name, "bold"), ("  default", "green") if model.name == default else "")
+        told, versions = model.parameters, ", ".join(map(str, model.versions)) or "none"
+        table.add_row(name, versions, told.get("architecture", ""), looks_at(told), str(len(model.labels)))
+    return table
+
+
+def to_be_had(models: Sequence[Installed]) -> Text:
+    """The published networks that could be added."""
+    rest = [name for name in PUBLISHED if name not in {model.name for model in models}]
+    return Text(f"to be added: {', '.join(rest)}" if rest else "", style="dim")
+
+
+def installed_facts(model: Installed) -> dict[str, Any]:
+    from triton_repo.zoo.repository.sources import read_source
+
+    parameters = model.parameters
+    facts = {
+        "versions": _versions(model),
+        "network": parameters.get("architecture", ""),
+        "looks at": looks_at(parameters),
+        "frame": f"short side {parameters['resize']}, of it the middle {parameters['crop']} × {parameters['crop']}",
+        "engine": f"{parameters.get('engine', 'openvino')}, {parameters.get('precision', 'f32')}",
+        "labels": labels_line(model.labels),
+        "folder": model.folder,
+    }
+    if model.versions and (source := read_source(model.served)):
+        facts |= {"made from": source.weights, "sha256": source.sha256}
+    return facts
+
+
+def _versions(model: Installed) -> str:
+    if not model.versions:
+        return "none: run `make setup`"
+    served = [str(version) for version in model.side_by_side]
+    which = f"{' and '.join(served)} {'is' if len(served) == 1 else 'are'} served"
+    return f"{', '.join(map(str, model.versions))} ({which})"
+
+
+def published_facts(name: str) -> dict[str, Any]:
+    from triton_repo.zoo.architectures.catalog import published
+
+    known = published(name)
+    spec = known.spec
+    parameters = {key: str(value) for key, value in vars(spec).items()}
+    return {
+        "versions": f"none: clipstack-models add {name}",
+        "looks at": looks_at(parameters),
+        "frame": f"short side {spec.resize}, of it the middle {spec.crop} × {spec.crop}",
+        "labels": labels_line(known.labels),
+        "address": known.url,
+    }
+
+
+def facts_lines(facts: dict[str, Any]) -> Text:
+    """One line for each fact."""
+    column = max(map(len, facts)) + 2
+    return Text("\n").join(Text.assemble((name.ljust(column), "dim"), str(value)) for name, value in facts.items())
+
+
+def labels_line(labels: Sequence[str]) -> str:
+    rest = len(labels) - MOST_LABELS
+    return f"{len(labels)}: {', '.join(labels[:MOST_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
+
+
+__all__ = [
+    "facts_lines",
+    "installed_facts",
+    "labels_line",
+    "looks_at",
+    "models_table",
+    "published_facts",
+    "to_be_had",
+]

@@ -1,0 +1,103 @@
+"""What `verify` and `bench` show: tables, and the same for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from triton_repo.zoo.benchmark.accuracy import Row
+from triton_repo.zoo.benchmark.timing import Result
+
+GOOD, BAD = Text("good", style="green"), Text("differs", style="bold red")
+LEFT = ("engine", "precision", "clips", "")
+
+
+def _table(*columns: str) -> Table:
+    """Narrow enough for a terminal of 80 characters."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
+    return table
+
+
+def verdict_table(rows: Sequence[Row]) -> RenderableType:
+    """One row for each engine, precision and kind of clips."""
+    table = _table("engine", "precision", "clips", "largest", "mean", "top-1", "near-ties", "")
+    for row in rows:
+        clips, ties = f"{row.clips} {row.kind}", str(row.ties or "")
+        numbers = (f"{row.largest:.1e}", f"{row.mean:.1e}", f"{row.top_1:.1%}", ties)
+        table.add_row(row.engine, row.precision, clips, *numbers, GOOD if row.good else BAD)
+    return table
+
+
+VERDICT_WORDS = (
+    "largest, mean: of the clips' largest differences of a probability; top-1: the same best label, near-ties left out"
+)
+
+
+def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | None) -> RenderableType:
+    """One row for each engine and precision, the recommended one marked."""
+    table = _table("engine", "p50 ms", "p99 ms", *(f"×{size}" for size in sizes), "spread", "differs", "")
+    for result in results:
+        told, row, chosen = result.timing, result.row, result is best
+        name = Text.assemble(("▶ " if chosen else "  ", "green"), (str(result.variant), "bold" if chosen else ""))
+        times = (f"{told.p(50):.1f}", f"{told.p(99):.1f}" if len(told.lone_s) > 1 else "–")
+        rates = [_rate(told.rate(size)) if size in told.rates else "–" for size in sizes]
+        spread = f"±{told.spread:.0%}" if told.rates else "–"
+        table.add_row(name, *times, *rates, spread, f"{row.largest:.0e}" if row else "–", _verdict(row))
+    return table
+
+
+def bench_words(sizes: Sequence[int]) -> str:
+    together = " ".join(f"×{size}" for size in sizes)
+    return (
+        f"ms: a lone clip; {together}: clips a second, so many at once; differs: a probability, at most; %: same top-1"
+    )
+
+
+def _verdict(row: Row | None) -> Text:
+    if row is None:
+        return Text("too slow", style="yellow")
+    return Text(f"{row.top_1:.0%} ").append_text(GOOD if row.good else BAD)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def absent_lines(absent: Mapping[str, str]) -> RenderableType:
+    """Why engines are not in the table."""
+    return Group(*(Text(f"not here: {name}: {reason}", style="dim") for name, reason in absent.items()))
+
+
+def bench_facts(
+    name: str, version: int, results: Sequence[Result], absent: Mapping[str, str], best: Result | None
+) -> dict[str, Any]:
+    """The table for programs: milliseconds, clips a second."""
+    return {
+        "model": name,
+        "version": version,
+        "recommended": best.variant._asdict() if best else None,
+        "engines": [
+            result.variant._asdict()
+            | {
+                "lone_ms": {"p50": result.timing.p(50), "p99": result.timing.p(99), "clips": len(result.timing.lone_s)},
+                "clips_per_s": {str(size): result.timing.rate(size) for size in result.timing.rates},
+                "spread": result.timing.spread if result.timing.rates else None,
+                "largest_difference": result.row.largest if result.row else None,
+                "mean_difference": result.row.mean if result.row else None,
+                "same_top_1": result.row.top_1 if result.row else None,
+                "near_ties": result.row.ties if result.row else None,
+                "good": result.good,
+            }
+            for result in results
+        ],
+        "absent": dict(absent),
+    }
+
+
+__all__ = ["VERDICT_WORDS", "absent_lines", "bench_facts", "bench_table", "bench_words", "verdict_table"]

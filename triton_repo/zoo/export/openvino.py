@@ -1,0 +1,156 @@
+"""Writes model folders that the backend `clip` serves.
+
+    .venv/bin/python -m triton_repo.zoo.export.openvino frame_quality
+    .venv/bin/python -m triton_repo.zoo.export.openvino frame_quality --gpu
+    .venv/bin/python -m triton_repo.zoo.export.openvino resnet50 --weights resnet50-11ad3fa6.pth
+    .venv/bin/python -m triton_repo.zoo.export.openvino x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
+
+A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`; where there is a GPU, or
+for another machine that has one (--gpu), also `<version>/model.pt2`, by which the model can be placed on it. The
+exported model is checked against the network it came from before it takes its place.
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# As in the backend: OpenVINO must not report its use to its maker.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
+
+from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
+from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
+from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
+from triton_repo.zoo.errors import ModelError  # noqa: E402
+from triton_repo.zoo.export import engine_files  # noqa: E402
+from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
+from triton_repo.zoo.repository import engine_config  # noqa: E402
+from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
+
+MODELS = Path(__file__).parents[1] / "models"
+# Largest difference of a probability between the exported model and torch, both in float32: a mistake makes far more,
+# and the order of additions alone made 1.1e-4 of a ResNet-101's depth.
+TOLERANCE = 1e-3
+
+
+class ExportMismatch(Exception):
+    """The exported model does not answer as the network does."""
+
+
+class _Seen(Protocol):
+    """Anything that says which clip it looks at."""
+
+    @property
+    def spec(self) -> ClipSpec: ...
+
+
+def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
+    """uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
+    spec = served.spec
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(0, 256, (count, spec.frames, 8, 8, 3), dtype=np.uint8)
+    repeats = -(-spec.crop // 8)
+    return coarse.repeat(repeats, axis=2).repeat(repeats, axis=3)[:, :, : spec.crop, : spec.crop].copy()
+
+
+def convert(served: Served) -> openvino.Model:
+    """ServedNetwork: `CLIP` uint8 (?, frames, crop, crop, 3) -> `SCORES` float32 (?, classes)."""
+    whole = ServedNetwork(served).eval()
+    example = torch.from_numpy(example_clips(served, 2))
+    with torch.no_grad(), warnings.catch_warnings():
+        # The converter's own way to read a network; torch calls it deprecated, and works.
+        warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
+        # What is converted is compared with the network before it is used; torch's own check takes as long as all else
+        traced = torch.jit.trace(whole, example, strict=False, check_trace=False)
+        model = openvino.convert_model(traced, example_input=example, input=(-1, *example.shape[1:]))
+    model.inputs[0].set_names({"CLIP"})
+    model.outputs[0].set_names({"SCORES"})
+    return model
+
+
+def largest_difference(served: Served, path: Path) -> float:
+    """Between the probabilities of the model saved at `path` and those of the network, over three clips."""
+    clips = example_clips(served, 3)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    answer = openvino.Core().compile_model(path, "CPU", hints)(clips)["SCORES"]
+    with torch.no_grad():
+        wanted = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
+    return float(np.abs(answer - wanted).max())
+
+
+def write_model(served: Served, name: str, models: Path, version: int = 1, gpu: bool | None = None) -> Path:
+    """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
+
+    `gpu`: with what a GPU runs too; by default where this machine has one.
+
+    The version is made complete beside its place and moved there by a rename: no server sees half of one. The engine
+    that somebody chose for the model stays, and what it loads is made too.
+    """
+    folder = models / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
+        new, final = Path(making, "new"), folder / str(version)
+        new.mkdir()
+        openvino.save_model(convert(served), new / "model.xml", compress_to_fp16=False)
+        difference = largest_difference(served, new / "model.xml")
+        if not difference <= TOLERANCE:
+            raise ExportMismatch(f"the exported model is off by {difference:.2g}, allowed is {TOLERANCE:g}")
+        config, text = folder / "config.pbtxt", config_text(name, served)
+        engine = engine_config.engine_of(config.read_text(encoding="utf-8")) if config.exists() else engine_config.USUAL
+        if engine[0] != "openvino":
+            engine_files.make(*engine, served, new)
+        if engine[0] != "torch" and (torch.cuda.is_available() if gpu is None else gpu):
+            engine_files.make("torch", "f32", served, new)
+        engine_config.write(folder / "labels.txt", "".join(f"{label}\n" for label in served.labels))
+        engine_config.write(config, engine_config.with_engine(text, *engine))
+        if final.exists():
+            final.rename(Path(making, "old"))
+        new.rename(final)
+    return folder
+
+
+def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> Served:
+    """The network called `model` on the command line."""
+    if model in DEFAULTS:
+        return DEFAULTS[model](weights) if weights else DEFAULTS[model]()
+    if model in VARIANTS:
+        if labels is None:
+            raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
+        return kinetics_x3d(model, weights, labels)
+    # torchvision takes a second to import, and the others do without it.
+    from triton_repo.zoo.architectures.resnet import resnet
+
+    return resnet(model, weights, labels)
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])
+    parser.add_argument("--weights", type=Path, help="checkpoint file (the built-in models have their own)")
+    parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
+    parser.add_argument("--gpu", action="store_true", default=None, help="for a GPU too, also where there is none")
+    parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
+    arguments = parser.parse_args()
+    if arguments.model not in DEFAULTS and arguments.weights is None:
+        parser.error(f"{arguments.model} needs --weights")
+    try:
+        labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None
+        served = build(arguments.model, arguments.weights, labels)
+        folder = write_model(served, arguments.model, arguments.output, gpu=arguments.gpu)
+    except (OSError, ValueError, RuntimeError, ExportMismatch, ModelError, EngineError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

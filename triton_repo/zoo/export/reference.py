@@ -1,0 +1,81 @@
+"""What a model version was made from, ready to run: the network in torch, or the ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triton_repo.zoo import onnx_data
+from triton_repo.zoo.architectures.downloads import sha256_of
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.export.onnx_import import OnnxNetwork
+from triton_repo.zoo.export.spec import Served, ServedNetwork
+from triton_repo.zoo.repository.builtin import DEFAULTS
+from triton_repo.zoo.repository.sources import ONNX, Source, read_source
+from triton_repo.zoo.repository.store import Installed
+
+Clips = NDArray[np.uint8]
+Scores = NDArray[np.float32]
+Network = Callable[[Clips], Scores]
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """The file itself, and what was said of it when it was added."""
+
+    path: Path
+    source: Source
+    classes: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """`words` says what runs it; `network` runs it in float32, uint8 (B, frames, crop, crop, 3) to probabilities."""
+
+    words: str
+    made_of: Served | OnnxFile
+    network: Network
+
+
+def origin(model: Installed, weights: Path | None = None) -> Origin:
+    """Of the version that is served; ModelError when the file it was made from is gone or another."""
+    source = read_source(model.served)
+    if source is None:
+        if model.name not in DEFAULTS:
+            raise ModelError(f"nothing says what {model.name} was made from: it was not added by clipstack-models.")
+        try:
+            return _of_torch(DEFAULTS[model.name]())
+        except OSError as error:
+            raise ModelError(f"{error}.") from error
+    file = weights or Path(source.weights)
+    if not file.is_file():
+        raise ModelError(f"{file}, which {model.name} was made from, is gone: say where it is with --weights.")
+    digest = onnx_data.digest(file) if source.architecture == ONNX else sha256_of(file)
+    if digest != source.sha256:
+        raise ModelError(
+            f"{file} is not the file that {model.name} was made from: that one had the checksum {source.sha256}, "
+            f"this one has {digest}."
+        )
+    if source.architecture == ONNX:
+        classes = len(model.labels)
+        return Origin("the ONNX file", OnnxFile(file, source, classes), OnnxNetwork(file, source, classes))
+    return _of_torch(source.network(model.labels, file))
+
+
+def _of_torch(served: Served) -> Origin:
+    network = ServedNetwork(served).eval()
+
+    def run(clips: Clips) -> Scores:
+        with torch.inference_mode():
+            scores: Scores = network(torch.from_numpy(clips)).numpy()
+        return scores
+
+    return Origin("torch", served, run)
+
+
+__all__ = ["Clips", "Network", "OnnxFile", "Origin", "Scores", "origin"]

@@ -1,0 +1,161 @@
+"""Makes a model version from a checkpoint or an ONNX file, checks it, and puts it among the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import openvino
+
+from triton_repo.zoo import onnx_data
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.architectures.downloads import sha256_of
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.export import openvino as export
+from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
+from triton_repo.zoo.export.spec import ClipSpec, Description, config_text
+from triton_repo.zoo.repository import store
+from triton_repo.zoo.repository.names import BUILT_IN, checked
+from triton_repo.zoo.repository.server import Running
+from triton_repo.zoo.repository.sources import ONNX, Source, read_labels
+
+Colours = tuple[float, float, float]
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person said of the clip and its normalisation; None is left as published."""
+
+    frames: int | None = None
+    stride: int | None = None
+    fps: float | None = None
+    size: int | None = None
+    resize: int | None = None
+    mean: Colours | None = None
+    std: Colours | None = None
+
+    def spec(self, usual: ClipSpec) -> ClipSpec:
+        """The clip; a size without a resize keeps the share of the frame that is cut away."""
+        crop = self.size or usual.crop
+        resize = self.resize or round(usual.resize * crop / usual.crop)
+        if crop > resize:
+            raise ModelError(f"a frame scaled to {resize} pixels has no middle of {crop}: --size is above --resize.")
+        stride, fps = self.stride or usual.stride, self.fps or usual.fps
+        return replace(usual, frames=self.frames or usual.frames, stride=stride, fps=fps, resize=resize, crop=crop)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a model is to be added, under which name; `server` loads it at once, `say` hears how far it is."""
+
+    models: Path
+    name: str
+    server: Running | None
+    say: Notice
+
+
+def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: Wishes) -> int:
+    """Adds a published network with the weights of a file; the new version. ModelError when that cannot be."""
+    _check_name(target.name)
+    known = published(architecture, weights.name)
+    spec = wishes.spec(known.spec)
+    known.check(spec)
+    words = read_labels(labels) if labels else known.labels
+    mean, std = wishes.mean or known.mean, wishes.std or known.std
+    # Before the long work: a file that is missing or does not fit is told at once.
+    served = Source(architecture, "", "", spec, mean, std).network(words, weights)
+    source = Source(architecture, str(weights.absolute()), sha256_of(weights), spec, mean, std)
+
+    def write(making: Path, version: int) -> None:
+        try:
+            export.write_model(served, target.name, making, version)
+        except Exception as error:  # the converter and the networks raise whatever they come upon
+            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            raise ModelError(f"{architecture} for such clips could not be exported: {reason[0][:300]}") from error
+
+    return _add(target, source, write)
+
+
+@dataclass(frozen=True)
+class OnnxInput:
+    """An ONNX file, the order of its input, the meaning of its output, and files of its weights with other names."""
+
+    file: Path
+    layout: str | None = None
+    scores: str = "logits"
+    data: tuple[Path, ...] = ()
+
+
+def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: Wishes) -> int:
+    """Add a model of any architecture and return its new version; raises ModelError when that cannot be."""
+    file, layout = given.file, given.layout
+    _check_name(target.name)
+    if not (wishes.frames and wishes.size):
+        raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
+    kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
+    spec = wishes.spec(ClipSpec(kind, wishes.frames, 1, 30, wishes.size, wishes.size))
+    words = read_labels(labels)
+    layout = layout or ("NCHW" if kind == "image" else "NCTHW")
+    if ("T" in layout) != (kind == "video"):
+        raise ModelError(f"the layout {layout} is not one of {'videos' if kind == 'video' else 'pictures'}.")
+    mean, std = wishes.mean or (0.0,) * 3, wishes.std or (1.0,) * 3
+    if not file.is_file():
+        raise ModelError(f"{file} does not exist or is no file.")
+    onnx_data.check(file, given.data)
+    source = Source(ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores)
+    description = Description(ONNX, spec, words)
+
+    def write(making: Path, version: int) -> None:
+        model = convert_onnx(file, source, len(words))
+        _check_scores(file, source, words)
+        folder = making / target.name
+        (folder / str(version)).mkdir(parents=True)
+        openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
+        (folder / "labels.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
+
+    return _add(target, source, write)
+
+
+def _check_name(name: str) -> None:
+    if checked(name) in BUILT_IN:
+        raise ModelError(f"{name} is built in, and `make setup` makes it: choose another name.")
+
+
+def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
+    """ModelError when the file's scores are not what `--scores` says they are: both mistakes look plausible."""
+    as_they_are = replace(source, scores="probabilities")
+    raw = OnnxNetwork(file, as_they_are, len(labels))(export.example_clips(source, 3))
+    if not np.isfinite(raw).all():
+        raise ModelError(f"{file} answers a test clip with scores that are no numbers.")
+    probable = bool((raw >= 0).all()) and bool(np.allclose(raw.sum(axis=1), 1, atol=1e-3))
+    if probable and source.scores == "logits" and len(labels) > 1:
+        raise ModelError(f"{file} gives probabilities already (they add up to 1): say --scores probabilities.")
+    if not probable and source.scores == "probabilities":
+        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --scores away.")
+
+
+def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:
+    models, name, server = target.models, target.name, target.server
+    with store.changing(models) as making:
+        version = store.next_version(models, name)
+        target.say(f"converting {name}, version {version}")
+        write(making, version)
+        source.write(making / name / str(version))
+        try:
+            with store.installing(making / name, models, version):
+                if server:
+                    target.say(f"loading {name}, version {version}")
+                    server.load(name, version)
+        except BaseException:
+            if server:
+                server.restore(name, there=(models / name).exists())
+            raise
+    return version
+
+
+__all__ = ["OnnxInput", "Target", "Wishes", "add_network", "add_onnx"]

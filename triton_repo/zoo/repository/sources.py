@@ -1,0 +1,71 @@
+"""What a model version was made from, kept beside it as `source.json`, so that it can be checked against it later."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.export.spec import ClipSpec, Served
+
+FILE = "source.json"
+ONNX = "onnx"
+
+
+@dataclass(frozen=True)
+class Source:
+    """`architecture` is a published network's name, or "onnx"; `layout` and `scores` are of use to ONNX alone."""
+
+    architecture: str
+    weights: str
+    sha256: str
+    spec: ClipSpec
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layout: str = ""
+    scores: str = "logits"
+
+    def write(self, version: Path) -> None:
+        (version / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    def network(self, labels: tuple[str, ...], weights: Path) -> Served:
+        """The network in torch with the weights; ModelError when they do not fit. Not for ONNX."""
+        from triton_repo.zoo.architectures.catalog import published
+        from triton_repo.zoo.architectures.checkpoints import fill, read_checkpoint
+
+        tensors = read_checkpoint(weights)
+        network = published(self.architecture).network(len(labels))
+        fill(network, tensors, weights, self.architecture, len(labels))
+        return Served(network.eval(), self.architecture, self.spec, labels, self.mean, self.std)
+
+
+def read_source(version: Path) -> Source | None:
+    """What the version in this folder was made from; None when nobody wrote it down."""
+    path = version / FILE
+    if not path.exists():
+        return None
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        spec = ClipSpec(**told.pop("spec"))
+        mean, std = tuple(told.pop("mean")), tuple(told.pop("std"))
+        return Source(spec=spec, mean=mean, std=std, **told)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} is damaged ({error}): remove the model and add it again.") from error
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The labels in a text file, one a line; ModelError naming the line that is none."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is no text in UTF-8: a labels file holds one label a line.") from error
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    for number, line in enumerate(lines, 1):
+        if not line or not line.isprintable():
+            raise ModelError(f"{path}, line {number}: {line!r} is no label; a labels file holds one label a line.")
+    return tuple(lines)
+
+
+__all__ = ["ONNX", "Source", "read_labels", "read_source"]

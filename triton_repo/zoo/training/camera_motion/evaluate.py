@@ -1,0 +1,64 @@
+"""Measures `camera_motion` through the whole service: real frames, known camera paths, real H.264 files, HTTP.
+
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.evaluate --url http://127.0.0.1:8080 --footage VIDEOS
+
+Still frames of the videos in --footage are filmed by a camera of known path, at every frame rate and size below, and
+each film is uploaded. Prints top-1 for each label, frame rate and size; exits 1 when top-1 is below --bar. Same seed
+and footage, same films.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from client import Client, ClipstackError
+from triton_repo.zoo.training.camera_motion.paths import LABELS
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Around, Film, films, shoot, stills
+from triton_repo.zoo.training.camera_motion.scenes import fit_scene
+from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
+
+
+def ways() -> Iterator[tuple[str, Callable[[Film], bool]]]:
+    yield from ((f"{fps} fps", lambda film, fps=fps: film.fps == fps) for fps in FPS)
+    yield from ((f"{w}x{h}", lambda film, size=(w, h): film.size == size) for w, h in SIZES)
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
+    parser.add_argument("--per-class", type=int, default=24, help="films of each label")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=4, help="films at a time")
+    parser.add_argument("--sampling", choices=["exact", "keyframe"], help="where clips begin; the service's default")
+    parser.add_argument("--still", type=float, default=0.0, help="seconds of no movement before and after")
+    parser.add_argument("--key-frames", type=int, default=0, help="frames from one to the next; x264's default")
+    parser.add_argument("--bar", type=float, default=0.95, help="least top-1")
+    arguments = parser.parse_args()
+    scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
+    if not scenes:
+        print(f"evaluate: no video that can be decoded in {arguments.footage}", file=sys.stderr)
+        return 2
+    try:
+        with Client(arguments.url) as client:
+            todo = films(arguments.per_class)
+            around = Around(arguments.still, arguments.key_frames)
+            make = partial(shoot, scenes=scenes, seed=arguments.seed, around=around)
+            given = answers(client, "camera_motion", todo, make, arguments.jobs, arguments.sampling)
+    except (ClipstackError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    console.print(label_table("camera_motion", "films", LABELS, given))
+    console.print(ways_table("films", ways(), given))
+    console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
+    return 0 if top_1(given) >= arguments.bar else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Measures the timelines of `camera_motion` through the whole service: films of known moves, jobs, HTTP.
+
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.evaluate_timeline --url http://127.0.0.1:8080 --footage VIDEOS
+
+Still frames of the videos in --footage are filmed by a camera of known path, one move after the other, with and without
+a cut between them (triton_repo/zoo/training/camera_motion/timelines.py). Prints how much of the time has the right label, how far from
+each true change the nearest found one is, and how many were found where there is none; exits 1 below the bars. Same
+seed and footage, same films.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+
+from client import Client, ClipstackError, Segment
+from triton_repo.zoo.training.camera_motion.render import stills
+from triton_repo.zoo.training.camera_motion.scenes import fit_scene
+from triton_repo.zoo.training.camera_motion.timelines import Move, stitched
+
+WAYS = ((24, (320, 240)), (30, (640, 360)), (60, (360, 640)))  # frames a second, size
+NEAR_S = 0.5  # a change found no farther away is the true one
+STEP_S = 0.01
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One timeline beside what really happens: seconds with the right label of all, the distance in seconds of each
+    true change to the nearest found one, and the found changes that are near none."""
+
+    right_s: float
+    whole_s: float
+    apart_s: tuple[float, ...]
+    invented: int
+
+
+def compared(moves: Sequence[Move], segments: Sequence[Segment]) -> Compared:
+    """`segments` in order, without gaps."""
+    times = np.arange(0.0, moves[-1].end_s, STEP_S) + STEP_S / 2
+    true, found = np.array([move.start_s for move in moves]), np.array([each.start_s for each in segments])
+    said = np.array([each.label for each in segments])[_at(found, times)]
+    right = said == np.array([move.label for move in moves])[_at(true, times)]
+    return Compared(
+        right_s=float(right.sum() * STEP_S),
+        whole_s=len(times) * STEP_S,
+        apart_s=tuple(_nearest(true[1:], found[1:]).tolist()),
+        invented=int((_nearest(found[1:], true[1:]) > NEAR_S).sum()),
+    )
+
+
+def _at(starts: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Which part each time lies in, when each part goes on until the next begins."""
+    return np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
+
+
+def _nearest(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The distance of each of `these` to the nearest of `others`; infinite where there is none."""
+    if not len(others):
+        return np.full(len(these), np.inf)
+    distances: NDArray[np.float64] = np.abs(these[:, None] - others[None]).min(axis=1)
+    return distances
+
+
+def table(rows: Sequence[tuple[str, Compared]]) -> Table:
+    film = Column("film", no_wrap=True)
+    told = Table(film, "seconds", "right", "changes", f"in {NEAR_S} s", "farthest", "invented", title="Timelines")
+    everything = Compared(
+        sum(row.right_s for _, row in rows), sum(row.whole_s for _, row in rows),
+        tuple(apart for _, row in rows for apart in row.apart_s), sum(row.invented for _, row in rows),
+    )  # fmt: skip
+    for name, row in [*rows, ("all", everything)]:
+        near = sum(apart <= NEAR_S for apart in row.apart_s)
+        farthest = f"{max(row.apart_s, default=0.0):.2f} s"
+        share, changes = f"{row.right_s / row.whole_s:.1%}", str(len(row.apart_s))
+        told.add_row(name, f"{row.whole_s:.1f}", share, changes, str(near), farthest, str(row.invented))
+    return told
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
+    parser.add_argument("--films", type=int, default=6)
+    parser.add_argument("--moves", type=int, default=14, help="of each film, of 2 to 5 seconds each")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--hop", type=float, default=None, help="seconds; the service's choice without")
+    parser.add_argument("--bar", type=float, default=0.95, help="least part of the time with the right label")
+    arguments = parser.parse_args()
+    scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
+    if not scenes:
+        print(f"evaluate: no video that can be decoded in {arguments.footage}", file=sys.stderr)
+        return 2
+    rows = []
+    try:
+        with Client(arguments.url) as client:
+            for number in track(range(arguments.films), "making, asking", console=Console(stderr=True)):
+                fps, size = WAYS[number % len(WAYS)]
+                rng = np.random.default_rng((arguments.seed, number))
+                film, moves = stitched(scenes, arguments.moves, fps, size, rng)
+                timeline = client.timeline(film, model="camera_motion", hop_s=arguments.hop).timeline
+                assert timeline is not None, "a job that is done has one"
+                rows.append((f"{fps} fps {size[0]}x{size[1]}", compared(moves, timeline.segments)))
+    except (ClipstackError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    Console().print(table(rows))
+    print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bars {arguments.bar:.0%} and {NEAR_S} s")
+    right, whole = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "whole_s"))
+    near = all(apart <= NEAR_S for _, row in rows for apart in row.apart_s)
+    return 0 if right >= arguments.bar * whole and near else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

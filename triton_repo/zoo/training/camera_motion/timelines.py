@@ -1,0 +1,112 @@
+"""Films of many moves, cut or joined without a cut, and what happens in them when: what timelines are measured by."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
+from triton_repo.zoo.training.camera_motion.render import LEAST_DETAIL, QUALITIES, View, detail, random_view
+from triton_repo.zoo.training.camera_motion.scenes import Image
+
+SECONDS = (2.0, 5.0)  # of one move
+MOVES = (1, 3)  # of one shot, from one cut to the next
+FARTHEST, NEAREST = 1.5, 0.9  # short sides from the middle; natural logarithm of the magnification
+TRIES = 200
+
+
+@dataclass(frozen=True)
+class Move:
+    """What the camera does from `start_s` to `end_s`; `cut` says that a new scene begins with it."""
+
+    label: str
+    start_s: float
+    end_s: float
+    cut: bool
+
+
+def stitched(
+    scenes: list[Image], moves: int, fps: int, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[bytes, list[Move]]:
+    """An MP4 file of `moves` moves at `fps`, `size` (width, height), and what happens in it when."""
+    file = io.BytesIO()
+    told: list[Move] = []
+    begin = 0
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": str(QUALITIES[0]), "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for view, shot in _shots(moves, fps, scenes, rng):
+            for place, path in enumerate(shot):
+                end = begin + len(path.x)
+                told.append(Move(path.label, begin / fps, end / fps, cut=place == 0 and begin > 0))
+                for frames in _filmed(view, path, size):
+                    for frame in frames:
+                        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+                begin = end
+        container.mux(stream.encode())
+    return file.getvalue(), told
+
+
+def _filmed(view: View, path: CameraPath, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """A second or so at a time: all frames at once would be gigabytes."""
+    for start in range(0, len(path.x), 30):
+        part = slice(start, start + 30)
+        pose = (path.x[part], path.y[part], path.log_zoom[part], path.roll[part])
+        yield view.film(CameraPath(path.label, *pose), *size)
+
+
+def _shots(
+    moves: int, fps: int, scenes: list[Image], rng: np.random.Generator
+) -> Iterator[tuple[View, list[CameraPath]]]:
+    """What each shot looks at, and its paths: each goes on where the one before it ended, and is another move."""
+    before = ""
+    while moves > 0:
+        shot: list[CameraPath] = []
+        for _ in range(min(moves, int(rng.integers(MOVES[0], MOVES[1] + 1)))):
+            path = _next(shot[-1] if shot else None, shot[-1].label if shot else before, fps, rng)
+            if path is None:
+                break
+            shot.append(path)
+        view = _detailed(shot, fps, scenes, rng)
+        if view is not None:
+            before = shot[-1].label
+            moves -= len(shot)
+            yield view, shot
+
+
+def _detailed(shot: list[CameraPath], fps: int, scenes: list[Image], rng: np.random.Generator) -> View | None:
+    """A view with detail wherever the camera goes: no movement can be seen on a blank wall. None when none is found."""
+    step = max(1, fps // 2)
+    poses = [np.concatenate([getattr(path, name)[::step] for path in shot]) for name in ("x", "y", "log_zoom", "roll")]
+    for _ in range(TRIES):
+        view = random_view(scenes, rng)
+        if all(detail(frame) >= LEAST_DETAIL for frame in view.film(CameraPath("", *poses), 80, 80)):
+            return view
+    return None
+
+
+def _next(last: CameraPath | None, before: str, fps: int, rng: np.random.Generator) -> CameraPath | None:
+    """A move of another kind than `before` that stays near the middle; None when none is found."""
+    for _ in range(TRIES):
+        label = LABELS[rng.integers(len(LABELS))]
+        if label == before:
+            continue
+        path = random_path(label, np.arange(round(rng.uniform(*SECONDS) * fps)) / fps, rng)
+        pose = np.stack([path.x, path.y, path.log_zoom, path.roll])
+        if last is not None:
+            pose = _from(last, pose - pose[:, :1])
+        if np.abs(pose[:2]).max() <= FARTHEST and np.abs(pose[2]).max() <= NEAREST:
+            return CameraPath(label, *pose)
+    return None
+
+
+def _from(last: CameraPath, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The pose (4, T), which begins at zero, from where `last` ended and in the directions of a camera turned so."""
+    cos, sin = np.cos(last.roll[-1]), np.sin(last.roll[-1])
+    across = np.array([[cos, -sin], [sin, cos]]) * np.exp(-last.log_zoom[-1])
+    place = np.array([[last.x[-1]], [last.y[-1]]]) + across @ pose[:2]
+    return np.vstack([place, last.log_zoom[-1] + pose[2], last.roll[-1] + pose[3]])

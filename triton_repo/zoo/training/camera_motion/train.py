@@ -1,0 +1,179 @@
+"""Trains `camera_motion`: an X3D-XS-sized network that names the movement of the camera.
+
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.train      # under an hour on two cores; goes on where it stopped
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.train --steps 20 --output /tmp/trial
+
+Clips are procedural textures and photographs under a camera of known path, spoiled the way real videos are: frame
+rates, compression, noise, exposure, blur, and things that move by themselves. Same seed, same clips.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import IterableDataset
+
+from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRIDE, CameraMotion
+from triton_repo.zoo.repository.builtin import WEIGHTS
+from triton_repo.zoo.training.camera_motion import scenes as scenes
+from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
+from triton_repo.zoo.training.loop import Course, Lessons, course_from_command_line, save_weights, train
+
+MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
+EASY_STEPS = 600  # clips are spoiled seldom at first, and always from this step on
+
+
+class FramewiseDepthwise(nn.Conv3d):
+    """A depthwise `nn.Conv3d` computed as 2-D convolutions of the frames, one for each step in time, added up.
+
+    Same weights, same results; on a CPU in bfloat16 the backward pass is many times faster, because only the 2-D
+    depthwise convolution of stride 1 has a fast kernel there. Stride 2 is stride 1 with every second result kept.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, time_steps, height, width = x.shape
+        frames = x.permute(0, 2, 1, 3, 4).reshape(batch * time_steps, channels, height, width)
+        reach = self.kernel_size[0] // 2
+        total: Tensor | None = None
+        for shift in range(-reach, reach + 1):
+            kernel = self.weight[:, :, shift + reach]
+            part = F.conv2d(frames, kernel, padding=self.padding[1:], groups=channels)  # type: ignore[arg-type]
+            part = part[:, :, :: self.stride[1], :: self.stride[2]]
+            part = part.reshape(batch, time_steps, *part.shape[1:])
+            if shift > 0:
+                part = F.pad(part[:, shift:], (0, 0, 0, 0, 0, 0, 0, shift))
+            elif shift < 0:
+                part = F.pad(part[:, :shift], (0, 0, 0, 0, 0, 0, -shift, 0))
+            total = part if total is None else total + part
+        assert total is not None
+        return total.permute(0, 2, 1, 3, 4)
+
+
+def frame_times(rng: np.random.Generator) -> np.ndarray:
+    """Times in seconds of the FRAMES frames nearest to a stride of STRIDE at FPS, in a video of some frame rate."""
+    fps = rng.choice([15.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 60.0])
+    wanted = rng.uniform(0, 1 / fps) + np.arange(FRAMES) * STRIDE / FPS
+    return np.asarray(np.round(wanted * fps) / fps)
+
+
+def film(scene: np.ndarray, path: CameraPath, rng: np.random.Generator, size: int) -> np.ndarray:
+    """The path over a random part of the scene, uint8 (FRAMES, size, size, 3)."""
+    view = rng.uniform(0.3, 0.85)
+    centre = (float(rng.uniform(0.25, 0.75)), float(rng.uniform(0.25, 0.75)))
+    return scenes.render(scene, path, size, size, view, centre)
+
+
+def add_passer_by(clip: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Something that moves by itself before the camera, over at most about a fifth of the picture."""
+    size = clip.shape[1]
+    times = np.arange(FRAMES) * STRIDE / FPS
+    path = random_path(LABELS[rng.integers(len(LABELS))], times, rng)
+    other = film(scene, path, rng, size)
+    stencil = np.zeros((scenes.SCENE_SIZE, scenes.SCENE_SIZE, 3), np.uint8)
+    axes = tuple(int(v) for v in rng.uniform(0.08, 0.25, 2) * scenes.SCENE_SIZE)
+    middle = tuple(int(v) for v in rng.uniform(0.3, 0.7, 2) * scenes.SCENE_SIZE)
+    cv2.ellipse(stencil, middle, axes, rng.uniform(0, 180), 0, 360, (255, 255, 255), -1)
+    mask = scenes.render(stencil, path, size, size, 0.95, (0.5, 0.5))
+    return np.where(mask > 127, other, clip)
+
+
+def shrink(clip: np.ndarray) -> np.ndarray:
+    """The clip at SIZE x SIZE pixels, by area."""
+    return np.stack([cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in clip])
+
+
+def spoil(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What lens, sensor and codec do to a clip; float exposure changes are the same for all frames."""
+    frames = clip.astype(np.float32)
+    if rng.random() < 0.15:
+        frames = frames.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+    gain, lift = np.exp(rng.uniform(-0.9, 0.4)), rng.uniform(-40, 60)
+    tint = np.exp(rng.uniform(-0.15, 0.15, 3))
+    frames = (frames - 110) * gain * tint + 110 + lift
+    if rng.random() < 0.5:
+        frames += rng.standard_normal(frames.shape, dtype=np.float32) * rng.uniform(1, 12)
+    frames = np.clip(frames, 0, 255).astype(np.uint8)
+    blur = rng.uniform(0.4, 2.0) if rng.random() < 0.4 else 0.0
+    quality = int(rng.integers(12, 92)) if rng.random() < 0.6 else 0
+    spoiled = np.empty((FRAMES, SIZE, SIZE, 3), np.uint8)
+    method = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)[rng.integers(3)]
+    for i, frame in enumerate(frames):
+        if blur:
+            frame = cv2.GaussianBlur(frame, (0, 0), blur)
+        if quality:
+            encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        cv2.resize(frame, (SIZE, SIZE), dst=spoiled[i], interpolation=method)
+    return spoiled
+
+
+class Clips(IterableDataset):  # type: ignore[type-arg]
+    """Endless batches (uint8 (B, T, SIZE, SIZE, 3), int64 (B,)), every label equally often.
+
+    `step` is where training stands: before EASY_STEPS clips are spoiled more seldom.
+    """
+
+    def __init__(self, seed: int, batch: int, photographs: tuple[str, ...], photograph_share: float, step: int) -> None:
+        self.seed, self.batch, self.step, self.share = seed, batch, step, photograph_share
+        self.photographs = [scenes.photograph(name) for name in photographs]
+
+    def new_scene(self, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() >= self.share:
+            return scenes.texture(rng)
+        image = self.photographs[rng.integers(len(self.photographs))]
+        if rng.random() < 0.5:
+            image = image[:, ::-1]
+        image = np.rot90(image, rng.integers(4)) if rng.random() < 0.5 else image
+        return np.ascontiguousarray(image[:, :, rng.permutation(3)] if rng.random() < 0.3 else image)
+
+    def clip(self, label: str, pool: list[np.ndarray], hard: float, rng: np.random.Generator) -> np.ndarray:
+        size = int(rng.integers(SIZE, 3 * SIZE))
+        path = random_path(label, frame_times(rng), rng)
+        clip = film(pool[rng.integers(len(pool))], path, rng, size)
+        if rng.random() < 0.35 * hard:
+            clip = add_passer_by(clip, pool[rng.integers(len(pool))], rng)
+        return spoil(clip, rng) if rng.random() < hard else shrink(clip)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        cv2.setNumThreads(0)
+        rng = np.random.default_rng(self.seed)
+        # Making a scene costs more than filming it: each serves about four clips of different paths and views.
+        pool = [self.new_scene(rng) for _ in range(4 * self.batch)]
+        for step in itertools.count(self.step):
+            hard = min(1.0, step / EASY_STEPS)
+            for _ in range(self.batch // 4):
+                pool[rng.integers(len(pool))] = self.new_scene(rng)
+            order = rng.permutation(np.arange(self.batch) + rng.integers(len(LABELS))) % len(LABELS)
+            batch = np.stack([self.clip(LABELS[label], pool, hard, rng) for label in order])
+            yield torch.from_numpy(batch), torch.from_numpy(order)
+
+
+def normalise(batch: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, 3) to float (B, 3, T, H, W), channels last in memory."""
+    scaled = (batch.permute(0, 4, 1, 2, 3).float() / 255 - MEAN) / STD
+    return scaled.contiguous(memory_format=torch.channels_last_3d)
+
+
+def lessons(course: Course) -> Lessons:
+    def batches(first: int) -> Clips:
+        seed = course.seed + 1 + first
+        return Clips(seed, course.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
+
+    held_out = iter(Clips(course.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
+    return Lessons(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
+
+
+def main() -> None:
+    course = course_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
+    torch.manual_seed(course.seed)
+    network = CameraMotion(depthwise=FramewiseDepthwise)
+    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    save_weights(train(course.begin(network), lessons(course), course), course.folder, WEIGHTS)
+
+
+if __name__ == "__main__":
+    main()

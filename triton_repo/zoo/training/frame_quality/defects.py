@@ -1,0 +1,241 @@
+"""The faults of pictures that `frame_quality` knows, made to measure: RGB uint8 (H, W, 3) in and out.
+
+`scale` is how many pixels of the picture make one of the network's view; `part` is how far through the range of its
+label (quality_labels.py) a fault goes, from 0, the faintest, to 1.
+"""
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from triton_repo.zoo.architectures import quality_labels as amounts
+from triton_repo.zoo.architectures.quality_labels import Range
+from triton_repo.zoo.training.camera_motion.scenes import Image
+
+Plane = NDArray[np.float32]
+
+GAMMA = 2.2  # light on a sensor to grey levels, about
+TO_LIGHT = (np.arange(256) / 255.0).astype(np.float32) ** GAMMA
+
+
+def between(limits: Range, part: float) -> float:
+    """The amount at `part` of a range, in equal ratios: twice as much is as far anywhere."""
+    return float(limits[0] * (limits[1] / limits[0]) ** part)
+
+
+def brightness(picture: Image) -> Plane:
+    """Luma, of every second pixel in height and width: enough for percentiles."""
+    return np.asarray(picture[::2, ::2] @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
+
+
+# --- Blur ------------------------------------------------------------------------------------------------------------
+
+
+def spread(picture: Image, kernel: Plane) -> Image:
+    """The picture with every point spread out as in `kernel`, in light, as a lens does it: highlights stay bright."""
+    light = cv2.LUT(picture, TO_LIGHT)
+    light = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(np.maximum(light, 0) ** (1 / GAMMA) * 255 + 0.5, np.float32).clip(0, 255).astype(np.uint8)
+
+
+def disc(radius: float) -> Plane:
+    """What a point out of focus becomes: a disc, its border pixels in part."""
+    reach = int(np.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+
+
+def stroke(length: float, angle: float, bend: float) -> Plane:
+    """What a point becomes while the camera moves: a line of `length` pixels that turns by `bend` radians."""
+    steps = int(np.ceil(length * 4)) + 1
+    heading = angle + bend * np.linspace(-0.5, 0.5, steps)
+    x, y = np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))
+    x, y = (x - x.mean()) * length / steps, (y - y.mean()) * length / steps
+    reach = int(np.ceil(length / 2)) + 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, down = x - left, y - top
+    for dx, dy, weight in ((0, 0, (1 - right) * (1 - down)), (1, 0, right * (1 - down)),
+                           (0, 1, (1 - right) * down), (1, 1, right * down)):  # fmt: skip
+        np.add.at(kernel, (top + reach + dy, left + reach + dx), weight)
+    return kernel
+
+
+def defocus(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    return spread(picture, disc(between(amounts.DEFOCUS, part) * scale))
+
+
+def motion_blur(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    bend = rng.uniform(-1.2, 1.2) if rng.random() < 0.4 else 0.0
+    return spread(picture, stroke(between(amounts.MOTION, part) * scale, rng.uniform(0, np.pi), bend))
+
+
+# --- Noise -----------------------------------------------------------------------------------------------------------
+
+
+def grain(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Generator) -> Plane:
+    """Noise (H, W, colours) whose grains are `size` pixels wide, of mean 0."""
+    height, width = (max(2, round(side / max(1.0, size))) for side in shape[:2])
+    cv2.setRNGSeed(int(rng.integers(1 << 31)))
+    field = np.empty((height, width, colours), np.float32)
+    cv2.randn(field.reshape(height, -1), 0, 1)
+    field = cv2.resize(field, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(field.reshape(*shape[:2], colours), np.float32)
+
+
+def seen_deviation(field: Plane, scale: float) -> float:
+    """Standard deviation that is left of noise (H, W, colours) once it is scaled as the service scales pictures."""
+    size = tuple(max(1, round(side / scale)) for side in field.shape[1::-1])
+    seen = Pillow.fromarray(np.ascontiguousarray(field[..., 0])).resize(size, Pillow.Resampling.BILINEAR)
+    return float(np.asarray(seen).std())
+
+
+def add_noise(picture: Image, scale: float, deviation: float, rng: np.random.Generator) -> Image:
+    """Noise of a standard deviation of `deviation` grey levels in the network's view: grey, coloured, or of shots."""
+    field = grain(picture.shape, scale * rng.uniform(0.6, 1.4), 1 if rng.random() < 0.35 else 3, rng)
+    field *= deviation / seen_deviation(field, scale)
+    if rng.random() < 0.4:  # of shots: goes with the root of the light
+        light = np.sqrt(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8)[..., None]
+        field = field * (light / light.mean())
+    return np.clip(picture + field + 0.5, 0, 255).astype(np.uint8)
+
+
+def noise(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    return add_noise(picture, scale, between(amounts.NOISE, part), rng)
+
+
+# --- Blocks ----------------------------------------------------------------------------------------------------------
+
+
+def through_jpeg(picture: Image, quality: int) -> Image:
+    blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def h264_frame(picture: Image, qp: int, deblock: bool = True) -> av.VideoFrame:
+    """The picture decoded from an H.264 stream of this one frame; height and width even."""
+    height, width = picture.shape[:2]
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = width, height, "yuv420p", 30
+    encoder.options = {"qp": str(qp), "preset": "superfast", "tune": "zerolatency"}
+    if not deblock:
+        encoder.options |= {"x264-params": "no-deblock=1"}
+    encoder.thread_count = 1
+    packets = encoder.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")) + encoder.encode()
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
+    return frames[0]
+
+
+def through_h264(picture: Image, qp: int, deblock: bool = True) -> Image:
+    return np.asarray(h264_frame(picture, qp, deblock).to_ndarray(format="rgb24"))
+
+
+def even(picture: Image) -> Image:
+    """Less the last row or column where there is an odd number: H.264 halves the colours."""
+    height, width = picture.shape[:2]
+    return np.ascontiguousarray(picture[: height & ~1, : width & ~1])
+
+
+def blocky(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """From a small file of too few bytes, blown up again when the picture is larger.
+
+    The stronger of what `part` asks for and what it takes to be off by BLOCKY_ERROR.
+    """
+    height, width = picture.shape[:2]
+    factor = min(1.0, 8 / between(amounts.BLOCK, rng.uniform()) / scale)
+    small = even(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+    video = rng.random() < 0.4
+    while True:
+        if video:
+            coded = through_h264(small, round(between(amounts.BLOCKY_QP, part)), deblock=False)
+        else:
+            coded = through_jpeg(small, round(between(amounts.BLOCKY_QUALITY, part)))
+        error = float(np.sqrt(np.mean((coded.astype(np.float32) - small) ** 2)))
+        if error >= amounts.BLOCKY_ERROR or part >= 1:
+            break
+        part = min(1.0, part + 0.25)
+    method = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)[rng.integers(3)]
+    return np.asarray(cv2.resize(coded, (width, height), interpolation=method), dtype=np.uint8)
+
+
+# --- Light -----------------------------------------------------------------------------------------------------------
+
+
+def relit(picture: Image, curve: NDArray[np.float64], rng: np.random.Generator) -> Image:
+    """The picture through a curve (256,) of grey levels; the lost fractions become noise, not steps."""
+    dither = rng.random(picture.shape, dtype=np.float32)
+    return np.clip(cv2.LUT(picture, curve.astype(np.float32)) + dither, 0, 255).astype(np.uint8)
+
+
+def too_dark(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """Underexposed: all light times a factor, shadows perhaps more so."""
+    curve = 255 * (np.arange(256) / 255) ** rng.uniform(1.0, 1.8)
+    light = np.percentile(np.interp(brightness(picture), np.arange(256), curve), 95)
+    return relit(picture, curve * between(amounts.DARK, part) / max(light, 1), rng)
+
+
+def too_bright(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """Overexposed: light times a factor, cut off at white, with or without glare over the shadows."""
+    curve = 255 * (np.arange(256) / 255) ** rng.uniform(0.5, 1.0)
+    curve += rng.uniform(0, 0.6) * (255 - curve) if rng.random() < 0.4 else 0
+    dark, middle = np.percentile(np.interp(brightness(picture), np.arange(256), curve), [10, 50])
+    # A tenth stays below white: without it nothing would be left to see.
+    return relit(picture, curve * min(between(amounts.BRIGHT, part) / max(middle, 1), 225 / max(dark, 1)), rng)
+
+
+def blank(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """A covered lens, a bare wall, the middle of a fade: an even colour and next to nothing of the picture.
+
+    `part` goes from the most that may be left to nothing at all.
+    """
+    height, width = picture.shape[:2]
+    colour = rng.uniform(0, 255, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(0, 255))
+    if rng.random() < 0.3:
+        colour = colour * rng.uniform(0, 0.15)  # black, or the dark red of a finger
+    elif rng.random() < 0.15:
+        colour = 255 - colour * rng.uniform(0, 0.1)
+    corners = rng.uniform(-0.5, 0.5, (2, 2, 1)).astype(np.float32) * amounts.BLANK_GRADIENT * (1 - part)
+    ground = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None] + colour
+    if rng.random() < 0.5:
+        low, high = np.percentile(brightness(picture), [5, 95])
+        ground = ground + (picture - (low + high) / 2) * (amounts.BLANK_CONTRAST * (1 - part) / max(high - low, 1))
+    return np.clip(ground + rng.random(picture.shape, dtype=np.float32), 0, 255).astype(np.uint8)
+
+
+def sharp(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """No fault at all, however little; `part` of the blur that a sharp picture may have."""
+    sigma = amounts.SHARP_BLUR * part * scale
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) if sigma > 0.15 else picture
+
+
+FAULTS = {
+    "sharp": sharp, "defocus": defocus, "motion_blur": motion_blur, "noise": noise, "blocky": blocky,
+    "too_dark": too_dark, "too_bright": too_bright, "blank": blank,
+}  # fmt: skip
+assert tuple(FAULTS) == amounts.LABELS
+
+
+def sensed(picture: Image, rng: np.random.Generator) -> Image:
+    """With the little noise that sensors add, in every second case: clean pictures are no less sharp."""
+    if rng.random() < 0.5:
+        return picture
+    deviation = rng.uniform(0, amounts.SHARP_NOISE)
+    return np.clip(picture + deviation * grain(picture.shape, 1, 3, rng) + 0.5, 0, 255).astype(np.uint8)
+
+
+def fault(label: str, picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """The picture with the label's fault, and what every picture may have of blur and noise."""
+    if label not in ("sharp", "defocus"):
+        picture = sharp(picture, scale, rng.uniform(), rng)
+    if label == "blocky":
+        picture = sensed(picture, rng)
+    picture = FAULTS[label](picture, scale, part, rng)
+    return picture if label == "noise" else sensed(picture, rng)
+
+
+__all__ = ["FAULTS", "between", "brightness", "even", "fault", "h264_frame", "through_h264", "through_jpeg"]

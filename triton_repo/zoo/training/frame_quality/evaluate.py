@@ -1,0 +1,74 @@
+"""Measures `frame_quality` through the whole service: real frames with faults of known amounts, real files, HTTP.
+
+    .venv/bin/python -m triton_repo.zoo.training.frame_quality.evaluate --url http://127.0.0.1:8080 --footage VIDEOS
+
+Frames of the videos in --footage, and three photographs that training never saw, are spoiled by amounts from all over
+each label's range, and sent as PNG, JPEG and H.264 of several sizes. Prints top-1 for each label, kind and size, and
+for faint and strong faults; exits 1 when top-1 is below --bar. Same seed and footage, same files.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from client import Client, ClipstackError
+from triton_repo.zoo.architectures.quality_labels import LABELS
+from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
+from triton_repo.zoo.training.frame_quality.encode import (
+    FOOTAGE_PIXELS,
+    KINDS,
+    SIZES,
+    Sample,
+    file_of,
+    samples,
+    sharp_frames,
+)
+from triton_repo.zoo.training.frame_quality.scenes import FEWEST_PIXELS, HELD_OUT_PHOTOGRAPHS, photograph
+
+
+def ways() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
+    yield from ((kind, lambda sample, kind=kind: sample.kind == kind) for kind in KINDS)
+    yield from ((f"{w}x{h}", lambda sample, size=(w, h): sample.size == size) for w, h in SIZES)
+    for name, low, high in (("faintest third", 0.0, 1 / 3), ("middle third", 1 / 3, 2 / 3), ("strongest", 2 / 3, 1.0)):
+        yield name, lambda sample, low=low, high=high: low <= sample.part < high  # type: ignore[misc]
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
+    parser.add_argument("--per-class", type=int, default=40, help="files of each label, from each of both sources")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="files at a time")
+    parser.add_argument("--bar", type=float, default=0.95, help="least top-1, on footage and on photographs")
+    arguments = parser.parse_args()
+    footage = [frame for video in sorted(arguments.footage.iterdir()) for frame in sharp_frames(video)]
+    if not footage:
+        print(f"evaluate: no video that is large enough and can be decoded in {arguments.footage}", file=sys.stderr)
+        return 2
+    photographs = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
+    sources = {"footage": (footage, FOOTAGE_PIXELS), "photographs": (photographs, FEWEST_PIXELS)}
+    console, least = Console(), 1.0
+    todo = samples(arguments.per_class)
+    try:
+        with Client(arguments.url) as client:
+            for source, (scenes, fewest) in sources.items():
+                make = partial(file_of, scenes=scenes, seed=arguments.seed, fewest=fewest)
+                given = answers(client, "frame_quality", todo, make, arguments.jobs)
+                console.print(label_table(f"frame_quality on {source}", "files", LABELS, given))
+                console.print(ways_table("files", ways(), given))
+                console.print(f"{len(scenes)} scenes, seed {arguments.seed}, bar {arguments.bar:.0%}")
+                least = min(least, top_1(given))
+    except (ClipstackError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    return 0 if least >= arguments.bar else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

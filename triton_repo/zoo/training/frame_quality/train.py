@@ -1,0 +1,146 @@
+"""Trains `frame_quality`: a ResNet-18 of half the width that names what is wrong with a picture.
+
+    .venv/bin/python -m triton_repo.zoo.training.frame_quality.train      # under an hour on two cores; goes on where it stopped
+    .venv/bin/python -m triton_repo.zoo.training.frame_quality.train --steps 20 --output /tmp/trial
+
+Pictures are procedural textures and photographs with one fault of a known amount, in files of every size and several
+formats, scaled and cut by the service's own code. Same seed, same pictures.
+"""
+
+import io
+import itertools
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from app.images.decode import seen
+from app.media.frames import centre_crop, scaled_size
+from triton_repo.zoo.architectures import quality_labels as amounts
+from triton_repo.zoo.architectures.frame_quality import LABELS, MEAN, SIZE, STD, VIEW, FrameQuality
+from triton_repo.zoo.repository.builtin import QUALITY_WEIGHTS
+from triton_repo.zoo.training.camera_motion.scenes import Image
+from triton_repo.zoo.training.frame_quality.defects import even, fault, h264_frame, through_h264, through_jpeg
+from triton_repo.zoo.training.frame_quality.scenes import (
+    HELD_OUT_PHOTOGRAPHS,
+    TRAINING_PHOTOGRAPHS,
+    Scenes,
+    detailed,
+    letterboxed,
+    lit,
+    part_of,
+    well_lit,
+)
+from triton_repo.zoo.training.loop import Batch, Course, Lessons, course_from_command_line, save_weights, train
+
+SMALL = 160  # pixels of the pictures in the first steps: half the work, and every amount in pixels is the same
+SMALL_PART = 0.75  # of the steps
+SIDES = (235, 1200)  # short side of the files, where the whole view is seen
+LETTERBOXED = 0.1  # part of the pictures
+FILE_BEFORE = 0.4
+WORKED_AT = 2.0  # pixels for each of the view at which faults are made: larger files are enlarged afterwards
+
+
+def as_seen(picture: Image, view: int, crop: int, rng: np.random.Generator) -> Image:
+    """The picture as a file, and what the service would show a network of it: uint8 (crop, crop, 3)."""
+    height, width = picture.shape[:2]
+    size = scaled_size(width, height, view)
+    chance = rng.random()
+    if chance < 0.25:
+        frame = h264_frame(even(picture), int(rng.integers(amounts.SHARP_QP[0], amounts.SHARP_QP[1] + 1)))
+        return centre_crop(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"), crop)
+    if chance < 0.45:
+        return seen(Pillow.fromarray(picture), size, view, crop)
+    file = io.BytesIO()
+    quality = int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1))
+    Pillow.fromarray(picture).save(file, "JPEG", quality=quality)
+    with Pillow.open(file) as opened:
+        return seen(opened, size, view, crop)
+
+
+def through_file(picture: Image, rng: np.random.Generator) -> Image:
+    """The picture as it comes out of a JPEG file or a video that is good enough to be sharp."""
+    if rng.random() < 0.5:
+        return through_jpeg(picture, int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1)))
+    return through_h264(even(picture), int(rng.integers(amounts.SHARP_QP[0], amounts.SHARP_QP[1] + 1)))
+
+
+class Pictures(IterableDataset):  # type: ignore[type-arg]
+    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), SMALL wide before `large_from`.
+
+    Every label equally often, but 'sharp' `sharps` times as often as any other: it stands against all of them.
+    """
+
+    def __init__(
+        self, seed: int, batch: int, photographs: tuple[str, ...], share: float, step: int, large_from: int,
+        sharps: int = 1,
+    ) -> None:  # fmt: skip
+        self.turns = len(LABELS) - 1 + sharps
+        self.seed, self.batch, self.photographs, self.share = seed, batch, photographs, share
+        self.step, self.large_from = step, large_from
+
+    def sharp_part(self, pool: list[Image], view: int, scale: float, rng: np.random.Generator) -> Image:
+        """A part with detail of a scene of the pool; what proves to have none is still a scene for a blank."""
+        for _ in range(20):
+            picture = lit(part_of(pool[rng.integers(len(pool))], view, scale, rng), rng)
+            if detailed(picture, scale) and well_lit(picture):
+                break
+        # Whatever is sent has mostly been a file before.
+        return through_file(picture, rng) if rng.random() < FILE_BEFORE else picture
+
+    def picture(self, label: str, pool: list[Image], crop: int, rng: np.random.Generator) -> Image:
+        view = round(crop * VIEW / SIZE)
+        scale = np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1]))) / VIEW
+        worked_at = min(scale, WORKED_AT)
+        picture = fault(label, self.sharp_part(pool, view, worked_at, rng), worked_at, rng.uniform(), rng)
+        if scale > worked_at:
+            factor = scale / worked_at
+            picture = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
+        if label != "blank" and rng.random() < LETTERBOXED:
+            picture = letterboxed(picture, rng)
+        return as_seen(picture, view, crop, rng)
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(0)
+        rng = np.random.default_rng(self.seed)
+        scenes = Scenes(self.photographs, self.share, rng)
+        pool = [scenes.next() for _ in range(2 * self.batch)]
+        for step in itertools.count(self.step):
+            crop = SMALL if step < self.large_from else SIZE
+            for _ in range(self.batch // 8):
+                pool[rng.integers(len(pool))] = scenes.next()
+            turns = rng.permutation(np.arange(self.batch) + rng.integers(self.turns)) % self.turns
+            order = np.where(turns < len(LABELS), turns, LABELS.index("sharp"))
+            batch = np.stack([self.picture(LABELS[label], pool, crop, rng) for label in order])
+            yield torch.from_numpy(batch), torch.from_numpy(order)
+
+
+def normalise(batch: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) to float (B, 3, H, W), channels last in memory."""
+    scaled = (batch.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def lessons(course: Course) -> Lessons:
+    def batches(first: int) -> Pictures:
+        large_from = round(SMALL_PART * course.steps)
+        return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from, sharps=2)
+
+    held_out = iter(Pictures(course.seed, 40, HELD_OUT_PHOTOGRAPHS, 1.0, step=0, large_from=0))
+    # In float32: without the processor's own instructions for it, bfloat16 is ten times slower than that.
+    return Lessons(batches, [next(held_out) for _ in range(5)], normalise, bfloat16=False)
+
+
+def main() -> None:
+    course = course_from_command_line(__doc__, "frame_quality", steps=1300, seed=30, peak_rate=3e-3)
+    torch.manual_seed(course.seed)
+    network = FrameQuality().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    save_weights(train(course.begin(network), lessons(course), course), course.folder, QUALITY_WEIGHTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,14 +15,14 @@ def create_app(settings: Settings) -> Flask:
     from flask import Flask
 
     from app.auth import guard
-    from app.auth.authenticator import Access
-    from app.jobs.service import Desk
+    from app.auth.authenticator import Authenticator
+    from app.jobs.service import JobService
     from app.metrics.middleware import watch_requests
-    from app.metrics.service import Monitor
+    from app.metrics.service import MetricsService
     from app.openapi import page as reference
     from app.openapi import views as openapi_views
-    from app.pipeline.cache import Results
-    from app.pipeline.readiness import Crew
+    from app.pipeline.cache import ResultCache
+    from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
     from app.web import classify, login, pages
     from app.web import jobs as job_views
@@ -33,13 +33,13 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["CLIPSTACK"] = settings
-    crew = app.extensions["clipstack.crew"] = Crew(settings.run_dir / "web" / "crew")
+    crew = app.extensions["clipstack.crew"] = WorkerRegistry(settings.run_dir / "web" / "crew")
     pipeline = app.extensions["clipstack"] = Pipeline(settings, crew)
-    app.extensions["clipstack.monitor"] = Monitor(settings, "web", pipeline.facts)
-    app.extensions["clipstack.results"] = Results(settings.data_dir / "results", settings.results_mb << 20)
-    app.extensions["clipstack.jobs"] = Desk(settings)
+    app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
+    app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
+    app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
-    app.extensions["clipstack.access"] = Access(settings, app.extensions["clipstack"].backlog_s)
+    app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
     watch_requests(app)
     app.register_blueprint(classify.blueprint)
     app.register_blueprint(guard.blueprint)

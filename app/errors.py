@@ -93,7 +93,7 @@ class IdempotencyConflict(ClipstackError):
     status, code = 409, "idempotency_conflict"
 
 
-class NotReadyYet(ClipstackError):
+class TimelineNotReady(ClipstackError):
     status, code = 409, "not_ready_yet"
 
 
@@ -136,7 +136,7 @@ class TooManyRequests(ClipstackError):
     retry_after_s = 1
 
 
-class ClientGone(ClipstackError):
+class ClientDisconnected(ClipstackError):
     """Nobody reads the answer; the status is the one that nginx logs."""
 
     status, code = 499, "client_gone"
@@ -164,7 +164,7 @@ class NotReady(Unavailable):
     code = "not_ready"
 
 
-class KeysUnreadable(Unavailable):
+class KeyStoreUnavailable(Unavailable):
     """The file of keys is damaged or cannot be read: nobody is let in rather than everybody."""
 
 

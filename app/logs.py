@@ -81,10 +81,10 @@ def _is_disk_full(record: logging.LogRecord, message: str) -> bool:
 
 def formatter(form: str) -> logging.Formatter:
     """That of `form`; `auto` is text on a terminal and JSON elsewhere."""
-    return Words() if form == "text" or (form == "auto" and sys.stderr.isatty()) else JsonLines()
+    return TextFormatter() if form == "text" or (form == "auto" and sys.stderr.isatty()) else JsonFormatter()
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One object a line, in ASCII; a record's `facts` (`extra=`) are fields of their own."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -103,7 +103,7 @@ class JsonLines(logging.Formatter):
         return json.dumps({name: value for name, value in told.items() if value != ""}, default=str)
 
 
-class Words(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """For a person: a line, and an exception's story below it, set in."""
 
     def format(self, record: logging.LogRecord) -> str:

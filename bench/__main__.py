@@ -21,14 +21,14 @@ from typing import Any
 from bench import report, targets
 from bench.environment import described
 from bench.fixtures import networks
-from bench.profile import FULL, QUICK, Effort
+from bench.profile import FULL, QUICK, Profile
 
 QUESTIONS = ("throughput", "latency", "transport", "handoff", "memory", "load_curve", "start", "pictures", "length")
 QUICKEST = ("throughput", "latency", "transport", "handoff")  # what --quick asks, unless told otherwise
 RESULTS = Path(__file__).parent / "results"
 
 
-def answer(question: str, effort: Effort, results: Path) -> bool:
+def answer(question: str, effort: Profile, results: Path) -> bool:
     """Measures one question and writes its file; False, with the reason told, where that was not possible."""
     print(f"--- {question}", flush=True)
     began = time.monotonic()

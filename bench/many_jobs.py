@@ -16,12 +16,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from app.jobs.clock import Clock
-from app.jobs.service import Desk
-from app.jobs.stats import Census
+from app.jobs.service import JobService
+from app.jobs.stats import JobStats
 from app.jobs.storage.reconcile import Reconciler
-from app.jobs.storage.records import Asked, Progress
+from app.jobs.storage.records import JobSpec, JobState
 from app.jobs.storage.retention import Kept, tidy
-from app.jobs.storage.store import Folder, now
+from app.jobs.storage.store import JobStore, now
 from app.media.types import Source
 from app.settings import Settings
 from app.web.job_serializers import record_json
@@ -39,9 +39,9 @@ def make_jobs(folder: Path, count: int) -> None:
     for number in range(count):
         job = folder / f"{number:024x}"
         (job / "pictures").mkdir(parents=True)
-        asked = Asked(job.name, now(), "clip.mp4", 1000, "m", None, None, 0.5, 5, f"owner{number % OWNERS}")
+        asked = JobSpec(job.name, now(), "clip.mp4", 1000, "m", None, None, 0.5, 5, f"owner{number % OWNERS}")
         (job / "job.json").write_text(json.dumps(asdict(asked)))
-        progress = Progress("done", now(), now(), "1", 100.0, 13, 13, timeline=TIMELINE)
+        progress = JobState("done", now(), now(), "1", 100.0, 13, 13, timeline=TIMELINE)
         (job / "state.json").write_text(json.dumps(asdict(progress)))
         (job / "lock").touch()
         for name in ("source", "journal", "pictures/0.jpg"):
@@ -70,17 +70,17 @@ def main() -> None:
         upload.write_bytes(bytes(1000))
         timed(f"{count} folders made", lambda: make_jobs(folder, count))
         settings = replace(Settings.from_environment({}), data_dir=folder.parent, max_jobs=100_000, job_gb=1 << 20)
-        desk = Desk(settings)
+        desk = JobService(settings)
         desk.start()
         with closing(desk.folder.index):
             measure(desk, Source(str(upload), 0, 1000))
         desk.stop()
 
 
-def measure(desk: Desk, source: Source) -> None:
+def measure(desk: JobService, source: Source) -> None:
     """Print the times of everything that once read all folders."""
-    folder: Folder = desk.folder
-    asked = Asked("", "", "clip.mp4", 1000, "m", None, None, 0.5, 5, "owner0")
+    folder: JobStore = desk.folder
+    asked = JobSpec("", "", "clip.mp4", 1000, "m", None, None, 0.5, 5, "owner0")
     timed("index made from the folders", folder.index.counts)
     print(f"its size: {folder.index.path.stat().st_size >> 20} MiB; jobs take {folder.index.bytes() >> 20} MiB")
     for owner in (None, "owner7"):
@@ -91,7 +91,7 @@ def measure(desk: Desk, source: Source) -> None:
         )
     timed("new job", lambda: desk.accept(asked, source, None), ROUNDS)
     timed("new job with an Idempotency-Key", lambda: desk.accept(asked, source, str(time.monotonic())), ROUNDS)
-    census = Census(folder)
+    census = JobStats(folder)
     timed("metrics of jobs", census.count, ROUNDS)
     reconciler, clock = Reconciler(folder), Clock(folder.index, 7)
     timed("reconciliation after a start", reconciler.run)

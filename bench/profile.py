@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 Given = TypeVar("Given")
 
 
-class Effort(NamedTuple):
+class Profile(NamedTuple):
     """Turns of each side, the seconds of one, how many clients, and which of the larger cases are done."""
 
     turns: int
@@ -24,8 +24,8 @@ class Effort(NamedTuple):
 
 
 ALL = ("flask_torch", "aiohttp_torch", "flask_torch_preload", "flask_triton", "litserve_openvino", "litserve_torch")
-FULL = Effort(3, 2, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 2)
-QUICK = Effort(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60), 2, 10, 2)
+FULL = Profile(3, 2, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 2)
+QUICK = Profile(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60), 2, 10, 2)
 
 
 def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:
@@ -39,4 +39,4 @@ def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:
     return told
 
 
-__all__ = ["ALL", "FULL", "QUICK", "Effort", "in_turns"]
+__all__ = ["ALL", "FULL", "QUICK", "Profile", "in_turns"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from deploy.stack.supervisor import Supervision
+from deploy.stack.supervisor import SupervisorClient
 
 SHARED_MEMORY = Path("/dev/shm")
 MIB, PAGE_BYTES = 1 << 20, os.sysconf("SC_PAGE_SIZE")
@@ -29,7 +29,7 @@ class Share:
 
 
 @dataclass
-class Census:
+class ResourceSnapshot:
     """One look; `at_s` on the clock of `time.monotonic`. `places` by name: counts of files, or MiB."""
 
     at_s: float
@@ -37,9 +37,9 @@ class Census:
     places: dict[str, float] = field(default_factory=dict)
 
 
-def taken(stack: Stack) -> Census:
+def taken(stack: Stack) -> ResourceSnapshot:
     """A look at `stack`, which runs; what ends meanwhile is left out."""
-    census = Census(time.monotonic())
+    census = ResourceSnapshot(time.monotonic())
     shares: defaultdict[str, Share] = defaultdict(Share)
     pids = parts(stack)
     for pid, part in pids.items():
@@ -64,7 +64,7 @@ def parts(stack: Stack) -> dict[int, str]:
     found = {}
     with suppress(OSError, ValueError):
         found[int((stack.run_dir / "supervisord.pid").read_text())] = "supervisord"
-    for name, program in Supervision(stack.python, config, stack.run_dir).programs().items():
+    for name, program in SupervisorClient(stack.python, config, stack.run_dir).programs().items():
         if not program.pid:
             continue
         found[program.pid] = {"web": "gunicorn", "jobs": "job worker"}.get(name, name)

@@ -20,9 +20,9 @@ from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, Limits, Source
 from bench.environment import described
 from bench.fixtures import networks
-from bench.fixtures.servers import Side
+from bench.fixtures.servers import Service
 from bench.load import ab
-from bench.profile import Effort, in_turns
+from bench.profile import Profile, in_turns
 from bench.stats import spread
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 
@@ -31,21 +31,21 @@ MANY = 16  # clients at most: enough to keep all cores busy
 REQUESTS = 3  # of each client, in each turn
 
 
-class Parts(NamedTuple):
+class StageCosts(NamedTuple):
     """Processor seconds of one clip."""
 
     decode: float
     infer: float
 
 
-def measured(ours: Side, clip: Path, effort: Effort) -> dict[str, Any]:
+def measured(ours: Service, clip: Path, effort: Profile) -> dict[str, Any]:
     """The limit and our own throughput, in clips a second, and our share of the limit, turn by turn."""
     cores = described()["cores"]
     clients = max(count for count in effort.clients if count <= MANY)
     load = ours.load(clip)
     part_s = prepared(clip)
     ab.run(load, clients, 2 * clients)  # so that all is as in a service that has been up for a while
-    costs: list[Parts] = []
+    costs: list[StageCosts] = []
 
     def limit() -> float:
         costs.append(part_s())
@@ -63,15 +63,15 @@ def measured(ours: Side, clip: Path, effort: Effort) -> dict[str, Any]:
     }
 
 
-def prepared(clip: Path) -> Callable[[], Parts]:
+def prepared(clip: Path) -> Callable[[], StageCosts]:
     """Measures both parts, each alone and in this process, whenever it is called."""
     engine = _engine()
     batches = [np.zeros((count, *engine.clip_shape), np.uint8) for count in (1, 8)]
     decoding = _decoding(clip)
 
-    def part_s() -> Parts:
+    def part_s() -> StageCosts:
         # The cheaper of one clip alone and eight side by side
-        return Parts(core_s(decoding), min(core_s(partial(engine.infer, clips)) / len(clips) for clips in batches))
+        return StageCosts(core_s(decoding), min(core_s(partial(engine.infer, clips)) / len(clips) for clips in batches))
 
     return part_s
 
@@ -115,4 +115,4 @@ def _used() -> float:
     return used.ru_utime + used.ru_stime
 
 
-__all__ = ["Parts", "core_s", "measured", "prepared"]
+__all__ = ["StageCosts", "core_s", "measured", "prepared"]

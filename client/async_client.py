@@ -17,10 +17,10 @@ from client.answers import Health, Model, Result, read_model, read_result
 from client.errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
 from client.following import JobWatcher, follow, whole_job
 from client.jobs import Job, read_job
-from client.patience import Patience
+from client.patience import RetryPolicy
 from client.reduction.rate import Rate
-from client.reduction.sending import Reduction, Sender
-from client.reply import Answer, error_of
+from client.reduction.sending import Reduction, Uploader
+from client.reply import Response, error_of
 from client.transport import Transport, headers_with
 from client.upload import Source, Upload, Watcher
 
@@ -57,7 +57,7 @@ class AsyncClient:
     ) -> None:
         self._transport = Transport(url, timeout, headers_with(key, headers), verify)
         self._patience_s = patience
-        self._sender = Sender(self.models, Rate(rate))
+        self._sender = Uploader(self.models, Rate(rate))
 
     @property
     def url(self) -> str:
@@ -88,7 +88,7 @@ class AsyncClient:
         flag = "true" if thumbnails else None
         params = _given(model=model, top_k=top_k, clips=clips, sampling=sampling, thumbnails=flag)
 
-        async def send(upload: Upload) -> Answer:
+        async def send(upload: Upload) -> Response:
             return await self._call("POST", "/v1/classify", params, upload)
 
         answer, told = await self._sender.send(source, reduce, model, clips or 1, progress, send)
@@ -134,7 +134,7 @@ class AsyncClient:
         params = _given(model=model, hop_s=hop_s, window_s=window_s, margin=margin, top_k=top_k)
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
-        async def send(upload: Upload) -> Answer:
+        async def send(upload: Upload) -> Response:
             return await self._call("POST", "/v1/jobs", params, upload, headers, safe=True)
 
         answer, told = await self._sender.send(source, reduce, model, 0, progress, send)
@@ -238,8 +238,8 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         *,
         safe: bool = False,
-    ) -> Answer:
-        deadline = Patience(self._patience_s)
+    ) -> Response:
+        deadline = RetryPolicy(self._patience_s)
         while True:
             try:
                 answer = await self._transport.send(method, path, params, upload, headers)
@@ -255,12 +255,12 @@ class AsyncClient:
                 upload.tell("waiting")
             await asyncio.sleep(pause_s)
 
-    def _job_of(self, answer: Answer) -> Job:
+    def _job_of(self, answer: Response) -> Job:
         with self._expecting(answer):
             return read_job(answer.content)
 
     @contextmanager
-    def _expecting(self, answer: Answer) -> Iterator[None]:
+    def _expecting(self, answer: Response) -> Iterator[None]:
         try:
             yield
         except (KeyError, TypeError, ValueError, AttributeError) as error:

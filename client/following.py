@@ -18,7 +18,7 @@ from client.errors import (
     ServiceUnreachable,
 )
 from client.jobs import Job, read_job
-from client.reply import Answer, error_of
+from client.reply import Response, error_of
 from client.transport import Transport
 
 JobWatcher: TypeAlias = Callable[[Job], None]
@@ -78,7 +78,7 @@ async def follow(transport: Transport, client: Jobs, path: str, patience_s: floa
 
 async def _stream(transport: Transport, path: str) -> AsyncGenerator[Job, None]:
     async with transport.events(path, SILENCE_S) as events:
-        if isinstance(events, Answer):
+        if isinstance(events, Response):
             error = error_of(events, transport.url)
             if isinstance(error, RequestRefused | ServiceUnavailable):
                 raise error

@@ -14,7 +14,7 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 4.0
 
 
-class Patience:
+class RetryPolicy:
     """How long one call goes on: a number of tries, and `left_s` seconds of waiting in all."""
 
     def __init__(self, left_s: float) -> None:

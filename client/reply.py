@@ -14,7 +14,7 @@ UNAVAILABLE = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A whole answer; `content` is its JSON object, empty when it was not one, and `body` all of its bytes.
 
     `cache` says `hit` where the service had the answer in its store, `miss` where it had not, `off` where it did not
@@ -30,7 +30,7 @@ class Answer:
     cache: str | None
 
 
-def error_of(answer: Answer, url: str) -> ClipstackError:
+def error_of(answer: Response, url: str) -> ClipstackError:
     """The error that an answer other than 2xx stands for."""
     told = answer.content.get("error")
     told = told if isinstance(told, Mapping) else {}

@@ -16,7 +16,7 @@ import httpx
 
 from client.errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
 from client.events import Event, EventReader
-from client.reply import Answer, retry_after_s
+from client.reply import Response, retry_after_s
 from client.upload import Upload
 
 KEY_VARIABLE = "CLIPSTACK_KEY"
@@ -62,7 +62,7 @@ class Transport:
         params: Mapping[str, str | int | float],
         upload: Upload | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send one request once and read its whole answer, whatever its status.
 
         Raises ConnectFailed, TimedOut, ServiceUnreachable, or ServiceFailed for an answer beyond the bound.
@@ -80,7 +80,7 @@ class Transport:
                 return _answer(response, await _read_bounded(response))
 
     @asynccontextmanager
-    async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Answer]:
+    async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Response]:
         """The server-sent events at `path`, or the answer where there are none; raises as `send` does.
 
         A stream that says nothing for `silence_s` seconds, not even a comment, counts as broken.
@@ -199,12 +199,12 @@ async def _read_bounded(response: httpx.Response) -> bytes:
     return bytes(content)
 
 
-def _answer(response: httpx.Response, body: bytes) -> Answer:
+def _answer(response: httpx.Response, body: bytes) -> Response:
     try:
         content = json.loads(body)
     except ValueError:
         content = None
-    return Answer(
+    return Response(
         status=response.status_code,
         body=body,
         content=content if isinstance(content, dict) else {},

@@ -14,15 +14,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.sandbox import Confinement, confine, forkserver, held
-from app.sandbox.seccomp import EQUAL, Refusal, refuse
+from app.sandbox import SandboxConfig, confine, forkserver, held
+from app.sandbox.seccomp import EQUAL, SyscallRule, refuse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LACKS = {
-    "landlock": [Refusal("landlock_create_ruleset", errno.ENOSYS)],
-    "seccomp": [Refusal("seccomp", errno.ENOSYS), Refusal("prctl", errno.EINVAL, 0, EQUAL, 22)],
-    "namespaces": [Refusal("unshare")],  # as in a container
-    "setuid": [Refusal(name) for name in ("setresuid", "setresgid", "setgroups")],  # root without capabilities
+    "landlock": [SyscallRule("landlock_create_ruleset", errno.ENOSYS)],
+    "seccomp": [SyscallRule("seccomp", errno.ENOSYS), SyscallRule("prctl", errno.EINVAL, 0, EQUAL, 22)],
+    "namespaces": [SyscallRule("unshare")],  # as in a container
+    "setuid": [SyscallRule(name) for name in ("setresuid", "setresgid", "setgroups")],  # root without capabilities
 }
 PATIENCE_S = 60.0
 
@@ -48,14 +48,14 @@ def main() -> None:
     if asked["lacking"]:
         refuse([refusal for name in asked["lacking"] for refusal in LACKS[name]])
     told = asked["confinement"]
-    confinement = Confinement(
+    confinement = SandboxConfig(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
     )
     found = attempt(confinement, "")
     print(json.dumps({"layers": found, "said": [attempt(confinement, *action) for action in asked["actions"]]}))
 
 
-def attempt(confinement: Confinement, action: str, *arguments: str) -> Any:
+def attempt(confinement: SandboxConfig, action: str, *arguments: str) -> Any:
     """What came of one action; without one, the layers."""
     context = forkserver()
     ours, theirs = context.Pipe()
@@ -73,7 +73,7 @@ def attempt(confinement: Confinement, action: str, *arguments: str) -> Any:
         process.join()
 
 
-def _act(connection: Connection, confinement: Confinement, action: str, arguments: Sequence[str]) -> None:
+def _act(connection: Connection, confinement: SandboxConfig, action: str, arguments: Sequence[str]) -> None:
     from tests import hostile
 
     confine(confinement)

@@ -6,14 +6,14 @@ import ctypes
 
 import pytest
 
-from app.shm.cuda_runtime import CudaError, CudaRuntime, RealCuda
+from app.shm.cuda_runtime import CudaBindings, CudaError, CudaRuntime
 from tests.cuda_fake import FakeCuda
 
 
-def real_cuda() -> RealCuda:
+def real_cuda() -> CudaBindings:
     """CUDA's runtime on the first GPU; skips the test where there is none."""
     try:
-        return RealCuda(0)
+        return CudaBindings(0)
     except CudaError as error:
         pytest.skip(f"no GPU here: {error}")
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from triton_repo.zoo.architectures.resnet import resnet
 from triton_repo.zoo.architectures.x3d import x3d
-from triton_repo.zoo.export.spec import ClipSpec, Served
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 
 torch.set_num_threads(1)  # on networks this small, threads wait for each other longer than they work
 SPREAD = 2.0  # standard deviation of the logits
@@ -43,22 +43,22 @@ def told_apart(network: nn.Module, example: torch.Tensor) -> nn.Module:
     return network
 
 
-def served_video() -> Served:
+def served_video() -> NetworkSpec:
     """A small X3D-XS: 4 frames of 48 x 48 pixels out of 60, every second one of a 30 fps video."""
     torch.manual_seed(0)
     network = spread_out(x3d("x3d_xs", 5), torch.randn(2, 3, 4, 48, 48))
     spec = ClipSpec(kind="video", frames=4, stride=2, fps=30, resize=60, crop=48)
-    return Served(network, "x3d_xs", spec, ("a", "b", "c", "d", "e"), (0.45,) * 3, (0.225,) * 3)
+    return NetworkSpec(network, "x3d_xs", spec, ("a", "b", "c", "d", "e"), (0.45,) * 3, (0.225,) * 3)
 
 
-def served_picture() -> Served:
+def served_picture() -> NetworkSpec:
     """A ResNet-18 for pictures of 64 x 64 pixels out of 72."""
     torch.manual_seed(0)
     labels = ("ant", "bee", "cow", "dog", "elk", "fox")
     real = resnet("resnet18", labels=labels)
     network = spread_out(real.network, torch.randn(2, 3, 64, 64))
     spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=72, crop=64)
-    return Served(network, "resnet18", spec, labels, real.mean, real.std)
+    return NetworkSpec(network, "resnet18", spec, labels, real.mean, real.std)
 
 
 __all__ = ["served_picture", "served_video", "spread_out", "told_apart"]

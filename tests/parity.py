@@ -24,7 +24,7 @@ from tests.checkpoints import official
 from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
-from triton_repo.zoo.benchmark.accuracy import Row, Set, compare, random_clips
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare, random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
 from triton_repo.zoo.cli.tables import looks_at
@@ -32,7 +32,7 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.reference import origin
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import BUILT_IN, RESNETS, X3D
-from triton_repo.zoo.repository.store import Installed, installed
+from triton_repo.zoo.repository.store import InstalledModel, installed
 from triton_repo.zoo.training.camera_motion.paths import random_path
 from triton_repo.zoo.training.camera_motion.render import random_view
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
@@ -45,7 +45,7 @@ LEAST_SPREAD = 0.05  # between a label's probabilities over all clips
 
 def add(
     name: str, folder: Path, checkpoint: Callable[[Path, str, ClipSpec], Path] = official, spec: ClipSpec | None = None
-) -> Installed:
+) -> InstalledModel:
     """A published network added as a person would, with the weights that `checkpoint` writes for clips of that kind."""
     file = checkpoint(folder, name, spec or published(name).spec)
     clip = ["--size", spec.crop, *(["--frames", spec.frames] if spec.kind == "video" else [])] if spec else []
@@ -56,20 +56,20 @@ def add(
     return installed(folder / "models", name)
 
 
-def patches(model: Installed, count: int) -> Set:
+def patches(model: InstalledModel, count: int) -> ClipSet:
     shape = tuple(int(size) for size in model.config["input"][0]["dims"])
-    return Set("random", random_clips(shape, count, seed=0))
+    return ClipSet("random", random_clips(shape, count, seed=0))
 
 
-def films(count: int) -> Set:
+def films(count: int) -> ClipSet:
     """For camera_motion: photographs it was not trained on, under a moving camera, all movements equally often."""
     rng, times_s = np.random.default_rng(0), np.arange(FRAMES) * STRIDE / FPS
     scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
     paths = [random_path(LABELS[number % len(LABELS)], times_s, rng) for number in range(count)]
-    return Set("filmed", [random_view(scenes, rng).film(path, SIZE, SIZE)[None] for path in paths])
+    return ClipSet("filmed", [random_view(scenes, rng).film(path, SIZE, SIZE)[None] for path in paths])
 
 
-def rows(model: Installed, clips: Set, wanted: list[Variant]) -> Iterator[Row]:
+def rows(model: InstalledModel, clips: ClipSet, wanted: list[Variant]) -> Iterator[AccuracyRow]:
     """One engine after the other, so that what was done is there when the rest takes too long."""
     source = origin(model)
     answers = [source.network(clip) for clip in clips.clips]
@@ -90,12 +90,12 @@ def tick() -> None:
     print(".", end="", file=sys.stderr, flush=True)
 
 
-def judged(row: Row) -> bool:
+def judged(row: AccuracyRow) -> bool:
     """Not bf16 of random weights: what they say of clips differs so little that rounding is as large."""
     return row.precision == "f32" or row.kind == "filmed"
 
 
-def line(model: Installed, row: Row) -> str:
+def line(model: InstalledModel, row: AccuracyRow) -> str:
     verdict = ("good" if row.good else "**differs**") if judged(row) else "not judged"
     numbers = (
         f"{row.clips} {row.kind}",

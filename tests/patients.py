@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from app.settings import CHECKOUT, Settings
-from deploy.doctor.check import Check, Fault
-from deploy.doctor.context import Patient
+from deploy.doctor.check import Check, KnownIssue
+from deploy.doctor.context import Context
 from deploy.doctor.examination import examine
 from deploy.stack.ports import free_ports
 from deploy.stack.supervisor import Program
@@ -28,7 +28,7 @@ output [ { name: "SCORES" data_type: TYPE_FP32 dims: [ 2 ] label_filename: "labe
 """
 
 
-def healthy(folder: Path, **settings: object) -> Patient:
+def healthy(folder: Path, **settings: object) -> Context:
     """A patient that does not run, in `folder`; `settings` by their names."""
     checkout = folder / "checkout"
     _write_checkout(checkout)
@@ -37,17 +37,17 @@ def healthy(folder: Path, **settings: object) -> Patient:
     return patient(checkout, folder, **settings)
 
 
-def patient(checkout: Path, folder: Path, **settings: object) -> Patient:
+def patient(checkout: Path, folder: Path, **settings: object) -> Context:
     port, metrics = free_ports(2)
     told = {
         "port": port, "triton_metrics_port": metrics, "model": "camera",
         "model_dir": folder / "models", "run_dir": folder / "run",
     } | settings  # fmt: skip
     environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in told.items()}
-    return Patient(Settings.from_environment(environment), environment, checkout)
+    return Context(Settings.from_environment(environment), environment, checkout)
 
 
-def running(patient: Patient, **pids: int) -> Patient:
+def running(patient: Context, **pids: int) -> Context:
     """The same, as if Supervisor ran these programs."""
     programs = {name: Program("RUNNING", pid, 0) for name, pid in pids.items()}
     return replace(patient, programs=programs)
@@ -59,13 +59,13 @@ def named(name: str, module: ModuleType) -> list[Check]:
     return [check]
 
 
-def found(patient: Patient, checks: Sequence[Check]) -> set[str]:
+def found(patient: Context, checks: Sequence[Check]) -> set[str]:
     """Names of the faults that `checks` find."""
     reports = examine(patient, checks)
     return {finding.fault for report in reports for finding in report.findings if finding.fault}
 
 
-def words(patient: Patient, checks: Sequence[Check], fault: Fault) -> str:
+def words(patient: Context, checks: Sequence[Check], fault: KnownIssue) -> str:
     """What is said of one fault, and how to mend it."""
     findings = [each for report in examine(patient, checks) for each in report.findings if each.fault == fault.name]
     return "\n".join(f"{each.words}: {each.mend}" for each in findings)
@@ -79,7 +79,7 @@ def write_model(folder: Path) -> None:
     (folder / "1" / "model.bin").write_bytes(bytes(80))
 
 
-def distribution(patient: Patient, name: str, version: str, *requires: str) -> Path:
+def distribution(patient: Context, name: str, version: str, *requires: str) -> Path:
     """A package as pip leaves it, without its code."""
     folder = patient.packages / f"{name}-{version}.dist-info"
     folder.mkdir(parents=True)

@@ -36,7 +36,7 @@ from triton_repo.zoo.cli.tables import looks_at
 from triton_repo.zoo.export.reference import Clips, Network, Scores, origin
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import RESNETS, X3D
-from triton_repo.zoo.repository.store import Installed, installed
+from triton_repo.zoo.repository.store import InstalledModel, installed
 
 BF16 = Variant("torch", "bf16")
 COLUMNS = (
@@ -89,7 +89,7 @@ class Answers:
             file.write(scores.tobytes())
 
 
-def made(name: str, folder: Path) -> Installed:
+def made(name: str, folder: Path) -> InstalledModel:
     """The model as it is in the folder; fitted and added when it is not there yet."""
     if not (folder / "models" / name).exists():
         add(name, folder, classifier)
@@ -110,7 +110,7 @@ def answered(ways: Mapping[str, Network], wanted: Mapping[str, int], name: str, 
     return {way: answers[way].read()[: wanted[way]] for way in ways}
 
 
-def looked_at(model: Installed, folder: Path, held: Held, count: int, real: int) -> Answered:
+def looked_at(model: InstalledModel, folder: Path, held: Held, count: int, real: int) -> Answered:
     """Scores of `count` clips in F32 and ACCUMULATED, and of the first `real` REAL."""
     source = origin(model)
     with engines.workshop(model) as version:
@@ -124,7 +124,7 @@ def looked_at(model: Installed, folder: Path, held: Held, count: int, real: int)
     return answered(ways, {F32: count, ACCUMULATED: count, REAL: min(real, count)}, model.name, folder, held)
 
 
-def line(model: Installed, way: str, scores: Scores, right: Scores, truth: NDArray[np.int64]) -> tuple[str, bool]:
+def line(model: InstalledModel, way: str, scores: Scores, right: Scores, truth: NDArray[np.int64]) -> tuple[str, bool]:
     """A row of the table, and whether it is good by the rule of `verify`."""
     given = row(BF16, "filmed", scores, right)
     knows = [f"{(each.argmax(axis=1) == truth).mean():.1%}" for each in (right, scores)]

@@ -35,7 +35,7 @@ class _Kind:
     count: int = 1
 
 
-class Limit:
+class AdaptiveLimit:
     """The number of requests to have at work, from `least` to `most`."""
 
     def __init__(self, least: int, most: int) -> None:

@@ -12,7 +12,7 @@ STEPS_S = (4, 8, 15, 30)  # nginx/snippets/backlog.conf has the same; below the 
 STALE_S = 5.0
 
 
-class Backlog:
+class BacklogFlag:
     """One worker's; `tell` is to be called more often than every STALE_S seconds."""
 
     def __init__(self, folder: Path) -> None:

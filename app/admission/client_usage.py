@@ -45,7 +45,7 @@ class _Owner:
         self.work, self.here = _Seconds(self.came), _Seconds(self.came)
 
 
-class Owners:
+class ClientUsage:
     """Used from one event loop; `clock` in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

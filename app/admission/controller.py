@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from app.admission.adaptive_limit import Limit
+from app.admission.adaptive_limit import AdaptiveLimit
 from app.admission.deadline import Deadline
-from app.admission.queue import Lane, Lanes
-from app.admission.reject_flags import EVERYBODY, Shut, enough
-from app.admission.shared_semaphore import Share
-from app.admission.waiting_flags import Waiting
+from app.admission.queue import Lane, LaneScheduler
+from app.admission.reject_flags import EVERYBODY, RejectFlags, enough
+from app.admission.shared_semaphore import SharedSemaphore
+from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
 
 LEAST = 2  # at work, where the setting allows: with one place a long video would have all of them
@@ -28,7 +28,7 @@ LONGEST_RETRY_S = 30
 WEIGHT = 0.1  # of one request in the mean of its lane
 SHARE = 0.5  # of the places in a worker, that one key may have: the others find room whatever it sends
 SPARE = 4  # may be in a worker that is full, at work and waiting, of keys that have nothing there
-NOBODY_TOLD, NO_JOBS = Shut(None), Waiting(None)
+NOBODY_TOLD, NO_JOBS = RejectFlags(None), UploadWaitingFlag(None)
 FULL = "the service has more work than it can do now; please try again in a moment"
 
 
@@ -36,11 +36,11 @@ class Admission:
     """At most `most` at work at a time, with those that wait `most` + `queue`; no wait is longer than `timeout_s`."""
 
     def __init__(
-        self, most: int, queue: int, timeout_s: float, shut: Shut = NOBODY_TOLD, waiting: Waiting = NO_JOBS,
-        share: Share | None = None,
+        self, most: int, queue: int, timeout_s: float, shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
+        share: SharedSemaphore | None = None,
     ) -> None:  # fmt: skip
-        self._limit = Limit(min(LEAST, most), most)
-        self._lanes = Lanes(lambda: self._limit.value, most, share=share)
+        self._limit = AdaptiveLimit(min(LEAST, most), most)
+        self._lanes = LaneScheduler(lambda: self._limit.value, most, share=share)
         self._most, self._timeout_s, self._shut, self._waiting = most + queue, timeout_s, shut, waiting
         self._held, self._lock = Counter[str](), threading.RLock()
         self._most_of_key = math.ceil(SHARE * self._most)
@@ -84,9 +84,9 @@ class Admission:
         return SPARE if owner and not has else 0
 
     @asynccontextmanager
-    async def turn(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Turn]:
+    async def turn(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Permit]:
         """A place at work for the block; raises Overloaded when the queue is full or too slow for the deadline."""
-        turn = Turn(self, lane, owner)
+        turn = Permit(self, lane, owner)
         await self.enter(lane, deadline, owner)
         self._admitted += 1
         turn.began = time.monotonic()
@@ -125,7 +125,7 @@ class Admission:
             words = "the request waited too long for its turn; please try again in a moment"
             raise self._refusal("waited", words) from None
 
-    def _took(self, turn: Turn) -> None:
+    def _took(self, turn: Permit) -> None:
         seconds = time.monotonic() - turn.began
         mean_s = self._means_s[turn.lane]
         self._means_s[turn.lane] = mean_s + WEIGHT * (seconds - mean_s) if mean_s else seconds
@@ -185,7 +185,7 @@ class Admission:
         return self.facts() | {"lanes": lanes, "refused_by": refused, "backlog_s": self.backlog_s()}
 
 
-class Turn:
+class Permit:
     """One request's place at work; `kind` is what it can be compared by with others, None while that is unknown."""
 
     def __init__(self, admission: Admission, lane: Lane, owner: str = "") -> None:

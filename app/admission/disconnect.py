@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.errors import ClientGone
+from app.errors import ClientDisconnected
 
 
 @asynccontextmanager
@@ -36,6 +36,6 @@ async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
         if not gone:
             raise
         task.uncancel()
-        raise ClientGone("the client has closed its connection") from None
+        raise ClientDisconnected("the client has closed its connection") from None
     finally:
         loop.remove_reader(number)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
 
-from app.admission.client_usage import Owners
-from app.admission.shared_semaphore import Share
+from app.admission.client_usage import ClientUsage
+from app.admission.shared_semaphore import SharedSemaphore
 
 LOOK_S = 0.004  # so often one who waits for a place of a share looks whether another worker gave one back
 Place = tuple[float, asyncio.Future[None]]  # since when somebody waits, and what tells them to begin
@@ -33,21 +33,25 @@ class Lane(IntEnum):
     LONG = 2
 
 
-class Lanes:
+class LaneScheduler:
     """As many at work as `places` tells at the moment, one more for an owner who asks for less if `most` is more.
 
     Used from one event loop.
     """
 
     def __init__(
-        self, places: Callable[[], int], most: int = 0, owners: Owners | None = None, share: Share | None = None
+        self,
+        places: Callable[[], int],
+        most: int = 0,
+        owners: ClientUsage | None = None,
+        share: SharedSemaphore | None = None,
     ) -> None:
-        self._places, self._most, self._share = places, most, share or Share(1)
+        self._places, self._most, self._share = places, most, share or SharedSemaphore(1)
         self._seated = Counter[str]()  # who has how many of the share
         self._yields = False
         self._looks: asyncio.TimerHandle | None = None
         self.at_work = dict.fromkeys(Lane, 0)
-        self._owners = owners or Owners()
+        self._owners = owners or ClientUsage()
         # By owner, who had a turn last is last; nobody is in it who does not wait
         self._queues: dict[Lane, dict[str, deque[Place]]] = {lane: {} for lane in Lane}
 

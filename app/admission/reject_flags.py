@@ -21,7 +21,7 @@ def enough(places: int) -> int:
     return max(1, places // SLACK)
 
 
-class Shut:
+class RejectFlags:
     """Who is refused by nginx, in files in `folder`, None to tell it nothing; for many threads and processes."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -40,7 +40,7 @@ def sit(descriptor: int, first: int, most: int) -> bool:
     return any(lock(descriptor, fcntl.F_WRLCK, first + (start + seat) % most, 1) for seat in range(most))
 
 
-class Share:
+class SharedSemaphore:
     """`seats` places that all workers have together, in `path`; None for those of this process alone.
 
     Who decides whom to give a place first holds one, takes it or not, and then lets go: what is held stays free of

@@ -13,7 +13,7 @@ TOLD_S = 0.25  # not more often than that
 RECENT_S = 1.0
 
 
-class Waiting:
+class UploadWaitingFlag:
     """Of all web workers, told in `path`; None to tell nobody. Used from one event loop."""
 
     def __init__(self, path: Path | None) -> None:

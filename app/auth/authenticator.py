@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from flask import Request
 
 from app.admission.controller import LONGEST_RETRY_S
-from app.admission.reject_flags import Shut, enough
+from app.admission.reject_flags import RejectFlags, enough
 from app.auth.keys import Key, KeyFile
 from app.auth.limits import Quotas
 from app.auth.sessions import Session, Sessions
@@ -20,7 +20,7 @@ from app.settings import Settings
 SHARE = 0.5  # of what the service holds, for a key that was given no number of its own
 
 
-class Access:
+class Authenticator:
     """What one worker knows of keys, sessions and quotas."""
 
     def __init__(self, settings: Settings, backlog_s: Callable[[], float]) -> None:
@@ -32,7 +32,7 @@ class Access:
         self.cookie = "__Host-clipstack" if settings.tls else "clipstack"
         self.secure = settings.tls
         held = settings.web_workers * (settings.max_inflight + settings.max_queue)
-        self._shut = Shut(settings.run_dir / "web" / "shut")
+        self._shut = RejectFlags(settings.run_dir / "web" / "shut")
         self._backlog_s = backlog_s
         self._usual_share = max(1, math.ceil(held * SHARE))
 

@@ -14,7 +14,7 @@ from app import recorded_settings
 from app.auth import store
 from app.auth.keys import LANES, Key, parse_keys, read_document
 from app.auth.limits import MOST_SEATS
-from app.errors import KeysUnreadable
+from app.errors import KeyStoreUnavailable
 from app.settings import InvalidSetting, Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -40,7 +40,7 @@ def _told() -> Iterator[Settings]:
         ) from None
     except store.NoSuchKey as error:
         raise click.ClickException(f"there is no key {error}") from None
-    except KeysUnreadable as error:
+    except KeyStoreUnavailable as error:
         raise click.ClickException(f"{error.message}: {error.__cause__}") from None
     except (InvalidSetting, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -16,7 +16,7 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 from flask.typing import ResponseReturnValue
 
 from app.admission.queue import Lane
-from app.auth.authenticator import Access
+from app.auth.authenticator import Authenticator
 from app.auth.keys import Key
 from app.errors import CsrfFailed, Forbidden, Unauthorized
 
@@ -47,9 +47,9 @@ def follows(view: View) -> View:
     return view
 
 
-def access() -> Access:
+def access() -> Authenticator:
     """This worker's."""
-    found: Access = current_app.extensions["clipstack.access"]
+    found: Authenticator = current_app.extensions["clipstack.access"]
     return found
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from flask import Request
 
-from app.auth.authenticator import Access
+from app.auth.authenticator import Authenticator
 from app.errors import ClipstackError, TooManyRequests, Unauthorized
 
 # nginx sends the headers that show a key and nothing else; each is at most 8 KB (nginx/conf.d/limits.conf)
@@ -32,7 +32,7 @@ PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Servi
 log = logging.getLogger(__name__)
 
 
-def check_upload(access: Access, request: Request) -> tuple[int, Mapping[str, str]]:
+def check_upload(access: Authenticator, request: Request) -> tuple[int, Mapping[str, str]]:
     """Decide whether nginx may take the body of `request`; count nothing.
 
     Returns:
@@ -64,7 +64,7 @@ def most_uploads(at_work: int) -> int:
 class KeyCheckServer:
     """Answer key checks from `listener`, which other workers may share, until it is closed."""
 
-    def __init__(self, listener: socket.socket, access: Access) -> None:
+    def __init__(self, listener: socket.socket, access: Authenticator) -> None:
         self._listener, self._access = listener, access
 
     def start(self) -> None:

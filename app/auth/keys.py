@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import KeysUnreadable
+from app.errors import KeyStoreUnavailable
 from app.files import DamagedFile, read_file
 
 PREFIX = "clipstack"
@@ -98,7 +98,7 @@ class KeyFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise KeysUnreadable("the keys cannot be read now") from error
+            raise KeyStoreUnavailable("the keys cannot be read now") from error
         now = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
         with self._lock:
             if now != self._seen:
@@ -137,7 +137,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"keys": []}
     except (OSError, ValueError, RecursionError, DamagedFile) as error:
-        raise KeysUnreadable("the keys cannot be read now") from error
+        raise KeyStoreUnavailable("the keys cannot be read now") from error
 
 
 def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
@@ -158,7 +158,7 @@ def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, 
         except ValueError as error:
             damaged.append(f"row {number} ({_name(row)}): {error}")
     if damaged and not keys:
-        raise KeysUnreadable("the keys cannot be read now") from ValueError("; ".join(damaged)[:500])
+        raise KeyStoreUnavailable("the keys cannot be read now") from ValueError("; ".join(damaged)[:500])
     return keys, tuple(damaged)
 
 

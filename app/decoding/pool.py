@@ -19,16 +19,16 @@ from typing import Any, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from app.admission.deadline import Deadline
-from app.admission.queue import Lane, Lanes
-from app.admission.shared_semaphore import Share
+from app.admission.queue import Lane, LaneScheduler
+from app.admission.shared_semaphore import SharedSemaphore
 from app.decoding import tasks as decoder_tasks
 from app.decoding import warmup, worker
 from app.errors import DecodeTimeout, NotReady, Undecodable
-from app.media.types import ClipRequest, Decoded, Limits, Media, Source
-from app.sandbox import Confinement, exits, forkserver, held, tell
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.sandbox import SandboxConfig, exits, forkserver, held, tell
 from app.sandbox.exits import Exit
 from app.video import gpu_decoding
-from app.video.gpu_decoding import NotOnGpu
+from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,7 @@ class _Killed(Exception):
     """A decoder process was ended from outside; the file is not to blame."""
 
 
-class Allowance:
+class TimeBudget:
     """The time that one file may be worked on in decoder processes: what probing took, decoding has no more."""
 
     def __init__(self, seconds: float) -> None:
@@ -68,19 +68,19 @@ class Decoder:
     `gpu` in `confinement` each process has a context there too, and videos can be decoded into those slots.
     """
 
-    def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: Confinement) -> None:
+    def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: SandboxConfig) -> None:
         self._processes, self._timeout_s, self.limits = processes, timeout_s, limits
         self.confinement = confinement
-        self._lanes = Lanes(lambda: processes, share=Share(max(1, processes // 2)))
+        self._lanes = LaneScheduler(lambda: processes, share=SharedSemaphore(max(1, processes // 2)))
         self._pool: ProcessPool | None = None
         self._ending: asyncio.Future[None] | None = None  # of the pool before
         self._ends: Counter[str] = Counter()
         self.warm = 0  # processes that have decoded films of our own
         self.cold = "its decoders have not started"  # why they are not all warm
 
-    def allowance(self) -> Allowance:
+    def allowance(self) -> TimeBudget:
         """For the probing and the decoding of one file; each has one for itself where none is passed."""
-        return Allowance(self._timeout_s)
+        return TimeBudget(self._timeout_s)
 
     def start(self) -> None:
         """Start the processes; returns when each is warm or has said why not, raises when none can be started.
@@ -101,7 +101,7 @@ class Decoder:
     @staticmethod
     def _has_gpu(pool: ProcessPool) -> None:
         if reason := pool.schedule(gpu_decoding.why_not).result(START_TIMEOUT_S):
-            raise NotOnGpu(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
+            raise GpuUnavailable(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
 
     def _all_rehearsed(self, pool: ProcessPool) -> None:
         """Returns when each process has told how its rehearsal went: in rounds, as whoever is free takes a task."""
@@ -127,7 +127,7 @@ class Decoder:
 
     async def probe(
         self, source: Source, lane: Lane = Lane.SHORT, deadline: Deadline | None = None,
-        allowance: Allowance | None = None, owner: str = "",
+        allowance: TimeBudget | None = None, owner: str = "",
     ) -> Media:  # fmt: skip
         """Tell what a file is.
 
@@ -140,9 +140,9 @@ class Decoder:
 
     async def decode(
         self, source: Source, media: Media, request: ClipRequest,
-        lane: Lane = Lane.SHORT, deadline: Deadline | None = None, allowance: Allowance | None = None,
+        lane: Lane = Lane.SHORT, deadline: Deadline | None = None, allowance: TimeBudget | None = None,
         owner: str = "",
-    ) -> Decoded:  # fmt: skip
+    ) -> DecodeResult:  # fmt: skip
         """Write the wanted clips into the region; raises as `probe` does.
 
         When this returns or raises, also by cancelling, nothing writes into the region any more.
@@ -151,7 +151,7 @@ class Decoder:
         return await self._run(lane, owner, deadline, allowance, worker.decode, source, media, request, self.limits)
 
     async def _run(
-        self, lane: Lane, owner: str, deadline: Deadline | None, allowance: Allowance | None,
+        self, lane: Lane, owner: str, deadline: Deadline | None, allowance: TimeBudget | None,
         function: Callable[..., Result], *arguments: object,
     ) -> Result:  # fmt: skip
         allowance = allowance or self.allowance()
@@ -175,7 +175,7 @@ class Decoder:
             self._lanes.leave(lane, owner)
 
     async def _attempt(
-        self, pool: ProcessPool, allowance: Allowance, function: Callable[..., Result], arguments: tuple[object, ...]
+        self, pool: ProcessPool, allowance: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
         """Run one task in the pool; raises _Killed and BrokenProcessPool when the file is not to blame for its end."""
         try:

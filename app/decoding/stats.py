@@ -6,14 +6,14 @@ import logging
 from collections import Counter
 from typing import Any
 
-from app.media.types import Decoded
+from app.media.types import DecodeResult
 
 REASONS = 16  # different ones that get a line in the log; files must not fill it
 
 log = logging.getLogger(__name__)
 
 
-class Decodings:
+class DecodeStats:
     """Of one worker, whose videos are to be decoded on `device`; used from one event loop."""
 
     def __init__(self, device: str) -> None:
@@ -21,7 +21,7 @@ class Decodings:
         self._videos: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
-    def count(self, decoded: Decoded) -> None:
+    def count(self, decoded: DecodeResult) -> None:
         """Takes note of one video; one line in the log for each new reason why it was not decoded on the GPU."""
         self._videos["cuda" if decoded.on_gpu else "cpu"] += 1
         reason = decoded.not_on_gpu
@@ -35,4 +35,4 @@ class Decodings:
         return {"device": self._device, "videos": dict(self._videos), "not_on_gpu": dict(self._reasons)}
 
 
-__all__ = ["Decodings"]
+__all__ = ["DecodeStats"]

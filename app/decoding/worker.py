@@ -16,11 +16,11 @@ from app.images import decode as pictures
 from app.malloc import give_back
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.handles import reached
-from app.media.types import ClipRequest, Decoded, Limits, Media, Source
-from app.sandbox import Confinement, confine, demand
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.sandbox import SandboxConfig, confine, demand
 from app.video import decode as video
 from app.video import gpu_decoding
-from app.video.gpu_decoding import NotOnGpu
+from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
@@ -32,7 +32,7 @@ _fault = ""  # of this process's rehearsal
 _tasks = 0  # that this process has done
 
 
-def prepare(confinement: Confinement, files: dict[str, bytes]) -> None:
+def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
     """Confine this process, and have it decode `files`; what goes wrong with them is told by `rehearsed`."""
     global _fault
     os.nice(NICE)
@@ -60,7 +60,7 @@ def probe(source: Source, limits: Limits) -> Media:
     return animations.probe(source, limits) if form.name in animations.ANIMATED else video.probe(source, limits)
 
 
-def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> Decoded:
+def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> DecodeResult:
     """Write clips of a file whose measured length is within `limits`, in this process."""
     source = reached(source)
     if media.kind == "image":
@@ -69,7 +69,7 @@ def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | 
         return video.decode(source, media, request, limits)
     try:
         gpu = gpu_decoding.here()
-    except NotOnGpu as error:
+    except GpuUnavailable as error:
         return replace(video.decode(source, media, request, limits), not_on_gpu=str(error))
     return video.decode(source, media, request, limits, gpu)
 

@@ -18,7 +18,7 @@ from app.images.colour_profile import is_usable, to_srgb
 from app.media import transfer
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame, centre_crop, open_clips, scaled_size
-from app.media.types import ClipRequest, Decoded, Limits, Media, Source
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.picture_files.parts import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of
 from app.picture_files.take_apart import take_apart
 
@@ -79,7 +79,7 @@ def probe(source: Source, limits: Limits) -> Media:
     )  # fmt: skip
 
 
-def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
+def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
     """Write a picture as every clip of the region; each clip must have one frame.
 
     Raises UnsupportedMedia, LimitExceeded, Undecodable.
@@ -96,7 +96,7 @@ def decode(source: Source, media: Media, request: ClipRequest) -> Decoded:
     for clip in clips:
         clip[0] = frame
     count = len(clips)
-    return Decoded(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
+    return DecodeResult(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
 
 
 def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:

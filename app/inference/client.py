@@ -53,18 +53,18 @@ class Scores(NamedTuple):
     transport: Transport
 
 
-class Canary(NamedTuple):
+class ProbeResult(NamedTuple):
     """What a model says of a black clip: all its labels in the order of the scores, and the scores."""
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
 
 
-class TritonAway(NotReady):
+class TritonUnavailable(NotReady):
     """Nobody answers at Triton's address, or it is ending: nothing is known of what was asked."""
 
 
-class ModelGone(NotReady):
+class ModelUnloaded(NotReady):
     """Triton has unloaded this version, or is about to: the catalogue's list is out of date."""
 
 
@@ -84,13 +84,13 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
     if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
         return RegionRefused(message)
     if "unknown model" in message or "scheduler for model has stopped" in message:
-        return ModelGone("this model is being replaced or removed; please try again in a moment")
+        return ModelUnloaded("this model is being replaced or removed; please try again in a moment")
     if "is not healthy" in message:  # the model's process is dead or hangs: the watchdog has it started again
         return NotReady("this model does not answer now; please try again in a moment")
     if "protocol is restricted" in message:
-        return TritonAway("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
+        return TritonUnavailable("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
     if "UNAVAILABLE" in status or "CANCELLED" in status:
-        return TritonAway("the model server is starting; please try again in a moment")
+        return TritonUnavailable("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:
         return InferenceTimeout("the model server did not answer in time")
     log.error("inference failed: %s %s", status, message[:500])
@@ -253,7 +253,9 @@ class Triton:
             else:
                 await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
 
-    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float) -> Canary:
+    async def canary(
+        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
+    ) -> ProbeResult:
         """One inference of a black clip of `shape` (T, H, W, 3).
 
         Triton's classification extension answers "score:index:label"; so the labels have one home, the model's
@@ -273,7 +275,7 @@ class Triton:
         if len(labels) != classes:
             raise InferenceFailed(f"model {model} gave {len(labels)} scores instead of {classes}")
         order = range(classes)
-        return Canary(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
+        return ProbeResult(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
 
     async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
         """Return the digest of all that decides a model's answers, in hex, as its backend gives it.
@@ -311,7 +313,7 @@ class Triton:
         try:
             async with _our_errors():
                 answer = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
-        except ModelGone:
+        except ModelUnloaded:
             return None
         config: dict[str, Any] = answer["config"]
         if _takes_clips_on_gpu(config):

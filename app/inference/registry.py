@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
-from app.inference.client import OUTPUT, Canary, Triton
+from app.inference.client import OUTPUT, ProbeResult, Triton
 from app.media.types import Kind
 from app.software import software_digest
 
@@ -79,7 +79,7 @@ def _model(config: dict[str, Any]) -> Model:
     return model
 
 
-def _mark(config: dict[str, Any], canary: Canary, fingerprint: str) -> str:
+def _mark(config: dict[str, Any], canary: ProbeResult, fingerprint: str) -> str:
     """Return the digest of what an answer depends on beside the file: the model, its configuration, this software.
 
     The canary's scores count too, for a model of another backend, which has no fingerprint; rounding is left out.
@@ -94,7 +94,7 @@ def _classes(config: dict[str, Any]) -> int:
     return classes[OUTPUT]
 
 
-class Catalogue:
+class ModelRegistry:
     """The model versions that answered a canary; follows what Triton loads and unloads.
 
     A model is asked for as `name`, its newest version that answers, or as `name@version`.
@@ -105,8 +105,8 @@ class Catalogue:
         self._slot_bytes = slot_bytes
         self._entries: dict[_Key, _Entry] = {}
         self._was_away = False  # Triton: what it serves since may be another model of the same name and version
-        self._refreshed = _Shared(REFRESH_S, lambda: self._ask(anew=False))
-        self._checked = _Shared(CHECK_S, lambda: self._ask(anew=True))
+        self._refreshed = SingleFlight(REFRESH_S, lambda: self._ask(anew=False))
+        self._checked = SingleFlight(CHECK_S, lambda: self._ask(anew=True))
 
     async def get(self, wanted: str) -> Model:
         """The model of that name; raises ModelNotFound, or NotReady while Triton is away or its canary fails."""
@@ -257,7 +257,7 @@ class _Entry:
     compared: float = 0.0  # time.monotonic() when the fingerprint was looked at
 
 
-class _Shared:
+class SingleFlight:
     """Work that is done at most every `age_s` seconds; all who ask meanwhile share one run, and its error.
 
     Else a Triton that hangs would let them wait one after the other.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.errors import NotReady
-from app.inference.client import TritonAway
+from app.inference.client import TritonUnavailable
 
 AGAIN_S = 0.1  # between two attempts of one request
 # Of each request: until gRPC tries to connect again (1 s at most, app/inference/client.py) it says what was true before.
@@ -29,7 +29,7 @@ async def outlasted(ask: Callable[[], Awaitable[T]], is_over: Callable[[NotReady
         await asyncio.sleep(again_s)
 
 
-class Absence:
+class TritonOutage:
     """How long one worker's Triton has been away; requests outlast the first `patience_s` seconds of it."""
 
     def __init__(self, patience_s: float) -> None:
@@ -51,7 +51,7 @@ class Absence:
         believed = time.monotonic() + BELIEVED_AFTER_S
 
         def is_over(error: NotReady) -> bool:
-            if not isinstance(error, TritonAway):
+            if not isinstance(error, TritonUnavailable):
                 return True
             return time.monotonic() >= max(believed, self.noticed() + self._patience_s)
 

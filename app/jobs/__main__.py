@@ -19,10 +19,10 @@ from app.jobs.parent_id import keeper
 from app.jobs.queue import Queue
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.retention import Kept, tidy
-from app.jobs.storage.store import Folder
+from app.jobs.storage.store import JobStore
 from app.jobs.worker import Worker
-from app.metrics.service import Monitor
-from app.pipeline.cache import Results
+from app.metrics.service import MetricsService
+from app.pipeline.cache import ResultCache
 from app.pipeline.worker import Pipeline
 from app.settings import Settings
 from app.shm.pool import remove_stale_regions
@@ -39,14 +39,14 @@ def main() -> None:
     logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("huey").setLevel(logging.WARNING)
     remove_stale_regions()
-    folder = Folder(settings.data_dir / "jobs")
+    folder = JobStore(settings.data_dir / "jobs")
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
-    results = Results(settings.data_dir / "results", settings.results_mb << 20)
+    results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     worker = Worker(folder, queue, pipeline, results, keeper())
     queue.works_with(worker.work)
     pipeline.start()
-    monitor = Monitor(settings, "jobs", pipeline.facts)
+    monitor = MetricsService(settings, "jobs", pipeline.facts)
     monitor.start()
     threading.Thread(target=_chores, args=(worker, folder, settings), name="chores", daemon=True).start()
     _Consumer(queue, worker, settings.job_workers).run()
@@ -77,7 +77,7 @@ class _Consumer(Consumer):  # type: ignore[misc]
         super().stop(graceful)
 
 
-def _chores(worker: Worker, folder: Folder, settings: Settings) -> None:
+def _chores(worker: Worker, folder: JobStore, settings: Settings) -> None:
     reconciler, clock = Reconciler(folder), Clock(folder.index, settings.job_days)
     kept = Kept(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
     while True:

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from app.errors import ClipstackError, Unavailable
 from app.files import FULL
-from app.inference.client import ModelGone
+from app.inference.client import ModelUnloaded
 from app.jobs.recorder import Record
 from app.jobs.storage.store import FINISHED, Job, State, now
-from app.timeline.run import Stopped
+from app.timeline.run import Cancelled
 
 if TYPE_CHECKING:
     from app.jobs.worker import Worker
@@ -42,11 +42,11 @@ TWIN_S = 1.0  # before it is asked again whether the job with the same question 
 log = logging.getLogger(__name__)
 
 
-class Answered(Exception):
+class CacheHit(Exception):
     """Another job has found what this one looks for."""
 
 
-class TwinAtWork(Exception):
+class DuplicateRunning(Exception):
     """Another job is finding what this one looks for."""
 
 
@@ -104,18 +104,18 @@ class Try:
                 # Before the question is left: a twin must find a job that is done
                 self._finish("done")
             return None
-        except Answered:
+        except CacheHit:
             self._finish("done")
             return None
-        except TwinAtWork:
+        except DuplicateRunning:
             return self._later(TWIN_S)
-        except Stopped:
+        except Cancelled:
             if self._job.is_asked_to_end():
                 self._finish("cancelled")
                 return None
             self._later(0.0)
             return None  # the process is to end; the next one finds the job
-        except ModelGone:
+        except ModelUnloaded:
             self._job.journal.unlink(missing_ok=True)  # what takes its place sees things differently
             return self._again("not_ready", "the model was replaced while it was used")
         except Unavailable as error:

@@ -13,7 +13,7 @@ from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from app.jobs.sqlite_storage import QueueFile
+from app.jobs.sqlite_storage import RecoveringSqliteStorage
 
 NAME = "clipstack"
 TASK = "analyse"
@@ -85,4 +85,4 @@ def _huey(place: str, folder: Path) -> Huey:
         return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{bounds}", **shared))
     # Every commit reaches the disk (synchronous=FULL)
     file = str(folder / "queue.db")
-    return Huey(storage_class=QueueFile, filename=file, fsync=True, strict_fifo=True, **shared)
+    return Huey(storage_class=RecoveringSqliteStorage, filename=file, fsync=True, strict_fifo=True, **shared)

@@ -18,10 +18,10 @@ from PIL import Image
 from app.files import FULL, DamagedFile, write_file
 from app.inference.registry import Model
 from app.jobs.storage.journal import Journal, read
-from app.jobs.storage.store import DamagedRecord, Job, Progress
+from app.jobs.storage.store import DamagedRecord, Job, JobState
 from app.media.facts import media_json
 from app.media.types import Media
-from app.timeline.scan import Begin
+from app.timeline.scan import ScanStarted
 from app.timeline.segments import at_most, segments
 from app.timeline.windows import Grid, Windows
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Record:
     """Takes what one try of a job finds (`app/timeline/run.py`, Recorder); the job's lock is held meanwhile."""
 
-    def __init__(self, job: Job, progress: Progress) -> None:
+    def __init__(self, job: Job, progress: JobState) -> None:
         self._job, self._progress = job, progress
         self._asked = job.asked()
         self._journal: Journal | None = None
@@ -67,7 +67,7 @@ class Record:
         self._first = self._done = len(found.scores)
         return self._done
 
-    def begin(self, model: Model, media: Media, begin: Begin) -> None:
+    def begin(self, model: Model, media: Media, begin: ScanStarted) -> None:
         self._placed, self._duration_s = begin.placed, begin.duration_s
         room = np.zeros((begin.placed.count, len(model.labels)), np.float32)
         room[: self._done] = self._scores[: self._done]

@@ -15,7 +15,7 @@ from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.retention import make_room
-from app.jobs.storage.store import FINISHED, Asked, DamagedRecord, Folder, Job, Progress, identity, now
+from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobSpec, JobState, JobStore, identity, now
 from app.media.types import Source
 from app.pipeline.cache import digest
 from app.settings import Settings
@@ -30,12 +30,12 @@ NO_SUCH_JOB = "there is no such job; it may have been removed"
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class JobService:
     """One web worker's; `start` after fork, because a connection to the queue must not be shared."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.folder = Folder(settings.data_dir / "jobs")
+        self.folder = JobStore(settings.data_dir / "jobs")
         self._queue: Queue | None = None
 
     def start(self) -> None:
@@ -47,7 +47,7 @@ class Desk:
             self._queue.close()
         self.folder.index.close()
 
-    def accept(self, asked: Asked, source: Source, key: str | None) -> tuple[Job, bool]:
+    def accept(self, asked: JobSpec, source: Source, key: str | None) -> tuple[Job, bool]:
         """Make an upload a job, on the disk and in the queue; return it and whether it is new: a key has one job.
 
         Raises:
@@ -76,7 +76,7 @@ class Desk:
             log.exception("job %s could not be put into the queue", job.id)
         return job, True
 
-    def _known(self, asked: Asked) -> Job | None:
+    def _known(self, asked: JobSpec) -> Job | None:
         """Return the job that the same key was used for before, if there is one; raises IdempotencyConflict."""
         job = self.folder.job(asked.id)
         if job is None:
@@ -95,7 +95,7 @@ class Desk:
             raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
         return job
 
-    def _add(self, asked: Asked, source: Source) -> Job | None:
+    def _add(self, asked: JobSpec, source: Source) -> Job | None:
         """Reserve a place and make the job in it; None when there is a job of that id."""
         index = self.folder.index
         with self.folder.new(asked.id) as new:
@@ -145,7 +145,7 @@ class Desk:
             raise JobNotFound(NO_SUCH_JOB)
         return job
 
-    def read(self, job: Job) -> tuple[Asked, Progress]:
+    def read(self, job: Job) -> tuple[JobSpec, JobState]:
         """Return what was asked and how far it is; raises JobNotFound when it was removed, or is damaged."""
         try:
             try:
@@ -157,10 +157,10 @@ class Desk:
         except FileNotFoundError:
             raise JobNotFound(NO_SUCH_JOB) from None
 
-    def newest(self, most: int, owner: str | None) -> list[tuple[Asked, Progress]]:
+    def newest(self, most: int, owner: str | None) -> list[tuple[JobSpec, JobState]]:
         """Return the newest jobs first, `most` at most; of one owner, or of all with None."""
         self.folder.path.stat()  # where the disk is away, an empty list would be wrong
-        records = list[tuple[Asked, Progress]]()
+        records = list[tuple[JobSpec, JobState]]()
         last: Row | None = None
         while len(records) < most and (rows := self.folder.index.newest(most - len(records), owner, last)):
             last = rows[-1]
@@ -204,7 +204,7 @@ class Desk:
         try:
             progress = job.progress()
         except DamagedRecord:
-            progress = Progress()
+            progress = JobState()
         if progress.state in FINISHED:
             if asked_to_end:
                 return progress.state  # it ended because of us, or just before

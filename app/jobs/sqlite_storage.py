@@ -28,7 +28,7 @@ _LOG_FILES = ("-wal", "-shm")
 log = logging.getLogger(__name__)
 
 
-class QueueFile(SqliteStorage):  # type: ignore[misc]
+class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
     """As huey's own, at `filename`; for several processes and threads."""
 
     _opened: int | None = None  # inode of the file that the connection has open

@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 from app import damaged
 from app.errors import Unavailable
 from app.jobs.storage.reconcile import UNREADABLE
-from app.jobs.storage.store import Folder, State
+from app.jobs.storage.store import JobStore, State
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,10 @@ class Count(NamedTuple):
     damaged: dict[str, int]
 
 
-class Census:
+class JobStats:
     """Of the jobs of a folder, which need not be there yet; from any thread."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: JobStore) -> None:
         self._folder = folder
         self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {})
 

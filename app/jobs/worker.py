@@ -12,17 +12,17 @@ from contextlib import ExitStack, suppress
 
 from app.errors import Unavailable
 from app.inference.registry import Model
-from app.jobs.attempt import FULL_S, Answered, Ended, Try, TwinAtWork, has_room
+from app.jobs.attempt import FULL_S, CacheHit, DuplicateRunning, Ended, Try, has_room
 from app.jobs.queue import Queue
 from app.jobs.recorder import Record
 from app.jobs.storage.reconcile import repair
-from app.jobs.storage.store import FINISHED, DamagedRecord, Folder, Job
+from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobStore
 from app.malloc import give_all_back
 from app.media.types import Source
-from app.pipeline.cache import Entry, Results, digest, key
+from app.pipeline.cache import CacheEntry, ResultCache, digest, key
 from app.pipeline.worker import Pipeline
 from app.request_id import request_id
-from app.timeline.run import TimelineQuestion
+from app.timeline.run import TimelineRequest
 from app.timeline.windows import Grid
 
 ROOM_POLL_S = 0.5
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 class Worker:
     """Works on jobs of `folder` with `pipeline`; several threads and several processes may."""
 
-    def __init__(self, folder: Folder, queue: Queue, pipeline: Pipeline, results: Results, keeper: str = "") -> None:
+    def __init__(
+        self, folder: JobStore, queue: Queue, pipeline: Pipeline, results: ResultCache, keeper: str = ""
+    ) -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
         self.keeper = keeper
         self._ending = threading.Event()
@@ -100,7 +102,7 @@ class Worker:
         """Looks at all that was not looked at yet; raises Answered, TwinAtWork, Stopped or what the pipeline does."""
         asked = job.asked()
         found = (asked.sha256 or digest(job.source, 0, asked.bytes)) if self._results.on else ""
-        held: list[Entry] = []
+        held: list[CacheEntry] = []
 
         def consult(model: Model, laid: Grid) -> None:
             if not self._results.on:
@@ -108,13 +110,13 @@ class Worker:
             question = key(found, asked.owner, "timeline", model.name, model.version, model.mark, laid)
             held.append(entry.enter_context(self._results.question(question, 0.0)))
             if held[0].answer and self._take_over(record, held[0].answer, laid):
-                raise Answered
+                raise CacheHit
             if not held[0].mine:
-                raise TwinAtWork
+                raise DuplicateRunning
             record.note_miss()
 
         record.consult = consult
-        question = TimelineQuestion(asked.model, asked.window_s, asked.hop_s)
+        question = TimelineRequest(asked.model, asked.window_s, asked.hop_s)
         self._pipeline.timeline(
             Source(str(job.source), 0, asked.bytes), question, record,
             lambda: self._ending.is_set() or job.is_asked_to_end(),

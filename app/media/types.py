@@ -9,7 +9,7 @@ from app.media.sampling import EvenClips, Times
 
 Conversion = Literal["ordinary", "matrix", "full"]
 
-__all__ = ["HEAD_BYTES", "ClipRequest", "Conversion", "Decoded", "Kind", "Limits", "Media", "Source", "sniff"]
+__all__ = ["HEAD_BYTES", "ClipRequest", "Conversion", "DecodeResult", "Kind", "Limits", "Media", "Source", "sniff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class ClipRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodeResult:
     """What was written: for each clip the frame numbers, their times in seconds, and whether it was padded.
 
     `truncated` says that the file was cut off, although the frames above could be read. `total` is the number

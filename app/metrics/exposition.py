@@ -17,12 +17,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.auth.keys import KeyFile
-from app.errors import KeysUnreadable
+from app.errors import KeyStoreUnavailable
 from app.files import DamagedFile, read_file
-from app.jobs.stats import Census
+from app.jobs.stats import JobStats
 from app.metrics import multiprocess
 from app.metrics.definitions import FAMILIES
-from app.metrics.recorder import Meter
+from app.metrics.recorder import MetricsRecorder
 from app.settings import Settings
 
 STALE_S = 60.0  # what the watchdog told longer ago holds no more
@@ -34,7 +34,12 @@ class Exposition:
     """Of the processes that share the folder of `meter`; what is asked for anew every time comes from `facts`."""
 
     def __init__(
-        self, settings: Settings, meter: Meter, census: Census, watchdog: Path, facts: Callable[[], Mapping[str, Any]]
+        self,
+        settings: Settings,
+        meter: MetricsRecorder,
+        census: JobStats,
+        watchdog: Path,
+        facts: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._settings, self._meter, self._census, self._facts = settings, meter, census, facts
         self._watchdog = watchdog
@@ -84,7 +89,7 @@ class Exposition:
         """Return how many keys cannot be used; 1 for a file that cannot be read."""
         try:
             return len(self._keys.damaged())
-        except KeysUnreadable:
+        except KeyStoreUnavailable:
             return 1
 
     def _places(self) -> dict[str, Path]:

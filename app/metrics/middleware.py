@@ -8,8 +8,8 @@ import time
 from flask import Flask, Response, g, request
 
 from app.admission import deadline
-from app.metrics.recorder import Meter
-from app.pipeline.timings import Stages
+from app.metrics.recorder import MetricsRecorder
+from app.pipeline.timings import StageTimings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # any other word is the client's own
 NOWHERE = "(none)"  # an address that is no route: what was asked for is the client's own, and without bounds
@@ -28,13 +28,13 @@ def watch_requests(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         seconds = time.perf_counter() - g.began + deadline.waited_s(request.headers)
-        meter: Meter = app.extensions["clipstack.monitor"].meter
+        meter: MetricsRecorder = app.extensions["clipstack.monitor"].meter
         route = request.url_rule.rule if request.url_rule else NOWHERE
         method = request.method if request.method in METHODS else "other"
         code = g.get("error_code", "ok" if response.status_code < 400 else "error")
         meter.count("clipstack_requests_total", method, route, str(response.status_code), code)
         meter.observe("clipstack_request_seconds", seconds, route, _outcome(response.status_code))
-        stages: Stages | None = g.get("stages")
+        stages: StageTimings | None = g.get("stages")
         spent_ms = stages.milliseconds() if stages else {}
         for stage, ms in spent_ms.items():
             if stage != "total":

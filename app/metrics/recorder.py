@@ -12,7 +12,7 @@ from app.metrics import multiprocess
 from app.metrics.definitions import BUCKETS_S, FAMILIES, Family
 
 
-class Meter:
+class MetricsRecorder:
     """Of a process of `program`, made after fork; in a `folder` its numbers are seen by others too."""
 
     def __init__(self, program: str, folder: Path | None = None) -> None:

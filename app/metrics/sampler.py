@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotReady
-from app.metrics.recorder import Meter
+from app.metrics.recorder import MetricsRecorder
 
 LOOK_S = 2.0
 # Counted from 0 on, so that the first of a kind is an increase too; others are counted when they come up
@@ -23,10 +23,12 @@ Facts = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class Sampler:
     """Of one process, whose parts tell `facts` (Pipeline.facts); `also` is done with every look."""
 
-    def __init__(self, meter: Meter, facts: Callable[[], Facts], also: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, meter: MetricsRecorder, facts: Callable[[], Facts], also: Callable[[], object] = lambda: None
+    ) -> None:
         self._meter, self._facts, self._also = meter, facts, also
         self._seen: dict[tuple[str, ...], int] = {}
         self._looking, self._ending = threading.Lock(), threading.Event()

@@ -7,38 +7,38 @@ from functools import cached_property
 from typing import Any
 
 from app.errors import NotReady
-from app.jobs.stats import Census
-from app.jobs.storage.store import Folder
+from app.jobs.stats import JobStats
+from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
 from app.metrics.exposition import Exposition
 from app.metrics.history import History, point
-from app.metrics.recorder import Meter
-from app.metrics.sampler import Watch
+from app.metrics.recorder import MetricsRecorder
+from app.metrics.sampler import Sampler
 from app.settings import Settings
 
 
-class Monitor:
+class MetricsService:
     """Of a process of `program`, whose parts tell `facts`; nothing is made before it is asked for, after fork."""
 
     def __init__(self, settings: Settings, program: str, facts: Callable[[], Mapping[str, Any]]) -> None:
         self._settings, self._program, self._facts = settings, program, facts
 
     @cached_property
-    def meter(self) -> Meter:
+    def meter(self) -> MetricsRecorder:
         """Where this process counts."""
-        return Meter(self._program, multiprocess.folder())
+        return MetricsRecorder(self._program, multiprocess.folder())
 
     @cached_property
     def exposition(self) -> Exposition:
         """What all processes counted."""
-        census = Census(Folder(self._settings.data_dir / "jobs"))
+        census = JobStats(JobStore(self._settings.data_dir / "jobs"))
         watchdog = self._settings.run_dir / "watchdog" / "watchdog.prom"
         return Exposition(self._settings, self.meter, census, watchdog, self._told)
 
     @cached_property
-    def watch(self) -> Watch:
+    def watch(self) -> Sampler:
         """What writes down now and then what the parts say."""
-        return Watch(self.meter, self._facts, self._remember)
+        return Sampler(self.meter, self._facts, self._remember)
 
     @cached_property
     def history(self) -> History | None:

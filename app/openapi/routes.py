@@ -28,7 +28,7 @@ EDGE: dict[int, tuple[str, ...]] = {
 
 ANYWHERE: Errors = (
     ClipstackError, errors.BadRequest, errors.NotFound, errors.MethodNotAllowed,
-    errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeysUnreadable,
+    errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeyStoreUnavailable,
 )  # fmt: skip
 RECEIVING: Errors = (
     errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
@@ -38,7 +38,7 @@ RECEIVING: Errors = (
 PROBING: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
 LOOKING: Errors = (
     *PROBING, errors.InferenceTimeout,
-    errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientGone,
+    errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientDisconnected,
 )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def routes(settings: Settings) -> list[Route]:
         Route(f"{one}/events", "get", "A job as it goes along, as server-sent events.",
               {200: {"text/event-stream": {}}}, (*lost, errors.Overloaded), (_JOB_ID,)),
         Route(f"{one}/timeline", "get", "What was found so far, as a file.", {200: shapes},
-              (*lost, errors.NotReadyYet, errors.InvalidParameter), (_JOB_ID, form, *page)),
+              (*lost, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, form, *page)),
         Route(f"{one}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
               {200: {"image/jpeg": _binary()}}, lost, (_JOB_ID, place)),
         Route(f"{one}/source", "get", "The video itself; knows ranges.",

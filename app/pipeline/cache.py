@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Entry:
+class CacheEntry:
     """One question: its `answer`, if it is known. `mine` says that no twin is finding it at the same time."""
 
     path: Path
@@ -45,7 +45,7 @@ class Entry:
         self.found = answer
 
 
-class Results:
+class ResultCache:
     """At most about `most_bytes` of answers in `path`; with 0 nothing is kept and nothing is found."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
@@ -57,16 +57,16 @@ class Results:
         return self._most_bytes > 0
 
     @contextmanager
-    def question(self, key: str, patience_s: float) -> Iterator[Entry]:
+    def question(self, key: str, patience_s: float) -> Iterator[CacheEntry]:
         """The entry of `key`, for the block; waits up to `patience_s` for a twin that is finding the answer."""
         path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:
-            yield Entry(path, answer, mine=True)
+            yield CacheEntry(path, answer, mine=True)
             return
         locks = self._path / "locks"
         with closing_descriptor(self._open_lock(locks / key[:LOCK_DIGITS])) as descriptor:
             mine = descriptor is None or _lock(descriptor, patience_s)
-            entry = Entry(path, self._read(path), mine)
+            entry = CacheEntry(path, self._read(path), mine)
             yield entry
             if entry.found is not None:
                 self._write(path, entry.found)

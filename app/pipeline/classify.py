@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.admission.controller import Admission, Turn
+from app.admission.controller import Admission, Permit
 from app.admission.deadline import Deadline
 from app.admission.disconnect import connected
 from app.admission.pricing import lane_after
 from app.admission.queue import Lane
 from app.decoding import warmup
-from app.decoding.pool import Allowance, Decoder
-from app.decoding.stats import Decodings
+from app.decoding.pool import Decoder, TimeBudget
+from app.decoding.stats import DecodeStats
 from app.errors import Forbidden, InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
-from app.inference.client import ModelGone, Scores, Triton
+from app.inference.client import ModelUnloaded, Scores, Triton
 from app.inference.postprocess import Prediction, average, top
-from app.inference.registry import Catalogue, Model
-from app.inference.retry import Absence
+from app.inference.registry import Model, ModelRegistry
+from app.inference.retry import TritonOutage
 from app.media.sampling import EvenClips
-from app.media.types import ClipRequest, Decoded, Media, Source
-from app.pipeline.timings import Stages
+from app.media.types import ClipRequest, DecodeResult, Media, Source
+from app.pipeline.timings import StageTimings
 from app.shm.cuda_runtime import CudaError
 from app.shm.pool import SlotPool
 
@@ -36,7 +36,7 @@ LARGE, LONE_THREADS = 1280 * 720, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ClassifyRequest:
     """What is asked of one upload."""
 
     model: str
@@ -49,12 +49,12 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClassifyResult:
     """What was found; `first_clip` is uint8 (T, H, W, 3) as the model saw it, if it was asked for."""
 
     model: Model
     media: Media
-    decoded: Decoded
+    decoded: DecodeResult
     predictions: list[Prediction]
     transport: str
     first_clip: NDArray[np.uint8] | None
@@ -65,20 +65,20 @@ class Classifier:
     """What the uploads of one worker are answered with; all of it is touched by the event loop alone."""
 
     admission: Admission
-    absence: Absence
-    catalogue: Catalogue
+    absence: TritonOutage
+    catalogue: ModelRegistry
     decoder: Decoder
     slots: SlotPool
     triton: Triton
-    decodings: Decodings
+    decodings: DecodeStats
     decodes_on_gpu: bool  # videos, where the model's clips can be there too
     queue_timeout_s: float
     infer_timeout_s: float
 
     async def classify(
-        self, source: Source, lane: Lane, question: Question, stages: Stages, deadline: Deadline,
+        self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
         connection: socket.socket | None,
-    ) -> Answer:  # fmt: skip
+    ) -> ClassifyResult:  # fmt: skip
         """Answers one upload, of that lane until it was probed; raises what `app/errors.py` lists for the pipeline."""
         async with deadline.enforced(), connected(connection):
             return await self._classify(source, lane, question, stages, deadline)
@@ -93,13 +93,13 @@ class Classifier:
             model, source = await self.catalogue.get(name), warmup.source()
             allowance = self.decoder.allowance()
             media = await self.decoder.probe(source, allowance=allowance)
-            question = Question(model.name, 1, 1)
-            turn = Turn(self.admission, Lane.SHORT)  # none that anybody waits for
-            await self._ask_model(source, question, Stages(), model, media, turn, deadline, allowance)
+            question = ClassifyRequest(model.name, 1, 1)
+            turn = Permit(self.admission, Lane.SHORT)  # none that anybody waits for
+            await self._ask_model(source, question, StageTimings(), model, media, turn, deadline, allowance)
 
     async def _classify(
-        self, source: Source, lane: Lane, question: Question, stages: Stages, deadline: Deadline
-    ) -> Answer:
+        self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
+    ) -> ClassifyResult:
         deadline.check("it waited for this worker")
         async with AsyncExitStack() as held:
             with stages.stage("queue"):
@@ -112,7 +112,7 @@ class Classifier:
                 await turn.move(allowed(lane_after(media, question.clips, lane), question), deadline)
             try:
                 return await self._ask_model(source, question, stages, model, media, turn, deadline, allowance)
-            except ModelGone:
+            except ModelUnloaded:
                 # Its last version was replaced or removed since we looked. Once: two in a row is no coincidence.
                 model = await self.absence.outlast(lambda: self._successor(model, question.model))
                 again = self.decoder.allowance()
@@ -124,9 +124,9 @@ class Classifier:
         return await self.catalogue.get(name)
 
     async def _ask_model(
-        self, source: Source, question: Question, stages: Stages, model: Model, media: Media,
-        turn: Turn, deadline: Deadline, allowance: Allowance,
-    ) -> Answer:  # fmt: skip
+        self, source: Source, question: ClassifyRequest, stages: StageTimings, model: Model, media: Media,
+        turn: Permit, deadline: Deadline, allowance: TimeBudget,
+    ) -> ClassifyResult:  # fmt: skip
         clips = _clips(media, model, question)
         threads = LONE_THREADS if turn.is_alone and media.width * media.height >= LARGE else 1
         turn.kind = (model.name, model.version, clips.count, (media.width * media.height).bit_length(), threads)
@@ -149,11 +149,11 @@ class Classifier:
         mean = average([clip.values for clip in scores])
         predictions = top(mean, model.labels, question.top_k)
         measured = replace(media, duration_s=decoded.duration_s, fps=decoded.fps, frames=decoded.total)
-        return Answer(model, measured, decoded, predictions, scores[0].transport, first)
+        return ClassifyResult(model, measured, decoded, predictions, scores[0].transport, first)
 
     async def _decode(
-        self, source: Source, media: Media, wanted: ClipRequest, turn: Turn, deadline: Deadline, allowance: Allowance
-    ) -> Decoded:
+        self, source: Source, media: Media, wanted: ClipRequest, turn: Permit, deadline: Deadline, allowance: TimeBudget
+    ) -> DecodeResult:
         """As the decoder's; a region that was cut off is no fault of the file."""
         try:
             return await self.decoder.decode(source, media, wanted, turn.lane, deadline, allowance, turn.owner)
@@ -166,7 +166,7 @@ class Classifier:
         wanted = self.decodes_on_gpu and media.kind == "video"
         return wanted and self.triton.takes_clips_on_gpu(model.name, model.version)
 
-    def _decoded(self, decoded: Decoded, offsets: list[int]) -> None:
+    def _decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
         if self.slots.device is not None:
             for offset in offsets:
                 self.slots.device.written(offset, decoded.on_gpu)
@@ -216,7 +216,7 @@ class Classifier:
                 self.slots.quarantine(offset)
 
 
-def allowed(lane: Lane, question: Question) -> Lane:
+def allowed(lane: Lane, question: ClassifyRequest) -> Lane:
     """The lane, if the key may use it; else raises Forbidden."""
     if question.allow is not None and lane not in question.allow:
         lanes = ", ".join(each.name.lower() for each in sorted(question.allow)) or "no file of these"
@@ -224,7 +224,7 @@ def allowed(lane: Lane, question: Question) -> Lane:
     return lane
 
 
-def _clips(media: Media, model: Model, question: Question) -> EvenClips:
+def _clips(media: Media, model: Model, question: ClassifyRequest) -> EvenClips:
     """Which clips are wanted; a picture is one clip of one frame, and only an image model can look at it."""
     if media.kind == "image":
         if model.kind == "video":

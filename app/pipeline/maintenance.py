@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.admission.backlog_flag import Backlog
+from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
-from app.admission.reject_flags import Shut
+from app.admission.reject_flags import RejectFlags
 from app.errors import ClipstackError
-from app.inference.client import Triton, TritonAway
-from app.inference.registry import Catalogue
-from app.inference.retry import Absence
+from app.inference.client import Triton, TritonUnavailable
+from app.inference.registry import ModelRegistry
+from app.inference.retry import TritonOutage
 from app.pipeline import leftovers
-from app.pipeline.readiness import Crew, Facts
+from app.pipeline.readiness import Facts, WorkerRegistry
 from app.pipeline.upload_guard import UploadGuard
 from app.shm.pool import SlotPool, is_stale
 
@@ -33,10 +33,10 @@ SETTLE_S = 8.0  # less than gunicorn waits for a sign of life (deploy/gunicorn/c
 log = logging.getLogger(__name__)
 
 
-class Progress:
+class StartupStatus:
     """How far one worker is on the way to its first answer; its crew, where it has one, hears of each step."""
 
-    def __init__(self, crew: Crew | None) -> None:
+    def __init__(self, crew: WorkerRegistry | None) -> None:
         self._crew = crew
         self.facts = Facts()
 
@@ -53,17 +53,17 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Housekeeping:
+class MaintenanceLoop:
     """Of one worker, in its event loop: does ahead what requests would otherwise wait for, and tidies up."""
 
     slots: SlotPool
     triton: Triton
-    catalogue: Catalogue
-    absence: Absence
+    catalogue: ModelRegistry
+    absence: TritonOutage
     admission: Admission
-    backlog: Backlog
-    shut: Shut
-    progress: Progress
+    backlog: BacklogFlag
+    shut: RejectFlags
+    progress: StartupStatus
     rehearse: Callable[[], Awaitable[None]] | None  # sends a film of our own the way of uploads; None: nobody is to
     offered: bool  # whether the region was offered to Triton, or needs not be
     guard: UploadGuard | None = None  # None: no uploads come here
@@ -98,7 +98,7 @@ class Housekeeping:
                 await self._look()
             except ClipstackError as error:
                 self.triton_answers = False
-                if isinstance(error, TritonAway):
+                if isinstance(error, TritonUnavailable):
                     self.absence.noticed()
                     self.progress.tell(triton=False)
                 log.debug("Triton does not answer: %s", error)

@@ -51,7 +51,7 @@ def expect(folder: Path, count: int) -> None:
     (folder / EXPECTED).write_text(str(count))
 
 
-class Crew:
+class WorkerRegistry:
     """The workers of `folder` as one of them sees them, after fork; without that folder there is but this one."""
 
     def __init__(self, folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Stages:
+class StageTimings:
     """Collects milliseconds by stage, in the order in which the stages ended."""
 
     def __init__(self) -> None:

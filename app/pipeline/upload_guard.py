@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from app.admission.reject_flags import Shut
+from app.admission.reject_flags import RejectFlags
 from app.uploads.parser import LEAST_BYTES_S, given_up
 
 # Who is refused: all uploads, or those that become jobs (nginx/conf.d/shut.conf has the same words)
@@ -38,7 +38,7 @@ class UploadGuard:
     """
 
     def __init__(
-        self, shut: Shut, uploads: Path, data: Path, least_free_bytes: int, longest_answer_s: float,
+        self, shut: RejectFlags, uploads: Path, data: Path, least_free_bytes: int, longest_answer_s: float,
         part_of_disk: float = PART_OF_DISK,
     ) -> None:  # fmt: skip
         self._shut, self._uploads = shut, uploads

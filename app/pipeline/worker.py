@@ -16,31 +16,31 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from app.admission.backlog_flag import Backlog
+from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
 from app.admission.deadline import Deadline
 from app.admission.pricing import lane_before
-from app.admission.reject_flags import Shut
-from app.admission.shared_semaphore import Share
-from app.admission.waiting_flags import Waiting
+from app.admission.reject_flags import RejectFlags
+from app.admission.shared_semaphore import SharedSemaphore
+from app.admission.waiting_flags import UploadWaitingFlag
 from app.decoding.pool import Decoder
-from app.decoding.stats import Decodings
-from app.errors import ClientGone, ClipstackError, NotReady
+from app.decoding.stats import DecodeStats
+from app.errors import ClientDisconnected, ClipstackError, NotReady
 from app.inference.client import Triton
-from app.inference.registry import Catalogue, Health, Model
-from app.inference.retry import Absence
+from app.inference.registry import Health, Model, ModelRegistry
+from app.inference.retry import TritonOutage
 from app.media.types import Limits, Source
-from app.pipeline.classify import Answer, Classifier, Question, allowed
-from app.pipeline.maintenance import Housekeeping, Progress
-from app.pipeline.readiness import Crew
-from app.pipeline.timings import Stages
+from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult, allowed
+from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
+from app.pipeline.readiness import WorkerRegistry
+from app.pipeline.timings import StageTimings
 from app.pipeline.upload_guard import UploadGuard
-from app.sandbox import Confinement
+from app.sandbox import SandboxConfig
 from app.settings import Settings
 from app.shm.cuda_pool import open_pool
 from app.shm.pool import SlotPool
-from app.timeline.run import Parts, Recorder, TimelineQuestion, timeline
-from app.video.gpu_decoding import GpuSlots, NotOnGpu
+from app.timeline.run import TimelineRequest, TimelineServices, TimelineSink, timeline
+from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
 
 STOP_TIMEOUT_S = 5.0
 PROBE_WAIT_S = 2.0
@@ -53,19 +53,19 @@ T = TypeVar("T")
 class Pipeline:
     """Everything one worker needs to answer; `start` after fork, `stop` at the end. Web workers tell their `crew`."""
 
-    def __init__(self, settings: Settings, crew: Crew | None = None) -> None:
+    def __init__(self, settings: Settings, crew: WorkerRegistry | None = None) -> None:
         self._settings, self._crew = settings, crew
-        self._progress = Progress(crew)
-        self._shut = Shut(settings.run_dir / "web" / "shut")
-        self._waiting = Waiting(settings.run_dir / "web" / "waiting")
+        self._progress = StartupStatus(crew)
+        self._shut = RejectFlags(settings.run_dir / "web" / "shut")
+        self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
         # Each at work keeps about one processor busy: half of them are free for who comes next
-        share = Share(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
+        share = SharedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
         self._admission = Admission(
             settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share
         )
-        self._backlog = Backlog(settings.run_dir / "web" / "backlog")
-        self._decodings = Decodings(settings.decoder_device)
-        self._absence = Absence(settings.restart_patience_s)
+        self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
+        self._decodings = DecodeStats(settings.decoder_device)
+        self._absence = TritonOutage(settings.restart_patience_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._probing = asyncio.Semaphore(1)
 
@@ -101,18 +101,18 @@ class Pipeline:
         self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
         try:
             self._decoder = self._new_decoder(self._slots)
-        except NotOnGpu:
+        except GpuUnavailable:
             self._slots.close()
             raise
         self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
-        self._catalogue = Catalogue(self._triton, self._slots.slot_bytes)
+        self._catalogue = ModelRegistry(self._triton, self._slots.slot_bytes)
         self._classifier = Classifier(
             self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,
             settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
         )  # fmt: skip
         # For a job a rehearsal makes no difference, and would only be in the way of those that wait
         rehearse = None if self._crew is None else partial(self._classifier.rehearse, settings.model)
-        self._housekeeping = Housekeeping(
+        self._housekeeping = MaintenanceLoop(
             self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
             self._progress, rehearse, offered=settings.transport == "inline",
             guard=None if self._crew is None else self._new_guard(), uploads=settings.run_dir / "uploads",
@@ -129,7 +129,7 @@ class Pipeline:
         limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
         uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
         gpu = _gpu_slots(slots) if settings.decoder_device == "cuda" else None
-        confinement = Confinement((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
+        confinement = SandboxConfig((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
         return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
 
     async def _close(self) -> None:
@@ -162,16 +162,16 @@ class Pipeline:
         return self._admission.door(owner)
 
     def classify(
-        self, source: Source, question: Question, stages: Stages, deadline: Deadline,
+        self, source: Source, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
         connection: socket.socket | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> ClassifyResult:  # fmt: skip
         """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread.
 
         Work ends with the deadline, or when `connection`, where the answer is to go, is closed at its other end.
         """
         lane = allowed(lane_before(source), question)
 
-        async def answered() -> Answer:
+        async def answered() -> ClassifyResult:
             return await self._classifier.classify(source, lane, question, stages, deadline, connection)
 
         try:
@@ -180,7 +180,7 @@ class Pipeline:
             if self._loop is None:
                 raise NotReady("this worker is ending; please try again in a moment") from None
             # it was done just then
-            raise ClientGone("the client has closed its connection") from None
+            raise ClientDisconnected("the client has closed its connection") from None
 
     def check_video(self, source: Source, owner: str = "") -> None:
         """Raise what `Decoder.probe` does for a file that no timeline can be made of.
@@ -197,14 +197,14 @@ class Pipeline:
         self._run(probe())
 
     def timeline(
-        self, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
+        self, source: Source, question: TimelineRequest, recorder: TimelineSink, stopped: Callable[[], bool]
     ) -> None:
         """Looks at the whole of a video and tells `recorder`; raises Stopped soon after `stopped()` is true.
 
         Besides that raises what `app/errors.py` lists for the pipeline. Called from any thread.
         """
         settings = self._settings
-        parts = Parts(
+        parts = TimelineServices(
             self._decoder, self._slots, self._triton, self._catalogue,
             settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
             self._waiting.lately,
@@ -274,14 +274,14 @@ class Pipeline:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def _gpu_slots(slots: SlotPool) -> GpuSlots:
+def _gpu_slots(slots: SlotPool) -> GpuRegionHandle:
     """What decoder processes are told of the slots' twin on a GPU; raises NotOnGpu where there is none."""
     if slots.device is None:
-        raise NotOnGpu(
+        raise GpuUnavailable(
             "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
             "(`python -m deploy.gpu.discovery` lists those that can be used)"
         )
-    return GpuSlots(slots.device.device, slots.device.handle, slots.device.region_bytes)
+    return GpuRegionHandle(slots.device.device, slots.device.handle, slots.device.region_bytes)
 
 
 def _live(loop: asyncio.AbstractEventLoop) -> None:

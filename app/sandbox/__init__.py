@@ -21,12 +21,12 @@ from multiprocessing import parent_process
 from app.errors import NotReady
 from app.sandbox import linux
 from app.sandbox.ipc import Forkserver
-from app.sandbox.layers import Confinement, Layer, raise_all
+from app.sandbox.layers import Layer, SandboxConfig, raise_all
 from app.sandbox.rlimits import MEMORY_BYTES
 from app.video import gpu_decoding
 
 __all__ = [
-    "MEMORY_BYTES", "Confinement", "Layer", "Unconfined", "confine", "demand", "forkserver", "held", "missing", "tell",
+    "MEMORY_BYTES", "SandboxConfig", "Layer", "SandboxError", "confine", "demand", "forkserver", "held", "missing", "tell",
 ]  # fmt: skip
 
 # The last ones would be loaded late, when it may not be possible any more: a checkout can be root's alone
@@ -38,7 +38,7 @@ PRELOADED = [
 log = logging.getLogger(__name__)
 
 
-class Unconfined(Exception):
+class SandboxError(Exception):
     """A layer that CLIPSTACK_SANDBOX=required asks for cannot be had here."""
 
 
@@ -53,7 +53,7 @@ def forkserver() -> Forkserver:
     return context
 
 
-def confine(confinement: Confinement) -> None:
+def confine(confinement: SandboxConfig) -> None:
     """Prepare a new process for hostile files, whatever of it can be had.
 
     What it needs of a GPU is taken before: CUDA starts threads, opens devices, and may write files of its own.
@@ -91,11 +91,11 @@ def missing(found: tuple[Layer, ...]) -> str:
     return "; ".join(f"{layer.name}: {layer.note}" for layer in found if not layer.holds)
 
 
-def tell(found: tuple[Layer, ...], confinement: Confinement) -> None:
+def tell(found: tuple[Layer, ...], confinement: SandboxConfig) -> None:
     """Log what a first process found missing; raises Unconfined where that must not be."""
     lacking = missing(found)
     if lacking and confinement.mode == "required":
-        raise Unconfined(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {lacking}")
+        raise SandboxError(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {lacking}")
     if lacking:
         log.warning("decoders are confined without some layers (docs/security.md): %s", lacking)
 

@@ -191,7 +191,7 @@ def _error(module: str, name: str, words: Any, traceback: str) -> Exception:
     return error
 
 
-class Listener(Connection):
+class SafeConnection(Connection):
     """The service's end: takes nothing but facts, no longer than MOST_BYTES, that come within RECEIVE_S."""
 
     _deadline: float | None = None
@@ -234,7 +234,7 @@ def _rebuild(descriptor: Any, readable: bool, writable: bool) -> Speaker:
     return Speaker(descriptor.detach(), readable, writable)
 
 
-register(Listener, reduce_connection)  # handed to a confined process it is a plain one
+register(SafeConnection, reduce_connection)  # handed to a confined process it is a plain one
 register(_BecomesSpeaker, _reduce)
 
 
@@ -244,6 +244,6 @@ class Forkserver(ForkServerContext):
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - multiprocessing's name
         if duplex:
             ours, theirs = socket.socketpair()
-            return Listener(ours.detach()), _BecomesSpeaker(theirs.detach())
+            return SafeConnection(ours.detach()), _BecomesSpeaker(theirs.detach())
         reader, writer = os.pipe()
-        return Listener(reader, writable=False), _BecomesSpeaker(writer, readable=False)
+        return SafeConnection(reader, writable=False), _BecomesSpeaker(writer, readable=False)

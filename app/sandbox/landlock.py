@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-from app.sandbox.linux import Missing, call
+from app.sandbox.linux import LayerUnavailable, call
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION, _PATH_BENEATH = 1, 1
@@ -27,7 +27,7 @@ def version() -> int:
         return call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
     except OSError as error:
         why = "is not switched on" if error.errno == errno.EOPNOTSUPP else "is not known or not allowed"
-        raise Missing(f"Landlock {why} here ({error.strerror})") from None
+        raise LayerUnavailable(f"Landlock {why} here ({error.strerror})") from None
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from app.media import handles
 from app.sandbox import landlock, linux, paths, seccomp, syscall_rules
-from app.sandbox.linux import Missing
+from app.sandbox.linux import LayerUnavailable
 from app.sandbox.rlimits import MEMORY_BYTES, limit
-from app.video.gpu_decoding import GpuSlots
+from app.video.gpu_decoding import GpuRegionHandle
 
 THREADS = 256  # FFmpeg and decord take a few, OpenBLAS one a core
 COUNTED_APART_SINCE = (5, 14)  # from this Linux on a user namespace counts its own processes alone
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Confinement:
+class SandboxConfig:
     """What a decoder process may do: read files in the folders `readable`, write into the files `writable`.
 
     `mode` is CLIPSTACK_SANDBOX. A service that runs as root has its decoders run as another user, who is let into
@@ -40,7 +40,7 @@ class Confinement:
     mode: str = "best"
     memory_bytes: int = MEMORY_BYTES
     own_user: bool = True
-    gpu: GpuSlots | None = None
+    gpu: GpuRegionHandle | None = None
 
     def changes_user(self) -> bool:
         return self.mode != "off" and self.own_user and self.gpu is None and os.geteuid() == 0
@@ -59,7 +59,7 @@ def nobody() -> pwd.struct_passwd:
         return pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/", "/bin/false"))
 
 
-def raise_all(confinement: Confinement) -> tuple[Layer, ...]:
+def raise_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Put every layer around this process, a single thread unless it has a GPU; those that cannot be had say why."""
     found = [_tried("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
     if confinement.mode == "off":
@@ -83,7 +83,7 @@ def raise_all(confinement: Confinement) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def _beside_a_gpu(confinement: Confinement) -> tuple[Layer, ...]:
+def _beside_a_gpu(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """What is known not to be in CUDA's way once it is open; what else could be done would not reach its threads.
 
     It opens devices for writing with every file that NVDEC decodes, its driver tells processes by their user, and
@@ -101,7 +101,7 @@ def _beside_a_gpu(confinement: Confinement) -> tuple[Layer, ...]:
 def _tried(name: str, layer: Callable[[], str]) -> Layer:
     try:
         return Layer(name, True, layer())
-    except (Missing, OSError) as error:
+    except (LayerUnavailable, OSError) as error:
         return Layer(name, False, str(error))
 
 
@@ -110,7 +110,7 @@ def _leave_network() -> str:
     return "a namespace of its own, with no address"
 
 
-def _become_nobody(confinement: Confinement, drops: bool) -> str:
+def _become_nobody(confinement: SandboxConfig, drops: bool) -> str:
     if drops:
         user = nobody()
         os.setgroups([])
@@ -123,7 +123,9 @@ def _count_apart() -> str:
     linux.unshare(linux.NEW_USER)
     release = tuple(int(word) for word in os.uname().release.split("-")[0].split(".")[:2])
     if release < COUNTED_APART_SINCE:
-        raise Missing("this kernel counts all threads of the user together: to start some is left to other layers")
+        raise LayerUnavailable(
+            "this kernel counts all threads of the user together: to start some is left to other layers"
+        )
     resource.setrlimit(resource.RLIMIT_NPROC, (THREADS, THREADS))
     return f"a user namespace of its own, {THREADS} threads"
 

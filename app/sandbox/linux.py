@@ -11,7 +11,7 @@ _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Missing(Exception):
+class LayerUnavailable(Exception):
     """A layer cannot be had here; the message says why."""
 
 

@@ -2,10 +2,10 @@
 
 from multiprocessing.connection import Connection
 
-from app.sandbox import Confinement, Layer, confine, forkserver, held
+from app.sandbox import Layer, SandboxConfig, confine, forkserver, held
 
 
-def available(confinement: Confinement) -> tuple[Layer, ...]:
+def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Every layer, and why one is missing, for decoders of whoever asks."""
     context = forkserver()
     ours, theirs = context.Pipe()
@@ -23,6 +23,6 @@ def table(found: tuple[Layer, ...]) -> str:
     return "\n".join(f"{layer.name:<9}  {'holds' if layer.holds else 'MISSING':<7}  {layer.note}" for layer in found)
 
 
-def _say(connection: Connection, confinement: Confinement) -> None:
+def _say(connection: Connection, confinement: SandboxConfig) -> None:
     confine(confinement)
     connection.send(held())

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from app.sandbox.linux import Missing
+from app.sandbox.linux import LayerUnavailable
 
 NOT_EQUAL, EQUAL, MASKED_EQUAL = 1, 4, 7  # of libseccomp's scmp_compare
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -21,7 +21,7 @@ except OSError:
     _library = None  # type: ignore[assignment]
 
 
-class Refusal(NamedTuple):
+class SyscallRule(NamedTuple):
     """A system call, by its name or its number, that ends with `errno`: always, or when that `argument` compares so."""
 
     name: str | int
@@ -36,14 +36,14 @@ class _Comparison(ctypes.Structure):
     _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
 
 
-def refuse(refusals: Iterable[Refusal], every_thread: bool = False) -> None:
+def refuse(refusals: Iterable[SyscallRule], every_thread: bool = False) -> None:
     """Have the kernel refuse these calls to this thread and all that it starts, for good; raises Missing.
 
     With `every_thread` to all of this process, which no filter may tell apart yet.
     Every call of another architecture, 32-bit ones for instance, kills the process.
     """
     if _library is None:
-        raise Missing("there is no libseccomp.so.2 (Debian: libseccomp2)")
+        raise LayerUnavailable("there is no libseccomp.so.2 (Debian: libseccomp2)")
     _library.seccomp_init.restype = ctypes.c_void_p
     rules = ctypes.c_void_p(_library.seccomp_init(ctypes.c_uint32(_ALLOW)))
     try:
@@ -52,12 +52,12 @@ def refuse(refusals: Iterable[Refusal], every_thread: bool = False) -> None:
         for refusal in refusals:
             _add(rules, refusal)
         if failed := _library.seccomp_load(rules):
-            raise Missing(f"the kernel takes no seccomp filter ({errno.errorcode.get(-failed, failed)})")
+            raise LayerUnavailable(f"the kernel takes no seccomp filter ({errno.errorcode.get(-failed, failed)})")
     finally:
         _library.seccomp_release(rules)
 
 
-def _add(rules: ctypes.c_void_p, refusal: Refusal) -> None:
+def _add(rules: ctypes.c_void_p, refusal: SyscallRule) -> None:
     number = refusal.name
     if isinstance(number, str):
         number = int(_library.seccomp_syscall_resolve_name(number.encode()))
@@ -71,4 +71,6 @@ def _add(rules: ctypes.c_void_p, refusal: Refusal) -> None:
     count = int(refusal.argument is not None)
     action = ctypes.c_uint32(_ERRNO | refusal.errno)
     if failed := _library.seccomp_rule_add_array(rules, action, number, count, comparisons):
-        raise Missing(f"libseccomp does not take the rule for {refusal.name} ({errno.errorcode.get(-failed, failed)})")
+        raise LayerUnavailable(
+            f"libseccomp does not take the rule for {refusal.name} ({errno.errorcode.get(-failed, failed)})"
+        )

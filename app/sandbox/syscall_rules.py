@@ -3,7 +3,7 @@
 import errno
 import os
 
-from app.sandbox.seccomp import MASKED_EQUAL, NOT_EQUAL, Refusal
+from app.sandbox.seccomp import MASKED_EQUAL, NOT_EQUAL, SyscallRule
 
 _CLONE_THREAD = 0x10000  # linux/sched.h
 _NEWER = (452, *range(463, 512))  # fchmodat2, and what came after Linux 6.10: not there, as on an older kernel
@@ -37,41 +37,41 @@ _KERNEL = """
 _NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # linux/sched.h: what clone may make of them
 
 
-def of_a_decoder() -> list[Refusal]:
+def of_a_decoder() -> list[SyscallRule]:
     """For this process: `kill` is left to it for itself alone."""
-    return [*_FOR_ALL, *(Refusal(name, errno.EPERM, 0, NOT_EQUAL, os.getpid()) for name in ("kill", "tgkill"))]
+    return [*_FOR_ALL, *(SyscallRule(name, errno.EPERM, 0, NOT_EQUAL, os.getpid()) for name in ("kill", "tgkill"))]
 
 
-def of_containers() -> list[Refusal]:
+def of_containers() -> list[SyscallRule]:
     """What a process can do without that has CUDA open; programs too, of which it would start nvidia-modprobe alone.
 
     That one makes devices, which are there by now; the containers of others do not have it.
     """
     return [
-        *(Refusal(name) for name in (*_OF_CONTAINERS.split(), "execve", "execveat")),
-        *(Refusal("clone", errno.EPERM, 0, MASKED_EQUAL, flag, flag) for flag in _NAMESPACES),
-        Refusal("clone3", errno.ENOSYS),
+        *(SyscallRule(name) for name in (*_OF_CONTAINERS.split(), "execve", "execveat")),
+        *(SyscallRule("clone", errno.EPERM, 0, MASKED_EQUAL, flag, flag) for flag in _NAMESPACES),
+        SyscallRule("clone3", errno.ENOSYS),
     ]
 
 
-def _opening(name: str, flags: int) -> list[Refusal]:
+def _opening(name: str, flags: int) -> list[SyscallRule]:
     """Files are opened for reading alone; the region is held open since before (app/sandbox/paths.py)."""
-    modes = [Refusal(name, errno.EPERM, flags, MASKED_EQUAL, mode, os.O_ACCMODE) for mode in (1, 2, 3)]
-    extra = [Refusal(name, errno.EPERM, flags, MASKED_EQUAL, flag, flag) for flag in (os.O_CREAT, os.O_TRUNC)]
+    modes = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, mode, os.O_ACCMODE) for mode in (1, 2, 3)]
+    extra = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, flag, flag) for flag in (os.O_CREAT, os.O_TRUNC)]
     return modes + extra
 
 
 _FOR_ALL = (
     *(
-        Refusal(name)
+        SyscallRule(name)
         for group in (_NETWORK, _PROGRAMS, _OTHER_PROCESSES, _CHANGES_OF_FILES, _OF_CONTAINERS, _KERNEL)
         for name in group.split()
     ),
     # Their arguments lie in memory, where no filter looks; libraries then take the older call
-    *(Refusal(call, errno.ENOSYS) for call in ("clone3", "openat2", *_NEWER)),
-    Refusal("clone", errno.EPERM, 0, MASKED_EQUAL, 0, _CLONE_THREAD),  # threads alone
+    *(SyscallRule(call, errno.ENOSYS) for call in ("clone3", "openat2", *_NEWER)),
+    SyscallRule("clone", errno.EPERM, 0, MASKED_EQUAL, 0, _CLONE_THREAD),  # threads alone
     *(
-        Refusal(name, errno.EPERM, 0, NOT_EQUAL, 0)  # of itself alone
+        SyscallRule(name, errno.EPERM, 0, NOT_EQUAL, 0)  # of itself alone
         for name in ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setscheduler", "sched_setparam")
     ),
     *_opening("open", 1),

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from app.shm.cuda_region import DeviceRegion
-from app.shm.cuda_runtime import CudaError, CudaRuntime, RealCuda
+from app.shm.cuda_runtime import CudaBindings, CudaError, CudaRuntime
 from app.shm.pool import RegionError, SlotPool
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class CudaSlotPool(SlotPool):
 
 
 def open_pool(
-    transport: str, count: int, slot_bytes: int, gpu: int | None, cuda: Callable[[int], CudaRuntime] = RealCuda
+    transport: str, count: int, slot_bytes: int, gpu: int | None, cuda: Callable[[int], CudaRuntime] = CudaBindings
 ) -> SlotPool:
     """The pool for a worker of the GPU with CUDA's number `gpu`, None where there is none to use.
 

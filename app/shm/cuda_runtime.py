@@ -49,7 +49,7 @@ class CudaRuntime(Protocol):
         """Gives back the stream and the events, after the last copy."""
 
 
-class RealCuda:
+class CudaBindings:
     """`CudaRuntime` on a GPU, by cuda-python (https://nvidia.github.io/cuda-python/cuda-bindings/)."""
 
     def __init__(self, device: int) -> None:

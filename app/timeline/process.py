@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media.handles import reached, region, region_bytes
 from app.media.types import Media, Source
-from app.sandbox import Confinement, confine, demand, forkserver
+from app.sandbox import SandboxConfig, confine, demand, forkserver
 from app.sandbox.exits import Exit, judge
-from app.timeline.scan import WATCH_S, Begin, Cut, Event, Look, Reached, Window, sweep
+from app.timeline.scan import WATCH_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import Windows
 
 AHEAD = 2  # windows that are decoded before a slot is asked for again
@@ -48,7 +48,7 @@ class Slots(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ScanFinished:
     """The sweep's end; it decoded for `busy_s` seconds and spent the rest of its time waiting for slots."""
 
     busy_s: float
@@ -57,7 +57,7 @@ class Done:
 class _Order:
     """What a sweep may say, and when: its process may have been taken over by the file."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: ScanSpec) -> None:
         self._look, self._index = look, look.first
         self._placed: Windows | None = None
         self._cuts, self._cut_s = 0, float("-inf")
@@ -70,7 +70,7 @@ class _Order:
     def _is_due(self, event: object) -> bool:
         look, placed = self._look, self._placed
         match event:
-            case Begin():
+            case ScanStarted():
                 self._placed = event.placed
                 is_first = placed is None and event.placed.grid == look.grid
                 return is_first and 0 < event.placed.count <= look.most and event.duration_s >= 0 and event.total >= 0
@@ -84,16 +84,16 @@ class _Order:
                 self._cuts, self._cut_s = self._cuts + 1, event.time_s
                 end_s = placed.start_s(placed.count) + look.grid.span_s
                 return event.time_s <= end_s and self._cuts <= end_s / WATCH_S + 2
-            case Reached():
+            case ScanProgress():
                 return placed is not None
-        return isinstance(event, Done | ClipstackError)
+        return isinstance(event, ScanFinished | ClipstackError)
 
 
 class Stream:
     """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
 
     def __init__(
-        self, connection: Connection, process: BaseProcess, look: Look, slots: Slots, patience_s: float
+        self, connection: Connection, process: BaseProcess, look: ScanSpec, slots: Slots, patience_s: float
     ) -> None:
         self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
         self._order = _Order(look)
@@ -119,7 +119,7 @@ class Stream:
                 self._order.check(event)
                 if isinstance(event, ClipstackError):
                     raise event
-                if isinstance(event, Done):
+                if isinstance(event, ScanFinished):
                     self.busy_s = event.busy_s
                     return
                 yield event, self.granted.popleft() if isinstance(event, Window) else -1
@@ -131,7 +131,7 @@ class Stream:
         with suppress(BrokenPipeError):  # it has ended: `_next` says how
             self._connection.send(offset)
 
-    async def _next(self) -> Event | Done | ClipstackError:
+    async def _next(self) -> Event | ScanFinished | ClipstackError:
         deadline = asyncio.get_running_loop().time() + self._patience_s
         while True:
             self._readable.clear()
@@ -143,7 +143,7 @@ class Stream:
             except TimeoutError:
                 raise DecodeTimeout(f"no frame could be decoded for {self._patience_s:g} s") from None
         try:
-            event: Event | Done | ClipstackError = self._connection.recv()
+            event: Event | ScanFinished | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
             raise await self._ended() from None
         except (OSError, PicklingError):  # too long, cut off, or no fact
@@ -161,7 +161,7 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    source: Source, media: Media, look: Look, slots: Slots, patience_s: float, confinement: Confinement
+    source: Source, media: Media, look: ScanSpec, slots: Slots, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
     """A sweep of `source`; when the block is left, its process is dead and slots that it did not fill are free."""
     confinement.admit(source.path)
@@ -187,7 +187,7 @@ async def streaming(
 
 
 def _send(
-    connection: Connection, confinement: Confinement, source: Source, media: Media, look: Look, slots: str
+    connection: Connection, confinement: SandboxConfig, source: Source, media: Media, look: ScanSpec, slots: str
 ) -> None:
     """The decoder process."""
     os.nice(NICE)
@@ -209,6 +209,6 @@ def _send(
         demand()
         for event in sweep(reached(source), media, look, place):
             connection.send(event)
-        connection.send(Done(time.monotonic() - started - waited_s))
+        connection.send(ScanFinished(time.monotonic() - started - waited_s))
     except ClipstackError as error:
         connection.send(error)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from app.decoding.pool import Decoder
 from app.errors import InferenceTimeout, NotReady, WrongMediaKind
-from app.inference.client import ModelGone, Scores, Triton
-from app.inference.registry import Catalogue, Model
+from app.inference.client import ModelUnloaded, Scores, Triton
+from app.inference.registry import Model, ModelRegistry
 from app.inference.retry import outlasted
 from app.media.types import Media, Source
 from app.shm.pool import SlotPool
 from app.timeline.process import AHEAD, Stream, streaming
-from app.timeline.scan import Begin, Cut, Look, Reached, Window
+from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
 from app.timeline.windows import Grid, grid
 
 # Windows go to Triton together: in batches an engine calculates less for each. Two groups are more than one that is
@@ -36,12 +36,12 @@ WAY_S = 5.0  # uploads have gone first so long: then a group follows, lest a lon
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """Whoever asked for the timeline does not want it any more, or the process is to end."""
 
 
 @dataclass(frozen=True, slots=True)
-class TimelineQuestion:
+class TimelineRequest:
     """What is asked of one video; None leaves the choice to the model (`app/timeline/windows.py`)."""
 
     model: str
@@ -49,13 +49,13 @@ class TimelineQuestion:
     hop_s: float | None
 
 
-class Recorder(Protocol):
+class TimelineSink(Protocol):
     """Takes what is found; called from the event loop, windows in order, each once."""
 
     def resume(self, model: Model, laid: Grid) -> int:
         """The number of the first window that is still to be looked at."""
 
-    def begin(self, model: Model, media: Media, begin: Begin) -> None: ...
+    def begin(self, model: Model, media: Media, begin: ScanStarted) -> None: ...
 
     def reached(self, time_s: float) -> None: ...
 
@@ -70,13 +70,13 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class TimelineServices:
     """What a timeline is made with; all of it lives in one event loop."""
 
     decoder: Decoder
     slots: SlotPool
     triton: Triton
-    catalogue: Catalogue
+    catalogue: ModelRegistry
     frame_timeout_s: float  # the longest silence of the sweep
     infer_timeout_s: float
     patience_s: float  # how long Triton may be away before the timeline is given up
@@ -85,7 +85,11 @@ class Parts:
 
 
 async def timeline(
-    parts: Parts, source: Source, question: TimelineQuestion, recorder: Recorder, stopped: Callable[[], bool]
+    parts: TimelineServices,
+    source: Source,
+    question: TimelineRequest,
+    recorder: TimelineSink,
+    stopped: Callable[[], bool],
 ) -> None:
     """Looks at the whole of `source`, from where `recorder` stopped.
 
@@ -95,30 +99,34 @@ async def timeline(
     try:
         while not (await asyncio.wait([work], timeout=POLL_S))[0]:
             if stopped():
-                raise Stopped
+                raise Cancelled
         work.result()
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
 
-async def _timeline(parts: Parts, source: Source, question: TimelineQuestion, recorder: Recorder) -> None:
+async def _timeline(parts: TimelineServices, source: Source, question: TimelineRequest, recorder: TimelineSink) -> None:
     model = await _patiently(parts, lambda: parts.catalogue.get(question.model))
     media = await parts.decoder.probe(source)
     if media.kind == "image":
         raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
     laid = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
-    look = Look(laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows, parts.decoder.limits)
+    look = ScanSpec(
+        laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows, parts.decoder.limits
+    )
     async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, parts.decoder.confinement) as stream:
         await _Run(parts, model, media, recorder).follow(stream)
 
 
-async def _patiently(parts: Parts, ask: Callable[[], Awaitable[T]], is_over: Callable[[], bool] = lambda: False) -> T:
+async def _patiently(
+    parts: TimelineServices, ask: Callable[[], Awaitable[T]], is_over: Callable[[], bool] = lambda: False
+) -> T:
     """What `ask` returns; Triton may be away meanwhile. Of a model that is gone nothing more is to be hoped for."""
     deadline = time.monotonic() + parts.patience_s
 
     def ends(error: NotReady) -> bool:
-        return isinstance(error, ModelGone) or is_over() or time.monotonic() > deadline
+        return isinstance(error, ModelUnloaded) or is_over() or time.monotonic() > deadline
 
     return await outlasted(ask, ends, AGAIN_S)
 
@@ -129,7 +137,7 @@ _Sent = asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]
 class _Run:
     """The windows of one sweep on their way through Triton."""
 
-    def __init__(self, parts: Parts, model: Model, media: Media, recorder: Recorder) -> None:
+    def __init__(self, parts: TimelineServices, model: Model, media: Media, recorder: TimelineSink) -> None:
         self._parts, self._model, self._media, self._recorder = parts, model, media, recorder
         self._busy = _Busy()
         self._over = False
@@ -157,7 +165,7 @@ class _Run:
     async def _send(self, stream: Stream, sent: _Sent) -> None:
         async for event, offset in stream.events():
             match event:
-                case Begin():
+                case ScanStarted():
                     self._recorder.begin(self._model, self._media, event)
                 case Window():
                     self._recorder.picture(event.index, self._parts.slots.view(offset, self._model.clip_shape))
@@ -166,7 +174,7 @@ class _Run:
                         await self._let_go(sent)
                 case Cut(time_s):
                     self._recorder.cut(time_s)
-                case Reached(time_s):
+                case ScanProgress(time_s):
                     await self._let_go(sent)
                     self._recorder.reached(time_s)
         await self._let_go(sent)

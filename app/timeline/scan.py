@@ -33,7 +33,7 @@ Place = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ScanSpec:
     """What a model looks at: windows on `grid` from number `first` on, scaled to `resize` and cut to `crop` pixels.
 
     A video with more windows than `most`, or longer than `limits`, is refused.
@@ -48,7 +48,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class ScanStarted:
     """What comes: `placed` windows over the `duration_s` seconds and `total` frames that were measured."""
 
     placed: Windows
@@ -59,7 +59,7 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class ScanProgress:
     """The pass is at `time_s` of the video."""
 
     time_s: float
@@ -81,10 +81,10 @@ class Cut:
     time_s: float
 
 
-Event = Begin | Reached | Window | Cut
+Event = ScanStarted | ScanProgress | Window | Cut
 
 
-def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Event]:
+def sweep(source: Source, media: Media, look: ScanSpec, place: Place) -> Iterator[Event]:
     """Yields Begin, then every window from number `look.first` on, written to `place()` as uint8 (T, crop, crop, 3).
 
     A cut is told WATCH_S after it; one before the last frame of window `look.first - 1` is not told again. Raises
@@ -98,11 +98,11 @@ def sweep(source: Source, media: Media, look: Look, place: Place) -> Iterator[Ev
         placed = look.grid.over(timing.last_s)
         if placed.count > look.most:
             raise LimitExceeded(f"the timeline has more than the {look.most} windows allowed: choose a larger hop_s")
-        yield Begin(placed, round(timing.end_s, 6), len(timing.times_s), reader.cut_off, timing.fps)
+        yield ScanStarted(placed, round(timing.end_s, 6), len(timing.times_s), reader.cut_off, timing.fps)
         yield from _windows(reader, placed, look, place)
 
 
-def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Iterator[Event]:
+def _windows(reader: Reader, placed: Windows, look: ScanSpec, place: Place) -> Iterator[Event]:
     timing, times_s = reader.timing, reader.timing.times_s
     rows = _rows(timing, placed, look.first)
     told_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
@@ -126,7 +126,7 @@ def _windows(reader: Reader, placed: Windows, look: Look, place: Place) -> Itera
                 yield Window(index, tuple(done.row), placed.start_s(index) + placed.grid.span_s >= timing.end_s)
         if time.monotonic() - told >= TELL_S:
             told = time.monotonic()
-            yield Reached(now_s)
+            yield ScanProgress(now_s)
     if gathering.misses_frames:
         raise Undecodable("the file is damaged: it ends before the wanted frames")
 
@@ -156,7 +156,7 @@ class _Pending:
 class _Gathering:
     """The windows that are not yet complete: where one frame lasts an hour, they are one and not thousands."""
 
-    def __init__(self, rows: NDArray[np.int64], look: Look) -> None:
+    def __init__(self, rows: NDArray[np.int64], look: ScanSpec) -> None:
         self._rows, self._first, self._side = rows, look.first, look.crop
         self._begun = 0  # rows
         self._pending: deque[_Pending] = deque()

@@ -19,7 +19,7 @@ from app.media.geometry import orientation, shown_size
 from app.media.sampling import EvenClips, frames_at
 from app.media.sampling import place as place_clips
 from app.media.transparency import has_second_picture
-from app.media.types import ClipRequest, Conversion, Decoded, Limits, Media, Source
+from app.media.types import ClipRequest, Conversion, DecodeResult, Limits, Media, Source
 from app.video.container_crop import container_crop
 from app.video.readers import Reader, open_reader, opened, translated
 
@@ -28,7 +28,7 @@ FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of p
 REASON = 200  # letters
 
 
-class Gpu(Protocol):
+class GpuDecoder(Protocol):
     """Where frames are decoded and stay on a GPU (app/video/gpu_frames.py)."""
 
     def open_clips(self, request: ClipRequest) -> Sequence[Any]:
@@ -76,8 +76,8 @@ def probe(source: Source, limits: Limits) -> Media:
 
 
 def decode(
-    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: Gpu | None = None
-) -> Decoded:
+    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: GpuDecoder | None = None
+) -> DecodeResult:
     """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
 
     The length of the video is measured first, from its packets, and held against `limits`; then the clips are placed. A
@@ -117,12 +117,12 @@ def measured(reader: Reader, limits: Limits | None) -> Reader:
     return reader
 
 
-def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> Decoded:
+def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> DecodeResult:
     timing = reader.timing
     wanted = place_clips(timing, request.clips) if isinstance(request.clips, EvenClips) else request.clips
     rows = [frames_at(timing, row) for row in wanted]
     _write(reader, rows, clips, request.crop)
-    return Decoded(
+    return DecodeResult(
         frames=tuple(tuple(row) for row in rows),
         times_s=tuple(tuple(round(float(timing.times_s[number]), 6) for number in row) for row in rows),
         padded=tuple(max(row) >= timing.end_s for row in wanted),

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.shm.cuda_runtime import CudaRuntime, RealCuda
+from app.shm.cuda_runtime import CudaBindings, CudaRuntime
 
 if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
 
-    from app.video.decode import Gpu
+    from app.video.decode import GpuDecoder
 
 
-class NotOnGpu(RuntimeError):
+class GpuUnavailable(RuntimeError):
     """This process cannot decode on a GPU; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class GpuSlots:
+class GpuRegionHandle:
     """What a decoder process is told of its worker's slots on the GPU with CUDA's `number`.
 
     `device` is torch's name for it; `cpu` beside a runtime that is not a GPU's, for tests.
@@ -28,16 +28,16 @@ class GpuSlots:
     number: int
     handle: bytes
     region_bytes: int
-    runtime: Callable[[int], CudaRuntime] = RealCuda
+    runtime: Callable[[int], CudaRuntime] = CudaBindings
     device: str = "cuda"
 
 
 _context: HWAccel | None = None
-_here: Gpu | None = None
+_here: GpuDecoder | None = None
 _why_not = "nobody asked for it"
 
 
-def prepare(slots: GpuSlots) -> None:
+def prepare(slots: GpuRegionHandle) -> None:
     """Takes all that will be needed of the GPU; what goes wrong is told by `why_not` and `here`."""
     global _here, _why_not
     try:
@@ -47,7 +47,7 @@ def prepare(slots: GpuSlots) -> None:
         _why_not = f"{type(error).__name__}: {error}"
 
 
-def _open(slots: GpuSlots) -> Gpu:
+def _open(slots: GpuRegionHandle) -> GpuDecoder:
     global _context
     import torch  # 2 s, so only where it is used
 
@@ -56,7 +56,7 @@ def _open(slots: GpuSlots) -> Gpu:
     device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
     if device.type == "cuda":
         if torch.version.cuda is None:
-            raise NotOnGpu(f"torch {torch.__version__} knows no CUDA")
+            raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
         _context = take_context(slots.number)
     region = DeviceRegion(slots.runtime(slots.number), slots.handle, slots.region_bytes, device)
     region.warm_up()
@@ -68,11 +68,11 @@ def why_not() -> str:
     return _why_not
 
 
-def here() -> Gpu:
+def here() -> GpuDecoder:
     """The slots on the GPU; raises NotOnGpu."""
     if _here is None:
-        raise NotOnGpu(_why_not)
+        raise GpuUnavailable(_why_not)
     return _here
 
 
-__all__ = ["GpuSlots", "NotOnGpu", "here", "prepare", "why_not"]
+__all__ = ["GpuRegionHandle", "GpuUnavailable", "here", "prepare", "why_not"]

@@ -15,10 +15,10 @@ from app.admission import deadline as deadlines
 from app.admission.deadline import Deadline
 from app.auth import guard
 from app.inference.registry import Model
-from app.pipeline.cache import Results, digest, key
-from app.pipeline.classify import Question
-from app.pipeline.readiness import Crew
-from app.pipeline.timings import Stages
+from app.pipeline.cache import ResultCache, digest, key
+from app.pipeline.classify import ClassifyRequest
+from app.pipeline.readiness import WorkerRegistry
+from app.pipeline.timings import StageTimings
 from app.pipeline.worker import Pipeline
 from app.request_id import request_id
 from app.settings import SAMPLINGS, Settings
@@ -47,7 +47,7 @@ def settings() -> Settings:
 
 def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -> dict[str, Any]:
     """Answers the current request's upload; raises ClipstackError. `check` may refuse the form's fields."""
-    limits, stages = settings(), Stages()
+    limits, stages = settings(), StageTimings()
     g.stages = stages  # what becomes of it is counted (app/metrics/middleware.py)
     deadline = deadlines.told(request.headers, limits.deadline_s)
     folder, most_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
@@ -55,7 +55,7 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
         if check is not None:
             check(upload.fields)
         told = upload.fields | request.args.to_dict()
-        question = Question(
+        question = ClassifyRequest(
             model=told.get("model") or limits.model,
             top_k=whole_number(told, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
             clips=whole_number(told, "clips", 1, limits.max_clips),
@@ -70,9 +70,9 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
         return told
 
 
-def _answered(upload: Upload, question: Question, stages: Stages, deadline: Deadline) -> dict[str, Any]:
+def _answered(upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline) -> dict[str, Any]:
     """From what is known about these bytes, else by looking at them; `cache` says which."""
-    known: Results = current_app.extensions["clipstack.results"]
+    known: ResultCache = current_app.extensions["clipstack.results"]
     own = {"request_id": g.request_id}
     if not known.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
         return own | _looked_at(upload, question, stages, deadline)[1] | {"cache": "off"}
@@ -94,7 +94,9 @@ def _answered(upload: Upload, question: Question, stages: Stages, deadline: Dead
         return own | told | {"cache": "miss"}
 
 
-def _looked_at(upload: Upload, question: Question, stages: Stages, deadline: Deadline) -> tuple[Model, dict[str, Any]]:
+def _looked_at(
+    upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
+) -> tuple[Model, dict[str, Any]]:
     connection = request.environ.get("gunicorn.socket")
     answer = pipeline().classify(upload.source, question, stages, deadline, connection)
     with stages.stage("answer"):
@@ -146,7 +148,7 @@ def ready() -> Response:
     silent, default = sorted(health.failing), settings().model
     if default not in names and not any(name.startswith(f"{default}@") for name in silent):
         silent.append(default)
-    crew: Crew = current_app.extensions["clipstack.crew"]
+    crew: WorkerRegistry = current_app.extensions["clipstack.crew"]
     lacking = [f"these models do not answer: {', '.join(silent)}"] if silent else []
     lacking += crew.lacking()
     if lacking:

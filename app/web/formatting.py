@@ -20,76 +20,82 @@ _FORMATS = {
 }
 
 
-class Problem(NamedTuple):
+class ErrorHelp(NamedTuple):
     title: str
     advice: str
 
 
 # By error code. The browser gets the same table, for errors that never reach a template (nginx's, and no connection).
 PROBLEMS = {
-    "missing_file": Problem("No file was chosen", "Choose a video or a picture first."),
-    "empty_file": Problem("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
-    "too_many_files": Problem("One file at a time", "Send the files one after the other."),
-    "invalid_multipart": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
-    "too_large": Problem("This file is too large", "Cut the video, or export it in a smaller size."),
-    "unsupported_media": Problem(
+    "missing_file": ErrorHelp("No file was chosen", "Choose a video or a picture first."),
+    "empty_file": ErrorHelp("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
+    "too_many_files": ErrorHelp("One file at a time", "Send the files one after the other."),
+    "invalid_multipart": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "too_large": ErrorHelp("This file is too large", "Cut the video, or export it in a smaller size."),
+    "unsupported_media": ErrorHelp(
         "This is not a video we can read",
         "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG, WebP or HEIC picture.",
     ),
-    "undecodable": Problem("This file is damaged", "If it plays for you, export it again and send the new one."),
-    "no_video_stream": Problem("There is no picture in this file", "It seems to hold sound alone."),
-    "limit_exceeded": Problem("This is more than we take", "Try a shorter video, or one with a smaller picture."),
-    "decode_timeout": Problem(
+    "undecodable": ErrorHelp("This file is damaged", "If it plays for you, export it again and send the new one."),
+    "no_video_stream": ErrorHelp("There is no picture in this file", "It seems to hold sound alone."),
+    "limit_exceeded": ErrorHelp("This is more than we take", "Try a shorter video, or one with a smaller picture."),
+    "decode_timeout": ErrorHelp(
         "Decoding took too long", "The file may be damaged, or very heavy. Try a shorter or smaller version."
     ),
-    "wrong_media_kind": Problem(
+    "wrong_media_kind": ErrorHelp(
         "This model wants something else", "Choose another model, or send another kind of file."
     ),
-    "invalid_parameter": Problem("One of the choices is not possible", "Reload the page and try again."),
-    "model_not_found": Problem("This model is gone", "Reload the page to see the models that are served now."),
-    "overloaded": Problem("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
-    "deadline_exceeded": Problem("It took too long", "The service is busy. Please try again in a moment."),
-    "client_gone": Problem("The connection was lost", "Check the network, then send the file again."),
-    "not_ready": Problem("Not quite ready", "The models are starting. Please try again in a few seconds."),
-    "inference_timeout": Problem("The model took too long", "The service is busy. Please try again in a moment."),
-    "storage_full": Problem("No room for the upload", "The server's disk is full. Please try again later."),
-    "unavailable": Problem("Not available right now", "The service is starting or busy. Please try again in a moment."),
-    "inference_failed": Problem(
+    "invalid_parameter": ErrorHelp("One of the choices is not possible", "Reload the page and try again."),
+    "model_not_found": ErrorHelp("This model is gone", "Reload the page to see the models that are served now."),
+    "overloaded": ErrorHelp("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
+    "deadline_exceeded": ErrorHelp("It took too long", "The service is busy. Please try again in a moment."),
+    "client_gone": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
+    "not_ready": ErrorHelp("Not quite ready", "The models are starting. Please try again in a few seconds."),
+    "inference_timeout": ErrorHelp("The model took too long", "The service is busy. Please try again in a moment."),
+    "storage_full": ErrorHelp("No room for the upload", "The server's disk is full. Please try again later."),
+    "unavailable": ErrorHelp(
+        "Not available right now", "The service is starting or busy. Please try again in a moment."
+    ),
+    "inference_failed": ErrorHelp(
         "The model failed on this file", "The fault is ours, not your file's. Please try again."
     ),
-    "job_not_found": Problem("This video is no longer here", "It was deleted, or its days of keeping are over."),
-    "not_ready_yet": Problem(
+    "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or its days of keeping are over."),
+    "not_ready_yet": ErrorHelp(
         "Nothing to show yet", "The first seconds are still being looked at. Try again in a moment."
     ),
-    "idempotency_conflict": Problem(
+    "idempotency_conflict": ErrorHelp(
         "This upload got mixed up with another", "Take the file off the list and send it once more."
     ),
-    "unauthorized": Problem("You are logged out", "Log in again with your key, then send the file once more."),
-    "csrf_failed": Problem("This page is out of date", "Reload it and try again."),
-    "too_many_requests": Problem("This is more than your key may send", "It goes on as soon as there is room for it."),
-    "bad_request": Problem("The request was not understood", "Reload the page and try again."),
-    "not_found": Problem("There is nothing here", "Reload the page; what you asked for may have been deleted."),
-    "method_not_allowed": Problem("This cannot be done here", "Reload the page and try again."),
+    "unauthorized": ErrorHelp("You are logged out", "Log in again with your key, then send the file once more."),
+    "csrf_failed": ErrorHelp("This page is out of date", "Reload it and try again."),
+    "too_many_requests": ErrorHelp(
+        "This is more than your key may send", "It goes on as soon as there is room for it."
+    ),
+    "bad_request": ErrorHelp("The request was not understood", "Reload the page and try again."),
+    "not_found": ErrorHelp("There is nothing here", "Reload the page; what you asked for may have been deleted."),
+    "method_not_allowed": ErrorHelp("This cannot be done here", "Reload the page and try again."),
     # nginx's own
-    "forbidden": Problem("This is not for you", "Ask whoever runs this service to let you in."),
-    "cross_site": Problem("Another site asked for this", "Open this page by the service's own address and try again."),
-    "unknown_host": Problem("This address is not known here", "Open the page by the address that you were given."),
-    "precondition_failed": Problem("It has changed meanwhile", "Reload the page and try again."),
-    "range_not_satisfiable": Problem("There is no more of this video", "Reload the page and try again."),
-    "request_timeout": Problem("The upload took too long", "The network is slow or broke off. Please send it again."),
-    "length_required": Problem("The upload broke off", "The file did not arrive whole. Please send it again."),
-    "uri_too_long": Problem("The file's name is too long", "Give it a shorter one and send it again."),
-    "headers_too_large": Problem("The file's name is too long", "Give it a shorter one and send it again."),
-    "not_implemented": Problem("Something between us is in the way", "Try another browser or another network."),
-    "http_version": Problem("Something between us is in the way", "Try another browser or another network."),
+    "forbidden": ErrorHelp("This is not for you", "Ask whoever runs this service to let you in."),
+    "cross_site": ErrorHelp(
+        "Another site asked for this", "Open this page by the service's own address and try again."
+    ),
+    "unknown_host": ErrorHelp("This address is not known here", "Open the page by the address that you were given."),
+    "precondition_failed": ErrorHelp("It has changed meanwhile", "Reload the page and try again."),
+    "range_not_satisfiable": ErrorHelp("There is no more of this video", "Reload the page and try again."),
+    "request_timeout": ErrorHelp("The upload took too long", "The network is slow or broke off. Please send it again."),
+    "length_required": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "uri_too_long": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
+    "headers_too_large": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
+    "not_implemented": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
+    "http_version": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
     # The page's own
-    "no_connection": Problem("The connection was lost", "Check the network, then send the file again."),
-    "not_a_file": Problem("That is not a file", "Drop videos or pictures, not folders or links."),
+    "no_connection": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
+    "not_a_file": ErrorHelp("That is not a file", "Drop videos or pictures, not folders or links."),
 }
-UNEXPECTED = Problem("Something went wrong", "The fault is ours, not your file's. Please try again.")
+UNEXPECTED = ErrorHelp("Something went wrong", "The fault is ours, not your file's. Please try again.")
 
 
-def problem(code: str) -> Problem:
+def problem(code: str) -> ErrorHelp:
     return PROBLEMS.get(code, UNEXPECTED)
 
 

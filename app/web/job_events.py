@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.errors import JobNotFound, Overloaded
-from app.jobs.service import Desk
-from app.jobs.storage.store import FINISHED, Job, Progress
+from app.jobs.service import JobService
+from app.jobs.storage.store import FINISHED, Job, JobState
 from app.web.job_serializers import record_json
 
 LOOK_S = 0.2  # between two looks at the job
@@ -47,7 +47,7 @@ class EventStreamLimiter:
                 self._held[owner] -= 1
 
 
-def events(desk: Desk, job: Job) -> Iterator[str]:
+def events(desk: JobService, job: Job) -> Iterator[str]:
     """`progress` whenever something changed, then `end`; the record as data, without the timeline's windows."""
     yield f"retry: {RETRY_MS}\n\n"
     started = told = time.monotonic()
@@ -89,7 +89,7 @@ def _version(job: Job) -> tuple[int, ...] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _mark(job: Job, progress: Progress) -> tuple[Any, ...]:
+def _mark(job: Job, progress: JobState) -> tuple[Any, ...]:
     """What changes whenever the job's state was saved."""
     return (progress.windows_done, progress.percent, progress.tries, progress.model_version)
 

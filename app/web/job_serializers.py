@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from app.jobs.storage.store import Asked, Progress
+from app.jobs.storage.store import JobSpec, JobState
 
 
 def record_json(
-    asked: Asked, progress: Progress, position: int | None = None, *, brief: bool = False
+    asked: JobSpec, progress: JobState, position: int | None = None, *, brief: bool = False
 ) -> dict[str, Any]:
     """The record of a job; `brief` leaves its timeline out."""
     told = asdict(progress)

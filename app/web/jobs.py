@@ -8,10 +8,10 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from app.auth import guard
-from app.errors import InvalidParameter, JobNotFound, NotFound, NotReadyYet, WrongMediaKind
+from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
-from app.jobs.service import NO_SUCH_JOB, Desk
-from app.jobs.storage.store import Asked, Job
+from app.jobs.service import NO_SUCH_JOB, JobService
+from app.jobs.storage.store import Job, JobSpec
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.timeline import export, plot
@@ -32,12 +32,12 @@ _PICTURE = re.compile(r"[0-9]{1,3}")
 blueprint = Blueprint("jobs", __name__)
 
 
-def _desk() -> Desk:
-    desk: Desk = current_app.extensions["clipstack.jobs"]
+def _desk() -> JobService:
+    desk: JobService = current_app.extensions["clipstack.jobs"]
     return desk
 
 
-def _mine(asked: Asked) -> bool:
+def _mine(asked: JobSpec) -> bool:
     """Whether a job is for this request to see: with keys each owner's own, without keys everybody's."""
     return not guard.access().required or asked.owner == guard.owner()
 
@@ -60,7 +60,7 @@ def accept() -> tuple[Response, int]:
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
         told = upload.fields | request.args.to_dict()
         model = told.get("model") or settings.model
-        asked = Asked(
+        asked = JobSpec(
             id="", created="", owner=guard.owner(), name=upload.name, bytes=upload.source.length, model=model,
             window_s=number(told, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
             hop_s=number(told, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
@@ -147,7 +147,7 @@ def timeline(identity: str) -> Response:
     asked, progress = desk.read(job)
     told = record_json(asked, progress)["timeline"]
     if told is None:
-        raise NotReadyYet("no window of this video has been looked at yet")
+        raise TimelineNotReady("no window of this video has been looked at yet")
     match form:
         case "json":
             response = _with_windows(job, asked.top_k, told, told)

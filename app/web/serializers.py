@@ -10,13 +10,13 @@ from PIL import Image
 
 from app.media.facts import media_json
 from app.media.sampling import mostly_repeated
-from app.pipeline.classify import Answer
+from app.pipeline.classify import ClassifyResult
 from app.uploads.parser import Upload
 
 JPEG_QUALITY = 85
 
 
-def answer_json(answer: Answer, upload: Upload) -> dict[str, Any]:
+def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
     """What a successful `/v1/classify` says of an upload; equal uploads get an equal one."""
     body: dict[str, Any] = {
         "model": answer.model.name,
@@ -34,7 +34,7 @@ def answer_json(answer: Answer, upload: Upload) -> dict[str, Any]:
     return body
 
 
-def _clips_json(answer: Answer) -> list[dict[str, Any]]:
+def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
     decoded = answer.decoded
     return [
         {
@@ -48,7 +48,7 @@ def _clips_json(answer: Answer) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(answer: Answer) -> list[str]:
+def _warnings(answer: ClassifyResult) -> list[str]:
     warnings, decoded = list(answer.media.notes), answer.decoded
     if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from app.auth.guard import open_to_all
 from app.metrics.history import EVERY_S
-from app.metrics.service import Monitor
+from app.metrics.service import MetricsService
 from app.web import pages
 from app.web.params import number
 
@@ -19,8 +19,8 @@ FAR_S = 1e12  # seconds since the epoch
 blueprint = Blueprint("metrics", __name__)
 
 
-def _monitor() -> Monitor:
-    monitor: Monitor = current_app.extensions["clipstack.monitor"]
+def _monitor() -> MetricsService:
+    monitor: MetricsService = current_app.extensions["clipstack.monitor"]
     return monitor
 
 

@@ -39,14 +39,14 @@ FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of a clip: X3D-M's
 AT_ONCE = (1, 4)
 
 
-class Enough(NamedTuple):
+class StopRule(NamedTuple):
     """Seconds and clips of one measurement."""
 
     seconds: float
     clips: int
 
 
-MEASURED, CHECKED = Enough(3.0, 10), Enough(0.1, 1)
+MEASURED, CHECKED = StopRule(3.0, 10), StopRule(0.1, 1)
 ALLOWED = 4.0  # mean difference to the CPU's reader, grey levels of 255: each scales with a filter of its own
 
 
@@ -154,7 +154,7 @@ def _torchcodec(path: Path, numbers: list[int], size: tuple[int, int], device: s
     return clip
 
 
-def measure(film: Path, device: str, enough: Enough) -> dict[str, Any]:
+def measure(film: Path, device: str, enough: StopRule) -> dict[str, Any]:
     """Every way's figures, or why it has none; the first one is what all others are compared with."""
     told: dict[str, Any] = {}
     right: NDArray[np.float64] | None = None
@@ -177,7 +177,7 @@ def _on_host(clip: Clip) -> NDArray[np.float64]:
     return np.asarray(clip if isinstance(clip, np.ndarray) else clip.cpu(), np.float64)
 
 
-def _speed(way: Callable[[], Clip], count: int, enough: Enough) -> dict[str, float]:
+def _speed(way: Callable[[], Clip], count: int, enough: StopRule) -> dict[str, float]:
     """Times of clips that `count` threads make side by side; the decoders let go of Python's lock."""
     end = time.perf_counter() + enough.seconds
 

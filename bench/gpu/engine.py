@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.gpu.networks import Subject
+from bench.gpu.networks import BenchModel
 from triton_repo.backends.clip.clip_engines.torch_engine import DTYPES, TorchEngine
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 
@@ -22,7 +22,7 @@ OF_AUTOCAST, AND = 2.0, 5e-3
 LEAST_S = 0.5  # of one measurement
 
 
-def check(subject: Subject, folder: Path, device: str, reduced: str = "bf16") -> list[dict[str, Any]]:
+def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16") -> list[dict[str, Any]]:
     """Every layout in f32 and in `reduced`, bf16 or f16, against float32 on the CPU."""
     rows = []
     plain = float(np.abs(_autocast(subject, device, DTYPES[reduced]) - subject.right).max())
@@ -42,7 +42,7 @@ def check(subject: Subject, folder: Path, device: str, reduced: str = "bf16") ->
     return rows
 
 
-def _autocast(subject: Subject, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
+def _autocast(subject: BenchModel, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
     """The program as it was exported, under torch's own autocast."""
     from triton_repo.zoo.export.spec import ServedNetwork
 
@@ -53,7 +53,7 @@ def _autocast(subject: Subject, device: str, dtype: torch.dtype) -> NDArray[np.f
     return answer
 
 
-def speed(subject: Subject, folder: Path, device: str, precision: str, batches: list[int]) -> dict[str, Any]:
+def speed(subject: BenchModel, folder: Path, device: str, precision: str, batches: list[int]) -> dict[str, Any]:
     """Times of clips that are on the device already, to scores on the host, in the layout that the engine chose."""
     parameters = {"engine": "torch", "precision": precision, "device": device}
     engine = TorchEngine(folder, parameters, max(batches))

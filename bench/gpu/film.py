@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.media.frames import centre_crop, scaled_size
-from bench.gpu.networks import Subject
+from bench.gpu.networks import BenchModel
 from bench.gpu.path import worker
 
 FILM = Path(__file__).with_name("film.mp4")  # of the bundle, which cannot make one
@@ -26,7 +26,7 @@ def found(folder: Path) -> Path:
     return folder / FILM.name
 
 
-async def measure(address: str, subject: Subject, transport: str, gpu: int | None, film: Path) -> dict[str, Any]:
+async def measure(address: str, subject: BenchModel, transport: str, gpu: int | None, film: Path) -> dict[str, Any]:
     """Milliseconds of decoding one clip on the CPU, in one thread, and of the rest, medians."""
     import decord
 

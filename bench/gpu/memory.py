@@ -20,7 +20,7 @@ from app.settings import CHECKOUT
 from app.shm.cuda_pool import open_pool
 from app.shm.cuda_region import DEVICE_SUFFIX
 from app.shm.pool import SHM, SlotPool, is_stale, remove_stale_regions
-from bench.gpu.networks import Subject
+from bench.gpu.networks import BenchModel
 from bench.gpu.path import MARGIN_BYTES, SLOTS, PathError, ask, worker
 
 PAGE_BYTES = 2 << 20  # what CUDA takes and gives back at a time
@@ -41,7 +41,7 @@ def of_host() -> int:
 
 
 async def growth(
-    address: str, subject: Subject, transport: str, gpu: int | None, used: Callable[[], int], requests: int
+    address: str, subject: BenchModel, transport: str, gpu: int | None, used: Callable[[], int], requests: int
 ) -> dict[str, Any]:
     """What so many requests leave in use, bytes, and what a worker's slots take."""
     before_worker = used()
@@ -56,7 +56,7 @@ async def growth(
 
 
 async def killed(
-    address: str, subject: Subject, transport: str, gpu: int | None, used: Callable[[], int]
+    address: str, subject: BenchModel, transport: str, gpu: int | None, used: Callable[[], int]
 ) -> dict[str, Any]:
     """A worker that holds slots and is killed: what is in use when the reaper of another one has run, bytes.
 

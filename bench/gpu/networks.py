@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from triton_repo.zoo.architectures.x3d import VARIANTS, ResBlock, x3d
-from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork, config_text
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
 
 Clips = NDArray[np.uint8]
 RESNET = "resnet50"
@@ -26,11 +26,11 @@ SAMPLES = 4
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchModel:
     """One network: its program, what it answers in float32 to clips, and those clips, uint8 (SAMPLES, T, H, W, 3)."""
 
     name: str
-    served: Served
+    served: NetworkSpec
     program: ExportedProgram
     clips: Clips
     right: NDArray[np.float32]
@@ -70,7 +70,7 @@ def resnet50(classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width_in, classes))
 
 
-def subject(name: str, device: str, small: bool) -> Subject:
+def subject(name: str, device: str, small: bool) -> BenchModel:
     """The network of SIZES; `small`: the same layers for clips of a few pixels, to check the way and not the speed."""
     torch.manual_seed(0)
     if name == RESNET:
@@ -81,7 +81,7 @@ def subject(name: str, device: str, small: bool) -> Subject:
         spec = ClipSpec("video", size.frames, size.stride, 30, size.resize, size.crop)
     if small:
         spec = ClipSpec(spec.kind, min(spec.frames, 4), spec.stride, 30, 72, 64)
-    served = Served(network, name, spec, tuple(f"label {n}" for n in range(classes)), (0.45,) * 3, (0.225,) * 3)
+    served = NetworkSpec(network, name, spec, tuple(f"label {n}" for n in range(classes)), (0.45,) * 3, (0.225,) * 3)
     clips = random_clips(spec, SAMPLES, seed=1)
     spread(served, torch.from_numpy(clips), device)
     whole = ServedNetwork(served).eval()
@@ -89,7 +89,7 @@ def subject(name: str, device: str, small: bool) -> Subject:
     with torch.no_grad():
         right = whole(given).numpy()
         program = torch.export.export(whole, (given[:2],), dynamic_shapes=({0: Dim("batch", min=1)},))
-    return Subject(name, served, program, clips, right)
+    return BenchModel(name, served, program, clips, right)
 
 
 def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
@@ -101,7 +101,7 @@ def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
     return coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, : spec.crop, : spec.crop].copy()
 
 
-def spread(served: Served, clips: Tensor, device: str) -> None:
+def spread(served: NetworkSpec, clips: Tensor, device: str) -> None:
     """Gives the normalisations statistics of their own, and takes from the logits what is the same for all clips."""
     network = served.network.to(device)
     for norm in _ends(network):
@@ -136,7 +136,7 @@ def _ends(network: nn.Module) -> Iterator[nn.BatchNorm2d | nn.BatchNorm3d]:
             yield last
 
 
-def write_model(subject: Subject, models: Path, parameters: dict[str, str]) -> Path:
+def write_model(subject: BenchModel, models: Path, parameters: dict[str, str]) -> Path:
     """The model's folder, as Triton and the placing on GPUs want it; `parameters` replace those of the same name."""
     folder = models / subject.name
     (folder / "1").mkdir(parents=True)
@@ -150,4 +150,4 @@ def write_model(subject: Subject, models: Path, parameters: dict[str, str]) -> P
     return folder
 
 
-__all__ = ["RESNET", "SIZES", "Clips", "Subject", "random_clips", "resnet50", "spread", "subject", "write_model"]
+__all__ = ["RESNET", "SIZES", "Clips", "BenchModel", "random_clips", "resnet50", "spread", "subject", "write_model"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.inference.client import Triton
 from app.shm.cuda_pool import open_pool
 from app.shm.pool import SlotPool
-from bench.gpu.networks import Subject
+from bench.gpu.networks import BenchModel
 
 WAYS = {"cuda": "cuda_shared_memory", "shm": "system_shared_memory", "inline": "inline"}
 SENDERS = (1, 4, 16)
@@ -28,7 +28,7 @@ class PathError(Exception):
 
 @asynccontextmanager
 async def worker(
-    address: str, transport: str, subject: Subject, gpu: int | None
+    address: str, transport: str, subject: BenchModel, gpu: int | None
 ) -> AsyncIterator[tuple[SlotPool, Triton]]:
     """A pool and a connection as a web worker has them."""
     slot_bytes = subject.clips[0].nbytes + MARGIN_BYTES
@@ -42,7 +42,7 @@ async def worker(
         pool.close()
 
 
-async def ask(pool: SlotPool, triton: Triton, subject: Subject, number: int) -> tuple[NDArray[np.float32], str]:
+async def ask(pool: SlotPool, triton: Triton, subject: BenchModel, number: int) -> tuple[NDArray[np.float32], str]:
     """Scores of one of the subject's clips, written into a slot as a decoder writes it, and the way it took."""
     clip = subject.clips[number % len(subject.clips)]
     (offset,) = await pool.acquire(1)
@@ -55,7 +55,7 @@ async def ask(pool: SlotPool, triton: Triton, subject: Subject, number: int) -> 
 
 
 async def measure(
-    address: str, subject: Subject, transport: str, gpu: int | None, allowed: float, seconds: float
+    address: str, subject: BenchModel, transport: str, gpu: int | None, allowed: float, seconds: float
 ) -> dict[str, Any]:
     """Correctness first; then slot to scores, so long for each number of senders. PathError when an answer is wrong."""
     async with worker(address, transport, subject, gpu) as (pool, triton):
@@ -80,7 +80,7 @@ async def measure(
     return answer
 
 
-async def _sent(pool: SlotPool, triton: Triton, subject: Subject, senders: int, seconds: float) -> list[float]:
+async def _sent(pool: SlotPool, triton: Triton, subject: BenchModel, senders: int, seconds: float) -> list[float]:
     """Seconds of every request of `senders` that each send the next clip when they have the scores of the last."""
     times: list[float] = []
     end = time.perf_counter() + seconds

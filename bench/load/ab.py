@@ -26,7 +26,7 @@ class Load(NamedTuple):
     headers: Mapping[str, str] = FRESH
 
 
-class Turn(NamedTuple):
+class LoadResult(NamedTuple):
     """One side's turn: answers 200 a second, milliseconds of a request, how many were no 200.
 
     The milliseconds are None when so few were sent that each client had less than two: all begin at once, and those
@@ -44,7 +44,7 @@ class GeneratorError(Exception):
     """ApacheBench could not do it; the message holds what it said."""
 
 
-def run(load: Load, clients: int, requests: int) -> Turn:
+def run(load: Load, clients: int, requests: int) -> LoadResult:
     """`requests` by `clients`, all of them answered: none is left for a server to work on when another has its turn.
 
     Raises GeneratorError when nobody listens, or ApacheBench is not there.
@@ -63,7 +63,7 @@ def run(load: Load, clients: int, requests: int) -> Turn:
         return read(done.stdout, table.read_text() if table.exists() else "", clients)
 
 
-def read(report: str, percentiles: str, clients: int) -> Turn:
+def read(report: str, percentiles: str, clients: int) -> LoadResult:
     """A turn from what ApacheBench prints, and from the table of its -e."""
     words = ("Complete requests:", "Failed requests:", "Non-2xx responses:")
     complete, failed, refused = (_number(report, word) for word in words)
@@ -73,7 +73,7 @@ def read(report: str, percentiles: str, clients: int) -> Turn:
     fair = complete >= 2 * clients
     # Of few requests its table shows a place behind the last one, whatever is in that memory: (int) (0.5 + n * share)
     median, most = ("50" if complete > 1 else "100"), ("99" if complete > 50 else "100")
-    return Turn(
+    return LoadResult(
         per_s=round(good / spent_s, 3) if spent_s else 0.0,
         p50_ms=times.get(median) if fair else None,
         p99_ms=times.get(most) if fair else None,
@@ -87,4 +87,4 @@ def _number(report: str, words: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-__all__ = ["FRESH", "GeneratorError", "Load", "Turn", "read", "run"]
+__all__ = ["FRESH", "GeneratorError", "Load", "LoadResult", "read", "run"]

@@ -24,7 +24,7 @@ from typing import Any
 
 from bench.environment import described
 from bench.load.client import closed_loop
-from bench.resources import Census, taken
+from bench.resources import ResourceSnapshot, taken
 from bench.soak import report
 from bench.soak.slope import BLOCKS
 from bench.soak.verdict import complaints, judged, left_over, series
@@ -37,16 +37,16 @@ LOOKS, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0  # in the second half so many, on
 QUIET_S = 30.0  # at the end everything that belongs to a request is gone within this
 
 
-class Looker:
+class Sampler:
     """Looks at a stack every `every_s` seconds, in a thread, until it is told to end."""
 
     def __init__(self, stack: Stack, every_s: float) -> None:
         self._stack, self._every_s = stack, every_s
         self._ends = threading.Event()
-        self.looks: list[Census] = []
+        self.looks: list[ResourceSnapshot] = []
         self._thread = threading.Thread(target=self._look, name="looker", daemon=True)
 
-    def __enter__(self) -> Looker:
+    def __enter__(self) -> Sampler:
         self._thread.start()
         return self
 
@@ -68,7 +68,7 @@ def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     spent_s = max(outcome.ended_s for outcome in outcomes) - min(outcome.sent_s for outcome in outcomes)
     rate = share * len(outcomes) / spent_s
     before = _quiet(stack, None)
-    with Looker(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as looker:
+    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as looker:
         answers = asyncio.run(worked(stack, targets, rate, seconds))
     after = _quiet(stack, before)
     began, found = looker.looks[0].at_s, series(looker.looks)
@@ -88,7 +88,7 @@ def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     return told | {"complaints": complaints(told)}
 
 
-def _quiet(stack: Stack, before: Census | None) -> Census:
+def _quiet(stack: Stack, before: ResourceSnapshot | None) -> ResourceSnapshot:
     """A look when nobody asks anything; waits until what requests had is gone again."""
     began = time.monotonic()
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.resources import Census
+from bench.resources import ResourceSnapshot
 from bench.soak.slope import Slope, slope
 
 # What may be gained an hour. Memory is RSS: a page that is written to after a fork, and no longer shared, is no growth
@@ -15,7 +15,7 @@ LIMITS = {"rss_mib": 1.0, "fds": 1.0, "threads": 1.0, "processes": 1.0, "places"
 WORDS = {"rss_mib": "memory MiB", "fds": "descriptors", "threads": "threads", "processes": "processes"}
 
 
-def series(looks: Sequence[Census]) -> dict[str, list[float]]:
+def series(looks: Sequence[ResourceSnapshot]) -> dict[str, list[float]]:
     """One number a look by its name, such as `web workers: descriptors`; a part that is away for a moment has 0."""
     parts = sorted({part for look in looks for part in look.parts})
     found: dict[str, list[float]] = {}
@@ -47,7 +47,7 @@ def judged(times_s: Sequence[float], found: dict[str, list[float]]) -> dict[str,
     return verdicts
 
 
-def left_over(before: Census, after: Census) -> dict[str, list[float]]:
+def left_over(before: ResourceSnapshot, after: ResourceSnapshot) -> dict[str, list[float]]:
     """Files and shared memory that are there when nothing is asked any more, and were not before it began."""
     names = ("shared memory MiB", "uploads", "temporary files")
     return {

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.fixtures import networks, servers, videos
-from bench.fixtures.servers import Side
-from bench.profile import Effort, in_turns
+from bench.fixtures.servers import Service
+from bench.profile import Profile, in_turns
 from bench.stats import compared
 
 PATIENCE_S = 120
 TURNS = {10: 5, 200: 3, 1000: 2}
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     told: dict[str, Any] = {
         "about": "A film of so many MB, from its first byte to its first decoded frame; the other side takes forms.",
         "sizes": {},
@@ -42,9 +42,9 @@ def measured(effort: Effort) -> dict[str, Any]:
     return told
 
 
-def one(ours: Side, theirs: Side, film: Path, turns: int) -> dict[str, Any]:
+def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any]:
     labels = [{"film": side.label(film)} for side in (ours, theirs)] if film.stat().st_size < 50e6 else None
-    first = Side("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
+    first = Service("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
 
     def mine(form: bool) -> float:
         spent_s, told = sent(ours, film, form)
@@ -63,7 +63,7 @@ def one(ours: Side, theirs: Side, film: Path, turns: int) -> dict[str, Any]:
     return {"seconds": compared(body, others, labels), "form_seconds": compared(form, others, labels)}
 
 
-def sent(side: Side, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
+def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
     """Seconds, and the answer; the film as the body, if not in a form."""
     words = ["curl", "-sS", "--fail-with-body", "-m", str(PATIENCE_S), "-H", "Cache-Control: no-cache", "-H", "Expect:"]
     words += ["-F", f"file=@{film}"] if form else ["-X", "POST", "-T", str(film)]
@@ -76,7 +76,7 @@ def sent(side: Side, film: Path, form: bool = True) -> tuple[float, dict[str, An
     return spent_s, told
 
 
-def label_by_curl(side: Side, film: Path) -> str:
+def label_by_curl(side: Service, film: Path) -> str:
     told = sent(side, film)[1]
     return str((told["predictions"][0] if "predictions" in told else told)["label"])
 

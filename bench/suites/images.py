@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bench.fixtures import networks, servers, videos
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.suites.throughput import row
 
 AGAINST = ("flask_torch", "aiohttp_torch")
 CLIENTS = 8
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     picture = videos.photograph()
     told: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
     with servers.stack(networks.PICTURE) as running:

@@ -6,16 +6,16 @@ import time
 from typing import Any
 
 from bench.fixtures import servers, videos
-from bench.fixtures.servers import Side
+from bench.fixtures.servers import Service
 from bench.fixtures.videos import Film
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.stats import spread
 from bench.suites.throughput import row
 
 STAGES = ("receive", "queue", "probe", "decode", "infer", "answer")
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     clips = {"small": videos.reference(), "large": videos.large()}
     told: dict[str, Any] = {"clips": {name: film.words for name, film in clips.items()}, "against": {}}
     told["bytes"] = {name: film.path.stat().st_size for name, film in clips.items()}
@@ -31,7 +31,7 @@ def measured(effort: Effort) -> dict[str, Any]:
     return told
 
 
-def stages(ours: Side, film: Film, count: int) -> dict[str, Any]:
+def stages(ours: Service, film: Film, count: int) -> dict[str, Any]:
     """Milliseconds of every stage as the answers tell them; `outside` is nginx, the form, Flask and the connection."""
     rows: list[dict[str, float]] = []
     for _ in range(count):

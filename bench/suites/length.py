@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bench.fixtures import servers, videos
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.suites.throughput import row
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     told: dict[str, Any] = {"about": "One client, one clip from the middle, 640x360; theirs is (a).", "films": {}}
     with servers.stack() as running, servers.baseline("flask_torch") as theirs:
         ours = servers.ours(running)

@@ -12,7 +12,7 @@ from typing import Any
 from bench.fixtures import servers, videos
 from bench.load.ab import run
 from bench.load.client import Target
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.suites.throughput import pace, requests
 from bench.tools.overload import overload
 
@@ -20,7 +20,7 @@ OFFERED = (0.5, 1.0, 2.0, 4.0)
 CLIENTS = 8
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     clip = videos.reference()
     body = videos.multipart(clip.path).read_bytes()
     defaults = dict.fromkeys(servers.ROOM, "")  # as it comes: an empty variable is the default

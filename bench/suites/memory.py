@@ -11,14 +11,14 @@ from typing import Any
 
 from bench.fixtures import networks, servers, videos
 from bench.load.ab import run
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.tools.long_video import pss_mib
 
 REQUESTS = 6  # for each worker, several at a time
 AGAINST = ("flask_torch", "flask_torch_preload")
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     picture = videos.photograph().path
     sides: dict[str, Any] = {name: {} for name in ("clipstack", *AGAINST)}
     networks.repository(networks.LARGE)
@@ -50,7 +50,7 @@ def measured(effort: Effort) -> dict[str, Any]:
     }
 
 
-def ask(side: servers.Side, picture: Path, workers: int) -> None:
+def ask(side: servers.Service, picture: Path, workers: int) -> None:
     clients = min(2 * workers, 16)
     turn = run(side.load(picture), clients, REQUESTS * workers)
     if turn.failed:

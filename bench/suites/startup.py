@@ -15,7 +15,7 @@ from typing import Any
 
 from app.settings import CHECKOUT
 from bench.fixtures import networks, servers, videos
-from bench.profile import Effort, in_turns
+from bench.profile import Profile, in_turns
 from bench.stats import ratio, spread
 from deploy.stack.stack import Stack
 
@@ -24,7 +24,7 @@ UP_S = 240
 FIRST = 20  # clips of which the first is held against the one in the middle
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     clip = videos.reference().path
     labels: dict[str, dict[str, str]] = {}
 

@@ -14,8 +14,8 @@ from typing import Any
 from bench import stage_costs
 from bench.fixtures import networks, servers, videos
 from bench.load import ab
-from bench.load.ab import Turn
-from bench.profile import Effort, in_turns
+from bench.load.ab import LoadResult
+from bench.profile import Profile, in_turns
 from bench.stats import compared
 
 THOROUGH = ("flask_torch", servers.STRONGEST)  # at every number of clients; the others at MIDDLE
@@ -27,7 +27,7 @@ LONG_TURN_S = 6.0  # so long at most it takes to see each client's second reques
 FEW_TURNS = 2  # of what takes longer
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     clip = videos.reference()
     told: dict[str, Any] = {"clip": clip.words, "model": networks.VIDEO, "generator": "ab (ApacheBench)", "against": {}}
     told["settings"] = servers.ROOM
@@ -45,7 +45,7 @@ def measured(effort: Effort) -> dict[str, Any]:
     return told
 
 
-def numbers_of_clients(name: str, effort: Effort) -> tuple[int, ...]:
+def numbers_of_clients(name: str, effort: Profile) -> tuple[int, ...]:
     """How many clients one comparison is made with, one number after the other."""
     if name == servers.KEYFRAME:
         return tuple(count for count in effort.clients if count in FEW)
@@ -62,7 +62,7 @@ def best_ratio(each: dict[str, Any]) -> float | None:
 
 
 def against(
-    sides: dict[str, servers.Side], baseline: str, clip: Path, effort: Effort, idle: dict[str, float]
+    sides: dict[str, servers.Service], baseline: str, clip: Path, effort: Profile, idle: dict[str, float]
 ) -> dict[str, Any]:
     """Our sides, by the name of the comparison, and one baseline in turns, at each number of clients."""
     told = {}
@@ -82,7 +82,12 @@ def against(
 
 
 def row(
-    ours: servers.Side, theirs: servers.Side, clip: Path, clients: int, effort: Effort, labels: list[dict[str, str]]
+    ours: servers.Service,
+    theirs: servers.Service,
+    clip: Path,
+    clients: int,
+    effort: Profile,
+    labels: list[dict[str, str]],
 ) -> dict[str, Any]:
     """Figures of both sides with `clients` clients, and their ratios; left out where it would take too long."""
     paces = {side.name: pace(side, clip, min(clients, MIDDLE)) for side in (ours, theirs)}
@@ -91,7 +96,7 @@ def row(
     counts = {name: requests(per_s, clients, effort.seconds) for name, per_s in paces.items()}
     is_long = any(counts[name] / per_s > LONG_TURN_S for name, per_s in paces.items())
 
-    def turn(side: servers.Side) -> Turn:
+    def turn(side: servers.Service) -> LoadResult:
         return ab.run(side.load(clip), clients, counts[side.name])
 
     turns = min(effort.turns, FEW_TURNS) if is_long else effort.turns
@@ -105,7 +110,7 @@ def row(
 
 
 @cache
-def pace(side: servers.Side, clip: Path, clients: int) -> float:
+def pace(side: servers.Service, clip: Path, clients: int) -> float:
     """Requests a second in a short trial, which nothing but the length of turns depends on."""
     tried = ab.run(side.load(clip), clients, max(2, clients))
     if not tried.answered:

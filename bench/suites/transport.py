@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from app.inference.client import Triton
 from app.shm.pool import SlotPool
 from bench.fixtures import networks, servers
-from bench.profile import Effort
+from bench.profile import Profile
 from bench.stats import ratio, spread
 from triton_repo.zoo.export.spec import ClipSpec, Description
 
@@ -30,14 +30,14 @@ MOST_S = 2.5  # of one way with one size
 AGAIN = 300
 
 
-class Nothing(nn.Module):
+class NullBackend(nn.Module):
     """Two scores of (B, T, H, W, 3) uint8: from the first two colours of the first pixel, nothing else is read."""
 
     def forward(self, clip: Tensor) -> Tensor:
         return clip[:, 0, 0, 0, :2].float().softmax(1)
 
 
-def measured(effort: Effort) -> dict[str, Any]:
+def measured(effort: Profile) -> dict[str, Any]:
     told: dict[str, Any] = {"about": "A model that reads one pixel, in Triton, one request after the other, in turns."}
     with servers.triton(repository()) as (grpc, http):
         told["sizes"] = asyncio.run(_all(grpc, http, effort))
@@ -52,11 +52,11 @@ def repository(folder: Path = networks.FOLDER) -> Path:
         if not (models / f"nothing_{frames}" / "1" / "model.xml").exists():
             described = Description("nothing", ClipSpec("video", frames, 1, 30, 224, 224), ("0", "1"))
             example = torch.zeros(1, frames, 224, 224, 3, dtype=torch.uint8)
-            networks.write_as_it_is(Nothing(), example, f"nothing_{frames}", described, models)
+            networks.write_as_it_is(NullBackend(), example, f"nothing_{frames}", described, models)
     return models
 
 
-async def _all(grpc: str, http: str, effort: Effort) -> dict[str, Any]:
+async def _all(grpc: str, http: str, effort: Profile) -> dict[str, Any]:
     slots = SlotPool(1, SLOT_BYTES)
     shared, inline = Triton(grpc, slots, "shm"), Triton(grpc, slots, "inline")
     try:
@@ -85,7 +85,7 @@ async def _alone(grpc: str) -> dict[str, Any]:
         slots.close()
 
 
-async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: int, effort: Effort) -> dict[str, Any]:
+async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: int, effort: Profile) -> dict[str, Any]:
     name, shape = f"nothing_{frames}", (frames, 224, 224, 3)
     by_http = Http(http, name, shape)
     times: dict[str, list[float]] = {"shm_ms": [], "inline_ms": [], "http_ms": []}

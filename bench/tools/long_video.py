@@ -28,14 +28,14 @@ import numpy as np
 from app import recorded_settings
 from app.decoding.pool import Decoder
 from app.inference.client import Triton
-from app.inference.registry import Catalogue, Model
+from app.inference.registry import Model, ModelRegistry
 from app.media.types import Limits, Media, Source
-from app.sandbox import Confinement
+from app.sandbox import SandboxConfig
 from app.settings import Settings
 from app.shm.pool import SlotPool
 from app.timeline.process import streaming
 from app.timeline.run import INFLIGHT
-from app.timeline.scan import Begin, Look, Window
+from app.timeline.scan import ScanSpec, ScanStarted, Window
 from app.timeline.windows import grid
 from app.web.job_events import RETRY_MS
 from bench.environment import described
@@ -128,7 +128,7 @@ class _Longest:
 
 
 async def decode_alone(
-    source: Source, media: Media, look: Look, slots: SlotPool, confinement: Confinement
+    source: Source, media: Media, look: ScanSpec, slots: SlotPool, confinement: SandboxConfig
 ) -> tuple[float, int]:
     """Seconds and windows of a sweep whose slots come back at once."""
     started, count = time.monotonic(), 0
@@ -137,7 +137,7 @@ async def decode_alone(
             if isinstance(event, Window):
                 count += 1
                 slots.release(offset)
-            elif isinstance(event, Begin):
+            elif isinstance(event, ScanStarted):
                 assert event.placed.count
     return time.monotonic() - started, count
 
@@ -165,14 +165,14 @@ async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
     owner = (settings.run_dir / "web").stat()
     os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may be another user than who measures
     triton = Triton(settings.triton_target, slots, "shm")
-    confinement = Confinement((str(video.parent),), (str(slots.path),), settings.sandbox)
+    confinement = SandboxConfig((str(video.parent),), (str(slots.path),), settings.sandbox)
     decoder = Decoder(1, 60.0, LIMITS, confinement)
     decoder.start()
     try:
-        model = await Catalogue(triton, slots.slot_bytes).get(name)
+        model = await ModelRegistry(triton, slots.slot_bytes).get(name)
         source = Source(str(video), 0, video.stat().st_size)
         laid = grid(model.frames, model.stride, model.fps, None, None)
-        look = Look(laid, 0, model.resize, model.crop, settings.max_windows)
+        look = ScanSpec(laid, 0, model.resize, model.crop, settings.max_windows)
         decode_s, windows = await decode_alone(source, await decoder.probe(source), look, slots, confinement)
         return {"decode_s": decode_s, "infer_s": await infer_alone(triton, model, slots, windows), "windows": windows}
     finally:

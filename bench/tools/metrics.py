@@ -19,8 +19,8 @@ from flask import Flask, g
 
 from app import logs
 from app.metrics.middleware import watch_requests
-from app.metrics.recorder import Meter
-from app.pipeline.timings import Stages
+from app.metrics.recorder import MetricsRecorder
+from app.pipeline.timings import StageTimings
 
 ROUNDS = 7
 STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
@@ -30,7 +30,7 @@ class _Monitor:
     """What app/metrics/middleware.py needs of a monitor."""
 
     def __init__(self, folder: Path) -> None:
-        self.meter = Meter("web", folder)
+        self.meter = MetricsRecorder("web", folder)
 
 
 def application(folder: Path | None) -> Flask:
@@ -42,7 +42,7 @@ def application(folder: Path | None) -> Flask:
 
     @app.post("/v1/classify")
     def classify() -> dict[str, str]:
-        g.stages = Stages()
+        g.stages = StageTimings()
         for name in STAGES:
             with g.stages.stage(name):
                 pass

@@ -20,7 +20,7 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import ProgressLines
-from client.cli.reporting import Destination, error_console
+from client.cli.reporting import OutputTarget, error_console
 from client.cli.runs import each, run
 from client.upload import Source
 
@@ -57,7 +57,7 @@ def classify(
 ) -> None:
     """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
     reduce = reduction_of(shrink, frames)
-    destination = Destination.told("classify", output, as_json, save, resume, top_k, model)
+    destination = OutputTarget.told("classify", output, as_json, save, resume, top_k, model)
     wanted = found(files)
     todo = destination.todo(wanted)
 

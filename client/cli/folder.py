@@ -11,7 +11,7 @@ from client.cli.resuming import Key
 from client.threads import in_thread
 
 
-class Folder:
+class FolderWatcher:
     """The videos and pictures below `path`; `seen` holds the keys of files that are done already.
 
     The folder is looked through every `every_s` seconds. A file counts as whole when it was the same, by length and

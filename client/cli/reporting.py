@@ -47,7 +47,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Destination:
+class OutputTarget:
     """Where the answers of one command go, and in which form; `kind` is `classify` or `timeline`."""
 
     kind: str
@@ -67,7 +67,7 @@ class Destination:
         resume: bool,
         top_k: int,
         model: str | None,
-    ) -> Destination:
+    ) -> OutputTarget:
         """By the options of a command; click's UsageError where they make no sense together."""
         if as_json and output not in (None, "jsonl"):
             raise click.UsageError(f"--json and --output {output} are two forms: choose one")

@@ -29,7 +29,7 @@ COLOURS = ("#8dd3c7", "#fdb462", "#80b1d3", "#fb8072", "#b3de69", "#bebada", "#f
 UNSEEN = "#888888"
 
 
-class Strip:
+class TimelineBar:
     """One line of colours with the labels in it where they fit, and a line of times below."""
 
     def __init__(self, timeline: Timeline) -> None:
@@ -103,7 +103,7 @@ def timeline_block(name: str, job: Job) -> RenderableType:
     head = Text.assemble((plain(name), "bold"), "  ", (facts, "dim"))
     body: list[RenderableType] = []
     if job.timeline is not None and job.timeline.segments:
-        body += [Strip(job.timeline), segments_table(job.timeline)]
+        body += [TimelineBar(job.timeline), segments_table(job.timeline)]
     body.append(Text(windows(job), style="dim"))
     body += [Text(line, style="dim") for line in _how(job)]
     return Group(head, Indented(Group(*body)))

@@ -21,7 +21,7 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import Destination, error_console
+from client.cli.reporting import OutputTarget, error_console
 from client.cli.runs import Outcome, each, run
 from client.cli.words import plain
 from client.jobs import Job
@@ -30,7 +30,7 @@ from client.reduction.sending import Reduction
 TOP_K = 5
 
 
-class Question:
+class TimelineOptions:
     """What is asked of every video, and how the answer is waited for."""
 
     def __init__(self, reduce: Reduction, detach: bool, **parameters: str | float | int | None) -> None:
@@ -95,8 +95,8 @@ def timeline(
     if format and (output or as_json or resume or detach):
         raise click.UsageError("--format goes with none of --output, --json, --resume and --detach")
     exports = Exports.told(format, save, wanted) if format else None
-    destination = Destination.told("timeline", output, as_json, None if exports else save, resume, TOP_K, model)
-    question = Question(reduction_of(shrink), detach, model=model, hop_s=hop, window_s=window, margin=margin)
+    destination = OutputTarget.told("timeline", output, as_json, None if exports else save, resume, TOP_K, model)
+    question = TimelineOptions(reduction_of(shrink), detach, model=model, hop_s=hop, window_s=window, margin=margin)
     todo = destination.todo(wanted)
 
     async def work() -> int:

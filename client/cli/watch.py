@@ -11,7 +11,7 @@ import click
 from client.answers import Result
 from client.async_client import AsyncClient
 from client.cli.files import File
-from client.cli.folder import Folder
+from client.cli.folder import FolderWatcher
 from client.cli.options import (
     WithShrink,
     bulk_options,
@@ -23,9 +23,9 @@ from client.cli.options import (
     service_options,
 )
 from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import Destination, error_console
+from client.cli.reporting import OutputTarget, error_console
 from client.cli.runs import run
-from client.cli.timeline import Question
+from client.cli.timeline import TimelineOptions
 from client.errors import ServiceUnavailable, ServiceUnreachable
 from client.jobs import Job
 
@@ -80,11 +80,11 @@ def watch(
     if timeline and frames:
         raise click.UsageError("a timeline looks at all frames of a video: --frames is for classifying")
     kind = "timeline" if timeline else "classify"
-    destination = Destination.told(kind, output, as_json, save, resume, TOP_K, model)
+    destination = OutputTarget.told(kind, output, as_json, save, resume, TOP_K, model)
     seen = destination.seen()
-    new = Folder(folder, seen, every_s=every, settle_s=settle)
+    new = FolderWatcher(folder, seen, every_s=every, settle_s=settle)
     reduce = reduction_of(shrink, frames)
-    question = Question(reduce, False, model=model)
+    question = TimelineOptions(reduce, False, model=model)
 
     async def ask(client: AsyncClient, file: File, line: Line) -> Result | Job:
         if timeline:

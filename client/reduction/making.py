@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from client.answers import Model, Sent
 from client.reduction.ending import may_be_cut_off
 from client.reduction.facts import Facts, read_facts
-from client.reduction.picking import Picked, pick
+from client.reduction.picking import FrameSelection, pick
 from client.reduction.shrinking import shrink
 
 # The service's words (app/web/serializers.py): of a film of single frames it cannot know
@@ -21,18 +21,18 @@ PADDED = "the video is shorter than one clip: its last frame was repeated"
 REPEATED = "the video shows few different frames: most frames of a clip repeat the one before"
 
 
-class NotWorthIt(Exception):
+class NoGain(Exception):
     """The smaller file is no smaller."""
 
 
 @dataclass(frozen=True)
-class Made:
+class ReducedFile:
     """A smaller file, and what the answer to it must say of the one it stands for."""
 
     file: BinaryIO
     sent: Sent
     facts: Facts
-    picked: Picked | None
+    picked: FrameSelection | None
 
     def described(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The service's answer as if to the whole file, with `sent` for what it really got."""
@@ -61,7 +61,7 @@ def facts_of(file: BinaryIO, length: int) -> Facts | None:
 
 def make(
     file: BinaryIO, facts: Facts, reduction: str, model: Model, clips: int, check: Callable[[float], None]
-) -> Made | None:
+) -> ReducedFile | None:
     """The file made smaller; None where that cannot be done or would not make it smaller.
 
     `check` is called now and then with the seconds of video done; what it raises ends the work.
@@ -72,7 +72,7 @@ def make(
     def still_worth_it(done_s: float) -> None:
         check(done_s)
         if out.tell() >= facts.bytes:
-            raise NotWorthIt
+            raise NoGain
 
     try:
         picked = None
@@ -84,8 +84,8 @@ def make(
         still_worth_it(facts.duration_s or 0.0)
         out.seek(0)
         seconds = round(time.perf_counter() - started, 4)
-        return Made(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
-    except (FFmpegError, ValueError, NotWorthIt):
+        return ReducedFile(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
+    except (FFmpegError, ValueError, NoGain):
         out.close()  # damaged further on, or not worth it
         return None
     except BaseException:

@@ -18,7 +18,7 @@ from client.answers import Clip, Model
 from client.reduction.appearance import BT601, LIMITED_RANGE, check_frame, matrix
 from client.reduction.facts import Facts, opened
 from client.reduction.sampling import place, places, rate
-from client.reduction.stamps import Stamps, read_stamps
+from client.reduction.stamps import FrameTimes, read_stamps
 
 Square = NDArray[np.uint8]  # (side, side, 3), RGB
 
@@ -27,7 +27,7 @@ QUALITY = {"crf": "10", "preset": "fast"}
 
 
 @dataclass(frozen=True)
-class Picked:
+class FrameSelection:
     """What was picked: the clips as the service tells them, and the video's frames, length and rate as measured."""
 
     clips: tuple[Clip, ...]
@@ -36,7 +36,9 @@ class Picked:
     fps: float | None
 
 
-def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]) -> Picked:
+def pick(
+    file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]
+) -> FrameSelection:
     """Write to `out` an MP4 of the frames that `model` looks at; `check` may raise to end it early."""
     stride, fps = model.stride or 1, model.fps or 1.0
     stamps = read_stamps(file)
@@ -51,7 +53,7 @@ def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, 
     film = [squares[rows[clip][number]] for clip, number in places(model.frames, clips)]
     _write(out, film, rate(model.frames, stride, fps))
     end_s, count = stamps.end_s, len(stamps.shown)
-    return Picked(
+    return FrameSelection(
         tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, wanted, strict=True)),
         count,
         round(end_s, 6),
@@ -59,12 +61,12 @@ def pick(file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, 
     )
 
 
-def _clip(stamps: Stamps, row: list[int], padded: bool) -> Clip:
+def _clip(stamps: FrameTimes, row: list[int], padded: bool) -> Clip:
     times = tuple(round(stamps.time_s(number), 3) for number in row)
     return Clip(times[0], times[-1], tuple(row), times, padded)
 
 
-def _frames(file: BinaryIO, stamps: Stamps, numbers: Sequence[int]) -> Iterator[VideoFrame]:
+def _frames(file: BinaryIO, stamps: FrameTimes, numbers: Sequence[int]) -> Iterator[VideoFrame]:
     """The frames of rising `numbers`, each decoded from the key frame before it; ValueError when one is missing."""
     with opened(file) as (container, stream):
         stream.thread_type = "AUTO"

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from client.reduction.stamps import EQUAL_S
 
 if TYPE_CHECKING:
-    from client.reduction.stamps import Stamps
+    from client.reduction.stamps import FrameTimes
 
 STILLS_FPS = Fraction(30)
 
 
-def place(stamps: Stamps, frames: int, step_s: float, clips: int) -> tuple[tuple[float, ...], ...]:
+def place(stamps: FrameTimes, frames: int, step_s: float, clips: int) -> tuple[tuple[float, ...], ...]:
     """The times in seconds at which the frames of each clip should lie."""
     gap_s = stamps.gap_s
     last_s = max(stamps.time_s(len(stamps.shown) - 1), stamps.end_s - gap_s)

@@ -16,23 +16,23 @@ from client.answers import Model, Sent
 from client.errors import ReductionUnavailable
 from client.reduction.choice import choose
 from client.reduction.rate import Rate
-from client.reply import Answer
+from client.reply import Response
 from client.threads import in_thread
 from client.upload import Progress, Source, Upload, Watcher, file_name, open_upload
 
 if TYPE_CHECKING:
     from client.reduction.facts import Facts
-    from client.reduction.making import Made
+    from client.reduction.making import ReducedFile
 
 Reduction: TypeAlias = Literal["none", "shrink", "frames", "auto"]
-Post: TypeAlias = Callable[[Upload], Awaitable[Answer]]
+Post: TypeAlias = Callable[[Upload], Awaitable[Response]]
 
 MODELS_S = 60.0  # how old the list of the models may be
 RECONSIDER_S = 0.5  # of sending a whole file, until it is clear how fast that goes
 
 
 @dataclass(frozen=True)
-class Told:
+class SentDescription:
     """How to read an answer: `sent` is None where the file was sent as it is."""
 
     sent: Sent | None = None
@@ -43,7 +43,7 @@ class _Stop(Exception):
     """Raised into an upload under way, or into the making of a smaller file, to end it."""
 
 
-class Sender:
+class Uploader:
     """What one client sends; `models` lists the service's models, `rate` learns from every upload."""
 
     def __init__(self, models: Callable[[], Awaitable[tuple[Model, ...]]], rate: Rate) -> None:
@@ -53,7 +53,7 @@ class Sender:
 
     async def send(
         self, source: Source, reduction: Reduction, model: str | None, clips: int, watcher: Watcher | None, post: Post
-    ) -> tuple[Answer, Told]:
+    ) -> tuple[Response, SentDescription]:
         """Post `source` as `reduction` says; a file that cannot be made smaller is sent as it is.
 
         `clips` is 0 where all frames are looked at. Raises ReductionUnavailable, ValueError for `frames` without
@@ -84,13 +84,13 @@ class Sender:
             return await self._whole(source, watcher, post)
         with made.file:
             answer = await self._learning(Upload(made.file, file_name(source), watcher), post)
-        return answer, Told(made.sent, made.described)
+        return answer, SentDescription(made.sent, made.described)
 
-    async def _whole(self, source: Source, watcher: Watcher | None, post: Post) -> tuple[Answer, Told]:
+    async def _whole(self, source: Source, watcher: Watcher | None, post: Post) -> tuple[Response, SentDescription]:
         with open_upload(source, watcher) as upload:
-            return await self._learning(upload, post), Told()
+            return await self._learning(upload, post), SentDescription()
 
-    async def _learning(self, upload: Upload, post: Post) -> Answer:
+    async def _learning(self, upload: Upload, post: Post) -> Response:
         answer = await post(upload)
         self._rate.learn(upload.sent, upload.sending_s)
         return answer
@@ -124,8 +124,8 @@ class Sender:
 
 
 async def _made(
-    make: Callable[[Callable[[float], None]], Made | None], facts: Facts, watcher: Watcher | None
-) -> Made | None:
+    make: Callable[[Callable[[float], None]], ReducedFile | None], facts: Facts, watcher: Watcher | None
+) -> ReducedFile | None:
     """Run `make` in a thread, told of to the watcher, and ended when nobody waits for it any more."""
     stop = Event()
 

@@ -21,7 +21,7 @@ MAX_GAP_S = 0.2  # and a frame that stays longer is a still
 
 
 @dataclass(frozen=True)
-class Stamps:
+class FrameTimes:
     """When each frame is shown, in units of `base` seconds and rising; `keys` are those to seek to.
 
     The last frame disappears at `end`.
@@ -61,7 +61,7 @@ class Stamps:
         return following if nearer else current
 
 
-def read_stamps(file: BinaryIO) -> Stamps:
+def read_stamps(file: BinaryIO) -> FrameTimes:
     """List the frames of a video without decoding any; ValueError where that does not lead to them."""
     shown: list[tuple[int, int]] = []
     keys: list[tuple[int, int]] = []
@@ -79,7 +79,7 @@ def read_stamps(file: BinaryIO) -> Stamps:
     if not shown or clock.jumps:
         raise ValueError("no frame can be sought by its time")
     shown.sort()
-    return Stamps(base, [stamp for stamp, _ in shown], sorted(keys), sum(shown[-1]))
+    return FrameTimes(base, [stamp for stamp, _ in shown], sorted(keys), sum(shown[-1]))
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from deploy.doctor import pages, report
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from deploy.doctor.examination import examine
 from deploy.doctor.registry import CHECKS
 
@@ -41,7 +41,7 @@ def main(names: tuple[str, ...], as_json: bool, strict: bool, quiet: bool, page:
     if not chosen:
         raise click.BadParameter(f"there is no check {' or '.join(names)}; all of them: docs/troubleshooting.md")
     began = time.monotonic()
-    reports = examine(Patient.here(), chosen)
+    reports = examine(Context.here(), chosen)
     seconds = time.monotonic() - began
     if as_json:
         click.echo(report.of_scripts(reports, seconds))

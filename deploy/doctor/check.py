@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 
 Verdict = Literal["ok", "warning", "wrong", "not checked"]
 LIMIT_S = 10.0  # of a check that says nothing else
@@ -23,7 +23,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Fault:
+class KnownIssue:
     """Something known to go wrong. `symptom` is what people notice; `says` and `mend` have places for {facts}."""
 
     name: str
@@ -41,8 +41,8 @@ class Check:
     """`look` yields what it finds and raises Unchecked; `faults` are all that it may find."""
 
     name: str
-    look: Callable[[Patient], Iterator[Finding]]
-    faults: tuple[Fault, ...]
+    look: Callable[[Context], Iterator[Finding]]
+    faults: tuple[KnownIssue, ...]
     limit_s: float = LIMIT_S
 
 

@@ -15,7 +15,7 @@ from app import recorded_settings
 from app.settings import CHECKOUT, PREFIX, InvalidSetting, Settings
 from deploy.stack import places, processes, users
 from deploy.stack.ports import on_loopback
-from deploy.stack.supervisor import Program, Supervision
+from deploy.stack.supervisor import Program, SupervisorClient
 
 PLACES = ("RUN_DIR", "DATA_DIR", "MODEL_DIR")
 SUPERVISOR_S = 4.0
@@ -26,12 +26,12 @@ UNSEEN: dict[Unseen, str] = {
 }
 
 
-class Unchecked(Exception):
+class Skipped(Exception):
     """Something that a check needs is not there; the message says what."""
 
 
 @dataclass(frozen=True)
-class Patient:
+class Context:
     """A stack of `settings`; `programs` is empty when it does not run, or when nobody can tell, and `unseen` why.
 
     `refused` says why the settings of `environment` are not used.
@@ -47,7 +47,7 @@ class Patient:
     shm: Path = Path("/dev/shm")
 
     @classmethod
-    def here(cls, environment: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Patient:
+    def here(cls, environment: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Context:
         """The one that `environment` speaks of. What runs has the settings that it was started with."""
         refused = ""
         try:
@@ -128,20 +128,20 @@ class Patient:
         """Raises Unchecked when the stack does not run."""
         self.seen()
         if not self.programs:
-            raise Unchecked("the stack is not running")
+            raise Skipped("the stack is not running")
 
     def seen(self) -> None:
         """Raises Unchecked when nobody can tell whether it runs."""
         if self.unseen:
-            raise Unchecked(UNSEEN[self.unseen])
+            raise Skipped(UNSEEN[self.unseen])
 
     def pid(self, program: str) -> int:
         """Of a program that runs; raises Unchecked."""
         self.running()
         if program not in self.programs:
-            raise Unchecked(f"{program} is not one of the programs here")
+            raise Skipped(f"{program} is not one of the programs here")
         if not self.programs[program].pid:
-            raise Unchecked(f"{program} is not running")
+            raise Skipped(f"{program} is not running")
         return self.programs[program].pid
 
 
@@ -154,7 +154,9 @@ def _programs(run_dir: Path, checkout: Path) -> tuple[dict[str, Program], Unseen
         return {}, "closed"
     python, config = checkout / ".venv" / "bin" / "python", checkout / "supervisor" / "supervisord.conf"
     told: list[dict[str, Program]] = []
-    asking = threading.Thread(target=lambda: told.append(Supervision(python, config, run_dir).programs()), daemon=True)
+    asking = threading.Thread(
+        target=lambda: told.append(SupervisorClient(python, config, run_dir).programs()), daemon=True
+    )
     asking.start()
     asking.join(SUPERVISOR_S)
     return (told[0], None) if told else ({}, "silent")

@@ -7,17 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deploy.doctor.check import Check, Fault, Finding, Verdict
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, Verdict
+from deploy.doctor.context import Context, Skipped
 
 WORST_LAST: tuple[Verdict, ...] = ("ok", "not checked", "warning", "wrong")
 
-SLOW = Fault(
+SLOW = KnownIssue(
     "check without an answer", "warning", "the doctor takes long",
     "no answer within {limit:g} s",
     "look again when there is less to do here; if it stays so, what it looks at hangs: a disk, a network, a driver",
 )  # fmt: skip
-BROKEN = Fault(
+BROKEN = KnownIssue(
     "check that failed", "warning", "the doctor says that it could not look",
     "could not look: {why}",
     "run it as the user that started the stack, or as root; if it stays so, this is a mistake of the doctor's own",
@@ -25,7 +25,7 @@ BROKEN = Fault(
 OF_ALL = (SLOW, BROKEN)
 
 
-class Report(NamedTuple):
+class CheckResult(NamedTuple):
     """What one check found; never empty."""
 
     check: Check
@@ -37,7 +37,7 @@ class Report(NamedTuple):
         return max((finding.verdict for finding in self.findings), key=WORST_LAST.index)
 
 
-def examine(patient: Patient, checks: Sequence[Check]) -> list[Report]:
+def examine(patient: Context, checks: Sequence[Check]) -> list[CheckResult]:
     """A report for each of `checks`, in their order, within the longest of their limits."""
     answers: dict[str, list[Finding]] = {}
 
@@ -52,14 +52,14 @@ def examine(patient: Patient, checks: Sequence[Check]) -> list[Report]:
     reports = []
     for check, thread in zip(checks, threads, strict=True):
         thread.join(max(0.0, began + check.limit_s - time.monotonic()))
-        reports.append(Report(check, answers.get(check.name) or [SLOW.found(limit=check.limit_s)]))
+        reports.append(CheckResult(check, answers.get(check.name) or [SLOW.found(limit=check.limit_s)]))
     return reports
 
 
-def _findings(check: Check, patient: Patient) -> list[Finding]:
+def _findings(check: Check, patient: Context) -> list[Finding]:
     try:
         found = list(check.look(patient))
-    except Unchecked as reason:
+    except Skipped as reason:
         return [Finding("not checked", str(reason))]
     except ModuleNotFoundError as error:
         if patient.in_image:

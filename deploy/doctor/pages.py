@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.doctor.check import Fault
+from deploy.doctor.check import KnownIssue
 from deploy.doctor.examination import OF_ALL
 from deploy.doctor.registry import FIELDS
 
@@ -18,7 +18,7 @@ def table() -> str:
     return "\n\n".join(parts)
 
 
-def _part(name: str, faults: list[Fault]) -> str:
+def _part(name: str, faults: list[KnownIssue]) -> str:
     rows = [f"| {_cell(each.symptom)} | {each.verdict}: {_cell(each.says)} | {_cell(each.mend)} |" for each in faults]
     return "\n".join([f"## {name[0].upper()}{name[1:]}", "", *HEAD, *rows])
 

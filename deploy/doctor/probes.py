@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.settings import Settings
-from deploy.doctor.context import Unchecked
+from deploy.doctor.context import Skipped
 
 CALL_S = 4.0
 COMMAND_S = 8.0
@@ -48,7 +48,7 @@ def regions(settings: Settings) -> set[str]:
         with connect(settings.triton_target, settings.triton_key) as triton:
             return set(triton.get_system_shared_memory_status(as_json=True, client_timeout=CALL_S).get("regions", {}))
     except InferenceServerException as error:
-        raise Unchecked(f"Triton does not answer: {error.message()}") from error
+        raise Skipped(f"Triton does not answer: {error.message()}") from error
 
 
 def triton_version(settings: Settings) -> str:
@@ -61,7 +61,7 @@ def triton_version(settings: Settings) -> str:
         with connect(settings.triton_target, settings.triton_key) as triton:
             return str(triton.get_server_metadata(as_json=True, client_timeout=CALL_S)["version"])
     except InferenceServerException as error:
-        raise Unchecked(f"Triton does not answer: {error.message()}") from error
+        raise Skipped(f"Triton does not answer: {error.message()}") from error
 
 
 def output(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.doctor.check import Verdict
-from deploy.doctor.examination import Report
+from deploy.doctor.examination import CheckResult
 
 SIGNS: dict[Verdict, tuple[str, str]] = {
     "wrong": ("✗", "bold red"),
@@ -22,7 +22,7 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
 PLURALS: dict[Verdict, str] = {"ok": "ok", "warning": "warnings", "wrong": "wrong", "not checked": "not checked"}
 
 
-def of_people(reports: Sequence[Report], seconds: float, all_lines: bool = True) -> RenderableType:
+def of_people(reports: Sequence[CheckResult], seconds: float, all_lines: bool = True) -> RenderableType:
     """The table, and one line that counts; without `all_lines` only what is wrong or may become so."""
     rows = Table.grid(padding=(0, 2))
     for _ in ("sign", "name"):
@@ -37,7 +37,7 @@ def of_people(reports: Sequence[Report], seconds: float, all_lines: bool = True)
     return Group(rows, "", count) if rows.row_count else count
 
 
-def _add(rows: Table, report: Report) -> None:
+def _add(rows: Table, report: CheckResult) -> None:
     for number, finding in enumerate(report.findings):
         sign, style = SIGNS[finding.verdict]
         if not finding.mend:  # nobody needs all of it
@@ -49,7 +49,7 @@ def _add(rows: Table, report: Report) -> None:
         rows.add_row("", "", Text.assemble(("how to mend: ", "cyan"), finding.mend))
 
 
-def _add_unchecked(rows: Table, reports: Sequence[Report]) -> None:
+def _add_unchecked(rows: Table, reports: Sequence[CheckResult]) -> None:
     """A line for each reason."""
     reasons: dict[str, list[str]] = {}
     for report in reports:
@@ -60,7 +60,7 @@ def _add_unchecked(rows: Table, reports: Sequence[Report]) -> None:
         rows.add_row(Text(sign, style=style), Text("not checked", style=style), f"{reason}: {', '.join(names)}")
 
 
-def summary(reports: Sequence[Report], seconds: float) -> Text:
+def summary(reports: Sequence[CheckResult], seconds: float) -> Text:
     """How many of each, the worst first."""
     counts = Counter(report.verdict for report in reports)
     words = []
@@ -74,7 +74,7 @@ def summary(reports: Sequence[Report], seconds: float) -> Text:
     return text.append(f"  ({seconds:.1f} s)", style="dim")
 
 
-def of_scripts(reports: Sequence[Report], seconds: float) -> str:
+def of_scripts(reports: Sequence[CheckResult], seconds: float) -> str:
     """JSON: the counts, and each check with what it found; "fault" names it as docs/troubleshooting.md does."""
     checks = [
         {
@@ -92,7 +92,7 @@ def of_scripts(reports: Sequence[Report], seconds: float) -> str:
     return json.dumps({"counts": told, "seconds": round(seconds, 2), "checks": checks}, indent=2)
 
 
-def exit_code(reports: Sequence[Report], strict: bool) -> int:
+def exit_code(reports: Sequence[CheckResult], strict: bool) -> int:
     """2 when something is wrong, 1 for warnings where they matter, else 0."""
     found = {report.verdict for report in reports}
     if "wrong" in found:

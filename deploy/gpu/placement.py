@@ -26,7 +26,7 @@ TAKES_GPU_MEMORY = ("torch",)  # engines that are handed a clip where it is
 
 
 @dataclass(frozen=True)
-class Placing:
+class GpuPlacement:
     """CUDA's numbers of the GPUs, and what the settings say of models on them."""
 
     gpus: tuple[int, ...]
@@ -39,7 +39,7 @@ def folder(run_dir: Path) -> Path:
     return run_dir / "gpu" / "models"
 
 
-def write_all(models: Path, run_dir: Path, placing: Placing) -> list[str]:
+def write_all(models: Path, run_dir: Path, placing: GpuPlacement) -> list[str]:
     """Places all of the folder `models`; says of each where it runs."""
     remove_all(run_dir)
     target = folder(run_dir)
@@ -61,12 +61,12 @@ def follow(model: Path, run_dir: Path) -> None:
         return
     if model.is_dir():
         told = json.loads((target / PLACING).read_text())
-        write(model, target, Placing(**told | {"gpus": tuple(told["gpus"])}))
+        write(model, target, GpuPlacement(**told | {"gpus": tuple(told["gpus"])}))
     else:
         shutil.rmtree(target / model.name, ignore_errors=True)
 
 
-def write(model: Path, target: Path, placing: Placing) -> str:
+def write(model: Path, target: Path, placing: GpuPlacement) -> str:
     """Makes the model's folder in `target` anew, in one step; says in words where it runs.
 
     A model that cannot be placed, because its configuration is damaged or no engine of its has a GPU, is linked as it
@@ -89,7 +89,7 @@ def write(model: Path, target: Path, placing: Placing) -> str:
     return f"{model.name}: {words}"
 
 
-def placed(model: Path, placing: Placing) -> tuple[str, str]:
+def placed(model: Path, placing: GpuPlacement) -> tuple[str, str]:
     """The model's configuration with its places on the GPUs, and where it runs in words."""
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -117,7 +117,7 @@ def placed(model: Path, placing: Placing) -> tuple[str, str]:
     return text_format.MessageToString(config), f"{engine} {precision} on GPU {numbers}, {placing.processes} on each"
 
 
-def _place(config: ModelConfig, engine: str, placing: Placing) -> None:
+def _place(config: ModelConfig, engine: str, placing: GpuPlacement) -> None:
     from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
     del config.instance_group[:]

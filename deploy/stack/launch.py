@@ -160,7 +160,7 @@ def model_repository(settings: Settings, driver: discovery.Driver | None = None)
         print(f"no GPU, models run on the CPU: {reason}", flush=True)
         return "models"
     numbers = tuple(gpu.number for gpu in found)
-    placing = placement.Placing(
+    placing = placement.GpuPlacement(
         numbers, settings.max_processes_per_gpu, settings.gpu_precision, settings.gpu_batch
     )  # fmt: skip
     print(

@@ -21,7 +21,7 @@ from app import recorded_settings
 from app.settings import CHECKOUT, InvalidSetting, Settings
 from deploy.nginx import tls
 from deploy.stack import doors, places, ports, preflight, processes, run_dir, users
-from deploy.stack.supervisor import Supervision
+from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import restarts
 
 READY_S = 120.0  # a start takes three seconds, and forty on a machine busy with other things
@@ -45,7 +45,7 @@ class Stack:
         self.warnings: list[str] = []
         self._environment = environment
         config = checkout / "supervisor" / "supervisord.conf"
-        self._supervision = Supervision(self.python, config, self.run_dir)
+        self._supervision = SupervisorClient(self.python, config, self.run_dir)
 
     def as_started(self) -> Stack:
         """Return this stack with the settings that it runs with; itself when it does not run."""

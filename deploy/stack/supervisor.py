@@ -27,7 +27,7 @@ class Program(NamedTuple):
     started: int = 0
 
 
-class Supervision:
+class SupervisorClient:
     """The supervisord with configuration `config` whose socket is in `run_dir`; it may be stopped."""
 
     def __init__(self, python: Path, config: Path, run_dir: Path) -> None:

@@ -25,7 +25,7 @@ PATIENCE_S = 120
 
 
 @dataclass(frozen=True)
-class Excuse:
+class Waiver:
     """A known fault that we live with until `expires`."""
 
     id: str
@@ -43,11 +43,11 @@ class Audit:
     checked: int = 0
 
 
-def excuses(path: Path = EXCEPTIONS) -> list[Excuse]:
-    return [Excuse(**each) for each in tomllib.loads(path.read_text()).get("exception", [])]
+def excuses(path: Path = EXCEPTIONS) -> list[Waiver]:
+    return [Waiver(**each) for each in tomllib.loads(path.read_text()).get("exception", [])]
 
 
-def expired(known: list[Excuse], today: date) -> list[Excuse]:
+def expired(known: list[Waiver], today: date) -> list[Waiver]:
     return [each for each in known if each.expires < today]
 
 
@@ -86,7 +86,7 @@ def read(said: str, complaint: str, names: list[str]) -> Audit:
     return found
 
 
-def verdict(found: Audit, known: list[Excuse], today: date) -> tuple[int, list[str]]:
+def verdict(found: Audit, known: list[Waiver], today: date) -> tuple[int, list[str]]:
     """Exit status and what to say."""
     lines = [f"the exception for {each.id} of {each.package} has expired" for each in expired(known, today)]
     excused = {(each.package, each.id) for each in known if each.expires >= today}

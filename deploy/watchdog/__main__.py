@@ -16,11 +16,11 @@ from pathlib import Path
 from app import logs
 from app.settings import CHECKOUT, Settings
 from deploy.stack import places
-from deploy.stack.supervisor import Supervision
+from deploy.stack.supervisor import SupervisorClient
 from deploy.stack.users import User
-from deploy.watchdog.metrics import Ledger
-from deploy.watchdog.prober import Canaries
-from deploy.watchdog.watchdog import Keeper
+from deploy.watchdog.metrics import WatchdogMetrics
+from deploy.watchdog.prober import ModelProber
+from deploy.watchdog.watchdog import Watchdog
 
 AFTER_A_MISTAKE_S = 5.0
 
@@ -30,12 +30,12 @@ log = logging.getLogger("deploy.watchdog")
 def main() -> None:
     settings = Settings.from_environment()
     logs.set_up(settings.log_level, settings.log_format)
-    supervision = Supervision(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
+    supervision = SupervisorClient(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
     supervision.hold()  # only who started the stack may connect; then no more rights are needed
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
-    canaries = Canaries(settings.triton_target, settings.triton_key)
-    ledger = Ledger(places.watchdog_numbers(settings.run_dir))
-    keeper = Keeper(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
+    canaries = ModelProber(settings.triton_target, settings.triton_key)
+    ledger = WatchdogMetrics(places.watchdog_numbers(settings.run_dir))
+    keeper = Watchdog(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
     while True:
         pause_s = AFTER_A_MISTAKE_S
         try:

@@ -12,7 +12,7 @@ BUSY = 0.02  # of one processor: a process that waits for ever uses far less, on
 Outcome = Literal["answered", "silent", "failed"]
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """One version at one look: what became of its canary, all answers it ever gave, processor time it ever used."""
 
     outcome: Outcome
@@ -21,13 +21,13 @@ class Seen(NamedTuple):
     cpu_s: float
 
 
-class Judge:
+class HealthTracker:
     """Remembers what each version of one server did."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def hopeless(self, seen: Mapping[str, Seen], now: float) -> dict[str, str]:
+    def hopeless(self, seen: Mapping[str, Observation], now: float) -> dict[str, str]:
         """Versions that only a restart can help, each with the reason; `now` in seconds.
 
         A canary that fails says little: it also waits behind others, or for a processor. Hung is who leaves canaries
@@ -45,14 +45,14 @@ class Judge:
 
 
 class _Record(NamedTuple):
-    seen: Seen
+    seen: Observation
     looked: float
     good: bool  # whether it ever answered a canary
     lost: float | None = None  # since when nobody is answered
     hung: float | None = None  # since when it does not calculate either
 
     @classmethod
-    def after(cls, before: _Record | None, seen: Seen, now: float) -> _Record:
+    def after(cls, before: _Record | None, seen: Observation, now: float) -> _Record:
         if seen.outcome == "answered":
             return cls(seen, now, good=True)
         if before is None or seen.answers != before.seen.answers:

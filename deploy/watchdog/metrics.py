@@ -26,7 +26,7 @@ ANSWERS = "clipstack_model_answers"
 log = logging.getLogger("deploy.watchdog")
 
 
-class Ledger:
+class WatchdogMetrics:
     """Counts from its start on; `path` is written anew by `write`."""
 
     def __init__(self, path: Path) -> None:

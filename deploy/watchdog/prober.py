@@ -26,7 +26,7 @@ AT_ONCE = 8
 SILENT = ("is not healthy", "health mutex")
 
 
-class Away(Exception):
+class TritonUnreachable(Exception):
     """Triton does not answer at all: it starts, or ends, or hangs."""
 
 
@@ -52,7 +52,7 @@ class Report(NamedTuple):
     unloaded: dict[str, str]
 
 
-class Canaries:
+class ModelProber:
     """A connection to the Triton at `address`; clips go inside the messages, so that no memory is shared."""
 
     def __init__(self, address: str, key: str = "") -> None:
@@ -77,7 +77,7 @@ class Canaries:
                 outcomes = dict(zip(keys, pool.map(lambda key: self._outcome(key, key in spared), keys), strict=True))
             counts = self._counted()
         except InferenceServerException as error:
-            raise Away(str(error.message())) from error
+            raise TritonUnreachable(str(error.message())) from error
         for key, (outcome, _) in outcomes.items():
             if key not in spared:
                 counts[key] = self._asked(key, outcome, counts.get(key, _Counts()))

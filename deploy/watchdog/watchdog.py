@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.gpu import placement
-from deploy.stack.supervisor import Supervision
+from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import backend_processes
-from deploy.watchdog.health import Backoff, Judge, Seen
-from deploy.watchdog.metrics import Ledger
-from deploy.watchdog.prober import Away, Canaries, Report
+from deploy.watchdog.health import Backoff, HealthTracker, Observation
+from deploy.watchdog.metrics import WatchdogMetrics
+from deploy.watchdog.prober import ModelProber, Report, TritonUnreachable
 from deploy.watchdog.restarts import RestartHistory
 
 PAUSE_S, SOON_S = 2.0, 0.5  # between looks; when there is something to be sure of
@@ -30,18 +30,23 @@ class _Server:
     """What is known of one Triton, from its start to its end."""
 
     pid: int
-    judge: Judge = field(default_factory=Judge)
+    judge: HealthTracker = field(default_factory=HealthTracker)
     answered: bool = False
     away_since: float | None = None
     dead: set[int] = field(default_factory=set)  # backend processes, at the last look
     models: dict[int, str] = field(default_factory=dict)  # by backend process, also of those that are dead now
 
 
-class Keeper:
+class Watchdog:
     """Of the programs of one supervisord and, where Triton is one of them, of its models in `model_dir`."""
 
     def __init__(
-        self, supervision: Supervision, canaries: Canaries, ledger: Ledger, model_dir: Path, run_dir: Path
+        self,
+        supervision: SupervisorClient,
+        canaries: ModelProber,
+        ledger: WatchdogMetrics,
+        model_dir: Path,
+        run_dir: Path,
     ) -> None:
         self._supervision, self._canaries, self._ledger = supervision, canaries, ledger
         self._model_dir, self._run_dir = model_dir, run_dir
@@ -82,7 +87,7 @@ class Keeper:
             report = self._canaries.ask(
                 doubts=not server.answered or any(stub.dead for stub in backend_processes.of_server(pid))
             )
-        except Away as error:
+        except TritonUnreachable as error:
             self._is_away(str(error))
             return
         server.answered, server.away_since = True, None
@@ -95,7 +100,7 @@ class Keeper:
         else:
             self._load_again(report.unloaded)
 
-    def _dead(self, processes: list[backend_processes.Stub], report: Report) -> dict[str, str]:
+    def _dead(self, processes: list[backend_processes.BackendProcess], report: Report) -> dict[str, str]:
         """Versions that do not answer and have lost a process, which was dead at the last look too.
 
         One that is unloaded is dead for an instant; one that died while it was loaded takes no other model with it.
@@ -141,8 +146,10 @@ class Keeper:
                 self._canaries.load(name)
 
 
-def _seen(report: Report, processes: list[backend_processes.Stub]) -> dict[str, Seen]:
+def _seen(report: Report, processes: list[backend_processes.BackendProcess]) -> dict[str, Observation]:
     return {
-        key: Seen(told.outcome, told.why, told.answers, sum(stub.cpu_s for stub in processes if stub.model == key))
+        key: Observation(
+            told.outcome, told.why, told.answers, sum(stub.cpu_s for stub in processes if stub.model == key)
+        )
         for key, told in report.canaries.items()
     }

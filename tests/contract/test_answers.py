@@ -14,21 +14,21 @@ from pebble.common.types import RemoteException, Result, ResultStatus
 from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
 
 from app.errors import NotReady, Undecodable
-from app.media.types import Decoded, Media
+from app.media.types import DecodeResult, Media
 from app.sandbox import Layer, forkserver
 from app.sandbox.ipc import MOST_BYTES, RECEIVE_S, Speaker, decode, encode
-from app.timeline.process import Done
-from app.timeline.scan import Begin, Cut, Reached, Window
+from app.timeline.process import ScanFinished
+from app.timeline.scan import Cut, ScanProgress, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
 
-DECODED = Decoded(((0, 5), (7, 9)), ((0.0, 0.5), (1.5, 2.0)), (False, True), False, 1)
+DECODED = DecodeResult(((0, 5), (7, 9)), ((0.0, 0.5), (1.5, 2.0)), (False, True), False, 1)
 MEDIA = Media("video", "mp4", "h264", 160, 120, 90, 1.0, None, 30)
 SUCCESS, FAILURE = ResultStatus.SUCCESS, ResultStatus.FAILURE
 FACTS = [
     None, True, 7, -1.5, "word", (1, ("a", None)), (4711, "why"), DECODED, MEDIA,
     (Layer("files", True, "Landlock 7"), Layer("user", False, "")),
-    Begin(Windows(Grid(8, 0.1, 0.25), 12), 3.0, 90, False), Window(3, (1, 2, 3), True), Cut(1.5), Reached(2.0),
-    Done(0.1),
+    ScanStarted(Windows(Grid(8, 0.1, 0.25), 12), 3.0, 90, False), Window(3, (1, 2, 3), True), Cut(1.5), ScanProgress(2.0),
+    ScanFinished(0.1),
     Acknowledgement(4711, 7), TaskResult(7, Result(SUCCESS, DECODED)), TaskResult(8, Result(SUCCESS, None)),
 ]  # fmt: skip
 BOMBS = {
@@ -50,11 +50,11 @@ BOMBS = {
 FALSE = {
     "an unknown record": {"Popen": [["id"]]},
     "a record of another module": {"Source": ["/etc/passwd", 0, 10]},
-    "too few fields": {"Done": []},
-    "too many fields": {"Done": [1.0, 2.0]},
-    "no list of fields": {"Done": "1"},
-    "a word for a number": {"Done": ["1"]},
-    "a truth for a number": {"Done": [True]},
+    "too few fields": {"ScanFinished": []},
+    "too many fields": {"ScanFinished": [1.0, 2.0]},
+    "no list of fields": {"ScanFinished": "1"},
+    "a word for a number": {"ScanFinished": ["1"]},
+    "a truth for a number": {"ScanFinished": [True]},
     "a word that is not one of a few": {"Media": ["program", *json.loads(encode(MEDIA))["Media"][1:]]},
     "a number for a word": {"Layer": ["files", True, 7]},
     "a tuple of too many": {"Window": [1, [[1]], True]},

@@ -19,15 +19,15 @@ from app.decoding import worker
 from app.media.geometry import Crop
 from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place as service_place
-from app.media.types import ClipRequest, Decoded, Limits, Media, Source
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from client import Client, Progress
 from client.answers import Model
 from client.reduction.choice import choose
-from client.reduction.making import Made, facts_of, make
+from client.reduction.making import ReducedFile, facts_of, make
 from client.reduction.rate import Rate
 from client.reduction.sampling import place, places, rate
 from client.reduction.shrinking import MARGIN, shrunk_size
-from client.reduction.stamps import Stamps
+from client.reduction.stamps import FrameTimes
 from tests.client_service import RecordedService, recorded_service
 from tests.coded import COLOURS, Coding, quarters, write_coded
 from tests.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
@@ -42,7 +42,7 @@ def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80,
     return Model("some", "1", "video", (), frames, stride, fps, resize, crop, True)
 
 
-def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[np.int64]]:
+def seen(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
     """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
     source = Source(str(path), 0, path.stat().st_size)
     media = worker.probe(source, LIMITS)
@@ -58,7 +58,7 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, Decoded, NDArray[
     return media, decoded, pixels.astype(np.int64)
 
 
-def made(path: Path, reduction: str, model: Model, clips: int = 1) -> Made | None:
+def made(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
     with path.open("rb") as file:
         facts = facts_of(file, path.stat().st_size)
         assert facts is not None
@@ -96,7 +96,7 @@ def timelines() -> Iterator[tuple[list[int], int]]:
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
 def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
     for shown, end in timelines():
-        stamps = Stamps(Fraction(1, 997), shown, [], end)
+        stamps = FrameTimes(Fraction(1, 997), shown, [], end)
         timing = Timing.of((np.array(shown) - shown[0]) / 997, np.zeros(1), (end - shown[0]) / 997)
         wanted = service_place(timing, EvenClips(frames, stride / fps, clips))
         np.testing.assert_allclose(place(stamps, frames, stride / fps, clips), wanted)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app.media import handles
-from app.sandbox import Confinement, Layer, Unconfined, held, missing, tell
+from app.sandbox import Layer, SandboxConfig, SandboxError, held, missing, tell
 from app.sandbox.report import available, table
 from tests.confined import attempts
 from tests.films import numbered, write_video
@@ -99,7 +99,7 @@ def place(tmp_path) -> Iterator[Place]:
 
 
 def test_every_layer_can_be_had_here_or_says_why():
-    found = available(Confinement(()))
+    found = available(SandboxConfig(()))
     assert {layer.name for layer in found} == LAYERS
     assert all(layer.note for layer in found)
     assert table(found).count("\n") == len(found) - 1
@@ -170,7 +170,7 @@ def test_a_file_of_roots_is_opened_to_decoders_and_to_nobody_else(tmp_path):
     film.chmod(0o600)
     readable = (str(tmp_path / "jobs"),)
     assert attempts([("read", str(film))], readable=readable)[1] == ["EACCES"]
-    Confinement(readable).admit(str(film))
+    SandboxConfig(readable).admit(str(film))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (film, inner, inner.parent, tmp_path)]
     assert modes == [0o640, 0o710, 0o710, 0o700]
     found = attempts([("read", str(film))], user=33, readable=[], own_user=False)[1]
@@ -178,7 +178,7 @@ def test_a_file_of_roots_is_opened_to_decoders_and_to_nobody_else(tmp_path):
 
 
 def test_nothing_of_a_file_elsewhere_is_opened_to_decoders(place):
-    Confinement((str(place.folder),)).admit(place.paths["secret"])
+    SandboxConfig((str(place.folder),)).admit(place.paths["secret"])
     assert stat.S_IMODE(os.stat(place.paths["secret"]).st_mode) == 0o600
 
 
@@ -291,9 +291,9 @@ def test_switched_off_it_says_so(place):
 def test_what_is_missing_is_logged_once_or_ends_the_start(caplog):
     found = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
     assert missing(found[:1]) == ""
-    tell(found[:1], Confinement((), mode="required"))
+    tell(found[:1], SandboxConfig((), mode="required"))
     assert not caplog.records
-    tell(found, Confinement(()))
+    tell(found, SandboxConfig(()))
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["Operation not permitted"]
-    with pytest.raises(Unconfined, match="network: Operation not permitted"):
-        tell(found, Confinement((), mode="required"))
+    with pytest.raises(SandboxError, match="network: Operation not permitted"):
+        tell(found, SandboxConfig((), mode="required"))

@@ -231,9 +231,9 @@ def test_who_insists_on_cuda_gets_it_or_no_start(gpu: int | None) -> None:
 
 
 def test_the_real_runtime_says_why_it_is_not_to_be_had() -> None:
-    from app.shm.cuda_runtime import RealCuda
+    from app.shm.cuda_runtime import CudaBindings
 
     with pytest.raises(CudaError, match=r"^(cudaError\w+: |there is no GPU 4096 here)"):
-        RealCuda(4096)
+        CudaBindings(4096)
     with suppress(CudaError):
-        RealCuda(0).close()
+        CudaBindings(0).close()

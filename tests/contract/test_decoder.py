@@ -20,7 +20,7 @@ from app.admission.disconnect import connected
 from app.admission.queue import Lane
 from app.decoding.pool import TRIES, Decoder
 from app.errors import (
-    ClientGone,
+    ClientDisconnected,
     DeadlineExceeded,
     DecodeTimeout,
     LimitExceeded,
@@ -30,7 +30,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.media.types import Limits, Media, Source
-from app.sandbox import MEMORY_BYTES, Confinement
+from app.sandbox import MEMORY_BYTES, SandboxConfig
 from app.sandbox.report import available
 from tests.films import corners, numbered, read_corners, read_number, write_sound, write_video
 from tests.leaks import descendants, parents
@@ -83,7 +83,7 @@ def decoding(tmp_path) -> Iterator[Callable[..., Any]]:
         memory_bytes: int = MEMORY_BYTES, folder: Path = tmp_path,
     ) -> Any:  # fmt: skip
         regions = tuple(map(str, tmp_path.glob("region*")))
-        confinement = Confinement((str(folder),), regions, "best", memory_bytes)
+        confinement = SandboxConfig((str(folder),), regions, "best", memory_bytes)
         decoder = Decoder(processes, timeout_s, LIMITS, confinement)
         started.append(decoder)
         decoder.start()
@@ -289,7 +289,7 @@ def test_what_is_decoded_dies_with_its_deadline_or_its_client(decoding, endless,
             task = asyncio.create_task(until_gone())
             with await writing(endless) as pipe:
                 theirs.close()
-                with pytest.raises(ClientGone):
+                with pytest.raises(ClientDisconnected):
                     await task
                 with pytest.raises(BrokenPipeError):
                     pipe.write(b"more")
@@ -581,7 +581,7 @@ if __name__ == "__main__":
 
 
 def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film, tmp_path):
-    decoder = Decoder(2, 20, LIMITS, Confinement((str(tmp_path),)))
+    decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),)))
     decoder.start()
     assert decoder_pids()
     decoder.stop()

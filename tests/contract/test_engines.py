@@ -20,10 +20,10 @@ from triton_repo.backends.clip import clip_engines
 from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, StreamingEngine, engine_class, load_engine
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
-from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork
 
 LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
-SERVED = Served(
+SERVED = NetworkSpec(
     torch.nn.Sequential(*LAYERS),
     "tiny",
     ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=16, crop=16),

@@ -13,7 +13,7 @@ from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop
 from app.media.sampling import EvenClips, frames_at, place
 from app.media.types import Limits, Media, Source
-from app.timeline.scan import Begin, Look, Window, sweep
+from app.timeline.scan import ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import grid
 from app.video import decode
 from app.video.readers import DecordReader, PacketReader, Reader, open_reader
@@ -150,7 +150,7 @@ def test_clips_show_the_frames_they_name(film: tuple[Source, Media], tmp_path: P
 
 def test_windows_show_the_frames_they_name(film: tuple[Source, Media]) -> None:
     source, media = film
-    look = Look(grid(CLIP_FRAMES, 6, 30.0, None, 0.3), 0, SIDE, SIDE, 100, LIMITS)
+    look = ScanSpec(grid(CLIP_FRAMES, 6, 30.0, None, 0.3), 0, SIDE, SIDE, 100, LIMITS)
     windows: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 
     def place() -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -159,7 +159,7 @@ def test_windows_show_the_frames_they_name(film: tuple[Source, Media]) -> None:
 
     events = list(sweep(source, media, look, place))
     named = [event.frames for event in events if isinstance(event, Window)]
-    assert isinstance(events[0], Begin)
+    assert isinstance(events[0], ScanStarted)
     assert (events[0].total, len(named)) == (COUNT, 8)
     assert [tuple(read_number(frame) for frame in window) for window in windows] == named
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from bench.gpu import engine as gpu_engine
-from bench.gpu.networks import RESNET, Subject, subject, write_model
+from bench.gpu.networks import RESNET, BenchModel, subject, write_model
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchModel, Path]:
     """A network for small clips, and the folder of its version."""
     one = subject(RESNET, "cpu", small=True)
     return one, write_model(one, tmp_path_factory.mktemp("models"), {}) / "1"
 
 
 @pytest.fixture(scope="module")
-def rows(made: tuple[Subject, Path]) -> list[dict[str, Any]]:
+def rows(made: tuple[BenchModel, Path]) -> list[dict[str, Any]]:
     return gpu_engine.check(*made, "cpu")
 
 
@@ -34,7 +34,7 @@ def test_right_answers_are_good_in_every_layout_and_precision(rows: list[dict[st
 
 
 def test_the_answers_of_another_clip_are_wrong_in_every_precision(
-    made: tuple[Subject, Path], rows: list[dict[str, Any]]
+    made: tuple[BenchModel, Path], rows: list[dict[str, Any]]
 ) -> None:
     one, folder = made
     exchanged = replace(one, clips=np.roll(one.clips, 1, axis=0))

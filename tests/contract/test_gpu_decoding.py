@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from app.decoding.pool import Decoder
 from app.errors import Undecodable
-from app.media.types import ClipRequest, Decoded, Limits, Source
-from app.sandbox import Confinement, Layer, Unconfined, held, linux
+from app.media.types import ClipRequest, DecodeResult, Limits, Source
+from app.sandbox import Layer, SandboxConfig, SandboxError, held, linux
 from app.sandbox.layers import ON_GPU
 from app.sandbox.rlimits import address_space
 from app.shm.cuda_pool import CudaSlotPool
 from app.video import gpu_decoding
-from app.video.gpu_decoding import GpuSlots, NotOnGpu
+from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
 from tests.cuda_fake import LOST, FakeCuda
 from tests.cuda_here import read_back, real_cuda
 from tests.films import corners, numbered, read_corners, read_number, write_video
@@ -86,7 +86,7 @@ class Place:
 
     pool: CudaSlotPool
     runtime: Any
-    slots: GpuSlots
+    slots: GpuRegionHandle
 
     def request(self, *rows: tuple[float, ...], on_gpu: bool = True) -> ClipRequest:
         offsets = tuple(SLOT * number for number in range(len(rows)))
@@ -99,18 +99,18 @@ class Place:
         return np.frombuffer(data, np.uint8).reshape(frames, SIZE, SIZE, 3)
 
     def run(self, use: Callable[[Decoder], Coroutine[Any, Any, Any]], **options: Any) -> Any:
-        decoder = Decoder(1, 60, LIMITS, Confinement((), (str(self.pool.path),), gpu=self.slots, **options))
+        decoder = Decoder(1, 60, LIMITS, SandboxConfig((), (str(self.pool.path),), gpu=self.slots, **options))
         decoder.start()
         try:
             return asyncio.run(use(decoder))
         finally:
             decoder.stop()
 
-    def decode(self, source: Source, request: ClipRequest) -> Decoded:
-        async def use(decoder: Decoder) -> Decoded:
+    def decode(self, source: Source, request: ClipRequest) -> DecodeResult:
+        async def use(decoder: Decoder) -> DecodeResult:
             return await decoder.decode(source, await decoder.probe(source), request)
 
-        decoded: Decoded = self.run(use)
+        decoded: DecodeResult = self.run(use)
         return decoded
 
 
@@ -118,7 +118,7 @@ class Place:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     runtime = FakeCuda() if request.param == "fake" else real_cuda()
     pool = CudaSlotPool(SLOTS, SLOT, runtime)
-    slots = GpuSlots(runtime.device, pool.device.handle, pool.device.region_bytes)
+    slots = GpuRegionHandle(runtime.device, pool.device.handle, pool.device.region_bytes)
     if request.param == "fake":
         slots = replace(slots, runtime=FakeCuda, device="cpu")
     yield Place(pool, runtime, slots)
@@ -247,13 +247,15 @@ def test_what_containers_are_refused_is_refused_to_threads_of_the_driver_too(
 
 
 def test_a_decoder_that_has_a_gpu_cannot_have_every_layer(place: Place) -> None:
-    with pytest.raises(Unconfined, match=f"CLIPSTACK_SANDBOX=required asks: files: {ON_GPU}"):
+    with pytest.raises(SandboxError, match=f"CLIPSTACK_SANDBOX=required asks: files: {ON_GPU}"):
         place.run(_probed, mode="required")
 
 
 def test_a_gpu_that_is_not_there_stops_the_start_with_its_own_words() -> None:
-    with pytest.raises(NotOnGpu, match="DECODER_DEVICE is cuda, and no video can be decoded there: .*Unavailable"):
-        Decoder(1, 20, LIMITS, Confinement((), gpu=GpuSlots(0, bytes(64), 4096, FailingCuda, "cpu"))).start()
+    with pytest.raises(
+        GpuUnavailable, match="DECODER_DEVICE is cuda, and no video can be decoded there: .*Unavailable"
+    ):
+        Decoder(1, 20, LIMITS, SandboxConfig((), gpu=GpuRegionHandle(0, bytes(64), 4096, FailingCuda, "cpu"))).start()
 
 
 def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
@@ -261,7 +263,7 @@ def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Pat
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
     request = ClipRequest((TIMES,), SIZE, SIZE, (0,), str(tmp_path / "region"), on_gpu=True)
-    gpu_decoding.prepare(GpuSlots(0, bytes(64), 4096, FailingCuda, "cpu"))
+    gpu_decoding.prepare(GpuRegionHandle(0, bytes(64), 4096, FailingCuda, "cpu"))
     decoded = decode(film, asyncio.run(_probed(film)), request)
     assert not decoded.on_gpu and "cudaErrorDevicesUnavailable" in decoded.not_on_gpu
     assert decoded.frames == ((0, 5, 11, 20),)

@@ -13,16 +13,16 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from app.admission.backlog_flag import Backlog
+from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
-from app.admission.reject_flags import Shut
+from app.admission.reject_flags import RejectFlags
 from app.errors import NotReady
 from app.inference.client import Triton
-from app.inference.registry import Catalogue
-from app.inference.retry import Absence
+from app.inference.registry import ModelRegistry
+from app.inference.retry import TritonOutage
 from app.pipeline import maintenance
-from app.pipeline.maintenance import Housekeeping, Progress
-from app.pipeline.readiness import Crew, Facts
+from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
+from app.pipeline.readiness import Facts, WorkerRegistry
 from app.shm.pool import PREFIX, SlotPool
 from deploy.stack.ports import free_ports
 from tests.triton_fake import FakeTriton, running_fake
@@ -49,18 +49,18 @@ class Worker:
     def __init__(self, folder: Path, address: str, rehearse: Rehearsals, does_rehearse: bool) -> None:
         self.slots = SlotPool(1, 1 << 20)
         self.triton = Triton(address, self.slots, "auto")
-        self.rehearsals, self.crew = rehearse, Crew(folder)
-        self.progress, self.absence = Progress(self.crew), Absence(0)
-        self.keeping = Housekeeping(
-            self.slots, self.triton, Catalogue(self.triton, 1 << 20), self.absence, Admission(1, 1, 1),
-            Backlog(folder / "backlog"), Shut(folder / "shut"), self.progress,
+        self.rehearsals, self.crew = rehearse, WorkerRegistry(folder)
+        self.progress, self.absence = StartupStatus(self.crew), TritonOutage(0)
+        self.keeping = MaintenanceLoop(
+            self.slots, self.triton, ModelRegistry(self.triton, 1 << 20), self.absence, Admission(1, 1, 1),
+            BacklogFlag(folder / "backlog"), RejectFlags(folder / "shut"), self.progress,
             rehearse if does_rehearse else None, offered=False,
         )  # fmt: skip
 
     @property
     def facts(self) -> Facts:
         """As other workers read them."""
-        (facts,) = Crew(self.crew._folder).living()
+        (facts,) = WorkerRegistry(self.crew._folder).living()
         return facts
 
 
@@ -108,7 +108,7 @@ def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
             await until(lambda: GONE not in fake.system)
             assert set(fake.system) == {told.slots.name, "another"}, "what is not a worker's is not its to forget"
             assert told.rehearsals.count == 1, "once a worker"
-        assert not Crew(tmp_path / "crew").living(), "who has ended has no facts"
+        assert not WorkerRegistry(tmp_path / "crew").living(), "who has ended has no facts"
 
     run(scenario)
 

@@ -14,20 +14,20 @@ import pytest
 
 from app.errors import StorageFull
 from app.inference.registry import Model
-from app.jobs.service import Desk
+from app.jobs.service import JobService
 from app.jobs.storage.journal import read
-from app.jobs.storage.store import Asked, Job
+from app.jobs.storage.store import Job, JobSpec
 from app.jobs.worker import Worker
 from app.media.types import Media, Source
-from app.pipeline.cache import Results
+from app.pipeline.cache import ResultCache
 from app.settings import Settings
-from app.timeline.run import Recorder
-from app.timeline.scan import Begin
+from app.timeline.run import TimelineSink
+from app.timeline.scan import ScanStarted
 from app.timeline.windows import Grid
 from tests.patients import file_system
 from tests.redis_server import running_redis
 
-ASKED = Asked("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
+ASKED = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
 MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
 MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)
 GRID = Grid(2, 1.0, 1.0)
@@ -62,10 +62,10 @@ class Windows:
         self._model, self._before, self._do = model, before, do
         self.tries = 0
 
-    def timeline(self, _source: Source, _question: object, recorder: Recorder, _stopped: object) -> None:
+    def timeline(self, _source: Source, _question: object, recorder: TimelineSink, _stopped: object) -> None:
         self.tries += 1
         first = recorder.resume(self._model, GRID)
-        recorder.begin(self._model, MEDIA, Begin(GRID.over(99.0), 100.0, 1000, False))
+        recorder.begin(self._model, MEDIA, ScanStarted(GRID.over(99.0), 100.0, 1000, False))
         for index in range(first, WINDOWS):
             if index == self._before:
                 self._before = -1
@@ -75,14 +75,14 @@ class Windows:
         recorder.end(1.0, 1.0)
 
 
-def worker(desk: Desk, pipeline: object, results_mb: int = 0) -> Worker:
-    results = Results(desk.folder.path.with_name("results"), results_mb << 20)
+def worker(desk: JobService, pipeline: object, results_mb: int = 0) -> Worker:
+    results = ResultCache(desk.folder.path.with_name("results"), results_mb << 20)
     return Worker(desk.folder, desk.queue, pipeline, results)  # type: ignore[arg-type]
 
 
 @contextmanager
-def opened(data_dir: Path, queue: str = "") -> Iterator[Desk]:
-    desk = Desk(dataclasses.replace(Settings.from_environment({}), data_dir=data_dir, queue=queue))
+def opened(data_dir: Path, queue: str = "") -> Iterator[JobService]:
+    desk = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=data_dir, queue=queue))
     desk.start()
     try:
         yield desk
@@ -91,7 +91,7 @@ def opened(data_dir: Path, queue: str = "") -> Iterator[Desk]:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def full(request: pytest.FixtureRequest, disk: Path, tmp_path: Path) -> Iterator[Desk]:
+def full(request: pytest.FixtureRequest, disk: Path, tmp_path: Path) -> Iterator[JobService]:
     """A desk whose data are on the small disk; its queue is there too, or in a Redis that has room."""
     if request.param == "sqlite":
         with opened(disk / "data") as desk:
@@ -107,7 +107,7 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: Desk, disk: Path, upload: Source) -> None:
+def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = fill(disk)
     with pytest.raises(StorageFull):
@@ -126,7 +126,7 @@ def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: Desk, disk: Path, upl
 
 @pytest.mark.parametrize("before", [0, 40, WINDOWS - 1])
 def test_a_disk_that_gets_full_in_the_middle_of_a_try_does_not_count(
-    full: Desk, disk: Path, upload: Source, before: int
+    full: JobService, disk: Path, upload: Source, before: int
 ) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = list[Path]()
@@ -147,7 +147,7 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_try_does_not_count(
     assert len(read(job.journal).scores) == WINDOWS
 
 
-def test_a_worker_that_is_to_end_does_not_wait_for_room(full: Desk, disk: Path, upload: Source) -> None:
+def test_a_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = list[Path]()
     ending = worker(full, Windows(before=5, do=lambda: filling.append(fill(disk))))
@@ -163,12 +163,12 @@ def test_a_worker_that_is_to_end_does_not_wait_for_room(full: Desk, disk: Path, 
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[JobService]:
     with opened(tmp_path / "data") as desk:
         yield desk
 
 
-def twin(desk: Desk, upload: Source) -> tuple[Job, Job]:
+def twin(desk: JobService, upload: Source) -> tuple[Job, Job]:
     """A job that is done, and another of the same video that has its journal and pictures by a second name."""
     first, _ = desk.accept(ASKED, upload, None)
     second, _ = desk.accept(ASKED, upload, None)
@@ -179,7 +179,7 @@ def twin(desk: Desk, upload: Source) -> tuple[Job, Job]:
     return first, second
 
 
-def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(desk: Desk, upload: Source) -> None:
+def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(desk: JobService, upload: Source) -> None:
     first, second = twin(desk, upload)
     journal, pictures = first.journal.read_bytes(), {path: path.read_bytes() for path in first.pictures.iterdir()}
     (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote down that it is done
@@ -191,7 +191,7 @@ def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(desk:
     assert len(read(first.journal).scores) == len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(desk: Desk, upload: Source) -> None:
+def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(desk: JobService, upload: Source) -> None:
     first, second = twin(desk, upload)
     os.truncate(first.journal, first.journal.stat().st_size - 100)  # of both: the last windows are missing
     journal = first.journal.read_bytes()
@@ -201,7 +201,7 @@ def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(desk: Desk, uploa
     assert len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_damaged_twin_is_not_taken_over(desk: Desk, upload: Source) -> None:
+def test_a_damaged_twin_is_not_taken_over(desk: JobService, upload: Source) -> None:
     first, second = twin(desk, upload)
     third, _ = desk.accept(ASKED, upload, None)
     first.journal.write_bytes(b"")
@@ -211,7 +211,7 @@ def test_a_damaged_twin_is_not_taken_over(desk: Desk, upload: Source) -> None:
     assert second.progress().state == "done"
 
 
-def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(desk: Desk, upload: Source) -> None:
+def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     job.source.unlink()
     worker(desk, Windows(), 1).work(job.id)

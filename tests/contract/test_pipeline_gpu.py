@@ -10,7 +10,7 @@ import pytest
 from app.pipeline.worker import Pipeline
 from app.settings import InvalidSetting, Settings
 from app.shm.pool import PREFIX, SHM
-from app.video.gpu_decoding import NotOnGpu
+from app.video.gpu_decoding import GpuUnavailable
 
 
 def settings(tmp_path: Path, **changed: str) -> Settings:
@@ -20,7 +20,7 @@ def settings(tmp_path: Path, **changed: str) -> Settings:
 
 def test_a_worker_without_a_gpu_is_refused(tmp_path: Path) -> None:
     before = set(SHM.glob(f"{PREFIX}-*"))
-    with pytest.raises(NotOnGpu, match="DECODER_DEVICE is cuda, and this worker's slots are not on a GPU"):
+    with pytest.raises(GpuUnavailable, match="DECODER_DEVICE is cuda, and this worker's slots are not on a GPU"):
         Pipeline(settings(tmp_path)).start(None)
     assert "pipeline" not in [thread.name for thread in threading.enumerate()]
     assert set(SHM.glob(f"{PREFIX}-*")) <= before

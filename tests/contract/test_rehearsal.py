@@ -13,7 +13,7 @@ from app.decoding.pool import Decoder
 from app.media.formats import recognise
 from app.media.frames import scaled_size
 from app.media.types import Limits
-from app.sandbox import Confinement
+from app.sandbox import SandboxConfig
 from app.video.decode import probe
 from app.video.readers import DecordReader, PacketReader, open_reader
 from tests.films import numbered, write_video
@@ -26,7 +26,7 @@ LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
 
 @pytest.fixture
 def decoder(tmp_path: Path) -> Iterator[Decoder]:
-    decoder = Decoder(2, 20, LIMITS, Confinement((str(tmp_path),), (), "best"))
+    decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
     decoder.start()
     yield decoder
     decoder.stop()
@@ -82,7 +82,7 @@ def test_a_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None
 
 def test_one_that_cannot_read_them_says_so_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(warmup.files(), "film.mp4", warmup.files()["film.mp4"][:1000])
-    decoder = Decoder(1, 20, LIMITS, Confinement((str(tmp_path),), (), "best"))
+    decoder = Decoder(1, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
     decoder.start()
     try:
         assert decoder.warm == 0

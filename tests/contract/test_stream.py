@@ -13,18 +13,18 @@ import pytest
 
 from app.errors import ClipstackError, NotReady, Undecodable
 from app.media.types import Media, Source
-from app.sandbox import Confinement
-from app.timeline.process import Done, Stream, _Order, streaming
-from app.timeline.scan import Begin, Cut, Look, Reached, Window
+from app.sandbox import SandboxConfig
+from app.timeline.process import ScanFinished, Stream, _Order, streaming
+from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
 from tests.contract.test_decoder import decoder_pids, nobody_reads, writing
 from tests.films import numbered, write_video
 from tests.regions import Region, whole
 
 GRID = Grid(4, 0.1, 0.25)
-LOOK = Look(GRID, 0, 64, 64, 100)
+LOOK = ScanSpec(GRID, 0, 64, 64, 100)
 FILM = Media("video", "mp4", "h264", 160, 120, 0, 1.0, 30.0, 30)
-BEGIN = Begin(Windows(GRID, 3), 1.0, 30, False)
+BEGIN = ScanStarted(Windows(GRID, 3), 1.0, 30, False)
 
 
 class Slots:
@@ -47,7 +47,7 @@ def sweeping(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     def run(source: Source, use: Callable[[Stream], Any]) -> Any:
         async def scenario() -> Any:
-            confinement = Confinement((str(tmp_path),), (str(region.path),))
+            confinement = SandboxConfig((str(tmp_path),), (str(region.path),))
             async with streaming(source, FILM, LOOK, Slots(region.path), 20, confinement) as stream:
                 return await use(stream)
 
@@ -64,7 +64,7 @@ def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp
     film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
     events = sweeping(film, collect)
     windows = [event for event in events if isinstance(event, Window)]
-    assert isinstance(events[0], Begin)
+    assert isinstance(events[0], ScanStarted)
     assert [window.index for window in windows] == list(range(events[0].placed.count))
 
 
@@ -103,7 +103,7 @@ def window(index: int, frames: tuple[int, ...] = (0, 3, 6, 9)) -> Window:
     "events",
     [
         [window(0)],
-        [Reached(1.0)],
+        [ScanProgress(1.0)],
         [BEGIN, BEGIN],
         [BEGIN, window(1)],
         [BEGIN, window(0), window(0)],
@@ -112,9 +112,9 @@ def window(index: int, frames: tuple[int, ...] = (0, 3, 6, 9)) -> Window:
         [BEGIN, Cut(0.5), Cut(0.5)],
         [BEGIN, Cut(1e6)],
         [BEGIN, *(Cut(0.001 * number) for number in range(1000))],
-        [Begin(Windows(GRID, 101), 30.0, 900, False)],
-        [Begin(Windows(GRID, 0), 1.0, 30, False)],
-        [Begin(Windows(Grid(4, 0.1, 0.5), 3), 1.0, 30, False)],
+        [ScanStarted(Windows(GRID, 101), 30.0, 900, False)],
+        [ScanStarted(Windows(GRID, 0), 1.0, 30, False)],
+        [ScanStarted(Windows(Grid(4, 0.1, 0.5), 3), 1.0, 30, False)],
         [BEGIN, (1, 2)],
         [None],
     ],
@@ -128,6 +128,6 @@ def test_what_no_sweep_says_is_refused(events: list[Any]) -> None:
 
 def test_what_a_sweep_says_is_taken() -> None:
     order = _Order(LOOK)
-    for event in (BEGIN, window(0), Cut(0.3), Reached(0.4), window(1), Cut(0.5), window(2), Done(1.0)):
+    for event in (BEGIN, window(0), Cut(0.3), ScanProgress(0.4), window(1), Cut(0.5), window(2), ScanFinished(1.0)):
         order.check(event)
     _Order(LOOK).check(Undecodable("damaged"))

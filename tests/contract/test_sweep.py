@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import LimitExceeded, Undecodable
 from app.media.types import Limits, Media, Source
-from app.timeline.scan import Begin, Cut, Look, Window, sweep
+from app.timeline.scan import Cut, ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import Grid
 from app.video import decode
 from tests.coded import BT2020, LIMITED, PQ, Coding, quarters, write_coded
@@ -32,7 +32,7 @@ def swept(
     """Facts, events, and what was written for each window of 4 frames, 5 frames apart, whose number is in `keep`."""
     media = decode.probe(source, LIMITS)
     slot = np.zeros((4, size, size, 3), np.uint8)
-    look = Look(Grid(4, STEP_S, hop_s), first, size, size, most)
+    look = ScanSpec(Grid(4, STEP_S, hop_s), first, size, size, most)
     events, written = [], {}
     for event in sweep(source, media, look, lambda: slot):
         events.append(event)
@@ -58,7 +58,7 @@ def test_every_window_is_what_decoding_it_alone_gives(name: str, hop: float, tmp
     source = whole(films(tmp_path)[name])
     media, events, written = swept(source, hop)
     begin = events[0]
-    assert isinstance(begin, Begin)
+    assert isinstance(begin, ScanStarted)
     assert (begin.total, begin.truncated, round(begin.duration_s, 3)) == (75, False, 2.5)
     placed = begin.placed
     found = [event for event in events if isinstance(event, Window)]
@@ -194,7 +194,7 @@ def odd_film(folder: Path, name: str) -> Path:
 def test_windows_have_the_pixels_of_clips(name: str, tmp_path: Path) -> None:
     source = whole(odd_film(tmp_path, name))
     media, events, written = swept(source, 0.1)
-    placed = next(event.placed for event in events if isinstance(event, Begin))
+    placed = next(event.placed for event in events if isinstance(event, ScanStarted))
     region = Region(tmp_path / "region", 8 << 20)
     request = region.request(*map(tuple, placed.times_s().tolist()))
     decode.decode(source, media, request)

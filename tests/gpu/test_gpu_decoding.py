@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from app.decoding.pool import Decoder
-from app.media.types import ClipRequest, Decoded, Limits, Source
-from app.sandbox import Confinement
+from app.media.types import ClipRequest, DecodeResult, Limits, Source
+from app.sandbox import SandboxConfig
 from app.settings import CHECKOUT
 from app.shm.cuda_pool import CudaSlotPool
-from app.video.gpu_decoding import GpuSlots
+from app.video.gpu_decoding import GpuRegionHandle
 from bench.gpu.memory import PAGE_BYTES
 from tests.cuda_here import real_cuda
 from tests.films import numbered, write_video
@@ -38,7 +38,7 @@ def pool(gpu: int) -> Iterator[CudaSlotPool]:
     pool.close()
 
 
-async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: int, on_gpu: bool) -> Decoded:
+async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: int, on_gpu: bool) -> DecodeResult:
     request = ClipRequest((TIMES,), 256, 224, (offset,), str(pool.path), on_gpu)
     told = await decoder.decode(source, await decoder.probe(source), request)
     pool.device.written(offset, told.on_gpu)
@@ -49,8 +49,8 @@ async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: 
 def running(pool: CudaSlotPool) -> Decoder:
     limits = Limits(36_000_000, 500_000, 3600)
     device = pool.device
-    slots = GpuSlots(device.device, device.handle, device.region_bytes)
-    decoder = Decoder(1, 60, limits, Confinement((), (str(pool.path),), gpu=slots))
+    slots = GpuRegionHandle(device.device, device.handle, device.region_bytes)
+    decoder = Decoder(1, 60, limits, SandboxConfig((), (str(pool.path),), gpu=slots))
     decoder.start()
     return decoder
 

@@ -9,27 +9,27 @@ import pytest
 import torch
 
 from bench.gpu import engine as gpu_engine
-from bench.gpu.networks import SIZES, Subject, subject, write_model
+from bench.gpu.networks import SIZES, BenchModel, subject, write_model
 from triton_repo.backends.clip.clip_engines.torch_engine import TorchEngine
 
 MOST = 8
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def made(request: pytest.FixtureRequest, gpu: int, tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
+def made(request: pytest.FixtureRequest, gpu: int, tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchModel, Path]:
     """A network of published size, and the folder of its version."""
     one = subject(request.param, f"cuda:{gpu}", small=False)
     return one, write_model(one, tmp_path_factory.mktemp("models"), {}) / "1"
 
 
-def test_every_layout_answers_as_float32_does(made: tuple[Subject, Path], gpu: int) -> None:
+def test_every_layout_answers_as_float32_does(made: tuple[BenchModel, Path], gpu: int) -> None:
     rows = gpu_engine.check(*made, f"cuda:{gpu}")
     assert all(row["good"] for row in rows), rows
     assert any("absent" not in row for row in rows)
 
 
 @pytest.fixture(scope="module")
-def engine(made: tuple[Subject, Path], gpu: int) -> TorchEngine:
+def engine(made: tuple[BenchModel, Path], gpu: int) -> TorchEngine:
     engine = TorchEngine(made[1], {"precision": "bf16", "device": f"cuda:{gpu}"}, MOST)
     engine.warm_up()
     return engine
@@ -37,7 +37,7 @@ def engine(made: tuple[Subject, Path], gpu: int) -> TorchEngine:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, MOST, MOST + 3])
 def test_a_clip_s_scores_do_not_depend_on_its_batch(
-    made: tuple[Subject, Path], engine: TorchEngine, count: int
+    made: tuple[BenchModel, Path], engine: TorchEngine, count: int
 ) -> None:
     clips = np.resize(made[0].clips, (count, *made[0].clips.shape[1:]))
     alone = np.concatenate([engine.infer(clip[None]) for clip in clips])
@@ -45,7 +45,7 @@ def test_a_clip_s_scores_do_not_depend_on_its_batch(
 
 
 def test_clips_on_the_gpu_and_on_the_host_are_taken_together(
-    made: tuple[Subject, Path], engine: TorchEngine, gpu: int
+    made: tuple[BenchModel, Path], engine: TorchEngine, gpu: int
 ) -> None:
     host = [torch.from_numpy(clip[None].copy()) for clip in made[0].clips]
     mixed = [part.to(f"cuda:{gpu}") if number % 2 else part for number, part in enumerate(host)]
@@ -53,7 +53,7 @@ def test_clips_on_the_gpu_and_on_the_host_are_taken_together(
     np.testing.assert_array_equal(engine.infer_dlpack(capsules), engine.infer_tensors(host))
 
 
-def test_a_thousand_runs_take_no_more_memory(made: tuple[Subject, Path], engine: TorchEngine) -> None:
+def test_a_thousand_runs_take_no_more_memory(made: tuple[BenchModel, Path], engine: TorchEngine) -> None:
     clip = made[0].clips[:1]
     for _ in range(10):
         engine.infer(clip)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench.gpu import memory, path, server
-from bench.gpu.networks import Subject, subject, write_model
+from bench.gpu.networks import BenchModel, subject, write_model
 from deploy.gpu.placement import folder
 
 CLOSE = 0.05  # of bf16: how close it is, tests/gpu/test_gpu_engine.py looks at
 
 
 @pytest.fixture(scope="module")
-def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Subject, Path]]:
+def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, BenchModel, Path]]:
     """Triton's address, what it serves on the GPU, and its run folder."""
     place = tmp_path_factory.mktemp("gpu")
     one = subject("x3d_m", f"cuda:{gpu}", small=False)
@@ -25,25 +25,25 @@ def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         yield address, one, place / "run"
 
 
-def test_the_model_is_placed_on_the_gpu(served: tuple[str, Subject, Path]) -> None:
+def test_the_model_is_placed_on_the_gpu(served: tuple[str, BenchModel, Path]) -> None:
     text = (folder(served[2]) / "x3d_m" / "config.pbtxt").read_text()
     assert "KIND_GPU" in text and "FORCE_CPU_ONLY_INPUT_TENSORS" in text
 
 
 @pytest.mark.parametrize("way", path.WAYS)
-def test_clips_get_their_scores_by_every_way(served: tuple[str, Subject, Path], gpu: int, way: str) -> None:
+def test_clips_get_their_scores_by_every_way(served: tuple[str, BenchModel, Path], gpu: int, way: str) -> None:
     address, one, _ = served
     told = asyncio.run(path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
     assert told["senders"]["16"]["clips_per_s"] > 0
 
 
-def test_a_thousand_requests_take_no_more_memory_of_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
+def test_a_thousand_requests_take_no_more_memory_of_the_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
     address, one, _ = served
     told = asyncio.run(memory.growth(address, one, "cuda", gpu, memory.of_gpu, 1000))
     assert told["growth_bytes"] <= memory.PAGE_BYTES
 
 
-def test_a_killed_worker_leaves_no_memory_on_the_gpu(served: tuple[str, Subject, Path], gpu: int) -> None:
+def test_a_killed_worker_leaves_no_memory_on_the_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
     address, one, _ = served
     told = asyncio.run(memory.killed(address, one, "cuda", gpu, memory.of_gpu))
     assert told["held_bytes"] > memory.PAGE_BYTES

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.resources import Census, Share
+from bench.resources import ResourceSnapshot, Share
 from bench.soak import report
 from bench.soak.files import bad_files
 from bench.soak.slope import slope
@@ -62,10 +62,10 @@ def test_one_descriptor_a_minute_is_a_leak() -> None:
     assert told["grows"]
 
 
-def looks() -> list[Census]:
+def looks() -> list[ResourceSnapshot]:
     places = {"shared memory MiB": 160.0, "uploads": 0.0, "temporary files": 3.0}
     parts = {"nginx": Share(3, 20.0, 40, 3)}
-    return [Census(at_s, parts if number else {}, places) for number, at_s in enumerate(TIMES_S)]
+    return [ResourceSnapshot(at_s, parts if number else {}, places) for number, at_s in enumerate(TIMES_S)]
 
 
 def test_a_part_that_is_away_has_nothing() -> None:
@@ -77,7 +77,7 @@ def test_a_part_that_is_away_has_nothing() -> None:
 def test_what_is_left_over_is_said() -> None:
     before, after = looks()[:2]
     assert left_over(before, after) == {}
-    more = Census(0.0, {}, before.places | {"uploads": 2.0})
+    more = ResourceSnapshot(0.0, {}, before.places | {"uploads": 2.0})
     assert left_over(before, more) == {"uploads": [0.0, 2.0]}
 
 

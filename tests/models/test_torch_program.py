@@ -22,19 +22,19 @@ from triton_repo.backends.clip.clip_engines.torch_program import (
 )
 from triton_repo.zoo.export.engine_files import program
 from triton_repo.zoo.export.openvino import example_clips
-from triton_repo.zoo.export.spec import Served, ServedNetwork
+from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 
 aten = torch.ops.aten
 
 
 @pytest.fixture(scope="module", params=[served_video, served_picture], ids=["x3d", "resnet"])
-def served(request: pytest.FixtureRequest) -> Served:
-    made: Callable[[], Served] = request.param
+def served(request: pytest.FixtureRequest) -> NetworkSpec:
+    made: Callable[[], NetworkSpec] = request.param
     return made()
 
 
 @pytest.fixture(scope="module")
-def exported(served: Served, tmp_path_factory: pytest.TempPathFactory) -> GraphModule:
+def exported(served: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> GraphModule:
     """As it comes out of the file, which takes seconds to read."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
     torch.export.save(program(served), path)
@@ -59,7 +59,7 @@ def scores(network: torch.nn.Module, clips: torch.Tensor, dtype: torch.dtype) ->
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)], ids=["f32", "bf16"])
 def test_every_layout_answers_as_the_network(
-    served: Served, exported: GraphModule, layout: Layout, dtype: torch.dtype, close: float
+    served: NetworkSpec, exported: GraphModule, layout: Layout, dtype: torch.dtype, close: float
 ) -> None:
     clips = torch.from_numpy(example_clips(served, 3))
     with torch.no_grad():
@@ -70,7 +70,9 @@ def test_every_layout_answers_as_the_network(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_no_step_is_left_that_could_be_done_by_another(served: Served, exported: GraphModule, layout: Layout) -> None:
+def test_no_step_is_left_that_could_be_done_by_another(
+    served: NetworkSpec, exported: GraphModule, layout: Layout
+) -> None:
     network = prepared(loaded(exported), torch.bfloat16, layout)
     targets = [node.target for node in network.graph.nodes if node.op == "call_function"]
     assert aten.batch_norm.default not in targets
@@ -89,7 +91,7 @@ def test_weights_of_convolutions_are_in_the_precision_and_their_biases_too(expor
     assert {name for name, value in tensors.items() if value.dtype == torch.float32} == {"scale", "shift"}
 
 
-def test_the_layout_of_the_colours_is_what_convolutions_want(served: Served) -> None:
+def test_the_layout_of_the_colours_is_what_convolutions_want(served: NetworkSpec) -> None:
     clips = torch.from_numpy(example_clips(served, 2))
     scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-1.0, -2.0, -3.0])
     last = normalised(clips, scale, shift, torch.float32, contiguous=False).movedim(-1, 1)

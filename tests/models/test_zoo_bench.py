@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.checkpoints import labels_file, official_x3d, onnx_file
-from triton_repo.zoo.benchmark.accuracy import Row, row
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow, row
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.benchmark.timing import Result as Measured
 from triton_repo.zoo.benchmark.timing import Timing, best, hopeless, measure
@@ -121,7 +121,9 @@ class Engines:
 
 def measured(engine: str, lone_s: float, rate: float, largest: float = 0.0) -> Measured:
     timing = Timing([lone_s] * 3, {1: [1 / lone_s] * 3, 8: [rate] * 3})
-    return Measured(Variant(engine, "f32"), timing, Row(engine, "f32", "random", 4, 0, largest, largest, 1.0, 1.0))
+    return Measured(
+        Variant(engine, "f32"), timing, AccuracyRow(engine, "f32", "random", 4, 0, largest, largest, 1.0, 1.0)
+    )
 
 
 def test_every_engine_has_turns_at_every_batch_that_fits_into_its_time() -> None:

@@ -15,7 +15,7 @@ from tests.networks import served_picture, served_video, spread_out
 from triton_repo.zoo.architectures.camera_motion import CameraMotion
 from triton_repo.zoo.architectures.resnet import published, resnet
 from triton_repo.zoo.export import openvino as export
-from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork, config_text
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
 from triton_repo.zoo.repository import builtin, engine_config
 
 
@@ -27,7 +27,7 @@ class Branching(torch.nn.Linear):
         return logits if x.shape[0] == 2 else -logits
 
 
-TINY = Served(
+TINY = NetworkSpec(
     torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)),
     "tiny",
     ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=16, crop=16),
@@ -39,7 +39,7 @@ COMMITTED = Path(__file__).parents[2] / "triton_repo" / "models"
 
 
 @pytest.mark.parametrize("served", [served_video(), served_picture()], ids=["video", "picture"])
-def test_exported_model_answers_as_torch_does(served: Served, tmp_path: Path) -> None:
+def test_exported_model_answers_as_torch_does(served: NetworkSpec, tmp_path: Path) -> None:
     folder = export.write_model(served, "small", tmp_path)
     model = openvino.Core().compile_model(folder / "1" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     clips = export.example_clips(served, 5)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.films import numbered, read_number, texture, write_video
 from triton_repo.zoo.training.camera_motion.paths import LABELS
-from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Around, Film, detail, films, shoot, stills
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, detail, films, shoot, stills
 
 
 def test_every_label_is_filmed_in_every_way_equally_often() -> None:
@@ -35,7 +35,7 @@ def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, in
 
 
 def test_a_movement_can_lie_between_standing_still_and_key_frames_where_they_are_wanted() -> None:
-    around = Around(still_s=1.0, key_frames=12)
+    around = Padding(still_s=1.0, key_frames=12)
     with av.open(io.BytesIO(shoot(Film("pan_left", 24, (320, 240), 5), [texture(400, 300)], 1, around))) as container:
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
         keys = [entry.is_keyframe for entry in container.streams.video[0].index_entries]

@@ -21,7 +21,7 @@ from triton_repo.zoo.repository.names import BUILT_IN
 from triton_repo.zoo.training.frame_quality import train as train_frame_quality
 from triton_repo.zoo.training.frame_quality.encode import FRAMES, KINDS, SIZES, Sample, file_of, samples, sharp_frames
 from triton_repo.zoo.training.frame_quality.scenes import photograph
-from triton_repo.zoo.training.loop import Course, train
+from triton_repo.zoo.training.loop import TrainingConfig, train
 
 COMMITTED = Path(__file__).parents[2] / "triton_repo" / "models" / "frame_quality"
 
@@ -70,9 +70,9 @@ def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkey
         folder = tmp_path / name
         folder.mkdir()
         torch.manual_seed(0)
-        course = Course(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
+        course = TrainingConfig(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
         # workers=0: a process forked from one with threads, as this is, may hang
-        lessons = train_frame_quality.Lessons(lambda _: batches, [(pictures, labels)], train_frame_quality.normalise,
+        lessons = train_frame_quality.TrainingData(lambda _: batches, [(pictures, labels)], train_frame_quality.normalise,
                                               bfloat16=False, workers=0)  # fmt: skip
         train(FrameQuality(), lessons, course)
         saved = torch.load(folder / "checkpoint.pt", weights_only=True)["history"]

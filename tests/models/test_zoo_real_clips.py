@@ -11,15 +11,15 @@ from app.settings import Settings
 from tests.films import numbered, read_number, write_video
 from triton_repo.zoo.benchmark.clips import real_clips
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.repository.store import InstalledModel
 
 SETTINGS = Settings.from_environment({})
 
 
-def model(kind: str, **clip: int) -> Installed:
+def model(kind: str, **clip: int) -> InstalledModel:
     told = {"kind": kind, "frames": 4, "stride": 2, "fps": 30, "resize": 64, "crop": 64} | clip
     config: dict[str, Any] = {"parameters": {name: {"string_value": str(value)} for name, value in told.items()}}
-    return Installed("mine", Path(), config, (), (1,))
+    return InstalledModel("mine", Path(), config, (), (1,))
 
 
 def test_the_frames_are_those_that_the_service_takes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from deploy.stack.supervisor import Supervision
+from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import backend_processes
 from tests.leaks import SHARED_MEMORY
 from tests.stack.running import CHECKOUT
@@ -29,7 +29,7 @@ def ready(stack: Stack) -> bool:
 
 def pid_of(stack: Stack, program: str) -> int:
     """0 when it does not run."""
-    programs = Supervision(stack.python, CONFIG, stack.run_dir).programs()
+    programs = SupervisorClient(stack.python, CONFIG, stack.run_dir).programs()
     return programs[program].pid if program in programs else 0
 
 

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tritonclient import grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from deploy.gpu.placement import Placing, folder, write_all
+from deploy.gpu.placement import GpuPlacement, folder, write_all
 from tests.networks import served_video
 from tests.stack.test_triton_backend import inline, wanted
 from tests.stack.triton import running_triton
@@ -24,7 +24,7 @@ def test_triton_serves_a_placed_model_by_torch_from_its_links(tmp_path: Path) ->
     version = write_model(served, "video", tmp_path / "models") / "1"
     engine_files.make("torch", "f32", served, version)
     (tmp_path / "run" / "gpu").mkdir(parents=True)
-    write_all(tmp_path / "models", tmp_path / "run", Placing((0,), 2, "f32", 16))
+    write_all(tmp_path / "models", tmp_path / "run", GpuPlacement((0,), 2, "f32", 16))
     placed = folder(tmp_path / "run") / "video" / "config.pbtxt"
     config = text_format.Parse(placed.read_text(), ModelConfig())
     assert config.instance_group[0].kind == ModelInstanceGroup.KIND_GPU

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
-from app.admission.waiting_flags import RECENT_S, Waiting
+from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
 from app.jobs.storage.journal import read
 from app.timeline.run import GROUP, WAY_S
 from bench.fixtures.videos import repeated
@@ -142,7 +142,7 @@ def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Cli
 
 def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     told, over = stack.run_dir / "web" / "waiting", threading.Event()
-    waiting = Waiting(told)
+    waiting = UploadWaitingFlag(told)
 
     def wait() -> None:
         while not over.wait(RECENT_S / 4):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.pipeline.readiness import Crew, Facts
+from app.pipeline.readiness import Facts, WorkerRegistry
 from deploy.stack import places
 from deploy.stack.stack import Stack
 from tests.stack.running import running_stack, until
@@ -29,7 +29,7 @@ def stack() -> Iterator[Stack]:
 def crew(stack: Stack) -> dict[int, Facts]:
     """What every living worker says, by its pid, without a word of our own among it."""
     folder = places.crew(stack.run_dir)
-    Crew(folder).living()  # takes away what dead ones left
+    WorkerRegistry(folder).living()  # takes away what dead ones left
     found = {}
     for path in folder.glob("[0-9]*"):
         if not path.suffix:

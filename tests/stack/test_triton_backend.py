@@ -20,7 +20,7 @@ from tests.networks import served_picture, served_video
 from tests.stack.running import until
 from tests.stack.triton import forget_region, running_triton
 from triton_repo.zoo.export.openvino import example_clips, write_model
-from triton_repo.zoo.export.spec import Served, ServedNetwork
+from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 
 SERVED = {"video": served_video(), "picture": served_picture()}
 
@@ -46,7 +46,7 @@ def triton(folder: Path) -> Iterator[grpc.InferenceServerClient]:
         yield client
 
 
-def wanted(served: Served, clips: np.ndarray) -> np.ndarray:
+def wanted(served: NetworkSpec, clips: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         scores: np.ndarray = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
     return scores

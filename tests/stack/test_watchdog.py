@@ -19,11 +19,11 @@ from tritonclient.utils import InferenceServerException
 
 from deploy.stack import places, processes
 from deploy.stack.stack import Stack
-from deploy.stack.supervisor import Supervision
-from deploy.watchdog.metrics import Ledger
-from deploy.watchdog.prober import Canaries
+from deploy.stack.supervisor import SupervisorClient
+from deploy.watchdog.metrics import WatchdogMetrics
+from deploy.watchdog.prober import ModelProber
 from deploy.watchdog.restarts import MANY
-from deploy.watchdog.watchdog import Keeper
+from deploy.watchdog.watchdog import Watchdog
 from tests.movements import film_movement
 from tests.stack import moody
 from tests.stack.running import running_stack, until
@@ -158,22 +158,22 @@ def test_a_program_that_starts_again_and_again_is_flagged(watched: Stack) -> Non
 
 
 @pytest.fixture
-def canaries(own: Stack) -> Iterator[Canaries]:
+def canaries(own: Stack) -> Iterator[ModelProber]:
     """Of the stack, whose own watchdog sends none meanwhile."""
     own.supervisorctl("stop", "watchdog")
-    canaries = Canaries(own.settings.triton_target)
+    canaries = ModelProber(own.settings.triton_target)
     yield canaries
     canaries.close()
     own.supervisorctl("start", "watchdog")
 
 
-def counted(canaries: Canaries, count: int) -> None:
+def counted(canaries: ModelProber, count: int) -> None:
     """Triton counts after it has answered."""
     until(lambda: canaries._counted()[DEFAULT].answered >= count, 5)
     assert canaries._counted()[DEFAULT].answered == count
 
 
-def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: Canaries, film: bytes) -> None:
+def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: ModelProber, film: bytes) -> None:
     began = canaries._counted()[DEFAULT].answered
     canaries.ask()
     counted(canaries, began + 1)  # a first canary
@@ -186,7 +186,7 @@ def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: Can
 
 
 def test_a_model_that_nobody_asks_is_sent_a_canary_now_and_then(
-    canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+    canaries: ModelProber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = canaries._counted()[DEFAULT].answered
     canaries.ask()
@@ -270,11 +270,11 @@ stderr_logfile=NONE
 def test_a_program_that_was_given_up_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
     config = tmp_path / "supervisord.conf"
     config.write_text(CONFIG.format(folder=tmp_path))
-    supervision = Supervision(Path(sys.executable), config, tmp_path)
+    supervision = SupervisorClient(Path(sys.executable), config, tmp_path)
     supervision.launch(os.environ)
-    canaries = Canaries("127.0.0.1:1")  # no Triton is among these programs
-    ledger = Ledger(tmp_path / "watchdog.prom")
-    keeper = Keeper(supervision, canaries, ledger, tmp_path, tmp_path)
+    canaries = ModelProber("127.0.0.1:1")  # no Triton is among these programs
+    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
+    keeper = Watchdog(supervision, canaries, ledger, tmp_path, tmp_path)
     try:
         until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
         keeper.look()

@@ -8,8 +8,8 @@ import pytest
 
 from app.errors import NotReady
 from app.inference import retry
-from app.inference.client import TritonAway
-from app.inference.retry import Absence
+from app.inference.client import TritonUnavailable
+from app.inference.retry import TritonOutage
 
 
 class Restarted:
@@ -21,7 +21,7 @@ class Restarted:
     async def ask(self) -> str:
         if self.times > 0:
             self.times -= 1
-            raise TritonAway("away")
+            raise TritonUnavailable("away")
         return "scores"
 
 
@@ -33,19 +33,19 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_restart_is_waited_for() -> None:
     triton = Restarted(times=3)
-    assert asyncio.run(Absence(60).outlast(triton.ask)) == "scores"
+    assert asyncio.run(TritonOutage(60).outlast(triton.ask)) == "scores"
     assert triton.times == 0
 
 
 def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
     async def scenario() -> None:
-        away, triton = Absence(0.05), Restarted(times=float("inf"))
+        away, triton = TritonOutage(0.05), Restarted(times=float("inf"))
         started = asyncio.get_running_loop().time()
-        with pytest.raises(TritonAway):
+        with pytest.raises(TritonUnavailable):
             await away.outlast(triton.ask)
         assert asyncio.get_running_loop().time() - started >= 0.05
         last = Restarted(times=1)
-        with pytest.raises(TritonAway):
+        with pytest.raises(TritonUnavailable):
             await away.outlast(last.ask)
         assert last.times == 0, "it was asked more than once"
 
@@ -54,11 +54,11 @@ def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
 
 def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
     async def scenario() -> None:
-        away = Absence(0.05)
+        away = TritonOutage(0.05)
         away.noticed()
         await asyncio.sleep(0.06)  # it is this long ago
         away.noticed()
-        with pytest.raises(TritonAway):
+        with pytest.raises(TritonUnavailable):
             await away.outlast(Restarted(times=1).ask)
         away.over()
         assert await away.outlast(Restarted(times=1).ask) == "scores"
@@ -68,7 +68,7 @@ def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
 
 def test_an_old_absence_is_not_believed_before_grpc_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 60.0)
-    away = Absence(0.0)
+    away = TritonOutage(0.0)
     away.noticed()
     assert asyncio.run(away.outlast(Restarted(times=3).ask)) == "scores"
 
@@ -78,4 +78,4 @@ def test_another_error_is_told_at_once() -> None:
         raise NotReady("this model does not answer")
 
     with pytest.raises(NotReady, match="this model"):
-        asyncio.run(Absence(60).outlast(ask))
+        asyncio.run(TritonOutage(60).outlast(ask))

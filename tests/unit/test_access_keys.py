@@ -13,7 +13,7 @@ import pytest
 
 from app.auth import store
 from app.auth.keys import Key, KeyFile, digest, fresh
-from app.errors import KeysUnreadable
+from app.errors import KeyStoreUnavailable
 
 
 def wanted(name: str, **limits: object) -> Key:
@@ -98,7 +98,7 @@ def test_a_damaged_file_lets_nobody_in(path: Path, content: str) -> None:
     damaged.write_text(content, "latin-1")
     os.replace(damaged, path)
     for _ in range(2):
-        with pytest.raises(KeysUnreadable):
+        with pytest.raises(KeyStoreUnavailable):
             keys.find(text)
 
 

@@ -12,8 +12,8 @@ import pytest
 from app.admission.controller import LONGEST_RETRY_S, SPARE, Admission
 from app.admission.deadline import Deadline
 from app.admission.queue import Lane
-from app.admission.reject_flags import EVERYBODY, Shut
-from app.admission.waiting_flags import Waiting
+from app.admission.reject_flags import EVERYBODY, RejectFlags
+from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import Overloaded, TooManyRequests
 
 
@@ -75,7 +75,7 @@ def test_a_wait_that_is_too_long_ends_and_frees_its_place_in_the_queue() -> None
 
 def test_jobs_are_told_of_who_waits_and_not_of_who_goes_in_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
-        waiting = Waiting(tmp_path / "waiting")
+        waiting = UploadWaitingFlag(tmp_path / "waiting")
         admission, until = Admission(most=1, queue=1, timeout_s=60, waiting=waiting), asyncio.Event()
         tasks = await filled(admission, until, 1)
         assert not waiting.lately()
@@ -253,7 +253,7 @@ def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
 
 
 def test_who_is_refused_at_the_door_is_refused_by_nginx_until_there_is_room(tmp_path: Path) -> None:
-    admission = Admission(8, 24, 10, Shut(tmp_path))
+    admission = Admission(8, 24, 10, RejectFlags(tmp_path))
 
     def shut() -> list[str]:
         return sorted(path.name for path in tmp_path.iterdir())

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from app.admission.adaptive_limit import PERIOD_S, Limit
+from app.admission.adaptive_limit import PERIOD_S, AdaptiveLimit
 
 SERVICE_S = 0.05
 
@@ -14,7 +14,7 @@ class Machine:
 
     def __init__(self, cores: float, workers: int, least: int = 1, most: int = 64) -> None:
         self.cores, self.now_s, self.done = cores, 1.0, 0
-        self.limits = [Limit(least, most) for _ in range(workers)]
+        self.limits = [AdaptiveLimit(least, most) for _ in range(workers)]
         self._at_work: list[list[list[float]]] = [[] for _ in range(workers)]
         self._chance = random.Random(7)
 
@@ -78,7 +78,7 @@ def test_a_long_overload_does_not_pass_for_the_usual() -> None:
 
 
 def test_it_never_leaves_its_bounds() -> None:
-    limit = Limit(1, 3)
+    limit = AdaptiveLimit(1, 3)
     seen = set()
     for number in range(2000):
         limit.took("clip", 0.05 if number % 400 < 200 else 5.0, at_work=3, now_s=number)
@@ -88,7 +88,7 @@ def test_it_never_leaves_its_bounds() -> None:
 
 
 def test_requests_of_another_kind_are_not_compared() -> None:
-    limit = Limit(1, 8)
+    limit = AdaptiveLimit(1, 8)
     for number in range(2000):
         limit.took(*(("short", 0.01) if number % 2 else ("long", 3.0)), at_work=8, now_s=number / 10)
 
@@ -96,7 +96,7 @@ def test_requests_of_another_kind_are_not_compared() -> None:
 
 
 def test_what_is_never_used_does_not_grow() -> None:
-    limit = Limit(1, 64)
+    limit = AdaptiveLimit(1, 64)
     for number in range(2000):
         limit.took("clip", 0.05, at_work=1, now_s=number / 100)
 
@@ -105,4 +105,4 @@ def test_what_is_never_used_does_not_grow() -> None:
 
 def test_bounds_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="between 3 and 2"):
-        Limit(3, 2)
+        AdaptiveLimit(3, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.pipeline.readiness import Crew, Facts, expect
+from app.pipeline.readiness import Facts, WorkerRegistry, expect
 
 WARM = Facts(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
 SPAWN = multiprocessing.get_context("spawn")
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _live(folder: Path, facts: Facts, told: "multiprocessing.connection.Connection") -> None:
-    Crew(folder).tell(facts)
+    WorkerRegistry(folder).tell(facts)
     told.send("told")
     told.recv()  # until it is killed
 
@@ -57,7 +57,7 @@ def colleague(folder: Path, facts: Facts) -> Iterator[Callable[[], None]]:
     ],
 )
 def test_what_a_worker_lacks_is_named(folder: Path, missing: dict[str, object], words: str) -> None:
-    crew = Crew(folder)
+    crew = WorkerRegistry(folder)
     with colleague(folder, WARM):
         crew.tell(replace(WARM, **missing))
         assert crew.lacking() == [f"1 of 2 web workers: {words}"]
@@ -67,7 +67,7 @@ def test_what_a_worker_lacks_is_named(folder: Path, missing: dict[str, object], 
 
 
 def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
-    crew = Crew(folder)
+    crew = WorkerRegistry(folder)
     assert crew.lacking() == ["2 of 2 web workers: not there yet"]
     crew.tell(WARM)
     assert crew.lacking() == ["1 of 2 web workers: not there yet"]
@@ -75,7 +75,7 @@ def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
 
 
 def test_one_that_was_killed_counts_no_more_and_nobody_waits_for_who_takes_its_place(folder: Path) -> None:
-    crew = Crew(folder)
+    crew = WorkerRegistry(folder)
     crew.tell(WARM)
     with colleague(folder, WARM) as kill:
         assert crew.lacking() == [] and len(crew.living()) == 2
@@ -89,7 +89,7 @@ def test_one_that_was_killed_counts_no_more_and_nobody_waits_for_who_takes_its_p
 
 
 def test_a_later_one_that_takes_requests_and_is_not_warm_counts(folder: Path) -> None:
-    crew = Crew(folder)
+    crew = WorkerRegistry(folder)
     crew.tell(WARM)
     with colleague(folder, WARM):
         assert crew.lacking() == []
@@ -101,11 +101,11 @@ def test_a_later_one_that_takes_requests_and_is_not_warm_counts(folder: Path) ->
 def test_a_new_start_knows_nothing_of_those_before(folder: Path) -> None:
     with colleague(folder, WARM):
         expect(folder, 1)
-        assert Crew(folder).lacking() == ["1 of 1 web workers: not there yet"]
+        assert WorkerRegistry(folder).lacking() == ["1 of 1 web workers: not there yet"]
 
 
 def test_without_a_folder_a_worker_knows_itself_alone(tmp_path: Path) -> None:
-    crew = Crew(tmp_path / "no" / "such")
+    crew = WorkerRegistry(tmp_path / "no" / "such")
     assert crew.lacking() == []
     crew.tell(replace(WARM, triton=False))
     assert crew.lacking() == ["1 of 1 web workers: has not reached Triton"]

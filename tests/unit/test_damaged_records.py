@@ -17,10 +17,10 @@ from app.auth import store
 from app.auth.keys import Key, KeyFile
 from app.auth.limits import Quotas
 from app.auth.sessions import Sessions
-from app.errors import KeysUnreadable, TooManyRequests
+from app.errors import KeyStoreUnavailable, TooManyRequests
 from app.files import DamagedFile, open_lock, read_file
 from app.metrics.history import History
-from app.pipeline.cache import Results
+from app.pipeline.cache import ResultCache
 from tests.stack.running import until
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
@@ -124,9 +124,9 @@ def test_fields_of_a_newer_version_are_ignored_and_kept(path: Path) -> None:
 def test_a_file_of_keys_that_cannot_be_read_is_unavailable_and_never_written_over(path: Path, how: str) -> None:
     _, text = store.create(path, wanted("alice"))
     FILES[how](path)
-    with pytest.raises(KeysUnreadable):
+    with pytest.raises(KeyStoreUnavailable):
         KeyFile(path).find(text)
-    with pytest.raises(KeysUnreadable):
+    with pytest.raises(KeyStoreUnavailable):
         store.create(path, wanted("bob"))
     assert path.exists()
 
@@ -165,7 +165,7 @@ def test_a_session_of_a_newer_version_is_a_session(tmp_path: Path) -> None:
 KEY = "ab" + "0" * 62
 
 
-def kept(results: Results, answer: bytes) -> None:
+def kept(results: ResultCache, answer: bytes) -> None:
     with results.question(KEY, 0.0) as entry:
         assert entry.answer is None and entry.mine
         entry.keep(answer)
@@ -173,7 +173,7 @@ def kept(results: Results, answer: bytes) -> None:
 
 @pytest.mark.parametrize("how", [*FILES, "other bytes", "a whole answer without its hash"])
 def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
-    results = Results(tmp_path / "results", 1 << 20)
+    results = ResultCache(tmp_path / "results", 1 << 20)
     kept(results, b'{"label": "right", "more": "words"}')
     (file,) = (tmp_path / "results" / "ab").iterdir()
     match how:
@@ -192,7 +192,7 @@ def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["a folder", "a FIFO", "endless", "no folder of locks"])
 def test_a_damaged_lock_of_an_answer_holds_nobody_up(tmp_path: Path, how: str) -> None:
-    results = Results(tmp_path / "results", 1 << 20)
+    results = ResultCache(tmp_path / "results", 1 << 20)
     kept(results, b"{}")
     locks = tmp_path / "results" / "locks"
     replaced(next((tmp_path / "results" / "ab").iterdir()))

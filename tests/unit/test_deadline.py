@@ -8,7 +8,7 @@ import pytest
 
 from app.admission.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, told
 from app.admission.disconnect import connected
-from app.errors import ClientGone, DeadlineExceeded, InvalidParameter
+from app.errors import ClientDisconnected, DeadlineExceeded, InvalidParameter
 
 
 def test_without_the_header_the_default_counts() -> None:
@@ -73,7 +73,7 @@ def test_a_closed_connection_cancels_the_work() -> None:
             asyncio.get_running_loop().call_soon(theirs.close)
             await asyncio.Event().wait()
 
-    with ours, pytest.raises(ClientGone):
+    with ours, pytest.raises(ClientDisconnected):
         asyncio.run(asyncio.wait_for(scenario(), 20))
 
 

@@ -11,12 +11,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from app.settings import Settings
 from deploy.gpu import placement
 from deploy.gpu.discovery import Driver
-from deploy.gpu.placement import Placing, folder, follow, write_all
+from deploy.gpu.placement import GpuPlacement, folder, follow, write_all
 from deploy.stack import launch
 from tests.unit.test_deploy_gpus import FakeDriver
 
 CONFIG = (Path(__file__).resolve().parents[2] / "triton_repo/models/camera_motion/config.pbtxt").read_text()
-TWO = Placing(gpus=(0, 1), processes=3, precision="bf16", batch=16)
+TWO = GpuPlacement(gpus=(0, 1), processes=3, precision="bf16", batch=16)
 
 
 @pytest.fixture

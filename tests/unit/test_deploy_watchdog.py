@@ -12,8 +12,8 @@ import pytest
 from app.inference.repository_index import unready
 from deploy.stack import places
 from deploy.watchdog import backend_processes
-from deploy.watchdog.health import LOST_S, Backoff, Judge, Outcome, Seen
-from deploy.watchdog.metrics import Ledger
+from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, Outcome
+from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import Canary, unloaded
 from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
 from tests.stack.running import until
@@ -24,9 +24,9 @@ LOOK_S = 4.0
 
 def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[bool]:
     """Whether a restart is asked for at each look, of which each tells outcome, answers so far, seconds calculated."""
-    judge = Judge()
+    judge = HealthTracker()
     return [
-        GOOD in judge.hopeless({GOOD: Seen(outcome, "why", answers, cpu_s)}, look * look_s)
+        GOOD in judge.hopeless({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
         for look, (outcome, answers, cpu_s) in enumerate(looks)
     ]
 
@@ -70,8 +70,8 @@ def test_time_in_which_nobody_looked_says_nothing() -> None:
 
 
 def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() -> None:
-    judge = Judge()
-    good, hangs = Seen("answered", "", 1, 1.0), Seen("silent", "not healthy", 1, 1.0)
+    judge = HealthTracker()
+    good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
     for look in range(3):
         told = judge.hopeless({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
     assert told == {"b@1": "hangs: not healthy"}
@@ -90,7 +90,7 @@ def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> 
 def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
     numbers = places.watchdog_numbers(tmp_path)
     numbers.parent.mkdir()
-    ledger = Ledger(numbers)
+    ledger = WatchdogMetrics(numbers)
     ledger.restarts({"web": MANY, "jobs": MANY - 1})
     ledger.write()
     assert 'clipstack_program_restarts{program="web"} 3' in numbers.read_text()
@@ -142,7 +142,7 @@ def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants()
 
 
 def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "watchdog.prom")
+    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
     ledger.canaries({"a@1": Canary("answered", "", 3), "b@1": Canary("silent", "not healthy", 0)}, {"c": "damaged"})
     ledger.canaries({"a@1": Canary("answered", "", 4)}, {})
     ledger.restarted("dead")

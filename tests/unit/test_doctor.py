@@ -17,7 +17,7 @@ from rich.console import Console
 
 from deploy.doctor import examination, pages
 from deploy.doctor import report as table
-from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
 from deploy.doctor.checks import (
     clock,
     codecs,
@@ -38,8 +38,8 @@ from deploy.doctor.checks import (
     web,
     weights,
 )
-from deploy.doctor.context import Patient, Unchecked
-from deploy.doctor.examination import Report, examine
+from deploy.doctor.context import Context, Skipped
+from deploy.doctor.examination import CheckResult, examine
 from deploy.doctor.registry import CHECKS, FAULTS
 from tests.patients import found, healthy
 
@@ -49,8 +49,8 @@ MODULES = (
     clock, codecs, config, examination, folders, gpu, memory, models, packages, ports, programs, sandbox,
     storage, tls, triton, versions, watchdog, web, weights,
 )  # fmt: skip
-BENT = Fault("bent", "warning", "it squeaks", "{part} is bent", "straighten {part}")
-SNAPPED = Fault("snapped", "wrong", "it is silent", "{part} has snapped", "replace {part}")
+BENT = KnownIssue("bent", "warning", "it squeaks", "{part} is bent", "straighten {part}")
+SNAPPED = KnownIssue("snapped", "wrong", "it is silent", "{part} has snapped", "replace {part}")
 
 # What the rows of "traps already stepped into" became
 TRAPS = (
@@ -61,13 +61,13 @@ TRAPS = (
 
 
 @pytest.fixture
-def patient() -> Iterator[Patient]:
+def patient() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
 
 def check(name: str, *findings: Finding | Exception, limit_s: float = 10.0) -> Check:
-    def look(patient: Patient):
+    def look(patient: Context):
         for each in findings:
             if isinstance(each, Exception):
                 raise each
@@ -76,7 +76,7 @@ def check(name: str, *findings: Finding | Exception, limit_s: float = 10.0) -> C
     return Check(name, look, (BENT, SNAPPED), limit_s)
 
 
-def lines(reports: list[Report], width: int = 60, all_lines: bool = True) -> list[str]:
+def lines(reports: list[CheckResult], width: int = 60, all_lines: bool = True) -> list[str]:
     console = Console(width=width, color_system=None, file=open("/dev/null", "w"), record=True)  # noqa: SIM115
     with console.file:
         console.print(table.of_people(reports, 1.25, all_lines))
@@ -87,8 +87,8 @@ def test_a_line_each_and_how_to_mend_below_what_is_wrong(patient) -> None:
     checks = [
         check("wheels", fine("round")),
         check("axle", SNAPPED.found(part="the front axle"), BENT.found(part="the rear axle")),
-        check("horn", Unchecked("no battery")),
-        check("lamp", Unchecked("no battery")),
+        check("horn", Skipped("no battery")),
+        check("lamp", Skipped("no battery")),
     ]
     assert lines(examine(patient, checks)) == [
         "✓  wheels       round",
@@ -111,13 +111,13 @@ def test_quiet_leaves_out_what_is_well(patient) -> None:
     ("fault", "strict", "code"),
     [(None, True, 0), (BENT, False, 0), (BENT, True, 1), (SNAPPED, False, 2), (SNAPPED, True, 2)],
 )
-def test_exit_codes(patient, fault: Fault | None, strict: bool, code: int) -> None:
+def test_exit_codes(patient, fault: KnownIssue | None, strict: bool, code: int) -> None:
     finding = fault.found(part="it") if fault else fine("well")
     assert table.exit_code(examine(patient, [check("it", finding)]), strict) == code
 
 
 def test_json_has_all_that_the_table_has(patient) -> None:
-    reports = examine(patient, [check("axle", BENT.found(part="it")), check("horn", Unchecked("no battery"))])
+    reports = examine(patient, [check("axle", BENT.found(part="it")), check("horn", Skipped("no battery"))])
     told = json.loads(table.of_scripts(reports, 1.25))
     assert told["counts"] == {"ok": 0, "warning": 1, "wrong": 0, "not checked": 1}
     assert told["checks"][0] == {
@@ -130,7 +130,7 @@ def test_json_has_all_that_the_table_has(patient) -> None:
 def test_a_check_that_hangs_or_fails_keeps_nobody_from_the_others(patient) -> None:
     end = threading.Event()
 
-    def hang(patient: Patient):
+    def hang(patient: Context):
         end.wait(30)
         yield fine("late")
 
@@ -163,7 +163,7 @@ def test_names_are_different() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_every_fault_is_planted_by_a_test(fault: Fault) -> None:
+def test_every_fault_is_planted_by_a_test(fault: KnownIssue) -> None:
     (name,) = [
         f"{module.__name__.rpartition('.')[2]}.{name}"
         for module in MODULES

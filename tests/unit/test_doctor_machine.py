@@ -19,7 +19,7 @@ import pytest
 
 from app.shm.pool import PREFIX, SHM
 from deploy.doctor.checks import clock, folders, gpu, memory, ports, storage
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from deploy.gpu import discovery
 from deploy.stack.places import triton_regions
 from deploy.stack.ports import listeners
@@ -30,7 +30,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
 @pytest.fixture
-def patient() -> Iterator[Patient]:
+def patient() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
@@ -91,7 +91,7 @@ def test_triton_in_public(patient) -> None:
 # --- folders
 
 
-def start(patient: Patient) -> None:
+def start(patient: Context) -> None:
     """As far as folders go."""
     for name in (*folders.FOR_THE_STARTER, *folders.FOR_THE_USER):
         (patient.run_dir / name).mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def test_uploads_that_nginx_writes_elsewhere(patient) -> None:
 # --- disks
 
 
-def on(patient: Patient, folder: Path) -> Patient:
+def on(patient: Context, folder: Path) -> Context:
     return replace(patient, settings=replace(patient.settings, run_dir=folder, data_dir=folder / "data"))
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from deploy.doctor.checks import models, weights
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from tests.patients import altered, found, healthy, words, write_model
 
 
 @pytest.fixture
-def patient() -> Iterator[Patient]:
+def patient() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 

@@ -22,7 +22,7 @@ import pytest
 
 from app.settings import CHECKOUT
 from deploy.doctor.checks import programs, watchdog, web
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import places
 from deploy.stack import run_dir as run_folder
@@ -35,7 +35,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
 @pytest.fixture
-def patient() -> Iterator[Patient]:
+def patient() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
@@ -156,7 +156,7 @@ def test_a_supervisor_that_does_not_answer(patient, monkeypatch) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(patient.run_dir / "supervisor.sock"))
         listening.listen()
-        again = Patient.here(patient.environment, patient.checkout)
+        again = Context.here(patient.environment, patient.checkout)
         told = found(again, [*named("programs", programs), *named("left behind", programs)])
     assert told == {programs.SUPERVISOR_SILENT.name}
 

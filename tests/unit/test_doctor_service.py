@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from deploy.doctor.checks import config, packages, versions
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from tests.patients import altered, distribution, found, healthy, named, running, words
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Patient:
+def patient(tmp_path: Path) -> Context:
     return healthy(tmp_path)
 
 
@@ -23,7 +23,7 @@ def patient(tmp_path: Path) -> Patient:
 
 
 def test_a_setting_that_is_refused_is_said_and_the_rest_is_looked_at() -> None:
-    patient = Patient.here({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
+    patient = Context.here({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
     assert patient.run_dir == Path("/nowhere/run")
     assert "CLIPSTACK_PORT='http'" in words(patient, config.CHECKS, config.SETTING_REFUSED)
 
@@ -64,7 +64,7 @@ def test_packages_that_fit(patient) -> None:
 
 
 def test_the_checkouts_own_packages_have_the_versions_wanted() -> None:
-    assert found(Patient.here({}), named("packages", packages)) == set()
+    assert found(Context.here({}), named("packages", packages)) == set()
 
 
 def test_a_package_of_another_version(patient) -> None:

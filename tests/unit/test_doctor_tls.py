@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor.check import Fault
+from deploy.doctor.check import KnownIssue
 from deploy.doctor.checks import tls
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from deploy.doctor.examination import examine
 from tests.certificates import Pair, made
 from tests.patients import found, healthy, named, words
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def clothed(folder: Path, pair: Pair, url: str = "", **settings: object) -> Patient:
+def clothed(folder: Path, pair: Pair, url: str = "", **settings: object) -> Context:
     """A healthy patient with this certificate and key."""
     patient = healthy(folder / "home", tls_cert=pair.cert, tls_key=pair.key, **settings)
     patient.environment.update({"CLIPSTACK_URL": url} if url else {})
@@ -59,7 +59,7 @@ def test_a_file_that_is_gone(folder: Path, which: str) -> None:
     ],
     ids=["key of another", "exchanged", "passphrase", "ended", "ends soon"],
 )
-def test_what_cannot_be_used_or_soon_not_any_more(folder: Path, breaks, fault: Fault) -> None:
+def test_what_cannot_be_used_or_soon_not_any_more(folder: Path, breaks, fault: KnownIssue) -> None:
     patient = clothed(folder, breaks(folder, made(folder / "tls", days=90)))
     assert found(patient, CERTIFICATE) == {fault.name}
     assert words(patient, CERTIFICATE, fault)

@@ -12,7 +12,7 @@ import pytest
 
 from app.settings import CHECKOUT
 from deploy.doctor.checks import codecs, films, sandbox, triton
-from deploy.doctor.context import Patient
+from deploy.doctor.context import Context
 from tests.confined import LACKS
 from tests.films import numbered, write_video
 from tests.patients import found, healthy, program, running, words
@@ -21,7 +21,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Patient:
+def patient(tmp_path: Path) -> Context:
     return healthy(tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
-from app.inference.client import ModelGone, RegionRefused, RegionUnknown, TritonAway, _our_errors
+from app.inference.client import ModelUnloaded, RegionRefused, RegionUnknown, TritonUnavailable, _our_errors
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
@@ -17,14 +17,19 @@ DEAD = "Stub process 'camera_motion_0_0' is not healthy."
 @pytest.mark.parametrize(
     ("message", "status", "by_reference", "ours"),
     [
-        ("failed to connect to all addresses", UNAVAILABLE, True, TritonAway),
-        (STOPPING, UNAVAILABLE, True, ModelGone),
-        ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, ModelGone),
-        ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelGone),
+        ("failed to connect to all addresses", UNAVAILABLE, True, TritonUnavailable),
+        (STOPPING, UNAVAILABLE, True, ModelUnloaded),
+        ("Request for unknown model: 'x' version 1 is not at ready state", UNAVAILABLE, True, ModelUnloaded),
+        ("Request for unknown model: 'x' is not found", "StatusCode.NOT_FOUND", True, ModelUnloaded),
         ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", False, InferenceTimeout),
         ("Unable to find shared memory region: 'r'", "StatusCode.NOT_FOUND", True, RegionUnknown),
         ("Unable to open shared memory region: '/r'", "StatusCode.INTERNAL", True, RegionRefused),
-        ("This protocol is restricted, expecting header 'triton-grpc-protocol-x'", UNAVAILABLE, True, TritonAway),
+        (
+            "This protocol is restricted, expecting header 'triton-grpc-protocol-x'",
+            UNAVAILABLE,
+            True,
+            TritonUnavailable,
+        ),
         (DEAD, "StatusCode.INTERNAL", True, NotReady),
         (NO_ROOM, "StatusCode.INTERNAL", False, InferenceFailed),
     ],

@@ -18,19 +18,19 @@ from app import damaged
 from app.errors import JobNotFound
 from app.files import DamagedFile
 from app.jobs.clock import Clock
-from app.jobs.service import Desk
-from app.jobs.stats import Census
+from app.jobs.service import JobService
+from app.jobs.stats import JobStats
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.records import parse
 from app.jobs.storage.retention import Kept, tidy
-from app.jobs.storage.store import Asked, Job, Progress
+from app.jobs.storage.store import Job, JobSpec, JobState
 from app.jobs.worker import Worker
 from app.media.types import Source
-from app.pipeline.cache import Results
+from app.pipeline.cache import ResultCache
 from app.settings import Settings
 
-ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
+ASKED = JobSpec("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 TIMELINE = {
     "duration_s": 4.0, "complete_to_s": 4.0, "window_s": 1.0, "hop_s": 1.0, "margin": 0.5, "labels": ["a"],
     "segments": [{"start_s": 0.0, "end_s": 4.0, "label": "a", "score": 1.0}], "cuts_s": [], "pictures_s": [0.5],
@@ -38,8 +38,8 @@ TIMELINE = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
+def desk(tmp_path: Path) -> Iterator[JobService]:
+    desk = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
     desk.start()
     yield desk
     desk.stop()
@@ -105,37 +105,37 @@ ONLY_SPEC = {
 }
 
 
-def everything_answers(desk: Desk, other: Job) -> None:
+def everything_answers(desk: JobService, other: Job) -> None:
     """The list, a new job, the numbers, recovery and tidying, as if there were no damage."""
     assert other.id in [asked.id for asked, _ in desk.newest(50, None)]
     assert desk.read(other)[1].state == "queued"
-    assert Census(desk.folder).count().states["queued"] >= 1
+    assert JobStats(desk.folder).count().states["queued"] >= 1
     Reconciler(desk.folder).run()
     worker(desk).recover()
     tidy(desk.folder, Kept(7, 100, 1 << 30), Clock(desk.folder.index, 7))
 
 
-def worker(desk: Desk) -> Worker:
-    return Worker(desk.folder, desk.queue, None, Results(desk.folder.path, 0))  # type: ignore[arg-type]
+def worker(desk: JobService) -> Worker:
+    return Worker(desk.folder, desk.queue, None, ResultCache(desk.folder.path, 0))  # type: ignore[arg-type]
 
 
-def test_jobs_with_damaged_state_begin_again(desk: Desk, upload: Source) -> None:
+def test_jobs_with_damaged_state_begin_again(desk: JobService, upload: Source) -> None:
     ways = ANY_FILE | ONLY_STATE
     jobs = {how: desk.accept(ASKED, upload, None)[0] for how in ways}
     other, _ = desk.accept(ASKED, upload, None)
     for how, job in jobs.items():
-        job.save(Progress(state="done", finished="2999-01-01T00:00:00.000Z", percent=0.5, timeline=TIMELINE))
+        job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z", percent=0.5, timeline=TIMELINE))
         ways[how](job.path / "state.json")
     everything_answers(desk, other)
     waiting = desk.queue.waiting()
     for how, job in jobs.items():
-        assert (how, desk.read(job)[1], job.id in waiting) == (how, Progress(), True)
+        assert (how, desk.read(job)[1], job.id in waiting) == (how, JobState(), True)
     assert desk.folder.index.counts()["queued"] == len(ways) + 1
     assert damaged.count(desk.folder.path.parent)["state"] == len(ways)
 
 
 @pytest.mark.parametrize("by", ["the list", "its key", "recovery"])
-def test_jobs_with_damaged_record_are_set_aside(desk: Desk, upload: Source, by: str) -> None:
+def test_jobs_with_damaged_record_are_set_aside(desk: JobService, upload: Source, by: str) -> None:
     ways = ANY_FILE | ONLY_SPEC
     jobs = {how: desk.accept(ASKED, upload, how)[0] for how in ways}
     other, _ = desk.accept(ASKED, upload, None)
@@ -153,14 +153,14 @@ def test_jobs_with_damaged_record_are_set_aside(desk: Desk, upload: Source, by: 
     for job in jobs.values():
         with pytest.raises(JobNotFound):
             desk.find(job.id)
-    count = Census(desk.folder).count()
+    count = JobStats(desk.folder).count()
     assert (count.damaged["job"], count.states["queued"]) == (len(ways), 1)
     for aside in damaged.folder(desk.folder.path.parent).iterdir():
         assert (aside / "source").read_bytes() == b"0123456789"
 
 
 @pytest.mark.parametrize("how", ["empty folder", "a file", "a dangling link", "closed"])
-def test_what_is_no_job_folder_is_set_aside(desk: Desk, upload: Source, how: str) -> None:
+def test_what_is_no_job_folder_is_set_aside(desk: JobService, upload: Source, how: str) -> None:
     other, _ = desk.accept(ASKED, upload, None)
     path = desk.folder.path / ("a" * 24)
     match how:
@@ -173,22 +173,22 @@ def test_what_is_no_job_folder_is_set_aside(desk: Desk, upload: Source, how: str
         case "closed":
             path.mkdir(mode=0)
     everything_answers(desk, other)
-    assert Census(desk.folder).count().damaged["job"] == 1
+    assert JobStats(desk.folder).count().damaged["job"] == 1
     assert not [name for name in desk.folder.names() if name == path.name and os.access(path, os.W_OK)]
 
 
-def test_a_finished_job_whose_folder_became_a_file_is_set_aside(desk: Desk, upload: Source) -> None:
+def test_a_finished_job_whose_folder_became_a_file_is_set_aside(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     other, _ = desk.accept(ASKED, upload, None)
-    job.save(Progress(state="done", finished="2999-01-01T00:00:00.000Z"))
+    job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z"))
     replaced(job.path).write_bytes(b"no folder")
     everything_answers(desk, other)
-    count = Census(desk.folder).count()
+    count = JobStats(desk.folder).count()
     assert (count.damaged["job"], count.states["done"]) == (1, 0)
 
 
 @pytest.mark.parametrize("how", ["missing", "a folder", "a FIFO", "a link"])
-def test_job_without_usable_lock_is_worked_on(desk: Desk, upload: Source, how: str) -> None:
+def test_job_without_usable_lock_is_worked_on(desk: JobService, upload: Source, how: str) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     lock = job.path / "lock"
     {"missing": lambda path: path.unlink(), **ANY_FILE}[how](lock)
@@ -197,9 +197,9 @@ def test_job_without_usable_lock_is_worked_on(desk: Desk, upload: Source, how: s
     assert desk.end(job) == "cancelled"
 
 
-def test_fields_of_a_newer_version_are_ignored(desk: Desk, upload: Source) -> None:
+def test_fields_of_a_newer_version_are_ignored(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
-    job.save(Progress(state="failed", finished="2026-01-01T00:00:00.000Z"))
+    job.save(JobState(state="failed", finished="2026-01-01T00:00:00.000Z"))
     for name in ("job.json", "state.json"):
         altered(priority={"of": ["a", "newer"]}, version=2)(job.path / name)
     asked, progress = desk.read(job)
@@ -215,7 +215,7 @@ MESSAGES = (
 )  # fmt: skip
 
 
-def test_damaged_messages_in_the_queue_are_passed_over(desk: Desk, upload: Source) -> None:
+def test_damaged_messages_in_the_queue_are_passed_over(desk: JobService, upload: Source) -> None:
     for message in MESSAGES:
         desk.queue.huey.storage.enqueue(message)
         desk.queue.huey.storage.add_to_schedule(message, datetime(2020, 1, 1))
@@ -251,5 +251,5 @@ def test_damaged_journal_is_begun_anew(tmp_path: Path, how: str) -> None:
 
 def test_parsing_accepts_only_what_was_meant() -> None:
     with pytest.raises(DamagedFile, match="windows is '12'"):
-        parse(Progress, json.dumps(dataclasses.asdict(Progress()) | {"windows": "12"}).encode())
-    assert parse(Progress, b"{}") == Progress()
+        parse(JobState, json.dumps(dataclasses.asdict(JobState()) | {"windows": "12"}).encode())
+    assert parse(JobState, b"{}") == JobState()

@@ -18,16 +18,16 @@ import pytest
 
 from app.errors import IdempotencyConflict, Overloaded, StorageFull, TooManyRequests
 from app.jobs.clock import Clock
-from app.jobs.service import Desk
-from app.jobs.stats import Census
+from app.jobs.service import JobService
+from app.jobs.stats import JobStats
 from app.jobs.storage.index import ADDING, JobIndex, Row
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.retention import Kept, tidy
-from app.jobs.storage.store import Asked, Folder, Job, Progress, now
+from app.jobs.storage.store import Job, JobSpec, JobState, JobStore, now
 from app.media.types import Source
 from app.settings import Settings
 
-ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
+ASKED = JobSpec("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 PLACES = 10
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -38,8 +38,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
-    desk = Desk(settings)
+def desk(settings: Settings) -> Iterator[JobService]:
+    desk = JobService(settings)
     desk.start()
     yield desk
     desk.stop()
@@ -52,7 +52,7 @@ def upload(tmp_path: Path) -> Source:
 
 
 def finish(job: Job, at: str = "") -> Job:
-    job.save(Progress(state="done", finished=at or now()))
+    job.save(JobState(state="done", finished=at or now()))
     return job
 
 
@@ -60,7 +60,7 @@ def rows(index: JobIndex) -> set[Row]:
     return set(index.newest(1000))
 
 
-def same_rows(index: JobIndex, folder: Folder) -> bool:
+def same_rows(index: JobIndex, folder: JobStore) -> bool:
     """Whether the index says what a new one made from the folders would say."""
     return {row[:4] for row in rows(index)} == {job.row()[:4] for job in folder.jobs()}
 
@@ -68,7 +68,7 @@ def same_rows(index: JobIndex, folder: Folder) -> bool:
 # --- Exact places ---
 
 
-def test_many_clients_at_once_get_no_more_jobs_than_places(desk: Desk, upload: Source) -> None:
+def test_many_clients_at_once_get_no_more_jobs_than_places(desk: JobService, upload: Source) -> None:
     answers, start = Counter[str](), threading.Barrier(24)
 
     def client() -> None:
@@ -89,7 +89,7 @@ def test_many_clients_at_once_get_no_more_jobs_than_places(desk: Desk, upload: S
     assert len(desk.folder.names()) == PLACES
 
 
-def test_an_owner_has_half_of_the_places_exactly(desk: Desk, upload: Source) -> None:
+def test_an_owner_has_half_of_the_places_exactly(desk: JobService, upload: Source) -> None:
     greedy = dataclasses.replace(ASKED, owner="greedy")
     for _ in range(PLACES // 2):
         desk.accept(greedy, upload, None)
@@ -99,7 +99,7 @@ def test_an_owner_has_half_of_the_places_exactly(desk: Desk, upload: Source) -> 
     desk.accept(greedy, upload, None)
 
 
-def test_a_job_that_cannot_be_made_leaves_its_place(desk: Desk, upload: Source) -> None:
+def test_a_job_that_cannot_be_made_leaves_its_place(desk: JobService, upload: Source) -> None:
     for _ in range(PLACES + 1):
         with pytest.raises(FileNotFoundError):
             desk.accept(ASKED, Source("/nowhere", 0, 10), None)
@@ -108,7 +108,7 @@ def test_a_job_that_cannot_be_made_leaves_its_place(desk: Desk, upload: Source) 
     assert desk.accept(ASKED, upload, None)[1]
 
 
-def test_the_place_of_a_maker_that_was_killed_is_free_again(desk: Desk) -> None:
+def test_the_place_of_a_maker_that_was_killed_is_free_again(desk: JobService) -> None:
     index, dead, alive = desk.folder.index, "a" * 24, "b" * 24
     index.put(Row(dead, "", now(), ADDING, 0.0, 1), Row(alive, "", now(), ADDING, 0.0, 1))
     with desk.folder.new(alive):
@@ -118,7 +118,9 @@ def test_the_place_of_a_maker_that_was_killed_is_free_again(desk: Desk) -> None:
     assert index.open_jobs() == []
 
 
-def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(desk: Desk, upload: Source) -> None:
+def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(
+    desk: JobService, upload: Source
+) -> None:
     with desk.folder.new("a" * 24) as new:
         new.fill(dataclasses.replace(ASKED, id="a" * 24, created=now()), Path(upload.path), 0, 10)
         (hidden,) = desk.folder.path.iterdir()
@@ -133,7 +135,7 @@ def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(d
 # --- Sizes ---
 
 
-def test_whole_blocks_are_counted(desk: Desk, upload: Source) -> None:
+def test_whole_blocks_are_counted(desk: JobService, upload: Source) -> None:
     for _ in range(PLACES):
         desk.accept(ASKED, upload, None)
     on_disk = sum(
@@ -154,7 +156,7 @@ def test_what_is_over_the_limit_is_refused_or_makes_the_oldest_go(settings: Sett
         assert second.path.exists()  # nothing goes for what would have no room in any case
 
 
-def test_an_owner_keeps_so_many_finished_jobs(desk: Desk, upload: Source) -> None:
+def test_an_owner_keeps_so_many_finished_jobs(desk: JobService, upload: Source) -> None:
     mine = [finish(desk.accept(dataclasses.replace(ASKED, owner="a"), upload, None)[0], _at(day)) for day in (3, 1, 2)]
     others = finish(desk.accept(dataclasses.replace(ASKED, owner="b"), upload, None)[0], _at(1))
     tidy(desk.folder, Kept(7, 2, 1 << 40), Clock(desk.folder.index, 7))
@@ -165,7 +167,7 @@ def _at(day: int) -> str:
     return f"2999-01-0{day}T00:00:00.000Z"
 
 
-def test_a_job_that_is_not_finished_is_never_tidied_away(desk: Desk, upload: Source) -> None:
+def test_a_job_that_is_not_finished_is_never_tidied_away(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     desk.folder.index.set_state(job.id, "done", 0.0, 1)  # an index that is wrong
     clock = Clock(desk.folder.index, 7)
@@ -178,8 +180,8 @@ def test_a_job_that_is_not_finished_is_never_tidied_away(desk: Desk, upload: Sou
 
 
 @contextmanager
-def closing_desk(settings: Settings) -> Iterator[Desk]:
-    desk = Desk(settings)
+def closing_desk(settings: Settings) -> Iterator[JobService]:
+    desk = JobService(settings)
     desk.start()
     try:
         yield desk
@@ -212,7 +214,7 @@ def _sql(path: Path, sql: str) -> None:
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("when", ["closed", "open"])
 def test_an_index_that_is_lost_or_damaged_is_made_again(
-    desk: Desk, settings: Settings, upload: Source, how: str, when: str
+    desk: JobService, settings: Settings, upload: Source, how: str, when: str
 ) -> None:
     jobs = [desk.accept(ASKED, upload, None)[0] for _ in range(3)]
     finish(jobs[0])
@@ -226,16 +228,16 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(
         for each in (desk, other):
             assert {asked.id for asked, _ in each.newest(9, None)} == {job.id for job in jobs}
             jobs.append(each.accept(ASKED, upload, None)[0])
-        assert Census(other.folder).count().states["queued"] == 4
+        assert JobStats(other.folder).count().states["queued"] == 4
         assert same_rows(other.folder.index, other.folder)
 
 
-def test_reconciliation_follows_what_others_did_to_the_folders(desk: Desk, upload: Source) -> None:
+def test_reconciliation_follows_what_others_did_to_the_folders(desk: JobService, upload: Source) -> None:
     kept, removed, changed = (desk.accept(ASKED, upload, None)[0] for _ in range(3))
     reconciler = Reconciler(desk.folder)
     reconciler.run()
     shutil.rmtree(removed.path)
-    Job(changed.path).save(Progress(state="running"))  # by a version that knows no index
+    Job(changed.path).save(JobState(state="running"))  # by a version that knows no index
     restored = desk.folder.path / ("c" * 24)
     shutil.copytree(kept.path, restored)
     told = json.loads((restored / "job.json").read_text())
@@ -243,12 +245,12 @@ def test_reconciliation_follows_what_others_did_to_the_folders(desk: Desk, uploa
     reconciler.run()
     assert same_rows(desk.folder.index, desk.folder)
     assert desk.folder.index.counts() == {"queued": 2, "running": 1, "done": 0, "failed": 0, "cancelled": 0}
-    Job(changed.path).save(Progress(state="done", finished=now()))
+    Job(changed.path).save(JobState(state="done", finished=now()))
     reconciler.run()
     assert desk.folder.index.counts()["done"] == 1
 
 
-def test_totals_are_the_sums_of_the_rows(desk: Desk, upload: Source) -> None:
+def test_totals_are_the_sums_of_the_rows(desk: JobService, upload: Source) -> None:
     for number in range(PLACES):
         job, _ = desk.accept(dataclasses.replace(ASKED, owner=f"{number % 3}"), upload, None)
         if number % 2:
@@ -262,7 +264,7 @@ def test_totals_are_the_sums_of_the_rows(desk: Desk, upload: Source) -> None:
     assert counts == Counter(row.state for row in all_rows)
 
 
-def test_an_index_that_another_process_locks_is_an_answer_not_a_wait_for_ever(desk: Desk, upload: Source) -> None:
+def test_an_index_that_another_process_locks_is_an_answer_not_a_wait_for_ever(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     index = JobIndex(desk.folder.path.parent, lambda: [], wait_s=0.1)
     with closing(index), closing(sqlite3.connect(index.path, isolation_level=None)) as other:
@@ -303,14 +305,14 @@ def counted() -> Iterator[Counter[str]]:
 _HOOKS: list[object] = []
 
 
-def test_requests_do_not_read_what_they_do_not_show(desk: Desk, upload: Source) -> None:
+def test_requests_do_not_read_what_they_do_not_show(desk: JobService, upload: Source) -> None:
     for _ in range(200):
         job = Job(desk.folder.path / os.urandom(12).hex())
         job.path.mkdir(parents=True)
         (job.path / "job.json").write_text(json.dumps(dataclasses.asdict(ASKED) | {"id": job.id, "created": now()}))
         finish(job)
     Reconciler(desk.folder).run()
-    census = Census(desk.folder)
+    census = JobStats(desk.folder)
     with counted() as events:
         assert len(desk.newest(5, None)) == len(desk.newest(5, "")) == 5
         desk.accept(ASKED, upload, None)
@@ -326,7 +328,9 @@ def test_requests_do_not_read_what_they_do_not_show(desk: Desk, upload: Source) 
 # --- Idempotency ---
 
 
-def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(desk: Desk, upload: Source, tmp_path: Path) -> None:
+def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(
+    desk: JobService, upload: Source, tmp_path: Path
+) -> None:
     first, _ = desk.accept(ASKED, upload, "a key")
     (tmp_path / "other").write_bytes(b"9876543210")
     with pytest.raises(IdempotencyConflict):
@@ -336,7 +340,7 @@ def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(desk: Desk, upl
 
 
 def test_a_key_of_a_job_from_before_there_were_hashes_is_compared_by_its_file(
-    desk: Desk, upload: Source, tmp_path: Path
+    desk: JobService, upload: Source, tmp_path: Path
 ) -> None:
     job, _ = desk.accept(ASKED, upload, "a key")
     told = json.loads((job.path / "job.json").read_text())
@@ -348,7 +352,7 @@ def test_a_key_of_a_job_from_before_there_were_hashes_is_compared_by_its_file(
         desk.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
 
 
-def test_the_same_key_at_the_same_moment_is_one_job(desk: Desk, upload: Source) -> None:
+def test_the_same_key_at_the_same_moment_is_one_job(desk: JobService, upload: Source) -> None:
     answers, start = list[tuple[str, bool]](), threading.Barrier(8)
 
     def client() -> None:
@@ -369,7 +373,7 @@ def test_the_same_key_at_the_same_moment_is_one_job(desk: Desk, upload: Source) 
 # --- A clock that is set ---
 
 
-def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(desk: Desk) -> None:
+def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(desk: JobService) -> None:
     clock = Clock(desk.folder.index, 7)
     clock.judge(0.0, 0.0)
     running = DAY_S + 1
@@ -382,7 +386,7 @@ def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(desk: Desk) -> None:
     assert restarted.judge(running + 61 + DAY_S, 21 + DAY_S)
 
 
-def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(desk: Desk) -> None:
+def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(desk: JobService) -> None:
     clock = Clock(desk.folder.index, 7)
     clock.judge(0.0, 0.0)
     assert clock.judge(DAY_S, DAY_S)
@@ -390,7 +394,7 @@ def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(desk: 
     assert not Clock(desk.folder.index, 7).judge(DAY_S + 12 * DAY_S, 5.0)
 
 
-def test_finished_jobs_outlive_a_clock_that_is_days_ahead(desk: Desk, upload: Source) -> None:
+def test_finished_jobs_outlive_a_clock_that_is_days_ahead(desk: JobService, upload: Source) -> None:
     job = finish(desk.accept(ASKED, upload, None)[0], "2020-01-01T00:00:00.000Z")
     clock = Clock(desk.folder.index, 7)
     tidy(desk.folder, Kept(7, 100, 1 << 40), clock)

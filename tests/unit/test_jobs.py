@@ -15,27 +15,27 @@ from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, S
 from app.inference.registry import Model
 from app.jobs.attempt import DEATHS, FALLS
 from app.jobs.clock import Clock
-from app.jobs.service import Desk
+from app.jobs.service import JobService
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.retention import Kept, tidy
-from app.jobs.storage.store import Asked, Job, Progress
+from app.jobs.storage.store import Job, JobSpec, JobState
 from app.jobs.storage.window_pages import Page, stream_with_windows
 from app.jobs.worker import Worker
 from app.media.types import Media, Source
-from app.pipeline.cache import Results
+from app.pipeline.cache import ResultCache
 from app.settings import Settings
-from app.timeline.run import Recorder
-from app.timeline.scan import Begin
+from app.timeline.run import TimelineSink
+from app.timeline.scan import ScanStarted
 from app.timeline.windows import Grid
 from app.web.job_serializers import record_json
 
-ASKED = Asked("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
+ASKED = JobSpec("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[JobService]:
     settings = dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data", max_jobs=3)
-    desk = Desk(settings)
+    desk = JobService(settings)
     desk.start()
     yield desk
     desk.stop()
@@ -47,7 +47,7 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(desk: Desk, upload: Source) -> None:
+def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(desk: JobService, upload: Source) -> None:
     job, new = desk.accept(ASKED, upload, None)
     Path(upload.path).unlink()
     assert new
@@ -58,12 +58,12 @@ def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(des
     assert record_json(asked, progress, desk.place(job.id))["progress"]["position"] == 1
 
 
-def test_of_a_form_only_the_file_is_kept(desk: Desk, upload: Source) -> None:
+def test_of_a_form_only_the_file_is_kept(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(dataclasses.replace(ASKED, bytes=4), Source(upload.path, 3, 4), None)
     assert job.source.read_bytes() == b"3456"
 
 
-def test_a_key_has_one_job(desk: Desk, upload: Source) -> None:
+def test_a_key_has_one_job(desk: JobService, upload: Source) -> None:
     first, new = desk.accept(ASKED, upload, "a key")
     again, new_again = desk.accept(ASKED, upload, "a key")
     other, _ = desk.accept(ASKED, upload, "another key")
@@ -73,7 +73,7 @@ def test_a_key_has_one_job(desk: Desk, upload: Source) -> None:
         desk.accept(dataclasses.replace(ASKED, margin=0.9), upload, "a key")
 
 
-def test_a_full_queue_and_a_full_disk_are_refused(desk: Desk, upload: Source) -> None:
+def test_a_full_queue_and_a_full_disk_are_refused(desk: JobService, upload: Source) -> None:
     with pytest.raises(StorageFull):
         desk.accept(dataclasses.replace(ASKED, bytes=30 << 30), upload, None)
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_a_full_queue_and_a_full_disk_are_refused(desk: Desk, upload: Source) ->
         desk.accept(ASKED, upload, None)
 
 
-def test_one_job_has_one_worker(desk: Desk, upload: Source) -> None:
+def test_one_job_has_one_worker(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     with job.locked() as mine, job.locked() as twice:
         assert (mine, twice) == (True, False)
@@ -90,7 +90,7 @@ def test_one_job_has_one_worker(desk: Desk, upload: Source) -> None:
         assert mine
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_then_removed(desk: Desk, upload: Source) -> None:
+def test_a_waiting_job_is_cancelled_at_once_and_then_removed(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     assert desk.end(job) == "cancelled"
     assert job.progress().state == "cancelled"
@@ -102,7 +102,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_then_removed(desk: Desk, upload:
 
 
 @pytest.mark.parametrize("identity", ["..", "../../etc", "x" * 24, "A" * 24, ""])
-def test_what_is_no_id_is_no_job(desk: Desk, identity: str) -> None:
+def test_what_is_no_id_is_no_job(desk: JobService, identity: str) -> None:
     with pytest.raises(JobNotFound):
         desk.find(identity)
 
@@ -205,9 +205,9 @@ def test_the_windows_of_a_removed_job_cannot_be_found(tmp_path: Path) -> None:
         shown(Job(tmp_path), offset=0, limit=1, top_k=1)
 
 
-def finished(desk: Desk, upload: Source, at: str) -> Job:
+def finished(desk: JobService, upload: Source, at: str) -> Job:
     job, _ = desk.accept(ASKED, upload, None)
-    job.save(Progress(state="done", finished=at))
+    job.save(JobState(state="done", finished=at))
     return job
 
 
@@ -227,12 +227,12 @@ class Faulty:
         raise self.fault
 
 
-def worker(desk: Desk, pipeline: Faulty, tmp_path: Path, keeper: str = "") -> Worker:
-    return Worker(desk.folder, desk.queue, pipeline, Results(tmp_path / "results", 0), keeper)  # type: ignore[arg-type]
+def worker(desk: JobService, pipeline: Faulty, tmp_path: Path, keeper: str = "") -> Worker:
+    return Worker(desk.folder, desk.queue, pipeline, ResultCache(tmp_path / "results", 0), keeper)  # type: ignore[arg-type]
 
 
 def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
-    desk: Desk, upload: Source, tmp_path: Path
+    desk: JobService, upload: Source, tmp_path: Path
 ) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     pipeline = Faulty(NotReady("the model server is away"))
@@ -247,7 +247,7 @@ def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
     ("keepers", "most"), [("aaaa", DEATHS), ("abcdefghijk", FALLS), ("abbbb", DEATHS + 1)], ids=["alone", "all", "both"]
 )
 def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
-    desk: Desk, upload: Source, tmp_path: Path, keepers: str, most: int
+    desk: JobService, upload: Source, tmp_path: Path, keepers: str, most: int
 ) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     pipeline = Faulty(KeyboardInterrupt())  # takes the worker out of its work, as a kill does
@@ -264,14 +264,14 @@ def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
 class OneWindow(Faulty):
     """Looks at one window more in every try."""
 
-    def timeline(self, _source: Source, _question: object, recorder: Recorder, _stopped: object) -> None:
+    def timeline(self, _source: Source, _question: object, recorder: TimelineSink, _stopped: object) -> None:
         first = recorder.resume(MODEL, GRID)
-        recorder.begin(MODEL, MEDIA, Begin(GRID.over(99.0), 100.0, 1000, False))
+        recorder.begin(MODEL, MEDIA, ScanStarted(GRID.over(99.0), 100.0, 1000, False))
         recorder.window(first, False, np.zeros(1, np.float32))
         super().timeline()
 
 
-def test_a_job_that_gets_on_between_kills_is_never_given_up(desk: Desk, upload: Source, tmp_path: Path) -> None:
+def test_a_job_that_gets_on_between_kills_is_never_given_up(desk: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     for _ in range(DEATHS + 2):
         with pytest.raises(KeyboardInterrupt):
@@ -287,7 +287,7 @@ class Believed:
         return True
 
 
-def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload: Source) -> None:
+def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: JobService, upload: Source) -> None:
     old = finished(desk, upload, "2020-01-01T00:00:00.000Z")
     early = finished(desk, upload, "2999-01-01T00:00:00.000Z")
     late = finished(desk, upload, "2999-01-02T00:00:00.000Z")
@@ -301,7 +301,7 @@ def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: Desk, upload:
     assert [job.path.exists() for job in (late, waiting)] == [False, True]
 
 
-def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: Desk, upload: Source) -> None:
+def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: JobService, upload: Source) -> None:
     alices, bobs = (dataclasses.replace(ASKED, owner=owner) for owner in ("alice", "bob"))
     first, _ = desk.accept(alices, upload, "monday")
     second, new = desk.accept(bobs, upload, "monday")
@@ -310,7 +310,7 @@ def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: Desk, upload:
     assert [asked.owner for asked, _ in desk.newest(9, "bob")] == ["bob"]
 
 
-def test_one_owner_has_half_of_the_places(desk: Desk, upload: Source) -> None:
+def test_one_owner_has_half_of_the_places(desk: JobService, upload: Source) -> None:
     greedy = dataclasses.replace(ASKED, owner="greedy")
     for _ in range(2):
         desk.accept(greedy, upload, None)
@@ -319,7 +319,7 @@ def test_one_owner_has_half_of_the_places(desk: Desk, upload: Source) -> None:
     desk.accept(dataclasses.replace(ASKED, owner="modest"), upload, None)
 
 
-def test_a_job_from_before_there_were_owners_is_read(desk: Desk, upload: Source) -> None:
+def test_a_job_from_before_there_were_owners_is_read(desk: JobService, upload: Source) -> None:
     job, _ = desk.accept(ASKED, upload, None)
     told = json.loads((job.path / "job.json").read_text())
     del told["owner"]

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from app.admission.client_usage import LATELY_S, Owners
-from app.admission.queue import Lane, Lanes
-from app.admission.shared_semaphore import Share
+from app.admission.client_usage import LATELY_S, ClientUsage
+from app.admission.queue import Lane, LaneScheduler
+from app.admission.shared_semaphore import SharedSemaphore
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -18,7 +18,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def waiting(lanes: Lanes, lane: Lane, order: list[Lane]) -> asyncio.Task[None]:
+def waiting(lanes: LaneScheduler, lane: Lane, order: list[Lane]) -> asyncio.Task[None]:
     async def enter() -> None:
         await lanes.enter(lane)
         order.append(lane)
@@ -28,7 +28,7 @@ def waiting(lanes: Lanes, lane: Lane, order: list[Lane]) -> asyncio.Task[None]:
 
 def test_a_picture_does_not_wait_behind_long_videos() -> None:
     async def scenario() -> None:
-        lanes, order = Lanes(lambda: 2), list[Lane]()
+        lanes, order = LaneScheduler(lambda: 2), list[Lane]()
         tasks = [waiting(lanes, Lane.LONG, order) for _ in range(5)]
         await settle()
         tasks.append(waiting(lanes, Lane.PICTURE, order))
@@ -44,7 +44,7 @@ def test_a_picture_does_not_wait_behind_long_videos() -> None:
 
 def test_a_lane_with_nobody_at_work_goes_first_then_pictures() -> None:
     async def scenario() -> None:
-        lanes, order = Lanes(lambda: 2), list[Lane]()
+        lanes, order = LaneScheduler(lambda: 2), list[Lane]()
         await lanes.enter(Lane.PICTURE)
         await lanes.enter(Lane.SHORT)
         lanes_wanted = (Lane.SHORT, Lane.LONG, Lane.PICTURE, Lane.PICTURE)
@@ -66,7 +66,7 @@ def test_a_lane_with_nobody_at_work_goes_first_then_pictures() -> None:
 
 def test_with_one_place_long_work_is_done_too() -> None:
     async def scenario() -> None:
-        lanes = Lanes(lambda: 1)
+        lanes = LaneScheduler(lambda: 1)
         await lanes.enter(Lane.LONG)
         assert not lanes.is_open(Lane.PICTURE)
         lanes.leave(Lane.LONG)
@@ -77,7 +77,7 @@ def test_with_one_place_long_work_is_done_too() -> None:
 
 def test_who_gives_up_leaves_the_queue_and_takes_no_place() -> None:
     async def scenario() -> None:
-        lanes, order = Lanes(lambda: 1), list[Lane]()
+        lanes, order = LaneScheduler(lambda: 1), list[Lane]()
         await lanes.enter(Lane.SHORT)
         gone, stays = waiting(lanes, Lane.SHORT, order), waiting(lanes, Lane.SHORT, order)
         await settle()
@@ -92,7 +92,7 @@ def test_who_gives_up_leaves_the_queue_and_takes_no_place() -> None:
 
 def test_who_is_cancelled_with_the_place_in_hand_passes_it_on() -> None:
     async def scenario() -> None:
-        lanes, order = Lanes(lambda: 1), list[Lane]()
+        lanes, order = LaneScheduler(lambda: 1), list[Lane]()
         await lanes.enter(Lane.SHORT)
         gone, stays = waiting(lanes, Lane.SHORT, order), waiting(lanes, Lane.SHORT, order)
         await settle()
@@ -108,7 +108,7 @@ def test_who_is_cancelled_with_the_place_in_hand_passes_it_on() -> None:
 def test_more_places_let_more_in() -> None:
     async def scenario() -> None:
         places, order = 1, list[Lane]()
-        lanes = Lanes(lambda: places)
+        lanes = LaneScheduler(lambda: places)
         await lanes.enter(Lane.SHORT)
         tasks = [waiting(lanes, Lane.SHORT, order) for _ in range(3)]
         await settle()
@@ -137,8 +137,8 @@ class Keys:
 
     def __init__(self, places: int, most: int = 0, share: int = 1) -> None:
         self.clock, self.order = Clock(), list[str]()
-        self.owners = Owners(self.clock)
-        self.lanes = Lanes(lambda: places, most, self.owners, Share(share))
+        self.owners = ClientUsage(self.clock)
+        self.lanes = LaneScheduler(lambda: places, most, self.owners, SharedSemaphore(share))
         self.tasks: list[asyncio.Task[None]] = []
 
     async def come(self, *owners: str) -> None:

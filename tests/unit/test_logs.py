@@ -38,7 +38,7 @@ def number() -> str:
 
 
 def test_a_record_is_one_line_of_json_in_ascii(number: str) -> None:
-    line = logs.JsonLines().format(record(HOSTILE, path=HOSTILE, ms=3.5, stages_ms={"infer": 2}))
+    line = logs.JsonFormatter().format(record(HOSTILE, path=HOSTILE, ms=3.5, stages_ms={"infer": 2}))
     assert line.isascii() and line.isprintable()
     told = json.loads(line)
     assert told["message"] == told["path"] == HOSTILE
@@ -47,32 +47,34 @@ def test_a_record_is_one_line_of_json_in_ascii(number: str) -> None:
 
 
 def test_a_fact_does_not_replace_what_the_log_itself_says(number: str) -> None:
-    assert json.loads(logs.JsonLines().format(record("x", level="none", request_id="forged")))["request_id"] == number
+    assert (
+        json.loads(logs.JsonFormatter().format(record("x", level="none", request_id="forged")))["request_id"] == number
+    )
 
 
 def test_long_things_are_cut() -> None:
-    told = json.loads(logs.JsonLines().format(record("x" * 100_000, path="y" * 100_000)))
+    told = json.loads(logs.JsonFormatter().format(record("x" * 100_000, path="y" * 100_000)))
     assert (len(told["message"]), len(told["path"])) == (logs.MOST_WORDS + 1, logs.MOST_FACT + 1)
-    assert len(json.loads(logs.JsonLines().format(failed("x" * 100_000)))["story"]) == logs.MOST_STORY + 1
+    assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MOST_STORY + 1
 
 
 def test_words_for_a_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:
-    line = logs.Words().format(record(HOSTILE, path=HOSTILE, cache=""))
+    line = logs.TextFormatter().format(record(HOSTILE, path=HOSTILE, cache=""))
     assert line.isprintable()
     assert "\\n" in line and "\\x1b" in line and "é" in line and "[abc123]" in line
     assert "cache" not in line
 
 
 def test_a_story_is_set_in_so_that_it_cannot_pass_for_a_record() -> None:
-    first, *rest = logs.Words().format(failed("one\n12:00:00 error   app: forged")).splitlines()
+    first, *rest = logs.TextFormatter().format(failed("one\n12:00:00 error   app: forged")).splitlines()
     assert first.endswith("it failed") or "it failed" in first
     assert rest and all(line.startswith("    ") for line in rest)
-    assert "\n" not in logs.JsonLines().format(failed("one\ntwo"))
+    assert "\n" not in logs.JsonFormatter().format(failed("one\ntwo"))
 
 
 def test_auto_is_json_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(logs.formatter("auto"), logs.JsonLines)
-    assert isinstance(logs.formatter("text"), logs.Words)
+    assert isinstance(logs.formatter("auto"), logs.JsonFormatter)
+    assert isinstance(logs.formatter("text"), logs.TextFormatter)
 
 
 def full_disk() -> logging.LogRecord:
@@ -100,7 +102,7 @@ def full_database() -> logging.LogRecord:
 def written(limit: logging.Filter, *records: logging.LogRecord) -> list[str]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.Words())
+    handler.setFormatter(logs.TextFormatter())
     handler.addFilter(limit)
     for each in records:
         handler.handle(each)

@@ -20,13 +20,13 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import create_app
-from app.jobs.stats import Census
-from app.jobs.storage.store import Folder
+from app.jobs.stats import JobStats
+from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
 from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
 from app.metrics.exposition import Exposition
 from app.metrics.history import KEPT, History, point
-from app.metrics.recorder import Meter
+from app.metrics.recorder import MetricsRecorder
 from app.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -60,9 +60,9 @@ def worker(folder: Path, program: str = "web") -> Iterator[subprocess.Popen[str]
 def told(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every series that is told of the processes of `folder`."""
     settings = dataclasses.replace(Settings.from_environment({}), run_dir=folder, data_dir=folder)
-    meter = Meter("web")
+    meter = MetricsRecorder("web")
     meter.folder = folder
-    whole = Exposition(settings, meter, Census(Folder(folder / "jobs")), folder / "none.prom", lambda: {}).text()
+    whole = Exposition(settings, meter, JobStats(JobStore(folder / "jobs")), folder / "none.prom", lambda: {}).text()
     return series(whole.decode())
 
 
@@ -237,8 +237,8 @@ def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) 
 
 
 def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "jobs")
-    census = Census(folder)
+    folder = JobStore(tmp_path / "jobs")
+    census = JobStats(folder)
     assert census.count().states["queued"] == 0  # nothing is there yet
     asked = {"created": "2026-01-01T00:00:00Z", "name": "", "bytes": 1, "model": "m", "margin": 0.5, "top_k": 1}
     for number, state in enumerate(["done", "running", ""]):
@@ -270,7 +270,7 @@ def test_the_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> N
 
 
 def test_a_moment_has_what_the_page_shows() -> None:
-    meter = Meter("web")
+    meter = MetricsRecorder("web")
     meter.count(COUNTED, "POST", "/v1/classify", "200", "ok", by=3)
     meter.count(COUNTED, "POST", "/v1/classify", "503", "overloaded")
     meter.count(COUNTED, "GET", "/healthz", "200", "ok", by=99)

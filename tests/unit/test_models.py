@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
-from app.inference.client import Canary, TritonAway
-from app.inference.registry import Catalogue
+from app.inference.client import ProbeResult, TritonUnavailable
+from app.inference.registry import ModelRegistry
 
 
 class FakeTriton:
@@ -39,11 +39,13 @@ class FakeTriton:
         self.fingerprints += 1
         return self.weights
 
-    async def canary(self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float) -> Canary:
+    async def canary(
+        self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
+    ) -> ProbeResult:
         self.canaries.append(f"{model}@{version}")
         if self.broken:
             raise self.broken
-        return Canary(tuple(f"label{number}" for number in range(classes)), (self.score,) * classes)
+        return ProbeResult(tuple(f"label{number}" for number in range(classes)), (self.score,) * classes)
 
 
 def config(name: str = "good", output: str = "SCORES", version: str = "1", **changed: str) -> dict[str, Any]:
@@ -56,8 +58,8 @@ def config(name: str = "good", output: str = "SCORES", version: str = "1", **cha
     }
 
 
-def catalogue(triton: FakeTriton) -> Catalogue:
-    return Catalogue(triton, 1 << 20)  # type: ignore[arg-type]
+def catalogue(triton: FakeTriton) -> ModelRegistry:
+    return ModelRegistry(triton, 1 << 20)  # type: ignore[arg-type]
 
 
 def test_a_model_that_could_not_be_loaded_is_not_ready_and_one_that_never_was_is_not_found() -> None:
@@ -173,9 +175,9 @@ def test_a_list_in_which_a_model_was_missed_is_too_old_for_all() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
         first = await models.get("good")
-        triton.gone = TritonAway("it is ending")
+        triton.gone = TritonUnavailable("it is ending")
         for ask in (lambda: models.gone(first), lambda: models.get("good")):
-            with pytest.raises(TritonAway):
+            with pytest.raises(TritonUnavailable):
                 await ask()
         triton.gone = None
         assert (await models.get("good")).version == "1"
@@ -285,8 +287,8 @@ def test_a_triton_that_was_away_is_asked_anew_for_what_it_serves(at_once: None) 
         triton = FakeTriton(config())
         models = catalogue(triton)
         first = (await models.get("good")).mark
-        triton.gone = TritonAway("it restarts")
-        with pytest.raises(TritonAway):
+        triton.gone = TritonUnavailable("it restarts")
+        with pytest.raises(TritonUnavailable):
             await models.refresh()
         triton.gone, triton.weights = None, "bb"
         await models.refresh()

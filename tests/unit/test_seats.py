@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.admission.client_usage import Owners
-from app.admission.queue import Lane, Lanes
-from app.admission.shared_semaphore import Share
+from app.admission.client_usage import ClientUsage
+from app.admission.queue import Lane, LaneScheduler
+from app.admission.shared_semaphore import SharedSemaphore
 from app.settings import CHECKOUT
 
 HOLDER = """
@@ -27,16 +27,16 @@ share.wait(True)
 print("seated", flush=True)
 time.sleep(60)
 """
-Maker = Callable[..., Share]
+Maker = Callable[..., SharedSemaphore]
 
 
 @pytest.fixture
 def share(tmp_path: Path) -> Iterator[Maker]:
     """Makes those of several workers: each that opens the file is another to the kernel, as processes are."""
-    made = list[Share]()
+    made = list[SharedSemaphore]()
 
-    def make(seats: int = 1, path: Path = tmp_path / "share") -> Share:
-        made.append(Share(seats, path))
+    def make(seats: int = 1, path: Path = tmp_path / "share") -> SharedSemaphore:
+        made.append(SharedSemaphore(seats, path))
         return made[-1]
 
     yield make
@@ -99,7 +99,7 @@ def test_a_killed_worker_has_no_seat(share: Maker, tmp_path: Path) -> None:
 
 
 def test_without_a_file_it_is_one_worker_s_own(share: Maker, tmp_path: Path) -> None:
-    for one in (Share(1), share(1, tmp_path / "nowhere" / "share")):
+    for one in (SharedSemaphore(1), share(1, tmp_path / "nowhere" / "share")):
         with closing(one):
             assert one.hold() and one.take()
             assert not one.hold()
@@ -111,8 +111,8 @@ def test_without_a_file_it_is_one_worker_s_own(share: Maker, tmp_path: Path) -> 
 class Worker:
     """Lanes of one of several workers, and the owners that began there, in that order."""
 
-    def __init__(self, share: Share) -> None:
-        self.lanes, self.began = Lanes(lambda: 8, 16, Owners(), share), list[str]()
+    def __init__(self, share: SharedSemaphore) -> None:
+        self.lanes, self.began = LaneScheduler(lambda: 8, 16, ClientUsage(), share), list[str]()
 
     async def ask(self, owner: str) -> None:
         await self.lanes.enter(Lane.SHORT, owner)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, Shut, enough
+from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, RejectFlags, enough
 
 NGINX = Path(__file__).parents[2] / "nginx"
 
@@ -17,29 +17,29 @@ def told(folder: Path) -> list[str]:
 
 
 def test_who_is_shut_stays_so_until_there_is_room(tmp_path: Path) -> None:
-    shut = Shut(tmp_path)
+    shut = RejectFlags(tmp_path)
     shut.shut("abcdefgh", lambda: False)
     shut.opened("abcdefgh", lambda: False)
     assert told(tmp_path) == ["abcdefgh"]
     shut.opened("another2", lambda: True)
     assert told(tmp_path) == ["abcdefgh"]
-    Shut(tmp_path).opened("abcdefgh", lambda: True)
+    RejectFlags(tmp_path).opened("abcdefgh", lambda: True)
     assert told(tmp_path) == []
 
 
 def test_nobody_is_shut_when_all_left_in_that_moment(tmp_path: Path) -> None:
-    Shut(tmp_path).shut(EVERYBODY, lambda: True)
+    RejectFlags(tmp_path).shut(EVERYBODY, lambda: True)
     assert told(tmp_path) == []
 
 
 def test_room_is_not_asked_for_where_nobody_is_shut(tmp_path: Path) -> None:
     asked: list[bool] = []
-    Shut(tmp_path).opened(EVERYBODY, lambda: bool(asked.append(True)))
+    RejectFlags(tmp_path).opened(EVERYBODY, lambda: bool(asked.append(True)))
     assert asked == []
 
 
 def test_what_a_killed_worker_left_goes(tmp_path: Path) -> None:
-    shut = Shut(tmp_path)
+    shut = RejectFlags(tmp_path)
     shut.shut(EVERYBODY, lambda: False)
     shut.tidy()
     assert told(tmp_path) == [EVERYBODY]
@@ -50,7 +50,7 @@ def test_what_a_killed_worker_left_goes(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
-    for shut in (Shut(tmp_path / "no" / "such"), Shut(None)):
+    for shut in (RejectFlags(tmp_path / "no" / "such"), RejectFlags(None)):
         shut.shut(EVERYBODY, lambda: False)
         shut.opened(EVERYBODY, lambda: True)
         shut.tidy()

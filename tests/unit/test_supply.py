@@ -9,12 +9,12 @@ from datetime import date
 import pytest
 
 from deploy.supply import licences, page, parts
-from deploy.supply.audit import NOT_CHECKED, Audit, Excuse, excuses, expired, read, verdict
+from deploy.supply.audit import NOT_CHECKED, Audit, Waiver, excuses, expired, read, verdict
 from deploy.supply.locks import locks, pins
 from tests.conftest import CHECKOUT
 
 TODAY = date(2026, 11, 21)
-EXCUSED = Excuse("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
+EXCUSED = Waiver("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
 
 
 def test_the_page_tells_the_versions_that_are_installed() -> None:
@@ -91,12 +91,12 @@ def test_a_service_that_cannot_be_reached_is_no_pass() -> None:
     [
         ([], 1, "flask: PYSEC-1"),
         ([EXCUSED], 0, "1 packages checked, none has a known fault that is not excused"),
-        ([Excuse("PYSEC-1", "flask", "", date(2026, 11, 1))], 1, "the exception for PYSEC-1 of flask has expired"),
-        ([Excuse("PYSEC-2", "flask", "", date(2027, 1, 1))], 1, "flask: PYSEC-1"),
+        ([Waiver("PYSEC-1", "flask", "", date(2026, 11, 1))], 1, "the exception for PYSEC-1 of flask has expired"),
+        ([Waiver("PYSEC-2", "flask", "", date(2027, 1, 1))], 1, "flask: PYSEC-1"),
     ],
     ids=["known to nobody", "excused", "excused until lately", "another one excused"],
 )
-def test_a_fault_fails_unless_it_is_excused_today(known: list[Excuse], status: int, said: str) -> None:
+def test_a_fault_fails_unless_it_is_excused_today(known: list[Waiver], status: int, said: str) -> None:
     found = Audit(faults={"flask": ["PYSEC-1"]}, checked=1)
     assert verdict(found, known, TODAY)[0] == status
     assert said in verdict(found, known, TODAY)[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from app.admission.reject_flags import Shut
+from app.admission.reject_flags import RejectFlags
 from app.auth.key_check import UPLOADS, most_uploads
 from app.errors import RequestTimeout
 from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
@@ -26,7 +26,7 @@ def uploads(tmp_path: Path) -> Path:
 
 
 def guard(uploads: Path, least_free_bytes: int = 0, longest_answer_s: float = 10) -> UploadGuard:
-    return UploadGuard(Shut(uploads.parent / "shut"), uploads, uploads, least_free_bytes, longest_answer_s)
+    return UploadGuard(RejectFlags(uploads.parent / "shut"), uploads, uploads, least_free_bytes, longest_answer_s)
 
 
 def grow(path: Path, size: int) -> None:
@@ -86,9 +86,9 @@ def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
 
 def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
     shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "shut.conf").read_text()
-    UploadGuard(Shut(shut), uploads, uploads / "gone", 1 << 60, 10, part_of_disk=1).look()
+    UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10, part_of_disk=1).look()
     assert names(shut) == [STORAGE_FULL]
-    UploadGuard(Shut(shut), uploads, uploads, 1 << 60, 10, part_of_disk=1).look()
+    UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10, part_of_disk=1).look()
     assert names(shut) == [JOBS_FULL, STORAGE_FULL]
     assert all(re.search(rf"POST.* {name};", conf) for name in (STORAGE_FULL, JOBS_FULL))
     guard(uploads, least_free_bytes=1).look()

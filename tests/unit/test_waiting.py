@@ -4,17 +4,17 @@ import os
 import time
 from pathlib import Path
 
-from app.admission.waiting_flags import RECENT_S, Waiting
+from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
 
 
 def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:
-    assert not Waiting(tmp_path / "waiting").lately()
-    Waiting(tmp_path / "waiting").note()
-    assert Waiting(tmp_path / "waiting").lately()
+    assert not UploadWaitingFlag(tmp_path / "waiting").lately()
+    UploadWaitingFlag(tmp_path / "waiting").note()
+    assert UploadWaitingFlag(tmp_path / "waiting").lately()
 
 
 def test_it_is_forgotten_and_what_an_earlier_run_of_the_machine_left_is_no_reason_to_wait(tmp_path: Path) -> None:
-    waiting = Waiting(tmp_path / "waiting")
+    waiting = UploadWaitingFlag(tmp_path / "waiting")
     waiting.note()
     for then in (time.monotonic() - RECENT_S - 0.1, time.monotonic() + 3600):
         os.utime(tmp_path / "waiting", (then, then))
@@ -22,7 +22,7 @@ def test_it_is_forgotten_and_what_an_earlier_run_of_the_machine_left_is_no_reaso
 
 
 def test_many_that_wait_touch_it_seldom(tmp_path: Path) -> None:
-    waiting = Waiting(tmp_path / "waiting")
+    waiting = UploadWaitingFlag(tmp_path / "waiting")
     waiting.note()
     (tmp_path / "waiting").unlink()
     for _ in range(100):
@@ -31,9 +31,9 @@ def test_many_that_wait_touch_it_seldom(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
-    nowhere = Waiting(tmp_path / "no" / "such")
+    nowhere = UploadWaitingFlag(tmp_path / "no" / "such")
     nowhere.note()
     assert not nowhere.lately()
-    nobody = Waiting(None)
+    nobody = UploadWaitingFlag(None)
     nobody.note()
     assert not nobody.lately()

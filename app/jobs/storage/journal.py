@@ -48,7 +48,7 @@ class Journal:
         self._type = _record(classes)
         kept = _kept(path, head, self._type)
         _make_own(path, head, self._type, keep=kept is not None)
-        self.found = kept or Found.nothing(classes)
+        self.found = kept or JournalContents.nothing(classes)
         self._file = path.open("ab", buffering=0)  # what a full disk did not take is not tried again at the end
 
     def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
@@ -72,18 +72,18 @@ class Journal:
         self._file.close()
 
 
-class Found:
+class JournalContents:
     """What a journal holds: `scores` float32 (windows, classes), `padded` bool (windows,), `cuts_s` rising."""
 
     def __init__(self, scores: NDArray[np.float32], padded: NDArray[np.bool_], cuts_s: list[float]) -> None:
         self.scores, self.padded, self.cuts_s = scores, padded, cuts_s
 
     @classmethod
-    def nothing(cls, classes: int) -> Found:
+    def nothing(cls, classes: int) -> JournalContents:
         return cls(np.empty((0, classes), np.float32), np.empty(0, np.bool_), [])
 
 
-def read(path: Path) -> Found:
+def read(path: Path) -> JournalContents:
     """Return what the journal at `path` holds now; it may be written to at the same time.
 
     Raises:
@@ -134,7 +134,7 @@ def _classes(path: Path, head: bytes) -> int:
         raise DamagedFile(f"{path} is no journal: {str(error)[:200]}") from error
 
 
-def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> Found:
+def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
     entries = np.frombuffer(content, kind, max(0, len(content) - HEAD_BYTES) // kind.itemsize, HEAD_BYTES)
     windows = entries[entries["kind"] == WINDOW]
     if not np.array_equal(windows["index"], np.arange(len(windows))):
@@ -142,10 +142,10 @@ def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> Found:
     if not np.isfinite(windows["scores"]).all():
         raise DamagedFile(f"{path}: a score is no number")
     cuts = sorted(set(entries["time_s"][entries["kind"] == CUT].tolist()))
-    return Found(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
+    return JournalContents(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
 
 
-def _kept(path: Path, head: bytes, kind: np.dtype[Any]) -> Found | None:
+def _kept(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
     """Return what to go on with, if the journal has that head and is whole."""
     with suppress(FileNotFoundError, DamagedFile):
         content = read_file(path, MAX_BYTES)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.files import fsync_path, open_lock, write_file
-from app.jobs.storage.records import Asked
+from app.jobs.storage.records import JobSpec
 
 HIDDEN = "."  # begins the name of a folder that is being made or removed
 FOLDER_BYTES = 24 << 10  # what a job's folder takes with all but its video and its journal
@@ -40,7 +40,7 @@ class NewJob:
         os.close(self._lock)
         shutil.rmtree(self._path, ignore_errors=True)
 
-    def fill(self, asked: Asked, source: Path, offset: int, length: int) -> None:
+    def fill(self, asked: JobSpec, source: Path, offset: int, length: int) -> None:
         """Write the job of a file, or of `length` bytes of it from `offset` on; raises OSError when the disk is full.
 
         All of it is on the disk when this returns: a job that was accepted outlives a power loss.

@@ -12,13 +12,13 @@ from contextlib import suppress
 from app import damaged
 from app.jobs.storage.index import ADDING, Row
 from app.jobs.storage.records import DamagedRecord
-from app.jobs.storage.store import FINISHED, Folder, Job
+from app.jobs.storage.store import FINISHED, Job, JobStore
 
 UNREADABLE = "unreadable"  # the fact that counts the damaged jobs that could not be moved
 BATCH = 1000
 
 
-def repair(folder: Folder, job: Job) -> bool:
+def repair(folder: JobStore, job: Job) -> bool:
     """Set aside what is damaged of a job, unless somebody works on it; return whether it can be used now."""
     with job.locked() as mine:
         if not mine:
@@ -41,7 +41,7 @@ def repair(folder: Folder, job: Job) -> bool:
         return True
 
 
-def _set_aside(folder: Folder, job: Job, why: object) -> None:
+def _set_aside(folder: JobStore, job: Job, why: object) -> None:
     if damaged.set_aside(job.path, job.data_dir, "job", why):
         folder.index.remove(job.id)
 
@@ -49,7 +49,7 @@ def _set_aside(folder: Folder, job: Job, why: object) -> None:
 class Reconciler:
     """One process's; `run` is cheap where nothing changed."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: JobStore) -> None:
         self._folder = folder
         self._seen = 0  # when names in the folder changed last
 

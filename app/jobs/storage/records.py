@@ -21,7 +21,7 @@ from app.files import DamagedFile
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED = ("done", "failed", "cancelled")
 _TIMES = ("created", "started", "finished")
-Record = TypeVar("Record", "Asked", "Progress")
+Record = TypeVar("Record", "JobSpec", "JobState")
 
 
 class DamagedRecord(JobNotFound):
@@ -57,7 +57,7 @@ class Timeline(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JobSpec:
     """What was asked for; `window_s` and `hop_s` None leave it to the model."""
 
     id: str
@@ -72,14 +72,14 @@ class Asked:
     owner: str = ""  # id of the key that it came with
     sha256: str = ""  # of the file, where somebody needed it before the job was made
 
-    def same_question(self, other: Asked) -> bool:
+    def same_question(self, other: JobSpec) -> bool:
         """Return whether `other` asks the same of a file of the same name and size."""
         not_asked = {"id": "", "created": "", "sha256": ""}
         return {**asdict(self), **not_asked} == {**asdict(other), **not_asked}
 
 
 @dataclass(slots=True)
-class Progress:
+class JobState:
     """How far a job is, and what came of it; times as RFC 3339 in UTC."""
 
     state: State = "queued"
@@ -127,7 +127,7 @@ def parse(kind: type[Record], content: bytes) -> Record:
 @cache
 def _types(kind: type) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
-    return {**hints, "timeline": Timeline | None} if kind is Progress else hints
+    return {**hints, "timeline": Timeline | None} if kind is JobState else hints
 
 
 def _fits(value: Any, hint: Any) -> bool:

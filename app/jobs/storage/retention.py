@@ -11,7 +11,7 @@ from app import damaged
 from app.jobs.clock import Clock
 from app.jobs.storage.index import Row
 from app.jobs.storage.records import DamagedRecord
-from app.jobs.storage.store import FINISHED, Folder
+from app.jobs.storage.store import FINISHED, JobStore
 
 DAY_S = 86400.0
 BATCH = 100
@@ -26,7 +26,7 @@ class Kept:
     bytes: int
 
 
-def tidy(folder: Folder, kept: Kept, clock: Clock) -> None:
+def tidy(folder: JobStore, kept: Kept, clock: Clock) -> None:
     """Remove finished jobs beyond what may be kept; by age only while the clock can be believed."""
     folder.remove_left()
     if clock.is_trusted():
@@ -38,7 +38,7 @@ def tidy(folder: Folder, kept: Kept, clock: Clock) -> None:
     make_room(folder, kept.bytes)
 
 
-def make_room(folder: Folder, most_bytes: int, most_jobs: int | None = None) -> None:
+def make_room(folder: JobStore, most_bytes: int, most_jobs: int | None = None) -> None:
     """Remove the oldest finished jobs while all take more than `most_bytes`, `most_jobs` of them at most."""
     left = folder.index.bytes() - most_bytes
     removed = 0
@@ -53,7 +53,7 @@ def make_room(folder: Folder, most_bytes: int, most_jobs: int | None = None) -> 
     _remove(folder, folder.index.oldest_ended, wanted)
 
 
-def _remove_number(folder: Folder, owner: str, number: int) -> None:
+def _remove_number(folder: JobStore, owner: str, number: int) -> None:
     left = number
 
     def wanted(_: Row) -> bool:
@@ -64,7 +64,7 @@ def _remove_number(folder: Folder, owner: str, number: int) -> None:
     _remove(folder, lambda most: folder.index.oldest_ended(most, owner), wanted)
 
 
-def _remove(folder: Folder, oldest: Callable[[int], list[Row]], wanted: Callable[[Row], bool]) -> None:
+def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], wanted: Callable[[Row], bool]) -> None:
     """Remove jobs, the oldest first, until one is not wanted."""
     tried = set[str]()
     while rows := [row for row in oldest(BATCH + len(tried)) if row.id not in tried]:
@@ -75,7 +75,7 @@ def _remove(folder: Folder, oldest: Callable[[int], list[Row]], wanted: Callable
                 tried.add(row.id)
 
 
-def _remove_job(folder: Folder, row: Row) -> bool:
+def _remove_job(folder: JobStore, row: Row) -> bool:
     """Remove a job that is finished, and return whether it is gone: the folder knows better than the index."""
     job = folder.job(row.id)
     if job is None:

@@ -31,9 +31,9 @@ from app.errors import Unavailable
 from app.files import DamagedFile, open_lock, read_file, write_file
 from app.jobs.storage.index import JobIndex, Row
 from app.jobs.storage.new_job import HIDDEN, NewJob, is_locked
-from app.jobs.storage.records import FINISHED, Asked, DamagedRecord, Progress, State, parse
+from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
 
-__all__ = ["FINISHED", "Asked", "DamagedRecord", "Folder", "Job", "Progress", "State", "identity", "now"]
+__all__ = ["FINISHED", "JobSpec", "DamagedRecord", "JobStore", "Job", "JobState", "State", "identity", "now"]
 
 _ID = re.compile(r"[0-9a-f]{24}")
 LEFT_S = 600.0  # longer than any upload takes to be copied
@@ -73,7 +73,7 @@ class Job:
     def data_dir(self) -> Path:
         return self.path.parent.parent
 
-    def asked(self) -> Asked:
+    def asked(self) -> JobSpec:
         """Return what was asked for.
 
         Raises:
@@ -81,7 +81,7 @@ class Job:
             DamagedRecord: Its record cannot be used.
         """
         try:
-            asked = parse(Asked, read_file(self.path / "job.json", MAX_SPEC_BYTES))
+            asked = parse(JobSpec, read_file(self.path / "job.json", MAX_SPEC_BYTES))
         except FileNotFoundError:
             if os.path.lexists(self.path):
                 raise DamagedRecord("job.json is missing") from None
@@ -92,14 +92,14 @@ class Job:
             raise DamagedRecord(f"job.json is that of job {asked.id[:50]!r}")
         return asked
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobState:
         """Return how far it is; raises as `asked` does."""
         try:
-            return parse(Progress, read_file(self.path / "state.json"))
+            return parse(JobState, read_file(self.path / "state.json"))
         except FileNotFoundError:
             if not self.path.is_dir():
                 raise
-            return Progress()
+            return JobState()
         except DamagedFile as error:
             raise DamagedRecord(f"state.json: {error}") from error
 
@@ -108,7 +108,7 @@ class Job:
         asked, progress = self.asked(), self.progress()
         return Row(self.id, asked.owner, asked.created, progress.state, self._since(progress), used_bytes(self.path))
 
-    def _since(self, progress: Progress) -> float:
+    def _since(self, progress: JobState) -> float:
         if progress.state in FINISHED and progress.finished:
             return datetime.fromisoformat(progress.finished).timestamp()
         return self.written()
@@ -119,7 +119,7 @@ class Job:
             return (self.path / "state.json").stat().st_mtime
         return (self.path / "job.json").stat().st_mtime
 
-    def save(self, progress: Progress, *, durable: bool = False) -> None:
+    def save(self, progress: JobState, *, durable: bool = False) -> None:
         """Only for whoever holds the lock; `durable` returns when it is on the disk."""
         write_file(self.path / "state.json", json.dumps(asdict(progress)).encode(), durable=durable)
         if self._index is not None and progress.state != self._saved:
@@ -170,7 +170,7 @@ class Job:
                 self._index.remove(self.id)
 
 
-class Folder:
+class JobStore:
     """All jobs, and their index."""
 
     def __init__(self, path: Path) -> None:

@@ -9,31 +9,31 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
 from deploy.doctor.checks.web import address
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.context import Context, Skipped
 
 TICKS = os.sysconf("SC_CLK_TCK")
 JUMP_S, SKEW_S, FUTURE_S = 5.0, 3.0, 60.0
 
-CLOCK_JUMPED = Fault(
+CLOCK_JUMPED = KnownIssue(
     "clock jumped", "warning", "times of jobs and logs are out of order; jobs are removed too soon or too late",
     "the wall clock has moved by {jump:+.0f} s since {program} was started; waits and leases here do not follow it",
     "let chrony or systemd-timesyncd keep the time; nothing needs a restart",
 )  # fmt: skip
-CLOCK_SKEW = Fault(
+CLOCK_SKEW = KnownIssue(
     "clocks differ", "warning", "X-Deadline-Ms ends requests too soon; times in logs do not fit",
     "nginx's clock is {skew:+.0f} s from this one",
     "let one clock serve both: containers have their host's, virtual machines need chrony each",
 )  # fmt: skip
-FROM_THE_FUTURE = Fault(
+FROM_THE_FUTURE = KnownIssue(
     "files from the future", "warning", "jobs are kept too long, files of before are taken for newer ones",
     "{file} was written {ahead:.0f} s from now: the clock was set back",
     "set the clock right (`date`, chrony); time zones do not matter",
 )  # fmt: skip
 
 
-def jumps(patient: Patient) -> Iterator[Finding]:
+def jumps(patient: Context) -> Iterator[Finding]:
     """Supervisor noted the wall clock at each start; the kernel counts from the machine's own start."""
     patient.running()
     for name, program in patient.programs.items():
@@ -45,21 +45,21 @@ def jumps(patient: Patient) -> Iterator[Finding]:
     yield fine("it has not jumped since the programs were started")
 
 
-def skew(patient: Patient) -> Iterator[Finding]:
+def skew(patient: Context) -> Iterator[Finding]:
     patient.running()
     if not patient.has_web:
-        raise Unchecked("nginx is in another container")
+        raise Skipped("nginx is in another container")
     try:
         told = probes.page(f"{address(patient)}/healthz").headers["Date"]
     except OSError as error:
-        raise Unchecked(f"nginx does not answer: {error}") from error
+        raise Skipped(f"nginx does not answer: {error}") from error
     ahead = parsedate_to_datetime(told).timestamp() - time.time()
     if abs(ahead) > SKEW_S:
         yield CLOCK_SKEW.found(skew=ahead)
     yield fine("nginx tells the same time")
 
 
-def future(patient: Patient) -> Iterator[Finding]:
+def future(patient: Context) -> Iterator[Finding]:
     places = [patient.run_dir / "settings.json", patient.settings.data_dir, patient.checkout / ".venv" / "pyvenv.cfg"]
     for path in (each for each in places if each.exists()):
         ahead = path.stat().st_mtime - time.time()

@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 
-CODEC_UNREADABLE = Fault(
+CODEC_UNREADABLE = KnownIssue(
     "codec cannot be opened", "wrong", "415 unsupported_media or 422 undecodable for good files of one kind",
     "{reader} cannot open {codec}: {why}",
     "another build of av, decord2, pillow or pi-heif was installed: `make setup`, or .venv/bin/pip install -e '.[web]'",
 )  # fmt: skip
-DECODER_DIES = Fault(
+DECODER_DIES = KnownIssue(
     "decoder dies", "wrong", "422 for every video, and decoder processes end by a signal",
     "opening tiny films ended {how}",
     "reinstall the decoders: .venv/bin/pip install --force-reinstall --no-deps av decord2 (versions in pyproject.toml)",
 )  # fmt: skip
 
 
-def codecs(patient: Patient) -> Iterator[Finding]:
+def codecs(patient: Context) -> Iterator[Finding]:
     if not patient.has_web:
-        raise Unchecked("files are opened in another container")
+        raise Skipped("files are opened in another container")
     if not find_spec("av") or not find_spec("decord"):
         yield DECODER_DIES.found(how="before it began: av or decord is not installed")
         return

@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.settings import PREFIX, SETTINGS
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 
-SETTING_REFUSED = Fault(
+SETTING_REFUSED = KnownIssue(
     "setting refused", "wrong", "`make up` refuses a setting",
     "{why}",
     "correct it; docs/settings.md has all of them, `python -m app.settings` those in force",
 )  # fmt: skip
-SETTING_UNKNOWN = Fault(
+SETTING_UNKNOWN = KnownIssue(
     "setting unknown", "warning", "a setting has no effect",
     "{variable} is no setting{meant}",
     "correct its name (docs/settings.md), or unset it",
 )  # fmt: skip
-SETTING_NOT_IN_FORCE = Fault(
+SETTING_NOT_IN_FORCE = KnownIssue(
     "setting not in force", "warning", "a setting has no effect; `make up` says that the stack runs with another",
     "{variable} is {wanted} here, and the stack was started with {found}",
     "`make down`, then `make up`",
 )  # fmt: skip
-WAIT_OUTLIVES_DEADLINE = Fault(
+WAIT_OUTLIVES_DEADLINE = KnownIssue(
     "wait longer than the deadline", "wrong", "504 for requests that waited, under load",
     "CLIPSTACK_QUEUE_TIMEOUT_S ({wait}) is longer than CLIPSTACK_DEADLINE_S ({deadline}): an answer comes too late",
     "lower CLIPSTACK_QUEUE_TIMEOUT_S below CLIPSTACK_DEADLINE_S",
 )  # fmt: skip
-DATA_IN_UPLOADS = Fault(
+DATA_IN_UPLOADS = KnownIssue(
     "data among the uploads", "wrong", "jobs and their videos vanish at a restart",
     "CLIPSTACK_DATA_DIR is in {uploads}, which is emptied whenever nginx starts",
     "set CLIPSTACK_DATA_DIR to a folder outside",
 )  # fmt: skip
-QUEUE_AWAY = Fault(
+QUEUE_AWAY = KnownIssue(
     "job queue away", "wrong", "503 for jobs, while single files are answered",
     "the job queue at {queue} does not answer: {why}",
     "start that Redis, or unset CLIPSTACK_QUEUE: jobs then wait in a file of the data folder",
@@ -49,13 +49,13 @@ OTHERS = {
 REDIS_S = 3.0
 
 
-def refused(patient: Patient) -> Iterator[Finding]:
+def refused(patient: Context) -> Iterator[Finding]:
     if patient.refused:
         yield SETTING_REFUSED.found(why=patient.refused)
     yield fine("every one has a value that it takes")
 
 
-def unknown(patient: Patient) -> Iterator[Finding]:
+def unknown(patient: Context) -> Iterator[Finding]:
     names = {setting.name.upper() for setting in SETTINGS} | OTHERS
     for variable in sorted(each for each in patient.environment if each.startswith(PREFIX)):
         name = variable.removeprefix(PREFIX)
@@ -66,10 +66,10 @@ def unknown(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{len(names) - len(OTHERS)} settings, and no other name in the environment")
 
 
-def in_force(patient: Patient) -> Iterator[Finding]:
+def in_force(patient: Context) -> Iterator[Finding]:
     patient.running()
     if not patient.started_with:
-        raise Unchecked("nobody wrote down what the stack was started with")
+        raise Skipped("nobody wrote down what the stack was started with")
     for variable, found in patient.started_with.items():
         wanted = patient.environment.get(variable) or found
         if _plain(wanted) != _plain(found):
@@ -77,7 +77,7 @@ def in_force(patient: Patient) -> Iterator[Finding]:
     yield fine("the stack runs with what the environment says")
 
 
-def together(patient: Patient) -> Iterator[Finding]:
+def together(patient: Context) -> Iterator[Finding]:
     settings = patient.settings
     if settings.queue_timeout_s > settings.deadline_s:
         yield WAIT_OUTLIVES_DEADLINE.found(wait=settings.queue_timeout_s, deadline=settings.deadline_s)
@@ -87,7 +87,7 @@ def together(patient: Patient) -> Iterator[Finding]:
     yield fine("none contradicts another")
 
 
-def queue(patient: Patient) -> Iterator[Finding]:
+def queue(patient: Context) -> Iterator[Finding]:
     address = patient.settings.queue
     if not address:
         yield fine("jobs wait in a file of the data folder")

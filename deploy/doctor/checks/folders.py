@@ -8,37 +8,37 @@ import re
 import stat
 from collections.abc import Iterator
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import places, preflight, users
 from deploy.stack.run_dir import FOR_THE_STARTER, FOR_THE_USER, OF_THE_DATA
 
-PARENT_CLOSED = Fault(
+PARENT_CLOSED = KnownIssue(
     "parent folder closed", "wrong", "403 for the page's files; 500 or 502 for every upload; a program ends at once",
     "{user} cannot enter or execute {folder}, on the way to what it serves",
     "chmod o+x {folder} (or setfacl -m u:{user}:x {folder}); or move the checkout, to /opt for one",
 )  # fmt: skip
-ALL_AS_ROOT = Fault(
+ALL_AS_ROOT = KnownIssue(
     "everything runs as root", "warning", "`make up` warns that everything runs as root",
     "{why}",
     "move the checkout to a folder that all users can enter, /opt for one, then `make down` and `make up`",
 )  # fmt: skip
-NOT_ITS_OWN = Fault(
+NOT_ITS_OWN = KnownIssue(
     "folder of somebody else", "wrong", "503 storage_full though there is room; web or triton end at once",
     "{folder} belongs to {owner} and not to {user}, who must write to it",
     "`make down` and `make up` put it right; by hand: chown {user} {folder}",
 )  # fmt: skip
-TOO_OPEN = Fault(
+TOO_OPEN = KnownIssue(
     "folder too open", "wrong", "other users of the machine can read uploads, or steer the stack",
     "{folder} has mode {mode}, and may have {most} at most",
     "`make down` and `make up` put it right; by hand: chmod {most} {folder}",
 )  # fmt: skip
-PATH_TOO_LONG = Fault(
+PATH_TOO_LONG = KnownIssue(
     "path of a socket too long", "wrong", "`make up` refuses CLIPSTACK_RUN_DIR",
     "{complaint}",
     "set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack",
 )  # fmt: skip
-UPLOADS_ELSEWHERE = Fault(
+UPLOADS_ELSEWHERE = KnownIssue(
     "uploads elsewhere", "wrong", "503 storage_full for every upload; or uploads lie where web does not remove them",
     "nginx writes uploads to {found}, and web takes them from {folder}",
     "put client_body_temp_path in nginx/conf.d/limits.conf back to \"${{CLIPSTACK_RUN_DIR}}/uploads\"",
@@ -48,9 +48,9 @@ MODES = {name: 0o750 for name in FOR_THE_STARTER} | {name: 0o700 for name in FOR
 SOCKETS = {"supervisor.sock": 0o700, "web/web.sock": 0o770}
 
 
-def parents(patient: Patient) -> Iterator[Finding]:
+def parents(patient: Context) -> Iterator[Finding]:
     if patient.in_image:
-        raise Unchecked("an image's folders are as it was built")
+        raise Skipped("an image's folders are as it was built")
     if os.geteuid() != 0:
         yield from _closed(users.User.current(), patient)
         yield fine(f"{users.User.current().name}, who starts the stack, reaches all of them")
@@ -65,7 +65,7 @@ def parents(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{user.name} reaches the checkout, the models and the run folder")
 
 
-def _closed(user: users.User, patient: Patient) -> Iterator[Finding]:
+def _closed(user: users.User, patient: Context) -> Iterator[Finding]:
     for path in patient.needed:
         steps = [step for step in reversed([path.resolve(), *path.resolve().parents]) if step.exists()]
         if blocked := next((step for step in steps if not os.access(step, os.X_OK)), None):
@@ -73,7 +73,7 @@ def _closed(user: users.User, patient: Patient) -> Iterator[Finding]:
             return
 
 
-def owners(patient: Patient) -> Iterator[Finding]:
+def owners(patient: Context) -> Iterator[Finding]:
     _made(patient)
     user = patient.user
     data = patient.settings.data_dir
@@ -85,7 +85,7 @@ def owners(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{user.name} owns uploads, temporary files and data")
 
 
-def modes(patient: Patient) -> Iterator[Finding]:
+def modes(patient: Context) -> Iterator[Finding]:
     _made(patient)
     for name, most in (MODES | SOCKETS).items():
         path = patient.run_dir / name
@@ -94,16 +94,16 @@ def modes(patient: Patient) -> Iterator[Finding]:
     yield fine("nobody else can look into the run folder, or steer the stack by its sockets")
 
 
-def socket_paths(patient: Patient) -> Iterator[Finding]:
+def socket_paths(patient: Context) -> Iterator[Finding]:
     for complaint in preflight.sockets(patient.settings):
         yield PATH_TOO_LONG.found(complaint=complaint.partition(":")[0])
     yield fine(f"{places.web_socket(patient.run_dir)} and its neighbours are short enough for sockets")
 
 
-def body_folder(patient: Patient) -> Iterator[Finding]:
+def body_folder(patient: Context) -> Iterator[Finding]:
     """Of the configuration that nginx runs with, or would."""
     if not patient.has_web:
-        raise Unchecked("nginx is not in this container")
+        raise Skipped("nginx is not in this container")
     rendered = patient.run_dir / "nginx" / "conf.d" / "limits.conf"
     source = rendered if rendered.exists() else patient.checkout / "nginx" / "conf.d" / "limits.conf"
     told = re.search(r'^\s*client_body_temp_path\s+"?([^";]+)', source.read_text(), re.M)
@@ -113,9 +113,9 @@ def body_folder(patient: Patient) -> Iterator[Finding]:
     yield fine(f"nginx writes uploads to {patient.run_dir / 'uploads'}")
 
 
-def _made(patient: Patient) -> None:
+def _made(patient: Context) -> None:
     if not (patient.run_dir / "settings.json").exists():
-        raise Unchecked("the stack was never started in this run folder")
+        raise Skipped("the stack was never started in this run folder")
 
 
 def _name(uid: int) -> str:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context
 from deploy.gpu import discovery
 from deploy.stack import preflight
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
-GPU_UNUSABLE = Fault(
+GPU_UNUSABLE = KnownIssue(
     "GPU unusable", "warning", "models run on the CPU, and there is a GPU",
     "there is a driver, and no GPU can be used: {why}",
     "nvidia-smi says more; CUDA_VISIBLE_DEVICES may hide it, another may fill it; in Docker: deploy/compose.gpu.yml",
 )  # fmt: skip
-GPU_WANTED = Fault(
+GPU_WANTED = KnownIssue(
     "GPU wanted", "wrong", "`make up` refuses, or web workers end at their start",
     "{setting} asks for a GPU, and {why}",
     "unset {setting}, or mend the driver: python -m deploy.gpu.discovery says what it sees",
 )  # fmt: skip
 
 
-def seen(patient: Patient) -> Iterator[Finding]:
+def seen(patient: Context) -> Iterator[Finding]:
     try:
         found = discovery.usable(environment=patient.environment)
     except discovery.NoGpu as error:
@@ -36,7 +36,7 @@ def seen(patient: Patient) -> Iterator[Finding]:
     yield fine("; ".join(map(str, found)) + f" ({driver.partition('  ')[0]})")
 
 
-def wanted(patient: Patient) -> Iterator[Finding]:
+def wanted(patient: Context) -> Iterator[Finding]:
     settings = patient.settings
     for complaint in preflight.gpu_decoding(settings):
         why = complaint.partition(", and ")[2]

@@ -8,48 +8,48 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight, processes
 from deploy.stack.places import triton_regions
 
 MIB = 1 << 20
 MOST_NAMED = 3
 
-SHM_TOO_SMALL = Fault(
+SHM_TOO_SMALL = KnownIssue(
     "shared memory too small", "wrong", "`make up` refuses; web workers end at their start (\"has no room\")",
     "{shm} has {size} MiB in all, and the settings need {need} MiB",
     "mount -o remount,size={need}m {shm} (in Docker: CLIPSTACK_SHM_SIZE); or lower CLIPSTACK_SLOTS, CLIPSTACK_SLOT_MB "
     "or CLIPSTACK_WEB_WORKERS",
 )  # fmt: skip
-SHM_FULL = Fault(
+SHM_FULL = KnownIssue(
     "shared memory full", "wrong", "`make up` refuses; a web worker that was restarted ends again and again",
     "{shm} has {free} MiB free and {need} MiB are needed; it holds {holders}",
     "stop or remove what fills it, or make it larger: mount -o remount,size=... {shm}",
 )  # fmt: skip
-STALE_REGIONS = Fault(
+STALE_REGIONS = KnownIssue(
     "stale regions", "warning", "/dev/shm fills up",
     "{count} regions of {size} MiB are left of processes that are dead: {names}",
     "the next start removes them; now: rm {names}",
 )  # fmt: skip
-TRITON_LEFT = Fault(
+TRITON_LEFT = KnownIssue(
     "memory left by Triton", "warning", "/dev/shm fills up",
     "{count} files of a Triton that was killed are left, {size} MiB: {names}",
     "the next start removes them; now: rm {names}",
 )  # fmt: skip
-UNKNOWN_REGIONS = Fault(
+UNKNOWN_REGIONS = KnownIssue(
     "regions that Triton does not know", "warning", "answers say \"transport\": \"inline\" and take longer",
     "Triton does not know the memory of {workers}: its clips travel inside the messages",
     "see the namespaces and Triton's flags below; `grep region` in the log of web says why; then restart web",
 )  # fmt: skip
 
 
-def size(patient: Patient) -> Iterator[Finding]:
+def size(patient: Context) -> Iterator[Finding]:
     patient.seen()
     memory = os.statvfs(patient.shm)
     total, free = memory.f_blocks * memory.f_frsize, memory.f_bavail * memory.f_frsize
     if not patient.has_web:
-        raise Unchecked("slots are in another container")
+        raise Skipped("slots are in another container")
     need = preflight.needed_memory(patient.settings)
     # A stack that runs has what it needs but for one more worker, which a restart begins before the old one ends
     still = patient.settings.slots * patient.settings.slot_mb * MIB if patient.programs else need
@@ -60,7 +60,7 @@ def size(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{patient.shm} has {free // MIB} of {total // MIB} MiB free; the settings need {need // MIB} MiB")
 
 
-def stale(patient: Patient) -> Iterator[Finding]:
+def stale(patient: Context) -> Iterator[Finding]:
     from app.shm.pool import PREFIX, is_stale
 
     left = [path for path in patient.shm.glob(f"{PREFIX}-*") if is_stale(path.name)]
@@ -69,22 +69,22 @@ def stale(patient: Patient) -> Iterator[Finding]:
     yield fine("every region has a living owner")
 
 
-def left_by_triton(patient: Patient) -> Iterator[Finding]:
+def left_by_triton(patient: Context) -> Iterator[Finding]:
     """Memory of Triton's backends is named after the run folder; a start removes what nobody uses."""
     if not patient.has_triton:
-        raise Unchecked("Triton is in another container")
+        raise Skipped("Triton is in another container")
     found = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
     if found:
         yield TRITON_LEFT.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
     yield fine("nothing is left of Triton")
 
 
-def registered(patient: Patient) -> Iterator[Finding]:
+def registered(patient: Context) -> Iterator[Finding]:
     from app.shm.pool import PREFIX
 
     patient.running()
     if not patient.has_web or patient.settings.transport in ("inline", "cuda"):
-        raise Unchecked("no clip is to travel by shared memory of the host")
+        raise Skipped("no clip is to travel by shared memory of the host")
     known = probes.regions(patient.settings)
     ours = {path.name: int(path.name.split("-")[1]) for path in patient.shm.glob(f"{PREFIX}-*")}
     unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in known}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight
 
 if TYPE_CHECKING:
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one for each engine; a version may have several
 
-NO_DEFAULT_MODEL = Fault(
+NO_DEFAULT_MODEL = KnownIssue(
     "no default model", "wrong", "`make up` refuses; 404 model_not_found for requests that name no model",
     "{complaint}",
     "`make setup` exports the models that come with it; or set CLIPSTACK_MODEL to one of `ls {folder}`",
 )  # fmt: skip
-MODEL_INCOMPLETE = Fault(
+MODEL_INCOMPLETE = KnownIssue(
     "model incomplete", "wrong", "/readyz names the model; 503 or 404 for requests to it",
     "{model}: {why}",
     "add it again with clipstack-models; of the models that come with it: rm .runtime/stamps/export-*, `make setup`",
 )  # fmt: skip
-CLIP_TOO_LARGE = Fault(
+CLIP_TOO_LARGE = KnownIssue(
     "clip larger than a slot", "wrong", "/readyz says that a clip needs a larger CLIPSTACK_SLOT_MB",
     "a clip of {model} has {clip:.1f} MiB, and a slot {slot} MiB",
     "set CLIPSTACK_SLOT_MB to {need}, and look at shared memory; then `make down` and `make up`",
 )  # fmt: skip
-CANARY_FAILED = Fault(
+CANARY_FAILED = KnownIssue(
     "canary not answered", "wrong", "/readyz says not ready, or names the model; 503 for requests to it",
     "{model} does not answer: {why}",
     "the watchdog restarts Triton when it must; `make logs` says why. Empty scores: see NumPy",
 )  # fmt: skip
-NOT_LOADED = Fault(
+NOT_LOADED = KnownIssue(
     "model not loaded", "wrong", "404 or 503 for requests to the model",
     "Triton could not load {model}: {why}",
     "mend what it says, in the model's folder; the watchdog then has it loaded again, or restart triton",
 )  # fmt: skip
 
 
-def default(patient: Patient) -> Iterator[Finding]:
+def default(patient: Context) -> Iterator[Finding]:
     here(patient)
     for complaint in preflight.models(patient.settings):
         yield NO_DEFAULT_MODEL.found(complaint=complaint.partition(":")[0], folder=patient.settings.model_dir)
     yield fine(f"{patient.settings.model} is there")
 
 
-def folders(patient: Patient) -> Iterator[Finding]:
+def folders(patient: Context) -> Iterator[Finding]:
     here(patient)
     names = []
     for folder in folders_of(patient):
@@ -60,7 +60,7 @@ def folders(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{', '.join(names)}: configuration, labels and network")
 
 
-def clips(patient: Patient) -> Iterator[Finding]:
+def clips(patient: Context) -> Iterator[Finding]:
     here(patient)
     largest = 0
     for folder in folders_of(patient):
@@ -75,16 +75,16 @@ def clips(patient: Patient) -> Iterator[Finding]:
     yield fine(f"the largest has {largest / MIB:.1f} MiB, a slot {patient.settings.slot_mb} MiB")
 
 
-def canaries(patient: Patient) -> Iterator[Finding]:
-    from deploy.watchdog.prober import Away, Canaries
+def canaries(patient: Context) -> Iterator[Finding]:
+    from deploy.watchdog.prober import ModelProber, TritonUnreachable
 
     patient.running()
     here(patient)
-    asked = Canaries(patient.settings.triton_target, patient.settings.triton_key)
+    asked = ModelProber(patient.settings.triton_target, patient.settings.triton_key)
     try:
         report = asked.ask()
-    except Away as error:
-        raise Unchecked(f"Triton does not answer: {error}") from error
+    except TritonUnreachable as error:
+        raise Skipped(f"Triton does not answer: {error}") from error
     finally:
         asked.close()
     for model, canary in report.canaries.items():
@@ -95,13 +95,13 @@ def canaries(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{', '.join(report.canaries)} answered a black clip")
 
 
-def here(patient: Patient) -> None:
+def here(patient: Context) -> None:
     """Raises Unchecked where models are in another container."""
     if not patient.has_triton:
-        raise Unchecked("models are in another container")
+        raise Skipped("models are in another container")
 
 
-def folders_of(patient: Patient) -> list[Path]:
+def folders_of(patient: Context) -> list[Path]:
     """One for each model."""
     models = patient.settings.model_dir
     return sorted(path for path in models.glob("*") if path.is_dir() and path.name[0] != ".")

@@ -7,37 +7,37 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 
-TORCHVISION_MISFIT = Fault(
+TORCHVISION_MISFIT = KnownIssue(
     "torch and torchvision do not fit", "wrong", "clipstack-models: \"operator torchvision::nms does not exist\"",
     "torchvision {torchvision} is made for torch {wanted}, and torch {torch} is installed",
     "rm .runtime/stamps/pip-* and `make setup`, which takes both in versions that fit",
 )  # fmt: skip
-NO_OPERATORS = Fault(
+NO_OPERATORS = KnownIssue(
     "torchvision without its operators", "wrong",
     "clipstack-models: \"operator torchvision::nms does not exist\"",
     "{file} does not declare {operators}, and torch {torch} has no CUDA, without which torchvision does not",
     "take the file from the repository again: it declares them before torchvision is imported",
 )  # fmt: skip
-CUDA_FOR_NOTHING = Fault(
+CUDA_FOR_NOTHING = KnownIssue(
     "CUDA packages without a GPU", "warning", ".venv takes gigabytes",
     "torch {torch} brought {count} CUDA packages of {size} MiB, and there is no GPU driver here",
     ".venv/bin/pip install --force-reinstall torch=={pinned} from an index with CPU builds, then uninstall nvidia-*",
 )  # fmt: skip
-PYTRITON_INSTALLED = Fault(
+PYTRITON_INSTALLED = KnownIssue(
     "nvidia-pytriton installed", "warning", "packages of other versions than wanted; Triton's backend fails to import",
     "nvidia-pytriton is installed in .venv; only Triton's server is taken out of its wheel, and its own requirements "
     "change NumPy's and others' versions",
     ".venv/bin/pip uninstall nvidia-pytriton, then rm .runtime/stamps/pip-* and `make setup`",
 )  # fmt: skip
-OTHER_VERSION = Fault(
+OTHER_VERSION = KnownIssue(
     "package of another version", "warning", "anything that only happens here",
     "{package} is {found}, and the project was tried with {wanted}",
     "rm .runtime/stamps/pip-* and `make setup`",
 )  # fmt: skip
-OTHER_PYTHON = Fault(
+OTHER_PYTHON = KnownIssue(
     "another Python", "wrong", "`make up` ends with an import error; no model loads",
     ".venv has Python {found}, and the service needs 3.11: Triton's stub and .venv must have the same",
     "rm -r .venv, apt-get install python3.11-venv libpython3.11, then `make setup`",
@@ -46,7 +46,7 @@ OTHER_PYTHON = Fault(
 OPERATORS = ("nms", "qnms")
 
 
-def python(patient: Patient) -> Iterator[Finding]:
+def python(patient: Context) -> Iterator[Finding]:
     told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
     found = told[1] if told else "of an unknown version"
     if found != "3.11":
@@ -54,10 +54,10 @@ def python(patient: Patient) -> Iterator[Finding]:
     yield fine(f"Python {found}")
 
 
-def pinned(patient: Patient) -> Iterator[Finding]:
+def pinned(patient: Context) -> Iterator[Finding]:
     project = patient.checkout / "pyproject.toml"
     if not project.is_file():
-        raise Unchecked("an image has what its lock file says")
+        raise Skipped("an image has what its lock file says")
     told = tomllib.loads(project.read_text())["project"]
     lists = [told["dependencies"], *(told["optional-dependencies"][extra] for extra in ("web", "triton"))]
     installed = _installed(patient)
@@ -70,11 +70,11 @@ def pinned(patient: Patient) -> Iterator[Finding]:
     yield fine("what web and Triton import has the versions of pyproject.toml")
 
 
-def torchvision(patient: Patient) -> Iterator[Finding]:
+def torchvision(patient: Context) -> Iterator[Finding]:
     installed = _installed(patient)
     file = patient.checkout / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py"
     if patient.in_image or "torch" not in installed or "torchvision" not in installed:
-        raise Unchecked("only clipstack-models needs torch and torchvision, which are not here")
+        raise Skipped("only clipstack-models needs torch and torchvision, which are not here")
     torch, vision = installed["torch"].version, installed["torchvision"]
     told = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
     wanted = next((each[1] for each in told if each), _public(torch))
@@ -87,7 +87,7 @@ def torchvision(patient: Patient) -> Iterator[Finding]:
     yield fine(f"torch {torch} and torchvision {vision.version} fit")
 
 
-def cuda(patient: Patient) -> Iterator[Finding]:
+def cuda(patient: Context) -> Iterator[Finding]:
     from deploy.doctor.checks.gpu import DRIVER
 
     installed = _installed(patient)
@@ -99,13 +99,13 @@ def cuda(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{len(brought)} packages of CUDA" if brought else "no package of CUDA, and no GPU")
 
 
-def pytriton(patient: Patient) -> Iterator[Finding]:
+def pytriton(patient: Context) -> Iterator[Finding]:
     if "nvidia-pytriton" in _installed(patient):
         yield PYTRITON_INSTALLED.found()
     yield fine("only the server was taken out of its wheel")
 
 
-def _installed(patient: Patient) -> dict[str, Distribution]:
+def _installed(patient: Context) -> dict[str, Distribution]:
     """Every distribution in .venv by its plain name."""
     found: dict[str, Distribution] = {}
     for each in distributions(path=[str(patient.packages)]):

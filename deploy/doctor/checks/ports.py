@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack.ports import holder, listeners, on_loopback, why_not
 
-PORT_TAKEN = Fault(
+PORT_TAKEN = KnownIssue(
     "port taken", "wrong", "`make up` says that it cannot listen; or another page than Clipstack's answers",
     "{host}:{port} is taken{by}",
     "stop what listens there, or set {variable} to another port",
 )  # fmt: skip
-NOBODY_LISTENS = Fault(
+NOBODY_LISTENS = KnownIssue(
     "nobody listens", "wrong", "connection refused",
     "nobody listens on port {port} ({variable}), and the stack runs",
     "`make logs` says why; then restart that program with supervisorctl",
 )  # fmt: skip
-TRITON_BY_TCP = Fault(
+TRITON_BY_TCP = KnownIssue(
     "Triton by TCP", "wrong", "`make up` refuses CLIPSTACK_TRITON_ADDRESS",
     "CLIPSTACK_TRITON_ADDRESS is {address}, and the Triton of `make up` listens on a socket in the run folder",
     "leave CLIPSTACK_TRITON_ADDRESS unset: it is for containers and for a Triton on another machine",
 )  # fmt: skip
-TRITON_IN_PUBLIC = Fault(
+TRITON_IN_PUBLIC = KnownIssue(
     "Triton in public", "wrong", "somebody else can ask and change models",
     "Triton listens on {places}, where others than this machine can reach it",
     "start it by `make up`, which gives it a socket that only its user can reach, and let nobody else start it",
 )  # fmt: skip
-NGINX_IN_PUBLIC = Fault(
+NGINX_IN_PUBLIC = KnownIssue(
     "nginx in public", "warning", "whoever can reach the machine can upload",
     "nginx listens on {host}, beyond this machine, and CLIPSTACK_KEYS=off lets everybody in",
     "leave CLIPSTACK_KEYS at auto (docs/access.md), or CLIPSTACK_HOST at 127.0.0.1",
 )  # fmt: skip
 
 
-def ports(patient: Patient) -> Iterator[Finding]:
+def ports(patient: Context) -> Iterator[Finding]:
     patient.seen()
     listening = listeners()
     for variable, host, port in _wanted(patient):
@@ -52,7 +52,7 @@ def ports(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{told}: {'held by the stack' if patient.programs else 'free'}")
 
 
-def addresses(patient: Patient) -> Iterator[Finding]:
+def addresses(patient: Context) -> Iterator[Finding]:
     settings = patient.settings
     if not patient.in_image and settings.triton_address:
         yield TRITON_BY_TCP.found(address=settings.triton_address)
@@ -61,10 +61,10 @@ def addresses(patient: Patient) -> Iterator[Finding]:
     yield fine("as the containers' network has it" if patient.in_image else "none for strangers without a key")
 
 
-def triton_listens(patient: Patient) -> Iterator[Finding]:
+def triton_listens(patient: Context) -> Iterator[Finding]:
     pid = patient.pid("triton")
     if patient.in_image:
-        raise Unchecked("in a container its network says who can reach it")
+        raise Skipped("in a container its network says who can reach it")
     held = [each for each in listeners() if each.pid == pid]
     public = [each for each in held if not on_loopback(each.host)]
     if public:
@@ -73,7 +73,7 @@ def triton_listens(patient: Patient) -> Iterator[Finding]:
     yield fine(on if held else "it listens on no port")
 
 
-def _wanted(patient: Patient) -> list[tuple[str, str, int]]:
+def _wanted(patient: Context) -> list[tuple[str, str, int]]:
     """Variable, host and port of what is to run here."""
     settings = patient.settings
     web = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if patient.has_web else []

@@ -9,67 +9,67 @@ from collections.abc import Iterator
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
 from deploy.watchdog import restarts
 
 LEAST_FILES = 4096  # supervisord.conf's minfds
 ALMOST = 0.8
 
-GIVEN_UP = Fault(
+GIVEN_UP = KnownIssue(
     "program given up", "wrong", "503 not_ready that does not end; `make status` says FATAL",
     "Supervisor has given up {program} and never starts it again by itself",
     "`make logs` says why it ended; then .venv/bin/supervisorctl -c supervisor/supervisord.conf start {program}",
 )  # fmt: skip
-NOT_RUNNING = Fault(
+NOT_RUNNING = KnownIssue(
     "program not running", "wrong", "503 not_ready, connection refused, or jobs that wait for ever",
     "{program} is {state}",
     "`make logs` says why; .venv/bin/supervisorctl -c supervisor/supervisord.conf restart {program}",
 )  # fmt: skip
-RESTARTS = Fault(
+RESTARTS = KnownIssue(
     "program restarts", "wrong", "503 for some seconds, again and again; `make status` warns",
     "{program} was started again {count} times within 5 minutes",
     "`make logs` says why it ends: memory, a port, a new model? Then restart it with supervisorctl",
 )  # fmt: skip
-SUPERVISOR_SILENT = Fault(
+SUPERVISOR_SILENT = KnownIssue(
     "Supervisor silent", "wrong", "`make status` and `make down` do not end",
     "Supervisor in {run_dir} takes connections and does not answer: it is stopped, or waits for its disk",
     "kill -CONT $(cat {run_dir}/supervisord.pid); if that is no help kill -KILL the same, then `make down`",
 )  # fmt: skip
-NOT_ALLOWED = Fault(
+NOT_ALLOWED = KnownIssue(
     "not allowed to look", "warning", "`make status` says that the stack is stopped, and it answers",
     "{run_dir} is another user's: we may not ask Supervisor whether the stack runs",
     "run this as the user that started the stack, or as root",
 )  # fmt: skip
-LEFT_BEHIND = Fault(
+LEFT_BEHIND = KnownIssue(
     "processes left behind", "wrong", "`make up` finds its ports taken; memory that nobody uses",
     "{count} processes of this stack live on without Supervisor: {names}",
     "`make down` ends them",
 )  # fmt: skip
-STOPPED_TOO_SOON = Fault(
+STOPPED_TOO_SOON = KnownIssue(
     "stopped too soon", "wrong", "a restart cuts requests that were under way (502)",
     "Supervisor waits {waits} s for {program}, which takes up to {takes} s to end in order",
     "set stopwaitsecs in supervisor/programs/{program}.conf above {takes} (Supervisor's default is 10)",
 )  # fmt: skip
-SHARED_LOG = Fault(
+SHARED_LOG = KnownIssue(
     "shared log", "wrong", "lines of a log are missing after it was rotated",
     "{programs} write the same log and each rotates it: {log}",
     "give each its own stdout_logfile in supervisor/programs",
 )  # fmt: skip
-FEW_FILES = Fault(
+FEW_FILES = KnownIssue(
     "few open files", "wrong", "\"Too many open files\" in a log; 503 under load; Supervisor does not start",
     "{who} may open {limit} files, and {least} are needed",
     "ulimit -n {least} before `make up`; in Docker `ulimits: nofile`; with systemd LimitNOFILE=",
 )  # fmt: skip
-FILES_USED_UP = Fault(
+FILES_USED_UP = KnownIssue(
     "open files almost used up", "warning", "\"Too many open files\" in a log now and then",
     "{who} has {used} of {limit} files open",
     "restart it, and tell us what it held open: ls -l /proc/{pid}/fd",
 )  # fmt: skip
 
 
-def states(patient: Patient) -> Iterator[Finding]:
+def states(patient: Context) -> Iterator[Finding]:
     if patient.unseen:
         yield (SUPERVISOR_SILENT if patient.unseen == "silent" else NOT_ALLOWED).found(run_dir=patient.run_dir)
         return
@@ -85,7 +85,7 @@ def states(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{', '.join(patient.programs)} run")
 
 
-def left_behind(patient: Patient) -> Iterator[Finding]:
+def left_behind(patient: Context) -> Iterator[Finding]:
     patient.seen()
     if patient.programs:
         yield fine("Supervisor runs, and what runs is its own")
@@ -96,7 +96,7 @@ def left_behind(patient: Patient) -> Iterator[Finding]:
     yield fine("nothing is left of an earlier start")
 
 
-def waits(patient: Patient) -> Iterator[Finding]:
+def waits(patient: Context) -> Iterator[Finding]:
     graceful = re.search(r"^graceful_timeout *= *(\d+)", _text(patient, "deploy/gunicorn/config.py"), re.M)
     takes = {"web": int(graceful[1]) if graceful else 30, "triton": launch.EXIT_TIMEOUT_S}
     for name, section in _sections(patient).items():
@@ -106,7 +106,7 @@ def waits(patient: Patient) -> Iterator[Finding]:
     yield fine("each may end in order before it is killed")
 
 
-def logs(patient: Patient) -> Iterator[Finding]:
+def logs(patient: Context) -> Iterator[Finding]:
     writers: dict[str, list[str]] = {}
     for name, section in _sections(patient).items():
         for stream in ("stdout", "stderr"):
@@ -120,7 +120,7 @@ def logs(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{len(writers)} logs with one writer each")
 
 
-def open_files(patient: Patient) -> Iterator[Finding]:
+def open_files(patient: Context) -> Iterator[Finding]:
     if not patient.programs:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if most < LEAST_FILES:
@@ -149,7 +149,7 @@ def _limit(pid: int) -> int:
     return int(told[1]) if told else 1 << 30  # unlimited
 
 
-def _sections(patient: Patient) -> dict[str, SectionProxy]:
+def _sections(patient: Context) -> dict[str, SectionProxy]:
     """What supervisor/programs says of each program."""
     read = ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
     for path in sorted((patient.checkout / "supervisor" / "programs").glob("*.conf")):
@@ -157,10 +157,10 @@ def _sections(patient: Patient) -> dict[str, SectionProxy]:
     return {name.removeprefix("program:"): read[name] for name in read.sections() if name.startswith("program:")}
 
 
-def _text(patient: Patient, name: str) -> str:
+def _text(patient: Context, name: str) -> str:
     path = patient.checkout / name
     if not path.is_file():
-        raise Unchecked(f"{name} is not here")
+        raise Skipped(f"{name} is not here")
     return path.read_text()
 
 

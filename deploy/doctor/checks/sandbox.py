@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight
 
-LAYER_REFUSED = Fault(
+LAYER_REFUSED = KnownIssue(
     "layer missing and required", "wrong", "`make up` refuses CLIPSTACK_SANDBOX=required",
     "CLIPSTACK_SANDBOX is required, and decoders of {user} cannot have {layer}: {why}",
     "a newer kernel, or a container that allows it (docs/security.md); or CLIPSTACK_SANDBOX=best",
 )  # fmt: skip
-LAYER_MISSING = Fault(
+LAYER_MISSING = KnownIssue(
     "layer missing", "warning", "web's log says that decoders are confined without something",
     "decoders of {user} run without {layer}: {why}",
     "a newer kernel, or a container that allows it: docs/security.md says what each layer needs",
 )  # fmt: skip
-SANDBOX_OFF = Fault(
+SANDBOX_OFF = KnownIssue(
     "sandbox off", "warning", "nobody notices; a hostile file could reach what the service can",
     "CLIPSTACK_SANDBOX is off: a hole in a decoder is a hole in the service",
     "unset CLIPSTACK_SANDBOX, then `make down` and `make up`",
 )  # fmt: skip
 
 
-def layers(patient: Patient) -> Iterator[Finding]:
+def layers(patient: Context) -> Iterator[Finding]:
     if not patient.has_web:
-        raise Unchecked("files are opened in another container")
+        raise Skipped("files are opened in another container")
     mode = patient.settings.sandbox
     if mode == "off":
         yield SANDBOX_OFF.found()

@@ -8,59 +8,59 @@ from pathlib import Path
 
 from app import damaged
 from app.auth.keys import KeyFile
-from app.errors import KeysUnreadable
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from app.errors import KeyStoreUnavailable
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
 MIB = 1 << 20
 LEAST_BYTES, LOW_BYTES = 64 * MIB, 1024 * MIB
 LEAST_INODES = 1000
 
-DISK_FULL = Fault(
+DISK_FULL = KnownIssue(
     "disk full", "wrong", "503 storage_full; jobs are refused; logs end in the middle",
     "{folder} has {free} MiB free",
     "make room there; `du -xh {folder} | sort -h | tail` shows what takes it",
 )  # fmt: skip
-DISK_LOW = Fault(
+DISK_LOW = KnownIssue(
     "disk almost full", "warning", "503 storage_full now and then",
     "{folder} has {free} MiB free",
     "make room there, or keep less: CLIPSTACK_JOB_DAYS, CLIPSTACK_JOB_GB, CLIPSTACK_RESULTS_MB",
 )  # fmt: skip
-NO_INODES = Fault(
+NO_INODES = KnownIssue(
     "no inodes", "wrong", "503 storage_full, and `df` shows room",
     "{folder} has {free} inodes left: no more files can be made, however much room there is",
     "remove many small files there, or use a file system with more inodes (`df -i` shows them)",
 )  # fmt: skip
-UPLOADS_TOO_SMALL = Fault(
+UPLOADS_TOO_SMALL = KnownIssue(
     "uploads cannot hold an upload", "wrong", "503 storage_full for large files, while small ones work",
     "{folder} is a file system of {size} MiB ({kind}), and an upload may have {upload} MiB",
     "put CLIPSTACK_RUN_DIR on a disk, or lower CLIPSTACK_MAX_UPLOAD_MB",
 )  # fmt: skip
-JOBS_TOO_SMALL = Fault(
+JOBS_TOO_SMALL = KnownIssue(
     "data cannot hold the jobs", "warning", "jobs are refused before CLIPSTACK_JOB_GB is reached",
     "{folder} is a file system of {size} GiB, and jobs may keep {jobs} GiB",
     "lower CLIPSTACK_JOB_GB, or put CLIPSTACK_DATA_DIR on a larger disk",
 )  # fmt: skip
-DAMAGED = Fault(
+DAMAGED = KnownIssue(
     "damaged records", "warning", "a job that was there is 404; a job begins again; a key is 401",
     "{folder} has {count} damaged records that were set aside: {kinds}",
     "look into the log for what was wrong with them; what is no longer needed may be removed there, and a job whose "
     "files were mended may be moved back to {jobs} under its id",
 )  # fmt: skip
-DAMAGED_KEYS = Fault(
+DAMAGED_KEYS = KnownIssue(
     "damaged keys", "wrong", "401 unauthorized, or 503 unavailable, for keys that worked",
     "{file}: {why}",
     "revoke them and create them again (`clipstack-keys`), or take the file from a backup",
 )  # fmt: skip
-READ_ONLY = Fault(
+READ_ONLY = KnownIssue(
     "read-only folder", "wrong", "`make up` cannot write; 503 storage_full for every upload",
     "{folder} is mounted read-only",
     "mount it for writing (`mount -o remount,rw`), and look into the kernel's log for why it is not",
 )  # fmt: skip
 
 
-def room(patient: Patient) -> Iterator[Finding]:
+def room(patient: Context) -> Iterator[Finding]:
     for folder, numbers in _file_systems(patient).items():
         free = numbers.f_bavail * numbers.f_frsize
         if numbers.f_flag & os.ST_RDONLY:
@@ -73,16 +73,16 @@ def room(patient: Patient) -> Iterator[Finding]:
     yield fine(f"free at {', '.join(told)}")
 
 
-def inodes(patient: Patient) -> Iterator[Finding]:
+def inodes(patient: Context) -> Iterator[Finding]:
     for folder, numbers in _file_systems(patient).items():
         if numbers.f_files and numbers.f_favail < LEAST_INODES:  # some file systems make them as they go and say 0
             yield NO_INODES.found(folder=folder, free=numbers.f_favail)
     yield fine("there are enough of them")
 
 
-def uploads(patient: Patient) -> Iterator[Finding]:
+def uploads(patient: Context) -> Iterator[Finding]:
     if not patient.has_web:
-        raise Unchecked("uploads are in another container")
+        raise Skipped("uploads are in another container")
     folder = _existing(patient.run_dir / "uploads")
     numbers, upload = os.statvfs(folder), patient.settings.max_upload_mb
     size = numbers.f_blocks * numbers.f_frsize // MIB
@@ -91,9 +91,9 @@ def uploads(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{size} MiB in all, and an upload has {upload} MiB at most")
 
 
-def jobs(patient: Patient) -> Iterator[Finding]:
+def jobs(patient: Context) -> Iterator[Finding]:
     if not patient.has_web:
-        raise Unchecked("jobs are in another container")
+        raise Skipped("jobs are in another container")
     folder = _existing(patient.settings.data_dir)
     numbers, most = os.statvfs(folder), patient.settings.job_gb
     size = numbers.f_blocks * numbers.f_frsize >> 30
@@ -102,14 +102,14 @@ def jobs(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{size} GiB in all, and jobs keep {most} GiB at most")
 
 
-def records(patient: Patient) -> Iterator[Finding]:
+def records(patient: Context) -> Iterator[Finding]:
     data = patient.settings.data_dir
     try:
         kinds = {kind: count for kind, count in damaged.count(data).items() if count}
         why = "; ".join(KeyFile(patient.settings.keys_file).damaged())
     except PermissionError:
-        raise Unchecked(f"we may not read {data}") from None
-    except KeysUnreadable as error:
+        raise Skipped(f"we may not read {data}") from None
+    except KeyStoreUnavailable as error:
         why = f"{error.message}: {error.__cause__}"
     if kinds:
         told = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
@@ -119,7 +119,7 @@ def records(patient: Patient) -> Iterator[Finding]:
     yield fine("none was found damaged")
 
 
-def _file_systems(patient: Patient) -> dict[Path, os.statvfs_result]:
+def _file_systems(patient: Context) -> dict[Path, os.statvfs_result]:
     """One folder on each file system that is written to, with its numbers."""
     run_dir, data = patient.run_dir, patient.settings.data_dir
     folders = [run_dir, run_dir / "uploads", places.temporary(run_dir), run_dir / "logs", data, data / "jobs"]

@@ -7,51 +7,51 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.nginx import tls
 
-UNREADABLE = Fault(
+UNREADABLE = KnownIssue(
     "certificate unreadable", "wrong", "`make up` refuses to start; after a renewal nginx does not come back",
     "{why}",
     "correct the path, or let the user that starts the stack read the file and enter its folders (`namei -l FILE`)",
 )  # fmt: skip
-ANOTHER_KEY = Fault(
+ANOTHER_KEY = KnownIssue(
     "key of another certificate", "wrong",
     "`make up` refuses to start; after a renewal nginx keeps the old certificate",
     "{why}",
     "set CLIPSTACK_TLS_KEY to the key that the certificate was asked for with: "
     "`openssl x509 -noout -pubkey -in CERT` and `openssl pkey -pubout -in KEY` then print the same",
 )  # fmt: skip
-UNUSABLE = Fault(
+UNUSABLE = KnownIssue(
     "certificate unusable", "wrong", "`make up` refuses to start, and names the file",
     "{why}",
     "give the certificate with its chain and the key without a passphrase, both as PEM (docs/access.md)",
 )  # fmt: skip
-ENDED = Fault(
+ENDED = KnownIssue(
     "certificate ended", "wrong", "browsers warn, clients refuse to connect",
     "{why}",
     "renew it, then have nginx read it: `supervisorctl -c supervisor/supervisord.conf signal HUP nginx`",
 )  # fmt: skip
-ENDS_SOON = Fault(
+ENDS_SOON = KnownIssue(
     "certificate ends soon", "warning", "nothing yet; then browsers warn and clients refuse to connect",
     "the certificate {cert} ends in {days:.0f} days",
     "see that whatever renews it works, and sends nginx a HUP afterwards: "
     "`supervisorctl -c supervisor/supervisord.conf signal HUP nginx`",
 )  # fmt: skip
-NO_NAMES = Fault(
+NO_NAMES = KnownIssue(
     "certificate without names", "wrong", "every browser and client refuses the certificate, whoever has signed it",
     "the certificate {cert} has no subjectAltName; the name in its subject counts no longer",
     "have it made anew with the names in subjectAltName (`openssl req -addext subjectAltName=DNS:NAME`)",
 )  # fmt: skip
-ANOTHER_NAME = Fault(
+ANOTHER_NAME = KnownIssue(
     "certificate of another name", "wrong", "browsers warn, clients refuse to connect",
     "people ask for {name} ({variable}), and the certificate is for {names}",
     "have {name} among its names (subjectAltName), or ask for one of those that are",
 )  # fmt: skip
 
 
-def usable(patient: Patient) -> Iterator[Finding]:
+def usable(patient: Context) -> Iterator[Finding]:
     if not _has_tls(patient):
         yield fine("TLS is not switched on")
         return
@@ -67,7 +67,7 @@ def usable(patient: Patient) -> Iterator[Finding]:
     yield fine(f"the certificate and its key belong together, for {left_s / 86_400:.0f} days to come")
 
 
-def name(patient: Patient) -> Iterator[Finding]:
+def name(patient: Context) -> Iterator[Finding]:
     if not _has_tls(patient):
         yield fine("TLS is not switched on")
         return
@@ -75,7 +75,7 @@ def name(patient: Patient) -> Iterator[Finding]:
     try:
         names = tls.names(cert, key)
     except tls.Unusable as error:
-        raise Unchecked(f"the certificate cannot be used: {error}") from error
+        raise Skipped(f"the certificate cannot be used: {error}") from error
     if not names:
         yield NO_NAMES.found(cert=cert)
         return
@@ -85,13 +85,13 @@ def name(patient: Patient) -> Iterator[Finding]:
     yield fine(f"the certificate is for {', '.join(names)}")
 
 
-def _has_tls(patient: Patient) -> bool:
+def _has_tls(patient: Context) -> bool:
     if not patient.has_web:
-        raise Unchecked("nginx and web are in another container")
+        raise Skipped("nginx and web are in another container")
     return patient.settings.tls
 
 
-def _asked(patient: Patient) -> Iterator[tuple[str, str]]:
+def _asked(patient: Context) -> Iterator[tuple[str, str]]:
     """Where it is known: the address that clients here are told, and the name that nginx listens on."""
     url = urlsplit(patient.environment.get("CLIPSTACK_URL", ""))
     if url.scheme == "https" and url.hostname:

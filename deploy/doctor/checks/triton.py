@@ -10,47 +10,47 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
 from deploy.unpack_triton import STUB
 
-NOT_UNPACKED = Fault(
+NOT_UNPACKED = KnownIssue(
     "Triton not unpacked", "wrong", "`make up` says that Triton is not unpacked",
     "{file} is missing or cannot be executed",
     "rm -r .runtime/triton .runtime/stamps/triton, then `make setup`",
 )  # fmt: skip
-STUB_OF_OTHER_PYTHON = Fault(
+STUB_OF_OTHER_PYTHON = KnownIssue(
     "stub of another Python", "wrong", "no model loads: \"failed to initialize Python stub\" in Triton's log",
     "Triton's stub is made for Python {stub}, and .venv has Python {venv}",
     "rm -r .runtime/triton .runtime/stamps/triton, then `make setup`, which takes the stub of .venv's Python",
 )  # fmt: skip
-NO_LIBPYTHON = Fault(
+NO_LIBPYTHON = KnownIssue(
     "no libpython", "wrong", "no model loads: \"error while loading shared libraries: libpython\" in Triton's log",
     "{library}, which Triton's stub needs, cannot be loaded: {why}",
     "apt-get install libpython{version}; or make .venv with a Python that has its shared library",
 )  # fmt: skip
-NUMPY_2 = Fault(
+NUMPY_2 = KnownIssue(
     "NumPy 2 beside Triton", "wrong", "every model answers with empty scores, and nobody reports an error",
     "Triton's backend takes NumPy {version} ({place}): with NumPy 2 its outputs have the right shape and no bytes",
     ".venv/bin/pip install numpy==1.26.4, and take another NumPy off PYTHONPATH; then restart triton",
 )  # fmt: skip
-NO_NUMPY = Fault(
+NO_NUMPY = KnownIssue(
     "no NumPy beside Triton", "wrong", "no model loads",
     "the Python that Triton's backend takes cannot import NumPy: {why}",
     "`make setup`, then restart triton",
 )  # fmt: skip
-WRONG_FLAGS = Fault(
+WRONG_FLAGS = KnownIssue(
     "Triton's flags", "wrong", "others exchange models; or a broken one takes all others away",
     "Triton runs with {found}, and {wanted} is wanted",
     "restart triton with supervisorctl: deploy/stack/launch.py gives it its flags; let nobody else start it",
 )  # fmt: skip
-SHM_REFUSED = Fault(
+SHM_REFUSED = KnownIssue(
     "client memory refused", "wrong", "answers say \"transport\": \"inline\" and take longer",
     "this Triton takes no memory of its clients unless it is started with --allow-client-shm=true",
     "restart triton with supervisorctl: deploy/stack/launch.py gives that flag to a server which knows it",
 )  # fmt: skip
-OTHER_NAMESPACES = Fault(
+OTHER_NAMESPACES = KnownIssue(
     "other namespaces", "wrong", "answers say \"transport\": \"inline\" and take longer",
     "web and Triton are in different {kinds} namespaces: {meaning}",
     "start both by one `make up`; in containers give both `ipc: service:memory`, and with a GPU `pid: service:memory`",
@@ -68,7 +68,7 @@ FLAGS = {
 }
 
 
-def server(patient: Patient) -> Iterator[Finding]:
+def server(patient: Context) -> Iterator[Finding]:
     _here(patient)
     for name in ("bin/tritonserver", f"backends/python/{STUB}"):
         if not os.access(patient.triton / name, os.X_OK):
@@ -79,11 +79,11 @@ def server(patient: Patient) -> Iterator[Finding]:
     yield fine("the server, its Python backend and the backend `clip` are there")
 
 
-def stub(patient: Patient) -> Iterator[Finding]:
+def stub(patient: Context) -> Iterator[Finding]:
     _here(patient)
     path, version = patient.triton / "backends" / "python" / STUB, _python_of(patient)
     if not path.is_file():
-        raise Unchecked("there is no stub")
+        raise Skipped("there is no stub")
     told = re.search(rb"libpython(3\.\d+)\.so", path.read_bytes())
     if told and told[1].decode() != version:
         yield STUB_OF_OTHER_PYTHON.found(stub=told[1].decode(), venv=version)
@@ -96,7 +96,7 @@ def stub(patient: Patient) -> Iterator[Finding]:
     yield fine(f"stub, libpython and .venv are Python {version}")
 
 
-def numpy(patient: Patient) -> Iterator[Finding]:
+def numpy(patient: Context) -> Iterator[Finding]:
     """Of the Python that comes first on Triton's PATH: the backend takes its packages."""
     _here(patient)
     environment = _environment_of_triton(patient)
@@ -111,7 +111,7 @@ def numpy(patient: Patient) -> Iterator[Finding]:
     yield fine(f"NumPy {version}")
 
 
-def flags(patient: Patient) -> Iterator[Finding]:
+def flags(patient: Context) -> Iterator[Finding]:
     words = Path(f"/proc/{patient.pid('triton')}/cmdline").read_text().split("\0")
     given = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
     for flag, value in FLAGS.items():
@@ -124,7 +124,7 @@ def flags(patient: Patient) -> Iterator[Finding]:
     yield fine("no HTTP, explicit model control, memory of its clients is taken")
 
 
-def namespaces(patient: Patient) -> Iterator[Finding]:
+def namespaces(patient: Context) -> Iterator[Finding]:
     web, triton = patient.pid("web"), patient.pid("triton")
     seen = {
         kind: [os.readlink(f"/proc/{pid}/ns/{kind}") for pid in (web, triton)] for kind in ("ipc", "pid")
@@ -136,24 +136,24 @@ def namespaces(patient: Patient) -> Iterator[Finding]:
     yield fine("web and Triton share IPC and process numbers, and one /dev/shm")
 
 
-def _here(patient: Patient) -> None:
+def _here(patient: Context) -> None:
     if not patient.has_triton:
-        raise Unchecked("Triton is in another container")
+        raise Skipped("Triton is in another container")
 
 
-def _python_of(patient: Patient) -> str:
+def _python_of(patient: Context) -> str:
     """As "3.11": of .venv, which may have been made anew with another Python than this one."""
     told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
     if not told:
-        raise Unchecked(".venv does not say which Python it has")
+        raise Skipped(".venv does not say which Python it has")
     return told[1]
 
 
-def _environment_of_triton(patient: Patient) -> dict[str, str]:
+def _environment_of_triton(patient: Context) -> dict[str, str]:
     """Of the server that runs, or as it would be started."""
     try:
         told = Path(f"/proc/{patient.pid('triton')}/environ").read_text().split("\0")
-    except (Unchecked, PermissionError):
+    except (Skipped, PermissionError):
         path = f"{patient.python.parent}:{patient.environment.get('PATH', os.defpath)}"
         return {"PATH": path}
     given = dict(word.partition("=")[::2] for word in told if "=" in word)

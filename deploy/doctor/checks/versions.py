@@ -9,23 +9,23 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
 from deploy.doctor.checks.advisories import ADVISORIES, AS_OF, Advisory
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
 SAYS = "{component} {version} has {ids}: {what} ({source}, {date})"
-NGINX_HOLE = Fault(
+NGINX_HOLE = KnownIssue(
     "hole in nginx", "warning", "a scanner complains, or worse",
     SAYS,
     "apt-get update && apt-get install --only-upgrade nginx-light, then restart nginx",
 )  # fmt: skip
-TRITON_HOLE = Fault(
+TRITON_HOLE = KnownIssue(
     "hole in Triton", "warning", "a scanner complains, or worse",
     SAYS,
     "leave CLIPSTACK_TRITON_ADDRESS unset, so that Triton listens on a socket; or let nobody but web reach its network",
 )  # fmt: skip
-PACKAGE_HOLE = Fault(
+PACKAGE_HOLE = KnownIssue(
     "hole in a package", "warning", "a scanner complains, or worse",
     SAYS,
     "raise its version in pyproject.toml, then `make lock` and `make setup`",
@@ -33,7 +33,7 @@ PACKAGE_HOLE = Fault(
 FAULTS = {"nginx": NGINX_HOLE, "Triton": TRITON_HOLE}
 
 
-def versions(patient: Patient) -> Iterator[Finding]:
+def versions(patient: Context) -> Iterator[Finding]:
     found = _found(patient)
     for advisory in ADVISORIES:
         version = found.get(advisory.component, "")
@@ -41,7 +41,7 @@ def versions(patient: Patient) -> Iterator[Finding]:
             facts = advisory._asdict() | {"version": version}
             yield FAULTS.get(advisory.component, PACKAGE_HOLE).found(**facts)
     if not found:
-        raise Unchecked("nothing of what the table speaks of is here")
+        raise Skipped("nothing of what the table speaks of is here")
     told = ", ".join(f"{component} {version}" for component, version in found.items())
     yield fine(f"no hole known on {AS_OF} that others can reach (Triton's need its port): {told}")
 
@@ -60,7 +60,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
-def _found(patient: Patient) -> dict[str, str]:
+def _found(patient: Context) -> dict[str, str]:
     found = {"nginx": _nginx()} if patient.has_web else {}
     for each in distributions(path=[str(patient.packages)]):
         name = str(each.metadata["Name"]).lower()
@@ -88,11 +88,11 @@ def _nginx() -> str:
         return ""
 
 
-def _triton(patient: Patient) -> str:
+def _triton(patient: Context) -> str:
     if patient.programs:
         try:
             return probes.triton_version(patient.settings)
-        except Unchecked:
+        except Skipped:
             return ""
     wheel = Path(patient.checkout, "deploy", "triton-wheel.txt")
     told = re.search(r"server (\d+\.\d+\.\d+)", wheel.read_text()) if wheel.is_file() else None

@@ -7,23 +7,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
 SILENT_S = 30.0  # it writes after every look, one to five seconds apart
 
-WATCHDOG_SILENT = Fault(
+WATCHDOG_SILENT = KnownIssue(
     "watchdog silent", "wrong", "models that died or hang are not restarted",
     "the watchdog has written nothing for {age:.0f} s",
     "restart watchdog with supervisorctl; `make logs` says what it was about",
 )  # fmt: skip
-MODEL_SILENT = Fault(
+MODEL_SILENT = KnownIssue(
     "model silent", "wrong", "503 for requests to the model",
     "the watchdog says that {model} does not answer",
     "it restarts Triton when it must; if it stays so, its log says why: {log}",
 )  # fmt: skip
-HEALED = Fault(
+HEALED = KnownIssue(
     "healed by the watchdog", "warning", "503 for a few seconds, now and then",
     "since its own start the watchdog has {what}",
     "look into {log} for why",
@@ -36,11 +36,11 @@ DONE = {
 }
 
 
-def watchdog(patient: Patient) -> Iterator[Finding]:
+def watchdog(patient: Context) -> Iterator[Finding]:
     patient.pid("watchdog")
     numbers, log = places.watchdog_numbers(patient.run_dir), patient.run_dir / "logs" / "watchdog.log"
     if not numbers.exists():
-        raise Unchecked("it has just started, and has written nothing yet")
+        raise Skipped("it has just started, and has written nothing yet")
     age = time.time() - numbers.stat().st_mtime
     if age > SILENT_S:
         yield WATCHDOG_SILENT.found(age=age)

@@ -8,50 +8,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Fault, Finding, fine
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.context import Context, Skipped
 from deploy.nginx.config import render
 from deploy.stack import run_dir
 from deploy.stack.places import program
 from deploy.stack.stack import Stack
 
-NO_NGINX = Fault(
+NO_NGINX = KnownIssue(
     "nginx not installed", "wrong", "`make up` says that nginx is not installed",
     "{why}",
     "`make setup`, or apt-get install nginx-light",
 )  # fmt: skip
-OLD_CONFIGURATION = Fault(
+OLD_CONFIGURATION = KnownIssue(
     "nginx with another configuration", "warning", "a change in nginx/ has no effect",
     "nginx was started with another {files} than the checkout and the settings have now",
     "`make down` and `make up`",
 )  # fmt: skip
-NGINX_GIVES_UP = Fault(
+NGINX_GIVES_UP = KnownIssue(
     "nginx gives up too soon", "wrong", "503 for long or many files, while web goes on with them",
     "nginx waits {waits} s for an answer, and web's own limits add up to {takes} s (gunicorn's timeout is none)",
     "put proxy_read_timeout in nginx/snippets/web.conf back to ${{CLIPSTACK_ANSWER_TIMEOUT_S}}s, or lower "
     "CLIPSTACK_QUEUE_TIMEOUT_S, CLIPSTACK_DECODE_TIMEOUT_S or CLIPSTACK_INFER_TIMEOUT_S",
 )  # fmt: skip
-GUNICORN_SETTING = Fault(
+GUNICORN_SETTING = KnownIssue(
     "gunicorn's settings", "wrong", "others reach web past nginx; or a worker that hangs stays",
     "deploy/gunicorn/config.py has {found}: {why}",
     "put {wanted} back into deploy/gunicorn/config.py and restart web",
 )  # fmt: skip
-CONTROL_SOCKET = Fault(
+CONTROL_SOCKET = KnownIssue(
     "gunicorn's control socket", "wrong", "nobody notices; whoever can connect commands gunicorn",
     "gunicorn has opened a control socket: {path}",
     "put control_socket_disable = True back into deploy/gunicorn/config.py, restart web, and remove the socket",
 )  # fmt: skip
-NOT_READY = Fault(
+NOT_READY = KnownIssue(
     "not ready", "wrong", "503 for every request",
     "/readyz answers {status}: {body}",
     "mend what stands above; `make logs` says more",
 )  # fmt: skip
-NO_ANSWER = Fault(
+NO_ANSWER = KnownIssue(
     "no answer", "wrong", "connection refused, or a page that does not load",
     "nginx does not answer at {url}: {why}",
     "see ports and programs; `make logs` says more",
 )  # fmt: skip
-PAGE_FORBIDDEN = Fault(
+PAGE_FORBIDDEN = KnownIssue(
     "page forbidden", "wrong", "the page has no style, or 403",
     "nginx answers {status} for the page's own files: its user cannot read {folder}",
     "open each parent folder and the files: chmod -R o+rX {folder}; see parent folders",
@@ -66,7 +66,7 @@ UNWANTED = {
 }
 
 
-def nginx(patient: Patient) -> Iterator[Finding]:
+def nginx(patient: Context) -> Iterator[Finding]:
     _here(patient)
     try:
         found = program("nginx")
@@ -76,7 +76,7 @@ def nginx(patient: Patient) -> Iterator[Finding]:
     yield fine(found)
 
 
-def configuration(patient: Patient) -> Iterator[Finding]:
+def configuration(patient: Context) -> Iterator[Finding]:
     _here(patient)
     patient.running()
     source = patient.checkout / "nginx"
@@ -89,7 +89,7 @@ def configuration(patient: Patient) -> Iterator[Finding]:
     yield fine("nginx runs with what stands in the checkout")
 
 
-def limits(patient: Patient) -> Iterator[Finding]:
+def limits(patient: Context) -> Iterator[Finding]:
     _here(patient)
     values = run_dir.nginx_values(patient.settings, patient.checkout)
     takes = int(values["CLIPSTACK_ANSWER_TIMEOUT_S"]) - run_dir.ANSWER_SLACK_S
@@ -102,7 +102,7 @@ def limits(patient: Patient) -> Iterator[Finding]:
     yield fine(f"web's stages take {takes} s at most, nginx waits {waits} s")
 
 
-def gunicorn(patient: Patient) -> Iterator[Finding]:
+def gunicorn(patient: Context) -> Iterator[Finding]:
     _here(patient)
     text = _read(patient.checkout / "deploy" / "gunicorn" / "config.py")
     for name, (unwanted, meant, why) in UNWANTED.items():
@@ -116,7 +116,7 @@ def gunicorn(patient: Patient) -> Iterator[Finding]:
     yield fine("no control socket, its socket for nginx alone, workers that hang are replaced")
 
 
-def answers(patient: Patient) -> Iterator[Finding]:
+def answers(patient: Context) -> Iterator[Finding]:
     _here(patient)
     patient.running()
     url = address(patient)
@@ -133,14 +133,14 @@ def answers(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{url} is ready")
 
 
-def address(patient: Patient) -> str:
+def address(patient: Context) -> str:
     """Where nginx is reached from this machine."""
     return Stack(patient.checkout, patient.settings.environment()).url
 
 
-def _here(patient: Patient) -> None:
+def _here(patient: Context) -> None:
     if not patient.has_web:
-        raise Unchecked("nginx and web are in another container")
+        raise Skipped("nginx and web are in another container")
 
 
 def _read(path: Path) -> str:

@@ -8,31 +8,31 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Fault, Finding, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
 from deploy.doctor.checks.models import folders_of, here
-from deploy.doctor.context import Patient, Unchecked
+from deploy.doctor.context import Context, Skipped
 
 POINTER = b"version https://git-lfs"
 MOST_HASHED = 1 << 30  # bytes; a second or two
 
-WEIGHTS_CUT_OFF = Fault(
+WEIGHTS_CUT_OFF = KnownIssue(
     "weights cut off", "wrong", "the model does not load, and Triton's log speaks of its weights",
     "{file} has {size} bytes, and the network in {network} needs {need}",
     "add the model again, after a look at the disk; one that comes with it: rm .runtime/stamps/export-*, `make setup`",
 )  # fmt: skip
-SOURCE_CHANGED = Fault(
+SOURCE_CHANGED = KnownIssue(
     "model made from another file", "warning", "clipstack-models verify refuses the model",
     "{model} was made from {file}, and what lies there now has another checksum",
     "put the file of then back, or add the model again from the one of now",
 )  # fmt: skip
-NO_COMMITTED_WEIGHTS = Fault(
+NO_COMMITTED_WEIGHTS = KnownIssue(
     "weights missing from the checkout", "wrong", "`make setup` cannot export the models",
     "{file} is {what}",
     "git lfs pull, or take a whole checkout: official weights are never needed for the models that come with it",
 )  # fmt: skip
 
 
-def exported(patient: Patient) -> Iterator[Finding]:
+def exported(patient: Context) -> Iterator[Finding]:
     """OpenVINO's networks say which bytes of the file beside them they read."""
     here(patient)
     networks = [path for folder in folders_of(patient) for path in folder.glob("[0-9]*/model.xml")]
@@ -46,7 +46,7 @@ def exported(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{len(networks)} networks have all their weights")
 
 
-def sources(patient: Patient) -> Iterator[Finding]:
+def sources(patient: Context) -> Iterator[Finding]:
     """What clipstack-models wrote down of added models; a file that is gone is nobody's fault."""
     here(patient)
     checked = 0
@@ -61,11 +61,11 @@ def sources(patient: Patient) -> Iterator[Finding]:
     yield fine(f"{checked} files that models were made from have their checksums")
 
 
-def committed(patient: Patient) -> Iterator[Finding]:
+def committed(patient: Context) -> Iterator[Finding]:
     """Those that the models which come with it are exported from; no network has them."""
     zoo = patient.checkout / "triton_repo" / "zoo"
     if not zoo.is_dir():
-        raise Unchecked("an image holds exported models only")
+        raise Skipped("an image holds exported models only")
     for name in ("camera_motion", "frame_quality"):
         file = zoo / "weights" / f"{name}.safetensors"
         if not file.is_file():

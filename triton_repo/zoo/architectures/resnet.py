@@ -7,7 +7,7 @@ import torch
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision import models
 
-from triton_repo.zoo.export.spec import ClipSpec, Served
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 
 RESNETS = ("resnet18", "resnet50", "resnet101")
 
@@ -19,7 +19,7 @@ def published(name: str, checkpoint: Path | None) -> models.WeightsEnum:
     return by_file.get(checkpoint.name, versions.DEFAULT) if checkpoint else versions.DEFAULT
 
 
-def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | None = None) -> Served:
+def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | None = None) -> NetworkSpec:
     """One of RESNETS, from torchvision's file `checkpoint` (random weights without it); ImageNet's labels
     unless others are given.
 
@@ -35,7 +35,7 @@ def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | 
     preset = weights.transforms()
     (resize,), (crop,) = preset.resize_size, preset.crop_size
     spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=resize, crop=crop)
-    return Served(network.eval(), name, spec, labels, tuple(preset.mean), tuple(preset.std))
+    return NetworkSpec(network.eval(), name, spec, labels, tuple(preset.mean), tuple(preset.std))
 
 
 __all__ = ["RESNETS", "resnet"]

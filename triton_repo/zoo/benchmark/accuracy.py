@@ -36,7 +36,7 @@ LEAST_TOP_1 = 0.99  # share of the clips on which both call the same label the b
 NEAR_TIE = 0.9
 
 
-class Set(NamedTuple):
+class ClipSet(NamedTuple):
     """Clips to compare on, uint8 (1, T, H, W, 3) each, and what they are in a word: "random", "real"."""
 
     kind: str
@@ -44,7 +44,7 @@ class Set(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class AccuracyRow:
     """How one engine in one precision compares over `clips` clips, of which `ties` are near-ties.
 
     `largest` and `mean` are over the clips' largest differences of a probability. `same` is the share of all clips on
@@ -87,8 +87,8 @@ def random_clips(shape: tuple[int, ...], count: int, seed: int) -> list[Clips]:
 
 
 def compare(
-    engines: Mapping[Variant, Engine], network: Network, sets: Sequence[Set], tick: Callable[[], None]
-) -> list[Row]:
+    engines: Mapping[Variant, Engine], network: Network, sets: Sequence[ClipSet], tick: Callable[[], None]
+) -> list[AccuracyRow]:
     """One row for each engine and set of clips; `tick` after each clip."""
     rows = []
     for kind, clips in sets:
@@ -104,17 +104,17 @@ def compare(
     return rows
 
 
-def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> Row:
+def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> AccuracyRow:
     """Compare scores float32 (N, classes) with those that are right."""
     apart = np.abs(scores - right).max(axis=1)
     same = scores.argmax(axis=1) == right.argmax(axis=1)
     best = np.sort(right, axis=1)
     clear = best[:, -2] <= NEAR_TIE * best[:, -1] if right.shape[1] > 1 else np.ones(len(right), bool)
     top_1 = float(same[clear].mean()) if clear.any() else 1.0
-    return Row(
+    return AccuracyRow(
         *variant, kind, len(right), int((~clear).sum()), float(apart.max()), float(apart.mean()),
         float(same.mean()), top_1,
     )  # fmt: skip
 
 
-__all__ = ["BOUNDS", "LEAST_TOP_1", "NEAR_TIE", "Bound", "Row", "Set", "compare", "random_clips", "row"]
+__all__ = ["BOUNDS", "LEAST_TOP_1", "NEAR_TIE", "Bound", "AccuracyRow", "ClipSet", "compare", "random_clips", "row"]

@@ -15,16 +15,16 @@ from app.decoding.pool import Decoder
 from app.errors import ClipstackError, WrongMediaKind
 from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, Limits, Source
-from app.sandbox import Confinement
+from app.sandbox import SandboxConfig
 from app.settings import Settings
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.repository.store import InstalledModel
 
 Clips = NDArray[np.uint8]
 Refused = Callable[[Path, ClipstackError], None]
 
 
-def real_clips(videos: Path, model: Installed, each: int, settings: Settings, refused: Refused) -> list[Clips]:
+def real_clips(videos: Path, model: InstalledModel, each: int, settings: Settings, refused: Refused) -> list[Clips]:
     """`each` clips uint8 (1, T, H, W, 3), spread over it, of every file of the folder `videos`, or of that one file.
 
     What the service would answer with an error goes to `refused`; ModelError when no clip is left.
@@ -45,7 +45,7 @@ async def _of_files(
     with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
         folders = tuple({str(file.parent.absolute()) for file in files})
         # The files are somebody's: root's decoders stay root, rather than have them opened to another user
-        confinement = Confinement(folders, (region.name,), settings.sandbox, own_user=False)
+        confinement = SandboxConfig(folders, (region.name,), settings.sandbox, own_user=False)
         decoder = Decoder(1, settings.decode_timeout_s, limits, confinement)
         decoder.start()
         try:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from triton_repo.backends.clip.clip_engines import ENGINES, Engine, EngineError, engine_class, load_engine
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import engine_files
-from triton_repo.zoo.export.reference import Origin
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.export.reference import Reference
+from triton_repo.zoo.repository.store import InstalledModel
 
 
 class Variant(NamedTuple):
@@ -27,7 +27,7 @@ class Variant(NamedTuple):
         return f"{self.engine} {self.precision}"
 
 
-def own(model: Installed) -> Variant:
+def own(model: InstalledModel) -> Variant:
     """The one that the model's configuration names."""
     return Variant(model.parameters.get("engine", "openvino"), model.parameters.get("precision", "f32"))
 
@@ -44,7 +44,7 @@ def of_this_machine() -> tuple[list[Variant], dict[str, str]]:
 
 
 @contextmanager
-def workshop(model: Installed) -> Iterator[Path]:
+def workshop(model: InstalledModel) -> Iterator[Path]:
     """An empty version's folder, gone afterwards, for files that the served version has not."""
     with tempfile.TemporaryDirectory(prefix="clipstack-models-") as name:
         labels = model.config["output"][0]["label_filename"]
@@ -54,7 +54,7 @@ def workshop(model: Installed) -> Iterator[Path]:
         yield version
 
 
-def load(model: Installed, variant: Variant, origin: Origin | None, version: Path) -> Engine:
+def load(model: InstalledModel, variant: Variant, origin: Reference | None, version: Path) -> Engine:
     """The model in another engine or precision; what it needs is made in `version` unless the served one has it.
 
     ModelError when this machine cannot run it, or its file cannot be made: without an origin nothing can.
@@ -73,7 +73,7 @@ def load(model: Installed, variant: Variant, origin: Origin | None, version: Pat
         raise ModelError(f"{model.name} cannot be run by {variant}: {error}") from error
 
 
-def configured(model: Installed, variant: Variant) -> dict[str, object]:
+def configured(model: InstalledModel, variant: Variant) -> dict[str, object]:
     """The model's configuration with another engine; a device is that of the engine it was chosen for."""
     config = copy.deepcopy(model.config)
     parameters = config["parameters"]

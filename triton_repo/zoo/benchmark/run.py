@@ -11,11 +11,11 @@ import numpy as np
 from triton_repo.backends.clip.clip_engines import Engine
 from triton_repo.zoo.benchmark import engines as variants
 from triton_repo.zoo.benchmark import timing
-from triton_repo.zoo.benchmark.accuracy import Set, compare, random_clips
+from triton_repo.zoo.benchmark.accuracy import ClipSet, compare, random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.export.reference import Network, Origin, origin
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.export.reference import Network, Reference, origin
+from triton_repo.zoo.repository.store import InstalledModel
 
 Notice = Callable[[str], None]
 
@@ -31,7 +31,7 @@ class Run:
     against: str
     clips: int
 
-    def words(self, model: Installed) -> str:
+    def words(self, model: InstalledModel) -> str:
         return (
             f"version {model.versions[-1]}; top-1 and difference on {self.clips} random clips against {self.against}; "
             f"medians of up to {timing.ROUNDS} rounds in turns"
@@ -39,7 +39,7 @@ class Run:
 
 
 def run(
-    model: Installed,
+    model: InstalledModel,
     engines: Sequence[str],
     weights: Path | None,
     seconds: float,
@@ -62,7 +62,7 @@ def run(
         engine.warm_up()
     say(f"checking the answers of {len(quick)} engines")
     network, against = (source.network, source.words) if source else _exported(model)
-    rows = compare(quick, network, [Set("random", samples[:clips])], lambda: None)
+    rows = compare(quick, network, [ClipSet("random", samples[:clips])], lambda: None)
     say(f"measuring for {seconds:g} s")
     timings = timing.measure(quick, np.concatenate(samples[:most]), sizes, seconds)
     results = [
@@ -74,8 +74,8 @@ def run(
 
 
 def _ready(
-    model: Installed, engines: Sequence[str], weights: Path | None, version: Path, say: Notice
-) -> tuple[dict[Variant, Engine], dict[str, str], Origin | None]:
+    model: InstalledModel, engines: Sequence[str], weights: Path | None, version: Path, say: Notice
+) -> tuple[dict[Variant, Engine], dict[str, str], Reference | None]:
     can, absent = variants.of_this_machine()
     absent = {name: reason for name, reason in absent.items() if name in engines or not engines}
     try:
@@ -96,7 +96,7 @@ def _ready(
     return ready, absent, source
 
 
-def _exported(model: Installed) -> tuple[Network, str]:
+def _exported(model: InstalledModel) -> tuple[Network, str]:
     """Without the source: the model in OpenVINO's float32, which was held against it when it was added."""
     engine = variants.load(model, Variant("openvino", "f32"), None, model.served)
     return engine.infer, "its own export, for the source is gone"

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from triton_repo.backends.clip.clip_engines import Engine
-from triton_repo.zoo.benchmark.accuracy import Row
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.export.reference import Clips
 
@@ -52,7 +52,7 @@ class Result:
 
     variant: Variant
     timing: Timing
-    row: Row | None
+    row: AccuracyRow | None
 
     @property
     def good(self) -> bool:

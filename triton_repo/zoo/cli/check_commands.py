@@ -58,9 +58,9 @@ def verify(
 
         source, own = origin(model, weights), variants.own(model)
         wanted = [variants.Variant(e, p) for e in engines or [own.engine] for p in precisions or [own.precision]]
-        sets = [accuracy.Set("random", accuracy.random_clips(_shape(model), clips, seed))]
+        sets = [accuracy.ClipSet("random", accuracy.random_clips(_shape(model), clips, seed))]
         if videos:
-            sets.append(accuracy.Set("real", _real(videos, model, settings)))
+            sets.append(accuracy.ClipSet("real", _real(videos, model, settings)))
         err = console(stderr=True)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
             task = shown.add_task(f"comparing {name}", total=sum(len(each.clips) for each in sets))
@@ -140,11 +140,11 @@ def bench(
                 err.print(f"recommended: {chosen}, as it is")
 
 
-def _shape(model: store.Installed) -> tuple[int, ...]:
+def _shape(model: store.InstalledModel) -> tuple[int, ...]:
     return tuple(int(size) for size in model.config["input"][0]["dims"])
 
 
-def _real(videos: Path, model: store.Installed, settings: Settings) -> list[NDArray[np.uint8]]:
+def _real(videos: Path, model: store.InstalledModel, settings: Settings) -> list[NDArray[np.uint8]]:
     from triton_repo.zoo.benchmark.clips import real_clips
 
     def refused(file: Path, error: Exception) -> None:

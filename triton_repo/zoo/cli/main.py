@@ -17,7 +17,7 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import remove as removing
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, checked
-from triton_repo.zoo.repository.server import Running, running
+from triton_repo.zoo.repository.server import TritonServer, running
 
 # Torch, torchvision and OpenVINO take seconds to import: only the commands that need them do.
 
@@ -138,7 +138,7 @@ def add(
             )
         from triton_repo.zoo.repository import add as adding
 
-        wishes, err = adding.Wishes(**clip), console(stderr=True)
+        wishes, err = adding.ClipOverrides(**clip), console(stderr=True)
         file = from_file or weights or onnx or _downloaded(name, url, cache, lock)
         with running(settings, folder) as server:
             with err.status("...") as status:
@@ -176,7 +176,7 @@ def _downloaded(name: str, url: str | None, cache: Path, lock: Path) -> Path:
         return downloads.fetch(address, cache, downloads.Lock(lock), progress)
 
 
-def _outlook(model: store.Installed, slot_bytes: int, server: Running | None) -> str:
+def _outlook(model: store.InstalledModel, slot_bytes: int, server: TritonServer | None) -> str:
     """What is left to the person: to make room, or to start the stack."""
     told = model.parameters
     clip_bytes = int(told["frames"]) * int(told["crop"]) ** 2 * 3

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triton_repo.zoo.repository.names import PUBLISHED
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.repository.store import InstalledModel
 
 MOST_LABELS = 12
 
@@ -24,7 +24,7 @@ def looks_at(parameters: dict[str, str]) -> str:
     return f"{parameters['frames']} frames in {seconds:.1f} s, {size}"
 
 
-def models_table(models: Sequence[Installed], default: str) -> RenderableType:
+def models_table(models: Sequence[InstalledModel], default: str) -> RenderableType:
     table = Table("model", "version", "network", "looks at", "labels", box=None, pad_edge=False, header_style="dim")
     for model in models:
         name = Text.assemble((model.name, "bold"), ("  default", "green") if model.name == default else "")
@@ -33,13 +33,13 @@ def models_table(models: Sequence[Installed], default: str) -> RenderableType:
     return table
 
 
-def to_be_had(models: Sequence[Installed]) -> Text:
+def to_be_had(models: Sequence[InstalledModel]) -> Text:
     """The published networks that could be added."""
     rest = [name for name in PUBLISHED if name not in {model.name for model in models}]
     return Text(f"to be added: {', '.join(rest)}" if rest else "", style="dim")
 
 
-def installed_facts(model: Installed) -> dict[str, Any]:
+def installed_facts(model: InstalledModel) -> dict[str, Any]:
     from triton_repo.zoo.repository.sources import read_source
 
     parameters = model.parameters
@@ -57,7 +57,7 @@ def installed_facts(model: Installed) -> dict[str, Any]:
     return facts
 
 
-def _versions(model: Installed) -> str:
+def _versions(model: InstalledModel) -> str:
     if not model.versions:
         return "none: run `make setup`"
     served = [str(version) for version in model.side_by_side]

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triton_repo.zoo.benchmark.accuracy import Row
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow
 from triton_repo.zoo.benchmark.timing import Result
 
 GOOD, BAD = Text("good", style="green"), Text("differs", style="bold red")
@@ -24,7 +24,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def verdict_table(rows: Sequence[Row]) -> RenderableType:
+def verdict_table(rows: Sequence[AccuracyRow]) -> RenderableType:
     """One row for each engine, precision and kind of clips."""
     table = _table("engine", "precision", "clips", "largest", "mean", "top-1", "near-ties", "")
     for row in rows:
@@ -59,7 +59,7 @@ def bench_words(sizes: Sequence[int]) -> str:
     )
 
 
-def _verdict(row: Row | None) -> Text:
+def _verdict(row: AccuracyRow | None) -> Text:
     if row is None:
         return Text("too slow", style="yellow")
     return Text(f"{row.top_1:.0%} ").append_text(GOOD if row.good else BAD)

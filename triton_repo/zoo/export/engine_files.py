@@ -18,10 +18,10 @@ from torch.export import Dim, ExportedProgram
 from triton_repo.backends.clip.clip_engines import EngineError, engine_class
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.reference import OnnxFile
-from triton_repo.zoo.export.spec import MAX_BATCH, Served, ServedNetwork
+from triton_repo.zoo.export.spec import MAX_BATCH, NetworkSpec, ServedNetwork
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-MadeOf = Served | OnnxFile
+MadeOf = NetworkSpec | OnnxFile
 
 
 def make(engine: str, precision: str, made_of: MadeOf, version: Path) -> Path:
@@ -46,7 +46,7 @@ def make(engine: str, precision: str, made_of: MadeOf, version: Path) -> Path:
     return path
 
 
-def program(served: Served, dtype: torch.dtype = torch.float32) -> ExportedProgram:
+def program(served: NetworkSpec, dtype: torch.dtype = torch.float32) -> ExportedProgram:
     """uint8 (B, frames, crop, crop, 3) -> float32 (B, classes), for any B."""
     spec = served.spec
     example = torch.zeros(2, spec.frames, spec.crop, spec.crop, 3, dtype=torch.uint8)

@@ -30,7 +30,7 @@ from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
 from triton_repo.zoo.errors import ModelError  # noqa: E402
 from triton_repo.zoo.export import engine_files  # noqa: E402
-from triton_repo.zoo.export.spec import ClipSpec, Served, ServedNetwork, config_text  # noqa: E402
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402
 from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
 
@@ -60,7 +60,7 @@ def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
     return coarse.repeat(repeats, axis=2).repeat(repeats, axis=3)[:, :, : spec.crop, : spec.crop].copy()
 
 
-def convert(served: Served) -> openvino.Model:
+def convert(served: NetworkSpec) -> openvino.Model:
     """ServedNetwork: `CLIP` uint8 (?, frames, crop, crop, 3) -> `SCORES` float32 (?, classes)."""
     whole = ServedNetwork(served).eval()
     example = torch.from_numpy(example_clips(served, 2))
@@ -75,7 +75,7 @@ def convert(served: Served) -> openvino.Model:
     return model
 
 
-def largest_difference(served: Served, path: Path) -> float:
+def largest_difference(served: NetworkSpec, path: Path) -> float:
     """Between the probabilities of the model saved at `path` and those of the network, over three clips."""
     clips = example_clips(served, 3)
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -85,7 +85,7 @@ def largest_difference(served: Served, path: Path) -> float:
     return float(np.abs(answer - wanted).max())
 
 
-def write_model(served: Served, name: str, models: Path, version: int = 1, gpu: bool | None = None) -> Path:
+def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, gpu: bool | None = None) -> Path:
     """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
 
     `gpu`: with what a GPU runs too; by default where this machine has one.
@@ -116,7 +116,7 @@ def write_model(served: Served, name: str, models: Path, version: int = 1, gpu: 
     return folder
 
 
-def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> Served:
+def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> NetworkSpec:
     """The network called `model` on the command line."""
     if model in DEFAULTS:
         return DEFAULTS[model](weights) if weights else DEFAULTS[model]()

@@ -14,10 +14,10 @@ from triton_repo.zoo import onnx_data
 from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.onnx_import import OnnxNetwork
-from triton_repo.zoo.export.spec import Served, ServedNetwork
+from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 from triton_repo.zoo.repository.builtin import DEFAULTS
 from triton_repo.zoo.repository.sources import ONNX, Source, read_source
-from triton_repo.zoo.repository.store import Installed
+from triton_repo.zoo.repository.store import InstalledModel
 
 Clips = NDArray[np.uint8]
 Scores = NDArray[np.float32]
@@ -34,15 +34,15 @@ class OnnxFile:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Reference:
     """`words` says what runs it; `network` runs it in float32, uint8 (B, frames, crop, crop, 3) to probabilities."""
 
     words: str
-    made_of: Served | OnnxFile
+    made_of: NetworkSpec | OnnxFile
     network: Network
 
 
-def origin(model: Installed, weights: Path | None = None) -> Origin:
+def origin(model: InstalledModel, weights: Path | None = None) -> Reference:
     """Of the version that is served; ModelError when the file it was made from is gone or another."""
     source = read_source(model.served)
     if source is None:
@@ -63,11 +63,11 @@ def origin(model: Installed, weights: Path | None = None) -> Origin:
         )
     if source.architecture == ONNX:
         classes = len(model.labels)
-        return Origin("the ONNX file", OnnxFile(file, source, classes), OnnxNetwork(file, source, classes))
+        return Reference("the ONNX file", OnnxFile(file, source, classes), OnnxNetwork(file, source, classes))
     return _of_torch(source.network(model.labels, file))
 
 
-def _of_torch(served: Served) -> Origin:
+def _of_torch(served: NetworkSpec) -> Reference:
     network = ServedNetwork(served).eval()
 
     def run(clips: Clips) -> Scores:
@@ -75,7 +75,7 @@ def _of_torch(served: Served) -> Origin:
             scores: Scores = network(torch.from_numpy(clips)).numpy()
         return scores
 
-    return Origin("torch", served, run)
+    return Reference("torch", served, run)
 
 
-__all__ = ["Clips", "Network", "OnnxFile", "Origin", "Scores", "origin"]
+__all__ = ["Clips", "Network", "OnnxFile", "Reference", "Scores", "origin"]

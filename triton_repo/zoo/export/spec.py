@@ -28,7 +28,7 @@ class ClipSpec:
     crop: int
 
 
-class Described(Protocol):
+class ModelInfo(Protocol):
     """What a model folder's description is written from."""
 
     @property
@@ -51,7 +51,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Served:
+class NetworkSpec:
     """A network ready to be exported. `network` gives logits (B, classes) for normalised float input:
     (B, 3, frames, crop, crop) when the kind is video, (B, 3, crop, crop) when it is image.
 
@@ -72,7 +72,7 @@ class ServedNetwork(nn.Module):
     The network calculates in `dtype`, what is before and after it in float32.
     """
 
-    def __init__(self, served: Served, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, served: NetworkSpec, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         exact = dtype == torch.float32
         self.network = served.network if exact else copy.deepcopy(served.network).to(dtype)
@@ -92,7 +92,7 @@ class ServedNetwork(nn.Module):
         return logits.float().softmax(1)
 
 
-def config_text(name: str, served: Described) -> str:
+def config_text(name: str, served: ModelInfo) -> str:
     """`config.pbtxt` of the model folder `name`: all that the server and the app know of the model."""
     spec = served.spec
     parameters = {
@@ -137,4 +137,4 @@ parameters [
 """
 
 
-__all__ = ["MAX_BATCH", "ClipSpec", "Described", "Description", "Served", "ServedNetwork", "config_text"]
+__all__ = ["MAX_BATCH", "ClipSpec", "ModelInfo", "Description", "NetworkSpec", "ServedNetwork", "config_text"]

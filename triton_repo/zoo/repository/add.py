@@ -19,7 +19,7 @@ from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
 from triton_repo.zoo.export.spec import ClipSpec, Description, config_text
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import BUILT_IN, checked
-from triton_repo.zoo.repository.server import Running
+from triton_repo.zoo.repository.server import TritonServer
 from triton_repo.zoo.repository.sources import ONNX, Source, read_labels
 
 Colours = tuple[float, float, float]
@@ -27,7 +27,7 @@ Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ClipOverrides:
     """What the person said of the clip and its normalisation; None is left as published."""
 
     frames: int | None = None
@@ -54,11 +54,11 @@ class Target:
 
     models: Path
     name: str
-    server: Running | None
+    server: TritonServer | None
     say: Notice
 
 
-def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: Wishes) -> int:
+def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: ClipOverrides) -> int:
     """Adds a published network with the weights of a file; the new version. ModelError when that cannot be."""
     _check_name(target.name)
     known = published(architecture, weights.name)
@@ -90,7 +90,7 @@ class OnnxInput:
     data: tuple[Path, ...] = ()
 
 
-def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: Wishes) -> int:
+def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrides) -> int:
     """Add a model of any architecture and return its new version; raises ModelError when that cannot be."""
     file, layout = given.file, given.layout
     _check_name(target.name)
@@ -158,4 +158,4 @@ def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> 
     return version
 
 
-__all__ = ["OnnxInput", "Target", "Wishes", "add_network", "add_onnx"]
+__all__ = ["OnnxInput", "Target", "ClipOverrides", "add_network", "add_onnx"]

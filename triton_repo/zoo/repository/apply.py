@@ -8,10 +8,12 @@ from pathlib import Path
 from triton_repo.backends.clip.clip_engines import engine_class
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.repository import engine_config, store
-from triton_repo.zoo.repository.server import Running
+from triton_repo.zoo.repository.server import TritonServer
 
 
-def apply(models: Path, model: store.Installed, variant: Variant, made: Path, server: Running | None = None) -> None:
+def apply(
+    models: Path, model: store.InstalledModel, variant: Variant, made: Path, server: TritonServer | None = None
+) -> None:
     """`made` is the folder where the file was made, unless the version has it. Each step is whole or not at all, and
     the engine is named last: until then, or when `server` cannot load it, the old one is served."""
     with store.changing(models) as making:

@@ -8,7 +8,7 @@ from torch import nn
 
 from triton_repo.zoo.architectures import camera_motion as motion
 from triton_repo.zoo.architectures import quality_labels as quality
-from triton_repo.zoo.export.spec import ClipSpec, Served
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "camera_motion.safetensors"
 QUALITY_WEIGHTS = Path(__file__).parents[1] / "weights" / "frame_quality.safetensors"
@@ -19,19 +19,19 @@ QUALITY_SPEC = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=quality
 MEAN, STD = 0.45, 0.225  # what the training scripts normalise by
 
 
-def camera_motion(weights: Path = WEIGHTS) -> Served:
+def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
     """The trained network. FileNotFoundError without the weights, RuntimeError when they are of another."""
     network = _loaded(motion.CameraMotion(), weights)
-    return Served(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3)
+    return NetworkSpec(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3)
 
 
-def frame_quality(weights: Path = QUALITY_WEIGHTS) -> Served:
+def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:
     """The trained network. FileNotFoundError without the weights, RuntimeError when they are of another."""
     # torchvision takes a second to import, and camera_motion does without it.
     from triton_repo.zoo.architectures.frame_quality import FrameQuality
 
     network = _loaded(FrameQuality(), weights)
-    return Served(network, "resnet18_half", QUALITY_SPEC, quality.LABELS, (MEAN,) * 3, (STD,) * 3)
+    return NetworkSpec(network, "resnet18_half", QUALITY_SPEC, quality.LABELS, (MEAN,) * 3, (STD,) * 3)
 
 
 def _loaded(network: nn.Module, weights: Path) -> nn.Module:
@@ -42,6 +42,6 @@ def _loaded(network: nn.Module, weights: Path) -> nn.Module:
 
 
 # By their names, as BUILT_IN of names.py lists them.
-DEFAULTS: dict[str, Callable[..., Served]] = {"camera_motion": camera_motion, "frame_quality": frame_quality}
+DEFAULTS: dict[str, Callable[..., NetworkSpec]] = {"camera_motion": camera_motion, "frame_quality": frame_quality}
 
 __all__ = ["DEFAULTS", "QUALITY_SPEC", "QUALITY_WEIGHTS", "SPEC", "WEIGHTS", "camera_motion", "frame_quality"]

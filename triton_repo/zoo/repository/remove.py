@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.server import Running
+from triton_repo.zoo.repository.server import TritonServer
 
 
-def remove(models: Path, name: str, version: int | None, server: Running | None) -> None:
+def remove(models: Path, name: str, version: int | None, server: TritonServer | None) -> None:
     """Without `version`, or when it is the only one, the whole model; ModelError when there is no such model."""
     try:
         with store.removing(models, name, version) as left:

@@ -23,7 +23,7 @@ LOAD_S = 300.0  # of a model with all its versions, on a busy machine
 
 
 @dataclass(frozen=True)
-class Running:
+class TritonServer:
     """A server that answers; `slot_bytes` is the largest clip that its stack can hand it.
 
     `follow` has a model of that name placed on the server's GPUs as it is now.
@@ -89,7 +89,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def running(settings: Settings, models: Path) -> Iterator[Running | None]:
+def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
     """Yield the server that serves the folder `models` in the stack that runs in `settings.run_dir`; None without one.
 
     A stopped stack has none: what answers at the address that it had is another stack's.
@@ -111,7 +111,7 @@ def running(settings: Settings, models: Path) -> Iterator[Running | None]:
         def follow(name: str) -> None:
             placement.follow(models / name, stack.run_dir)
 
-        yield Running(client, stack.slot_mb << 20, follow) if lives else None
+        yield TritonServer(client, stack.slot_mb << 20, follow) if lives else None
 
 
-__all__ = ["Running", "running"]
+__all__ = ["TritonServer", "running"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.export.spec import ClipSpec, Served
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 
 FILE = "source.json"
 ONNX = "onnx"
@@ -30,7 +30,7 @@ class Source:
     def write(self, version: Path) -> None:
         (version / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    def network(self, labels: tuple[str, ...], weights: Path) -> Served:
+    def network(self, labels: tuple[str, ...], weights: Path) -> NetworkSpec:
         """The network in torch with the weights; ModelError when they do not fit. Not for ONNX."""
         from triton_repo.zoo.architectures.catalog import published
         from triton_repo.zoo.architectures.checkpoints import fill, read_checkpoint
@@ -38,7 +38,7 @@ class Source:
         tensors = read_checkpoint(weights)
         network = published(self.architecture).network(len(labels))
         fill(network, tensors, weights, self.architecture, len(labels))
-        return Served(network.eval(), self.architecture, self.spec, labels, self.mean, self.std)
+        return NetworkSpec(network.eval(), self.architecture, self.spec, labels, self.mean, self.std)
 
 
 def read_source(version: Path) -> Source | None:

@@ -33,7 +33,7 @@ _POLICY = re.compile(r"^version_policy: .*$", re.M)
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledModel:
     """One model folder; `config` as Triton gives it to a backend, `versions` ascending."""
 
     name: str
@@ -66,7 +66,7 @@ def versions(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()))
 
 
-def installed(models: Path, name: str) -> Installed:
+def installed(models: Path, name: str) -> InstalledModel:
     """The model of that name; ModelError when there is none or its description is damaged."""
     from google.protobuf import json_format, text_format
     from tritonclient.grpc import model_config_pb2
@@ -81,7 +81,7 @@ def installed(models: Path, name: str) -> Installed:
         labels = (folder / config["output"][0]["label_filename"]).read_text(encoding="utf-8").splitlines()
         if lacking := NEEDED - config.get("parameters", {}).keys():
             raise ValueError(f"config.pbtxt has no {', '.join(sorted(lacking))}")
-        return Installed(name, folder, config, tuple(labels), versions(folder))
+        return InstalledModel(name, folder, config, tuple(labels), versions(folder))
     except (text_format.ParseError, OSError, ValueError, LookupError) as error:
         raise ModelError(f"{folder} is damaged ({error}): remove the model and add it again.") from error
 
@@ -251,7 +251,7 @@ def _remember(models: Path, name: str, version: int) -> None:
 
 __all__ = [
     "SIDE_BY_SIDE",
-    "Installed",
+    "InstalledModel",
     "changing",
     "installed",
     "installing",

@@ -14,14 +14,14 @@ from rich.table import Table
 from client import Client
 
 
-class Asked(Protocol):
+class Labelled(Protocol):
     """Anything that is one file to be made, and says what the right answer to it is."""
 
     @property
     def label(self) -> str: ...
 
 
-Item = TypeVar("Item", bound=Asked)
+Item = TypeVar("Item", bound=Labelled)
 
 
 @dataclass(frozen=True)

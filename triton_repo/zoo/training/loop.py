@@ -24,7 +24,7 @@ SMOOTHED = 25  # steps that the curve of the loss is averaged over
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """How far and how fast, from which seed, the folder of the checkpoint and the curve, and weights to begin with."""
 
     steps: int
@@ -42,7 +42,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What a network learns from: batches from a step on, those it is checked with, and how it is shown them."""
 
     batches: Callable[[int], IterableDataset]  # type: ignore[type-arg]
@@ -55,7 +55,9 @@ class Lessons:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
 
 
-def course_from_command_line(description: str | None, name: str, steps: int, seed: int, peak_rate: float) -> Course:
+def course_from_command_line(
+    description: str | None, name: str, steps: int, seed: int, peak_rate: float
+) -> TrainingConfig:
     """The options of every training script, and its defaults; makes the folder."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=as_written)
@@ -67,7 +69,7 @@ def course_from_command_line(description: str | None, name: str, steps: int, see
     parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
     told = parser.parse_args()
     told.output.mkdir(parents=True, exist_ok=True)
-    return Course(told.steps, told.batch, told.seed, told.peak_rate, told.output, told.start)
+    return TrainingConfig(told.steps, told.batch, told.seed, told.peak_rate, told.output, told.start)
 
 
 def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
@@ -78,7 +80,7 @@ def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, lessons: Lessons) -> float:
+def accuracy(network: nn.Module, lessons: TrainingData) -> float:
     """Top-1 on the batches that are held out."""
     network.eval()
     right = 0
@@ -115,7 +117,7 @@ def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[
     plt.close(figure)
 
 
-def train(network: nn.Module, lessons: Lessons, course: Course) -> nn.Module:
+def train(network: nn.Module, lessons: TrainingData, course: TrainingConfig) -> nn.Module:
     """Trains from the last checkpoint in the course's folder up to its steps; returns the averaged network."""
     network.train()
     steps, average = course.steps, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
@@ -164,4 +166,4 @@ def show(history: list[dict[str, float]], steps: int, pace: float) -> None:
     )
 
 
-__all__ = ["Batch", "Course", "Lessons", "accuracy", "course_from_command_line", "save_weights", "train"]
+__all__ = ["Batch", "TrainingConfig", "TrainingData", "accuracy", "course_from_command_line", "save_weights", "train"]

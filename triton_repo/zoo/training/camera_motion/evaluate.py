@@ -17,7 +17,7 @@ from rich.console import Console
 
 from client import Client, ClipstackError
 from triton_repo.zoo.training.camera_motion.paths import LABELS
-from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Around, Film, films, shoot, stills
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, shoot, stills
 from triton_repo.zoo.training.camera_motion.scenes import fit_scene
 from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
 
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         with Client(arguments.url) as client:
             todo = films(arguments.per_class)
-            around = Around(arguments.still, arguments.key_frames)
+            around = Padding(arguments.still, arguments.key_frames)
             make = partial(shoot, scenes=scenes, seed=arguments.seed, around=around)
             given = answers(client, "camera_motion", todo, make, arguments.jobs, arguments.sampling)
     except (ClipstackError, ValueError) as error:

@@ -62,7 +62,7 @@ def films(per_label: int) -> list[Film]:
 
 
 @dataclass(frozen=True)
-class Around:
+class Padding:
     """What else a file has: seconds of standing still before and after, and how far apart key frames may be.
 
     0 frames leave that to x264, which puts one at a cut and else at every 250th frame.
@@ -72,10 +72,10 @@ class Around:
     key_frames: int = 0
 
 
-ALONE = Around()
+ALONE = Padding()
 
 
-def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Around = ALONE) -> bytes:
+def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Padding = ALONE) -> bytes:
     """An MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
     file, still = io.BytesIO(), round(around.still_s * fps)
     options = {"crf": str(quality), "preset": "veryfast"} | ({"g": str(around.key_frames)} if around.key_frames else {})
@@ -121,7 +121,7 @@ def random_view(scenes: list[Image], rng: np.random.Generator) -> View:
     raise ValueError("the footage has no view with enough detail to see a movement")
 
 
-def shoot(film: Film, scenes: list[Image], seed: int, around: Around = ALONE) -> bytes:
+def shoot(film: Film, scenes: list[Image], seed: int, around: Padding = ALONE) -> bytes:
     """The file of one film, of a view and a path that are the number's own."""
     rng = np.random.default_rng((seed, film.number))
     times = np.arange(round(SECONDS * film.fps)) / film.fps
@@ -130,4 +130,4 @@ def shoot(film: Film, scenes: list[Image], seed: int, around: Around = ALONE) ->
     return encode(frames, film.fps, int(rng.integers(QUALITIES[0], QUALITIES[1] + 1)), around)
 
 
-__all__ = ["FPS", "SIZES", "Around", "Film", "films", "shoot", "stills"]
+__all__ = ["FPS", "SIZES", "Padding", "Film", "films", "shoot", "stills"]

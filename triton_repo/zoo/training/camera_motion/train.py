@@ -21,7 +21,7 @@ from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRID
 from triton_repo.zoo.repository.builtin import WEIGHTS
 from triton_repo.zoo.training.camera_motion import scenes as scenes
 from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
-from triton_repo.zoo.training.loop import Course, Lessons, course_from_command_line, save_weights, train
+from triton_repo.zoo.training.loop import TrainingConfig, TrainingData, course_from_command_line, save_weights, train
 
 MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
 EASY_STEPS = 600  # clips are spoiled seldom at first, and always from this step on
@@ -158,13 +158,13 @@ def normalise(batch: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last_3d)
 
 
-def lessons(course: Course) -> Lessons:
+def lessons(course: TrainingConfig) -> TrainingData:
     def batches(first: int) -> Clips:
         seed = course.seed + 1 + first
         return Clips(seed, course.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
 
     held_out = iter(Clips(course.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
-    return Lessons(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
+    return TrainingData(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
 
 
 def main() -> None:

@@ -35,7 +35,14 @@ from triton_repo.zoo.training.frame_quality.scenes import (
     part_of,
     well_lit,
 )
-from triton_repo.zoo.training.loop import Batch, Course, Lessons, course_from_command_line, save_weights, train
+from triton_repo.zoo.training.loop import (
+    Batch,
+    TrainingConfig,
+    TrainingData,
+    course_from_command_line,
+    save_weights,
+    train,
+)
 
 SMALL = 160  # pixels of the pictures in the first steps: half the work, and every amount in pixels is the same
 SMALL_PART = 0.75  # of the steps
@@ -125,14 +132,14 @@ def normalise(batch: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def lessons(course: Course) -> Lessons:
+def lessons(course: TrainingConfig) -> TrainingData:
     def batches(first: int) -> Pictures:
         large_from = round(SMALL_PART * course.steps)
         return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from, sharps=2)
 
     held_out = iter(Pictures(course.seed, 40, HELD_OUT_PHOTOGRAPHS, 1.0, step=0, large_from=0))
     # In float32: without the processor's own instructions for it, bfloat16 is ten times slower than that.
-    return Lessons(batches, [next(held_out) for _ in range(5)], normalise, bfloat16=False)
+    return TrainingData(batches, [next(held_out) for _ in range(5)], normalise, bfloat16=False)
 
 
 def main() -> None:

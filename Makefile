@@ -53,22 +53,22 @@ test-unit:  ## only the quick ones
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test
-	$(PYTEST) tests/gpu tests/contract/test_slots.py tests/contract/test_cuda_slots.py \
-		tests/contract/test_gpu_decoding.py tests/unit/test_deploy_gpus.py
+	$(PYTEST) tests/gpu tests/integration/test_slots.py tests/integration/test_cuda_slots.py \
+		tests/integration/test_gpu_decoding.py tests/unit/deploy/test_gpu_discovery.py
 
 faults:  ## too much work; parts killed, stopped, starved; bad inputs: writes docs/reliability.md's tables; ROWS=1,104: some
 	@deploy/setup test
-	$(PYTEST) tests/faults $(if $(ROWS),,tests/edge) --rows "$(if $(ROWS),$(ROWS),all)"; status=$$?; $(PYTHON) -m tests.faults.table && exit $$status
+	$(PYTEST) tests/nightly/faults $(if $(ROWS),,tests/http_edge) --rows "$(if $(ROWS),$(ROWS),all)"; status=$$?; $(PYTHON) -m tests.nightly.faults.table && exit $$status
 
 formats:  ## files as people send them, to a stack of its own: writes docs/formats.md
 	@deploy/setup test
-	$(PYTEST) tests/field; status=$$?; $(PYTHON) -m tests.field.table && exit $$status
+	$(PYTEST) tests/e2e/field; status=$$?; $(PYTHON) -m tests.e2e.field.table && exit $$status
 
 fuzz:  ## damaged files and odd requests to a stack of its own: MINUTES=10, SEED=1; 10,000 files write docs/fuzzing.md
 	@deploy/setup test fuzz
-	$(PYTHON) -m tests.fuzz --minutes "$(or $(MINUTES),10)" --seed "$(or $(SEED),1)"
-	$(PYTHON) -m tests.fuzz.api --seed "$(or $(SEED),1)"
-	$(PYTHON) -m tests.fuzz.table
+	$(PYTHON) -m tests.nightly.fuzz --minutes "$(or $(MINUTES),10)" --seed "$(or $(SEED),1)"
+	$(PYTHON) -m tests.nightly.fuzz.api --seed "$(or $(SEED),1)"
+	$(PYTHON) -m tests.nightly.fuzz.table
 
 audit:  ## ask the advisory service about every package of the images; 75: it did not answer
 	@deploy/setup test audit

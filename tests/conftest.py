@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.groups import Groups, longest_first
-from tests.leaks import guarded
+from tests.support.groups import Groups, longest_first
+from tests.support.leaks import guarded
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -74,7 +74,7 @@ def real_videos() -> Path:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The real stack, ready: own run folder, own copy of the models, free ports; shared by the session."""
-    from tests.stack.running import running_stack
+    from tests.e2e.running import running_stack
 
     with running_stack() as stack:
         yield stack

@@ -45,9 +45,9 @@ _RECORDS = {
         "pebble.pool.process": ("Acknowledgement", "NoMessage", "TaskProblem", "TaskResult"),
         "pebble.common.types": ("Result",),
         "app.sandbox.layers": ("Layer",),
-        "app.media.types": ("Decoded", "Media"),
-        "app.timeline.process": ("Done",),
-        "app.timeline.scan": ("Begin", "Cut", "Reached", "Window"),
+        "app.media.types": ("DecodeResult", "Media"),
+        "app.timeline.process": ("ScanFinished",),
+        "app.timeline.scan": ("ScanStarted", "Cut", "ScanProgress", "Window"),
         "app.timeline.windows": ("Grid", "Windows"),
     }.items()
     for name in names

@@ -1,6 +1,6 @@
 """The few calls of CUDA's runtime that slots on a GPU need; the names of cuda-python stay in this file.
 
-Addresses, streams and events are plain numbers here, so that a fake can stand in for the GPU (tests/cuda_fake.py).
+Addresses, streams and events are plain numbers here, so that a fake can stand in for the GPU (tests/support/cuda_fake.py).
 Nothing of CUDA survives a fork: a runtime is made by the process that uses it.
 """
 

@@ -39,7 +39,7 @@ import torch  # noqa: E402
 
 from bench.environment import described  # noqa: E402
 from bench.gpu import engine, film, memory, networks, server, steps  # noqa: E402
-from bench.gpu import targets as gpu_targets
+from bench.gpu import targets as gpu_targets  # noqa: E402
 from bench.gpu.tables import show, show_checks, show_memory, show_speed, show_targets  # noqa: E402
 
 WRONG, NO_DEVICE, MISSED = 1, 3, 4

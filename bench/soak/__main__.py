@@ -109,7 +109,7 @@ def main() -> None:
     if not 0.5 <= asked.minutes <= 48 * 60 or not math.isfinite(asked.share):
         parser.error("from half a minute to two days")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is taken down as after Ctrl-C
-    from tests.stack.running import running_stack
+    from tests.e2e.running import running_stack
 
     with running_stack(results_mb="256") as stack:
         told = measured(stack, asked.minutes, asked.share)

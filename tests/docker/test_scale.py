@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.docker.conftest import UP_S, Compose, command, leftovers
-from tests.movements import film_movement
-from tests.stack.running import until
+from tests.e2e.running import until
+from tests.support.movements import film_movement
 
 pytestmark = pytest.mark.timeout(1800)
 

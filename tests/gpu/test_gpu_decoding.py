@@ -21,14 +21,14 @@ from app.settings import CHECKOUT
 from app.shm.cuda_pool import CudaSlotPool
 from app.video.gpu_decoding import GpuRegionHandle
 from bench.gpu.memory import PAGE_BYTES
-from tests.cuda_here import real_cuda
-from tests.films import numbered, write_video
-from tests.regions import whole
+from tests.support.cuda_here import real_cuda
+from tests.support.films import numbered, write_video
+from tests.support.regions import whole
 
 SHAPE = (8, 224, 224, 3)
 SLOT = math.prod(SHAPE) + 4096
 TIMES = tuple(0.1 * number for number in range(SHAPE[0]))
-TOLERANCE = 3.5  # as in tests/contract/test_device_reader.py
+TOLERANCE = 3.5  # as in tests/integration/test_device_reader.py
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""A clone of this checkout, as somebody new has it, but for what takes minutes to install: that is shared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.stack.ports import free_ports
+from tests.support.snippets import ADDRESS, CHECKOUT, PORT
+
+PYTHON = Path("/usr/bin/python3.11")
+SCRIPTS = ("clipstack", "clipstack-keys", "clipstack-models", "supervisorctl")
+MODELS = ("camera_motion", "frame_quality")
+COMMAND_S = 150
+
+
+class Clone:
+    """A checkout with a port of its own, in whose folder commands are typed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        port = str(free_ports(1)[0])
+        self.port, self.url = port, ADDRESS.replace(PORT, port)
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CLIPSTACK_", "PYTEST_", "MAKE", "MFLAGS"))  # of whoever runs the tests
+        }
+        self.environment = kept | {
+            "CLIPSTACK_PORT": port,
+            "CLIPSTACK_URL": self.url,
+        }
+
+    def typed(self, command: str) -> subprocess.CompletedProcess[str]:
+        """What came of a line typed into a shell there."""
+        return subprocess.run(
+            ["bash", "-c", command.replace(ADDRESS, self.url)],
+            cwd=self.path,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+        )
+
+
+@contextmanager
+def clone(folder: Path) -> Iterator[Clone]:
+    """All files that git has or would take, in `folder`; what was started there is stopped after."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (CHECKOUT / name).is_file():  # one that was removed is listed until the commit
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, folder / name)
+    for model in MODELS:
+        shutil.copytree(
+            CHECKOUT / "triton_repo" / "models" / model, folder / "triton_repo" / "models" / model, dirs_exist_ok=True
+        )
+    (folder / ".runtime").mkdir()
+    (folder / ".runtime" / "triton").symlink_to(CHECKOUT / ".runtime" / "triton")
+    shutil.copytree(CHECKOUT / ".runtime" / "stamps", folder / ".runtime" / "stamps")
+    _make_venv(folder)
+    made = Clone(folder)
+    try:
+        yield made
+    finally:
+        made.typed("make down")
+
+
+def _make_venv(folder: Path) -> None:
+    """With the packages of this checkout's own, and the code of the clone."""
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / ".venv"], check=True, timeout=60)
+    packages = Path(sysconfig.get_path("purelib"))
+    own = folder / ".venv" / "lib" / "python3.11" / "site-packages"
+    (own / "clone.pth").write_text(f"{folder}\n")
+    for package in packages.iterdir():
+        if not package.name.startswith("__editable__"):  # which would bring this checkout's code
+            (own / package.name).symlink_to(package)
+    for name in SCRIPTS:
+        script = (packages.parents[2] / "bin" / name).read_text()
+        (folder / ".venv" / "bin" / name).write_text(f"#!{folder}/.venv/bin/python\n{script.partition(chr(10))[2]}")
+        (folder / ".venv" / "bin" / name).chmod(0o755)

@@ -1,0 +1,26 @@
+"""Commands of a page, run against a stack of the tests from this checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from deploy.stack.stack import Stack
+from tests.support.snippets import ADDRESS, CHECKOUT
+
+__all__ = ["ADDRESS", "CHECKOUT", "run"]
+
+
+def run(stack: Stack, command: str, folder: Path, **more: str) -> str:
+    """The command's output, run in `folder` where its files lie, against the test's own stack."""
+    environment = {
+        "CLIPSTACK_URL": stack.url,
+        "PATH": f"{stack.python.parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(CHECKOUT),
+        **more,
+    }
+    words = command.replace(ADDRESS, stack.url).replace(".venv/bin/", f"'{stack.python.parent}'/")
+    done = subprocess.run(
+        words, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout

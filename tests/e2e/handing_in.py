@@ -1,0 +1,42 @@
+"""Jobs as a person hands them in and waits for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.stack.stack import Stack
+from tests.e2e.running import until
+
+
+def handed_in(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str, Any]:
+    """The record of a new job."""
+    content, name = (film, "film") if isinstance(film, bytes) else (film.read_bytes(), film.name)
+    answer = http.post("/v1/jobs", content=content, params=params, headers={"X-File-Name": name})
+    assert answer.status_code == 202, answer.text
+    told: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == told["links"]["self"]
+    return told
+
+
+def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
+    """The record of a job, with its windows, when it is over."""
+
+    def record(**params: str) -> dict[str, Any]:
+        answer = http.get(f"/v1/jobs/{identity}", params=params)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
+    return record(windows="true")
+
+
+def windows_done(http: httpx.Client, identity: str) -> int:
+    return int(http.get(f"/v1/jobs/{identity}").json()["progress"]["windows_done"])
+
+
+def journal(stack: Stack, identity: str) -> Path:
+    return stack.settings.data_dir / "jobs" / identity / "journal"

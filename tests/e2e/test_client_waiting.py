@@ -1,0 +1,129 @@
+"""Where the client waits for real: for a busy service, for one that restarts, for files that still grow."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Client, ConnectFailed, ServiceUnavailable, ServiceUnreachable
+from tests.support.client_jobs import Events
+from tests.support.client_process import Running
+from tests.support.client_service import MP4, RecordedService, Reply, recorded_service, refusal
+
+
+@pytest.fixture
+def service() -> Iterator[RecordedService]:
+    with recorded_service() as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: RecordedService) -> Iterator[Client]:
+    with Client(service.url, timeout=5.0, patience=3.0) as client:
+        yield client
+
+
+def test_busy_service_is_asked_again_with_the_whole_body(client: Client, service: RecordedService) -> None:
+    service.replies = [refusal(503, "overloaded", ("Retry-After", "0"))] * 2
+    stages: list[str] = []
+    result = client.classify(MP4, progress=lambda progress: stages.append(progress.stage))
+    assert result.model == "camera_motion"
+    assert [request.body for request in service.received] == [MP4] * 3
+    assert stages.count("waiting") == 2
+
+
+def test_no_earlier_than_the_service_asks(client: Client, service: RecordedService) -> None:
+    service.replies = [refusal(503, "overloaded", ("Retry-After", "1"))]
+    start = time.monotonic()
+    client.classify(MP4)
+    assert time.monotonic() - start >= 1.0
+
+
+def test_patience_is_bounded_in_all(service: RecordedService) -> None:
+    service.replies = [refusal(503, "overloaded", ("Retry-After", "0"))] * 100
+    start = time.monotonic()
+    with Client(service.url, patience=1.0) as client, pytest.raises(ServiceUnavailable):
+        client.models()
+    assert time.monotonic() - start < 3
+    assert 2 <= len(service.received) <= 4
+
+
+def test_refused_connection_is_tried_three_times() -> None:
+    waits: list[str] = []
+    with socket.socket() as nobody:  # bound, but listening to nothing
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with Client(url) as client, pytest.raises(ConnectFailed, match="refused"):
+            client.classify(MP4, progress=lambda progress: waits.append(progress.stage))
+    assert waits == ["waiting"] * 2
+
+
+@pytest.mark.parametrize("events", ["whole", "torn"])
+def test_streams_are_followed_and_opened_again_where_they_tear(
+    client: Client, service: RecordedService, events: Events
+) -> None:
+    service.jobs.events = events
+    seen = list(client.follow(client.submit(MP4).id))
+    assert [job.progress.percent for job in seen] == [20, 45, 70, 100]
+    assert seen[-1].state == "done"
+    assert service.jobs.streams == (1 if events == "whole" else 4)
+
+
+@pytest.mark.parametrize("events", ["silent", "refused", "gone"])
+def test_without_events_the_job_is_asked_for(client: Client, service: RecordedService, events: Events) -> None:
+    service.jobs.events = events
+    id = client.submit(MP4).id
+    assert list(client.follow(id))[-1].state == "done"
+    asked = [request.path.rpartition("/")[2] for request in service.received]
+    assert asked[:4] == ["jobs", "events", "events", id]
+
+
+def test_service_that_restarts_meanwhile_is_waited_for(client: Client, service: RecordedService) -> None:
+    id = client.submit(MP4).id
+    service.replies = [refusal(502, "unavailable")]
+    assert list(client.follow(id))[-1].state == "done"
+
+
+def test_service_that_is_gone_for_good_is_told(service: RecordedService) -> None:
+    with Client(service.url, timeout=5.0, patience=0.2) as client:
+        id = client.submit(MP4).id
+        service.replies = [Reply(body=None)] * 50
+        with pytest.raises(ServiceUnreachable):
+            list(client.follow(id))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs started by the test can be interrupted, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_watch_waits_for_files_to_be_whole_and_for_the_service_to_come_back(
+    service: RecordedService, tmp_path: Path
+) -> None:
+    films, out = tmp_path / "films", tmp_path / "seen.jsonl"
+    films.mkdir()
+    for name in ("a.mp4", "b.mkv"):
+        (films / name).write_bytes(MP4)
+    service.replies = [Reply(body=None)]
+    running = Running(service, "watch", films, "-o", out, "--every", "0.05", "--settle", "1", "--patience", "0")
+    running.until(lambda: out.exists() and len(out.read_text().splitlines()) == 2)
+    with (films / "growing.mp4").open("wb") as file:
+        for _ in range(10):
+            file.write(MP4)
+            file.flush()
+            time.sleep(0.1)  # slower than the folder is looked at, faster than a file settles
+    running.until(lambda: len(out.read_text().splitlines()) == 3)
+    assert running.end(signal.SIGINT)[0] == 130
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["size"] for line in lines] == [len(MP4), len(MP4), 10 * len(MP4)]
+    assert not any("error" in line for line in lines)

@@ -1,0 +1,110 @@
+"""What the doctor says of a real stack: nothing when it is well, and what was planted into it while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tritonclient.grpc import InferenceServerClient, InferenceServerException
+
+from deploy.doctor.checks import folders, memory, models, programs, sandbox, versions, weights
+from tests.e2e.running import CHECKOUT, until
+from tests.e2e.state import model_process, pid_of, ready, registered
+from tests.e2e.triton import forget_region
+
+if TYPE_CHECKING:
+    from deploy.stack.stack import Stack
+
+# Of the machine and not of the stack: who may enter its folders, its kernel, its version of nginx
+OF_THE_MACHINE = {folders.ALL_AS_ROOT.name, sandbox.LAYER_MISSING.name, versions.NGINX_HOLE.name}
+
+
+def doctor(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON of the command, as the client's own command line hands it on."""
+    done = subprocess.run(
+        [stack.python.parent / "clipstack", "doctor", "--json", *words],
+        cwd=CHECKOUT, env=os.environ | stack.settings.environment(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def faults(stack: Stack, *words: str) -> set[str]:
+    told = doctor(stack, *words)[1]["checks"]
+    return {each["fault"] for check in told for each in check["findings"] if each["fault"]}
+
+
+def test_a_healthy_stack_is_told_to_be_well(small_stack: Stack) -> None:
+    until(lambda: faults(small_stack) <= OF_THE_MACHINE, 60)  # other stacks of this machine may leave regions a moment
+    code, told = doctor(small_stack)
+    assert (code, told["counts"]["wrong"], told["counts"]["not checked"]) == (0, 0, 0)
+    assert told["seconds"] < 20
+
+
+def test_a_program_that_was_stopped(small_stack: Stack) -> None:
+    small_stack.supervisorctl("stop", "watchdog")
+    code, told = doctor(small_stack, "programs")
+    assert (code, told["checks"][0]["findings"][0]["fault"]) == (2, programs.NOT_RUNNING.name)
+    small_stack.supervisorctl("start", "watchdog")
+    assert faults(small_stack, "programs") == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_uploads_that_were_given_to_somebody_else(small_stack: Stack) -> None:
+    uploads = small_stack.run_dir / "uploads"
+    owner = uploads.stat()
+    os.chown(uploads, 12345, 12345)
+    uploads.chmod(0o755)
+    try:
+        assert faults(small_stack, "owners", "modes") == {folders.NOT_ITS_OWN.name, folders.TOO_OPEN.name}
+    finally:
+        os.chown(uploads, owner.st_uid, owner.st_gid)
+        uploads.chmod(0o700)
+
+
+def test_a_model_that_cannot_be_loaded_and_one_that_hangs(small_stack: Stack) -> None:
+    """The watchdog, which would mend the second, is stopped meanwhile."""
+    watchdog = pid_of(small_stack, "watchdog")
+    os.kill(watchdog, signal.SIGSTOP)
+    broken = small_stack.model_dir / "broken"
+    shutil.copytree(small_stack.model_dir / "camera_motion", broken)
+    _rename(broken)
+    (broken / "1" / "model.bin").write_bytes(b"cut off")
+    hangs = model_process(small_stack, "frame_quality@1")
+    os.kill(hangs, signal.SIGSTOP)
+    try:
+        with InferenceServerClient(small_stack.settings.triton_target) as triton:
+            with pytest.raises(InferenceServerException):
+                triton.load_model("broken", client_timeout=20)
+            told = faults(small_stack, "canaries", "exported weights")
+    finally:
+        os.kill(hangs, signal.SIGCONT)
+        shutil.rmtree(broken)
+        os.kill(watchdog, signal.SIGCONT)
+    assert told == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_CUT_OFF.name}
+    until(lambda: ready(small_stack), 60)
+
+
+def test_regions_that_triton_was_told_to_forget(small_stack: Stack) -> None:
+    until(lambda: faults(small_stack, "registered") == set(), 30)
+    with InferenceServerClient(small_stack.settings.triton_target) as triton:
+
+        def forgotten() -> set[str]:
+            """What is found at once after it; web puts it right every two seconds, perhaps just before."""
+            for name in registered(small_stack):
+                forget_region(triton, name)
+            return faults(small_stack, "registered")
+
+        assert until(forgotten, 30) == {memory.UNKNOWN_REGIONS.name}
+    until(lambda: faults(small_stack, "registered") == set(), 30)
+
+
+def _rename(model: Path) -> None:
+    config = model / "config.pbtxt"
+    config.write_text(config.read_text().replace('"camera_motion"', f'"{model.name}"'))

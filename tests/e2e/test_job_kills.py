@@ -1,0 +1,109 @@
+"""Jobs outlive whatever is killed: each one that was accepted ends, with one result, and no window is there twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app.jobs.storage.journal import read
+from deploy.stack import processes
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended, journal
+from tests.e2e.running import running_stack, until
+from tests.support.films import panning, write_video
+
+RECOVERY_S = 60.0
+LONGEST_S = 3.0  # from one kill to the next, when all runs again
+UNFINISHED = 2  # jobs there are at every kill, at least
+HOP_S = 0.06
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    with running_stack(web_workers="1") as stack:
+        yield stack
+
+
+@pytest.fixture
+def http(own: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=own.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    frames = panning(900, 160, 120, step=1, seed=9)
+    return write_video(tmp_path_factory.mktemp("films") / "film.mp4", frames).read_bytes()
+
+
+class Office:
+    """Hands jobs in, and remembers which were accepted."""
+
+    def __init__(self, http: httpx.Client, film: bytes) -> None:
+        self._http, self._film = http, film
+        self.accepted: list[str] = []
+
+    def hand_in(self) -> str:
+        answer = self._http.post("/v1/jobs", content=self._film, params={"hop_s": HOP_S})
+        assert answer.status_code == 202, answer.text
+        self.accepted.append(answer.json()["id"])
+        return self.accepted[-1]
+
+    def unfinished(self) -> int:
+        return sum(job["state"] in ("queued", "running") for job in self.listed())
+
+    def listed(self) -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = self._http.get("/v1/jobs", params={"limit": 200}).raise_for_status().json()["jobs"]
+        return told
+
+    def outcome(self, identity: str) -> dict[str, Any]:
+        return ended(self._http, identity, patience_s=120)
+
+
+def kill(stack: Stack, victim: str) -> None:
+    """And wait until all runs again."""
+    if victim == "everything":
+        everything = processes.of_stack(stack.run_dir)
+        for pid in everything:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert processes.gone(everything, 10)
+        stack.up()
+    else:
+        before = int(stack.supervisorctl("pid", victim))
+        os.kill(before, signal.SIGKILL)
+        until(lambda: int(stack.supervisorctl("pid", victim)) not in (0, before), RECOVERY_S)
+        stack.wait(RECOVERY_S)
+
+
+@pytest.mark.timeout(900)
+def test_jobs_outlive_kills_at_random_moments(own: Stack, http: httpx.Client, film: bytes, kills: int) -> None:
+    office, chance = Office(http, film), random.Random(kills)
+    unharmed = office.outcome(office.hand_in())
+    right = read(journal(own, unharmed["id"])).scores
+    for victim in (["jobs", "triton", "everything"] * kills)[:kills]:
+        while office.unfinished() < UNFINISHED:
+            office.hand_in()
+        time.sleep(chance.uniform(0.05, LONGEST_S))  # the random moment
+        kill(own, victim)
+    for identity in office.accepted:
+        told = office.outcome(identity)
+        assert told["state"] == "done", told["error"]
+        found = read(journal(own, identity))  # raises when a window is missing or there twice
+        assert len(found.scores) == len(right) == told["progress"]["windows"]
+        np.testing.assert_allclose(found.scores, right, atol=1e-3)
+        assert told["timeline"]["segments"] == unharmed["timeline"]["segments"]
+    assert sorted(job["id"] for job in office.listed()) == sorted(office.accepted)
+    print(f"{kills} kills, {len(office.accepted)} jobs of {len(right)} windows")
+    held = {path.name for path in Path(own.settings.data_dir / "jobs").iterdir() if not path.name.startswith(".")}
+    assert held >= set(office.accepted)

@@ -1,0 +1,180 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.ports import free_ports
+from deploy.stack.processes import MARK
+from deploy.stack.stack import STOP_S, Stack, StackError
+from tests.e2e.running import CHECKOUT, own_environment, running_stack
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """A stack of this module's own, stopped and started as it likes."""
+    with running_stack(web_workers="1") as stack:
+        yield stack
+
+
+def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:
+    """What a person types, with the settings of `stack`."""
+    return subprocess.run(
+        [stack.python, "-m", "deploy.stack", *words],
+        cwd=CHECKOUT,
+        env=os.environ | stack.settings.environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_up_while_it_runs_changes_nothing_and_is_quick(stack):
+    before, started = stack.processes(), time.monotonic()
+
+    stack.up()
+
+    assert stack.processes().keys() >= {pid for pid, name in before.items() if name in ("nginx", "tritonserver")}
+    assert time.monotonic() - started < 10
+
+
+def test_status_names_the_programs_and_the_address(stack):
+    answer = command(stack, "status")
+
+    assert answer.returncode == 0
+    assert all(word in answer.stdout for word in ("nginx", "web", "triton", "RUNNING", stack.url))
+
+
+def test_commands_beside_the_stack_know_its_settings(stack):
+    """Also in a shell without the variables that it was started with."""
+    shell = {name: value for name, value in os.environ.items() if not name.startswith("CLIPSTACK_")}
+    shell["CLIPSTACK_RUN_DIR"] = str(stack.run_dir)
+    told = {}
+    status, url = "python -m deploy.stack status", "python -m deploy.stack url"
+    models, keys = "clipstack models", "clipstack-keys list"
+    for words in (status, url, models, keys):
+        program, *arguments = words.split()
+        command = [CHECKOUT / ".venv" / "bin" / program, *arguments]
+        done = subprocess.run(command, cwd=CHECKOUT, env=shell, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        told[words] = done.stdout
+
+    assert f"ready at {stack.url}" in told[status]
+    assert told[url] == f"{stack.url}\n"
+    assert "camera_motion" in told[models]
+
+
+def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
+    other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
+
+    with pytest.raises(StackError, match="already running with another CLIPSTACK_MAX_QUEUE"):
+        other.up()
+
+    assert stack.status()[0]
+
+
+def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack):
+    taken = {"CLIPSTACK_PORT": str(stack.settings.port), "CLIPSTACK_MODEL_DIR": str(stack.model_dir)}
+    with tempfile.TemporaryDirectory() as folder:
+        second = Stack(CHECKOUT, own_environment(Path(folder)) | taken)
+
+        with pytest.raises(StackError, match="CLIPSTACK_PORT"):
+            second.up()
+
+        assert not second.processes()
+
+
+def test_of_two_stacks_started_together_on_one_port_one_gets_it():
+    """The other says so, and does not take the first one's answers for its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(CHECKOUT / "triton_repo" / "models", folder / "models")
+        port = str(free_ports(1)[0])
+        pair = [
+            Stack(CHECKOUT, own_environment(folder, run_dir=str(folder / run_dir), port=port, web_workers="1"))
+            for run_dir in ("one", "two")
+        ]
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                said = list(pool.map(up_and_say, pair))
+            assert sorted(map(bool, said)) == [False, True]
+            assert port in "".join(said)
+            assert [bool(stack.processes()) for stack in pair] == [not words for words in said]
+        finally:
+            for stack in pair:
+                stack.down()
+
+
+def up_and_say(stack: Stack) -> str:
+    """What stood in the way of a start; empty when it is ready."""
+    try:
+        stack.up(60)
+    except StackError as error:
+        return str(error)
+    return ""
+
+
+def test_down_does_not_wait_for_who_does_not_listen(stack):
+    """An orphan of the stack that ignores requests to end; Supervisor does not know it."""
+    mark = {MARK: str(stack.run_dir)}
+    with subprocess.Popen(["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"], env=os.environ | mark,
+                          stdout=subprocess.PIPE) as orphan:  # fmt: skip
+        orphan.stdout.readline()
+        assert orphan.pid in stack.processes()
+        started = time.monotonic()
+
+        stack.down()
+
+        assert orphan.wait(5) == -signal.SIGKILL
+        assert time.monotonic() - started < STOP_S / 2
+    stack.up()
+
+
+def test_down_ends_every_process_and_up_starts_it_again(stack):
+    stack.down()
+    assert stack.processes() == {}
+    assert command(stack, "status").returncode == 3
+    stack.down()  # nothing to do, and no complaint
+
+    stack.up()
+
+    assert stack.status()[0]
+
+
+def test_a_stack_that_does_not_become_ready_shows_its_logs_and_stops():
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(CHECKOUT / "triton_repo" / "models", f"{folder}/models")
+        for weights in Path(folder).glob("models/camera_motion/*/model.xml"):
+            weights.write_text("this is no network")
+        broken = Stack(CHECKOUT, own_environment(Path(folder), web_workers="1"))
+
+        with pytest.raises(StackError, match="(?s)not ready after 10 s.*supervisord.log"):
+            broken.up(timeout_s=10)
+
+        assert broken.processes() == {}
+
+
+def test_a_wrong_setting_is_named_before_anything_starts():
+    answer = subprocess.run(
+        [CHECKOUT / ".venv/bin/python", "-m", "deploy.stack", "up"],
+        cwd=CHECKOUT,
+        env=os.environ | {"CLIPSTACK_PORT": "eighty"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert answer.returncode == 1 and "CLIPSTACK_PORT='eighty'" in answer.stderr
+
+
+def test_the_settings_of_a_start_are_kept_beside_it(stack):
+    kept = json.loads((stack.run_dir / "settings.json").read_text())
+
+    assert kept == stack.settings.environment()

@@ -1,0 +1,242 @@
+"""The real stack as Prometheus sees it: every number is there, the dead have no gauges, an alert really fires."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tritonclient.grpc import InferenceServerClient
+
+from app.metrics.definitions import FAMILIES, series_names
+from deploy.stack.ports import free_ports
+from deploy.stack.stack import Stack
+from tests.e2e.running import CHECKOUT, running_stack, until
+from tests.support.films import panning, write_video
+
+MONITORING = CHECKOUT / "deploy" / "monitoring"
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Stack]:
+    """A stack that this module may disturb."""
+    with running_stack(web_workers="2", monitors="127.0.0.1") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = write_video(tmp_path_factory.mktemp("clip") / "pan.mp4", panning(45, 160, 120, step=2, seed=3))
+    return path.read_bytes()
+
+
+def ask(stack: Stack, path: str, content: bytes | None = None) -> httpx.Response:
+    method = "GET" if content is None else "POST"
+    return httpx.request(method, stack.url + path, content=content, timeout=30)
+
+
+def told(stack: Stack) -> dict[str, float]:
+    """The sum of every series by its name and the values of its labels."""
+    text = ask(stack, "/metrics").text
+    return {
+        " ".join([sample.name, *(sample.labels[label] for label in sorted(sample.labels))]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def lines(stack: Stack, log: str) -> list[dict[str, Any]]:
+    """The lines of a log that are JSON."""
+    found = (stack.run_dir / "logs" / log).read_text().splitlines()
+    return [json.loads(line) for line in found if line.startswith("{")]
+
+
+def workers(stack: Stack) -> list[int]:
+    master = int((stack.run_dir / "web" / "web.pid").read_text())
+    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+
+
+def test_every_number_of_the_table_is_exported_and_no_other(watched: Stack, clip: bytes) -> None:
+    until(lambda: ask(watched, "/v1/classify", clip).status_code == 200, 30)
+    until(lambda: (watched.run_dir / "watchdog" / "watchdog.prom").exists(), 20)
+
+    def missing() -> set[str]:
+        text = ask(watched, "/metrics").text
+        return set(FAMILIES) - set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+
+    until(lambda: not missing(), 10)
+    assert {key.split()[0] for key in told(watched)} <= series_names()
+
+
+def test_what_was_done_is_counted(watched: Stack, clip: bytes) -> None:
+    until(lambda: ask(watched, "/readyz").status_code == 200, 30)
+    # A worker tells of its clips every other second: one of its own, and one of each upload before
+    sent = watched.settings.web_workers + told(watched).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    until(lambda: told(watched).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
+    before = told(watched)
+    for _ in range(4):
+        answer = ask(watched, "/v1/classify?clips=2", clip)
+        assert answer.status_code == 200, answer.text
+    assert ask(watched, "/v1/classify", b"no video" * 99).status_code == 415
+
+    def grown(key: str) -> float:
+        return told(watched)[key] - before.get(key, 0)
+
+    assert grown("clipstack_requests_total ok POST /v1/classify 200") == 4
+    assert grown("clipstack_requests_total unsupported_media POST /v1/classify 415") == 1
+    assert grown("clipstack_stage_seconds_count infer") == 4
+    assert grown("clipstack_answers_total off camera_motion") == 4
+    until(lambda: grown("clipstack_clips_total web system_shared_memory") == 8, 10)
+    until(lambda: grown("clipstack_videos_decoded_total cpu web") == 4, 10)
+
+
+def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(watched: Stack, clip: bytes) -> None:
+    until(lambda: told(watched).get("clipstack_processes web") == 2, 20)
+    # A worker is counted before it has told of its slots
+    slots = watched.settings.web_workers * watched.settings.slots
+    until(lambda: told(watched).get("clipstack_slots web free") == slots, 20)
+    answered = told(watched).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    files = {path.name for path in (watched.run_dir / "web" / "metrics").iterdir()}
+    for _ in range(2):
+        killed = workers(watched)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda killed=killed: len(workers(watched)) == 2 and not set(workers(watched)) & set(killed), 20)  # type: ignore[misc]
+        until(lambda: ask(watched, "/readyz").status_code == 200, 20)
+        assert ask(watched, "/v1/classify", clip).status_code == 200
+        until(lambda: told(watched)["clipstack_processes web"] == 2, 20)
+    until(lambda: told(watched).get("clipstack_slots web free") == slots, 20)
+    assert told(watched)["clipstack_requests_total ok POST /v1/classify 200"] == answered + 2
+    assert {path.name for path in (watched.run_dir / "web" / "metrics").iterdir()} <= files
+
+
+def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(watched: Stack, clip: bytes) -> None:
+    with InferenceServerClient(watched.settings.triton_target) as triton:
+        triton.update_log_settings({"log_verbose_level": 1})
+        answer = ask(watched, "/v1/classify", clip)
+        triton.update_log_settings({"log_verbose_level": 0})
+    number = answer.headers["X-Request-Id"]
+    assert answer.json()["request_id"] == number
+
+    def logged(log: str) -> list[dict[str, Any]]:
+        return [line for line in lines(watched, log) if line.get("request_id") == number]
+
+    def answered() -> list[dict[str, Any]]:
+        return [line for line in logged("web.log") if "route" in line]  # what else is told of it is no second request
+
+    until(lambda: answered() and logged("nginx-access.log"), 10)
+    (line,) = answered()
+    assert (line["route"], line["status"], line["model"]) == ("/v1/classify", 200, "camera_motion")
+    assert line["stages_ms"]["infer"] > 0
+    assert len(logged("nginx-access.log")) == 1
+    until(lambda: number in (watched.run_dir / "logs" / "triton.log").read_text(errors="replace"), 10)
+
+
+def test_what_others_sent_is_escaped_and_cut(watched: Stack) -> None:
+    path = "/%0a%7b%22level%22:%22forged%22%7d%1b[2J/" + "a" * 5000
+    number = ask(watched, path).headers["X-Request-Id"]
+
+    def logged(log: str) -> list[dict[str, Any]]:
+        return [line for line in lines(watched, log) if line.get("request_id") == number]
+
+    for log in ("web.log", "nginx-access.log"):
+        until(lambda log=log: logged(log), 10)  # type: ignore[misc]
+        (line,) = logged(log)
+        assert 20 < len(line["path"]) <= 310
+    assert not any(line.get("level") == "forged" for line in lines(watched, "web.log"))
+
+
+def test_only_supervisor_writes_and_rotates_logs(watched: Stack) -> None:
+    programs = (CHECKOUT / "supervisor" / "programs").glob("*.conf")
+    told = {log for path in programs for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)}
+    assert {path.name for path in (watched.run_dir / "logs").iterdir()} - {"supervisord.log"} == told
+    for path in (CHECKOUT / "supervisor" / "programs").glob("*.conf"):
+        text = path.read_text()
+        assert text.count("_logfile=") == text.count("_logfile_maxbytes=") == text.count("_logfile_backups=") > 0
+    held = [
+        os.readlink(link)
+        for pid in watched.processes()
+        for link in Path(f"/proc/{pid}/fd").glob("*")
+        if link.is_symlink()
+    ]
+    supervisor = int((watched.run_dir / "supervisord.pid").read_text())
+    own = [os.readlink(link) for link in Path(f"/proc/{supervisor}/fd").glob("*") if link.is_symlink()]
+    assert sum("/logs/" in place for place in held) == sum("/logs/" in place for place in own) > 0
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status", "/status.json", "//metrics", "/x/../metrics", "/%6detrics"])
+def test_who_is_not_named_is_told_nothing(watched: Stack, path: str) -> None:
+    # From another address of this machine, which CLIPSTACK_MONITORS of this stack does not name
+    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(transport=transport) as stranger:
+        answer = stranger.get(httpx.URL(watched.url, raw_path=path.encode()))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+        assert stranger.get(watched.url + "/healthz").status_code == 200
+
+
+@contextmanager
+def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
+    """A real one with the rules and targets of deploy/monitoring, in quick time; the address of its API."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed (Debian's package of that name; deploy/setup test)")
+    config = (MONITORING / "prometheus.yml").read_text()
+    for usual, own in (
+        ("127.0.0.1:8080", stack.url.removeprefix("http://")),
+        ("_interval: 15s", "_interval: 1s"),
+        ("scrape_timeout: 10s", "scrape_timeout: 1s"),
+    ):
+        assert usual in config
+        config = config.replace(usual, own)
+    (folder / "prometheus.yml").write_text(config)
+    rules = (MONITORING / "rules.yml").read_text()
+    (folder / "rules.yml").write_text(re.sub(r"for: \d+m", "for: 1s", rules))
+    (port,) = free_ports(1)
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("wb") as log:
+        listen = f"--web.listen-address=127.0.0.1:{port}"
+        process = subprocess.Popen([*command, listen, "--log.level=warn"], stdout=log, stderr=log, cwd=folder)
+    try:
+        yield f"http://127.0.0.1:{port}/api/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_an_alert_fires_when_triton_is_stopped_and_ends_with_it(watched: Stack, clip: bytes, tmp_path: Path) -> None:
+    with prometheus(watched, tmp_path) as api:
+
+        def get(path: str, **query: str) -> Any:
+            try:
+                return httpx.get(f"{api}/{path}", params=query, timeout=5).json()["data"]
+            except (httpx.HTTPError, ValueError):
+                return {"activeTargets": [], "alerts": [], "result": []}
+
+        def healthy() -> set[str]:
+            return {target["scrapePool"] for target in get("targets")["activeTargets"] if target["health"] == "up"}
+
+        def firing() -> set[str]:
+            return {alert["labels"]["alertname"] for alert in get("alerts")["alerts"] if alert["state"] == "firing"}
+
+        until(lambda: healthy() == {"clipstack", "triton"}, 30)
+        assert ask(watched, "/v1/classify", clip).status_code == 200
+        # What the dashboard asks of Triton's own numbers is there under these names
+        named = set(re.findall(r"\bnv_\w+", (MONITORING / "dashboard.json").read_text()))
+        until(lambda: named <= set(get("label/__name__/values")), 15)
+        until(lambda: not firing() & {"ClipstackDown", "ClipstackTritonDown", "ClipstackModelNotReady"}, 15)
+        watched.supervisorctl("stop", "triton")
+        try:
+            until(lambda: "ClipstackTritonDown" in firing(), 30)
+            assert "ClipstackDown" not in firing()
+        finally:
+            watched.supervisorctl("start", "triton")
+        until(lambda: "ClipstackTritonDown" not in firing(), 30)

@@ -1,0 +1,121 @@
+"""More work than can be done: who is let in is answered in time, all others are told at once when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from PIL import Image
+
+from bench.tools.overload import demo_clip, measured
+from deploy.stack.launch import NICE
+from deploy.stack.stack import Stack
+from tests.e2e import moody
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import pid_of
+
+SOON_MS = 300
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Stack]:
+    """One request at work, one that waits, and a model that takes long when it is told to."""
+    with running_stack(
+        add_models=moody.add, web_workers="1", max_inflight="1", max_queue="1", decoders="1", model="moody"
+    ) as stack:
+        yield stack
+
+
+def picture(mood: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (mood, mood, mood)).save(file, "PNG")
+    return file.getvalue()
+
+
+def code(stack: Stack, mood: int = moody.ANSWER) -> str:
+    """What a request that is in a hurry is told: `ok` or an error's code."""
+    answer = httpx.post(
+        f"{stack.url}/v1/classify", content=picture(mood), headers={"X-Deadline-Ms": str(SOON_MS)}, timeout=20
+    )
+    if answer.status_code == 503:
+        assert 1 <= int(answer.headers["Retry-After"]) <= 30
+    return "ok" if answer.status_code == 200 else answer.json()["error"]["code"]
+
+
+def test_ten_times_the_capacity(stack):
+    told = asyncio.run(measured(stack, demo_clip(), factor=10, seconds=2, clients=(4,)))
+
+    overload = told["overload"]
+    assert set(overload["statuses"]) == {"200", "503"}, overload
+    assert set(overload["codes"]) == {"overloaded"}
+    assert overload["refused_without_retry_after"] == 0
+    assert overload["admitted"]["most_ms"] <= told["deadline_ms"]
+    assert told["normal_after_s"] is not None
+
+
+def test_a_client_that_goes_gives_up_its_place_and_a_deadline_ends_a_wait(narrow):
+    working = threading.Thread(
+        target=lambda: httpx.post(f"{narrow.url}/v1/classify", content=picture(moody.CALCULATE_LONG), timeout=60)
+    )
+    working.start()
+    until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
+
+    address, content = httpx.URL(narrow.url), picture(moody.ANSWER)
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+        connection.sendall(head.encode() + content)
+        until(lambda: code(narrow) == "overloaded", 10)  # the queue has one
+    until(lambda: code(narrow) == "deadline_exceeded", 10)  # and now it has none
+    went_on = working.is_alive()
+    working.join()
+
+    assert went_on, "the queue was empty because everything was done"
+    until(lambda: code(narrow) == "ok", 10)
+
+
+@pytest.mark.parametrize("text", ["0", "soon", "-5", "99999999"])
+def test_a_deadline_that_is_none_is_refused(stack, text):
+    answer = httpx.post(f"{stack.url}/v1/classify", content=b"x", headers={"X-Deadline-Ms": text}, timeout=20)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
+
+
+def test_what_a_client_says_about_the_hand_over_is_not_believed(stack):
+    headers = {"X-Handed-Over": "1.0", "X-Deadline-Ms": "20000"}
+    answer = httpx.post(f"{stack.url}/v1/classify", content=demo_clip(), headers=headers, timeout=30)
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_who_is_waited_for_by_all_goes_first(stack):
+    programs = ("nginx", "web", "triton", "jobs")
+    nice = {name: os.getpriority(os.PRIO_PROCESS, pid_of(stack, name)) for name in programs}
+
+    assert nice["nginx"] == nice["web"]
+    assert nice["triton"] == nice["jobs"] == min(19, nice["web"] + NICE["triton"])
+
+
+def test_a_worker_tells_what_it_has_to_do(stack):
+    told = httpx.get(f"{stack.url}/readyz", timeout=20).json()["admission"]
+
+    assert set(told) == {"limit", "at_work", "waiting", "admitted", "refused"}
+    assert 1 <= told["limit"] <= stack.settings.max_inflight
+
+
+def test_when_web_has_said_that_it_is_full_nginx_refuses_before_the_upload_is_read(stack):
+    shut = stack.run_dir / "web" / "shut" / "everybody"
+    shut.touch()
+    with socket.create_connection((stack.settings.host, stack.settings.port), timeout=10) as client:
+        client.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\nand no more")
+        answer = client.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b'"code":"overloaded"' in answer and b"Retry-After: " in answer
+    assert not list((stack.run_dir / "uploads").iterdir())
+    assert httpx.get(f"{stack.url}/v1/models", timeout=10).status_code == 200
+    until(lambda: not shut.exists(), 10)  # nobody keeps it fresh
+    assert httpx.post(f"{stack.url}/v1/classify?model=frame_quality", content=picture(1), timeout=20).status_code == 200

@@ -1,0 +1,138 @@
+"""Ready means all web workers, each warm; one that comes later disturbs nobody."""
+
+import http.client
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.pipeline.readiness import Facts, WorkerRegistry
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import pid_of, ready
+
+RECOVERY_S = 60
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A stack of this module's own: its workers are killed."""
+    with running_stack(web_workers="2", decoders="2") as stack:
+        yield stack
+
+
+def crew(stack: Stack) -> dict[int, Facts]:
+    """What every living worker says, by its pid, without a word of our own among it."""
+    folder = places.crew(stack.run_dir)
+    WorkerRegistry(folder).living()  # takes away what dead ones left
+    found = {}
+    for path in folder.glob("[0-9]*"):
+        if not path.suffix:
+            found[int(path.name)] = Facts(**json.loads(path.read_text()))
+    return found
+
+
+def is_warm(facts: Facts) -> bool:
+    return facts == Facts(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
+
+
+def all_warm(stack: Stack) -> bool:
+    return len(crew(stack)) == 2 and all(map(is_warm, crew(stack).values()))
+
+
+class Watching(threading.Thread):
+    """Asks /readyz again and again, as a balancer of load does, and keeps every answer that was not 200."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(daemon=True)
+        self._port, self._done = stack.settings.port, threading.Event()
+        self.asked, self.refused = 0, list[str]()
+
+    def run(self) -> None:
+        while not self._done.wait(0.05):
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            told = answer.read().decode()
+            connection.close()
+            self.asked += 1
+            if answer.status != 200:
+                self.refused.append(told)
+
+    def end(self) -> None:
+        self._done.set()
+        self.join(30)
+
+
+def test_the_first_word_of_being_ready_comes_when_every_worker_and_every_decoder_is_warm(stack: Stack) -> None:
+    told = httpx.get(f"{stack.url}/readyz", timeout=20).json()
+
+    assert told["status"] == "ready" and told["workers"] == [{"decoders": 2}, {"decoders": 2}]
+    assert all_warm(stack)
+    assert not (places.crew(stack.run_dir) / "expected").exists()
+
+
+def test_the_clip_of_each_worker_is_counted_as_one_that_reached_triton(stack: Stack) -> None:
+    name = 'clipstack_clips_total{program="web",transport="system_shared_memory"} '
+
+    def counted() -> bool:  # each worker writes down what it did every two seconds
+        lines = httpx.get(f"{stack.url}/metrics", timeout=20).text.splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name)) >= 2
+
+    until(counted, RECOVERY_S)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+def test_a_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack: Stack, how: signal.Signals) -> None:
+    until(lambda: all_warm(stack), RECOVERY_S)
+    before = set(crew(stack))
+    watching = Watching(stack)
+    watching.start()
+    try:
+        os.kill(min(before), how)
+        until(lambda: set(crew(stack)) != before and all_warm(stack), RECOVERY_S)
+    finally:
+        watching.end()
+    assert watching.asked > 5
+    assert watching.refused == []
+
+
+def test_new_workers_of_a_reload_are_warm_before_the_old_ones_go(stack: Stack) -> None:
+    until(lambda: all_warm(stack), RECOVERY_S)
+    before = set(crew(stack))
+    watching = Watching(stack)
+    watching.start()
+    try:
+        os.kill(pid_of(stack, "web"), signal.SIGHUP)
+        until(lambda: not before & set(crew(stack)) and all_warm(stack), RECOVERY_S)
+    finally:
+        watching.end()
+    assert watching.refused == []
+
+
+def test_while_triton_is_away_workers_start_and_answer_and_name_what_is_missing(stack: Stack) -> None:
+    stack.supervisorctl("stop", "triton")
+    stack.supervisorctl("restart", "web")
+    try:
+        until(lambda: alive(stack), RECOVERY_S)
+        answer = httpx.get(f"{stack.url}/readyz", timeout=20)
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "not_ready"
+        until(lambda: len(crew(stack)) == 2 and all(facts.serves for facts in crew(stack).values()), RECOVERY_S)
+        assert {facts.lacks() for facts in crew(stack).values()} == {"has not reached Triton"}
+        assert all(facts.decoders == 2 for facts in crew(stack).values())
+    finally:
+        stack.supervisorctl("start", "triton")
+    until(lambda: ready(stack), RECOVERY_S)
+    assert all_warm(stack)
+
+
+def alive(stack: Stack) -> bool:
+    try:
+        return httpx.get(f"{stack.url}/healthz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

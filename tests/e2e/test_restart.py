@@ -1,0 +1,158 @@
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import NGINX_WORKERS, owners_of_regions, pid_of, ready, regions, registered
+from tests.support.leaks import SHARED_MEMORY
+from tests.support.movements import film_movement
+
+PROGRAMS = ("nginx", "web", "jobs", "triton", "watchdog")
+RECOVERY_S = 30
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator:
+    """A stack of this module's own: others must not see it stumble."""
+    with running_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return film_movement(tmp_path_factory.mktemp("film") / "pan_left.mp4", "pan_left")
+
+
+def classify(stack, film) -> dict:
+    response = httpx.post(f"{stack.url}/v1/classify", content=film.read_bytes(), timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def nginx_processes(stack) -> set[int]:
+    """Its master and its workers; the master answers before all of its workers are there."""
+    return {pid for pid, name in stack.processes().items() if name == "nginx"}
+
+
+def settled_nginx(stack) -> set[int]:
+    """As many as there are when it is neither starting nor stopping."""
+    until(lambda: len(nginx_processes(stack)) == 1 + NGINX_WORKERS, RECOVERY_S)
+    return nginx_processes(stack)
+
+
+def running_pid(stack, program) -> int:
+    """Of a program that may just be starting; never 0, which `kill` would take for all of us."""
+    until(lambda: pid_of(stack, program), RECOVERY_S)
+    pid = pid_of(stack, program)
+    assert pid
+    return pid
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_is_restarted_recovers_by_itself(stack, program):
+    before = pid_of(stack, program)
+
+    said = stack.supervisorctl("restart", program)
+
+    assert f"{program}: started" in said
+    assert pid_of(stack, program) != before
+    until(lambda: ready(stack), RECOVERY_S)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_after_a_restart_clips_go_through_shared_memory_as_before(stack, film, program):
+    stack.supervisorctl("restart", program)
+    until(lambda: ready(stack), RECOVERY_S)
+
+    answers = [classify(stack, film) for _ in range(2 * stack.settings.web_workers)]
+
+    assert [answer["transport"] for answer in answers] == ["system_shared_memory"] * len(answers)
+    assert {answer["predictions"][0]["label"] for answer in answers} == {"pan_left"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_is_killed_recovers_by_itself(stack, program):
+    before = running_pid(stack, program)
+
+    os.kill(before, signal.SIGKILL)
+
+    until(lambda: pid_of(stack, program) not in (0, before), RECOVERY_S)
+    until(lambda: ready(stack), RECOVERY_S)
+
+
+def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
+    before = settled_nginx(stack)
+
+    os.kill(running_pid(stack, "nginx"), signal.SIGKILL)
+
+    # In this order: until they are gone, workers without a master answer as well
+    until(lambda: not before & stack.processes().keys(), RECOVERY_S)
+    until(lambda: ready(stack), RECOVERY_S)
+    assert nginx_processes(stack)
+
+
+def test_an_nginx_that_has_not_written_its_number_yet_belongs_to_the_stack_too(stack):
+    nginx = settled_nginx(stack)
+    number = stack.run_dir / "nginx.pid"
+    written = number.read_text()
+
+    number.unlink()
+    found = nginx_processes(stack)
+    number.write_text(written)
+
+    assert found == nginx and len(nginx) > 1
+
+
+def test_triton_forgets_the_region_of_a_killed_worker(stack):
+    until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
+    victim = min(registered(stack))
+
+    os.kill(int(victim.split("-")[1]), signal.SIGKILL)
+
+    until(lambda: victim not in registered(stack), RECOVERY_S)
+    until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
+    until(lambda: registered(stack) == regions(stack), RECOVERY_S)
+
+
+def test_the_region_of_a_killed_worker_is_removed(stack):
+    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
+    before = regions(stack)
+    left = min(before)
+
+    os.kill(int(left.split("-")[1]), signal.SIGKILL)
+
+    until(lambda: not (SHARED_MEMORY / left).exists(), RECOVERY_S)
+    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
+    assert len(regions(stack) & before) == len(before) - 1
+
+
+def test_up_after_the_supervisor_was_killed_leaves_one_stack(stack):
+    orphans = set(stack.processes())
+    supervisor = int((stack.run_dir / "supervisord.pid").read_text())
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: supervisor not in stack.processes(), 5)
+
+    stack.up()
+
+    assert ready(stack)
+    assert not orphans & stack.processes().keys()
+
+
+def test_a_request_under_way_survives_a_restart_of_nginx_and_web(stack, tmp_path):
+    clip = tmp_path / "clip.bin"
+    clip.write_bytes(b"not a video, but slow to arrive" * 1000)
+
+    def slowly():
+        yield clip.read_bytes()[:1000]
+        stack.supervisorctl("signal", "QUIT", "nginx")  # what a restart sends first
+        time.sleep(0.5)
+        yield clip.read_bytes()[1000:]
+
+    answer = httpx.post(f"{stack.url}/v1/classify", content=slowly(), timeout=30)
+
+    assert answer.status_code == 415 and answer.json()["error"]["code"] == "unsupported_media"
+    until(lambda: ready(stack), RECOVERY_S)

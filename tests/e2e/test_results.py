@@ -1,0 +1,152 @@
+"""Answers from what is known: the same bytes, model version and parameters are looked at once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.inference.channel import connect
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended, handed_in
+from tests.e2e.running import CHECKOUT, running_stack, until
+from tests.support.movements import film_movement
+
+FOLLOWED_S = 5.0
+OWN = ("request_id", "timing_ms", "cache")
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[Path]:
+    """The built-in models, in a folder that may be changed."""
+    with TemporaryDirectory(prefix="models-") as name:
+        Path(name).chmod(0o755)
+        yield Path(shutil.copytree(CHECKOUT / "triton_repo" / "models", Path(name, "models")))
+
+
+@pytest.fixture(scope="module")
+def remembering(models: Path) -> Iterator[Stack]:
+    """A stack that keeps 1 MiB of answers."""
+    with running_stack(results_mb="1", model_dir=str(models)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def http(remembering: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=remembering.url, timeout=60) as client:
+        yield client
+
+
+def asked(http: httpx.Client, content: bytes, headers: dict[str, str] | None = None, **params: Any) -> tuple[str, Any]:
+    """What the header says, and the answer without what is this request's alone."""
+    answer = http.post(
+        "/v1/classify", content=content, params=params, headers={"X-File-Name": "a.mp4"} | (headers or {})
+    )
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert answer.headers["X-Clipstack-Cache"] == told["cache"]
+    return told["cache"], {name: value for name, value in told.items() if name not in OWN}
+
+
+def test_an_upload_is_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_left", seed=1).read_bytes()
+    first, second = asked(http, film), asked(http, film)
+    assert (first[0], second[0]) == ("miss", "hit")
+    assert first[1] == second[1]
+    assert asked(http, film, {"X-File-Name": "b.mp4"})[1]["media"]["name"] == "b.mp4"
+
+
+@pytest.mark.parametrize("changed", [{"top_k": 2}, {"clips": 2}, {"thumbnails": "true"}, {"model": "frame_quality"}])
+def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, changed: dict[str, Any]) -> None:
+    film = film_movement(tmp_path / "film.mp4", "tilt_down", seed=sum(map(ord, str(changed)))).read_bytes()
+    assert [asked(http, film)[0], asked(http, film, **changed)[0], asked(http, film)[0]] == ["miss", "miss", "hit"]
+    assert asked(http, film + b"\0")[0] == "miss"
+
+
+def test_who_wants_it_looked_at_says_so(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "zoom_out", seed=2).read_bytes()
+    anew = {"Cache-Control": "no-cache"}
+    assert [asked(http, film)[0], asked(http, film, anew)[0], asked(http, film)[0]] == ["miss", "off", "hit"]
+
+
+def test_twins_are_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
+    films = [film_movement(tmp_path / f"{seed}.mp4", "roll_cw", seed=seed).read_bytes() for seed in (3, 4)]
+    with ThreadPoolExecutor(8) as pool:
+        said = Counter(said for said, _ in pool.map(lambda place: asked(http, films[place % 2]), range(16)))
+    assert said == {"miss": 2, "hit": 14}
+
+
+def test_what_cannot_be_read_is_no_answer_to_keep(http: httpx.Client) -> None:
+    for _ in range(2):
+        answer = http.post("/v1/classify", content=b"GIF89a" + bytes(100))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")
+
+
+def test_the_store_stays_within_its_bound(remembering: Stack, http: httpx.Client) -> None:
+    """Every answer of these carries a picture of some 50 kB."""
+    rng = np.random.default_rng(0)
+    kept = remembering.settings.data_dir / "results"
+    for _ in range(40):
+        noise = Image.fromarray(rng.integers(0, 255, (240, 320, 3), np.uint8))
+        path = kept.parent / "noise.png"
+        noise.save(path)
+        assert asked(http, path.read_bytes(), model="frame_quality", thumbnails="true")[0] == "miss"
+        path.unlink()
+    sizes = [path.stat().st_size for path in kept.glob("[0-9a-f][0-9a-f]/*")]
+    assert len(sizes) > 5
+    assert sum(sizes) < 2 << 20, "each of two web workers may be a fifth of the bound behind"
+
+
+def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
+    first = ended(http, handed_in(http, film)["id"])
+    second = ended(http, handed_in(http, film)["id"])
+    assert (first["cache"], second["cache"]) == ("miss", "hit")
+    assert http.get(f"/v1/jobs/{second['id']}").headers["X-Clipstack-Cache"] == "hit"
+    for part in ("segments", "windows", "cuts_s"):
+        assert second["timeline"][part] == first["timeline"][part]
+    http.delete(f"/v1/jobs/{first['id']}")
+    assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
+
+
+def test_changed_configuration_of_the_same_version_is_another_answer(
+    remembering: Stack, http: httpx.Client, models: Path, tmp_path: Path
+) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_left", seed=77).read_bytes()
+    config = models / "camera_motion" / "config.pbtxt"
+    text = config.read_text()
+    changed = re.sub(r'(key: "stride"\s+value:? \{ string_value: )"\d+"', r'\1"2"', text)
+    assert changed != text
+    first = answered_by_all(remembering, film)[-1]
+    with connect(remembering.settings.triton_target, remembering.settings.triton_key) as triton:
+        try:
+            config.write_text(changed)
+            triton.load_model("camera_motion")
+            second = until(lambda: answered_anew(remembering, film, first), FOLLOWED_S)
+        finally:
+            config.write_text(text)
+            triton.load_model("camera_motion")
+    assert second["clips"][0]["frames"] != first["clips"][0]["frames"]
+    assert until(lambda: answered_anew(remembering, film, second), FOLLOWED_S) == first
+
+
+def answered_by_all(stack: Stack, film: bytes) -> list[Any]:
+    """What the workers answer; each is asked more than once, as every request has a connection of its own."""
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
+        return [asked(http, film)[1] for _ in range(8)]
+
+
+def answered_anew(stack: Stack, film: bytes, before: Any) -> Any:
+    """The answer of all workers; None while one of them still gives the one of `before`."""
+    answers = answered_by_all(stack, film)
+    return None if before in answers else answers[-1]

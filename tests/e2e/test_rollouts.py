@@ -1,0 +1,82 @@
+"""Parts are restarted under load, and nobody who asks meanwhile finds out."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from deploy.stack.stack import Stack
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import pid_of, ready
+from tests.support.movements import film_movement
+
+CLIENTS = 4
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """A stack whose parts are restarted."""
+    with running_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return film_movement(tmp_path_factory.mktemp("films") / "film.mp4", "pan_left").read_bytes()
+
+
+@contextmanager
+def asking(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
+    """Clients that ask all the time; what they were told, by best label or by error, is whole after the block."""
+    told: Counter[str] = Counter()
+    enough = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=stack.url, timeout=60) as http:
+            while not enough.is_set():
+                try:
+                    answer = http.post("/v1/classify", content=film)
+                except httpx.HTTPError as error:
+                    told[repr(error)] += 1
+                    continue
+                told[answer.json()["predictions"][0]["label"] if answer.status_code == 200 else answer.text] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield told
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("words", [("restart", "triton"), ("signal", "KILL", "triton")], ids=" ".join)
+def test_a_triton_that_is_restarted_is_waited_for(own: Stack, film: bytes, words: tuple[str, ...]) -> None:
+    before = pid_of(own, "triton")
+    with asking(own, film) as told:
+        until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
+        own.supervisorctl(*words)
+        until(lambda: pid_of(own, "triton") not in (0, before) and ready(own), PATIENCE_S)
+        then = told["pan_left"]
+        until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
+    assert set(told) == {"pan_left"}
+
+
+@pytest.mark.parametrize("program", ["web", "nginx"])
+def test_a_program_that_is_reloaded_answers_all(own: Stack, film: bytes, program: str) -> None:
+    before = set(own.processes())
+    with asking(own, film) as told:
+        until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
+        own.supervisorctl("signal", "HUP", program)
+        until(lambda: len(set(own.processes()) - before) >= 2 and ready(own), PATIENCE_S)  # its new workers
+        then = told["pan_left"]
+        until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
+    assert set(told) == {"pan_left"}

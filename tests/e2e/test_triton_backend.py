@@ -1,0 +1,204 @@
+"""The backend `clip` inside the real Triton server, asked over gRPC."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tritonclient import grpc
+
+from tests.e2e.running import until
+from tests.e2e.triton import forget_region, running_triton
+from tests.support import failing_model
+from tests.support.networks import served_picture, served_video
+from triton_repo.zoo.export.openvino import example_clips, write_model
+from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
+
+SERVED = {"video": served_video(), "picture": served_picture()}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Of the server: its log, its models, of which `broken` cannot be loaded and `failing` cannot infer some clips."""
+    with tempfile.TemporaryDirectory(prefix="triton-") as name:
+        folder = Path(name)
+        for model, served in SERVED.items():
+            write_model(served, model, folder / "models")
+        broken = shutil.copytree(folder / "models" / "video", folder / "models" / "broken")
+        config = (broken / "config.pbtxt").read_text()
+        (broken / "config.pbtxt").write_text(config.replace('name: "video"', 'name: "broken"'))
+        (broken / "labels.txt").write_text("one\n")
+        failing_model.write_model(folder / "models" / "failing")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def triton(folder: Path) -> Iterator[grpc.InferenceServerClient]:
+    with running_triton(folder / "models", folder) as client:
+        yield client
+
+
+def wanted(served: NetworkSpec, clips: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        scores: np.ndarray = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
+    return scores
+
+
+def inline(clips: np.ndarray) -> list[grpc.InferInput]:
+    tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
+    tensor.set_data_from_numpy(clips)
+    return [tensor]
+
+
+@pytest.mark.parametrize("model", SERVED)
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_scores_are_those_of_torch(triton: grpc.InferenceServerClient, model: str, batch: int) -> None:
+    clips = example_clips(SERVED[model], batch)
+    scores = triton.infer(model, inline(clips)).as_numpy("SCORES")
+    assert scores.shape == (batch, len(SERVED[model].labels))
+    np.testing.assert_allclose(scores, wanted(SERVED[model], clips), atol=1e-4)
+
+
+def test_clips_are_read_from_shared_memory_at_their_offset(triton: grpc.InferenceServerClient) -> None:
+    clips, offset = example_clips(SERVED["video"], 2), 4096
+    name = f"clipstack-{os.getpid()}-backend"
+    path = Path("/dev/shm", name)
+    path.write_bytes(bytes(offset) + clips.tobytes())
+    try:
+        triton.register_system_shared_memory(name, f"/{name}", path.stat().st_size)
+        try:
+            tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
+            tensor.set_shared_memory(name, clips.nbytes, offset)
+            scores = triton.infer("video", [tensor]).as_numpy("SCORES")
+            # The same request again, after other clips were put in the place of the first.
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as region:
+                region[offset : offset + clips.nbytes] = clips[::-1].tobytes()
+            swapped = triton.infer("video", [tensor]).as_numpy("SCORES")
+        finally:
+            forget_region(triton, name)
+    finally:
+        path.unlink()
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+    np.testing.assert_allclose(swapped, scores[::-1], atol=1e-6)
+
+
+def test_requests_at_the_same_time_each_get_their_own_answer(triton: grpc.InferenceServerClient) -> None:
+    clips = example_clips(SERVED["video"], 24)
+    before = triton.get_inference_statistics("video").model_stats[0]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda one: triton.infer("video", inline(one[None])), clips))
+    scores = np.concatenate([answer.as_numpy("SCORES") for answer in answers])
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+
+    def more() -> tuple[int, int]:
+        """Inferences and executions since then; an answer is sent before it is counted."""
+        after = triton.get_inference_statistics("video").model_stats[0]
+        return after.inference_count - before.inference_count, after.execution_count - before.execution_count
+
+    until(lambda: more()[0] >= 24, 10)
+    inferences, executions = more()
+    assert inferences == 24
+    assert executions < 24, "no two requests shared an execution"
+
+
+def fingerprint(triton: grpc.InferenceServerClient, model: str) -> bytes:
+    clips = example_clips(SERVED["video" if model == "video" else "picture"], 1)
+    values = triton.infer(model, inline(clips), parameters={"clipstack_fingerprint": True}).as_numpy("SCORES")
+    assert values.shape == (1, 33)
+    assert values[0, 0] == -1
+    return bytes(values[0, 1:].astype(np.uint8))
+
+
+def test_fingerprint_is_given_beside_answers_and_is_the_same_each_time(triton: grpc.InferenceServerClient) -> None:
+    clips = example_clips(SERVED["video"], 12)
+    with ThreadPoolExecutor(8) as pool:
+        told = [pool.submit(fingerprint, triton, "video") for _ in range(12)]
+        answers = list(pool.map(lambda one: triton.infer("video", inline(one[None])), clips))
+        fingerprints = {each.result() for each in told}
+    assert len(fingerprints) == 1
+    scores = np.concatenate([answer.as_numpy("SCORES") for answer in answers])
+    np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
+    assert fingerprint(triton, "picture") not in fingerprints
+
+
+def test_other_configuration_labels_or_weights_have_another_fingerprint(
+    triton: grpc.InferenceServerClient, folder: Path
+) -> None:
+    seen = []
+    for name, old, new in (
+        ("config.pbtxt", b'"72"', b'"72"'),
+        ("config.pbtxt", b'"72"', b'"73"'),
+        ("labels.txt", b"ant", b"aunt"),
+        ("1/model.xml", b"</net>", b"</net> "),
+        ("config.pbtxt", b'"72"', b'"72"'),
+    ):
+        other = shutil.copytree(folder / "models" / "picture", folder / "models" / "other")
+        config = (other / "config.pbtxt").read_text()
+        (other / "config.pbtxt").write_text(config.replace('name: "picture"', 'name: "other"'))
+        content = (other / name).read_bytes()
+        assert old in content
+        (other / name).write_bytes(content.replace(old, new))
+        try:
+            triton.load_model("other")
+            seen.append(fingerprint(triton, "other"))
+        finally:
+            triton.unload_model("other")
+            until(lambda: not triton.is_model_ready("other"), 10)
+            shutil.rmtree(other)
+    assert seen[0] == seen[-1]
+    assert len(set(seen)) == 4
+
+
+def test_classification_names_the_labels_best_first(triton: grpc.InferenceServerClient) -> None:
+    served, clips = SERVED["picture"], example_clips(SERVED["picture"], 1)
+    best = grpc.InferRequestedOutput("SCORES", class_count=2)
+    answer = triton.infer("picture", inline(clips), outputs=[best]).as_numpy("SCORES")[0]
+    order = wanted(served, clips)[0].argsort()[::-1][:2]
+    assert [text.decode().split(":")[2] for text in answer] == [served.labels[i] for i in order]
+
+
+def test_parameters_describe_the_clip(triton: grpc.InferenceServerClient) -> None:
+    found = triton.get_model_config("video").config.parameters
+    assert {name: value.string_value for name, value in found.items()} == {
+        "kind": "video", "frames": "4", "stride": "2", "fps": "30", "resize": "60", "crop": "48",
+        "architecture": "x3d_xs", "engine": "openvino", "precision": "f32",
+    }  # fmt: skip
+
+
+def test_a_clip_of_another_shape_is_refused_and_the_model_lives_on(triton: grpc.InferenceServerClient) -> None:
+    with pytest.raises(grpc.InferenceServerException, match="shape"):
+        triton.infer("video", inline(np.zeros((1, 4, 32, 32, 3), np.uint8)))
+    assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5
+
+
+def test_an_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerClient) -> None:
+    bads = [failing_model.clips(value) for value in failing_model.BADS[:17]]
+    good = failing_model.clips(failing_model.GOOD)
+
+    def ask(clip: np.ndarray) -> str:
+        try:
+            scores = triton.infer("failing", inline(clip)).as_numpy("SCORES")
+        except grpc.InferenceServerException as error:
+            return "told" if failing_model.REASON in str(error) else str(error)
+        return "right" if np.array_equal(scores, failing_model.right(1)) else str(scores)
+
+    assert [ask(clip) for clip in (bads[0], good)] == ["told", "right"]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, [clip for bad in bads[1:] for clip in (bad, good)])) == ["told", "right"] * 16
+        assert set(pool.map(ask, [good] * 16)) == {"right"}
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others_served(
+    triton: grpc.InferenceServerClient, folder: Path
+) -> None:
+    assert not triton.is_model_ready("broken")
+    assert triton.is_model_ready("video")
+    assert "model broken: labels.txt has 1 labels, the model gives 5" in (folder / "triton.log").read_text()

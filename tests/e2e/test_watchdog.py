@@ -1,0 +1,296 @@
+"""What the watchdog heals, and what it leaves alone: a real stack whose models are hurt on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from deploy.stack import places, processes
+from deploy.stack.stack import Stack
+from deploy.stack.supervisor import SupervisorClient
+from deploy.watchdog.metrics import WatchdogMetrics
+from deploy.watchdog.prober import ModelProber
+from deploy.watchdog.restarts import MANY
+from deploy.watchdog.watchdog import Watchdog
+from tests.e2e import moody
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import model_process, pid_of, watchdog_numbers
+from tests.support.movements import film_movement
+
+DEAD_S, HUNG_S = 15.0, 20.0  # from the fault to right answers
+DEFAULT = "camera_motion@1"
+MODELS = (DEFAULT, "frame_quality@1", "moody@1")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    with running_stack(add_models=moody.add, web_workers="1") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return film_movement(tmp_path_factory.mktemp("films") / "film.mp4", "pan_left").read_bytes()
+
+
+@pytest.fixture
+def watched(own: Stack) -> Stack:
+    """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
+    own.supervisorctl("stop", "watchdog")
+    places.watchdog_numbers(own.run_dir).unlink(missing_ok=True)
+    own.wait(30)
+    own.supervisorctl("start", "watchdog")
+    until(lambda: all(watchdog_numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)
+    return own
+
+
+def server(stack: Stack) -> int:
+    return int(stack.supervisorctl("pid", "triton"))
+
+
+def classify(stack: Stack, film: bytes) -> httpx.Response:
+    return httpx.post(f"{stack.url}/v1/classify", content=film, timeout=30)
+
+
+def is_right(answer: httpx.Response) -> bool:
+    """By its label, and by way of memory that is shared with the Triton of now."""
+    if answer.status_code != 200:
+        return False
+    told = answer.json()
+    return (told["predictions"][0]["label"], told["transport"]) == ("pan_left", "system_shared_memory")
+
+
+@contextmanager
+def under_load(stack: Stack, film: bytes, clients: int) -> Iterator[Counter[int]]:
+    """Clients that ask again and again meanwhile; counts the statuses of their answers, 0 for a wrong one."""
+    told, ends = Counter[int](), threading.Event()
+
+    def client() -> None:
+        while not ends.is_set():
+            answer = classify(stack, film)
+            told[0 if answer.status_code == 200 and not is_right(answer) else answer.status_code] += 1
+            if answer.status_code != 200:
+                ends.wait(0.2)
+
+    with ThreadPoolExecutor(clients) as pool:
+        asked = [pool.submit(client) for _ in range(clients)]
+        try:
+            yield told
+        finally:
+            ends.set()
+    for each in asked:
+        each.result()
+
+
+@pytest.mark.parametrize(
+    ("hurt", "cause", "limit_s"),
+    [(signal.SIGKILL, "dead", DEAD_S), (signal.SIGSTOP, "hung", HUNG_S)],
+    ids=["killed", "stopped"],
+)
+def test_a_model_whose_process_is_hurt_answers_again(
+    watched: Stack, film: bytes, hurt: signal.Signals, cause: str, limit_s: float
+) -> None:
+    assert is_right(classify(watched, film))
+    triton, stub = server(watched), model_process(watched, "camera_motion@1")
+
+    os.kill(stub, hurt)
+    began = time.monotonic()
+    with under_load(watched, film, clients=2) as told:
+        until(lambda: server(watched) not in (0, triton), limit_s)
+        answered = told[200]
+        until(lambda: told[200] > answered, limit_s - (time.monotonic() - began))
+    print(f"healed {time.monotonic() - began:.1f} s after its process was hurt; answers meanwhile: {dict(told)}")
+
+    assert set(told) <= {200, 503}
+    assert processes.gone([stub, triton], 5)
+    assert watchdog_numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
+
+
+def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
+    triton, address = server(watched), watched.settings.triton_target
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(moody.ask, address, moody.WAIT_FOR_EVER, 60.0)
+        until(lambda: server(watched) not in (0, triton), HUNG_S)
+        with pytest.raises(InferenceServerException):
+            stuck.result(10)
+    watched.wait(30)
+    assert moody.ask(address, moody.ANSWER, 10.0) == moody.ANSWER
+
+
+def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
+    triton, address = server(watched), watched.settings.triton_target
+    moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 2]
+    with under_load(watched, film, clients=8) as told, ThreadPoolExecutor(len(moods)) as pool:
+        asked = [pool.submit(moody.ask, address, mood, 60.0) for mood in moods]
+        answers = [each.result() for each in asked]
+
+    assert answers == moods
+    # so canaries did wait, longer than they may, and more than once
+    assert watchdog_numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
+    assert server(watched) == triton
+    assert set(told) <= {200, 503} and told[200] > 0
+
+
+def test_a_program_that_starts_again_and_again_is_flagged(watched: Stack) -> None:
+    assert "warning" not in watched.status()[1]
+    for times in range(1, MANY + 1):
+        pid = pid_of(watched, "jobs")
+        os.killpg(pid, signal.SIGKILL)
+        until(
+            lambda times=times: watchdog_numbers(watched).get('clipstack_program_restarts{program="jobs"}') == times, 15
+        )
+        until(lambda pid=pid: pid_of(watched, "jobs") not in (0, pid), 15)
+    assert f"warning: jobs was started again {MANY} times" in watched.status()[1]
+    point = httpx.get(f"{watched.url}/status.json", timeout=10).json()["points"][-1]
+    assert point["restarts"]["jobs"] == MANY and point["restarts"]["web"] == 0
+
+
+@pytest.fixture
+def canaries(own: Stack) -> Iterator[ModelProber]:
+    """Of the stack, whose own watchdog sends none meanwhile."""
+    own.supervisorctl("stop", "watchdog")
+    canaries = ModelProber(own.settings.triton_target)
+    yield canaries
+    canaries.close()
+    own.supervisorctl("start", "watchdog")
+
+
+def counted(canaries: ModelProber, count: int) -> None:
+    """Triton counts after it has answered."""
+    until(lambda: canaries._counted()[DEFAULT].answered >= count, 5)
+    assert canaries._counted()[DEFAULT].answered == count
+
+
+def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: ModelProber, film: bytes) -> None:
+    began = canaries._counted()[DEFAULT].answered
+    canaries.ask()
+    counted(canaries, began + 1)  # a first canary
+    assert classify(own, film).status_code == 200
+    counted(canaries, began + 2)
+
+    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 2)
+    canaries.ask()
+    counted(canaries, began + 3)  # nobody has asked since
+
+
+def test_a_model_that_nobody_asks_is_sent_a_canary_now_and_then(
+    canaries: ModelProber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = canaries._counted()[DEFAULT].answered
+    canaries.ask()
+    counted(canaries, began + 1)
+
+    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 1)  # a moment ago is enough
+    canaries.ask(doubts=True)
+    counted(canaries, began + 2)
+
+    monkeypatch.setattr("deploy.watchdog.prober.IDLE_S", 0.0)
+    canaries.ask()
+    counted(canaries, began + 3)
+
+
+def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: bytes) -> None:
+    triton, before = server(watched), watchdog_numbers(watched)
+    os.kill(triton, signal.SIGSTOP)
+    try:
+        until(lambda: watchdog_numbers(watched)['clipstack_model_answers{model="camera_motion@1"}'] == 0, 10)
+    finally:
+        os.kill(triton, signal.SIGCONT)
+
+    until(lambda: is_right(classify(watched, film)), 5)
+    assert server(watched) == triton
+    assert {series for series in watchdog_numbers(watched) if "restarts" in series} == set()
+    assert before.keys() <= watchdog_numbers(watched).keys()
+
+
+def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stack) -> None:
+    attempts = 'clipstack_model_loads_total{model="lame"}'
+    until(lambda: watchdog_numbers(watched).get(attempts), 10)
+    assert watchdog_numbers(watched)['clipstack_model_answers{model="lame"}'] == 0
+    answer = httpx.post(f"{watched.url}/v1/classify?model=lame", content=b"a text", timeout=20)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+
+    (watched.model_dir / "lame" / moody.CURED).touch()
+
+    until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="lame@1"}'), 30)
+    assert "lame, which Triton could not load, is loaded again" in (watched.run_dir / "logs/watchdog.log").read_text()
+
+
+def test_a_watchdog_that_is_killed_comes_back_and_one_without_supervisor_ends(watched: Stack) -> None:
+    before = int(watched.supervisorctl("pid", "watchdog"))
+    os.kill(before, signal.SIGKILL)
+    until(lambda: int(watched.supervisorctl("pid", "watchdog")) not in (0, before), 10)
+
+    began = time.monotonic()
+    watched.supervisorctl("stop", "watchdog")
+    assert time.monotonic() - began < 3
+    watched.supervisorctl("start", "watchdog")
+
+    watchdog = int(watched.supervisorctl("pid", "watchdog"))
+    os.kill(int((watched.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert processes.gone([watchdog], 15)
+
+
+CONFIG = """
+[supervisord]
+nodaemon=false
+logfile={folder}/log
+pidfile={folder}/pid
+[unix_http_server]
+file={folder}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:weak]
+command=/bin/sh -c "test -e {folder}/cured && exec sleep 600"
+startsecs=1
+startretries=0
+autorestart=true
+stdout_logfile=NONE
+stderr_logfile=NONE
+[program:unwanted]
+command=/bin/sleep 600
+autostart=false
+stdout_logfile=NONE
+stderr_logfile=NONE
+"""
+
+
+def test_a_program_that_was_given_up_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
+    config = tmp_path / "supervisord.conf"
+    config.write_text(CONFIG.format(folder=tmp_path))
+    supervision = SupervisorClient(Path(sys.executable), config, tmp_path)
+    supervision.launch(os.environ)
+    canaries = ModelProber("127.0.0.1:1")  # no Triton is among these programs
+    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
+    keeper = Watchdog(supervision, canaries, ledger, tmp_path, tmp_path)
+    try:
+        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
+        keeper.look()
+        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
+        (tmp_path / "cured").touch()
+        keeper.look()  # too soon: it waits longer each time
+        assert supervision.programs()["weak"].state == "FATAL"
+
+        def healed() -> bool:
+            keeper.look()
+            return supervision.programs()["weak"].state == "RUNNING"
+
+        until(healed, 15)
+        assert supervision.programs()["unwanted"].state == "STOPPED"
+        assert 'clipstack_program_starts_total{program="weak"} 2' in (tmp_path / "watchdog.prom").read_text()
+    finally:
+        canaries.close()
+        supervision.shutdown()
+        until(lambda: not supervision.programs(), 10)

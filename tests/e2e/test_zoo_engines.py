@@ -1,0 +1,82 @@
+"""Every X3D and ResNet size, and engines other than OpenVINO, in one real Triton server."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tritonclient import grpc
+
+from tests.e2e.triton import running_triton
+from tests.support.checkpoints import official
+from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark import engines
+from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.export.reference import origin
+from triton_repo.zoo.repository import apply
+from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.repository.store import installed
+
+SIZE, FRAMES = 64, 4  # small, for the time: the published sizes are compared by tests/support/parity.py
+OTHERS = [Variant("torch", "f32"), Variant("onnxruntime", "f32")]
+CLONED = "x3d_xs"  # served once more by each of them
+
+
+def add(name: str, folder: Path) -> None:
+    frames = FRAMES if name in X3D else 1
+    file = official(folder, name, replace(published(name).spec, frames=frames, crop=SIZE))
+    clip = ["--size", SIZE, *(["--frames", frames] if name in X3D else [])]
+    words = ["add", name, "--from-file", file, *clip, "--models", folder / "models"]
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+
+
+def clone(models: Path, variant: Variant) -> None:
+    """The model once more, set to another engine as `bench --apply` does."""
+    name = f"{CLONED}_{variant.engine}"
+    config = shutil.copytree(models / CLONED, models / name) / "config.pbtxt"
+    config.write_text(config.read_text().replace(f'name: "{CLONED}"', f'name: "{name}"'))
+    model = installed(models, name)
+    with engines.workshop(model) as version:
+        engines.load(model, variant, origin(model), version)
+        apply.apply(models, model, variant, version)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="triton-") as name:
+        folder = Path(name)
+        for model in X3D + RESNETS:
+            add(model, folder)
+        for variant in OTHERS:
+            clone(folder / "models", variant)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def triton(folder: Path) -> Iterator[grpc.InferenceServerClient]:
+    with running_triton(folder / "models", folder) as client:
+        yield client
+
+
+@pytest.mark.timeout(900)  # the first one waits for all to be exported and loaded
+@pytest.mark.parametrize("name", [*X3D, *RESNETS, *(f"{CLONED}_{variant.engine}" for variant in OTHERS)])
+def test_scores_from_the_server_are_those_of_the_source(
+    triton: grpc.InferenceServerClient, folder: Path, name: str
+) -> None:
+    model = installed(folder / "models", name)
+    clips = np.concatenate(random_clips((FRAMES if "x3d" in name else 1, SIZE, SIZE, 3), 3, seed=2))
+    tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
+    tensor.set_data_from_numpy(clips)
+    scores = triton.infer(name, [tensor]).as_numpy("SCORES")
+    wanted = origin(model).network(clips)
+    assert np.abs(wanted[0] - wanted[1]).max() > 1e-2, "the scores must differ for the comparison to mean anything"
+    np.testing.assert_allclose(scores, wanted, atol=1e-3)

@@ -1,0 +1,36 @@
+"""Uploads as bytes of HTTP, so that nothing between the test and nginx sets anything right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.http_edge.wire import Reply
+
+BOUNDARY = b"0123456789abcdef"
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    """A request with `body` as it is."""
+    head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def form(*parts: bytes, path: str = "/v1/classify", end: bytes = b"--" + BOUNDARY + b"--\r\n") -> bytes:
+    """A form of these parts, each from behind "form-data; " on."""
+    told = (b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts)
+    return post(path, b"".join(told) + end, f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}")
+
+
+def part(content: bytes, name: bytes = b"clip.mp4") -> bytes:
+    """The part of a form that is a file."""
+    return b'name="file"; filename="' + name + b'"\r\nContent-Type: video/mp4\r\n\r\n' + content
+
+
+def told(reply: Reply) -> dict[str, Any]:
+    """The JSON of an answer; empty when there is none."""
+    try:
+        answer: dict[str, Any] = json.loads(reply.answer.body)
+    except ValueError:
+        return {}
+    return answer

@@ -1,0 +1,84 @@
+"""What a stack has at one moment: processes, files, slots, regions, descriptors, and what its logs say."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from tests.e2e.running import until
+from tests.e2e.state import NGINX_WORKERS, owners_of_regions, regions
+from tests.nightly.faults.victims import nginx_workers, web_workers
+
+
+def whole(stack: Stack) -> bool:
+    """Whether all that answers has begun: a stack is ready before its last worker is."""
+    workers = (len(web_workers(stack)), len(nginx_workers(stack)), len(regions(stack)))
+    return workers == (stack.settings.web_workers, NGINX_WORKERS, owners_of_regions(stack))
+
+
+@dataclass(frozen=True)
+class State:
+    """`busy` is what waits and works in the workers, by their own words."""
+
+    web: tuple[int, ...]
+    nginx: tuple[int, ...]
+    regions: frozenset[str]
+    files: frozenset[str]
+    descriptors: int
+    busy: int
+
+    @classmethod
+    def of(cls, stack: Stack) -> State:
+        web, nginx = tuple(web_workers(stack)), tuple(nginx_workers(stack))
+        folders = (stack.run_dir / "uploads", places.temporary(stack.run_dir), stack.run_dir / "tmp")
+        files = {str(path) for folder in folders for path in folder.rglob("*") if path.is_file()}
+        return cls(web, nginx, frozenset(regions(stack)), frozenset(files), _descriptors([*web, *nginx]), _busy(stack))
+
+
+def _descriptors(pids: list[int]) -> int:
+    count = 0
+    for pid in pids:
+        with suppress(OSError):
+            count += len(os.listdir(f"/proc/{pid}/fd"))
+    return count
+
+
+def _busy(stack: Stack) -> int:
+    """Requests at work and waiting in the worker that answers."""
+    answers = list[dict[str, Any]]()
+
+    def answered() -> bool:  # a busy machine may make a canary late
+        answers.append(httpx.get(f"{stack.url}/readyz", timeout=30).json())
+        return "admission" in answers[-1]
+
+    until(answered, 20)
+    told = answers[-1]["admission"]
+    return int(told["at_work"] + told["waiting"])
+
+
+def logs(stack: Stack) -> dict[str, list[str]]:
+    """The lines of each log."""
+    found = {}
+    for path in sorted(Path(stack.run_dir, "logs").glob("*.log")):
+        found[path.name] = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    return found
+
+
+def tracebacks(stack: Stack) -> list[str]:
+    """What each traceback in the logs begins or ends with, after the log's name."""
+    found = []
+    for name, lines in logs(stack).items():
+        for number, line in enumerate(lines):
+            if line.startswith("Traceback"):
+                last = next((each for each in lines[number + 1 :] if each and each[0] not in " \t"), "")
+                found.append(f"{name}: {last[:100]}")
+            elif "Traceback" in line:
+                found.append(f"{name}: {line[:160]}")
+    return found

@@ -1,0 +1,372 @@
+"""Security, 7 to 19: what holds whatever is asked: bounds, headers, silence, logs, users, ports, memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc import InferenceServerClient
+
+from app.settings import GRPC_SOCKET, METRICS_SOCKET
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from tests.e2e.ports import is_loopback, listeners, sockets
+from tests.e2e.running import until
+from tests.e2e.state import pid_of, regions
+from tests.e2e.strangers import connect_as, owner_of
+from tests.http_edge.conftest import MAX_UPLOAD_MB
+from tests.http_edge.files import concat, film, playlist, session
+from tests.http_edge.judging import QUICK_S, Judge
+from tests.http_edge.promise import Line
+from tests.http_edge.sending import form, part, post, told
+from tests.http_edge.state import logs
+from tests.http_edge.test_files import Listener, listening, pointing
+from tests.http_edge.wire import Reply, Stalled, exchange, latencies
+from tests.nightly.faults.promise import Row
+from tests.support.leaks import SHARED_MEMORY, descendants
+
+TABLE = Line
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+
+
+def get(path: str, *headers: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
+
+
+def test_07_slow_clients(edge: Stack, row: Row, stalled: Stalled) -> None:
+    ended = stalled.ended(stalled.bodies, 35)
+    row.holds(f"{stalled.BODIES} uploads that stand still, closed: {len(ended)}", len(ended) == stalled.BODIES)
+    row.within("the last after", max(seconds for seconds, _ in ended), 35)
+    for what, during, after in zip(("liveness", "a refused file"), stalled.latencies, latencies(edge.url), strict=True):
+        told = f"{what}: {during * 1000:.1f} ms meanwhile, {after * 1000:.1f} ms without them"
+        row.holds(told, during <= 1.2 * after + 0.01)
+
+
+def test_08_limits(answered: Judge) -> None:
+    upload = f"Content-Length: {(MAX_UPLOAD_MB << 20) + (1 << 20)}"
+    for path in ("/v1/classify", "/v1/jobs", "/"):
+        answered(get(path, upload, method="POST"), "413 too_large", within_s=QUICK_S, closed=True, app=(0,), what=path)
+    for path in ("/v1/models", "/healthz"):
+        sent = get(path, "Content-Length: 65537", method="POST")
+        answered(sent, "413 too_large", within_s=QUICK_S, closed=True, app=(0,), what=path)
+    large = get("/", *[f"X-{number}: {'a' * 4000}" for number in range(10)])
+    answered(large, "431 headers_too_large", within_s=QUICK_S, closed=True, app=(0,), what="40 KB of headers")
+    answered(get("/" + "a" * 9000), "414 uri_too_long", within_s=QUICK_S, closed=True, app=(0,), what="9 KB of address")
+
+
+KINDS = {
+    "the page": get("/"),
+    "HEAD": get("/", method="HEAD"),
+    "a file": get("/static/page.css"),
+    "a file not changed": get("/static/page.css", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"),
+    "a part of a file": get("/static/page.css", "Range: bytes=0-9"),
+    "no part of a file": get("/static/page.css", "Range: bytes=99999999-"),
+    "a file that changed": get("/static/page.css", 'If-Match: "x"'),
+    "no file": get("/static/nothing.css"),
+    "a host of somebody else": b"GET / HTTP/1.1\r\nHost: attacker.example\r\n\r\n",
+    "another site's request": post("/v1/classify", b"text", "Origin: http://attacker.example"),
+    "an odd referer": get("/", "Referer: \x1b"),
+    "a folder": get("/static/"),
+    "liveness": get("/healthz"),
+    "readiness": get("/readyz"),
+    "models": get("/v1/models"),
+    "jobs": get("/v1/jobs"),
+    "no job": get("/v1/jobs/none"),
+    "no address": get("/nothing"),
+    "no method": get("/v1/models", "Content-Length: 0", method="DELETE"),
+    "a method of its own": get("/v1/models", method="BREW"),
+    "a short method": get("/v1/models", method="A"),
+    "no HTTP": b"what is this\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "too many headers": get("/v1/models", *[f"X-{number}: 1" for number in range(150)]),
+    "a long address": get("/" + "a" * 9000),
+    "no media": post("/v1/classify", b"text"),
+    "no media, on the page": post("/", b"text"),
+    "too large": get("/v1/classify", "Content-Length: 99999999999", method="POST"),
+    "HTTP/9.9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+}
+EACH = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "x-frame-options": "DENY",
+}
+
+
+@pytest.fixture(scope="module")
+def kinds(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[bytes, Reply]]]:
+    """Every kind of answer, with the bytes of its head; those of a job that is done too."""
+    content = film(tmp_path_factory.mktemp("job"))
+    job = told(exchange(edge.url, post("/v1/jobs", content)))["id"]
+    until(lambda: told(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 30)
+    own = {name: get(f"/v1/jobs/{job}/{name}") for name in ("source", "timeline?format=svg", "thumbnails/0.jpg")}
+    own["no part of a video"] = get(f"/v1/jobs/{job}/source", "Range: bytes=99999999-")
+    own["a video that changed"] = get(f"/v1/jobs/{job}/source", 'If-Match: "x"')
+    ways = KINDS | own | {"an answer": post("/v1/classify", content)}
+    yield {what: (sent, exchange(edge.url, sent)) for what, sent in ways.items()}
+    until(lambda: b"removed" in exchange(edge.url, get(f"/v1/jobs/{job}", method="DELETE")).answer.body, 10)
+
+
+def test_09_headers(kinds: dict[str, tuple[bytes, Reply]], row: Row) -> None:
+    statuses = sorted({reply.answer.status for _, reply in kinds.values()})
+    row.holds(f"{len(kinds)} kinds of answers: {statuses}", len(kinds) > 20 and len(statuses) > 9)
+    for what, (sent, reply) in kinds.items():
+        headers = reply.answer.headers
+        if twice := reply.answer.twice:
+            row.holds(f"{what}: twice {sorted(twice)}", False)
+        for_people = sent.startswith(b"POST / ") and reply.answer.headers["content-type"].startswith("text/html")
+        if reply.answer.status >= 400 and not for_people and not reply.error:
+            row.holds(f"{what}: {reply.answer.status} without our JSON", False)
+        for name, value in EACH.items():
+            if headers.get(name) != value or name in reply.answer.twice:
+                row.holds(f"{what}: {name} is {headers.get(name)}", False)
+        policy = headers.get("content-security-policy", "")
+        if "default-src 'none'" not in policy or "unsafe" in policy or "content-security-policy" in reply.answer.twice:
+            row.holds(f"{what}: policy {policy!r}", False)
+        if "frame-ancestors 'none'" not in policy and "sandbox" not in policy:
+            row.holds(f"{what}: may be framed", False)
+    row.holds("all of them, each once, on every one", not row.broken)
+
+
+PRODUCTS = re.compile(r"nginx/|gunicorn|werkzeug|python|flask|triton/|openvino|\b\d+\.\d+\.\d+\b", re.IGNORECASE)
+
+
+def test_10_versions(kinds: dict[str, tuple[bytes, Reply]], row: Row) -> None:
+    for what, (_, reply) in kinds.items():
+        words = "\n".join(f"{name}: {value}" for name, value in reply.answer.headers.items())
+        if reply.answer.status >= 400:
+            words += reply.answer.body.decode(errors="replace")
+        if found := PRODUCTS.search(words):
+            row.holds(f"{what} says {found[0]}", False)
+        if reply.answer.headers.get("server") != "nginx":
+            row.holds(f"{what}: server {reply.answer.headers.get('server')}", False)
+    gunicorns = [kinds[what][1] for what in ("a short method", "too many headers")]
+    row.holds(f"gunicorn's own: {[reply.answer.status for reply in gunicorns]}", all(each.error for each in gunicorns))
+    row.holds(f"nothing in {len(kinds)} kinds of answers", not row.broken)
+
+
+def test_11_own_mistake(answered: Judge, edge: Stack, row: Row) -> None:
+    jobs = edge.settings.data_dir / "jobs"
+    jobs.rename(away := jobs.with_name("jobs-away"))
+    try:
+        reply = answered(get("/v1/jobs"), "500 internal")
+    finally:
+        away.rename(jobs)
+    story = f"request {reply.error['request_id']} failed"
+    until(lambda: story in "\n".join(logs(edge)["web.log"]), 5)
+    row.holds("the log tells it by its id", "FileNotFoundError" in "\n".join(logs(edge)["web.log"]))
+    answered(get("/v1/jobs"), "200", what="right after")
+
+
+LONGEST = 4096
+ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters of seven bits and of eight (C1), alone and in UTF-8, line separators and changes of direction
+RAW = (b"\x1b[31m", b"\x7f", b"\x9b31m", b"\xc2\x9b31m", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xae", b"\xff")
+PERCENT = ((0x1B, "[31m"), (0x0A, ""), (0x7F, ""), (0x9B, "31m"), (0xC2, "%9b31m"), (0xE2, "%80%ae"))
+
+
+def _one_odd() -> Iterator[tuple[bytes, ...]]:
+    """Address, Host, Referer and User-Agent of requests of which one has something odd in it."""
+    for raw in RAW:
+        for place in range(4):
+            yield tuple(b"x" + raw * (place == here) for here in range(4))
+
+
+def test_12_logs(edge: Stack, row: Row) -> None:
+    red, long = "\x1b[31m", "n" * 10_240
+    sent = [
+        form(part(b"text", (long + red).encode())),
+        get("/%0a%1b[31m%e2%80%a8" + "a" * 6000),
+        get("/v1/models?model=" + "b" * 6000),
+        get("/v1/models", method="M" * 900),
+        get("/v1/models", f"User-Agent: {red}{'u' * 5000}"),
+        get("/v1/models", f"Referer: {red}\u009b"),
+        get("/healthz", f"Referer: {red}", "Content-Length: 99999", method="POST"),
+        get("/healthz", "Referer: http://x/" + "r" * 5000, "Content-Length: 99999", method="POST"),
+        get("/v1/models", f'X-File-Name: "\\{red}'),
+        post("/v1/classify?model=%0aINFO%20all%20is%20well%1b" + "m" * 5000, b"text", "X-File-Name: a%0aINFO%20fine"),
+        b'GET /\x1b[31m HTTP/1.1\r\nHost: a"b\\\r\n\r\n',
+        b"GET /v1/models HTTP/1.1\r\nHost: \xff\xfe\x1b\r\n\r\n",
+        *(b"GET /%s HTTP/1.1\r\nHost: %s\r\nReferer: %s\r\nUser-Agent: %s\r\n\r\n" % places for places in _one_odd()),
+        *(get(f"{path}%{letter:02x}{tail}") for path in ("/static/", "/v1/jobs/") for letter, tail in PERCENT),
+        get("/last-of-the-odd-ones"),
+    ]
+    for each in sent:
+        exchange(edge.url, each)
+    until(lambda: "/last-of-the-odd-ones" in "\n".join(logs(edge)["nginx-access.log"]), 5)
+    count, longest = 0, 0
+    for name, lines in logs(edge).items():
+        for line in lines:
+            count += 1
+            if " [DEBUG] " in line:
+                continue  # gunicorn's own words of a request's address, whole; not at the level that is the default
+            longest = max(longest, len(line))
+            if name.startswith("nginx") and not line.isascii():
+                row.holds(f"{name}: {line[:80]!r} has raw bytes of a client", False)
+            if len(line) > LONGEST or ODD.search(line):
+                row.holds(f"{name}: {line[:80]!r}, {len(line)} letters", False)
+        if name == "nginx-access.log":
+            whole = [json.loads(line) for line in lines if line]
+            row.holds(f"{len(whole)} requests, a line each", all({"path", "status"} <= set(each) for each in whole))
+    row.holds(f"{count} lines in all logs, the longest {longest} letters", count > 20 and longest <= LONGEST)
+    row.holds("no line that a client wrote", not [line for line in logs(edge)["web.log"] if line.startswith("INFO")])
+
+
+@AS_ROOT
+def test_13_socket(edge: Stack, row: Row) -> None:
+    socket = places.web_socket(edge.run_dir)
+    own = socket.with_name("web.behind.sock")  # gunicorn's, behind the tap that has its name now
+    for path in (own, socket):
+        row.holds(f"socket {stat.S_IMODE(path.stat().st_mode):o}", stat.S_IMODE(path.stat().st_mode) == 0o660)
+        row.holds(f"as nobody: {(said := connect_as('nobody', path))}", said == "PermissionError")
+    for folder in (socket.parent, edge.run_dir):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        row.holds(f"folder {folder.name} {mode:o}", not mode & 0o7 and not mode & 0o020)
+
+
+@AS_ROOT
+def test_14_users(edge: Stack, row: Row) -> None:
+    if edge.warnings:
+        pytest.skip(f"the stack runs as root: {edge.warnings[0]}")
+    masters = {int((edge.run_dir / name).read_text()) for name in ("supervisord.pid", "nginx.pid")}
+    owners = {pid: owner_of(pid) for pid in edge.processes()}
+    rooted = {name for pid, name in edge.processes().items() if not owners.get(pid, 1)}
+    row.holds(f"root: {sorted(rooted)}", {pid for pid, owner in owners.items() if owner == 0} == masters)
+    row.holds(f"others: {len(owners) - len(masters)} processes", len(owners) - len(masters) > 8)
+
+
+def test_15_ports(edge: Stack, row: Row) -> None:
+    own = {address for inode, address in listeners().items() if inode in sockets(edge.processes())}
+    ports = {int(address.rpartition(":")[2], 16) for address in own}
+    row.holds(f"{len(ports)} port, nginx's", ports == {edge.settings.port})
+    row.holds("on loopback", all(is_loopback(address) for address in own))
+    sockets_of_triton = {path.name for path in edge.settings.triton_sockets.iterdir()}
+    row.holds("Triton: sockets of gRPC and metrics", sockets_of_triton == {GRPC_SOCKET, METRICS_SOCKET})
+    mode = stat.S_IMODE(edge.settings.triton_sockets.stat().st_mode)
+    row.holds(f"their folder {mode:o}", mode == 0o700)
+
+
+def test_16_regions(edge: Stack, row: Row) -> None:
+    names = regions(edge)
+    modes = {f"{stat.S_IMODE((SHARED_MEMORY / name).stat().st_mode):o}" for name in names}
+    row.holds(f"{len(names)} regions, {'/'.join(sorted(modes))}", modes == {"600"})
+    row.holds("random names", all(re.fullmatch(r"clipstack-\d+-[0-9a-f]{8,}", name) for name in names))
+    regions_of_triton = SHARED_MEMORY.glob(f"{places.triton_regions(edge.run_dir)}*")
+    of_triton = {f"{stat.S_IMODE(path.stat().st_mode):o}" for path in regions_of_triton}
+    row.holds(f"Triton's own, between it and its models: {'/'.join(sorted(of_triton))}", of_triton == {"600"})
+
+
+def test_17_model_control(edge: Stack, row: Line) -> None:
+    command = Path(f"/proc/{pid_of(edge, 'triton')}/cmdline").read_bytes().decode().split("\0")
+    modes = [word for word in command if "control-mode" in word]
+    row.holds("said on its command line", len(modes) == 1)
+    with InferenceServerClient(edge.settings.triton_target) as triton:
+        answers = triton.is_server_live(client_timeout=5)
+    row.tell(f"{modes[0]}; answers on its socket: {answers}")
+    row.otherwise(
+        "explicit and not none: models are added and replaced while it runs (docs/models.md), by root and the "
+        "service's own user, who alone reach its socket"
+    )
+
+
+def test_18_pointing(answered: Judge, row: Row, tmp_path: Path) -> None:
+    url = answered.stack.url
+    with listening() as listener:
+        ways = dict(pointing(listener.port)) | more_ways(listener, tmp_path)
+        jobs = []
+        for content in ways.values():
+            now, later = (exchange(url, post(path, content)) for path in ("/v1/classify", "/v1/jobs"))
+            if later.answer.status == 202:  # what is in it is looked at later
+                jobs.append(told(later)["id"])
+            if now.answer.status not in (415, 422) or later.answer.status not in (415, 422, 202):
+                row.holds(f"{content[:20]!r}: {now.answer.status}, as a job {later.answer.status}", False)
+        ends = {_end_of_job(url, job) for job in jobs}
+        row.holds(f"jobs that were taken in: {len(jobs)}, ended as {sorted(ends)}", ends <= {"failed"})
+        row.holds(f"{2 * len(ways)} files; connections and datagrams: {listener.came()}", listener.came() == 0)
+
+
+def _end_of_job(url: str, identity: str) -> str:
+    """The state in which it ends; it is removed then."""
+
+    def state() -> str:
+        return str(told(exchange(url, get(f"/v1/jobs/{identity}")))["state"])
+
+    until(lambda: state() not in ("queued", "running"), 20)
+    ended = state()
+    until(lambda: b"removed" in exchange(url, get(f"/v1/jobs/{identity}", method="DELETE")).answer.body, 10)
+    return ended
+
+
+def more_ways(listener: Listener, folder: Path) -> dict[int, bytes]:
+    """Files that look like media and point elsewhere."""
+    address = f"http://127.0.0.1:{listener.port}/a.ts"
+    stream = bytearray(4096)
+    stream[::188] = b"\x47" * len(stream[::188])
+    lines = b"\n" + session(listener.port)
+    stream[1 : 1 + len(lines)] = lines
+    good = film(folder)
+    reference = good.replace(b"\0\0\0\x0curl \0\0\0\x01", b"\0\0\0\x0curl \0\0\0\0")  # its pictures lie elsewhere
+    return {
+        101: bytes(stream),
+        102: b"\xef\xbb\xbf" + playlist(address),
+        103: b"\n\n" + playlist(address),
+        104: b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + playlist(address),
+        105: b"GIF89a" + concat(address),
+        106: b"RIFF\xff\xff\0\0AVI " + playlist(address),
+        107: b"\x1aE\xdf\xa3" + playlist(address),
+        108: reference[: len(reference) // 2],
+    }
+
+
+@contextmanager
+def traced(pids: set[int], into: Path) -> Iterator[None]:
+    """System calls of these processes and what they start, written to a file."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+    calls = "connect,sendto,sendmsg,sendmmsg,openat"
+    words = [strace, "-f", "-qq", "-e", f"trace={calls}", "-o", str(into), *(f"-p{pid}" for pid in sorted(pids))]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        try:
+            until(lambda: process.poll() is not None or all(_traced(pid) for pid in pids), 10)
+            if process.poll() is not None:
+                assert process.stderr is not None
+                pytest.skip(f"strace may not: {process.stderr.read().decode().splitlines()[:1]}")
+            yield
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
+
+
+def _traced(pid: int) -> bool:
+    try:
+        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True  # it ended
+
+
+@AS_ROOT
+def test_19_calls(edge: Stack, row: Row, tmp_path: Path) -> None:
+    web = pid_of(edge, "web")
+    with listening() as listener:
+        with traced({web, *descendants(web)}, tmp_path / "calls"):
+            good = exchange(edge.url, post("/v1/classify", film(tmp_path)))
+            for content in (pointing(listener.port) | more_ways(listener, tmp_path)).values():
+                exchange(edge.url, post("/v1/classify", content))
+        came = listener.came()
+    calls = (tmp_path / "calls").read_text(errors="replace").splitlines()
+    row.holds("a good film meanwhile is answered", good.answer.status == 200)
+    opened = sum("openat" in call and "/uploads" in call or "openat" in call and '"0' in call for call in calls)
+    row.holds(f"{len(calls)} calls seen, {opened} that open an upload", opened > 0)
+    out = [call for call in calls if "sa_family=AF_INET" in call]
+    row.holds(f"calls with an address: {len(out)}", not out)
+    row.holds(f"connections and datagrams: {came}", came == 0)

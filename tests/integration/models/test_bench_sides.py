@@ -1,0 +1,80 @@
+"""Both sides of a comparison look at the same pixels, and processes are told apart by what they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.decoding.worker import decode, probe
+from app.media.sampling import EvenClips, frames_at, place
+from app.media.types import ClipRequest, Limits, Source
+from bench.baselines.seeing import frames, named, numbers
+from bench.fixtures import networks, videos
+from bench.suites.handoff import padded
+from bench.tools.flamegraph import kind_of
+from tests.support.timings import regular
+
+WANTED = {"kind": "video", "frames": 16, "stride": 5, "fps": 30, "resize": 256, "crop": 224}
+LIMITS = Limits(36_000_000, 500_000, 14_400)
+
+
+@pytest.mark.parametrize("fps", [15.0, 24.0, 25.0, 28.0, 29.97, 30.0, 50.0, 60.0])
+@pytest.mark.parametrize("total", [20, 90, 280, 301, 1000])
+def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total: int) -> None:
+    timing = regular(total, fps)
+    (times_s,) = place(timing, EvenClips(16, 5 / 30))
+    assert numbers(total, fps, WANTED) == frames_at(timing, times_s)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
+def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) -> None:
+    film = videos.filmed(tmp_path / "film.mp4", *size, fps=30, seconds=4)
+    source = Source(str(film), 0, film.stat().st_size)
+    media = probe(source, LIMITS)
+    region = tmp_path / "region"
+    region.write_bytes(bytes(16 * 224 * 224 * 3))
+    decode(source, media, ClipRequest(EvenClips(16, 5 / 30), 256, 224, (0,), str(region)))
+    ours = np.fromfile(region, np.uint8).reshape(16, 224, 224, 3)
+    theirs = frames(str(film), WANTED)
+    # Theirs are decord's, whose FFmpeg is another one and rounds otherwise when it scales
+    apart = np.abs(ours.astype(np.int16) - theirs)
+    assert apart.mean() < 1.0 and apart.max() < 20 and ours.std() > 10
+    moved = np.abs(ours[1:].astype(np.int16) - theirs[:-1])
+    assert moved.mean() > 10 * apart.mean(), "frames beside each other are too much alike to be told apart"
+
+
+def test_the_best_label_is_answered_with_its_score() -> None:
+    assert named(np.array([0.25, 0.5, 0.25], np.float32)) == {"label": "label 1", "score": 0.5}
+
+
+def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
+    film = videos.filmed(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
+    whole = padded(film, 2, tmp_path)
+    assert whole.stat().st_size == 2_000_000
+    assert probe(Source(str(whole), 0, 2_000_000), LIMITS).frames == 30
+
+
+def test_networks_of_other_code_are_made_anew_and_those_of_this_code_stay(tmp_path: Path) -> None:
+    old, new = (tmp_path / "networks" / name / "weights.safetensors" for name in ("old", "new"))
+    old.parent.mkdir(parents=True)
+    old.touch()
+    networks.renew(tmp_path)
+    assert not old.exists()
+    new.parent.mkdir(parents=True)
+    new.touch()
+    networks.renew(tmp_path)
+    assert new.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("/x/.venv/bin/python -m gunicorn -c gunicorn.conf.py app.wsgi:application", "web"),
+        ("/x/.venv/bin/python -c from multiprocessing.forkserver import main; main(7, 8, ['app'])", "decoder"),
+        ("backends/python/triton_python_backend_stub models/x3d_m/1/model.py triton-8001-", "triton"),
+        ("/x/.runtime/triton/bin/tritonserver --model-repository=models", None),
+        ("nginx: worker process", None),
+    ],
+)
+def test_what_a_process_is(command: str, kind: str | None) -> None:
+    assert kind_of(command) == kind

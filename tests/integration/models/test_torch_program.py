@@ -1,0 +1,132 @@
+"""What is done to an exported program: in every layout it gives what it gave as it was exported."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch.fx import GraphModule
+
+from tests.support.networks import served_picture, served_video
+from triton_repo.backends.clip.clip_engines.torch_program import (
+    CONVOLUTIONS,
+    LAYOUTS,
+    Layout,
+    normalised,
+    pointwise,
+    prepared,
+)
+from triton_repo.zoo.export.engine_files import program
+from triton_repo.zoo.export.openvino import example_clips
+from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
+
+aten = torch.ops.aten
+
+
+@pytest.fixture(scope="module", params=[served_video, served_picture], ids=["x3d", "resnet"])
+def served(request: pytest.FixtureRequest) -> NetworkSpec:
+    made: Callable[[], NetworkSpec] = request.param
+    return made()
+
+
+@pytest.fixture(scope="module")
+def exported(served: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> GraphModule:
+    """As it comes out of the file, which takes seconds to read."""
+    path = tmp_path_factory.mktemp("exported") / "model.pt2"
+    torch.export.save(program(served), path)
+    network = torch.export.load(path).module()
+    assert isinstance(network, GraphModule)
+    return network
+
+
+def loaded(exported: GraphModule) -> GraphModule:
+    """A copy with weights of its own: what is prepared is used up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's copying uses what torch calls deprecated
+        return copy.deepcopy(exported)
+
+
+def scores(network: torch.nn.Module, clips: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+    with torch.inference_mode(), torch.autocast("cpu", dtype, dtype != torch.float32, cache_enabled=False):
+        answer: np.ndarray = network(clips).float().numpy()
+    return answer
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)], ids=["f32", "bf16"])
+def test_every_layout_answers_as_the_network(
+    served: NetworkSpec, exported: GraphModule, layout: Layout, dtype: torch.dtype, close: float
+) -> None:
+    clips = torch.from_numpy(example_clips(served, 3))
+    with torch.no_grad():
+        wanted = ServedNetwork(served).eval()(clips).numpy()
+    network = prepared(loaded(exported), dtype, layout)
+    np.testing.assert_allclose(scores(network, clips, dtype), wanted, atol=close)
+    np.testing.assert_allclose(scores(network, clips[:1], dtype), wanted[:1], atol=close)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_step_is_left_that_could_be_done_by_another(
+    served: NetworkSpec, exported: GraphModule, layout: Layout
+) -> None:
+    network = prepared(loaded(exported), torch.bfloat16, layout)
+    targets = [node.target for node in network.graph.nodes if node.op == "call_function"]
+    assert aten.batch_norm.default not in targets
+    assert targets.count(normalised) == 1
+    assert targets.count(aten.to.dtype) == 1  # the softmax is calculated in float32
+    convolutions = sum(targets.count(target) for target in CONVOLUTIONS)
+    # A ResNet-18 has convolutions of one point only where it makes the picture smaller
+    assert (targets.count(pointwise) > 0) == (layout == "products" and served.spec.kind == "video")
+    assert convolutions > 0
+
+
+def test_weights_of_convolutions_are_in_the_precision_and_their_biases_too(exported: GraphModule) -> None:
+    network = prepared(loaded(exported), torch.bfloat16, "channels_last")
+    used = {node.target for node in network.graph.nodes if node.op == "get_attr"}
+    tensors = {name: value for name, value in (*network.named_parameters(), *network.named_buffers()) if name in used}
+    assert {name for name, value in tensors.items() if value.dtype == torch.float32} == {"scale", "shift"}
+
+
+def test_the_layout_of_the_colours_is_what_convolutions_want(served: NetworkSpec) -> None:
+    clips = torch.from_numpy(example_clips(served, 2))
+    scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-1.0, -2.0, -3.0])
+    last = normalised(clips, scale, shift, torch.float32, contiguous=False).movedim(-1, 1)
+    apart = normalised(clips, scale, shift, torch.float32, contiguous=True).movedim(-1, 1)
+    assert last.is_contiguous(memory_format=torch.channels_last_3d) and apart.is_contiguous()
+    wanted = (clips.double() * scale.double() + shift.double()).movedim(-1, 1)
+    for answer in (last, apart):
+        torch.testing.assert_close(answer.double(), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_convolution_of_one_point_is_a_product(bias: bool, relu: bool) -> None:
+    torch.manual_seed(0)
+    clip, weight = torch.randn(2, 6, 3, 4, 5), torch.randn(7, 6, 1, 1, 1)
+    shift = torch.randn(7) if bias else None
+    wanted = torch.nn.functional.conv3d(clip, weight, shift)
+    answer = pointwise(clip.to(memory_format=torch.channels_last_3d), weight, shift, relu)
+    torch.testing.assert_close(answer, wanted.relu() if relu else wanted)
+    assert answer.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_norm_that_follows_something_else_is_left_alone() -> None:
+    class Odd(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 4, 1, stride=2), torch.nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return torch.relu(self.norm(y)) + y  # the convolution's answer is used twice
+
+    odd, given = Odd().eval(), torch.randn(2, 3, 8, 8)
+    network = prepared(torch.export.export(odd, (given,)).module(), torch.float32, "products")
+    targets = [node.target for node in network.graph.nodes]
+    assert aten.batch_norm.default in targets and aten.conv2d.default in targets
+    with torch.no_grad():
+        torch.testing.assert_close(network(given), odd(given))

@@ -1,0 +1,198 @@
+"""`clipstack-models bench`, and what it decides by."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.checkpoints import labels_file, official_x3d, onnx_file
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow, row
+from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.zoo.benchmark.timing import Result as Measured
+from triton_repo.zoo.benchmark.timing import Timing, best, hopeless, measure
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.repository.store import installed
+
+
+def invoke(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def x3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with X3D_XS.pyth, and with models/x3d_xs made of it for small clips."""
+    folder = tmp_path_factory.mktemp("x3d")
+    file = official_x3d(folder / "X3D_XS.pyth")
+    result = invoke("add", "x3d_xs", "--from-file", file, "--size", 32, "--frames", 2, "--models", folder / "models")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def models(x3d: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(x3d / "models", tmp_path / "models")
+
+
+def bench(models: Path, *more: str | int) -> Result:
+    return invoke("bench", "x3d_xs", "--seconds", 1, "--clips", 4, "--models", models, *more)
+
+
+def test_a_table_of_every_engine_that_can_run_and_why_the_others_cannot(models: Path) -> None:
+    config = (models / "x3d_xs" / "config.pbtxt").read_text()
+    result = bench(models)
+    assert result.exit_code == 0, result.output
+    assert "openvino f32" in result.stdout
+    assert "torch f32" in result.stdout
+    assert "recommended: " in result.stderr
+    assert "▶ " in result.stdout
+    assert (models / "x3d_xs" / "config.pbtxt").read_text() == config, "nothing is changed without --apply"
+    assert sorted(path.name for path in installed(models, "x3d_xs").served.iterdir()) == [
+        "config.pbtxt", "labels.txt", "model.bin", "model.xml", "source.json",
+    ]  # fmt: skip
+
+
+def test_apply_lets_the_recommended_engine_serve_and_it_answers_as_the_source(models: Path) -> None:
+    result = bench(models, "--engine", "torch", "--apply", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert {entry["engine"] for entry in facts["engines"]} == {"torch"}
+    model = installed(models, "x3d_xs")
+    assert model.parameters["engine"] == facts["recommended"]["engine"] == "torch"
+    assert model.parameters["precision"] == facts["recommended"]["precision"]
+    assert (model.served / "model.pt2").is_file()
+    assert "x3d_xs is set to torch" in result.stderr
+    assert invoke("verify", "x3d_xs", "--clips", 2, "--models", models).exit_code == 0
+    assert sorted(path.name for path in models.iterdir()) == ["x3d_xs"]
+
+
+def test_without_the_source_only_what_is_there_is_measured(models: Path) -> None:
+    source = models / "x3d_xs" / "1" / "source.json"
+    source.write_text(source.read_text().replace("X3D_XS.pyth", "gone.pyth"))
+    result = bench(models, "--engine", "openvino", "--engine", "torch", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert {entry["engine"] for entry in facts["engines"]} == {"openvino"}
+    assert "gone.pyth, which x3d_xs was made from, is gone" in facts["absent"]["torch f32"]
+
+
+def test_an_engine_that_does_not_answer_as_the_source_is_not_recommended(tmp_path: Path) -> None:
+    file, labels = onnx_file(tmp_path / "m.onnx", (1, 3, 2, 8, 8), 3), labels_file(tmp_path / "l.txt", 3)
+    add = ("add", "mine", "--onnx", file, "--labels", labels, "--frames", 2, "--size", 8, "--models", tmp_path)
+    assert invoke(*add).exit_code == 0
+    assert invoke(*add, "--std", "0.1").exit_code == 0
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(tmp_path / "mine" / "1" / name, tmp_path / "mine" / "2" / name)
+    config = (tmp_path / "mine" / "config.pbtxt").read_text()
+    words = ("bench", "mine", "--seconds", 1, "--models", tmp_path, "--engine", "openvino", "--apply")
+    result = invoke(*words)
+    assert result.exit_code == 1
+    assert "differs" in result.stdout
+    assert "no engine answers as the source of mine does: none is recommended" in result.stderr
+    assert (tmp_path / "mine" / "config.pbtxt").read_text() == config
+
+
+# --- What it decides by ---
+
+
+class Engines:
+    """Engines that take as long as they are told, by a clock that only they move."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.now_s = 0.0
+        self.batches: dict[str, list[int]] = {name: [] for name in seconds}
+        self.engines = {Variant(name, "f32"): self.engine(name, each) for name, each in seconds.items()}
+
+    def engine(self, name: str, seconds: float) -> object:
+        def infer(clips: np.ndarray) -> np.ndarray:
+            self.batches[name].append(len(clips))
+            self.now_s += seconds * len(clips)
+            return np.full((len(clips), 2), 0.5, np.float32)
+
+        return SimpleNamespace(infer=infer)
+
+
+def measured(engine: str, lone_s: float, rate: float, largest: float = 0.0) -> Measured:
+    timing = Timing([lone_s] * 3, {1: [1 / lone_s] * 3, 8: [rate] * 3})
+    return Measured(
+        Variant(engine, "f32"), timing, AccuracyRow(engine, "f32", "random", 4, 0, largest, largest, 1.0, 1.0)
+    )
+
+
+def test_every_engine_has_turns_at_every_batch_that_fits_into_its_time() -> None:
+    made = Engines(quick=1e-3, slow=0.05)
+    timings = measure(made.engines, np.zeros((8, 1, 2, 2, 3), np.uint8), (1, 4, 8), 0.6, lambda: made.now_s)
+    assert set(made.batches["quick"]) == {1, 4, 8}
+    assert set(made.batches["slow"]) == {1}, "a batch of 4 takes longer than its share, 0.1 s"
+    quick = timings[Variant("quick", "f32")]
+    assert len(quick.lone_s) == made.batches["quick"].count(1)
+    assert (quick.p(50), quick.rate(8), quick.spread) == pytest.approx((1, 1000, 0))
+    assert 0.3 < made.now_s < 0.7
+
+
+def test_an_engine_that_cannot_win_and_would_take_all_the_time_is_left_out() -> None:
+    fast, slow, slower = (Variant(name, "f32") for name in ("fast", "slow", "slower"))
+    assert hopeless({fast: 0.1, slow: 0.4, slower: 3.0}, seconds=10) == {slower}
+    assert hopeless({fast: 0.001, slow: 0.1}, seconds=10) == set(), "there is time for it"
+
+
+def test_the_fastest_good_engine_wins_and_a_wrong_one_never() -> None:
+    present = Variant("openvino", "f32")
+    slow, fast, wrong = (
+        measured("openvino", 0.02, 60), measured("torch", 0.01, 120), measured("onnxruntime", 0.001, 1e3, largest=0.1),
+    )  # fmt: skip
+    assert best([slow, fast, wrong], present) is fast
+    assert best([wrong], present) is None
+
+
+def test_the_present_engine_stays_unless_another_is_clearly_faster() -> None:
+    present, near = measured("openvino", 0.0102, 98), measured("torch", 0.01, 100)
+    assert best([present, near], present.variant) is present
+    assert best([present, near], Variant("onnxruntime", "f32")) is near
+
+
+def test_near_ties_do_not_count_and_are_told() -> None:
+    right = np.array([[0.6, 0.3, 0.1], [0.41, 0.4, 0.19], [0.2, 0.7, 0.1]], np.float32)
+    swapped = right[:, [1, 0, 2]]
+    answers = np.stack([right[0], swapped[1], right[2]])
+    found = row(Variant("openvino", "bf16"), "random", answers, right)
+    assert (found.clips, found.ties, found.top_1, round(found.same, 2)) == (3, 1, 1.0, 0.67)
+    assert found.good
+    clear = row(Variant("openvino", "bf16"), "random", swapped, right)
+    assert (clear.top_1, clear.good) == (0.0, False)
+    only_ties = row(Variant("openvino", "bf16"), "random", right[1:2], right[1:2])
+    assert not only_ties.good, "nothing was checked"
+
+
+RIGHT = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "once", "always"),
+    [("f32", 2e-3, 2e-3), ("f16", 0.06, 6e-3), ("bf16", 0.12, 0.03), ("int8", 0.12, 0.03)],
+)
+def test_same_labels_with_other_scores_are_not_good(precision: str, once: float, always: float) -> None:
+    one_clip, all_clips = RIGHT.copy(), RIGHT + np.array([always, 0, -always], np.float32)
+    one_clip[2] += np.array([once, 0, -once], np.float32)
+    for scores in (one_clip, all_clips):
+        compared = row(Variant("openvino", precision), "random", scores, RIGHT)
+        assert (compared.top_1, compared.good) == (1.0, False)
+    slightly = row(Variant("openvino", precision), "random", RIGHT + np.float32(always / 10), RIGHT)
+    assert slightly.good
+    assert not row(Variant("openvino", precision), "random", RIGHT * np.float32("nan"), RIGHT).good
+
+
+def test_a_configuration_is_changed_in_its_engine_alone(models: Path) -> None:
+    text = (models / "x3d_xs" / "config.pbtxt").read_text()
+    changed = engine_config.with_engine(text, "torch", "bf16")
+    assert engine_config.engine_of(changed) == ("torch", "bf16")
+    assert engine_config.with_engine(changed, "openvino", "f32") == text
+    with pytest.raises(ModelError, match='set "engine" to "torch"'):
+        engine_config.with_engine('name: "mine"', "torch", "bf16")

@@ -1,0 +1,161 @@
+"""What the service takes of a decoder's answer: facts, at a bounded cost, and nothing that changes the service."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import struct
+import time
+
+import pytest
+from pebble.common.types import RemoteException, Result, ResultStatus
+from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
+
+from app.errors import NotReady, Undecodable
+from app.media.types import DecodeResult, Media
+from app.sandbox import Layer, forkserver
+from app.sandbox.ipc import MOST_BYTES, RECEIVE_S, Speaker, decode, encode
+from app.timeline.process import ScanFinished
+from app.timeline.scan import Cut, ScanProgress, ScanStarted, Window
+from app.timeline.windows import Grid, Windows
+
+DECODED = DecodeResult(((0, 5), (7, 9)), ((0.0, 0.5), (1.5, 2.0)), (False, True), False, 1)
+MEDIA = Media("video", "mp4", "h264", 160, 120, 90, 1.0, None, 30)
+SUCCESS, FAILURE = ResultStatus.SUCCESS, ResultStatus.FAILURE
+FACTS = [
+    None, True, 7, -1.5, "word", (1, ("a", None)), (4711, "why"), DECODED, MEDIA,
+    (Layer("files", True, "Landlock 7"), Layer("user", False, "")),
+    ScanStarted(Windows(Grid(8, 0.1, 0.25), 12), 3.0, 90, False), Window(3, (1, 2, 3), True), Cut(1.5), ScanProgress(2.0),
+    ScanFinished(0.1),
+    Acknowledgement(4711, 7), TaskResult(7, Result(SUCCESS, DECODED)), TaskResult(8, Result(SUCCESS, None)),
+]  # fmt: skip
+BOMBS = {
+    "a deep list": b"[" * (MOST_BYTES - 1),
+    "a deep list that ends": b"[" * 400_000 + b"]" * 400_000,
+    "deep records": b'{"Layer":[' * 90_000 + b"]}" * 90_000,
+    "a long number": b"9" * (MOST_BYTES - 1),
+    "a number of 4000 digits": b"9" * 4000,
+    "a large exponent": b"1e999999",
+    "no number": b"NaN",
+    "infinity": b"[-Infinity]",
+    "a long word": json.dumps("x" * 100_000).encode(),
+    "many keys": json.dumps({str(number): 0 for number in range(50_000)}).encode(),
+    "two records in one": b'{"Layer":["a",true,"b"],"ScanFinished":[1]}',
+    "a pickle": pickle.dumps(DECODED),
+    "no text": b"\xff\xfe\x00",
+    "nothing": b"",
+}
+FALSE = {
+    "an unknown record": {"Popen": [["id"]]},
+    "a record of another module": {"Source": ["/etc/passwd", 0, 10]},
+    "too few fields": {"ScanFinished": []},
+    "too many fields": {"ScanFinished": [1.0, 2.0]},
+    "no list of fields": {"ScanFinished": "1"},
+    "a word for a number": {"ScanFinished": ["1"]},
+    "a truth for a number": {"ScanFinished": [True]},
+    "a word that is not one of a few": {"Media": ["program", *json.loads(encode(MEDIA))["Media"][1:]]},
+    "a number for a word": {"Layer": ["files", True, 7]},
+    "a tuple of too many": {"Window": [1, [[1]], True]},
+    "a result that is none": {"TaskResult": [1, 5]},
+    "a failure without an error": {"TaskResult": [1, {"Result": [1, "all is well"]}]},
+    "a success with an error": {"TaskResult": [1, {"Result": [0, {"error": ["builtins", "ValueError", [], ""]}]}]},
+    "an unknown status": {"TaskResult": [1, {"Result": [9, None]}]},
+    "a problem that is no error": {"TaskProblem": [1, "word"]},
+    "an error of numbers": {"error": [1, 2, [], ""]},
+    "an error of too little": {"error": ["builtins", "ValueError"]},
+}
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_facts_come_as_they_are(fact: object) -> None:
+    assert decode(encode(fact)) == fact
+    assert type(decode(encode(fact))) is type(fact)
+
+
+@pytest.mark.parametrize("message", BOMBS.values(), ids=BOMBS)
+def test_no_message_costs_much(message: bytes) -> None:
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(pickle.PicklingError):
+        decode(message)
+    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+def test_the_dearest_message_that_is_a_fact_costs_little() -> None:
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    decode(b"[" + b"[]," * (MOST_BYTES // 3 - 2) + b"0]")
+    assert time.process_time() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+@pytest.mark.parametrize("said", FALSE.values(), ids=FALSE)
+def test_a_record_has_its_own_fields_of_their_own_types(said: object) -> None:
+    with pytest.raises(pickle.PicklingError):
+        decode(json.dumps(said).encode())
+
+
+@pytest.mark.parametrize("thing", [os.system, set(), {"a": 1}, b"bytes", float("nan"), Undecodable], ids=str)
+def test_a_decoder_sends_nothing_but_facts(thing: object) -> None:
+    with pytest.raises(pickle.PicklingError):
+        encode(thing)
+
+
+def test_an_error_is_what_its_class_and_its_words_make_it() -> None:
+    error = Undecodable("damaged")
+    error.status, error.message = 200, "all is well"
+    told = decode(encode(error))
+    assert (type(told), told.status, told.message) == (Undecodable, 422, "damaged")
+    assert (type(decode(encode(NotReady("later")))), type(decode(encode(KeyError("a"))))) == (NotReady, KeyError)
+    assert decode(encode(PermissionError(1, "no"))).errno == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("app.errors", "Unauthorized"), ("app.errors", "ClipstackError"), ("app.errors", "__builtins__"),
+        ("builtins", "StopIteration"), ("builtins", "SystemExit"), ("builtins", "eval"), ("builtins", "ExceptionGroup"),
+        ("builtins", "UnicodeDecodeError"), ("os", "error"), ("pebble", "ProcessExpired"),
+    ],
+)  # fmt: skip
+def test_no_other_error_can_be_raised_by_a_decoder(module: str, name: str) -> None:
+    told = decode(json.dumps({"error": [module, name, ["word", [1], 2], "line 1"]}).encode())
+    assert type(told) is RuntimeError
+    assert str(told.__cause__) == "line 1"
+
+
+def test_an_error_of_the_pool_comes_with_what_happened() -> None:
+    told = decode(encode(TaskProblem(7, Undecodable("damaged"))))
+    assert (told.task, told.error.message) == (7, "damaged")
+    failed = decode(encode(TaskResult(7, Result(FAILURE, RemoteException(Undecodable("damaged"), "line 1")))))
+    assert (failed.result.status, failed.result.value.message) == (FAILURE, "damaged")
+    assert str(failed.result.value.__cause__) == "line 1"
+
+
+CUT_OFF = (
+    b"\0",
+    struct.pack("!i", 100) + b"half",
+    struct.pack("!i", MOST_BYTES + 1),
+    struct.pack("!iQ", -1, 1 << 40),
+)
+
+
+@pytest.mark.parametrize("sent", CUT_OFF)
+def test_a_message_that_is_cut_off_or_too_long_holds_nobody_up(sent: bytes) -> None:
+    ours, theirs = forkserver().Pipe()
+    with ours, theirs:
+        os.write(theirs.fileno(), sent)
+        began = time.monotonic()
+        with pytest.raises((pickle.PicklingError, OSError)):
+            ours.recv()
+        assert time.monotonic() - began < RECEIVE_S + 1
+
+
+def test_a_large_message_comes_whole() -> None:
+    ours, theirs = forkserver().Pipe(duplex=False)
+    text = tuple("x" * 1000 for _ in range(50))  # less than a pipe holds
+    with ours, Speaker(os.dup(theirs.fileno()), readable=False) as speaker:
+        theirs.close()
+        speaker.send(text)
+        assert ours.recv() == text

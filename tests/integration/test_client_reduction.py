@@ -1,0 +1,424 @@
+"""Less than the file: the service's own decoder must find the very frames in it that it would take of the file."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.decoding import worker
+from app.media.geometry import Crop
+from app.media.sampling import EvenClips, Timing, frames_at
+from app.media.sampling import place as service_place
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from client import Client, Progress
+from client.answers import Model
+from client.reduction.choice import choose
+from client.reduction.making import ReducedFile, facts_of, make
+from client.reduction.rate import Rate
+from client.reduction.sampling import place, places, rate
+from client.reduction.shrinking import MARGIN, shrunk_size
+from client.reduction.stamps import FrameTimes
+from tests.support.client_service import RecordedService, recorded_service
+from tests.support.coded import COLOURS, Coding, quarters, write_coded
+from tests.support.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
+from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
+from tests.support.timings import regular
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LIMITS = Limits(max_pixels=36_000_000, max_frames=100_000, max_duration_s=1000.0)
+
+
+def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80, crop: int = 64) -> Model:
+    return Model("some", "1", "video", (), frames, stride, fps, resize, crop, True)
+
+
+def seen(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
+    """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
+    source = Source(str(path), 0, path.stat().st_size)
+    media = worker.probe(source, LIMITS)
+    stride, fps = model.stride or 1, model.fps or 1.0
+    size = model.frames * model.crop * model.crop * 3
+    region = path.with_suffix(".region")
+    region.write_bytes(bytes(size * clips))
+    offsets = tuple(size * clip for clip in range(clips))
+    wanted = EvenClips(model.frames, stride / fps, clips)
+    request = ClipRequest(wanted, model.resize, model.crop, offsets, str(region))
+    decoded = worker.decode(source, media, request)
+    pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
+    return media, decoded, pixels.astype(np.int64)
+
+
+def made(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
+    with path.open("rb") as file:
+        facts = facts_of(file, path.stat().st_size)
+        assert facts is not None
+        return make(file, facts, reduction, model, clips, lambda done_s: None)
+
+
+def grainy(count: int) -> list[Frame]:
+    """Numbered frames, with grain on them that makes large files of them."""
+    chance = np.random.default_rng(1)
+    grain = chance.integers(0, 20, (240, 320, 3), np.uint8)
+    return [numbered(number, 320, 240) + np.roll(grain, 7 * number, axis=1) for number in range(count)]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return tmp_path / "small.bin"
+
+
+def timelines() -> Iterator[tuple[list[int], int]]:
+    """When frames are shown and the last one disappears, in units of 1/997 s: between the times of clips."""
+    yield [0], 0
+    yield [7], 40
+    for count in (2, 12, 90, 311):
+        for gap in (16, 33, 40, 100, 1000):
+            yield [5 + gap * number for number in range(count)], 5 + gap * count
+    yield [0, 8000, 20000], 28000  # slides
+    yield [*range(0, 1500, 33), *range(21500, 23000, 33)], 23000  # a recorder that paused
+    chance = np.random.default_rng(4)
+    for _ in range(20):
+        shown = np.cumsum(chance.integers(0, 90, 60)).tolist()
+        yield shown, shown[-1] + int(chance.integers(0, 90))
+
+
+@pytest.mark.parametrize("clips", [1, 2, 5])
+@pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
+def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
+    for shown, end in timelines():
+        stamps = FrameTimes(Fraction(1, 997), shown, [], end)
+        timing = Timing.of((np.array(shown) - shown[0]) / 997, np.zeros(1), (end - shown[0]) / 997)
+        wanted = service_place(timing, EvenClips(frames, stride / fps, clips))
+        np.testing.assert_allclose(place(stamps, frames, stride / fps, clips), wanted)
+        for times_s in wanted:
+            assert [stamps.frame_at(time_s, stamps.gap_s) for time_s in times_s] == frames_at(timing, times_s)
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 7])
+@pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 24000 / 1001), (1, 1, 1.0)])
+def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, fps: float, clips: int) -> None:
+    film = places(frames, clips)
+    timing = regular(len(film), float(rate(frames, stride, fps)))
+    for clip, times_s in enumerate(service_place(timing, EvenClips(frames, stride / fps, clips))):
+        shown = [film[number] for number in frames_at(timing, times_s)]
+        assert shown == [(clip, place) for place in range(frames)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("mp4", 30, 0, "libx264"),
+        ("mp4", Fraction(24000, 1001), 0, "libx264"),
+        ("mov", 25, 90, "libx264"),
+        ("mkv", 60, 0, "libx264"),
+        ("webm", 30, 0, "libvpx-vp9"),
+    ],
+    ids=["mp4", "mp4-film", "mov-turned", "mkv", "webm"],
+)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A numbered film in one of the containers that are sampled, and how it is to be turned."""
+    suffix, fps, rotation, codec = request.param
+    options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx-vp9" else {"preset": "ultrafast"}
+    path = tmp_path_factory.mktemp("films") / f"film.{suffix}"
+    return write_video(path, grainy(60), fps, rotation=rotation, codec=codec, options=options), rotation
+
+
+@pytest.mark.parametrize("clips", [1, 3])
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Path, reduction: str, clips: int) -> None:
+    path, rotation = film
+    asked = model(crop=80)
+    less = made(path, reduction, asked, clips)
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    media, decoded, pixels = seen(path, asked, clips)
+    _, again, pixels_again = seen(small, asked, clips)
+    assert less.facts.container == media.container
+    assert (less.facts.width, less.facts.height, less.facts.rotation) == (media.width, media.height, media.rotation)
+    if less.picked is None:
+        assert again.frames == decoded.frames
+    else:
+        assert [clip.frames for clip in less.picked.clips] == [tuple(row) for row in decoded.frames]
+        assert (less.picked.frames, less.picked.fps) == (decoded.total, decoded.fps)
+        assert less.picked.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
+    assert again.padded == decoded.padded
+    assert np.abs(pixels - pixels_again).mean() < 6
+    if rotation == 0:
+        numbers = [[read_number(frame) for frame in clip] for clip in pixels_again.astype(np.uint8)]
+        assert numbers == [list(row) for row in decoded.frames]
+
+
+@pytest.mark.parametrize(("width", "height", "crop"), [(320, 240, 64), (427, 240, 79), (241, 333, 33)])
+def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width: int, height: int, crop: int) -> None:
+    path = write_video(tmp_path / "film.mkv", panning(30, width, height), codec="ffv1", pixels="yuv444p")
+    less = made(path, "frames", model(crop=crop))
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    _, _, pixels = seen(path, model(crop=crop), 1)
+    _, _, pixels_again = seen(small, model(crop=crop), 1)
+    assert np.abs(pixels - pixels_again).mean() < 2.5
+
+
+def test_short_video_counts_as_padded_though_what_is_sent_is_not(tmp_path: Path, small: Path) -> None:
+    path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
+    less = made(path, "frames", model())
+    assert less is not None and less.picked is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    _, decoded, pixels = seen(path, model(), 1)
+    _, again, pixels_again = seen(small, model(), 1)
+    assert (decoded.padded, again.padded, less.picked.clips[0].padded) == ((True,), (False,), True)
+    assert np.abs(pixels - pixels_again).mean() < 6
+    answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+    assert answer["warnings"] == ["the video is shorter than one clip: its last frame was repeated"]
+    assert (answer["media"]["duration_s"], answer["sent"]["reduction"]) == (pytest.approx(0.3), "frames")
+
+
+def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
+    assert made(path, "shrink", model()) is None
+    assert made(path, "frames", model()) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "sound", "text", "empty"])
+def test_what_is_no_whole_video_is_left_to_the_service(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "film.mp4"
+    if damage == "sound":
+        write_sound(path)
+    elif damage == "cut":
+        write_video(path, panning(30))
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.write_bytes(b"no video" if damage == "text" else b"")
+    with path.open("rb") as file:
+        assert facts_of(file, path.stat().st_size) is None
+
+
+CUTS: dict[str, dict[str, Any]] = {
+    "mkv": {}, "flv": {}, "ts": {}, "avi": {"codec": "mpeg4"}, "webm": {"codec": "libvpx"},
+    "mp4": {"container": {"movflags": "frag_keyframe+empty_moov"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", CUTS)
+def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
+    path = write_video(tmp_path / f"film.{suffix}", panning(60), gop=10, **CUTS[suffix])
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        assert facts_of(file, whole) is not None
+        kept = whole * 7 // 10 // 188 * 188 + 90
+        file.truncate(kept)
+        assert facts_of(file, kept) is None
+
+
+def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "slides.mp4", panning(4, 320, 240), pts=[0, 8000, 20_000, 28_000])
+    less = made(path, "frames", model())
+    assert less is not None
+    with less.file:
+        answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+    (warning,) = answer["warnings"]
+    assert "few different frames" in warning
+    _, decoded, _ = seen(path, model(), 1)
+    assert (answer["media"]["frames"], answer["media"]["duration_s"]) == (4, pytest.approx(decoded.duration_s))
+
+
+def test_playlists_open_no_other_file(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.ts", panning(10))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/film.ts\n#EXT-X-ENDLIST\n"
+    assert facts_of(io.BytesIO(playlist.encode()), len(playlist)) is None
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(1920, 1080, (284, 160)), (240, 426, (160, 284)), (101, 81, (100, 80))]
+)
+def test_shrunk_frames_are_even_and_never_larger(
+    width: int, height: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
+    with path.open("rb") as file:
+        facts = facts_of(file, path.stat().st_size)
+    assert facts is not None
+    assert shrunk_size(type(facts)(**{**vars(facts), "width": width, "height": height}), 160 // MARGIN) == size
+
+
+class TestSending:
+    """Through the whole client, to a service that keeps what it gets."""
+
+    @pytest.fixture
+    def service(self) -> Iterator[RecordedService]:
+        with recorded_service() as service:
+            yield service
+
+    @pytest.fixture
+    def film(self, tmp_path: Path) -> Path:
+        return write_video(tmp_path / "film.mp4", panning(90, 320, 240), options={"crf": "1", "preset": "ultrafast"})
+
+    @pytest.mark.parametrize("reduction", ["frames", "shrink"])
+    def test_less_is_sent_and_told_of(self, service: RecordedService, film: Path, reduction: str) -> None:
+        stages: list[Progress] = []
+        with Client(service.url) as client:
+            result = client.classify(film, reduce=reduction, progress=stages.append)  # type: ignore[arg-type]
+        body = service.received[-1].body
+        assert result.sent is not None
+        assert (result.sent.reduction, result.sent.bytes) == (reduction, len(body))
+        assert result.sent.whole_bytes == result.media.bytes == film.stat().st_size > 2 * len(body)
+        assert (result.media.name, result.media.width, result.media.height) == ("film.mp4", 320, 240)
+        assert stages[0].stage == "preparing"
+        assert stages[-1] == Progress("classifying", len(body), len(body))
+
+    def test_bytes_are_made_smaller_too(self, service: RecordedService, film: Path) -> None:
+        with Client(service.url) as client:
+            result = client.classify(film.read_bytes(), reduce="frames")
+        assert result.sent is not None and result.sent.bytes == len(service.received[-1].body)
+
+    def test_what_cannot_be_made_smaller_is_sent_as_it_is(self, service: RecordedService, tmp_path: Path) -> None:
+        tiny = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
+        with Client(service.url) as client, tiny.open("rb") as file:
+            for source in (tiny, tiny.read_bytes(), file):
+                assert client.classify(source, reduce="shrink").sent is None
+                assert service.received[-1].body == tiny.read_bytes()
+
+    @pytest.mark.parametrize(("rate", "sent"), [(1e9, None), (20_000.0, "frames")])
+    def test_auto_goes_by_the_rate(self, service: RecordedService, film: Path, rate: float, sent: str | None) -> None:
+        from client.async_client import AsyncClient
+        from client.threads import LoopThread
+
+        async def classified() -> str | None:
+            async with AsyncClient(service.url, rate=rate) as client:
+                result = await client.classify(film, reduce="auto")
+                return result.sent and result.sent.reduction
+
+        thread = LoopThread()
+        assert thread.run(classified()) == sent
+        thread.close()
+
+    def test_timeline_sends_a_smaller_copy(self, service: RecordedService, film: Path) -> None:
+        with Client(service.url) as client:
+            job = client.timeline(film, reduce="shrink")
+        assert job.sent is not None and job.sent.bytes < film.stat().st_size
+
+
+def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['av'] = None\n"
+        "from client import Client, ReductionUnavailable\n"
+        "with Client('http://127.0.0.1:1') as client:\n"
+        "    try: client.classify('film.mp4', reduce='shrink')\n"
+        "    except ReductionUnavailable as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'\n"
+
+
+def test_rate_is_learned_from_what_took_long_enough() -> None:
+    rate = Rate()
+    rate.learn(10_000, 0.001)
+    assert rate.bytes_s is None
+    rate.learn(1_000_000, 1.0)
+    rate.learn(3_000_000, 1.0)
+    assert rate.bytes_s == 2_000_000
+    given = Rate(5.0)
+    given.learn(1_000_000, 1.0)
+    assert given.bytes_s == 5.0
+
+
+def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
+    with path.open("rb") as file:
+        facts = facts_of(file, path.stat().st_size)
+    assert facts is not None
+    hd = type(facts)(
+        **{**vars(facts), "width": 1920, "height": 1080, "duration_s": 60.0, "frames": 1800, "bytes": 60_000_000}
+    )
+    assert choose(hd, 0, 1e10) == choose(hd, 1, 1e10) == "none"
+    assert choose(hd, 0, 1e6) == "shrink"
+    assert choose(hd, 1, 1e6) == "frames"
+    assert choose(hd, 0, 1e6, left=1_000_000) == "none"
+
+
+LOOKS = {
+    "mirrored": {"mirrored": True},
+    "mirrored and turned": {"mirrored": True, "rotation": 90},
+    "upside down": {"rotation": 180, "mirrored": True},
+    "anamorphic": {"aspect": Fraction(64, 45)},
+    "anamorphic, turned": {"aspect": Fraction(2), "rotation": 270},
+}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str, reduction: str, suffix: str) -> None:
+    frames = [np.where(corners(320, 240) > 128, frame, frame // 4) for frame in grainy(40)]
+    path = write_video(tmp_path / f"film.{suffix}", frames, options={"preset": "ultrafast"}, **LOOKS[look])
+    media, _, pixels = seen(path, model(), 1)
+    less = made(path, reduction, model())
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    facts = less.facts
+    assert (facts.width, facts.height, facts.rotation, facts.mirrored) == (
+        media.width, media.height, media.rotation, media.mirrored,
+    )  # fmt: skip
+    assert np.abs(pixels - seen(small, model(), 1)[2]).mean() < 6
+
+
+LARGE = {"crf": "1", "preset": "ultrafast", "g": "1"}
+COLOURED = {
+    "untagged": ((320, 240), Coding("libx264", "yuv420p", matrix=5, options=LARGE)),
+    "untagged hd": ((1280, 720), Coding("libx264", "yuv420p", matrix=1, options=LARGE)),
+    "bt709": ((320, 240), Coding("libx264", "yuv420p", 1, 1, options=LARGE)),
+    "full": ((320, 240), Coding("libx264", "yuvj420p", 1, 2, options=LARGE)),
+    "bt2020 matrix": ((320, 240), Coding("libx264", "yuv420p10le", 9, 1, options=LARGE)),
+    "rgb": ((320, 240), Coding("ffv1", "bgr0")),
+}
+
+
+@pytest.mark.parametrize("reduction", ["frames", "shrink"])
+@pytest.mark.parametrize("name", COLOURED)
+def test_what_is_sent_has_the_colours_of_the_file(tmp_path: Path, small: Path, name: str, reduction: str) -> None:
+    size, coding = COLOURED[name]
+    noise = np.random.default_rng(0).integers(0, 40, (size[1], size[0], 1)) / 255 - 20 / 255
+    path = write_coded(tmp_path / "film.mkv", coding, (quarters(*size) + noise).clip(0, 1), count=40)
+    less = made(path, reduction, model(resize=120, crop=120))
+    assert less is not None
+    with less.file:
+        small.write_bytes(less.file.read())
+    frames = seen(small, model(resize=120, crop=120), 1)[2][0]
+    for y, x, colour in zip((30, 30, 90, 90), (30, 90, 30, 90), COLOURS, strict=True):
+        assert np.abs(frames[3, y - 9 : y + 9, x - 9 : x + 9].mean(axis=(0, 1)) - colour).max() < 8
+
+
+def odd_film(folder: Path, name: str) -> Path:
+    if name == "interlaced":
+        return interlaced(folder, "h264 mov")[0]
+    if name == "pixel crop":
+        path = write_video(folder / "whole.mkv", grainy(20), container={"live": "1"})
+        return with_pixel_crop(path, folder / "film.mkv", Crop(16, 0, 0, 0))
+    if name == "clean aperture":
+        return with_clean_aperture(
+            write_video(folder / "whole.mp4", grainy(20)), folder / "film.mp4", Crop(16, 0, 0, 0)
+        )
+    tags = {"hdr": {"transfer": 16, "gamut": 9}, "wide": {"transfer": 1, "gamut": 12}}[name]
+    coding = Coding("libx264", "yuv420p10le", 9, 1, **tags)
+    return write_coded(folder / "film.mkv", coding, quarters(320, 240), count=20)
+
+
+@pytest.mark.parametrize("name", ["interlaced", "pixel crop", "clean aperture", "hdr", "wide"])
+def test_what_only_the_service_converts_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
+    path = odd_film(tmp_path, name)
+    with path.open("rb") as file:
+        assert facts_of(file, path.stat().st_size) is None

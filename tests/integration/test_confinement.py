@@ -1,0 +1,299 @@
+"""A decoder that a file has taken over comes nowhere: every layer alone, all of them, and what is left without them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.media import handles
+from app.sandbox import Layer, SandboxConfig, SandboxError, held, missing, tell
+from app.sandbox.report import available, table
+from tests.support.confined import attempts
+from tests.support.films import numbered, write_video
+
+LAYERS = {"limits", "files", "user", "processes", "network", "calls"}
+REFUSED = {"EPERM", "EACCES", "ENETUNREACH"}
+KERNELS = {
+    "all": ((), set()),
+    "without seccomp": (("seccomp",), {"calls"}),
+    "without Landlock": (("landlock",), {"files"}),
+    "in a container": (("namespaces",), {"processes", "network"}),
+}
+ROOT = os.geteuid() == 0
+
+
+class Listening:
+    """A server on loopback that closes every connection at once, and counts them."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port, self.met = str(self._server.getsockname()[1]), 0
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while True:
+            connection, _ = self._server.accept()
+            with connection:
+                if connection.recv(1) == b"\0":  # of `close`: nobody else begins so
+                    return
+            self.met += 1
+
+    def close(self) -> None:
+        with socket.create_connection(("127.0.0.1", int(self.port))) as last:
+            last.sendall(b"\0")
+        self._thread.join()
+        self._server.close()
+
+
+@pytest.fixture
+def listening() -> Iterator[Listening]:
+    server = Listening()
+    yield server
+    server.close()
+
+
+@dataclass
+class Place:
+    """Files around a decoder: its folder and its region, and what is none of its business."""
+
+    folder: Path
+    outside: Path
+    paths: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path, text, mode in (
+            (self.folder / "film", "film", 0o600),
+            (self.folder / "free", "free", 0o666),
+            (self.folder / "region", "\0" * 4096, 0o600),
+            (self.outside / "public", "public", 0o644),
+            (self.outside / "secret", "secret", 0o600),
+        ):
+            path.write_text(text)
+            path.chmod(mode)
+            self.paths[path.name] = str(path)
+        self.folder.chmod(0o777)  # nothing but a layer stands between a decoder and a new file
+
+    def confinement(self, **more: object) -> dict[str, object]:
+        return {"readable": [str(self.folder)], "writable": [self.paths["region"]], **more}
+
+
+@pytest.fixture
+def place(tmp_path) -> Iterator[Place]:
+    """Where every user may go: pytest's own folder is for its user alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        made = [Path(folder, name) for name in ("media", "outside")]
+        for path in made:
+            path.mkdir()
+        yield Place(*made)
+
+
+def test_every_layer_can_be_had_here_or_says_why():
+    found = available(SandboxConfig(()))
+    assert {layer.name for layer in found} == LAYERS
+    assert all(layer.note for layer in found)
+    assert table(found).count("\n") == len(found) - 1
+    assert held() == ()  # of this process
+
+
+@pytest.mark.parametrize(("lacking", "lost"), KERNELS.values(), ids=KERNELS)
+def test_a_kernel_that_lacks_something_loses_that_layer_alone_and_says_so(lacking, lost, place):
+    found, (said,) = attempts([("write_region", place.paths["region"])], lacking, **place.confinement())
+    assert {name for name, (holds, _) in found.items() if not holds} == lost
+    assert all(note for _, note in found.values())
+    assert said == "written"
+    assert Path(place.paths["region"]).read_bytes()[:4] == b"seen"
+
+
+@pytest.mark.parametrize("lacking", [lacking for lacking, _ in KERNELS.values()], ids=KERNELS)
+def test_nothing_is_changed_whichever_layer_is_missing(lacking, place):
+    free, region = place.paths["free"], place.paths["region"]
+    actions = [
+        ("create", str(place.folder / "new")), ("append", free), ("shorten", free), ("remove", free),
+        ("shorten_region", region), ("append", place.paths["public"]), ("execute",),
+    ]  # fmt: skip
+    _, said = attempts(actions, lacking, **place.confinement())
+    assert set(said) <= REFUSED, dict(zip(actions, said, strict=True))
+    assert Path(free).read_text() == "free"
+    assert os.path.getsize(region) == 4096
+
+
+@pytest.mark.parametrize("lacking", [lacking for lacking, _ in KERNELS.values()], ids=KERNELS)
+def test_the_service_is_out_of_reach_whichever_layer_is_missing(lacking, place):
+    service = str(os.getpid())
+    actions = [("signal_to", service), ("read_memory", service)]
+    _, said = attempts(actions, lacking, **place.confinement())
+    assert set(said) <= {"EPERM", "EACCES"}, said
+
+
+def test_files_outside_cannot_be_read_with_landlock(place):
+    names = ("public", "secret", "film")
+    _, said = attempts([("read", place.paths[name]) for name in names], **place.confinement(own_user=False))
+    assert said == ["EACCES", "EACCES", "film"]
+
+
+@pytest.mark.skipif(not ROOT, reason="only root has other users")
+def test_a_service_of_root_has_decoders_that_are_not_root_and_read_nothing_of_roots(place):
+    actions = [("numbers",), ("become_root",), ("read", place.paths["secret"]), ("read", place.paths["public"])]
+    found, said = attempts(actions, ["landlock", "seccomp"], **place.confinement())
+    assert found["user"][0]
+    numbers, root, secret, public = said
+    assert numbers.split() == ["65534", "65534", "0" * 16]
+    assert (root, secret, public) == ("EINVAL", "EACCES", "public")
+
+
+@pytest.mark.skipif(not ROOT, reason="only root has other users")
+def test_root_without_capabilities_says_that_its_decoders_are_root(place):
+    found, (said,) = attempts([("read", place.paths["film"])], ["setuid"], **place.confinement())
+    assert not found["user"][0]
+    assert said == "film"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root has other users")
+def test_a_file_of_roots_is_opened_to_decoders_and_to_nobody_else(tmp_path):
+    inner = tmp_path / "jobs" / "one"
+    inner.mkdir(parents=True, mode=0o700)
+    for path in (tmp_path, inner.parent):
+        path.chmod(0o700)
+    film = inner / "source"
+    film.write_text("film")
+    film.chmod(0o600)
+    readable = (str(tmp_path / "jobs"),)
+    assert attempts([("read", str(film))], readable=readable)[1] == ["EACCES"]
+    SandboxConfig(readable).admit(str(film))
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (film, inner, inner.parent, tmp_path)]
+    assert modes == [0o640, 0o710, 0o710, 0o700]
+    found = attempts([("read", str(film))], user=33, readable=[], own_user=False)[1]
+    assert found == ["EACCES"]
+
+
+def test_nothing_of_a_file_elsewhere_is_opened_to_decoders(place):
+    SandboxConfig((str(place.folder),)).admit(place.paths["secret"])
+    assert stat.S_IMODE(os.stat(place.paths["secret"]).st_mode) == 0o600
+
+
+def test_a_source_is_reached_by_its_own_path_in_a_process_that_is_not_confined(place):
+    assert handles.region(place.paths["region"]) == Path(place.paths["region"])
+    assert handles.region_bytes(place.paths["region"]) == 4096
+
+
+NETWORK = {
+    "all": (),
+    "namespace alone": ("seccomp", "landlock"),
+    "Landlock alone": ("seccomp", "namespaces"),
+    "seccomp alone": ("landlock", "namespaces"),
+}
+
+
+@pytest.mark.parametrize("lacking", NETWORK.values(), ids=NETWORK)
+def test_no_connection_is_made_whatever_is_opened(lacking, place, listening):
+    """Most of these never come so far (app/media/formats.py): here they do."""
+    at = f"127.0.0.1:{listening.port}"
+    playlist, segments, description = (place.folder / name for name in ("list.m3u8", "list.ffconcat", "session.sdp"))
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://{at}/a.ts\n#EXT-X-ENDLIST\n")
+    segments.write_text(f"ffconcat version 1.0\nfile http://{at}/a.ts\n")
+    description.write_text(
+        f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {listening.port} RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n"
+    )
+    actions = [
+        ("connect", listening.port),
+        ("demux", f"http://{at}/a.mp4"), ("demux", f"tcp://{at}"), ("decode", f"http://{at}/a.mp4"),
+        ("demux", str(playlist), "hls"), ("demux", str(segments), "concat"), ("demux", str(description), "sdp"),
+        ("decode", str(playlist)), ("decode", str(segments)), ("decode", str(description)),
+    ]  # fmt: skip
+    _, said = attempts(actions, lacking, **place.confinement())
+    assert listening.met == 0, dict(zip(actions, said, strict=True))
+    assert set(said[:1]) <= REFUSED
+    assert not any(word.endswith(("packets", "frames")) for word in said), said
+
+
+def test_without_a_layer_there_would_be_connections(place, listening):
+    at = f"127.0.0.1:{listening.port}"
+    actions = [("connect", listening.port), ("demux", f"http://{at}/a.mp4")]
+    _, said = attempts(actions, mode="off", **place.confinement())
+    assert said[0] == "connected"
+    assert listening.met >= 2
+
+
+def test_a_playlist_cannot_open_another_file(place):
+    film = write_video(place.outside / "other.mp4", map(numbered, range(5)))
+    film.chmod(0o644)
+    inside = write_video(place.folder / "own.mp4", map(numbered, range(5)))
+    inside.chmod(0o644)
+    actions = []
+    for target in (film, inside):
+        (place.folder / f"{target.stem}.ffconcat").write_text(f"ffconcat version 1.0\nfile {target}\n")
+        actions.append(("demux", str(place.folder / f"{target.stem}.ffconcat"), "concat"))
+    _, said = attempts(actions, **place.confinement())
+    assert said[1].endswith("packets")
+    assert not said[0].endswith("packets")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "forks"), [((), "0, then PermissionError"), (("seccomp",), "BlockingIOError")], ids=["calls", "limits"]
+)
+def test_a_fork_bomb_is_bounded(lacking, forks, place):
+    _, (born, threads) = attempts([("fork", "300"), ("start_threads", "400")], lacking, **place.confinement())
+    assert born.endswith(forks)
+    assert int(born.split(",")[0]) < 256
+    assert int(threads) < 256
+
+
+@pytest.mark.parametrize("mode", ["best", "off"])
+def test_limits_hold_in_every_mode(mode, place):
+    region = place.paths["region"]
+    actions = [
+        ("allocate", str(600 << 20)),
+        ("allocate", "1000"),
+        ("open_many",),
+        ("lengthen_region", region),
+        ("spin",),
+    ]
+    _, said = attempts(actions, mode=mode, memory_bytes=500 << 20, **place.confinement())
+    assert said[:2] == ["MemoryError", "1000"]
+    assert 64 < int(said[2]) < 128
+    assert said[3:] == ["EFBIG", "ended -24"]  # SIGXCPU
+
+
+def test_nothing_is_loaded_late(place):
+    """Of a service in a checkout of root's alone, decoders could not read it any more."""
+    paths = [
+        *(write_video(place.folder / f"film.{end}", map(numbered, range(30))) for end in ("mp4", "ts", "mkv")),
+        *(place.folder / f"picture.{end}" for end in ("png", "jpg", "webp", "gif")),
+        place.folder / "damaged.mp4",
+    ]
+    for path in paths[3:7]:
+        Image.fromarray(numbered(1)).save(path)
+    paths[7].write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    for path in paths:
+        path.chmod(0o644)
+    _, said = attempts([("load_late", *map(str, paths))], **place.confinement())
+    assert said == [""]
+
+
+def test_switched_off_it_says_so(place):
+    found, _ = attempts([], mode="off", **place.confinement())
+    assert found.keys() == {"limits", "all others"}
+    assert not found["all others"][0]
+
+
+def test_what_is_missing_is_logged_once_or_ends_the_start(caplog):
+    found = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
+    assert missing(found[:1]) == ""
+    tell(found[:1], SandboxConfig((), mode="required"))
+    assert not caplog.records
+    tell(found, SandboxConfig(()))
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["Operation not permitted"]
+    with pytest.raises(SandboxError, match="network: Operation not permitted"):
+        tell(found, SandboxConfig((), mode="required"))

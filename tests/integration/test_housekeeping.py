@@ -1,0 +1,187 @@
+"""What a worker does beside requests, with a Triton's gRPC face: gets ready, tidies up, ends when it must."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from app.admission.backlog_flag import BacklogFlag
+from app.admission.controller import Admission
+from app.admission.reject_flags import RejectFlags
+from app.errors import NotReady
+from app.inference.client import Triton
+from app.inference.registry import ModelRegistry
+from app.inference.retry import TritonOutage
+from app.pipeline import maintenance
+from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
+from app.pipeline.readiness import Facts, WorkerRegistry
+from app.shm.pool import PREFIX, SlotPool
+from deploy.stack.ports import free_ports
+from tests.support.triton_fake import FakeTriton, running_fake
+
+GONE = f"{PREFIX}-1-dead"
+PATIENCE_S = 10
+
+
+class Rehearsals:
+    """How often a film of our own was sent; the first `failing` of them are not answered."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.failing, self.count = failing, 0
+
+    async def __call__(self) -> None:
+        self.count += 1
+        if self.count <= self.failing:
+            raise NotReady("no model yet")
+
+
+class Worker:
+    """Housekeeping with all that it needs, of a worker whose Triton is at `address`."""
+
+    def __init__(self, folder: Path, address: str, rehearse: Rehearsals, does_rehearse: bool) -> None:
+        self.slots = SlotPool(1, 1 << 20)
+        self.triton = Triton(address, self.slots, "auto")
+        self.rehearsals, self.crew = rehearse, WorkerRegistry(folder)
+        self.progress, self.absence = StartupStatus(self.crew), TritonOutage(0)
+        self.keeping = MaintenanceLoop(
+            self.slots, self.triton, ModelRegistry(self.triton, 1 << 20), self.absence, Admission(1, 1, 1),
+            BacklogFlag(folder / "backlog"), RejectFlags(folder / "shut"), self.progress,
+            rehearse if does_rehearse else None, offered=False,
+        )  # fmt: skip
+
+    @property
+    def facts(self) -> Facts:
+        """As other workers read them."""
+        (facts,) = WorkerRegistry(self.crew._folder).living()
+        return facts
+
+
+@asynccontextmanager
+async def worker(folder: Path, address: str, failing: int = 0, does_rehearse: bool = True) -> AsyncIterator[Worker]:
+    folder.mkdir(exist_ok=True)
+    made = Worker(folder, address, Rehearsals(failing), does_rehearse)
+    try:
+        yield made
+    finally:
+        await made.keeping.end()
+        made.progress.leave()
+        await made.triton.close()
+        made.slots.close()
+
+
+def run(scenario: Callable[[FakeTriton, str], Coroutine[Any, Any, None]]) -> None:
+    async def with_fake() -> None:
+        async with running_fake() as (fake, address):
+            await scenario(fake, address)
+
+    asyncio.run(asyncio.wait_for(with_fake(), PATIENCE_S))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", 0.02)
+    monkeypatch.setattr(maintenance, "COLD_S", 0.02)
+
+
+def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address) as told:
+            await told.keeping.begin()
+            assert told.keeping.triton_answers
+            assert (told.facts.triton, told.facts.region, told.facts.clip) == (True, True, "")
+            assert list(fake.system) == [told.slots.name]
+            fake.system["another"] = fake.system[told.slots.name]
+            fake.system[GONE] = fake.system[told.slots.name]
+            await until(lambda: GONE not in fake.system)
+            assert set(fake.system) == {told.slots.name, "another"}, "what is not a worker's is not its to forget"
+            assert told.rehearsals.count == 1, "once a worker"
+        assert not WorkerRegistry(tmp_path / "crew").living(), "who has ended has no facts"
+
+    run(scenario)
+
+
+def test_a_film_of_our_own_that_is_not_answered_is_told_and_sent_again(tmp_path: Path) -> None:
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address, failing=2) as told:
+            await told.keeping.begin()
+            assert told.facts.clip == "a clip of its own was not answered: no model yet"
+            await until(lambda: not told.facts.clip)
+            assert told.rehearsals.count == 3
+
+    run(scenario)
+
+
+def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "COLD_S", 0.0)
+    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", PATIENCE_S)
+
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address, does_rehearse=False) as told:
+            await told.keeping.begin()
+            assert (told.facts.clip, told.rehearsals.count) == ("", 0)
+            looked = AsyncMock(side_effect=told.triton.regions)
+            monkeypatch.setattr(told.triton, "regions", looked)
+            await asyncio.sleep(0.2)
+            assert not looked.await_count, "it looks as seldom as one that has rehearsed"
+
+    run(scenario)
+
+
+def test_what_uploads_were_answered_shows_as_much_as_a_film_of_our_own(tmp_path: Path) -> None:
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address, failing=1000) as told:
+            told.triton.transports.clips["system_shared_memory"] += 1
+            await told.keeping.begin()
+            assert (told.facts.clip, told.rehearsals.count) == ("", 1)
+
+    run(scenario)
+
+
+def test_a_triton_that_is_away_is_noticed_and_so_is_its_return(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with worker(tmp_path / "crew", f"127.0.0.1:{free_ports(1)[0]}") as told:
+            before = asyncio.get_running_loop().time()
+            await told.keeping.begin()
+            assert not told.keeping.triton_answers
+            assert not told.facts.triton
+            assert told.absence._since is not None
+            assert told.absence._since >= before
+            assert told.rehearsals.count == 0
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
+
+    async def again(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address) as told:
+            told.absence.noticed()
+            await told.keeping.begin()
+            assert told.absence._since is None
+
+    run(again)
+
+
+def test_a_worker_whose_region_was_cut_off_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = list[tuple[int, int]]()
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
+
+    async def scenario(fake: FakeTriton, address: str) -> None:
+        async with worker(tmp_path / "crew", address) as told:
+            await told.keeping.begin()
+            assert not killed
+            os.truncate(told.slots.path, 0)
+            await until(lambda: bool(killed))
+            assert set(killed) == {(os.getpid(), signal.SIGKILL)}
+
+    run(scenario)

@@ -1,0 +1,219 @@
+"""Jobs on a disk that is full, and jobs that share files with others."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import StorageFull
+from app.inference.registry import Model
+from app.jobs.service import JobService
+from app.jobs.storage.journal import read
+from app.jobs.storage.store import Job, JobSpec
+from app.jobs.worker import Worker
+from app.media.types import Media, Source
+from app.pipeline.cache import ResultCache
+from app.settings import Settings
+from app.timeline.run import TimelineSink
+from app.timeline.scan import ScanStarted
+from app.timeline.windows import Grid
+from tests.support.patients import file_system
+from tests.support.redis_server import running_redis
+
+ASKED = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
+MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
+MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)
+GRID = Grid(2, 1.0, 1.0)
+WINDOWS = GRID.over(99.0).count
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    try:
+        with file_system("size=16m") as folder:
+            yield folder
+    except OSError as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+
+
+def fill(disk: Path) -> Path:
+    """Leave no block; the file that takes them is removed to make room again."""
+    path = disk / "filling"
+    with path.open("ab", buffering=0) as file:
+        try:
+            while file.write(bytes(1 << 16)):
+                pass
+        except OSError:
+            return path
+    return path
+
+
+class Windows:
+    """A pipeline that finds all windows of a video, and does something before one of them."""
+
+    def __init__(self, model: Model = MODEL, before: int = -1, do: Callable[[], object] = lambda: None) -> None:
+        self._model, self._before, self._do = model, before, do
+        self.tries = 0
+
+    def timeline(self, _source: Source, _question: object, recorder: TimelineSink, _stopped: object) -> None:
+        self.tries += 1
+        first = recorder.resume(self._model, GRID)
+        recorder.begin(self._model, MEDIA, ScanStarted(GRID.over(99.0), 100.0, 1000, False))
+        for index in range(first, WINDOWS):
+            if index == self._before:
+                self._before = -1
+                self._do()
+            recorder.picture(index, np.full((2, 8, 8, 3), index % 256, np.uint8))
+            recorder.window(index, False, np.float32([1]))
+        recorder.end(1.0, 1.0)
+
+
+def worker(desk: JobService, pipeline: object, results_mb: int = 0) -> Worker:
+    results = ResultCache(desk.folder.path.with_name("results"), results_mb << 20)
+    return Worker(desk.folder, desk.queue, pipeline, results)  # type: ignore[arg-type]
+
+
+@contextmanager
+def opened(data_dir: Path, queue: str = "") -> Iterator[JobService]:
+    desk = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=data_dir, queue=queue))
+    desk.start()
+    try:
+        yield desk
+    finally:
+        desk.stop()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def full(request: pytest.FixtureRequest, disk: Path, tmp_path: Path) -> Iterator[JobService]:
+    """A desk whose data are on the small disk; its queue is there too, or in a Redis that has room."""
+    if request.param == "sqlite":
+        with opened(disk / "data") as desk:
+            yield desk
+    else:
+        with running_redis(tmp_path) as address, opened(disk / "data", address) as desk:
+            yield desk
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Source:
+    (tmp_path / "upload").write_bytes(b"0123456789")
+    return Source(str(tmp_path / "upload"), 0, 10)
+
+
+def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Path, upload: Source) -> None:
+    job, _ = full.accept(ASKED, upload, None)
+    filling = fill(disk)
+    with pytest.raises(StorageFull):
+        full.accept(ASKED, upload, None)
+    assert full.newest(9, None)[0][0].id == job.id
+    pipeline = Windows()
+    for _ in range(5):
+        worker(full, pipeline).work(job.id)
+    filling.unlink()
+    assert (pipeline.tries, job.progress().state, job.progress().tries) == (0, "queued", 0)
+    worker(full, pipeline).work(job.id)
+    told = job.progress()
+    assert (told.state, told.deaths, told.falls) == ("done", 0, 0)
+    assert full.accept(ASKED, upload, None)[1]
+
+
+@pytest.mark.parametrize("before", [0, 40, WINDOWS - 1])
+def test_a_disk_that_gets_full_in_the_middle_of_a_try_does_not_count(
+    full: JobService, disk: Path, upload: Source, before: int
+) -> None:
+    job, _ = full.accept(ASKED, upload, None)
+    filling = list[Path]()
+    pipeline = Windows(before=before, do=lambda: filling.append(fill(disk)))
+    at_work = threading.Thread(target=worker(full, pipeline).work, args=(job.id,))
+    at_work.start()
+    at_work.join(1.5)
+    assert filling and at_work.is_alive()  # it waits for room, and has the job meanwhile
+    with job.locked() as mine:
+        assert not mine
+    filling[0].unlink()
+    at_work.join(10)
+    assert not at_work.is_alive()
+    told = job.progress()
+    assert (told.state, told.tries, told.deaths, told.error) == ("queued", 0, 0, None)
+    worker(full, pipeline).work(job.id)
+    assert job.progress().state == "done"
+    assert len(read(job.journal).scores) == WINDOWS
+
+
+def test_a_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
+    job, _ = full.accept(ASKED, upload, None)
+    filling = list[Path]()
+    ending = worker(full, Windows(before=5, do=lambda: filling.append(fill(disk))))
+    at_work = threading.Thread(target=ending.work, args=(job.id,))
+    at_work.start()
+    at_work.join(1.0)
+    ending.end()
+    at_work.join(10)
+    assert not at_work.is_alive()
+    filling[0].unlink()
+    worker(full, Windows()).work(job.id)
+    assert job.progress().state == "done"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[JobService]:
+    with opened(tmp_path / "data") as desk:
+        yield desk
+
+
+def twin(desk: JobService, upload: Source) -> tuple[Job, Job]:
+    """A job that is done, and another of the same video that has its journal and pictures by a second name."""
+    first, _ = desk.accept(ASKED, upload, None)
+    second, _ = desk.accept(ASKED, upload, None)
+    worker(desk, Windows(), 1).work(first.id)
+    worker(desk, Windows(), 1).work(second.id)
+    assert (first.progress().cache, second.progress().cache) == ("miss", "hit")
+    assert os.path.samefile(first.journal, second.journal)
+    return first, second
+
+
+def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(desk: JobService, upload: Source) -> None:
+    first, second = twin(desk, upload)
+    journal, pictures = first.journal.read_bytes(), {path: path.read_bytes() for path in first.pictures.iterdir()}
+    (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote down that it is done
+    other = dataclasses.replace(MODEL, version="2")
+    worker(desk, Windows(other)).work(second.id)
+    assert second.progress().state == "done" and not os.path.samefile(first.journal, second.journal)
+    assert first.journal.read_bytes() == journal
+    assert {path: path.read_bytes() for path in first.pictures.iterdir()} == pictures
+    assert len(read(first.journal).scores) == len(read(second.journal).scores) == WINDOWS
+
+
+def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(desk: JobService, upload: Source) -> None:
+    first, second = twin(desk, upload)
+    os.truncate(first.journal, first.journal.stat().st_size - 100)  # of both: the last windows are missing
+    journal = first.journal.read_bytes()
+    (second.path / "state.json").write_text('{"state": "running"}')
+    worker(desk, Windows()).work(second.id)
+    assert first.journal.read_bytes() == journal
+    assert len(read(second.journal).scores) == WINDOWS
+
+
+def test_a_damaged_twin_is_not_taken_over(desk: JobService, upload: Source) -> None:
+    first, second = twin(desk, upload)
+    third, _ = desk.accept(ASKED, upload, None)
+    first.journal.write_bytes(b"")
+    worker(desk, Windows(), 1).work(third.id)
+    assert (third.progress().state, third.progress().cache) == ("done", "miss")
+    assert len(read(third.journal).scores) == WINDOWS
+    assert second.progress().state == "done"
+
+
+def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(desk: JobService, upload: Source) -> None:
+    job, _ = desk.accept(ASKED, upload, None)
+    job.source.unlink()
+    worker(desk, Windows(), 1).work(job.id)
+    told = job.progress()
+    assert told.state == "failed" and told.error is not None and "not there" in told.error["message"]

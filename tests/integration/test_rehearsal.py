@@ -1,0 +1,93 @@
+"""Films of our own: each reader reads one, every decoder process has read them, and so has one that takes its place."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.decoding import warmup
+from app.decoding.pool import Decoder
+from app.media.formats import recognise
+from app.media.frames import scaled_size
+from app.media.types import Limits
+from app.sandbox import SandboxConfig
+from app.video.decode import probe
+from app.video.readers import DecordReader, PacketReader, open_reader
+from tests.e2e.running import until
+from tests.support.films import numbered, write_video
+from tests.support.leaks import descendants
+from tests.support.regions import whole
+
+LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Iterator[Decoder]:
+    decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
+    decoder.start()
+    yield decoder
+    decoder.stop()
+
+
+def rehearsed() -> set[int]:
+    """Decoder processes of ours that hold all the films; a fork of the server that is none yet holds nothing."""
+    return {pid for pid in descendants(os.getpid()) if held(pid) >= set(warmup.files())}
+
+
+def held(pid: int) -> set[str]:
+    links = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.add(os.readlink(path))
+        except OSError:  # it was closed just now
+            continue
+    return {link.removeprefix("/memfd:").removesuffix(" (deleted)") for link in links}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("film.mp4", PacketReader), ("film.mov", DecordReader)])
+def test_each_reader_has_its_film(tmp_path: Path, name: str, kind: type) -> None:
+    path = tmp_path / name
+    path.write_bytes(warmup.files()[name])
+    source = whole(path)
+    media, size = probe(source, LIMITS), scaled_size(warmup.WIDTH, warmup.HEIGHT, warmup.SIDE)
+    reader = open_reader(source, media, recognise(path.read_bytes()[:4096]).name, size)
+    assert type(reader) is kind
+    assert len(list(reader.read(range(warmup.FRAMES[name])))) == warmup.FRAMES[name]
+
+
+def test_a_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> None:
+    assert (decoder.warm, decoder.cold) == (2, "")
+    assert len(rehearsed()) == 2
+
+
+def test_who_takes_the_place_of_a_killed_one_holds_them_too(decoder: Decoder, tmp_path: Path) -> None:
+    before = rehearsed()
+    os.kill(min(before), signal.SIGKILL)
+    film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
+
+    def replaced() -> bool:
+        assert asyncio.run(decoder.probe(film)).frames == 30
+        return len(rehearsed() - before) >= 1 and len(rehearsed()) == 2
+
+    until(replaced, 30)
+
+
+def test_a_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
+    media = asyncio.run(decoder.probe(warmup.source()))
+    assert (media.codec, media.width, media.frames) == ("h264", warmup.WIDTH, warmup.FRAMES["film.mp4"])
+
+
+def test_one_that_cannot_read_them_says_so_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(warmup.files(), "film.mp4", warmup.files()["film.mp4"][:1000])
+    decoder = Decoder(1, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
+    decoder.start()
+    try:
+        assert decoder.warm == 0
+        assert decoder.cold.startswith("its decoders cannot read film.mp4 of our own: ")
+        film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
+        assert asyncio.run(decoder.probe(film)).frames == 30
+    finally:
+        decoder.stop()

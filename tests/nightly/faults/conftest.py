@@ -1,0 +1,103 @@
+"""Fixtures of the fault tests, and the way from a test to its row: `test_07_...` measures row 7."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.stack.stack import Stack
+from tests.e2e.running import running_stack
+from tests.nightly.faults.load import Known, capacity, known_scores
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import Trials
+from tests.support.films import panning, write_video
+from tests.support.movements import film_movement
+
+QUICK = {1, 2, 14, 24}  # `make test` runs these: seconds each, on one stack
+LABELS = ("pan_left", "zoom_in", "tilt_up", "roll_cw")
+
+
+def number_of(item: pytest.Item) -> int:
+    return int(item.name.split("_")[1])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    told = config.getoption("--rows")
+    mine = [item for item in items if item.path.parent == Path(__file__).parent]
+    if told == "all":
+        return
+    wanted = QUICK if told == "quick" else {int(number) for number in told.split(",")}
+    left = [item for item in mine if number_of(item) not in wanted]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    result = yield
+    pyfuncitem.funcargs["row"].judge()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" or not report.passed:
+        row = getattr(item, "funcargs", {}).get("row") or Row(number_of(item))
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        if report.failed:
+            why = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+        row.write(report.outcome, why.removeprefix("Skipped: "))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy_when_told_to_end() -> None:
+    """SIGTERM as SIGINT: stacks are taken down, folders removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Row:
+    return Row(number_of(request.node))
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Films by their movement: an answer that belongs to another request has another label."""
+    folder = tmp_path_factory.mktemp("films")
+    return {label: film_movement(folder / f"{label}.mp4", label).read_bytes() for label in LABELS}
+
+
+@pytest.fixture(scope="session")
+def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """For jobs: some seconds of work."""
+    frames = panning(600, 160, 120, step=1, seed=9)
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", frames).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def hurt() -> Iterator[Stack]:
+    """The stack that most rows hurt, one after the other."""
+    with running_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def known(hurt: Stack, films: dict[str, bytes]) -> Known:
+    return known_scores(hurt.url, films)
+
+
+@pytest.fixture(scope="session")
+def rate(hurt: Stack, films: dict[str, bytes], known: Known) -> float:
+    """Requests a second: half of what the stack can do on this machine."""
+    return capacity(hurt.url, films) / 2
+
+
+@pytest.fixture
+def trials(films: dict[str, bytes], long_film: bytes, known: Known, rate: float, row: Row) -> Trials:
+    return Trials(films, long_film, known, rate, row)

@@ -1,0 +1,91 @@
+"""Writes the tables of docs/reliability.md from the rows that were measured here.
+
+python -m tests.nightly.faults.table       (`make faults` does)
+
+A row that was not measured here stays as it stands in the page, unless something else is promised by now.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.running import CHECKOUT
+from tests.http_edge.promise import INPUTS, LINES, Input, Line
+from tests.nightly.faults.promise import FOLDER, LOADS, PROMISES, Promises, kept
+
+PAGE = CHECKOUT / "docs" / "reliability.md"
+END = "<!-- end -->"
+# What begins each table in the page, the head of its second column, where its rows are kept, and what they promise
+TABLES: dict[str, tuple[str, Path, Promises]] = {
+    "<!-- load, written by `make faults`: begin -->": ("load", FOLDER, LOADS),
+    "<!-- written by `make faults`: begin -->": ("fault", FOLDER, PROMISES),
+    "<!-- bad inputs, written by `make faults`: begin -->": ("input", Input.folder, INPUTS),
+    "<!-- security, written by `make faults`: begin -->": ("what is tried", Line.folder, LINES),
+}
+# Said in words below the table, and in it only where it is not so
+USUAL = ("other errors: none", "wrong answers: 0", "the job before it: done", "no orphan", "no region left")
+MEASURED = re.compile(r"^Measured on (.*)\. \d+ rows: ", re.MULTILINE)
+VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run", "otherwise": "otherwise"}
+
+
+def lines(
+    rows: dict[int, dict[str, Any]], promises: Promises = PROMISES, what: str = "fault", page: str = ""
+) -> list[str]:
+    """A table and what stands above it, as Markdown; `page` is what stands there now."""
+    made = [
+        _line(number, *promises[number], rows[number]) if number in rows else _stands(number, *promises[number], page)
+        for number in promises
+    ]
+    verdicts = Counter(line.rsplit("|", 2)[1].strip(" *") for line in made)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    here = [_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped"]
+    stays = any(line in page and not line.endswith("| not run |") for line in made)
+    before = MEASURED.search(page) if stays else None
+    told = dict.fromkeys([*(before[1].split("; ") if before else ()), *here])
+    return [
+        f"Measured on {'; '.join(told) or 'no machine yet'}. {len(promises)} rows: {summary}.",
+        "",
+        f"| | {what} | promised | measured | |",
+        "|---|---|---|---|---|",
+        *made,
+    ]
+
+
+def _stands(number: int, happens: str, promised: str, page: str) -> str:
+    begin = f"| {number} | {happens} | {promised} |"
+    return next((line for line in page.splitlines() if line.startswith(begin)), _line(number, happens, promised, None))
+
+
+def _place(machine: dict[str, Any]) -> str:
+    return f"{machine['day']} on {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']:.0f} GiB"
+
+
+def _line(number: int, happens: str, promised: str, row: dict[str, Any] | None) -> str:
+    measured = _measured(row) if row else ""
+    verdict = VERDICTS[row["verdict"]] if row else "not run"
+    return f"| {number} | {happens} | {promised} | {measured} | {verdict} |"
+
+
+def _measured(row: dict[str, Any]) -> str:
+    told = [f"**{each}**" if each in row["broken"] else each for each in row["measured"] if each not in USUAL]
+    if row["why"] and not row["broken"]:
+        told.append(" ".join(row["why"].split())[:200])
+    return "; ".join(told).replace("|", "\\|")
+
+
+def main() -> None:
+    page = PAGE.read_text()
+    for begin, (what, folder, promises) in TABLES.items():
+        # a table of which nothing was measured here stays as it is
+        if rows := {number: row for number, row in kept(folder).items() if number in promises}:
+            before, rest = page.split(begin)
+            stands, after = rest.split(END, 1)
+            page = "\n".join([before + begin, "", *lines(rows, promises, what, stands), "", END]) + after
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

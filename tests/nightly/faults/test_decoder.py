@@ -1,0 +1,145 @@
+"""Files that are made to hold up, to crash or to starve whoever decodes them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+
+from deploy.stack.stack import Stack
+from tests.e2e.running import running_stack
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import HOP_S, Trials
+from tests.nightly.faults.victims import decoders, send, web_workers
+from tests.support.films import Frame, numbered, write_video
+
+LIMIT_S = 1
+SPINNING = 4  # as many as there are decoders
+KILLED = 6
+EVERY_S = 0.1
+STORM_S = 20.0
+
+
+@pytest.fixture
+def strict() -> Iterator[Stack]:
+    """A stack that decodes no file for longer than LIMIT_S."""
+    with running_stack(decode_timeout_s=str(LIMIT_S)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def slow_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """One key frame, and then so many large pictures of noise that the middle is seconds of decoding away."""
+    noise = np.random.default_rng(1).integers(0, 255, (3000, 4000, 3), np.uint8)
+
+    def frames() -> Iterator[Frame]:
+        for number in range(50):
+            yield np.roll(noise, 16 * number, axis=1)
+
+    path = tmp_path_factory.mktemp("slow") / "slow.mp4"
+    options = {"preset": "ultrafast", "crf": "30", "bf": "0"}
+    return write_video(path, frames(), gop=10_000, options=options).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def bomb(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Its table of times claims 2^31 frames: decord asks for room for all of them and aborts."""
+    folder = tmp_path_factory.mktemp("bomb")
+    path = write_video(folder / "bomb.mov", map(numbered, range(30)), codec="mjpeg", pixels="yuvj420p")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stts") + 12
+    data[at : at + 4] = b"\x7f\xff\xff\xff"
+    return bytes(data)
+
+
+def post(stack: Stack, content: bytes) -> tuple[str, float]:
+    begin = time.monotonic()
+    answer = httpx.post(f"{stack.url}/v1/classify", content=content, timeout=60)
+    code = "" if answer.status_code == 200 else answer.json()["error"]["code"]
+    return f"{answer.status_code} {code}".strip(), time.monotonic() - begin
+
+
+@pytest.mark.timeout(300)
+def test_05_decoder_spins(strict: Stack, trials: Trials, row: Row, slow_film: bytes) -> None:
+    with trials.of(strict) as trial:
+        trial.hurts()
+        alone, seconds = post(strict, slow_film)
+        row.holds(f"the file alone: {alone}", alone == "422 decode_timeout")
+        row.within("after", seconds, LIMIT_S + 0.5)
+        trial.steady(LIMIT_S + 1, "all others: errors until")
+        trial.hurts()
+        with ThreadPoolExecutor(SPINNING) as pool:
+            told = [each.result() for each in [pool.submit(post, strict, slow_film) for _ in range(SPINNING)]]
+        over = time.monotonic()
+        row.tell(f"{SPINNING} at once, as many as there are decoders: {sorted({answer for answer, _ in told})}")
+        trial.steady(1.0, "right answers to all others after the last of them and", since=over)
+        trial.only("503")
+
+
+def test_06_decoder_aborts(strict: Stack, trials: Trials, row: Row, bomb: bytes) -> None:
+    with trials.of(strict) as trial:
+        trial.hurts()
+        told = [post(strict, bomb)[0] for _ in range(10)]
+        row.holds(f"10 files that would abort decord: {sorted(set(told))}", set(told) == {"422 undecodable"})
+        trial.steady(0.0, "all others: errors until")
+        trial.only()
+        trial.hurts()
+        for number in range(KILLED):  # as the kernel does when there is no memory
+            workers = web_workers(strict)
+            send(signal.SIGKILL, sorted(decoders(workers[number % len(workers)]))[:1])
+            time.sleep(0.5)
+        trial.steady(KILLED, f"{KILLED} decoders killed as for want of memory: errors until")
+        bad = trial.flow.bad(trial.fault)
+        row.holds(f"requests that failed by it: {len(bad)}", len(bad) <= KILLED)
+        trial.only("503")
+
+
+@pytest.mark.timeout(300)
+def test_43_decoders_killed_at_work(
+    hurt: Stack, trials: Trials, row: Row, films: dict[str, bytes], long_film: bytes
+) -> None:
+    with trials.of(hurt) as trial:
+        trial.hand_in(long_film, HOP_S)
+        trial.hurts()
+        for _ in range(KILLED):
+            worker = next(iter(web_workers(hurt)))
+            send(signal.SIGKILL, decoders(worker))
+            time.sleep(0.5)
+        trial.steady(STORM_S, f"all decoders of a worker killed {KILLED} times: errors until")
+        trial.only("503")
+        trial.hurts()
+        with killing(hurt):
+            told = [post(hurt, films["pan_left"])[0] for _ in range(5)]
+        over = time.monotonic()
+        allowed = {"200", "503 not_ready", "503 overloaded"}
+        row.holds(f"all decoders killed every {EVERY_S:g} s: {sorted(set(told))}", set(told) <= allowed)
+        trial.steady(STORM_S, "right answers to all after that and", since=over)
+        trial.only("503")
+        answer, _ = post(hurt, films["pan_left"])
+        row.holds(f"the same file afterwards: {answer}", answer == "200")
+
+
+@contextmanager
+def killing(stack: Stack) -> Iterator[None]:
+    """Kill every decoder of the stack's web workers all the time, for the block."""
+    ending = threading.Event()
+
+    def kill() -> None:
+        while not ending.wait(EVERY_S):
+            for worker in web_workers(stack):
+                send(signal.SIGKILL, decoders(worker))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        killer.join()

@@ -1,0 +1,197 @@
+"""Job workers die, kills come at any moment, the queue is locked and corrupt."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import httpx
+import pytest
+
+from app.jobs.storage.journal import read
+from app.jobs.storage.store import Job
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended, journal, windows_done
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import pid_of
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import HOP_S, Trials
+from tests.nightly.faults.victims import children, send, stopped
+from tests.support.films import numbered, write_video
+
+KILLS = 200
+LOCKED_S = 15.0
+DEATHS, MOST = 3, 12
+
+
+@pytest.fixture
+def http(hurt: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=hurt.url, timeout=30) as client:
+        yield client
+
+
+@pytest.mark.timeout(300)
+def test_26_job_worker_killed(hurt: Stack, trials: Trials, row: Row, http: httpx.Client, long_film: bytes) -> None:
+    with trials.of(hurt) as trial:
+        trial.hand_in(long_film, HOP_S)
+        whole = ended(http, trial.job, 120)
+        trial.hand_in(long_film, HOP_S)
+        until(lambda: windows_done(http, trial.job) > 0, 30)
+        trial.hurts()
+        os.kill(pid_of(hurt, "jobs"), signal.SIGKILL)
+        before = windows_done(http, trial.job)
+        until(lambda: windows_done(http, trial.job) > before, 60)
+        row.within("went on after", time.monotonic() - trial.fault, 30)
+        told = ended(http, trial.job, 120)
+        read(journal(hurt, trial.job))  # raises when a window is missing or there twice
+        same = told["timeline"]["segments"] == whole["timeline"]["segments"]
+        row.holds("one result, the same as without", same)
+        trial.steady(0.0, "requests: errors until")
+        trial.only()
+    deaths, state = _killed_at_one_window(hurt, http, long_film)
+    row.holds(f"{state} after {deaths} deaths at one window", (state, deaths) == ("failed", DEATHS))
+
+
+def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tuple[int, str]:
+    """Kills the job worker again and again, MOST times, at a job that gets no further, because Triton is stopped."""
+    with _unwatched(stack), stopped([pid_of(stack, "triton")]):
+        job = Job(
+            stack.settings.data_dir / "jobs" / http.post("/v1/jobs", content=film).raise_for_status().json()["id"]
+        )
+        until(lambda: job.progress().state == "running", 30)
+        deaths = 0
+        while deaths < MOST and job.progress().state != "failed":
+            worker = pid_of(stack, "jobs")
+            os.kill(worker, signal.SIGKILL)
+            deaths += 1
+            until(lambda old=worker: pid_of(stack, "jobs") not in (0, old), 30)
+            until(lambda seen=deaths: job.progress().deaths >= seen or job.progress().state == "failed", 60)
+        state = job.progress().state
+    stack.wait(60)
+    return deaths, state
+
+
+@contextmanager
+def _unwatched(stack: Stack) -> Iterator[None]:
+    """Without the watchdog, which would replace Triton."""
+    stack.supervisorctl("stop", "watchdog")
+    try:
+        yield
+    finally:
+        stack.supervisorctl("start", "watchdog")
+
+
+@pytest.fixture
+def roomy() -> Iterator[Stack]:
+    with running_stack(max_jobs="5000") as stack:
+        yield stack
+
+
+def killable(stack: Stack, victim: str) -> list[int]:
+    """Its process; none as long as there is not yet a successor of the last one."""
+    if victim == "the job worker":
+        return [jobs] if (jobs := pid_of(stack, "jobs")) else []
+    master = pid_of(stack, "web")
+    workers = children(master) if master else []
+    if len(workers) < stack.settings.web_workers:
+        return []
+    return [master] if victim == "gunicorn" else workers[:1]
+
+
+@pytest.mark.timeout(900)
+def test_27_kills_at_random_moments(
+    roomy: Stack, trials: Trials, row: Row, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    film = write_video(tmp_path_factory.mktemp("short") / "short.mp4", map(numbered, range(30))).read_bytes()
+    accepted, others, ends, chance = list[str](), list[str](), threading.Event(), random.Random(27)
+
+    def hand_in() -> None:
+        with httpx.Client(base_url=roomy.url, timeout=30) as http:
+            while not ends.is_set():
+                with suppress(httpx.HTTPError):
+                    answer = http.post("/v1/jobs", content=film)
+                    (accepted if answer.status_code == 202 else others).append(answer.json().get("id", ""))
+                ends.wait(0.2)
+
+    def more_than(before: int) -> bool:
+        return len(accepted) > before
+
+    office = threading.Thread(target=hand_in)
+    kills = dict.fromkeys(("a web worker", "gunicorn", "the job worker"), 0)
+    with trials.of(roomy, jobs=False) as trial:
+        office.start()
+        trial.hurts()
+        try:
+            for number in range(KILLS):
+                victim = ["a web worker", "the job worker", "a web worker", "gunicorn"][number % 4]
+                if number % 4 == 0:  # else there were kills only, and hardly ever a job
+                    until(partial(more_than, len(accepted)), 60)
+                time.sleep(chance.uniform(0.0, 0.6))
+                send(signal.SIGKILL, until(partial(killable, roomy, victim), 60))
+                kills[victim] += 1
+            last = time.monotonic()
+        finally:
+            ends.set()
+            office.join()
+        trial.steady(30, since=last)
+    with httpx.Client(base_url=roomy.url, timeout=30) as http:
+        lost = [identity for identity in accepted if http.get(f"/v1/jobs/{identity}").status_code != 200]
+    row.tell(f"kills of {kills}")
+    row.holds(f"of {len(accepted)} accepted jobs lost: {len(lost)}", not lost and len(accepted) > KILLS / 4)
+
+
+@pytest.mark.timeout(300)
+def test_28_queue_locked_and_corrupt(
+    hurt: Stack, trials: Trials, row: Row, http: httpx.Client, long_film: bytes
+) -> None:
+    queue = hurt.settings.data_dir / "queue.db"
+
+    def hand_in() -> tuple[str, float]:
+        begin = time.monotonic()
+        answer = http.post("/v1/jobs", content=long_film)
+        told = answer.json()
+        return (told["id"] if answer.status_code == 202 else f"{answer.status_code}"), time.monotonic() - begin
+
+    with trials.of(hurt) as trial:
+        ended(http, trial.job, 120)
+        before = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
+        trial.hurts()
+        held = sqlite3.connect(queue, isolation_level=None)
+        held.execute("BEGIN EXCLUSIVE")
+        told, seconds = hand_in()
+        until(lambda: time.monotonic() > trial.fault + LOCKED_S, LOCKED_S + 30)
+        held.execute("ROLLBACK")
+        held.close()
+        row.holds(
+            f"locked: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s", len(told) == 24 or told == "503"
+        )
+        if len(told) == 24:
+            row.holds(f"and {ended(http, told, 120)['state']} later", ended(http, told)["state"] == "done")
+        trial.steady(0.0, "requests: errors until")
+        trial.hurts()
+        queue.write_bytes(b"this is no database " * 500)
+        told, seconds = hand_in()
+        row.holds(
+            f"corrupt: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s",
+            len(told) == 24 or told == "503",
+        )
+        left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
+        row.holds(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
+        trial.steady(0.0, "requests: errors until")
+        trial.only()
+        # What was written last lies in the queue's log: only who opens it after all have closed it finds no database
+        trial.hurts()
+        send(signal.SIGKILL, [pid_of(hurt, "web"), *children(pid_of(hurt, "web")), pid_of(hurt, "jobs")])
+        trial.steady(30, "all of its users killed: right answers after")
+        trial.only("503")
+        left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
+        row.holds(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
+        state = ended(http, told, 120)["state"] if len(told) == 24 else "not accepted"
+        row.holds(f"the job of the corrupt queue: {state}", state in ("done", "not accepted"))

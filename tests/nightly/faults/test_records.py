@@ -1,0 +1,129 @@
+"""Records of jobs are damaged under a running service; very many jobs are kept, and many clients come at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.many_jobs import make_jobs
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended
+from tests.e2e.running import running_stack, until
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import Trials
+
+PLACES, CLIENTS, KEPT = 20, 24, 10_000
+RECONCILED_S = 45.0  # the job worker compares folders and index every 20 s
+
+
+def as_the_service(path: Path, owner: Path) -> None:
+    """Give a folder and all in it to the user that has `owner`: the stack may run as another one than the tests."""
+    facts = owner.stat()
+    for each in [path, *path.rglob("*")]:
+        os.chown(each, facts.st_uid, facts.st_gid, follow_symlinks=False)
+
+
+@pytest.mark.timeout(300)
+def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[str, bytes]) -> None:
+    jobs, film = hurt.settings.data_dir / "jobs", films["pan_left"]
+    with trials.of(hurt) as trial, httpx.Client(base_url=hurt.url, timeout=30) as http:
+        made = [http.post("/v1/jobs", content=film).json()["id"] for _ in range(6)]
+        for identity in made:
+            ended(http, identity)
+        trial.hurts()
+        whole, newer, cut_off, zeros, fifo, folder = (jobs / identity for identity in made)
+        told = json.loads((newer / "state.json").read_text())
+        (newer / "state.json").write_text(json.dumps(told | {"of a newer version": [1]}))
+        (cut_off / "state.json").write_bytes((cut_off / "state.json").read_bytes()[:40])
+        (zeros / "job.json").write_bytes(bytes(200))
+        (fifo / "job.json").unlink()
+        os.mkfifo(fifo / "job.json")
+        shutil.rmtree(folder)
+        folder.write_bytes(b"no folder")
+        (index,) = hurt.settings.data_dir.glob("jobs-index-*.db")
+        index.write_bytes(b"this is no database " * 500)
+        statuses = Counter[str]()
+        for address in ("/v1/jobs", "/metrics", "/status.json"):
+            answer = http.get(address)
+            statuses[f"{address} {answer.status_code}"] += 1
+        later = http.post("/v1/jobs", content=film)
+        statuses[f"POST {later.status_code}"] += 1
+        row.holds(f"just then: {dict(statuses)}", set(statuses) == {
+            "/v1/jobs 200", "/metrics 200", "/status.json 200", "POST 202",
+        })  # fmt: skip
+        row.holds(f"a new job: {(state := ended(http, later.json()['id'])['state'])}", state == "done")
+        kept = {identity: http.get(f"/v1/jobs/{identity}").status_code for identity in made}
+        wanted = dict.fromkeys(made, 404) | dict.fromkeys((whole.name, newer.name, cut_off.name), 200)
+        row.holds(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
+        again = ended(http, cut_off.name, RECONCILED_S)["state"]
+        row.holds(f"one without its state begins again: {again}", again == "done")
+        # The index may go on in its log: what lies below it is then found to be damaged later, or never needed
+        until(lambda: {"job": 3, "state": 1}.items() <= set_aside(http).items(), RECONCILED_S)
+        row.holds(f"set aside and counted: {set_aside(http)}", True)
+        trial.steady(0.0, "requests: errors until")
+        trial.only()
+    shutil.rmtree(hurt.settings.data_dir / "damaged")
+
+
+def set_aside(http: httpx.Client) -> dict[str, int]:
+    counts = http.get("/status.json").json()["points"][-1]["damaged"]
+    return {kind: int(count) for kind, count in counts.items() if count}
+
+
+@pytest.mark.timeout(300)
+def test_45_very_many_jobs(row: Row, films: dict[str, bytes]) -> None:
+    film = films["pan_left"]
+    with running_stack(max_jobs=str(PLACES), max_kept_jobs=str(2 * KEPT)) as stack:
+        jobs = stack.settings.data_dir / "jobs"
+        stack.supervisorctl("stop", "jobs")
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            answers = Counter(
+                answer.status_code
+                for answer in clients.map(
+                    lambda _: httpx.post(f"{stack.url}/v1/jobs", content=film), range(CLIENTS * 5)
+                )
+            )
+        row.holds(
+            f"{CLIENTS} clients, {PLACES} places: {dict(answers)}",
+            answers == {202: PLACES, 503: CLIENTS * 5 - PLACES} and len(list(jobs.iterdir())) == PLACES,
+        )
+        stack.supervisorctl("start", "jobs")
+        beside = stack.settings.data_dir / "made"
+        make_jobs(beside, KEPT)
+        as_the_service(beside, jobs)
+        for job in beside.iterdir():
+            job.rename(jobs / job.name)
+        with httpx.Client(base_url=stack.url, timeout=60) as http:
+            until(lambda: listed(http) >= KEPT, RECONCILED_S)
+            until(lambda: open_jobs(http) == 0, 120)
+            row.within(f"with {KEPT} kept: list (median)", median_s(lambda: http.get("/v1/jobs")), 0.05)
+            row.within("a new job (median)", median_s(lambda: http.post("/v1/jobs", content=film)), 0.05)
+
+
+def listed(http: httpx.Client) -> int:
+    counts = http.get("/status.json").json()["points"][-1]["jobs"]
+    return int(counts["done"])
+
+
+def open_jobs(http: httpx.Client) -> int:
+    counts = http.get("/status.json").json()["points"][-1]["jobs"]
+    return int(counts["queued"] + counts["running"])
+
+
+def median_s(ask: object) -> float:
+    assert callable(ask)
+    seconds = []
+    for _ in range(PLACES // 2):
+        began = time.perf_counter()
+        assert ask().status_code in (200, 202)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)

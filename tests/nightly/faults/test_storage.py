@@ -1,0 +1,145 @@
+"""Disks are full, and a folder cannot be written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.stack import places
+from deploy.stack.stack import Stack
+from tests.e2e.running import CHECKOUT, own_environment, running_stack, until
+from tests.nightly.faults.enclosed import Enclosure, no_enclosure
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import Trials
+from tests.nightly.faults.victims import nginx_workers, send, web_workers
+from tests.support.leaks import descendants
+
+FULL_S = 5.0
+UPLOADS = 10
+PART_BYTES = 600_000  # nginx holds 256 KiB in memory before it makes a file
+
+
+@contextmanager
+def enclosed(*folders: str) -> Iterator[tuple[Enclosure, Stack]]:
+    """A stack of which these folders, in its run folder, are small disks of their own."""
+    if reason := no_enclosure():
+        pytest.skip(reason)
+    enclosure = Enclosure(lambda stack: {stack.run_dir / folder: "32m" for folder in folders})
+    with running_stack(start=enclosure.start) as stack:
+        yield enclosure, stack
+
+
+def test_17_disk_full(trials: Trials, row: Row, films: dict[str, bytes], long_film: bytes) -> None:
+    large = films["pan_left"] + bytes(8 << 20)  # nothing at the end harms an MP4; nginx has to write it to its disk
+    with enclosed("uploads", "data") as (enclosure, stack), trials.of(stack) as trial:
+        trial.hurts()
+        for folder, address in (("uploads", "/v1/classify"), ("data", "/v1/jobs")):
+            enclosure.fill(stack, stack.run_dir / folder)
+            told, ends = Counter[str](), time.monotonic() + FULL_S
+            while time.monotonic() < ends:
+                answer = httpx.post(f"{stack.url}{address}", content=large, timeout=30)
+                code = "" if answer.status_code < 300 else f" {answer.json()['error']['code']}"
+                told[f"{answer.status_code}{code}"] += 1
+            row.holds(f"{folder} full: {dict(told)} to {address}", set(told) == {"503 storage_full"})
+            enclosure.empty(stack, stack.run_dir / folder)
+            freed = time.monotonic()
+            trial.steady(5, "right answers after there was room and", since=freed)
+        answer = httpx.post(f"{stack.url}/v1/jobs", content=long_film, timeout=30)
+        row.holds(f"a job then: {answer.status_code}", answer.status_code == 202)
+        trial.only("503 storage_full")
+
+
+def test_18_uploads_not_writable(row: Row, tmp_path: Path) -> None:
+    if reason := no_enclosure():
+        pytest.skip(reason)
+    tmp_path.chmod(0o755)
+    enclosure = Enclosure(lambda stack: {stack.run_dir / "uploads": "ro"})
+    other = Stack(CHECKOUT, own_environment(tmp_path, model_dir=str(CHECKOUT / "triton_repo" / "models")))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        enclosure.start(other)
+    said = refused.value.stderr.strip().replace(str(other.run_dir), "…")
+    row.holds(f"said: {said[:160]}", "uploads" in said and len(said.splitlines()) == 1)
+    row.holds("nothing runs", not other.processes())
+
+
+def test_19_log_disk_full(trials: Trials, row: Row) -> None:
+    with enclosed("logs") as (enclosure, stack), trials.of(stack) as trial:
+        workers = web_workers(stack)
+        trial.hurts()
+        enclosure.fill(stack, stack.run_dir / "logs")
+        time.sleep(FULL_S)
+        trial.steady(0.0, "errors until")
+        trial.only()
+        row.holds("the same workers", web_workers(stack) == workers)
+        row.holds(
+            f"all programs run: {stack.supervisorctl('status').count('RUNNING')}",
+            stack.supervisorctl("status").count("RUNNING") == 5,
+        )
+        enclosure.empty(stack, stack.run_dir / "logs")
+
+
+@pytest.mark.timeout(300)
+def test_44_leftovers_of_the_killed(hurt: Stack, trials: Trials, row: Row) -> None:
+    uploads, temporary = hurt.run_dir / "uploads", places.temporary(hurt.run_dir)
+    with trials.of(hurt) as trial, ExitStack() as clients:
+        trial.hurts()
+        before = set(uploads.iterdir())
+        for _ in range(UPLOADS):
+            clients.enter_context(half_an_upload(hurt))
+        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
+        send(signal.SIGKILL, nginx_workers(hurt)[:1])
+        until(lambda: set(uploads.iterdir()) - before - opened(hurt, uploads), 10)
+        under_way = [clients.enter_context(half_an_upload(hurt)) for _ in range(UPLOADS)]
+        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
+        time.sleep(0.5)  # what the flow had is answered
+        held = opened(hurt, uploads)
+        left = set(uploads.iterdir()) - held - before
+        victim = web_workers(hurt)[0]
+        folders = set(temporary.glob("pymp-*"))
+        send(signal.SIGKILL, [victim, *descendants(victim)])
+        until(lambda: len(set(temporary.glob("pymp-*"))) > len(folders), 30)
+        age([*uploads.iterdir(), *folders])
+        begun = time.monotonic()
+        until(lambda: not any(path.exists() for path in left), 60)
+        until(lambda: sum(path.exists() for path in folders) == len(folders) - 1, 60)
+        row.within(f"{len(left)} uploads and a folder of a killed worker gone after", time.monotonic() - begun, 30)
+        kept = sum(path.exists() for path in held)
+        row.holds(f"uploads under way: {len(under_way)}; files of them: {kept}", kept >= len(under_way))
+        trial.steady(30, "right answers after", since=begun)
+
+
+def half_an_upload(stack: Stack) -> socket.socket:
+    """A client that has sent half of its file, enough for nginx to make a file of it."""
+    connection = socket.create_connection((stack.settings.host, stack.settings.port), timeout=10)
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: {stack.settings.host}\r\nContent-Length: {2 * PART_BYTES}\r\n\r\n"
+    connection.sendall(head.encode() + bytes(PART_BYTES))
+    return connection
+
+
+def opened(stack: Stack, folder: Path) -> set[Path]:
+    """Files in `folder` that workers of nginx have open."""
+    found = set()
+    for pid in nginx_workers(stack):
+        with suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    found.add(Path(os.readlink(link)))
+    return {path for path in found if path.parent == folder}
+
+
+def age(paths: list[Path]) -> None:
+    """Make them as old as a leftover must be."""
+    then = time.time() - 3600
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.utime(path, (then, then))

@@ -1,0 +1,125 @@
+"""Supervisor restarts and dies, everything dies, the clock jumps; and what only a machine with a GPU can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.stack import processes
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended, windows_done
+from tests.e2e.running import running_stack, until
+from tests.e2e.state import ready
+from tests.nightly.faults.promise import Row
+from tests.nightly.faults.trial import HOP_S, Trials
+
+COLD_S = 30.0
+HOUR_S = 3600
+CLOCK = Path(__file__).with_name("clock.c")
+
+
+def test_25_web_restarted(hurt: Stack, trials: Trials, row: Row) -> None:
+    with trials.of(hurt) as trial:
+        under_way = set(trial.flow.under_way.values())
+        trial.hurts()
+        hurt.supervisorctl("restart", "web")
+        trial.steady(10)
+        trial.only("503")
+        cut = [sample for sample in trial.flow.bad(trial.fault) if sample.sent in under_way]
+        row.holds(f"of {len(under_way)} requests under way failed: {len(cut)}", not cut)
+
+
+def test_29_supervisord_killed(hurt: Stack, trials: Trials, row: Row) -> None:
+    with trials.of(hurt) as trial:
+        orphans = set(hurt.processes())
+        trial.hurts()
+        os.kill(int((hurt.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
+        time.sleep(5)
+        bad = trial.flow.bad(trial.fault)
+        row.holds(f"errors while nobody supervises: {len(bad)}", not bad)
+        begin = time.monotonic()
+        hurt.up()
+        row.within("ready again after `up` and", time.monotonic() - begin, COLD_S)
+        row.holds("none of the old processes is left", not orphans & hurt.processes().keys())
+        names = list(hurt.processes().values())
+        row.holds("one Triton", names.count("tritonserver") == 1)
+        trial.steady(COLD_S, "right answers after `up` and", since=begin)
+
+
+def test_30_everything_killed(hurt: Stack, trials: Trials, row: Row, long_film: bytes) -> None:
+    with trials.of(hurt, jobs=False) as trial:
+        trial.hand_in(long_film, HOP_S)
+        with httpx.Client(base_url=hurt.url, timeout=30) as http:
+            until(lambda: windows_done(http, trial.job) > 0, 30)
+            trial.hurts()
+            everything = processes.of_stack(hurt.run_dir)
+            for pid in everything:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            assert processes.gone(everything, 10)
+            begin = time.monotonic()
+            hurt.up()
+            row.within("ready after", time.monotonic() - begin, COLD_S)
+            trial.steady(COLD_S, "right answers after", since=begin)
+            told = ended(http, trial.job, 120)
+            row.holds(f"the job that was at work: {told['state']}", told["state"] == "done")
+
+
+@pytest.fixture
+def adrift() -> Iterator[tuple[Stack, Path]]:
+    """A stack whose Python processes have a time of day of their own, and the file with its offset, seconds."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make the clock with")
+    folder = Path(tempfile.mkdtemp(prefix="clock-"))
+    folder.chmod(0o755)  # the programs' user reads both
+    offset, library = folder / "offset", folder / "clock.so"
+    offset.write_text(f"{0:+d}\n")
+    command = [compiler, "-shared", "-fPIC", "-O1", f'-DOFFSET_FILE="{offset}"', "-o", library, CLOCK, "-ldl"]
+    subprocess.run(command, check=True, timeout=60)
+
+    def start(stack: Stack) -> None:
+        environment = stack.settings.environment() | {"LD_PRELOAD": str(library)}
+        command = [stack.python, "-m", "deploy.stack", "up"]
+        subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, timeout=170)
+
+    try:
+        with running_stack(start=start) as stack:
+            yield stack, offset
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.timeout(300)
+def test_31_clock_jumps(adrift: tuple[Stack, Path], trials: Trials, row: Row, long_film: bytes) -> None:
+    stack, offset = adrift
+    with trials.of(stack, jobs=False) as trial, httpx.Client(base_url=stack.url, timeout=30) as http:
+        trial.hurts()
+        for jump in (HOUR_S, -HOUR_S):
+            trial.hand_in(long_film, HOP_S)
+            until(lambda: windows_done(http, trial.job) > 0, 30)
+            offset.write_text(f"{jump:+d}\n")
+            told = ended(http, trial.job, 120)
+            row.holds(f"a job during a jump of {jump:+d} s: {told['state']}", told["state"] == "done")
+            shift = datetime.fromisoformat(told["finished"]) - datetime.fromisoformat(told["created"])
+            seen = abs(shift.total_seconds()) > HOUR_S - 1
+            row.holds(f"by its own account it took {shift.total_seconds():+.0f} s", seen)
+        time.sleep(3)
+        trial.steady(0.0, "requests: errors until")
+        trial.only()
+        row.holds(f"programs that run: {stack.supervisorctl('status').count('RUNNING')}", ready(stack))
+
+
+def test_32_gpu_memory(row: Row) -> None:
+    pytest.skip("needs an NVIDIA GPU; there is none here")

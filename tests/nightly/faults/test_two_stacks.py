@@ -1,0 +1,69 @@
+"""Two stacks on one machine, told apart by CLIPSTACK_PORT and their run folders alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.inference.channel import connect
+from deploy.stack.stack import Stack
+from tests.e2e.running import CHECKOUT, own_environment, until
+from tests.e2e.state import owners_of_regions, pid_of, ready, registered
+from tests.nightly.faults.promise import Row
+
+READY_S = 90.0
+ONLY = ("camera_motion", "frame_quality")  # the model that each of the two serves
+
+
+@pytest.fixture
+def pair() -> Iterator[list[Stack]]:
+    """Two stacks, started at the same moment, each with one model that the other has not."""
+    with tempfile.TemporaryDirectory(prefix="two-") as name:
+        stacks = []
+        for model in ONLY:
+            folder = Path(name, model)
+            shutil.copytree(CHECKOUT / "triton_repo" / "models" / model, folder / "models" / model)
+            stacks.append(Stack(CHECKOUT, own_environment(folder, model=model, web_workers="1")))
+        Path(name).chmod(0o755)
+        try:
+            with ThreadPoolExecutor(len(stacks)) as pool:
+                list(pool.map(lambda stack: stack.up(READY_S), stacks))
+            yield stacks
+        finally:
+            for stack in stacks:
+                stack.down()
+
+
+def served(stack: Stack) -> set[str]:
+    """Names of the models that web says it has."""
+    return {model["name"] for model in httpx.get(f"{stack.url}/v1/models", timeout=10).json()["models"]}
+
+
+def loaded(stack: Stack) -> set[str]:
+    """Names of the models of the Triton that web calls."""
+    with connect(stack.settings.triton_target) as triton:
+        return {model.name for model in triton.get_model_repository_index().models}
+
+
+@pytest.mark.timeout(300)
+def test_46_two_stacks(pair: list[Stack], row: Row) -> None:
+    for stack, model in zip(pair, ONLY, strict=True):
+        row.holds(f"{model}: of its own Triton alone", served(stack) == loaded(stack) == {model})
+    first, second = pair
+    killed, before = pid_of(first, "triton"), pid_of(second, "triton")
+    os.killpg(killed, signal.SIGKILL)
+    row.holds("one Triton killed: the other stack ready", ready(second))
+    until(lambda: pid_of(first, "triton") not in (0, killed), READY_S)
+    until(lambda: len(registered(first)) == owners_of_regions(first) and ready(first), READY_S)
+    row.holds("its answers are its own again", served(first) == loaded(first) == {ONLY[0]})
+    row.holds("the other Triton was not restarted", pid_of(second, "triton") == before)
+    first.down()
+    row.holds("one stopped: the other stack ready", ready(second) and served(second) == {ONLY[1]})

@@ -1,0 +1,64 @@
+"""The processes of a stack that faults happen to."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deploy.stack import processes
+from deploy.stack.stack import Stack
+from tests.e2e.state import pid_of
+from tests.support.leaks import descendants, parents
+
+
+def children(pid: int) -> list[int]:
+    return sorted(child for child, parent in parents().items() if parent == pid)
+
+
+def web_workers(stack: Stack) -> list[int]:
+    """Gunicorn's workers: the children of its master."""
+    return children(pid_of(stack, "web"))
+
+
+def nginx_workers(stack: Stack) -> list[int]:
+    return children(pid_of(stack, "nginx"))
+
+
+def decoders(worker: int) -> set[int]:
+    """Processes that a web worker decodes in: children of the server that they are forked from."""
+    return descendants(worker) - set(children(worker))
+
+
+def send(number: signal.Signals, pids: Iterable[int]) -> None:
+    for pid in pids:
+        assert pid > 1, "0, what Supervisor says of a program that does not run, is everybody here"
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@contextmanager
+def stopped(pids: Iterable[int]) -> Iterator[None]:
+    """SIGSTOP for the block; who is still there goes on after it."""
+    pids = list(pids)
+    send(signal.SIGSTOP, pids)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT, pids)
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Processor time that these have used."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def alive(pid: int) -> bool:
+    return bool(processes.name(pid))

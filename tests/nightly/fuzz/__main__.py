@@ -1,0 +1,41 @@
+"""python -m tests.nightly.fuzz [--minutes 10] [--count N] [--seed 1]      sends mutants to a stack of its own; `make fuzz` does
+python -m tests.nightly.fuzz --seed 1 --write 4711 mutant.bin            makes one of them again
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tests.e2e.running import CHECKOUT, running_stack
+from tests.nightly.fuzz.run import SETTINGS, fuzz, reproduced
+
+RESULT = CHECKOUT / "bench" / "results" / "fuzz.json"
+FULL = 10_000  # mutants of a run whose result is kept
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--minutes", type=float, default=10.0)
+    asked.add_argument("--count", type=int, default=1_000_000)
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--first", type=int, default=0)
+    asked.add_argument("--write", nargs=2, metavar=("NUMBER", "FILE"))
+    told = asked.parse_args()
+    if told.write:
+        print(reproduced(told.seed, int(told.write[0]), Path(told.write[1])))
+        return 0
+    with running_stack(**SETTINGS) as stack:
+        result = fuzz(stack, told.seed, told.first, told.count, 60 * told.minutes)
+    print(json.dumps(result, indent=1))
+    if result["sent"] >= FULL:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    wrong = len(result["findings"]) + len(result["faults"])
+    print(f"{result['sent']} mutants in {result['seconds']} s, {wrong} things not as promised", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Odd requests to every address, made by schemathesis from the API's own description; answers are held to it.
+
+python -m tests.nightly.fuzz.api [--examples 50] [--seed 1]      `make fuzz` does
+
+Where only chance would hit, the description is told more than the service tells: ids of real jobs, and files in base64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import copy
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.environment import described
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended
+from tests.e2e.running import CHECKOUT, running_stack, until
+from tests.nightly.fuzz import seeds
+from tests.nightly.fuzz.watch import holding, lost
+from tests.support.films import panning, write_video
+
+RESULT = CHECKOUT / "bench" / "results" / "fuzz_api.json"
+EXAMPLES = 50  # of every address, beside those that go through its parameters one by one
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+    "response_schema_conformance", "unsupported_method", "allow_header_conformance",
+)  # fmt: skip
+ANSWER_S, RUN_S = 40, 600
+PATIENT_MS = 20_000  # of less the answer is 504, as promised, which schemathesis takes for a fault whatever is promised
+
+
+def enriched(document: dict[str, Any], kept: list[str], doomed: list[str], files: list[bytes]) -> dict[str, Any]:
+    """The description with ids of jobs, some of which may be deleted, and files that can be looked at."""
+    told = copy.deepcopy(document)
+    for path, methods in told["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "identity":
+                    ids = doomed if method == "delete" else kept
+                    parameter["schema"] = {"type": "string", "enum": [*ids, "f" * 24]}
+                if parameter["name"] == "X-Deadline-Ms":
+                    parameter["schema"]["minimum"] = PATIENT_MS
+                if parameter["name"] == "model":
+                    parameter["schema"] = {"type": "string", "enum": ["camera_motion", "frame_quality", "no such"]}
+            if "requestBody" in operation and path == "/v1/classify":
+                schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                texts = [base64.b64encode(content).decode() for content in files]
+                schema["properties"]["file"] = {"type": "string", "enum": [*texts, "", "AAAA", "no base64"]}
+    return told
+
+
+def tried(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
+    """Counts and failures of one run against `stack`; nothing must be lost by it."""
+    picture = next(each.content for each in seeds.made() if each.name == "jpeg")
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        film = write_video(Path(folder) / "film.mp4", panning(30, 96, 64)).read_bytes()
+        with httpx.Client(base_url=stack.url, timeout=60) as http:
+            ids = [http.post("/v1/jobs", content=film, params={"hop_s": "0.5"}).json()["id"] for _ in range(3)]
+            for identity in ids:
+                ended(http, identity)
+            document = enriched(http.get("/v1/openapi.json").json(), ids[:1], ids[1:], [film, picture])
+        before = holding(stack)
+        status, report = _run(stack, document, Path(folder), examples, seed)
+    until(lambda: not lost(stack, before, holding(stack)), 30)
+    return {"seed": seed, "examples": examples, "machine": described(), "status": status, **report}
+
+
+def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, seed: int) -> tuple[int, dict[str, Any]]:
+    description, events = folder / "openapi.json", folder / "events.ndjson"
+    description.write_text(json.dumps(document))
+    words = [str(stack.python.parent / "schemathesis"), "run", str(description), "--url", stack.url]
+    words += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", str(examples)]
+    words += ["--seed", str(seed), "--request-timeout", str(ANSWER_S), "--max-response-time", str(ANSWER_S)]
+    # One thread: in Python 3.11 two that parse Python at a time, as Hypothesis does to tell strategies apart, can
+    # break each other's (https://github.com/python/cpython/issues/106905, SystemError)
+    words += ["--workers", "1", "--report", "ndjson", "--report-ndjson-path", str(events), "--continue-on-failure"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, cwd=folder)
+    said = done.stdout
+    count = re.search(r"(\d+) generated", said)
+    told = {"requests": int(count[1]) if count else 0, "operations": sum(map(len, document["paths"].values()))}
+    return done.returncode, told | {
+        "said": said[max(0, said.find("= FAILURES")) :][:20_000] if done.returncode else _summary(said)
+    }
+
+
+def _summary(said: str) -> str:
+    return " ".join(line.strip() for line in said.splitlines() if re.search(r"\d+ generated", line))
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--examples", type=int, default=EXAMPLES)
+    asked.add_argument("--seed", type=int, default=1)
+    told = asked.parse_args()
+    with running_stack(max_jobs="1000") as stack:
+        result = tried(stack, told.examples, told.seed)
+    print(result["said"])
+    if result["status"] == 0 and told.examples >= EXAMPLES:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    return int(result["status"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

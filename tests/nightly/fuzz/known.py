@@ -1,0 +1,55 @@
+"""Files whose answers are known: they are asked for between mutants, and must stay the same."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.nightly.fuzz.seeds import Seed
+from tests.nightly.fuzz.sending import Order, send
+from tests.support.movements import film_movement
+
+NEAR = 2e-3  # by which a score may differ: a clip's place in a batch rounds it otherwise
+
+
+@dataclass
+class Known:
+    """Films by their movement and one picture, with the answers that they got before."""
+
+    orders: dict[str, Order]
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    async def wrong(self, http: httpx.AsyncClient) -> list[str]:
+        """Asks for all of them; what is not as it was before."""
+        found = []
+        for name, wanted in self.orders.items():
+            reply, _busy = await send(http, wanted)
+            if reply.status != 200:
+                found.append(f"the known file {name}: {reply.status} {reply.body[:200]!r}")
+                continue
+            scores = _scores(httpx.Response(200, content=reply.body).json())
+            before = self.scores.setdefault(name, scores)
+            if scores.keys() != before.keys() or any(abs(scores[label] - before[label]) > NEAR for label in before):
+                found.append(f"the known file {name}: {scores}, before {before}")
+            if name in scores and max(scores, key=lambda label: scores[label]) != name:
+                found.append(f"the known file {name} is taken for {max(scores, key=lambda label: scores[label])}")
+        return found
+
+
+def known(picture: Seed) -> Known:
+    """Two films of known movements, each of which takes a good part of the slots, and a picture."""
+    orders = {}
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        for label in ("pan_left", "zoom_in"):
+            film = film_movement(Path(folder) / f"{label}.mp4", label, width=160, height=120).read_bytes()
+            orders[label] = Order("/v1/classify", {"model": "camera_motion", "top_k": "10"}, film)
+    orders["picture"] = Order("/v1/classify", {"model": "frame_quality", "top_k": "8"}, picture.content)
+    return Known(orders)
+
+
+def _scores(told: dict[str, Any]) -> dict[str, float]:
+    return {each["label"]: each["score"] for each in told["predictions"]}

@@ -1,0 +1,122 @@
+"""One whole run: a stack of its own, mutants, what it holds before and after, the result as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.environment import described
+from deploy.stack.stack import Stack
+from tests.e2e.running import CHECKOUT
+from tests.nightly.fuzz import seeds
+from tests.nightly.fuzz.campaign import Campaign, Tally
+from tests.nightly.fuzz.known import Known, known
+from tests.nightly.fuzz.mutants import mutant
+from tests.nightly.fuzz.watch import Holding, holding, lost
+
+KEPT = CHECKOUT / "build" / "fuzz"
+WARM_UP = 60  # mutants before the first look: caches fill, and every decoder process has been started
+CALM_S = 15.0  # after the last answer: nginx removes its files, Triton and the reaper what is no longer used
+# One request with as many clips as there are slots waits for all of them: one that is lost would be missed. A short
+# limit of decoding, because a file that takes for ever takes as long with any: it is the limit that is tried.
+SETTINGS = {"max_clips": "16", "slots": "16", "decode_timeout_s": "5", "max_jobs": "1000"}
+
+
+def fuzz(stack: Stack, seed: int, first: int, count: int, seconds: float) -> dict[str, Any]:
+    """Runs it against `stack` (made with SETTINGS); the result says what was found.
+
+    Which mutant a number stands for depends on the files that there are: `footage` in the result says how many.
+    """
+    files = seeds.made() + seeds.found()
+    checks = known(next(each for each in files if each.name == "png"))
+    warm = _campaign(stack, files, seed, checks, (-WARM_UP, WARM_UP, 60.0))
+    before = holding(stack)
+    tally = _campaign(stack, files, seed, checks, (first, count, seconds))
+    tally.faults += warm.faults
+    tally.findings = warm.findings + tally.findings
+    tally.faults += asyncio.run(_slots_missing(stack))
+    after, missing = _settled(stack, before)
+    tally.faults += missing
+    _keep(stack, tally, seed, files)
+    return _result(tally, seed, first, before, after)
+
+
+def _campaign(
+    stack: Stack, files: Sequence[seeds.Seed], seed: int, checks: Known, part: tuple[int, int, float]
+) -> Tally:
+    async def run() -> Tally:
+        return await Campaign(stack, files, seed, checks).run(*part)
+
+    return asyncio.run(run())
+
+
+async def _slots_missing(stack: Stack) -> list[str]:
+    """Asks every worker for all its slots at once; several times, because nobody chooses the worker."""
+    film = known(seeds.made()[0]).orders["pan_left"]
+    most = str(stack.settings.slots)
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
+        for _ in range(3):
+            asked = (http.post(film.path, params={"clips": most}, content=film.content) for _ in range(4))
+            wrong = [f"all slots: {each.status_code} {each.text[:200]}" for each in await asyncio.gather(*asked)
+                     if each.status_code != 200]  # fmt: skip
+            if wrong:
+                return wrong
+    return []
+
+
+def _settled(stack: Stack, before: Holding) -> tuple[Holding, list[str]]:
+    """What the stack holds when it is calm, and what is wrong with that."""
+    deadline = time.monotonic() + CALM_S
+    while missing := lost(stack, before, after := holding(stack)):
+        if time.monotonic() > deadline:
+            return after, missing
+        time.sleep(0.2)
+    return after, []
+
+
+def _keep(stack: Stack, tally: Tally, seed: int, files: Sequence[seeds.Seed]) -> None:
+    """Leaves what brought something to light in build/fuzz, to be looked at and made smaller, and the logs."""
+    if tally.findings or tally.faults:
+        shutil.copytree(stack.run_dir / "logs", KEPT / "logs", dirs_exist_ok=True)
+    for finding in tally.findings[:50]:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / f"{seed}-{finding.number}.bin").write_bytes(mutant(seed, finding.number, files).content)
+
+
+def _result(tally: Tally, seed: int, first: int, before: Holding, after: Holding) -> dict[str, Any]:
+    told = {
+        name: dict(value.most_common()) if isinstance(value, Counter) else value for name, value in vars(tally).items()
+    }
+    told |= {
+        "rate": round(tally.sent / max(tally.seconds, 0.1), 1),
+        "findings": [asdict(each) for each in tally.findings],
+    }
+    memory = {
+        name: {"before": _sum(before.memory_mb, pids), "after": _sum(after.memory_mb, pids)}
+        for name, pids in (("web", before.web), ("triton", before.triton), ("jobs", (before.jobs,)))
+    }
+    files = {
+        name: {"before": _sum(before.open_files, pids), "after": _sum(after.open_files, pids)}
+        for name, pids in (("web", before.web), ("triton", before.triton), ("jobs", (before.jobs,)))
+    }
+    about = {"seed": seed, "first": first, "footage": len(seeds.found()), "machine": described()}
+    return {**about, **told, "memory_mb": memory, "open_files": files}
+
+
+def _sum(values: dict[int, Any], pids: tuple[int, ...]) -> float:
+    return round(sum(values.get(pid, 0) for pid in pids), 1)
+
+
+def reproduced(seed: int, number: int, to: Path) -> str:
+    """Writes the mutant of that number to `to`; what was done to it."""
+    made = mutant(seed, number, seeds.made() + seeds.found())
+    to.write_bytes(made.content)
+    return f"{made.source}: {made.story}"

@@ -1,0 +1,42 @@
+"""What fuzzing brought to light stays mended: every file of findings/ is sent everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.stack.stack import Stack
+from tests.e2e.handing_in import ended
+from tests.nightly.fuzz.judge import Judge, Reply
+
+FINDINGS = sorted((Path(__file__).parent / "findings").iterdir())
+PATIENCE_S = 30.0
+
+
+def reply(answer: httpx.Response) -> Reply:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return Reply(answer.status_code, headers, answer.content, answer.elapsed.total_seconds())
+
+
+@pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
+@pytest.mark.parametrize("file", FINDINGS, ids=lambda path: path.stem)
+def test_the_answer_is_as_promised(fuzzed: Stack, file: Path, model: str) -> None:
+    judge = Judge(fuzzed.settings, "/v1/classify", PATIENCE_S)
+    answer = httpx.post(
+        f"{fuzzed.url}/v1/classify", params={"model": model, "clips": "2"}, content=file.read_bytes(), timeout=60
+    )
+    assert judge.faults(reply(answer)) == []
+
+
+@pytest.mark.parametrize("file", FINDINGS, ids=lambda path: path.stem)
+def test_a_job_of_it_ends_as_promised(fuzzed: Stack, file: Path) -> None:
+    judge = Judge(fuzzed.settings, "/v1/jobs", PATIENCE_S)
+    with httpx.Client(base_url=fuzzed.url, timeout=60) as http:
+        answer = http.post("/v1/jobs", params={"hop_s": "0.1"}, content=file.read_bytes())
+        assert judge.faults(reply(answer)) == []
+        if answer.status_code == 202:
+            told = ended(http, answer.json()["id"])
+            assert told["state"] == "done" or told["error"]["code"] not in ("internal", "unavailable"), told["error"]
+            http.delete(f"/v1/jobs/{told['id']}")

@@ -1,0 +1,91 @@
+"""Attempts from inside a confined process, on this kernel or on one that lacks some calls; see `attempts`.
+
+The lack is real: a seccomp filter around everything has the kernel answer as one without those calls does.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from app.sandbox import SandboxConfig, confine, forkserver, held
+from app.sandbox.seccomp import EQUAL, SyscallRule, refuse
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LACKS = {
+    "landlock": [SyscallRule("landlock_create_ruleset", errno.ENOSYS)],
+    "seccomp": [SyscallRule("seccomp", errno.ENOSYS), SyscallRule("prctl", errno.EINVAL, 0, EQUAL, 22)],
+    "namespaces": [SyscallRule("unshare")],  # as in a container
+    "setuid": [SyscallRule(name) for name in ("setresuid", "setresgid", "setgroups")],  # root without capabilities
+}
+PATIENCE_S = 60.0
+
+
+def attempts(
+    actions: Sequence[Sequence[str]], lacking: Sequence[str] = (), user: int | None = None, **confinement: Any
+) -> tuple[dict[str, tuple[bool, str]], list[str]]:
+    """The layers that hold, by name, and how each of `actions` went: functions of tests/hostile and their arguments.
+
+    Every action has a process of its own. What it returned, or the name of its error, or of the signal it died of.
+    """
+    asked = {"actions": list(actions), "lacking": list(lacking), "confinement": confinement}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.confined"], input=json.dumps(asked), cwd=CHECKOUT, user=user, group=user,
+        extra_groups=None if user is None else [], stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    return {name: (holds, note) for name, holds, note in told["layers"]}, told["said"]
+
+
+def main() -> None:
+    asked = json.loads(sys.stdin.read())
+    if asked["lacking"]:
+        refuse([refusal for name in asked["lacking"] for refusal in LACKS[name]])
+    told = asked["confinement"]
+    confinement = SandboxConfig(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    )
+    found = attempt(confinement, "")
+    print(json.dumps({"layers": found, "said": [attempt(confinement, *action) for action in asked["actions"]]}))
+
+
+def attempt(confinement: SandboxConfig, action: str, *arguments: str) -> Any:
+    """What came of one action; without one, the layers."""
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_act, args=(theirs, confinement, action, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        with ours:
+            return ours.recv()
+    except EOFError:
+        process.join()
+        return f"ended {process.exitcode}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _act(connection: Connection, confinement: SandboxConfig, action: str, arguments: Sequence[str]) -> None:
+    from tests.support import hostile
+
+    confine(confinement)
+    if not action:
+        connection.send(held())
+        return
+    try:
+        connection.send(getattr(hostile, action)(*arguments))
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        connection.send(errno.errorcode.get(number, str(number)) if number else type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

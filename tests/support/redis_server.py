@@ -1,0 +1,32 @@
+"""A real Redis of the tests' own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.ports import free_ports
+from tests.e2e.running import until
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """Its address; skips where there is no Redis to run."""
+    program = shutil.which("redis-server")
+    if not program:
+        pytest.skip("no redis-server: install Debian's package")
+    (port,) = free_ports(1)
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            until(
+                lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).returncode == 0, 10
+            )
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()

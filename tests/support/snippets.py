@@ -1,0 +1,142 @@
+"""What README.md and docs/ tell people to type, and what they show as the answer.
+
+A block is `console` (commands after `$ `, each with what it prints), `sh` (commands alone) or `python`. All of them are
+run by tests/e2e/test_docs_run.py, but for what NOT_HERE lists with the reason; other blocks hold no commands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ADDRESS, PORT = "http://127.0.0.1:8080", "8080"
+RUN, SHOWN = ("console", "sh", "python"), ("", "json", "yaml", "nginx")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python|\.venv/|clipstack[ -])", re.M)
+
+# Commands that this machine cannot or should not run, by how they begin, on which page ("" for all), and why
+NOT_HERE = {
+    ("", "make test"): "it is running",
+    ("", "docker compose"): "tests/docker runs them, where there is Docker",
+    (
+        "docs/access.md",
+        "CLIPSTACK_HOST=0.0.0.0",
+    ): "port 443, and files in /etc: tests/e2e/test_tls.py",
+    ("docs/access.md", "curl -H"): "needs a stack with keys: tests/e2e/test_access.py",
+    ("docs/access.md", "CLIPSTACK_KEY=clipstack_..."): "the same",
+    ("docs/access.md", ".venv/bin/clipstack models --key-file"): "the same",
+    ("docs/client.md", "clipstack"): "tests/e2e/test_client_docs.py",
+    ("docs/deploy.md", "sudo"): "changes this machine; test_docs_run.py runs what the unit does",
+    (
+        "docs/deploy.md",
+        "git clone",
+    ): "a second installation: minutes, and a network",
+    ("docs/deploy.md", "make -C"): "the same",
+    ("docs/deploy.md", "cp -a"): "the same",
+    ("docs/deploy.md", "CLIPSTACK_"): "a second stack: tests/nightly/faults/test_two_stacks.py",
+    ("docs/deploy.md", "make down"): "the same; others on this stack go on",
+    ("docs/docker.md", "docker"): "needs a second machine; tests/e2e/test_triton_access.py tries its key",
+    ("docs/docker.md", "install"): "the same",
+    ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
+    ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; tests/nightly/fuzz runs a short one",
+    ("docs/fuzzing.md", ".venv/bin/python -m tests.nightly.fuzz"): "tests/nightly/fuzz/test_campaign.py",
+    (
+        "docs/gpu.md",
+        "",
+    ): "needs a GPU, or packs what is measured on one; tests/gpu and tests/integration/models/test_gpu_bench.py",
+    ("docs/install.md", "python3.11 -m pip download"): "hundreds of megabytes from a package index",
+    (
+        "docs/jobs.md",
+        ".venv/bin/python -m triton_repo.zoo.training.camera_motion.evaluate_timeline",
+    ): "minutes, and real footage",
+    ("docs/models.md", ".venv/bin/pip install"): "a package index",
+    (
+        "docs/models.md",
+        ".venv/bin/clipstack-models bench",
+    ): "measures for a minute; tests/integration/models/test_zoo_bench.py",
+    ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
+    ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
+    ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/test_monitoring.py starts it",
+    ("docs/supply.md", "make"): "an advisory service, and files of the checkout; tests/e2e/test_supply.py",
+    ("docs/upload.md", ""): "minutes over slow links; tests/unit/client/test_upload_bench.py",
+}
+
+
+class Block(NamedTuple):
+    """A fenced block of `page`, a path in the checkout."""
+
+    page: str
+    language: str
+    text: str
+
+
+class Step(NamedTuple):
+    """A command, or a program of `language` python; `shown` is what it prints, if the page says so."""
+
+    page: str
+    language: str
+    text: str
+    shown: str | None = None
+
+    @property
+    def why_not_here(self) -> str | None:
+        for (page, begins), reason in NOT_HERE.items():
+            if page in ("", self.page) and self.text.startswith(begins):
+                return reason
+        return None
+
+
+def pages() -> list[Path]:
+    return [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("**/*.md"))]
+
+
+def blocks(page: Path) -> list[Block]:
+    name = str(page.relative_to(CHECKOUT))
+    return [Block(name, *found) for found in BLOCK.findall(page.read_text())]
+
+
+def steps(page: Path) -> list[Step]:
+    """All that the page has people run, in order."""
+    return [step for block in blocks(page) if block.language in RUN for step in _steps(block)]
+
+
+def _steps(block: Block) -> Iterator[Step]:
+    if block.language == "python":
+        yield Step(block.page, "python", block.text)
+    elif block.language == "sh":
+        for line in block.text.replace("\\\n", " ").splitlines():
+            command = re.sub(r"\s+# .*|\s{2,}", lambda found: "" if "#" in found[0] else " ", line).strip()
+            if command:
+                yield Step(block.page, "sh", command)
+    else:
+        for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+            command, _, shown = part.partition("\n")
+            yield Step(block.page, "console", command, shown or None)
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether a page shows what was printed, but for what differs from time to time.
+
+    `…` is anything, a line of it any lines; a number is any number, an id any id, a bar or a gap of any length.
+    """
+    lines = [".*?" if line == "…" else _line(line) for line in shown.rstrip("\n").split("\n")]
+    pattern = r"\s*" + r"\n".join(lines) + r"\s*"
+    return re.fullmatch(pattern.replace(r"\n.*?", r"(?s:\n.*?|)"), printed) is not None
+
+
+_CHANGING = re.compile(
+    r"(?P<any>…)|(?P<id>\b[0-9a-f]{24,32}\b)|(?P<number>\d+(?:[.:]\d+)*)|(?P<bar> *[━╸]+)|(?P<gap>[ -]{2,})"
+)
+_ANY = {"any": "(?s:.*?)", "id": "[0-9a-f]{24,32}", "number": r"\d+(?:[.:]\d+)*", "bar": "[ ━╸]*", "gap": "[ -]+"}
+
+
+def _line(text: str) -> str:
+    """A pattern for one line; bars and what stands after the last number of a line may be gone."""
+    parts, end = [], 0
+    for found in _CHANGING.finditer(text):
+        parts += [re.escape(text[end : found.start()]), _ANY[str(found.lastgroup)]]
+        end = found.end()
+    return "".join([*parts, re.escape(text[end:])]) + " *"

@@ -1,0 +1,45 @@
+"""What nginx is told of the backlog: a file whose name is a number of seconds."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from app.admission.backlog_flag import STALE_S, STEPS_S, BacklogFlag
+
+SNIPPET = Path(__file__).parents[4] / "nginx" / "snippets" / "backlog.conf"
+
+
+def told(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("seconds", "name"), [(2.5, "4"), (5, "8"), (10, "15"), (20, "30"), (1000, "30")])
+def test_a_backlog_is_a_file(tmp_path: Path, seconds: float, name: str) -> None:
+    BacklogFlag(tmp_path / "backlog").tell(seconds)
+    assert told(tmp_path / "backlog") == [name]
+
+
+def test_a_short_one_is_none(tmp_path: Path) -> None:
+    BacklogFlag(tmp_path).tell(1.9)
+    assert told(tmp_path) == []
+
+
+def test_what_nobody_keeps_fresh_goes(tmp_path: Path) -> None:
+    BacklogFlag(tmp_path).tell(1000)
+    BacklogFlag(tmp_path).tell(0)
+    assert told(tmp_path) == ["30"]  # another worker's, for all we know
+    then = time.time() - STALE_S - 1
+    os.utime(tmp_path / "30", (then, then))
+    BacklogFlag(tmp_path).tell(0)
+    assert told(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
+    BacklogFlag(tmp_path / "no" / "such").tell(1000)
+
+
+def test_nginx_has_the_same_list_in_rising_order() -> None:
+    asked = [int(line.split("/")[-1].rstrip('") {')) for line in SNIPPET.read_text().splitlines() if "-f" in line]
+    assert asked == list(STEPS_S)

@@ -1,0 +1,299 @@
+"""The gate, without a server: every route of the map, each way to show a key, sessions and their forms."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.auth import guard, store
+from app.auth.key_check import KeyCheckServer, check_upload
+from app.auth.keys import Key
+from app.errors import Overloaded
+from app.settings import Settings
+from app.web.job_events import EventStreamLimiter
+from tests.support.open_routes import OPEN, requests_of
+
+
+def made(tmp_path: Path, **settings: str) -> Flask:
+    told = {"keys": "required", "run_dir": str(tmp_path), **settings}
+    settings_of = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in told.items()})
+    (tmp_path / "uploads").mkdir()
+    (settings_of.data_dir / "jobs").mkdir(parents=True)
+    return create_app(settings_of)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    return made(tmp_path)
+
+
+@pytest.fixture
+def client(app: Flask) -> Iterator[FlaskClient]:
+    with app.test_client() as client:
+        yield client
+
+
+def key(app: Flask, name: str = "alice", **limits: object) -> str:
+    wanted = Key("", name, "", "", **limits)  # type: ignore[arg-type]
+    return store.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
+
+
+PASSED = (204, {"X-Key-Check": "passed"})
+
+
+def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
+    """What nginx would hear of an upload with these headers."""
+    return check_upload(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
+
+
+def ask(path: Path, head: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(f"GET /_key HTTP/1.1\r\n{head}\r\nX-Asked-Method: POST\r\n\r\n".encode())
+        return connection.recv(4096)
+
+
+def test_every_route_but_the_open_ones_needs_a_key(app: Flask, client: FlaskClient) -> None:
+    for method, path, endpoint in requests_of(app):
+        answer = client.open(path, method=method, buffered=True)
+        if endpoint in OPEN:
+            assert answer.status_code not in (401, 403) or endpoint == "login.login", path
+        elif endpoint.startswith(("pages.", "reference.")):
+            assert (answer.status_code, answer.headers["Location"]) == (303, "/login"), path
+        else:
+            assert (answer.status_code, answer.headers.get("WWW-Authenticate")) == (401, "Bearer"), (method, path)
+            assert method == "HEAD" or answer.json["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/jobs/x/y/z", "/v1/classify?key=1"])
+def test_what_is_not_there_or_not_allowed_is_not_told_either(client: FlaskClient, path: str) -> None:
+    assert client.get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer {}"},
+        {"Authorization": "bearer {}"},
+        {"X-API-Key": "{}"},
+        {"Authorization": "Basic abc", "X-API-Key": "{}"},
+    ],
+    ids=str,
+)
+def test_ways_to_show_a_key(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
+    text = key(app)
+    # Past the gate, where no worker was started
+    shown = {name: value.format(text) for name, value in headers.items()}
+    assert client.get("/v1/models", headers=shown).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "{}"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer {}x"},
+        {"Authorization": "Bearer x", "X-API-Key": "{}"},
+        {"Authorization": "Basic {}"},
+        {"Cookie": "clipstack={}"},
+        {"X-Api-Key": "{0},{0}"},
+    ],
+    ids=str,
+)
+def test_what_is_no_key(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
+    text = key(app)
+    answer = client.get("/v1/models", headers={name: value.format(text) for name, value in headers.items()})
+    assert answer.status_code == 401
+    assert text not in answer.text
+
+
+def test_without_keys_all_is_open(tmp_path: Path) -> None:
+    client = made(tmp_path, keys="auto").test_client()
+    assert (client.get("/v1/models").status_code, client.get("/v1/jobs").status_code) == (503, 200)
+    assert client.get("/login").headers["Location"] == "/"
+
+
+def test_the_rate_of_a_key_ends_in_429_with_a_time_to_come_back(app: Flask, client: FlaskClient) -> None:
+    shown = {"X-API-Key": key(app, rate=0.2, burst=2)}
+    answers = [client.post("/v1/classify", headers=shown) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [400, 400, 429]
+    assert answers[2].json["error"]["code"] == "too_many_requests"
+    assert answers[2].headers["Retry-After"] in ("4", "5")
+    assert client.get("/v1/jobs", headers=shown).status_code == 200, "only files count"
+    assert client.post("/v1/classify", headers={"X-API-Key": key(app, "bob")}).status_code == 400
+    assert checked(app, shown | {"X-Asked-Method": "POST"}) == (403, {"X-Come-Back": "5"})
+    assert checked(app, shown) == PASSED
+
+
+def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
+    shown = {"X-API-Key": key(app)}
+    app.config["CLIPSTACK"].keys_file.write_text("{")
+    assert client.get("/v1/models", headers=shown).json["error"]["code"] == "unavailable"
+    assert client.get("/healthz", headers=shown).status_code == 200
+    assert checked(app, shown | {"X-Asked-Method": "POST"}) == (503, {})
+
+
+def test_the_check_before_an_upload_is_made_over_its_own_socket(app: Flask) -> None:
+    path = app.config["CLIPSTACK"].run_dir / "keys.sock"
+    shown = (f"Authorization: Bearer {key(app)}", "X-API-Key: clipstack_x", "Cookie: a=b")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        KeyCheckServer(listener, app.extensions["clipstack.access"]).start()
+        said = [ask(path, head).split()[1] for head in shown]
+        listener.shutdown(socket.SHUT_RDWR)  # ends the thread
+    assert said == [b"204", b"401", b"401"]
+
+
+def test_a_key_may_be_kept_from_jobs(app: Flask, client: FlaskClient) -> None:
+    answer = client.post("/v1/jobs", headers={"X-API-Key": key(app, lanes=("picture", "short"))}, data=b"x")
+    assert (answer.status_code, answer.json["error"]["code"]) == (403, "forbidden")
+
+
+# ---- sessions
+
+
+def token_of(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def log_in(client: FlaskClient, text: str) -> None:
+    form = {"csrf": token_of(client.get("/login").text), "key": text}
+    answer = client.post("/login", data=form)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/"), answer.text
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_session_begins_with_a_key_and_the_cookie_is_well_kept(tmp_path: Path, tls: bool) -> None:
+    app = made(tmp_path, **({"tls_cert": "/c", "tls_key": "/k"} if tls else {}))
+    text = key(app)
+    with app.test_client() as client:
+        form = {"csrf": token_of(client.get("/login", base_url="https://localhost").text), "key": f" {text}\n"}
+        answer = client.post("/login", data=form, base_url="https://localhost")
+        cookie = next(each for each in answer.headers.getlist("Set-Cookie") if "clipstack_login" not in each)
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Max-Age=43200" in cookie
+        assert ("Secure" in cookie, cookie.startswith("__Host-clipstack=")) == (tls, tls)
+        assert text.rpartition("_")[2] not in cookie and text.rpartition("_")[2] not in answer.text
+        page = client.get("/", base_url="https://localhost")
+        assert page.status_code == 200 and "csrf-token" in page.text
+
+
+def test_a_session_changes_nothing_without_the_token_of_its_page(app: Flask, client: FlaskClient) -> None:
+    log_in(client, key(app))
+    token = token_of(client.get("/").text)
+    job = "/v1/jobs/" + "0" * 24
+    for headers in ({}, {"X-CSRF-Token": "x"}, {"X-CSRF-Token": token[:-1]}):
+        answer = client.delete(job, headers=headers)
+        assert (answer.status_code, answer.json["error"]["code"]) == (403, "csrf_failed")
+        assert client.post("/v1/classify", headers=headers).status_code == 403
+    assert client.delete(job, headers={"X-CSRF-Token": token}).status_code == 404
+    assert client.get("/v1/jobs").status_code == 200
+
+
+def test_the_form_without_a_script_carries_the_token_too(app: Flask, client: FlaskClient) -> None:
+    log_in(client, key(app))
+    token = token_of(client.get("/").text)
+
+    def sent(**fields: str) -> tuple[int, bool]:
+        content = "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+        )
+        file = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nxxxx\r\n--b--\r\n'
+        answer = client.post("/", data=content + file, content_type="multipart/form-data; boundary=b")
+        return answer.status_code, 'data-code="csrf_failed"' in answer.text
+
+    assert sent() == (403, True)
+    assert sent(csrf="x") == (403, True)
+    assert sent(csrf=token)[1] is False
+
+
+def test_a_session_ends_with_a_log_out(app: Flask, client: FlaskClient) -> None:
+    log_in(client, key(app))
+    token = token_of(client.get("/").text)
+    cookie = client.get_cookie("clipstack")
+    assert cookie is not None
+    assert client.post("/logout").status_code == 403, "not without the token"
+    assert client.post("/logout", data={"csrf": token}).headers["Location"] == "/login"
+    assert client.get_cookie("clipstack") is None
+    client.set_cookie("clipstack", cookie.value)
+    assert client.get("/v1/jobs").status_code == 401, "the cookie is worth nothing any more"
+
+
+@pytest.mark.parametrize("how", [store.revoke, store.rotate])
+def test_a_session_ends_with_its_key(app: Flask, client: FlaskClient, how: object) -> None:
+    log_in(client, key(app))
+    assert client.get("/v1/jobs").status_code == 200
+    how(app.config["CLIPSTACK"].keys_file, "alice")  # type: ignore[operator]
+    assert client.get("/v1/jobs").status_code == 401
+
+
+def test_a_key_in_the_request_counts_before_the_cookie(app: Flask, client: FlaskClient) -> None:
+    log_in(client, key(app))
+    assert client.get("/v1/jobs", headers={"X-API-Key": "clipstack_x"}).status_code == 401
+    bob = key(app, "bob")
+    answer = client.delete("/v1/jobs/" + "0" * 24, headers={"X-API-Key": bob})
+    assert answer.status_code == 404, "whoever shows a key needs no token of a page"
+
+
+def test_nobody_is_logged_in_by_another_site(app: Flask, client: FlaskClient) -> None:
+    text, token = key(app), token_of(client.get("/login").text)
+    assert client.post("/login", data={"key": text, "csrf": "x"}).status_code == 403
+    assert client.post("/login", data={"key": text}).status_code == 403
+    client.delete_cookie("clipstack_login")
+    assert client.post("/login", data={"key": text, "csrf": token}).status_code == 403
+    assert client.get_cookie("clipstack") is None
+
+
+def test_a_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient) -> None:
+    form = {"csrf": token_of(client.get("/login").text), "key": "clipstack_<b>wrong"}
+    answer = client.post("/login", data=form)
+    assert answer.status_code == 401 and "not known" in answer.text and "wrong" not in answer.text
+
+
+def test_one_key_follows_at_most_half_of_what_may_be_followed() -> None:
+    watchers = EventStreamLimiter(4)
+    greedy = [watchers.hold(iter(["news"]), "greedy") for _ in range(2)]
+    with pytest.raises(Overloaded):
+        watchers.hold(iter([]), "greedy")
+    modest = [watchers.hold(iter([]), "modest") for _ in range(2)]
+    with pytest.raises(Overloaded):
+        watchers.hold(iter([]), "third")
+    for stream in (*greedy, *modest):
+        list(stream)
+    assert list(watchers.hold(iter(["news"]), "greedy")) == ["news"]
+
+
+def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
+    limiter = EventStreamLimiter(2)
+    for _ in range(5):
+        unread = limiter.hold(iter(["news"]), "one")
+        unread.close()  # type: ignore[attr-defined]
+        limiter.hold(iter(["news"]), "one")  # nobody keeps it
+    assert list(limiter.hold(iter(["news"]), "one")) == ["news"]
+
+
+def test_an_answer_that_is_still_being_made_counts_as_a_request_of_its_key(app: Flask, client: FlaskClient) -> None:
+    @app.get("/stream")
+    def stream() -> Response:
+        return Response(guard.held_until_sent(iter(["more", "and more"])))
+
+    headers = {"X-API-Key": key(app)}
+    for _ in range(2 * guard.MOST_READS):
+        client.head("/stream", headers=headers).close()
+    unread = [client.get("/stream", headers=headers) for _ in range(guard.MOST_READS)]
+    assert {answer.status_code for answer in unread} == {200}
+    assert client.get("/stream", headers=headers).status_code == 429
+    assert unread.pop().text == "moreand more"
+    for answer in unread:
+        answer.close()
+    assert client.get("/stream", headers=headers, buffered=True).status_code == 200

@@ -1,0 +1,292 @@
+"""Numbers of several real processes: what dies is counted on, or gone, as its kind demands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app import create_app
+from app.jobs.stats import JobStats
+from app.jobs.storage.store import JobStore
+from app.metrics import multiprocess
+from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
+from app.metrics.exposition import Exposition
+from app.metrics.history import KEPT, History, point
+from app.metrics.recorder import MetricsRecorder
+from app.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+# Counts one request and holds two slots, says which place it has, and lives until its input ends
+WORKER = """
+import sys
+from pathlib import Path
+from app.metrics.recorder import MetricsRecorder
+meter = MetricsRecorder(sys.argv[2], Path(sys.argv[1]))
+meter.count("clipstack_requests_total", "GET", "/", "200", "ok")
+meter.observe("clipstack_stage_seconds", 0.03, "infer")
+meter.set("clipstack_slots", 2, sys.argv[2], "used")
+print("counted", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def worker(folder: Path, program: str = "web") -> Iterator[subprocess.Popen[str]]:
+    """A process that has counted; killed at the end."""
+    command = [sys.executable, "-c", WORKER, str(folder), program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "counted\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def told(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every series that is told of the processes of `folder`."""
+    settings = dataclasses.replace(Settings.from_environment({}), run_dir=folder, data_dir=folder)
+    meter = MetricsRecorder("web")
+    meter.folder = folder
+    whole = Exposition(settings, meter, JobStats(JobStore(folder / "jobs")), folder / "none.prom", lambda: {}).text()
+    return series(whole.decode())
+
+
+def series(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(found: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float | None:
+    return found.get((name, frozenset(labels.items())))
+
+
+REQUEST = {"method": "GET", "route": "/", "status": "200", "code": "ok"}
+
+
+def test_the_living_are_added_up_and_the_killed_are_counted_on_without_their_gauges(tmp_path: Path) -> None:
+    with worker(tmp_path), worker(tmp_path) as killed, worker(tmp_path, "jobs"):
+        found = told(tmp_path)
+        assert value(found, "clipstack_requests_total", **REQUEST) == 3
+        assert value(found, "clipstack_processes", program="web") == 2
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        found = told(tmp_path)  # although nobody has told that it is dead
+        assert value(found, "clipstack_requests_total", **REQUEST) == 3
+        assert value(found, "clipstack_stage_seconds_count", stage="infer") == 3
+        assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.05") == 3
+        assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.025") == 0
+        assert value(found, "clipstack_processes", program="web") == 1
+        assert value(found, "clipstack_slots", program="web", state="used") == 2
+        assert value(found, "clipstack_slots", program="jobs", state="used") == 2
+
+
+HEADED = struct.pack("i4xi", 64, 9) + b"[7]  " * 20
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 3, bytes(4096), b"\xff" * 4096, HEADED])
+def test_damaged_numbers_of_one_process_do_not_hide_those_of_others(tmp_path: Path, content: bytes) -> None:
+    with worker(tmp_path):
+        (tmp_path / "counter_web-9.db").write_bytes(content)
+        (tmp_path / "histogram_web-9.db").mkdir()
+        assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 1
+
+
+def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
+    with worker(tmp_path):
+        pass
+    multiprocess.bury(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not any(name.startswith("gauge") for name in left) and left
+    for _ in range(3):
+        with worker(tmp_path):
+            pass
+        multiprocess.bury(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == left
+    assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 4
+
+
+def test_a_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
+    with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
+        multiprocess.clear(tmp_path, "web")
+        with worker(tmp_path):
+            found = told(tmp_path)
+            assert value(found, "clipstack_processes", program="web") == 1
+            assert value(found, "clipstack_processes", program="jobs") == 1
+            assert value(found, "clipstack_requests_total", **REQUEST) == 2
+        assert orphan.poll() is None
+
+
+def test_a_place_is_free_when_its_process_is_dead_and_not_before(tmp_path: Path) -> None:
+    with worker(tmp_path) as process:
+        assert multiprocess.is_held(tmp_path, "web-0")
+        process.kill()
+        process.wait()
+        assert not multiprocess.is_held(tmp_path, "web-0")
+    assert not multiprocess.is_held(tmp_path, "web-7")
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
+    """The API of one process, while the model server is away."""
+    monkeypatch.delenv(
+        multiprocess.VARIABLE, raising=False
+    )  # a meter of an earlier test has set it for all of this process
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "watchdog").mkdir()
+    settings = dataclasses.replace(
+        Settings.from_environment({"CLIPSTACK_RUN_DIR": str(tmp_path)}), triton_address="127.0.0.1:1", decoders=1
+    )
+    app = create_app(settings)
+    app.extensions["clipstack"].start()
+    try:
+        yield app.test_client()
+    finally:
+        app.extensions["clipstack"].stop()
+
+
+def scraped(client: FlaskClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = client.get("/metrics")
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    return series(answer.get_data(as_text=True))
+
+
+def test_requests_are_counted_by_route_and_never_by_what_was_asked_for(client: FlaskClient) -> None:
+    for number in range(20):
+        client.get(f"/no/{number}")
+        client.get(f"/v1/jobs/{number:024x}")
+        client.open("/v1/models", method=f"BREW{number}")
+    client.post("/v1/classify", data=b"x")
+    counted = {dict(labels)["route"]: got for (name, labels), got in scraped(client).items() if name == COUNTED}
+    assert counted == {"(none)": 20, "/v1/jobs/<identity>": 20, "/v1/classify": 1} | counted
+    assert len(counted) == 3
+    labels = {"method": "POST", "route": "/v1/classify", "status": "503", "code": "not_ready"}
+    found = scraped(client)
+    assert value(found, COUNTED, **labels) == 1
+    assert value(found, "clipstack_request_seconds_count", route="/v1/classify", outcome="failed") == 1
+    assert value(found, "clipstack_stage_seconds_count", stage="receive") == 1
+
+
+COUNTED = "clipstack_requests_total"
+
+
+def test_a_refused_page_is_counted_with_its_code(client: FlaskClient) -> None:
+    client.post("/", data=b"x")
+    labels = {"method": "POST", "route": "/", "status": "503", "code": "not_ready"}
+    assert value(scraped(client), COUNTED, **labels) == 1
+
+
+def test_nothing_is_exported_that_the_table_does_not_name(client: FlaskClient, tmp_path: Path) -> None:
+    client.post("/v1/classify", data=b"x")
+    (tmp_path / "watchdog" / "watchdog.prom").write_text("# TYPE clipstack_model_answers gauge\n")
+    assert {name for name, _ in scraped(client)} <= series_names()
+    for family in text_string_to_metric_families(client.get("/metrics").get_data(as_text=True)):
+        known = FAMILIES.get(family.name) or FAMILIES[f"{family.name}_total"]
+        assert family.type == known.kind
+
+
+def test_what_the_watchdog_told_is_told_again_while_it_lives(client: FlaskClient, tmp_path: Path) -> None:
+    path = tmp_path / "watchdog" / "watchdog.prom"
+    lines = ["# HELP clipstack_model_answers 1 when.", "# TYPE clipstack_model_answers gauge"]
+    path.write_text("\n".join([*lines, 'clipstack_model_answers{model="camera_motion@1"} 1', ""]))
+    found = scraped(client)
+    assert value(found, "clipstack_model_answers", model="camera_motion@1") == 1
+    assert 0 <= (value(found, "clipstack_watchdog_age_seconds") or 0) < 10
+    os.utime(path, (time.time() - 100, time.time() - 100))
+    found = scraped(client)
+    assert value(found, "clipstack_model_answers", model="camera_motion@1") is None
+    assert (value(found, "clipstack_watchdog_age_seconds") or 0) > 90
+    path.write_text("this is { no such file")
+    assert value(scraped(client), "clipstack_work_limit") is not None
+
+
+def test_parts_are_told_of_and_a_triton_that_is_away(client: FlaskClient) -> None:
+    found = scraped(client)
+    assert value(found, "clipstack_slots", program="web", state="free") == 16
+    assert value(found, "clipstack_slots", program="web", state="quarantined") == 0
+    assert value(found, "clipstack_decoders", program="web", state="free") == 1
+    assert value(found, "clipstack_at_work", lane="short") == 0
+    assert value(found, "clipstack_triton_answers") == 0
+    assert (value(found, "clipstack_disk_free_bytes", folder="uploads") or 0) > 0
+    assert (value(found, "clipstack_memory_bytes", program="web") or 0) > 1 << 20
+
+
+def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) -> None:
+    (before,) = client.get("/status.json").get_json()["points"]
+    client.post("/v1/classify", data=b"x")
+    (after,) = client.get("/status.json").get_json()["points"]
+    assert after["failed"] - before["failed"] == 1
+    assert after["codes"]["not_ready"] - before["codes"].get("not_ready", 0) == 1
+
+
+def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> None:
+    folder = JobStore(tmp_path / "jobs")
+    census = JobStats(folder)
+    assert census.count().states["queued"] == 0  # nothing is there yet
+    asked = {"created": "2026-01-01T00:00:00Z", "name": "", "bytes": 1, "model": "m", "margin": 0.5, "top_k": 1}
+    for number, state in enumerate(["done", "running", ""]):
+        job = folder.path / f"{number:024x}"
+        job.mkdir(parents=True)
+        (job / "job.json").write_text(json.dumps(asked | {"id": job.name, "window_s": None, "hop_s": None}))
+        if state:
+            (job / "state.json").write_text(json.dumps({"state": state}))
+    hour_ago = time.time() - 3600
+    os.utime(folder.path / f"{2:024x}" / "job.json", (hour_ago, hour_ago))
+    os.utime(folder.path / f"{1:024x}" / "state.json", (hour_ago, hour_ago))
+    found = census.count()
+    assert found.states == {"queued": 1, "running": 1, "done": 1, "failed": 0, "cancelled": 0}
+    assert 3590 < found.oldest_waiting_s < 3700 and 3590 < found.longest_still_s < 3700
+    folder.index.close()
+
+
+def test_the_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> None:
+    first, second = History(tmp_path), History(tmp_path)
+    assert first.is_due() and not second.is_due()
+    for number in range(KEPT + 5):
+        first.write({"time": number})
+    assert not first.is_due()
+    first.close()
+    assert second.is_due()
+    second.write({"time": -1})
+    assert [each["time"] for each in second.points()] == [*range(6, KEPT + 5), -1]
+    second.close()
+
+
+def test_a_moment_has_what_the_page_shows() -> None:
+    meter = MetricsRecorder("web")
+    meter.count(COUNTED, "POST", "/v1/classify", "200", "ok", by=3)
+    meter.count(COUNTED, "POST", "/v1/classify", "503", "overloaded")
+    meter.count(COUNTED, "GET", "/healthz", "200", "ok", by=99)
+    meter.observe("clipstack_request_seconds", 0.03, "/v1/classify", "ok")
+    meter.set("clipstack_slots", 7, "web", "free")
+    now: dict[str, Any] = point(meter.registry.collect())
+    assert (now["ok"], now["failed"], now["codes"]) == (3, 1, {"overloaded": 1})
+    assert now["seconds"]["0.05"] == 1 and now["seconds"]["0.025"] == 0
+    assert now["slots"] == {"web:free": 7}
+
+
+def test_the_documentation_has_the_table_as_it_is() -> None:
+    assert markdown() in (CHECKOUT / "docs" / "monitoring.md").read_text()
+
+
+def test_buckets_rise_and_hold_the_limits_of_the_stages() -> None:
+    assert list(BUCKETS_S) == sorted(BUCKETS_S)
+    settings = Settings.from_environment({})
+    assert {settings.decode_timeout_s, settings.infer_timeout_s, settings.deadline_s} <= set(BUCKETS_S)

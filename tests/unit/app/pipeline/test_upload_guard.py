@@ -1,0 +1,106 @@
+"""Uploads that would fill the disk: a floor of free space, and those that come too slowly, by a clock of the test's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask, request
+
+from app.admission.reject_flags import RejectFlags
+from app.auth.key_check import UPLOADS, most_uploads
+from app.errors import RequestTimeout
+from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
+from app.uploads.parser import LEAST_BYTES_S, receive
+
+NGINX = Path(__file__).parents[4] / "nginx"
+ENOUGH = int(LEAST_BYTES_S * LEAST_WINDOW_S)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "shut").mkdir()
+    return tmp_path / "uploads"
+
+
+def guard(uploads: Path, least_free_bytes: int = 0, longest_answer_s: float = 10) -> UploadGuard:
+    return UploadGuard(RejectFlags(uploads.parent / "shut"), uploads, uploads, least_free_bytes, longest_answer_s)
+
+
+def grow(path: Path, size: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(size)
+
+
+def names(uploads: Path) -> list[str]:
+    return sorted(path.name for path in uploads.iterdir())
+
+
+def test_an_upload_that_grows_too_little_is_given_up_and_takes_no_space(uploads: Path) -> None:
+    quick, watched = uploads / "0000000001", guard(uploads)
+    grow(quick, 1 << 20)
+    with (uploads / "0000000002").open("wb") as slow:  # as nginx, which holds it open
+        slow.truncate(1 << 20)
+        assert watched.end_slow(0) == 0
+        for step in range(1, 4):
+            grow(quick, (1 << 20) + step * ENOUGH)
+            slow.truncate((1 << 20) + step * 1000)
+            assert watched.end_slow(step * (LEAST_WINDOW_S + 1)) == (step == 1)
+            assert names(uploads) == ["0000000001", "slow-0000000002"]
+            assert (uploads / "slow-0000000002").stat().st_size == 0
+
+
+def test_a_file_that_is_worked_at_and_one_that_a_job_has_are_left_alone(uploads: Path) -> None:
+    kept, other, watched = uploads / "0000000001", uploads / "body-1", guard(uploads, longest_answer_s=300)
+    for path in (kept, other):
+        grow(path, 1000)
+    kept_by_job = uploads / "0000000002"
+    grow(kept_by_job, 1000)
+    (uploads.parent / "source").hardlink_to(kept_by_job)
+    watched.end_slow(0)
+    assert watched.end_slow(299) == 0
+    assert watched.end_slow(331) == 1, "only the first"
+    assert names(uploads) == ["0000000002", "body-1", "slow-0000000001"]
+
+
+def test_a_name_that_is_used_again_begins_anew(uploads: Path) -> None:
+    path, watched = uploads / "0000000001", guard(uploads)
+    grow(path, 5000)
+    watched.end_slow(0)
+    path.unlink()
+    grow(path, 100)
+    assert watched.end_slow(LEAST_WINDOW_S + 1) == 0
+
+
+def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
+    (uploads / "slow-0000000001").touch()
+    with (
+        Flask(__name__).test_request_context(headers={"X-Upload-Path": str(uploads / "0000000001")}),
+        pytest.raises(RequestTimeout, match="8 KiB/s"),
+        receive(request, uploads, 1 << 20),
+    ):
+        pass
+
+
+def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
+    shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "shut.conf").read_text()
+    UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10, part_of_disk=1).look()
+    assert names(shut) == [STORAGE_FULL]
+    UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10, part_of_disk=1).look()
+    assert names(shut) == [JOBS_FULL, STORAGE_FULL]
+    assert all(re.search(rf"POST.* {name};", conf) for name in (STORAGE_FULL, JOBS_FULL))
+    guard(uploads, least_free_bytes=1).look()
+    assert names(shut) == [], "there is room again"
+
+
+def test_nginx_counts_the_uploads_of_a_key_against_the_steps_that_web_names() -> None:
+    text = (NGINX / "snippets" / "uploads_of_key.conf").read_text()
+    assert tuple(map(int, re.findall(r"limit_conn uploads_of_key (\d+);", text))) == UPLOADS
+    assert tuple(map(int, re.findall(r"location /_uploads/(\d+)/", text))) == UPLOADS
+
+
+@pytest.mark.parametrize(("at_work", "most"), [(1, 3), (2, 4), (4, 6), (40, 48), (4096, 6144), (10_000, 6144)])
+def test_a_key_may_receive_a_little_more_than_it_may_have_at_work(at_work: int, most: int) -> None:
+    assert most_uploads(at_work) == most

@@ -1,0 +1,69 @@
+"""Settings: one table, all of it documented, wrong values named."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, SETTINGS, InvalidSetting, Settings, table
+from app.timeline.windows import LEAST_HOP_S
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def test_every_row_is_an_attribute_and_every_attribute_a_row() -> None:
+    assert [setting.name for setting in SETTINGS] == [field.name for field in dataclasses.fields(Settings)]
+
+
+def test_the_environment_overrides_the_default() -> None:
+    settings = Settings.from_environment({"CLIPSTACK_PORT": "9090", "CLIPSTACK_RUN_DIR": "/srv/run dir"})
+    assert (settings.port, settings.run_dir) == (9090, Path("/srv/run dir"))
+
+
+def test_settings_survive_the_way_through_an_environment() -> None:
+    settings = Settings.from_environment({"CLIPSTACK_TRANSPORT": "inline", "CLIPSTACK_SLOTS": "32"})
+    assert Settings.from_environment(settings.environment()) == settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CLIPSTACK_PORT", "0"),
+        ("CLIPSTACK_PORT", "http"),
+        ("CLIPSTACK_TRANSPORT", "pigeon"),
+        ("CLIPSTACK_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(variable: str, text: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{variable}='{text}'"):
+        Settings.from_environment({variable: text})
+
+
+def test_clips_that_could_never_start_are_refused() -> None:
+    with pytest.raises(InvalidSetting, match="CLIPSTACK_SLOTS"):
+        Settings.from_environment({"CLIPSTACK_SLOTS": "2", "CLIPSTACK_MAX_CLIPS": "3"})
+
+
+def test_a_queue_that_could_never_be_full_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="CLIPSTACK_WEB_THREADS"):
+        Settings.from_environment({"CLIPSTACK_WEB_THREADS": "20"})
+
+
+def test_the_table_shows_every_setting_with_its_value() -> None:
+    shown = table(Settings.from_environment({"CLIPSTACK_PORT": "9191"}))
+    assert "| `CLIPSTACK_PORT` | `9191` |" in shown
+    assert all(PREFIX + setting.name.upper() in shown for setting in SETTINGS)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_is_documented(setting: object) -> None:
+    documented = (README.parent / "docs" / "settings.md").read_text()
+    assert f"`{PREFIX}{setting.name.upper()}`" in documented  # type: ignore[attr-defined]
+    assert setting.help in documented  # type: ignore[attr-defined]
+
+
+def test_default_limits_of_a_video_agree() -> None:
+    settings = Settings.from_environment({})
+    assert settings.max_frames >= 120 * settings.max_duration_s
+    assert settings.max_windows >= settings.max_duration_s / LEAST_HOP_S
+    assert settings.max_pixels >= 7680 * 4320

@@ -1,0 +1,24 @@
+"""Which software made an answer that is kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import app
+from app.software import digest_of, software_digest
+
+
+def test_any_changed_added_or_renamed_module_is_other_software(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    shutil.copytree(Path(app.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "static"))
+    digests = [software_digest(), digest_of(folder)]
+    assert digests[0] == digests[1], "wherever it lies"
+    with (folder / "sampling.py").open("a") as file:
+        file.write("# changed\n")
+    digests.append(digest_of(folder))
+    (folder / "timeline" / "scan.py").rename(folder / "timeline" / "swept.py")
+    digests.append(digest_of(folder))
+    (folder / "new.py").write_text("")
+    digests.append(digest_of(folder))
+    assert len(set(digests)) == len(digests) - 1

@@ -1,0 +1,149 @@
+"""What `bench upload` measured, what `--shrink auto` makes of it, and what docs/upload.md says of both."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from rich.console import Console
+
+from bench.tools.upload import PAGE, PICTURE, RESULTS, answers, by_rate, table
+from client import AsyncClient
+from client.bench.measuring import measured
+from client.bench.relay import relay
+from client.bench.upload import WAYS, compared
+from client.cli.benches import WAYS as SHOWN
+from client.cli.benches import bench_table
+from client.reduction.choice import DECODED_MPX_S, choose
+from client.reduction.facts import Facts
+from tests.support.client_service import MP4, recorded_service
+
+RESULT: dict[str, Any] = json.loads(RESULTS.read_text())
+MEASURED = [
+    pytest.param(file, mbit, runs, id=f"{Path(file['name']).stem}-{mbit:g}")
+    for file in RESULT["files"]
+    for mbit, runs in by_rate(file)
+]
+
+
+def chosen(media: dict[str, Any], mbit: float) -> str:
+    return choose(Facts(**media, rotation=0, mirrored=False), 1, mbit * 1e6 / 8)
+
+
+@pytest.mark.parametrize(("file", "mbit", "runs"), MEASURED)
+def test_auto_takes_no_much_longer_than_the_quickest_way(
+    file: dict[str, Any], mbit: float, runs: dict[str, Any]
+) -> None:
+    seconds = {way: runs[way]["median_s"] for way in ("none", "shrink", "frames")}
+    # Measured twice, by its name and by auto: other programs can only have made it longer.
+    taken_s = min(seconds[chosen(file["media"], mbit)], runs["auto"]["median_s"])
+    assert taken_s <= 1.5 * min(seconds.values()) + 0.1
+
+
+@pytest.mark.parametrize(("file", "mbit", "runs"), MEASURED)
+def test_auto_was_measured_as_it_chooses_today(file: dict[str, Any], mbit: float, runs: dict[str, Any]) -> None:
+    assert runs["auto"]["sent"] == chosen(file["media"], mbit)
+
+
+def test_same_label_in_every_run() -> None:
+    assert all(run["same_label"] for file in RESULT["files"] for run in file["runs"])
+
+
+def test_slowest_codec_stands_for_all_others() -> None:
+    media = {**RESULT["files"][0]["media"], "bytes": 3_000_000}
+    slowest = min(DECODED_MPX_S, key=lambda codec: DECODED_MPX_S[codec])
+    for mbit in (1, 10, 100):
+        assert chosen({**media, "codec": "theora"}, mbit) == chosen({**media, "codec": slowest}, mbit)
+
+
+def test_page_shows_what_was_measured() -> None:
+    page = PAGE.read_text()
+    assert table(RESULT) in page
+    assert answers(RESULT) in page
+    assert PICTURE.name in page
+    assert RESULT["made"][:10] in page
+    assert all(file["name"] in PICTURE.read_text() for file in RESULT["files"])
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_has_room_for_the_table(width: int) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(bench_table(RESULT))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].split() == ["file", "Mbit/s", "whole", "shrink", "frames", "auto", "at", "first"]
+    assert [line.split()[-1] for line in lines[1:4]] == [
+        "whole" if runs["auto at first"]["sent"] == "none" else runs["auto at first"]["sent"]
+        for _, runs in by_rate(RESULT["files"][0])
+    ]
+    assert list(WAYS) == list(SHOWN)
+
+
+def test_answers_are_compared_by_label() -> None:
+    whole = {"scores": {"pan": 0.9, "zoom": 0.1}, "seconds": [3.0, 1.0, 2.0], "media": {}, "model": "m"}
+    less = {**whole, "scores": {"pan": 0.4, "zoom": 0.6}}
+    assert compared(whole, whole)["median_s"] == 2.0
+    told = compared(less, whole)
+    assert (told["label"], told["same_label"], told["largest_difference"]) == ("zoom", False, 0.5)
+
+
+def test_relay_lets_bytes_through_at_its_rate_and_no_faster() -> None:
+    with recorded_service() as service:
+        body, address = MP4 + bytes(300_000), urlsplit(service.url)
+
+        async def sent(bytes_s: float | None) -> float:
+            place = (str(address.hostname), int(address.port or 0))
+            async with relay("127.0.0.1", place, bytes_s) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+                started = time.monotonic()
+                await client.classify(body)
+                return time.monotonic() - started
+
+        assert asyncio.run(sent(1e6)) > 0.25
+        asyncio.run(sent(None))
+        assert [request.body for request in service.received] == [body] * 2
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(MP4)
+    return str(path)
+
+
+def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
+    with recorded_service() as service:
+        told = asyncio.run(measured(service.url, clip, "none", times=2, budget_s=60.0, model="camera_motion"))
+        asked = [request for request in service.received if request.method == "POST"]
+    assert (len(told["seconds"]), told["sent"], told["bytes"]) == (2, "none", len(MP4))
+    assert {request.headers["cache-control"] for request in asked} == {"no-cache"}
+    assert {tuple(request.query.items()) for request in asked} == {(("model", "camera_motion"), ("top_k", "10"))}
+
+
+@pytest.mark.parametrize("answer", ["hit", "miss"])
+def test_answer_out_of_a_store_is_no_measure(clip: str, answer: str) -> None:
+    with recorded_service() as service:
+        service.cache = answer
+        asked = measured(service.url, clip, "none", times=1, budget_s=1.0)
+        if answer == "hit":
+            with pytest.raises(SystemExit, match="from its store"):
+                asyncio.run(asked)
+        else:
+            assert asyncio.run(asked)["seconds"]
+
+
+@pytest.mark.parametrize("way", ["shrink", "frames"])
+@pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
+def test_page_tells_how_answers_stay(model: str, way: str) -> None:
+    told = json.loads(RESULTS.with_name(f"upload_{model}.json").read_text())
+    runs = [run for file in told["files"] for run in file["runs"] if run["way"] == way and run["sent"] != "none"]
+    changes = sorted(run["largest_difference"] for run in runs)
+    same = sum(run["same_label"] for run in runs)
+    row = f"| `{model}` | `--{way}` | {len(runs)} | {same} | {changes[-1]:.4f} | {changes[len(changes) // 2]:.4f} |"
+    assert told["model"] == model
+    assert row in PAGE.read_text()

@@ -1,0 +1,193 @@
+"""What the doctor says as a whole: its table, its JSON, its exit codes, its page, and that every fault is planted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from deploy.doctor import examination, pages
+from deploy.doctor import report as table
+from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.checks import (
+    clock,
+    codecs,
+    config,
+    folders,
+    gpu,
+    memory,
+    models,
+    packages,
+    ports,
+    programs,
+    sandbox,
+    storage,
+    tls,
+    triton,
+    versions,
+    watchdog,
+    web,
+    weights,
+)
+from deploy.doctor.context import Context, Skipped
+from deploy.doctor.examination import CheckResult, examine
+from deploy.doctor.registry import CHECKS, FAULTS
+from tests.support.patients import found, healthy
+
+TESTS = Path(__file__).resolve().parents[3]
+DOCS = TESTS.parent / "docs"
+MODULES = (
+    clock, codecs, config, examination, folders, gpu, memory, models, packages, ports, programs, sandbox,
+    storage, tls, triton, versions, watchdog, web, weights,
+)  # fmt: skip
+BENT = KnownIssue("bent", "warning", "it squeaks", "{part} is bent", "straighten {part}")
+SNAPPED = KnownIssue("snapped", "wrong", "it is silent", "{part} has snapped", "replace {part}")
+
+# What the rows of "traps already stepped into" became
+TRAPS = (
+    triton.NUMPY_2, packages.NO_OPERATORS, packages.TORCHVISION_MISFIT, packages.CUDA_FOR_NOTHING,
+    weights.NO_COMMITTED_WEIGHTS, packages.PYTRITON_INSTALLED, web.CONTROL_SOCKET, web.GUNICORN_SETTING,
+    web.NGINX_GIVES_UP, folders.NOT_ITS_OWN, folders.PARENT_CLOSED, programs.GIVEN_UP, programs.STOPPED_TOO_SOON,
+)  # fmt: skip
+
+
+@pytest.fixture
+def patient() -> Iterator[Context]:
+    with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
+        yield healthy(Path(folder))
+
+
+def check(name: str, *findings: Finding | Exception, limit_s: float = 10.0) -> Check:
+    def look(patient: Context):
+        for each in findings:
+            if isinstance(each, Exception):
+                raise each
+            yield each
+
+    return Check(name, look, (BENT, SNAPPED), limit_s)
+
+
+def lines(reports: list[CheckResult], width: int = 60, all_lines: bool = True) -> list[str]:
+    console = Console(width=width, color_system=None, file=open("/dev/null", "w"), record=True)  # noqa: SIM115
+    with console.file:
+        console.print(table.of_people(reports, 1.25, all_lines))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_a_line_each_and_how_to_mend_below_what_is_wrong(patient) -> None:
+    checks = [
+        check("wheels", fine("round")),
+        check("axle", SNAPPED.found(part="the front axle"), BENT.found(part="the rear axle")),
+        check("horn", Skipped("no battery")),
+        check("lamp", Skipped("no battery")),
+    ]
+    assert lines(examine(patient, checks)) == [
+        "✓  wheels       round",
+        "✗  axle         the front axle has snapped",
+        "                how to mend: replace the front axle",
+        "!               the rear axle is bent",
+        "                how to mend: straighten the rear axle",
+        "·  not checked  no battery: horn, lamp",
+        "",
+        "1 wrong, 1 ok, 2 not checked  (1.2 s)",
+    ]
+
+
+def test_quiet_leaves_out_what_is_well(patient) -> None:
+    reports = examine(patient, [check("wheels", fine("round"))])
+    assert lines(reports, all_lines=False) == ["1 ok  (1.2 s)"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "strict", "code"),
+    [(None, True, 0), (BENT, False, 0), (BENT, True, 1), (SNAPPED, False, 2), (SNAPPED, True, 2)],
+)
+def test_exit_codes(patient, fault: KnownIssue | None, strict: bool, code: int) -> None:
+    finding = fault.found(part="it") if fault else fine("well")
+    assert table.exit_code(examine(patient, [check("it", finding)]), strict) == code
+
+
+def test_json_has_all_that_the_table_has(patient) -> None:
+    reports = examine(patient, [check("axle", BENT.found(part="it")), check("horn", Skipped("no battery"))])
+    told = json.loads(table.of_scripts(reports, 1.25))
+    assert told["counts"] == {"ok": 0, "warning": 1, "wrong": 0, "not checked": 1}
+    assert told["checks"][0] == {
+        "check": "axle",
+        "verdict": "warning",
+        "findings": [{"verdict": "warning", "says": "it is bent", "mend": "straighten it", "fault": "bent"}],
+    }
+
+
+def test_a_check_that_hangs_or_fails_keeps_nobody_from_the_others(patient) -> None:
+    end = threading.Event()
+
+    def hang(patient: Context):
+        end.wait(30)
+        yield fine("late")
+
+    checks = [Check("slow", hang, (), 0.2), check("ill", ValueError("oh")), check("well", fine("well"))]
+    reports = examine(patient, checks)
+    end.set()
+    assert [report.findings[0].fault for report in reports] == [examination.SLOW.name, examination.BROKEN.name, ""]
+    assert "ValueError: oh" in reports[1].findings[0].words
+
+
+def test_a_part_that_an_image_does_not_hold_is_not_checked(patient) -> None:
+    (patient.checkout / "deploy" / "setup").unlink()
+    (report,) = examine(patient, [check("it", ModuleNotFoundError("no", name="app.shm.pool"))])
+    assert (report.verdict, report.findings[0].words) == ("not checked", "app.shm.pool is not in this container")
+
+
+def test_all_of_it_ends_within_twenty_seconds() -> None:
+    assert max(check.limit_s for check in CHECKS) < 20
+
+
+def test_a_stack_that_does_not_run_and_is_well_has_nothing_wrong(patient) -> None:
+    skipped = ("parent folders", "packages", "torchvision")  # of the real checkout
+    told = [each for each in CHECKS if each.name not in skipped]
+    assert found(patient, told) <= {sandbox.LAYER_MISSING.name, versions.NGINX_HOLE.name}  # as this machine has it
+
+
+def test_names_are_different() -> None:
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_is_planted_by_a_test(fault: KnownIssue) -> None:
+    (name,) = [
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in MODULES
+        for name, value in vars(module).items()
+        if value is fault
+    ]
+    texts = [
+        path.read_text() for folder in ("unit/deploy/doctor", "e2e") for path in (TESTS / folder).glob("test_*.py")
+    ]
+    assert sum(text.count(name) for text in texts) > (1 if fault in TRAPS else 0)  # TRAPS above names it once
+
+
+def test_every_trap_is_a_check() -> None:
+    assert set(TRAPS) <= set(FAULTS)
+
+
+def test_the_client_alone_says_where_the_doctor_is(tmp_path: Path) -> None:
+    shutil.copytree(TESTS.parent / "client", tmp_path / "client")
+    path = f"{tmp_path}:{sysconfig.get_path('purelib')}"
+    words = [sys.executable, "-S", "-c", "from client.cli import main; main()", "doctor", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, env={"PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "the service is not installed here" in done.stderr) == (1, True), done.stderr
+
+
+def test_the_page_has_the_checks_own_words() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    assert page.endswith(pages.table() + "\n")

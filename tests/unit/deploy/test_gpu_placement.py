@@ -1,0 +1,150 @@
+"""Models placed on GPUs: what Triton is given where there are some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from app.settings import Settings
+from deploy.gpu import placement
+from deploy.gpu.discovery import Driver
+from deploy.gpu.placement import GpuPlacement, folder, follow, write_all
+from deploy.stack import launch
+from tests.unit.deploy.test_gpu_discovery import FakeDriver
+
+CONFIG = (Path(__file__).resolve().parents[3] / "triton_repo/models/camera_motion/config.pbtxt").read_text()
+TWO = GpuPlacement(gpus=(0, 1), processes=3, precision="bf16", batch=16)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    (tmp_path / "run" / "gpu").mkdir(parents=True)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """One model with two versions, both of which torch can run."""
+    for version in "12":
+        (tmp_path / "models" / "seen" / version).mkdir(parents=True)
+        for name in ("model.xml", "model.pt2"):
+            (tmp_path / "models" / "seen" / version / name).write_text(f"{name} {version}")
+    (tmp_path / "models" / "seen" / "config.pbtxt").write_text(CONFIG)
+    (tmp_path / "models" / "seen" / "labels.txt").write_text("a\n")
+    return tmp_path / "models"
+
+
+def config_of(run_dir: Path, name: str = "seen") -> ModelConfig:
+    return text_format.Parse((folder(run_dir) / name / "config.pbtxt").read_text(), ModelConfig())
+
+
+def parameters(config: ModelConfig) -> dict[str, str]:
+    return {name: value.string_value for name, value in config.parameters.items()}
+
+
+def test_a_model_gets_as_many_instances_on_each_gpu_as_are_asked_for(models: Path, run_dir: Path) -> None:
+    assert write_all(models, run_dir, TWO) == ["seen: torch bf16 on GPU 0, 1, 3 on each"]
+    config = config_of(run_dir)
+    (group,) = config.instance_group
+    assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_GPU, 3, [0, 1])
+    assert config.max_batch_size == 16
+    given = {"engine": "torch", "precision": "bf16", "FORCE_CPU_ONLY_INPUT_TENSORS": "no"}
+    before = parameters(text_format.Parse(CONFIG, ModelConfig()))
+    assert parameters(config) == before | given
+    assert (list(config.input), list(config.output)) == (
+        list(text_format.Parse(CONFIG, ModelConfig()).input),
+        list(text_format.Parse(CONFIG, ModelConfig()).output),
+    )
+
+
+def test_everything_else_is_the_model_s_own(models: Path, run_dir: Path) -> None:
+    write_all(models, run_dir, TWO)
+    place = folder(run_dir) / "seen"
+    assert (place / "2" / "model.pt2").read_text() == "model.pt2 2"
+    assert (place / "labels.txt").read_text() == "a\n"
+    assert (models / "seen" / "config.pbtxt").read_text() == CONFIG
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_model_with_a_served_version_that_no_gpu_can_run_stays_as_it_is(
+    models: Path, run_dir: Path, version: str
+) -> None:
+    (models / "seen" / version / "model.pt2").unlink()
+    assert write_all(models, run_dir, TWO) == ["seen: on the CPU: its version has no model.pt2 (docs/gpu.md)"]
+    assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == CONFIG
+
+
+def with_parameters(**more: str) -> str:
+    config = text_format.Parse(CONFIG, ModelConfig())
+    for name, value in more.items():
+        config.parameters[name].string_value = value
+    return text_format.MessageToString(config)
+
+
+def test_an_engine_and_a_precision_that_somebody_chose_are_kept(models: Path, run_dir: Path) -> None:
+    (models / "seen" / "config.pbtxt").write_text(with_parameters(engine="tensorrt", precision="f16"))
+    assert write_all(models, run_dir, TWO) == ["seen: tensorrt f16 on GPU 0, 1, 3 on each"]
+    config = config_of(run_dir)
+    assert config.max_batch_size == 8  # what a plan was built for
+    assert "FORCE_CPU_ONLY_INPUT_TENSORS" not in parameters(config)
+
+
+def test_a_model_that_shall_be_on_the_cpu_is(models: Path, run_dir: Path) -> None:
+    chosen = with_parameters(engine="torch", device="cpu")
+    (models / "seen" / "config.pbtxt").write_text(chosen)
+    assert write_all(models, run_dir, TWO) == ["seen: on the CPU, as its configuration says"]
+    assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == chosen
+
+
+def test_a_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir: Path) -> None:
+    (models / "seen" / "config.pbtxt").write_text("name: {")
+    (told,) = write_all(models, run_dir, TWO)
+    assert told.startswith("seen: as it is: ")
+    assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == "name: {"
+
+
+def test_a_model_that_is_added_exchanged_or_removed_is_followed(models: Path, run_dir: Path) -> None:
+    write_all(models, run_dir, TWO)
+    (models / "seen").rename(models / "other")
+    follow(models / "seen", run_dir)
+    follow(models / "other", run_dir)
+    assert not (folder(run_dir) / "seen").exists()
+    assert config_of(run_dir, "other").instance_group[0].count == 3
+    (models / "other" / "2" / "model.pt2").unlink()
+    follow(models / "other", run_dir)
+    assert config_of(run_dir, "other").instance_group[0].kind == ModelInstanceGroup.KIND_CPU
+    assert [path.name for path in folder(run_dir).glob("[!.]*")] == ["other"]
+
+
+def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir: Path) -> None:
+    follow(models / "seen", run_dir)
+    assert list((run_dir / "gpu").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("driver", "repository", "words"),
+    [
+        (FakeDriver(), "models", "no GPU, models run on the CPU: NVML: NVML Shared Library Not Found\n"),
+        (FakeDriver(100, 1, 100), "../gpu/models", "seen: torch f16 on GPU 0, 2, 4 on each\n"),
+    ],
+    ids=["without", "with"],
+)
+def test_triton_s_start_follows_the_gpus_of_the_moment_and_says_so_once(
+    models: Path,
+    run_dir: Path,
+    driver: Driver,
+    repository: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    told = {"RUN_DIR": str(run_dir), "MODEL_DIR": str(models), "MAX_PROCESSES_PER_GPU": "4", "GPU_PRECISION": "f16"}
+    settings = Settings.from_environment({f"CLIPSTACK_{name}": value for name, value in told.items()})
+    write_all(models, run_dir, TWO)  # of an earlier start
+    assert launch.model_repository(settings, driver) == repository
+    assert capsys.readouterr().out.count(words) == 1
+    assert placement.folder(run_dir).exists() == (repository != "models")

@@ -1,0 +1,53 @@
+"""What the images install is what pyproject.toml names, each file with its hash."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version, from a file whose every requirement must carry a hash."""
+    text = (CHECKOUT / "deploy" / "locks" / f"{name}.txt").read_text()
+    entries = re.split(r"\n(?=\S)", text)
+    found = {}
+    for entry in entries:
+        if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", entry):
+            assert "--hash=sha256:" in entry, entry
+            found[match[1].lower()] = match[2]
+    assert found
+    return found
+
+
+def named(extra: str) -> dict[str, str]:
+    requirements = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
+    pins = (re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)", line) for line in requirements)
+    return {pin[1].lower(): pin[2] for pin in pins if pin}
+
+
+@pytest.mark.parametrize(
+    ("lock", "extra"),
+    [
+        ("web", "web"),
+        ("web-gpu", "web"),
+        ("web-gpu", "cuda"),
+        ("triton", "triton"),
+        ("triton-gpu", "gpu"),
+        ("triton-gpu", "cuda"),
+    ],
+)
+def test_locks_hold_the_versions_that_the_project_names(lock: str, extra: str) -> None:
+    have, wanted = locked(lock), named(extra)
+    assert wanted and {name: have.get(name) for name in wanted} == wanted, "run `make lock`"
+
+
+def test_the_image_of_triton_holds_no_torch_and_that_of_web_no_engine() -> None:
+    assert "torch" not in locked("triton")
+    assert not {"torch", "openvino"} & (locked("web").keys() | locked("web-gpu").keys())
+    assert locked("triton")["numpy"].startswith("1.")

@@ -1,0 +1,59 @@
+"""The rules and the dashboard: every name is one that is exported, every alert is written about."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.metrics.definitions import series_names
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+MONITORING = CHECKOUT / "deploy" / "monitoring"
+RULES, RULES_TEST = (MONITORING / "rules.yml").read_text(), (MONITORING / "rules_test.yml").read_text()
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
+DOCUMENTATION = (CHECKOUT / "docs" / "monitoring.md").read_text()
+ALERTS = re.findall(r"- alert: (\w+)", RULES)
+NAME = re.compile(r"\bclipstack_[a-z_]+")
+
+
+@pytest.mark.parametrize(
+    "text", [RULES, RULES_TEST, json.dumps(DASHBOARD), DOCUMENTATION], ids=["rules", "tests", "dashboard", "docs"]
+)
+def test_every_metric_that_is_named_is_one_that_is_exported(text: str) -> None:
+    families = {re.sub("_(bucket|count|sum)$", "", name) for name in series_names()}
+    named = set(NAME.findall(text))
+    assert named and named <= series_names() | families
+
+
+def test_the_dashboard_shows_every_metric_of_the_table() -> None:
+    shown = {re.sub("_(bucket|count|sum)$", "", name) for name in NAME.findall(json.dumps(DASHBOARD))}
+    families = {re.sub("_(bucket|count|sum)$", "", name) for name in series_names()}
+    # As lines of no use: what every start does, and what others say as well
+    unshown = {"clipstack_region_registrations_total", "clipstack_model_answers", "clipstack_transport_in_use"}
+    assert families - shown == unshown
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    assert DASHBOARD["schemaVersion"] >= 39 and DASHBOARD["uid"] and "id" not in DASHBOARD
+    panels: list[dict[str, Any]] = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["type"] in ("row", "stat", "timeseries", "heatmap") and panel["title"]
+        if panel["type"] != "row":
+            assert panel["datasource"]["uid"] == "${datasource}"
+            references = [target["refId"] for target in panel["targets"]]
+            assert references and len(set(references)) == len(references)
+    for one, other in combinations((panel["gridPos"] for panel in panels), 2):
+        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_what_to_do_about_an_alert_is_written_down(alert: str) -> None:
+    assert f"| `{alert}` |" in DOCUMENTATION

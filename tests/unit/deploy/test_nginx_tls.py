@@ -1,0 +1,87 @@
+"""What stands in the way of TLS is named before the start."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.settings import InvalidSetting, Settings
+from deploy.nginx import tls
+from deploy.stack import doors
+from tests.support.certificates import Pair, made
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return made(tmp_path / "one")
+
+
+def why(cert: Path, key: Path) -> str:
+    with pytest.raises(tls.Unusable) as refused:
+        tls.check(str(cert), str(key))
+    return str(refused.value)
+
+
+def test_a_good_pair_is_good_until_its_end(pair: Pair) -> None:
+    ends = tls.check(str(pair.cert), str(pair.key))
+    assert 1 < (ends - time.time()) / 86_400 <= 2
+    assert "ends in 2 days" in str(tls.warning(str(pair.cert), str(pair.key)))
+
+
+def test_one_that_lasts_needs_no_word(tmp_path: Path) -> None:
+    assert tls.warning(*map(str, made(tmp_path / "long", days=90))) is None
+
+
+def test_one_that_has_ended(tmp_path: Path) -> None:
+    assert "expired" in why(*made(tmp_path / "old", days=-1))
+
+
+def test_files_that_are_missing_or_no_pem_or_exchanged(pair: Pair, tmp_path: Path) -> None:
+    assert why(tmp_path / "no", pair.key).startswith("CLIPSTACK_TLS_CERT: ") and "No such file" in why(
+        tmp_path / "no", pair.key
+    )
+    assert why(pair.cert, tmp_path / "no").startswith("CLIPSTACK_TLS_KEY: ")
+    junk = tmp_path / "junk"
+    junk.write_text("junk")
+    assert "holds no certificate in PEM" in why(junk, pair.key)
+    assert "holds no private key in PEM" in why(pair.cert, junk)
+    assert "holds no certificate in PEM" in why(pair.key, pair.cert)
+    assert "cannot be read" in why(tmp_path, pair.key)
+
+
+def test_the_key_of_another_certificate(pair: Pair, tmp_path: Path) -> None:
+    assert "is not the key of the certificate" in why(pair.cert, made(tmp_path / "other").key)
+
+
+def test_a_key_with_a_passphrase(tmp_path: Path) -> None:
+    assert "has a passphrase" in why(*made(tmp_path / "locked", passphrase="secret"))
+
+
+def test_both_settings_or_neither() -> None:
+    with pytest.raises(InvalidSetting, match="belong together"):
+        Settings.from_environment({"CLIPSTACK_TLS_CERT": "/cert.pem"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "asks", "told"),
+    [
+        ({}, False, "from this machine alone"),
+        ({"host": "::1"}, False, "from this machine alone"),
+        ({"keys": "required"}, True, "keys are asked for (CLIPSTACK_KEYS); none made yet"),
+        ({"host": "0.0.0.0"}, True, "clipstack-keys create NAME"),
+        ({"host": "192.168.1.5"}, True, "without TLS"),
+        ({"host": "0.0.0.0", "keys": "off"}, False, "warning: anybody who reaches 0.0.0.0:8080"),
+        ({"host": "0.0.0.0", "published": "127.0.0.1:8080"}, False, "at 127.0.0.1:8080"),
+        ({"host": "0.0.0.0", "published": "0.0.0.0:80"}, True, "reached at 0.0.0.0:80"),
+        ({"host": "0.0.0.0", "published": "8080"}, True, "reached at 8080"),
+        ({"host": "0.0.0.0", "published": "[::1]:8080"}, False, "from this machine alone"),
+    ],
+    ids=str,
+)
+def test_who_can_come_in_is_decided_and_told(tmp_path: Path, settings: dict[str, str], asks: bool, told: str) -> None:
+    whole = {"run_dir": str(tmp_path), **settings}
+    found = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in whole.items()})
+    assert found.asks_for_keys is asks
+    assert told in "\n".join(doors.told(found))

@@ -1,0 +1,163 @@
+"""When a model is beyond help but for a restart, what may be tried how often, and what is told of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.inference.repository_index import unready
+from deploy.stack import places
+from deploy.watchdog import backend_processes
+from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, Outcome
+from deploy.watchdog.metrics import WatchdogMetrics
+from deploy.watchdog.prober import Canary, unloaded
+from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
+from tests.e2e.running import until
+
+GOOD = "camera_motion@1"
+LOOK_S = 4.0
+
+
+def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[bool]:
+    """Whether a restart is asked for at each look, of which each tells outcome, answers so far, seconds calculated."""
+    judge = HealthTracker()
+    return [
+        GOOD in judge.hopeless({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
+        for look, (outcome, answers, cpu_s) in enumerate(looks)
+    ]
+
+
+def test_two_canaries_in_a_row_without_an_answer_from_an_idle_process_are_a_hang() -> None:
+    assert judged(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
+
+
+def test_one_is_not() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("answered", 1, 5.0), ("silent", 1, 5.0), ("answered", 2, 5.1)]
+    assert judged(*looks, ("silent", 2, 5.1), ("answered", 3, 5.2)) == [False] * 5
+
+
+def test_a_model_that_answers_others_is_only_busy() -> None:
+    assert judged(("answered", 1, 5.0), *[("silent", 1 + look, 5.0) for look in range(1, 60)]) == [False] * 60
+
+
+def test_a_model_that_calculates_is_only_slow() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S / 10) for look in range(1, 25)]
+    assert judged(("answered", 1, 5.0), *looks) == [False] * 25
+
+
+def test_a_model_that_calculates_for_ever_is_given_up_when_no_client_waits_any_more() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
+    told = judged(("answered", 1, 5.0), *looks)
+    assert told.index(True) == LOST_S // LOOK_S + 1
+
+
+def test_errors_alone_are_borne_for_as_long() -> None:
+    looks: list[tuple[Outcome, int, float]] = [("failed", 1, 5.0)] * 40
+    told = judged(("answered", 1, 5.0), *looks)
+    assert told.index(True) == LOST_S // LOOK_S + 1
+
+
+def test_a_model_that_never_answered_is_not_restarted_for_ever() -> None:
+    assert judged(*[("silent", 0, 0.0)] * 60) == [False] * 60  # type: ignore[list-item]
+
+
+def test_time_in_which_nobody_looked_says_nothing() -> None:
+    assert judged(("answered", 1, 5.0), ("failed", 1, 5.0), look_s=10 * LOST_S) == [False, False]
+
+
+def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() -> None:
+    judge = HealthTracker()
+    good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
+    for look in range(3):
+        told = judge.hopeless({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
+    assert told == {"b@1": "hangs: not healthy"}
+    assert judge.hopeless({"a@1": good}, 3 * LOOK_S) == {}
+    assert judge.hopeless({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
+
+
+def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> None:
+    history = RestartHistory()
+    starts = ((0, 0.0), (7, 2.0), (7, 4.0), (9, 6.0), (12, 9.0))
+    counts = [history.note({"web": start, "jobs": 1}, now)["web"] for start, now in starts]
+    assert counts == [0, 0, 0, 1, 2]
+    assert history.note({"web": 12, "jobs": 1}, 6 + WINDOW_S) == {"web": 1, "jobs": 0}
+
+
+def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
+    numbers = places.watchdog_numbers(tmp_path)
+    numbers.parent.mkdir()
+    ledger = WatchdogMetrics(numbers)
+    ledger.restarts({"web": MANY, "jobs": MANY - 1})
+    ledger.write()
+    assert 'clipstack_program_restarts{program="web"} 3' in numbers.read_text()
+    (words,) = warnings(tmp_path)
+    assert words.startswith("web was started again 3 times")
+
+
+def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:
+    backoff = Backoff(10.0, 40.0)
+    tried = [now for now in range(0, 200) if backoff.allows(now)]
+    assert tried == [0, 10, 30, 70, 110, 150, 190]
+    assert backoff.allows(300.0) and not backoff.allows(309.0) and backoff.allows(310.0)
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is called as a backend process is, and whose server is this one."""
+    program = tmp_path / "models" / "film" / "2" / "triton_python_backend_stub"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\nread never\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        until(lambda: [stub for stub in backend_processes.of_server(os.getpid()) if stub.model], 5)
+        yield process
+        process.kill()
+
+
+def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess.Popen[bytes]) -> None:
+    (living,) = backend_processes.of_server(os.getpid())
+    assert (living.pid, living.model, living.dead) == (stub.pid, "film@2", False)
+
+    stub.kill()
+
+    until(lambda: [(told.pid, told.dead) for told in backend_processes.of_server(os.getpid())] == [(stub.pid, True)], 5)
+    assert backend_processes.of_server(stub.pid) == []  # those of another server are not ours
+
+
+def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:
+    index = [
+        {"name": "good", "version": "1", "state": "READY"},
+        {"name": "good", "version": "2", "state": "UNAVAILABLE", "reason": "damaged"},
+        {"name": "bad", "version": "1", "state": "UNAVAILABLE", "reason": "Internal:\n no such file\nAt:\n model.py"},
+        {"name": "removed", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
+        {"name": "coming", "version": "1", "state": "LOADING"},
+        {"name": "never"},
+    ]
+    assert unloaded(index) == {"bad": "Internal: no such file"}
+    assert unready(index) == {"bad", "coming"}
+
+
+def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
+    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
+    ledger.canaries({"a@1": Canary("answered", "", 3), "b@1": Canary("silent", "not healthy", 0)}, {"c": "damaged"})
+    ledger.canaries({"a@1": Canary("answered", "", 4)}, {})
+    ledger.restarted("dead")
+    ledger.started("web")
+    ledger.loaded("c")
+    ledger.write()
+
+    lines = (tmp_path / "watchdog.prom").read_text().splitlines()
+
+    assert [line for line in lines if not line.startswith("#")] == [
+        'clipstack_canaries_total{model="a@1",outcome="answered"} 2',
+        'clipstack_canaries_total{model="b@1",outcome="silent"} 1',
+        'clipstack_model_restarts_total{cause="dead"} 1',
+        'clipstack_program_starts_total{program="web"} 1',
+        'clipstack_model_loads_total{model="c"} 1',
+        'clipstack_model_answers{model="a@1"} 1',
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["watchdog.prom"]

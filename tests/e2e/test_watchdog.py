@@ -211,7 +211,7 @@ def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: byte
 
     until(lambda: is_right(classify(watched, film)), 5)
     assert server(watched) == triton
-    assert {series for series in watchdog_numbers(watched) if "restarts" in series} == set()
+    assert {series for series in watchdog_numbers(watched) if "model_restarts" in series} == set()
     assert before.keys() <= watchdog_numbers(watched).keys()
 
 

@@ -40,7 +40,9 @@ async def measure(
     """For each rate (Mbit/s) and file the runs of all ways, that of the whole file first; each `times` times."""
     for mbit in rates:
         async with link(kind, service, mbit) as line:
-            told = {"url": line.url, "times": times, "budget_s": BUDGET_S, "model": model}
+            # The service refuses names that are not its own: the address of a link is one
+            host = f"{service[0]}:{service[1]}"
+            told = {"url": line.url, "host": host, "times": times, "budget_s": BUDGET_S, "model": model}
             # The first request after a start is no measure.
             await _measured(line, {**told, "path": str(files[0]), "reduction": "none", "times": 1})
             for file in files:

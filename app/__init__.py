@@ -1,4 +1,4 @@
-"""Clipstack's web application: `create_app` wires the parts, each of which knows nothing of the others' making."""
+"""Clipstack's web application: `create_app` builds the parts and wires them together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from app.settings import Settings
 
-if TYPE_CHECKING:  # those who only read the settings, Triton's container for one, do without Flask
+if TYPE_CHECKING:  # Triton's container reads the settings and has no Flask
     from flask import Flask
 
 
 def create_app(settings: Settings) -> Flask:
-    """A Flask app that answers once `start(app)` was called, after fork."""
+    """Return a Flask app; it answers requests once `start(app)` has run, after fork."""
     from flask import Flask
 
     from app.auth import guard
@@ -54,14 +54,19 @@ def create_app(settings: Settings) -> Flask:
 
 
 def start(app: Flask, gpu: int | None = None) -> None:
-    """Starts what does not survive a fork: event loop, decoders, connections; `gpu` as Pipeline.start takes it."""
+    """Start what does not survive a fork: the event loop, decoder processes and connections.
+
+    Args:
+        app: An app that `create_app` returned.
+        gpu: As for `Pipeline.start`.
+    """
     app.extensions["clipstack"].start(gpu)
     app.extensions["clipstack.jobs"].start()
     app.extensions["clipstack.monitor"].start()
 
 
 def stop(app: Flask) -> None:
-    """Ends what `start` began; safe to call twice."""
+    """Stop what `start` started. Safe to call twice."""
     app.extensions["clipstack.monitor"].stop()
     app.extensions["clipstack.jobs"].stop()
     app.extensions["clipstack"].stop()

@@ -1,6 +1,6 @@
-"""Damaged records, set aside: moved out of the way of the service, kept for people, counted for monitoring.
+"""Quarantine for damaged records: moved away from the service, kept for inspection and counted for monitoring.
 
-<data>/damaged/<kind>-<name>-<random>      kind: job, state, session, result, index
+<data>/damaged/<kind>-<name>-<random>      kind: one of KINDS
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ KINDS = ("job", "state", "session", "result", "index", "queue", "key")
 MAX_LOGGED = 1000
 
 log = logging.getLogger(__name__)
-_stuck: set[Path] = set()  # what could not be moved, which is logged once
+_stuck: set[Path] = set()  # paths that could not be moved; each is logged once
 
 
 def folder(data_dir: Path) -> Path:
-    """Return the folder that damaged records of this data folder are moved to."""
+    """Return the folder that receives the damaged records of `data_dir`."""
     return data_dir / "damaged"
 
 
 def set_aside(path: Path, data_dir: Path, kind: str, why: object) -> bool:
-    """Move a damaged file or folder out of the way and log it; return whether it is out of the way."""
+    """Move a damaged file or folder to the quarantine folder and log it.
+
+    Args:
+        path: The damaged file or folder.
+        data_dir: The data folder.
+        kind: One of KINDS.
+        why: The reason, for the log.
+
+    Returns:
+        Whether `path` no longer exists.
+    """
     target = folder(data_dir) / f"{kind}-{path.name}-{secrets.token_hex(4)}"
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -39,13 +49,13 @@ def set_aside(path: Path, data_dir: Path, kind: str, why: object) -> bool:
             log.error("the damaged %s %s cannot be moved to %s (%s): %s", kind, path, target.parent, error, why)
         return False
     with suppress(OSError):
-        os.utime(target)  # the age that `remove_old` goes by
+        os.utime(target)  # `remove_old` measures the age from here
     log.error("the %s %s is damaged and was moved to %s: %s", kind, path, target, why)
     return True
 
 
 def count(data_dir: Path) -> dict[str, int]:
-    """Return how many records of each kind lie set aside."""
+    """Return the number of quarantined records of each kind."""
     kinds = Counter[str]()
     with suppress(FileNotFoundError), os.scandir(folder(data_dir)) as entries:
         kinds.update(entry.name.partition("-")[0] for entry in entries)
@@ -54,7 +64,7 @@ def count(data_dir: Path) -> dict[str, int]:
 
 
 def remove_old(data_dir: Path, before: float) -> None:
-    """Remove what was set aside before that time (seconds since the epoch): it may hold people's videos."""
+    """Remove records that were quarantined before `before` (seconds since the epoch): they may contain users' videos."""
     with suppress(FileNotFoundError), os.scandir(folder(data_dir)) as entries:
         for entry in entries:
             if entry.stat(follow_symlinks=False).st_mtime < before:

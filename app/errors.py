@@ -1,22 +1,30 @@
-"""Everything that can go wrong with a request; each class carries its HTTP status and code.
+"""Errors of a request. Each class carries its HTTP status and its code.
 
-    access ........ Unauthorized  Forbidden  CsrfFailed  TooManyRequests  KeysUnreadable
-    views ......... BadRequest  NotFound  MethodNotAllowed  DeadlineExceeded  ClientGone  Overloaded
-      uploads ..... InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  RequestTimeout  StorageFull
-      parameters .. InvalidParameter
-      jobs ........ JobNotFound  IdempotencyConflict  NotReadyYet  Overloaded  StorageFull
-    pipeline ...... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientGone
-      models ...... ModelNotFound  NotReady
-      media ....... UnsupportedMedia
-      decoder ..... Undecodable  NoVideoStream  LimitExceeded  DecodeTimeout
-      inference ... NotReady  InferenceTimeout  InferenceFailed
+Raised by:
 
-The message is for a person who sends a file: no path, no decoder's own words.
+    auth ............. Unauthorized  Forbidden  CsrfFailed  TooManyRequests  KeyStoreUnavailable
+    web .............. BadRequest  NotFound  MethodNotAllowed  DeadlineExceeded  ClientDisconnected  Overloaded
+      uploads ........ InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  RequestTimeout  StorageFull
+      params ......... InvalidParameter
+      jobs ........... JobNotFound  IdempotencyConflict  TimelineNotReady  Overloaded  StorageFull
+    pipeline ......... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientDisconnected
+      admission ...... Overloaded  TooManyRequests
+      media .......... UnsupportedMedia
+      decoding ....... Undecodable  NoVideoStream  LimitExceeded  DecodeTimeout
+      inference ...... ModelNotFound  NotReady  InferenceTimeout  InferenceFailed
+
+Messages address the person who sent the file: they contain no paths and no decoder output.
 """
 
 
 class ClipstackError(Exception):
-    """Base of all; `status` and `code` are fixed by the class, `retry_after_s` asks the client to come back."""
+    """Base of all errors of a request.
+
+    Attributes:
+        status: HTTP status, fixed by the class.
+        code: Machine-readable code in the response, fixed by the class.
+        retry_after_s: Value of the `Retry-After` header in seconds; None for no header.
+    """
 
     status = 500
     code = "internal"
@@ -30,152 +38,200 @@ class ClipstackError(Exception):
 
 
 class BadRequest(ClipstackError):
+    """The request is malformed."""
+
     status, code = 400, "bad_request"
 
 
 class InvalidMultipart(BadRequest):
+    """The multipart body cannot be parsed."""
+
     code = "invalid_multipart"
 
 
 class MissingFile(BadRequest):
+    """The request contains no file."""
+
     code = "missing_file"
 
 
 class EmptyFile(BadRequest):
+    """The uploaded file has no bytes."""
+
     code = "empty_file"
 
 
 class TooManyFiles(BadRequest):
+    """The request contains more than one file."""
+
     code = "too_many_files"
 
 
 class InvalidParameter(BadRequest):
+    """A parameter or header has a value that the service does not accept."""
+
     code = "invalid_parameter"
 
 
 class Unauthorized(ClipstackError):
-    """No key came with the request, or none that is known."""
+    """The request has no API key, or an unknown one."""
 
     status, code = 401, "unauthorized"
 
 
 class Forbidden(ClipstackError):
-    """The key is good, and this is not for it."""
+    """The API key is valid but does not permit this request."""
 
     status, code = 403, "forbidden"
 
 
 class CsrfFailed(Forbidden):
-    """A change asked for with a session's cookie alone: another site may have sent it."""
+    """A changing request is authenticated by the session cookie alone: another site may have sent it."""
 
     code = "csrf_failed"
 
 
 class NotFound(ClipstackError):
+    """The path does not exist."""
+
     status, code = 404, "not_found"
 
 
 class ModelNotFound(NotFound):
+    """No model has this name."""
+
     code = "model_not_found"
 
 
 class JobNotFound(NotFound):
+    """No job has this id."""
+
     code = "job_not_found"
 
 
 class RequestTimeout(ClipstackError):
-    """The upload came too slowly."""
+    """The upload was slower than the minimum rate."""
 
     status, code = 408, "request_timeout"
 
 
 class IdempotencyConflict(ClipstackError):
+    """The `Idempotency-Key` was used before with a different request."""
+
     status, code = 409, "idempotency_conflict"
 
 
 class TimelineNotReady(ClipstackError):
+    """The job has not finished, so its timeline does not exist yet."""
+
     status, code = 409, "not_ready_yet"
 
 
 class MethodNotAllowed(ClipstackError):
+    """The path exists but does not support the HTTP method."""
+
     status, code = 405, "method_not_allowed"
 
 
 class TooLarge(ClipstackError):
+    """The upload is larger than the limit."""
+
     status, code = 413, "too_large"
 
 
 class UnsupportedMedia(ClipstackError):
+    """The file is in a format that the service does not read."""
+
     status, code = 415, "unsupported_media"
 
 
 class Undecodable(ClipstackError):
+    """The file is damaged and cannot be decoded."""
+
     status, code = 422, "undecodable"
 
 
 class NoVideoStream(Undecodable):
+    """The file contains no video stream."""
+
     code = "no_video_stream"
 
 
 class LimitExceeded(ClipstackError):
+    """The media exceeds a limit on pixels, frames or duration."""
+
     status, code = 422, "limit_exceeded"
 
 
 class DecodeTimeout(ClipstackError):
+    """Probing and decoding took longer than `decode_timeout_s`."""
+
     status, code = 422, "decode_timeout"
 
 
 class WrongMediaKind(ClipstackError):
+    """The model does not accept this kind of media, for example a picture for a video model."""
+
     status, code = 422, "wrong_media_kind"
 
 
 class TooManyRequests(ClipstackError):
-    """One key asks for more than its share, while there may be room for others."""
+    """One client, identified by API key or address, exceeds its share or quota; others may still be served."""
 
     status, code = 429, "too_many_requests"
     retry_after_s = 1
 
 
 class ClientDisconnected(ClipstackError):
-    """Nobody reads the answer; the status is the one that nginx logs."""
+    """The client closed its connection; the status is the one that nginx logs."""
 
     status, code = 499, "client_gone"
 
 
 class DeadlineExceeded(ClipstackError):
-    """The request's own time was over; unlike Unavailable it does not ask to be sent again."""
+    """The request's deadline has passed; unlike Unavailable, the response has no `Retry-After`."""
 
     status, code = 504, "deadline_exceeded"
 
 
 class Unavailable(ClipstackError):
-    """The service cannot answer now, and says when to come back."""
+    """The service cannot answer now; `Retry-After` says when to retry."""
 
     status, code = 503, "unavailable"
     retry_after_s = 2
 
 
 class Overloaded(Unavailable):
+    """The service is at capacity."""
+
     code = "overloaded"
     retry_after_s = 1
 
 
 class NotReady(Unavailable):
+    """A part of the service is not running or not reachable."""
+
     code = "not_ready"
 
 
 class KeyStoreUnavailable(Unavailable):
-    """The file of keys is damaged or cannot be read: nobody is let in rather than everybody."""
+    """The key file is damaged or unreadable; all requests are rejected (fail closed)."""
 
 
 class InferenceTimeout(Unavailable):
+    """Inference took longer than `infer_timeout_s`."""
+
     code = "inference_timeout"
 
 
 class InferenceFailed(ClipstackError):
+    """The model reported an error for this input."""
+
     status, code = 500, "inference_failed"
 
 
 class StorageFull(Unavailable):
+    """The disk has less free space than the minimum."""
+
     code = "storage_full"
     retry_after_s = 5

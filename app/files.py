@@ -1,4 +1,7 @@
-"""Files in folders that other processes share, and that a crash may leave in any state: read, written whole, locked."""
+"""File helpers for folders that several processes share: safe reads, atomic writes and lock files.
+
+A crash may leave the files of these folders in any state.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 64 << 20
-# Opening or reading this very file fails, whoever tries. Others (EMFILE, ENOMEM) say nothing about the file.
+# Errors that are caused by the file itself. Others (EMFILE, ENOMEM) say nothing about the file.
 _DAMAGE = frozenset((errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EIO))
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class DamagedFile(Exception):
-    """A file that is there and cannot be used: of the wrong kind, unreadable, or with impossible content."""
+    """A file exists but is unusable: not a regular file, unreadable, or with invalid content."""
 
 
 def open_file(path: Path, *, follow_links: bool = False) -> BinaryIO:
-    """Return a regular file, open for reading.
+    """Open a regular file for reading.
 
-    Never waits: a FIFO or a device in the file's place is refused, like a folder.
+    Never blocks: FIFOs, devices and folders are rejected.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFile: It is no regular file, or cannot be opened.
+        FileNotFoundError: The file does not exist.
+        DamagedFile: The path is not a regular file, or cannot be opened.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     try:
@@ -46,8 +49,8 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = Fa
     """Return the content of a regular file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFile: It is no regular file, is larger than `max_bytes`, or cannot be read.
+        FileNotFoundError: The file does not exist.
+        DamagedFile: The path is not a regular file, is larger than `max_bytes`, or cannot be read.
     """
     with open_file(path, follow_links=follow_links) as file:
         size = os.fstat(file.fileno()).st_size
@@ -62,10 +65,10 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = Fa
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Replace a file as a whole: readers see the old content or the new one.
+    """Replace a file atomically: readers see either the old content or the new.
 
-    With `durable` the new content is on the disk when this returns. Without it a power loss may bring back the old
-    content or, on some file systems, leave an empty file; a killed process never does.
+    With `durable` the new content is on disk when this returns. Without it a power loss may restore the old content
+    or, on some file systems, leave an empty file. A killed process never leaves a partial file.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
@@ -82,7 +85,7 @@ def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Return when a file's content, or a folder's list of names, is on the disk."""
+    """Flush a file's content, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -91,13 +94,13 @@ def fsync_path(path: Path) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """Return a descriptor of a lock file, which is made where it is missing; its content does not matter.
+    """Open a lock file, creating it if it is missing, and return its descriptor. Its content does not matter.
 
-    What is no regular file, or is our own and may not be opened, is renamed to `<name>.damaged-<random>` and replaced.
-    Another user's lock is left alone: it may be held.
+    A path that is not a regular file is renamed to `<name>.damaged-<random>` and replaced. The same happens to an
+    unreadable file of this process's user. A lock file of another user is left alone: it may be held.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: The folder does not exist.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     for last_try in (False, True):

@@ -1,7 +1,7 @@
-"""Lines of the log: one JSON object each for machines, words for a terminal; CLIPSTACK_LOG_FORMAT says which.
+"""Logging setup: one JSON object per line, or text on a terminal, chosen by CLIPSTACK_LOG_FORMAT.
 
-What others sent is never trusted in a log: it is escaped, so that it cannot begin a line, or steer a terminal, and cut.
-Nothing here writes files or rotates them: lines go to stderr, which Supervisor keeps (supervisor/programs).
+Untrusted text is escaped and truncated, so that it can neither start a new line nor control a terminal.
+Lines go to stderr. Supervisor writes and rotates the log files (supervisor/programs).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from app.files import FULL
 from app.request_id import request_id
 
-MOST_WORDS, MOST_FACT, MOST_STORY = 2000, 300, 8000  # characters of a message, of a fact, of an exception's story
+MOST_WORDS, MOST_FACT, MOST_STORY = 2000, 300, 8000  # characters of a message, a field, a traceback
 
 REPEAT_S = 60.0
 MOST_REPEATS = 1000
@@ -28,7 +28,7 @@ FULL_WORDS = (os.strerror(ENOSPC), os.strerror(EDQUOT), "database or disk is ful
 
 
 def set_up(level: str, form: str) -> None:
-    """For this process and what it forks; `form` is `auto`, `json` or `text`."""
+    """Configure logging for this process and its forks; `form` is `auto`, `json` or `text`."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))
     handler.addFilter(RepeatFilter())
@@ -36,18 +36,19 @@ def set_up(level: str, form: str) -> None:
 
 
 class RepeatFilter(logging.Filter):
-    """Let a warning or error through once a minute, however often it comes; the next one says how often it came.
+    """Filter that passes the same warning or error once a minute; the next one says how many were suppressed.
 
-    All that a logger says of a full disk counts as the same, and is one line without the exception's story: a program
-    that looks ten times a second would else fill what is left with tracebacks.
+    All messages of one logger about a full disk count as the same and are logged without a traceback. Otherwise a
+    program that polls ten times a second would fill the rest of the disk with tracebacks.
     """
 
     def __init__(self, every_s: float = REPEAT_S) -> None:
         super().__init__()
         self._every_s = every_s
-        self._passed: dict[tuple[str, str], tuple[float, int]] = {}  # when it came through, and how often it came since
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}  # when it last passed, suppressed since
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged; may rewrite its message."""
         if record.levelno < logging.WARNING:
             return True
         message = record.getMessage()
@@ -80,15 +81,16 @@ def _is_disk_full(record: logging.LogRecord, message: str) -> bool:
 
 
 def formatter(form: str) -> logging.Formatter:
-    """That of `form`; `auto` is text on a terminal and JSON elsewhere."""
+    """Return the formatter for `form`; `auto` is text on a terminal and JSON elsewhere."""
     return TextFormatter() if form == "text" or (form == "auto" and sys.stderr.isatty()) else JsonFormatter()
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line, in ASCII; a record's `facts` (`extra=`) are fields of their own."""
+    """Formatter that writes one ASCII JSON object per line; a record's `facts` (`extra=`) become fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        """Return the record as a JSON object."""
+        entry: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -97,16 +99,17 @@ class JsonFormatter(logging.Formatter):
             "message": _cut(record.getMessage(), MOST_WORDS),
         }
         for name, fact in _facts(record).items():
-            told.setdefault(name, _cut(fact, MOST_FACT) if isinstance(fact, str) else fact)
+            entry.setdefault(name, _cut(fact, MOST_FACT) if isinstance(fact, str) else fact)
         if record.exc_info:
-            told["story"] = _story(record)
-        return json.dumps({name: value for name, value in told.items() if value != ""}, default=str)
+            entry["story"] = _story(record)
+        return json.dumps({name: value for name, value in entry.items() if value != ""}, default=str)
 
 
 class TextFormatter(logging.Formatter):
-    """For a person: a line, and an exception's story below it, set in."""
+    """Formatter for people: one line, followed by an indented traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         parts = [clock, f"{record.levelname.lower():7}", record.name + ":", _cut(record.getMessage(), MOST_WORDS)]
         facts = _facts(record)
@@ -122,7 +125,7 @@ class TextFormatter(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """Without a character that would end the line or steer a terminal: they are written as in Python."""
+    """Return `text` with line ends and terminal control characters escaped as in a Python literal."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
@@ -138,7 +141,7 @@ def _word(fact: Any) -> str:
 
 
 def _story(record: logging.LogRecord) -> str:
-    """The end of it, which says most."""
+    """Return the traceback, truncated to its end, which says most."""
     story = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
     return story if len(story) <= MOST_STORY else "…" + story[-MOST_STORY:]
 
@@ -148,5 +151,5 @@ def _cut(text: str, most: int) -> str:
 
 
 def _time(record: logging.LogRecord) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
+    """Return the record's time in RFC 3339, in UTC, with milliseconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"

@@ -1,4 +1,4 @@
-"""Gives memory that was freed back to the system: glibc keeps what lies between pieces in use, and goes on asking."""
+"""Return freed heap memory to the OS (malloc_trim); glibc keeps free memory between live blocks otherwise."""
 
 import ctypes
 import gc
@@ -7,7 +7,7 @@ from typing import cast
 
 
 def _trim() -> Callable[[int], int] | None:
-    """glibc's; other C libraries have none, and keep less."""
+    """Return glibc's `malloc_trim`; None with other C libraries, which retain less."""
     try:
         return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
     except AttributeError:
@@ -18,15 +18,19 @@ _give_back = _trim()
 
 
 def give_back() -> None:
-    """Takes about half a millisecond; what is asked for next comes from the system again, which takes longer."""
+    """Return freed heap memory to the OS.
+
+    Takes about 0.5 ms. The next allocations are slower, because they come from the OS again.
+    """
     if _give_back is not None:
         _give_back(0)
 
 
 def give_all_back() -> None:
-    """The same, and what Python keeps: up to 2,000 free tuples of each length, which a whole collection empties.
+    """Return freed heap memory and Python's free lists to the OS.
 
-    Takes some ten milliseconds, in which no other thread of the process runs.
+    A full collection empties the free lists, which hold up to 2,000 tuples of each length. It takes about 10 ms, in
+    which no other thread of the process runs.
     """
     gc.collect()
     give_back()

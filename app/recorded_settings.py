@@ -1,7 +1,7 @@
-"""Settings of the stack that runs, as it recorded them at its start: for commands beside it.
+"""Settings of the running stack, recorded at its start for commands that run beside it.
 
-A stack started by `CLIPSTACK_PORT=9090 make up` is found by `make status` without that variable: only the run folder
-must be the same.
+After `CLIPSTACK_PORT=9090 make up`, `make status` finds the stack without that variable. Only the run folder must be
+the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.settings import InvalidSetting, Settings
 
 RECORD = "settings.json"
 FOLDERS = ("CLIPSTACK_DATA_DIR", "CLIPSTACK_MODEL_DIR")
-ANSWER_S = 4.0  # of a Supervisor on a busy machine
+ANSWER_S = 4.0  # timeout for connecting to Supervisor; allows for a busy machine
 
 
 def write(settings: Settings) -> None:
@@ -25,7 +25,7 @@ def write(settings: Settings) -> None:
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """Return the variables that the last start recorded; empty when there was none, or we may not read them."""
+    """Return the variables that the last start recorded; empty when the record is missing or unreadable."""
     try:
         record: dict[str, str] = json.loads((run_dir / RECORD).read_text())
     except (OSError, ValueError):
@@ -34,22 +34,22 @@ def read(run_dir: Path) -> dict[str, str]:
 
 
 def of_running_stack(run_dir: Path) -> Settings | None:
-    """Return the settings of the stack that runs in `run_dir`; None when none does.
+    """Return the settings of the stack that runs in `run_dir`; None when none runs there.
 
-    A record alone is not enough: it may be of a stack that was stopped, whose address is somebody else's by now, or of
-    the checkout that this one was copied from.
+    A record alone proves nothing. It may belong to a stopped stack whose address another program now uses, or to the
+    checkout from which this one was copied.
     """
     if not _supervisor_listens(run_dir):
         return None
     try:
         settings = Settings.from_environment(read(run_dir))
-    except InvalidSetting:  # of another version, which had other settings
+    except InvalidSetting:  # recorded by another version with other settings
         return None
     return settings if settings.run_dir == run_dir else None
 
 
 def in_force(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings of the running stack; those of `environment` when none runs, or it names other folders.
+    """Return the running stack's settings, or those of `environment` if none runs or `environment` names other folders.
 
     Raises:
         InvalidSetting: A variable of `environment` has a value that its setting does not take.

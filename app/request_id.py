@@ -1,6 +1,6 @@
-"""Which request this thread or task works for: logs and Triton are told it without every function's passing it on."""
+"""The id of the current request as a context variable, for log lines and calls to Triton."""
 
 from contextvars import ContextVar
 
-# A coroutine that is handed to an event loop keeps that of who handed it over
+# A coroutine submitted to an event loop keeps the value of its submitter
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -1,6 +1,6 @@
-"""Every setting: one table of name, default and help, filled from the environment.
+"""All settings in one table of name, default and help; values come from the environment.
 
-python -m app.settings        prints the table with the values in force
+`python -m app.settings` prints the table with the current values.
 """
 
 import os
@@ -16,11 +16,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
 SAMPLINGS = ("exact", "keyframe")
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listened on: reached at
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listen address: address for clients
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 class Setting(NamedTuple):
+    """One row of the table; `parse` raises ValueError for a text that is not valid."""
+
     name: str
     default: Any
     parse: Callable[[str], Any]
@@ -198,12 +200,12 @@ SETTINGS = (
 
 
 class InvalidSetting(Exception):
-    """A variable of the environment has a value that its setting does not take."""
+    """An environment variable has a value that its setting does not accept."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values in force; one attribute for each row of the table."""
+    """The current values; one attribute per row of SETTINGS."""
 
     host: str
     port: int
@@ -262,7 +264,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Reads `CLIPSTACK_<NAME>` for every row; raises InvalidSetting naming the variable."""
+        """Return the settings of `environment`, read from `CLIPSTACK_<NAME>` for every row.
+
+        Raises:
+            InvalidSetting: A value is invalid or contradicts another; the message names the variable.
+        """
         values = {}
         for setting in SETTINGS:
             variable = PREFIX + setting.name.upper()
@@ -298,31 +304,31 @@ class Settings:
 
     @property
     def public(self) -> bool:
-        """Whether others than this machine can reach nginx, as far as the settings tell."""
+        """Whether other machines can reach nginx, according to the settings."""
         host = self.published.rpartition(":")[0] if self.published else self.host
         return host not in LOOPBACK
 
     @property
     def triton_sockets(self) -> Path:
-        """Folder of Triton's sockets and of its key; for the service's user alone."""
+        """Folder of Triton's sockets and key; accessible to the service's user alone."""
         return self.run_dir / "sockets"
 
     @property
     def triton_target(self) -> str:
-        """gRPC target at which clients reach Triton."""
+        """Triton's gRPC target for clients."""
         if not self.triton_address:
             return f"unix:{quote(str(self.triton_sockets / GRPC_SOCKET), safe='/:')}"
         host, _, port = self.triton_address.rpartition(":")
-        return f"{ANY_ADDRESS.get(host, host)}:{port}"  # where it listens on all addresses we are beside it
+        return f"{ANY_ADDRESS.get(host, host)}:{port}"  # it listens on all addresses: use loopback
 
     @property
     def triton_key_path(self) -> Path:
-        """Where the key of a Triton that listens on TCP is kept."""
+        """File of the key for a Triton that listens on TCP."""
         return Path(self.triton_key_file) if self.triton_key_file else self.triton_sockets / "key"
 
     @property
     def triton_key(self) -> str:
-        """That key; empty when Triton has a socket, or there is none."""
+        """Triton's key; empty when Triton listens on a socket or the file is missing."""
         if not self.triton_address:
             return ""
         try:
@@ -332,30 +338,30 @@ class Settings:
 
     @property
     def longest_answer_s(self) -> int:
-        """Longest time from a whole upload to its answer, seconds.
+        """Longest time from a complete upload to its response, in seconds.
 
-        The sum of admission and slots, probing and decoding, inference, and a Triton that is restarted.
+        The sum of the timeouts of admission, slots, probing, decoding, inference and a restart of Triton.
         """
         stages_s = 2 * self.queue_timeout_s + 2 * self.decode_timeout_s + self.infer_timeout_s
         return stages_s + self.restart_patience_s
 
     @property
     def keys_file(self) -> Path:
-        """Where the keys are kept."""
+        """File of the API keys."""
         return self.data_dir / "access" / "keys.json"
 
     @property
     def asks_for_keys(self) -> bool:
-        """Whether requests need a key."""
+        """Whether requests need an API key."""
         return self.keys == "required" or (self.keys == "auto" and self.public)
 
     def environment(self) -> dict[str, str]:
-        """The variables that give these settings, for processes to be started."""
+        """Return the environment variables for child processes that reproduce these settings."""
         return {PREFIX + setting.name.upper(): str(getattr(self, setting.name)) for setting in SETTINGS}
 
 
 def table(settings: Settings) -> str:
-    """The settings in force as a Markdown table."""
+    """Return the current settings as a Markdown table."""
     rows = ["| variable | value | meaning |", "|---|---|---|"]
     for setting in SETTINGS:
         value = str(getattr(settings, setting.name)).replace(f"{CHECKOUT}/", "")

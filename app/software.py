@@ -1,4 +1,4 @@
-"""The digest of the software that makes answers of files: a kept answer of other software is not used."""
+"""Digest of the software that computes results; a cached result of other software is not used."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# What decodes, scales and calculates beside our own code
+# Libraries that decode, scale and compute
 _LIBRARIES = ("av", "decord2", "numpy", "pi-heif", "pillow")
 
 
 @cache
 def software_digest() -> str:
-    """Return the SHA-256, in hex, of every module of the app and of the versions of the libraries that decode.
+    """Return the SHA-256, in hex, of all modules of the app and of the versions of the decoding libraries.
 
-    All modules count, so that none that matters can be forgotten; to look at a few files again costs less.
+    All modules count, so that no relevant one can be forgotten. Computing some results again costs less than a stale
+    one.
     """
     return digest_of(Path(__file__).parent)
 

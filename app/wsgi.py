@@ -1,4 +1,4 @@
-"""What gunicorn loads: the application with the environment's settings."""
+"""WSGI entry point for gunicorn: the application with the settings of the environment."""
 
 import os
 

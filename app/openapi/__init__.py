@@ -1,7 +1,7 @@
-"""The API described for programs, as OpenAPI 3.1: made from the code that answers, not beside it.
+"""The OpenAPI 3.1 description of the API, generated from the code that enforces it.
 
-Limits come from the constants that are enforced, errors from their classes; tests compare the addresses with Flask's,
-the errors with `app/errors.py` and nginx's own, and what is answered with the schemas.
+Limits come from the enforced constants and errors from their classes. Tests compare the paths with Flask's routes,
+the errors with `app/errors.py` and nginx's own errors, and the responses with the schemas.
 """
 
 from app.openapi.document import codes, document

@@ -1,4 +1,4 @@
-"""Puts the document together."""
+"""Assembly of the OpenAPI document."""
 
 from collections import defaultdict
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from app.settings import Settings
 VERSION = "1"
 _COME_BACK = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
-# Either way, where keys are asked for at all
+# Clients may send a key either way; CLIPSTACK_KEYS says whether they must
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `clipstack-keys create`."},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
@@ -19,7 +19,7 @@ _KEYS = {
 
 
 def document(settings: Settings) -> dict[str, Any]:
-    """The whole API with the limits of these settings, as OpenAPI 3.1."""
+    """Return the whole API as an OpenAPI 3.1 document, with the limits in `settings`."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for route in routes(settings):
         paths[route.path][route.method] = _operation(route)
@@ -38,37 +38,40 @@ def document(settings: Settings) -> dict[str, Any]:
 
 
 def codes(settings: Settings, path: str, method: str) -> dict[int, set[str]]:
-    """The codes of every error status that this address may answer, nginx's own included."""
-    (route,) = [each for each in routes(settings) if (each.path, each.method) == (path, method)]
+    """Return the error codes of each error status that this path and method can answer, nginx's included."""
+    (route,) = [entry for entry in routes(settings) if (entry.path, entry.method) == (path, method)]
     return _codes(route)
 
 
 def _codes(route: Route) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = defaultdict(set)
+    """Return the error codes of `route` by status."""
+    result: dict[int, set[str]] = defaultdict(set)
     for status, names in EDGE.items():
-        found[status].update(names)
+        result[status].update(names)
     for error in ANYWHERE + route.errors:
-        found[error.status].add(error.code)
+        result[error.status].add(error.code)
     if route.fields is not None:
-        found[HTTPStatus.SERVICE_UNAVAILABLE] |= {"overloaded", "storage_full"}  # of nginx too, where files are taken
-    return dict(found)
+        result[HTTPStatus.SERVICE_UNAVAILABLE] |= {"overloaded", "storage_full"}  # nginx answers uploads with these too
+    return dict(result)
 
 
 def _operation(route: Route) -> dict[str, Any]:
+    """Return `route` as an OpenAPI operation object."""
     parameters = route.parameters + (route.fields or ())
-    told: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "summary": route.help,
         "operationId": route.method + "".join(filter(str.isalnum, route.path.title())),
         "responses": _responses(route),
     }
     if parameters:
-        told["parameters"] = [_parameter(each) for each in parameters]
+        operation["parameters"] = [_parameter(parameter) for parameter in parameters]
     if route.fields is not None:
-        told["requestBody"] = body(route.fields)
-    return told
+        operation["requestBody"] = body(route.fields)
+    return operation
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
+    """Return `parameter` as an OpenAPI parameter object."""
     return {
         "name": parameter.name,
         "in": parameter.where,
@@ -79,18 +82,19 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    """Return the OpenAPI responses of `route` by status: first its successes, then its errors."""
+    responses: dict[str, Any] = {}
     for status, content in route.answers.items():
-        told[str(status)] = {
+        responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
             "headers": {name: {"schema": schema} for name, schema in route.headers.items()},
         }
-    known = {error.status: "client closed its connection" for error in route.errors if error.status == 499}
-    for status, each in sorted(_codes(route).items()):
-        told[str(status)] = {
-            "description": f"{known.get(status) or HTTPStatus(status).phrase}: {', '.join(sorted(each))}",
+    descriptions = {error.status: "client closed its connection" for error in route.errors if error.status == 499}
+    for status, names in sorted(_codes(route).items()):
+        responses[str(status)] = {
+            "description": f"{descriptions.get(status) or HTTPStatus(status).phrase}: {', '.join(sorted(names))}",
             "content": {JSON: {"schema": ref("Error")}},
             "headers": _RETRY_AFTER if status in _COME_BACK else {},
         }
-    return told
+    return responses

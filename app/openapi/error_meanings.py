@@ -1,4 +1,4 @@
-"""What every error code means, for whoever writes a program; a test compares them with the codes of the description."""
+"""The meaning of every error code, for API users; a test compares the codes with the OpenAPI document."""
 
 MEANINGS = {
     "bad_request": "This is not a request that HTTP knows, or one that the app could not read.",

@@ -1,4 +1,4 @@
-"""The page at /docs: the description of the API for people, made here, without a script or another host."""
+"""The API reference page at /docs, rendered on the server without scripts or third-party hosts."""
 
 from __future__ import annotations
 
@@ -23,65 +23,75 @@ blueprint = Blueprint("reference", __name__)
 
 @blueprint.get("/docs")
 def page() -> str:
-    told = settings()
+    """Render the API reference."""
+    limits = settings()
     return render_template(
-        "docs.html", static=pages.static_url, host=request.host_url, key=g.key, **contents(told, request.host_url)
+        "docs.html", static=pages.static_url, host=request.host_url, key=g.key, **contents(limits, request.host_url)
     )
 
 
 def contents(told: Settings, host: str) -> dict[str, Any]:
-    """What the page shows: operations, schemas and errors, those of every address apart from each one's own."""
-    described = document(told)
-    found = {
-        (path, method): {(status, code) for status, some in codes(told, path, method).items() for code in some}
-        for path, methods in described["paths"].items()
+    """Return the template's data: operations, schemas, errors and limits.
+
+    Errors that every operation can answer are listed once and left out of the single operations.
+    """
+    api = document(told)
+    errors = {
+        (path, method): {(status, code) for status, names in codes(told, path, method).items() for code in names}
+        for path, methods in api["paths"].items()
         for method in methods
     }
-    common = set.intersection(*found.values())
+    common = set.intersection(*errors.values())
     return {
         "operations": [
-            _operation(path, method, described["paths"][path][method], found[path, method] - common, host)
-            for path, method in found
+            _operation(path, method, api["paths"][path][method], errors[path, method] - common, host)
+            for path, method in errors
         ],
-        "schemas": {name: list(rows(schema)) for name, schema in described["components"]["schemas"].items()},
-        "errors": _errors(set.union(*found.values()), common),
+        "schemas": {name: list(rows(schema)) for name, schema in api["components"]["schemas"].items()},
+        "errors": _errors(set.union(*errors.values()), common),
         "max_upload_mb": told.max_upload_mb,
         "max_json_mb": min(told.max_upload_mb, MAX_JSON_BYTES >> 20),
     }
 
 
 def _operation(path: str, method: str, operation: dict[str, Any], own: Codes, host: str) -> dict[str, Any]:
+    """Return one operation for the template; `own` are the errors that not every operation can answer."""
     return {
         "id": operation["operationId"],
         "path": path,
         "method": method.upper(),
         "summary": operation["summary"],
-        "parameters": [each | {"kind": kind(each["schema"])} for each in operation.get("parameters", ())],
+        "parameters": [
+            parameter | {"kind": kind(parameter["schema"])} for parameter in operation.get("parameters", ())
+        ],
         "takes_file": "requestBody" in operation,
         "answers": [
-            (status, content, kind(it["schema"]) if "schema" in it else None)
-            for status, answer in operation["responses"].items()
-            if int(status) < 400 or "application/json" not in answer["content"]
-            for content, it in answer["content"].items()
+            (status, content, kind(media["schema"]) if "schema" in media else None)
+            for status, response in operation["responses"].items()
+            if int(status) < 400 or "application/json" not in response["content"]
+            for content, media in response["content"].items()
         ],
-        "headers": {name: kind(it["schema"]) for name, it in _good(operation)["headers"].items()},
+        "headers": {name: kind(media["schema"]) for name, media in _good(operation)["headers"].items()},
         "errors": _by_status(own),
         "curl": [command(path, method, operation, host, key=False), command(path, method, operation, host, key=True)],
     }
 
 
 def _good(operation: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = next(iter(operation["responses"].values()))
-    return answer
+    """Return the operation's first response, which is a success."""
+    response: dict[str, Any] = next(iter(operation["responses"].values()))
+    return response
 
 
 def _by_status(found: Codes) -> list[tuple[int, list[str]]]:
+    """Return the sorted codes of each status, in the order of the statuses."""
     return [
         (status, sorted(code for other, code in found if other == status)) for status in sorted({s for s, _ in found})
     ]
 
 
 def _errors(found: Codes, common: Codes) -> list[dict[str, Any]]:
+    """Return the rows of the error table; `anywhere` marks those in `common`, `again` those worth a retry."""
     return [
         {
             "status": status,

@@ -1,4 +1,4 @@
-"""The description in the words of a person: what a schema says, an address as a command, errors by what they mean."""
+"""Plain-language rendering of the OpenAPI document: types, object properties and curl commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAVED = {"image/jpeg": "frame.jpg", "video/*": "film.mp4"}
 
 
 class Kind(NamedTuple):
-    """What a value is: words, the name of a schema of the document or nothing, and further words."""
+    """A value's type in words: text, optionally the name of a schema to link to, and more text."""
 
     before: str
     name: str = ""
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A property of an object, by its path: `progress.percent`, `thumbnails[].url`."""
+    """A property of an object, by its path, for example `progress.percent` or `thumbnails[].url`."""
 
     path: str
     kind: Kind
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 def kind(schema: Schema) -> Kind:
-    """What a schema says of a value."""
+    """Return the type that `schema` describes, in words."""
     if "$ref" in schema:
         return Kind("", schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
@@ -53,12 +53,13 @@ def kind(schema: Schema) -> Kind:
 
 
 def _either(choices: list[Schema]) -> Kind:
-    """One of two: the second is `null`, or the name of another schema."""
+    """Return the type of an `anyOf` with two choices; the second is `null` or a reference to a schema."""
     (before, name, after), other = kind(choices[0]), kind(choices[1])
     return Kind(before, name, f"{after} or {other.before or other.name}")
 
 
 def _bounds(schema: Schema) -> str:
+    """Return the range or length limit of a value as a suffix, empty when there is none."""
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and most is not None:
         return f", {least} to {most}"
@@ -70,22 +71,25 @@ def _bounds(schema: Schema) -> str:
 
 
 def rows(schema: Schema, path: str = "") -> Iterator[Row]:
-    """All properties of an object, those of the objects without a name in it too."""
+    """Yield every property of an object, including those of nested objects that have no schema name."""
     required = schema.get("required", ())
-    for name, each in schema.get("properties", {}).items():
-        here = f"{path}{name}"
-        inner = each["anyOf"][0] if "anyOf" in each else each
+    for name, value in schema.get("properties", {}).items():
+        full_path = f"{path}{name}"
+        inner = value["anyOf"][0] if "anyOf" in value else value
         listed = inner.get("type") == "array"
-        inside = inner["items"] if listed else inner
-        nested = "properties" in inside
-        told = kind(each)
-        yield Row(here, told, name not in required)
+        element = inner["items"] if listed else inner
+        nested = "properties" in element
+        words = kind(value)
+        yield Row(full_path, words, name not in required)
         if nested:
-            yield from rows(inside, f"{here}[]." if listed else f"{here}.")
+            yield from rows(element, f"{full_path}[]." if listed else f"{full_path}.")
 
 
 def command(path: str, method: str, operation: Operation, host: str, key: bool) -> str:
-    """The operation as curl asks for it, for a shell that has `JOB`, and `CLIPSTACK_KEY` where one is asked for."""
+    """Return the curl command for an operation.
+
+    The command uses the shell variable `JOB` for a job's id, and `CLIPSTACK_KEY` when `key` is set.
+    """
     words = ["curl -sS"]
     if key:
         words.append('-H "Authorization: Bearer $CLIPSTACK_KEY"')

@@ -1,4 +1,4 @@
-"""Every address of the API: what it takes, what it answers, and the errors that it raises."""
+"""Every route of the API: its parameters, its responses and the errors that it raises."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from app.web.params import MAX_TOP_K
 JSON = "application/json"
 Errors = tuple[type[ClipstackError], ...]
 
-# What nginx answers itself, whatever the address (nginx/conf.d/errors.conf)
+# Errors that nginx itself answers on any path (nginx/conf.d/errors.conf)
 EDGE: dict[int, tuple[str, ...]] = {
     400: ("bad_request",), 401: ("unauthorized",), 403: ("forbidden", "cross_site"), 404: ("not_found",),
     405: ("method_not_allowed",), 408: ("request_timeout",), 411: ("length_required",), 412: ("precondition_failed",),
@@ -44,7 +44,7 @@ LOOKING: Errors = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """`where`: query, header or path."""
+    """A request parameter; `where` is query, header or path."""
 
     name: str
     schema: Schema
@@ -54,7 +54,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one address; `answers` is status -> kind of content -> schema."""
+    """One method of one path; `answers` maps status to content type to schema."""
 
     path: str
     method: str
@@ -62,19 +62,22 @@ class Route:
     answers: dict[int, dict[str, Schema]]
     errors: Errors = ()
     parameters: tuple[Parameter, ...] = ()
-    fields: tuple[Parameter, ...] | None = None  # beside the file, where one is sent: in the query or in the form
+    fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
     headers: dict[str, Schema] = field(default_factory=dict)
 
 
 def json_of(schema: str) -> dict[str, Schema]:
+    """Return the content of a JSON response with the named schema."""
     return {JSON: ref(schema)}
 
 
 def _whole(most: int, default: int) -> Schema:
+    """Return the schema of an integer from 1 to `most`."""
     return {"type": "integer", "minimum": 1, "maximum": most, "default": default}
 
 
 def _seconds(least: float, most: float) -> Schema:
+    """Return the schema of a number of seconds."""
     return {"type": "number", "minimum": least, "maximum": most}
 
 
@@ -91,7 +94,7 @@ _CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
 
 
 def routes(settings: Settings) -> list[Route]:
-    """All of them, with the limits in force."""
+    """Return all routes, with the limits in `settings`."""
     model = Parameter("model", TEXT, f"A name that /v1/models lists, or `name@version`. Default: `{settings.model}`.")
     top_k = Parameter("top_k", _whole(MAX_TOP_K, classify.DEFAULT_TOP_K), "How many of the best labels.")
     clips = Parameter("clips", _whole(settings.max_clips, 1), "How many clips of a video, whose scores are averaged.")
@@ -100,7 +103,7 @@ def routes(settings: Settings) -> list[Route]:
         "Where clips begin: evenly spread, or each at the key frame nearest to that, which is quicker to decode.",
     )  # fmt: skip
     thumbnails = Parameter("thumbnails", FLAG, "Whether the answer shows the first clip as the model saw it.")
-    asked = (
+    timeline_params = (
         model,
         Parameter("window_s", _seconds(jobs.LEAST_WINDOW_S, jobs.MOST_WINDOW_S), "Seconds of one window."),
         Parameter("hop_s", _seconds(jobs.LEAST_HOP_S, jobs.MOST_HOP_S), "Seconds from one window to the next."),
@@ -115,31 +118,33 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("limit", _whole(MAX_PAGE, MAX_PAGE),
                   f"How many windows; fewer come where they have more than {MAX_PREDICTIONS} predictions in all."),
     )  # fmt: skip
-    form = Parameter("format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "What it is sent as.")
-    place = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Which picture.", "path")
-    lost, one = (errors.JobNotFound,), "/v1/jobs/{identity}"
-    shapes = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": _binary()}
-    film = {kind: _binary() for kind in ("video/*", "image/gif")}
+    export_format = Parameter(
+        "format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "What it is sent as."
+    )
+    picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Which picture.", "path")
+    job_lost, job_path = (errors.JobNotFound,), "/v1/jobs/{identity}"
+    exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": _binary()}
+    source_types = {kind: _binary() for kind in ("video/*", "image/gif")}
     return [
         Route("/v1/classify", "post", "Says what is in a video or a picture.", {200: json_of("Classification")},
               RECEIVING + LOOKING, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
         Route("/v1/jobs", "post", "Takes a long video; its timeline is made meanwhile.",
               {202: json_of("Job"), 200: json_of("Job")}, RECEIVING + PROBING + (errors.IdempotencyConflict,), (_KEY,),
-              asked),
+              timeline_params),
         Route("/v1/jobs", "get", "The newest jobs, without their timelines.", {200: json_of("Jobs")},
               (errors.InvalidParameter, errors.Overloaded), (limit,)),
-        Route(one, "get", "How far a job is, and what was found.", {200: json_of("Job")},
-              (*lost, errors.InvalidParameter), (_JOB_ID, windows, *page)),
-        Route(one, "delete", "Ends a job that is at work or waits; removes one that has ended.",
-              {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, lost, (_JOB_ID,)),
-        Route(f"{one}/events", "get", "A job as it goes along, as server-sent events.",
-              {200: {"text/event-stream": {}}}, (*lost, errors.Overloaded), (_JOB_ID,)),
-        Route(f"{one}/timeline", "get", "What was found so far, as a file.", {200: shapes},
-              (*lost, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, form, *page)),
-        Route(f"{one}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
-              {200: {"image/jpeg": _binary()}}, lost, (_JOB_ID, place)),
-        Route(f"{one}/source", "get", "The video itself; knows ranges.",
-              {200: film, 206: film, 416: {"text/html": TEXT}}, lost, (_JOB_ID,)),
+        Route(job_path, "get", "How far a job is, and what was found.", {200: json_of("Job")},
+              (*job_lost, errors.InvalidParameter), (_JOB_ID, windows, *page)),
+        Route(job_path, "delete", "Ends a job that is at work or waits; removes one that has ended.",
+              {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, job_lost, (_JOB_ID,)),
+        Route(f"{job_path}/events", "get", "A job as it goes along, as server-sent events.",
+              {200: {"text/event-stream": {}}}, (*job_lost, errors.Overloaded), (_JOB_ID,)),
+        Route(f"{job_path}/timeline", "get", "What was found so far, as a file.", {200: exports},
+              (*job_lost, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, export_format, *page)),
+        Route(f"{job_path}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
+              {200: {"image/jpeg": _binary()}}, job_lost, (_JOB_ID, picture_number)),
+        Route(f"{job_path}/source", "get", "The video itself; knows ranges.",
+              {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, job_lost, (_JOB_ID,)),
         Route("/v1/models", "get", "The models that answer now.", {200: json_of("Models")}, (errors.NotReady,)),
         Route("/v1/openapi.json", "get", "This description.", {200: {JSON: {"type": "object"}}}),
         Route("/healthz", "get", "Whether the web server lives.", {200: json_of("Alive")}),
@@ -148,19 +153,23 @@ def routes(settings: Settings) -> list[Route]:
 
 
 def _binary() -> Schema:
+    """Return the schema of a binary body."""
     return {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
 def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
-    """The three ways of sending a file, and the parameters that a form or JSON may carry beside it."""
-    beside = {parameter.name: parameter.schema for parameter in fields}
-    optional = (*beside, "name")
+    """Return the request body of an upload.
+
+    A file is sent as raw bytes, in a multipart form or as base64 in JSON. The form and the JSON may carry `fields` too.
+    """
+    schemas = {parameter.name: parameter.schema for parameter in fields}
+    optional = (*schemas, "name")
     encoded = {"type": "string", "contentEncoding": "base64"}
     return {
         "required": True,
         "content": {
             "application/octet-stream": {"schema": _binary()},
-            "multipart/form-data": {"schema": record({"file": _binary(), **beside}, tuple(beside))},
-            JSON: {"schema": record({"file": encoded, "name": nullable(TEXT), **beside}, optional)},
+            "multipart/form-data": {"schema": record({"file": _binary(), **schemas}, tuple(schemas))},
+            JSON: {"schema": record({"file": encoded, "name": nullable(TEXT), **schemas}, optional)},
         },
     }

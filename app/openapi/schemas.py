@@ -1,4 +1,4 @@
-"""What stands in answers, as JSON schemas. An object has all of its properties, unless it says so, and no others."""
+"""JSON schemas of the API's responses; properties are required unless listed as optional, and no others exist."""
 
 from typing import Any
 
@@ -6,27 +6,33 @@ Schema = dict[str, Any]
 
 
 def nullable(schema: Schema) -> Schema:
+    """Return `schema` or null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def array(items: Schema) -> Schema:
+    """Return the schema of a list of `items`."""
     return {"type": "array", "items": items}
 
 
 def mapping(values: Schema) -> Schema:
+    """Return the schema of an object with any property names and values of schema `values`."""
     return {"type": "object", "additionalProperties": values}
 
 
 def record(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object with exactly these properties, required unless listed in `optional`."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def ref(name: str) -> Schema:
+    """Return a reference to the named schema in SCHEMAS."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def one_of(*values: str) -> Schema:
+    """Return the schema of a string enumeration."""
     return {"type": "string", "enum": list(values)}
 
 

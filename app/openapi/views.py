@@ -1,4 +1,4 @@
-"""Serves the document."""
+"""The view that serves the OpenAPI document."""
 
 from flask import Blueprint, Response, jsonify
 
@@ -10,4 +10,5 @@ blueprint = Blueprint("openapi", __name__)
 
 @blueprint.get("/v1/openapi.json")
 def description() -> Response:
+    """Return the OpenAPI document."""
     return jsonify(document(settings()))

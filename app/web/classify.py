@@ -1,4 +1,4 @@
-"""The HTTP API: parse, ask the pipeline, answer JSON."""
+"""The HTTP API for classification, models and health, and the error handlers of the app."""
 
 import json
 import logging
@@ -27,144 +27,160 @@ from app.web.params import MAX_TOP_K, choice, flag, whole_number
 from app.web.serializers import answer_json
 
 DEFAULT_TOP_K = 5
-MOST_HASHED_BYTES = 64 << 20  # about 50 ms; to read all of a larger file may take longer than to look at its clips
+MOST_HASHED_BYTES = 64 << 20  # about 50 ms; hashing a larger file may take longer than classifying its clips
 
 blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
 
 
 def pipeline() -> Pipeline:
-    """This worker's pipeline."""
-    found: Pipeline = current_app.extensions["clipstack"]
-    return found
+    """Return this worker's pipeline."""
+    result: Pipeline = current_app.extensions["clipstack"]
+    return result
 
 
 def settings() -> Settings:
-    """The settings in force."""
-    found: Settings = current_app.config["CLIPSTACK"]
-    return found
+    """Return the settings in force."""
+    result: Settings = current_app.config["CLIPSTACK"]
+    return result
 
 
 def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -> dict[str, Any]:
-    """Answers the current request's upload; raises ClipstackError. `check` may refuse the form's fields."""
+    """Classify the current request's upload and return the JSON body of the response.
+
+    Args:
+        check: Called with the form's fields before classification; it may raise to refuse the request.
+
+    Raises:
+        ClipstackError: The request was refused or failed.
+    """
     limits, stages = settings(), StageTimings()
-    g.stages = stages  # what becomes of it is counted (app/metrics/middleware.py)
+    g.stages = stages  # app/metrics/middleware.py records the stage timings
     deadline = deadlines.told(request.headers, limits.deadline_s)
     folder, most_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
     with pipeline().door(guard.owner()), receive(request, folder, most_bytes) as upload:
         if check is not None:
             check(upload.fields)
-        told = upload.fields | request.args.to_dict()
+        data = upload.fields | request.args.to_dict()
         question = ClassifyRequest(
-            model=told.get("model") or limits.model,
-            top_k=whole_number(told, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
-            clips=whole_number(told, "clips", 1, limits.max_clips),
-            sampling=choice(told, "sampling", limits.sampling, SAMPLINGS),
-            keep_first_clip=flag(told, "thumbnails"),
+            model=data.get("model") or limits.model,
+            top_k=whole_number(data, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
+            clips=whole_number(data, "clips", 1, limits.max_clips),
+            sampling=choice(data, "sampling", limits.sampling, SAMPLINGS),
+            keep_first_clip=flag(data, "thumbnails"),
             owner=guard.owner(),
             allow=guard.allowed_lanes(),
         )
         stages.end("receive")
-        told = _answered(upload, question, stages, deadline) | {"timing_ms": stages.milliseconds()}
-        g.answered = (told["model"], told["cache"])
-        return told
+        data = _answered(upload, question, stages, deadline) | {"timing_ms": stages.milliseconds()}
+        g.answered = (data["model"], data["cache"])
+        return data
 
 
 def _answered(upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline) -> dict[str, Any]:
-    """From what is known about these bytes, else by looking at them; `cache` says which."""
-    known: ResultCache = current_app.extensions["clipstack.results"]
+    """Return the response body from the result cache, or else from a new classification.
+
+    The field `cache` says which: hit, miss or off.
+    """
+    results: ResultCache = current_app.extensions["clipstack.results"]
     own = {"request_id": g.request_id}
-    if not known.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
+    if not results.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
         return own | _looked_at(upload, question, stages, deadline)[1] | {"cache": "off"}
-    with ExitStack() as held:
+    with ExitStack() as cleanup:
         with stages.stage("known"):
             model = pipeline().model(question.model, deadline)
-            asked = (question.top_k, question.clips, question.sampling, question.keep_first_clip)
-            found = digest(upload.source.path, upload.source.offset, upload.source.length)
-            name = key(found, guard.owner(), "classify", model.name, model.version, model.mark, *asked)
+            options = (question.top_k, question.clips, question.sampling, question.keep_first_clip)
+            file_digest = digest(upload.source.path, upload.source.offset, upload.source.length)
+            cache_key = key(file_digest, guard.owner(), "classify", model.name, model.version, model.mark, *options)
             deadline.check("it was received")
             patience_s = min(settings().queue_timeout_s, deadline.left_s)
-            entry = held.enter_context(known.question(name, patience_s))
+            entry = cleanup.enter_context(results.question(cache_key, patience_s))
         if entry.answer is not None:
-            told: dict[str, Any] = json.loads(entry.answer)
-            return own | told | {"media": told["media"] | {"name": upload.name}, "cache": "hit"}
-        used, told = _looked_at(upload, question, stages, deadline)
-        if used.mark == model.mark:  # else it was replaced meanwhile
-            entry.keep(json.dumps(told).encode())
-        return own | told | {"cache": "miss"}
+            body: dict[str, Any] = json.loads(entry.answer)
+            return own | body | {"media": body["media"] | {"name": upload.name}, "cache": "hit"}
+        used_model, body = _looked_at(upload, question, stages, deadline)
+        if used_model.mark == model.mark:  # else the model was replaced meanwhile
+            entry.keep(json.dumps(body).encode())
+        return own | body | {"cache": "miss"}
 
 
 def _looked_at(
     upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
 ) -> tuple[Model, dict[str, Any]]:
+    """Classify the upload; return the model that answered and the response body."""
     connection = request.environ.get("gunicorn.socket")
-    answer = pipeline().classify(upload.source, question, stages, deadline, connection)
+    result = pipeline().classify(upload.source, question, stages, deadline, connection)
     with stages.stage("answer"):
-        return answer.model, answer_json(answer, upload)
+        return result.model, answer_json(result, upload)
 
 
 def models_list() -> list[dict[str, Any]]:
-    """Every model that answers, as the API shows it; raises NotReady."""
+    """Return the API's description of every model that answers; raises NotReady."""
     return [model.facts(default=model.name == settings().model) for model in pipeline().health().models]
 
 
 @blueprint.before_app_request
 def _name_the_request() -> None:
-    # nginx always sends one; 64 characters of another front are enough to find it in a log.
-    told = request.headers.get("X-Request-Id", "")
-    g.request_id = told[:64] if told.isascii() and told.isalnum() else secrets.token_hex(16)
+    """Set the request id, from nginx's X-Request-Id where it is valid."""
+    # nginx always sends one; 64 characters of another proxy's id are enough to find it in a log.
+    header = request.headers.get("X-Request-Id", "")
+    g.request_id = header[:64] if header.isascii() and header.isalnum() else secrets.token_hex(16)
     request_id.set(g.request_id)
 
 
 @blueprint.post("/v1/classify")
 @guard.takes_file
 def classify() -> Response:
-    told = classify_request()
-    response = jsonify(told)
-    response.headers["X-Clipstack-Cache"] = told["cache"]
+    """Classify one upload."""
+    body = classify_request()
+    response = jsonify(body)
+    response.headers["X-Clipstack-Cache"] = body["cache"]
     return response
 
 
 @blueprint.get("/v1/models")
 def models() -> Response:
+    """List the models that answer."""
     return jsonify(models=models_list())
 
 
 @blueprint.get("/healthz")
 @guard.open_to_all
 def alive() -> Response:
+    """Return 200 while the web server runs."""
     return jsonify(status="alive")
 
 
 @blueprint.get("/readyz")
 @guard.open_to_all
 def ready() -> Response:
-    """200 when the default model and every other one that can be served here answer a canary, and all workers are warm.
+    """Return 200 when every servable model, the default included, answers a probe and all workers are warm.
 
-    Else 503, with what is missing.
+    Else return 503 with what is missing.
     """
     health = pipeline().health()
     names = [model.name for model in health.models]
     silent, default = sorted(health.failing), settings().model
     if default not in names and not any(name.startswith(f"{default}@") for name in silent):
         silent.append(default)
-    crew: WorkerRegistry = current_app.extensions["clipstack.crew"]
-    lacking = [f"these models do not answer: {', '.join(silent)}"] if silent else []
-    lacking += crew.lacking()
-    if lacking:
-        raise errors.NotReady("; ".join(lacking))
-    told = {
-        "workers": [{"decoders": each.decoders} for each in crew.living()],
+    registry: WorkerRegistry = current_app.extensions["clipstack.crew"]
+    missing = [f"these models do not answer: {', '.join(silent)}"] if silent else []
+    missing += registry.lacking()
+    if missing:
+        raise errors.NotReady("; ".join(missing))
+    details = {
+        "workers": [{"decoders": worker.decoders} for worker in registry.living()],
         "left_out": health.unusable,
         "transports": pipeline().transports(),
         "decoding": pipeline().decoding(),
         "admission": pipeline().admission(),
     }
-    return jsonify(status="ready", models=names, **told)
+    return jsonify(status="ready", models=names, **details)
 
 
 @blueprint.app_errorhandler(errors.ClipstackError)
 def answer_error(error: errors.ClipstackError) -> Response:
+    """Return the JSON response for `error`, with the Retry-After and WWW-Authenticate headers it needs."""
     g.error_code = error.code
     response = jsonify(error={"code": error.code, "message": error.message, "request_id": g.request_id})
     response.status_code = error.status
@@ -177,7 +193,7 @@ def answer_error(error: errors.ClipstackError) -> Response:
 
 @blueprint.app_errorhandler(HTTPException)
 def answer_http_error(error: HTTPException) -> Response:
-    """Flask's own errors in our form."""
+    """Return one of Flask's own errors in the API's error format."""
     for kind in (errors.NotFound, errors.MethodNotAllowed, errors.TooLarge):
         if error.code == kind.status:
             response = answer_error(kind(error.description or kind.code))
@@ -192,6 +208,6 @@ def answer_http_error(error: HTTPException) -> Response:
 
 @blueprint.app_errorhandler(Exception)
 def answer_surprise(error: Exception) -> Response:
-    """Anything that we did not foresee: the log gets the story, the client a number to ask for."""
+    """Log an unexpected exception and return 500 with the request id, which finds the traceback in the log."""
     log.exception("request %s failed", g.get("request_id", "-"), exc_info=error)
     return answer_error(errors.ClipstackError("the service made a mistake; it has been logged"))

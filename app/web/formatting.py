@@ -1,4 +1,4 @@
-"""Words and figures as a person reads them: labels, sizes, times, and what to do about each error."""
+"""Text formatting for people: labels, sizes, times, and help for each error."""
 
 import json
 import shlex
@@ -21,11 +21,13 @@ _FORMATS = {
 
 
 class ErrorHelp(NamedTuple):
+    """The title and the advice that the page shows for an error."""
+
     title: str
     advice: str
 
 
-# By error code. The browser gets the same table, for errors that never reach a template (nginx's, and no connection).
+# By error code. The browser gets the same table for errors without a template (nginx's errors, lost connections).
 PROBLEMS = {
     "missing_file": ErrorHelp("No file was chosen", "Choose a video or a picture first."),
     "empty_file": ErrorHelp("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
@@ -74,7 +76,7 @@ PROBLEMS = {
     "bad_request": ErrorHelp("The request was not understood", "Reload the page and try again."),
     "not_found": ErrorHelp("There is nothing here", "Reload the page; what you asked for may have been deleted."),
     "method_not_allowed": ErrorHelp("This cannot be done here", "Reload the page and try again."),
-    # nginx's own
+    # Errors from nginx
     "forbidden": ErrorHelp("This is not for you", "Ask whoever runs this service to let you in."),
     "cross_site": ErrorHelp(
         "Another site asked for this", "Open this page by the service's own address and try again."
@@ -88,7 +90,7 @@ PROBLEMS = {
     "headers_too_large": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
     "not_implemented": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
     "http_version": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
-    # The page's own
+    # Errors from the page's scripts
     "no_connection": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
     "not_a_file": ErrorHelp("That is not a file", "Drop videos or pictures, not folders or links."),
 }
@@ -96,29 +98,30 @@ UNEXPECTED = ErrorHelp("Something went wrong", "The fault is ours, not your file
 
 
 def problem(code: str) -> ErrorHelp:
+    """Return the help for an error code."""
     return PROBLEMS.get(code, UNEXPECTED)
 
 
 def label(name: str) -> str:
-    """`roll_cw` -> `Roll clockwise`."""
+    """Return a label for display: `roll_cw` -> `Roll clockwise`."""
     words = [_ABBREVIATIONS.get(word, word) for word in name.replace("_", " ").split()]
     text = " ".join(words)
     return text[:1].upper() + text[1:]
 
 
 def format_name(name: str) -> str:
-    """A codec or container as people write it: `h264` -> `H.264`, `mov` -> `MOV`; long ones as they are."""
+    """Return a codec's or container's display name: `h264` -> `H.264`, `mov` -> `MOV`; long names unchanged."""
     return _FORMATS.get(name, name.upper() if len(name) <= 4 else name)
 
 
 def sentence(text: str) -> str:
-    """A message of the interface, which starts small and ends open, as a sentence."""
+    """Return an API message as a sentence, with a capital and a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if not text or text[-1] in ".!?" else ".")
 
 
 def percent(score: float) -> str:
-    """A score of 0 to 1 in percent; never a rounded-up 100 nor a rounded-down 0."""
+    """Return a score from 0 to 1 in percent; never rounded up to 100 or down to 0."""
     if 0.999 <= score < 1:
         return "> 99.9 %" if score >= 0.9995 else "99.9 %"
     if 0 < score < 0.0005:
@@ -127,7 +130,7 @@ def percent(score: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in decimal units, as file managers show them."""
+    """Return a number of bytes in decimal units, as file managers show it."""
     if count < 1000:
         return f"{count} bytes"
     unit, scale = next(((u, s) for u, s in (("kB", 1e3), ("MB", 1e6)) if count < 999.5 * s), ("GB", 1e9))
@@ -136,31 +139,31 @@ def size(count: int) -> str:
 
 
 def limit(mebibytes: int) -> str:
-    """The largest upload, rounded down: a promise that is always kept."""
+    """Return the upload limit, rounded down so that a file of the displayed size is always accepted."""
     return f"{mebibytes} MB" if mebibytes < 1024 else f"{mebibytes * 10 // 1024 / 10:g} GB"
 
 
 def duration(seconds: float) -> str:
-    """`9.97 s` below a minute, then `3:07` and `1:02:45`."""
+    """Return a duration: `9.97 s` below a minute, then `3:07` and `1:02:45`."""
     if seconds < 59.995:
         return f"{seconds:.2f} s"
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+    rounded = round(seconds)
+    hours, minutes = divmod(rounded // 60, 60)
+    return f"{hours}:{minutes:02}:{rounded % 60:02}" if hours else f"{minutes}:{rounded % 60:02}"
 
 
 def milliseconds(value: float) -> str:
-    """Three figures are enough to compare stages."""
+    """Return a duration in milliseconds with about three significant figures."""
     if value >= 10_000:
         return f"{value / 1000:.1f} s"
     return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
 
 
 def shell(name: str) -> str:
-    """A file name as it can be pasted into a shell, also one that somebody chose with care."""
+    """Return a file name that is safe to paste into a shell, even a malicious one."""
     return shlex.quote(name if not name.startswith("-") else f"./{name}")
 
 
 def plain_json(answer: dict[str, Any]) -> str:
-    """The answer as the interface gives it; the thumbnails, long as they are, left out."""
+    """Return the API's response as indented JSON, without the long thumbnails."""
     return json.dumps({key: value for key, value in answer.items() if key != "thumbnails"}, indent=2)

@@ -1,4 +1,7 @@
-"""A job as it goes along, as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+"""Server-sent events that report a job's progress.
+
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,39 @@ from app.jobs.service import JobService
 from app.jobs.storage.store import FINISHED, Job, JobState
 from app.web.job_serializers import record_json
 
-LOOK_S = 0.2  # between two looks at the job
-TELL_S = 0.7  # a running job is told of this often even when nothing changed: with a look's time under a second
-HEARTBEAT_S = 5.0  # a waiting one; a client that has gone is noticed when something is sent
-LIFE_S = 25.0  # then the client connects again: a worker that is to end waits 30 s for its requests
+LOOK_S = 0.2  # polling interval
+TELL_S = 0.7  # event interval of a running job without changes; LOOK_S + TELL_S < 1 s
+HEARTBEAT_S = 5.0  # interval of comments for a waiting job; only a write notices that the client has gone
+LIFE_S = 25.0  # the client then reconnects; a stopping worker waits only 30 s for its requests
 RETRY_MS = 500
 
 
 class EventStreamLimiter:
-    """Bound the clients that follow jobs by events, each of which holds a thread: `most`, half of them with one key."""
+    """A limit on concurrent event streams, each of which occupies a thread.
+
+    At most `most` streams run at a time in this worker; one key may have at most half of them, rounded up.
+    """
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
         self._held: Counter[str] = Counter()
 
     def hold(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
-        """Return the stream, which holds a place until it ends or is closed; raises Overloaded when none is free."""
+        """Return `stream`, counted until it ends or is closed.
+
+        Raises:
+            Overloaded: The worker or the owner has too many streams.
+        """
         with self._lock:
             if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
                 raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
             self._held[owner] += 1
         held = self._held_until_end(stream, owner)
-        next(held)  # a generator that was never started, as for HEAD, would never come to its `finally`
+        next(held)  # a generator that never started (HEAD) would never run its `finally`
         return held
 
     def _held_until_end(self, stream: Iterator[str], owner: str) -> Iterator[str]:
+        """Yield an empty string, then the stream; release the place at the end."""
         try:
             yield ""
             yield from stream
@@ -48,40 +59,45 @@ class EventStreamLimiter:
 
 
 def events(desk: JobService, job: Job) -> Iterator[str]:
-    """`progress` whenever something changed, then `end`; the record as data, without the timeline's windows."""
+    """Yield a `progress` event on every change and every TELL_S of a running job, then one `end` event.
+
+    The data is the job's record, without the timeline's windows. The stream closes after LIFE_S at the latest, and the
+    client reconnects.
+    """
     yield f"retry: {RETRY_MS}\n\n"
-    started = told = time.monotonic()
-    before: tuple[Any, ...] | None = None
+    started = sent = time.monotonic()
+    last: tuple[Any, ...] | None = None
     version: tuple[int, ...] | None = None
     ending = False
     while not ending:
         ending = time.monotonic() - started >= LIFE_S
         try:
-            if (current := _version(job)) is None or current != version:  # a long timeline takes a while to read
+            # Skip an unchanged record: a long timeline is slow to read.
+            if (current := _version(job)) is None or current != version:
                 version = current
-                asked, progress = desk.read(job)
+                spec, progress = desk.read(job)
         except JobNotFound as error:
             yield _event("end", {"id": job.id, "state": "removed", "error": {"code": error.code}})
             return
-        place = desk.place(job.id) if progress.state == "queued" else None
-        now = (progress.state, place, _mark(job, progress))
+        position = desk.place(job.id) if progress.state == "queued" else None
+        now = (progress.state, position, _mark(job, progress))
         if progress.state in FINISHED:
-            yield _event("end", record_json(asked, progress, place))
+            yield _event("end", record_json(spec, progress, position))
             return
-        silent_s = time.monotonic() - told
-        # The last word too: until the client is here again another RETRY_MS pass.
-        if now != before or (progress.state == "running" and (silent_s >= TELL_S or ending)):
-            before, told = now, time.monotonic()
-            yield _event("progress", record_json(asked, progress, place))
+        silent_s = time.monotonic() - sent
+        # Send a last event before closing: the client reconnects only after RETRY_MS.
+        if now != last or (progress.state == "running" and (silent_s >= TELL_S or ending)):
+            last, sent = now, time.monotonic()
+            yield _event("progress", record_json(spec, progress, position))
         elif silent_s >= HEARTBEAT_S:
-            told = time.monotonic()
+            sent = time.monotonic()
             yield ": still here\n\n"
         if not ending:
             time.sleep(LOOK_S)
 
 
 def _version(job: Job) -> tuple[int, ...] | None:
-    """Return what changes when the job's state is saved anew; None before the first time, or when it was removed."""
+    """Return a value that changes when the job's state is saved; None before the first save or after removal."""
     try:
         status = (job.path / "state.json").stat()
     except FileNotFoundError:
@@ -90,9 +106,10 @@ def _version(job: Job) -> tuple[int, ...] | None:
 
 
 def _mark(job: Job, progress: JobState) -> tuple[Any, ...]:
-    """What changes whenever the job's state was saved."""
+    """Return the parts of the state that change whenever it is saved."""
     return (progress.windows_done, progress.percent, progress.tries, progress.model_version)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
+    """Return one server-sent event with JSON data."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"

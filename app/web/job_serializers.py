@@ -1,4 +1,4 @@
-"""A job as the API shows it."""
+"""The JSON representation of a job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.jobs.storage.store import JobSpec, JobState
 def record_json(
     asked: JobSpec, progress: JobState, position: int | None = None, *, brief: bool = False
 ) -> dict[str, Any]:
-    """The record of a job; `brief` leaves its timeline out."""
-    told = asdict(progress)
+    """Return the record of a job; `brief` leaves its timeline out."""
+    state = asdict(progress)
     home = f"/v1/jobs/{asked.id}"
-    timeline = None if brief else _timeline_json(told["timeline"], home)
+    timeline = None if brief else _timeline_json(state["timeline"], home)
     return {
         "id": asked.id,
         "state": progress.state,
@@ -36,7 +36,7 @@ def record_json(
         "cache": progress.cache,
         "error": progress.error,
         "timing_s": progress.timing_s,
-        "media": told["media"] and told["media"] | {"name": asked.name},
+        "media": state["media"] and state["media"] | {"name": asked.name},
         "timeline": timeline,
         "links": {
             "self": home, "events": f"{home}/events", "timeline": f"{home}/timeline", "source": f"{home}/source",
@@ -45,11 +45,12 @@ def record_json(
 
 
 def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any] | None:
+    """Return the timeline with links to its thumbnails in place of their times."""
     if timeline is None:
         return None
-    shown = {name: value for name, value in timeline.items() if name != "pictures_s"}
-    shown["thumbnails"] = [
+    result = {name: value for name, value in timeline.items() if name != "pictures_s"}
+    result["thumbnails"] = [
         {"time_s": time_s, "url": f"{home}/thumbnails/{number}.jpg"}
         for number, time_s in enumerate(timeline["pictures_s"])
     ]
-    return shown
+    return result

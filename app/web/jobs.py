@@ -1,4 +1,4 @@
-"""Jobs over HTTP: hand one in, follow it, take its timeline, end it."""
+"""HTTP views for jobs: create, list, show, follow, export, cancel and remove."""
 
 from __future__ import annotations
 
@@ -26,27 +26,32 @@ LEAST_HOP_S, MOST_HOP_S = 0.01, 3600.0
 LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 600.0
 MOST_LISTED = 500
 MAX_KEY = 200
-MAX_OFFSET = (1 << 32) - 1  # the journal's numbers of windows have 32 bits
+MAX_OFFSET = (1 << 32) - 1  # the journal stores window numbers in 32 bits
 _PICTURE = re.compile(r"[0-9]{1,3}")
 
 blueprint = Blueprint("jobs", __name__)
 
 
 def _desk() -> JobService:
-    desk: JobService = current_app.extensions["clipstack.jobs"]
-    return desk
+    """Return this worker's job service."""
+    service: JobService = current_app.extensions["clipstack.jobs"]
+    return service
 
 
 def _mine(asked: JobSpec) -> bool:
-    """Whether a job is for this request to see: with keys each owner's own, without keys everybody's."""
+    """Return whether this request may see a job: only its own where keys are required, else any."""
     return not guard.access().required or asked.owner == guard.owner()
 
 
 def _found(identity: str) -> Job:
-    """A job of this request's owner; raises JobNotFound for another's too: nobody else learns that it exists."""
-    desk = _desk()
-    job = desk.find(identity)
-    if not _mine(desk.read(job)[0]):
+    """Return the job of this request's owner.
+
+    Raises:
+        JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
+    """
+    service = _desk()
+    job = service.find(identity)
+    if not _mine(service.read(job)[0]):
         raise JobNotFound(NO_SUCH_JOB)
     return job
 
@@ -54,30 +59,32 @@ def _found(identity: str) -> Job:
 @blueprint.post("/v1/jobs")
 @guard.takes_file
 def accept() -> tuple[Response, int]:
+    """Create a job from an upload: 202 for a new job, 200 for the job that this idempotency key already made."""
     settings = classify.settings()
     guard.allow("jobs")
     key = _key(request.headers.get("Idempotency-Key", ""))
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
-        told = upload.fields | request.args.to_dict()
-        model = told.get("model") or settings.model
-        asked = JobSpec(
+        params = upload.fields | request.args.to_dict()
+        model = params.get("model") or settings.model
+        spec = JobSpec(
             id="", created="", owner=guard.owner(), name=upload.name, bytes=upload.source.length, model=model,
-            window_s=number(told, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
-            hop_s=number(told, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
-            margin=MARGIN if (margin := number(told, "margin", None, 0.0, 1.0)) is None else margin,
-            top_k=whole_number(told, "top_k", classify.DEFAULT_TOP_K, MAX_TOP_K),
+            window_s=number(params, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
+            hop_s=number(params, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
+            margin=MARGIN if (margin := number(params, "margin", None, 0.0, 1.0)) is None else margin,
+            top_k=whole_number(params, "top_k", classify.DEFAULT_TOP_K, MAX_TOP_K),
         )  # fmt: skip
         if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
             raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
         classify.pipeline().has_model(model)
         classify.pipeline().check_video(upload.source, guard.owner())
-        job, new = _desk().accept(asked, upload.source, key)
+        job, new = _desk().accept(spec, upload.source, key)
     response = _record(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response, 202 if new else 200
 
 
 def _key(text: str) -> str | None:
+    """Return the idempotency key, None when there is none; raises InvalidParameter."""
     if len(text) > MAX_KEY or not (text.isascii() and text.isprintable()):
         raise InvalidParameter(f"Idempotency-Key must be at most {MAX_KEY} printable characters of ASCII")
     return text or None
@@ -85,23 +92,26 @@ def _key(text: str) -> str | None:
 
 @blueprint.get("/v1/jobs")
 def newest() -> Response:
+    """List the newest jobs without their timelines."""
     limit = whole_number(request.args, "limit", 50, MOST_LISTED)
     owner = guard.owner() if guard.access().required else None
-    return jsonify(jobs=[record_json(asked, progress, brief=True) for asked, progress in _desk().newest(limit, owner)])
+    return jsonify(jobs=[record_json(spec, progress, brief=True) for spec, progress in _desk().newest(limit, owner)])
 
 
 @blueprint.get("/v1/jobs/<identity>")
 def show(identity: str) -> Response:
+    """Show one job."""
     return _record(_found(identity), windows=flag(request.args, "windows"))
 
 
 def _record(job: Job, *, windows: bool = False) -> Response:
-    desk = _desk()
-    asked, progress = desk.read(job)
-    place = desk.place(job.id) if progress.state == "queued" else None
-    record = record_json(asked, progress, place)
+    """Return the response with the job's record; `windows` adds a page of the timeline's windows."""
+    service = _desk()
+    spec, progress = service.read(job)
+    position = service.place(job.id) if progress.state == "queued" else None
+    record = record_json(spec, progress, position)
     if windows and record["timeline"] is not None:
-        response = _with_windows(job, asked.top_k, record, record["timeline"])
+        response = _with_windows(job, spec.top_k, record, record["timeline"])
     else:
         response = jsonify(record)
     response.headers["Cache-Control"] = "no-store"
@@ -111,7 +121,7 @@ def _record(job: Job, *, windows: bool = False) -> Response:
 
 
 def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
-    """Return `record` as JSON, with the windows that the request asks for in its part `timeline`."""
+    """Return `record` as JSON, with the page of windows that the request asks for inside `timeline`."""
     offset = whole_number(request.args, "offset", 0, MAX_OFFSET, smallest=0)
     page = Page(offset, whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE), top_k)
     try:
@@ -123,9 +133,10 @@ def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[s
 
 @blueprint.delete("/v1/jobs/<identity>")
 def end(identity: str) -> tuple[Response, int]:
-    desk = _desk()
+    """Cancel a job that waits or runs; remove one that has ended."""
+    service = _desk()
     job = _found(identity)
-    state = desk.end(job)
+    state = service.end(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
     return _record(job), 202 if state == "running" else 200
@@ -134,6 +145,7 @@ def end(identity: str) -> tuple[Response, int]:
 @blueprint.get("/v1/jobs/<identity>/events")
 @guard.follows
 def follow(identity: str) -> Response:
+    """Stream a job's progress as server-sent events."""
     limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
     stream = limiter.hold(events(_desk(), _found(identity)), guard.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -142,33 +154,35 @@ def follow(identity: str) -> Response:
 
 @blueprint.get("/v1/jobs/<identity>/timeline")
 def timeline(identity: str) -> Response:
-    desk, form = _desk(), request.args.get("format", "json")
+    """Return the timeline as JSON, CSV, WebVTT, SVG or PNG."""
+    service, file_format = _desk(), request.args.get("format", "json")
     job = _found(identity)
-    asked, progress = desk.read(job)
-    told = record_json(asked, progress)["timeline"]
-    if told is None:
+    spec, progress = service.read(job)
+    result = record_json(spec, progress)["timeline"]
+    if result is None:
         raise TimelineNotReady("no window of this video has been looked at yet")
-    match form:
+    match file_format:
         case "json":
-            response = _with_windows(job, asked.top_k, told, told)
+            response = _with_windows(job, spec.top_k, result, result)
         case "csv":
-            response = Response(export.to_csv(told), content_type="text/csv; charset=utf-8")
+            response = Response(export.to_csv(result), content_type="text/csv; charset=utf-8")
         case "vtt":
-            response = Response(export.to_vtt(told), content_type="text/vtt; charset=utf-8")
+            response = Response(export.to_vtt(result), content_type="text/vtt; charset=utf-8")
         case "svg":
-            response = Response(plot.to_svg(told, asked.name), content_type="image/svg+xml")
+            response = Response(plot.to_svg(result, spec.name), content_type="image/svg+xml")
         case "png":
-            response = Response(plot.to_png(told, asked.name), content_type="image/png")
+            response = Response(plot.to_png(result, spec.name), content_type="image/png")
         case _:
             raise InvalidParameter("format must be json, csv, vtt, svg or png")
     response.headers["Cache-Control"] = "no-store"
-    response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{form}")
+    response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{file_format}")
     return response
 
 
 @blueprint.get("/v1/jobs/<identity>/thumbnails/<place>.jpg")
 def thumbnail(identity: str, place: str) -> Response:
-    if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is no name of a file
+    """Return the middle frame of a window as JPEG."""
+    if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is too long a file name
         raise NotFound("there is no such picture")
     try:
         picture = read_file(_found(identity).pictures / f"{int(place)}.jpg")
@@ -181,7 +195,10 @@ def thumbnail(identity: str, place: str) -> Response:
 
 @blueprint.get("/v1/jobs/<identity>/source")
 def source(identity: str) -> Response:
-    """Has nginx send the file: it knows about ranges, and holds no thread of ours meanwhile."""
+    """Have nginx send the job's source file.
+
+    nginx handles range requests and occupies no thread of this process.
+    """
     job = _found(identity)
     try:
         with open_file(job.source) as file:

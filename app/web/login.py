@@ -1,4 +1,4 @@
-"""Logging in to the page with a key, and out again."""
+"""Login to and logout from the web page with an API key."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ blueprint = Blueprint("login", __name__)
 @blueprint.get("/login")
 @open_to_all
 def form() -> ResponseReturnValue:
-    known = access()
-    if not known.required or known.session(request.cookies):
+    """Show the login form; redirect to / when no login is needed."""
+    authenticator = access()
+    if not authenticator.required or authenticator.session(request.cookies):
         return redirect("/", 303)
     return _form()
 
@@ -33,34 +34,39 @@ def form() -> ResponseReturnValue:
 @blueprint.post("/login")
 @open_to_all
 def login() -> ResponseReturnValue:
-    """A key for a session. Without the form's own token another site could log a person in as somebody else."""
-    known = access()
-    sent, kept = request.form.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")
-    if not kept or not hmac.compare_digest(sent.encode(), kept.encode()):
+    """Start a session for the key in the form.
+
+    The form carries its own CSRF token: without it another site could log a person in with somebody else's key.
+    """
+    authenticator = access()
+    form_token, cookie_token = request.form.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")
+    if not cookie_token or not hmac.compare_digest(form_token.encode(), cookie_token.encode()):
         return _form("This form was open for too long, or your browser takes no cookies. Please try again.", 403)
     try:
-        key = known.keys.find(request.form.get("key", "").strip())
+        key = authenticator.keys.find(request.form.get("key", "").strip())
     except ClipstackError as error:
         return _form(formatting.sentence(error.message), error.status)
     if key is None:
         return _form("This key is not known here. Was all of it copied, or has it been revoked?", 401)
-    known.sessions.end(request.cookies.get(known.cookie, ""))
+    authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/", 303)
-    _set(response, known.cookie, known.sessions.begin(key), int(LIFE_S))
+    _set(response, authenticator.cookie, authenticator.sessions.begin(key), int(LIFE_S))
     response.delete_cookie(LOGIN_COOKIE)
     return response
 
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
-    known = access()
-    known.sessions.end(request.cookies.get(known.cookie, ""))
+    """End the session and redirect to the login form."""
+    authenticator = access()
+    authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/login", 303)
-    response.delete_cookie(known.cookie, secure=known.secure, httponly=True, samesite="Strict")
+    response.delete_cookie(authenticator.cookie, secure=authenticator.secure, httponly=True, samesite="Strict")
     return response
 
 
 def _form(trouble: str = "", status: int = 200) -> Response:
+    """Return the login form with a new CSRF token, and the error `trouble` where there is one."""
     token = secrets.token_urlsafe(24)
     page = render_template("login.html", trouble=trouble, token=token, static=static_url)
     response = make_response(page, status)
@@ -72,6 +78,6 @@ def _form(trouble: str = "", status: int = 200) -> Response:
 
 
 def _set(response: BaseResponse, name: str, value: str, age_s: int) -> None:
-    """A cookie that scripts cannot read and that no other site's request carries."""
+    """Set a cookie that scripts cannot read and that requests from other sites do not carry."""
     secure = access().secure
     response.set_cookie(name, value, max_age=age_s, path="/", httponly=True, samesite="Strict", secure=secure)

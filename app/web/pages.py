@@ -1,4 +1,4 @@
-"""The page at /: a form to send a file with, and the answer to it; the same HTML with and without JavaScript."""
+"""The web page at /: the upload form and its result, with the same HTML with and without JavaScript."""
 
 import hashlib
 from functools import cache
@@ -15,7 +15,7 @@ from app.web import classify, formatting
 
 blueprint = Blueprint("pages", __name__)
 
-# What a person is told about each part of `timing_ms`, in the order of the way of the data.
+# Displayed name of each part of `timing_ms`, in processing order.
 STAGES = {
     "receive": "Receive",
     "known": "Look up",
@@ -32,12 +32,14 @@ CLIP_CHOICES = (1, 3, 8)
 
 @blueprint.get("/")
 def form() -> ResponseReturnValue:
+    """Show the upload form."""
     return render_template("index.html", **_form_values())
 
 
 @blueprint.post("/")
 @guard.takes_file
 def answer() -> ResponseReturnValue:
+    """Classify the form's file and show the result."""
     try:
         result = classify.classify_request(guard.settle_csrf)
     except ClipstackError as error:
@@ -56,40 +58,43 @@ def answer() -> ResponseReturnValue:
 
 
 def stages(timing_ms: dict[str, float]) -> list[dict[str, Any]]:
-    """The measured stages as a stacked bar: `name`, `words`, `ms`, and `x` and `width` in percent of their sum.
+    """Return the segments of a stacked bar of the measured stages.
 
-    What the total has more than the stages is shown too: the bar hides no waiting.
+    Time that no stage accounts for becomes the stage `other`, so the bar shows the whole total.
+
+    Returns:
+        One row a stage: `name`, `words`, `ms`, and `x` and `width` in percent of the sum.
     """
     measured = [(name, max(0.0, timing_ms[name])) for name in STAGES if name in timing_ms]
     rest = timing_ms.get("total", 0.0) - sum(ms for _, ms in measured)
     if rest >= SMALLEST_REST_MS:
         measured.append(("other", rest))
-    whole = sum(ms for _, ms in measured) or 1.0
+    total = sum(ms for _, ms in measured) or 1.0
     rows: list[dict[str, Any]] = []
     x = 0.0
     for name, ms in measured:
-        width = 100 * ms / whole
+        width = 100 * ms / total
         rows.append({"name": name, "words": STAGES[name], "ms": ms, "x": round(x, 3), "width": round(width, 3)})
         x += width
     return rows
 
 
 def spans(clips: list[dict[str, Any]], duration_s: float | None) -> list[dict[str, float]]:
-    """Where in the video each clip lies: `x` and `width` in percent of its duration; empty for pictures."""
+    """Return each clip's position in the video: `x` and `width` in percent of its duration; empty for pictures."""
     if not duration_s:
         return []
     rows = []
     for clip in clips:
         start = min(max(clip["start_s"] / duration_s, 0.0), 1.0)
         end = min(max(clip["end_s"] / duration_s, start), 1.0)
-        # A clip of a long video is thinner than a pixel, and must be seen all the same.
+        # Minimum width: a clip of a long video would be thinner than a pixel.
         width = max(end - start, 0.006)
         rows.append({"x": round(100 * min(start, 1 - width), 3), "width": round(100 * width, 3)})
     return rows
 
 
 def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the file is, as pairs of a name and a value; facts that are not known are left out."""
+    """Return the file's known properties as (name, value) pairs."""
     rows: list[tuple[str, str | None]] = [
         ("File", media.get("name")),
         ("Size", formatting.size(media["bytes"]) if media.get("bytes") else None),
@@ -107,6 +112,7 @@ def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
 
 @blueprint.errorhandler(ClipstackError)
 def _problem_page(error: ClipstackError) -> ResponseReturnValue:
+    """Show the error page."""
     g.error_code = error.code
     page = render_template("problem.html", problem=formatting.problem(error.code), error=error, **_form_values())
     response = make_response(page, error.status)
@@ -117,7 +123,14 @@ def _problem_page(error: ClipstackError) -> ResponseReturnValue:
 
 
 def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
-    """What every page's form needs, with the choices that stand in it; without models the page says so and works."""
+    """Return the template values that every page's form needs.
+
+    Without models the list is empty and the page still renders.
+
+    Args:
+        model: The model to preselect; default: the one in the query.
+        clips: The number of clips to preselect; default: the one in the query.
+    """
     try:
         models = classify.models_list()
     except ClipstackError:
@@ -141,20 +154,23 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
 
 @cache
 def modules() -> list[str]:
-    """Names of the page's scripts, all of which are wanted at once; /status has its own."""
-    found = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
-    return sorted(name for name in found if not name.startswith("status"))
+    """Return the file names of the page's scripts, which it preloads; /status has its own."""
+    names = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
+    return sorted(name for name in names if not name.startswith("status"))
 
 
 def static_url(name: str) -> str:
-    """The address of a static file under a digest of them all: modules name each other by relative addresses, and
-    browsers may keep them, yet nobody gets the modules of two versions."""
+    """Return the URL of a static file, with a digest of all static files in its path.
+
+    Modules import each other by relative URL and browsers cache them. The digest keeps two versions from mixing.
+    """
     return url_for("static", filename=f"v-{_digest(Path(current_app.static_folder or ''))}/{name}")
 
 
 @cache
 def _digest(folder: Path) -> str:
-    whole = hashlib.sha256()
+    """Return ten hex digits of the SHA-256 of all files in `folder`."""
+    digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        whole.update(path.name.encode() + b"\0" + path.read_bytes())
-    return whole.hexdigest()[:10]
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""The parameters of a request: from the query, else from the form's or JSON's fields; checked, never guessed."""
+"""Validation of request parameters from the query, the form or the JSON body."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from app.errors import InvalidParameter
 
 MAX_TOP_K = 1000
-MAX_DIGITS = 10  # of a whole number
+MAX_DIGITS = 10  # of an integer
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def whole_number(told: Mapping[str, str], name: str, default: int, largest: int, smallest: int = 1) -> int:
-    """Return the parameter `name`, from `smallest` to `largest`; raises InvalidParameter for anything else."""
+    """Return the integer parameter `name`, from `smallest` to `largest`; raises InvalidParameter."""
     text = told.get(name, "")
     if not text:
         return default
@@ -21,7 +21,7 @@ def whole_number(told: Mapping[str, str], name: str, default: int, largest: int,
 
 
 def number(told: Mapping[str, str], name: str, default: float | None, smallest: float, largest: float) -> float | None:
-    """The parameter `name` from `smallest` to `largest`; raises InvalidParameter for anything else."""
+    """Return the parameter `name` as a number from `smallest` to `largest`; raises InvalidParameter."""
     text = told.get(name, "")
     if not text:
         return default
@@ -35,7 +35,7 @@ def number(told: Mapping[str, str], name: str, default: float | None, smallest: 
 
 
 def choice(told: Mapping[str, str], name: str, default: str, words: Sequence[str]) -> str:
-    """The parameter `name`, one of `words`; raises InvalidParameter for anything else."""
+    """Return the parameter `name`, which must be one of `words`; raises InvalidParameter."""
     text = told.get(name, "") or default
     if text not in words:
         raise InvalidParameter(f"{name} must be {' or '.join(words)}")
@@ -43,7 +43,7 @@ def choice(told: Mapping[str, str], name: str, default: str, words: Sequence[str
 
 
 def flag(told: Mapping[str, str], name: str) -> bool:
-    """The parameter `name` as yes or no, no when it is not given; raises InvalidParameter for anything else."""
+    """Return the boolean parameter `name`, False when it is absent; raises InvalidParameter."""
     text = told.get(name, "").lower()
     if text not in _TRUE + _FALSE:
         raise InvalidParameter(f"{name} must be true or false")

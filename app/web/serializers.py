@@ -1,4 +1,4 @@
-"""What was found, as the JSON of the API."""
+"""The JSON representation of a classification."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ JPEG_QUALITY = 85
 
 
 def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
-    """What a successful `/v1/classify` says of an upload; equal uploads get an equal one."""
+    """Return the response body of a successful `/v1/classify`; equal uploads get equal bodies."""
     body: dict[str, Any] = {
         "model": answer.model.name,
         "model_version": answer.model.version,
@@ -35,6 +35,7 @@ def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
 
 
 def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
+    """Return the clips with their times in seconds and their frame numbers."""
     decoded = answer.decoded
     return [
         {
@@ -49,6 +50,7 @@ def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
 
 
 def _warnings(answer: ClassifyResult) -> list[str]:
+    """Return the notes of the decoder and warnings about padding, repeated frames and truncation."""
     warnings, decoded = list(answer.media.notes), answer.decoded
     if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")
@@ -60,7 +62,7 @@ def _warnings(answer: ClassifyResult) -> list[str]:
 
 
 def _data_url(frame: NDArray[np.uint8]) -> str:
-    """A frame, uint8 (H, W, 3), as a JPEG in a data URL."""
+    """Return a frame, uint8 (H, W, 3), as a JPEG in a data URL."""
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

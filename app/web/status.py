@@ -1,6 +1,6 @@
-"""/metrics for Prometheus, and /status for those who have none.
+"""The views /metrics for Prometheus and /status for people.
 
-nginx lets in whom CLIPSTACK_MONITORS names, and nobody else; they need no key, which Prometheus would have to keep.
+nginx admits only the addresses in CLIPSTACK_MONITORS. No key is needed: Prometheus would have to store it.
 """
 
 from __future__ import annotations
@@ -14,31 +14,36 @@ from app.metrics.service import MetricsService
 from app.web import pages
 from app.web.params import number
 
-FAR_S = 1e12  # seconds since the epoch
+FAR_S = 1e12  # largest `after`, seconds since the epoch
 
 blueprint = Blueprint("metrics", __name__)
 
 
 def _monitor() -> MetricsService:
-    monitor: MetricsService = current_app.extensions["clipstack.monitor"]
-    return monitor
+    """Return this worker's metrics service."""
+    service: MetricsService = current_app.extensions["clipstack.monitor"]
+    return service
 
 
 @blueprint.get("/metrics")
 @open_to_all
 def metrics() -> Response:
+    """Return all metrics in Prometheus' text format."""
     return Response(_monitor().text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @blueprint.get("/status.json")
 @open_to_all
 def status() -> Response:
-    """The last quarter of an hour, or what came `after`, and this moment, as app/metrics/history.py has them."""
-    monitor = _monitor()
+    """Return the points of the last 15 minutes and the current one, as app/metrics/history.py defines them.
+
+    The parameter `after` leaves out points up to that time, in seconds since the epoch.
+    """
+    service = _monitor()
     after = number(request.args, "after", 0.0, 0.0, FAR_S)
-    known = monitor.history.points() if monitor.history else []
-    new = [each for each in known if after is None or each["time"] > after]
-    response = jsonify(points=[*new, monitor.now()], every_s=EVERY_S)
+    points = service.history.points() if service.history else []
+    new_points = [point for point in points if after is None or point["time"] > after]
+    response = jsonify(points=[*new_points, service.now()], every_s=EVERY_S)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -46,4 +51,5 @@ def status() -> Response:
 @blueprint.get("/status")
 @open_to_all
 def page() -> str:
+    """Show the status page."""
     return render_template("status.html", static=pages.static_url)

@@ -1,9 +1,10 @@
-"""Long work that outlives its request, its worker and its machine's power: jobs on disk, a queue, a worker.
+"""Jobs: long work that survives the end of its request, its worker and a power loss.
 
     views ── accept ──▶ folder on disk, fsynced ──▶ queue (huey: SQLite or Redis) ──▶ worker ── windows ──▶ journal
       ▲                                                                                             │
       └────── record, events, timeline ◀──────────────── state.json ◀──────────────────────────────┘
 
-The folder is the truth: the queue only says that there is something to do, and can be made anew from the folders.
-Whoever changes a job's state holds the lock on its folder, which the kernel takes back from the dead.
+The job folders are authoritative. The queue only holds the ids of jobs to run and can be rebuilt from the folders.
+A process changes a job's state only while it holds the lock on the job's folder. The kernel releases the lock when the
+process dies.
 """

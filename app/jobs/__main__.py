@@ -1,6 +1,6 @@
-"""The job worker: takes jobs from the queue until it is told to end.
+"""Job worker process: takes jobs from the queue until it receives SIGTERM.
 
-python -m app.jobs       (Supervisor does; settings come from the environment)
+Supervisor starts it as `python -m app.jobs`. Settings come from the environment.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from app.pipeline.worker import Pipeline
 from app.settings import Settings
 from app.shm.pool import remove_stale_regions
 
-POLL_S = 0.1  # of the queue in SQLite; Redis tells by itself
-CHORES_S = 20.0  # between two rounds of recovery and tidying
-END_S = 8.0  # Supervisor waits longer
+POLL_S = 0.1  # polling interval of the SQLite queue; Redis notifies by itself
+CHORES_S = 20.0  # between two rounds of recovery and clean-up
+END_S = 8.0  # shutdown timeout; Supervisor waits longer
 
 log = logging.getLogger("app.jobs")
 
 
 def main() -> None:
+    """Run the job worker until it is asked to stop."""
     settings = Settings.from_environment(os.environ)
     logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("huey").setLevel(logging.WARNING)
@@ -57,7 +58,10 @@ def main() -> None:
 
 
 class _Consumer(Consumer):  # type: ignore[misc]
-    """Huey's consumer, which would wait for jobs under way: they are asked to stop and are taken up again later."""
+    """Huey consumer that interrupts running jobs on shutdown instead of waiting for them.
+
+    The next process resumes the interrupted jobs.
+    """
 
     def __init__(self, queue: Queue, worker: Worker, threads: int) -> None:
         super().__init__(
@@ -73,15 +77,17 @@ class _Consumer(Consumer):  # type: ignore[misc]
         self._worker = worker
 
     def stop(self, graceful: bool = False) -> None:
+        """Interrupt the running jobs and stop the consumer."""
         self._worker.end()
         super().stop(graceful)
 
 
 def _chores(worker: Worker, folder: JobStore, settings: Settings) -> None:
+    """Run recovery and clean-up every `CHORES_S` seconds, forever."""
     reconciler, clock = Reconciler(folder), Clock(folder.index, settings.job_days)
     kept = Kept(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
     while True:
-        # One that fails must not keep the others from being done
+        # A failing chore must not keep the others from running
         for chore in (reconciler.run, worker.recover, lambda: tidy(folder, kept, clock)):
             try:
                 chore()

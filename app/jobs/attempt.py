@@ -1,14 +1,14 @@
-"""One try of a job, and what becomes of the job after it.
+"""One attempt to run a job, and the state of the job afterwards.
 
 queued ──▶ running ──▶ done
-  ▲  │        │   └──▶ failed       a fault of the file; TRIES tries, DEATHS or FALLS that ended at the same window
+  ▲  │        │   └──▶ failed       an error in the file; TRIES attempts, or DEATHS or FALLS kills at the same window
   │  │        └──────▶ cancelled
   │  └───────────────▶ cancelled
-  └─ (the process ended, or a fault that may pass)
+  └─ (the process ended, or the error may be temporary)
 
-A worker that dies alone may have been killed by its job. When all dies with it (the container, the machine) that is
-hardly the job's doing, and is forgiven longer; but not for ever: a job may use up all memory. A full disk is not the
-job's doing either: it waits, and the try does not count.
+A worker that dies alone (DEATHS) may have been killed by its job. When its supervisor dies too (FALLS: the container or
+the machine went down), the job is rarely the cause, so the limit is higher. There is still a limit, because a job may
+use up all memory. A full disk is not the job's fault: the job waits, and the attempt does not count.
 """
 
 from __future__ import annotations
@@ -32,44 +32,44 @@ if TYPE_CHECKING:
     from app.jobs.worker import Worker
 
 TRIES = 3
-DEATHS = 3  # of workers alone
-FALLS = 10  # of workers together with whoever starts them again
-AGAIN_S = 2.0  # before the next try, for each that failed
-FULL_S = 5.0  # before the next try while the disk is full
+DEATHS = 3  # kills of the worker alone
+FALLS = 10  # kills of the worker together with its supervisor
+AGAIN_S = 2.0  # delay before the next attempt, multiplied by the number of failed attempts
+FULL_S = 5.0  # delay before the next attempt while the disk is full
 ROOM_BYTES = 4 << 20
-TWIN_S = 1.0  # before it is asked again whether the job with the same question is done
+TWIN_S = 1.0  # interval between checks whether the job with the same input has finished
 
 log = logging.getLogger(__name__)
 
 
 class CacheHit(Exception):
-    """Another job has found what this one looks for."""
+    """Signal that another job already has the result of this one."""
 
 
 class DuplicateRunning(Exception):
-    """Another job is finding what this one looks for."""
+    """Signal that another job is computing the same result now."""
 
 
 class Ended(Exception):
-    """The process is to end."""
+    """Signal that the process is about to end."""
 
 
 class Try:
-    """One try of a job whose lock is held."""
+    """One attempt to run a job whose lock the caller holds."""
 
     def __init__(self, job: Job) -> None:
         self._job, self._progress = job, job.progress()
         self._began = time.monotonic()
 
     def run(self, worker: Worker) -> float | None:
-        """Seconds after which to try again, None when there is nothing more to do."""
+        """Run the job; return the seconds until the next attempt, or None when there is none."""
         job, progress = self._job, self._progress
         if progress.state in FINISHED:
             return None
         if job.is_asked_to_end():
             self._finish("cancelled")
             return None
-        if progress.state == "running":  # and yet nobody holds its lock
+        if progress.state == "running":  # the previous process died: its lock is free
             progress.tries -= 1
             alone = progress.keeper == worker.keeper
             progress.deaths, progress.falls = progress.deaths + alone, progress.falls + (not alone)
@@ -82,7 +82,7 @@ class Try:
         progress.started = progress.started or now()
         progress.timing_s.setdefault("queued", round(_age_s(job.asked().created), 3))
         try:
-            # Durable: a job that takes the machine down must be found out by the number of its tries
+            # Durable: a job that crashes the machine must be recognised by its number of attempts
             job.save(progress, durable=True)
             return self._attempt(worker)
         except OSError as error:
@@ -101,7 +101,7 @@ class Try:
                 entry.callback(record.close)
                 worker.look(self._job, record, entry)
                 record.close()
-                # Before the question is left: a twin must find a job that is done
+                # Finish before the cache entry is released: a duplicate must find a finished job
                 self._finish("done")
             return None
         except CacheHit:
@@ -114,9 +114,9 @@ class Try:
                 self._finish("cancelled")
                 return None
             self._later(0.0)
-            return None  # the process is to end; the next one finds the job
+            return None  # the process is about to end; the next one resumes the job
         except ModelUnloaded:
-            self._job.journal.unlink(missing_ok=True)  # what takes its place sees things differently
+            self._job.journal.unlink(missing_ok=True)  # the new model's scores do not continue the old model's
             return self._again("not_ready", "the model was replaced while it was used")
         except Unavailable as error:
             return self._again(error.code, error.message)
@@ -129,7 +129,7 @@ class Try:
                 log.exception("a file of job %s is missing", self._job.id)
                 self._progress.error = {"code": "internal", "message": "the video of this job is not there any more"}
                 self._finish("failed")
-            return None  # else it was removed while it was worked on
+            return None  # otherwise the job was removed while it ran
         except Exception as error:
             if getattr(error, "errno", None) in FULL:
                 raise
@@ -145,7 +145,7 @@ class Try:
         self._job.save(progress, durable=True)
 
     def _later(self, after_s: float) -> float:
-        """Back into the queue through no fault of its own."""
+        """Put the job back to `queued` without counting the attempt; return `after_s`."""
         self._progress.state, self._progress.eta_s = "queued", None
         self._progress.tries -= 1
         self._count_time()
@@ -165,7 +165,7 @@ class Try:
 
 
 def has_room(path: Path) -> bool:
-    """Return whether the disk of a job has room for what is written down of it."""
+    """Return whether a job's disk has at least `ROOM_BYTES` free for its state and journal."""
     disk = os.statvfs(path)
     return disk.f_bavail * disk.f_frsize >= ROOM_BYTES
 

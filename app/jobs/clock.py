@@ -1,8 +1,8 @@
-"""Whether the time of day can be believed: a clock that is days ahead must not remove jobs that are hours old.
+"""Plausibility check of the system clock: a clock that is days ahead must not remove jobs that are hours old.
 
-While the service runs, the time of day must go as fast as the machine's other clock, which nobody sets. Over a restart
-it must not have gone further than a long weekend. Where it has, nothing is removed by age until the service has run for
-a day: time to notice, and to set the clock right.
+While the service runs, the wall clock must advance as fast as CLOCK_BOOTTIME, which nobody sets. Across a restart it
+must not have advanced by more than a long weekend. After a violation, retention by age pauses until the service has
+run for a day, so that an operator can notice and correct the clock.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ SEEN, HOLD = "clock_seen", "clock_hold_s"
 
 
 class Clock:
-    """Remembers in the index when it was looked at last, and for how long it is not to be believed."""
+    """Clock check that stores the last reading and the remaining pause in the job index."""
 
     def __init__(self, index: JobIndex, kept_days: float) -> None:
         self._index = index
-        half_s = kept_days * 86400.0 / 2  # of the time that a job is kept
+        half_s = kept_days * 86400.0 / 2  # half of the retention time
         self._restart_s, self._hold_s = min(WEEKEND_S, half_s), min(HOLD_S, half_s)
-        self._running: float | None = None  # the other clock, when this process looked last
+        self._running: float | None = None  # CLOCK_BOOTTIME at this process's last check
 
     def is_trusted(self) -> bool:
-        """Return whether jobs may be removed by age; called again and again, every few seconds to minutes."""
+        """Return whether jobs may be removed by age; call it every few seconds to minutes."""
         return self.judge(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def judge(self, now: float, running: float) -> bool:
-        """As `is_trusted`, with the time of day and the clock that nobody sets, in seconds."""
+        """Check the wall clock `now` against `running` (CLOCK_BOOTTIME), both in seconds; see `is_trusted`."""
         facts = self._index.facts()
         seen, hold_s = facts.get(SEEN), facts.get(HOLD, 0.0)
         ran_s = 0.0 if self._running is None else running - self._running

@@ -1,4 +1,4 @@
-"""Who starts the job worker again when it dies, told apart from whoever did before: Supervisor, or what it runs in."""
+"""Identity of the process that restarts the job worker: Supervisor, or the container or machine around it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-START = 19  # field of /proc/<pid>/stat behind the name: when it started, in ticks since the machine's start
+START = 19  # field of /proc/<pid>/stat after the name: start time in ticks since boot
 
 
 def keeper() -> str:
-    """This process's parent, as it is told apart from all that were before or will be after it."""
+    """Return an identity of the parent process that is unique across boots and reused PIDs.
+
+    It is "" when the parent cannot be inspected; attempts then count as having the same parent.
+    """
     parent = os.getppid()
     try:
         started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[START]
         return f"{BOOT.read_text().strip()}-{parent}-{started}"
     except (OSError, IndexError):
-        return ""  # a parent that cannot be seen is taken for the same one
+        return ""

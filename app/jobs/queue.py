@@ -1,4 +1,4 @@
-"""What is to be done next: huey's queue in a SQLite file or in Redis. It carries ids; the jobs are folders."""
+"""Job queue: huey on a SQLite file or on Redis. It carries job ids only; the jobs are folders."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from app.jobs.sqlite_storage import RecoveringSqliteStorage
 
 NAME = "clipstack"
 TASK = "analyse"
-_NAME_OF_TASK = f"{__name__}.{TASK}"  # as huey calls it
+_NAME_OF_TASK = f"{__name__}.{TASK}"  # the name that huey gives it
 NO_JOB = ""
 REDIS_SILENCE_S = 5.0
 
 
 class _Json(Serializer):  # type: ignore[misc]
-    """Plain data instead of pickles: whoever can write to a shared Redis must not be able to run code here.
+    """Serializer that writes JSON instead of pickles.
 
-    A message that is damaged, or another program's, becomes a task for no job.
+    Write access to a shared Redis must not allow running code here. A message that is damaged, or that another program
+    wrote, becomes a task for no job.
     """
 
     def _serialize(self, data: Message) -> bytes:
@@ -44,7 +45,7 @@ class _Json(Serializer):  # type: ignore[misc]
 
 
 class Queue:
-    """The queue at `place`: a `redis://` address, or empty for a SQLite file in `folder`."""
+    """Queue at `place`: a `redis://` address, or empty for a SQLite file in `folder`."""
 
     def __init__(self, place: str, folder: Path) -> None:
         self.huey = _huey(place, folder)
@@ -52,7 +53,7 @@ class Queue:
         self._task = self.huey.task(name=TASK)(self._do)
 
     def works_with(self, work: Callable[[str], None]) -> None:
-        """Sets what a worker does with an id; only the process that works needs it."""
+        """Set the function that a worker calls with each job id; only worker processes need it."""
         self._work = work
 
     def _do(self, identity: str) -> None:
@@ -60,29 +61,30 @@ class Queue:
             self._work(identity)
 
     def put(self, identity: str, *, delay_s: float = 0.0) -> None:
-        """Has a worker take up the job, after `delay_s` seconds at the earliest."""
+        """Enqueue a job id; a worker takes it after at least `delay_s` seconds."""
         if delay_s:
             self._task.schedule(args=(identity,), delay=delay_s)
         else:
             self._task(identity)
 
     def waiting(self) -> list[str]:
-        """Ids of the jobs that wait, in the order in which they will be taken."""
+        """Return the ids of the waiting jobs, in the order in which workers take them."""
         return [task.args[0] for task in [*self.huey.pending(), *self.huey.scheduled()] if task.args[0] != NO_JOB]
 
     def clear(self) -> None:
-        """Forgets everything; the folders know better."""
+        """Remove all entries; recovery rebuilds the queue from the job folders."""
         self.huey.flush()
 
     def close(self) -> None:
+        """Close the connection to the queue."""
         self.huey.storage.close()
 
 
 def _huey(place: str, folder: Path) -> Huey:
     shared = {"name": NAME, "results": False, "serializer": _Json()}
     if place:
-        bounds = f"socket_timeout={REDIS_SILENCE_S}&socket_connect_timeout={REDIS_SILENCE_S}"
-        return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{bounds}", **shared))
-    # Every commit reaches the disk (synchronous=FULL)
+        timeouts = f"socket_timeout={REDIS_SILENCE_S}&socket_connect_timeout={REDIS_SILENCE_S}"
+        return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{timeouts}", **shared))
+    # `fsync` sets synchronous=FULL: every commit reaches the disk
     file = str(folder / "queue.db")
     return Huey(storage_class=RecoveringSqliteStorage, filename=file, fsync=True, strict_fifo=True, **shared)

@@ -1,4 +1,4 @@
-"""A job as it goes along: what the pipeline finds is journalled at once, and shown twice a second."""
+"""Recorder of a running job: writes results to the journal at once and state.json twice a second."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from app.timeline.segments import at_most, segments
 from app.timeline.windows import Grid, Windows
 
 SHOWN_EVERY_S = 0.5
-MERGING_SHARE = 0.05  # of the time, at most, goes into merging what will be merged again
+MERGING_SHARE = 0.05  # largest share of the time spent on merging a timeline that is still growing
 MOST_PICTURES = 60
-# Every record of a job holds its segments and cuts: of a film that flickers for hours there are a hundred thousand
+# Every state.json holds all segments and cuts; a film that flickers for hours has a hundred thousand of them
 MAX_CUTS = 10_000
 MAX_SEGMENTS = 10_000
 JPEG_QUALITY = 80
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Record:
-    """Takes what one try of a job finds (`app/timeline/run.py`, Recorder); the job's lock is held meanwhile."""
+    """Sink for the results of one attempt (`TimelineSink` in `app/timeline/run.py`); the caller holds the job's lock."""
 
     def __init__(self, job: Job, progress: JobState) -> None:
         self._job, self._progress = job, progress
@@ -52,22 +52,24 @@ class Record:
         self._reached_s = self._duration_s = 0.0
         self._began = self._shown = self._merged = time.monotonic()
         self._merging_s = 0.0
-        self.consult: Callable[[Model, Grid], None] | None = None  # is told what will be looked at, and may raise
+        self.consult: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
 
     def resume(self, model: Model, laid: Grid) -> int:
+        """Open the journal and return the number of windows that it already holds."""
         self._model = model
         if self.consult is not None:
             self.consult(model, laid)
-        # Windows of other weights, another configuration or other software are not gone on with
+        # Results of other weights, another configuration or another version are not resumed
         about: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
         about["grid"] = [laid.frames, laid.step_s, laid.hop_s]
         self._journal = Journal(self._job.journal, about, len(model.labels))
-        found = self._journal.found
-        self._scores, self._cuts = found.scores, list(found.cuts_s)
-        self._first = self._done = len(found.scores)
+        contents = self._journal.found
+        self._scores, self._cuts = contents.scores, list(contents.cuts_s)
+        self._first = self._done = len(contents.scores)
         return self._done
 
     def begin(self, model: Model, media: Media, begin: ScanStarted) -> None:
+        """Record the size of the scan and the properties of the video."""
         self._placed, self._duration_s = begin.placed, begin.duration_s
         room = np.zeros((begin.placed.count, len(model.labels)), np.float32)
         room[: self._done] = self._scores[: self._done]
@@ -80,27 +82,36 @@ class Record:
         self._show()
 
     def reached(self, time_s: float) -> None:
+        """Record that decoding has reached `time_s` seconds."""
         self._reached_s = time_s
         self._show_now_and_then()
 
     def picture(self, index: int, clip: NDArray[np.uint8]) -> None:
+        """Save a JPEG of the middle frame of window `index` if it is one of the pictures to keep.
+
+        Args:
+            index: Number of the window.
+            clip: uint8 (frames, height, width, 3).
+        """
         assert self._placed is not None
         every = math.ceil(self._placed.count / MOST_PICTURES)
         if index % every == 0:
             file = io.BytesIO()
             Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
-            # Replaced, not written over: another job may have the same file by a second name
+            # Replaced, not overwritten: another job may share the file through a hard link
             write_file(self._job.pictures / f"{index // every}.jpg", file.getvalue())
 
     def cut(self, time_s: float) -> None:
+        """Record a cut at `time_s` seconds."""
         assert self._journal is not None
-        # A pass that began in the middle finds some again
+        # A resumed scan finds some cuts a second time
         if len(self._cuts) < MAX_CUTS and time_s not in self._cuts:
             self._journal.cut(time_s)
             self._cuts.append(time_s)
             self._cuts.sort()
 
     def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
+        """Record the scores of the next window, float32 (classes,)."""
         assert self._journal is not None
         if index != self._done:
             raise RuntimeError(f"window {index} came after {self._done - 1}")
@@ -108,52 +119,54 @@ class Record:
         self._scores[index] = scores
         self._done += 1
         progress = self._progress
-        held_against_it = (progress.tries, progress.deaths, progress.falls) != (1, 0, 0)
-        progress.tries, progress.deaths, progress.falls = 1, 0, 0  # it gets on: what ends at the same window counts
-        if held_against_it:
-            self._show()  # at once: whoever comes after the next kill must know
+        had_failures = (progress.tries, progress.deaths, progress.falls) != (1, 0, 0)
+        progress.tries, progress.deaths, progress.falls = 1, 0, 0  # only repeated failures at the same window count
+        if had_failures:
+            self._show()  # at once: the next attempt must see the reset after a kill
         else:
             self._show_now_and_then()
 
     def end(self, decode_s: float, infer_s: float) -> None:
+        """Record the seconds spent on decoding and inference, and the final timeline."""
         timing = self._progress.timing_s
         timing["decode"] = round(timing.get("decode", 0.0) + decode_s, 3)
         timing["infer"] = round(timing.get("infer", 0.0) + infer_s, 3)
         self._show(merge=True)
 
     def note_miss(self) -> None:
+        """Record that the cache had no result."""
         self._progress.cache = "miss"
 
     def take_over(self, other: Job, laid: Grid) -> bool:
-        """Have all that `other` found as its own; False when it is not there any more, or is damaged."""
+        """Link the results of `other` into this job; return False if they are gone or damaged."""
         assert self._model is not None
         try:
-            told = other.progress()
-            if told.state != "done" or told.windows is None or told.timeline is None:
+            state = other.progress()
+            if state.state != "done" or state.windows is None or state.timeline is None:
                 return False
             self._job.journal.unlink(missing_ok=True)
             os.link(other.journal, self._job.journal)
             for picture in other.pictures.iterdir():
                 (self._job.pictures / picture.name).unlink(missing_ok=True)
                 os.link(picture, self._job.pictures / picture.name)
-            found = read(self._job.journal)
-            if len(found.scores) != told.windows:
-                raise DamagedFile(f"{other.journal} has {len(found.scores)} of {told.windows} windows")
+            contents = read(self._job.journal)
+            if len(contents.scores) != state.windows:
+                raise DamagedFile(f"{other.journal} has {len(contents.scores)} of {state.windows} windows")
         except (OSError, DamagedFile, DamagedRecord) as error:
             if getattr(error, "errno", None) in FULL:
                 raise
             self._job.journal.unlink(missing_ok=True)
             return False
         progress = self._progress
-        progress.cache, progress.media = "hit", told.media
-        progress.model_version, progress.windows = told.model_version, told.windows
-        self._placed, self._duration_s = Windows(laid, told.windows), told.timeline["duration_s"]
-        self._scores, self._cuts, self._done = found.scores, found.cuts_s, len(found.scores)
+        progress.cache, progress.media = "hit", state.media
+        progress.model_version, progress.windows = state.model_version, state.windows
+        self._placed, self._duration_s = Windows(laid, state.windows), state.timeline["duration_s"]
+        self._scores, self._cuts, self._done = contents.scores, contents.cuts_s, len(contents.scores)
         self._show(merge=True)
         return True
 
     def close(self) -> None:
-        """All that was found is on the disk; safe to call twice."""
+        """Flush the journal to the disk and close it; safe to call twice."""
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
@@ -176,23 +189,25 @@ class Record:
         self._job.save(progress)
 
     def _share(self, placed: Windows) -> float:
-        """How much is done; where windows are far apart, how far the next one is decoded counts too."""
+        """Return the finished share, 0 to 1, including decoding progress towards the next window."""
         towards_next = (self._reached_s - placed.start_s(self._done)) / placed.grid.hop_s
         return min(1.0, (self._done + min(0.9, max(0.0, towards_next))) / placed.count)
 
     def _eta_s(self, share: float) -> float | None:
         assert self._placed is not None
-        elapsed, mine = time.monotonic() - self._began, share - self._first / self._placed.count
-        if elapsed < ETA_AFTER_S or mine <= 0:
+        elapsed, computed = time.monotonic() - self._began, share - self._first / self._placed.count
+        if elapsed < ETA_AFTER_S or computed <= 0:
             return None
-        return round(elapsed / mine * (1 - share), 1)
+        return round(elapsed / computed * (1 - share), 1)
 
     def _timeline(self) -> dict[str, Any] | None:
         if not self._done or self._placed is None or self._model is None:
             return None
         placed, laid = self._placed, self._placed.grid
-        whole = self._done == placed.count
-        end_s = self._duration_s if whole else min(self._duration_s, placed.middle_s(self._done - 1) + laid.hop_s / 2)
+        complete = self._done == placed.count
+        end_s = (
+            self._duration_s if complete else min(self._duration_s, placed.middle_s(self._done - 1) + laid.hop_s / 2)
+        )
         merge = partial(segments, self._scores[: self._done], placed, end_s, self._cuts)
         merged = at_most(MAX_SEGMENTS, merge, self._asked.margin)
         labels = self._model.labels
@@ -206,10 +221,10 @@ class Record:
             "labels": list(labels),
             "segments": [
                 {
-                    "start_s": round(each.start_s, 3), "end_s": round(each.end_s, 3),
-                    "label": labels[each.label], "score": round(each.score, 4),
+                    "start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3),
+                    "label": labels[segment.label], "score": round(segment.score, 4),
                 }
-                for each in merged
+                for segment in merged
             ],
             "cuts_s": [cut for cut in self._cuts if cut < end_s],
             "pictures_s": [round(placed.middle_s(index), 3) for index in range(0, self._done, every)],

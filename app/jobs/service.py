@@ -1,4 +1,4 @@
-"""Where jobs are handed in and asked for: what the web workers do with them, which is everything but the work."""
+"""Job service of the web workers: accepts, lists, reads, cancels and removes jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.settings import Settings
 CANCEL_S = 2.0
 POLL_S = 0.05
 JOBS_RETRY_S = 10
-MOST_REMOVED = 100  # finished jobs that one request removes to make room; the job worker removes the others
+MOST_REMOVED = 100  # finished jobs that one request may remove to make room; the job worker removes the rest
 NO_ROOM = "the service has no room for this file now; please try again later"
 NO_SUCH_JOB = "there is no such job; it may have been removed"
 
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class JobService:
-    """One web worker's; `start` after fork, because a connection to the queue must not be shared."""
+    """Job service of one web worker process.
+
+    Call `start` after the fork: processes must not share a connection to the queue.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -39,53 +42,58 @@ class JobService:
         self._queue: Queue | None = None
 
     def start(self) -> None:
+        """Create the job folder and connect to the queue."""
         self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._queue = Queue(self._settings.queue, self._settings.data_dir)
 
     def stop(self) -> None:
+        """Close the queue and the index."""
         if self._queue is not None:
             self._queue.close()
         self.folder.index.close()
 
     def accept(self, asked: JobSpec, source: Source, key: str | None) -> tuple[Job, bool]:
-        """Make an upload a job, on the disk and in the queue; return it and whether it is new: a key has one job.
+        """Store an upload as a job and enqueue it; return the job and whether it is new.
+
+        An idempotency key always returns its existing job.
 
         Raises:
             IdempotencyConflict: The key was used for another file or other parameters.
-            Overloaded: All places are taken; TooManyRequests when all of this owner's are.
+            Overloaded: The service has its maximum of unfinished jobs.
+            TooManyRequests: This owner has its maximum of unfinished jobs.
             StorageFull: There is no room for the file.
         """
         asked = replace(asked, id=identity(key, asked.owner), created=now())
         if key:
             asked = replace(asked, sha256=digest(source.path, source.offset, source.length))
-            if (known := self._known(asked)) is not None:
-                return known, False
+            if (existing := self._known(asked)) is not None:
+                return existing, False
         try:
             job = self._add(asked, source)
         except OSError as error:
             if error.errno in FULL:
                 raise StorageFull(NO_ROOM) from error
             raise
-        if job is None:  # the same key came twice at the same moment
-            if (known := self._known(asked)) is None:
+        if job is None:  # another request used the same key at the same time
+            if (existing := self._known(asked)) is None:
                 raise Overloaded("the job of this key is just being removed; please try again")
-            return known, False
+            return existing, False
         try:
             self.queue.put(job.id)
-        except Exception:  # of SQLite or Redis; the worker finds the folder within a minute
+        except Exception:  # from SQLite or Redis; recovery enqueues the job within a minute
             log.exception("job %s could not be put into the queue", job.id)
         return job, True
 
     def _known(self, asked: JobSpec) -> Job | None:
-        """Return the job that the same key was used for before, if there is one; raises IdempotencyConflict."""
+        """Return the existing job of the same idempotency key, or None; raise IdempotencyConflict."""
         job = self.folder.job(asked.id)
         if job is None:
             return None
         try:
-            before, _ = self.read(job)
-            # A job of a version that kept no hash has its file
-            same = before.same_question(asked) and asked.sha256 == (
-                before.sha256 or digest(job.source, 0, before.bytes)
+            existing, _ = self.read(job)
+            # Jobs of versions that stored no hash still have their file
+            same = existing.same_question(asked) and asked.sha256 == (
+                existing.sha256 or digest(job.source, 0, existing.bytes)
             )
         except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
             if job.path.is_dir():
@@ -96,7 +104,7 @@ class JobService:
         return job
 
     def _add(self, asked: JobSpec, source: Source) -> Job | None:
-        """Reserve a place and make the job in it; None when there is a job of that id."""
+        """Reserve capacity and create the job; return None when a job of that id exists."""
         index = self.folder.index
         with self.folder.new(asked.id) as new:
             size = asked.bytes + FOLDER_BYTES
@@ -113,9 +121,12 @@ class JobService:
         return self.folder.added(asked.id)
 
     def _reserve(self, row: Row) -> bool:
-        """Return whether the place is this job's own: with the same key at the same moment it is another's."""
+        """Return whether this call made the reservation.
+
+        It is False when a concurrent request with the same key made it.
+        """
         settings = self._settings
-        # One key has at most half of the places, so that others find one
+        # One owner gets at most half of the capacity, so that others find some
         limits = Limits(settings.max_jobs, -(-settings.max_jobs // 2), settings.job_gb << 30)
         index, left = self.folder.index, limits.bytes - row.bytes
         verdict = index.reserve(row, limits)
@@ -134,19 +145,20 @@ class JobService:
 
     @property
     def queue(self) -> Queue:
+        """Connection to the queue."""
         if self._queue is None:
             raise RuntimeError("this desk is not open")
         return self._queue
 
     def find(self, identity: str) -> Job:
-        """Raises JobNotFound."""
+        """Return the job of that id; raise JobNotFound."""
         job = self.folder.job(identity)
         if job is None:
             raise JobNotFound(NO_SUCH_JOB)
         return job
 
     def read(self, job: Job) -> tuple[JobSpec, JobState]:
-        """Return what was asked and how far it is; raises JobNotFound when it was removed, or is damaged."""
+        """Return a job's spec and state; raise JobNotFound when it was removed or is damaged."""
         try:
             try:
                 return job.asked(), job.progress()
@@ -158,31 +170,31 @@ class JobService:
             raise JobNotFound(NO_SUCH_JOB) from None
 
     def newest(self, most: int, owner: str | None) -> list[tuple[JobSpec, JobState]]:
-        """Return the newest jobs first, `most` at most; of one owner, or of all with None."""
-        self.folder.path.stat()  # where the disk is away, an empty list would be wrong
+        """Return at most `most` jobs, newest first, of `owner` or of all owners if None."""
+        self.folder.path.stat()  # Raises when the disk is missing; an empty list would be wrong
         records = list[tuple[JobSpec, JobState]]()
         last: Row | None = None
         while len(records) < most and (rows := self.folder.index.newest(most - len(records), owner, last)):
             last = rows[-1]
             for row in rows:
-                with suppress(JobNotFound):  # it was removed, or is damaged
+                with suppress(JobNotFound):  # removed meanwhile, or damaged
                     records.append(self.read(self.find(row.id)))
         return records
 
     def place(self, identity: str) -> int | None:
-        """Its place in the queue from 1 on; None when it does not wait there, or nobody knows."""
+        """Return a job's position in the queue, from 1; None when it is not waiting or the queue is unavailable."""
         try:
             return self.queue.waiting().index(identity) + 1
         except ValueError:
             return None
-        except Exception:  # of SQLite or Redis
+        except Exception:  # from SQLite or Redis
             log.warning("the queue does not answer", exc_info=True)
             return None
 
     def end(self, job: Job) -> str:
-        """Cancels a job that is not finished, removes one that is; returns its state, or `removed`.
+        """Cancel a running or waiting job, or remove a finished one; return its state, or `removed`.
 
-        A worker needs a moment to stop: after CANCEL_S the state may still be `running`.
+        A worker needs a moment to stop: after `CANCEL_S` the state may still be `running`.
         """
         deadline = time.monotonic() + CANCEL_S
         asked_to_end = False
@@ -200,14 +212,14 @@ class JobService:
             time.sleep(POLL_S)
 
     def _end_mine(self, job: Job, asked_to_end: bool) -> str:
-        """With the lock held: nobody works on it."""
+        """Cancel or remove a job whose lock is held; return its state, or `removed`."""
         try:
             progress = job.progress()
         except DamagedRecord:
             progress = JobState()
         if progress.state in FINISHED:
             if asked_to_end:
-                return progress.state  # it ended because of us, or just before
+                return progress.state  # it ended because of this request, or just before
             job.remove()
             return "removed"
         progress.state, progress.finished, progress.eta_s = "cancelled", now(), None

@@ -1,8 +1,8 @@
-"""The queue's SQLite file: one that is damaged is set aside, and a new one begun, which the jobs' folders fill again.
+"""SQLite storage of the queue that replaces a damaged file with a new one; recovery refills it from the job folders.
 
-It may seem well for long: what was written last lies in its log, and only who opens it after all others have closed it
-finds no database. So whoever finds it damaged, at opening or later, sets it aside, and all who have it open turn to
-the new one at their next step.
+Damage can stay unnoticed: the last writes are in the write-ahead log, and only a connection opened after all others
+have closed fails. Any process that finds damage, when opening or later, sets the file aside. All other processes switch
+to the new file at their next operation.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from app import damaged
 from app.files import open_lock
 from app.jobs.storage.sqlite_file import UNUSABLE, inode, is_damage, unusable_parts
 
-ASIDE = ".damaged"  # the last one is kept
+ASIDE = ".damaged"  # suffix of the damaged file; only the latest is kept
 _LOG_FILES = ("-wal", "-shm")
 
 log = logging.getLogger(__name__)
 
 
 class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
-    """As huey's own, at `filename`; for several processes and threads."""
+    """Huey's SQLite storage at `filename`, with recovery; safe for several processes and threads."""
 
-    _opened: int | None = None  # inode of the file that the connection has open
+    _opened: int | None = None  # inode of the open file
 
     @contextmanager
     def db(self, commit: bool = False, close: bool = False) -> Iterator[sqlite3.Cursor]:
-        """A cursor; raises sqlite3.DatabaseError as huey's, once for a file that is damaged."""
+        """Yield a cursor; raise sqlite3.DatabaseError, for a damaged file once."""
         if self._opened is not None and inode(Path(self.filename)) != self._opened:
-            self.close()  # another process has set it aside
+            self.close()  # another process has set the file aside
         try:
             with super().db(commit, close) as cursor:
                 yield cursor
@@ -64,7 +64,7 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
         return connection
 
     def _connected(self) -> sqlite3.Connection:
-        """With its tables: the file may be one that another process has just begun."""
+        """Return a connection with the tables created: another process may have just begun the file."""
         connection: sqlite3.Connection = super()._create_connection()
         try:
             for sql in self.ddl:
@@ -75,12 +75,13 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
         return connection
 
     def close(self) -> Any:
+        """Close the connection."""
         self._opened = None
         return super().close()
 
 
 def set_aside(path: Path) -> None:
-    """Renames a file that is damaged; of several that found it so one does."""
+    """Rename a damaged file; only the first of several processes does it."""
     with _locked(path):
         if _is_well(path):
             return
@@ -93,7 +94,7 @@ def set_aside(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time sets the file aside."""
+    """Hold the lock under which one process at a time sets the file aside."""
     lock = open_lock(Path(f"{path}.lock"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -103,7 +104,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _is_well(path: Path) -> bool:
-    """Whether another process has begun a new one meanwhile."""
+    """Return whether the file is intact, because another process has replaced it meanwhile."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             return bool(connection.execute("pragma quick_check(1)").fetchone() == ("ok",))

@@ -1,4 +1,4 @@
-"""How many jobs there are in each state, asked often: from the index, and the files of those that are running."""
+"""Job counts by state, from the index and the files of the running jobs; cheap enough for frequent scrapes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class Count(NamedTuple):
-    """Jobs by state; ages in seconds of the job that waits longest, and of the one at work that is silent longest.
+    """Jobs by state, and ages in seconds.
 
-    `damaged` counts what was set aside, by kind.
+    `oldest_waiting_s` is the age of the longest waiting job, `longest_still_s` the longest time since a running job
+    last
+    wrote its state. `damaged` counts the files that were set aside, by kind.
     """
 
     states: dict[str, int]
@@ -28,14 +30,14 @@ class Count(NamedTuple):
 
 
 class JobStats:
-    """Of the jobs of a folder, which need not be there yet; from any thread."""
+    """Statistics of a job store, whose folder may not exist yet; thread-safe."""
 
     def __init__(self, folder: JobStore) -> None:
         self._folder = folder
         self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {})
 
     def count(self) -> Count:
-        """Return what there is now; while the index cannot be used, what there was."""
+        """Return the current counts, or the previous ones while the index is unavailable."""
         data_dir = self._folder.path.parent
         if self._folder.path.is_dir():
             try:

@@ -1,6 +1,6 @@
-"""The job worker's work: claims a job, looks at all its windows; whatever happens, somebody can go on.
+"""Job worker: claims a job and scans all its windows; after any failure another process can resume.
 
-What becomes of a job after a try is `app/jobs/attempt.py`.
+`app/jobs/attempt.py` decides the job's state after each attempt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Works on jobs of `folder` with `pipeline`; several threads and several processes may."""
+    """Runs jobs of `folder` with `pipeline`; several threads and processes may do so at once."""
 
     def __init__(
         self, folder: JobStore, queue: Queue, pipeline: Pipeline, results: ResultCache, keeper: str = ""
@@ -41,37 +41,37 @@ class Worker:
         self._ending = threading.Event()
 
     def end(self) -> None:
-        """Has all jobs under way stop soon, to be taken up again by the next process."""
+        """Stop all running jobs soon; the next process resumes them."""
         self._ending.set()
 
     def recover(self) -> None:
-        """Put every job into the queue that should be in it or at work, and is not: a process may have died."""
+        """Enqueue every unfinished job that is neither waiting nor running: a process may have died."""
         waiting = set(self._queue.waiting())
-        left = []
+        lost = []
         for identity in self._open_jobs() - waiting:
             if (job := self._folder.job(identity)) is None:
                 continue
-            with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):  # reconciliation mends these
+            with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):  # reconciliation repairs these
                 if mine and job.progress().state not in FINISHED:
-                    left.append((job.asked().created, job.id))
-        for _, identity in sorted(left):
+                    lost.append((job.asked().created, job.id))
+        for _, identity in sorted(lost):
             self._queue.put(identity)
 
     def _open_jobs(self) -> set[str]:
-        """Return the jobs that are not finished; where the index cannot say so, all jobs."""
+        """Return the ids of the unfinished jobs, or of all jobs while the index is unavailable."""
         try:
             return {row.id for row in self._folder.index.open_jobs()}
         except Unavailable:
             return self._folder.names()
 
     def work(self, identity: str) -> None:
-        """One try of a job; returns at once when there is nothing to do, or somebody else is at it."""
+        """Run one attempt of a job; return at once if there is nothing to do or another process runs it."""
         request_id.set(f"job-{identity}")
         job = self._folder.job(identity)
         if job is None or self._ending.is_set():
             return
         if not has_room(job.path):
-            self._put_again(identity, FULL_S)  # a try that cannot write down how it ended is none
+            self._put_again(identity, FULL_S)  # an attempt that cannot write its result would be wasted
             return
         try:
             with job.locked() as mine:
@@ -81,52 +81,59 @@ class Worker:
         except DamagedRecord:
             repair(self._folder, job)
             return
-        give_all_back()  # what a job leaves adds up: a worker does hundreds of thousands
-        if again_s is not None:  # not before the lock is free
+        give_all_back()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
+        if again_s is not None:  # only after the lock is released
             self._put_again(identity, again_s)
 
     def _put_again(self, identity: str, delay_s: float) -> None:
-        """Put a job back into the queue; where that fails recovery does it within half a minute."""
+        """Put a job back into the queue; if that fails, recovery does it within half a minute."""
         try:
             self._queue.put(identity, delay_s=delay_s)
-        except Exception as error:  # of SQLite or Redis
+        except Exception as error:  # from SQLite or Redis
             log.warning("job %s could not be put back into the queue: %s", identity, error)
 
     def wait_for_room(self, job: Job) -> None:
-        """Return when the disk has room again; raises Ended when the process is to end before."""
+        """Wait until the disk has room; raise Ended if the process is about to end first."""
         while not has_room(job.path):
             if self._ending.wait(ROOM_POLL_S):
                 raise Ended
 
     def look(self, job: Job, record: Record, entry: ExitStack) -> None:
-        """Looks at all that was not looked at yet; raises Answered, TwinAtWork, Stopped or what the pipeline does."""
-        asked = job.asked()
-        found = (asked.sha256 or digest(job.source, 0, asked.bytes)) if self._results.on else ""
-        held: list[CacheEntry] = []
+        """Scan all windows that have no scores yet.
+
+        Raises:
+            CacheHit: Another job has the result already.
+            DuplicateRunning: Another job computes the same result now.
+            Cancelled: The job was cancelled, or the process is about to end.
+            ClipstackError: The pipeline failed.
+        """
+        spec = job.asked()
+        file_hash = (spec.sha256 or digest(job.source, 0, spec.bytes)) if self._results.on else ""
+        entries: list[CacheEntry] = []
 
         def consult(model: Model, laid: Grid) -> None:
             if not self._results.on:
                 return
-            question = key(found, asked.owner, "timeline", model.name, model.version, model.mark, laid)
-            held.append(entry.enter_context(self._results.question(question, 0.0)))
-            if held[0].answer and self._take_over(record, held[0].answer, laid):
+            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.mark, laid)
+            entries.append(entry.enter_context(self._results.question(cache_key, 0.0)))
+            if entries[0].answer and self._take_over(record, entries[0].answer, laid):
                 raise CacheHit
-            if not held[0].mine:
+            if not entries[0].mine:
                 raise DuplicateRunning
             record.note_miss()
 
         record.consult = consult
-        question = TimelineRequest(asked.model, asked.window_s, asked.hop_s)
+        question = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
         self._pipeline.timeline(
-            Source(str(job.source), 0, asked.bytes), question, record,
+            Source(str(job.source), 0, spec.bytes), question, record,
             lambda: self._ending.is_set() or job.is_asked_to_end(),
         )  # fmt: skip
-        for each in held:
-            each.keep(json.dumps({"job": job.id}).encode())
+        for cache_entry in entries:
+            cache_entry.keep(json.dumps({"job": job.id}).encode())
 
     def _take_over(self, record: Record, answer: bytes, laid: Grid) -> bool:
         try:
             other = self._folder.job(str(json.loads(answer)["job"]))
-        except (ValueError, KeyError, TypeError, RecursionError):  # damaged: looked at anew
+        except (ValueError, KeyError, TypeError, RecursionError):  # damaged: scan again
             return False
         return other is not None and record.take_over(other, laid)

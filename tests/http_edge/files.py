@@ -119,10 +119,10 @@ def huge(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def million(folder: Path) -> bytes:
-    """An MP4 of a million frames, all of which are there: the same one again and again."""
+def too_many_frames(folder: Path) -> bytes:
+    """An MP4 of 2.5 million frames, all of which are there: the same one again and again."""
     one = write_video(folder / "one.mp4", [corners(64, 48)], container=FASTSTART)
-    return Boxes(one.read_bytes()).repeated(1_000_000)
+    return Boxes(one.read_bytes()).repeated(2_500_000)
 
 
 def large_picture(width: int, height: int) -> bytes:

@@ -85,7 +85,7 @@ INPUTS: dict[int, tuple[str, str]] = {
     69: ("a JPEG cut off", _BROKEN),
     70: ("sound alone", "422 no_video_stream"),
     71: ("a video of 8192x8192", _LIMIT),
-    72: ("a video of a million frames", _LIMIT),
+    72: ("a video of 2.5 million frames", _LIMIT),
     73: ("a PNG of 20000x20000", _LIMIT),
     74: ("a GIF of 10,000 frames", _LIMIT),
     75: ("a picture of 1x65535", _LIMIT),

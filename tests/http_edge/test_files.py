@@ -88,7 +88,7 @@ BROKEN: dict[int, files.Maker] = {
     68: files.encrypted,
     70: files.sound,
     71: files.huge,
-    72: files.million,
+    72: files.too_many_frames,
     74: lambda _: files.long_gif(10_000),
     76: files.endless,
 }

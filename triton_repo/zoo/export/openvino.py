@@ -34,7 +34,7 @@ from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, co
 from triton_repo.zoo.repository import engine_config  # noqa: E402
 from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
 
-MODELS = Path(__file__).parents[1] / "models"
+MODELS = Path(__file__).parents[2] / "models"
 # Largest difference of a probability between the exported model and torch, both in float32: a mistake makes far more,
 # and the order of additions alone made 1.1e-4 of a ResNet-101's depth.
 TOLERANCE = 1e-3

@@ -1,1 +1,1 @@
-"""Setting up, starting and stopping the stack on one machine."""
+"""Set-up, start, stop, health checks and packaging of the stack on one machine."""

@@ -1,6 +1,8 @@
-"""Has the running stack say what is in a video: one made here on the spot, or the file named.
+"""Demo: classify a video with the running stack.
 
-python -m deploy.demo [FILE]
+Usage: python -m deploy.demo [FILE]
+
+Without FILE it renders a short clip in which the camera pans left.
 """
 
 from __future__ import annotations
@@ -17,24 +19,27 @@ from app.settings import CHECKOUT
 from deploy.stack.stack import Stack
 
 CLIP = CHECKOUT / ".runtime" / "demo" / "pan_left.mp4"
-WIDTH, HEIGHT, FPS, SECONDS, SPEED = 640, 360, 30, 3, 4  # speed: pixels a frame
+WIDTH, HEIGHT, FPS, SECONDS, SPEED = 640, 360, 30, 3, 4  # SPEED: pixels per frame
 COMMAND_S = 120
 Floats = NDArray[np.float64]
 
 
 def landscape(width: int, height: int) -> NDArray[np.uint8]:
-    """A picture to film, height x width x 3: coloured patches of many sizes, the same ones each time."""
-    chance = np.random.default_rng(20)
+    """Return a synthetic picture (height x width x 3) of coloured patches of many sizes.
+
+    The seed is fixed, so every call returns the same picture.
+    """
+    rng = np.random.default_rng(20)
     picture = np.zeros((height, width, 3))
     for size in (128, 64, 32, 16, 8):
-        patches = chance.random((height // size + 2, width // size + 2, 3))
+        patches = rng.random((height // size + 2, width // size + 2, 3))
         rows, columns = np.arange(height) / size, np.arange(width) / size
         picture += size**0.4 * _blended(patches, rows, columns)
     return np.asarray(255 * (picture - picture.min()) / np.ptp(picture), np.uint8)
 
 
 def _blended(patches: Floats, rows: Floats, columns: Floats) -> Floats:
-    """The patches at the fractional `rows` and `columns`, bilinear."""
+    """Sample `patches` bilinearly at the fractional `rows` and `columns`."""
     top, left = rows.astype(int), columns.astype(int)
     down, right = (rows - top)[:, None, None], (columns - left)[None, :, None]
     upper = patches[top][:, left] * (1 - right) + patches[top][:, left + 1] * right
@@ -43,7 +48,7 @@ def _blended(patches: Floats, rows: Floats, columns: Floats) -> Floats:
 
 
 def film(path: Path) -> None:
-    """Write a video in which the camera pans left: the picture moves right."""
+    """Write a video in which the camera pans left, so the picture moves right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count = FPS * SECONDS
     picture = landscape(WIDTH + SPEED * count, HEIGHT)
@@ -57,6 +62,7 @@ def film(path: Path) -> None:
 
 
 def main(words: list[str]) -> int:
+    """Classify the file in `words`, or a rendered clip, and return the client's exit status."""
     if words:
         clip = Path(words[0])
     else:

@@ -1,6 +1,8 @@
-"""Takes Triton's server out of its wheel, which serves as an archive: its own Python code is not used.
+"""Unpacker of Triton's server from the nvidia-pytriton wheel.
 
-python -m deploy.unpack_triton WHEEL TARGET
+Usage: python -m deploy.unpack_triton WHEEL TARGET
+
+The wheel is used as an archive only; its own Python code is not installed.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ CLIP = Path(__file__).resolve().parent.parent / "triton_repo" / "backends" / "cl
 
 
 def place(name: str, python: str) -> Path | None:
-    """Where the wheel's member `name` goes, relative to the target; None for what is not needed.
+    """Return the path below the target for the wheel's member `name`, or None to skip the member.
 
-    The Python backend finds its stub beside its library; it must be that of the Python (as "3.11") in use.
+    The Python backend looks for its stub next to its library. The stub must match the running Python, for example
+    "3.11".
     """
     if name == f"{SERVER}python_backend_stubs/{python}/{STUB}":
         return Path("backends", "python", STUB)
@@ -32,17 +35,20 @@ def place(name: str, python: str) -> Path | None:
 
 
 def unpack(wheel: Path, target: Path, python: str) -> None:
-    """Make `target` anew with bin/, lib/ and backends/; it appears complete or not at all.
+    """Replace `target` with a folder that holds bin/, lib/ and backends/.
 
-    Raises ValueError when the wheel has no stub for `python`.
+    The folder is built aside and renamed, so `target` is complete or unchanged.
+
+    Raises:
+        ValueError: The wheel has no stub for `python`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as fresh, zipfile.ZipFile(wheel) as archive:
         folder = Path(fresh, "triton")
         for member in archive.infolist():
-            where = None if member.is_dir() else place(member.filename, python)
-            if where:
-                _write(archive, member, folder / where)
+            relative = None if member.is_dir() else place(member.filename, python)
+            if relative:
+                _write(archive, member, folder / relative)
         if not (folder / "backends" / "python" / STUB).exists():
             raise ValueError(f"{wheel.name} has no stub for Python {python}")
         (folder / "backends" / "clip").symlink_to(os.path.relpath(CLIP, target.resolve() / "backends"))
@@ -55,7 +61,7 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(member) as source, path.open("wb") as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
-    # a wheel's modes are not dependable
+    # The file modes in a wheel are unreliable.
     path.chmod(0o755 if path.parent.name == "bin" or path.name == STUB else 0o644)
 
 

@@ -15,11 +15,15 @@ from deploy.stack import doors, preflight, run_dir, users
 
 PROGRAMS = {"web": ("nginx", "web", "jobs", "watchdog"), "triton": ("triton", "watchdog")}
 LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog")
-MODELS = CHECKOUT / "triton_repo" / "models"  # the default ones, as the image brings them
+MODELS = CHECKOUT / "triton_repo" / "models"  # the default models inside the image
 
 
 def prepare(part: str, settings: Settings) -> dict[str, str]:
-    """Fills the run folder; the environment for Supervisor. SystemExit with a message when it could not work."""
+    """Fill the run folder of `part` ("web" or "triton") and return the environment for Supervisor.
+
+    Raises:
+        SystemExit: A preflight check failed; the message lists every problem.
+    """
     if part == "triton":
         bring_models(MODELS, settings.model_dir)
     checks = preflight.of_triton(settings) if part == "triton" else preflight.of_web(settings)
@@ -32,7 +36,7 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
     if part == "web":
         print("\n".join(doors.told(settings, "docker compose exec web python -m app.auth")), flush=True)
     for name in LOGS:
-        # Docker keeps and rotates what comes out of a container
+        # Docker keeps and rotates the container's output.
         log = settings.run_dir / "logs" / f"{name}.log"
         log.unlink(missing_ok=True)
         log.symlink_to("/proc/self/fd/1")
@@ -44,7 +48,7 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
 
 
 def bring_models(source: Path, target: Path) -> None:
-    """Copies the image's own models to `target`, a volume that outlives the image, where they differ from it."""
+    """Copy the image's models to `target`, a volume that outlives the image, where they differ."""
     for model in sorted(path for path in source.iterdir() if (path / "config.pbtxt").exists()):
         if not _same(model, target / model.name):
             fresh = target / f".making-{model.name}"
@@ -55,7 +59,7 @@ def bring_models(source: Path, target: Path) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether both folders hold the same files, by size and content."""
+    """Return whether both folders hold the same files with the same content."""
     files = [path.relative_to(one) for path in one.rglob("*") if path.is_file()]
     present = [path.relative_to(other) for path in other.rglob("*") if path.is_file()]
     if sorted(files) != sorted(present):
@@ -64,6 +68,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def main(words: list[str]) -> None:
+    """Prepare the part named in `words` and replace this process with Supervisor."""
     if len(words) != 1 or words[0] not in PROGRAMS:
         sys.exit(__doc__)
     try:

@@ -12,11 +12,15 @@ import urllib.request
 from app.settings import Settings
 from deploy.nginx import tls
 
-PATIENCE_S = 8.0  # shorter than the health check's own, so that its reason is told
+PATIENCE_S = 8.0  # shorter than the container's health-check timeout, so that the reason is reported
 
 
 def web(settings: Settings) -> str:
-    """What nginx, web and Triton together say; raises OSError when they are not ready."""
+    """Return the body of /readyz, which covers nginx, web and Triton.
+
+    Raises:
+        OSError: The stack is not ready.
+    """
     with urllib.request.urlopen(
         f"{'https' if settings.tls else 'http'}://127.0.0.1:{settings.port}/readyz",
         timeout=PATIENCE_S,
@@ -26,7 +30,11 @@ def web(settings: Settings) -> str:
 
 
 def triton(settings: Settings) -> str:
-    """An inference of the default model; raises OSError when it is not answered."""
+    """Run one inference of the default model and return a success message.
+
+    Raises:
+        OSError: The inference failed.
+    """
     import numpy as np
     from tritonclient.grpc import InferInput
     from tritonclient.utils import InferenceServerException
@@ -37,9 +45,9 @@ def triton(settings: Settings) -> str:
         with connect(settings.triton_target, settings.triton_key) as client:
             config = client.get_model_config(settings.model, client_timeout=PATIENCE_S).config
             clip = np.zeros((1, *config.input[0].dims), np.uint8)
-            sent = InferInput(config.input[0].name, clip.shape, "UINT8")
-            sent.set_data_from_numpy(clip)
-            answer = client.infer(settings.model, [sent], client_timeout=PATIENCE_S)
+            infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
+            infer_input.set_data_from_numpy(clip)
+            answer = client.infer(settings.model, [infer_input], client_timeout=PATIENCE_S)
     except InferenceServerException as error:
         raise OSError(str(error)) from error
     scores = answer.as_numpy(config.output[0].name)
@@ -49,6 +57,7 @@ def triton(settings: Settings) -> str:
 
 
 def main(words: list[str]) -> int:
+    """Check the part named in `words`, print the result and return the exit status."""
     checks = {"web": web, "triton": triton}
     if len(words) != 1 or words[0] not in checks:
         sys.exit(__doc__)

@@ -1,8 +1,9 @@
-"""The GPUs of this machine, asked of its driver (NVML), and which of them a worker takes.
+"""Discovery of the machine's GPUs through NVML, and the choice of one for a worker.
 
-python -m deploy.gpu.discovery        lists those that can be used; exit status 1, and why, when there is none
+Usage: python -m deploy.gpu.discovery
 
-NVML looks at a GPU without taking any of its memory, which CUDA itself would at the first question.
+It lists the usable GPUs. Without one it prints the reason and exits with status 1.
+NVML inspects a GPU without allocating memory on it; CUDA would allocate at its first call.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-ORDER = "PCI_BUS_ID"  # NVML's; CUDA's own puts the fastest first. The stack is started with CUDA_DEVICE_ORDER set to it
-SPARE_BYTES = 2 << 30  # a GPU with less free memory belongs to somebody else
+ORDER = "PCI_BUS_ID"  # NVML's order and the stack's CUDA_DEVICE_ORDER; CUDA by default puts the fastest GPU first
+SPARE_BYTES = 2 << 30  # a GPU with less free memory is in use by another program
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; `number` is the one by which CUDA and so Triton know it, `bus` its place among all of the machine."""
+    """One GPU.
+
+    Attributes:
+        number: Index by which CUDA, and so Triton, addresses the GPU.
+        bus: Index among all GPUs of the machine, in PCI order.
+    """
 
     number: int
     bus: int
@@ -36,20 +42,25 @@ class Gpu:
 
 
 class NoGpu(Exception):
-    """There is no GPU to be used; the message says why."""
+    """No GPU is usable; the message says why."""
 
 
 class Driver(Protocol):
-    """What is asked of the driver."""
+    """Interface to the GPU driver."""
 
     def gpus(self) -> list[Gpu]:
-        """Every GPU, in the order of the bus; `number` and `bus` are the same. NoGpu when there is no driver."""
+        """Return every GPU in PCI order, with `number` equal to `bus`.
+
+        Raises:
+            NoGpu: There is no driver.
+        """
 
 
 class Nvml:
-    """The driver's own library, by nvidia-ml-py."""
+    """GPU driver accessed through nvidia-ml-py."""
 
     def gpus(self) -> list[Gpu]:
+        """Return every GPU in PCI order; raise NoGpu when NVML is not available."""
         try:
             import pynvml
         except ImportError as error:
@@ -59,7 +70,7 @@ class Nvml:
             try:
                 return [_told(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
             finally:
-                pynvml.nvmlShutdown()  # nothing of it may be there when a web worker is forked
+                pynvml.nvmlShutdown()  # NVML must not be open when a web worker is forked
         except pynvml.NVMLError as error:
             raise NoGpu(f"NVML: {error}") from error
 
@@ -73,52 +84,58 @@ def _told(pynvml: object, number: int) -> Gpu:
 
 
 def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """Those that CUDA_VISIBLE_DEVICES leaves, with the numbers that CUDA gives them.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES allows, numbered as CUDA numbers them.
 
-    As CUDA reads it: numbers or beginnings of UUIDs; the first that names no GPU, or two, ends the list.
+    Follows CUDA's rules: entries are indices or UUID prefixes, and the first entry that matches no GPU, or two, ends
+    the list.
     """
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return list(gpus)
-    found: list[Gpu] = []
+    chosen: list[Gpu] = []
     for word in (word.strip() for word in wanted.split(",")):
         matching = [gpu for gpu in gpus if word == str(gpu.bus) or (word[:4] == "GPU-" and gpu.uuid.startswith(word))]
-        if len(matching) != 1 or matching[0].bus in {gpu.bus for gpu in found}:
+        if len(matching) != 1 or matching[0].bus in {gpu.bus for gpu in chosen}:
             break
         (gpu,) = matching
-        found.append(Gpu(len(found), gpu.bus, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
-    return found
+        chosen.append(Gpu(len(chosen), gpu.bus, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
+    return chosen
 
 
 def usable(driver: Driver | None = None, environment: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """The visible GPUs with memory to spare; NoGpu, with the reason, when there is none."""
+    """Return the visible GPUs with at least SPARE_BYTES of free memory.
+
+    Raises:
+        NoGpu: There is none; the message gives the reason.
+    """
     gpus = (driver or Nvml()).gpus()
-    seen = visible(gpus, environment)
-    if not seen:
+    candidates = visible(gpus, environment)
+    if not candidates:
         hidden = f", and CUDA_VISIBLE_DEVICES={environment.get('CUDA_VISIBLE_DEVICES')!r} leaves none" if gpus else ""
         raise NoGpu(f"the driver knows {len(gpus)} GPUs{hidden}")
-    free = [gpu for gpu in seen if gpu.free_bytes >= SPARE_BYTES]
+    free = [gpu for gpu in candidates if gpu.free_bytes >= SPARE_BYTES]
     if not free:
-        raise NoGpu("; ".join(map(str, seen)) + f": less than {SPARE_BYTES >> 20} MiB free")
+        raise NoGpu("; ".join(map(str, candidates)) + f": less than {SPARE_BYTES >> 20} MiB free")
     return free
 
 
 def next_place(taken: Iterable[int], places: Sequence[int]) -> int:
-    """Of `places` the one that is `taken` least often, the first of equals.
+    """Return the entry of `places` that occurs least often in `taken`; the first one on a tie.
 
-    One process gives out all places, gunicorn's master, and counts those of living workers only: so they are taken in
-    turns, two workers never choose at the same time, and who comes after a worker that was killed gets its place.
+    Gunicorn's master alone assigns places and counts only living workers. Two workers therefore never choose at the
+    same time, and the replacement of a killed worker gets its place.
     """
-    held = list(taken)
-    return min(places, key=lambda place: (held.count(place), places.index(place)))
+    counted = list(taken)
+    return min(places, key=lambda place: (counted.count(place), places.index(place)))
 
 
 def main() -> int | str:
+    """Print the usable GPUs, or return the reason why there is none."""
     try:
-        found = usable()
+        gpus = usable()
     except NoGpu as error:
         return f"no GPU: {error}"
-    print("\n".join(map(str, found)))
+    print("\n".join(map(str, gpus)))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""The folder of models as Triton sees it where there are GPUs: the same models, put on them.
+"""Triton's model repository on machines with GPUs: the same models, placed on the GPUs.
 
-The models' own folder stays as it is: it says what a model is, and the same one serves machines with and without GPUs.
-In the run folder each model gets a `config.pbtxt` with its places on the GPUs, and links to everything else. Written
-anew at every start of Triton, and for one model when that is loaded anew.
+The model folder itself stays unchanged, so one folder serves machines with and without GPUs. In the run folder each
+model gets a `config.pbtxt` with its GPU instances, and links to all other files. All models are written at each start
+of Triton, and a single model when the watchdog reloads it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 MAKING = ".making-"
 PLACING = ".placing.json"
-DEFAULT_ENGINE = "openvino"  # of models for which nobody chose another; it has no GPU to run on
-ON_GPU = {"torch": "model.pt2"}  # what takes its place there, and the file that this needs
-TAKES_GPU_MEMORY = ("torch",)  # engines that are handed a clip where it is
+DEFAULT_ENGINE = "openvino"  # for models without a configured engine; it cannot run on a GPU
+ON_GPU = {"torch": "model.pt2"}  # engine that replaces the default one on a GPU, and the file it needs
+TAKES_GPU_MEMORY = ("torch",)  # engines that read a clip from GPU memory directly
 
 
 @dataclass(frozen=True)
 class GpuPlacement:
-    """CUDA's numbers of the GPUs, and what the settings say of models on them."""
+    """CUDA indices of the GPUs, and the settings for models on them."""
 
     gpus: tuple[int, ...]
     processes: int
@@ -36,11 +36,12 @@ class GpuPlacement:
 
 
 def folder(run_dir: Path) -> Path:
+    """Return the folder of the placed models."""
     return run_dir / "gpu" / "models"
 
 
 def write_all(models: Path, run_dir: Path, placing: GpuPlacement) -> list[str]:
-    """Places all of the folder `models`; says of each where it runs."""
+    """Place every model of the folder `models` and return one line per model that says where it runs."""
     remove_all(run_dir)
     target = folder(run_dir)
     target.mkdir()
@@ -50,27 +51,27 @@ def write_all(models: Path, run_dir: Path, placing: GpuPlacement) -> list[str]:
 
 
 def remove_all(run_dir: Path) -> None:
-    """What an earlier start left, when there was a GPU."""
+    """Remove the placed models of an earlier start."""
     shutil.rmtree(folder(run_dir), ignore_errors=True)
 
 
 def follow(model: Path, run_dir: Path) -> None:
-    """Before Triton loads a model anew: places it as it is now; nothing to do where Triton runs without GPUs."""
+    """Place `model` again before Triton reloads it; do nothing when Triton runs without GPUs."""
     target = folder(run_dir)
     if not (target / PLACING).exists():
         return
     if model.is_dir():
-        told = json.loads((target / PLACING).read_text())
-        write(model, target, GpuPlacement(**told | {"gpus": tuple(told["gpus"])}))
+        params = json.loads((target / PLACING).read_text())
+        write(model, target, GpuPlacement(**params | {"gpus": tuple(params["gpus"])}))
     else:
         shutil.rmtree(target / model.name, ignore_errors=True)
 
 
 def write(model: Path, target: Path, placing: GpuPlacement) -> str:
-    """Makes the model's folder in `target` anew, in one step; says in words where it runs.
+    """Replace the model's folder in `target` and return a line that says where the model runs.
 
-    A model that cannot be placed, because its configuration is damaged or no engine of its has a GPU, is linked as it
-    is: it runs on the CPU, or Triton says what is wrong with it.
+    The new folder is renamed into place. A model with a damaged configuration, or without a GPU engine, is linked as it
+    is: it runs on the CPU, or Triton reports its error.
     """
     making = target / f"{MAKING}{model.name}"
     shutil.rmtree(making, ignore_errors=True)
@@ -90,7 +91,7 @@ def write(model: Path, target: Path, placing: GpuPlacement) -> str:
 
 
 def placed(model: Path, placing: GpuPlacement) -> tuple[str, str]:
-    """The model's configuration with its places on the GPUs, and where it runs in words."""
+    """Return the model's configuration with its GPU instances, and a description of where it runs."""
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
@@ -110,7 +111,7 @@ def placed(model: Path, placing: GpuPlacement) -> tuple[str, str]:
         config.parameters["engine"].string_value = engine
         config.parameters["precision"].string_value = placing.precision
     if not device:
-        config.parameters.pop("device", None)  # asking for it above made an empty one
+        config.parameters.pop("device", None)  # the lookup above created an empty entry
     _place(config, engine, placing)
     precision = config.parameters["precision"].string_value
     numbers = ", ".join(map(str, placing.gpus))
@@ -123,13 +124,13 @@ def _place(config: ModelConfig, engine: str, placing: GpuPlacement) -> None:
     del config.instance_group[:]
     config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=placing.processes, gpus=placing.gpus)
     if engine in TAKES_GPU_MEMORY:
-        config.max_batch_size = placing.batch  # a program of torch has no bound of its own
-        # Else the server brings every clip back to the host first
+        config.max_batch_size = placing.batch  # an exported torch program has no batch limit
+        # Otherwise the server copies every clip back to the host first.
         config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
 
 
 def _served_have(model: Path, config: ModelConfig, file: str) -> bool:
-    """Whether the versions that are served have that file."""
+    """Return whether every served version of the model has `file`."""
     versions = sorted((int(path.name) for path in model.iterdir() if path.name.isdecimal()), reverse=True)
     served: Sequence[int] = versions[: max(1, config.version_policy.latest.num_versions)]
     return bool(served) and all(os.path.isfile(model / str(version) / file) for version in served)

@@ -1,6 +1,6 @@
-"""Gunicorn's worker, whose own refusals are answered by nginx: in JSON, with the request's id and all headers.
+"""Gunicorn worker whose own errors nginx renders as JSON with the request id and all headers.
 
-And which ends at once where it cannot start, also when its master is dead.
+It also exits at once when it cannot start, even if its master is dead.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from app.auth.key_check import KeyCheckServer
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gthread, but for the words of an answer to what is no request, which would be HTML, and for how a start fails."""
+    """Threaded worker with JSON error responses and a prompt exit after a failed start."""
 
     sockets: list[Any]
 
     def init_process(self) -> None:
-        """Raises SystemExit where gunicorn would let any exception go on.
+        """Run the worker; exit instead of letting an exception propagate.
 
-        It prints those, which fails when the master has been killed and nobody reads its pipe any more. With that the
-        worker would come back as if it were the master, and wait half a minute for the other workers to end.
+        Gunicorn prints the exception, which fails when the master was killed and nobody reads the pipe any more. The
+        worker would then continue as if it were the master and wait half a minute for the other workers to exit.
+
+        Raises:
+            SystemExit: The worker could not start or failed while it ran.
         """
         try:
             super().init_process()
@@ -34,14 +37,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             raise SystemExit(1 if self.booted else Arbiter.WORKER_BOOT_ERROR) from None
 
     def start_key_checks(self) -> None:
-        """Serve the listener of key checks, where there is one, in its own threads instead of with requests."""
+        """Serve the key-check listener, if there is one, in its own threads."""
         web, *key_checks = self.sockets  # in the order of `bind` (deploy/gunicorn/config.py)
         self.sockets = [web]
         for listener in key_checks:
             KeyCheckServer(listener.sock, self.app.wsgi().extensions["clipstack.access"]).start()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Has nginx answer from the address of that error (nginx/conf.d/site.conf); the log says why."""
+        """Send nginx to the internal location that renders this error (nginx/conf.d/site.conf), and log the cause."""
         match exc:
             case LimitRequestHeaders():
                 status, place = "431 Request Header Fields Too Large", "headers_too_large"
@@ -52,5 +55,5 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 self.log.error("a request failed before it reached the app", exc_info=exc)
         self.log.debug("refused: %s", str(exc)[:200])
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\nX-Accel-Redirect: /_e/{place}\r\n\r\n"
-        with suppress(OSError):  # who sent it may have gone
+        with suppress(OSError):  # the client may have disconnected
             client.sendall(head.encode())

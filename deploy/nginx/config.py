@@ -1,4 +1,4 @@
-"""nginx's configuration for one stack: the files of nginx/ with the values of this stack filled in."""
+"""Renderer of nginx's configuration: the files of nginx/ with the values of one stack filled in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-_NAME = re.compile(r"\$\{(CLIPSTACK_[A-Z_]+)\}")  # nginx's own $variables are left alone
+_NAME = re.compile(r"\$\{(CLIPSTACK_[A-Z_]+)\}")  # does not match nginx's own $variables
 
 
 def render(source: Path, target: Path, values: Mapping[str, str]) -> None:
-    """Write every .conf file below `source` to the same place below `target`, emptied first.
+    """Render every .conf file below `source` to the same path below `target`, which is emptied first.
 
-    Raises KeyError for a name without a value, ValueError for a value that nginx would take as syntax.
+    Raises:
+        KeyError: A placeholder has no value.
+        ValueError: nginx would parse a value as syntax.
     """
     shutil.rmtree(target, ignore_errors=True)
     for path in sorted(source.rglob("*.conf")):

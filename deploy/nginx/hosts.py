@@ -1,6 +1,6 @@
-"""Rules of nginx for the names that a request may give this service, and for the origins of its own pages.
+"""Nginx rules for the host names that reach this service and for the origins of its own pages.
 
-They are lines of two maps in nginx/conf.d/origin.conf.
+They are entries of two maps in nginx/conf.d/origin.conf.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import socket
 
 from app.settings import Settings
 
-ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  nothing listens here: it is what a setting may say
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  compared with a setting; nothing listens here
 LOOPBACK = ("localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$")
-# A page cannot lead its own name to an address that is written as numbers
+# DNS rebinding needs a name, so numeric addresses are safe.
 ADDRESSES = (r"~^\d+\.\d+\.\d+\.\d+$", r"~^\[[0-9a-f:.]+\]$")
 
 
 def host_rules(settings: Settings) -> str:
-    """Return the lines for the map of known hosts: every host where keys are asked for, else those of this service."""
+    """Return the entries of the map of known hosts.
+
+    With keys every host is accepted; without keys only the names of this service are.
+    """
     if settings.asks_for_keys:
         return "default 1;\n"
-    names = [*LOOPBACK, ""]  # HTTP/1.0 has no Host, and no browser speaks it
+    names = [*LOOPBACK, ""]  # HTTP/1.0 has no Host header, and no browser uses it
     names += [_bracketed(host) for host in (settings.host, _host(settings.published)) if host not in ("", *ANY_ADDRESS)]
     if settings.public:
         names += [*ADDRESSES, socket.gethostname().lower()]
@@ -30,10 +33,10 @@ def host_rules(settings: Settings) -> str:
 
 
 def origin_rules(settings: Settings) -> str:
-    """Return the lines for the map of own origins: those that CLIPSTACK_ALLOWED_HOSTS lists.
+    """Return the entries of the map of own origins, which CLIPSTACK_ALLOWED_HOSTS lists.
 
-    A listed name without a port is the origin on the usual port of its scheme. It is not one for a request to the same
-    name on another port: what answers there is another service.
+    A name without a port stands for the origin on its scheme's default port. It does not match a request to the same
+    name on another port, where a different service answers.
     """
     listed = [name for name in settings.allowed_hosts.split(",") if name]
     with_port = [name for name in listed if name != _host(name)]
@@ -57,7 +60,7 @@ def _host(name: str) -> str:
 
 
 def _bracketed(host: str) -> str:
-    """Return `host` as it stands in a request: IPv6 in brackets."""
+    """Return `host` in the form of a Host header: IPv6 in brackets."""
     try:
         return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
     except ValueError:

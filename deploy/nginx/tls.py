@@ -1,4 +1,4 @@
-"""Whether a certificate and a key can be used: one handshake in memory, as nginx and a client would have it."""
+"""Checks of a TLS certificate and its key by an in-memory handshake between nginx's side and a client."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _EXPIRED, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 62, 64  # openssl/x509_vfy.h
 
 
 class Unusable(Exception):
-    """The files cannot be used; the message says why, and which setting it is about."""
+    """The files cannot be used; the message says why and names the setting."""
 
 
 class Unreadable(Unusable):
-    """One of the files is not there, or is not for us to read."""
+    """One of the files is missing or not readable by this user."""
 
 
 class AnotherKey(Unusable):
-    """The key is not the certificate's."""
+    """The key does not belong to the certificate."""
 
 
 class AnotherName(Unusable):
-    """The certificate is for other names than the one that was asked for."""
+    """The certificate is not valid for the requested name."""
 
 
 class Ended(Unusable):
-    """The certificate is no longer valid."""
+    """The certificate has expired."""
 
 
 def check(cert: str, key: str) -> float:
-    """Until when the certificate is valid, seconds since the epoch; raises Unusable.
+    """Return when the certificate expires, in seconds since the epoch; raise Unusable when it does not work.
 
-    What a client checks besides, the name and who has signed it, depends on the client.
+    The name and the issuer are not checked: what a client accepts there depends on the client.
     """
     for path, variable in ((cert, "CLIPSTACK_TLS_CERT"), (key, "CLIPSTACK_TLS_KEY")):
         try:
@@ -50,16 +50,16 @@ def check(cert: str, key: str) -> float:
 
 
 def names(cert: str, key: str) -> list[str]:
-    """The names and addresses that a client may reach it by; raises Unusable."""
+    """Return the DNS names and IP addresses of the certificate; raise Unusable when it does not work."""
     check(cert, key)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(cert, key, password=_no_passphrase)
-    told = _seen(server, cert).get("subjectAltName", ())
-    return [str(name) for kind, name in told if kind in ("DNS", "IP Address")]
+    alt_names = _seen(server, cert).get("subjectAltName", ())
+    return [str(name) for kind, name in alt_names if kind in ("DNS", "IP Address")]
 
 
 def fits(cert: str, key: str, name: str) -> bool:
-    """Whether a client that asks for `name` takes this certificate for its; raises Unusable for all other reasons."""
+    """Return whether the certificate is valid for `name`; raise Unusable when it fails for any other reason."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(cert, key, password=_no_passphrase)
     try:
@@ -70,7 +70,10 @@ def fits(cert: str, key: str, name: str) -> bool:
 
 
 def unchecked() -> ssl.SSLContext:
-    """For asking the service on this machine whether it is ready: its certificate has another name than loopback's."""
+    """Return a client context without verification, for readiness checks over loopback.
+
+    The certificate does not name loopback, so verification would fail.
+    """
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -95,15 +98,15 @@ def _why_not_loaded(cert: str, key: str, error: ssl.SSLError | ValueError) -> Un
 
 
 def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
-    """The certificate as a client has it after a handshake, in which it asked for `name`."""
+    """Return the certificate as a client that requests `name` sees it after a handshake."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = bool(name)
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted, whoever has signed it
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trust the certificate itself, whatever its issuer
     client.load_verify_locations(cafile=cert)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(to_client, to_server, server_hostname=name or None)
-    ends = (asking, server.wrap_bio(to_server, to_client, server_side=True))
-    for _ in range(4):  # flights of a handshake; three are enough
+    client_end = client.wrap_bio(to_client, to_server, server_hostname=name or None)
+    ends = (client_end, server.wrap_bio(to_server, to_client, server_side=True))
+    for _ in range(4):  # handshake flights; three are enough
         for end in ends:
             try:
                 end.do_handshake()
@@ -113,7 +116,7 @@ def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
                 raise _not_verified(cert, error) from error
             except ssl.SSLError as error:
                 raise Unusable(f"CLIPSTACK_TLS_CERT: {cert} does not work: {error.reason}") from error
-    return dict(asking.getpeercert() or {})
+    return dict(client_end.getpeercert() or {})
 
 
 def _not_verified(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
@@ -122,6 +125,6 @@ def _not_verified(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
 
 
 def warning(cert: str, key: str) -> str | None:
-    """A word about a certificate that ends soon."""
+    """Return a warning when the certificate expires within SOON_S, otherwise None."""
     left_s = check(cert, key) - time.time()
     return f"the certificate {cert} ends in {left_s / 86_400:.0f} days" if left_s < SOON_S else None

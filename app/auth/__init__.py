@@ -1,9 +1,9 @@
-"""Who may use the service, and how much of it: keys, their quotas, sessions of the page, and the gate before it all.
+"""Authentication and quotas: API keys, their limits, browser sessions, and the guard in front of every view.
 
-    clipstack-keys ── writes ──▶ <data>/access/keys.json ── read anew when it changes ──┐
-                                                                                        ▼
-    request ── Authorization: Bearer | X-API-Key | session cookie ──▶ gate ──▶ quota ──▶ view, as the key's owner
+    clipstack-keys ── writes ──▶ <data>/access/keys.json ── reloaded on change ──┐
+                                                                                 ▼
+    request ── Authorization: Bearer | X-API-Key | session cookie ──▶ guard ──▶ limits ──▶ view, with the key as owner
 
-nginx asks the gate (`/_key`) before it takes an upload, so that nobody without a key fills its disk; the gate decides
-again when the request itself comes, so nothing depends on nginx having asked.
+nginx asks the key check (key_check.py) before it receives an upload, so a client without a key cannot fill its disk.
+The guard checks the request itself again, so security does not depend on nginx's check.
 """

@@ -1,4 +1,4 @@
-"""python -m app.auth: what `clipstack-keys` does, where it is not installed as a command (containers)."""
+"""Entry point of python -m app.auth: `clipstack-keys` where that command is not installed (containers)."""
 
 from app.auth.cli import main
 

@@ -1,4 +1,4 @@
-"""Whose request it is, and how much of its share a key has left: what one worker knows of keys, sessions, quotas."""
+"""Authentication of requests and the quotas of their keys, as one worker sees them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from app.auth.sessions import Session, Sessions
 from app.errors import TooManyRequests, Unauthorized
 from app.settings import Settings
 
-SHARE = 0.5  # of what the service holds, for a key that was given no number of its own
+SHARE = 0.5  # share of the service's capacity for a key without a limit of its own
 
 
 class Authenticator:
-    """What one worker knows of keys, sessions and quotas."""
+    """The keys, sessions and quotas of one worker."""
 
     def __init__(self, settings: Settings, backlog_s: Callable[[], float]) -> None:
         self.required = settings.asks_for_keys
         self.keys = KeyFile(settings.keys_file)
         self.sessions = Sessions(settings.data_dir / "sessions")
         self.quotas = Quotas(settings.run_dir / "web" / "quota")
-        # Over TLS a name by which browsers take it from this very host alone, and never without TLS
+        # Browsers accept a `__Host-` cookie from this host alone, and only over TLS
         self.cookie = "__Host-clipstack" if settings.tls else "clipstack"
         self.secure = settings.tls
         held = settings.web_workers * (settings.max_inflight + settings.max_queue)
@@ -37,7 +37,12 @@ class Authenticator:
         self._usual_share = max(1, math.ceil(held * SHARE))
 
     def who(self, asked: Request) -> tuple[Key, Session | None]:
-        """Whose request it is, and the session where it came with one; raises Unauthorized, KeysUnreadable."""
+        """Return the key of a request, and its session if it came with one.
+
+        Raises:
+            Unauthorized: The request has no key or an unknown one.
+            KeyStoreUnavailable: The keys cannot be read.
+        """
         scheme, _, text = asked.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             text = asked.headers.get("X-API-Key", "")
@@ -52,17 +57,18 @@ class Authenticator:
         return session
 
     def session(self, cookies: Mapping[str, str]) -> tuple[Key, Session] | None:
-        """The session that a browser sends the cookie of, and its key."""
+        """Return the key and the session of a browser's cookie, None without a valid one."""
         session = self.sessions.find(cookies.get(self.cookie, ""))
         key = self.keys.all().get(session.key) if session else None
         return (key, session) if session and key and hmac.compare_digest(key.sha256, session.sha256) else None
 
     def most_at_work(self, key: Key) -> int:
+        """Return how many files of this key may be in progress at a time."""
         return key.concurrent or self._usual_share
 
     def take(self, key: Key, held: ExitStack) -> None:
-        """Counts a file of this key, until `held` is closed; raises TooManyRequests."""
-        held.callback(self._shut.opened, key.id, lambda: self._has_room(key))  # when the seat was given back
+        """Count one file of this key until `held` is closed; raises TooManyRequests."""
+        held.callback(self._shut.opened, key.id, lambda: self._has_room(key))  # runs after the slot is released
         try:
             held.enter_context(self.quotas.seat(key.id, "work", self.most_at_work(key), self._come_back_s()))
         except TooManyRequests:
@@ -72,16 +78,16 @@ class Authenticator:
             self.quotas.take(key.id, key.rate, key.burst)
 
     def _has_room(self, key: Key) -> bool:
-        """Whether so much of its share is free that it is worth while to tell nginx."""
+        """Return whether enough of the key's slots are free for nginx to admit its uploads again."""
         most = self.most_at_work(key)
         return self.quotas.has_seats(key.id, "work", most, enough(most))
 
     def _come_back_s(self) -> int:
-        """When those who wait now have had their turn, and with them the key's own."""
+        """Return the Retry-After in seconds: the time that the current queue needs, at least 1."""
         return min(LONGEST_RETRY_S, max(1, math.ceil(self._backlog_s())))
 
     def check(self, key: Key) -> None:
-        """Raises TooManyRequests where `take` would now."""
+        """Raise TooManyRequests if `take` would raise it now; count nothing."""
         if not self.quotas.has_seat(key.id, "work", self.most_at_work(key)):
             self._shut.shut(key.id, lambda: self._has_room(key))
             raise TooManyRequests("this key has as many requests under way as it may have", self._come_back_s())

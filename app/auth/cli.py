@@ -1,4 +1,4 @@
-"""The command line `clipstack-keys`: create, list, rotate and revoke keys. A running service knows at once."""
+"""The command line `clipstack-keys`: create, list, rotate and revoke keys; running services see changes at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 @contextmanager
 def _told() -> Iterator[Settings]:
-    """The settings; what goes wrong in the block is a message, not a traceback."""
+    """Yield the settings; turn the expected errors of the block into messages without a traceback."""
     try:
         yield recorded_settings.in_force()
     except store.NameTaken as error:
@@ -47,18 +47,20 @@ def _told() -> Iterator[Settings]:
 
 
 def _name(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Return a valid name; raises BadParameter."""
     if not _NAME.fullmatch(name):
         raise click.BadParameter("up to 64 letters, digits and . _ @ - please, a letter or digit first")
     return name
 
 
 def _lanes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Return the lanes of a comma-separated list without repetitions; raises BadParameter for an unknown one."""
     if text is None:
         return None
-    wanted = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
-    if unknown := [lane for lane in wanted if lane not in LANES]:
+    lanes = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if unknown := [lane for lane in lanes if lane not in LANES]:
         raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(LANES)}")
-    return wanted
+    return lanes
 
 
 @main.command(short_help="Make a key and print it, once.")
@@ -76,9 +78,9 @@ def create(
     """Make a key for NAME and print it, once: only its hash is kept."""
     if burst is not None and rate is None:
         raise click.UsageError("--burst needs --rate")
-    wanted = Key("", name, "", "", rate, burst or max(1, math.ceil(rate or 1)), concurrent, lanes)
+    key = Key("", name, "", "", rate, burst or max(1, math.ceil(rate or 1)), concurrent, lanes)
     with _told() as settings:
-        _show(*store.create(settings.keys_file, wanted))
+        _show(*store.create(settings.keys_file, key))
 
 
 @main.command(short_help="Give a key another secret, and print it.")
@@ -118,7 +120,7 @@ def list_keys() -> None:
 
 
 def _show(key: Key, text: str) -> None:
-    """The key alone goes to standard output, so that a shell can take it up."""
+    """Print the key alone to standard output, so that a shell can capture it, and the explanation to standard error."""
     click.echo(f"The key of {key.name} ({key.id}). It is shown this once: keep it where passwords are kept.", err=True)
     click.echo(text)
     sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""The gate: one hook before every request. A view that says nothing needs a key, so that none is open by mistake.
+"""The guard: a hook before every request. A view without a mark needs a key, so no view is public by mistake.
 
-401 unauthorized          no key, or none that is known
-403 csrf_failed           a change asked for with the session's cookie, and without the token of its page
-429 too_many_requests     more than the key's rate, or more at a time than it may have
+401 unauthorized          no key or an unknown one
+403 csrf_failed           a change with the session's cookie and without the page's CSRF token
+429 too_many_requests     the key's rate or its number of concurrent requests is exceeded
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from app.auth.keys import Key
 from app.errors import CsrfFailed, Forbidden, Unauthorized
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-MOST_READS = 32  # requests of one key that send no file, at the same time; each takes a few milliseconds
-PAGES = ("pages", "reference")  # for people: those without a session are shown where they get one
+MOST_READS = 32  # concurrent requests of one key without a file; each takes a few milliseconds
+PAGES = ("pages", "reference")  # blueprints for people: without a session they redirect to the login form
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 
 blueprint = Blueprint("gate", __name__)
@@ -30,62 +30,67 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def open_to_all(view: View) -> View:
-    """Marks a view that needs no key."""
+    """Mark a view that needs no key."""
     view.open_to_all = True  # type: ignore[attr-defined]
     return view
 
 
 def takes_file(view: View) -> View:
-    """Marks a view that does costly work: it counts towards the key's rate and its requests at a time."""
+    """Mark a view that does costly work; it counts towards the key's rate and concurrency limits."""
     view.takes_file = True  # type: ignore[attr-defined]
     return view
 
 
 def follows(view: View) -> View:
-    """Marks a view that answers for a long time: who holds its place is counted there."""
+    """Mark a view that streams for a long time; EventStreamLimiter counts it instead."""
     view.follows = True  # type: ignore[attr-defined]
     return view
 
 
 def access() -> Authenticator:
-    """This worker's."""
-    found: Authenticator = current_app.extensions["clipstack.access"]
-    return found
+    """Return this worker's authenticator."""
+    result: Authenticator = current_app.extensions["clipstack.access"]
+    return result
 
 
 def owner() -> str:
-    """Id of the key that this request came with, empty where no keys are asked for."""
+    """Return the id of the request's key, empty where no keys are required."""
     key: Key | None = g.get("key")
     return key.id if key else ""
 
 
 def allowed_lanes() -> frozenset[Lane] | None:
-    """The lanes that this request's key may use, None for all."""
+    """Return the lanes that the request's key may use, None for all."""
     key: Key | None = g.get("key")
     return frozenset(lane for lane in Lane if key.may_use(lane.name.lower())) if key and key.lanes else None
 
 
 def allow(lane: str) -> None:
-    """Raises Forbidden when this request's key may not use that lane."""
+    """Raise Forbidden if the request's key may not use `lane`."""
     key: Key | None = g.get("key")
     if key and not key.may_use(lane):
         raise Forbidden(f"this key is not for {lane}: it is for {', '.join(key.lanes or ())}")
 
 
 def settle_csrf(fields: Mapping[str, str]) -> None:
-    """For the view of a form with a file, whose fields nobody could read before; raises CsrfFailed."""
+    """Check the CSRF token of an upload form, whose fields cannot be read before the upload is parsed.
+
+    Raises:
+        CsrfFailed: The token is missing or wrong.
+    """
     if g.pop("csrf_due", False):
         _check_csrf(fields.get(CSRF_FIELD, ""))
 
 
 @blueprint.before_app_request
 def _let_in() -> ResponseReturnValue | None:
+    """Authenticate the request and take its place in the key's quota; redirect people to the login form."""
     g.key = g.session = None
-    known, view = access(), current_app.view_functions.get(request.endpoint or "")
-    if not known.required or request.endpoint == "static" or hasattr(view, "open_to_all"):
+    authenticator, view = access(), current_app.view_functions.get(request.endpoint or "")
+    if not authenticator.required or request.endpoint == "static" or hasattr(view, "open_to_all"):
         return None
     try:
-        g.key, g.session = known.who(request)
+        g.key, g.session = authenticator.who(request)
     except Unauthorized:
         if request.blueprint in PAGES:
             return redirect("/login", 303)
@@ -97,40 +102,47 @@ def _let_in() -> ResponseReturnValue | None:
             _check_csrf(request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, ""))
     g.held = ExitStack()
     if request.method not in SAFE and hasattr(view, "takes_file"):
-        known.take(g.key, g.held)
+        authenticator.take(g.key, g.held)
     elif not hasattr(view, "follows"):
-        g.held.enter_context(known.quotas.seat(g.key.id, "read", MOST_READS))
+        g.held.enter_context(authenticator.quotas.seat(g.key.id, "read", MOST_READS))
     return None
 
 
 def _check_csrf(told: str) -> None:
+    """Raise CsrfFailed unless the token is the session's."""
     if not hmac.compare_digest(told.encode(), g.session.csrf.encode()):
         raise CsrfFailed("this page is out of date: reload it and try again")
 
 
 @blueprint.teardown_app_request
 def _give_back(error: BaseException | None) -> None:
+    """Release what the request holds of its key's quota."""
     held: ExitStack | None = g.pop("held", None)
     if held is not None:
         held.close()
 
 
 def held_until_sent(stream: Iterator[str]) -> Iterator[str]:
-    """Return the stream of an answer; until its end the request counts as one of those that its key may have."""
+    """Return `stream`, which keeps the request counted in its key's quota until it ends or is closed.
+
+    Without this the quota would be released before the response is sent.
+    """
     held: ExitStack = g.pop("held", None) or ExitStack()
 
     def counted() -> Iterator[str]:
+        """Yield an empty string, then the stream; release the quota at the end."""
         with held:
             yield ""
             yield from stream
 
     counted_stream = counted()
-    next(counted_stream)  # a generator that was never started, as for HEAD, would never leave its `with`
+    next(counted_stream)  # a generator that never started (HEAD) would never leave its `with`
     return counted_stream
 
 
 @blueprint.after_app_request
 def _for_this_key_alone(response: Response) -> Response:
-    if access().required:  # a browser must not show to one key's owner what it kept for another's
+    """Add `Vary` headers where keys are required."""
+    if access().required:  # a browser must not show one key's cached responses to another key's owner
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response

@@ -1,7 +1,7 @@
-"""The key check that nginx makes before it takes the body of an upload.
+"""The key check that nginx makes before it receives the body of an upload.
 
-Each web worker answers it in threads of their own, from a socket with a backlog of its own, so that busy request
-threads cannot keep keys from being checked. nginx refuses the upload when no check answers (nginx/snippets/key.conf).
+Each web worker answers key checks in dedicated threads, on a socket with a backlog of its own, so busy request
+threads cannot delay them. nginx refuses the upload when no check answers (nginx/snippets/key.conf).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from flask import Request
 from app.auth.authenticator import Authenticator
 from app.errors import ClipstackError, TooManyRequests, Unauthorized
 
-# nginx sends the headers that show a key and nothing else; each is at most 8 KB (nginx/conf.d/limits.conf)
+# nginx sends only the headers that can carry a key, each at most 8 KB (nginx/conf.d/limits.conf)
 MAX_HEAD_BYTES = 64 << 10
 PATIENCE_S = 1.0  # nginx sends the whole head at once
-THREADS = 8  # of one worker: a busy worker's threads wait for the interpreter at each step, and must not wait in a row
-PAUSE_S = 0.1  # after a failed accept, such as one without a free file descriptor
-# Uploads of one key: nginx counts against the smallest of these (nginx/snippets/uploads_of_key.conf has the same)
+THREADS = 8  # per worker: checks of a busy worker wait for the interpreter's lock and must not wait in series
+PAUSE_S = 0.1  # after a failed accept, for example without a free file descriptor
+# Upload limits of a key that nginx can enforce (nginx/snippets/uploads_of_key.conf lists the same)
 UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
-RECEIVED = 2  # so many are received at least while all others are at work
+RECEIVED = 2  # uploads that may be in transfer while all permitted ones are processed
 PASSED = {"X-Key-Check": "passed"}
 PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
 
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def check_upload(access: Authenticator, request: Request) -> tuple[int, Mapping[str, str]]:
-    """Decide whether nginx may take the body of `request`; count nothing.
+    """Decide whether nginx may receive the body of `request`; count nothing.
 
     Returns:
-        The status and headers of the answer: 204 to go on, 401 without a known key, 403 when the key has too much
-        under way (the one other refusal that `auth_request` passes on), 503 when the key cannot be checked.
+        The status and headers of the response: 204 to continue, 401 without a valid key, 403 when the key is over its
+        limits (`auth_request` passes on no other refusal), 503 when the key cannot be checked.
     """
     if not access.required:
         return 204, PASSED
@@ -57,24 +57,25 @@ def check_upload(access: Authenticator, request: Request) -> tuple[int, Mapping[
 
 
 def most_uploads(at_work: int) -> int:
-    """Return how many uploads a key may have under way, received ones included, when it may have `at_work` at work."""
+    """Return nginx's upload limit for a key with `at_work` slots: the next step that leaves RECEIVED more."""
     return next((step for step in UPLOADS if step >= at_work + RECEIVED), UPLOADS[-1])
 
 
 class KeyCheckServer:
-    """Answer key checks from `listener`, which other workers may share, until it is closed."""
+    """A server for key checks on `listener`, which other workers may share, until the socket is closed."""
 
     def __init__(self, listener: socket.socket, access: Authenticator) -> None:
         self._listener, self._access = listener, access
 
     def start(self) -> None:
-        """Start the threads. They are daemons: a worker that ends checks keys to its last moment."""
+        """Start the threads. They are daemons: a stopping worker checks keys until its process ends."""
         self._listener.setblocking(True)
         for number in range(THREADS):
             threading.Thread(target=self._serve, name=f"key-check-{number}", daemon=True).start()
 
     def _serve(self) -> None:
-        while self._listener.fileno() >= 0:  # until it is closed
+        """Accept and answer connections until the listener is closed."""
+        while self._listener.fileno() >= 0:
             try:
                 connection, _ = self._listener.accept()
             except OSError as error:
@@ -85,6 +86,7 @@ class KeyCheckServer:
                 self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
+        """Read one request head, check its key and send the response."""
         connection.settimeout(PATIENCE_S)
         head = b""
         while not head.endswith(b"\r\n\r\n") and len(head) < MAX_HEAD_BYTES and (part := connection.recv(65536)):
@@ -100,7 +102,7 @@ class KeyCheckServer:
 
 
 def _environ(head: bytes) -> dict[str, str]:
-    """Return the WSGI environment of a request's head, as nginx writes it: one line a header, none folded."""
+    """Return the WSGI environment of a request's head as nginx writes it: one line a header, none folded."""
     environ = {"REQUEST_METHOD": "GET"}
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(":")

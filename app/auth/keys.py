@@ -1,9 +1,9 @@
-"""API keys: made once, shown once, kept as hashes in one file that every worker reads anew when it changes.
+"""API keys: shown once, stored as hashes in one file that every worker reloads when it changes.
 
-clipstack_<id>_<secret>      id: 8 letters and digits, no secret, finds the row; secret: 160 random bits in base32
+clipstack_<id>_<secret>      id: 8 letters and digits, public, finds the row; secret: 160 random bits in base32
 
-A plain SHA-256 is right here. Slow hashes (bcrypt, scrypt, Argon2) make up for passwords that can be guessed; nobody
-guesses 160 random bits, and a slow hash at every request would be a way to keep the service busy.
+A plain SHA-256 is enough. Slow hashes (bcrypt, scrypt, Argon2) protect guessable passwords; 160 random bits cannot
+be guessed, and a slow hash at every request would let clients overload the service.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from app.errors import KeyStoreUnavailable
 from app.files import DamagedFile, read_file
 
 PREFIX = "clipstack"
-LANES = ("picture", "short", "long", "jobs")  # those of app/admission/queue.py in their order, and whole timelines
+LANES = ("picture", "short", "long", "jobs")  # the lanes of app/admission/queue.py in their order, then timeline jobs
 ID_BYTES, SECRET_BYTES = 5, 20
 _FORM = re.compile(rf"{PREFIX}_([a-z2-7]{{8}})_[a-z2-7]{{32}}")
 _ID = re.compile(r"[a-z2-7]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_BYTES = 16 << 20
-_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with where there is no such key: that takes as long
+_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with for an unknown id, so that both cases take the same time
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is kept of a key: `sha256` of the whole text, and what its owner may do.
+    """The stored part of a key: `sha256` of the whole text, and its limits.
 
-    `rate` is in uploads a second with bursts of `burst`, `concurrent` uploads at the same time; None means no rate, or
-    the usual share. `lanes` None means all of LANES.
+    `rate` is in uploads a second, with bursts of `burst`; None means no rate limit. `concurrent` is the number of
+    uploads at the same time; None means the default share. `lanes` None means all of LANES.
     """
 
     id: str
@@ -55,27 +55,29 @@ class Key:
     lanes: tuple[str, ...] | None = None
 
     def may_use(self, lane: str) -> bool:
+        """Return whether the key may use `lane`."""
         return self.lanes is None or lane in self.lanes
 
 
 def fresh(identity: str | None = None) -> tuple[str, str, str]:
-    """A new key of a new id, or of the one named: its id, its whole text, and the hash of that."""
+    """Return the id, the whole text and its hash of a new key; `identity` keeps an existing id."""
     identity = identity or _letters(ID_BYTES)
     text = f"{PREFIX}_{identity}_{_letters(SECRET_BYTES)}"
     return identity, text, digest(text)
 
 
 def digest(text: str) -> str:
-    """What is kept of a key's text."""
+    """Return the hash of a key's text that the file stores."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _letters(count: int) -> str:
+    """Return `count` random bytes in lower-case base32."""
     return base64.b32encode(secrets.token_bytes(count)).decode().lower()
 
 
 class KeyFile:
-    """The keys in the file at `path`; none while there is no such file. Safe to share between threads."""
+    """The keys in the file at `path`, none while it does not exist; safe to share between threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,49 +90,49 @@ class KeyFile:
         """Return every key by its id, as the file has them now.
 
         Costs one `stat` (2 µs) while nothing changes. The file is only ever replaced as a whole, so a new one has
-        another inode. A key whose row is damaged is not there: it lets nobody in, and the others do.
+        another inode. A key with a damaged row is left out; the other keys still work.
 
         Raises:
-            KeysUnreadable: The file is damaged as a whole.
+            KeyStoreUnavailable: The file cannot be read, or is damaged as a whole.
         """
         try:
-            facts = self.path.stat()
+            status = self.path.stat()
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise KeyStoreUnavailable("the keys cannot be read now") from error
-        now = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
-            if now != self._seen:
+            if version != self._seen:
                 self._keys, self._damaged = parse_keys(read_document(self.path))
-                self._seen = now
-                for why in self._damaged:
-                    log.error("a key in %s is damaged and lets nobody in: %s", self.path, why)
+                self._seen = version
+                for reason in self._damaged:
+                    log.error("a key in %s is damaged and lets nobody in: %s", self.path, reason)
             return self._keys
 
     def damaged(self) -> tuple[str, ...]:
-        """Return what is wrong with each key that cannot be used; raises KeysUnreadable."""
+        """Return the reason for each key that cannot be used; raises KeyStoreUnavailable."""
         self.all()
         return self._damaged
 
     def find(self, text: str) -> Key | None:
-        """The key of this text; None when it has not the form of one, is not known, or was revoked."""
-        form = _FORM.fullmatch(text)
-        if form is None:
+        """Return the key of this text; None when it is malformed, unknown or revoked."""
+        match = _FORM.fullmatch(text)
+        if match is None:
             return None
-        key = self.all().get(form[1])
-        good = hmac.compare_digest(digest(text), key.sha256 if key else _NOBODY)
-        return key if good else None
+        key = self.all().get(match[1])
+        is_valid = hmac.compare_digest(digest(text), key.sha256 if key else _NOBODY)
+        return key if is_valid else None
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the file's content with its list `keys`; a file that is not there has none.
+    """Return the file's content with its list `keys`, empty for a missing file.
 
     Raises:
-        KeysUnreadable: It cannot be read, or is none.
+        KeyStoreUnavailable: The file cannot be read, or is no key file.
     """
     try:
-        document = json.loads(read_file(path, MAX_FILE_BYTES, follow_links=True))  # Kubernetes mounts links
+        document = json.loads(read_file(path, MAX_FILE_BYTES, follow_links=True))  # Kubernetes mounts secrets as links
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
             raise ValueError("it has no list of keys")
         return document
@@ -141,12 +143,12 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
-    """Return the keys of a document by their ids, and what is wrong with each row that is none.
+    """Return the keys of a document by their ids, and the reason for each damaged row.
 
-    Fields that this version does not know are ignored.
+    Unknown fields, from a newer version, are ignored.
 
     Raises:
-        KeysUnreadable: No row is a key.
+        KeyStoreUnavailable: There are rows, and none is valid.
     """
     keys, damaged = dict[str, Key](), []
     for number, row in enumerate(document["keys"], 1):
@@ -163,6 +165,7 @@ def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, 
 
 
 def _parse(row: Any) -> Key:
+    """Return the key of a row; raises ValueError that says what is wrong."""
     if not isinstance(row, dict):
         raise ValueError("it is no JSON object")
     for name, is_right in _FIELDS.items():
@@ -178,14 +181,17 @@ def _parse(row: Any) -> Key:
 
 
 def _name(row: Any) -> str:
+    """Return a row's name for messages."""
     return str(row.get("name", "no name"))[:64] if isinstance(row, dict) else "no name"
 
 
 def _is_count(value: Any) -> bool:
+    """Return whether `value` is an integer of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_rate(value: Any) -> bool:
+    """Return whether `value` is a finite positive number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 

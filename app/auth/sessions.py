@@ -1,8 +1,8 @@
-"""Sessions of the page: a random token in a cookie, and what it stands for in a file that all workers see.
+"""Browser sessions: a random token in a cookie, and a file for each that all workers read.
 
-The file's name is the token's hash: who can list the folder cannot become anybody. A session belongs to one secret of
-one key, so it ends when that key is revoked or gets another secret, and in any case after LIFE_S. Nothing is fsynced:
-who loses a session by a power loss logs in again.
+The file's name is the token's hash, so reading the folder does not reveal a token. A session belongs to one secret
+of one key: it ends when that key is revoked or rotated, and after LIFE_S in any case. Files are not fsynced: a power
+loss costs a new login at most.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.damaged import set_aside
 from app.files import DamagedFile, read_file
 
 LIFE_S = 12 * 3600.0
-MOST_OF_A_KEY = 50  # the oldest end
+MOST_OF_A_KEY = 50  # a new session ends the oldest
 MAX_FILE_BYTES = 64 << 10
 NEW = ".new"
 _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A person at the page: whose key, until when (seconds since the epoch), and what their forms must carry."""
+    """A logged-in browser: its key and the key's hash, its end (seconds since the epoch), its CSRF token."""
 
     key: str
     sha256: str
@@ -46,7 +46,7 @@ class Sessions:
         self._folder, self._life_s = folder, life_s
 
     def begin(self, key: Key) -> str:
-        """The token of a new session."""
+        """Start a session for `key` and return its token."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tidy(key.id)
         token = secrets.token_urlsafe(32)
@@ -60,30 +60,33 @@ class Sessions:
         return token
 
     def find(self, token: str) -> Session | None:
-        """The session of a token, unless it is over."""
+        """Return the session of a token, None if it is unknown, damaged or over."""
         if not _TOKEN.fullmatch(token):
             return None
         try:
             session = _read(self._path(token))
-        except DamagedFile:  # set aside when somebody logs in
+        except DamagedFile:  # `begin` sets it aside
             return None
         return session if session and session.ends > time.time() else None
 
     def end(self, token: str) -> None:
+        """End the session of a token, if there is one."""
         if _TOKEN.fullmatch(token):
             self._path(token).unlink(missing_ok=True)
 
     def _path(self, token: str) -> Path:
+        """Return the path of a token's session."""
         return self._folder / hashlib.sha256(token.encode()).hexdigest()
 
     def _tidy(self, key: str) -> None:
-        """Remove what is over, and of `key` all but the newest; set aside what is damaged."""
+        """Remove expired sessions, and all but the newest of `key`; set damaged files aside."""
         mine = []
         for path in self._folder.iterdir():
             try:
                 session = _read(path)
             except DamagedFile as error:
-                if path.suffix != NEW or time.time() - _age(path) > self._life_s:  # a new one may be being written
+                # Another process may be writing a recent `.new` file.
+                if path.suffix != NEW or time.time() - _age(path) > self._life_s:
                     set_aside(path, self._folder.parent, "session", error)
                 continue
             if session is None:
@@ -97,13 +100,14 @@ class Sessions:
 
 
 def _age(path: Path) -> float:
+    """Return a file's modification time in seconds since the epoch; now for a missing file."""
     with suppress(FileNotFoundError):
         return path.stat().st_mtime
     return time.time()
 
 
 def _read(path: Path) -> Session | None:
-    """Return the session in a file, None when it is not there; raises DamagedFile."""
+    """Return the session in a file, None when it does not exist; raises DamagedFile."""
     try:
         values = json.loads(read_file(path, MAX_FILE_BYTES))
         session = Session(*(values[name] for name in ("key", "sha256", "ends", "csrf")))
@@ -118,4 +122,5 @@ def _read(path: Path) -> Session | None:
 
 
 def _is_time(value: object) -> bool:
+    """Return whether `value` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""Changes the file of keys: one change at a time, always whole, on the disk when it returns."""
+"""Changes to the key file: serialized by a lock, atomic, and on disk before they return."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from typing import Any
 from app.auth.keys import Key, fresh, parse_keys, read_document
 from app.files import open_lock
 
-FOLDER_MODE, FILE_MODE = 0o750, 0o640  # of whoever starts the stack; its group, the service's, reads
+FOLDER_MODE, FILE_MODE = 0o750, 0o640  # owner: the account that starts the stack; group: the service's, which reads
 
 
 class NameTaken(Exception):
-    """There is a key of that name already."""
+    """A key of that name exists already."""
 
 
 class NoSuchKey(Exception):
-    """There is no key of that name or id."""
+    """No key has that name or id."""
 
 
 def create(path: Path, key: Key) -> tuple[Key, str]:
-    """Adds a key with the name and limits of `key`, and its text, which is kept nowhere; raises NameTaken."""
+    """Add a key with the name and limits of `key`; return it and its text, which is stored nowhere.
+
+    Raises:
+        NameTaken: A key of that name exists already.
+    """
     with _changing(path) as rows:
         if any(_is(row, key.name) for row in rows):
             raise NameTaken(key.name)
@@ -41,10 +45,12 @@ def create(path: Path, key: Key) -> tuple[Key, str]:
 
 
 def rotate(path: Path, name: str) -> tuple[Key, str]:
-    """A new secret in the place of the old, which ends at once; jobs and limits stay.
+    """Replace a key's secret and return the key and its new text.
+
+    The old secret stops working at once. The key's id, limits and jobs stay.
 
     Raises:
-        NoSuchKey: There is no key of that name, or its row is damaged.
+        NoSuchKey: No key has that name or id, or its row is damaged.
     """
     with _changing(path) as rows:
         keys, _ = parse_keys({"keys": rows})
@@ -58,7 +64,7 @@ def rotate(path: Path, name: str) -> tuple[Key, str]:
 
 
 def revoke(path: Path, name: str) -> tuple[str, str]:
-    """Ends a key, by its name or id, also one whose row is damaged; returns both. Raises NoSuchKey."""
+    """Remove a key by its name or id, even if its row is damaged; return its name and id. Raises NoSuchKey."""
     with _changing(path) as rows:
         row = _named(rows, name)
         rows.remove(row)
@@ -66,26 +72,29 @@ def revoke(path: Path, name: str) -> tuple[str, str]:
 
 
 def _named(rows: list[Any], name: str) -> dict[str, Any]:
+    """Return the row with that name or id; raises NoSuchKey."""
     for row in rows:
         if _is(row, name):
-            found: dict[str, Any] = row
-            return found
+            result: dict[str, Any] = row
+            return result
     raise NoSuchKey(name)
 
 
 def _is(row: Any, name: str) -> bool:
+    """Return whether `name` is the row's name or id."""
     return isinstance(row, dict) and name in (row.get("name"), row.get("id"))
 
 
 def _now() -> str:
+    """Return the current UTC time in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @contextmanager
 def _changing(path: Path) -> Iterator[list[Any]]:
-    """The rows of the file, to be changed in the block; what was changed is written when it ends well.
+    """Yield the file's rows for changes under the lock; write them when the block ends without an error.
 
-    Rows that are damaged, and fields of a newer version, stay as they are.
+    Damaged rows and fields of a newer version stay as they are.
     """
     path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.parent.exists():
@@ -101,19 +110,20 @@ def _changing(path: Path) -> Iterator[list[Any]]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Replace the file atomically and fsync it and its folder."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
-            # The folder's group is that of the service, whoever types the command
+            # The folder's group is the service's; another user may run the command
             os.fchown(file.fileno(), -1, path.parent.stat().st_gid)
             os.fchmod(file.fileno(), FILE_MODE)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -1,7 +1,7 @@
-"""All jobs in one SQLite table, so that nothing reads every folder: counts, sizes, the newest, the oldest.
+"""Index of all jobs in one SQLite table, so that queries do not read every folder.
 
-The folders are the truth, and the table is made again from them. The states are those of the records, and `adding` for
-a job whose file is being copied: it has its place, and its folder is not there yet.
+The folders are authoritative, and the table can be rebuilt from them. The states are those of the records, plus
+`adding` for a job that has a reservation while its file is being copied and its folder does not exist yet.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ _PUT = """insert into job values (?, ?, ?, ?, ?, ?, ?) on conflict do update set
 
 
 class Row(NamedTuple):
-    """One job: `since` is when it came into its state (seconds since the epoch), `bytes` what it takes on the disk."""
+    """One job of the index.
+
+    `since` is when the job entered its state, in seconds since the epoch. `bytes` is its disk usage.
+    """
 
     id: str
     owner: str
@@ -53,12 +56,13 @@ class Row(NamedTuple):
     bytes: int
 
     def values(self) -> tuple[object, ...]:
+        """Return the values in the order of the table's columns."""
         return (self.id, self.owner, self.created, self.state, self.state in FINISHED, self.since, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most jobs that are not finished, of all and of one owner; the most bytes of all jobs."""
+    """Maximum number of unfinished jobs, in total and of one owner, and of the bytes of all jobs."""
 
     jobs: int
     jobs_of_owner: int
@@ -69,7 +73,10 @@ Verdict = Literal["reserved", "known", "full", "owner full", "no room"]
 
 
 class JobIndex:
-    """The table, in a file in `folder`; `rows` reads all jobs' folders. Every method may raise Unavailable."""
+    """Job table in a SQLite file in `folder`; `rows` reads all job folders to rebuild it.
+
+    Every method may raise Unavailable.
+    """
 
     def __init__(self, folder: Path, rows: Callable[[], Iterable[Row]], wait_s: float = WAIT_S) -> None:
         self._rows = rows
@@ -77,10 +84,11 @@ class JobIndex:
 
     @property
     def path(self) -> Path:
+        """Path of the SQLite file."""
         return self._file.path
 
     def _make(self, connection: sqlite3.Connection) -> None:
-        rows = [row.values() for row in self._rows()]  # before the transaction: it takes a while for many folders
+        rows = [row.values() for row in self._rows()]  # before the transaction: reading many folders takes a while
         connection.execute("begin immediate")
         for sql in _TABLES:
             connection.execute(sql.format(add=_ADD, take=_TAKE))
@@ -89,10 +97,11 @@ class JobIndex:
         connection.execute("commit")
 
     def close(self) -> None:
+        """Close the connections."""
         self._file.close()
 
     def reserve(self, row: Row, limits: Limits) -> Verdict:
-        """Give a new job its place, or say why it has none; exact, however many ask at the same time."""
+        """Reserve capacity for a new job, or return why there is none; atomic across processes."""
 
         def work(connection: sqlite3.Connection) -> Verdict:
             if connection.execute("select 1 from job where id = ?", (row.id,)).fetchone():
@@ -111,21 +120,22 @@ class JobIndex:
         return self._file.write(work)
 
     def put(self, *rows: Row) -> None:
-        """Add jobs, or replace what is known of them."""
+        """Insert or replace jobs."""
         self._file.write(lambda connection: connection.executemany(_PUT, [row.values() for row in rows]))
 
     def set_state(self, identity: str, state: State, since: float, size: int) -> bool:
-        """Write down a job's new state; return whether the job is known."""
+        """Update a job's state; return whether the index has the job."""
         sql = "update job set state = ?, ended = ?, since = ?, bytes = ? where id = ?"
         values = (state, state in FINISHED, since, size, identity)
         return self._file.write(lambda connection: connection.execute(sql, values).rowcount > 0)
 
     def remove(self, *identities: str) -> None:
-        rows = [(each,) for each in identities]
+        """Delete jobs."""
+        rows = [(identity,) for identity in identities]
         self._file.write(lambda connection: connection.executemany("delete from job where id = ?", rows))
 
     def newest(self, most: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
-        """Return the newest jobs, of all or of one owner, that are older than `before`."""
+        """Return at most `most` of the newest jobs, of `owner` or of all owners, that are older than `before`."""
         where, values = ["state != 'adding'"], list[object]()
         if owner is not None:
             where, values = [*where, "owner = ?"], [owner]
@@ -138,12 +148,13 @@ class JobIndex:
         return self._select("where ended = 0")
 
     def oldest_ended(self, most: int, owner: str | None = None) -> list[Row]:
-        """Return finished jobs, those that ended first."""
+        """Return at most `most` finished jobs, those that finished first at the front."""
         if owner is None:
             return self._select("where ended = 1 order by since limit ?", most)
         return self._select("where ended = 1 and owner = ? order by since limit ?", owner, most)
 
     def running(self) -> list[Row]:
+        """Return the running jobs."""
         return self._select("where state = 'running'")
 
     def identities(self) -> set[str]:
@@ -153,42 +164,43 @@ class JobIndex:
     def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
         sql = "select state, sum(jobs) from total group by state"
-        known = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
-        counts = {state: int(known.get(state, 0)) for state in get_args(State)}
-        counts["queued"] += int(known.get(ADDING, 0))
+        rows = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
+        counts = {state: int(rows.get(state, 0)) for state in get_args(State)}
+        counts["queued"] += int(rows.get(ADDING, 0))
         return counts
 
     def ended_of_owners(self, most: int) -> dict[str, int]:
-        """Return the owners of more than `most` finished jobs, and how many they have."""
+        """Return the number of finished jobs of each owner that has more than `most`."""
         sql = "select owner, sum(jobs) as kept from total where ended group by owner having kept > ?"
         return dict(self._file.read(lambda connection: connection.execute(sql, (most,)).fetchall()))
 
     def bytes(self) -> int:
-        """Return what all jobs take on the disk."""
+        """Return the disk usage of all jobs."""
         return self._file.read(_bytes)
 
     def bytes_of_open_jobs(self) -> int:
-        """Return what the jobs that are not finished take on the disk."""
+        """Return the disk usage of the unfinished jobs."""
         sql = "select coalesce(sum(bytes), 0) from total where not ended"
         return int(self._file.read(lambda connection: connection.execute(sql).fetchone()[0]))
 
     def oldest_since(self, state: State) -> float | None:
-        """Return when the job that has been longest in that state came into it."""
+        """Return when the job that has been in `state` longest entered it, or None."""
         sql = "select min(since) from job where state = ?"
         since: float | None = self._file.read(lambda connection: connection.execute(sql, (state,)).fetchone()[0])
         return since
 
     def facts(self) -> dict[str, float]:
-        """Return what `set_facts` wrote last."""
+        """Return the values that `set_facts` stored."""
         return dict(self._file.read(lambda connection: connection.execute("select name, value from fact").fetchall()))
 
     def set_facts(self, **facts: float) -> None:
+        """Store named numbers."""
         sql = "insert or replace into fact values (?, ?)"
         self._file.write(lambda connection: connection.executemany(sql, list(facts.items())))
 
     def _select(self, rest: str, *values: object) -> list[Row]:
         sql = f"select id, owner, created, state, since, bytes from job {rest}"
-        return [Row(*each) for each in self._file.read(lambda connection: connection.execute(sql, values).fetchall())]
+        return [Row(*row) for row in self._file.read(lambda connection: connection.execute(sql, values).fetchall())]
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

@@ -1,7 +1,7 @@
-"""What a job has found so far, appended window by window: where it goes on after a crash.
+"""Journal of a job: its results, appended window by window, from which it resumes after a crash.
 
-One file: a line of JSON that says which model and grid it is for, then records of one size. A record that was cut
-off by a crash is dropped when the journal is opened again.
+The file is a line of JSON with the model and grid, padded to HEAD_BYTES, followed by records of one size. Opening a
+journal drops a record that a crash cut off.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ from app.files import DamagedFile, open_file, read_file, write_file
 
 WINDOW, CUT = 0, 1
 HEAD_BYTES = 4096
-READ_BYTES = 256 << 10  # of a journal that is read piece by piece
+READ_BYTES = 256 << 10  # block size for reading a journal in parts
 MAX_CLASSES = 1 << 20
 MAX_BYTES = 8 << 30
 
 
 def _record(classes: int) -> np.dtype[Any]:
-    """`index` of a window, or `time_s` of a cut; `scores` of a window, float32 (classes,)."""
+    """Return the dtype of a record.
+
+    A window has `index` and `scores`, float32 (classes,); a cut has `time_s`.
+    """
     return np.dtype(
         [("kind", "u1"), ("padded", "u1"), ("index", "<u4"), ("time_s", "<f8"), ("scores", "<f4", (classes,))]
     )
 
 
 class Journal:
-    """An open journal, to which its one writer appends."""
+    """Open journal with one writer."""
 
     def __init__(self, path: Path, about: Mapping[str, Any], classes: int) -> None:
-        """Go on with the journal at `path` if it is `about` the same and whole, else begin it anew.
+        """Resume the intact journal at `path` if it has the same `about`, otherwise start a new one.
 
-        A file that another job has too, by a second name, is never changed: this job gets its own.
+        A file that another job shares through a hard link is never changed: this job gets a copy.
         """
         head = json.dumps({**about, "classes": classes}).encode().ljust(HEAD_BYTES - 1) + b"\n"
         if len(head) > HEAD_BYTES:
@@ -49,13 +52,14 @@ class Journal:
         kept = _kept(path, head, self._type)
         _make_own(path, head, self._type, keep=kept is not None)
         self.found = kept or JournalContents.nothing(classes)
-        self._file = path.open("ab", buffering=0)  # what a full disk did not take is not tried again at the end
+        self._file = path.open("ab", buffering=0)  # unbuffered: what a full disk rejects is not retried on close
 
     def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
-        """The next window's scores, float32 (classes,)."""
+        """Append the scores of the next window, float32 (classes,)."""
         self._append(WINDOW, index, padded, 0.0, scores)
 
     def cut(self, time_s: float) -> None:
+        """Append a cut at `time_s` seconds."""
         self._append(CUT, 0, False, time_s, 0.0)
 
     def _append(self, kind: int, index: int, padded: bool, time_s: float, scores: NDArray[np.float32] | float) -> None:
@@ -67,35 +71,39 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
-        """All that was appended is on the disk when this returns."""
+        """Flush everything that was appended to the disk and close the file."""
         os.fsync(self._file.fileno())
         self._file.close()
 
 
 class JournalContents:
-    """What a journal holds: `scores` float32 (windows, classes), `padded` bool (windows,), `cuts_s` rising."""
+    """Contents of a journal.
+
+    `scores` is float32 (windows, classes), `padded` bool (windows,), `cuts_s` a rising list of seconds.
+    """
 
     def __init__(self, scores: NDArray[np.float32], padded: NDArray[np.bool_], cuts_s: list[float]) -> None:
         self.scores, self.padded, self.cuts_s = scores, padded, cuts_s
 
     @classmethod
     def nothing(cls, classes: int) -> JournalContents:
+        """Return empty contents."""
         return cls(np.empty((0, classes), np.float32), np.empty(0, np.bool_), [])
 
 
 def read(path: Path) -> JournalContents:
-    """Return what the journal at `path` holds now; it may be written to at the same time.
+    """Return the current contents of the journal at `path`; a writer may append at the same time.
 
     Raises:
-        FileNotFoundError: There is none.
-        DamagedFile: It is no journal, or windows are missing in it.
+        FileNotFoundError: There is no journal.
+        DamagedFile: The file is not a journal, or windows are missing.
     """
     content = read_file(path, MAX_BYTES)
     return _found(path, content, _record(_classes(path, content[:HEAD_BYTES])))
 
 
 class WindowScores(NamedTuple):
-    """Windows from number `first` on: `scores` float32 (windows, classes), `padded` bool (windows,)."""
+    """Consecutive windows from number `first`: `scores` float32 (windows, classes), `padded` bool (windows,)."""
 
     first: int
     scores: NDArray[np.float32]
@@ -103,9 +111,9 @@ class WindowScores(NamedTuple):
 
 
 def read_windows(path: Path, first: int, count: int, most: int) -> Iterator[WindowScores]:
-    """Yield windows `first` to `first + count` of the journal at `path`, at most `most` at a time.
+    """Yield the `count` windows from number `first`, at most `most` at a time.
 
-    It may be written to, or truncated, at the same time: then there are fewer. Raises as `read` does.
+    There are fewer when the journal is still being written or is truncated meanwhile. Raises the errors of `read`.
     """
     with open_file(path) as file:
         kind = _record(_classes(path, file.read(HEAD_BYTES)))
@@ -146,7 +154,7 @@ def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
 
 
 def _kept(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
-    """Return what to go on with, if the journal has that head and is whole."""
+    """Return the contents to resume, or None if the journal has another head or is damaged."""
     with suppress(FileNotFoundError, DamagedFile):
         content = read_file(path, MAX_BYTES)
         if content[:HEAD_BYTES] == head:
@@ -155,13 +163,13 @@ def _kept(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | Non
 
 
 def _make_own(path: Path, head: bytes, kind: np.dtype[Any], *, keep: bool) -> None:
-    """Leave a journal at `path` that is this job's alone, without the part of a record at its end."""
+    """Leave a journal at `path` that only this job has, without a partial record at its end."""
     if keep and path.stat().st_nlink == 1:
         size = path.stat().st_size
         os.truncate(path, HEAD_BYTES + (size - HEAD_BYTES) // kind.itemsize * kind.itemsize)
         return
     content = read_file(path, MAX_BYTES) if keep else head
-    whole = HEAD_BYTES + (len(content) - HEAD_BYTES) // kind.itemsize * kind.itemsize
+    whole_bytes = HEAD_BYTES + (len(content) - HEAD_BYTES) // kind.itemsize * kind.itemsize
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    write_file(path, content[:whole])
+    write_file(path, content[:whole_bytes])

@@ -1,4 +1,4 @@
-"""A job that is being made: in a folder beside the others, which becomes the job's in one step."""
+"""Creation of a job in a hidden folder beside the others, which one rename turns into the job's folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from pathlib import Path
 from app.files import fsync_path, open_lock, write_file
 from app.jobs.storage.records import JobSpec
 
-HIDDEN = "."  # begins the name of a folder that is being made or removed
-FOLDER_BYTES = 24 << 10  # what a job's folder takes with all but its video and its journal
+HIDDEN = "."  # prefix of the names of folders that are being created or removed
+FOLDER_BYTES = 24 << 10  # disk usage of a job's folder without its video and its journal
 
 
 class NewJob:
-    """A context, at whose end the folder is gone or is the job's; it is locked meanwhile."""
+    """Context manager for a job under construction.
+
+    It holds the folder's lock. On exit the folder has become the job's, or it is removed.
+    """
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -26,7 +29,7 @@ class NewJob:
         self._lock = -1
 
     def __enter__(self) -> NewJob:
-        """Raises OSError when the disk is full."""
+        """Create and lock the folder; raise OSError when the disk is full."""
         self._path.mkdir(mode=0o700)
         try:
             self._lock = open_lock(self._path / "lock")
@@ -41,19 +44,19 @@ class NewJob:
         shutil.rmtree(self._path, ignore_errors=True)
 
     def fill(self, asked: JobSpec, source: Path, offset: int, length: int) -> None:
-        """Write the job of a file, or of `length` bytes of it from `offset` on; raises OSError when the disk is full.
+        """Write the job of the `length` bytes of `source` from `offset`; raise OSError when the disk is full.
 
-        All of it is on the disk when this returns: a job that was accepted outlives a power loss.
+        Everything is fsynced on return, because an accepted job must survive a power loss.
         """
         _take(source, offset, length, self._path / "source")
         (self._path / "pictures").mkdir()
         write_file(self._path / "job.json", json.dumps(asdict(asked)).encode(), durable=True)
 
     def publish(self) -> bool:
-        """Make it a job, on the disk when this returns; False when there is a job of that id already."""
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # a worker may take it up at once
+        """Rename the folder to the job's and fsync it; return False when a job of that id exists."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # a worker may claim the job at once
         try:
-            self._path.rename(self._target)  # fails where there is a folder that is not empty
+            self._path.rename(self._target)  # fails if the target is a folder that is not empty
         except OSError:
             if self._target.is_dir():
                 return False
@@ -63,7 +66,7 @@ class NewJob:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds a lock file."""
+    """Return whether a process holds the lock file at `path`."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -78,16 +81,16 @@ def is_locked(path: Path) -> bool:
 
 
 def _take(source: Path, offset: int, length: int, target: Path) -> None:
-    """Give the file a second name where it is wanted whole, else copy the wanted bytes; on the disk at the end."""
+    """Hard-link the file if all of it is wanted, otherwise copy the range; fsync the target."""
     if offset == 0 and source.stat().st_size == length:
         try:
             os.link(source, target)
-        except OSError:  # another file system, or one that knows no links
+        except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, target)
     else:
-        with source.open("rb") as whole, target.open("wb") as part:
-            os.lseek(whole.fileno(), offset, os.SEEK_SET)
+        with source.open("rb") as input_file, target.open("wb") as output_file:
+            os.lseek(input_file.fileno(), offset, os.SEEK_SET)
             left = length
-            while left and (sent := os.sendfile(part.fileno(), whole.fileno(), None, min(left, 1 << 30))):
+            while left and (sent := os.sendfile(output_file.fileno(), input_file.fileno(), None, min(left, 1 << 30))):
                 left -= sent
     fsync_path(target)

@@ -1,7 +1,7 @@
-"""Brings the index to what the folders say, and sets aside what is damaged.
+"""Reconciliation of the index with the job folders, and quarantine of damaged jobs.
 
-A folder that cannot be used is moved to <data>/damaged. Where only state.json is damaged, that file is moved: the job
-begins again, and its journal says what it had found.
+A folder that cannot be used is moved to <data>/damaged. If only state.json is damaged, only that file is moved: the job
+starts again and resumes from its journal.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from app.jobs.storage.index import ADDING, Row
 from app.jobs.storage.records import DamagedRecord
 from app.jobs.storage.store import FINISHED, Job, JobStore
 
-UNREADABLE = "unreadable"  # the fact that counts the damaged jobs that could not be moved
+UNREADABLE = "unreadable"  # name of the fact that counts the damaged jobs that could not be moved
 BATCH = 1000
 
 
 def repair(folder: JobStore, job: Job) -> bool:
-    """Set aside what is damaged of a job, unless somebody works on it; return whether it can be used now."""
+    """Move the damaged parts of an unlocked job aside; return whether the job is usable now."""
     with job.locked() as mine:
         if not mine:
             if os.path.lexists(job.path) and not os.access(job.path, os.R_OK | os.W_OK | os.X_OK):
@@ -47,14 +47,19 @@ def _set_aside(folder: JobStore, job: Job, why: object) -> None:
 
 
 class Reconciler:
-    """One process's; `run` is cheap where nothing changed."""
+    """Reconciliation loop body of one process; `run` is cheap when nothing has changed."""
 
     def __init__(self, folder: JobStore) -> None:
         self._folder = folder
-        self._seen = 0  # when names in the folder changed last
+        self._seen = 0  # mtime of the job folder at the last comparison
 
     def run(self) -> None:
-        """Raises Unavailable while the index cannot be used, FileNotFoundError where there is no folder of jobs."""
+        """Bring the index up to date with the folders.
+
+        Raises:
+            Unavailable: The index cannot be used now.
+            FileNotFoundError: The folder of jobs does not exist.
+        """
         changed = self._folder.path.stat().st_mtime_ns
         if changed != self._seen:
             unreadable = self._compare_names()
@@ -64,16 +69,16 @@ class Reconciler:
             self._refresh(row)
 
     def _compare_names(self) -> int:
-        """Add what is missing in the index, remove what is gone; return how many jobs cannot be read."""
+        """Add missing jobs to the index and remove deleted ones; return how many jobs cannot be read."""
         index = self._folder.index
         for name in self._folder.strays():
             _set_aside(self._folder, Job(self._folder.path / name), "it is no folder")
-        known = index.identities()
+        indexed = index.identities()
         names = self._folder.names()
         making = {row.id for row in index.open_jobs() if row.state == ADDING}
-        index.remove(*(name for name in known - names - making if not os.path.lexists(self._folder.path / name)))
+        index.remove(*(name for name in indexed - names - making if not os.path.lexists(self._folder.path / name)))
         rows, unreadable = list[Row](), 0
-        for name in names - known:
+        for name in names - indexed:
             job = Job(self._folder.path / name, index)
             try:
                 rows.append(job.row())
@@ -89,7 +94,7 @@ class Reconciler:
         return unreadable
 
     def _refresh(self, row: Row) -> None:
-        """What is not finished is read again: a process that changed it may have died before it wrote it down."""
+        """Read an unfinished job again: a process may have died between changing it and updating the index."""
         folder, job = self._folder, self._folder.job(row.id)
         if job is None:
             if row.state != ADDING or not folder.is_being_made(row.id):
@@ -98,9 +103,9 @@ class Reconciler:
         with suppress(FileNotFoundError):
             try:
                 with job.locked() as mine:
-                    now = job.row()
-                    # Who works on it writes down how it ends
-                    if now != row and (mine or now.state not in FINISHED):
-                        folder.index.put(now)
+                    current = job.row()
+                    # A process that holds the lock records the final state itself
+                    if current != row and (mine or current.state not in FINISHED):
+                        folder.index.put(current)
             except DamagedRecord:
                 repair(folder, job)

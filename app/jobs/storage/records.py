@@ -1,7 +1,7 @@
-"""What a job's files say, checked: a record is read as it was meant, or it is damaged.
+"""Records of a job's files (job.json, state.json), validated on reading.
 
-Fields that this version does not know are ignored, so that a newer version's jobs survive a downgrade. Fields that are
-missing have their defaults, so that an older version's jobs survive an upgrade.
+Unknown fields are ignored, so that jobs of a newer version survive a downgrade. Missing fields get their defaults, so
+that jobs of an older version survive an upgrade.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Record = TypeVar("Record", "JobSpec", "JobState")
 
 
 class DamagedRecord(JobNotFound):
-    """A job whose files cannot be used; clients see a job that is not there."""
+    """Error for a job whose files cannot be used; clients get the same answer as for a missing job."""
 
     def __init__(self, why: object) -> None:
         super().__init__("the record of this job is damaged: hand the video in again")
@@ -36,6 +36,8 @@ class DamagedRecord(JobNotFound):
 
 
 class Segment(TypedDict):
+    """Stretch of a video with one label."""
+
     start_s: float
     end_s: float
     label: str
@@ -43,7 +45,7 @@ class Segment(TypedDict):
 
 
 class Timeline(TypedDict):
-    """The part of state.json that answers are made from."""
+    """Part of state.json from which responses are built."""
 
     duration_s: float
     complete_to_s: float
@@ -58,7 +60,7 @@ class Timeline(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What was asked for; `window_s` and `hop_s` None leave it to the model."""
+    """Parameters of a job; None for `window_s` and `hop_s` selects the model's values."""
 
     id: str
     created: str
@@ -69,18 +71,18 @@ class JobSpec:
     hop_s: float | None
     margin: float
     top_k: int
-    owner: str = ""  # id of the key that it came with
-    sha256: str = ""  # of the file, where somebody needed it before the job was made
+    owner: str = ""  # id of the API key
+    sha256: str = ""  # of the file; "" unless it was needed before the job was created
 
     def same_question(self, other: JobSpec) -> bool:
-        """Return whether `other` asks the same of a file of the same name and size."""
-        not_asked = {"id": "", "created": "", "sha256": ""}
-        return {**asdict(self), **not_asked} == {**asdict(other), **not_asked}
+        """Return whether `other` has the same parameters, file name and file size."""
+        ignored = {"id": "", "created": "", "sha256": ""}
+        return {**asdict(self), **ignored} == {**asdict(other), **ignored}
 
 
 @dataclass(slots=True)
 class JobState:
-    """How far a job is, and what came of it; times as RFC 3339 in UTC."""
+    """Progress and result of a job; times are RFC 3339 in UTC."""
 
     state: State = "queued"
     started: str | None = None
@@ -91,9 +93,9 @@ class JobState:
     windows: int | None = None
     eta_s: float | None = None
     tries: int = 0
-    deaths: int = 0  # of workers alone, in the middle of it and at the same window
-    falls: int = 0  # the same, together with whoever starts them again
-    keeper: str = ""  # who that is, for the last try
+    deaths: int = 0  # kills of the worker alone, while running, at the same window
+    falls: int = 0  # kills of the worker together with its supervisor, at the same window
+    keeper: str = ""  # identity of that supervisor during the last attempt
     cache: Literal["hit", "miss"] | None = None
     error: dict[str, str] | None = None
     timing_s: dict[str, float] = field(default_factory=dict)
@@ -105,7 +107,7 @@ def parse(kind: type[Record], content: bytes) -> Record:
     """Return the record in a file's content.
 
     Raises:
-        DamagedFile: It is not JSON, a field is missing or of the wrong type, or a time is none.
+        DamagedFile: It is not JSON, a field is missing or has the wrong type, or a time is invalid.
     """
     try:
         values = json.loads(content, parse_constant=_no_constant)
@@ -114,14 +116,14 @@ def parse(kind: type[Record], content: bytes) -> Record:
     if not isinstance(values, dict):
         raise DamagedFile(f"a JSON {type(values).__name__}, not an object")
     types_of = _types(kind)  # type: ignore[arg-type]  # a dataclass's type can be hashed
-    required = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
+    required = {item.name for item in fields(kind) if item.default is item.default_factory is MISSING}
     if missing := required - values.keys():
         raise DamagedFile(f"without {', '.join(sorted(missing))}")
-    known = {name: value for name, value in values.items() if name in types_of}
-    for name, value in known.items():
+    accepted = {name: value for name, value in values.items() if name in types_of}
+    for name, value in accepted.items():
         if not _fits(value, types_of[name]) or (name in _TIMES and value is not None and not _is_time(value)):
             raise DamagedFile(f"{name} is {str(value)[:100]!r}")
-    return kind(**known)
+    return kind(**accepted)
 
 
 @cache
@@ -131,21 +133,23 @@ def _types(kind: type) -> Mapping[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value from JSON is of that type; an integer is a float too, a boolean is neither."""
+    """Return whether a JSON value has the type `hint`; an integer is also a float, a boolean is neither."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
     if origin is Literal:
         return isinstance(value, str) and value in arguments
     if origin in (types.UnionType, Union):
-        return any(_fits(value, each) for each in arguments)
+        return any(_fits(value, item) for item in arguments)
     if origin is list:
-        return isinstance(value, list) and all(_fits(each, arguments[0]) for each in value)
+        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
     if origin is dict:
-        return isinstance(value, dict) and all(_fits(each, arguments[1]) for each in value.values())
+        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
     if is_typeddict(hint):
-        wanted = _types(hint)
-        return isinstance(value, dict) and all(name in value and _fits(value[name], wanted[name]) for name in wanted)
+        item_types = _types(hint)
+        return isinstance(value, dict) and all(
+            name in value and _fits(value[name], item_types[name]) for name in item_types
+        )
     if isinstance(value, bool) and hint is not bool:
         return False
     if hint is float:

@@ -1,4 +1,4 @@
-"""How long finished jobs stay: by age, by number and by size, the oldest go first."""
+"""Retention of finished jobs by age, number and size; the oldest are removed first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What may be kept: finished jobs of that age, that many of one owner, that many bytes of all jobs."""
+    """Retention limits: age in days of finished jobs, number of finished jobs of one owner, bytes of all jobs."""
 
     days: float
     jobs_of_owner: int
@@ -27,7 +27,7 @@ class Kept:
 
 
 def tidy(folder: JobStore, kept: Kept, clock: Clock) -> None:
-    """Remove finished jobs beyond what may be kept; by age only while the clock can be believed."""
+    """Remove finished jobs beyond the limits; by age only while the clock is trusted."""
     folder.remove_left()
     if clock.is_trusted():
         oldest = time.time() - kept.days * DAY_S
@@ -39,7 +39,10 @@ def tidy(folder: JobStore, kept: Kept, clock: Clock) -> None:
 
 
 def make_room(folder: JobStore, most_bytes: int, most_jobs: int | None = None) -> None:
-    """Remove the oldest finished jobs while all take more than `most_bytes`, `most_jobs` of them at most."""
+    """Remove the oldest finished jobs until all jobs take at most `most_bytes`.
+
+    At most `most_jobs` are removed.
+    """
     left = folder.index.bytes() - most_bytes
     removed = 0
 
@@ -65,7 +68,7 @@ def _remove_number(folder: JobStore, owner: str, number: int) -> None:
 
 
 def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], wanted: Callable[[Row], bool]) -> None:
-    """Remove jobs, the oldest first, until one is not wanted."""
+    """Remove jobs, oldest first, until `wanted` returns False."""
     tried = set[str]()
     while rows := [row for row in oldest(BATCH + len(tried)) if row.id not in tried]:
         for row in rows:
@@ -76,7 +79,7 @@ def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], wanted: Callab
 
 
 def _remove_job(folder: JobStore, row: Row) -> bool:
-    """Remove a job that is finished, and return whether it is gone: the folder knows better than the index."""
+    """Remove a finished job and return whether it is gone; the folder decides, not the index."""
     job = folder.job(row.id)
     if job is None:
         folder.index.remove(row.id)

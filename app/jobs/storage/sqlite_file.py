@@ -1,6 +1,6 @@
-"""A SQLite file that only repeats what other files say: damaged, lost or of another version, it is made again.
+"""SQLite file with derived data: if it is damaged, missing or of another version, it is rebuilt from its source.
 
-Several processes and threads use it at the same time: write-ahead log, one short transaction at a time, waits that end.
+Several processes and threads share it: write-ahead log, one short transaction at a time, bounded waits.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Work = Callable[[sqlite3.Connection], Result]
 
 
 class SqliteFile:
-    """The file at `path`; `make` makes and fills its tables and sets `user_version`, in one transaction.
+    """SQLite file at `path`; `make` creates and fills the tables and sets `user_version`, in one transaction.
 
-    Another version of the tables has another file's name: two versions of the service may share a data folder.
-    Connections open at the first use, after fork; reading and writing have one each, so that readers never wait.
+    Each schema version has its own file name, so that two versions of the service can share a data folder. Connections
+    open on first use, after the fork. Reads and writes have a connection each, so that readers never wait for writers.
     """
 
     def __init__(self, path: Path, make: Callable[[sqlite3.Connection], None], wait_s: float = WAIT_S) -> None:
@@ -52,14 +52,15 @@ class SqliteFile:
         self._reader, self._writer = _Connection(), _Connection()
 
     def read(self, work: Work[Result]) -> Result:
-        """Return what `work` returns; raises Unavailable while the file cannot be used."""
+        """Return the result of `work`; raise Unavailable while the file cannot be used."""
         return self._attempt(self._reader, work)
 
     def write(self, work: Work[Result]) -> Result:
-        """Return what `work` returns, done as one transaction.
+        """Run `work` in one transaction and return its result.
 
         Raises:
-            Unavailable: The file cannot be used now; StorageFull when its disk is full.
+            Unavailable: The file cannot be used now.
+            StorageFull: The disk is full.
         """
 
         def transaction(connection: sqlite3.Connection) -> Result:
@@ -69,16 +70,17 @@ class SqliteFile:
                 connection.execute("commit")
                 return result
             except BaseException:
-                with suppress(sqlite3.Error):  # some errors have rolled back by themselves
+                with suppress(sqlite3.Error):  # some errors have already rolled back
                     connection.execute("rollback")
                 raise
 
         return self._attempt(self._writer, transaction)
 
     def close(self) -> None:
-        for each in (self._reader, self._writer):
-            with each.lock:
-                each.close()
+        """Close both connections."""
+        for holder in (self._reader, self._writer):
+            with holder.lock:
+                holder.close()
 
     def _attempt(self, holder: _Connection, work: Work[Result]) -> Result:
         if not holder.lock.acquire(timeout=self._wait_s):
@@ -100,7 +102,7 @@ class SqliteFile:
     def _open(self, holder: _Connection) -> sqlite3.Connection:
         if holder.connection is not None and holder.inode == inode(self.path):
             return holder.connection
-        holder.close()  # another process has made the file again
+        holder.close()  # another process has replaced the file
         self._check_kind()
         connection = _connect(self.path, self._wait_s)
         try:
@@ -119,7 +121,10 @@ class SqliteFile:
 
     @contextmanager
     def _making(self) -> Iterator[None]:
-        """One process at a time makes the file, or sets it aside; raises Overloaded when another takes long."""
+        """Hold the lock under which one process at a time creates the file or sets it aside.
+
+        Raises Overloaded when another process holds it for too long.
+        """
         descriptor = open_lock(self.path.with_name(f"{self.path.name}.lock"))
         try:
             deadline = time.monotonic() + self._wait_s
@@ -132,7 +137,7 @@ class SqliteFile:
             os.close(descriptor)
 
     def _check_kind(self) -> None:
-        """Set aside what SQLite could not open: a folder in the file's place, or one that may not be read."""
+        """Set aside what SQLite cannot open: a folder in the file's place, or a file without permissions."""
         if unusable_parts(self.path):
             with self._making():
                 for path in unusable_parts(self.path):
@@ -141,14 +146,14 @@ class SqliteFile:
     def _set_aside(self, opened: int | None, why: object) -> None:
         with self._making():
             if inode(self.path) != opened if opened is not None else _is_well(self.path):
-                return  # another process has made it again
+                return  # another process has rebuilt it
             for end in ("-wal", "-shm"):
                 self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
             damaged.set_aside(self.path, self.path.parent, "index", why)
 
 
 class _Connection:
-    """A connection that threads use in turns, and the inode of the file that it has open."""
+    """Connection that threads share under a lock, and the inode of its file."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -156,13 +161,14 @@ class _Connection:
         self.inode: int | None = None
 
     def close(self) -> None:
+        """Close the connection; the caller holds the lock."""
         if self.connection is not None:
             self.connection.close()
         self.connection = self.inode = None
 
 
 def inode(path: Path) -> int | None:
-    """Return a file's inode, None when it is not there."""
+    """Return a file's inode, or None when the file is missing."""
     try:
         return path.stat().st_ino
     except OSError:
@@ -173,7 +179,7 @@ def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
         _set_wal(connection, wait_s)
-        # A power loss may take the last changes and damages nothing; the folders say what is missing
+        # A power loss may lose the last changes but damages nothing; reconciliation restores them from the folders
         connection.execute("pragma synchronous = normal")
     except BaseException:
         connection.close()
@@ -182,7 +188,7 @@ def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
 
 
 def _set_wal(connection: sqlite3.Connection, wait_s: float) -> None:
-    """Turn the write-ahead log on; SQLite itself does not wait here for another process that does the same."""
+    """Turn on the write-ahead log; retry, because SQLite does not wait for a concurrent switch."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -195,13 +201,13 @@ def _set_wal(connection: sqlite3.Connection, wait_s: float) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether the file is at fault, and not a lock, a full disk or too many open files."""
+    """Return whether the error means a damaged file, not a lock, a full disk or too many open files."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF in _DAMAGE or code in _READING
 
 
 def unusable_parts(path: Path) -> list[Path]:
-    """Return which of a database's files SQLite cannot open: no regular file, or one that may not be used."""
+    """Return the files of a database that SQLite cannot open: not regular, or without permissions."""
     parts = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))]
     return [part for part in parts if _is_unusable(part)]
 
@@ -215,7 +221,7 @@ def _is_unusable(path: Path) -> bool:
 
 
 def _has_header(path: Path) -> bool:
-    """Return whether the file begins as SQLite's do; True where nobody can say."""
+    """Return whether the file begins with SQLite's header; True if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(_HEADER)) == _HEADER
@@ -224,11 +230,11 @@ def _has_header(path: Path) -> bool:
 
 
 def _is_well(path: Path) -> bool:
-    """Return whether SQLite finds no damage."""
+    """Return whether the file has tables and passes SQLite's integrity check."""
     try:
         with closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
-            made = connection.execute("pragma user_version").fetchone()[0]
-            return bool(made and connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
+            version = connection.execute("pragma user_version").fetchone()[0]
+            return bool(version and connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
     except sqlite3.Error:
         return False
 

@@ -1,14 +1,14 @@
-"""One job is one folder: made whole before it is seen, locked by whoever works on it, gone in one step.
+"""Job folders: each is created complete, locked by the process that uses it, and removed in one step.
 
-<jobs>/<id>/  job.json     what was asked, never changed
+<jobs>/<id>/  job.json     the job's parameters, never changed
               source       the uploaded file
-              state.json   how far it is, always whole: written beside and renamed
-              journal      what was found (`app/jobs/storage/journal.py`)
+              state.json   progress and result, replaced atomically
+              journal      results so far (`app/jobs/storage/journal.py`)
               pictures/    small JPEGs of some windows
-              cancel       somebody wants it to end
-              lock         held for as long as a process works on it
+              cancel       exists once cancellation is requested
+              lock         locked while a process works on the job
 
-The folders are the truth. `app/jobs/storage/index.py` repeats them, so that nobody has to read them all.
+The folders are authoritative. `app/jobs/storage/index.py` repeats their data, so that queries need not read them all.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState,
 __all__ = ["FINISHED", "JobSpec", "DamagedRecord", "JobStore", "Job", "JobState", "State", "identity", "now"]
 
 _ID = re.compile(r"[0-9a-f]{24}")
-LEFT_S = 600.0  # longer than any upload takes to be copied
-BLOCK_BYTES = 512  # of `st_blocks`
+LEFT_S = 600.0  # longer than copying any upload takes
+BLOCK_BYTES = 512  # unit of `st_blocks`
 MAX_SPEC_BYTES = 1 << 20
 
 
 def now() -> str:
-    """This moment as RFC 3339 in UTC, to the millisecond."""
+    """Return the current time as RFC 3339 in UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Job:
-    """A job's folder; it may be gone at any time, which reading tells by FileNotFoundError.
+    """Folder of one job.
 
-    What is saved or removed is repeated in `index`, if there is one.
+    It may be removed at any time; reads then raise FileNotFoundError. Saving and removing also update `index`, if there
+    is one.
     """
 
     def __init__(self, path: Path, index: JobIndex | None = None) -> None:
@@ -59,41 +60,45 @@ class Job:
 
     @property
     def source(self) -> Path:
+        """Path of the uploaded file."""
         return self.path / "source"
 
     @property
     def journal(self) -> Path:
+        """Path of the journal."""
         return self.path / "journal"
 
     @property
     def pictures(self) -> Path:
+        """Path of the folder of preview pictures."""
         return self.path / "pictures"
 
     @property
     def data_dir(self) -> Path:
+        """Path of the service's data folder."""
         return self.path.parent.parent
 
     def asked(self) -> JobSpec:
-        """Return what was asked for.
+        """Return the job's parameters.
 
         Raises:
             FileNotFoundError: The job was removed.
-            DamagedRecord: Its record cannot be used.
+            DamagedRecord: The record cannot be used.
         """
         try:
-            asked = parse(JobSpec, read_file(self.path / "job.json", MAX_SPEC_BYTES))
+            spec = parse(JobSpec, read_file(self.path / "job.json", MAX_SPEC_BYTES))
         except FileNotFoundError:
             if os.path.lexists(self.path):
                 raise DamagedRecord("job.json is missing") from None
             raise
         except DamagedFile as error:
             raise DamagedRecord(f"job.json: {error}") from error
-        if asked.id != self.id:
-            raise DamagedRecord(f"job.json is that of job {asked.id[:50]!r}")
-        return asked
+        if spec.id != self.id:
+            raise DamagedRecord(f"job.json is that of job {spec.id[:50]!r}")
+        return spec
 
     def progress(self) -> JobState:
-        """Return how far it is; raises as `asked` does."""
+        """Return the job's state; raises the errors of `asked`."""
         try:
             return parse(JobState, read_file(self.path / "state.json"))
         except FileNotFoundError:
@@ -104,9 +109,9 @@ class Job:
             raise DamagedRecord(f"state.json: {error}") from error
 
     def row(self) -> Row:
-        """Return what the index repeats; raises as `asked` does."""
-        asked, progress = self.asked(), self.progress()
-        return Row(self.id, asked.owner, asked.created, progress.state, self._since(progress), used_bytes(self.path))
+        """Return the job's index row; raises the errors of `asked`."""
+        spec, progress = self.asked(), self.progress()
+        return Row(self.id, spec.owner, spec.created, progress.state, self._since(progress), used_bytes(self.path))
 
     def _since(self, progress: JobState) -> float:
         if progress.state in FINISHED and progress.finished:
@@ -114,22 +119,22 @@ class Job:
         return self.written()
 
     def written(self) -> float:
-        """Return when its state was written last, seconds since the epoch; raises FileNotFoundError."""
+        """Return when the state was last written, in seconds since the epoch; raise FileNotFoundError."""
         with suppress(FileNotFoundError):
             return (self.path / "state.json").stat().st_mtime
         return (self.path / "job.json").stat().st_mtime
 
     def save(self, progress: JobState, *, durable: bool = False) -> None:
-        """Only for whoever holds the lock; `durable` returns when it is on the disk."""
+        """Write the state; the caller holds the lock. `durable` fsyncs before returning."""
         write_file(self.path / "state.json", json.dumps(asdict(progress)).encode(), durable=durable)
         if self._index is not None and progress.state != self._saved:
             self._saved = progress.state
-            with suppress(Unavailable, FileNotFoundError):  # reconciliation writes it down later
+            with suppress(Unavailable, FileNotFoundError):  # reconciliation updates the index later
                 self._index.set_state(self.id, progress.state, self._since(progress), used_bytes(self.path))
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Holds the lock for the block; False when somebody else has it, or the job is gone."""
+        """Hold the lock for the block; yield False when another process holds it or the job is gone."""
         try:
             descriptor = open_lock(self.path / "lock")
         except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -146,49 +151,51 @@ class Job:
             os.close(descriptor)
 
     def _is_still(self, descriptor: int) -> bool:
-        """Whether the lock is this job's: it may have been removed meanwhile, and another one made of its id."""
+        """Return whether the lock is still this job's: a new job of the same id may have replaced it."""
         try:
             return os.path.samestat(os.fstat(descriptor), os.stat(self.path / "lock"))
         except FileNotFoundError:
             return False
 
     def ask_to_end(self) -> None:
+        """Request cancellation."""
         with suppress(FileNotFoundError):
             (self.path / "cancel").touch()
 
     def is_asked_to_end(self) -> bool:
+        """Return whether cancellation was requested or the job was removed."""
         return (self.path / "cancel").exists() or not self.path.exists()
 
     def remove(self) -> None:
-        """Only for whoever holds the lock."""
-        gone = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
+        """Remove the job; the caller holds the lock."""
+        trash = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
-            self.path.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            self.path.rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)
         if self._index is not None:
             with suppress(Unavailable):
                 self._index.remove(self.id)
 
 
 class JobStore:
-    """All jobs, and their index."""
+    """All job folders, and their index."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.index = JobIndex(path.parent, self._rows)
 
     def job(self, identity: str) -> Job | None:
-        """The job of that id, if there is one."""
+        """Return the job of that id, or None."""
         if not _ID.fullmatch(identity) or not (self.path / identity).is_dir():
             return None
         return Job(self.path / identity, self.index)
 
     def names(self) -> set[str]:
-        """The ids of all jobs' folders."""
+        """Return the ids of all job folders."""
         return self._names(folders=True)
 
     def strays(self) -> set[str]:
-        """The names of what is in the place of a job's folder and is none."""
+        """Return the names of entries that have a job's name but are not folders."""
         return self._names(folders=False)
 
     def _names(self, *, folders: bool) -> set[str]:
@@ -196,50 +203,50 @@ class JobStore:
             return {entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir() == folders}
 
     def jobs(self) -> Iterator[Job]:
-        """All jobs, in no order: reads the names of all folders."""
+        """Yield all jobs in no particular order; lists all folder names."""
         return (Job(self.path / name, self.index) for name in self.names())
 
     def _rows(self) -> Iterator[Row]:
         for job in self.jobs():
-            with suppress(FileNotFoundError, DamagedRecord):  # reconciliation sets aside what is damaged
+            with suppress(FileNotFoundError, DamagedRecord):  # reconciliation sets damaged jobs aside
                 yield job.row()
 
     def new(self, identity: str) -> NewJob:
-        """A folder in which a job is made."""
+        """Return the context manager that creates a job."""
         return NewJob(self.path / identity)
 
     def added(self, identity: str) -> Job:
-        """A job that has just been made, written down in the index."""
+        """Return a job that was just created, after adding it to the index."""
         job = Job(self.path / identity, self.index)
-        with suppress(Unavailable, FileNotFoundError, DamagedRecord):  # reconciliation writes it down later
+        with suppress(Unavailable, FileNotFoundError, DamagedRecord):  # reconciliation adds it later
             self.index.put(job.row())
         return job
 
     def is_being_made(self, identity: str) -> bool:
-        """Whether a process makes the job of that id at this moment."""
+        """Return whether a process is creating the job of that id now."""
         return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{identity}-*"))
 
     def remove_left(self) -> None:
-        """Removes what a killed process had begun to make or to remove LEFT_S ago."""
+        """Remove hidden folders that a killed process left behind more than `LEFT_S` ago."""
         with os.scandir(self.path) as entries:
             hidden = [Path(entry.path) for entry in entries if entry.name.startswith(HIDDEN)]
-        for left in hidden:
+        for path in hidden:
             with suppress(FileNotFoundError):
-                # A clock that was set may make anything look old: what is being made is locked besides
-                if time.time() - left.stat().st_ctime > LEFT_S and not is_locked(left / "lock"):
-                    shutil.rmtree(left, ignore_errors=True)
+                # A changed clock can make anything look old, so the lock is checked too
+                if time.time() - path.stat().st_ctime > LEFT_S and not is_locked(path / "lock"):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def identity(key: str | None, owner: str = "") -> str:
-    """A job's id: of one owner's idempotency key always the same, else one that nobody can guess."""
+    """Return a job's id: derived from the owner's idempotency key if there is one, otherwise random."""
     if not key:
         return secrets.token_hex(12)
-    whose = f"{owner}\0" if owner else ""  # no idempotency key has such a character in it
-    return hashlib.sha256(f"job:{whose}{key}".encode()).hexdigest()[:24]
+    prefix = f"{owner}\0" if owner else ""  # an idempotency key cannot contain NUL
+    return hashlib.sha256(f"job:{prefix}{key}".encode()).hexdigest()[:24]
 
 
 def used_bytes(path: Path) -> int:
-    """Return what a folder takes on the disk with all that is in it, in whole blocks; 0 when it is gone."""
+    """Return the disk usage of a folder and its contents, in whole blocks; 0 when it is gone."""
     used = 0
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         used += path.stat().st_blocks * BLOCK_BYTES

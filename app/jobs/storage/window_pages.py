@@ -1,7 +1,7 @@
-"""The windows of a timeline as pages of JSON, read from the journal and sent piece by piece.
+"""Pages of a timeline's windows as JSON, streamed from the journal.
 
-A timeline has up to CLIPSTACK_MAX_WINDOWS windows, some 400 bytes of JSON each. A page has at most MAX_PAGE windows and
-MAX_PREDICTIONS predictions, of which one piece is in memory at a time.
+A timeline has up to CLIPSTACK_MAX_WINDOWS windows of about 400 bytes of JSON each. A page has at most MAX_PAGE windows
+and MAX_PREDICTIONS predictions. Only one chunk of it is in memory at a time.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from app.jobs.storage.journal import WindowScores, read_windows
 from app.jobs.storage.records import DamagedRecord
 
 MAX_PAGE = 20_000
-MAX_PREDICTIONS = 100_000  # of one page: some 8 MB, below nginx's proxy_max_temp_file_size
-PIECE_PREDICTIONS = 1000  # of one piece: 5 ms of work without a pause for other requests
-_making_a_piece = threading.Lock()  # many threads that all calculate keep the interpreter's lock from the others
+MAX_PREDICTIONS = 100_000  # of one page: about 8 MB, below nginx's proxy_max_temp_file_size
+PIECE_PREDICTIONS = 1000  # of one chunk: blocks other requests for about 5 ms
+_making_a_piece = threading.Lock()  # several threads computing at once would starve the others of the interpreter lock
 
 log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """Windows `offset` to `offset + limit` of a timeline, with their `top_k` best labels."""
+    """Request for windows `offset` to `offset + limit` of a timeline, with their `top_k` best labels."""
 
     offset: int
     limit: int
@@ -37,9 +37,11 @@ class Page(NamedTuple):
 
 
 def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
-    """Return the JSON of `record`, to whose part `timeline` the page's windows are added, in pieces.
+    """Return, in chunks, the JSON of `record` with the page's windows added to its part `timeline`.
 
-    Raises FileNotFoundError when the job was removed, DamagedRecord when its journal cannot be used.
+    Raises:
+        FileNotFoundError: The job was removed.
+        DamagedRecord: The journal cannot be used.
     """
     stream = _stream(record, timeline, journal, page)
     try:
@@ -59,7 +61,7 @@ def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, pag
     if first is not None and first.scores.shape[1] != len(timeline["labels"]):
         raise DamagedFile(f"{journal} has {first.scores.shape[1]} classes")
     yield ""
-    marker = secrets.token_hex(16)  # no name and no label is the same
+    marker = secrets.token_hex(16)  # cannot occur in a name or label
     timeline["next_offset"], timeline["windows"] = page.offset + limit if has_more else None, marker
     before, _, after = json.dumps(record, separators=(",", ":")).partition(f'"{marker}"')
     yield before + "["
@@ -71,7 +73,7 @@ def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, pag
 
 
 def _windows_json(piece: WindowScores, timeline: dict[str, Any], count: int) -> str:
-    """Return the objects of some windows, without the brackets around them."""
+    """Return the JSON objects of the windows without the enclosing brackets."""
     with _making_a_piece:
         return json.dumps(_windows(piece, timeline, count), separators=(",", ":"))[1:-1]
 

@@ -64,7 +64,7 @@ def count(data_dir: Path) -> dict[str, int]:
 
 
 def remove_old(data_dir: Path, before: float) -> None:
-    """Remove records that were quarantined before `before` (seconds since the epoch): they may contain users' videos."""
+    """Remove records quarantined before `before` (seconds since the epoch): they may contain users' videos."""
     with suppress(FileNotFoundError), os.scandir(folder(data_dir)) as entries:
         for entry in entries:
             if entry.stat(follow_symlinks=False).st_mtime < before:

@@ -92,7 +92,7 @@ class CsrfFailed(Forbidden):
 
 
 class NotFound(ClipstackError):
-    """The path does not exist."""
+    """The path or resource does not exist."""
 
     status, code = 404, "not_found"
 
@@ -122,7 +122,7 @@ class IdempotencyConflict(ClipstackError):
 
 
 class TimelineNotReady(ClipstackError):
-    """The job has not finished, so its timeline does not exist yet."""
+    """No window of the job's timeline has been computed yet."""
 
     status, code = 409, "not_ready_yet"
 
@@ -158,7 +158,7 @@ class NoVideoStream(Undecodable):
 
 
 class LimitExceeded(ClipstackError):
-    """The media exceeds a limit on pixels, frames or duration."""
+    """The media exceeds a limit, for example on pixels, frames, duration or memory."""
 
     status, code = 422, "limit_exceeded"
 
@@ -225,13 +225,13 @@ class InferenceTimeout(Unavailable):
 
 
 class InferenceFailed(ClipstackError):
-    """The model reported an error for this input."""
+    """The model failed on this input."""
 
     status, code = 500, "inference_failed"
 
 
 class StorageFull(Unavailable):
-    """The disk has less free space than the minimum."""
+    """The disk has no room for the upload or job."""
 
     code = "storage_full"
     retry_after_s = 5

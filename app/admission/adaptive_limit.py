@@ -1,11 +1,11 @@
-"""How much at the same time is best: found by what requests take, compared to what the same takes when there is room.
+"""Adaptive concurrency limit, controlled by the latency of requests relative to their latency without load.
 
-With N requests at work and room for K, each takes about N/K times as long as alone. So the limit rises by one while
-requests take less than TOLERANCE times their least, and falls by a part when they take longer: AIMD, as TCP finds the
-capacity of a path. It settles where nothing more is gained: beyond it more at work means only longer waits.
+With N running requests and capacity for K, each takes about N/K times as long as alone. The limit rises by one while
+requests take less than TOLERANCE times their baseline and falls by a factor when they take longer. This is AIMD, the
+rule by which TCP finds the capacity of a path. Above the limit, more concurrency only makes requests wait longer.
 
-What a request takes alone is measured anew every PERIOD_S, with the limit at its least for a moment: otherwise a long
-overload would pass for the usual. All workers do that at the same time, because they share the machine.
+The baseline is measured again every PERIOD_S, with the limit briefly at its minimum. Otherwise a long overload would
+become the baseline. All workers measure at the same time, because they share the machine.
 
 References: Netflix's concurrency-limits (AIMD, Vegas); the minRTT of Envoy's adaptive concurrency filter.
 """
@@ -20,8 +20,8 @@ from statistics import median
 
 TOLERANCE = 2.0
 FALL = 0.8
-SAMPLES = 8  # for one decision, or for a kind to be known; fewer are chance
-WEIGHT = 0.1  # of one sample in the mean of its kind: the least of single samples would be the least of all noise
+SAMPLES = 8  # minimum for one decision and for the baseline of a kind; fewer are noise
+WEIGHT = 0.1  # of one sample in the mean of its kind; the minimum of single samples would be the minimum of the noise
 PERIOD_S = 300.0
 MOST_KINDS = 256
 FLOOR = 3
@@ -30,20 +30,22 @@ START = 4
 
 @dataclass(slots=True)
 class _Kind:
+    """Latency statistics of one kind of request; `least_s`, the lowest mean, is the baseline."""
+
     mean_s: float
     least_s: float
     count: int = 1
 
 
 class AdaptiveLimit:
-    """The number of requests to have at work, from `least` to `most`."""
+    """Limit on concurrent requests, between `least` and `most`. Not thread-safe."""
 
     def __init__(self, least: int, most: int) -> None:
         if not 1 <= least <= most:
             raise ValueError(f"no limit can be between {least} and {most}")
         self._least, self._most = least, most
         self._value = float(least)
-        self._then = float(min(most, max(least, START)))  # when it is known what requests take alone
+        self._then = float(min(most, max(least, START)))  # limit to return to once the baseline is known; 0: none
         self._period, self._since_s = -1, -math.inf
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
         self._ratios: list[float] = []
@@ -51,17 +53,22 @@ class AdaptiveLimit:
 
     @property
     def value(self) -> int:
+        """The current limit."""
         return int(self._value)
 
     def took(self, kind: Hashable, seconds: float, at_work: int, now_s: float) -> None:
-        """A request of `kind` took so long; `at_work` were when it ended, itself included.
+        """Record the duration of a finished request and adjust the limit.
 
-        `now_s` is on the clock of `time.monotonic`: the machine's, so that all workers begin a period together.
+        Args:
+            kind: Key of requests with comparable durations.
+            seconds: Duration of the request.
+            at_work: Requests that were running when it ended, itself included.
+            now_s: Time of `time.monotonic`, which is the same for all workers, so that their periods coincide.
         """
         if (period := int(now_s // PERIOD_S)) != self._period:
             self._measure_anew(period, now_s)
         if now_s - seconds < self._since_s:
-            return  # it began among more than may be at work now
+            return  # it started before the limit was lowered to measure the baseline
         ratio = self._ratio(kind, seconds)
         if ratio is None:
             return
@@ -80,27 +87,27 @@ class AdaptiveLimit:
         self._ratios, self._used = [], False
 
     def _ratio(self, kind: Hashable, seconds: float) -> float | None:
-        """How many times its least a request of this kind took; None while that is not known."""
-        known = self._kinds.pop(kind, None)
-        if known is None:
-            known = _Kind(seconds, seconds)
+        """Return the duration divided by the baseline of its kind; None while the baseline has too few samples."""
+        stats = self._kinds.pop(kind, None)
+        if stats is None:
+            stats = _Kind(seconds, seconds)
         else:
-            known.count += 1
-            known.mean_s += max(WEIGHT, 1 / known.count) * (seconds - known.mean_s)
-            known.least_s = known.mean_s if known.count <= SAMPLES else min(known.least_s, known.mean_s)
-        self._kinds[kind] = known
+            stats.count += 1
+            stats.mean_s += max(WEIGHT, 1 / stats.count) * (seconds - stats.mean_s)
+            stats.least_s = stats.mean_s if stats.count <= SAMPLES else min(stats.least_s, stats.mean_s)
+        self._kinds[kind] = stats
         if len(self._kinds) > MOST_KINDS:
             self._kinds.popitem(last=False)
-        if known.count < SAMPLES:
+        if stats.count < SAMPLES:
             return None
         if self._then:
             self._value, self._then = self._then, 0.0
-        return seconds / max(1e-6, known.least_s)
+        return seconds / max(1e-6, stats.least_s)
 
     def _decide(self, ratio: float) -> None:
         if ratio > TOLERANCE:
-            # What makes them slow may be somebody else, a job or another program: then fewer would only be done less
+            # The cause may be a job or another program; a limit below FLOOR would then only lower the throughput.
             floor = min(self._most, max(self._least, FLOOR))
             self._value = max(floor, self._value * max(FALL, TOLERANCE / ratio))
-        elif self._used:  # what was never reached says nothing about what lies beyond
+        elif self._used:  # a limit that was never reached gives no evidence for a higher one
             self._value = min(self._most, self._value + 1)

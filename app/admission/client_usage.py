@@ -1,10 +1,10 @@
-"""How much of the work each owner of an API key had of late, and for how much it asks.
+"""Recent usage and demand of each owner of an API key, for fair scheduling.
 
-What it had is seconds at work, of which half is forgotten every HALF_S: who had less goes first. What it asks for is
-how many of it are here, waiting ones included: who asks for much less finds room. Work alone does not tell who is in
-whose way: once the one that sends too much is kept to a part, both have about as much, and in one worker of several it
-may be either that has more.
-Where no keys are asked for there is one owner, without a name, and nobody to be compared with.
+Usage is the running time of an owner's requests, decayed with a half-life of HALF_S. The owner with less usage goes
+first. Demand is the number of an owner's requests in this worker, running or waiting. An owner with much less demand
+gets priority. Usage alone does not show which owner blocks the other: once the heavier one is limited, both have about
+the same usage.
+Without API keys there is a single owner with an empty name.
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 HALF_S = 2.0
-MORE = 2.0  # times as many are here of one that others need room from; a little more is chance
-LATELY_S = 10.0  # who did not ask for so long needs no room, and of what such a one had nothing is left that counts
+MORE = 2.0  # ratio of demands from which one owner counts as heavier; less is noise
+LATELY_S = 10.0  # an owner without a request for this long is inactive; its usage has decayed by then
 
 
 @dataclass(slots=True)
 class _Seconds:
-    """What `count` of them spend; `since` is when `sum_s` was reckoned."""
+    """Decayed sum of the time that `count` requests spend; `sum_s` was computed at `since`."""
 
     since: float
     sum_s: float = 0.0
     count: int = 0
 
     def at(self, now: float) -> float:
+        """Return the decayed sum at `now`, in seconds."""
         kept = float(0.5 ** ((now - self.since) / HALF_S))
         return self.sum_s * kept + self.count * (1 - kept) * HALF_S / math.log(2)
 
     def change(self, by: int, now: float) -> None:
+        """Add `by` to the number of requests."""
         self.sum_s, self.since, self.count = self.at(now), now, self.count + by
 
 
 @dataclass(slots=True)
 class _Owner:
+    """Usage (`work`) and demand (`here`) of one owner; `came` is the time of its last request."""
+
     came: float
     work: _Seconds = field(init=False)
     here: _Seconds = field(init=False)
@@ -46,60 +50,61 @@ class _Owner:
 
 
 class ClientUsage:
-    """Used from one event loop; `clock` in seconds."""
+    """Usage and demand by owner. Use from one event loop; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._owners: dict[str, _Owner] = {}  # who came last is last
+        self._owners: dict[str, _Owner] = {}  # ordered by last request, newest last
 
     def come(self, owner: str) -> None:
-        """One more of that owner asks for a place."""
+        """Record that a request of `owner` arrived; forget inactive owners."""
         now = self._clock()
-        known = self._owners.pop(owner, None) or _Owner(now)
-        known.came = now
-        known.here.change(1, now)
-        self._owners[owner] = known
+        usage = self._owners.pop(owner, None) or _Owner(now)
+        usage.came = now
+        usage.here.change(1, now)
+        self._owners[owner] = usage
         for other, oldest in list(self._owners.items()):
             if oldest.here.count or oldest.came > now - LATELY_S:
                 break
             del self._owners[other]
 
     def begin(self, owner: str) -> None:
-        """It has its place."""
+        """Record that a request of `owner` started."""
         self._owners[owner].work.change(1, self._clock())
 
     def end(self, owner: str) -> None:
-        """It gives its place back."""
+        """Record that a request of `owner` finished."""
         self._owners[owner].work.change(-1, self._clock())
 
     def go(self, owner: str) -> None:
-        """Whether it had a place or not."""
+        """Record that a request of `owner` left, whether or not it had started."""
         self._owners[owner].here.change(-1, self._clock())
 
     def at_work(self, owner: str) -> int:
-        known = self._owners.get(owner)
-        return known.work.count if known else 0
+        """Return the number of running requests of `owner`."""
+        entry = self._owners.get(owner)
+        return entry.work.count if entry else 0
 
     def used_s(self, owner: str) -> float:
-        """Seconds at work, of late."""
-        known = self._owners.get(owner)
-        return known.work.at(self._clock()) if known else 0.0
+        """Return the recent usage of `owner`, in decayed seconds of running time."""
+        entry = self._owners.get(owner)
+        return entry.work.at(self._clock()) if entry else 0.0
 
     def asks(self, owner: str) -> float:
-        """For how many places: of it are here now, at work or waiting, or were on average of late if that is more."""
-        known = self._owners.get(owner)
-        return max(known.here.count, known.here.at(self._clock()) * math.log(2) / HALF_S) if known else 0.0
+        """Return the demand of `owner`: its requests in this worker, now or on recent average if that is more."""
+        entry = self._owners.get(owner)
+        return max(entry.here.count, entry.here.at(self._clock()) * math.log(2) / HALF_S) if entry else 0.0
 
     def asks_for_most(self, owner: str) -> bool:
-        """Whether another one that came lately asks for much less."""
+        """Return whether another active owner has much less demand."""
         mine = self.asks(owner)
         return any(MORE * self.asks(other) < mine for other in self._others(owner))
 
     def asks_for_less(self, owner: str) -> bool:
-        """Whether another one that came lately asks for much more."""
+        """Return whether another active owner has much more demand."""
         mine = self.asks(owner)
         return any(self.asks(other) > MORE * mine for other in self._others(owner))
 
     def _others(self, owner: str) -> Iterator[str]:
         since = self._clock() - LATELY_S
-        return (other for other, known in self._owners.items() if other != owner and known.came >= since)
+        return (other for other, entry in self._owners.items() if other != owner and entry.came >= since)

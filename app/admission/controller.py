@@ -1,7 +1,9 @@
-"""Who may start: as many as is best for those at work, a bounded queue before them, and 503 at once beyond.
+"""Admission control: an adaptive limit on running requests, a bounded queue in front of it, and 503 beyond that.
 
-view's thread   door    no more requests in the worker than it has threads for; else refused before the upload is read
-event loop      turn    a place at work: how many there are app/admission/adaptive_limit.py finds, who is next app/admission/queue.py knows
+| step   | thread     | check |
+|--------|------------|-------|
+| `door` | view       | Reject before the upload is read when the worker holds as many requests as it can. |
+| `turn` | event loop | Wait for a permit: adaptive_limit.py sets their number, queue.py the order. |
 """
 
 from __future__ import annotations
@@ -23,17 +25,26 @@ from app.admission.shared_semaphore import SharedSemaphore
 from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
 
-LEAST = 2  # at work, where the setting allows: with one place a long video would have all of them
+LEAST = 2  # permits, where the setting allows; with only one a long video would hold all of them
 LONGEST_RETRY_S = 30
 WEIGHT = 0.1  # of one request in the mean of its lane
-SHARE = 0.5  # of the places in a worker, that one key may have: the others find room whatever it sends
-SPARE = 4  # may be in a worker that is full, at work and waiting, of keys that have nothing there
+SHARE = 0.5  # of a worker's capacity that one key may use, so that other keys find room
+SPARE = 4  # requests beyond the capacity, for keys that have none in this worker
 NOBODY_TOLD, NO_JOBS = RejectFlags(None), UploadWaitingFlag(None)
 FULL = "the service has more work than it can do now; please try again in a moment"
 
 
 class Admission:
-    """At most `most` at work at a time, with those that wait `most` + `queue`; no wait is longer than `timeout_s`."""
+    """Admission of requests to one worker.
+
+    Args:
+        most: Upper bound of running requests.
+        queue: Requests that the worker may hold besides.
+        timeout_s: Longest wait for a permit, seconds.
+        shut: Flags by which nginx rejects uploads.
+        waiting: Flag by which jobs see that uploads wait.
+        share: Semaphore across workers for owners with heavy demand.
+    """
 
     def __init__(
         self, most: int, queue: int, timeout_s: float, shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
@@ -50,10 +61,13 @@ class Admission:
 
     @contextmanager
     def door(self, owner: str = "") -> Iterator[None]:
-        """One request's time in this worker, from any thread; raises Overloaded when it could not even wait.
+        """Hold a place in this worker for the block. Callable from any thread.
 
-        Raises TooManyRequests when there is room, and not for one more of `owner`, the key it came with. A key that
-        has nothing here is let in though others have filled it, up to SPARE of them.
+        An owner without a request here may enter a full worker, up to SPARE requests beyond its capacity.
+
+        Raises:
+            Overloaded: The worker is full.
+            TooManyRequests: The worker has room, but `owner`, the request's API key, has its share already.
         """
         with self._lock:
             full = not self._has_room(owner)
@@ -73,7 +87,7 @@ class Admission:
             self._shut.opened(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
 
     def _has_room(self, owner: str, slack: bool = False) -> bool:
-        """Whether the worker can hold one more of `owner`; with `slack`, so many that it may be told to nginx."""
+        """Return whether one more request of `owner` fits; with `slack`, whether enough fit to remove nginx's flag."""
         if not slack:
             return self._held.total() < self._most + self._spare(self._held[owner], owner)
         of_owner = not owner or self._held[owner] <= self._most_of_key - enough(self._most_of_key)
@@ -85,26 +99,31 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Permit]:
-        """A place at work for the block; raises Overloaded when the queue is full or too slow for the deadline."""
-        turn = Permit(self, lane, owner)
+        """Hold a permit to run for the block, after a wait in the queue.
+
+        Raises:
+            Overloaded: The queue is full, or too slow for the timeout or the deadline.
+            TooManyRequests: `owner` already has its share of the queue for long videos.
+        """
+        permit = Permit(self, lane, owner)
         await self.enter(lane, deadline, owner)
         self._admitted += 1
-        turn.began = time.monotonic()
+        permit.began = time.monotonic()
         done = False
         try:
-            yield turn
+            yield permit
             done = True
         except InferenceTimeout:
-            done = True  # it took at least so long
+            done = True  # its duration is a lower bound and still counts
             raise
         finally:
-            if turn.inside:
+            if permit.inside:
                 if done:
-                    self._took(turn)
-                self._lanes.leave(turn.lane, owner)
+                    self._took(permit)
+                self._lanes.leave(permit.lane, owner)
 
     async def enter(self, lane: Lane, deadline: Deadline, owner: str = "") -> None:
-        """Waits for a place, to be given back with `leave`; raises as `turn` does."""
+        """Wait for a permit, to be returned with `leave`. Raises like `turn`."""
         if not self._lanes.is_open(lane, owner):
             self._waiting.note()
             room = self._most - self._limit.value + self._spare(self._lanes.queue(lane, owner), owner)
@@ -134,19 +153,19 @@ class Admission:
 
     @property
     def at_work(self) -> int:
-        """How many requests."""
+        """Number of running requests."""
         return self._lanes.all_at_work
 
     def leave(self, lane: Lane, owner: str = "") -> None:
-        """Gives the place back."""
+        """Return a permit."""
         self._lanes.leave(lane, owner)
 
     def close(self) -> None:
-        """Nobody is to be let in any more; on the event loop."""
+        """Stop granting permits to waiting requests. Call on the event loop."""
         self._lanes.close()
 
     def _wait_s(self, lane: Lane, owner: str) -> float:
-        """How long those take that would go before one more of `lane` and `owner`."""
+        """Return the expected wait in seconds of one more request of `lane` and `owner`."""
         ahead = (self._lanes.ahead(other, owner) * self._means_s[other] for other in Lane if other <= lane)
         return sum(ahead) / self._limit.value
 
@@ -154,7 +173,7 @@ class Admission:
         return TooManyRequests("this key has its share of the service at work and waiting", self._retry_after_s())
 
     def _refusal(self, why: str, words: str = FULL) -> Overloaded:
-        """Says to come back when those who wait now have had their turn; `why` is one word, for the counts."""
+        """Return the error for a rejected request, with the backlog as `Retry-After`; count it under the word `why`."""
         with self._lock:
             self._refused[why] += 1
         return Overloaded(words, self._retry_after_s())
@@ -163,12 +182,12 @@ class Admission:
         return min(LONGEST_RETRY_S, max(1, math.ceil(self.backlog_s())))
 
     def backlog_s(self) -> float:
-        """How long those take that wait now."""
+        """Return the expected time in seconds until all waiting requests have run."""
         waiting = (self._lanes.queue(lane) * self._means_s[lane] for lane in Lane)
         return sum(waiting) / self._limit.value
 
     def facts(self) -> dict[str, Any]:
-        """How much is at work, waits, may be at work, and was refused since the start."""
+        """Return the limit, the running and waiting requests, and the totals admitted and refused since the start."""
         return {
             "limit": self._limit.value,
             "at_work": self._lanes.all_at_work,
@@ -178,7 +197,7 @@ class Admission:
         }
 
     def details(self) -> dict[str, Any]:
-        """The same by lane, (at work, waiting), and by the word for why it was refused; on the event loop."""
+        """Return `facts` with (running, waiting) by lane, refusals by reason and backlog. Call on the event loop."""
         lanes = {lane.name.lower(): (self._lanes.at_work[lane], self._lanes.queue(lane)) for lane in Lane}
         with self._lock:
             refused = dict(self._refused)
@@ -186,7 +205,7 @@ class Admission:
 
 
 class Permit:
-    """One request's place at work; `kind` is what it can be compared by with others, None while that is unknown."""
+    """One request's permit to run; `kind` is the key of comparable requests, None while it is unknown."""
 
     def __init__(self, admission: Admission, lane: Lane, owner: str = "") -> None:
         self._admission, self.lane, self.owner = admission, lane, owner
@@ -195,11 +214,11 @@ class Permit:
 
     @property
     def is_alone(self) -> bool:
-        """Whether this worker has nothing else to do."""
+        """Whether no other request runs in this worker."""
         return self._admission.at_work <= 1
 
     async def move(self, lane: Lane, deadline: Deadline) -> None:
-        """Goes on in another lane, and waits there if it must; raises as `Admission.turn` does."""
+        """Change to another lane, waiting there if necessary. Raises like `Admission.turn`."""
         if lane is self.lane:
             return
         self.inside = False

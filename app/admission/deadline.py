@@ -1,4 +1,4 @@
-"""When an answer is of no more use: told by the client, looked at before every stage, enforced while one runs."""
+"""Deadlines of requests: set by a header, checked before every stage and enforced while a stage runs."""
 
 import asyncio
 import time
@@ -9,36 +9,38 @@ from typing import Protocol
 from app.errors import DeadlineExceeded, InvalidParameter
 
 HEADER = "X-Deadline-Ms"
-HANDED_OVER = "X-Handed-Over"  # nginx's clock, seconds, when it had the whole upload
+HANDED_OVER = "X-Handed-Over"  # time in seconds at which nginx had received the whole upload
 MOST_MS = 3_600_000
-MOST_WAITED_S = 60.0  # a clock that is further off than the backlog can be long is not nginx's on this machine
+MOST_WAITED_S = 60.0  # no backlog is longer: a larger value comes from another clock
 
 
 class Headers(Protocol):
-    """What is needed of a request's headers."""
+    """Interface of a request's headers."""
 
-    def get(self, name: str, default: str, /) -> str: ...
+    def get(self, name: str, default: str, /) -> str:
+        """Return the value of a header, or `default`."""
+        ...
 
 
 class Deadline:
-    """A moment on the clock of `time.monotonic`, `seconds` from now."""
+    """A point in time, `seconds` from now, on the clock of `time.monotonic`."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
 
     @property
     def left_s(self) -> float:
-        """Seconds, below zero when it is over."""
+        """Remaining seconds; negative when the deadline has passed."""
         return self._ends - time.monotonic()
 
     def check(self, doing: str) -> None:
-        """Raises DeadlineExceeded when it is over; called before what takes time is begun."""
+        """Raise DeadlineExceeded when the deadline has passed. Call before starting slow work."""
         if self.left_s <= 0:
             raise _over(doing)
 
     @asynccontextmanager
     async def enforced(self) -> AsyncIterator[None]:
-        """Cancels what runs in the block when time is up, and raises DeadlineExceeded."""
+        """Cancel the block at the deadline and raise DeadlineExceeded."""
         limit = asyncio.timeout(max(0.0, self.left_s))
         try:
             async with limit:
@@ -50,22 +52,25 @@ class Deadline:
 
 
 def told(headers: Headers, default_s: float) -> Deadline:
-    """The deadline of a request, counted from when nginx handed it over; raises InvalidParameter.
+    """Return the deadline of a request, counted from when nginx handed it over.
 
-    The time that a client needs to send its file does not count; what passes in the backlog before a worker does.
+    The time of sending the file does not count. The time of waiting for a worker does.
+
+    Raises:
+        InvalidParameter: The header is not a whole number of milliseconds in range.
     """
     text = headers.get(HEADER, "")
     if not text:
-        whole_s = float(default_s)
+        limit_s = float(default_s)
     elif text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST_MS:
-        whole_s = int(text) / 1e3
+        limit_s = int(text) / 1e3
     else:
         raise InvalidParameter(f"{HEADER} must be a whole number of milliseconds from 1 to {MOST_MS}")
-    return Deadline(whole_s - waited_s(headers))
+    return Deadline(limit_s - waited_s(headers))
 
 
 def waited_s(headers: Headers) -> float:
-    """Seconds since nginx handed the request over, 0 when it did not say."""
+    """Return the seconds since nginx handed the request over; 0 without a valid header."""
     try:
         waited = time.time() - float(headers.get(HANDED_OVER, ""))
     except ValueError:

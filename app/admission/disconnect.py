@@ -1,4 +1,4 @@
-"""Notices that nobody waits for an answer any more: nginx closes its connection to us when the client has gone."""
+"""Detect disconnected clients: nginx closes its connection to the worker when the client has gone."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from app.errors import ClientDisconnected
 
 @asynccontextmanager
 async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
-    """Cancels what runs in the block when `connection` is closed at its other end, and raises ClientGone."""
+    """Cancel the block when the peer closes `connection`, and raise ClientDisconnected."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if connection is None or task is None:
         yield
@@ -25,7 +25,7 @@ async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
             return
         except OSError:
             gone = True
-        loop.remove_reader(number)  # else it is called again and again; what came besides is not ours to read
+        loop.remove_reader(number)  # pending data stays unread and would trigger this callback forever
         if gone:
             task.cancel()
 

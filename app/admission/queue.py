@@ -1,15 +1,13 @@
-"""Places at work and the queues before them: pictures, short videos and long ones each wait in a lane of their own.
+"""Permits to run and the queues for them, one per lane: pictures, short videos and long videos.
 
-Long work never has all places, so that a picture or a short video waits only for work that is short. A place that is
-given back goes to the lane that has nobody at work and waited longest; when all have somebody, to pictures first.
-Within a lane the owner of an API key who had least work of late goes first, then by turns: who sends a thousand files
-waits behind them, and nobody else does. While somebody comes who asks for much less, the others have a share of the
-places (app/admission/shared_semaphore.py), for requests half as many as there are processors: whoever comes next finds one that is free.
-With all places taken work takes about twice as long as alone (app/admission/adaptive_limit.py). Measured on two cores beside one
-that asks for ten times as much as can be done, with 0.3 of it: median 135 to 143 ms and p99 218 to 260 where each of
-two workers gave the other one place, 83 to 97 and 166 to 188 where both together gave it one; the other's answers were
-18 a second and 15 to 17. Who asks for less finds one place more where there may be one, which matters when there are
-two. Who is alone may have them all.
+Long videos never hold all permits (unless there is only one), so a picture or a short video only waits for short work.
+A returned permit goes to a lane without a running request, the longest waiting first. If every lane has one, pictures go first.
+
+Within a lane the owner (of an API key) with the least recent usage goes first, then round robin. While a lighter owner
+is active, heavier owners share a semaphore across all workers (app/admission/shared_semaphore.py) with half as many
+permits as CPUs, so that the next request of the lighter owner finds a free CPU. The lighter owner may use one permit
+more than the limit where the maximum allows it. An owner that is alone may use all permits.
+Measurements are in docs/decisions/0008-refuse-early.md.
 """
 
 import asyncio
@@ -21,12 +19,12 @@ from enum import IntEnum
 from app.admission.client_usage import ClientUsage
 from app.admission.shared_semaphore import SharedSemaphore
 
-LOOK_S = 0.004  # so often one who waits for a place of a share looks whether another worker gave one back
-Place = tuple[float, asyncio.Future[None]]  # since when somebody waits, and what tells them to begin
+LOOK_S = 0.004  # poll interval for permits of the shared semaphore that another worker returns
+Place = tuple[float, asyncio.Future[None]]  # queue entry: start of the wait, future that grants the permit
 
 
 class Lane(IntEnum):
-    """In the order of their places."""
+    """Queue of a request; a lower value has priority."""
 
     PICTURE = 0
     SHORT = 1
@@ -34,9 +32,13 @@ class Lane(IntEnum):
 
 
 class LaneScheduler:
-    """As many at work as `places` tells at the moment, one more for an owner who asks for less if `most` is more.
+    """Scheduler of permits over lanes and owners. Use from one event loop.
 
-    Used from one event loop.
+    Args:
+        places: Returns the current number of permits.
+        most: Maximum number of permits; while `places()` is lower, a lighter owner may use one more.
+        owners: Usage and demand by owner.
+        share: Semaphore for heavier owners; by default one permit within this process.
     """
 
     def __init__(
@@ -47,36 +49,41 @@ class LaneScheduler:
         share: SharedSemaphore | None = None,
     ) -> None:
         self._places, self._most, self._share = places, most, share or SharedSemaphore(1)
-        self._seated = Counter[str]()  # who has how many of the share
+        self._seated = Counter[str]()  # permits of the shared semaphore by owner
         self._yields = False
         self._looks: asyncio.TimerHandle | None = None
         self.at_work = dict.fromkeys(Lane, 0)
         self._owners = owners or ClientUsage()
-        # By owner, who had a turn last is last; nobody is in it who does not wait
+        # Waiting requests by owner; the owner served last is last, owners without a waiting request are absent
         self._queues: dict[Lane, dict[str, deque[Place]]] = {lane: {} for lane in Lane}
 
     @property
     def all_at_work(self) -> int:
+        """Number of running requests."""
         return sum(self.at_work.values())
 
     @property
     def waiting(self) -> int:
+        """Number of waiting requests."""
         return sum(self.queue(lane) for lane in Lane)
 
     def queue(self, lane: Lane, owner: str | None = None) -> int:
-        """How many wait in that lane, of one owner or of all."""
+        """Return the number of waiting requests in `lane`, of one owner or of all."""
         queues = self._queues[lane]
         if owner is not None:
             return len(queues.get(owner, ()))
-        return sum(map(len, list(queues.values())))  # a copy, made at one go: other threads ask too
+        return sum(map(len, list(queues.values())))  # a copy: other threads call this too
 
     def ahead(self, lane: Lane, owner: str) -> int:
-        """How many of that lane would begin before one more of `owner`: of every other at most as many as of it."""
+        """Return the requests of `lane` that would run before one more of `owner`.
+
+        Round robin lets each other owner run at most one more than `owner` has waiting.
+        """
         own = self.queue(lane, owner)
         return own + sum(min(len(queue), own + 1) for other, queue in self._queues[lane].items() if other != owner)
 
     def is_open(self, lane: Lane, owner: str = "") -> bool:
-        """Whether one more of `owner` may begin at once."""
+        """Return whether one more request of `owner` may start at once."""
         try:
             return self._is_open(lane, owner)
         finally:
@@ -86,7 +93,10 @@ class LaneScheduler:
         return self._may(lane, owner) and next(self._ready(lane), None) is None
 
     def _may(self, lane: Lane, owner: str) -> bool:
-        """Whether one of `owner` may have a place, by all but who waits; for some a place of the share is then held."""
+        """Return whether `owner` may have a permit, regardless of the queue.
+
+        For a heavier owner this holds a permit of the shared semaphore until `take` or `let_go`.
+        """
         places, at_work = self._places(), self.all_at_work
         if lane is Lane.LONG and self.at_work[lane] >= max(1, places - 1):
             return False
@@ -97,29 +107,29 @@ class LaneScheduler:
         return self._owners.at_work(owner) < self._share.seats and not self._yields and self._share.hold()
 
     def _ready(self, lane: Lane) -> Iterator[str]:
-        """Owners that wait there and may begin."""
+        """Yield the owners that wait in `lane` and may start."""
         return (owner for owner in self._queues[lane] if self._may(lane, owner))
 
     async def enter(self, lane: Lane, owner: str = "") -> None:
-        """Waits for a place, to be given back with `leave`; who is cancelled while waiting has none."""
+        """Wait for a permit, to be returned with `leave`. A cancelled wait leaves no permit behind."""
         self._owners.come(owner)
         if self._began_at_once(lane, owner):
             return
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        place = (loop.time(), turn)
+        future: asyncio.Future[None] = loop.create_future()
+        entry = (loop.time(), future)
         queues = self._queues[lane]
-        queues.setdefault(owner, deque()).append(place)
+        queues.setdefault(owner, deque()).append(entry)
         self._look_again()
         try:
-            await turn
+            await future
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave(lane, owner)  # the place came just as its owner went
+            if future.done() and not future.cancelled():
+                self.leave(lane, owner)  # the permit was granted just before the cancellation
             else:
                 self._owners.go(owner)
             with suppress(KeyError, ValueError):
-                queues[owner].remove(place)
+                queues[owner].remove(entry)
                 if not queues[owner]:
                     del queues[owner]
             raise
@@ -139,7 +149,7 @@ class LaneScheduler:
         self._owners.begin(owner)
 
     def leave(self, lane: Lane, owner: str = "") -> None:
-        """Gives the place back that `owner` has, and calls in whoever may begin now."""
+        """Return a permit of `owner` and grant permits to waiting requests."""
         self.at_work[lane] -= 1
         self._owners.end(owner)
         self._owners.go(owner)
@@ -151,32 +161,32 @@ class LaneScheduler:
         self._call_in()
 
     def _yield(self) -> None:
-        """To another worker, until it has surely looked."""
+        """Take no permit of the shared semaphore until another worker has had time to poll."""
         self._yields = True
         if self._looks is not None:
             self._looks.cancel()
             self._looks = None
 
     def _call_in(self) -> None:
-        """Whoever may begin now."""
+        """Grant permits to all waiting requests that may start now."""
         try:
-            while (following := self._next()) is not None:
-                owner, turn = self._first(following)
-                if not turn.done():  # else its owner is just going
-                    self._begin(following, owner)
-                    turn.set_result(None)
+            while (lane := self._next()) is not None:
+                owner, future = self._first(lane)
+                if not future.done():  # done: the wait was just cancelled
+                    self._begin(lane, owner)
+                    future.set_result(None)
         finally:
             self._share.let_go()
         self._look_again()
 
     def _look_again(self) -> None:
-        """Soon, where somebody may wait for a place that another worker has: nobody tells us when it is given back."""
+        """Schedule a poll if a request may wait for a permit of another worker, which gives no notice of its return."""
         if not self._share.is_shared:
             return
         waits = any(self._owners.asks_for_most(owner) for queues in self._queues.values() for owner in queues)
         self._share.wait(waits)
         if waits and self._looks is None:
-            # Who yields looks later than those it yields to
+            # A worker that yields polls later than the others
             soon_s = 2 * LOOK_S if self._yields else LOOK_S
             self._looks = asyncio.get_running_loop().call_later(soon_s, self._look)
 
@@ -185,20 +195,20 @@ class LaneScheduler:
         self._call_in()
 
     def close(self) -> None:
-        """Nobody is called in any more, unless a place comes free here."""
+        """Stop polling, and return all permits of the shared semaphore."""
         if self._looks is not None:
             self._looks.cancel()
         self._share.close()
 
     def _first(self, lane: Lane) -> tuple[str, asyncio.Future[None]]:
-        """Takes the one out whose turn it is; among those who had as much its owner's next turn comes last."""
+        """Remove and return the next request of `lane`: the owner with the least usage first, then round robin."""
         queues = self._queues[lane]
         owner = min(self._ready(lane), key=self._owners.used_s)
         queue = queues.pop(owner)
-        _, turn = queue.popleft()
+        _, future = queue.popleft()
         if queue:
             queues[owner] = queue
-        return owner, turn
+        return owner, future
 
     def _waits_since(self, lane: Lane) -> float:
         return min(self._queues[lane][owner][0][0] for owner in self._ready(lane))

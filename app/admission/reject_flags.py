@@ -1,8 +1,8 @@
-"""Tells nginx whom to refuse before it reads a file: a refusal here costs several times as much as one of nginx's.
+"""Flags that make nginx reject uploads before it reads them, several times cheaper than a rejection in a worker.
 
-nginx can ask whether a file exists and nothing more: so there is one for each key that was refused here, or one for
-EVERYBODY, until there is room again, and for more than one. Nobody who keeps within what is
-allowed is refused by it: it begins with a refusal of ours. What a killed worker left goes after STALE_S.
+nginx can only test whether a file exists. The worker creates a file per rejected key, or one for EVERYBODY, and
+removes it once there is room for several requests. A flag starts with a rejection by a worker, so clients within their
+limits are not affected. Flags that a killed worker left are removed after STALE_S.
 """
 
 import os
@@ -11,39 +11,39 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-EVERYBODY = "everybody"  # where no keys are asked for; nginx/conf.d/shut.conf has the same word
+EVERYBODY = "everybody"  # used without API keys; as in nginx/conf.d/shut.conf
 STALE_S = 4.0
-SLACK = 8  # a part of so many of the places must be free before others are let in: else it would be one at a time
+SLACK = 8  # 1/SLACK of the capacity must be free before uploads are accepted again, so that a flag does not flap
 
 
 def enough(places: int) -> int:
-    """How many of `places` are to be free before the door is opened again; one where they are few."""
+    """Return how many of `places` must be free before a flag is removed; at least one."""
     return max(1, places // SLACK)
 
 
 class RejectFlags:
-    """Who is refused by nginx, in files in `folder`, None to tell it nothing; for many threads and processes."""
+    """Rejection flags as files in `folder`; None for no flags. Safe for many threads and processes."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def shut(self, name: str, has_room: Callable[[], bool]) -> None:
-        """From now on nginx refuses files of `name`, a key's id or EVERYBODY."""
+        """Make nginx reject uploads of `name`, a key's id or EVERYBODY, unless `has_room()` is already true again."""
         if self._folder is None:
             return
-        with suppress(OSError):  # a full disk, no descriptor: then it is refused here
+        with suppress(OSError):  # full disk or no descriptor: the worker keeps rejecting
             (self._folder / name).touch(exist_ok=True)
-        self.opened(name, has_room)  # all that was in may have gone just before
+        self.opened(name, has_room)  # the last running request may have just finished
 
     def opened(self, name: str, has_room: Callable[[], bool]) -> None:
-        """To be called whenever a place came free: lets files of `name` in again if there is room enough."""
+        """Remove the flag of `name` if `has_room()`. Call whenever a request finishes."""
         if self._folder is not None and os.path.exists(path := self._folder / name) and has_room():
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Removes what is old: whoever was to remove it may have been killed."""
+        """Remove stale flags: the worker that set one may have been killed."""
         with suppress(OSError):
             for path in self._folder.iterdir() if self._folder else ():
                 with suppress(FileNotFoundError):
-                    if abs(time.time() - path.stat().st_mtime) > STALE_S:  # a clock may be set
+                    if abs(time.time() - path.stat().st_mtime) > STALE_S:  # the clock may jump
                         path.unlink()

@@ -1,8 +1,8 @@
-"""Seats in a file, of which who sits holds a lock: counted over all processes of this machine without one of its own.
+"""Cross-process semaphore built on byte-range file locks.
 
-A seat is one byte, which is never read or written. The kernel frees the seats of a process that was killed, so nothing
-can stay counted. Locks are of the open file description (F_OFD_SETLK, Linux 3.15): threads of one process that each
-opened the file hold them against each other like processes.
+Each permit is the lock on one byte, which is never read or written. The kernel releases the locks of a killed process,
+so permits cannot leak. The locks belong to the open file description (F_OFD_SETLK, Linux 3.15): threads that each
+opened the file exclude each other like processes.
 """
 
 from __future__ import annotations
@@ -15,36 +15,47 @@ from contextlib import suppress
 from pathlib import Path
 
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux
-_WAITING = 1 << 20  # from here on each share has a byte of its own, by chance
+_WAITING = 1 << 20  # from this offset on, each waiting worker locks one byte that it picked at random
 
 
 def lock(descriptor: int, kind: int, start: int, length: int, *, wait: bool = False) -> bool:
-    """Whether these bytes are locked (F_WRLCK), or free (F_UNLCK), now."""
-    asked = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
+    """Lock (F_WRLCK) or unlock (F_UNLCK) a range of bytes.
+
+    Args:
+        descriptor: The lock file.
+        kind: F_WRLCK or F_UNLCK.
+        start: First byte.
+        length: Number of bytes.
+        wait: Whether to block until the range is free.
+
+    Returns:
+        Whether it succeeded; False when another description holds a lock in the range.
+    """
+    flock = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, asked)
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, flock)
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, depending on the system
         return False
     return True
 
 
 def is_free(descriptor: int, start: int, length: int = 1) -> bool:
-    """Whether no other description holds one of these bytes at this moment; a length of 0 is up to the end."""
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    return bool(struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0] == fcntl.F_UNLCK)
+    """Return whether no other description holds a lock in the range; a length of 0 extends it to the end."""
+    flock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return bool(struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, flock))[0] == fcntl.F_UNLCK)
 
 
 def sit(descriptor: int, first: int, most: int) -> bool:
-    """Whether one of `most` seats from `first` on could be taken."""
-    start = random.randrange(most)  # so that those who come together do not try the same ones
+    """Try to lock one of the `most` bytes from `first` on, and return whether that succeeded."""
+    start = random.randrange(most)  # random, so that concurrent callers try different bytes
     return any(lock(descriptor, fcntl.F_WRLCK, first + (start + seat) % most, 1) for seat in range(most))
 
 
 class SharedSemaphore:
-    """`seats` places that all workers have together, in `path`; None for those of this process alone.
+    """Semaphore with `seats` permits that all workers share through `path`; None for this process alone.
 
-    Who decides whom to give a place first holds one, takes it or not, and then lets go: what is held stays free of
-    others until then. Used from one thread, after fork.
+    A scheduler first calls `hold` to reserve a permit, then `take` to use it or `let_go` to release the reservation.
+    Use from one thread, after fork.
     """
 
     def __init__(self, seats: int, path: Path | None = None) -> None:
@@ -56,11 +67,11 @@ class SharedSemaphore:
 
     @property
     def is_shared(self) -> bool:
-        """Whether a place may come free without a word of this process."""
+        """Whether other processes share the permits."""
         return self._path is not None
 
     def hold(self) -> bool:
-        """Whether one is held now, and nobody else can have it."""
+        """Reserve a permit if none is reserved, and return whether one is reserved now."""
         if self._held is None:
             mine, file = set(self._taken), self._file()
             left = (seat for seat in range(self.seats) if seat not in mine)
@@ -68,7 +79,7 @@ class SharedSemaphore:
         return self._held is not None
 
     def take(self) -> bool:
-        """Whether there is one held, which is then to be given back with `give`."""
+        """Use the reserved permit, to be returned with `give`; return whether there was one."""
         if self._held is None:
             return False
         self._taken.append(self._held)
@@ -76,39 +87,39 @@ class SharedSemaphore:
         return True
 
     def let_go(self) -> None:
-        """Of the one that is held, if there is one."""
+        """Release the reserved permit, if there is one."""
         held, self._held = self._held, None
         if held is not None:
             self._unlock(held)
 
     def give(self) -> None:
-        """One that was taken, unless all were given back by `close`."""
+        """Return one permit that was taken; does nothing after `close`."""
         if self._taken:
             self._unlock(self._taken.pop())
 
     def wait(self, waits: bool) -> None:
-        """Tells the other workers whether somebody waits here for one of them."""
+        """Publish to the other workers whether a request in this one waits for a permit."""
         if waits != self._waits and (file := self._file()):
             lock(file, fcntl.F_WRLCK if waits else fcntl.F_UNLCK, self._mark, 1)
             self._waits = waits
 
     def is_waited_for(self) -> bool:
-        """Whether somebody in another worker waits for one of them."""
+        """Return whether a request in another worker waits for a permit."""
         return bool(self._file()) and not is_free(self._file(), _WAITING, 0)
 
     def close(self) -> None:
-        """Gives everything back, and is this process's own from now on; safe to call twice."""
+        """Return all permits and stop sharing them with other processes. Safe to call twice."""
         descriptor, self._descriptor, self._path = self._descriptor, None, None
         self._taken, self._held, self._waits = [], None, False
         if descriptor:
             os.close(descriptor)
 
     def _file(self) -> int:
-        """Its descriptor; 0 where there is none, or it cannot be opened: then each worker has seats of its own."""
+        """Return the file's descriptor; 0 without a file, in which case each worker has permits of its own."""
         if self._descriptor is None:
             self._descriptor, self._mark = 0, _WAITING + random.randrange(_WAITING)
             if self._path is not None:
-                with suppress(OSError):  # a full disk, no descriptor
+                with suppress(OSError):  # full disk or no descriptor
                     self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return self._descriptor
 

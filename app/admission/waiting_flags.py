@@ -1,7 +1,7 @@
-"""Lets jobs know that uploads wait for a place at work: a person waits for those, and they go first.
+"""Flag that tells the job worker that uploads wait for a permit: uploads are interactive and take precedence.
 
-Every web worker touches the same file while somebody waits, and jobs look at its age: nothing is left to be tidied up,
-whoever dies. Its time is the machine's since it was started, which nobody sets.
+All web workers touch the same file while an upload waits, and jobs check its age, so a crash leaves nothing to clean
+up. The file's time is on the monotonic clock, which cannot be set.
 """
 
 import os
@@ -9,28 +9,28 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-TOLD_S = 0.25  # not more often than that
+TOLD_S = 0.25  # minimum interval between two touches
 RECENT_S = 1.0
 
 
 class UploadWaitingFlag:
-    """Of all web workers, told in `path`; None to tell nobody. Used from one event loop."""
+    """Flag shared by all web workers through `path`; None for no flag. Use from one event loop."""
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._told_s = path, float("-inf")
 
     def note(self) -> None:
-        """An upload waits."""
+        """Record that an upload waits."""
         now = time.monotonic()
         if self._path is None or now < self._told_s + TOLD_S:
             return
         self._told_s = now
-        with suppress(OSError):  # a full disk: then a job is in the way of uploads for once
+        with suppress(OSError):  # full disk: jobs do not pause
             self._path.touch()
             os.utime(self._path, (now, now))
 
     def lately(self) -> bool:
-        """Whether an upload of any worker waited within the last RECENT_S."""
+        """Return whether an upload waited in any worker within the last RECENT_S seconds."""
         if self._path is None:
             return False
         try:

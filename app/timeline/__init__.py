@@ -1,1 +1,1 @@
-"""What happens when in a video: windows of the model over all of it, cuts between scenes, segments of one label."""
+"""Timelines of videos: model windows over the whole length, scene cuts, and segments of one label."""

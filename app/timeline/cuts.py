@@ -1,4 +1,4 @@
-"""Scene cuts, told from how much a frame differs from the one before it, in its colours and in where they are."""
+"""Scene cut detection from the change in colour histograms and in mean colours between consecutive frames."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS, BINS = 2, 16  # a histogram for each of 2 x 2 parts of the frame and each colour
+PARTS, BINS = 2, 16  # one histogram for each of 2 x 2 parts of the frame and each colour
 CELLS = 12  # and the mean colours of 12 x 12 cells
-LEAST = 0.25  # a change that may be a cut: 0 for the same picture, 2 for black to white
-USUAL = 4.0  # so many times as large as is usual just now: fast motion goes on
-ALONE = 2.5  # so many times as large as the change after it: a camera that is torn round does not stop at once
-MEMORY = 8  # changes that tell what is usual
+LEAST = 0.25  # smallest change of a cut: 0 for equal frames, 2 for black to white
+USUAL = 4.0  # smallest ratio to the median of recent changes: fast motion continues
+ALONE = 2.5  # smallest ratio to the next change: a camera swing does not stop at once
+MEMORY = 8  # number of recent changes in the median
 
 
 class CutFinder:
-    """Is shown frames in order, and tells of a cut when it has seen the frame after it."""
+    """Cut detector that takes frames in order and reports a cut one frame later."""
 
     def __init__(self) -> None:
         self._before: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._usual: deque[float] = deque(maxlen=MEMORY)
-        self._last: tuple[float, float] | None = None  # time of the frame before, and how much it changed
+        self._last: tuple[float, float] | None = None  # time of the previous frame, and its change
 
     def show(self, time_s: float, frame: NDArray[np.uint8]) -> float | None:
-        """Takes the frame at `time_s`, uint8 (H, W, 3); the time of a cut that is certain now."""
+        """Add the frame at `time_s`, uint8 (H, W, 3); return the time of a cut that is now certain, or None."""
         now = _histograms(frame), _cells(frame)
         before, self._before = self._before, now
         if before is None:
@@ -34,7 +34,7 @@ class CutFinder:
         )
 
     def stay(self, time_s: float) -> float | None:
-        """The last frame is still on screen at `time_s`; the time of a cut that is certain now."""
+        """Report the last frame still on screen at `time_s`; return the time of a cut that is now certain, or None."""
         return None if self._before is None else self._changed(time_s, 0.0)
 
     def _changed(self, time_s: float, change: float) -> float | None:
@@ -47,23 +47,23 @@ class CutFinder:
 
 
 def _histograms(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How often each colour value occurs in each part, smoothed between neighbours; all together sum to 1."""
+    """Return the colour histogram of each part, smoothed over neighbouring bins, float64 (12, BINS) with sum 1."""
     height, width = frame.shape[0] // PARTS, frame.shape[1] // PARTS
-    found = []
+    histograms = []
     for row in range(PARTS):
         for column in range(PARTS):
             part = frame[row * height : (row + 1) * height, column * width : (column + 1) * width]
             for colour in range(3):
                 counts = np.bincount((part[::2, ::2, colour] >> 4).ravel(), minlength=BINS).astype(np.float64)
                 # A brightness that moves from one bin to the next is a small change
-                found.append(np.convolve(counts, (0.25, 0.5, 0.25), "same"))
-    whole = np.stack(found)
-    shares: NDArray[np.float64] = whole / whole.sum()
+                histograms.append(np.convolve(counts, (0.25, 0.5, 0.25), "same"))
+    stacked = np.stack(histograms)
+    shares: NDArray[np.float64] = stacked / stacked.sum()
     return shares
 
 
 def _cells(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean colours 0..1 of CELLS x CELLS parts of the frame."""
+    """Return the mean colours of the cells, 0 to 1, float64 (CELLS, CELLS, 3)."""
     side = min(frame.shape[:2]) // CELLS
     cut = frame[: side * CELLS, : side * CELLS]
     means: NDArray[np.float64] = cut.reshape(CELLS, side, CELLS, side, 3).mean(axis=(1, 3)) / 255

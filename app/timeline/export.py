@@ -1,6 +1,6 @@
-"""A finished or partial timeline as people keep it: CSV for a table, WebVTT for a player.
+"""Export of a finished or partial timeline: CSV for spreadsheets, WebVTT for players.
 
-Takes the timeline as the API shows it (`segments`, `cuts_s`, `duration_s`), so that all forms say the same.
+The input is the timeline as the API returns it (`segments`, `cuts_s`, `duration_s`), so that all formats agree.
 """
 
 from __future__ import annotations
@@ -10,42 +10,47 @@ import io
 import re
 from typing import Any
 
-# A spreadsheet runs a cell that begins with one of these as a formula, even one quoted in the CSV. Leading quotes
-# are counted in, so that one quote less is always the label itself.
+# Spreadsheets run a cell that begins with one of these as a formula, even if the CSV quotes it. Leading quotes
+# match too, so that removing one quote always restores the label.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
 
 
 def to_csv(timeline: dict[str, Any]) -> str:
-    """One row a segment; times in seconds."""
+    """Return a CSV table with one row for each segment; times are in seconds."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["start_s", "end_s", "label", "score"])
-    for each in timeline["segments"]:
-        label = _escape_formula(each["label"])
-        rows.writerow([f"{each['start_s']:.3f}", f"{each['end_s']:.3f}", label, f"{each['score']:.4f}"])
+    for segment in timeline["segments"]:
+        label = _escape_formula(segment["label"])
+        rows.writerow([f"{segment['start_s']:.3f}", f"{segment['end_s']:.3f}", label, f"{segment['score']:.4f}"])
     return file.getvalue()
 
 
 def to_vtt(timeline: dict[str, Any]) -> str:
-    """One cue a segment: a player shows them as subtitles or chapters. Reference: https://www.w3.org/TR/webvtt1/"""
+    """Return a WebVTT file with one cue for each segment, which players show as subtitles or chapters.
+
+    Reference: https://www.w3.org/TR/webvtt1/
+    """
     cues = [
-        f"{number}\n{_clock(each['start_s'])} --> {_clock(each['end_s'])}\n{_text(each['label'])} {each['score']:.0%}\n"
-        for number, each in enumerate(timeline["segments"], 1)
+        f"{number}\n{_clock(segment['start_s'])} --> {_clock(segment['end_s'])}\n{_text(segment['label'])} {segment['score']:.0%}\n"
+        for number, segment in enumerate(timeline["segments"], 1)
     ]
     return "\n".join(["WEBVTT\n", *cues])
 
 
 def _clock(seconds: float) -> str:
-    whole = round(seconds * 1000)
-    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}.{whole % 1000:03d}"
+    total_ms = round(seconds * 1000)
+    return (
+        f"{total_ms // 3_600_000:02d}:{total_ms // 60_000 % 60:02d}:{total_ms // 1000 % 60:02d}.{total_ms % 1000:03d}"
+    )
 
 
 def _text(label: str) -> str:
-    """Cue text: what would be markup, or end the cue, is not."""
+    """Return the label as cue text: markup is escaped, and nothing in it ends the cue."""
     clean = " ".join(label.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return clean or "?"
 
 
 def _escape_formula(label: str) -> str:
-    """Return the label for a CSV cell that no spreadsheet runs as a formula: such a label gets a quote in front."""
+    """Return the label for a CSV cell, with a quote in front if a spreadsheet would run it as a formula."""
     return f"'{label}" if _FORMULA.match(label) else label

@@ -1,4 +1,4 @@
-"""A timeline as a picture: one row a label, a bar a segment, a dashed line a cut; as SVG or as PNG."""
+"""Plot of a timeline as SVG or PNG: a row for each label, a bar for each segment, a dashed line for each cut."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, ROW, GAP, TOP, BOTTOM, RIGHT = 960, 26, 6, 40, 34, 24
 LABEL_WIDTH, LETTER = 150, 7.2
-MOST_ROWS = 24  # further labels share the last row
-SCALE = 2  # of the PNG: sharp on dense screens
-# Okabe and Ito's colours, which colour-blind people can tell apart (https://jfly.uni-koeln.de/color/), without black
+MOST_ROWS = 24  # the remaining labels share the last row
+SCALE = 2  # of the PNG, for screens with a high pixel density
+# Colour-blind-safe palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), without black
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B39B00", "#7F7F7F")
 INK, QUIET, GRID, PAPER = "#1f2328", "#6b7280", "#e5e7eb", "#ffffff"
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
@@ -43,7 +43,7 @@ class _Line:
 @dataclass(frozen=True, slots=True)
 class _Text:
     x: float
-    y: float  # of the middle
+    y: float  # vertical centre
     words: str
     colour: str
     anchor: str  # start, middle, end
@@ -58,6 +58,7 @@ class _Drawing:
 
 
 def to_svg(timeline: dict[str, Any], title: str) -> str:
+    """Return the plot as an SVG document."""
     drawing = _drawing(timeline, title)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{drawing.height}" '
@@ -84,6 +85,7 @@ def to_svg(timeline: dict[str, Any], title: str) -> str:
 
 
 def to_png(timeline: dict[str, Any], title: str) -> bytes:
+    """Return the plot as a PNG file."""
     drawing = _drawing(timeline, title)
     image = Image.new("RGB", (WIDTH * SCALE, drawing.height * SCALE), PAPER)
     draw = ImageDraw.Draw(image)
@@ -97,8 +99,8 @@ def to_png(timeline: dict[str, Any], title: str) -> bytes:
         draw.rounded_rectangle(corners, min(2 * SCALE, box.width * SCALE / 2), box.colour)
     anchors = {"start": "lm", "middle": "mm", "end": "rm"}
     for text in drawing.texts:
-        place = (text.x * SCALE, text.y * SCALE)
-        draw.text(place, _printable(text.words), text.colour, font, anchors[text.anchor])
+        position = (text.x * SCALE, text.y * SCALE)
+        draw.text(position, _printable(text.words), text.colour, font, anchors[text.anchor])
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -121,21 +123,21 @@ def _drawing(timeline: dict[str, Any], title: str) -> _Drawing:
     lines += [_Line(x(cut), TOP - 4, bottom, QUIET, dashed=True) for cut in timeline["cuts_s"]]
     for place, label in enumerate(rows):
         texts.append(_Text(left - 10, TOP + place * (ROW + GAP) + ROW / 2, _cut(label, left - 20), INK, "end"))
-    for each in timeline["segments"]:
-        place = rows.get(each["label"], len(rows) - 1)
-        told = f"{each['label']} {each['score']:.0%}, {each['start_s']:.2f} to {each['end_s']:.2f} s"
-        width = max(x(each["end_s"]) - x(each["start_s"]), 0.75)
+    for segment in timeline["segments"]:
+        place = rows.get(segment["label"], len(rows) - 1)
+        tooltip = f"{segment['label']} {segment['score']:.0%}, {segment['start_s']:.2f} to {segment['end_s']:.2f} s"
+        width = max(x(segment["end_s"]) - x(segment["start_s"]), 0.75)
         y = TOP + place * (ROW + GAP)
-        boxes.append(_Box(x(each["start_s"]), y, width, ROW, COLOURS[place % len(COLOURS)], told))
+        boxes.append(_Box(x(segment["start_s"]), y, width, ROW, COLOURS[place % len(COLOURS)], tooltip))
     return _Drawing(bottom + BOTTOM, lines, boxes, texts)
 
 
 def _rows(timeline: dict[str, Any]) -> dict[str, int]:
-    """The row of each label that occurs, those that last longest first."""
-    lasting: dict[str, float] = {}
-    for each in timeline["segments"]:
-        lasting[each["label"]] = lasting.get(each["label"], 0.0) + each["end_s"] - each["start_s"]
-    names = sorted(lasting, key=lambda label: -lasting[label])
+    """Return the row of each label, the labels with the longest total duration first."""
+    durations_s: dict[str, float] = {}
+    for segment in timeline["segments"]:
+        durations_s[segment["label"]] = durations_s.get(segment["label"], 0.0) + segment["end_s"] - segment["start_s"]
+    names = sorted(durations_s, key=lambda label: -durations_s[label])
     if len(names) > MOST_ROWS:
         names = [*names[: MOST_ROWS - 1], OTHERS]
     return {name: place for place, name in enumerate(names)}
@@ -166,5 +168,5 @@ def _dashes(line: _Line) -> list[tuple[float, float]]:
 
 
 def _printable(words: str) -> str:
-    """XML forbids most control characters, and no font has them."""
+    """Replace characters that XML forbids or fonts lack with spaces."""
     return "".join(letter if letter.isprintable() else " " for letter in words)

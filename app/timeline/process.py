@@ -1,8 +1,9 @@
-"""A sweep in a process of its own that may die: its windows arrive in slots while earlier ones are still inferred.
+"""Scan of a video in a separate process that may crash; windows arrive in slots while earlier ones are inferred.
 
 this process                                decoder process
-  offset of a free slot        ─────────▶   waits for one when a window is complete, writes it there
-  Begin, Reached, Window, Cut  ◀─────────   then Done, or the error that ended the sweep
+  offset of a free slot        ─────────▶   waits for one when a window is complete, writes the window there
+  ScanStarted, ScanProgress,
+  Window, Cut                  ◀─────────   then ScanFinished, or the error that ended the scan
 """
 
 from __future__ import annotations
@@ -31,31 +32,35 @@ from app.sandbox.exits import Exit, judge
 from app.timeline.scan import WATCH_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import Windows
 
-AHEAD = 2  # windows that are decoded before a slot is asked for again
+AHEAD = 2  # free slots that the decoder process holds in advance
 DEATH_S = 5.0
-NICE = 5  # what decodes uploads goes first
+NICE = 5  # decoders of uploads have priority
 BROKEN = "the file is damaged so badly that it broke its decoder"
 
 
 class Slots(Protocol):
-    """What is needed of a worker's slots."""
+    """Interface of the slot pool that a scan needs."""
 
     path: Path
 
-    async def acquire(self, count: int) -> list[int]: ...
+    async def acquire(self, count: int) -> list[int]:
+        """Wait for `count` free slots and return their offsets in bytes."""
+        ...
 
-    def release(self, offset: int) -> None: ...
+    def release(self, offset: int) -> None:
+        """Return a slot to the pool."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class ScanFinished:
-    """The sweep's end; it decoded for `busy_s` seconds and spent the rest of its time waiting for slots."""
+    """End of a scan; `busy_s` is the time spent decoding, without the wait for slots."""
 
     busy_s: float
 
 
 class _Order:
-    """What a sweep may say, and when: its process may have been taken over by the file."""
+    """Protocol check of a scan's events: the file may have taken over the process that sends them."""
 
     def __init__(self, look: ScanSpec) -> None:
         self._look, self._index = look, look.first
@@ -63,7 +68,7 @@ class _Order:
         self._cuts, self._cut_s = 0, float("-inf")
 
     def check(self, event: object) -> None:
-        """Raise Undecodable for an event that no sweep of this video sends now."""
+        """Raise Undecodable for an event that no scan of this video sends in this state."""
         if not self._is_due(event):
             raise Undecodable(BROKEN)
 
@@ -90,7 +95,7 @@ class _Order:
 
 
 class Stream:
-    """The events of one sweep; with each Window comes the offset of its slot, which its receiver releases."""
+    """Events of one scan; the receiver of a Window releases its slot."""
 
     def __init__(
         self, connection: Connection, process: BaseProcess, look: ScanSpec, slots: Slots, patience_s: float
@@ -102,12 +107,13 @@ class Stream:
         self._readable = asyncio.Event()
 
     async def events(self) -> AsyncIterator[tuple[Event, int]]:
-        """Yield what the sweep finds.
+        """Yield the scan's events with the offset of the slot for a Window, -1 for all others.
 
-        Raises Undecodable, LimitExceeded, DecodeTimeout when nothing came for `patience_s` seconds, and NotReady when
-        the decoder was ended from outside.
-
-        The offset is -1 for all events but windows.
+        Raises:
+            Undecodable: The file is damaged, or its decoder crashed.
+            LimitExceeded: The video is too long, or has too many windows.
+            DecodeTimeout: No event arrived for `patience_s` seconds.
+            NotReady: Something outside ended the decoder.
         """
         loop = asyncio.get_running_loop()
         loop.add_reader(self._connection.fileno(), self._readable.set)
@@ -128,7 +134,7 @@ class Stream:
 
     def _grant(self, offset: int) -> None:
         self.granted.append(offset)
-        with suppress(BrokenPipeError):  # it has ended: `_next` says how
+        with suppress(BrokenPipeError):  # the process has ended; `_next` reports how
             self._connection.send(offset)
 
     async def _next(self) -> Event | ScanFinished | ClipstackError:
@@ -146,12 +152,12 @@ class Stream:
             event: Event | ScanFinished | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
             raise await self._ended() from None
-        except (OSError, PicklingError):  # too long, cut off, or no fact
+        except (OSError, PicklingError):  # too long, truncated, or not a plain value
             raise Undecodable(BROKEN) from None
         return event
 
     async def _ended(self) -> ClipstackError:
-        """Return the error for a sweep whose process is gone."""
+        """Return the error for a scan whose process has ended."""
         await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
         exit_code = self._process.exitcode
         if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
@@ -163,7 +169,10 @@ class Stream:
 async def streaming(
     source: Source, media: Media, look: ScanSpec, slots: Slots, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
-    """A sweep of `source`; when the block is left, its process is dead and slots that it did not fill are free."""
+    """Scan `source` in a new process for the duration of the block.
+
+    On exit the process is dead and the slots that it did not fill are free.
+    """
     confinement.admit(source.path)
     context = forkserver()
     ours, theirs = context.Pipe()
@@ -189,7 +198,7 @@ async def streaming(
 def _send(
     connection: Connection, confinement: SandboxConfig, source: Source, media: Media, look: ScanSpec, slots: str
 ) -> None:
-    """The decoder process."""
+    """Run the scan in the decoder process and send its events."""
     os.nice(NICE)
     confine(confinement)
     shape = (look.grid.frames, look.crop, look.crop, 3)
@@ -198,9 +207,9 @@ def _send(
 
     def place() -> NDArray[np.uint8]:
         nonlocal waited_s
-        asked = time.monotonic()
+        wait_started = time.monotonic()
         offset = connection.recv()
-        waited_s += time.monotonic() - asked
+        waited_s += time.monotonic() - wait_started
         if not 0 <= offset <= room:
             raise ValueError("a window lies outside the region")
         return np.memmap(region(slots), np.uint8, "r+", offset, shape)

@@ -1,7 +1,7 @@
-"""The way of one timeline: the sweep fills slots while earlier windows are inferred; results come in order.
+"""Run of one timeline: the scan fills slots while Triton infers earlier windows; results arrive in order.
 
-sweep ── window in a slot ──▶ Triton ── scores ──▶ recorder       at most INFLIGHT windows between the two ends
-      └─ cuts, how far ──────────────────────────▶ recorder
+scan ── window in a slot ──▶ Triton ── scores ──▶ recorder       at most INFLIGHT windows between the two ends
+      └─ cuts, progress ──────────────────────▶ recorder
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from app.timeline.process import AHEAD, Stream, streaming
 from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
 from app.timeline.windows import Grid, grid
 
-# Windows go to Triton together: in batches an engine calculates less for each. Two groups are more than one that is
-# calculated while another is gathered; a window waits for its group no longer than from one Reached to the next.
+# Windows go to Triton in groups, because batches cost less per window. INFLIGHT allows one group to be inferred while
+# the next is gathered. A window waits for its group at most until the next ScanProgress.
 GROUP, INFLIGHT = 6, 12
-AGAIN_S = 0.5  # between two tries while Triton is away
-POLL_S = 0.1  # how often it is asked whether to stop, or to go on
-WAY_S = 5.0  # uploads have gone first so long: then a group follows, lest a long overload should stop all jobs
+AGAIN_S = 0.5  # between two attempts while Triton is unavailable
+POLL_S = 0.1  # polling interval for cancellation and for waiting uploads
+WAY_S = 5.0  # longest pause in favour of uploads: a long overload must not stop all jobs
 
 T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Whoever asked for the timeline does not want it any more, or the process is to end."""
+    """Signal that the timeline was cancelled, or that the process is about to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineRequest:
-    """What is asked of one video; None leaves the choice to the model (`app/timeline/windows.py`)."""
+    """Parameters of one timeline; None selects the model's value (`app/timeline/windows.py`)."""
 
     model: str
     window_s: float | None
@@ -50,36 +50,46 @@ class TimelineRequest:
 
 
 class TimelineSink(Protocol):
-    """Takes what is found; called from the event loop, windows in order, each once."""
+    """Receiver of the results; the event loop calls it with each window once, in order."""
 
     def resume(self, model: Model, laid: Grid) -> int:
-        """The number of the first window that is still to be looked at."""
+        """Return the number of the first window that has no scores yet."""
 
-    def begin(self, model: Model, media: Media, begin: ScanStarted) -> None: ...
+    def begin(self, model: Model, media: Media, begin: ScanStarted) -> None:
+        """Handle the start of the scan."""
+        ...
 
-    def reached(self, time_s: float) -> None: ...
+    def reached(self, time_s: float) -> None:
+        """Handle progress: decoding is at `time_s` seconds of the video."""
+        ...
 
     def picture(self, index: int, clip: NDArray[np.uint8]) -> None:
-        """The window as the model sees it, uint8 (T, H, W, 3); valid during the call."""
+        """Handle a window's pixels as the model sees them, uint8 (T, H, W, 3), valid during the call."""
 
-    def cut(self, time_s: float) -> None: ...
+    def cut(self, time_s: float) -> None:
+        """Handle a scene cut at `time_s` seconds."""
+        ...
 
-    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None: ...
+    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
+        """Handle the scores of a window, float32 (classes,)."""
+        ...
 
-    def end(self, decode_s: float, infer_s: float) -> None: ...
+    def end(self, decode_s: float, infer_s: float) -> None:
+        """Handle the end of the scan, with the seconds spent on decoding and inference."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineServices:
-    """What a timeline is made with; all of it lives in one event loop."""
+    """Services that a timeline uses; all belong to one event loop."""
 
     decoder: Decoder
     slots: SlotPool
     triton: Triton
     catalogue: ModelRegistry
-    frame_timeout_s: float  # the longest silence of the sweep
+    frame_timeout_s: float  # longest time without an event of the scan
     infer_timeout_s: float
-    patience_s: float  # how long Triton may be away before the timeline is given up
+    patience_s: float  # longest Triton outage before the timeline fails
     most_windows: int
     uploads_wait: Callable[[], bool]
 
@@ -91,9 +101,11 @@ async def timeline(
     recorder: TimelineSink,
     stopped: Callable[[], bool],
 ) -> None:
-    """Looks at the whole of `source`, from where `recorder` stopped.
+    """Scan `source` from the window at which `recorder` resumes, and infer every window.
 
-    Raises Stopped, and what `app/errors.py` lists for probing, decoding, models and inference.
+    Raises:
+        Cancelled: `stopped` returned True.
+        ClipstackError: Probing, decoding, the model or inference failed (`app/errors.py`).
     """
     work = asyncio.ensure_future(_timeline(parts, source, question, recorder))
     try:
@@ -122,7 +134,10 @@ async def _timeline(parts: TimelineServices, source: Source, question: TimelineR
 async def _patiently(
     parts: TimelineServices, ask: Callable[[], Awaitable[T]], is_over: Callable[[], bool] = lambda: False
 ) -> T:
-    """What `ask` returns; Triton may be away meanwhile. Of a model that is gone nothing more is to be hoped for."""
+    """Return the result of `ask`, retrying while Triton is unavailable.
+
+    An unloaded model is not retried.
+    """
     deadline = time.monotonic() + parts.patience_s
 
     def ends(error: NotReady) -> bool:
@@ -135,25 +150,26 @@ _Sent = asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]
 
 
 class _Run:
-    """The windows of one sweep on their way through Triton."""
+    """Windows of one scan on their way through Triton."""
 
     def __init__(self, parts: TimelineServices, model: Model, media: Media, recorder: TimelineSink) -> None:
         self._parts, self._model, self._media, self._recorder = parts, model, media, recorder
         self._busy = _Busy()
         self._over = False
-        # Of a small pool the sweep needs its share too
+        # The scan needs its share of a small pool
         self._room = max(1, min(INFLIGHT, parts.slots.count - AHEAD))
-        self._held: list[tuple[Window, int | None]] = []  # and their slots; None: it shows what the one before shows
-        self._shown: tuple[int, ...] = ()  # frames of the last window, and what Triton says of it
+        self._held: list[tuple[Window, int | None]] = []  # with slots; None: same frames as the window before
+        self._shown: tuple[int, ...] = ()  # frame numbers of the last window
         self._said: asyncio.Future[Scores] | None = None
 
     async def follow(self, stream: Stream) -> None:
+        """Infer and record everything that the scan sends."""
         sent: _Sent = asyncio.Queue(self._room)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._record(sent))
                 await self._send(stream, sent)
-        except ExceptionGroup as several:  # not `except*`, which would wrap what is raised here into a group again
+        except ExceptionGroup as several:  # not `except*`, which would wrap the raised error in a group again
             raise several.exceptions[0] from None
         finally:
             self._over = True
@@ -181,7 +197,7 @@ class _Run:
         await sent.put(None)
 
     def _hold(self, window: Window, offset: int) -> None:
-        if window.frames == self._shown:  # a still, or a damaged file with few frames: nothing new to ask
+        if window.frames == self._shown:  # a still, or a damaged file with few frames: reuse the scores
             self._parts.slots.release(offset)
             self._held.append((window, None))
         else:
@@ -192,17 +208,20 @@ class _Run:
         await self._make_way()
         group = [(window, self._answer(offset)) for window, offset in self._held]
         self._held.clear()
-        for each in group:
-            await sent.put(each)
+        for entry in group:
+            await sent.put(entry)
 
     def _answer(self, offset: int | None) -> asyncio.Future[Scores]:
         if offset is not None:
             self._said = self._inferred(offset)
-        assert self._said is not None  # the first window has a slot
+        assert self._said is not None  # the first window always has a slot
         return self._said
 
     async def _make_way(self) -> None:
-        """Returns when no upload waits, or WAY_S after; the sweep stops too, as no slot comes free for it."""
+        """Wait until no upload waits, or for WAY_S.
+
+        The scan pauses too, because no slot becomes free for it.
+        """
         ends = time.monotonic() + WAY_S
         while self._held and self._parts.uploads_wait() and time.monotonic() < ends:
             await asyncio.sleep(POLL_S)
@@ -221,13 +240,13 @@ class _Run:
         return self._parts.patience_s + self._parts.infer_timeout_s
 
     def _inferred(self, offset: int) -> asyncio.Future[Scores]:
-        """Scores of the window in one slot, which comes back when Triton is done with it, however long that takes."""
+        """Return the future scores of the window in a slot; the slot is released once Triton is done with it."""
         call = asyncio.ensure_future(self._infer(offset))
 
         def done(call: asyncio.Future[Scores]) -> None:
             self._parts.slots.release(offset)
             if not call.cancelled():
-                call.exception()  # marks it as seen: nobody may be waiting any more
+                call.exception()  # retrieves the exception, in case nobody awaits the future any more
 
         call.add_done_callback(done)
         return call
@@ -243,7 +262,7 @@ class _Run:
 
 
 class _Busy:
-    """The time during which at least one block is open."""
+    """Stopwatch for the time during which at least one block is open."""
 
     def __init__(self) -> None:
         self.spent_s = 0.0

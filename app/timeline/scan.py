@@ -1,7 +1,7 @@
-"""One pass over a whole video: its windows, one after the other, and the cuts between its scenes.
+"""Single pass over a whole video that yields its windows in order and the cuts between its scenes.
 
-Every frame is decoded once and cut out once; only the windows that are not yet complete are held, so memory depends
-on how far windows overlap and not on the length of the video.
+Each frame is decoded and cropped once. Only incomplete windows are held, so memory depends on how far windows overlap
+and not on the length of the video.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from app.timeline.windows import Grid, Windows
 from app.video.decode import measured
 from app.video.readers import Reader, open_sequentially, translated
 
-WATCH_S = 0.1  # from one frame that is looked at for a cut to the next; windows may lie farther apart
-STILL_S = 2.0  # a frame that stays so long is a still, not one of few frames a second
-WARM_S = 1.5  # of video that a pass from the middle looks at before it may tell of a cut
-TELL_S = 0.25  # of real time between two words on how far the pass is
+WATCH_S = 0.1  # between two frames that are compared for a cut; windows may lie farther apart
+STILL_S = 2.0  # a frame shown for this long is a still, not part of a low frame rate
+WARM_S = 1.5  # of video that a resumed scan compares before it may report a cut
+TELL_S = 0.25  # real time between two ScanProgress events
 
 Place = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
 class ScanSpec:
-    """What a model looks at: windows on `grid` from number `first` on, scaled to `resize` and cut to `crop` pixels.
+    """Parameters of a scan: windows on `grid` from number `first`, scaled to `resize` and cropped to `crop` pixels.
 
-    A video with more windows than `most`, or longer than `limits`, is refused.
+    A video with more windows than `most`, or beyond `limits`, is refused.
     """
 
     grid: Grid
@@ -49,7 +49,7 @@ class ScanSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScanStarted:
-    """What comes: `placed` windows over the `duration_s` seconds and `total` frames that were measured."""
+    """Start of a scan: `placed` windows over the measured `duration_s` seconds and `total` frames."""
 
     placed: Windows
     duration_s: float
@@ -60,14 +60,14 @@ class ScanStarted:
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """The pass is at `time_s` of the video."""
+    """Progress event: the scan is at `time_s` seconds of the video."""
 
     time_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window that has been written: its number, the numbers of its frames, and whether the last was repeated."""
+    """Window that has been written: its number, its frame numbers, and whether the last frame was repeated."""
 
     index: int
     frames: tuple[int, ...]
@@ -76,7 +76,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A new scene begins at `time_s`."""
+    """Scene cut: a new scene begins at `time_s` seconds."""
 
     time_s: float
 
@@ -85,10 +85,14 @@ Event = ScanStarted | ScanProgress | Window | Cut
 
 
 def sweep(source: Source, media: Media, look: ScanSpec, place: Place) -> Iterator[Event]:
-    """Yields Begin, then every window from number `look.first` on, written to `place()` as uint8 (T, crop, crop, 3).
+    """Yield ScanStarted, then every window from number `look.first`, written to `place()` as uint8 (T, crop, crop, 3).
 
-    A cut is told WATCH_S after it; one before the last frame of window `look.first - 1` is not told again. Raises
-    UnsupportedMedia, LimitExceeded, Undecodable.
+    A cut is reported WATCH_S after it. Cuts before the last frame of window `look.first - 1` are not reported again.
+
+    Raises:
+        UnsupportedMedia: No reader supports the file.
+        LimitExceeded: The video is longer than the limits, or has more windows than `look.most`.
+        Undecodable: The file is damaged.
     """
     demuxer = recognise(source.read(HEAD_BYTES)).name
     with translated():
@@ -105,46 +109,46 @@ def sweep(source: Source, media: Media, look: ScanSpec, place: Place) -> Iterato
 def _windows(reader: Reader, placed: Windows, look: ScanSpec, place: Place) -> Iterator[Event]:
     timing, times_s = reader.timing, reader.timing.times_s
     rows = _rows(timing, placed, look.first)
-    told_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
-    watched = _watched(timing, max(0.0, told_s - WARM_S))
-    wanted = watched.copy()
-    wanted[rows] = True
-    numbers = np.flatnonzero(wanted).tolist()
+    report_from_s = placed.start_s(look.first - 1) + placed.grid.span_s - WATCH_S if look.first else 0.0
+    watched = _watched(timing, max(0.0, report_from_s - WARM_S))
+    is_needed = watched.copy()
+    is_needed[rows] = True
+    numbers = np.flatnonzero(is_needed).tolist()
     gathering = _Gathering(rows, look)
     cuts = CutFinder()
-    told = time.monotonic()
+    last_report = time.monotonic()
     for number, frame in zip(numbers, reader.read(numbers), strict=False):
-        whole = centre_crop(frame, look.crop)
+        cropped = centre_crop(frame, look.crop)
         now_s = float(times_s[number])
         if watched[number]:
-            for cut_s in _cuts(cuts, timing, number, whole):
-                if cut_s >= told_s:
+            for cut_s in _cuts(cuts, timing, number, cropped):
+                if cut_s >= report_from_s:
                     yield Cut(round(cut_s, 6))
-        for done in gathering.show(number, whole):
-            for index in range(done.index, done.index + done.count):
-                place()[...] = done.frames
-                yield Window(index, tuple(done.row), placed.start_s(index) + placed.grid.span_s >= timing.end_s)
-        if time.monotonic() - told >= TELL_S:
-            told = time.monotonic()
+        for complete in gathering.show(number, cropped):
+            for index in range(complete.index, complete.index + complete.count):
+                place()[...] = complete.frames
+                yield Window(index, tuple(complete.row), placed.start_s(index) + placed.grid.span_s >= timing.end_s)
+        if time.monotonic() - last_report >= TELL_S:
+            last_report = time.monotonic()
             yield ScanProgress(now_s)
     if gathering.misses_frames:
         raise Undecodable("the file is damaged: it ends before the wanted frames")
 
 
 def _cuts(cuts: CutFinder, timing: Timing, number: int, frame: NDArray[np.uint8]) -> list[float]:
-    """Show a frame; one that stays on screen is shown twice, so that a cut to a still is certain at once."""
+    """Return the cuts at a frame; a still is shown twice, so that a cut to it is certain at once."""
     now_s = float(timing.times_s[number])
     after = int(np.searchsorted(timing.times_s, now_s, side="right"))
     until_s = float(timing.times_s[after]) if after < len(timing.times_s) else timing.end_s
-    found = [cuts.show(now_s, frame)]
+    cut_times = [cuts.show(now_s, frame)]
     if until_s - now_s >= STILL_S:
-        found.append(cuts.stay(now_s + WATCH_S))
-    return [cut_s for cut_s in found if cut_s is not None]
+        cut_times.append(cuts.stay(now_s + WATCH_S))
+    return [cut_s for cut_s in cut_times if cut_s is not None]
 
 
 @dataclass(slots=True)
 class _Pending:
-    """`count` windows from number `index` on, which show the same frames."""
+    """Run of `count` windows from number `index` that show the same frames."""
 
     index: int
     row: list[int]
@@ -154,15 +158,18 @@ class _Pending:
 
 
 class _Gathering:
-    """The windows that are not yet complete: where one frame lasts an hour, they are one and not thousands."""
+    """Incomplete windows, in order.
+
+    Consecutive windows with the same frames share one entry: a frame that lasts an hour needs one, not thousands.
+    """
 
     def __init__(self, rows: NDArray[np.int64], look: ScanSpec) -> None:
         self._rows, self._first, self._side = rows, look.first, look.crop
-        self._begun = 0  # rows
+        self._begun = 0  # number of rows
         self._pending: deque[_Pending] = deque()
 
     def show(self, number: int, frame: NDArray[np.uint8]) -> Iterator[_Pending]:
-        """Takes frame `number`, uint8 (crop, crop, 3); the windows that it completes, in order."""
+        """Add frame `number`, uint8 (crop, crop, 3), and yield the windows that it completes, in order."""
         while self._begun < len(self._rows) and self._rows[self._begun, 0] <= number:
             self._begin(self._rows[self._begun].tolist())
         for window in self._pending:
@@ -182,18 +189,21 @@ class _Gathering:
 
     @property
     def misses_frames(self) -> bool:
-        """Whether a window is still to be completed, or to begin."""
+        """True while a window is incomplete or has not begun."""
         return bool(self._pending) or self._begun < len(self._rows)
 
 
 def _rows(timing: Timing, placed: Windows, first: int) -> NDArray[np.int64]:
-    """Numbers of the frames of window `first` and all after it, (windows, frames)."""
-    wanted = placed.times_s(first)
-    return np.array(frames_at(timing, wanted.ravel()), np.int64).reshape(wanted.shape)
+    """Return the frame numbers of the windows from number `first`, int64 (windows, frames)."""
+    times_s = placed.times_s(first)
+    return np.array(frames_at(timing, times_s.ravel()), np.int64).reshape(times_s.shape)
 
 
 def _watched(timing: Timing, start_s: float) -> NDArray[np.bool_]:
-    """Which frames are looked at for cuts: one every WATCH_S, the same whatever `start_s`; bool (frames,)."""
+    """Return which frames are compared for cuts, bool (frames,).
+
+    It is one frame every WATCH_S, on the same raster for every `start_s`.
+    """
     watched = np.zeros(len(timing.times_s), np.bool_)
     count = int(float(timing.times_s[-1]) / WATCH_S) + 2
     watched[frames_at(timing, np.arange(int(start_s / WATCH_S), count) * WATCH_S)] = True

@@ -1,11 +1,11 @@
-"""Scores of windows merged into segments. Pure arithmetic.
+"""Merging of window scores into segments: pure arithmetic.
 
 windows    |----|
              |----|
                |----|
-stretches  ...| |...         what each speaks for: half a hop to both sides of its middle
+stretches  ...| |...         the part that a window decides: half a hop to both sides of its middle
 cuts             x           a stretch ends at a cut
-segments   aaaaabbbbbbb      neighbours with the same label
+segments   aaaaabbbbbbb      adjacent stretches with the same label
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 
 from app.timeline.windows import Windows
 
-MARGIN = 0.5  # by how much another label must be ahead, on average over a window's length: near a change scores waver
-TOUCHES_S = 1e-6  # a window that ends at a cut's very frame does not cross it
+MARGIN = 0.5  # lead that another label needs, averaged over a window's length; scores fluctuate near a change
+TOUCHES_S = 1e-6  # tolerance: a window that ends at the frame of a cut does not cross it
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`label` is the index of the class, `score` its mean over the windows that the segment was merged from."""
+    """Stretch of one label.
+
+    `label` is the index of the class, `score` its mean over the windows that were merged.
+    """
 
     start_s: float
     end_s: float
@@ -36,12 +39,18 @@ class Segment:
 def segments(
     scores: NDArray[np.float32], placed: Windows, end_s: float, cuts_s: Sequence[float], margin: float = MARGIN
 ) -> list[Segment]:
-    """Segments that fill 0..`end_s` without a gap; none crosses a cut.
+    """Return segments that fill 0 to `end_s` without gaps; none crosses a cut.
 
-    `scores` is (windows, classes), of the first windows of `placed`; `cuts_s` rises. Another label begins a segment
-    only if it is ahead by `margin` on average for as long as a window lasts, or by more for less long (hysteresis).
-    A window that shows both sides of a cut says nothing about either: where no window lies between two cuts, the
-    nearest one speaks.
+    A new label starts a segment only if it leads by `margin` on average for the length of a window, or by more for a
+    shorter time (hysteresis). A window that spans a cut decides neither side. If no window lies between two cuts, the
+    nearest one decides.
+
+    Args:
+        scores: float32 (windows, classes), of the first windows of `placed`.
+        placed: Position of the windows.
+        end_s: End of the last segment in seconds.
+        cuts_s: Times of the cuts, rising, in seconds.
+        margin: Lead that a new label needs.
     """
     merged: list[Segment] = []
     if not len(scores):
@@ -62,7 +71,7 @@ def segments(
 
 
 def at_most(most: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
-    """Return what `merge` makes with `margin`, or with the next larger margins until there are no more than `most`."""
+    """Return the result of `merge` with `margin`, raised until there are at most `most` segments."""
     merged = merge(margin)
     while len(merged) > most:
         margin = 4 * max(margin, 0.1)
@@ -71,26 +80,30 @@ def at_most(most: int, merge: Callable[[float], list[Segment]], margin: float) -
 
 
 def _shots(placed: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
-    """Begin, end and windows of each stretch of the video between two cuts: the windows inside it, else the nearest."""
+    """Yield start, end and windows of each shot between two cuts.
+
+    The windows are those inside the shot, or else the nearest one.
+    """
     starts = [placed.start_s(index) for index in range(count)]
     span_s = placed.grid.span_s
     edges = [0.0, *(cut for cut in cuts_s if 0 < cut < end_s), end_s]
     for begin_s, stop_s in zip(edges, edges[1:], strict=False):
         inside = range(bisect_left(starts, begin_s - TOUCHES_S), bisect_right(starts, stop_s - span_s + TOUCHES_S))
         if stop_s == end_s and inside.start < count:
-            inside = range(inside.start, count)  # the last window may be padded past the end
+            inside = range(inside.start, count)  # the last window may be padded beyond the end
         if not inside:
-            wanted = (begin_s + stop_s - span_s) / 2
-            after = min(bisect_left(starts, wanted), count - 1)
-            near = min((after, max(0, after - 1)), key=lambda index: abs(starts[index] - wanted))
+            ideal_start_s = (begin_s + stop_s - span_s) / 2
+            after = min(bisect_left(starts, ideal_start_s), count - 1)
+            near = min((after, max(0, after - 1)), key=lambda index: abs(starts[index] - ideal_start_s))
             inside = range(near, near + 1)
         yield begin_s, stop_s, inside
 
 
 def _steady(scores: NDArray[np.float32], change: float) -> list[int]:
-    """The labels (windows,) of `scores` (windows, classes) whose scores have the largest sum, less `change` a change.
+    """Return the label of each window that maximises the sum of scores minus `change` for each change of label.
 
-    Dynamic programming from the first window to the last (Viterbi, IEEE Transactions on Information Theory 13, 1967).
+    `scores` is (windows, classes). Dynamic programming from the first window to the last (Viterbi, IEEE Transactions on
+    Information Theory 13, 1967).
     """
     stay = np.arange(scores.shape[1])
     best, before = scores[0].astype(np.float64), []

@@ -41,6 +41,7 @@ NOT_HERE = {
     ("docs/docker.md", "docker"): "needs a second machine; tests/e2e/test_triton_access.py tries its key",
     ("docs/docker.md", "install"): "the same",
     ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
+    ("docs/formats.md", "make formats"): "tests/e2e/field sends the same files",
     ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; tests/nightly/fuzz runs a short one",
     ("docs/fuzzing.md", ".venv/bin/python -m tests.nightly.fuzz"): "tests/nightly/fuzz/test_campaign.py",
     (

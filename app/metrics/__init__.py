@@ -1,8 +1,8 @@
-"""What the service tells of itself in numbers: on /metrics for Prometheus, on /status for a person.
+"""Metrics of the service: /metrics for Prometheus and /status for people.
 
-    request ──▶ requests.py ─┐                                    ┌─▶ exposition.py ──▶ GET /metrics
-                             ├─▶ meter.py ──▶ one file a kind ────┤
-    parts ────▶ watch.py ────┘   and process (files.py)           └─▶ history.py ─────▶ GET /status, /status.json
+    request ────▶ middleware.py ─┐                                       ┌─▶ exposition.py ──▶ GET /metrics
+                                 ├─▶ recorder.py ──▶ a file per kind and ┤
+    components ─▶ sampler.py ────┘   process (multiprocess.py)           └─▶ history.py ─────▶ GET /status, /status.json
 
-table.py names every number, with its meaning; docs/monitoring.md and the tests are made from it.
+definitions.py names and explains every metric. The table in docs/monitoring.md is generated from it, and tests use it.
 """

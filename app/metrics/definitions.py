@@ -1,4 +1,4 @@
-"""Every number that the service exports: name, kind, labels and meaning; nothing is exported that is not in here.
+"""Every metric that the service exports: name, kind, labels and meaning. No other metric is exported.
 
 python -m app.metrics.definitions       prints the table of docs/monitoring.md
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
-# Who knows it: every process of its own work, the one that is asked, the watchdog by its file
+# Each process reports its own events, the worker that answers /metrics reads the rest, the watchdog writes a file.
 Source = Literal["process", "asked", "watchdog"]
 
-# Steps of 2 to 2.5, so that a quantile between two of them is off by less than half. Below 1 ms nothing is told apart:
-# only receive and answer are so short, and they are no trouble. A usual answer takes 20 to 60 ms; 20 s is the limit of
-# decoding, of inference and of the queue, 30 s the default deadline: beyond it only large uploads as JSON are.
+# Steps of 2 to 2.5 keep a quantile's error below half. Under 1 ms there are no steps: only receive and answer are that
+# short. A usual response takes 20 to 60 ms. Decoding, inference and the queue time out after 20 s, the default deadline
+# is 30 s, and only large JSON uploads take longer.
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
 
 
 class Family(NamedTuple):
-    """One name on /metrics, and all the series under it."""
+    """A metric name on /metrics, with all its series."""
 
     name: str
     kind: Kind
@@ -99,7 +99,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def series_names() -> set[str]:
-    """Every name that a series on /metrics can have; a histogram's has three endings."""
+    """Return the names of all series on /metrics; a histogram has three."""
     names = set()
     for family in FAMILIES.values():
         endings = ("_bucket", "_count", "_sum") if family.kind == "histogram" else ("",)
@@ -108,7 +108,7 @@ def series_names() -> set[str]:
 
 
 def markdown() -> str:
-    """The table of the documentation."""
+    """Return the table of the documentation."""
     rows = ["| metric | kind | meaning |", "|---|---|---|"]
     for family in FAMILIES.values():
         labels = "{" + ",".join(family.labels) + "}" if family.labels else ""

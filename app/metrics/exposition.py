@@ -1,4 +1,4 @@
-"""What /metrics tells: of all processes of this stack, of its jobs and disks, of the watchdog."""
+"""The response of /metrics: metrics of all processes of this stack, its jobs, its disks and the watchdog."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from app.metrics.definitions import FAMILIES
 from app.metrics.recorder import MetricsRecorder
 from app.settings import Settings
 
-STALE_S = 60.0  # what the watchdog told longer ago holds no more
+STALE_S = 60.0  # age from which the watchdog's file is ignored
 TRIES = 3
 _UNREADABLE = (struct.error, OSError, ValueError, KeyError, IndexError, TypeError)
 
 
 class Exposition:
-    """Of the processes that share the folder of `meter`; what is asked for anew every time comes from `facts`."""
+    """A collector over all processes that share the folder of `meter`.
+
+    `facts` is called at each scrape for the current state of the worker that answers.
+    """
 
     def __init__(
         self,
@@ -46,27 +49,29 @@ class Exposition:
         self._keys = KeyFile(settings.keys_file)
 
     def text(self) -> bytes:
-        """In Prometheus' text format, version 0.0.4."""
+        """Return the metrics in Prometheus' text format, version 0.0.4."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
-        """As prometheus-client's collectors do it."""
+        """Yield the metrics; prometheus-client's collector interface."""
         yield from self._counted()
         yield from self._asked()
         yield from self._told_by_watchdog()
 
     def _counted(self) -> list[Metric]:
+        """Return the metrics that the processes record, merged over all of them."""
         folder = self._meter.folder
         if folder is None:
             return list(self._meter.registry.collect())
-        for _ in range(TRIES):  # a file that another process is just making is whole a moment later
+        for _ in range(TRIES):  # another process may be creating a file; retry reads it whole
             with suppress(*_UNREADABLE):
                 return _merged(multiprocess.readable(folder))
         return _merged([path for path in multiprocess.readable(folder) if _is_whole(path)])
 
     def _asked(self) -> Iterator[Metric]:
+        """Yield the gauges that are read at each scrape."""
         settings, facts = self._settings, self._facts()
         jobs, now = self._census.count(), time.time()
         yield _gauge("clipstack_info", {(_version(), settings.model): 1})
@@ -81,7 +86,7 @@ class Exposition:
         yield _gauge("clipstack_damaged_records", {(kind,): count for kind, count in damaged.items()})
         disks = {name: _disk(path) for name, path in self._places().items() if path.is_dir()}
         yield _gauge("clipstack_disk_free_bytes", {(name,): free for name, (free, _) in disks.items()})
-        yield _gauge("clipstack_disk_bytes", {(name,): whole for name, (_, whole) in disks.items()})
+        yield _gauge("clipstack_disk_bytes", {(name,): total for name, (_, total) in disks.items()})
         with suppress(OSError):
             yield _gauge("clipstack_watchdog_age_seconds", {(): max(0.0, now - self._watchdog.stat().st_mtime)})
 
@@ -93,11 +98,12 @@ class Exposition:
             return 1
 
     def _places(self) -> dict[str, Path]:
+        """Return the folder of each disk to report, by its label."""
         settings = self._settings
         return {"data": settings.data_dir, "uploads": settings.run_dir / "uploads", "shared_memory": Path("/dev/shm")}
 
     def _told_by_watchdog(self) -> list[Metric]:
-        """Its file as it is, if it lives and the file is whole."""
+        """Return the watchdog's metrics, none if its file is stale or damaged."""
         try:
             if time.time() - self._watchdog.stat().st_mtime > STALE_S:
                 return []
@@ -107,11 +113,12 @@ class Exposition:
 
 
 def _merged(paths: list[str]) -> list[Metric]:
+    """Return the metrics in these files, merged."""
     return list(MultiProcessCollector.merge(paths))  # type: ignore[no-untyped-call]
 
 
 def _is_whole(path: str) -> bool:
-    """Return whether one process's numbers can be read; those of a damaged file are left out."""
+    """Return whether one process's file can be read; damaged ones are left out."""
     try:
         _merged([path])
         return True
@@ -120,6 +127,7 @@ def _is_whole(path: str) -> bool:
 
 
 def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    """Return a gauge with these values by label."""
     family = GaugeMetricFamily(name, FAMILIES[name].help, labels=FAMILIES[name].labels)
     for labels, value in values.items():
         family.add_metric(labels, float(value))
@@ -127,12 +135,13 @@ def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFam
 
 
 def _disk(path: Path) -> tuple[int, int]:
-    """Free and all bytes of the disk that a folder is on, for who is not root."""
-    told = os.statvfs(path)
-    return told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize
+    """Return the bytes that unprivileged users can still write and the size of the disk of `path`."""
+    stats = os.statvfs(path)
+    return stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize
 
 
 def _version() -> str:
+    """Return the installed version of Clipstack."""
     try:
         return version("clipstack")
     except PackageNotFoundError:

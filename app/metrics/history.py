@@ -1,4 +1,4 @@
-"""The last quarter of an hour in one file, for /status: written by one of the workers, read by all."""
+"""The last 15 minutes of metrics for /status, in one file: one worker writes it, all read it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
 
 
 class History:
-    """In `folder`; whoever holds the lock writes, and when it dies another worker does."""
+    """The history file in `folder`.
+
+    The worker that holds the lock writes. When it dies another worker takes the lock.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path, self._lock_path = folder / "history.json", folder / "history.lock"
         self._lock: int | None = None
-        self._points: deque[str] = deque(maxlen=KEPT)  # as JSON, a quarter of the memory
+        self._points: deque[str] = deque(maxlen=KEPT)  # JSON text takes a quarter of the objects' memory
         self._last = 0.0
 
     def is_due(self) -> bool:
-        """Whether it is for this process to write a point now."""
+        """Return whether this process must write a point now."""
         if time.monotonic() - self._last < EVERY_S - 0.5:
             return False
         if self._lock is None and not self._take_lock():
@@ -39,6 +42,7 @@ class History:
         return True
 
     def _take_lock(self) -> bool:
+        """Return whether this process became the writer; load the points written so far."""
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,7 +54,7 @@ class History:
         return True
 
     def write(self, point: dict[str, Any]) -> None:
-        """Adds a point; a full disk is no reason to fail."""
+        """Append a point; ignore write errors, for example of a full disk."""
         self._points.append(_json(point))
         fresh = self._path.with_suffix(".new")
         with suppress(OSError):
@@ -58,29 +62,30 @@ class History:
             fresh.replace(self._path)
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the points, oldest first; none where there is no file yet, or a damaged one."""
+        """Return the points, oldest first; none if the file is missing or damaged."""
         try:
             points = json.loads(read_file(self._path))
         except (OSError, ValueError, RecursionError, DamagedFile):
             return []
         if not isinstance(points, list):
             return []
-        return [each for each in points if isinstance(each, dict) and isinstance(each.get("time"), int | float)]
+        return [entry for entry in points if isinstance(entry, dict) and isinstance(entry.get("time"), int | float)]
 
     def close(self) -> None:
-        """Lets another process write."""
+        """Release the lock so that another process can write."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
 def _json(point: dict[str, Any]) -> str:
+    """Return a point as compact JSON."""
     return json.dumps(point, separators=(",", ":"))
 
 
 def point(families: Iterable[Metric]) -> dict[str, Any]:
-    """What /status shows of one moment: totals that only grow, from which the page makes rates, and what holds now."""
-    told: dict[str, Any] = {
+    """Return the data of one moment for /status: counters, which the page turns into rates, and gauges."""
+    result: dict[str, Any] = {
         "time": round(time.time(), 2), "ok": 0, "refused": 0, "failed": 0, "seconds": {},
         "stages": {}, "codes": {}, "models": {}, "slots": {}, "lanes": {}, "jobs": {}, "disks": {},
         "decoders": {}, "ends": 0, "answers": {}, "restarts": {}, "facts": {}, "damaged": {},
@@ -88,11 +93,12 @@ def point(families: Iterable[Metric]) -> dict[str, Any]:
     for family in families:
         for name, labels, value, *_ in family.samples:
             if take := _TAKERS.get(name):
-                take(told, labels, value)
-    return told
+                take(result, labels, value)
+    return result
 
 
 def _request(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    """Add to the responses by outcome and to the error codes; upload routes only."""
     if labels["route"] not in ("/v1/classify", "/", "/v1/jobs") or labels["method"] != "POST":
         return
     status = int(labels["status"])
@@ -102,15 +108,19 @@ def _request(told: dict[str, Any], labels: dict[str, str], value: float) -> None
 
 
 def _seconds(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    """Add to the latency histogram of successful classifications."""
     if labels["route"] in ("/v1/classify", "/") and labels["outcome"] == "ok":
         told["seconds"][labels["le"]] = told["seconds"].get(labels["le"], 0) + value
 
 
 def _stage(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    """Set the total seconds of a stage."""
     told["stages"][labels["stage"]] = round(value, 4)
 
 
 def _into(part: str, *names: str) -> Any:
+    """Return a function that adds a value to `part`, by the values of the labels `names`."""
+
     def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
         key = ":".join(labels[name] for name in names)
         told[part][key] = told[part].get(key, 0) + value
@@ -119,6 +129,8 @@ def _into(part: str, *names: str) -> Any:
 
 
 def _fact(part: str, word: str) -> Any:
+    """Return a function that adds a value to the entry `word` of `part`."""
+
     def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
         told[part][word] = told[part].get(word, 0) + value
 
@@ -126,10 +138,13 @@ def _fact(part: str, word: str) -> Any:
 
 
 def _ends(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    """Add to the number of decoder processes that ended."""
     told["ends"] += value
 
 
 def _disk(word: str) -> Any:
+    """Return a function that sets the entry `word` of a folder's disk."""
+
     def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
         told["disks"].setdefault(labels["folder"], {})[word] = value
 
@@ -137,6 +152,8 @@ def _disk(word: str) -> Any:
 
 
 def _work(word: str) -> Any:
+    """Return a function that sets the entry `word` of a lane."""
+
     def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
         told["lanes"].setdefault(labels["lane"], {})[word] = value
 

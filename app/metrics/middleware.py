@@ -1,4 +1,4 @@
-"""What every request leaves behind: its numbers, and a line in the log."""
+"""Request hooks that record each request's metrics and its log line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from app.admission import deadline
 from app.metrics.recorder import MetricsRecorder
 from app.pipeline.timings import StageTimings
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # any other word is the client's own
-NOWHERE = "(none)"  # an address that is no route: what was asked for is the client's own, and without bounds
-QUIET = ("/healthz", "/readyz", "/metrics", "/status.json")  # asked every few seconds, by machines
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # clients may send any other: labelled `other`
+NOWHERE = "(none)"  # label of unknown paths: clients choose them, without bound
+QUIET = ("/healthz", "/readyz", "/metrics", "/status.json")  # polled every few seconds by machines
 
 log = logging.getLogger("app.requests")
 
 
 def watch_requests(app: Flask) -> None:
-    """Begins before all that `app` does with a request, and ends after it."""
+    """Register hooks that run before and after all others of `app`."""
 
     @app.before_request
     def begin() -> None:
+        """Start the request's clock."""
         g.began = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
+        """Record the request and log it."""
         seconds = time.perf_counter() - g.began + deadline.waited_s(request.headers)
         meter: MetricsRecorder = app.extensions["clipstack.monitor"].meter
         route = request.url_rule.rule if request.url_rule else NOWHERE
@@ -54,4 +56,5 @@ def watch_requests(app: Flask) -> None:
 
 
 def _outcome(status: int) -> str:
+    """Return ok, refused (4xx) or failed (5xx)."""
     return "ok" if status < 400 else "refused" if status < 500 else "failed"

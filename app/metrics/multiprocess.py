@@ -1,11 +1,11 @@
-"""Numbers of several processes in one folder: a place for each, whose files the next one goes on with.
+"""Metrics of several processes in one folder: each holds a numbered place, whose files its successor continues.
 
-<folder>/web-0.lock                 held by the process that has this place for as long as it lives
-         counter_web-0.db           of prometheus-client, mapped into memory: what was counted outlives a kill
+<folder>/web-0.lock                 locked by the process in this place for its lifetime
+         counter_web-0.db           memory-mapped by prometheus-client: counts survive a killed process
          histogram_web-0.db
-         gauge_livesum_web-0.db     what holds only while the process lives
+         gauge_livesum_web-0.db     valid only while the process lives
 
-A place and not a pid: however often workers die there are as many files as ever were processes at the same time.
+Places instead of pids bound the number of files by the number of concurrent processes, however many die.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own; deploy/stack/launch.py sets it
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # defined by prometheus-client; deploy/stack/launch.py sets it
 
 
 def folder() -> Path | None:
-    """Where this program's processes keep their numbers; None where there is but one, which keeps them itself."""
-    told = os.environ.get(VARIABLE)
-    return Path(told) if told else None
+    """Return the folder of this program's metrics; None for a single process, which keeps them in memory."""
+    value = os.environ.get(VARIABLE)
+    return Path(value) if value else None
 
 
 def claim(folder: Path, program: str) -> str:
-    """The first place of `program` that nobody has; held until this process ends, however it does."""
+    """Return the first free place of `program`, locked until this process ends for any reason."""
     for number in count():
         name = f"{program}-{number}"
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return name
-        except BlockingIOError:  # or somebody is just looking whether it is: then one place more is used
+        except BlockingIOError:  # also while `is_held` probes it: then the next place is used
             os.close(descriptor)
     raise AssertionError("unreachable")
 
 
 def is_held(folder: Path, name: str) -> bool:
-    """Whether a process that lives has this place."""
+    """Return whether a living process holds this place."""
     try:
         descriptor = os.open(folder / f"{name}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -54,15 +54,16 @@ def is_held(folder: Path, name: str) -> bool:
 
 
 def readable(folder: Path) -> list[str]:
-    """The files that count now: all that was ever counted, and the gauges of those who live."""
+    """Return the files that count now: all counters and histograms, and the gauges of living processes."""
     held = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
-    found = sorted(path for path in folder.glob("*.db") if path.is_file())
-    return [str(path) for path in found if not path.name.startswith("gauge_") or _place(path) in held]
+    files = sorted(path for path in folder.glob("*.db") if path.is_file())
+    return [str(path) for path in files if not path.name.startswith("gauge_") or _place(path) in held]
 
 
 def bury(folder: Path) -> None:
-    """Removes the gauges of those who are dead."""
-    from prometheus_client.multiprocess import mark_process_dead  # Triton's container reads this file, and has none
+    """Remove the gauges of dead processes."""
+    # Imported late: Triton's container imports this module without prometheus-client.
+    from prometheus_client.multiprocess import mark_process_dead
 
     for path in folder.glob("*.lock"):
         if not is_held(folder, path.stem):
@@ -71,11 +72,15 @@ def bury(folder: Path) -> None:
 
 
 def clear(folder: Path, program: str) -> None:
-    """Removes all that earlier processes of `program` left; one that still lives goes on in files without a name."""
+    """Remove all files that earlier processes of `program` left.
+
+    A process that still lives continues in its deleted files.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in (*folder.glob(f"*_{program}-*.db"), *folder.glob(f"{program}-*.lock")):
         path.unlink(missing_ok=True)
 
 
 def _place(path: Path) -> str:
+    """Return the place that a metrics file belongs to."""
     return path.stem.rpartition("_")[2]

@@ -1,4 +1,4 @@
-"""The numbers of one process: counted, set and observed by name, with the labels of app/metrics/definitions.py in order."""
+"""The metrics of one process; label values come in the order of app/metrics/definitions.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.metrics.definitions import BUCKETS_S, FAMILIES, Family
 
 
 class MetricsRecorder:
-    """Of a process of `program`, made after fork; in a `folder` its numbers are seen by others too."""
+    """The metrics of a process of `program`, created after fork; a `folder` shares them with other processes."""
 
     def __init__(self, program: str, folder: Path | None = None) -> None:
         self.program, self.folder = program, folder
@@ -22,40 +22,44 @@ class MetricsRecorder:
         name = multiprocess.claim(folder, program) if folder else program
         if folder:
             os.environ[multiprocess.VARIABLE] = str(folder)
-        # prometheus-client asks for this class whenever it makes a series: so there is one meter a process
+        # prometheus-client reads this global for each new series, so a process can have only one recorder
         shared = values.MultiProcessValue(lambda: name) if folder else None  # type: ignore[no-untyped-call]
         values.ValueClass = shared or values.MutexValue
-        made = (family for family in FAMILIES.values() if family.source == "process")
-        self._families: dict[str, Any] = {family.name: self._make(family) for family in made}
+        families = (family for family in FAMILIES.values() if family.source == "process")
+        self._families: dict[str, Any] = {family.name: self._make(family) for family in families}
         self._series: dict[tuple[str, ...], Any] = {}
-        # All files from the start: else one whose master was killed might make some beside those of its successor
+        # Create all files now: a process whose master was killed must not create some beside its successor's later
         self.set("clipstack_processes", 1, program)
         self.count("clipstack_videos_not_on_gpu_total", program, by=0)
         self._of("clipstack_stage_seconds", ("infer",))
 
     def _make(self, family: Family) -> Any:
-        told = (family.name, family.help, family.labels)
+        """Return a new prometheus-client metric for `family`."""
+        args = (family.name, family.help, family.labels)
         if family.kind == "counter":
-            return Counter(*told, registry=self.registry)
+            return Counter(*args, registry=self.registry)
         if family.kind == "gauge":
             mode = "livemax" if family.name == "clipstack_backlog_seconds" else "livesum"
-            return Gauge(*told, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
-        return Histogram(*told, registry=self.registry, buckets=BUCKETS_S)
+            return Gauge(*args, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+        return Histogram(*args, registry=self.registry, buckets=BUCKETS_S)
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
-        """Adds to a counter."""
+        """Add to a counter."""
         self._of(name, labels).inc(by)
 
     def set(self, name: str, value: float, *labels: str) -> None:
-        """Sets a gauge."""
+        """Set a gauge."""
         self._of(name, labels).set(value)
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
-        """Adds to a histogram."""
+        """Add to a histogram."""
         self._of(name, labels).observe(seconds)
 
     def _of(self, name: str, labels: tuple[str, ...]) -> Any:
-        """The series of these labels; a dictionary of our own costs a third of prometheus-client's search."""
+        """Return the series of these labels.
+
+        This dictionary takes a third of the time of prometheus-client's own lookup.
+        """
         key = (name, *labels)
         series = self._series.get(key)
         if series is None:

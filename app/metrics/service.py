@@ -1,4 +1,4 @@
-"""The parts of this package as one process of the service has them."""
+"""The metrics components of one process, wired together."""
 
 from __future__ import annotations
 
@@ -18,59 +18,64 @@ from app.settings import Settings
 
 
 class MetricsService:
-    """Of a process of `program`, whose parts tell `facts`; nothing is made before it is asked for, after fork."""
+    """The metrics of a process of `program`, whose components report `facts`.
+
+    Each component is created on first use, because that must happen after fork.
+    """
 
     def __init__(self, settings: Settings, program: str, facts: Callable[[], Mapping[str, Any]]) -> None:
         self._settings, self._program, self._facts = settings, program, facts
 
     @cached_property
     def meter(self) -> MetricsRecorder:
-        """Where this process counts."""
+        """Return this process's recorder."""
         return MetricsRecorder(self._program, multiprocess.folder())
 
     @cached_property
     def exposition(self) -> Exposition:
-        """What all processes counted."""
+        """Return the collector over all processes."""
         census = JobStats(JobStore(self._settings.data_dir / "jobs"))
         watchdog = self._settings.run_dir / "watchdog" / "watchdog.prom"
         return Exposition(self._settings, self.meter, census, watchdog, self._told)
 
     @cached_property
     def watch(self) -> Sampler:
-        """What writes down now and then what the parts say."""
+        """Return the thread that samples this process's components."""
         return Sampler(self.meter, self._facts, self._remember)
 
     @cached_property
     def history(self) -> History | None:
-        """The last quarter of an hour; where processes share no folder there is none."""
+        """Return the last 15 minutes, None where processes share no folder."""
         folder = self.meter.folder
         return History(folder) if folder and self._program == "web" else None
 
     def start(self) -> None:
-        """From now on numbers follow what happens."""
+        """Start sampling."""
         self.watch.start()
 
     def stop(self) -> None:
-        """Safe to call twice, and without a start."""
+        """Stop sampling; safe to call twice, and without a start."""
         self.watch.stop()
         if self.history:
             self.history.close()
 
     def text(self) -> bytes:
-        """The answer of /metrics."""
+        """Return the body of /metrics."""
         self.watch.look()
         return self.exposition.text()
 
     def now(self) -> dict[str, Any]:
-        """What /status shows of this moment."""
+        """Return the current point of /status."""
         self.watch.look()
         return point(self.exposition.collect())
 
     def _remember(self) -> None:
+        """Write a point of the history if this process must."""
         if self.history and self.history.is_due():
             self.history.write(point(self.exposition.collect()))
 
     def _told(self) -> Mapping[str, Any]:
+        """Return the components' state, empty while the worker is not ready."""
         try:
             return self._facts()
         except NotReady:

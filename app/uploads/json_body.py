@@ -1,10 +1,11 @@
-"""Read a JSON body that carries a file in base64.
+"""Streaming parser for a JSON body that carries a file in base64.
 
 {"name": "clip.mp4", "file": "AAAAIGZ0eXBpc29t...", "top_k": 3}
                               `--------,---------'
                        any length: decoded piece by piece into a file
-All that stands around it has at most MAX_REST characters and is parsed at the end. Memory and the time for which the
-interpreter's lock is held depend on CHUNK_BYTES, never on the body.
+
+The rest of the body has at most MAX_REST characters and is parsed at the end. Memory and the time for which the
+interpreter's lock is held depend on CHUNK_BYTES, never on the size of the body.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
     Raises:
         BadRequest: The body is not JSON, or `file` is not base64.
         MissingFile: There is no `file`.
-        TooLarge: Something other than `file` is long.
+        TooLarge: The rest of the body, or one of its strings, is too long.
     """
     decoder = Base64Decoder(content)
     unescaper = _Unescaper(decoder.feed)
@@ -70,27 +71,29 @@ def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
 
 
 class _Splitter:
-    """Separate the long string of `file` from the rest of a JSON text."""
+    """A state machine that separates the long string of `file` from the rest of a JSON text."""
 
     def __init__(self, on_long: Callable[[str], None]) -> None:
         """Pass the long string's text, escapes included, to `on_long` piece by piece."""
         self._on_long = on_long
-        self.placeholder = secrets.token_hex(16)  # stands in the rest for the long string
+        self.placeholder = secrets.token_hex(16)  # replaces the long string in the rest
         self._rest: list[str] = []
         self._rest_length = self._string_length = self._string_at = 0
         self._escaped = self.has_long = False
         self._step = self._outside
 
     def feed(self, text: str) -> None:
+        """Process the next piece of text."""
         at = 0
         while at < len(text):
             at = self._step(text, at)
 
     def parse(self) -> Any:
-        """Return the value of the rest; raises ValueError where it is not JSON or ends too early."""
-        return json.loads("".join(self._rest), strict=False)  # not strict: shells put line breaks into strings
+        """Return the value of the rest; raises ValueError if it is invalid or incomplete JSON."""
+        return json.loads("".join(self._rest), strict=False)  # not strict: shells insert line breaks into strings
 
     def _outside(self, text: str, at: int) -> int:
+        """Keep text up to and including the next quote; return the index after it."""
         end = text.find('"', at) + 1
         self._keep(text[at : end or len(text)])
         if end:
@@ -98,6 +101,7 @@ class _Splitter:
         return end or len(text)
 
     def _inside(self, text: str, at: int) -> int:
+        """Keep the text of a string up to its end or next escape; return the index after it."""
         if self._escaped:
             self._escaped = False
             self._keep(text[at])
@@ -119,6 +123,7 @@ class _Splitter:
         return special.end()
 
     def _begin_long(self, piece: str) -> None:
+        """Replace the current string by the placeholder and pass on its text; raises TooLarge unless it is `file`."""
         before, begun = self._rest[: self._string_at], self._rest[self._string_at :]
         if self.has_long or not _FILE_KEY.search("".join(before[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
             raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
@@ -129,7 +134,8 @@ class _Splitter:
         self._on_long("".join(begun) + piece)
 
     def _long(self, text: str, at: int) -> int:
-        # Base64 has no backslash and no quote in it, so the next quote ends it, whatever stands before
+        """Pass on the long string up to its closing quote; return the index after it."""
+        # Base64 contains no backslash and no quote, so the next quote ends the string
         end = text.find('"', at)
         self._on_long(text[at:] if end < 0 else text[at:end])
         if end < 0:
@@ -139,6 +145,7 @@ class _Splitter:
         return end + 1
 
     def _keep(self, text: str) -> None:
+        """Append text to the rest; raises TooLarge when the rest is too long."""
         self._rest_length += len(text)
         if self._rest_length > MAX_REST:
             raise TooLarge(f'the JSON body may have at most {MAX_REST >> 10} KiB beside the field "file"')
@@ -146,13 +153,14 @@ class _Splitter:
 
 
 class _Unescaper:
-    """Undo the escapes of a JSON string that comes in pieces."""
+    """A decoder of the escapes of a JSON string that arrives in pieces."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take
-        self._held = ""  # an escape whose end has not come yet
+        self._held = ""  # an escape that is still incomplete
 
     def feed(self, piece: str) -> None:
+        """Pass on `piece` without escapes, holding back one that may be incomplete."""
         piece = self._held + piece
         cut = piece.rfind("\\", max(0, len(piece) - _LONGEST_ESCAPE + 1))
         self._held = piece[cut:] if cut >= 0 else ""
@@ -160,47 +168,48 @@ class _Unescaper:
         self._take(json.loads(f'"{piece}"', strict=False) if "\\" in piece else piece)
 
     def finish(self) -> None:
-        """Pass on the last escape; raises ValueError when it is cut off."""
+        """Pass on the held escape; raises ValueError if it is incomplete."""
         if self._held:
             self._take(json.loads(f'"{self._held}"', strict=False))
 
 
 class Base64Decoder:
-    """Decode base64 that comes in pieces, in all forms that are in use.
+    """A streaming decoder for all common variants of base64.
 
-    Both alphabets, line breaks, missing padding and a `data:` URL's prefix are accepted.
+    It accepts both alphabets, line breaks, missing padding and the prefix of a `data:` URL.
     """
 
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content
-        self._tail = b""  # less than four characters
+        self._tail = b""  # up to three undecoded characters
         self._begun = self._padded = False
 
     def feed(self, text: str) -> None:
-        """Write what `text` stands for; a `data:` URL's prefix must be in the first piece. Raises BadRequest."""
+        """Write the decoded bytes of `text`; the first piece must contain any `data:` prefix. Raises BadRequest."""
         if not self._begun:
             text = _without_prefix(text)
             self._begun = True
         try:
             characters = text.encode("ascii").translate(_URL_SAFE, _WHITESPACE)
             self._decode(characters)
-        except ValueError:  # binascii's and Unicode's errors too
+        except ValueError:  # includes the errors of binascii and Unicode
             raise BadRequest(
                 'the field "file" is not base64: it must be the file itself, encoded, not its name or address'
             ) from None
 
     def _decode(self, characters: bytes) -> None:
+        """Write the bytes of all complete groups of four characters; raises ValueError."""
         characters, equals, after = characters.partition(b"=")
         if (self._padded and characters) or after.strip(b"="):
             raise ValueError("something comes after the padding")
         self._padded = self._padded or bool(equals)
         characters = self._tail + characters
-        whole = len(characters) // 4 * 4
-        self._tail = characters[whole:]
-        self._content.write(binascii.a2b_base64(characters[:whole], strict_mode=True))
+        complete = len(characters) // 4 * 4
+        self._tail = characters[complete:]
+        self._content.write(binascii.a2b_base64(characters[:complete], strict_mode=True))
 
     def finish(self) -> None:
-        """Write the last bytes. Raises BadRequest when one character is left over."""
+        """Write the last bytes; raises BadRequest if a single character is left over."""
         if len(self._tail) == 1:
             raise BadRequest('the base64 of the field "file" is cut off: one character is left over')
         if self._tail:
@@ -208,6 +217,7 @@ class Base64Decoder:
 
 
 def _without_prefix(text: str) -> str:
+    """Return the text after the prefix of a `data:` URL; raises BadRequest unless that says base64."""
     prefix = _DATA_URL.match(text)
     if prefix is None:
         return text

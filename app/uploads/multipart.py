@@ -1,4 +1,4 @@
-"""Find the file in a multipart form without copying it: where it starts in the body, and how long it is."""
+"""Location of the file in a multipart form, by offset and length, so that it need not be copied."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from app.errors import InvalidMultipart, MissingFile, TooLarge, TooManyFiles
 
-CHUNK_BYTES = 256 << 10  # larger ones are new pages of memory each time, which takes longer than to search them
+CHUNK_BYTES = 256 << 10  # larger chunks need fresh memory pages each time, which costs more than the search
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 8 << 10
-MAX_HEAD_BYTES = 16 << 10  # headers of one part; a millisecond of parsing for each KiB at worst
-MAX_OUTSIDE_BYTES = 64 << 10  # what stands around the parts
+MAX_HEAD_BYTES = 16 << 10  # headers of one part; parsing takes up to 1 ms per KiB
+MAX_OUTSIDE_BYTES = 64 << 10  # bytes before, between and after the parts
 _BOUNDARY = re.compile(r'; *boundary *= *(?:"([^"]*)"|([^;]*))', re.IGNORECASE)
 _LONE_BACKSLASH = re.compile(rb'\\(?!["\\])')
 _LARGE_HEAD = f"the headers of one part have more than {MAX_HEAD_BYTES >> 10} KiB, or much comes after the form's end"
 
 
 class FormFile(NamedTuple):
-    """The range of the body in which the form's file lies, its name, and the other fields."""
+    """The file's byte range in the form's body, its name, and the other fields."""
 
     offset: int
     length: int
@@ -33,18 +33,22 @@ class FormFile(NamedTuple):
 
 
 def boundary_of(content_type: str) -> str:
-    """Return the boundary that a Content-Type names; empty when it names none.
+    """Return the boundary in a Content-Type, empty when there is none.
 
-    Unquoted characters that should be quoted (RFC 2046: / : = ?) are taken as they come.
+    Unquoted characters that RFC 2046 requires to be quoted (/ : = ?) are accepted.
     """
     match = _BOUNDARY.search(content_type)
     return (match[1] or match[2] or "").strip() if match else ""
 
 
 def find_file(body: Path, boundary: str) -> FormFile:
-    """Return where the part `file` of the form in `body` lies.
+    """Return the byte range of the part `file` of the form in `body`.
 
-    Raises InvalidMultipart, MissingFile, TooManyFiles or TooLarge.
+    Raises:
+        InvalidMultipart: The form is damaged, cut off, or has its file in another field or a transfer encoding.
+        MissingFile: There is no `file`.
+        TooManyFiles: There is more than one file.
+        TooLarge: There are too many fields, or a field or a part's headers are too large.
     """
     form = _Form(boundary.encode("latin-1", "replace"))
     try:
@@ -57,18 +61,20 @@ def find_file(body: Path, boundary: str) -> FormFile:
         raise TooLarge(f"the form has more than {MAX_FIELDS} fields, or a very large one") from None
     except (ValueError, UnicodeError):
         raise InvalidMultipart("the form is not valid multipart/form-data, or was cut off") from None
-    if form.offset is None or not (form.name or form.length):  # a browser's form with no file chosen
+    # Browsers send an empty, nameless part when no file is chosen.
+    if form.offset is None or not (form.name or form.length):
         raise MissingFile("the form needs a field 'file' with a file in it")
     return FormFile(form.offset, form.length, form.name, form.fields)
 
 
 class _Decoder(MultipartDecoder):
-    """Werkzeug's decoder, with the headers that it refuses or misreads.
+    """Werkzeug's decoder, extended to headers that it rejects or misreads.
 
-    Names in Latin-1 come from curl on Windows, whole paths with backslashes from old browsers.
+    curl on Windows sends names in Latin-1; old browsers send whole paths with backslashes.
     """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        """Return the headers of a part; raises TooLarge."""
         if len(data) > MAX_HEAD_BYTES:
             raise TooLarge(_LARGE_HEAD)
         try:
@@ -79,7 +85,7 @@ class _Decoder(MultipartDecoder):
 
 
 class _Form:
-    """Feed the decoder and keep positions instead of content."""
+    """A form reader that records the file's position instead of its content."""
 
     def __init__(self, boundary: bytes) -> None:
         self._decoder = _Decoder(boundary, max_form_memory_size=None, max_parts=MAX_FIELDS)
@@ -93,29 +99,29 @@ class _Form:
         self.fields: dict[str, str] = {}
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Cut the chunk a line break before what may be a delimiter.
+        """Split the chunk one line break before each possible delimiter.
 
-        With one in its buffer the decoder searches all of it with a regular expression: 10 ms a MiB.
+        With a delimiter in its buffer the decoder searches the whole buffer with a regular expression: 10 ms per MiB.
         """
         start = end = 0
         for _ in range(MAX_FIELDS + 1):
-            place = chunk.find(self._delimiter, end)
-            if place < 0:
+            position = chunk.find(self._delimiter, end)
+            if position < 0:
                 break
-            start, cut, end = max(start, place - len(b"\r\n")), start, place + len(self._delimiter)
+            start, cut, end = max(start, position - len(b"\r\n")), start, position + len(self._delimiter)
             if start > cut:
                 yield chunk[cut:start]
         yield chunk[start:]
 
     def take(self, chunk: bytes | None) -> None:
-        """Take the next bytes of the body, None at its end; raises ValueError for what is no form."""
+        """Process the next bytes of the body, None at its end; raises ValueError for an invalid form."""
         self._decoder.receive_data(chunk)
         self._fed += len(chunk or b"")
         while not isinstance(event := self._decoder.next_event(), NeedData):
             self._handle(event)
             if self._whole:
                 break
-        # The decoder keeps all but a file's content until it can be parsed; unbounded, that is a whole body.
+        # The decoder buffers everything but file content until it can parse it: without a bound, a whole body.
         if len(self._decoder.buffer) > MAX_OUTSIDE_BYTES:
             if self._decoder.state is State.PREAMBLE:
                 raise ValueError("no part")
@@ -124,8 +130,9 @@ class _Form:
             raise ValueError("cut off")
 
     def _handle(self, event: Event) -> None:
+        """Process one event of the decoder."""
         match event:
-            case File() | Field(name="file"):  # some programs send the file without a filename
+            case File() | Field(name="file"):  # some clients send no filename
                 self._start_file(event)
             case Field():
                 self._part = event.name or ""
@@ -136,6 +143,7 @@ class _Form:
                 self._whole = True
 
     def _start_file(self, event: File | Field) -> None:
+        """Record where the file begins; raises InvalidMultipart or TooManyFiles."""
         if event.name != "file":
             name = (event.name or "")[:40]
             raise InvalidMultipart(f"the file came in the form field {name!r}: send it in the field 'file'")
@@ -146,12 +154,13 @@ class _Form:
             raise InvalidMultipart(
                 f"the file is sent in the transfer encoding {encoding[:40]!r}: send its bytes as they are"
             )
-        # What the decoder has not used yet starts with the line break before the file's first byte.
+        # The decoder's unused bytes start with the line break before the file's first byte.
         line_break = 2 if self._decoder.buffer.startswith(b"\r\n") else 1
         self.offset = self._fed - len(self._decoder.buffer) + line_break
         self.name, self._part = event.filename if isinstance(event, File) else "", None
 
     def _data(self, data: bytes) -> None:
+        """Add to the file's length or to the current field; raises TooLarge."""
         if self._part is None:
             self.length += len(data)
             return

@@ -1,8 +1,8 @@
-"""Receive a file: as the raw body, in a multipart form, or as base64 in JSON.
+"""Uploads: a file as the raw body, in a multipart form, or as base64 in JSON.
 
-nginx writes the body of every upload to a file and hands on its path (`X-Upload-Path`, which nginx alone can set:
-it overwrites what a client sends, and nobody else may open our socket). A form's file is not copied out of that
-body: the decoder opens the byte range in which it lies.
+nginx writes each body to a file and sends its path in `X-Upload-Path`. Only nginx can set that header: it overwrites
+a client's, and no other program can connect to the app's socket. A form's file is not copied out of the body: the
+decoder opens the byte range of the file.
 """
 
 import os
@@ -32,12 +32,12 @@ from app.media.types import Source
 from app.uploads.json_body import read_json
 from app.uploads.multipart import CHUNK_BYTES, boundary_of, find_file
 
-MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger ones are better sent as they are
+MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger files are better sent raw
 MAX_NAME = 200
-LEAST_BYTES_S = 8 << 10  # of an upload, over minutes
+LEAST_BYTES_S = 8 << 10  # minimum speed of an upload over minutes, bytes/s
 _WAYS = "send the file as the form field 'file', as the raw body, or as base64 in JSON"
 _HEAD_BYTES = 512
-# What a body of another type than its Content-Type begins with; no picture and no video begins like that.
+# First bytes of bodies with a wrong Content-Type; no picture or video starts like them.
 _JSON = re.compile(rb"""(?:\xef\xbb\xbf)?\s*\{\s*["}]""")
 _MULTIPART = re.compile(rb"--[^\r\n]{1,200}\r?\nContent-", re.IGNORECASE)
 _URLENCODED = re.compile(rb"[\w.%+-]{1,64}=")
@@ -46,7 +46,7 @@ _DATA_URL = re.compile(rb"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Upload:
-    """One received file and the form's or JSON's other fields; `name` is for showing only, never a path."""
+    """A received file and the other fields of its form or JSON; `name` is for display only, never a path."""
 
     source: Source
     name: str
@@ -55,10 +55,18 @@ class Upload:
 
 @contextmanager
 def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
-    """Yield the upload of this request; its temporary files in `folder` are removed when the block ends.
+    """Yield the upload of this request; remove its temporary files in `folder` when the block ends.
 
-    Raises MissingFile, EmptyFile, TooManyFiles, InvalidMultipart, TooLarge, BadRequest, UnsupportedMedia or
-    StorageFull.
+    Raises:
+        UnsupportedMedia: The body is compressed.
+        MissingFile: The request carries no file.
+        EmptyFile: The file is empty.
+        TooManyFiles: The form has more than one file.
+        InvalidMultipart: The form is damaged or cut off.
+        TooLarge: The file or another part of the body is too large.
+        RequestTimeout: The upload was too slow.
+        BadRequest: The JSON is invalid, or the upload cannot be read.
+        StorageFull: The disk is full.
     """
     codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
     if compressed := sorted(codings - {"", "identity"}):
@@ -74,16 +82,17 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
         except FileNotFoundError as error:
             if body.exists():
                 raise
-            raise BadRequest("the sender has gone, and the file with it") from error  # nginx removes it at once
+            # nginx deletes its file on disconnect.
+            raise BadRequest("the sender has gone, and the file with it") from error
 
 
 def _shown(name: str) -> str:
-    """Return the last part of a path of any system, without what cannot be printed."""
+    """Return the last part of a path of any system, without unprintable characters, cut to MAX_NAME."""
     return "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable())[:MAX_NAME]
 
 
 def _parse(request: Request, body: Path, folder: Path, temporary: ExitStack) -> Upload:
-    """Return the file in the body by its Content-Type; where that is plainly wrong, by what the body begins with."""
+    """Return the file in the body by its Content-Type; where that is plainly wrong, by the body's first bytes."""
     content_type = request.headers.get("Content-Type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/"):
@@ -98,7 +107,7 @@ def _parse(request: Request, body: Path, folder: Path, temporary: ExitStack) -> 
 
 
 def _as_utf_8(value: str) -> str:
-    """Return a header's value, which WSGI reads as Latin-1, as UTF-8 where it is that."""
+    """Return a header's value, which WSGI decodes as Latin-1, as UTF-8 where that is valid."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:
@@ -106,7 +115,7 @@ def _as_utf_8(value: str) -> str:
 
 
 def _check_raw(head: bytes, media_type: str) -> None:
-    """Raise an error that says what is missing where the body is not a file but something that carries one."""
+    """Raise an error if the raw body is not a file but an encoding of one; it says what to send."""
     if _MULTIPART.match(head):
         raise InvalidMultipart(
             f"the body is a multipart form, but its Content-Type is {media_type[:40]!r}: it must be "
@@ -121,19 +130,21 @@ def _check_raw(head: bytes, media_type: str) -> None:
 
 
 def _check_content(head: bytes) -> None:
+    """Raise BadRequest if the file is a data: URL."""
     if _DATA_URL.match(head):
         raise BadRequest('the file is a data: URL: send its bytes, or the URL as "file" in JSON')
 
 
 def given_up(path: Path) -> Path:
-    """Return the name that the file of an upload gets when it was too slow (app/pipeline/upload_guard.py)."""
+    """Return the name that an upload's file gets when it was too slow (app/pipeline/upload_guard.py)."""
     return path.with_name(f"slow-{path.name.removeprefix('slow-')}")
 
 
 def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitStack) -> Path:
-    handed_on = request.headers.get("X-Upload-Path")
-    if handed_on:
-        path = Path(handed_on)
+    """Return the file with the body: the one that nginx wrote, or else a temporary copy of the stream."""
+    upload_path = request.headers.get("X-Upload-Path")
+    if upload_path:
+        path = Path(upload_path)
         if given_up(path).exists():
             raise RequestTimeout(
                 f"the upload was slower than {LEAST_BYTES_S >> 10} KiB/s for minutes and was given up: send a smaller "
@@ -150,26 +161,29 @@ def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitSt
         raise MissingFile(f"the request has no body: {_WAYS}")
     path, file = _temporary_file(folder, temporary)
     with file, _disk_errors():
-        left = max_bytes
-        while chunk := request.stream.read(min(CHUNK_BYTES, left + 1)):
-            left -= len(chunk)
-            if left < 0:
+        remaining = max_bytes
+        while chunk := request.stream.read(min(CHUNK_BYTES, remaining + 1)):
+            remaining -= len(chunk)
+            if remaining < 0:
                 raise TooLarge(f"the file is larger than the {max_bytes >> 20} MiB allowed")
             file.write(chunk)
     return path
 
 
 def _temporary_file(folder: Path, temporary: ExitStack) -> tuple[Path, IO[bytes]]:
+    """Create a temporary file; `temporary` removes it at the end."""
     with _disk_errors():
         descriptor, name = tempfile.mkstemp(prefix="body-", dir=folder)
     path = Path(name)
-    temporary.callback(os.close, os.dup(descriptor))  # open for as long as it is used (app/pipeline/leftovers.py)
+    # An open descriptor marks the file as in use (app/pipeline/leftovers.py).
+    temporary.callback(os.close, os.dup(descriptor))
     temporary.callback(path.unlink, missing_ok=True)
     return path, os.fdopen(descriptor, "wb")
 
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
+    """Turn the errors of a full disk into StorageFull."""
     try:
         yield
     except OSError as error:
@@ -179,6 +193,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _from_json(body: Path, folder: Path, temporary: ExitStack) -> Upload:
+    """Return the upload in a JSON body, decoded into a temporary file."""
     if body.stat().st_size > MAX_JSON_BYTES:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
     path, file = _temporary_file(folder, temporary)
@@ -189,11 +204,12 @@ def _from_json(body: Path, folder: Path, temporary: ExitStack) -> Upload:
 
 
 def _as_text(value: str | float) -> str:
-    """Return a JSON value as a form would send it; some programs have no whole numbers but 3.0."""
+    """Return a JSON value as a form would send it; some clients write whole numbers as 3.0."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _from_form(body: Path, content_type: str) -> Upload:
+    """Return the upload in a multipart form, as a byte range of the body."""
     boundary = boundary_of(content_type)
     if not boundary:
         raise InvalidMultipart(

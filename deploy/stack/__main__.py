@@ -1,4 +1,4 @@
-"""The command `python -m deploy.stack`."""
+"""Entry point of `python -m deploy.stack`."""
 
 import sys
 

@@ -1,6 +1,8 @@
-"""The last step before a program of the stack runs: its folder, its environment, its command line.
+"""Launcher of the stack's programs: prepares folders and environment, then executes the program.
 
-python -m deploy.stack.launch nginx|web|jobs|triton       (Supervisor does; settings come from the environment)
+Usage: python -m deploy.stack.launch nginx|web|jobs|triton
+
+Supervisor runs it; the settings come from the environment.
 """
 
 from __future__ import annotations
@@ -21,40 +23,47 @@ from deploy.stack import processes
 from deploy.stack.places import crew, jobs_temporary, metrics, program, temporary, triton_regions
 
 TRITON = CHECKOUT / ".runtime" / "triton"
-# nginx and web go first: what they do for a request is short, and a refusal must not wait for an inference. Triton as
-# the decoders of requests (app/decoding/worker.py); the decoders of jobs, for which nobody waits, twice as far behind.
+# nginx and web run at the highest priority: their work per request is short, and a refusal must not wait for an
+# inference. Triton has the priority of the decoders of requests (app/decoding/worker.py); decoders of jobs are niced
+# twice as far, because no client waits for them.
 NICE = {"triton": 5, "jobs": 5}
-# Of web and jobs, which have dozens of threads: glibc gives each memory of its own (eight times as many pools as there
-# are processors, of which none is taken back) and lets it keep seven freed pieces of each size. With that a worker's
-# memory grew for an hour without a leak (docs/reliability.md); as Python's threads take turns, none of it saves time.
+# Limit glibc's per-thread arenas and caches in web and jobs, which have dozens of threads. The defaults (8 arenas per
+# CPU, 7 cached chunks per size) let a worker's memory grow for an hour (docs/reliability.md), and under the GIL they
+# save no time.
 THREADS_MEMORY = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
-# Of each of nginx's workers: twice its connections (nginx/nginx.conf), because an upload is a file too
+# Descriptors of one nginx worker: two per connection (nginx/nginx.conf), because an upload opens a file too.
 NGINX_DESCRIPTORS = 2 * 8192 + 256
-EXIT_TIMEOUT_S = 10  # Triton waits this long for inferences under way; Supervisor waits longer
+EXIT_TIMEOUT_S = 10  # Triton waits this long for running inferences; Supervisor waits longer
 
 
 def nginx(settings: Settings) -> list[str]:
-    """nginx in the foreground, after a killed predecessor's workers and unfinished uploads are gone."""
+    """Return the command for nginx in the foreground.
+
+    First it kills the workers that a killed master left behind, and removes unfinished uploads.
+    """
     if groups := processes.nginx_groups(settings.run_dir):
-        # workers outlive a killed master and keep the port
+        # Workers outlive a killed master and keep the port.
         processes.end([pid for pid in processes.of_stack(settings.run_dir) if processes.group_of(pid) in groups], 2)
     for upload in (settings.run_dir / "uploads").iterdir():
-        upload.unlink(missing_ok=True)  # web removes its own meanwhile
+        upload.unlink(missing_ok=True)  # web may remove its own at the same time
     user = os.environ["CLIPSTACK_RUN_AS"]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = NGINX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, NGINX_DESCRIPTORS)
     directives = f"daemon off; worker_rlimit_nofile {descriptors};"
     directives += f" user {user};" if os.geteuid() == 0 else ""
-    # -e: else nginx opens Debian's log file before it reads where ours is
+    # -e: otherwise nginx opens Debian's log file before it reads our configuration.
     config = settings.run_dir / "nginx" / "nginx.conf"
     return [program("nginx"), "-e", "stderr", "-c", str(config), "-g", directives]
 
 
 def web(settings: Settings) -> list[str]:
-    """Gunicorn's master, after what killed workers left is gone; the rest stands in deploy/gunicorn/config.py."""
+    """Return the command for gunicorn's master, after removing the leftovers of killed workers.
+
+    All other options are in deploy/gunicorn/config.py.
+    """
     for left in temporary(settings.run_dir).glob("pymp-*"):
         shutil.rmtree(left, ignore_errors=True)
-    for upload in (settings.run_dir / "uploads").glob("body-*"):  # nginx's own have numbers as names
+    for upload in (settings.run_dir / "uploads").glob("body-*"):  # nginx's own files have numeric names
         upload.unlink(missing_ok=True)
     expect(crew(settings.run_dir), settings.web_workers)
     _count_anew("web", settings)
@@ -64,7 +73,7 @@ def web(settings: Settings) -> list[str]:
 
 
 def jobs(settings: Settings) -> list[str]:
-    """The job worker, after what a killed one left is gone."""
+    """Return the command for the job worker, after removing the leftovers of a killed one."""
     folder = jobs_temporary(settings.run_dir)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -75,21 +84,24 @@ def jobs(settings: Settings) -> list[str]:
 
 
 def _count_anew(program: str, settings: Settings) -> None:
-    """Only here, at the start of a master: its workers go on with the numbers of those before them."""
+    """Reset the metrics of `program` when its master starts; workers continue their predecessors' counts."""
     multiprocess.clear(metrics(settings.run_dir), program)
     os.environ[multiprocess.VARIABLE] = str(metrics(settings.run_dir))
 
 
 def triton(settings: Settings) -> list[str]:
-    """Triton's server, started in a folder of its own from which the models and the backend are reached."""
+    """Return the command for Triton's server.
+
+    The server runs in its own folder, from which it reaches the models and the backends by relative paths.
+    """
     libraries = (str(TRITON / "lib"), sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH"))
     os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
     repository = model_repository(settings)
-    # Relative paths: this server hands them to a shell without quotes, so a space in one would break it
+    # Relative paths: the server passes them to a shell without quotes, so a space would break them.
     os.chdir(settings.run_dir / "triton")
     regions = triton_regions(settings.run_dir)
     for left in processes.unused(Path("/dev/shm").glob(f"{regions}*")):
-        left.unlink(missing_ok=True)  # of a server that was killed together with its backend
+        left.unlink(missing_ok=True)  # left by a server that was killed together with its backend
     server = TRITON / "bin" / "tritonserver"
     return [
         str(server),
@@ -97,13 +109,13 @@ def triton(settings: Settings) -> list[str]:
         "--backend-directory=backends",
         "--model-control-mode=explicit",
         "--load-model=*",
-        "--exit-on-error=false",  # one broken model must not take the others away
-        "--disable-auto-complete-config",  # it would start each backend twice
+        "--exit-on-error=false",  # one broken model must not stop the others
+        "--disable-auto-complete-config",  # auto-complete would start each backend twice
         "--allow-http=false",
         *_grpc_flags(settings),
         *_metrics_flags(settings),
         "--allow-gpu-metrics=false",
-        "--pinned-memory-pool-byte-size=0",  # of use to a GPU only
+        "--pinned-memory-pool-byte-size=0",  # only useful with a GPU
         "--enable-peer-access=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         *(["--allow-client-shm=true"] if mentions(server, "allow-client-shm") else []),  # off by default from 26.05 on
@@ -112,33 +124,33 @@ def triton(settings: Settings) -> list[str]:
 
 
 def _grpc_flags(settings: Settings) -> list[str]:
-    """Return the flags for where Triton takes calls.
+    """Return the flags for the address on which Triton takes calls.
 
-    By default a socket in a folder that other users cannot enter. Whoever may call Triton can have it run code
-    (`load_model` takes files), so on TCP every call needs the key of this installation.
+    The default is a socket in a folder that other users cannot enter. A client that may call Triton can make it run
+    code (`load_model` takes files), so on TCP every call needs this installation's key.
     """
     if not settings.triton_address:
         return [f"--grpc-address={_socket(settings, GRPC_SOCKET).removesuffix(':1')}", "--grpc-port=1"]
     key = settings.triton_key
     if not key:
         raise SystemExit(f"there is no key in {settings.triton_key_path}, and Triton is to listen on TCP without one")
-    from app.inference.channel import restriction  # with gRPC, which takes long to import and nobody else needs here
+    from app.inference.channel import restriction  # imports gRPC, which is slow and needed only here
 
     host, _, port = settings.triton_address.rpartition(":")
     return [f"--grpc-address={host}", f"--grpc-port={port}", restriction(key)]
 
 
 def _metrics_flags(settings: Settings) -> list[str]:
-    """Return the flags for where Triton tells its numbers: a socket beside the other, or the port that was set."""
+    """Return the flags for Triton's metrics: a socket next to the gRPC one, or the configured port."""
     if not settings.triton_metrics_port:
-        address, port = _socket(settings, METRICS_SOCKET), 1  # which Triton does not add to this one's name
+        address, port = _socket(settings, METRICS_SOCKET), 1  # unlike for gRPC, Triton does not append this number
     else:
         address, port = settings.triton_address.rpartition(":")[0] or "127.0.0.1", settings.triton_metrics_port
     return ["--allow-metrics=true", f"--metrics-address={address}", f"--metrics-port={port}"]
 
 
 def _socket(settings: Settings, name: str) -> str:
-    """Return the address of a socket, seen from Triton's folder; a killed Triton's file of that name is removed."""
+    """Return the address of a socket relative to Triton's folder, and remove the file that a killed Triton left."""
     settings.triton_sockets.mkdir(exist_ok=True)
     settings.triton_sockets.chmod(0o700)
     (settings.triton_sockets / name).unlink(missing_ok=True)
@@ -146,30 +158,35 @@ def _socket(settings: Settings, name: str) -> str:
 
 
 def mentions(program: Path, words: str) -> bool:
-    """Whether `words` are in a program: which flags it knows it says otherwise only in a text of many pages."""
+    """Return whether the binary `program` contains `words`.
+
+    This tells whether a server knows a flag faster than parsing its many pages of help.
+    """
     with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         return text.find(words.encode()) >= 0
 
 
 def model_repository(settings: Settings, driver: discovery.Driver | None = None) -> str:
-    """Where Triton finds its models, seen from its folder: placed on the GPUs where there are any. Says which, once."""
+    """Return the path of Triton's model repository relative to its folder, and print where models run.
+
+    With GPUs it is the folder of placed models, otherwise the model folder itself.
+    """
     placement.remove_all(settings.run_dir)
     try:
-        found = discovery.usable(driver)
+        gpus = discovery.usable(driver)
     except discovery.NoGpu as reason:
         print(f"no GPU, models run on the CPU: {reason}", flush=True)
         return "models"
-    numbers = tuple(gpu.number for gpu in found)
+    numbers = tuple(gpu.number for gpu in gpus)
     placing = placement.GpuPlacement(
         numbers, settings.max_processes_per_gpu, settings.gpu_precision, settings.gpu_batch
     )  # fmt: skip
-    print(
-        "\n".join([*map(str, found), *placement.write_all(settings.model_dir, settings.run_dir, placing)]), flush=True
-    )
+    print("\n".join([*map(str, gpus), *placement.write_all(settings.model_dir, settings.run_dir, placing)]), flush=True)
     return os.path.relpath(placement.folder(settings.run_dir), settings.run_dir / "triton")
 
 
 def main() -> None:
+    """Prepare the program named on the command line and replace this process with it."""
     name = sys.argv[1]
     command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[name](Settings.from_environment())
     os.nice(NICE.get(name, 0))

@@ -1,4 +1,4 @@
-"""Where things are that more than one part of deploy/ must find."""
+"""Paths in the run folder that more than one part of deploy/ uses."""
 
 from __future__ import annotations
 
@@ -9,66 +9,73 @@ from pathlib import Path
 
 
 def triton_regions(run_dir: Path) -> str:
-    """Return what the names in /dev/shm begin with of the memory that Triton shares with its backends.
+    """Return the name prefix in /dev/shm of the memory that Triton shares with its backends.
 
-    Made of the run folder: no two stacks have the same, and a start finds what a killed predecessor left.
+    The prefix is derived from the run folder: no two stacks share it, and a start finds what a killed predecessor left.
     """
     return f"triton-{sha256(os.fsencode(run_dir)).hexdigest()[:12]}-"
 
 
 def web_socket(run_dir: Path) -> Path:
-    """Where gunicorn listens and nginx connects."""
+    """Return the socket on which gunicorn listens and to which nginx connects."""
     return run_dir / "web" / "web.sock"
 
 
 def key_check_socket(run_dir: Path) -> Path:
-    """Where web workers answer nginx's key checks (app/auth/key_check.py)."""
+    """Return the socket on which web workers answer nginx's key checks (app/auth/key_check.py)."""
     return run_dir / "web" / "keys.sock"
 
 
 def backlog(run_dir: Path) -> Path:
-    """Where web tells nginx how much there is to do (app/admission/backlog_flag.py)."""
+    """Return the folder by which web publishes its backlog to nginx (app/admission/backlog_flag.py)."""
     return run_dir / "web" / "backlog"
 
 
 def crew(run_dir: Path) -> Path:
-    """Where web workers tell what they lack (app/pipeline/readiness.py)."""
+    """Return the folder in which web workers publish what they lack (app/pipeline/readiness.py)."""
     return run_dir / "web" / "crew"
 
 
 def shut(run_dir: Path) -> Path:
-    """Where web tells nginx whom to refuse (app/admission/reject_flags.py)."""
+    """Return the folder by which web tells nginx which clients to reject (app/admission/reject_flags.py)."""
     return run_dir / "web" / "shut"
 
 
 def temporary(run_dir: Path) -> Path:
-    """Temporary folder of the programs."""
+    """Return the temporary folder of the programs."""
     return run_dir / "web" / "tmp"
 
 
 def jobs_temporary(run_dir: Path) -> Path:
-    """The job worker's own: a start of web clears the other, and with it the sockets that decoders are started by."""
+    """Return the job worker's temporary folder.
+
+    It is separate because a start of web clears the shared one, which would remove the sockets that start decoders.
+    """
     return run_dir / "web" / "jobs"
 
 
 def metrics(run_dir: Path) -> Path:
-    """What web and jobs count (app/metrics/multiprocess.py)."""
+    """Return the folder of the counters of web and jobs (app/metrics/multiprocess.py)."""
     return run_dir / "web" / "metrics"
 
 
 def watchdog_numbers(run_dir: Path) -> Path:
-    """What the watchdog saw and did, for Prometheus."""
+    """Return the file with the watchdog's metrics in Prometheus' text format."""
     return run_dir / "watchdog" / "watchdog.prom"
 
 
 def address(run_dir: Path) -> Path:
-    """Return the file with the address at which the running stack is reached; clipstack reads it."""
+    """Return the file with the running stack's URL; the clipstack command reads it."""
     return run_dir / "url"
 
 
 def program(name: str) -> str:
-    """Full path of a program, also where /usr/sbin is not on the PATH; raises FileNotFoundError."""
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not found:
+    """Return the full path of a program; also looks in /usr/sbin.
+
+    Raises:
+        FileNotFoundError: The program is not installed.
+    """
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if not path:
         raise FileNotFoundError(f"{name} is not installed: run `make setup`")
-    return found
+    return path

@@ -1,4 +1,4 @@
-"""Ports of this machine: which are free, whether one can be listened on, and who listens."""
+"""TCP ports of this machine: free ports, whether a port can be bound, and who listens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from deploy.stack import processes
 
-LISTENING = "0A"  # the kernel's number for it in /proc/net/tcp
+LISTENING = "0A"  # state TCP_LISTEN in /proc/net/tcp
 
 
 class Listener(NamedTuple):
-    """A socket that listens; `pid` is 0 and `name` empty when its process is another user's."""
+    """A listening socket; `pid` is 0 and `name` empty when its process belongs to another user."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Listener(NamedTuple):
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different ports that nobody listens on at this moment."""
+    """Return `count` different ports that are free at this moment."""
     with ExitStack() as held:
         listeners = [held.enter_context(socket.socket()) for _ in range(count)]
         for listener in listeners:
@@ -33,10 +33,10 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
 
 
 def why_not(host: str, port: int) -> str | None:
-    """Why nobody can listen on `host`:`port` now, in words; None when it is free."""
+    """Return why `host`:`port` cannot be bound, or None when it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as nginx: TIME_WAIT is no obstacle
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like nginx, bind despite TIME_WAIT
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -45,7 +45,7 @@ def why_not(host: str, port: int) -> str | None:
 
 
 def on_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, also one in brackets, is this machine's alone."""
+    """Return whether `host` (a name or an address, with or without brackets) is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -55,7 +55,7 @@ def on_loopback(host: str) -> bool:
 
 
 def listeners() -> list[Listener]:
-    """Every TCP socket of this network namespace that listens; one that processes share stands there once for each."""
+    """Return every listening TCP socket of this network namespace, once per process that holds it."""
     sockets = {}
     for table in ("tcp", "tcp6"):
         path = Path("/proc/net", table)
@@ -75,13 +75,15 @@ def listeners() -> list[Listener]:
 
 
 def holder(port: int) -> str:
-    """Who listens on `port`, in words that follow others: " by nginx (pid 12)"; empty when nobody can tell."""
-    told = sorted({f"{each.name} (pid {each.pid})" for each in listeners() if each.port == port and each.pid})
-    return f" by {', '.join(told)}" if told else ""
+    """Return the processes that listen on `port` as " by nginx (pid 12)"; empty when they are unknown."""
+    holders = sorted(
+        {f"{listener.name} (pid {listener.pid})" for listener in listeners() if listener.port == port and listener.pid}
+    )
+    return f" by {', '.join(holders)}" if holders else ""
 
 
 def _address(text: str) -> tuple[str, int]:
-    """From the kernel's way to write it: words of the machine's own byte order, in hexadecimal."""
+    """Parse an address of /proc/net/tcp: hexadecimal words in the machine's byte order."""
     host, _, port = text.partition(":")
     raw = b"".join(bytes.fromhex(host[start : start + 8])[::-1] for start in range(0, len(host), 8))
     if len(raw) == 4:
@@ -91,13 +93,13 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _links() -> list[tuple[int, str]]:
-    """Pid and target of every open descriptor that we may look at."""
-    found = []
+    """Return pid and target of every open descriptor that this user may read."""
+    links = []
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
             continue
-        with suppress(OSError):  # ended, or another user's
+        with suppress(OSError):  # the process ended or belongs to another user
             for number in os.listdir(f"/proc/{entry}/fd"):
-                with suppress(OSError):  # closed meanwhile
-                    found.append((int(entry), os.readlink(f"/proc/{entry}/fd/{number}")))
-    return found
+                with suppress(OSError):  # the descriptor was closed in the meantime
+                    links.append((int(entry), os.readlink(f"/proc/{entry}/fd/{number}")))
+    return links

@@ -1,4 +1,4 @@
-"""What must be so before the stack can start; each complaint says what to do about it."""
+"""Checks before the stack starts; each complaint says what to do about it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deploy.stack import users
 from deploy.stack.places import jobs_temporary, key_check_socket, program, web_socket
 from deploy.stack.ports import holder, why_not
 
-SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 with the closing zero
-CONFINED_S = 60.0  # a second, if the machine has nothing else to do
-JOB_REGIONS = 1  # the job worker has slots of its own
-SPARE_SHM = 64 << 20  # Triton's own regions, and gunicorn's heartbeats
+SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 including the final zero
+CONFINED_S = 60.0  # timeout of the sandbox trial; it takes one second on an idle machine
+JOB_REGIONS = 1  # the job worker has its own slots
+SPARE_SHM = 64 << 20  # bytes for Triton's own regions and gunicorn's heartbeat files
 
 
 def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
-    """Everything that stands in the way of a start, in words; empty when nothing does."""
+    """Return everything that prevents a start; empty when nothing does."""
     return [
         *_programs(checkout),
         *models(settings),
@@ -35,7 +35,7 @@ def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
 
 
 def of_web(settings: Settings) -> list[str]:
-    """The same for a container that holds nginx and web alone."""
+    """Return what prevents the start of a container that holds nginx and web only."""
     return [
         *sockets(settings),
         *_tls(settings),
@@ -47,18 +47,25 @@ def of_web(settings: Settings) -> list[str]:
 
 
 def of_decoders(settings: Settings, user: users.User) -> list[str]:
-    """Which layers decoders of `user` cannot have, if they must have all of them: found out by one that tries."""
+    """Return the sandbox layers that `user`'s decoders lack, if CLIPSTACK_SANDBOX requires all of them.
+
+    A trial process determines them.
+    """
     if settings.sandbox != "required":
         return []
-    tried = try_layers(settings.sandbox, user)
-    if tried.returncode == 0:
+    trial = try_layers(settings.sandbox, user)
+    if trial.returncode == 0:
         return []
-    why = tried.stderr.strip().rpartition("\n")[2]
+    why = trial.stderr.strip().rpartition("\n")[2]
     return [f"CLIPSTACK_SANDBOX is required, and decoders of {user.name} cannot have every layer: {why}"]
 
 
 def try_layers(mode: str, user: users.User, limit_s: float = CONFINED_S) -> subprocess.CompletedProcess[str]:
-    """What `python -m app.sandbox` says as that user; raises TimeoutExpired."""
+    """Run `python -m app.sandbox` as `user` and return its result.
+
+    Raises:
+        TimeoutExpired: It took longer than `limit_s`.
+    """
     other = user.uid != os.geteuid()
     return subprocess.run(
         [sys.executable, "-m", "app.sandbox"], cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True,
@@ -69,23 +76,23 @@ def try_layers(mode: str, user: users.User, limit_s: float = CONFINED_S) -> subp
 
 
 def of_triton(settings: Settings) -> list[str]:
-    """The same for a container that holds Triton alone."""
+    """Return what prevents the start of a container that holds Triton only."""
     return [*models(settings), *sockets(settings)]
 
 
 def _programs(checkout: Path) -> list[str]:
-    found = []
+    problems = []
     try:
         program("nginx")
     except FileNotFoundError as error:
-        found.append(str(error))
+        problems.append(str(error))
     if not os.access(checkout / ".runtime" / "triton" / "bin" / "tritonserver", os.X_OK):
-        found.append("Triton is not unpacked: run `make setup`")
-    return found
+        problems.append("Triton is not unpacked: run `make setup`")
+    return problems
 
 
 def models(settings: Settings) -> list[str]:
-    """The default model must have been exported; others may be missing or broken."""
+    """Return a complaint unless the default model has been exported; other models may be missing or broken."""
     model = settings.model_dir / settings.model
     if not (model / "config.pbtxt").is_file():
         return [f"there is no model {settings.model!r} in {settings.model_dir} (CLIPSTACK_MODEL)"]
@@ -95,12 +102,13 @@ def models(settings: Settings) -> list[str]:
 
 
 def sockets(settings: Settings) -> list[str]:
+    """Return a complaint when the longest socket path exceeds the system's limit."""
     candidates = (
-        settings.run_dir / "supervisor.sock.4194304",  # Supervisor binds a name with its pid at the end first
+        settings.run_dir / "supervisor.sock.4194304",  # Supervisor first binds a name that ends in its pid
         web_socket(settings.run_dir),
         key_check_socket(settings.run_dir),
         settings.triton_sockets / GRPC_SOCKET,
-        jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # of multiprocessing, in each worker
+        jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # multiprocessing's, in each worker
     )
     longest = max(candidates, key=_bytes)
     length = _bytes(longest)
@@ -122,18 +130,18 @@ def _ports(settings: Settings) -> list[str]:
             f"CLIPSTACK_TRITON_ADDRESS={settings.triton_address}: this stack starts a Triton of its own, which listens "
             "on a socket in the run folder: leave the variable unset"
         ]
-    wanted = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)]
+    candidates = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)]
     if settings.triton_metrics_port:
-        wanted.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
+        candidates.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
     return [
         f"cannot listen on {host}:{port} ({reason}{holder(port)}): stop what does, or set {variable} to another"
-        for variable, host, port in wanted
+        for variable, host, port in candidates
         if (reason := why_not(host, port))
     ]
 
 
 def triton_key(settings: Settings) -> list[str]:
-    """Return what is wrong with the key file that was named for a Triton on TCP."""
+    """Return what is wrong with the configured key file of a Triton on TCP."""
     if not settings.triton_address or not settings.triton_key_file:
         return []
     try:
@@ -147,7 +155,7 @@ def triton_key(settings: Settings) -> list[str]:
 
 
 def _tls(settings: Settings) -> list[str]:
-    """Whether nginx could speak TLS with the files it is to use."""
+    """Return why nginx could not use the configured certificate and key."""
     if not settings.tls:
         return []
     try:
@@ -158,7 +166,7 @@ def _tls(settings: Settings) -> list[str]:
 
 
 def gpu_decoding(settings: Settings) -> list[str]:
-    """What can be known of it before a worker tries: what only CUDA knows stops that worker."""
+    """Return what is missing for decoding on the GPU; errors that only CUDA can detect stop the worker later."""
     if settings.decoder_device != "cuda":
         return []
     missing = [name for name in ("torch", "cuda") if not find_spec(name)]
@@ -171,14 +179,14 @@ def gpu_decoding(settings: Settings) -> list[str]:
 
 
 def needed_memory(settings: Settings) -> int:
-    """Bytes of /dev/shm that a stack takes."""
+    """Return the bytes of /dev/shm that the stack needs."""
     return (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
 
 
 def _shared_memory(settings: Settings) -> list[str]:
-    from app.shm.pool import remove_stale_regions  # which Triton's container does not have
+    from app.shm.pool import remove_stale_regions  # Triton's container does not have this module
 
-    remove_stale_regions()  # of a container that died: what Triton still maps of them counts until it is told
+    remove_stale_regions()  # left by a dead container; memory that Triton still maps counts until it unregisters it
     need = needed_memory(settings)
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize

@@ -1,4 +1,4 @@
-"""The processes of one stack, found in /proc: also those whose supervisor is gone."""
+"""Processes of one stack, found in /proc even when their supervisor is gone."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "CLIPSTACK_STACK"  # variable that every process of a stack is started with; its value: the run folder
+MARK = "CLIPSTACK_STACK"  # environment variable of every process of a stack; its value is the run folder
 
 
 def of_stack(run_dir: Path) -> dict[int, str]:
-    """Pid and name of every process of the stack in `run_dir`, but for this one."""
+    """Return pid and name of every process of the stack in `run_dir`, except this one."""
     mark = f"{MARK}={run_dir}".encode()
     groups = nginx_groups(run_dir)
-    found = {}
+    names = {}
     for pid in _pids():
-        # nginx writes its title over its environment, so it is known by its process group
+        # nginx overwrites its environment with its title, so its process group identifies it.
         if pid != os.getpid() and (mark in _environment(pid) or group_of(pid) in groups):
-            found[pid] = name(pid)
-    return {pid: word for pid, word in found.items() if word}
+            names[pid] = name(pid)
+    return {pid: text for pid, text in names.items() if text}
 
 
 def nginx_groups(run_dir: Path) -> set[int]:
-    """Process groups of every nginx that was started in `run_dir`, also of one that is only workers now.
+    """Return the process groups of every nginx started in `run_dir`, including one whose master is dead.
 
-    A master's title tells its configuration, before it has written its number and after; workers' titles tell nothing.
+    A master's title contains its configuration path, even before it has written its pid file. Titles of workers contain
+    no path.
     """
     config = f"{run_dir}/nginx/nginx.conf".encode()
     nginx = {pid: group_of(pid) for pid in _pids() if name(pid) == "nginx"}
@@ -42,7 +43,7 @@ def nginx_groups(run_dir: Path) -> set[int]:
 
 
 def end(pids: Iterable[int], patience_s: float) -> None:
-    """Ask `pids` to end, and after `patience_s` kill those that have not."""
+    """Send SIGTERM to `pids`, and SIGKILL to those that still run after `patience_s`."""
     pids = list(pids)
     _signal(pids, signal.SIGTERM)
     if not gone(pids, patience_s):
@@ -51,7 +52,7 @@ def end(pids: Iterable[int], patience_s: float) -> None:
 
 
 def gone(pids: Iterable[int], patience_s: float) -> bool:
-    """Whether all of `pids` have ended before `patience_s` is over."""
+    """Wait until all of `pids` have ended; return False when `patience_s` passes first."""
     deadline = time.monotonic() + patience_s
     while any(name(pid) for pid in pids):
         if time.monotonic() > deadline:
@@ -61,21 +62,21 @@ def gone(pids: Iterable[int], patience_s: float) -> bool:
 
 
 def unused(files: Iterable[Path]) -> list[Path]:
-    """Return those of `files` that no process of this machine has open or mapped, as far as we may look."""
-    wanted = {str(path): path for path in files}
-    if not wanted:
+    """Return the `files` that no process has open or mapped, as far as this user may read /proc."""
+    candidates = {str(path): path for path in files}
+    if not candidates:
         return []
     for pid in _pids():
         for opened in _open_files(pid):
-            wanted.pop(opened, None)
-    return list(wanted.values())
+            candidates.pop(opened, None)
+    return list(candidates.values())
 
 
 def _open_files(pid: int) -> Iterator[str]:
-    """Yield the paths of every file that a process has open or mapped; nothing when it ended or is another user's."""
+    """Yield the path of every file that a process has open or mapped; nothing when /proc is not readable."""
     with suppress(OSError):
         for number in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):  # closed meanwhile
+            with suppress(OSError):  # the descriptor was closed in the meantime
                 yield os.readlink(f"/proc/{pid}/fd/{number}")
     for line in _read(pid, "maps").decode(errors="replace").splitlines():
         if "/" in line:
@@ -83,13 +84,13 @@ def _open_files(pid: int) -> Iterator[str]:
 
 
 def name(pid: int) -> str:
-    """The program's short name; empty when the process has ended (a zombie has)."""
+    """Return the program's short name; empty when the process has ended or is a zombie."""
     head, _, tail = _read(pid, "stat").decode(errors="replace").rpartition(")")
     return "" if not tail or tail.split()[0] in "ZX" else head.partition("(")[2]
 
 
 def group_of(pid: int) -> int:
-    """Its process group; 0 when the process has ended."""
+    """Return the process group, or 0 when the process has ended."""
     fields = _read(pid, "stat").rpartition(b")")[2].split()
     return int(fields[2]) if fields else 0
 
@@ -106,7 +107,7 @@ def _read(pid: int, what: str) -> bytes:
     try:
         return Path("/proc", str(pid), what).read_bytes()
     except OSError:
-        return b""  # ended, or another user's
+        return b""  # the process ended or belongs to another user
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

@@ -1,11 +1,11 @@
-"""The run folder of a stack, and the environment of its programs, made from the settings.
+"""Run folder of a stack, and the environment of its programs, made from the settings.
 
-<run_dir>/  supervisor.sock  *.pid  settings.json     of whoever starts the stack
-            logs/  nginx/ (its configuration)  triton/ (where it runs)
+<run_dir>/  supervisor.sock  *.pid  settings.json     owned by the user that starts the stack
+            logs/  nginx/ (its configuration)  triton/ (its working directory)
             web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
-            sockets/ (Triton's)  watchdog/ (what it counted)               of the user that the programs run as
-<data_dir>/ jobs/  results/  sessions/  queue.db      also of that user; by default <run_dir>/data
-            access/ (keys)                            of whoever starts the stack; that user reads it
+            sockets/ (Triton's)  watchdog/ (its metrics)         owned by the user that the programs run as
+<data_dir>/ jobs/  results/  sessions/  queue.db      owned by that user too; by default <run_dir>/data
+            access/ (keys)                            owned by the user that starts the stack, readable by that user
 """
 
 from __future__ import annotations
@@ -40,15 +40,21 @@ FOR_THE_STARTER, FOR_THE_USER = (
     ),
 )
 OF_THE_DATA = ("jobs", "results", "sessions")
-LOG_BYTES = "20MB"  # of one log file, then Supervisor begins another
-LEAST_HELD = 32  # by one of nginx's workers, however many there are: they do not share evenly
-SENT = 2.0  # times what web can hold: it says itself when it is full (app/admission/reject_flags.py); this bounds what comes meanwhile
-ANSWER_SLACK_S = 15  # nginx waits this much longer than the stages of the pipeline may take together
+LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
+LEAST_HELD = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
+# nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/reject_flags.py); this
+# bounds the requests that arrive before that.
+SENT = 2.0
+ANSWER_SLACK_S = 15  # nginx waits this much longer than the sum of the pipeline's limits
 NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
 
 
 def fill(settings: Settings, checkout: Path, user: users.User) -> None:
-    """Make what the programs find at their start; raises ValueError when nginx cannot take a setting."""
+    """Create the folders and files that the programs need at their start.
+
+    Raises:
+        ValueError: nginx cannot use the value of a setting.
+    """
     run_dir = settings.run_dir
     for name in FOR_THE_STARTER:
         _folder(run_dir / name, 0o750, -1, user.gid)
@@ -60,7 +66,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
         _folder(path, 0o700, user.uid, user.gid)
     _folder(settings.keys_file.parent, 0o750, -1, user.gid)
     if settings.keys_file.exists():
-        os.chown(settings.keys_file, -1, user.gid)  # made before the service's user was known
+        os.chown(settings.keys_file, -1, user.gid)  # the file may be older than the choice of the service's user
     links = {"backends": checkout / ".runtime" / "triton" / "backends", "models": settings.model_dir}
     for name, target in links.items():
         (run_dir / "triton" / name).unlink(missing_ok=True)
@@ -76,7 +82,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
 
 
 def make_triton_key(settings: Settings) -> None:
-    """Make the random key that a Triton on TCP asks for, unless there is one; for our user alone."""
+    """Create the random key of a Triton on TCP, readable by this user only; keep an existing one."""
     path = settings.triton_key_path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -88,20 +94,20 @@ def make_triton_key(settings: Settings) -> None:
 
 
 def _address_limit(settings: Settings) -> str:
-    """Return nginx's limit of uploads of one address; where keys are asked for each key has a limit instead."""
+    """Return nginx's limit of uploads per address; empty with keys, because each key has its own limit."""
     if settings.asks_for_keys:
         return ""
     return f"limit_conn uploads_of_address {settings.max_uploads};\nlimit_conn_status 429;\n"
 
 
 def differences(settings: Settings) -> list[str]:
-    """Names of the settings that are not those the stack was last started with."""
+    """Return the names of the settings that differ from those of the stack's last start."""
     started = recorded_settings.read(settings.run_dir)
     return [name for name, value in settings.environment().items() if started.get(name) != value]
 
 
 def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
-    """What stands for each ${CLIPSTACK_...} in nginx's files."""
+    """Return the value of each ${CLIPSTACK_...} placeholder in nginx's files."""
     holds = SENT * settings.web_workers * (settings.max_inflight + settings.max_queue)
     return settings.environment() | {
         "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}" + (" ssl http2" if settings.tls else ""),
@@ -119,7 +125,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
 
 
 def variables(settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Supervisor and so of every program; `environment` is that of whoever starts it."""
+    """Return the environment of Supervisor and all programs, based on `environment`, that of the starting user."""
     inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
     own = {
         processes.MARK: str(settings.run_dir),
@@ -128,17 +134,17 @@ def variables(settings: Settings, python: Path, user: users.User, environment: M
         "CLIPSTACK_STARTED_BY": users.User.current().name,
         "CLIPSTACK_PROGRAMS": "programs/*.conf",
         "CLIPSTACK_LOG_BYTES": LOG_BYTES,
-        # Triton's backend takes the packages of the first python3 on the PATH
+        # Triton's backend imports packages of the first python3 on the PATH.
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
-        "CUDA_DEVICE_ORDER": discovery.ORDER,  # every program and the driver must give a GPU the same number
+        "CUDA_DEVICE_ORDER": discovery.ORDER,  # all programs and the driver must use the same GPU indices
         "TMPDIR": str(places.temporary(settings.run_dir)),
     }
     return inherited | settings.environment() | own
 
 
 def bracketed(host: str) -> str:
-    """`host` as it stands before a port: IPv6 in brackets."""
+    """Return `host` in the form used before a port: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 

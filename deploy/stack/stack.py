@@ -24,17 +24,17 @@ from deploy.stack import doors, places, ports, preflight, processes, run_dir, us
 from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import restarts
 
-READY_S = 120.0  # a start takes three seconds, and forty on a machine busy with other things
-STOP_S = 120.0  # nginx, web and Triton one after the other, each with its own wait
-HOPELESS = 3  # failed starts of one program, after which waiting is no use
+READY_S = 120.0  # a start takes 3 s, and up to 40 s on a busy machine
+STOP_S = 120.0  # nginx, web and Triton stop one after another, each with its own timeout
+HOPELESS = 3  # failed starts of one program after which waiting is useless
 
 
 class StackError(Exception):
-    """The stack cannot start or did not become ready; the message is for the person who typed the command."""
+    """The stack cannot start or did not become ready; the message is shown on the command line."""
 
 
 class Stack:
-    """A stack with the settings of `environment`, run from `checkout`, living in `settings.run_dir`."""
+    """Stack of one run folder, with the settings of `environment`, run from `checkout`."""
 
     def __init__(self, checkout: Path = CHECKOUT, environment: Mapping[str, str] = os.environ) -> None:
         self.checkout = checkout
@@ -48,18 +48,22 @@ class Stack:
         self._supervision = SupervisorClient(self.python, config, self.run_dir)
 
     def as_started(self) -> Stack:
-        """Return this stack with the settings that it runs with; itself when it does not run."""
+        """Return this stack with the settings it was started with; return itself when it does not run."""
         settings = recorded_settings.of_running_stack(self.run_dir)
         return Stack(self.checkout, {**self._environment, **settings.environment()}) if settings else self
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches nginx."""
+        """Return the URL at which a client on this machine reaches nginx."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}.get(self.settings.host, self.settings.host)
         return f"{'https' if self.settings.tls else 'http'}://{run_dir.bracketed(host)}:{self.settings.port}"
 
     def up(self, timeout_s: float = READY_S) -> None:
-        """Start what does not run and wait until ready; raises StackError, and stops what it started itself."""
+        """Start the programs that do not run and wait until the stack is ready.
+
+        Raises:
+            StackError: The stack did not become ready; if this call started it, it has been stopped again.
+        """
         self.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         with self._alone():
             ran = self._supervision.answers()
@@ -77,17 +81,21 @@ class Stack:
             raise
 
     def down(self) -> None:
-        """Stop everything, also programs whose supervisor was killed; fine when nothing runs."""
+        """Stop everything, including programs whose supervisor was killed; do nothing when nothing runs."""
         if not self.run_dir.is_dir():
             return
         with self._alone():
             if self._supervision.answers():
                 processes.gone([self._supervision.shutdown()], STOP_S)
-            processes.end(self.processes(), patience_s=10)  # whom it did not know: orphans of what was killed
+            processes.end(self.processes(), patience_s=10)  # orphans that Supervisor does not know
             places.address(self.run_dir).unlink(missing_ok=True)
 
     def wait(self, timeout_s: float = READY_S) -> None:
-        """Return when /readyz says yes; raises StackError with the end of the log of what failed."""
+        """Return when /readyz answers 200.
+
+        Raises:
+            StackError: A program keeps failing or the timeout passed; the message has the end of its log.
+        """
         deadline, failures = time.monotonic() + timeout_s, set[tuple[str, int]]()
         while (answer := self._readiness()) is not None:
             failures |= self._supervision.failures()
@@ -102,41 +110,41 @@ class Stack:
             raise StackError(stranger)
 
     def status(self) -> tuple[bool, str]:
-        """Whether the stack is ready, and a table of its programs for a person."""
+        """Return whether the stack is ready, and a table of its programs to print."""
         if not self._supervision.answers():
             return False, "stopped"
         answer = self._readiness() or self._stranger()
         ready = f"ready at {self.url}" if answer is None else f"not ready: {answer}"
-        loops = [f"warning: {words}\n" for words in restarts.warnings(self.run_dir)]
-        return answer is None, self.supervisorctl("status") + "".join(loops) + ready
+        warnings = [f"warning: {words}\n" for words in restarts.warnings(self.run_dir)]
+        return answer is None, self.supervisorctl("status") + "".join(warnings) + ready
 
     def supervisorctl(self, *words: str) -> str:
-        """What `supervisorctl` says to `words`, such as "restart", "web"."""
+        """Return the output of `supervisorctl` with arguments `words`, for example "restart", "web"."""
         return self._supervision.command(*words)
 
     def processes(self) -> dict[int, str]:
-        """Pid and name of every living process of the stack."""
+        """Return pid and name of every living process of the stack."""
         return processes.of_stack(self.run_dir)
 
     def _start(self) -> None:
-        processes.end(self.processes(), patience_s=10)  # left by a supervisor that was killed
-        if found := preflight.complaints(self.settings, self.checkout):
-            raise StackError("\n".join(found))
+        processes.end(self.processes(), patience_s=10)  # left by a killed supervisor
+        if problems := preflight.complaints(self.settings, self.checkout):
+            raise StackError("\n".join(problems))
         needed = (self.python, self.run_dir.parent, self.model_dir, self.checkout / "app" / "static")
         try:
             user, warning = users.choose(self.settings.user, needed)
             run_dir.fill(self.settings, self.checkout, user)
         except (users.UnusableUser, ValueError) as error:
             raise StackError(str(error)) from error
-        if found := preflight.of_decoders(self.settings, user):
-            raise StackError("\n".join(found))
+        if problems := preflight.of_decoders(self.settings, user):
+            raise StackError("\n".join(problems))
         self.warnings = [warning] if warning else []
         places.address(self.run_dir).write_text(self.url)
         self._supervision.launch(run_dir.variables(self.settings, self.python, user, self._environment))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One command at a time changes a run folder."""
+        """Hold the run folder's lock, so that only one command changes the stack at a time."""
         with (self.run_dir / "stack.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,9 +153,9 @@ class Stack:
             yield
 
     def _readiness(self) -> str | None:
-        """None when ready, else what the answer was."""
+        """Return None when the stack is ready, otherwise the response or the error."""
         if not places.web_socket(self.run_dir).exists():
-            return "web does not listen yet"  # asking nginx now would only fill its log
+            return "web does not listen yet"  # a request to nginx now would only fill its log
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=tls.unchecked()):
                 return None
@@ -158,15 +166,15 @@ class Stack:
             return str(error)
 
     def _stranger(self) -> str | None:
-        """Return who else listens on our port, in words; None when it is our nginx that answers there."""
+        """Return a message when another program listens on our port; None when our nginx does."""
         port = self.settings.port
-        holders = {each.pid for each in ports.listeners() if each.port == port}
+        holders = {listener.pid for listener in ports.listeners() if listener.port == port}
         if not holders or holders & self.processes().keys():
             return None
         return f"port {port} is taken{ports.holder(port)}, which is not of this stack: set CLIPSTACK_PORT to another"
 
     def _tails(self, program: str) -> list[str]:
-        """The last lines of the logs of `program`, or of all when it is empty."""
+        """Return the last lines of the logs of `program`, or of all logs when it is empty."""
         parts = []
         for log in sorted((self.run_dir / "logs").glob(f"{program}*.log")):
             lines = log.read_text(errors="replace").splitlines()[-15:]
@@ -175,6 +183,7 @@ class Stack:
 
 
 def up(stack: Stack) -> int:
+    """Start the stack, then print its URL and who may use it."""
     stack.up()
     for warning in stack.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -185,28 +194,33 @@ def up(stack: Stack) -> int:
 
 
 def down(stack: Stack) -> int:
+    """Stop the stack."""
     stack.down()
     print("Clipstack is stopped")
     return 0
 
 
 def wait(stack: Stack) -> int:
+    """Wait until the stack is ready."""
     stack.wait()
     return 0
 
 
 def status(stack: Stack) -> int:
+    """Print the table of programs; return 3 unless the stack is ready."""
     ready, table = stack.status()
     print(table)
     return 0 if ready else 3
 
 
 def logs(stack: Stack) -> int:
-    found = map(str, sorted((stack.run_dir / "logs").glob("*.log")))
-    os.execvp("tail", ["tail", "-n", "20", "-F", *found])
+    """Follow all logs of the stack."""
+    paths = map(str, sorted((stack.run_dir / "logs").glob("*.log")))
+    os.execvp("tail", ["tail", "-n", "20", "-F", *paths])
 
 
 def url(stack: Stack) -> int:
+    """Print the stack's URL."""
     print(stack.url)
     return 0
 
@@ -215,7 +229,7 @@ COMMANDS = {command.__name__: command for command in (up, down, wait, status, lo
 
 
 def main(words: list[str]) -> int | str | None:
-    """Exit status, or what to print on failure."""
+    """Run the command in `words` and return the exit status, or the message to print on failure."""
     if len(words) != 1 or words[0] not in COMMANDS:
         return __doc__
     try:

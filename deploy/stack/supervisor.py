@@ -1,4 +1,4 @@
-"""Supervisor of one run folder: start it, ask it, command it."""
+"""Client of the Supervisor of one run folder: start it, query it, control it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 from supervisor.xmlrpc import SupervisorTransport
 
-COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their waits
+COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their stop timeouts
 
 
 class Program(NamedTuple):
-    """Supervisor's word for what it does, its process, 0 when it has none, and when it last ended and started.
+    """State of a program as Supervisor reports it.
 
-    Both in seconds since the epoch; 0 when it never did.
+    Attributes:
+        state: Supervisor's name of the state, for example "RUNNING".
+        pid: Process id; 0 without a process.
+        stopped: When it last ended, in seconds since the epoch; 0 when it never did.
+        started: When it last started, in the same unit; 0 when it never did.
     """
 
     state: str
@@ -28,7 +32,7 @@ class Program(NamedTuple):
 
 
 class SupervisorClient:
-    """The supervisord with configuration `config` whose socket is in `run_dir`; it may be stopped."""
+    """Client of the supervisord with configuration `config` and its socket in `run_dir`; it may be stopped."""
 
     def __init__(self, python: Path, config: Path, run_dir: Path) -> None:
         self._python, self._config = python, config
@@ -36,12 +40,16 @@ class SupervisorClient:
         self._held: Any = None
 
     def hold(self) -> None:
-        """Connect now and for good: for who gives up the right to connect; raises OSError."""
+        """Open a permanent connection, for a process that then drops the right to connect; raise OSError on failure."""
         self._held = self._connection()
         self._held.supervisor.getState()
 
     def launch(self, environment: Mapping[str, str]) -> None:
-        """Start supervisord in the background; raises CalledProcessError when its configuration is wrong."""
+        """Start supervisord in the background.
+
+        Raises:
+            CalledProcessError: Its configuration is wrong.
+        """
         subprocess.run(
             [self._python, "-m", "supervisor.supervisord", "-c", self._config],
             env=environment,
@@ -51,7 +59,7 @@ class SupervisorClient:
         )
 
     def answers(self) -> bool:
-        """Whether there is one, and it is not about to end."""
+        """Return whether supervisord runs and is not shutting down."""
         try:
             with self._rpc() as rpc:
                 return bool(rpc.supervisor.getState()["statename"] == "RUNNING")
@@ -59,38 +67,38 @@ class SupervisorClient:
             return False
 
     def start_all(self) -> None:
-        """Start the programs that are stopped or have been given up."""
+        """Start the programs that are stopped or FATAL."""
         with self._rpc() as rpc:
             rpc.supervisor.startAllProcesses(False)
 
     def programs(self) -> dict[str, Program]:
-        """Every program by its name; empty while there is no supervisord."""
+        """Return every program by name; empty while there is no supervisord."""
         try:
             with self._rpc() as rpc:
-                told: Any = rpc.supervisor.getAllProcessInfo()
+                infos: Any = rpc.supervisor.getAllProcessInfo()
         except (OSError, HTTPException, xmlrpc.client.Error):
             return {}
-        return {each["name"]: Program(each["statename"], each["pid"], each["stop"], each["start"]) for each in told}
+        return {info["name"]: Program(info["statename"], info["pid"], info["stop"], info["start"]) for info in infos}
 
     def start(self, name: str) -> None:
-        """Start one program; returns at once, and does nothing when it runs already."""
+        """Start one program without waiting for it; do nothing when it runs already."""
         with suppress(OSError, HTTPException, xmlrpc.client.Error), self._rpc() as rpc:
             rpc.supervisor.startProcess(name, False)
 
     def failures(self) -> set[tuple[str, int]]:
-        """Programs that are down because they failed, each with the time of it (seconds since the epoch)."""
+        """Return the failed programs, each with the time of its failure in seconds since the epoch."""
         down = ("BACKOFF", "EXITED", "FATAL")
         return {(name, program.stopped) for name, program in self.programs().items() if program.state in down}
 
     def shutdown(self) -> int:
-        """Ask it to stop all programs, last started first, and to end; returns its pid at once."""
+        """Ask supervisord to stop all programs, last started first, and to exit; return its pid at once."""
         with self._rpc() as rpc:
             pid: int = rpc.supervisor.getPID()
             rpc.supervisor.shutdown()
         return pid
 
     def command(self, *words: str) -> str:
-        """Output of `supervisorctl` with `words`."""
+        """Return the output of `supervisorctl` with arguments `words`."""
         answer = subprocess.run(
             [self._python, "-m", "supervisor.supervisorctl", "-c", self._config, "-s", self._socket, *words],
             stdin=subprocess.DEVNULL,

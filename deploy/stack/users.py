@@ -1,4 +1,4 @@
-"""Who the programs run as: when started as root, a user with fewer rights wherever the files allow it."""
+"""User that the programs run as: when root starts the stack, an unprivileged one if the files allow it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT = "www-data"  # Debian's user for web servers, there on every installation
+DEFAULT = "www-data"  # Debian's user for web servers, present on every installation
 
 
 class UnusableUser(Exception):
-    """The user asked for does not exist or cannot reach the files; the message says which."""
+    """The configured user does not exist or cannot reach the files; the message says which."""
 
 
 @dataclass(frozen=True)
 class User:
-    """The user of nginx's workers, web and Triton."""
+    """User of nginx's workers, web and Triton."""
 
     name: str
     uid: int
@@ -26,6 +26,7 @@ class User:
 
     @classmethod
     def named(cls, name: str) -> User:
+        """Return the user `name`; raise UnusableUser when there is none."""
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
@@ -34,11 +35,12 @@ class User:
 
     @classmethod
     def current(cls) -> User:
+        """Return the effective user of this process."""
         entry = pwd.getpwuid(os.geteuid())
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
     def become(self) -> None:
-        """Give up the rights of root for this user's; nothing to do for anybody else."""
+        """Drop root's privileges to this user; do nothing when the process is not root."""
         if os.geteuid() == 0 and self.uid != 0:
             os.initgroups(self.name, self.gid)
             os.setgid(self.gid)
@@ -46,10 +48,14 @@ class User:
 
 
 def choose(wanted: str, needed: Sequence[Path]) -> tuple[User, str | None]:
-    """The user to run as, and a warning when that is root only for want of something better.
+    """Return the user to run as, and a warning when that is root only because of inaccessible files.
 
-    `wanted` is CLIPSTACK_USER, `needed` what that user must be able to reach: folders and programs.
-    Raises UnusableUser when `wanted` itself cannot be had.
+    Args:
+        wanted: CLIPSTACK_USER; empty for the default.
+        needed: Folders and programs that the user must be able to reach.
+
+    Raises:
+        UnusableUser: `wanted` is set and cannot be used.
     """
     current = User.current()
     if current.uid != 0:
@@ -69,12 +75,12 @@ def choose(wanted: str, needed: Sequence[Path]) -> tuple[User, str | None]:
 
 
 def first_blocked(user: User, needed: Sequence[Path]) -> Path | None:
-    """The outermost folder or program on the way to `needed` that `user` may not enter or execute."""
+    """Return the outermost folder or program on the way to `needed` that `user` may not enter or execute."""
     steps = [step for path in needed for step in _way_to(path)]
-    # asked of the kernel as that user: groups, ACLs and mounts count, which no arithmetic on modes sees
-    ask = 'for step; do test -x "$step" || { printf %s "$step"; exit 1; }; done'
+    # Let the kernel decide as that user: file modes alone ignore groups, ACLs and mounts.
+    script = 'for step; do test -x "$step" || { printf %s "$step"; exit 1; }; done'
     answer = subprocess.run(
-        ["/bin/sh", "-c", ask, "sh", *steps],
+        ["/bin/sh", "-c", script, "sh", *steps],
         user=user.uid,
         group=user.gid,
         extra_groups=[],
@@ -87,7 +93,7 @@ def first_blocked(user: User, needed: Sequence[Path]) -> Path | None:
 
 
 def _way_to(path: Path) -> list[str]:
-    """Every folder down to what `path` links to, then down to `path` itself, outermost first, each once."""
+    """Return every folder on the way to the target of `path`, then to `path` itself, outermost first, each once."""
     ends = dict.fromkeys((path.resolve(), path.absolute()))
     steps = [step for end in ends for step in (*reversed(end.parents), end)]
     return [str(step) for step in dict.fromkeys(steps)]

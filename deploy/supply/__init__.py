@@ -1,1 +1,1 @@
-"""What the service is made of that others wrote: versions, licences, known faults (docs/supply.md)."""
+"""Third-party software of the service: versions, licences and known vulnerabilities (docs/supply.md)."""

@@ -1,8 +1,9 @@
-"""Asks the advisory service about every package of the images; what it did not answer counts as not checked.
+"""Audit of every package in the images against the advisory service.
 
-python -m deploy.supply.audit      `make audit`; status 0: checked and clean, 1: not so, 75: not checked
+Usage: python -m deploy.supply.audit (`make audit`)
 
-pip-audit says "no known vulnerabilities" of packages that the service knew nothing about: that is no answer here.
+Exit status: 0 clean, 1 vulnerabilities or expired exceptions, 75 not checked.
+pip-audit reports "no known vulnerabilities" even for packages unknown to the service; those count as not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class Waiver:
-    """A known fault that we live with until `expires`."""
+    """A known vulnerability that is accepted until `expires`."""
 
     id: str
     package: str
@@ -36,7 +37,7 @@ class Waiver:
 
 @dataclass
 class Audit:
-    """What was found: `faults` by package, and packages that nothing was said about, with the reason."""
+    """Result of an audit: vulnerability ids by package, and unchecked packages with the reason."""
 
     faults: dict[str, list[str]] = field(default_factory=dict)
     unchecked: dict[str, str] = field(default_factory=dict)
@@ -44,50 +45,55 @@ class Audit:
 
 
 def excuses(path: Path = EXCEPTIONS) -> list[Waiver]:
-    return [Waiver(**each) for each in tomllib.loads(path.read_text()).get("exception", [])]
+    """Return the exceptions listed in `path`."""
+    return [Waiver(**entry) for entry in tomllib.loads(path.read_text()).get("exception", [])]
 
 
 def expired(known: list[Waiver], today: date) -> list[Waiver]:
-    return [each for each in known if each.expires < today]
+    """Return the exceptions that expired before `today`."""
+    return [waiver for waiver in known if waiver.expires < today]
 
 
 def ask() -> Audit:
-    """Runs pip-audit over all pins; a service that cannot be reached leaves everything unchecked."""
+    """Run pip-audit over all pins; when the service is unreachable, every package is unchecked."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="pins-") as file:
-        # A package that two locks pin differently stands in one list only once: pip-audit refuses it twice
+        # One version per package: pip-audit rejects a list that pins a package twice.
         by_name = dict(sorted(all_pins()))
         file.writelines(f"{name}=={version}\n" for name, version in by_name.items())
         file.flush()
         words = [sys.executable, "-m", "pip_audit", "--requirement", file.name, "--no-deps", "--disable-pip"]
         words += ["--format", "json", "--progress-spinner", "off", "--timeout", "15"]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+            completed = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             return Audit(unchecked=dict.fromkeys(by_name, f"no answer in {PATIENCE_S} s"))
-    return read(done.stdout, done.stderr, list(by_name))
+    return read(completed.stdout, completed.stderr, list(by_name))
 
 
 def read(said: str, complaint: str, names: list[str]) -> Audit:
-    """What pip-audit's JSON says of packages `names`; without any, why."""
+    """Return the result in pip-audit's JSON output `said`.
+
+    Without valid JSON all packages of `names` are unchecked, and the last line of `complaint` is the reason.
+    """
     try:
-        told = {each["name"]: each for each in json.loads(said)["dependencies"]}
+        entries = {dependency["name"]: dependency for dependency in json.loads(said)["dependencies"]}
     except (ValueError, KeyError, TypeError):
         why = complaint.strip().splitlines()[-1][:200] if complaint.strip() else "pip-audit said nothing"
         return Audit(unchecked=dict.fromkeys(names, why))
-    found = Audit()
+    audit = Audit()
     for name in names:
-        entry = told.get(name, {"skip_reason": "pip-audit did not name it"})
+        entry = entries.get(name, {"skip_reason": "pip-audit did not name it"})
         if "skip_reason" in entry:
-            found.unchecked[name] = entry["skip_reason"]
+            audit.unchecked[name] = entry["skip_reason"]
             continue
-        found.checked += 1
+        audit.checked += 1
         if entry["vulns"]:
-            found.faults[name] = [fault["id"] for fault in entry["vulns"]]
-    return found
+            audit.faults[name] = [fault["id"] for fault in entry["vulns"]]
+    return audit
 
 
 def verdict(found: Audit, known: list[Waiver], today: date) -> tuple[int, list[str]]:
-    """Exit status and what to say."""
+    """Return the exit status and the lines to print."""
     lines = [f"the exception for {each.id} of {each.package} has expired" for each in expired(known, today)]
     excused = {(each.package, each.id) for each in known if each.expires >= today}
     for name, ids in found.faults.items():
@@ -96,19 +102,20 @@ def verdict(found: Audit, known: list[Waiver], today: date) -> tuple[int, list[s
         return 1, lines
     if found.unchecked:
         reasons = sorted(set(found.unchecked.values()))[:3]
-        all_of_them = len(found.unchecked) + found.checked
+        total = len(found.unchecked) + found.checked
         return NOT_CHECKED, [
-            f"not checked: {len(found.unchecked)} of {all_of_them} packages, advisory service unreachable or silent",
+            f"not checked: {len(found.unchecked)} of {total} packages, advisory service unreachable or silent",
             *reasons,
         ]
     return 0, [f"{found.checked} packages checked, none has a known fault that is not excused"]
 
 
 def main() -> int:
+    """Audit all packages, print the result and return the exit status."""
     status, lines = verdict(ask(), excuses(), date.today())
     print("\n".join(lines))
     if status == NOT_CHECKED and os.environ.get("GITHUB_ACTIONS") == "true":
-        return 1  # there is a network there: no answer is no pass
+        return 1  # CI has a network, so an unreachable service is a failure
     return status
 
 

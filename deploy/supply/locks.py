@@ -1,4 +1,4 @@
-"""The packages that the images install, from deploy/locks."""
+"""Packages that the images install, read from deploy/locks."""
 
 import re
 from pathlib import Path
@@ -8,15 +8,16 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILIN
 
 
 def locks() -> list[Path]:
+    """Return all lock files."""
     return sorted(FOLDER.glob("*.txt"))
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """Package -> version; names as the index writes them, with dashes and in lower case."""
-    found = _PIN.findall(lock.read_text())
-    return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in found}
+    """Return the pinned version of each package; names are normalised as on the index: lower case with dashes."""
+    matches = _PIN.findall(lock.read_text())
+    return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in matches}
 
 
 def all_pins() -> set[tuple[str, str]]:
-    """Every package and version of any image."""
+    """Return every (package, version) of any image."""
     return {pin for lock in locks() for pin in pins(lock).items()}

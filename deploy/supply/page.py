@@ -1,6 +1,6 @@
-"""Writes the tables of docs/supply.md.
+"""Generator of the tables in docs/supply.md.
 
-python -m deploy.supply.page       (`make supply` does)
+Usage: python -m deploy.supply.page (`make supply`)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TABLES = {"parts": parts.table, "licences": licences.table}
 
 
 def written(page: str) -> str:
-    """The page with its tables as they are here and now."""
+    """Return `page` with its tables replaced by the current ones."""
     for name, table in TABLES.items():
         before, _, rest = page.partition(f"<!-- {name}: begin -->")
         after = rest.partition(f"<!-- {name}: end -->")[2]

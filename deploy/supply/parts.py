@@ -1,6 +1,8 @@
-"""What is inside the packages and cannot be seen in a lock: versions, read from the installed files themselves.
+"""Versions of libraries bundled inside packages, which no lock file shows; read from the installed files.
 
-python -m deploy.supply.parts      the table of docs/supply.md
+Usage: python -m deploy.supply.parts
+
+It prints the table of docs/supply.md.
 """
 
 from __future__ import annotations
@@ -18,31 +20,31 @@ ABSENT = "not here"
 
 
 def _library(package: str, start: str) -> Path | None:
-    """The shared library of a wheel whose file's name starts so."""
-    found = [each for each in files(package) or [] if each.name.startswith(start) and ".so" in each.name]
-    return Path(str(found[0].locate())) if found else None
+    """Return the shared library of a wheel whose file name begins with `start`."""
+    matches = [file for file in files(package) or [] if file.name.startswith(start) and ".so" in file.name]
+    return Path(str(matches[0].locate())) if matches else None
 
 
 def _said(library: Path | None, pattern: bytes) -> str:
-    """The first match of `pattern`'s group in the bytes of a library."""
+    """Return group 1 of the first match of `pattern` in the bytes of a library."""
     if library is None or not library.is_file():
         return ABSENT
-    found = re.search(pattern, library.read_bytes())
-    return found[1].decode() if found else "says no version"
+    match = re.search(pattern, library.read_bytes())
+    return match[1].decode() if match else "says no version"
 
 
 def ffmpeg(package: str) -> str:
-    """Version of the FFmpeg in a wheel, by what its own libavutil answers."""
+    """Return the version that the wheel's libavutil reports."""
     return _answer(package, "libavutil", "av_version_info")
 
 
 def ffmpeg_licence(package: str) -> str:
-    """What that FFmpeg says of its licence."""
+    """Return the licence that the wheel's libavutil reports."""
     return _answer(package, "libavutil", "avutil_license")
 
 
 def ffmpeg_configuration(package: str) -> str:
-    """What that FFmpeg was configured with."""
+    """Return the build configuration that the wheel's libavutil reports."""
     return _answer(package, "libavutil", "avutil_configuration")
 
 
@@ -56,41 +58,43 @@ def _answer(package: str, library: str, function: str) -> str:
 
 
 def copyleft(package: str) -> list[str]:
-    """Libraries under the GPL in a wheel, whatever its FFmpeg says."""
+    """Return the GPL libraries in a wheel, whatever licence its FFmpeg reports."""
     return [name for name in ("libx264", "libx265") if _library(package, name)]
 
 
 def soname(package: str, start: str) -> str:
-    """What stands after `.so.` in the name of a bundled library: the only version that some of them tell."""
+    """Return the part after `.so.` in the name of a bundled library, the only version that some of them carry."""
     path = _library(package, start)
     return path.name.partition(".so.")[2] if path else ABSENT
 
 
 def pillow(feature: str) -> str:
+    """Return the version of a library inside Pillow."""
     from PIL import features
 
     return str(features.version(feature) or ABSENT)
 
 
 def heif(name: str) -> str:
-    """Version of a library in pi-heif's wheel, as the wheel itself names it."""
+    """Return the version of a library inside pi-heif, as the wheel reports it."""
     import pi_heif
 
-    found = pi_heif.libheif_info()
-    texts = [found["libheif"] if name == "libheif" else "", *found["decoders"].values()]
+    info = pi_heif.libheif_info()
+    texts = [info["libheif"] if name == "libheif" else "", *info["decoders"].values()]
     return next((text.rpartition(" ")[2] for text in texts if text and (name == "libheif" or name in text)), ABSENT)
 
 
 def nginx() -> str:
-    """Debian's version, which tells more than nginx's own: it names the fixes."""
-    asked = ["dpkg-query", "--show", "--showformat", "${Version}", "nginx-light"]
+    """Return the version of Debian's nginx package, which also shows the backported fixes."""
+    command = ["dpkg-query", "--show", "--showformat", "${Version}", "nginx-light"]
     try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ABSENT
 
 
 def triton_library(start: str, pattern: bytes) -> str:
+    """Return the version of a library that was unpacked with Triton."""
     return _said(next(iter((TRITON / "lib").glob(f"{start}*")), None), pattern)
 
 
@@ -117,14 +121,15 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
 
 
 def versions() -> dict[str, str]:
+    """Return the version of every part."""
     return {name: ask() for name, (_, ask) in PARTS.items()}
 
 
 def table() -> list[str]:
-    """Parts, images and versions as Markdown."""
-    found = versions()
+    """Return parts, images and versions as lines of a Markdown table."""
+    current = versions()
     return ["| part | image | version |", "|---|---|---|"] + [
-        f"| {name} | {PARTS[name][0]} | {found[name]} |" for name in PARTS
+        f"| {name} | {PARTS[name][0]} | {current[name]} |" for name in PARTS
     ]
 
 

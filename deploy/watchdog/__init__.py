@@ -1,1 +1,1 @@
-"""Heals what Supervisor cannot see: programs that it has given up, models that are dead, hang or were not loaded."""
+"""Watchdog for failures that Supervisor cannot see: FATAL programs; models that are dead, hang or were not loaded."""

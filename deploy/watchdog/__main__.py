@@ -1,8 +1,9 @@
-"""Looks after the programs of one supervisord for as long as that lives.
+"""Watchdog process of one supervisord; it runs until supervisord is gone.
 
-python -m deploy.watchdog       (Supervisor does; settings come from the environment)
+Usage: python -m deploy.watchdog
 
-It may be killed at any moment: it holds nothing that anybody else needs.
+Supervisor starts it; the settings come from the environment. It may be killed at any moment: no other program depends
+on its state.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ log = logging.getLogger("deploy.watchdog")
 
 
 def main() -> None:
+    """Check the stack in a loop; exit when Supervisor no longer answers."""
     settings = Settings.from_environment()
     logs.set_up(settings.log_level, settings.log_format)
     supervision = SupervisorClient(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
-    supervision.hold()  # only who started the stack may connect; then no more rights are needed
+    supervision.hold()  # only the user that started the stack may connect; afterwards drop to the programs' user
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
-    canaries = ModelProber(settings.triton_target, settings.triton_key)
-    ledger = WatchdogMetrics(places.watchdog_numbers(settings.run_dir))
-    keeper = Watchdog(supervision, canaries, ledger, settings.model_dir, settings.run_dir)
+    prober = ModelProber(settings.triton_target, settings.triton_key)
+    metrics = WatchdogMetrics(places.watchdog_numbers(settings.run_dir))
+    watchdog = Watchdog(supervision, prober, metrics, settings.model_dir, settings.run_dir)
     while True:
         pause_s = AFTER_A_MISTAKE_S
         try:
-            pause_s = keeper.look()
+            pause_s = watchdog.look()
         except ConnectionError as error:
             sys.exit(str(error))
         except Exception:

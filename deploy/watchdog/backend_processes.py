@@ -1,4 +1,4 @@
-"""Triton's backend processes, one an instance of a model, as the kernel knows them."""
+"""Triton's backend processes, one per model instance, read from /proc."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-NAME = "triton_python_b"  # as the kernel cuts it
+NAME = "triton_python_b"  # as truncated by the kernel
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BackendProcess(NamedTuple):
-    """The process of a version `model`, name@version, which is empty when it is dead; all its processor time."""
+    """One backend process.
+
+    Attributes:
+        pid: Process id.
+        model: Model version as name@version; empty when the process is dead.
+        dead: Whether it is a zombie.
+        cpu_s: CPU time since its start, in seconds.
+    """
 
     pid: int
     model: str
@@ -20,9 +27,12 @@ class BackendProcess(NamedTuple):
 
 
 def of_server(server: int) -> list[BackendProcess]:
-    """Every backend process of the Triton with that pid. Its server never waits for one that died: that stays, dead."""
-    found = (_stub(int(entry), server) for entry in os.listdir("/proc") if entry.isdecimal())
-    return [stub for stub in found if stub]
+    """Return every backend process of the Triton with pid `server`.
+
+    Triton never reaps its dead children, so they stay in the list as zombies.
+    """
+    processes = (_stub(int(entry), server) for entry in os.listdir("/proc") if entry.isdecimal())
+    return [process for process in processes if process]
 
 
 def _stub(pid: int, server: int) -> BackendProcess | None:
@@ -33,8 +43,8 @@ def _stub(pid: int, server: int) -> BackendProcess | None:
             return None
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except (OSError, ValueError):
-        return None  # ended while we looked
-    # its first argument is <models>/<name>/<version>/model.py
+        return None  # the process ended in the meantime
+    # The first argument is <models>/<name>/<version>/model.py.
     name, version = Path(words[1]).parts[-3:-1] if len(words) > 1 else ("", "")
     return BackendProcess(
         pid, f"{name}@{version}" if name else "", state == "Z", (int(fields[9]) + int(fields[10])) / TICKS

@@ -1,19 +1,26 @@
-"""When a version of a model is beyond help but for a restart, and how often one may be tried."""
+"""Rules for when a model version needs a restart of Triton, and the backoff between restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-HUNG_S = 3.0  # and so two canaries at least
-LOST_S = 120.0  # no client waits so long for an answer
-BUSY = 0.02  # of one processor: a process that waits for ever uses far less, one that must share a full machine more
+HUNG_S = 3.0  # covers at least two canaries
+LOST_S = 120.0  # no client waits this long for an answer
+BUSY = 0.02  # share of one CPU: a blocked process uses far less, a working one on a full machine more
 
 Outcome = Literal["answered", "silent", "failed"]
 
 
 class Observation(NamedTuple):
-    """One version at one look: what became of its canary, all answers it ever gave, processor time it ever used."""
+    """One model version at one check.
+
+    Attributes:
+        outcome: Result of its canary.
+        why: Reason, when the canary was not answered.
+        answers: Inferences that it ever answered.
+        cpu_s: CPU time that its processes ever used, in seconds.
+    """
 
     outcome: Outcome
     why: str
@@ -22,25 +29,32 @@ class Observation(NamedTuple):
 
 
 class HealthTracker:
-    """Remembers what each version of one server did."""
+    """History of the model versions of one server."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
     def hopeless(self, seen: Mapping[str, Observation], now: float) -> dict[str, str]:
-        """Versions that only a restart can help, each with the reason; `now` in seconds.
+        """Record one check and return the versions that only a restart can help, each with the reason.
 
-        A canary that fails says little: it also waits behind others, or for a processor. Hung is who leaves canaries
-        without an answer for HUNG_S, answers nobody else and calculates nothing meanwhile; lost is who answers nobody
-        for LOST_S, whatever else it does. One that never answered a canary would not do so after a restart.
+        A failed canary alone proves little, because it also waits in the queue and for a CPU. A version hangs when for
+        HUNG_S it answers neither canaries nor clients and uses no CPU. It is lost when it answers nobody for LOST_S,
+        whatever else it does. A version that never answered a canary is left alone, because a restart would not help
+        it.
+
+        Args:
+            seen: Observation of each version.
+            now: Time in seconds of a clock that does not jump.
         """
-        self._records = {key: _Record.after(self._records.get(key), each, now) for key, each in seen.items()}
-        told = {key: record.verdict(now) for key, record in self._records.items()}
-        return {key: verdict for key, verdict in told.items() if verdict}
+        self._records = {
+            key: _Record.after(self._records.get(key), observation, now) for key, observation in seen.items()
+        }
+        verdicts = {key: record.verdict(now) for key, record in self._records.items()}
+        return {key: verdict for key, verdict in verdicts.items() if verdict}
 
     @property
     def suspects(self) -> bool:
-        """Whether one left its last canary without an answer, and should be asked again soon."""
+        """Whether a version left its last canary unanswered, so the next check should come soon."""
         return any(record.good and record.seen.outcome == "silent" for record in self._records.values())
 
 
@@ -48,8 +62,8 @@ class _Record(NamedTuple):
     seen: Observation
     looked: float
     good: bool  # whether it ever answered a canary
-    lost: float | None = None  # since when nobody is answered
-    hung: float | None = None  # since when it does not calculate either
+    lost: float | None = None  # since when it has answered nobody
+    hung: float | None = None  # since when it has not used the CPU either
 
     @classmethod
     def after(cls, before: _Record | None, seen: Observation, now: float) -> _Record:
@@ -70,14 +84,17 @@ class _Record(NamedTuple):
 
 
 class Backoff:
-    """Waits between attempts that double from `first_s` to `most_s`, and begin anew when none was needed for long."""
+    """Delays between attempts that double from `first_s` to `most_s`.
+
+    They start again at `first_s` when no attempt was needed for `most_s` after the last delay.
+    """
 
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s, self._most_s = first_s, most_s
         self._wait_s, self._next = first_s, float("-inf")
 
     def allows(self, now: float) -> bool:
-        """Whether to try at `now` seconds; if so, that is counted."""
+        """Return whether an attempt is allowed at `now` (seconds); if so, count it."""
         if now < self._next:
             return False
         if now >= self._next + self._most_s:

@@ -1,6 +1,6 @@
-"""What the watchdog saw and did: changes as lines in its log, everything as numbers in a file for Prometheus.
+"""Metrics and log of the watchdog: changes go to the log, all counts to a file for Prometheus.
 
-The file is in Prometheus' text format, as node_exporter's textfile collector takes it:
+The file is in Prometheus' text format, as node_exporter's textfile collector expects:
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -27,50 +27,54 @@ log = logging.getLogger("deploy.watchdog")
 
 
 class WatchdogMetrics:
-    """Counts from its start on; `path` is written anew by `write`."""
+    """Counters since the watchdog's start; `write` replaces the file at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._counts: Counter[str] = Counter()
-        self._faults: dict[str, str] = {}  # of each model, empty when it answers
+        self._faults: dict[str, str] = {}  # by model; empty text when it answers
         self._waits = False
-        self._restarts: Mapping[str, int] = {}  # of each program, a moment ago
+        self._restarts: Mapping[str, int] = {}  # recent restarts by program, at the last check
 
     def canaries(self, canaries: Mapping[str, Canary], unloaded: Mapping[str, str]) -> None:
+        """Count the outcomes of canaries, and log models that stop or start answering."""
         for key, canary in canaries.items():
             self._count("clipstack_canaries_total", model=key, outcome=canary.outcome)
         faults = {key: "" if canary.outcome == "answered" else canary.why for key, canary in canaries.items()}
         self._note(faults | dict(unloaded))
 
     def away(self, why: str) -> None:
-        """No model answers."""
+        """Record that no model answers because Triton is unavailable."""
         self._note({key: f"Triton does not answer: {why}" for key in self._faults})
 
     def waits(self, why: str) -> None:
-        """A restart would be one too many; told once."""
+        """Log once that the backoff prevents a restart."""
         if not self._waits:
             log.error("%s", why)
         self._waits = True
 
     def restarted(self, cause: str) -> None:
+        """Count a restart of Triton."""
         self._count("clipstack_model_restarts_total", cause=cause)
         self._waits = False
 
     def restarts(self, counts: Mapping[str, int]) -> None:
-        """Keep how often each program was restarted lately; log those that reach MANY."""
+        """Store the number of recent restarts of each program; log programs that reach MANY."""
         for name, count in counts.items():
             if count >= MANY > self._restarts.get(name, 0):
                 log.error("%s", describe(name, count))
         self._restarts = dict(counts)
 
     def started(self, program: str) -> None:
+        """Count a start of a program that Supervisor had given up."""
         self._count("clipstack_program_starts_total", program=program)
 
     def loaded(self, model: str) -> None:
+        """Count an attempt to load a model."""
         self._count("clipstack_model_loads_total", model=model)
 
     def write(self) -> None:
-        """In one step, so that nobody reads half of it; a full disk keeps nobody from being helped."""
+        """Replace the metrics file atomically; ignore errors, because a full disk must not stop the watchdog."""
         lines = []
         for name, words in HELP.items():
             lines += [f"# HELP {name} {words}", f"# TYPE {name} counter"]
@@ -97,5 +101,5 @@ class WatchdogMetrics:
 
 
 def _series(name: str, **labels: str) -> str:
-    told = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    return f"{name}{{{told}}}"
+    pairs = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{pairs}}}"

@@ -1,4 +1,4 @@
-"""Programs that are started again and again: each start looks like health, and together they are a fault."""
+"""Detection of programs that restart again and again; a single start looks healthy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from deploy.stack import places
 
 WINDOW_S = 300.0
-MANY = 3  # restarts within that time; a person who restarts a program by hand does it once or twice
+MANY = 3  # restarts within WINDOW_S; manual restarts come once or twice
 GAUGE = "clipstack_program_restarts"
 _SERIES = re.compile(rf'^{GAUGE}{{program="([^"]+)"}} (\d+)$', re.MULTILINE)
 
 
 class RestartHistory:
-    """Restarts of each program within the last WINDOW_S, as far as they were seen."""
+    """Restarts of each program that were seen within the last WINDOW_S."""
 
     def __init__(self) -> None:
         self._started: dict[str, int] = {}
@@ -39,12 +39,12 @@ class RestartHistory:
 
 
 def describe(program: str, count: int) -> str:
-    """Return a sentence for a log or a terminal."""
+    """Return a sentence about a program's restarts, for a log or a terminal."""
     return f"{program} was started again {count} times within {WINDOW_S / 60:g} minutes: its log says why it ends"
 
 
 def counts(run_dir: Path) -> dict[str, int]:
-    """Return the restarts of each program that the watchdog of `run_dir` counts now; empty when it told nothing."""
+    """Return the recent restarts of each program as the watchdog of `run_dir` reports them; empty without its file."""
     try:
         text = places.watchdog_numbers(run_dir).read_text()
     except OSError:
@@ -53,5 +53,5 @@ def counts(run_dir: Path) -> dict[str, int]:
 
 
 def warnings(run_dir: Path) -> list[str]:
-    """Return a sentence for each program that starts again and again."""
+    """Return a sentence for each program that restarts again and again."""
     return [describe(name, count) for name, count in counts(run_dir).items() if count >= MANY]

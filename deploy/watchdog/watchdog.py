@@ -1,4 +1,4 @@
-"""One look at everything that is to be kept alive, and what follows from it."""
+"""One check of the programs and models, and the repairs that follow."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber, Report, TritonUnreachable
 from deploy.watchdog.restarts import RestartHistory
 
-PAUSE_S, SOON_S = 2.0, 0.5  # between looks; when there is something to be sure of
-AWAY_S = 60.0  # a server that was stopped for half a minute goes on as if nothing had been
+PAUSE_S, SOON_S = 2.0, 0.5  # between checks, normally and with a suspicion to confirm
+AWAY_S = 60.0  # a server that was paused for half a minute resumes without harm
 
 log = logging.getLogger("deploy.watchdog")
 
 
 @dataclass
 class _Server:
-    """What is known of one Triton, from its start to its end."""
+    """State of one Triton process, from its start to its end."""
 
     pid: int
     judge: HealthTracker = field(default_factory=HealthTracker)
     answered: bool = False
     away_since: float | None = None
-    dead: set[int] = field(default_factory=set)  # backend processes, at the last look
-    models: dict[int, str] = field(default_factory=dict)  # by backend process, also of those that are dead now
+    dead: set[int] = field(default_factory=set)  # pids of backend processes that were dead at the last check
+    models: dict[int, str] = field(default_factory=dict)  # model by pid, including processes that are dead now
 
 
 class Watchdog:
-    """Of the programs of one supervisord and, where Triton is one of them, of its models in `model_dir`."""
+    """Watchdog over the programs of one supervisord and, if Triton is one of them, its models in `model_dir`."""
 
     def __init__(
         self,
@@ -57,9 +57,10 @@ class Watchdog:
         self._server = _Server(0)
 
     def look(self) -> float:
-        """Does what is to be done; in how many seconds to look again.
+        """Check everything once, repair what is broken, and return the seconds until the next check.
 
-        Raises ConnectionError when there is no supervisord (any more): then there is nothing to do.
+        Raises:
+            ConnectionError: There is no supervisord any more, so nothing is left to watch.
         """
         programs = self._supervision.programs()
         if not programs:
@@ -101,20 +102,24 @@ class Watchdog:
             self._load_again(report.unloaded)
 
     def _dead(self, processes: list[backend_processes.BackendProcess], report: Report) -> dict[str, str]:
-        """Versions that do not answer and have lost a process, which was dead at the last look too.
+        """Return the versions that do not answer and whose process was dead at this check and the last.
 
-        One that is unloaded is dead for an instant; one that died while it was loaded takes no other model with it.
+        Unloading a model leaves its process dead for an instant, so one check is not enough. A version that died while
+        it was loaded affects no other model.
         """
         server = self._server
         server.models |= {stub.pid: stub.model for stub in processes if stub.model}
         dead = {stub.pid for stub in processes if stub.dead}
-        lasting, server.dead = dead & server.dead, dead
-        lost = {server.models.get(pid) for pid in lasting}  # None: it died before this watchdog began
-        silent = {key: told.why for key, told in report.canaries.items() if told.outcome != "answered"}
+        still_dead, server.dead = dead & server.dead, dead
+        lost = {server.models.get(pid) for pid in still_dead}  # None: it died before this watchdog started
+        silent = {key: canary.why for key, canary in report.canaries.items() if canary.outcome != "answered"}
         return {key: f"has lost its process: {why}" for key, why in silent.items() if lost & {key, None}}
 
     def _is_away(self, why: str) -> None:
-        """A server that has not answered yet may have much to load."""
+        """Record that Triton does not answer, and restart it after AWAY_S.
+
+        A server that never answered is left alone, because it may have much to load.
+        """
         self._ledger.away(why)
         now = time.monotonic()
         self._server.away_since = self._server.away_since or now
@@ -122,22 +127,22 @@ class Watchdog:
             self._restart("away", {"triton": f"has not answered for {AWAY_S:g} s: {why}"})
 
     def _restart(self, cause: str, why: dict[str, str]) -> None:
-        """Ends Triton with its backend processes; Supervisor starts it anew."""
+        """Kill Triton and its backend processes; Supervisor starts it again."""
         reasons = "; ".join(f"{key} {reason}" for key, reason in why.items())
         programs = self._supervision.programs()
         if "triton" not in programs or programs["triton"].pid != self._server.pid:
-            return  # it has ended meanwhile
+            return  # Triton has ended in the meantime
         if not self._restarts.allows(time.monotonic()):
             self._ledger.waits(f"Triton was restarted a moment ago, and {reasons}")
             return
         log.error("Triton is restarted: %s", reasons)
         self._ledger.restarted(cause)
-        # Not by a signal that it could finish its work at: it would wait for the very process that hangs
+        # SIGKILL, because an orderly shutdown would wait for the process that hangs.
         with suppress(ProcessLookupError):
             os.killpg(self._server.pid, signal.SIGKILL)
 
     def _load_again(self, unloaded: dict[str, str]) -> None:
-        """Triton itself tries only once, at its start."""
+        """Load the models that Triton could not load; Triton itself tries only once, at its start."""
         for name in unloaded:
             if (self._model_dir / name).is_dir() and self._loads[name].allows(time.monotonic()):
                 log.error("%s, which Triton could not load, is loaded again", name)
@@ -149,7 +154,7 @@ class Watchdog:
 def _seen(report: Report, processes: list[backend_processes.BackendProcess]) -> dict[str, Observation]:
     return {
         key: Observation(
-            told.outcome, told.why, told.answers, sum(stub.cpu_s for stub in processes if stub.model == key)
+            canary.outcome, canary.why, canary.answers, sum(stub.cpu_s for stub in processes if stub.model == key)
         )
-        for key, told in report.canaries.items()
+        for key, canary in report.canaries.items()
     }

@@ -1,15 +1,14 @@
-"""Processes for hostile files: confined, and forked from a small server that has loaded the decoders alone.
+"""Sandbox for processes that read hostile files, forked from a small server that has loaded only the decoders.
 
 limits     memory, open files, written files, processor time      setrlimit; always
-user       nobody, where the service itself runs as root
-processes  a user namespace: nobody else's processes, few threads
+user       nobody, if the service itself runs as root
+processes  a user namespace: no processes of others, few threads
 network    a network namespace: no address, not even loopback
-files      only some may be opened, none be made or changed        Landlock
-calls      no sockets, no programs, nothing of what else a kernel can do        seccomp
+files      only some can be opened, none created or changed        Landlock
+calls      no sockets, no programs, no rarely used kernel features        seccomp
 
-Each is tried by itself (app/sandbox/layers.py) and each holds without the others; docs/security.md says which
-one stands between what, and which ones a decoder has that decodes on a GPU. `python -m app.sandbox` shows what can
-be had here.
+Each layer is attempted separately (app/sandbox/layers.py) and works without the others. docs/security.md lists what
+each layer protects, and which ones a decoder on a GPU has. `python -m app.sandbox` shows the layers available here.
 """
 
 import logging
@@ -29,7 +28,7 @@ __all__ = [
     "MEMORY_BYTES", "SandboxConfig", "Layer", "SandboxError", "confine", "demand", "forkserver", "held", "missing", "tell",
 ]  # fmt: skip
 
-# The last ones would be loaded late, when it may not be possible any more: a checkout can be root's alone
+# The last ones would be imported late, after confinement may have made that impossible: only root may read a checkout
 PRELOADED = [
     "app.decoding.pool", "app.timeline.process", "mmap", "encodings.ascii", "encodings.latin_1", "encodings.utf_16",
     "av.subtitles.codeccontext", "av.subtitles.stream", "av.subtitles.subtitle", "av.sidedata.encparams",
@@ -39,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class SandboxError(Exception):
-    """A layer that CLIPSTACK_SANDBOX=required asks for cannot be had here."""
+    """Error for a layer that CLIPSTACK_SANDBOX=required demands and that is unavailable here."""
 
 
 _layers: tuple[Layer, ...] = ()
@@ -47,21 +46,21 @@ _lacking = ""
 
 
 def forkserver() -> Forkserver:
-    """Where decoder processes come from; one server for all of this process's, so that each starts in milliseconds."""
+    """Return the context that starts decoder processes: one server per process, so that each starts in milliseconds."""
     context = Forkserver()
     context.set_forkserver_preload(PRELOADED)
     return context
 
 
 def confine(confinement: SandboxConfig) -> None:
-    """Prepare a new process for hostile files, whatever of it can be had.
+    """Confine a new process for hostile files, with every layer that is available.
 
-    What it needs of a GPU is taken before: CUDA starts threads, opens devices, and may write files of its own.
+    GPU decoding is prepared first: CUDA starts threads, opens devices, and may write files of its own.
     """
     global _layers, _lacking
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for native code that hangs
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing a file is an error, not death
-    # Decoders print what they find in a file: unbounded, unescaped, and never of use to an operator.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing a file becomes an error instead of killing the process
+    # Decoders print what they find in a file: unbounded, unescaped and useless to an operator
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):
         os.dup2(silence, descriptor)
@@ -69,39 +68,39 @@ def confine(confinement: SandboxConfig) -> None:
         gpu_decoding.prepare(confinement.gpu)
     _layers = raise_all(confinement)
     _lacking = missing(_layers) if confinement.mode == "required" else ""
-    # The forkserver: once it is gone the service cannot tell whether this process still writes into the region
+    # The parent is the forkserver: without it the service cannot see whether this process still writes to the region
     linux.die_with_parent()
-    # Last: a process of two threads gets no user namespace
+    # Last: a process with two threads cannot enter a new user namespace
     threading.Thread(target=_follow_the_service, daemon=True).start()
 
 
 def held() -> tuple[Layer, ...]:
-    """The layers around this process; none before `confine`."""
+    """Return the layers of this process; none before `confine`."""
     return _layers
 
 
 def demand() -> None:
-    """Raise NotReady where a layer is missing that must not be; called in the process before it opens a file."""
+    """Raise NotReady if a required layer is missing; the process calls it before it opens a file."""
     if _lacking:
         raise NotReady("the decoder is not confined as it must be")
 
 
 def missing(found: tuple[Layer, ...]) -> str:
-    """The layers that do not hold, in words; empty when all do."""
+    """Return the missing layers with the reasons as text; empty if none is missing."""
     return "; ".join(f"{layer.name}: {layer.note}" for layer in found if not layer.holds)
 
 
 def tell(found: tuple[Layer, ...], confinement: SandboxConfig) -> None:
-    """Log what a first process found missing; raises Unconfined where that must not be."""
-    lacking = missing(found)
-    if lacking and confinement.mode == "required":
-        raise SandboxError(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {lacking}")
-    if lacking:
-        log.warning("decoders are confined without some layers (docs/security.md): %s", lacking)
+    """Log the layers that the first process found missing; raise SandboxError if they are required."""
+    missing_layers = missing(found)
+    if missing_layers and confinement.mode == "required":
+        raise SandboxError(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {missing_layers}")
+    if missing_layers:
+        log.warning("decoders are confined without some layers (docs/security.md): %s", missing_layers)
 
 
 def _follow_the_service() -> None:
-    """Die with the process that owns this one, even in the middle of a file: it may have been killed itself."""
+    """Kill this process when the service process ends, even in the middle of a file."""
     service = parent_process()
     if service is not None:
         service.join()

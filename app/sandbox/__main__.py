@@ -1,6 +1,6 @@
-"""Shows which layers a decoder gets here; fails when one is missing that must not be.
+"""Report of the sandbox layers that a decoder gets here; exits with an error if a required one is missing.
 
-python -m app.sandbox       (settings: CLIPSTACK_SANDBOX in the environment)
+Usage: python -m app.sandbox       (setting: CLIPSTACK_SANDBOX in the environment)
 """
 
 import sys

@@ -1,20 +1,19 @@
-"""Judge from its exit code how a decoder process ended: by the file it read, by its time limit, or from outside."""
+"""Classification of a decoder's exit code: caused by the file, by the time limit, or from outside."""
 
 import signal
 from enum import Enum
 
-# What the kernel or a library does to a process for what its own code did. None of the other signals is evidence
-# against the file: SIGKILL is what the OOM killer sends, of a cgroup or of the machine; SIGBUS means that a mapped page
-# could not be read in, so memory or a disk is at fault; SIGTERM, SIGHUP and the like come from people and programs.
-# Memory beyond the process's own limit (RLIMIT_AS) ends it by none of these: it is a MemoryError, or SIGABRT.
+# Signals that the kernel or a library sends because of the process's own code. No other signal is evidence against the
+# file: the OOM killer sends SIGKILL, SIGBUS means that a mapped page could not be read (memory or a disk failed), and
+# people and programs send SIGTERM, SIGHUP and similar. Exceeding RLIMIT_AS gives a MemoryError or SIGABRT.
 _BY_ITS_CODE = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGSYS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP})
 
 
-_UNKNOWN = 255  # what multiprocessing says when the process that forked it is gone and its status with it
+_UNKNOWN = 255  # multiprocessing's exit code when the forkserver is gone and the status is lost
 
 
 class Exit(Enum):
-    """Why a decoder process ended."""
+    """Cause of a decoder's exit."""
 
     FILE = "file"
     TIME_LIMIT = "timeout"
@@ -22,9 +21,9 @@ class Exit(Enum):
 
 
 def judge(exit_code: int) -> Exit:
-    """Return why a process ended that had `exit_code`, as multiprocessing gives it: -9 stands for signal 9.
+    """Return why a process with this exit code ended; multiprocessing reports signal 9 as -9.
 
-    An exit status is the file's doing: nothing of ours ends a decoder by `exit` while it reads a file.
+    A plain exit status counts as the file's fault, because our code never exits a decoder while it reads a file.
     """
     if exit_code == -signal.SIGXCPU:
         return Exit.TIME_LIMIT
@@ -34,7 +33,7 @@ def judge(exit_code: int) -> Exit:
 
 
 def label(exit_code: int) -> str:
-    """Return the name for metrics: a signal's name, an exit status, or `timeout`; never text from the file."""
+    """Return the exit's name for metrics: a signal's name, an exit status, or `timeout`; never text from the file."""
     if judge(exit_code) is Exit.TIME_LIMIT:
         return "timeout"
     try:

@@ -1,14 +1,14 @@
-"""What a confined process may say: facts and our own errors, as JSON of bounded size.
+"""Messages of confined processes: known records and our own errors, as JSON of bounded size.
 
-The process may have been taken over by a file, so nothing of it is trusted. Python's pickles would run its code, and
-even a checked one costs what its sender likes: tuples nested a million deep, keys that take an hour to hash. JSON has
-lists, numbers and words alone; then each record is checked field by field against its own type hints.
+A file may have taken over the process, so the service trusts none of its messages. Unpickling would run its code, and
+even a restricted unpickler can be made to do unbounded work: tuples nested a million deep, keys that take an hour to
+hash. JSON has only lists, numbers and strings. Each record is then checked field by field against its type hints.
 
     a record      {"Media": ["video", "mp4", ...]}    its fields in order
     an error      {"error": ["app.errors", "Undecodable", ["damaged"], "traceback"]}
-    a sequence    [...]                               comes back as a tuple
+    a sequence    [...]                               decoded as a tuple
 
-What goes to a confined process is pickled as usual. Decoders that have a GPU say nothing else: frames stay there.
+Messages to a confined process are pickled as usual. Decoders on a GPU send the same messages: frames stay there.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from pebble.common.types import RemoteException, ResultStatus
 from app import errors
 
 MOST_BYTES = 1 << 20  # of one message; the largest of ours, frames and times of 100 clips, has a quarter of that
-MOST_TEXT = 16 << 10  # characters of one word; beyond them it is no fact
-RECEIVE_S = 2.0  # from the first byte of a message to its last
+MOST_TEXT = 16 << 10  # characters of one string
+RECEIVE_S = 2.0  # from the first to the last byte of a message
 _LARGEST = 1 << 63
 
 _RECORDS = {
@@ -57,11 +57,11 @@ _ERROR = "error"
 
 
 class NotAFact(pickle.PicklingError):
-    """A confined process said something that it may not; pebble takes this kind of error for a broken pool."""
+    """Error for a message that is not allowed; pebble treats a PicklingError as a broken pool."""
 
 
 def encode(value: Any) -> bytes:
-    """Return a message of the confined process; raises PicklingError for what is no fact."""
+    """Return a confined process's message; raise PicklingError for values that are not allowed."""
     try:
         return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -69,7 +69,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(message: bytes) -> Any:
-    """Return what a confined process said; raises PicklingError for anything but facts."""
+    """Return the value of a confined process's message; raise PicklingError if it is not allowed."""
     try:
         return _value(json.loads(message, parse_constant=_refuse_constant))
     except (ValueError, TypeError, RecursionError) as error:
@@ -81,7 +81,7 @@ def _refuse_constant(word: str) -> NoReturn:
 
 
 def _plain(value: Any) -> Any:
-    """The parts of a value, as JSON has them."""
+    """Return a value as JSON-compatible parts."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, ResultStatus):
@@ -90,9 +90,9 @@ def _plain(value: Any) -> Any:
         return value
     kind = type(value).__name__
     if isinstance(value, tuple) and hasattr(value, "_fields") and kind in _RECORDS:
-        return {kind: [_plain(each) for each in value]}
+        return {kind: [_plain(item) for item in value]}
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if is_dataclass(value) and kind in _RECORDS:
         return {kind: [_plain(getattr(value, field.name)) for field in fields(value)]}
     if isinstance(value, RemoteException):
@@ -103,15 +103,15 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_error(error: BaseException, traceback: str) -> dict[str, Any]:
-    words = [each if isinstance(each, int) else str(each)[:MOST_TEXT] for each in error.args[:5]]
+    words = [argument if isinstance(argument, int) else str(argument)[:MOST_TEXT] for argument in error.args[:5]]
     kind = type(error)
     return {_ERROR: [kind.__module__, kind.__name__, words, traceback[-MOST_TEXT:]]}
 
 
 def _value(plain: Any) -> Any:
-    """What the parts stand for; raises TypeError and ValueError."""
+    """Return the value of JSON parts; raise TypeError or ValueError."""
     if isinstance(plain, list):
-        return tuple(_value(each) for each in plain)
+        return tuple(_value(item) for item in plain)
     if not isinstance(plain, dict):
         if not _is_scalar(plain):
             raise ValueError("a number or a word beyond the limits")
@@ -122,7 +122,7 @@ def _value(plain: Any) -> Any:
     if name == _ERROR:
         return _error(*parts)
     kind, hints = _hints(name)
-    values = [_value(each) for each in parts]
+    values = [_value(item) for item in parts]
     if len(values) != len(hints) or not all(map(_fits, values, hints)):
         raise ValueError(f"other fields than those of {kind.__name__}")
     if kind.__name__ == "Result":
@@ -140,21 +140,21 @@ def _is_scalar(value: Any) -> bool:
 
 @cache
 def _hints(name: str) -> tuple[type[Any], tuple[Any, ...]]:
-    """The record of that name, and the types of its fields in order; raises ValueError when there is none."""
+    """Return the record class of that name and the types of its fields in order; raise ValueError if unknown."""
     if name not in _RECORDS:
         raise ValueError("no record of ours")
     kind = getattr(importlib.import_module(_RECORDS[name]), name)
     hints = get_type_hints(kind)
     if name == "TaskResult":
-        hints["result"] = _hints("Result")[0]  # pebble takes it as such, and its threads end by anything else
+        hints["result"] = _hints("Result")[0]  # pebble requires a Result: any other value ends its threads
     return kind, tuple(hints.values())
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type that a field's hint names."""
+    """Return whether a value has the type of a field's hint."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(hint))
+        return any(_fits(value, item) for item in get_args(hint))
     if origin is Literal:
         return value in get_args(hint)
     if origin is tuple:
@@ -162,7 +162,7 @@ def _fits(value: Any, hint: Any) -> bool:
         if not isinstance(value, tuple):
             return False
         if kinds[1:] == (...,):
-            return all(_fits(each, kinds[0]) for each in value)
+            return all(_fits(item, kinds[0]) for item in value)
         return len(value) == len(kinds) and all(map(_fits, value, kinds))
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
@@ -174,29 +174,33 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _error(module: str, name: str, words: Any, traceback: str) -> Exception:
-    """One of our errors that a decoder may raise or one of Python's; RuntimeError in the place of any other."""
+    """Return the error for a message.
+
+    It is one of our errors that a decoder may raise, a built-in exception, or RuntimeError in place of any other.
+    """
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(traceback, str)):
         raise ValueError("an error is named by words")
-    told = [each for each in words if isinstance(each, int | str) and _is_scalar(each)]
-    error: Exception = RuntimeError(f"{name}: {told[-1] if told else ''}"[:MOST_TEXT])
+    arguments = [word for word in words if isinstance(word, int | str) and _is_scalar(word)]
+    error: Exception = RuntimeError(f"{name}: {arguments[-1] if arguments else ''}"[:MOST_TEXT])
     if module == errors.__name__ and name in _ERRORS:
-        error = getattr(errors, name)(str(told[0]) if told else "")
+        error = getattr(errors, name)(str(arguments[0]) if arguments else "")
     elif module == builtins.__name__ and not name.startswith("Stop"):  # those end generators and coroutines
         kind = getattr(builtins, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception):
             with suppress(TypeError, ValueError):
-                error = kind(*told)
+                error = kind(*arguments)
     if traceback:
         RemoteException.rebuild_exception(error, traceback[:MOST_TEXT])  # type: ignore[no-untyped-call]
     return error
 
 
 class SafeConnection(Connection):
-    """The service's end: takes nothing but facts, no longer than MOST_BYTES, that come within RECEIVE_S."""
+    """Service's end: accepts only allowed messages of at most MOST_BYTES that arrive within RECEIVE_S."""
 
     _deadline: float | None = None
 
     def recv(self) -> Any:
+        """Return the next message; raise PicklingError if it is not allowed or stops in the middle."""
         self.poll(None)
         self._deadline = time.monotonic() + RECEIVE_S
         try:
@@ -205,7 +209,7 @@ class SafeConnection(Connection):
             self._deadline = None
 
     def _recv(self, size: int, read: Any = os.read) -> Any:
-        """Read as the base class does, but for no longer than the deadline: a message may be cut off on purpose."""
+        """Read like the base class, up to the deadline: a sender may stop in the middle of a message on purpose."""
 
         def read_in_time(handle: int, remaining: int) -> bytes:
             if self._deadline is not None and not self.poll(max(0.0, self._deadline - time.monotonic())):
@@ -216,14 +220,15 @@ class SafeConnection(Connection):
 
 
 class Speaker(Connection):
-    """A confined process's end: what it sends is JSON, what it receives a pickle."""
+    """Confined process's end: sends JSON and receives pickles."""
 
     def send(self, obj: Any) -> None:
+        """Send a message; raise PicklingError if it is not allowed."""
         self.send_bytes(encode(obj))
 
 
 class _BecomesSpeaker(Connection):
-    """The service's copy of that end, which it hands over and does not use."""
+    """Service's copy of that end, which it only hands over."""
 
 
 def _reduce(connection: Connection) -> Any:
@@ -234,14 +239,15 @@ def _rebuild(descriptor: Any, readable: bool, writable: bool) -> Speaker:
     return Speaker(descriptor.detach(), readable, writable)
 
 
-register(SafeConnection, reduce_connection)  # handed to a confined process it is a plain one
+register(SafeConnection, reduce_connection)  # in a confined process it becomes a plain Connection
 register(_BecomesSpeaker, _reduce)
 
 
 class Forkserver(ForkServerContext):
-    """A forkserver whose pipes are listened to with care; of a two-way one the first end is the service's."""
+    """Forkserver context whose pipes are safe to read; the first end of a two-way pipe is the service's."""
 
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - multiprocessing's name
+        """Return two connected ends, the service's first, or the reader and the writer of a one-way pipe."""
         if duplex:
             ours, theirs = socket.socketpair()
             return SafeConnection(ours.detach()), _BecomesSpeaker(theirs.detach())

@@ -1,4 +1,4 @@
-"""Landlock: which files a process may open at all, whoever it runs as; the kernel's own, from 5.13 on.
+"""Landlock: kernel access control for files, independent of the user; since Linux 5.13.
 
 https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -15,14 +15,14 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION, _PATH_BENEATH = 1, 1
 
 _WRITE_FILE, _READ_FILE, _READ_DIRECTORY = 1 << 1, 1 << 2, 1 << 3
-_TCP = 0b11  # to bind and to connect
-_SCOPES = 0b11  # abstract sockets of others, signals to others
-_FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16))  # from that version on so many rights on files are known
+_TCP = 0b11  # bind and connect
+_SCOPES = 0b11  # other processes' abstract sockets, signals to other processes
+_FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16))  # (ABI version, number of file rights known since then)
 _TCP_SINCE, _SCOPES_SINCE = 4, 6
 
 
 def version() -> int:
-    """What this kernel knows of Landlock; raises Missing where it knows nothing."""
+    """Return the kernel's Landlock ABI version; raise LayerUnavailable if it has none."""
     try:
         return call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
     except OSError as error:
@@ -31,15 +31,18 @@ def version() -> int:
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:
-    """Let this process open only what lies in `readable`, and the files `writable`; it may do nothing else to files.
+    """Allow this process to read below the paths `readable` and to write the files `writable`, and nothing else.
 
-    It may also neither speak TCP nor signal others, where the kernel knows so much; the note says which version it
-    is. What is open stays open. Paths that do not exist are left out. Raises Missing.
+    Where the kernel supports it, TCP and signals to other processes are blocked too; the returned note names the
+    version. Files that are already open stay open. Missing paths are ignored.
+
+    Raises:
+        LayerUnavailable: The kernel has no Landlock.
     """
-    known = version()
-    rights = max(count for since, count in _FILE_RIGHTS if known >= since)
+    abi = version()
+    rights = max(count for since, count in _FILE_RIGHTS if abi >= since)
     handled = struct.pack(
-        "=QQQ", (1 << rights) - 1, _TCP if known >= _TCP_SINCE else 0, _SCOPES if known >= _SCOPES_SINCE else 0
+        "=QQQ", (1 << rights) - 1, _TCP if abi >= _TCP_SINCE else 0, _SCOPES if abi >= _SCOPES_SINCE else 0
     )
     ruleset = call(_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), ctypes.c_uint32(0))
     try:
@@ -50,7 +53,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:
         call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
-    return f"Landlock {known}" + ("" if known >= _SCOPES_SINCE else ": TCP or signals are left to other layers")
+    return f"Landlock {abi}" + ("" if abi >= _SCOPES_SINCE else ": TCP or signals are left to other layers")
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

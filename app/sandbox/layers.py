@@ -1,4 +1,4 @@
-"""The layers around a process for hostile files: each is tried by itself, and says whether it holds."""
+"""Layers of the sandbox: each is attempted separately and reports whether it holds."""
 
 import os
 import pwd
@@ -13,13 +13,13 @@ from app.sandbox.linux import LayerUnavailable
 from app.sandbox.rlimits import MEMORY_BYTES, limit
 from app.video.gpu_decoding import GpuRegionHandle
 
-THREADS = 256  # FFmpeg and decord take a few, OpenBLAS one a core
-COUNTED_APART_SINCE = (5, 14)  # from this Linux on a user namespace counts its own processes alone
+THREADS = 256  # FFmpeg and decord start a few, OpenBLAS one per core
+COUNTED_APART_SINCE = (5, 14)  # since this Linux version a user namespace counts only its own processes
 ON_GPU = "decodes on the GPU"
 
 
 class Layer(NamedTuple):
-    """One layer: its name, whether it holds, and how; or why not."""
+    """Name of a layer, whether it holds, and how it works or why it is missing."""
 
     name: str
     holds: bool
@@ -28,11 +28,11 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """What a decoder process may do: read files in the folders `readable`, write into the files `writable`.
+    """Permissions of a decoder process: it reads files in the folders `readable` and writes to the files `writable`.
 
-    `mode` is CLIPSTACK_SANDBOX. A service that runs as root has its decoders run as another user, who is let into
-    `readable`; with `own_user` False they stay root, for folders that are not the service's to change. With `gpu` it
-    decodes there, and has few layers.
+    `mode` is CLIPSTACK_SANDBOX. If the service runs as root, decoders run as another user, who gets access to
+    `readable`. With `own_user` False they stay root, for folders whose permissions the service must not change. With
+    `gpu` the process decodes on the GPU and has few layers.
     """
 
     readable: tuple[str, ...]
@@ -43,16 +43,17 @@ class SandboxConfig:
     gpu: GpuRegionHandle | None = None
 
     def changes_user(self) -> bool:
+        """Return whether the decoder switches from root to another user."""
         return self.mode != "off" and self.own_user and self.gpu is None and os.geteuid() == 0
 
     def admit(self, path: str) -> None:
-        """Let a decoder of another user read `path`, a file in one of `readable`; called by the service."""
+        """Let a decoder of another user read `path`, a file in one of `readable`; the service calls it."""
         if self.changes_user():
             paths.admit(path, self.readable, nobody().pw_gid)
 
 
 def nobody() -> pwd.struct_passwd:
-    """Who decoders of a service that runs as root are: a user that owns nothing."""
+    """Return the user that decoders run as if the service runs as root; it owns nothing."""
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
@@ -60,34 +61,37 @@ def nobody() -> pwd.struct_passwd:
 
 
 def raise_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
-    """Put every layer around this process, a single thread unless it has a GPU; those that cannot be had say why."""
-    found = [_tried("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
+    """Put every available layer around this process and return all layers.
+
+    The process must have a single thread, unless it decodes on a GPU.
+    """
+    layers = [_tried("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
     if confinement.mode == "off":
         handles.hold(confinement.writable, ())
-        return (*found, Layer("all others", False, "switched off (CLIPSTACK_SANDBOX)"))
+        return (*layers, Layer("all others", False, "switched off (CLIPSTACK_SANDBOX)"))
     linux.forbid_new_rights()
     if confinement.gpu is not None:
         handles.hold(confinement.writable, ())
-        return (*found, *_beside_a_gpu(confinement))
+        return (*layers, *_beside_a_gpu(confinement))
     drops = confinement.changes_user()
-    network = _tried("network", _leave_network)  # as root it needs no more; another user needs a user namespace
+    network = _tried("network", _leave_network)  # enough as root; other users need a user namespace first
     reads = [*paths.of_the_program(), *confinement.readable]
-    found.append(_tried("files", lambda: landlock.restrict(reads, confinement.writable)))
-    # Not before: what was open for writing could still be cut short
+    layers.append(_tried("files", lambda: landlock.restrict(reads, confinement.writable)))
+    # Only after Landlock: a file that is already open for writing could still be truncated
     handles.hold(confinement.writable, confinement.readable if drops else ())
-    found.append(_tried("user", lambda: _become_nobody(confinement, drops)))
-    found.append(_tried("processes", _count_apart))
-    found.append(network if network.holds else _tried("network", _leave_network))
+    layers.append(_tried("user", lambda: _become_nobody(confinement, drops)))
+    layers.append(_tried("processes", _count_apart))
+    layers.append(network if network.holds else _tried("network", _leave_network))
     linux.drop_capabilities()
-    found.append(_tried("calls", _refuse_calls))
-    return tuple(found)
+    layers.append(_tried("calls", _refuse_calls))
+    return tuple(layers)
 
 
 def _beside_a_gpu(confinement: SandboxConfig) -> tuple[Layer, ...]:
-    """What is known not to be in CUDA's way once it is open; what else could be done would not reach its threads.
+    """Return the layers of a process with CUDA open: those known not to disturb it.
 
-    It opens devices for writing with every file that NVDEC decodes, its driver tells processes by their user, and
-    slots are opened by an abstract socket (docs/security.md).
+    CUDA opens devices for writing with every file that NVDEC decodes, its driver identifies processes by user, and
+    slots are opened through an abstract socket (docs/security.md). The other layers would not reach CUDA's threads.
     """
     root = confinement.own_user and os.geteuid() == 0
     user = Layer("user", False, ON_GPU) if root else _tried("user", lambda: _become_nobody(confinement, False))

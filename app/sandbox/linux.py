@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 has no words for; each raises OSError as Python's own do."""
+"""System calls that Python 3.11 lacks; each raises OSError on failure."""
 
 import ctypes
 import os
@@ -12,32 +12,32 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LayerUnavailable(Exception):
-    """A layer cannot be had here; the message says why."""
+    """Error for a layer that is unavailable here; the message gives the reason."""
 
 
 def call(number: int, *arguments: object) -> int:
-    """A system call by its number, for those that have the same one on every processor: from 424 on."""
+    """Make a system call by number; numbers from 424 are the same on all architectures."""
     _libc.syscall.restype = ctypes.c_long
     return _checked(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def forbid_new_rights() -> None:
-    """No program that this process starts has more rights than it has itself; for good."""
+    """Set no_new_privs: programs that this process starts never gain privileges; irreversible."""
     _checked(_libc.prctl(_NO_NEW_PRIVILEGES, *(ctypes.c_ulong(word) for word in (1, 0, 0, 0))))
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGKILL when the parent ends; a later change of the user would undo it."""
+    """Have the kernel send SIGKILL when the parent ends; a later change of user would reset it."""
     _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, *(ctypes.c_ulong(word) for word in (signal.SIGKILL, 0, 0, 0))))
 
 
 def unshare(what: int) -> None:
-    """Leave namespaces for new ones; a user namespace needs a process of one thread."""
+    """Move into new namespaces; a user namespace requires a process with one thread."""
     _checked(_libc.unshare(ctypes.c_int(what)))
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, those in a user namespace of its own too."""
+    """Give up all capabilities, including those within the process's own user namespace."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
 

@@ -1,4 +1,4 @@
-"""What a confined process may open: Python's own folders, and uploads once its group may read them."""
+"""Paths that a confined process may open: Python's own folders, and uploads after granting its group access."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-# Modules and libraries that are loaded late; never a whole checkout, in which uploads may lie
+# Modules and libraries that are loaded late; never a whole checkout, which may contain uploads
 _PROGRAM = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     str(Path(__file__).resolve().parents[1]),
@@ -15,12 +15,12 @@ _PROGRAM = (
 
 
 def of_the_program() -> list[str]:
-    """Folders that Python itself reads from."""
+    """Return the folders that Python itself reads."""
     return list(dict.fromkeys(_PROGRAM))
 
 
 def admit(path: str, folders: Iterable[str], group: int) -> None:
-    """Let `group` read a file, and pass through the folders to it; only what lies in `folders`, and as they do."""
+    """Grant `group` read access to a file in one of `folders`, and passage through the folders between."""
     for folder in folders:
         if path.startswith(f"{folder}/"):
             inside = Path(path).relative_to(folder)
@@ -30,8 +30,8 @@ def admit(path: str, folders: Iterable[str], group: int) -> None:
 
 def _open_to(step: Path, group: int) -> None:
     status = step.stat()
-    wanted = stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP
-    if status.st_mode & wanted >> 3 or (status.st_gid == group and status.st_mode & wanted):
+    permission = stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP
+    if status.st_mode & permission >> 3 or (status.st_gid == group and status.st_mode & permission):
         return
     os.chown(step, -1, group)
-    step.chmod(stat.S_IMODE(status.st_mode) | wanted)
+    step.chmod(stat.S_IMODE(status.st_mode) | permission)

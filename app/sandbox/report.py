@@ -1,4 +1,4 @@
-"""Which layers a decoder gets here, found out by a process that puts them around itself."""
+"""Report of the layers that a decoder gets here, measured by a process that confines itself."""
 
 from multiprocessing.connection import Connection
 
@@ -6,20 +6,20 @@ from app.sandbox import Layer, SandboxConfig, confine, forkserver, held
 
 
 def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
-    """Every layer, and why one is missing, for decoders of whoever asks."""
+    """Return every layer, with the reason if it is missing, for decoders of the calling process."""
     context = forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=_say, args=(theirs, confinement), daemon=True)
     process.start()
     theirs.close()
     with ours:
-        told: tuple[Layer, ...] = ours.recv()
+        layers: tuple[Layer, ...] = ours.recv()
     process.join()
-    return told
+    return layers
 
 
 def table(found: tuple[Layer, ...]) -> str:
-    """A line for each layer."""
+    """Return a text table with one line per layer."""
     return "\n".join(f"{layer.name:<9}  {'holds' if layer.holds else 'MISSING':<7}  {layer.note}" for layer in found)
 
 

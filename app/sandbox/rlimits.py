@@ -1,16 +1,16 @@
-"""The first layer: what the kernel gives a process of memory and files at the most. It is always there."""
+"""First layer, always available: kernel limits on a process's memory and files."""
 
 import os
 import resource
 
-MEMORY_BYTES = 4 << 30  # address space; docs/security.md has what files of some sizes take
-OPEN_FILES = 128  # a video, its region, the pipes to the service, and whatever Python loads late
+MEMORY_BYTES = 4 << 30  # address space; docs/security.md lists what files of some sizes need
+OPEN_FILES = 128  # a video, its region, the pipes to the service, and files that Python loads late
 
 
 def limit(memory_bytes: int, has_gpu: bool) -> str:
-    """Set them for good; beside what this process has taken already where it `has_gpu`.
+    """Set the limits irreversibly; with `has_gpu`, on top of what this process already uses.
 
-    CUDA lays the memory of the host and of every GPU into one address space, and holds many a device open.
+    CUDA maps the memory of the host and of every GPU into one address space, and keeps many devices open.
     """
     open_files = OPEN_FILES
     if has_gpu:
@@ -29,6 +29,6 @@ def limit(memory_bytes: int, has_gpu: bool) -> str:
 
 
 def address_space() -> int:
-    """Bytes of address space that this process has now."""
+    """Return the bytes of address space that this process uses."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()

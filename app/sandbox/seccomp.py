@@ -1,4 +1,6 @@
-"""Seccomp: which system calls a process may make, by libseccomp, which Debian's apt brings everywhere.
+"""Seccomp: filter of the system calls that a process may make, through libseccomp.
+
+Every Debian has libseccomp, because apt depends on it.
 
 https://man7.org/linux/man-pages/man3/seccomp_rule_add.3.html
 """
@@ -13,7 +15,7 @@ from app.sandbox.linux import LayerUnavailable
 NOT_EQUAL, EQUAL, MASKED_EQUAL = 1, 4, 7  # of libseccomp's scmp_compare
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EVERY_THREAD = 4  # of libseccomp's scmp_filter_attr
-_OPTIMIZE, _BINARY_TREE = 8, 2  # a look-up costs what few rules cost, however many there are
+_OPTIMIZE, _BINARY_TREE = 8, 2  # lookup time grows with the logarithm of the number of rules
 
 try:
     _library = ctypes.CDLL("libseccomp.so.2")
@@ -22,7 +24,7 @@ except OSError:
 
 
 class SyscallRule(NamedTuple):
-    """A system call, by its name or its number, that ends with `errno`: always, or when that `argument` compares so."""
+    """Call, by name or number, that fails with `errno`: always, or if `argument` satisfies the comparison."""
 
     name: str | int
     errno: int = errno.EPERM
@@ -37,10 +39,13 @@ class _Comparison(ctypes.Structure):
 
 
 def refuse(refusals: Iterable[SyscallRule], every_thread: bool = False) -> None:
-    """Have the kernel refuse these calls to this thread and all that it starts, for good; raises Missing.
+    """Have the kernel refuse these calls to this thread and all that it starts; irreversible.
 
-    With `every_thread` to all of this process, which no filter may tell apart yet.
-    Every call of another architecture, 32-bit ones for instance, kills the process.
+    With `every_thread` the filter applies to all threads of the process, none of which may have another filter yet.
+    A call of another architecture, for example a 32-bit one, kills the process.
+
+    Raises:
+        LayerUnavailable: libseccomp is missing, or the kernel rejects the filter.
     """
     if _library is None:
         raise LayerUnavailable("there is no libseccomp.so.2 (Debian: libseccomp2)")
@@ -61,7 +66,7 @@ def _add(rules: ctypes.c_void_p, refusal: SyscallRule) -> None:
     number = refusal.name
     if isinstance(number, str):
         number = int(_library.seccomp_syscall_resolve_name(number.encode()))
-    if number < 0:  # a call that this processor does not have, or that came after this libseccomp
+    if number < 0:  # a call that this architecture lacks, or that is newer than this libseccomp
         return
     comparisons = (_Comparison * 1)()
     if refusal.argument is not None:

@@ -1,4 +1,4 @@
-"""The system calls that no decoder needs. What is not named here is allowed: a new Python or libc goes on working."""
+"""System calls that no decoder needs; all others are allowed, so that a new Python or libc keeps working."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import os
 from app.sandbox.seccomp import MASKED_EQUAL, NOT_EQUAL, SyscallRule
 
 _CLONE_THREAD = 0x10000  # linux/sched.h
-_NEWER = (452, *range(463, 512))  # fchmodat2, and what came after Linux 6.10: not there, as on an older kernel
+_NEWER = (452, *range(463, 512))  # fchmodat2, and calls newer than Linux 6.10: answered as by an older kernel
 
 _NETWORK = """
     socket socketpair socketcall connect bind listen accept accept4
@@ -24,7 +24,7 @@ _CHANGES_OF_FILES = """
     setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
     utime utimes utimensat futimesat open_by_handle_at name_to_handle_at
 """
-# Docker refuses these to containers, in which CUDA works (github.com/moby/moby, profiles/seccomp/default.json)
+# Docker refuses these to containers, where CUDA works (github.com/moby/moby, profiles/seccomp/default.json)
 _OF_CONTAINERS = """
     unshare setns mount umount umount2 pivot_root move_mount open_tree mount_setattr fsopen fsconfig fsmount fspick
     bpf perf_event_open userfaultfd keyctl add_key request_key init_module finit_module delete_module kexec_load
@@ -34,18 +34,19 @@ _OF_CONTAINERS = """
 _KERNEL = """
     chroot io_uring_setup io_uring_enter io_uring_register adjtimex clock_adjtime modify_ldt personality memfd_secret
 """
-_NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # linux/sched.h: what clone may make of them
+_NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # clone's namespace flags (linux/sched.h)
 
 
 def of_a_decoder() -> list[SyscallRule]:
-    """For this process: `kill` is left to it for itself alone."""
+    """Return the rules for this process; it may only `kill` itself."""
     return [*_FOR_ALL, *(SyscallRule(name, errno.EPERM, 0, NOT_EQUAL, os.getpid()) for name in ("kill", "tgkill"))]
 
 
 def of_containers() -> list[SyscallRule]:
-    """What a process can do without that has CUDA open; programs too, of which it would start nvidia-modprobe alone.
+    """Return the rules for a process that has CUDA open.
 
-    That one makes devices, which are there by now; the containers of others do not have it.
+    They include starting programs: CUDA would only start nvidia-modprobe, which creates devices that exist by now and
+    is absent in most containers.
     """
     return [
         *(SyscallRule(name) for name in (*_OF_CONTAINERS.split(), "execve", "execveat")),
@@ -55,7 +56,7 @@ def of_containers() -> list[SyscallRule]:
 
 
 def _opening(name: str, flags: int) -> list[SyscallRule]:
-    """Files are opened for reading alone; the region is held open since before (app/sandbox/paths.py)."""
+    """Return the rules that allow opening files only for reading; the region is already open (app/sandbox/paths.py)."""
     modes = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, mode, os.O_ACCMODE) for mode in (1, 2, 3)]
     extra = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, flag, flag) for flag in (os.O_CREAT, os.O_TRUNC)]
     return modes + extra
@@ -67,11 +68,11 @@ _FOR_ALL = (
         for group in (_NETWORK, _PROGRAMS, _OTHER_PROCESSES, _CHANGES_OF_FILES, _OF_CONTAINERS, _KERNEL)
         for name in group.split()
     ),
-    # Their arguments lie in memory, where no filter looks; libraries then take the older call
+    # A filter cannot see their arguments, which are in memory; with ENOSYS libraries use the older call
     *(SyscallRule(call, errno.ENOSYS) for call in ("clone3", "openat2", *_NEWER)),
-    SyscallRule("clone", errno.EPERM, 0, MASKED_EQUAL, 0, _CLONE_THREAD),  # threads alone
+    SyscallRule("clone", errno.EPERM, 0, MASKED_EQUAL, 0, _CLONE_THREAD),  # only threads
     *(
-        SyscallRule(name, errno.EPERM, 0, NOT_EQUAL, 0)  # of itself alone
+        SyscallRule(name, errno.EPERM, 0, NOT_EQUAL, 0)  # only on itself
         for name in ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setscheduler", "sched_setparam")
     ),
     *_opening("open", 1),

@@ -1,8 +1,8 @@
-"""Slots whose region has a twin on a GPU: decoders write into the host's, one copy brings a clip to the device's.
+"""Slot pool with a mirror on a GPU: decoders write to host memory, and one copy brings a clip to the device.
 
-The host's region is the one of app/shm/pool.py, locked in its place, so that CUDA copies from it without the processor;
-decoder processes see a file in /dev/shm, and the twin (app/shm/cuda_region.py) only where they decode on the GPU: what
-they write there is copied to the host if somebody wants to see it.
+The host region is that of app/shm/pool.py, page-locked so that CUDA copies from it without the processor. Decoder
+processes see a file in /dev/shm. Only decoders on the GPU see the mirror (app/shm/cuda_region.py); clips that they
+write are copied to the host when something reads them there.
 """
 
 import logging
@@ -16,7 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class CudaSlotPool(SlotPool):
-    """A SlotPool with a twin on a GPU in `device`; raises CudaError when there can be none, RegionError as SlotPool."""
+    """Slot pool with a mirror on a GPU in `device`.
+
+    Raises:
+        CudaError: The GPU cannot hold the mirror.
+        RegionError: The host region cannot be created.
+    """
 
     device: DeviceRegion
 
@@ -30,20 +35,28 @@ class CudaSlotPool(SlotPool):
             raise
 
     def release(self, offset: int) -> None:
+        """Return a slot to the pool and forget where its clip was written."""
         self.device.written(offset, on_gpu=False)
         super().release(offset)
 
     def close(self) -> None:
-        self.device.close()  # first: CUDA has the host's pages locked
+        """Release the mirror and the host region."""
+        self.device.close()  # first: CUDA has the host pages locked
         super().close()
 
 
 def open_pool(
     transport: str, count: int, slot_bytes: int, gpu: int | None, cuda: Callable[[int], CudaRuntime] = CudaBindings
 ) -> SlotPool:
-    """The pool for a worker of the GPU with CUDA's number `gpu`, None where there is none to use.
+    """Return the slot pool of a worker.
 
-    `auto` takes system shared memory where CUDA's cannot be had, and says why; `cuda` raises RegionError then.
+    Args:
+        transport: CLIPSTACK_TRANSPORT. `auto` falls back to system shared memory and logs why; `cuda` raises
+            RegionError.
+        count: Number of slots.
+        slot_bytes: Size of a slot in bytes.
+        gpu: CUDA's number of the GPU, None if no GPU is usable.
+        cuda: Factory of the CUDA runtime.
     """
     if transport == "cuda" and gpu is None:
         raise RegionError("CLIPSTACK_TRANSPORT is cuda, and there is no GPU here that can be used")

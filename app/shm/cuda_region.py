@@ -1,7 +1,7 @@
-"""The twin of a worker's region on a GPU, which Triton opens by its IPC handle.
+"""Mirror of a worker's region on a GPU, which Triton opens through its IPC handle.
 
-It has the same layout, is one allocation for the whole worker, and is registered with Triton once; its memory goes with
-this process, however that ends, as soon as Triton has been told to close it (by us, or by the reaper).
+It has the same layout, is one allocation per worker, and is registered with Triton once. Its memory is freed when this
+process ends in any way and Triton has unregistered it (at our request, or the reaper's).
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from app.shm.cuda_runtime import CudaError, CudaRuntime
 
-DEVICE_SUFFIX = ".cuda"  # of the name that a region's twin on a GPU has with Triton, which knows both in one list
-# A handle opens the whole block that an allocation lies in: only one of whole 2 MiB has a block of its own, and so
+DEVICE_SUFFIX = ".cuda"  # suffix of the mirror's name in Triton, which lists both kinds of region together
+# A handle opens the whole block of an allocation. Only an allocation of whole 2 MiB has a block of its own, and so
 # offset 0 in the other process too (CUDA C++ programming guide, interprocess communication).
 BLOCK_BYTES = 2 << 20
-SPIN_S = 0.0005  # a clip of 2.4 MB takes a tenth of this; meanwhile the loop goes round, beyond it it sleeps
+SPIN_S = 0.0005  # busy-wait time: a clip of 2.4 MB needs a tenth of it; longer copies are polled
 POLL_S = 0.0002
 COPY_TIMEOUT_S = 5.0
 
@@ -23,16 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class DeviceRegion:
-    """The twin on the GPU of the `size` bytes of host memory at `source`; raises CudaError, leaving nothing behind."""
+    """Mirror on the GPU of the `size` bytes of host memory at the address `source`.
+
+    Raises CudaError after releasing everything.
+    """
 
     def __init__(self, region: str, source: int, size: int, slot_bytes: int, runtime: CudaRuntime) -> None:
         self.name, self.device = region + DEVICE_SUFFIX, runtime.device
         self.region_bytes = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        self.lent = False  # whether Triton may have it open; freed under it, it would be undefined what Triton reads
+        self.lent = False  # whether Triton may have it open; freeing it then would be undefined behaviour
         self._runtime, self._source, self._slot_bytes = runtime, source, slot_bytes
         self._address: int | None = None
         self._pinned = False
-        # Slots with a clip that was made on the GPU; whether it was copied to the host
+        # Slots with a clip made on the GPU, and whether it was copied to the host
         self._written: dict[int, bool] = {}
         try:
             self._address = runtime.allocate(self.region_bytes)
@@ -45,17 +48,17 @@ class DeviceRegion:
             raise
 
     async def upload(self, offset: int, count: int) -> None:
-        """Brings the first `count` bytes of the slot at `offset` to the GPU; they are there when this returns.
+        """Copy the first `count` bytes of the slot at `offset` to the GPU and wait for the end.
 
-        CudaError when they are not. A copy cannot be recalled, and one that nobody waits for any more does no harm:
-        the next into the same slot comes after it.
+        Raises CudaError on failure. A copy cannot be cancelled. One that nobody awaits any more is harmless, because
+        the next copy to the slot runs after it.
         """
         assert self._address is not None
         if offset not in self._written:
             await self._copied(self._address + offset, self._source + offset, count, offset)
 
     async def download(self, offset: int, count: int) -> None:
-        """Brings a clip that was made on the GPU to the host, unless it is there; CudaError when it is not."""
+        """Copy a clip made on the GPU to the host, unless it is there already; raise CudaError on failure."""
         assert self._address is not None
         if self._written.get(offset, True):
             return
@@ -63,7 +66,7 @@ class DeviceRegion:
         self._written[offset] = True
 
     def written(self, offset: int, on_gpu: bool) -> None:
-        """Says where the clip in the slot at `offset` was written last; on the host unless this was called."""
+        """Record where the clip in the slot at `offset` was last written; the default is the host."""
         self._written.pop(offset, None)
         if on_gpu:
             self._written[offset] = False
@@ -78,7 +81,7 @@ class DeviceRegion:
             await asyncio.sleep(0 if waited < SPIN_S else POLL_S)
 
     def close(self) -> None:
-        """Gives everything back; the device's memory stays until this process ends while Triton may read it."""
+        """Release everything; device memory stays until this process ends if Triton may read it."""
         steps: list[Callable[[], None]] = []
         if self._pinned:
             steps.append(lambda: self._runtime.unpin(self._source))
@@ -89,5 +92,5 @@ class DeviceRegion:
         for step in (*steps, self._runtime.close):
             try:
                 step()
-            except CudaError as error:  # a GPU that was lost gives everything back by itself
+            except CudaError as error:  # a lost GPU releases everything by itself
                 log.info("not given back to the GPU: %s", error)

@@ -1,7 +1,7 @@
-"""The few calls of CUDA's runtime that slots on a GPU need; the names of cuda-python stay in this file.
+"""CUDA runtime calls that slots on a GPU need; the names of cuda-python stay in this file.
 
-Addresses, streams and events are plain numbers here, so that a fake can stand in for the GPU (tests/support/cuda_fake.py).
-Nothing of CUDA survives a fork: a runtime is made by the process that uses it.
+Addresses, streams and events are plain numbers here, so that a fake can replace the GPU (tests/support/cuda_fake.py).
+CUDA does not survive a fork: the process that uses a runtime creates it.
 """
 
 import ctypes
@@ -11,46 +11,48 @@ HANDLE_BYTES = 64  # CUDA_IPC_HANDLE_SIZE
 
 
 class CudaError(Exception):
-    """A call of CUDA's runtime failed; the message begins with CUDA's own name for the error."""
+    """Failed call of CUDA's runtime; the message begins with CUDA's name of the error."""
 
 
 class CudaRuntime(Protocol):
-    """One GPU as one process sees it; every method raises CudaError, also for a GPU that was lost meanwhile."""
+    """One GPU in one process; every method raises CudaError, also when the GPU is lost."""
 
-    device: int  # CUDA's number, which Triton must know the same GPU by
+    device: int  # CUDA's device number, which must denote the same GPU in Triton
 
     def allocate(self, size: int) -> int:
-        """Address of `size` bytes on the GPU."""
+        """Allocate `size` bytes on the GPU and return the address."""
 
     def free(self, address: int) -> None:
-        """Gives them back; undefined while another process still has them open."""
+        """Free an allocation; undefined while another process has it open."""
 
     def handle(self, address: int) -> bytes:
-        """HANDLE_BYTES by which another process of this machine can open the allocation that begins at `address`."""
+        """Return the HANDLE_BYTES with which another local process can open the allocation at `address`."""
 
     def open(self, handle: bytes) -> int:
-        """Address in this process of what another one has allocated, until this process ends."""
+        """Open another process's allocation and return its address here; open until this process ends."""
 
     def pin(self, address: int, size: int) -> None:
-        """Locks host memory in its place, without which no copy from or to it is asynchronous."""
+        """Page-lock host memory; copies from or to other memory are not asynchronous."""
 
-    def unpin(self, address: int) -> None: ...
+    def unpin(self, address: int) -> None:
+        """Unlock host memory."""
+        ...
 
     def event(self) -> int:
-        """Something to know the end of a copy by."""
+        """Return a new event, which marks the end of a copy."""
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
-        """Begins to copy between host and GPU and returns at once; `event` belongs to this copy until it is over."""
+        """Start a copy between host and GPU and return at once; it uses `event` until it is over."""
 
     def over(self, event: int) -> bool:
-        """Whether the copy that `event` belongs to is done."""
+        """Return whether the copy of `event` is over."""
 
     def close(self) -> None:
-        """Gives back the stream and the events, after the last copy."""
+        """Release the stream and the events, after the last copy."""
 
 
 class CudaBindings:
-    """`CudaRuntime` on a GPU, by cuda-python (https://nvidia.github.io/cuda-python/cuda-bindings/)."""
+    """Runtime of a real GPU, through cuda-python (https://nvidia.github.io/cuda-python/cuda-bindings/)."""
 
     def __init__(self, device: int) -> None:
         try:
@@ -62,8 +64,8 @@ class CudaBindings:
         count = self._call(runtime.cudaGetDeviceCount)
         if device >= count:
             raise CudaError(f"there is no GPU {device} here: CUDA sees {count}")
-        self._on_device(runtime.cudaFree, 0)  # makes the context now, and not in the first request
-        # One that does not wait for the default stream; nothing here uses that one.
+        self._on_device(runtime.cudaFree, 0)  # creates the context now instead of in the first request
+        # Non-blocking: independent of the default stream, which nothing here uses
         self._stream = self._on_device(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
         self._events: list[Any] = []
 
@@ -74,7 +76,10 @@ class CudaBindings:
         return answer[0] if answer else None
 
     def _on_device(self, function: Any, *arguments: object) -> Any:
-        """A thread has a current GPU of its own, and `close` comes from another thread than the rest."""
+        """Call `function` with this GPU as the thread's current one.
+
+        The current GPU is per thread, and `close` runs in another thread than the other calls.
+        """
         self._call(self._cuda.cudaSetDevice, self.device)
         return self._call(function, *arguments)
 
@@ -83,37 +88,48 @@ class CudaBindings:
         return f"{name.decode()}: {words.decode()}"
 
     def allocate(self, size: int) -> int:
+        """Allocate `size` bytes on the GPU and return the address."""
         return int(self._on_device(self._cuda.cudaMalloc, size))
 
     def free(self, address: int) -> None:
+        """Free an allocation."""
         self._on_device(self._cuda.cudaFree, address)
 
     def handle(self, address: int) -> bytes:
-        made = self._on_device(self._cuda.cudaIpcGetMemHandle, address)
-        return ctypes.string_at(made.getPtr(), HANDLE_BYTES)
+        """Return the IPC handle of an allocation."""
+        ipc_handle = self._on_device(self._cuda.cudaIpcGetMemHandle, address)
+        return ctypes.string_at(ipc_handle.getPtr(), HANDLE_BYTES)
 
     def open(self, handle: bytes) -> int:
-        told = self._cuda.cudaIpcMemHandle_t()
-        ctypes.memmove(told.getPtr(), handle, HANDLE_BYTES)
-        return int(self._on_device(self._cuda.cudaIpcOpenMemHandle, told, self._cuda.cudaIpcMemLazyEnablePeerAccess))
+        """Open another process's allocation and return its address."""
+        ipc_handle = self._cuda.cudaIpcMemHandle_t()
+        ctypes.memmove(ipc_handle.getPtr(), handle, HANDLE_BYTES)
+        return int(
+            self._on_device(self._cuda.cudaIpcOpenMemHandle, ipc_handle, self._cuda.cudaIpcMemLazyEnablePeerAccess)
+        )
 
     def pin(self, address: int, size: int) -> None:
+        """Page-lock host memory."""
         self._on_device(self._cuda.cudaHostRegister, address, size, self._cuda.cudaHostRegisterDefault)
 
     def unpin(self, address: int) -> None:
+        """Unlock host memory."""
         self._on_device(self._cuda.cudaHostUnregister, address)
 
     def event(self) -> int:
-        # Without a time in it an event costs less to record and to ask.
+        """Create an event and return its number."""
+        # Events without timing are cheaper to record and to query
         self._events.append(self._on_device(self._cuda.cudaEventCreateWithFlags, self._cuda.cudaEventDisableTiming))
         return len(self._events) - 1
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault  # the addresses tell
+        """Start an asynchronous copy and record `event` after it."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault  # the addresses determine the direction
         self._on_device(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
         self._call(self._cuda.cudaEventRecord, self._events[event], self._stream)
 
     def over(self, event: int) -> bool:
+        """Return whether the copy of `event` is over."""
         (status,) = self._cuda.cudaEventQuery(self._events[event])
         if status == self._not_ready:
             return False
@@ -122,6 +138,7 @@ class CudaBindings:
         return True
 
     def close(self) -> None:
+        """Destroy the events and the stream."""
         while self._events:
             self._on_device(self._cuda.cudaEventDestroy, self._events.pop())
         self._on_device(self._cuda.cudaStreamDestroy, self._stream)

@@ -1,8 +1,8 @@
-"""The networks that can be served: their architectures, weights, export and training."""
+"""Architectures, weights, export, training and repository of the networks that can be served."""
 
 import os
 import sys
 
-# As in the backend, and before anything here imports OpenVINO or ONNX Runtime: they must not report to their makers.
+# Disable telemetry, before anything imports OpenVINO or ONNX Runtime.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,12 +1,12 @@
-"""What can go wrong with a model that a person wants to have served; every message is written for that person."""
+"""Errors of the model commands; their messages are written for the user."""
 
 
 class ModelError(Exception):
-    """One paragraph: what is wrong, and what to do about it."""
+    """A model cannot be added, found or served; the message is one paragraph with the problem and its fix."""
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
+    """Return the first `most` names, and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 

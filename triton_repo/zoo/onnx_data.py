@@ -1,9 +1,9 @@
-"""Files beside an ONNX file that hold its weights, as the file itself names them.
+"""Weight files beside an ONNX file, as the ONNX file names them.
 
-Whoever made the ONNX file chooses the names, so it could ask for `.ssh/id_rsa` when it was saved in a home folder, and
-the secret would become weights of a served model. Libraries keep a name from leaving the file's folder; this module
-keeps it from naming anything else in and below it: only files that are named after the model are taken, and those that
-the person names. The digest covers them all, so that changed weights are another model.
+The author of an ONNX file chooses these names. A file saved in a home folder could therefore name `.ssh/id_rsa`, and
+the secret would become weights of a served model. Libraries only keep names inside the file's folder. This module
+allows only files named after the model and files that the user lists. The digest covers all of them, so changed weights
+count as another model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
 
-# Of onnx.proto3 (github.com/onnx/onnx), the fields on the way to a tensor's external data, by name and number
+# Fields of onnx.proto3 (github.com/onnx/onnx) on the way to a tensor's external data, by name and number
 _FORMAT = {
     "Entry": (("key", 1, ""), ("value", 2, "")),
     "Tensor": (("external_data", 13, "Entry"),),
@@ -39,14 +39,14 @@ _FORMAT = {
     "Training": (("initialization", 1, "Graph"), ("algorithm", 2, "Graph")),
     "Model": (("graph", 7, "Graph"), ("training_info", 20, "Training"), ("functions", 25, "Function")),
 }
-_ENDS = (".", "_", "-")  # of the model's name, within that of a file of its weights
+_ENDS = (".", "_", "-")  # separators after the model's name in the name of a weight file
 
 
 def digest(file: Path) -> str:
-    """Return the SHA-256 of an ONNX file and of the files that hold its weights; the file's own where there are none.
+    """Return the SHA-256 of an ONNX file together with its weight files.
 
     Raises:
-        ModelError: It is no ONNX file, or names a file that is not there.
+        ModelError: The file is no ONNX model, or names a file that does not exist.
     """
     names = _locations(file)
     if not names:
@@ -61,21 +61,21 @@ def digest(file: Path) -> str:
 
 
 def check(file: Path, allowed: Sequence[Path]) -> None:
-    """Check that all files with weights belong to the model: by their names, or because they are `allowed`.
+    """Check that all weight files belong to the model, by their names or because they are `allowed`.
 
     Args:
         file: The ONNX file.
-        allowed: Files, and folders with all that is in them.
+        allowed: Permitted files, and folders with all their contents.
 
     Raises:
-        ModelError: It names another file, or a link.
+        ModelError: The ONNX file names another file, or a link.
     """
     permitted = [path.resolve() for path in allowed]
     for name in _locations(file):
         path = file.parent / name
         is_named_after = Path(name).name == name and any(name.startswith(file.stem + end) for end in _ENDS)
-        whole = path.resolve()
-        if path.is_symlink() or not (is_named_after or any(whole.is_relative_to(each) for each in permitted)):
+        resolved = path.resolve()
+        if path.is_symlink() or not (is_named_after or any(resolved.is_relative_to(parent) for parent in permitted)):
             raise ModelError(
                 f"{file} wants {name!r} as its weights. If that file belongs to the model say --data {path}; a file "
                 f"named {file.stem}.* beside the model is taken without, a link is never taken."
@@ -107,7 +107,7 @@ def _model_class() -> Any:
     for name, fields in _FORMAT.items():
         message = file.message_type.add(name=name)
         for field, number, kind in fields:
-            # Every field as a list: of a repeated one that should be single, a library may take any
+            # Read every field as a list: parsers differ in which value of a repeated singular field they use
             message.field.add(
                 name=field,
                 number=number,

@@ -1,7 +1,7 @@
-"""Triton's backend `clip`: uint8 clips in, scores out, by the engine that the model's `config.pbtxt` names.
+"""Triton backend `clip`: uint8 clips in, scores out, by the engine that the model's `config.pbtxt` names.
 
-The server imports this file for every model with `backend: "clip"`. Its own folder is on the path, the
-checkout is not.
+The server imports this file for every model with `backend: "clip"`. This folder is on the import path; the checkout is
+not.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-# NumPy 2 makes this server return empty outputs of the right shape, without any error.
+# With NumPy 2 the server returns empty outputs of the right shape, without any error.
 if int(np.__version__.split(".")[0]) >= 2:
     raise ImportError(
         f"NumPy {np.__version__} from {Path(np.__file__).parent} makes Triton return empty outputs: "
@@ -24,13 +24,14 @@ if int(np.__version__.split(".")[0]) >= 2:
 import triton_python_backend_utils as pb_utils  # noqa: E402
 from clip_engines import DlpackEngine, EngineError, Scores, StreamingEngine, load_engine  # noqa: E402
 
-FINGERPRINT = '"clipstack_fingerprint"'  # of a request's parameters, which are JSON
+FINGERPRINT = '"clipstack_fingerprint"'  # key in a request's parameters, which are JSON
 
 
 class TritonPythonModel:
-    """One instance of one model version, in a process of its own. The names are those Triton calls."""
+    """One instance of one model version, in its own process; Triton defines the method names."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        """Load and warm up the engine; raise TritonModelException if the model cannot be loaded."""
         _close_to_others()
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
@@ -40,55 +41,58 @@ class TritonPythonModel:
             self.engine = load_engine(config, folder, device)
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
-        self.engine.warm_up()  # no person should wait for what the first run prepares
+        self.engine.warm_up()  # so that no request waits for the first run's preparations
         self.fingerprint = _fingerprint(args["model_config"], folder, config["output"][0].get("label_filename", ""))
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
-        """Answers all requests; those that ask for the fingerprint get it in the place of scores."""
-        asking = [FINGERPRINT in request.parameters() for request in requests]
-        if not any(asking):
+        """Answer all requests; a request for the fingerprint gets it in place of scores."""
+        wants_fingerprint = [FINGERPRINT in request.parameters() for request in requests]
+        if not any(wants_fingerprint):
             return self._infer(requests)
-        clips = [request for request, asks in zip(requests, asking, strict=True) if not asks]
+        clips = [request for request, asks in zip(requests, wants_fingerprint, strict=True) if not asks]
         if isinstance(self.engine, StreamingEngine):
-            for request, asks in zip(requests, asking, strict=True):
+            for request, asks in zip(requests, wants_fingerprint, strict=True):
                 if asks:
                     _answer(request.get_response_sender(), None, self.fingerprint)
             return self._infer(clips) if clips else None
         answers = iter((self._infer(clips) if clips else None) or [])
-        return [_response(self.fingerprint) if asks else next(answers) for asks in asking]
+        return [_response(self.fingerprint) if asks else next(answers) for asks in wants_fingerprint]
 
     def _infer(self, requests: list[Any]) -> list[Any] | None:
-        """Answers all requests by one run of the engine; each brings a batch of its own, (b, *clip_shape).
+        """Infer the batches (b, *clip_shape) of all requests in one run of the engine.
 
-        None, where the engine answers each by itself: Triton has the next ones put to it while it still works at these.
+        Return None if the engine answers each request by itself: Triton then passes the next requests while these run.
         """
-        given = [pb_utils.get_input_tensor_by_name(request, "CLIP") for request in requests]
+        tensors = [pb_utils.get_input_tensor_by_name(request, "CLIP") for request in requests]
         if isinstance(self.engine, StreamingEngine):
             senders = [request.get_response_sender() for request in requests]
-            # A tensor's memory is its own for as long as the tensor is there
-            done = [partial(_answer, sender, tensor) for sender, tensor in zip(senders, given, strict=True)]
-            self.engine.submit([(tensor.as_numpy(), each) for tensor, each in zip(given, done, strict=True)])
+            # The callback keeps the tensor alive, because the engine reads its memory
+            callbacks = [partial(_answer, sender, tensor) for sender, tensor in zip(senders, tensors, strict=True)]
+            self.engine.submit(
+                [(tensor.as_numpy(), callback) for tensor, callback in zip(tensors, callbacks, strict=True)]
+            )
             return None
         if isinstance(self.engine, DlpackEngine):
-            # A clip in CUDA's shared memory is read where the web worker put it.
-            scores = self.engine.infer_dlpack([tensor.to_dlpack() for tensor in given])
+            # A clip in CUDA shared memory is read where the web worker wrote it.
+            scores = self.engine.infer_dlpack([tensor.to_dlpack() for tensor in tensors])
         else:
-            clips = [tensor.as_numpy() for tensor in given]
+            clips = [tensor.as_numpy() for tensor in tensors]
             scores = self.engine.infer(clips[0] if len(clips) == 1 else np.concatenate(clips))
-        ends = np.cumsum([tensor.shape()[0] for tensor in given])
+        ends = np.cumsum([tensor.shape()[0] for tensor in tensors])
         return [_response(part) for part in np.split(scores, ends[:-1])]
 
     def finalize(self) -> None:
+        """Wait until the engine has answered all requests."""
         if isinstance(self.engine, StreamingEngine):
             self.engine.drain()
 
 
 def _fingerprint(config: str, folder: Path, labels: str) -> Scores:
-    """SHA-256 of all that decides what this version answers: configuration, labels, its files, and the engines' code.
+    """Return the SHA-256 of all that determines this version's scores: configuration, labels, files and engine code.
 
-    float32 (1, 33): -1, which is no score, and then a byte in each number.
+    The result is float32 (1, 33): -1, which is not a valid score, then one byte of the digest in each number.
     """
-    sha = hashlib.sha256(json.dumps(json.loads(config), sort_keys=True).encode())  # its own order is by chance
+    sha = hashlib.sha256(json.dumps(json.loads(config), sort_keys=True).encode())  # the key order is random
     code = Path(__file__).parent
     for below in (folder, code):
         for path in sorted(below.rglob("*")):
@@ -105,10 +109,10 @@ def _add(sha: Any, path: Path, name: str) -> None:
 
 
 def _answer(sender: Any, _tensor: Any, scores: "Scores | EngineError") -> None:
-    """The whole answer to one request."""
+    """Send the complete response to one request."""
     try:
         sender.send(_response(scores), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-    except Exception as error:  # in a thread of the engine's, where nobody would hear of it
+    except Exception as error:  # runs in an engine thread, where an exception would be lost
         pb_utils.Logger.log_error(f"an answer could not be sent: {error}")
 
 
@@ -119,9 +123,9 @@ def _response(scores: "Scores | EngineError") -> Any:
 
 
 def _close_to_others() -> None:
-    """Keep other users out of the memory that this process shares with the server: clips pass through it.
+    """Deny other users access to the shared memory of this process and the server, which holds clips.
 
-    Triton makes it 0644, whatever the umask.
+    Triton creates it with mode 0644, whatever the umask.
     """
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line[line.find("/dev/shm/") :]

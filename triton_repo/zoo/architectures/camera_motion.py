@@ -1,4 +1,4 @@
-"""The network behind `camera_motion`: an X3D of the XS width and depth that is shown brightness and its change."""
+"""Network of `camera_motion`: an X3D-XS whose input is brightness and its change over time."""
 
 import torch
 from torch import Tensor, nn
@@ -7,34 +7,38 @@ from triton_repo.zoo.architectures.x3d import X3D, DepthwiseConv
 from triton_repo.zoo.training.camera_motion.paths import LABELS
 
 FRAMES, STRIDE, FPS, SIZE = 8, 4, 30.0, 56
-NOISE = 0.02  # about one grey level of 255 after normalisation: a flat or still clip is not blown up beyond it
+NOISE = 0.02  # about one grey level of 255 after normalisation; limits the amplification of flat or still clips
 
 
 class CameraMotion(X3D):
-    """Logits (B, 10), in the order of LABELS, of a normalised clip (B, 3, T, H, W); weights and names are X3D's.
+    """X3D that returns logits (B, 10), in the order of LABELS, for a normalised clip (B, 3, T, H, W).
 
-    Which way the picture moves is the sign of its slope in space times its slope in time. The three colours are
-    therefore replaced by brightness, its change since the frame before, and that change against the contrast (which
-    tells a slow movement from noise): so the first convolution sees both slopes in one place, whatever the light.
-    From colours alone the same network told the kinds of movement apart and not their direction.
+    The direction of the motion is the sign of the slope in space times the slope in time. Three planes therefore
+    replace the colours: brightness, its change since the previous frame, and that change relative to the contrast,
+    which separates slow motion from noise. The first convolution then sees both slopes in one place, in any light. With
+    colours as input, the same network learned the kinds of motion but not their direction.
     """
 
     def __init__(self, dropout: float = 0.2, depthwise: DepthwiseConv = nn.Conv3d) -> None:
         super().__init__(len(LABELS), dropout=dropout, depthwise=depthwise)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, 10) for a normalised clip (B, 3, T, H, W)."""
         return super().forward(brightness_and_change(x))
 
 
 def brightness_and_change(x: Tensor) -> Tensor:
-    """(B, 3, T, H, W) colours to brightness, change, and change against contrast, each about as large as the next."""
-    everything = (2, 3, 4)
+    """Return brightness, change, and change relative to contrast, each (B, 1, T, H, W), for colours (B, 3, T, H, W).
+
+    The three planes are scaled to about the same size and concatenated.
+    """
+    axes = (2, 3, 4)
     light = x.mean(dim=1, keepdim=True)
-    light = light - light.mean(dim=everything, keepdim=True)
+    light = light - light.mean(dim=axes, keepdim=True)
     change = light[:, :, 1:] - light[:, :, :-1]
     change = torch.cat([torch.zeros_like(change[:, :, :1]), change], dim=2)
-    contrast = light.square().mean(dim=everything, keepdim=True).sqrt() + NOISE
-    movement = change.square().mean(dim=everything, keepdim=True).sqrt() + NOISE
+    contrast = light.square().mean(dim=axes, keepdim=True).sqrt() + NOISE
+    movement = change.square().mean(dim=axes, keepdim=True).sqrt() + NOISE
     return torch.cat([light / contrast, change / movement, 2 * change / contrast], dim=1)
 
 

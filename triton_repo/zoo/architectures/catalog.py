@@ -1,10 +1,10 @@
-"""The published networks: where their weights are, the labels they know, the clip and preprocessing they were made for.
+"""Published networks: address of their weights, labels, clip and preprocessing.
 
     X3D         PyTorchVideo, Kinetics-400
     ResNet      torchvision, ImageNet
     VIDEO       torchvision, Kinetics-400
 
-Numbers and labels of torchvision's come from torchvision itself: `weights.transforms()` and `weights.meta`.
+Figures and labels of torchvision's networks come from its `weights.transforms()` and `weights.meta`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import PUBLISHED, VIDEO, X3D
 
-# As pytorchvideo.models.hub.x3d has it
+# Source: pytorchvideo.models.hub.x3d
 X3D_ADDRESS = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
-# Trained by the same program (PySlowFast) on the same list of classes as X3D, and published by torchvision
+# torchvision's network, trained by the same program (PySlowFast) on the same list of classes as X3D
 X3D_LABELS_OF = "mvit_v2_s"
-EXACT = ("mvit_v2_s",)  # its weights hold a value for each place of the clip
+EXACT = ("mvit_v2_s",)  # its weights hold one value for each position of the clip
 
 Colours = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Published:
-    """One network as published; `smallest` is the least clip it takes."""
+    """One published network; `smallest` is the smallest clip it takes."""
 
     name: str
     url: str
@@ -44,14 +44,14 @@ class Published:
     smallest: tuple[int, int]  # frames, pixels
 
     def network(self, classes: int) -> nn.Module:
-        """With random weights."""
+        """Return the network with random weights."""
         if self.name in X3D:
             return x3d(self.name, classes).eval()
         network: nn.Module = _models().get_model(self.name, weights=None, num_classes=classes)
         return network.eval()
 
     def check(self, spec: ClipSpec) -> None:
-        """ModelError when the network cannot take such a clip."""
+        """Raise ModelError if the network cannot take this clip."""
         frames, pixels = self.smallest
         if spec.kind == "image" and spec.frames != 1:
             raise ModelError(f"{self.name} looks at one picture: it takes no --frames.")
@@ -65,7 +65,11 @@ class Published:
 
 
 def published(name: str, file: str | None = None) -> Published:
-    """The network called `name`; of several published weights those whose file is `file`, else the newest."""
+    """Return the network called `name`, with the weights whose file is `file` or else the newest.
+
+    Raises:
+        ModelError: The network is unknown.
+    """
     if name not in PUBLISHED:
         raise ModelError(f"there is no published network {name!r}: known are {', '.join(PUBLISHED)}.")
     return _x3d(name) if name in X3D else _torchvision(name, file)
@@ -82,7 +86,7 @@ def _torchvision(name: str, file: str | None) -> Published:
     versions = _models().get_model_weights(name)
     weights = {Path(version.url).name: version for version in versions}.get(file or "", versions.DEFAULT)
     preset, meta = weights.transforms(), weights.meta
-    # For video: height and width. Clipstack keeps a frame's shape, so the height is its short side.
+    # For video the sizes are height and width. Clipstack keeps a frame's aspect ratio, so the height is the short side.
     resize, crop = preset.resize_size[0], preset.crop_size[0]
     if name in VIDEO:
         spec = ClipSpec("video", int(_told(meta, "clip_len")), 1, _told(meta, "frame_rate"), resize, crop)
@@ -94,15 +98,15 @@ def _torchvision(name: str, file: str | None) -> Published:
 
 
 def _told(meta: dict[str, Any], name: str) -> float:
-    """A number of the clip, which torchvision tells in words only: "parameters `frame_rate=15`, ..."."""
-    found = re.search(rf"`{name}=([\d.]+)`", meta["_docs"])
-    if not found:
+    """Return a clip parameter that torchvision gives only in text: "parameters `frame_rate=15`, ..."."""
+    match = re.search(rf"`{name}=([\d.]+)`", meta["_docs"])
+    if not match:
         raise ModelError(f"this torchvision does not tell the {name} of its weights: name the clip yourself.")
-    return float(found[1])
+    return float(match[1])
 
 
 def _models() -> Any:
-    """torchvision.models, which takes a second to import."""
+    """Return torchvision.models, which takes a second to import."""
     import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
     from torchvision import models
 

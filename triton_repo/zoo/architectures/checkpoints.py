@@ -1,7 +1,7 @@
-"""Checkpoint files: read without running code that they may hold, and filled into a network layer by layer.
+"""Checkpoint files: loading without running code in them, and copying into a network.
 
 a state dict, bare or under `model_state`, `state_dict`, `model_state_dict` or `model`
-names that all begin with `module.`, `model.` or `_orig_mod.`: what wrappers of training put there
+names with the common prefix `module.`, `model.` or `_orig_mod.`, which training wrappers add
 *.safetensors
 """
 
@@ -21,16 +21,19 @@ from triton_repo.zoo.errors import ModelError, listed
 
 INSIDE = ("model_state", "state_dict", "model_state_dict", "model")
 WRAPPERS = ("module.", "model.", "_orig_mod.")
-COUNTER = "num_batches_tracked"  # of use to training alone; old files are without it
+COUNTER = "num_batches_tracked"  # only training needs it; old files lack it
 _REFUSED = re.compile(r"(?:GLOBAL|global|class) `?([\w.]+\.[\w.]+)")
 
 Tensors = dict[str, Tensor]
 
 
 def read_checkpoint(path: Path) -> Tensors:
-    """The tensors of a checkpoint by their names in the network; ModelError when the file cannot be used.
+    """Return the tensors of a checkpoint by their names in the network.
 
-    Pickles are opened with `weights_only=True`: whatever else they hold is not run.
+    `weights_only=True` keeps pickles from running code.
+
+    Raises:
+        ModelError: The file cannot be used.
     """
     if not path.is_file():
         raise ModelError(f"{path} does not exist or is no file.")
@@ -61,7 +64,7 @@ def read_checkpoint(path: Path) -> Tensors:
 
 
 def unwrapped(tensors: Tensors) -> Tensors:
-    """The same tensors without what wrappers put before every name."""
+    """Return the tensors without the prefixes that training wrappers add to every name."""
     for wrapper in WRAPPERS * 2:
         if tensors and all(name.startswith(wrapper) for name in tensors):
             tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
@@ -69,32 +72,36 @@ def unwrapped(tensors: Tensors) -> Tensors:
 
 
 def fill(network: nn.Module, tensors: Tensors, path: Path, architecture: str, labels: int) -> None:
-    """Copies the tensors into the network, which tells `labels` classes apart; ModelError names what differs."""
-    wanted = network.state_dict()
-    missing = [name for name in wanted if name not in tensors and not name.endswith(COUNTER)]
-    unknown = [name for name in tensors if name not in wanted]
-    shapes = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
-    if not (missing or unknown) and (classes := _classes(wanted, tensors, shapes, labels)):
+    """Copy the tensors into the network, which has `labels` classes.
+
+    Raises:
+        ModelError: Names, shapes or the number of classes differ, or a value is not finite.
+    """
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in tensors and not name.endswith(COUNTER)]
+    unknown = [name for name in tensors if name not in expected]
+    shapes = [name for name in expected if name in tensors and tensors[name].shape != expected[name].shape]
+    if not (missing or unknown) and (classes := _classes(expected, tensors, shapes, labels)):
         raise ModelError(
             f"{path} tells {classes} classes apart ({', '.join(shapes)}), and there are {labels} labels: "
             f"give the file that names its {classes} classes in their order, one a line, as --labels."
         )
     if missing or unknown or shapes:
-        raise ModelError(f"{path} is no {architecture}: {_difference(missing, unknown, shapes, wanted, tensors)}.")
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ModelError(f"{path} holds values that are no numbers, in {listed(broken)}: the training went wrong.")
+        raise ModelError(f"{path} is no {architecture}: {_difference(missing, unknown, shapes, expected, tensors)}.")
+    not_finite = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if not_finite:
+        raise ModelError(f"{path} holds values that are no numbers, in {listed(not_finite)}: the training went wrong.")
     network.load_state_dict(tensors, strict=False)
 
 
 def _classes(wanted: Tensors, tensors: Tensors, shapes: list[str], labels: int) -> int:
-    """How many classes the checkpoint has, when that is all in which it differs; else 0."""
+    """Return the checkpoint's number of classes if it differs in nothing else, or 0."""
     counts = {tensors[name].shape[0] if tensors[name].ndim else 0 for name in shapes}
-    only = all(
+    only_classes_differ = all(
         wanted[name].ndim and wanted[name].shape[0] == labels and wanted[name].shape[1:] == tensors[name].shape[1:]
         for name in shapes
     )
-    return counts.pop() if only and len(counts) == 1 else 0
+    return counts.pop() if only_classes_differ and len(counts) == 1 else 0
 
 
 def _difference(missing: list[str], unknown: list[str], shapes: list[str], wanted: Tensors, tensors: Tensors) -> str:
@@ -104,9 +111,9 @@ def _difference(missing: list[str], unknown: list[str], shapes: list[str], wante
 
 
 def _refused(path: Path, reason: str) -> ModelError:
-    if found := _REFUSED.search(reason):
+    if match := _REFUSED.search(reason):
         return ModelError(
-            f"{path} was not loaded: it is a pickle that, when it is opened, calls {found[1]}, and so could run any "
+            f"{path} was not loaded: it is a pickle that, when it is opened, calls {match[1]}, and so could run any "
             "code on this machine. Where you trust whoever made it, open it there and save its weights alone: "
             "torch.save(model.state_dict(), 'weights.pth'), or as safetensors; then add that file."
         )

@@ -1,9 +1,9 @@
-"""Downloads of published weights: resumed where they broke off, and held against the checksum of the first time.
+"""Resumable downloads of published weights, verified against recorded checksums.
 
-    <folder>/X3D_M.pyth         whole, its checksum right
-    <folder>/X3D_M.pyth.part    begun; the next try goes on from there
-    <folder>/X3D_M.pyth.etag    which version of the file that was: another one is begun anew
-    weights.lock                "<sha256>  X3D_M.pyth", as sha256sum writes it
+    <folder>/X3D_M.pyth         complete, with the right checksum
+    <folder>/X3D_M.pyth.part    incomplete; the next attempt resumes it
+    <folder>/X3D_M.pyth.etag    version of the incomplete file; a changed version restarts the download
+    weights.lock                "<sha256>  X3D_M.pyth", in the format of sha256sum
 
 Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 """
@@ -24,46 +24,51 @@ import httpx
 
 from triton_repo.zoo.errors import ModelError
 
-TRIES = 5  # that bring nothing new; one that does starts the count again
-PAUSE_S = 1.0  # before the second try, and twice as long before each further one
-TIMEOUT_S = 30.0  # longest silence
+TRIES = 5  # failed attempts without progress; progress resets the count
+PAUSE_S = 1.0  # before the second attempt, doubled for each further one
+TIMEOUT_S = 30.0  # longest silence of the server
 
-Progress = Callable[[int, int | None], None]  # bytes so far, and in all where the server says so
+Progress = Callable[[int, int | None], None]  # bytes so far, and the total if the server gives it
 
 
 class _Incomplete(Exception):
-    """The connection ended early."""
+    """The connection ended before the file was complete."""
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Lock:
-    """The checksums of files that were downloaded before, by file name."""
+    """Lock file with the checksums of downloaded files by file name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def known(self) -> dict[str, str]:
+        """Return the recorded checksums by file name."""
         if not self.path.exists():
             return {}
         pairs = (line.split(maxsplit=1) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip())
         return {name: digest for digest, name in pairs}
 
     def check(self, name: str, path: Path) -> None:
-        """Remembers the checksum of a file never seen before; ModelError when it is not what it was.
+        """Verify the checksum of a file, or record it if the file is new.
 
-        torchvision's file names end in the checksum's beginning, so that theirs are checked the first time too.
+        torchvision's file names contain the beginning of the checksum, so its files are verified the first time too.
+
+        Raises:
+            ModelError: The checksum is wrong.
         """
         digest, known = sha256_of(path), self.known()
-        told = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
-        wanted = known.get(name) or (told[1] if told else "")
-        if not digest.startswith(wanted):
+        in_name = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
+        expected = known.get(name) or (in_name[1] if in_name else "")
+        if not digest.startswith(expected):
             source = f"{self.path} says" if name in known else "its name says"
             raise ModelError(
-                f"the checksum of {name} is wrong: {source} {wanted}, the file has {digest}. It was damaged on its "
+                f"the checksum of {name} is wrong: {source} {expected}, the file has {digest}. It was damaged on its "
                 "way or is another file, and was not used. Where the publisher did replace it, remove its line "
                 f"from {self.path.name}."
             )
@@ -75,7 +80,11 @@ class Lock:
 
 
 def fetch(url: str, folder: Path, lock: Lock, progress: Progress, pause_s: float = PAUSE_S) -> Path:
-    """The file at `url`, downloaded into `folder` unless it is there; ModelError when that cannot be."""
+    """Download the file at `url` into `folder`, unless it is there, and return its path.
+
+    Raises:
+        ModelError: The address is invalid, the download failed, or the checksum is wrong.
+    """
     name = Path(urlsplit(url).path).name
     if not url.startswith(("https://", "http://")) or not re.fullmatch(r"[\w.-]+", name):
         raise ModelError(f"{url!r} is no address of a file that begins with https:// or http://.")
@@ -99,14 +108,14 @@ def fetch(url: str, folder: Path, lock: Lock, progress: Progress, pause_s: float
 
 
 def _patiently(client: httpx.Client, url: str, part: Path, progress: Progress, pause_s: float) -> None:
-    """Downloads until all is there; gives up after TRIES connections that brought nothing."""
-    failed, most = 0, part.stat().st_size
+    """Download until the file is complete; give up after TRIES attempts without progress."""
+    failed, best_size = 0, part.stat().st_size
     while True:
         try:
             return _go_on(client, url, part, progress)
         except (httpx.TransportError, _Incomplete) as error:
-            failed = 1 if part.stat().st_size > most else failed + 1
-            most = max(most, part.stat().st_size)
+            failed = 1 if part.stat().st_size > best_size else failed + 1
+            best_size = max(best_size, part.stat().st_size)
             if failed >= TRIES:
                 raise ModelError(
                     f"{url} could not be downloaded: {error or type(error).__name__}. {part.stat().st_size} bytes "
@@ -117,9 +126,9 @@ def _patiently(client: httpx.Client, url: str, part: Path, progress: Progress, p
 
 
 def _go_on(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
-    """One connection: asks for what is missing, and appends it; begins anew when the file is another by now."""
+    """Request the missing part on one connection and append it; restart if the file has changed."""
     have, tag = part.stat().st_size, _etag(part)
-    # As it is stored: a compressed body could not be resumed by bytes
+    # Disable compression: a compressed body cannot be resumed by byte ranges
     headers = {"Accept-Encoding": "identity"}
     if have and tag.exists():
         headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text()}
@@ -143,13 +152,14 @@ def _go_on(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                 raise _Incomplete("the server sent another part than was asked for")
         validator = response.headers.get("etag", "")
         if not have:
-            # A weak one cannot tell whether bytes are the same
+            # A weak ETag does not identify the exact bytes
             tag.write_text("" if validator.startswith("W/") else validator)
             if not tag.read_text():
                 tag.unlink()
         total = have + int(response.headers["content-length"]) if "content-length" in response.headers else None
         with part.open("ab") as file:
-            for chunk in response.iter_raw():  # in larger chunks, the last would be lost with the connection
+            # without a chunk size, so that a broken connection loses no buffered bytes
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 have += len(chunk)
                 progress(have, total)
@@ -158,8 +168,8 @@ def _go_on(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
 
 
 def _start(response: httpx.Response) -> int:
-    found = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
-    return int(found[1]) if found else -1
+    match = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
+    return int(match[1]) if match else -1
 
 
 def _etag(part: Path) -> Path:
@@ -168,7 +178,7 @@ def _etag(part: Path) -> Path:
 
 @contextmanager
 def _owned(part: Path) -> Iterator[None]:
-    """The unfinished file is this process's alone."""
+    """Lock the incomplete file for this process; delete it on exit if it is empty."""
     with part.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,7 +187,6 @@ def _owned(part: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Nothing came: nothing is left
             if part.exists() and not part.stat().st_size:
                 part.unlink()
 

@@ -1,4 +1,4 @@
-"""The network behind `frame_quality`: a ResNet-18 of half the width that is shown fine detail beside the colours."""
+"""Network of `frame_quality`: a half-width ResNet-18 whose input is fine detail beside the colours."""
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,10 @@ LEVEL = 1 / (255 * STD)  # one grey level of 255, after normalisation
 
 
 class FrameQuality(ResNet):  # type: ignore[misc]
-    """Logits (B, 8), in the order of LABELS, of normalised pictures (B, 3, H, W); torchvision's ResNet with
-    channels of 32, 64, 128 and 256, two blocks each, and six channels in: the colours and their `details`.
+    """ResNet-18 that returns logits (B, 8), in the order of LABELS, for normalised pictures (B, 3, H, W).
 
-    What tells the faults apart is a few grey levels from one pixel to the next, beside edges of a hundred.
+    It is torchvision's ResNet with 32, 64, 128 and 256 channels, two blocks each. Its six input channels are the
+    colours and their `details`: faults differ by a few grey levels between pixels, beside edges of a hundred.
     """
 
     def __init__(self) -> None:
@@ -36,27 +36,29 @@ class FrameQuality(ResNet):  # type: ignore[misc]
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, 8) for normalised pictures (B, 3, H, W)."""
         logits: Tensor = super().forward(torch.cat([x, details(x)], dim=1))
         return logits
 
 
 def _mean(x: Tensor, size: int) -> Tensor:
-    """Of the `size` x `size` pixels around each, at the border of those that there are."""
+    """Return the mean of the `size` x `size` pixels around each pixel, without padding at the border."""
     return F.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
 def details(x: Tensor) -> Tensor:
-    """(B, 3, H, W) colours to brightness less its surroundings, (B, 3, H, W), each value between about -2 and 2.
+    """Return brightness relative to its surroundings, (B, 3, H, W), each value between about -2 and 2.
 
-    Against the 3 x 3 pixels around each, against the 9 x 9, and the first as a part of the contrast nearby: a dark
-    picture's detail counts as much as a bright one's. Large values are pressed together, so that faint ones show.
+    The three planes are: brightness less the mean of 3 x 3 pixels, that mean less the mean of 9 x 9, and the first
+    plane relative to the local contrast, so that detail in dark pictures counts as much as in bright ones. Large values
+    are compressed so that faint ones stay visible.
     """
     light = x.mean(dim=1, keepdim=True)
     near, wide = _mean(light, 3), _mean(light, 9)
     fine, coarse = light - near, near - wide
     contrast = (_mean((light - wide).square(), 17) + LEVEL**2).sqrt()
-    pressed = fine / (fine.abs() + 4 * LEVEL), coarse / (coarse.abs() + 8 * LEVEL)
-    return torch.cat([2 * pressed[0], 2 * pressed[1], 2 * fine / contrast], dim=1)
+    compressed = fine / (fine.abs() + 4 * LEVEL), coarse / (coarse.abs() + 8 * LEVEL)
+    return torch.cat([2 * compressed[0], 2 * compressed[1], 2 * fine / contrast], dim=1)
 
 
 __all__ = ["LABELS", "MEAN", "SIZE", "STD", "VIEW", "FrameQuality", "details"]

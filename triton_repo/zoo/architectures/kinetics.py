@@ -1,4 +1,4 @@
-"""X3D as published: trained on Kinetics-400, from a checkpoint of PyTorchVideo's model zoo."""
+"""X3D trained on Kinetics-400, from a checkpoint of PyTorchVideo's model zoo."""
 
 from pathlib import Path
 
@@ -7,15 +7,17 @@ import torch
 from triton_repo.zoo.architectures.x3d import VARIANTS, load_checkpoint, x3d
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 
-# Of PyTorchVideo's model zoo; the stride of a variant is counted in frames of a 30 fps video.
+# Source: PyTorchVideo's model zoo; strides count frames of a 30 fps video.
 FPS = 30
 MEAN, STD = 0.45, 0.225
 
 
 def kinetics_x3d(variant: str, checkpoint: Path | None, labels: tuple[str, ...]) -> NetworkSpec:
-    """X3D of one size in VARIANTS from a file like `X3D_M.pyth` (random weights without it).
+    """Return the X3D variant with the weights of a file like `X3D_M.pyth`, or with random weights.
 
-    KeyError for an unknown size, RuntimeError naming the layers when the checkpoint is of another network.
+    Raises:
+        KeyError: The variant is unknown.
+        RuntimeError: The checkpoint belongs to another network; the message names the layers.
     """
     network = x3d(variant, len(labels))
     if checkpoint:

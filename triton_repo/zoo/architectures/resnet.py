@@ -1,4 +1,4 @@
-"""ResNet-18, -50 and -101 from torchvision, with the preprocessing their published weights were made for."""
+"""ResNet-18, -50 and -101 from torchvision, with the preprocessing of their published weights."""
 
 from pathlib import Path
 
@@ -13,17 +13,23 @@ RESNETS = ("resnet18", "resnet50", "resnet101")
 
 
 def published(name: str, checkpoint: Path | None) -> models.WeightsEnum:
-    """The published weights that a checkpoint file is, by its name; the newest when the name says nothing."""
+    """Return the published weights in a checkpoint file, by its name; the newest if the name is unknown."""
     versions = models.get_model_weights(name)
     by_file = {Path(version.url).name: version for version in versions}
     return by_file.get(checkpoint.name, versions.DEFAULT) if checkpoint else versions.DEFAULT
 
 
 def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | None = None) -> NetworkSpec:
-    """One of RESNETS, from torchvision's file `checkpoint` (random weights without it); ImageNet's labels
-    unless others are given.
+    """Return the ResNet `name` with the weights of torchvision's file `checkpoint`, or with random weights.
 
-    RuntimeError naming the layers when the checkpoint is of another network or number of classes.
+    Args:
+        name: One of RESNETS.
+        checkpoint: Path of the weights.
+        labels: Names of the classes; ImageNet's by default.
+
+    Raises:
+        ValueError: The name is unknown.
+        RuntimeError: The checkpoint belongs to another network or number of classes; the message names the layers.
     """
     if name not in RESNETS:
         raise ValueError(f"unknown network {name!r}, known are {', '.join(RESNETS)}")

@@ -1,12 +1,12 @@
-"""Makes `import torchvision` work beside a torch without CUDA; import this module before torchvision.
+"""Workaround for `import torchvision` with a torch without CUDA; import this module before torchvision.
 
-The packaged torchvision is compiled for CUDA. Without CUDA its compiled part is not loaded, and the import
-fails over two operators of that part (box suppression, which no model here uses).
+The packaged torchvision is compiled for CUDA. Without CUDA its compiled part is not loaded, and the import fails on two
+operators of that part (non-maximum suppression, which no model here uses).
 """
 
 import torch
 
-# The declarations live as long as this object does.
+# The object must stay alive, and with it the declarations.
 _operators = torch.library.Library("torchvision", "DEF")
 
 if not torch.backends.cuda.is_built():

@@ -5,7 +5,7 @@
       blocks.1-4   residual stages: 1x1x1 -> depthwise 3x3x3 (+ squeeze-and-excitation) -> 1x1x1
       blocks.5     head: 1x1x1, average pool, 1x1x1, linear  ->  logits (B, classes)
 
-Figures (widths, depths, ratios) are those of table 1 and section 3 of the paper and of the released checkpoints.
+Widths, depths and ratios come from table 1 and section 3 of the paper and from the released checkpoints.
 """
 
 import math
@@ -27,7 +27,7 @@ DepthwiseConv = Callable[..., nn.Conv3d]
 
 @dataclass(frozen=True)
 class Variant:
-    """One published size: the clip it was trained on, and how deep it is."""
+    """One published size: the clip it was trained on, and its depth."""
 
     frames: int
     stride: int
@@ -45,13 +45,13 @@ VARIANTS = {
 
 
 def round_to_8(width: float) -> int:
-    """Nearest multiple of 8, at least 8, never more than a tenth below `width`."""
+    """Return the nearest multiple of 8, at least 8 and never more than a tenth below `width`."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by a gate computed from its average over time and space."""
+    """Scaling of each channel by a gate computed from its average over time and space."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,12 +61,13 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (B, C, T, H, W) with each channel scaled by its gate."""
         gate: Tensor = self.block(x.mean(dim=(2, 3, 4), keepdim=True))
         return x * gate
 
 
 class Bottleneck(nn.Module):
-    """Expand, convolve each channel by itself, project."""
+    """Expansion, depthwise convolution and projection."""
 
     def __init__(
         self, width_in: int, inner: int, width_out: int, stride: int, excite: bool, depthwise: DepthwiseConv
@@ -82,6 +83,7 @@ class Bottleneck(nn.Module):
         self.norm_c = nn.BatchNorm3d(width_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the projected features (B, width_out, T, H', W')."""
         x = self.act_a(self.norm_a(self.conv_a(x)))
         x = self.act_b(self.norm_b(self.conv_b(x)))
         projected: Tensor = self.norm_c(self.conv_c(x))
@@ -104,6 +106,7 @@ class ResBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, width_out, T, H', W')."""
         shortcut = x if self.branch1_conv is None else self.branch1_conv(x)
         if self.branch1_norm is not None:
             shortcut = self.branch1_norm(shortcut)
@@ -112,7 +115,7 @@ class ResBlock(nn.Module):
 
 
 class ResStage(nn.Module):
-    """`depth` residual blocks; the first one halves height and width, every other one has squeeze-and-excitation."""
+    """`depth` residual blocks; the first halves height and width, and every other one has squeeze-and-excitation."""
 
     def __init__(self, width_in: int, width_out: int, depth: int, depthwise: DepthwiseConv) -> None:
         super().__init__()
@@ -128,13 +131,14 @@ class ResStage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, width_out, T, H/2, W/2)."""
         for block in self.res_blocks:
             x = block(x)
         return x
 
 
 class StemConv(nn.Module):
-    """A spatial convolution, then a depthwise one over time. The names are the checkpoints' (`conv_t` is spatial)."""
+    """Spatial convolution, then a depthwise one over time; the checkpoints call the spatial one `conv_t`."""
 
     def __init__(self, depthwise: DepthwiseConv) -> None:
         super().__init__()
@@ -142,11 +146,14 @@ class StemConv(nn.Module):
         self.conv_xy = depthwise(STEM_WIDTH, STEM_WIDTH, (5, 1, 1), padding=(2, 0, 0), groups=STEM_WIDTH, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, STEM_WIDTH, T, H/2, W/2)."""
         out: Tensor = self.conv_xy(self.conv_t(x))
         return out
 
 
 class Stem(nn.Module):
+    """First block: StemConv, batch normalisation and ReLU."""
+
     def __init__(self, depthwise: DepthwiseConv) -> None:
         super().__init__()
         self.conv = StemConv(depthwise)
@@ -154,12 +161,13 @@ class Stem(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, STEM_WIDTH, T, H/2, W/2)."""
         out: Tensor = self.activation(self.norm(self.conv(x)))
         return out
 
 
 class ProjectedPool(nn.Module):
-    """1x1x1, average over all of time and space, 1x1x1: (B, width_in, T, H, W) -> (B, HEAD_WIDTH)."""
+    """1x1x1, average over time and space, 1x1x1: (B, width_in, T, H, W) -> (B, HEAD_WIDTH)."""
 
     def __init__(self, width_in: int, inner: int) -> None:
         super().__init__()
@@ -170,12 +178,15 @@ class ProjectedPool(nn.Module):
         self.post_act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled features (B, HEAD_WIDTH)."""
         x = self.pre_act(self.pre_norm(self.pre_conv(x)))
         x = self.post_act(self.post_conv(x.mean(dim=(2, 3, 4), keepdim=True)))
         return x.flatten(1)
 
 
 class Head(nn.Module):
+    """Last block: ProjectedPool, dropout and a linear layer."""
+
     def __init__(self, width_in: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.pool = ProjectedPool(width_in, int(BOTTLENECK * width_in))
@@ -183,14 +194,16 @@ class Head(nn.Module):
         self.proj = nn.Linear(HEAD_WIDTH, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
         logits: Tensor = self.proj(self.dropout(self.pool(x)))
         return logits
 
 
 class X3D(nn.Module):
-    """Logits (B, classes) float of a normalised clip (B, 3, T, H, W) float; any T, H and W from 1, 32 and 32 up.
+    """Network from a normalised float clip (B, 3, T, H, W) to float logits (B, classes).
 
-    `depthwise` makes the depthwise convolutions: any class with `nn.Conv3d`'s constructor and weights.
+    T is at least 1, H and W are at least 32. `depthwise` makes the depthwise convolutions: any class with the
+    constructor and weights of `nn.Conv3d`.
     """
 
     def __init__(
@@ -210,20 +223,22 @@ class X3D(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, classes) for a normalised clip (B, 3, T, H, W)."""
         for block in self.blocks:
             x = block(x)
         return x
 
 
 def x3d(variant: str, classes: int) -> X3D:
-    """The network of one published size, with random weights; KeyError for an unknown one."""
+    """Return the network of a published size with random weights; raise KeyError for an unknown size."""
     return X3D(classes, VARIANTS[variant].depth_factor)
 
 
 def load_checkpoint(network: X3D, checkpoint: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
-    """Fills the network from a PyTorchVideo checkpoint: a bare state dict, or one under `model_state`.
+    """Load a PyTorchVideo checkpoint: a bare state dict, or one under `model_state`.
 
-    Raises RuntimeError naming the layers when names or shapes differ.
+    Raises:
+        RuntimeError: Names or shapes differ; the message names the layers.
     """
     state: Any = checkpoint.get("model_state", checkpoint)
     network.load_state_dict(state)

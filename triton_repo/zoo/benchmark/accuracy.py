@@ -1,4 +1,4 @@
-"""Holds engines of a model against the network it came from, on random clips and on clips of real videos."""
+"""Comparison of a model's engines with its source network, on random clips and on clips of real videos."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from triton_repo.zoo.export.reference import Clips, Network, Scores
 
 
 class Bound(NamedTuple):
-    """How far a precision may move a clip's scores: the largest difference of a probability, and its mean over clips.
+    """How far a precision may change a clip's scores.
 
-    The largest of each clip's labels counts. The figures behind them are in docs/models.md.
+    `largest` limits the largest difference of a probability, `mean` its mean over clips. Each clip counts with its
+    largest difference over all labels. docs/models.md has the measurements behind the figures.
     """
 
     largest: float
@@ -30,14 +31,14 @@ BOUNDS = {
     "bf16": Bound(largest=0.1, mean=0.02),
     "int8": Bound(largest=0.1, mean=0.02),
 }
-LEAST_TOP_1 = 0.99  # share of the clips on which both call the same label the best
-# Where the second best label has more than this part of the best one's probability (their logits less than 0.1 apart),
-# which of them wins is a matter of rounding. The label of such a near-tie does not count; its scores do.
+LEAST_TOP_1 = 0.99  # share of clips with the same best label
+# A clip is a near-tie if its second label has more than this part of the best label's probability (logits less than 0.1
+# apart): rounding decides which label wins. Near-ties count for scores, not for labels.
 NEAR_TIE = 0.9
 
 
 class ClipSet(NamedTuple):
-    """Clips to compare on, uint8 (1, T, H, W, 3) each, and what they are in a word: "random", "real"."""
+    """Clips to compare on, each uint8 (1, T, H, W, 3), and their kind: "random" or "real"."""
 
     kind: str
     clips: Sequence[Clips]
@@ -45,10 +46,10 @@ class ClipSet(NamedTuple):
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """How one engine in one precision compares over `clips` clips, of which `ties` are near-ties.
+    """Accuracy of one engine in one precision over `clips` clips, `ties` of which are near-ties.
 
-    `largest` and `mean` are over the clips' largest differences of a probability. `same` is the share of all clips on
-    which both call the same label the best, `top_1` that without near-ties.
+    `largest` and `mean` are over the clips' largest differences of a probability. `same` is the share of all clips with
+    the same best label, `top_1` the share without near-ties.
     """
 
     engine: str
@@ -63,7 +64,7 @@ class AccuracyRow:
 
     @property
     def good(self) -> bool:
-        """Return whether scores and labels are those of the source, as far as this precision can give them."""
+        """Return whether scores and labels match the source within the bounds of this precision."""
         bound = BOUNDS[self.precision]
         if not (self.largest <= bound.largest and self.mean <= bound.mean and self.top_1 >= LEAST_TOP_1):
             return False  # NaN is within no bound
@@ -71,48 +72,51 @@ class AccuracyRow:
 
 
 def random_clips(shape: tuple[int, ...], count: int, seed: int) -> list[Clips]:
-    """`count` clips uint8 (1, *shape), of patches from 2 pixels to a quarter of the frame, in other light each."""
+    """Return `count` clips uint8 (1, *shape) of random patches in varied light.
+
+    A patch is from 2 pixels to a quarter of the frame wide.
+    """
     rng = np.random.default_rng(seed)
     frames, height, width, _ = shape
     clips = []
     for _ in range(count):
         patch = int(rng.integers(2, max(3, height // 4 + 1)))
-        moving = rng.integers(0, 2)  # still patches, or new ones in each frame
+        moving = rng.integers(0, 2)  # the same patches in all frames, or new ones in each
         across = (frames if moving else 1, -(-height // patch), -(-width // patch), 3)
         light = rng.uniform(0.3, 1)
         patches = (rng.integers(0, 256, across) * light + rng.uniform(0, 255 * (1 - light), 3)).astype(np.uint8)
-        whole = patches.repeat(patch, axis=1).repeat(patch, axis=2)[:, :height, :width]
-        clips.append(np.broadcast_to(whole, shape)[None].copy())
+        frame_patches = patches.repeat(patch, axis=1).repeat(patch, axis=2)[:, :height, :width]
+        clips.append(np.broadcast_to(frame_patches, shape)[None].copy())
     return clips
 
 
 def compare(
     engines: Mapping[Variant, Engine], network: Network, sets: Sequence[ClipSet], tick: Callable[[], None]
 ) -> list[AccuracyRow]:
-    """One row for each engine and set of clips; `tick` after each clip."""
+    """Return one row for each engine and clip set; call `tick` after each clip."""
     rows = []
     for kind, clips in sets:
-        wanted: list[Scores] = []
+        reference: list[Scores] = []
         answers: dict[Variant, list[Scores]] = {variant: [] for variant in engines}
         for clip in clips:
-            wanted.append(network(clip))
+            reference.append(network(clip))
             for variant, engine in engines.items():
                 answers[variant].append(engine.infer(clip))
             tick()
-        right = np.concatenate(wanted)
-        rows += [row(variant, kind, np.concatenate(scores), right) for variant, scores in answers.items()]
+        expected = np.concatenate(reference)
+        rows += [row(variant, kind, np.concatenate(scores), expected) for variant, scores in answers.items()]
     return rows
 
 
 def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> AccuracyRow:
-    """Compare scores float32 (N, classes) with those that are right."""
-    apart = np.abs(scores - right).max(axis=1)
+    """Compare scores float32 (N, classes) with the reference scores `right`."""
+    differences = np.abs(scores - right).max(axis=1)
     same = scores.argmax(axis=1) == right.argmax(axis=1)
     best = np.sort(right, axis=1)
     clear = best[:, -2] <= NEAR_TIE * best[:, -1] if right.shape[1] > 1 else np.ones(len(right), bool)
     top_1 = float(same[clear].mean()) if clear.any() else 1.0
     return AccuracyRow(
-        *variant, kind, len(right), int((~clear).sum()), float(apart.max()), float(apart.mean()),
+        *variant, kind, len(right), int((~clear).sum()), float(differences.max()), float(differences.mean()),
         float(same.mean()), top_1,
     )  # fmt: skip
 

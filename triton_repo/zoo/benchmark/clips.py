@@ -1,4 +1,4 @@
-"""Clips out of real videos, as the service would send them: the same frames, scaled and cut by the same decoders."""
+"""Clips of real videos, decoded, scaled and cropped as the service does."""
 
 from __future__ import annotations
 
@@ -25,9 +25,17 @@ Refused = Callable[[Path, ClipstackError], None]
 
 
 def real_clips(videos: Path, model: InstalledModel, each: int, settings: Settings, refused: Refused) -> list[Clips]:
-    """`each` clips uint8 (1, T, H, W, 3), spread over it, of every file of the folder `videos`, or of that one file.
+    """Return clips uint8 (1, T, H, W, 3) of a video, or of every file in a folder.
 
-    What the service would answer with an error goes to `refused`; ModelError when no clip is left.
+    Args:
+        videos: A file, or a folder of files.
+        model: The model that the clips are for.
+        each: Number of clips of each file, spread evenly over it.
+        settings: Limits, timeout and sandbox settings of the decoders.
+        refused: Receives each file that the service would refuse, and the error.
+
+    Raises:
+        ModelError: `videos` does not exist, or no file gave a clip.
     """
     if not videos.exists():
         raise ModelError(f"{videos} does not exist.")
@@ -44,7 +52,7 @@ async def _of_files(
     limits, clips = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s), []
     with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
         folders = tuple({str(file.parent.absolute()) for file in files})
-        # The files are somebody's: root's decoders stay root, rather than have them opened to another user
+        # The user owns the files, so root's decoders keep running as root instead of opening the files to another user.
         confinement = SandboxConfig(folders, (region.name,), settings.sandbox, own_user=False)
         decoder = Decoder(1, settings.decode_timeout_s, limits, confinement)
         decoder.start()

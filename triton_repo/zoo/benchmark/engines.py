@@ -1,4 +1,4 @@
-"""Engines of an added model other than the one it is served by: what they load is made in a folder of their own."""
+"""Other engines of an installed model; their files are made in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from triton_repo.zoo.repository.store import InstalledModel
 
 
 class Variant(NamedTuple):
-    """A way to run a model."""
+    """Engine and precision to run a model with."""
 
     engine: str
     precision: str
@@ -28,24 +28,24 @@ class Variant(NamedTuple):
 
 
 def own(model: InstalledModel) -> Variant:
-    """The one that the model's configuration names."""
+    """Return the variant that the model's configuration selects."""
     return Variant(model.parameters.get("engine", "openvino"), model.parameters.get("precision", "f32"))
 
 
 def of_this_machine() -> tuple[list[Variant], dict[str, str]]:
-    """What this machine can run, and why it cannot run the other engines."""
-    can, cannot = [], {}
+    """Return the variants that this machine can run, and the reason for each engine that it cannot run."""
+    variants, reasons = [], {}
     for engine in ENGINES:
         try:
-            can += [Variant(engine, precision) for precision in engine_class(engine).precisions()]
+            variants += [Variant(engine, precision) for precision in engine_class(engine).precisions()]
         except EngineError as error:
-            cannot[engine] = str(error)
-    return can, cannot
+            reasons[engine] = str(error)
+    return variants, reasons
 
 
 @contextmanager
 def workshop(model: InstalledModel) -> Iterator[Path]:
-    """An empty version's folder, gone afterwards, for files that the served version has not."""
+    """Yield a temporary version folder for files that the served version lacks."""
     with tempfile.TemporaryDirectory(prefix="clipstack-models-") as name:
         labels = model.config["output"][0]["label_filename"]
         shutil.copyfile(model.folder / labels, Path(name, labels))
@@ -55,16 +55,17 @@ def workshop(model: InstalledModel) -> Iterator[Path]:
 
 
 def load(model: InstalledModel, variant: Variant, origin: Reference | None, version: Path) -> Engine:
-    """The model in another engine or precision; what it needs is made in `version` unless the served one has it.
+    """Load the model in another engine or precision; missing files are made in `version`.
 
-    ModelError when this machine cannot run it, or its file cannot be made: without an origin nothing can.
+    Raises:
+        ModelError: This machine cannot run the variant, or its file cannot be made (without `origin` none can).
     """
     try:
-        chosen = engine_class(variant.engine)
-        chosen.precisions()  # raises before the long work
-        if (model.served / chosen.file(variant.precision)).is_file():
+        cls = engine_class(variant.engine)
+        cls.precisions()  # fail before the long export
+        if (model.served / cls.file(variant.precision)).is_file():
             version = model.served
-        elif not (version / chosen.file(variant.precision)).is_file() and variant.engine != "openvino":
+        elif not (version / cls.file(variant.precision)).is_file() and variant.engine != "openvino":
             if origin is None:
                 raise ModelError("the file it was made from is gone")
             engine_files.make(*variant, origin.made_of, version)
@@ -74,7 +75,7 @@ def load(model: InstalledModel, variant: Variant, origin: Reference | None, vers
 
 
 def configured(model: InstalledModel, variant: Variant) -> dict[str, object]:
-    """The model's configuration with another engine; a device is that of the engine it was chosen for."""
+    """Return the model's configuration with the variant's engine; another engine drops the parameter `device`."""
     config = copy.deepcopy(model.config)
     parameters = config["parameters"]
     if variant.engine != own(model).engine:

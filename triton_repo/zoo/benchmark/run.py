@@ -1,4 +1,4 @@
-"""One run of `clipstack-models bench`: makes the engines, checks them, times them, and chooses."""
+"""One run of `clipstack-models bench`: make, check and time the engines, and recommend one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Run:
-    """`absent` says why an engine is not among the results; `against` what accuracy was checked against."""
+    """Results of a bench run.
+
+    Attributes:
+        results: One result for each measured variant.
+        absent: Engines that were not measured, with the reason.
+        sizes: Measured batch sizes.
+        best: The recommended result, or None.
+        against: Reference of the accuracy check.
+        clips: Number of random clips of the accuracy check.
+    """
 
     results: Sequence[timing.Result]
     absent: Mapping[str, str]
@@ -32,6 +41,7 @@ class Run:
     clips: int
 
     def words(self, model: InstalledModel) -> str:
+        """Describe how the figures were measured."""
         return (
             f"version {model.versions[-1]}; top-1 and difference on {self.clips} random clips against {self.against}; "
             f"medians of up to {timing.ROUNDS} rounds in turns"
@@ -47,7 +57,20 @@ def run(
     version: Path,
     say: Notice,
 ) -> Run:
-    """Everything from nothing; what engines load is left in `version`. ModelError when no engine can be measured."""
+    """Measure all requested engines and return their results.
+
+    Args:
+        model: The installed model.
+        engines: Engines to measure; all if empty.
+        weights: Where the model's source file is now, if it was moved.
+        seconds: Time to measure.
+        clips: Number of random clips of the accuracy check.
+        version: Folder for the files that engines load; they stay there.
+        say: Receives progress messages.
+
+    Raises:
+        ModelError: No engine can be measured.
+    """
     ready, absent, source = _ready(model, engines, weights, version, say)
     config = model.config
     shape = tuple(int(size) for size in config["input"][0]["dims"])
@@ -76,28 +99,28 @@ def run(
 def _ready(
     model: InstalledModel, engines: Sequence[str], weights: Path | None, version: Path, say: Notice
 ) -> tuple[dict[Variant, Engine], dict[str, str], Reference | None]:
-    can, absent = variants.of_this_machine()
+    available, absent = variants.of_this_machine()
     absent = {name: reason for name, reason in absent.items() if name in engines or not engines}
     try:
-        source, gone = origin(model, weights), None
+        source, missing = origin(model, weights), None
     except ModelError as error:
-        source, gone = None, error
+        source, missing = None, error
     ready: dict[Variant, Engine] = {}
-    for variant in can:
+    for variant in available:
         if engines and variant.engine not in engines:
             continue
         say(f"preparing {variant}")
         try:
             ready[variant] = variants.load(model, variant, source, version)
         except ModelError as error:
-            absent[str(variant)] = f"{error.__cause__ or error}" + (f": {gone}" if gone else "")
+            absent[str(variant)] = f"{error.__cause__ or error}" + (f": {missing}" if missing else "")
     if not ready:
         raise ModelError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
     return ready, absent, source
 
 
 def _exported(model: InstalledModel) -> tuple[Network, str]:
-    """Without the source: the model in OpenVINO's float32, which was held against it when it was added."""
+    """Return the model in OpenVINO f32 as the reference when the source is gone; adding it checked this export."""
     engine = variants.load(model, Variant("openvino", "f32"), None, model.served)
     return engine.infer, "its own export, for the source is gone"
 

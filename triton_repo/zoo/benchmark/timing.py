@@ -1,4 +1,4 @@
-"""Measures the engines of a model against each other, in turns, and says which one is the best."""
+"""Timing of a model's engines in turns, and choice of the best one."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from triton_repo.zoo.export.reference import Clips
 Clock = Callable[[], float]
 
 ROUNDS = 5
-PAUSE_S = 0.05  # the threads of the engine before stop looking for work
-# An engine so many times slower than the fastest, whose clip takes such a part of the time, is measured no further.
+PAUSE_S = 0.05  # until the previous engine's threads stop spinning
+# Skip an engine that is this many times slower than the fastest if its clip takes this part of the time.
 HOPELESS, TOO_LONG = 5.0, 0.05
-# So much better another engine must be to take the place of the present one: less may be chance.
+# Another engine must be this much faster to replace the present one: less may be chance.
 WORTH_IT = 1.05
 
 
 @dataclass
 class Timing:
-    """Of one engine: seconds of every lone clip, and clips a second of each batch size, one figure a round."""
+    """Timing of one engine: seconds of each lone clip, and clips per second by batch size, one figure a round."""
 
     lone_s: list[float] = field(default_factory=list)
     rates: dict[int, list[float]] = field(default_factory=dict)
 
     def p(self, percent: float) -> float:
-        """Percentile of a lone clip, milliseconds."""
+        """Return a percentile of the lone clips' times, in milliseconds."""
         return float(np.percentile(self.lone_s, percent)) * 1e3
 
     def rate(self, batch: int) -> float:
-        """Clips a second in batches of that size, the median round."""
+        """Return the clips per second in batches of this size, the median of the rounds."""
         return median(self.rates[batch])
 
     @property
     def spread(self) -> float:
-        """Half the way from the worst round to the best, as a part of the median; of the size that differs most."""
-        return max((max(found) - min(found)) / 2 / median(found) for found in self.rates.values())
+        """Return half the range of the rounds as a part of their median, for the batch size that varies most."""
+        return max((max(rates) - min(rates)) / 2 / median(rates) for rates in self.rates.values())
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one engine in one precision; `row` is None where it was too slow to be compared."""
+    """Timing and accuracy of one engine in one precision; `row` is None if it was too slow to compare."""
 
     variant: Variant
     timing: Timing
@@ -56,11 +56,12 @@ class Result:
 
     @property
     def good(self) -> bool:
+        """Return whether the accuracy was measured and is within bounds."""
         return self.row is not None and self.row.good
 
 
 def first_clip_s(engine: Engine, clip: Clips) -> float:
-    """Seconds of the second clip that an engine sees: the first one prepares."""
+    """Return the seconds of an engine's second clip; the first one includes preparations."""
     engine.infer(clip)
     start = time.perf_counter()
     engine.infer(clip)
@@ -68,7 +69,7 @@ def first_clip_s(engine: Engine, clip: Clips) -> float:
 
 
 def hopeless(lone_s: Mapping[Variant, float], seconds: float) -> set[Variant]:
-    """Those which would take all the time and could not be the best."""
+    """Return the variants that would take all the time and could not be the best."""
     fastest = min(lone_s.values())
     return {
         variant for variant, lone in lone_s.items() if lone > HOPELESS * fastest and lone > TOO_LONG * seconds
@@ -82,10 +83,14 @@ def measure(
     seconds: float,
     clock: Clock = time.perf_counter,
 ) -> dict[Variant, Timing]:
-    """Times of warm engines, in ROUNDS rounds in which each has its turn; about `seconds` in all.
+    """Time warm engines in ROUNDS rounds, each engine in turn.
 
-    `clips` are as many as the largest of `sizes`, which begin with 1. A size that would take an engine longer than its
-    share of the time is left out, and rounds that do not fit into it are.
+    Args:
+        engines: Warm engines by variant.
+        clips: As many clips as the largest of `sizes`.
+        sizes: Batch sizes, beginning with 1.
+        seconds: Approximate total time; a batch size or round that exceeds an engine's share is left out.
+        clock: Returns the time in seconds.
     """
     timings = {variant: Timing() for variant in engines}
     share = seconds / len(engines)
@@ -114,9 +119,9 @@ def _turn(engine: Engine, timing: Timing, clips: Clips, sizes: Sequence[int], sh
 
 
 def best(results: Sequence[Result], present: Variant) -> Result | None:
-    """The fastest that answers as its source, the present one unless another is clearly faster; None if none is good.
+    """Return the fastest result with good accuracy, or None; the present one stays unless another is clearly faster.
 
-    Fast is, in equal parts, a lone clip and clips of the largest batch that all of them were measured with.
+    Speed weighs the time of a lone clip and the rate in the largest batch that all were measured with equally.
     """
     good = [result for result in results if result.good]
     if not good:
@@ -127,8 +132,8 @@ def best(results: Sequence[Result], present: Variant) -> Result | None:
         return math.sqrt(result.timing.rate(batch) / result.timing.p(50))
 
     fastest = max(good, key=speed)
-    now = next((result for result in good if result.variant == present), fastest)
-    return fastest if speed(fastest) > WORTH_IT * speed(now) else now
+    current = next((result for result in good if result.variant == present), fastest)
+    return fastest if speed(fastest) > WORTH_IT * speed(current) else current
 
 
 __all__ = ["ROUNDS", "Result", "Timing", "best", "first_clip_s", "hopeless", "measure"]

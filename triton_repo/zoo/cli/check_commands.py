@@ -1,4 +1,4 @@
-"""`clipstack-models verify` and `bench`: engines of a model held against its source, and against each other."""
+"""Commands `clipstack-models verify` and `bench`: compare engines with the model's source and with each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
-# Torch and OpenVINO take seconds to import: what needs them is imported in the commands.
+# Torch and OpenVINO take seconds to import, so the commands import them.
 
 engine_option = click.option(
     "--engine", "engines", type=click.Choice(list(ENGINES)), multiple=True,
@@ -57,16 +57,16 @@ def verify(
         from triton_repo.zoo.export.reference import origin
 
         source, own = origin(model, weights), variants.own(model)
-        wanted = [variants.Variant(e, p) for e in engines or [own.engine] for p in precisions or [own.precision]]
-        sets = [accuracy.ClipSet("random", accuracy.random_clips(_shape(model), clips, seed))]
+        selected = [variants.Variant(e, p) for e in engines or [own.engine] for p in precisions or [own.precision]]
+        clip_sets = [accuracy.ClipSet("random", accuracy.random_clips(_shape(model), clips, seed))]
         if videos:
-            sets.append(accuracy.ClipSet("real", _real(videos, model, settings)))
+            clip_sets.append(accuracy.ClipSet("real", _real(videos, model, settings)))
         err = console(stderr=True)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
-            task = shown.add_task(f"comparing {name}", total=sum(len(each.clips) for each in sets))
+            task = shown.add_task(f"comparing {name}", total=sum(len(clip_set.clips) for clip_set in clip_sets))
             with variants.workshop(model) as version:
-                ready = {variant: variants.load(model, variant, source, version) for variant in wanted}
-                rows = accuracy.compare(ready, source.network, sets, lambda: shown.advance(task))
+                ready = {variant: variants.load(model, variant, source, version) for variant in selected}
+                rows = accuracy.compare(ready, source.network, clip_sets, lambda: shown.advance(task))
         console().print(verdict_tables.verdict_table(rows))
         compared = f"version {model.versions[-1]} against {source.words}, seed {seed}"
         console().print(verdict_tables.VERDICT_WORDS, compared, style="dim", sep="\n")

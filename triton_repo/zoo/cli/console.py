@@ -1,4 +1,4 @@
-"""What the commands of `clipstack-models` share: the terminal they speak to, how they end, types of options."""
+"""Terminal output, exit codes and option types that the commands of `clipstack-models` share."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ COUNT = click.IntRange(min=1)
 
 
 class ColoursType(click.ParamType[tuple[float, float, float]]):
-    """One number, or three with commas between them: red, green, blue."""
+    """One number, or three numbers separated by commas: red, green, blue."""
 
     name = "number[,number,number]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, float, float]:
+        """Return the three numbers of an option's value, or fail with a usage error."""
         try:
             numbers = [float(word) for word in value.split(",")]
             red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
@@ -45,6 +46,7 @@ class ColoursType(click.ParamType[tuple[float, float, float]]):
 
 
 def models_option(command: Command) -> Command:
+    """Add the option --models to a command."""
     return click.option(
         "--models", type=FOLDER, help="Folder of the models.  [default: CLIPSTACK_MODEL_DIR, or triton_repo/models]"
     )(command)
@@ -52,8 +54,8 @@ def models_option(command: Command) -> Command:
 
 @contextmanager
 def told() -> Iterator[Settings]:
-    """The settings; what goes wrong is one paragraph on standard error, and exit code 1."""
-    # What the converters tell each other is of no use to whoever adds a model.
+    """Yield the settings; print an expected error as one paragraph on standard error and exit with code 1."""
+    # The converters' warnings do not concern the user.
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     try:
@@ -66,13 +68,14 @@ def told() -> Iterator[Settings]:
 
 
 def complain(error: Exception) -> None:
+    """Print an error as one paragraph on standard error."""
     console(stderr=True).print(Text.assemble(("✗ ", "bold red"), " ".join(str(error).split())))
 
 
 def console(stderr: bool = False) -> Console:
-    """What goes to a file or to grep is not broken into the lines of a screen."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
+    """Return a console for standard output or error; output to files and pipes is not wrapped."""
+    result = Console(stderr=stderr, highlight=False)
+    return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
 
 
 __all__ = ["COUNT", "FILE", "FOLDER", "ColoursType", "complain", "console", "models_option", "told"]

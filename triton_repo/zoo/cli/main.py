@@ -1,4 +1,4 @@
-"""The command line: `clipstack-models list`, `show`, `add`, `remove`; check_commands.py has `verify` and `bench`."""
+"""Command line `clipstack-models`: `list`, `show`, `add`, `remove`; check_commands.py has `verify` and `bench`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, checked
 from triton_repo.zoo.repository.server import TritonServer, running
 
-# Torch, torchvision and OpenVINO take seconds to import: only the commands that need them do.
+# Torch, torchvision and OpenVINO take seconds to import, so only the commands that need them import them.
 
 CACHE = CHECKOUT / ".runtime" / "weights"
 LOCK = Path(__file__).parents[1] / "weights.lock"
@@ -35,7 +35,7 @@ def main() -> None:
     2 the command line is wrong.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal of another time shows a question mark rather than a traceback.
+        # Print a question mark for characters that the terminal's encoding lacks, instead of failing.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
@@ -45,13 +45,13 @@ def list_models(models: Path | None) -> None:
     """List the models that are served, and those that could be added."""
     with told() as settings:
         folder = models or settings.model_dir
-        found = []
+        models_found = []
         for name in store.names(folder):
             try:
-                found.append(store.installed(folder, name))
+                models_found.append(store.installed(folder, name))
             except ModelError as error:
                 complain(error)
-        console().print(tables.models_table(found, settings.model), tables.to_be_had(found), sep="\n\n")
+        console().print(tables.models_table(models_found, settings.model), tables.to_be_had(models_found), sep="\n\n")
 
 
 @main.command()
@@ -138,19 +138,19 @@ def add(
             )
         from triton_repo.zoo.repository import add as adding
 
-        wishes, err = adding.ClipOverrides(**clip), console(stderr=True)
+        overrides, err = adding.ClipOverrides(**clip), console(stderr=True)
         file = from_file or weights or onnx or _downloaded(name, url, cache, lock)
         with running(settings, folder) as server:
             with err.status("...") as status:
                 target = adding.Target(folder, name, server, status.update)
                 if onnx:
                     assert labels
-                    version = adding.add_onnx(target, adding.OnnxInput(onnx, layout, scores, data), labels, wishes)
+                    version = adding.add_onnx(target, adding.OnnxInput(onnx, layout, scores, data), labels, overrides)
                 else:
-                    version = adding.add_network(target, arch or name, file, labels, wishes)
+                    version = adding.add_network(target, arch or name, file, labels, overrides)
             added = store.installed(folder, name)
-            looks = f"{tables.looks_at(added.parameters)}, {len(added.labels)} labels"
-            console().print(f"{name}, version {version}: {looks}")
+            summary = f"{tables.looks_at(added.parameters)}, {len(added.labels)} labels"
+            console().print(f"{name}, version {version}: {summary}")
             err.print(_outlook(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
 
 
@@ -177,9 +177,9 @@ def _downloaded(name: str, url: str | None, cache: Path, lock: Path) -> Path:
 
 
 def _outlook(model: store.InstalledModel, slot_bytes: int, server: TritonServer | None) -> str:
-    """What is left to the person: to make room, or to start the stack."""
-    told = model.parameters
-    clip_bytes = int(told["frames"]) * int(told["crop"]) ** 2 * 3
+    """Return the user's next step: make room for the model, or start the stack."""
+    parameters = model.parameters
+    clip_bytes = int(parameters["frames"]) * int(parameters["crop"]) ** 2 * 3
     if clip_bytes > slot_bytes:
         need = -(-clip_bytes // (1 << 20))
         return (

@@ -1,4 +1,4 @@
-"""What `clipstack-models` shows: tables of models, and errors in one paragraph."""
+"""Tables and lists that `clipstack-models` prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LABELS = 12
 
 
 def looks_at(parameters: dict[str, str]) -> str:
-    """The clip in words: `16 frames in 2.5 s, 256 × 256`."""
+    """Describe the clip in words: `16 frames in 2.5 s, 256 × 256`."""
     size = f"{parameters['crop']} × {parameters['crop']}"
     if parameters["kind"] == "image":
         return f"picture, {size}"
@@ -25,21 +25,23 @@ def looks_at(parameters: dict[str, str]) -> str:
 
 
 def models_table(models: Sequence[InstalledModel], default: str) -> RenderableType:
+    """Return a table of the installed models; the default model is marked."""
     table = Table("model", "version", "network", "looks at", "labels", box=None, pad_edge=False, header_style="dim")
     for model in models:
         name = Text.assemble((model.name, "bold"), ("  default", "green") if model.name == default else "")
-        told, versions = model.parameters, ", ".join(map(str, model.versions)) or "none"
-        table.add_row(name, versions, told.get("architecture", ""), looks_at(told), str(len(model.labels)))
+        parameters, versions = model.parameters, ", ".join(map(str, model.versions)) or "none"
+        table.add_row(name, versions, parameters.get("architecture", ""), looks_at(parameters), str(len(model.labels)))
     return table
 
 
 def to_be_had(models: Sequence[InstalledModel]) -> Text:
-    """The published networks that could be added."""
+    """Return a line with the published networks that are not installed."""
     rest = [name for name in PUBLISHED if name not in {model.name for model in models}]
     return Text(f"to be added: {', '.join(rest)}" if rest else "", style="dim")
 
 
 def installed_facts(model: InstalledModel) -> dict[str, Any]:
+    """Return the properties of an installed model that `show` prints."""
     from triton_repo.zoo.repository.sources import read_source
 
     parameters = model.parameters
@@ -66,27 +68,29 @@ def _versions(model: InstalledModel) -> str:
 
 
 def published_facts(name: str) -> dict[str, Any]:
+    """Return the properties of a published network that `show` prints."""
     from triton_repo.zoo.architectures.catalog import published
 
-    known = published(name)
-    spec = known.spec
+    network = published(name)
+    spec = network.spec
     parameters = {key: str(value) for key, value in vars(spec).items()}
     return {
         "versions": f"none: clipstack-models add {name}",
         "looks at": looks_at(parameters),
         "frame": f"short side {spec.resize}, of it the middle {spec.crop} × {spec.crop}",
-        "labels": labels_line(known.labels),
-        "address": known.url,
+        "labels": labels_line(network.labels),
+        "address": network.url,
     }
 
 
 def facts_lines(facts: dict[str, Any]) -> Text:
-    """One line for each fact."""
+    """Return one line for each fact."""
     column = max(map(len, facts)) + 2
     return Text("\n").join(Text.assemble((name.ljust(column), "dim"), str(value)) for name, value in facts.items())
 
 
 def labels_line(labels: Sequence[str]) -> str:
+    """Return the number of labels and the first MOST_LABELS of them."""
     rest = len(labels) - MOST_LABELS
     return f"{len(labels)}: {', '.join(labels[:MOST_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
 

@@ -1,4 +1,4 @@
-"""What `verify` and `bench` show: tables, and the same for programs."""
+"""Results of `verify` and `bench`, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEFT = ("engine", "precision", "clips", "")
 
 
 def _table(*columns: str) -> Table:
-    """Narrow enough for a terminal of 80 characters."""
+    """Return an empty table that fits a terminal of 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
@@ -25,7 +25,7 @@ def _table(*columns: str) -> Table:
 
 
 def verdict_table(rows: Sequence[AccuracyRow]) -> RenderableType:
-    """One row for each engine, precision and kind of clips."""
+    """Return a table with one row for each engine, precision and kind of clips."""
     table = _table("engine", "precision", "clips", "largest", "mean", "top-1", "near-ties", "")
     for row in rows:
         clips, ties = f"{row.clips} {row.kind}", str(row.ties or "")
@@ -40,19 +40,20 @@ VERDICT_WORDS = (
 
 
 def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | None) -> RenderableType:
-    """One row for each engine and precision, the recommended one marked."""
+    """Return a table with one row for each engine and precision; the recommended one is marked."""
     table = _table("engine", "p50 ms", "p99 ms", *(f"×{size}" for size in sizes), "spread", "differs", "")
     for result in results:
-        told, row, chosen = result.timing, result.row, result is best
+        timing, row, chosen = result.timing, result.row, result is best
         name = Text.assemble(("▶ " if chosen else "  ", "green"), (str(result.variant), "bold" if chosen else ""))
-        times = (f"{told.p(50):.1f}", f"{told.p(99):.1f}" if len(told.lone_s) > 1 else "–")
-        rates = [_rate(told.rate(size)) if size in told.rates else "–" for size in sizes]
-        spread = f"±{told.spread:.0%}" if told.rates else "–"
+        times = (f"{timing.p(50):.1f}", f"{timing.p(99):.1f}" if len(timing.lone_s) > 1 else "–")
+        rates = [_rate(timing.rate(size)) if size in timing.rates else "–" for size in sizes]
+        spread = f"±{timing.spread:.0%}" if timing.rates else "–"
         table.add_row(name, *times, *rates, spread, f"{row.largest:.0e}" if row else "–", _verdict(row))
     return table
 
 
 def bench_words(sizes: Sequence[int]) -> str:
+    """Explain the columns of the table that `bench_table` returns."""
     together = " ".join(f"×{size}" for size in sizes)
     return (
         f"ms: a lone clip; {together}: clips a second, so many at once; differs: a probability, at most; %: same top-1"
@@ -70,14 +71,14 @@ def _rate(rate: float) -> str:
 
 
 def absent_lines(absent: Mapping[str, str]) -> RenderableType:
-    """Why engines are not in the table."""
+    """Return one line for each engine that was not measured, with the reason."""
     return Group(*(Text(f"not here: {name}: {reason}", style="dim") for name, reason in absent.items()))
 
 
 def bench_facts(
     name: str, version: int, results: Sequence[Result], absent: Mapping[str, str], best: Result | None
 ) -> dict[str, Any]:
-    """The table for programs: milliseconds, clips a second."""
+    """Return the bench results for JSON output, in milliseconds and clips per second."""
     return {
         "model": name,
         "version": version,

@@ -1,9 +1,9 @@
-"""Makes the files that engines load beside `model.xml`: from what the model was made from, for one precision.
+"""Export of the files that engines load beside `model.xml`, from the model's source, for one precision.
 
-torch         a program of torch.export; one file for all precisions, which the engine chooses
-onnxruntime   the same as ONNX, with weights and sums in the precision; of a model that came from ONNX: that file
-              between the nodes that take uint8 and give probabilities
-tensorrt      a plan that TensorRT builds from the latter, for the GPU of this machine
+torch         a torch.export program; one file for all precisions
+onnxruntime   the same as ONNX, with weights and arithmetic in the precision; for a model from ONNX: that file
+              between the nodes that take uint8 and return probabilities
+tensorrt      a plan that TensorRT builds from the ONNX file, for the GPU of this machine
 """
 
 from __future__ import annotations
@@ -25,29 +25,33 @@ MadeOf = NetworkSpec | OnnxFile
 
 
 def make(engine: str, precision: str, made_of: MadeOf, version: Path) -> Path:
-    """The file that `engine` loads for `precision`, written into `version`; ModelError when it cannot be made."""
+    """Write the file that `engine` loads for `precision` into `version` and return its path.
+
+    Raises:
+        ModelError: The file cannot be made.
+    """
     path = version / engine_class(engine).file(precision)
     writers = {"torch": _torch, "onnxruntime": _onnx, "tensorrt": _tensorrt}
     with tempfile.TemporaryDirectory(prefix=".making-", dir=version) as making, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporters' own, of no use to whoever has a model exported
-        made = Path(making, path.name)
+        warnings.simplefilter("ignore")  # the exporters' warnings do not concern the user
+        temporary = Path(making, path.name)
         try:
-            writers[engine](made_of, precision, made)
+            writers[engine](made_of, precision, temporary)
         except (ModelError, EngineError):
             raise
         except ImportError as error:
             raise ModelError(
                 f"a package that writes it is not installed: {error} (the extra `engines` has it)"
             ) from error
-        except Exception as error:  # the exporters raise whatever they come upon
+        except Exception as error:  # the exporters raise errors of any type
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ModelError(f"the network could not be exported: {reason[0][:300]}") from error
-        made.replace(path)
+        temporary.replace(path)
     return path
 
 
 def program(served: NetworkSpec, dtype: torch.dtype = torch.float32) -> ExportedProgram:
-    """uint8 (B, frames, crop, crop, 3) -> float32 (B, classes), for any B."""
+    """Return the served network as a program: uint8 (B, frames, crop, crop, 3) -> float32 (B, classes), for any B."""
     spec = served.spec
     example = torch.zeros(2, spec.frames, spec.crop, spec.crop, 3, dtype=torch.uint8)
     with torch.no_grad():
@@ -70,15 +74,15 @@ def _onnx(made_of: MadeOf, precision: str, path: Path) -> None:
 
         write_served(made_of, path)
         return
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program(made_of, DTYPES[precision]),
         input_names=["CLIP"],
         output_names=["SCORES"],
         dynamo=True,
         verbose=False,
     )
-    assert made is not None
-    made.save(path)
+    assert exported is not None
+    exported.save(path)
 
 
 def _tensorrt(made_of: MadeOf, precision: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Models of any architecture, from ONNX: decoded frames in, probabilities out, as for every other model."""
+"""Import of models of any architecture from ONNX: decoded frames in, probabilities out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAYOUTS = ("NCTHW", "NTCHW", "NTHWC", "NCHW", "NHWC")
 
 
 def _read(path: Path, source: Source, classes: int) -> openvino.Model:
-    """The network as it is in the file, for one clip; ModelError when it takes or gives something else."""
+    """Return the file's network for one clip; raise ModelError when its input or output does not fit."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist or is no file.")
     try:
@@ -30,27 +30,30 @@ def _read(path: Path, source: Source, classes: int) -> openvino.Model:
         )
     spec = source.spec
     sizes = {"N": 1, "C": 3, "T": spec.frames, "H": spec.crop, "W": spec.crop}
-    wanted = [sizes[letter] for letter in source.layout]
-    takes = model.input().partial_shape
-    if not takes.compatible(openvino.PartialShape(wanted)) or not model.input().element_type.is_real():
+    shape = [sizes[letter] for letter in source.layout]
+    input_shape = model.input().partial_shape
+    if not input_shape.compatible(openvino.PartialShape(shape)) or not model.input().element_type.is_real():
         raise ModelError(
-            f"{path} takes {model.input().element_type.get_type_name()} {takes}, and a clip in the layout "
-            f"{source.layout} would be float {wanted}: check --frames, --size and --layout."
+            f"{path} takes {model.input().element_type.get_type_name()} {input_shape}, and a clip in the layout "
+            f"{source.layout} would be float {shape}: check --frames, --size and --layout."
         )
     try:
-        model.reshape(wanted)
+        model.reshape(shape)
     except RuntimeError as error:
-        raise ModelError(f"{path} cannot take a clip of {wanted} ({source.layout}): {_short(error)}") from error
-    gives = model.output().partial_shape
-    if gives.is_dynamic or int(np.prod(gives.to_shape())) != classes:
-        raise ModelError(f"{path} gives scores of the shape {gives}, and there are {classes} labels.")
+        raise ModelError(f"{path} cannot take a clip of {shape} ({source.layout}): {_short(error)}") from error
+    output_shape = model.output().partial_shape
+    if output_shape.is_dynamic or int(np.prod(output_shape.to_shape())) != classes:
+        raise ModelError(f"{path} gives scores of the shape {output_shape}, and there are {classes} labels.")
     return model
 
 
 def convert_onnx(path: Path, source: Source, classes: int) -> openvino.Model:
-    """`CLIP` uint8 (1, frames, crop, crop, 3) -> `SCORES` float32 (1, classes); the engine runs clips one by one."""
+    """Return a model `CLIP` uint8 (1, frames, crop, crop, 3) -> `SCORES` float32 (1, classes).
+
+    The engine runs clips one by one.
+    """
     model = _read(path, source, classes)
-    spec, entrance = source.spec, model.inputs[0]
+    spec, model_input = source.spec, model.inputs[0]
     std = np.asarray(source.std, np.float32)
     clip = ops.parameter([1, spec.frames, spec.crop, spec.crop, 3], np.uint8)
     x = ops.multiply(ops.convert(clip, "f32"), ops.constant(1 / (255 * std)))
@@ -59,19 +62,19 @@ def convert_onnx(path: Path, source: Source, classes: int) -> openvino.Model:
         x = ops.squeeze(x, ops.constant(np.array([1])))
     ours = "NTHWC" if "T" in source.layout else "NHWC"
     x = ops.transpose(x, ops.constant(np.array([ours.index(letter) for letter in source.layout])))
-    x = ops.convert(x, entrance.element_type.get_type_name())
-    for target in entrance.get_target_inputs():
+    x = ops.convert(x, model_input.element_type.get_type_name())
+    for target in model_input.get_target_inputs():
         target.replace_source_output(x.output(0))
-    answer = model.output().get_node().input_value(0)
-    scores = ops.convert(ops.reshape(answer, ops.constant(np.array([1, classes])), False), "f32")
-    whole = openvino.Model([ops.softmax(scores, 1) if source.scores == "logits" else scores], [clip], path.stem)
-    whole.inputs[0].set_names({"CLIP"})
-    whole.outputs[0].set_names({"SCORES"})
-    return whole
+    output = model.output().get_node().input_value(0)
+    scores = ops.convert(ops.reshape(output, ops.constant(np.array([1, classes])), False), "f32")
+    converted = openvino.Model([ops.softmax(scores, 1) if source.scores == "logits" else scores], [clip], path.stem)
+    converted.inputs[0].set_names({"CLIP"})
+    converted.outputs[0].set_names({"SCORES"})
+    return converted
 
 
 class OnnxNetwork:
-    """The file itself, run by OpenVINO in float32, the clip normalised and the scores made probabilities by NumPy."""
+    """The ONNX file run by OpenVINO in float32, with NumPy for normalisation and softmax."""
 
     def __init__(self, path: Path, source: Source, classes: int) -> None:
         hints = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -79,7 +82,7 @@ class OnnxNetwork:
         self._compiled = openvino.Core().compile_model(_read(path, source, classes), "CPU", hints)
 
     def __call__(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (B, frames, crop, crop, 3) -> float32 (B, classes)."""
+        """Return scores float32 (B, classes) for uint8 (B, frames, crop, crop, 3)."""
         normal = (clips / 255 - self._source.mean) / self._source.std
         axes = dict(zip("NTHWC", range(5), strict=True))
         if "T" not in self._source.layout:
@@ -90,13 +93,13 @@ class OnnxNetwork:
         )
         if self._source.scores != "logits":
             return scores
-        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
+        exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
 
 
 def _short(error: Exception) -> str:
-    """The last line of OpenVINO's message: those before it name its own source files."""
+    """Return the last line of OpenVINO's message; the lines before it name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
 

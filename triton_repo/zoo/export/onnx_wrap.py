@@ -1,4 +1,4 @@
-"""Puts a network from an ONNX file between the nodes that every served model has: uint8 in, probabilities out."""
+"""ONNX export of a network from an ONNX file, between the nodes that every served model has."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from triton_repo.zoo.export.reference import OnnxFile
 
-OURS = "clipstack_"  # begins every name that is added, so that none is there already
+OURS = "clipstack_"  # prefix of every added name, so that none collides
 
 
 def write_served(file: OnnxFile, path: Path) -> None:
-    """`CLIP` uint8 (1, frames, crop, crop, 3) -> `SCORES` float32 (1, classes). The same sums as `convert_onnx`."""
+    """Write a model `CLIP` uint8 (1, frames, crop, crop, 3) -> `SCORES` float32 (1, classes).
+
+    The arithmetic equals that of `convert_onnx`.
+    """
     model = onnx.load(file.path)
     graph, source = model.graph, file.source
-    weights = {tensor.name for tensor in graph.initializer}  # old files list them among the inputs
-    (entrance,) = (value for value in graph.input if value.name not in weights)
-    (answer,) = graph.output
+    weights = {tensor.name for tensor in graph.initializer}  # old files list weights among the inputs
+    (graph_input,) = (value for value in graph.input if value.name not in weights)
+    (graph_output,) = graph.output
     std = np.asarray(source.std, np.float32)
     for name, value in (
         ("scale", 1 / (255 * std)),
@@ -36,15 +39,15 @@ def write_served(file: OnnxFile, path: Path) -> None:
         _node("Cast", ["CLIP"], OURS + "float", to=TensorProto.FLOAT),
         _node("Mul", [OURS + "float", OURS + "scale"], OURS + "scaled"),
         _node("Add", [OURS + "scaled", OURS + "shift"], OURS + "normal"),
-        # Taking the one frame of a picture away is Identity for a video.
+        # Gather removes a picture's frame axis; a video keeps it.
         _node("Identity", [OURS + "normal"], OURS + "frames")
         if video
         else _node("Gather", [OURS + "normal", OURS + "first"], OURS + "frames", axis=1),
         _node("Transpose", [OURS + "frames"], OURS + "ordered", perm=order),
-        _node("Cast", [OURS + "ordered"], entrance.name, to=entrance.type.tensor_type.elem_type),
+        _node("Cast", [OURS + "ordered"], graph_input.name, to=graph_input.type.tensor_type.elem_type),
     ]
     after = [
-        _node("Reshape", [answer.name, OURS + "shape"], OURS + "row"),
+        _node("Reshape", [graph_output.name, OURS + "shape"], OURS + "row"),
         _node("Cast", [OURS + "row"], OURS + "scores", to=TensorProto.FLOAT),
         _node("Softmax", [OURS + "scores"], "SCORES", axis=1)
         if source.scores == "logits"
@@ -53,11 +56,11 @@ def write_served(file: OnnxFile, path: Path) -> None:
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
     graph.node.extend(nodes)
-    graph.input.remove(entrance)
+    graph.input.remove(graph_input)
     spec = source.spec
     clip = [1, spec.frames, spec.crop, spec.crop, 3]
     graph.input.insert(0, helper.make_tensor_value_info("CLIP", TensorProto.UINT8, clip))
-    graph.output.remove(answer)
+    graph.output.remove(graph_output)
     graph.output.append(helper.make_tensor_value_info("SCORES", TensorProto.FLOAT, [1, file.classes]))
     onnx.save(model, path)
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# As in the backend: OpenVINO must not report its use to its maker.
+# Disable OpenVINO's telemetry, as in the backend.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
@@ -35,24 +35,24 @@ from triton_repo.zoo.repository import engine_config  # noqa: E402
 from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "models"
-# Largest difference of a probability between the exported model and torch, both in float32: a mistake makes far more,
-# and the order of additions alone made 1.1e-4 of a ResNet-101's depth.
+# Largest difference of a probability between the exported model and torch, both in float32. The order of additions
+# alone makes 1.1e-4 in a ResNet-101; a mistake makes far more.
 TOLERANCE = 1e-3
 
 
 class ExportMismatch(Exception):
-    """The exported model does not answer as the network does."""
+    """The exported model's scores differ from the network's."""
 
 
 class _Seen(Protocol):
-    """Anything that says which clip it looks at."""
+    """Anything with the specification of a clip."""
 
     @property
     def spec(self) -> ClipSpec: ...
 
 
 def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
-    """uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
+    """Return uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
     spec = served.spec
     rng = np.random.default_rng(7)
     coarse = rng.integers(0, 256, (count, spec.frames, 8, 8, 3), dtype=np.uint8)
@@ -61,14 +61,17 @@ def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
 
 
 def convert(served: NetworkSpec) -> openvino.Model:
-    """ServedNetwork: `CLIP` uint8 (?, frames, crop, crop, 3) -> `SCORES` float32 (?, classes)."""
-    whole = ServedNetwork(served).eval()
+    """Return the served network in OpenVINO: uint8 (?, frames, crop, crop, 3) -> float32 (?, classes).
+
+    The input is called `CLIP`, the output `SCORES`.
+    """
+    network = ServedNetwork(served).eval()
     example = torch.from_numpy(example_clips(served, 2))
     with torch.no_grad(), warnings.catch_warnings():
-        # The converter's own way to read a network; torch calls it deprecated, and works.
+        # The converter uses torch.jit, which torch calls deprecated.
         warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
-        # What is converted is compared with the network before it is used; torch's own check takes as long as all else
-        traced = torch.jit.trace(whole, example, strict=False, check_trace=False)
+        # largest_difference checks the result; torch's own check doubles the time.
+        traced = torch.jit.trace(network, example, strict=False, check_trace=False)
         model = openvino.convert_model(traced, example_input=example, input=(-1, *example.shape[1:]))
     model.inputs[0].set_names({"CLIP"})
     model.outputs[0].set_names({"SCORES"})
@@ -76,22 +79,30 @@ def convert(served: NetworkSpec) -> openvino.Model:
 
 
 def largest_difference(served: NetworkSpec, path: Path) -> float:
-    """Between the probabilities of the model saved at `path` and those of the network, over three clips."""
+    """Return the largest difference between the probabilities of the saved model and the network, over three clips."""
     clips = example_clips(served, 3)
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    answer = openvino.Core().compile_model(path, "CPU", hints)(clips)["SCORES"]
+    scores = openvino.Core().compile_model(path, "CPU", hints)(clips)["SCORES"]
     with torch.no_grad():
-        wanted = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
-    return float(np.abs(answer - wanted).max())
+        expected = ServedNetwork(served).eval()(torch.from_numpy(clips)).numpy()
+    return float(np.abs(scores - expected).max())
 
 
 def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, gpu: bool | None = None) -> Path:
-    """Writes the folder `models/name` and returns it; ExportMismatch when the export is not the network.
+    """Write the model folder `models/name` and return it.
 
-    `gpu`: with what a GPU runs too; by default where this machine has one.
+    The version is completed in a temporary folder and renamed into place, so no server sees half of it. An engine that
+    was selected for the model stays selected, and its file is made too.
 
-    The version is made complete beside its place and moved there by a rename: no server sees half of one. The engine
-    that somebody chose for the model stays, and what it loads is made too.
+    Args:
+        served: The network to export.
+        name: Name of the model.
+        models: Folder of the model folders.
+        version: Number of the version.
+        gpu: Whether to make the file for GPUs too; by default, if this machine has a GPU.
+
+    Raises:
+        ExportMismatch: The exported model's scores differ from the network's.
     """
     folder = models / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,20 +128,21 @@ def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, 
 
 
 def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> NetworkSpec:
-    """The network called `model` on the command line."""
+    """Return the network called `model` on the command line."""
     if model in DEFAULTS:
         return DEFAULTS[model](weights) if weights else DEFAULTS[model]()
     if model in VARIANTS:
         if labels is None:
             raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
         return kinetics_x3d(model, weights, labels)
-    # torchvision takes a second to import, and the others do without it.
+    # Only ResNets need torchvision, which takes a second to import.
     from triton_repo.zoo.architectures.resnet import resnet
 
     return resnet(model, weights, labels)
 
 
 def main() -> int:
+    """Export the model that the command line names and return the exit code."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])

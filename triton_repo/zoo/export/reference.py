@@ -1,4 +1,4 @@
-"""What a model version was made from, ready to run: the network in torch, or the ONNX file."""
+"""Source of a model version, ready to run: the network in torch, or the ONNX file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Network = Callable[[Clips], Scores]
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """The file itself, and what was said of it when it was added."""
+    """An ONNX file, and the description given when it was added."""
 
     path: Path
     source: Source
@@ -35,7 +35,13 @@ class OnnxFile:
 
 @dataclass(frozen=True)
 class Reference:
-    """`words` says what runs it; `network` runs it in float32, uint8 (B, frames, crop, crop, 3) to probabilities."""
+    """Runnable source of a model version.
+
+    Attributes:
+        words: What runs it, for messages.
+        made_of: The network or the ONNX file.
+        network: Runs it in float32: uint8 (B, frames, crop, crop, 3) -> probabilities float32 (B, classes).
+    """
 
     words: str
     made_of: NetworkSpec | OnnxFile
@@ -43,7 +49,11 @@ class Reference:
 
 
 def origin(model: InstalledModel, weights: Path | None = None) -> Reference:
-    """Of the version that is served; ModelError when the file it was made from is gone or another."""
+    """Return the reference of the served version; `weights` is the source file's present path, if it was moved.
+
+    Raises:
+        ModelError: The source file is gone or has changed.
+    """
     source = read_source(model.served)
     if source is None:
         if model.name not in DEFAULTS:

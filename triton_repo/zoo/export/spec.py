@@ -1,4 +1,4 @@
-"""What a model folder is made from: a network, the clip it wants, its labels and its normalisation."""
+"""Specification of a served model: its network, clip, labels and normalisation."""
 
 import copy
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ MAX_BATCH = 8
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The clip a network was trained on; a picture is a clip of one frame.
+    """The clip that a network was trained on; a picture is a clip of one frame.
 
-    `frames` frames, `stride` apart in a video of `fps` frames a second; short side scaled to `resize` pixels,
-    of which the middle `crop` x `crop` pixels are used.
+    A clip has `frames` frames, `stride` apart in a video of `fps` frames per second. The short side is scaled to
+    `resize` pixels, and the centre `crop` x `crop` pixels are used.
     """
 
     kind: Literal["video", "image"]
@@ -29,21 +29,27 @@ class ClipSpec:
 
 
 class ModelInfo(Protocol):
-    """What a model folder's description is written from."""
+    """Properties that a model folder's description is written from."""
 
     @property
-    def architecture(self) -> str: ...
+    def architecture(self) -> str:
+        """Return the name of the architecture."""
+        ...
 
     @property
-    def spec(self) -> ClipSpec: ...
+    def spec(self) -> ClipSpec:
+        """Return the specification of the clip."""
+        ...
 
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels in the order of the scores."""
+        ...
 
 
 @dataclass(frozen=True)
 class Description:
-    """`Described` and no more, for a model that is no network of torch."""
+    """`ModelInfo` of a model that is not a torch network."""
 
     architecture: str
     spec: ClipSpec
@@ -52,10 +58,10 @@ class Description:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network ready to be exported. `network` gives logits (B, classes) for normalised float input:
-    (B, 3, frames, crop, crop) when the kind is video, (B, 3, crop, crop) when it is image.
+    """A network that is ready to be exported.
 
-    `mean` and `std` are of the picture scaled to 0..1, one for each of red, green and blue.
+    `network` returns logits (B, classes) for normalised float input: (B, 3, frames, crop, crop) for kind video, (B, 3,
+    crop, crop) for kind image. `mean` and `std` refer to pixels scaled to 0..1, in the order red, green, blue.
     """
 
     network: nn.Module
@@ -67,9 +73,9 @@ class NetworkSpec:
 
 
 class ServedNetwork(nn.Module):
-    """Decoded uint8 (B, frames, crop, crop, 3) -> probabilities float (B, classes): no client normalises.
+    """Network with normalisation and softmax: uint8 (B, frames, crop, crop, 3) -> probabilities float32 (B, classes).
 
-    The network calculates in `dtype`, what is before and after it in float32.
+    The network calculates in `dtype`, normalisation and softmax in float32.
     """
 
     def __init__(self, served: NetworkSpec, dtype: torch.dtype = torch.float32) -> None:
@@ -78,7 +84,7 @@ class ServedNetwork(nn.Module):
         self.network = served.network if exact else copy.deepcopy(served.network).to(dtype)
         self.dtype = dtype
         self.image = served.spec.kind == "image"
-        # (x / 255 - mean) / std as one multiplication and one addition.
+        # (x / 255 - mean) / std as one multiplication and one addition
         std = torch.tensor(served.std)
         self.scale: Tensor
         self.shift: Tensor
@@ -86,6 +92,7 @@ class ServedNetwork(nn.Module):
         self.register_buffer("shift", -torch.tensor(served.mean) / std)
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Return probabilities float32 (B, classes) for uint8 (B, frames, crop, crop, 3)."""
         x = clip.float() * self.scale + self.shift
         x = x[:, 0].permute(0, 3, 1, 2) if self.image else x.permute(0, 4, 1, 2, 3)
         logits: Tensor = self.network(x.to(self.dtype))
@@ -93,7 +100,7 @@ class ServedNetwork(nn.Module):
 
 
 def config_text(name: str, served: ModelInfo) -> str:
-    """`config.pbtxt` of the model folder `name`: all that the server and the app know of the model."""
+    """Return the `config.pbtxt` of the model `name`, which tells the server and the app all about the model."""
     spec = served.spec
     parameters = {
         "kind": spec.kind,

@@ -1,4 +1,4 @@
-"""Makes a model version from a checkpoint or an ONNX file, checks it, and puts it among the models."""
+"""Adding a model version from a checkpoint or an ONNX file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ClipOverrides:
-    """What the person said of the clip and its normalisation; None is left as published."""
+    """The user's settings for the clip and its normalisation; None keeps the published value."""
 
     frames: int | None = None
     stride: int | None = None
@@ -39,7 +39,7 @@ class ClipOverrides:
     std: Colours | None = None
 
     def spec(self, usual: ClipSpec) -> ClipSpec:
-        """The clip; a size without a resize keeps the share of the frame that is cut away."""
+        """Return `usual` with the overrides; a size without a resize keeps the cropped share of the frame."""
         crop = self.size or usual.crop
         resize = self.resize or round(usual.resize * crop / usual.crop)
         if crop > resize:
@@ -50,7 +50,14 @@ class ClipOverrides:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a model is to be added, under which name; `server` loads it at once, `say` hears how far it is."""
+    """Destination of a new model version.
+
+    Attributes:
+        models: Folder of the models.
+        name: Name of the model.
+        server: Running server that loads the version at once, or None.
+        say: Receives progress messages.
+    """
 
     models: Path
     name: str
@@ -59,21 +66,21 @@ class Target:
 
 
 def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: ClipOverrides) -> int:
-    """Adds a published network with the weights of a file; the new version. ModelError when that cannot be."""
+    """Add a published network with the weights of a file and return the new version; raise ModelError on failure."""
     _check_name(target.name)
-    known = published(architecture, weights.name)
-    spec = wishes.spec(known.spec)
-    known.check(spec)
-    words = read_labels(labels) if labels else known.labels
-    mean, std = wishes.mean or known.mean, wishes.std or known.std
-    # Before the long work: a file that is missing or does not fit is told at once.
-    served = Source(architecture, "", "", spec, mean, std).network(words, weights)
+    network = published(architecture, weights.name)
+    spec = wishes.spec(network.spec)
+    network.check(spec)
+    label_names = read_labels(labels) if labels else network.labels
+    mean, std = wishes.mean or network.mean, wishes.std or network.std
+    # Load the weights before the long export, so that a missing or unfitting file fails at once.
+    served = Source(architecture, "", "", spec, mean, std).network(label_names, weights)
     source = Source(architecture, str(weights.absolute()), sha256_of(weights), spec, mean, std)
 
     def write(making: Path, version: int) -> None:
         try:
             export.write_model(served, target.name, making, version)
-        except Exception as error:  # the converter and the networks raise whatever they come upon
+        except Exception as error:  # the converter and the networks raise errors of any type
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ModelError(f"{architecture} for such clips could not be exported: {reason[0][:300]}") from error
 
@@ -82,7 +89,14 @@ def add_network(target: Target, architecture: str, weights: Path, labels: Path |
 
 @dataclass(frozen=True)
 class OnnxInput:
-    """An ONNX file, the order of its input, the meaning of its output, and files of its weights with other names."""
+    """An ONNX file to add.
+
+    Attributes:
+        file: The ONNX file.
+        layout: Axes of its input, for example NCTHW; None selects the default.
+        scores: Meaning of its output: "logits" or "probabilities".
+        data: Weight files that are not named after the ONNX file.
+    """
 
     file: Path
     layout: str | None = None
@@ -91,14 +105,14 @@ class OnnxInput:
 
 
 def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrides) -> int:
-    """Add a model of any architecture and return its new version; raises ModelError when that cannot be."""
+    """Add a model of any architecture and return its new version; raise ModelError on failure."""
     file, layout = given.file, given.layout
     _check_name(target.name)
     if not (wishes.frames and wishes.size):
         raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
     kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
     spec = wishes.spec(ClipSpec(kind, wishes.frames, 1, 30, wishes.size, wishes.size))
-    words = read_labels(labels)
+    label_names = read_labels(labels)
     layout = layout or ("NCHW" if kind == "image" else "NCTHW")
     if ("T" in layout) != (kind == "video"):
         raise ModelError(f"the layout {layout} is not one of {'videos' if kind == 'video' else 'pictures'}.")
@@ -107,15 +121,15 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
         raise ModelError(f"{file} does not exist or is no file.")
     onnx_data.check(file, given.data)
     source = Source(ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores)
-    description = Description(ONNX, spec, words)
+    description = Description(ONNX, spec, label_names)
 
     def write(making: Path, version: int) -> None:
-        model = convert_onnx(file, source, len(words))
-        _check_scores(file, source, words)
+        model = convert_onnx(file, source, len(label_names))
+        _check_scores(file, source, label_names)
         folder = making / target.name
         (folder / str(version)).mkdir(parents=True)
         openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
-        (folder / "labels.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        (folder / "labels.txt").write_text("".join(f"{word}\n" for word in label_names), encoding="utf-8")
         (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
 
     return _add(target, source, write)
@@ -127,7 +141,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
-    """ModelError when the file's scores are not what `--scores` says they are: both mistakes look plausible."""
+    """Raise ModelError if the scores contradict `--scores`; with a wrong value they would still look plausible."""
     as_they_are = replace(source, scores="probabilities")
     raw = OnnxNetwork(file, as_they_are, len(labels))(export.example_clips(source, 3))
     if not np.isfinite(raw).all():

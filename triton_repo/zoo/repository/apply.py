@@ -1,4 +1,4 @@
-"""Has a model served by another engine: its file goes into the newest version, then its name into the configuration."""
+"""Selection of the engine that serves a model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,18 @@ from triton_repo.zoo.repository.server import TritonServer
 def apply(
     models: Path, model: store.InstalledModel, variant: Variant, made: Path, server: TritonServer | None = None
 ) -> None:
-    """`made` is the folder where the file was made, unless the version has it. Each step is whole or not at all, and
-    the engine is named last: until then, or when `server` cannot load it, the old one is served."""
+    """Serve the model by the engine and precision of `variant`.
+
+    The engine's file is copied into the newest version first; then the configuration names the engine. Each step is
+    atomic. Until the last step succeeds, and if `server` cannot load the model, the old engine serves it.
+
+    Args:
+        models: Folder of the models.
+        model: The installed model.
+        variant: Engine and precision to select.
+        made: Folder that holds the engine's file, unless the version has it.
+        server: Running server that loads the model, or None.
+    """
     with store.changing(models) as making:
         text = engine_config.with_engine((model.folder / "config.pbtxt").read_text(encoding="utf-8"), *variant)
         place = model.served / engine_class(variant.engine).file(variant.precision)

@@ -1,4 +1,4 @@
-"""The models that are served without anybody adding one, from the weights beside this file."""
+"""Built-in models, made from the weights in `triton_repo/zoo/weights`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +16,28 @@ SPEC = ClipSpec(
     kind="video", frames=motion.FRAMES, stride=motion.STRIDE, fps=motion.FPS, resize=motion.SIZE, crop=motion.SIZE
 )
 QUALITY_SPEC = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=quality.VIEW, crop=quality.SIZE)
-MEAN, STD = 0.45, 0.225  # what the training scripts normalise by
+MEAN, STD = 0.45, 0.225  # normalisation of the training scripts
 
 
 def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
-    """The trained network. FileNotFoundError without the weights, RuntimeError when they are of another."""
+    """Return the trained network.
+
+    Raises:
+        FileNotFoundError: The weights are missing.
+        RuntimeError: The weights belong to another network.
+    """
     network = _loaded(motion.CameraMotion(), weights)
     return NetworkSpec(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3)
 
 
 def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:
-    """The trained network. FileNotFoundError without the weights, RuntimeError when they are of another."""
-    # torchvision takes a second to import, and camera_motion does without it.
+    """Return the trained network.
+
+    Raises:
+        FileNotFoundError: The weights are missing.
+        RuntimeError: The weights belong to another network.
+    """
+    # Only frame_quality needs torchvision, which takes a second to import.
     from triton_repo.zoo.architectures.frame_quality import FrameQuality
 
     network = _loaded(FrameQuality(), weights)
@@ -41,7 +51,7 @@ def _loaded(network: nn.Module, weights: Path) -> nn.Module:
     return network.eval()
 
 
-# By their names, as BUILT_IN of names.py lists them.
+# The names must equal BUILT_IN in names.py.
 DEFAULTS: dict[str, Callable[..., NetworkSpec]] = {"camera_motion": camera_motion, "frame_quality": frame_quality}
 
 __all__ = ["DEFAULTS", "QUALITY_SPEC", "QUALITY_WEIGHTS", "SPEC", "WEIGHTS", "camera_motion", "frame_quality"]

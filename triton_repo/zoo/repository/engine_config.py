@@ -1,4 +1,4 @@
-"""The engine that a model's `config.pbtxt` names: read, and written anew in one step."""
+"""Reading and atomic replacement of the engine in a model's `config.pbtxt`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ USUAL = ("openvino", "f32")
 
 
 def engine_of(text: str) -> tuple[str, str]:
-    """Engine and precision that a configuration names."""
+    """Return the engine and precision that a configuration names."""
     engine, precision = (
-        found[2] if (found := _entry(name).search(text)) else usual
-        for name, usual in zip(("engine", "precision"), USUAL, strict=True)
+        match[2] if (match := _entry(name).search(text)) else default
+        for name, default in zip(("engine", "precision"), USUAL, strict=True)
     )
     return engine, precision
 
 
 def with_engine(text: str, engine: str, precision: str) -> str:
-    """The configuration with another engine and precision; ModelError when it is not written as ours are."""
+    """Return the configuration with another engine and precision; raise ModelError if it was written by hand."""
     for name, value in (("engine", engine), ("precision", precision)):
         text, count = _entry(name).subn(rf"\g<1>{value}\g<3>", text)
         if count != 1:
@@ -32,7 +32,7 @@ def with_engine(text: str, engine: str, precision: str) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all; nothing is touched when the text is already there."""
+    """Write the text atomically; an unchanged file is not touched."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

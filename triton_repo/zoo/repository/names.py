@@ -1,4 +1,4 @@
-"""Names of models: those that are published, those that a folder may have. Nothing heavy is imported here."""
+"""Names of published and built-in models, and the check of a model's name; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")
 RESNETS = ("resnet18", "resnet50", "resnet101")
 VIDEO = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
 PUBLISHED = X3D + RESNETS + VIDEO
-BUILT_IN = ("camera_motion", "frame_quality")  # made by `make setup` from the weights in this folder
+BUILT_IN = ("camera_motion", "frame_quality")  # `make setup` makes them from the weights in this package
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 def checked(name: str) -> str:
-    """The name; ModelError when no model can be called so."""
+    """Return the name; raise ModelError if it is not a valid model name."""
     if not _NAME.fullmatch(name):
         raise ModelError(
             f"{name[:80]!r} is no name for a model: up to 80 letters, digits, _, . and -, not beginning with . or -."

@@ -1,4 +1,4 @@
-"""Takes a model, or one version of it, out of the folder of models and out of the running server."""
+"""Removal of a model, or of one of its versions, from the folder of models and from the running server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from triton_repo.zoo.repository.server import TritonServer
 
 
 def remove(models: Path, name: str, version: int | None, server: TritonServer | None) -> None:
-    """Without `version`, or when it is the only one, the whole model; ModelError when there is no such model."""
+    """Remove one version, or the whole model if `version` is None or the only one; raise ModelError if missing."""
     try:
         with store.removing(models, name, version) as left:
             if server is None:

@@ -1,4 +1,4 @@
-"""The Triton server of the running stack: has it take notice of a change in the folder of models at once."""
+"""The running stack's Triton server, which loads changes of the model folder at once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from triton_repo.zoo.errors import ModelError
 if TYPE_CHECKING:
     from tritonclient.grpc import InferenceServerClient
 
-ANSWER_S = 5.0  # of a server that has nothing to load
-LOAD_S = 300.0  # of a model with all its versions, on a busy machine
+ANSWER_S = 5.0  # timeout of calls that load nothing
+LOAD_S = 300.0  # timeout of loading a model with all its versions on a busy machine
 
 
 @dataclass(frozen=True)
 class TritonServer:
-    """A server that answers; `slot_bytes` is the largest clip that its stack can hand it.
+    """A Triton server that answers.
 
-    `follow` has a model of that name placed on the server's GPUs as it is now.
+    Attributes:
+        client: gRPC client of the server.
+        slot_bytes: Size of the largest clip that the stack can pass to the server.
+        follow: Updates the GPU placement of the model with this name.
     """
 
     client: InferenceServerClient
@@ -34,10 +37,13 @@ class TritonServer:
     follow: Callable[[str], None] = lambda name: None
 
     def load(self, name: str, version: int) -> None:
-        """Loads the model anew, and asks `version` for the scores of a black clip; ModelError when that fails.
+        """Reload the model and check the scores of `version` for a black clip.
 
-        Triton starts the new instances beside the old ones, exchanges them when all are ready, and lets the old ones
-        end what they are at; when one cannot start, the old ones stay.
+        Triton starts the new instances beside the old ones and switches when all are ready. The old instances finish
+        their requests. If a new one cannot start, the old ones stay.
+
+        Raises:
+            ModelError: The model cannot be loaded or gives wrong scores.
         """
         from tritonclient.utils import InferenceServerException
 
@@ -49,7 +55,7 @@ class TritonServer:
             raise ModelError(f"Triton cannot serve {name}, version {version}: {_reason(error)}") from error
 
     def unload(self, name: str) -> None:
-        """Has the model end when it has answered what it was asked; ModelError when the server refuses."""
+        """Unload the model once it has answered its requests; raise ModelError if the server refuses."""
         from tritonclient.utils import InferenceServerException
 
         try:
@@ -59,7 +65,7 @@ class TritonServer:
             raise ModelError(f"Triton does not let go of {name}: {_reason(error)}") from error
 
     def restore(self, name: str, there: bool) -> None:
-        """After a change was undone: has the server hold what is `there` again, as well as it can."""
+        """Load or unload the model after a failed change was undone; ignore the server's errors."""
         from tritonclient.utils import InferenceServerException
 
         self.follow(name)
@@ -74,25 +80,27 @@ class TritonServer:
 
         config = self.client.get_model_config(name, str(version), client_timeout=ANSWER_S).config
         clip = np.zeros((1, *config.input[0].dims), np.uint8)
-        sent = InferInput(config.input[0].name, clip.shape, "UINT8")
-        sent.set_data_from_numpy(clip)
-        scores = self.client.infer(name, [sent], str(version), client_timeout=LOAD_S).as_numpy(config.output[0].name)
+        infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
+        infer_input.set_data_from_numpy(clip)
+        scores = self.client.infer(name, [infer_input], str(version), client_timeout=LOAD_S).as_numpy(
+            config.output[0].name
+        )
         classes = config.output[0].dims[0]
         if scores is None or scores.shape != (1, classes) or not np.isfinite(scores).all():
             raise ModelError(f"{name}, version {version}, does not give {classes} scores for a black clip.")
 
 
 def _reason(error: Exception) -> str:
-    """Triton's own words without the stack of its backend."""
+    """Return Triton's message without the stack trace of its backend."""
     lines = [line.strip() for line in str(error).split("At:")[0].splitlines()]
     return " ".join(filter(None, lines))[:500].rstrip(" ;") + "."
 
 
 @contextmanager
 def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
-    """Yield the server that serves the folder `models` in the stack that runs in `settings.run_dir`; None without one.
+    """Yield the server of the stack in `settings.run_dir` that serves the folder `models`, or None.
 
-    A stopped stack has none: what answers at the address that it had is another stack's.
+    A stopped stack has no server: another stack may answer at its old address.
     """
     stack = recorded_settings.of_running_stack(settings.run_dir)
     if stack is None or stack.model_dir.resolve() != models.resolve():
@@ -104,14 +112,14 @@ def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
 
     with connect(stack.triton_target, stack.triton_key) as client:
         try:
-            lives = client.is_server_live(client_timeout=ANSWER_S)
+            is_live = client.is_server_live(client_timeout=ANSWER_S)
         except InferenceServerException:
-            lives = False
+            is_live = False
 
         def follow(name: str) -> None:
             placement.follow(models / name, stack.run_dir)
 
-        yield TritonServer(client, stack.slot_mb << 20, follow) if lives else None
+        yield TritonServer(client, stack.slot_mb << 20, follow) if is_live else None
 
 
 __all__ = ["TritonServer", "running"]

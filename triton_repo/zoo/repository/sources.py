@@ -1,4 +1,4 @@
-"""What a model version was made from, kept beside it as `source.json`, so that it can be checked against it later."""
+"""Record of a model version's source, kept in the version as `source.json` for later checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ ONNX = "onnx"
 
 @dataclass(frozen=True)
 class Source:
-    """`architecture` is a published network's name, or "onnx"; `layout` and `scores` are of use to ONNX alone."""
+    """Source of a model version.
+
+    `architecture` is the name of a published network, or "onnx". `layout` and `scores` apply to ONNX only.
+    """
 
     architecture: str
     weights: str
@@ -28,10 +31,11 @@ class Source:
     scores: str = "logits"
 
     def write(self, version: Path) -> None:
+        """Write `source.json` into the version's folder."""
         (version / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def network(self, labels: tuple[str, ...], weights: Path) -> NetworkSpec:
-        """The network in torch with the weights; ModelError when they do not fit. Not for ONNX."""
+        """Return the torch network with its weights; raise ModelError if they do not fit. Not for ONNX."""
         from triton_repo.zoo.architectures.catalog import published
         from triton_repo.zoo.architectures.checkpoints import fill, read_checkpoint
 
@@ -42,21 +46,21 @@ class Source:
 
 
 def read_source(version: Path) -> Source | None:
-    """What the version in this folder was made from; None when nobody wrote it down."""
+    """Return the source of the version in this folder, or None if it has no `source.json`."""
     path = version / FILE
     if not path.exists():
         return None
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        spec = ClipSpec(**told.pop("spec"))
-        mean, std = tuple(told.pop("mean")), tuple(told.pop("std"))
-        return Source(spec=spec, mean=mean, std=std, **told)
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        spec = ClipSpec(**fields.pop("spec"))
+        mean, std = tuple(fields.pop("mean")), tuple(fields.pop("std"))
+        return Source(spec=spec, mean=mean, std=std, **fields)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path} is damaged ({error}): remove the model and add it again.") from error
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in a text file, one a line; ModelError naming the line that is none."""
+    """Return the labels of a text file, one a line; raise ModelError with the number of an invalid line."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

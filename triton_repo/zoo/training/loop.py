@@ -1,4 +1,4 @@
-"""What the training scripts share: one course of steps that is shown, saved, and goes on where it stopped."""
+"""Shared training loop, which shows and saves its progress and resumes from its checkpoint."""
 
 import argparse
 import json
@@ -19,13 +19,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset
 
 Batch = tuple[Tensor, Tensor]
-CHECK_EVERY = 100  # steps
-SMOOTHED = 25  # steps that the curve of the loss is averaged over
+CHECK_EVERY = 100  # steps between accuracy checks
+SMOOTHED = 25  # steps that the plotted loss is averaged over
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How far and how fast, from which seed, the folder of the checkpoint and the curve, and weights to begin with."""
+    """Configuration of a training run.
+
+    Attributes:
+        steps: Number of steps in all.
+        batch: Batch size.
+        seed: Seed of all randomness.
+        peak_rate: Largest learning rate of the schedule.
+        folder: Folder of the checkpoint and the curve.
+        start: Weights to begin with, or None.
+    """
 
     steps: int
     batch: int
@@ -35,7 +44,7 @@ class TrainingConfig:
     start: Path | None = None
 
     def begin(self, network: nn.Module) -> nn.Module:
-        """The network as the course finds it: with weights of an earlier course, where there was one."""
+        """Return the network with the weights of `start`, if any."""
         if self.start:
             network.load_state_dict(load_file(self.start))
         return network
@@ -43,7 +52,15 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a network learns from: batches from a step on, those it is checked with, and how it is shown them."""
+    """Data of a training run.
+
+    Attributes:
+        batches: Returns the batches from a step on.
+        held_out: Batches for the accuracy checks.
+        normalise: Converts a batch of pictures to the network's input.
+        bfloat16: Whether to calculate in bfloat16.
+        workers: Number of processes that make batches; 0 makes them in this one.
+    """
 
     batches: Callable[[int], IterableDataset]  # type: ignore[type-arg]
     held_out: list[Batch]
@@ -52,13 +69,14 @@ class TrainingData:
     workers: int = 1  # processes that make batches; 0 for this one
 
     def precision(self) -> AbstractContextManager[object]:
+        """Return the context manager that selects the precision."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
 
 
 def course_from_command_line(
     description: str | None, name: str, steps: int, seed: int, peak_rate: float
 ) -> TrainingConfig:
-    """The options of every training script, and its defaults; makes the folder."""
+    """Parse the options that all training scripts share and create the output folder."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=as_written)
     parser.add_argument("--steps", type=int, default=steps)
@@ -67,13 +85,15 @@ def course_from_command_line(
     parser.add_argument("--peak-rate", type=float, default=peak_rate)
     parser.add_argument("--start", type=Path, help="weights of an earlier course to begin with")
     parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
-    told = parser.parse_args()
-    told.output.mkdir(parents=True, exist_ok=True)
-    return TrainingConfig(told.steps, told.batch, told.seed, told.peak_rate, told.output, told.start)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    return TrainingConfig(
+        arguments.steps, arguments.batch, arguments.seed, arguments.peak_rate, arguments.output, arguments.start
+    )
 
 
 def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
-    """Beside the curve; a person decides whether they are good enough to be committed."""
+    """Save the weights beside the curve; a person decides whether to commit them."""
     weights = folder / committed.name
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
     print(f"{weights}: copy it to {committed} once the evaluation is good", file=sys.stderr)
@@ -81,7 +101,7 @@ def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, lessons: TrainingData) -> float:
-    """Top-1 on the batches that are held out."""
+    """Return the top-1 on the held-out batches."""
     network.eval()
     right = 0
     for images, labels in lessons.held_out:
@@ -92,7 +112,7 @@ def accuracy(network: nn.Module, lessons: TrainingData) -> float:
 
 
 def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[int] = ()) -> None:
-    """`curve.json` and, where matplotlib is installed, `curve.png`; `courses` are steps after which another began."""
+    """Write `curve.json` and `curve.png`; `courses` are steps after which a new run began."""
     (folder / "curve.json").write_text(json.dumps(history, indent=1))
     import matplotlib
 
@@ -118,7 +138,7 @@ def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[
 
 
 def train(network: nn.Module, lessons: TrainingData, course: TrainingConfig) -> nn.Module:
-    """Trains from the last checkpoint in the course's folder up to its steps; returns the averaged network."""
+    """Train from the last checkpoint up to the configured number of steps and return the averaged network."""
     network.train()
     steps, average = course.steps, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=course.peak_rate, weight_decay=0.05)
@@ -156,7 +176,7 @@ def train(network: nn.Module, lessons: TrainingData, course: TrainingConfig) -> 
 
 
 def show(history: list[dict[str, float]], steps: int, pace: float) -> None:
-    """One line of progress; `pace` in seconds a step."""
+    """Print one line of progress; `pace` is in seconds per step."""
     done, recent = len(history), float(np.mean([h["loss"] for h in history[-10:]]))
     checked = [h["held_out"] for h in history if "held_out" in h]
     print(

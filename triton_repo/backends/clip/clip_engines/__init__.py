@@ -1,4 +1,4 @@
-"""The engines that can run a model for the backend `clip`, behind one interface (interface.py), each in a file.
+"""Inference engines of the backend `clip`, one file each, behind the interface in interface.py.
 
     engine         runs             on            precision        file of a version
     openvino       openvino         CPU           f32, bf16        model.xml, model.bin
@@ -6,9 +6,9 @@
     onnxruntime    onnxruntime      CPU, CUDA     f32, f16         model.onnx, model.f16.onnx
     tensorrt       tensorrt, torch  CUDA          f32, bf16, f16   model.f32.plan, ...
 
-`engine`, `precision` and `device` in the parameters of a model's `config.pbtxt` choose. A library is imported when
-an engine that needs it is. This package is imported by the server, which sees this folder and not the checkout, and by
-the checkout: it imports nothing of the project, and itself by relative names.
+The parameters `engine`, `precision` and `device` in a model's `config.pbtxt` select the engine. Each engine's library
+is imported only when that engine is loaded. Both the Triton server and the checkout import this package. The server
+sees only this folder, so the package imports nothing else of the project and uses relative imports.
 """
 
 from __future__ import annotations
@@ -28,19 +28,29 @@ ENGINES = {
 
 
 def engine_class(name: str) -> type[Engine]:
-    """The engine called `name` in ENGINES; EngineError when a library it needs is not installed."""
+    """Return the class of the engine called `name` in ENGINES.
+
+    Raises:
+        EngineError: A library that the engine needs is not installed.
+    """
     module, attribute = ENGINES[name]
     try:
-        found: type[Engine] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        cls: type[Engine] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
     except ImportError as error:
         raise EngineError(f"the engine {name} needs a package that is not installed here: {error}") from error
-    return found
+    return cls
 
 
 def load_engine(config: dict[str, Any], folder: Path, device: str | None = None) -> Engine:
-    """The engine of one model version; EngineError when configuration and exported model disagree.
+    """Load one model version and return its engine.
 
-    `device` is where the server wants it, such as cuda:1, unless the parameters name one.
+    Args:
+        config: The model's `config.pbtxt` as a dictionary.
+        folder: The version's folder.
+        device: Device that the server assigned, for example cuda:1; the parameter `device` takes precedence.
+
+    Raises:
+        EngineError: The configuration and the exported model disagree.
     """
     parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
     if device:

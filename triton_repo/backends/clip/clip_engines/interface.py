@@ -1,4 +1,4 @@
-"""What every engine offers the backend, the error it raises, and the few lines that all of them need."""
+"""Interface that every engine implements, its error, and helper functions that engines share."""
 
 from __future__ import annotations
 
@@ -14,64 +14,79 @@ Scores = NDArray[np.float32]
 
 
 class EngineError(Exception):
-    """The engine cannot run here, or not with these files and parameters; or it could not with these clips."""
+    """The engine cannot run on this machine, cannot load these files or parameters, or failed on these clips."""
 
 
 Done = Callable[[Scores | EngineError], None]
 
 
 class Engine(Protocol):
-    """One loaded model version. `clip_shape` is without the batch, `classes` the number of scores of a clip."""
+    """One loaded model version.
+
+    Attributes:
+        clip_shape: Shape of a clip, without the batch axis.
+        classes: Number of scores of a clip.
+    """
 
     clip_shape: tuple[int, ...]
     classes: int
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
-        """Loads the version in `folder`; `max_batch` is the most clips that the server hands over at once.
+        """Load the version in `folder`.
 
-        EngineError when a file is missing or damaged, or a parameter is not to be had on this machine.
+        Args:
+            folder: The version's folder.
+            parameters: Parameters of the model's `config.pbtxt`.
+            max_batch: Largest number of clips that the server passes at once.
+
+        Raises:
+            EngineError: A file is missing or damaged, or this machine does not support a parameter's value.
         """
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
-        """What `precision` may be on this machine, float32 first; EngineError says why the engine cannot run here."""
+        """Return the precisions that this machine supports, float32 first; raise EngineError if there are none."""
 
     @staticmethod
     def file(precision: str) -> str:
-        """Name of the file in a version's folder that this precision is loaded from."""
+        """Return the name of the file, in a version's folder, that this precision is loaded from."""
 
     def warm_up(self) -> None:
-        """Prepares what the first request would otherwise wait for."""
+        """Run once, so that the first request does not wait for preparations."""
 
     def infer(self, clips: Clips) -> Scores:
-        """uint8 (B, *clip_shape) -> probabilities float32 (B, classes), for any B from 1 up; clips are not altered."""
+        """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape), for any B >= 1.
+
+        The clips are not modified.
+        """
 
 
 @runtime_checkable
 class DlpackEngine(Engine, Protocol):
-    """An engine that takes clips where they are, on the host or on a GPU, without a copy between."""
+    """Engine that reads clips in place, on the host or on a GPU, without copying them first."""
 
     def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
-        """As `infer`, for DLPack capsules of uint8 (b, *clip_shape), which are used up."""
+        """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape); each capsule is consumed."""
 
 
 @runtime_checkable
 class StreamingEngine(Engine, Protocol):
-    """An engine that may be done with one request before others that came with it, and begins with the next then."""
+    """Engine that answers each request as soon as its own clips are done and then starts the next one."""
 
     def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
-        """As `infer` for each request, whose `Done` is called once, by any thread, with its scores or what went wrong.
+        """Start all requests and call each request's `Done` once, with its scores or its error.
 
-        Returns when all are begun, which may be before and after they are done. Clips stay as they are until they are.
-        By one thread at a time, which calls `infer` and `drain` as well.
+        Any thread may call `Done`. The method returns when all requests are started; some may be done by then. Callers
+        keep the clips unchanged until `Done` is called. Only one thread at a time may call `submit`, `infer` and
+        `drain`.
         """
 
     def drain(self) -> None:
-        """Returns when all are done and no thread of the engine's is in Python any more: a process may end then."""
+        """Wait until all requests are done and no engine thread runs Python code, so that the process may exit."""
 
 
 def chosen(name: str, parameters: Mapping[str, str], known: Sequence[str]) -> str:
-    """The value of a parameter, by default the first that is known; EngineError for one that is not."""
+    """Return the value of a parameter, by default the first known value; raise EngineError for an unknown value."""
     value = parameters.get(name, known[0])
     if value not in known:
         raise EngineError(f"{name} is {value!r}, known are {', '.join(known)}")
@@ -79,7 +94,7 @@ def chosen(name: str, parameters: Mapping[str, str], known: Sequence[str]) -> st
 
 
 def offered(precision: str, device: str, precisions: Sequence[str]) -> None:
-    """EngineError when this machine's device does not calculate in that precision."""
+    """Raise EngineError if this machine's device does not support the precision."""
     if precision not in precisions:
         raise EngineError(
             f"precision is {precision}, and the {device} of this machine has {', '.join(precisions)} only"
@@ -87,7 +102,7 @@ def offered(precision: str, device: str, precisions: Sequence[str]) -> None:
 
 
 def existing(folder: Path, name: str) -> Path:
-    """The file of a version; EngineError when it was never made."""
+    """Return the path of a version's file; raise EngineError if the file is missing."""
     path = folder / name
     if not path.is_file():
         raise EngineError(f"{path} is missing: export the model first (`clipstack-models bench NAME --apply`)")
@@ -95,7 +110,7 @@ def existing(folder: Path, name: str) -> Path:
 
 
 def first_line(error: Exception) -> str:
-    """What a library says went wrong, without the paragraphs about its own source code."""
+    """Return the first line of a library's error message, without the details of its source code."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 

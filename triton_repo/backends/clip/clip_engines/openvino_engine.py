@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the engine that every model has."""
+"""OpenVINO engine for the CPU; every model has it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-# OpenVINO must not report its use to its maker.
+# Disable OpenVINO's telemetry.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
@@ -19,19 +19,17 @@ PRECISIONS = ("f32", "bf16")
 
 
 class OpenVinoEngine:
-    """`model.xml` and `model.bin`, in `precision` f32 (answers as torch does) or bf16 (faster).
+    """Engine for `model.xml` and `model.bin`, in `precision` f32 (same scores as torch) or bf16 (faster).
 
-    The model is compiled twice, each time for one clip. A lone clip is shared by all cores; several clips run
-    side by side, in as many streams as the cores allow and a batch can fill. camera_motion on two cores: 5.3 ms for a
-    lone clip, 3.5 ms for each of eight; in one tensor of eight, whose layers do not fit the cache, 7.8 ms for each.
-
-    A stream that is done takes the next clip at once, of whichever request: docs/decisions/0010-no-end-of-a-batch.md.
+    The model is compiled twice, each time for one clip. All cores share a lone clip. Several clips run side by side, in
+    as many streams as the cores allow and a batch can fill. A free stream takes the next clip at once, whichever
+    request it belongs to. Measurements: docs/decisions/0010-no-end-of-a-batch.md.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         chosen("device", parameters, ["cpu"])
         precision = chosen("precision", parameters, PRECISIONS)
-        # Asked for what the CPU has not, OpenVINO calculates in f32 and does not say so.
+        # OpenVINO silently falls back to f32 where the CPU lacks a precision.
         offered(precision, "CPU", self.precisions())
         path = existing(folder, self.file(precision))
         self._max_batch = max_batch
@@ -42,11 +40,13 @@ class OpenVinoEngine:
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
+        """Return the supported precisions: f32, and bf16 where the CPU calculates in it."""
         fast = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return PRECISIONS if fast else PRECISIONS[:1]
 
     @staticmethod
     def file(precision: str) -> str:
+        """Return the name of the model file, which is the same for every precision."""
         return "model.xml"
 
     def _load(self, path: Path, precision: str) -> None:
@@ -55,8 +55,7 @@ class OpenVinoEngine:
         self.clip_shape = tuple(size.get_length() for size in list(model.input("CLIP").partial_shape)[1:])
         self.classes = int(model.output("SCORES").partial_shape[1].get_length())
         model.reshape([1, *self.clip_shape])
-        # A pinned thread waits for its core while another is idle, and pushes decoders off theirs: a timeline, which
-        # decodes and infers side by side, took 13% longer. Alone on the machine it makes no difference.
+        # Without pinning, inference leaves cores to decoders that run at the same time (docs/decisions/0010).
         hints = {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         together = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": self._max_batch}
         lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
@@ -66,23 +65,26 @@ class OpenVinoEngine:
         self._thread: StreamsThread | None = None
 
     def warm_up(self) -> None:
+        """Infer blank batches of one clip and of `max_batch` clips."""
         for batch in {1, self._max_batch}:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def infer(self, clips: Clips) -> Scores:
+        """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
         self.drain()
-        told: list[Scores | EngineError] = []
+        results: list[Scores | EngineError] = []
         if len(clips) == 1:
-            told.append(self._alone(clips))
+            results.append(self._alone(clips))
         else:
-            self._streams.begin(clips, told.append)
+            self._streams.begin(clips, results.append)
             self._streams.collect_all()
-        (answer,) = told
-        if isinstance(answer, EngineError):
-            raise answer
-        return answer
+        (result,) = results
+        if isinstance(result, EngineError):
+            raise result
+        return result
 
     def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
+        """Start all requests; a lone clip on an idle engine is inferred at once by all cores."""
         if self._streams.are_idle and len(requests) == 1 and len(requests[0][0]) == 1:
             clip, done = requests[0]
             done(self._alone(clip))
@@ -91,16 +93,17 @@ class OpenVinoEngine:
         self._thread.begin(requests)
 
     def drain(self) -> None:
+        """Wait until all requests are done and end the streams' thread."""
         if self._thread:
             self._thread.end()
             self._thread = None
 
     def _alone(self, clip: Clips) -> Scores | EngineError:
-        """By all cores; the scores of a batch of one."""
+        """Infer one clip on all cores and return its scores as a batch of one, or the error."""
         try:
             self._lone.infer({"CLIP": np.ascontiguousarray(clip)}, share_inputs=True)
             return scores_of(self._lone)[None]
-        except Exception as error:  # whatever it is: somebody waits for an answer
+        except Exception as error:  # the caller waits for an answer, whatever fails
             return engine_error(error)
 
 

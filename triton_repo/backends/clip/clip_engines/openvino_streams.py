@@ -1,7 +1,7 @@
-"""Clips side by side in OpenVINO's streams: a stream that is done takes the next clip at once, of whichever request.
+"""Inference of clips side by side in OpenVINO's streams.
 
-OpenVINO is used by one thread at a time, and nothing of ours is called by its threads: two threads that use its Python
-bindings for the first time at once wait for each other for ever.
+A free stream takes the next clip at once, whichever request it belongs to. Only one thread at a time uses OpenVINO, and
+OpenVINO's threads never call our code: two threads that first use its Python bindings at the same time deadlock.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .interface import Clips, Done, EngineError, Scores
 if TYPE_CHECKING:
     import openvino
 
-# Who waits for the clip that was begun first looks so often whether another is done; sooner, where a new one may begin
+# Poll interval while waiting for the oldest clip; shorter while a stream is free for a new clip
 LOOK_MS, LOOK_FREE_MS = 4, 1
 
 
 class Streams:
-    """As many clips at a time as the streams that `compiled` has, for one clip each."""
+    """Pool of the inference requests of `compiled`, each of which runs one clip at a time."""
 
     def __init__(self, compiled: openvino.CompiledModel, classes: int) -> None:
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -34,11 +34,11 @@ class Streams:
 
     @property
     def are_idle(self) -> bool:
-        """Nobody is using OpenVINO here then, though the last answer may still be on its way."""
+        """Return whether no clip is running; the last answer may still be on its way."""
         return not self._at_work
 
     def begin(self, clips: Clips, done: Done) -> None:
-        """Returns when the last of `clips`, uint8 (b, *clip_shape), is begun; answers others while it waits."""
+        """Start all `clips`, uint8 (b, *clip_shape), and return; collect finished clips while no stream is free."""
         answer = _Answer(len(clips), self._classes, done)
         for place in range(len(clips)):
             while not self._free:
@@ -46,30 +46,31 @@ class Streams:
             request, clip = self._free.pop(), np.ascontiguousarray(clips[place : place + 1])
             try:
                 request.start_async({"CLIP": clip}, share_inputs=True)
-            except Exception as error:  # whatever it is: somebody waits for an answer
+            except Exception as error:  # the caller waits for an answer, whatever fails
                 self._free.append(request)
                 answer.take(place, engine_error(error))
             else:
                 self._at_work.append(_Clip(request, clip, answer, place))
 
     def collect(self) -> None:
-        """Answers what is done, after a wait for the clip that was begun first."""
+        """Answer the clips that are done, after waiting briefly for the oldest one."""
         patience_ms = LOOK_FREE_MS if self._free else LOOK_MS
-        for each in list(self._at_work):
-            scores = each.scores(patience_ms)
+        for clip in list(self._at_work):
+            scores = clip.scores(patience_ms)
             patience_ms = 0
             if scores is not None:
-                self._free.append(each.request)
-                self._at_work.remove(each)
-                each.answer.take(each.place, scores)
+                self._free.append(clip.request)
+                self._at_work.remove(clip)
+                clip.answer.take(clip.place, scores)
 
     def collect_all(self) -> None:
+        """Answer all running clips and return when none is left."""
         while not self.are_idle:
             self.collect()
 
 
 class StreamsThread:
-    """Begins and ends clips in a thread of its own, so that who brings some need not wait for the last."""
+    """Thread that starts and collects clips, so that callers need not wait for their last clip."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -79,12 +80,12 @@ class StreamsThread:
         self._thread.start()
 
     def begin(self, requests: Sequence[tuple[Clips, Done]]) -> None:
-        """Returns when the last clip is begun."""
+        """Pass `requests` to the thread and return when their last clip is started."""
         self._given.put(requests)
         self._begun.get()
 
     def end(self) -> None:
-        """Returns when all is answered."""
+        """Return when all requests are answered and the thread has ended."""
         self._given.put(None)
         self._thread.join()
 
@@ -105,7 +106,7 @@ class StreamsThread:
 
 
 class _Answer:
-    """The scores of one request's clips, which come one by one."""
+    """Scores of one request's clips, collected one by one."""
 
     def __init__(self, clips: int, classes: int, done: Done) -> None:
         self._scores, self._missing = np.empty((clips, classes), np.float32), clips
@@ -113,7 +114,7 @@ class _Answer:
         self._done = done
 
     def take(self, place: int, scores: Scores | EngineError) -> None:
-        """Of the clip at `place`; with the last of them the whole is told."""
+        """Record the result of the clip at `place`; the last one completes the request."""
         self._missing -= 1
         if isinstance(scores, EngineError):
             self._error = scores
@@ -125,7 +126,7 @@ class _Answer:
 
 @dataclass(frozen=True, eq=False)
 class _Clip:
-    """A clip that a stream works at; OpenVINO reads it where it is."""
+    """A clip that a stream is inferring; OpenVINO reads it in place."""
 
     request: openvino.InferRequest
     clip: Clips
@@ -133,21 +134,21 @@ class _Clip:
     place: int
 
     def scores(self, patience_ms: int) -> Scores | EngineError | None:
-        """float32 (classes,); None when it is not done within that time."""
+        """Return the scores float32 (classes,) or the error, or None if the clip is not done within `patience_ms`."""
         try:
             return scores_of(self.request) if self.request.wait_for(patience_ms) else None
-        except Exception as error:  # whatever it is: somebody waits for an answer
+        except Exception as error:  # the caller waits for an answer, whatever fails
             return engine_error(error)
 
 
 def scores_of(request: openvino.InferRequest) -> Scores:
-    """Of the one clip that `request` is done with, float32 (classes,)."""
+    """Return the scores float32 (classes,) of the clip that `request` has finished."""
     scores: Scores = request.get_output_tensor(0).data[0].copy()
     return scores
 
 
 def engine_error(error: Exception) -> EngineError:
-    """OpenVINO's reason stands in the last line, below where in its source that was."""
+    """Return an EngineError with the last line of OpenVINO's message, which holds the reason."""
     return EngineError((str(error).strip().splitlines() or [type(error).__name__])[-1][:300])
 
 

@@ -1,4 +1,4 @@
-"""TensorRT: on an NVIDIA GPU, where the packages tensorrt and torch (with CUDA) are installed."""
+"""TensorRT engine for NVIDIA GPUs; needs the packages tensorrt and torch (with CUDA)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LOGGER = tensorrt.Logger(tensorrt.Logger.ERROR)
 
 
 class TensorRtEngine:
-    """`model.<precision>.plan`, which `clipstack-models bench` builds here: a plan is of one GPU and version.
+    """Engine for `model.<precision>.plan`, which `clipstack-models bench` builds on this machine.
 
-    torch lends its memory and streams on the GPU. A plan takes `max_batch` clips at most, one that came from ONNX
-    one clip; larger batches are cut.
+    A plan is valid for one GPU type and one TensorRT version. torch provides GPU memory and streams. A plan takes at
+    most `max_batch` clips, or one clip if the model was imported from ONNX; larger batches are split.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         precision = chosen("precision", parameters, PRECISIONS)
         offered(precision, "GPU", self.precisions())
         self._device = torch.device(chosen("device", parameters, devices()))
-        torch.cuda.set_device(self._device)  # TensorRT builds and runs where the process is
+        torch.cuda.set_device(self._device)  # TensorRT builds and runs on the current device
         path = existing(folder, self.file(precision))
         plan = tensorrt.Runtime(LOGGER).deserialize_cuda_engine(path.read_bytes())
         if plan is None:
@@ -44,36 +44,40 @@ class TensorRtEngine:
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
+        """Return the supported precisions; raise EngineError without an NVIDIA GPU."""
         if not torch.cuda.is_available():
             raise EngineError("TensorRT needs an NVIDIA GPU, and torch finds none")
         return PRECISIONS
 
     @staticmethod
     def file(precision: str) -> str:
+        """Return the name of the plan file for this precision."""
         return f"model.{precision}.plan"
 
     def warm_up(self) -> None:
+        """Infer blank batches of one clip and of `max_batch` clips."""
         for batch in {1, self._max_batch}:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def infer(self, clips: Clips) -> Scores:
+        """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
         return np.concatenate([self._run(clips[i : i + self._most]) for i in range(0, len(clips), self._most)])
 
     def _run(self, clips: Clips) -> Scores:
-        given = torch.from_numpy(np.array(clips, order="C")).to(self._device)
+        batch = torch.from_numpy(np.array(clips, order="C")).to(self._device)
         scores = torch.empty(len(clips), self.classes, device=self._device)
         stream = torch.cuda.current_stream()
-        self._context.set_input_shape("CLIP", tuple(given.shape))
-        self._context.set_tensor_address("CLIP", given.data_ptr())
+        self._context.set_input_shape("CLIP", tuple(batch.shape))
+        self._context.set_tensor_address("CLIP", batch.data_ptr())
         self._context.set_tensor_address("SCORES", scores.data_ptr())
         if not self._context.execute_async_v3(stream.cuda_stream):
             raise RuntimeError("TensorRT did not run the model; its log says why")
-        answer: Scores = scores.cpu().numpy()  # waits for the stream
-        return answer
+        result: Scores = scores.cpu().numpy()  # waits for the stream
+        return result
 
 
 def devices() -> list[str]:
-    """The GPUs of this machine, the default first."""
+    """Return the GPUs of this machine, the default first."""
     return ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
 
 

@@ -1,4 +1,4 @@
-"""torch: on an NVIDIA GPU, and on the CPU to check what the GPU would be given."""
+"""torch engine for NVIDIA GPUs, and for the CPU to check GPU models without one."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .torch_batches import Batches, Network, Run, fastest
 from .torch_program import LAYOUTS, Layout, prepared
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-REPEATS = 20  # runs of one batch that a layout is judged by
+REPEATS = 20  # runs of one batch that a layout is timed by
 
 
 class TorchEngine:
-    """`model.pt2`, a program of torch.export with a batch of any size: it holds no Python code, and needs none of ours.
+    """Engine for `model.pt2`, a torch.export program for any batch size, which contains no Python code.
 
-    `device` is cuda (where there is one, the default), cuda:N or cpu. In bf16 and f16 convolutions and products are
-    calculated in that precision, and all else in float32, as torch.autocast does. On CUDA the sizes of a batch are
-    CUDA graphs, recorded in `warm_up` in the layout that is the fastest there; `layout` in the parameters names one.
+    `device` is cuda (the default where there is one), cuda:N or cpu. In bf16 and f16 only convolutions and products are
+    calculated in that precision, as with torch.autocast; everything else is float32. On CUDA, `warm_up` records each
+    batch size as a CUDA graph in the fastest layout; the parameter `layout` selects one layout instead.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -42,30 +42,32 @@ class TorchEngine:
         self._batches: Batches | None = None
         if self._device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-            # Else float32 means TF32 in convolutions, which has three digits.
+            # By default float32 convolutions use TF32, which has three decimal digits.
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         try:
             program = torch.export.load(self._path)
-            (entrance,) = program.graph_signature.user_inputs
-            (clip,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == entrance)
-            ((answer,),) = program.graph.output_node().args
+            (input_name,) = program.graph_signature.user_inputs
+            (clip,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == input_name)
+            ((output,),) = program.graph.output_node().args
             self.clip_shape = tuple(int(size) for size in clip.meta["val"].shape[1:])
-            self.classes = int(answer.meta["val"].shape[1])
+            self.classes = int(output.meta["val"].shape[1])
             self._network = self._scores(self._prepared(program, self._layouts[0]))
-        except Exception as error:  # zipfile, json and torch each have errors of their own for a damaged archive
+        except Exception as error:  # zipfile, json and torch each raise their own errors for a damaged archive
             raise EngineError(f"{self._path} cannot be loaded: {first_line(error)}") from error
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
-        # On CPUs float16 is slower than float32, where torch has it at all.
+        """Return the supported precisions: f32 and bf16, and f16 on CUDA."""
+        # On CPUs float16 is slower than float32, where torch supports it at all.
         return ("f32", "bf16", "f16") if (device or devices()[0]).startswith("cuda") else ("f32", "bf16")
 
     @staticmethod
     def file(precision: str) -> str:
+        """Return the name of the model file, which is the same for every precision."""
         return "model.pt2"
 
     def _prepared(self, program: ExportedProgram, layout: Layout) -> GraphModule:
-        """The network in `layout`; the given program is used up, and to read it again takes seconds."""
+        """Return the network in `layout`; the program is consumed, and reading it again takes seconds."""
         return prepared(move_to_device_pass(program, self._device).module(), self._dtype, layout)
 
     def _in(self, layout: Layout) -> Network:
@@ -77,14 +79,15 @@ class TorchEngine:
         reduced, kind, dtype = self._dtype != torch.float32, self._device.type, self._dtype
 
         def scores(clips: Tensor) -> Tensor:
-            # No cache: the weights are in the precision already, and a recorded graph must not point into a cache.
+            # No cache: the weights already have the precision, and a recorded graph must not point into a cache.
             with torch.inference_mode(), torch.autocast(kind, dtype, reduced, cache_enabled=False):
-                answer: Tensor = network(clips)
-            return answer.float()
+                output: Tensor = network(clips)
+            return output.float()
 
         return scores
 
     def warm_up(self) -> None:
+        """Record the CUDA graphs on a GPU, then infer batches of one clip and of `max_batch` clips."""
         if self._device.type == "cuda":
             with torch.cuda.device(self._device):
                 self._record()
@@ -92,38 +95,39 @@ class TorchEngine:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def _record(self) -> None:
-        """Records all layouts, keeps the fastest; one that the GPU's libraries cannot do is left out, and named."""
-        made: dict[str, Batches] = {}
+        """Record all layouts and keep the fastest; print and skip a layout that the GPU's libraries do not support."""
+        recorded: dict[str, Batches] = {}
         for layout in self._layouts:
             batches = Batches(self.clip_shape, self._max_batch, self._device)
             try:
                 batches.prepare(self._in(layout), Recorder(self._device))
-                made[layout] = batches
+                recorded[layout] = batches
             except RuntimeError as error:
-                if layout == self._layouts[-1] and not made:
+                if layout == self._layouts[-1] and not recorded:
                     raise
                 print(f"torch: no layout {layout} here: {first_line(error)}", file=sys.stderr, flush=True)
-        times = {layout: batches.timed(lambda run: seconds(run, self._device)) for layout, batches in made.items()}
+        times = {layout: batches.timed(lambda run: seconds(run, self._device)) for layout, batches in recorded.items()}
         best = fastest(times)
-        told = ", ".join(f"{layout} {time**0.5 * 1e3:.2f} ms" for layout, time in times.items())
-        print(f"torch: layout {best} of {told} a clip", file=sys.stderr, flush=True)
-        self._batches = made[best]
-        del made, batches
-        torch.cuda.empty_cache()  # of those that were slower
+        summary = ", ".join(f"{layout} {time**0.5 * 1e3:.2f} ms" for layout, time in times.items())
+        print(f"torch: layout {best} of {summary} a clip", file=sys.stderr, flush=True)
+        self._batches = recorded[best]
+        del recorded, batches
+        torch.cuda.empty_cache()  # free the slower layouts
 
     def infer(self, clips: Clips) -> Scores:
-        # Copied: torch has neither tensors that may only be read nor such that run backwards.
+        """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
+        # Copy: torch supports neither read-only arrays nor negative strides.
         return self.infer_tensors([torch.from_numpy(np.array(clips, order="C"))])
 
     def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
-        """As `infer`, for DLPack capsules of uint8 (b, *clip_shape), each on the host or on any GPU, without a copy."""
+        """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape) on the host or any GPU, without a copy."""
         return self.infer_tensors([from_dlpack(capsule) for capsule in capsules])
 
     def infer_tensors(self, parts: Sequence[Tensor]) -> Scores:
-        """As `infer`, for tensors."""
+        """Infer like `infer`, for tensors uint8 (b, *clip_shape)."""
         if self._batches is None:
-            whole = parts[0] if len(parts) == 1 else torch.cat([part.to(self._device) for part in parts])
-            scores: Scores = self._network(whole.to(self._device)).cpu().numpy()
+            batch = parts[0] if len(parts) == 1 else torch.cat([part.to(self._device) for part in parts])
+            scores: Scores = self._network(batch.to(self._device)).cpu().numpy()
             return scores
         with torch.cuda.device(self._device):
             scores = self._batches(parts).numpy()
@@ -131,15 +135,15 @@ class TorchEngine:
 
 
 def devices() -> list[str]:
-    """The devices of this machine, the default first."""
+    """Return the devices of this machine, the default first."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [*(["cuda"] if count else []), "cpu", *(f"cuda:{number}" for number in range(count))]
 
 
 class Recorder:
-    """Records runs as CUDA graphs: the GPU is told once what to do, not kernel by kernel.
+    """Recorder of runs as CUDA graphs, which replay a whole run without launching each kernel.
 
-    All share one pool of memory. Their runs never overlap, and the scores of one are read before the next begins.
+    All graphs share one memory pool: their runs never overlap, and the scores of one are read before the next starts.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -149,7 +153,7 @@ class Recorder:
         side = torch.cuda.Stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
-            for _ in range(3):  # kernels are chosen and loaded now: a recording must not do so
+            for _ in range(3):  # cuDNN chooses and loads kernels now: a recording must not
                 network(clips)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
@@ -164,7 +168,7 @@ class Recorder:
 
 
 def seconds(run: Run, device: torch.device) -> float:
-    """Of one run on the GPU, the median of REPEATS."""
+    """Return the seconds of one run on the GPU, the median of REPEATS."""
     times = []
     for _ in range(REPEATS + 3):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -1,6 +1,6 @@
-"""What is done to an exported program before it runs: the same sums in fewer steps and in the order a GPU wants.
+"""Rewriting of an exported program before it runs: fewer steps, in the memory order that suits the GPU.
 
-Every change can be made on a CPU too, where the tests hold each layout against the program as it was exported.
+Every change also runs on a CPU, where the tests compare each layout with the exported program.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-# How the network lies in memory, and what its convolutions of one point are: which is the fastest is a matter of the
-# GPU, of cuDNN and of the network (its depthwise 3-D convolutions above all), so it is measured (torch_engine.py).
+# Memory order of the network and form of its 1x1 convolutions. The fastest one depends on the GPU, cuDNN and the
+# network (mainly its depthwise 3-D convolutions), so torch_engine.py measures them.
 Layout = Literal["channels_last", "products", "contiguous"]
 LAYOUTS: tuple[Layout, ...] = ("channels_last", "products", "contiguous")
 
 aten = torch.ops.aten
-# The program asserts the types it was exported with, which are others in bf16.
+# The program asserts the dtypes of its export, which differ in bf16.
 ASSERTION = aten._assert_tensor_metadata.default
 CONVOLUTIONS = (aten.conv2d.default, aten.conv3d.default)
 RELUS = (aten.relu.default, aten.relu_.default)
@@ -27,7 +27,7 @@ LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def prepared(network: GraphModule, dtype: torch.dtype, layout: Layout) -> GraphModule:
-    """The network in `layout`, its convolutions and products in `dtype`; the given one is used up."""
+    """Return the network in `layout`, with convolutions and products in `dtype`; `network` is consumed."""
     graph = network.graph
     for node in graph.find_nodes(op="call_function", target=ASSERTION):
         graph.erase_node(node)
@@ -51,15 +51,15 @@ def _argument(node: Node, place: int, default: Any = None) -> Any:
 
 
 def _tensor(network: GraphModule, node: object) -> Tensor | None:
-    """The weight that a node stands for."""
+    """Return the weight that a node stands for, or None."""
     if not isinstance(node, Node) or node.op != "get_attr":
         return None
-    found = operator.attrgetter(str(node.target))(network)
-    return found.detach() if isinstance(found, Tensor) else None
+    value = operator.attrgetter(str(node.target))(network)
+    return value.detach() if isinstance(value, Tensor) else None
 
 
 def _weight(network: GraphModule, before: Node, tensor: Tensor) -> Node:
-    """A node for a weight that the program had not."""
+    """Return a node for a new weight."""
     name = f"made_{len([1 for name, _ in network.named_buffers() if name.startswith('made_')])}"
     network.register_buffer(name, tensor)
     with network.graph.inserting_before(before):
@@ -67,7 +67,10 @@ def _weight(network: GraphModule, before: Node, tensor: Tensor) -> Node:
 
 
 def _drop_idle_casts(network: GraphModule) -> None:
-    """Casts of float32 to float32, which in bf16 would be two real ones; but for the softmax, which is float32's."""
+    """Remove casts from float32 to float32, which would be real casts in bf16, except before a softmax.
+
+    The softmax stays in float32.
+    """
     for node in _nodes(network, aten.to.dtype):
         (source, dtype, *_), users = node.args, node.users
         kept = any(user.target is aten.softmax.int for user in users)
@@ -77,7 +80,7 @@ def _drop_idle_casts(network: GraphModule) -> None:
 
 
 def _fold_norms(network: GraphModule) -> None:
-    """A normalisation by fixed statistics right after a convolution becomes part of the convolution's weights."""
+    """Fold each batch normalisation with fixed statistics into the weights of the convolution before it."""
     for norm in _nodes(network, aten.batch_norm.default):
         conv, training = norm.args[0], norm.args[5]
         if training or not isinstance(conv, Node) or conv.target not in CONVOLUTIONS or len(conv.users) > 1:
@@ -87,7 +90,7 @@ def _fold_norms(network: GraphModule) -> None:
         epsilon = norm.args[7]
         if weight is None or mean is None or variance is None or not isinstance(epsilon, float):
             continue
-        # In float64: weights are rounded once, at the end.
+        # Calculate in float64, so that weights are rounded once, at the end.
         scale = (1 if gamma is None else gamma.double()) / (variance.double() + epsilon).sqrt()
         shift = (0 if bias is None else bias.double()) - mean.double()
         folded = weight.double() * scale.view(-1, *(1,) * (weight.ndim - 1))
@@ -99,9 +102,9 @@ def _fold_norms(network: GraphModule) -> None:
 
 
 def normalised(clip: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, contiguous: bool) -> Tensor:
-    """uint8 (B, T, H, W, 3) -> clip * scale + shift in `dtype`, read once and written once; calculated in float32.
+    """Return clip * scale + shift in `dtype` for uint8 (B, T, H, W, 3), calculated in float32 in one pass.
 
-    The answer has the shape of `clip`; `contiguous` writes it with the colours apart, as layers in that order want it.
+    The result has the shape of `clip`. `contiguous` stores the channels as planes, which layers in that layout need.
     """
     if contiguous:
         apart = torch.empty(
@@ -124,37 +127,42 @@ def _fuse_normalisation(network: GraphModule, dtype: torch.dtype, layout: Layout
         else:
             _, product, total = chain
             with network.graph.inserting_before(total):
-                made = network.graph.call_function(
+                fused = network.graph.call_function(
                     normalised, (cast.args[0], product.args[1], total.args[1], dtype, layout == "contiguous")
                 )
-            total.replace_all_uses_with(made)
+            total.replace_all_uses_with(fused)
             for node in reversed(chain):
                 network.graph.erase_node(node)
 
 
 def pointwise(clip: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """A convolution of one point, (B, C, ...) -> (B, C', ...), as one product of matrices over all points.
+    """Return a 1x1 convolution, (B, C, ...) -> (B, C', ...), as one matrix product over all points.
 
-    Where the colours lie last, this moves nothing, and bias and ReLU are done by the product itself.
+    With channels last this moves no data, and the product itself applies bias and ReLU.
     """
     last = clip.movedim(1, -1)
     rows, columns = last.reshape(-1, last.shape[-1]).to(weight.dtype), weight.view(weight.shape[0], -1).t()
     if bias is None:
-        answer = rows @ columns
+        result = rows @ columns
     elif relu:
-        answer = torch._addmm_activation(bias, rows, columns)
+        result = torch._addmm_activation(bias, rows, columns)
     else:
-        answer = torch.addmm(bias, rows, columns)
-    answer = answer.view(*last.shape[:-1], -1).movedim(-1, 1)
-    return answer.relu_() if relu and bias is None else answer
+        result = torch.addmm(bias, rows, columns)
+    result = result.view(*last.shape[:-1], -1).movedim(-1, 1)
+    return result.relu_() if relu and bias is None else result
 
 
 def _make_products(network: GraphModule) -> None:
     for conv in _nodes(network, *CONVOLUTIONS):
         weight = _tensor(network, conv.args[1])
         ones, zeros = [1] * 3, [0] * 3
-        usual = (_argument(conv, 3, ones), _argument(conv, 4, zeros), _argument(conv, 5, ones), _argument(conv, 6, 1))
-        stride, padding, _, groups = usual
+        settings = (
+            _argument(conv, 3, ones),
+            _argument(conv, 4, zeros),
+            _argument(conv, 5, ones),
+            _argument(conv, 6, 1),
+        )
+        stride, padding, _, groups = settings
         if weight is None or any(size != 1 for size in weight.shape[2:]) or groups != 1:
             continue
         if any(step != 1 for step in stride) or any(edge != 0 for edge in padding):
@@ -162,17 +170,17 @@ def _make_products(network: GraphModule) -> None:
         relu = [user for user in conv.users if user.target in RELUS]
         fused = len(conv.users) == len(relu) == 1
         with network.graph.inserting_before(conv):
-            made = network.graph.call_function(pointwise, (*conv.args[:2], _argument(conv, 2), fused))
+            product = network.graph.call_function(pointwise, (*conv.args[:2], _argument(conv, 2), fused))
         for old in (relu[0], conv) if fused else (conv,):
-            old.replace_all_uses_with(made)
+            old.replace_all_uses_with(product)
             network.graph.erase_node(old)
 
 
 def _convert(network: GraphModule, dtype: torch.dtype, layout: Layout) -> None:
-    """Weights and biases of convolutions and products in the precision; normalisations stay in float32."""
+    """Convert weights and biases of convolutions and products to `dtype`; normalisations stay in float32."""
     biases = {node.args[2] for node in _nodes(network, *CONVOLUTIONS, aten.linear.default, pointwise) if node.args[2:]}
     small = {str(node.target) for node in biases if isinstance(node, Node)}
-    apart = {"scale", "shift"}  # of the pictures' own normalisation
+    apart = {"scale", "shift"}  # buffers of the input normalisation
     for name, weight in (*network.named_parameters(), *network.named_buffers()):
         weight.requires_grad_(False)
         if weight.is_floating_point() and name not in apart and (weight.ndim > 1 or name in small):

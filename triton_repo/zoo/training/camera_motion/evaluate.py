@@ -23,11 +23,13 @@ from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_
 
 
 def ways() -> Iterator[tuple[str, Callable[[Film], bool]]]:
+    """Yield a name and a condition for each frame rate and size."""
     yield from ((f"{fps} fps", lambda film, fps=fps: film.fps == fps) for fps in FPS)
     yield from ((f"{w}x{h}", lambda film, size=(w, h): film.size == size) for w, h in SIZES)
 
 
 def main() -> int:
+    """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
@@ -46,18 +48,18 @@ def main() -> int:
         return 2
     try:
         with Client(arguments.url) as client:
-            todo = films(arguments.per_class)
-            around = Padding(arguments.still, arguments.key_frames)
-            make = partial(shoot, scenes=scenes, seed=arguments.seed, around=around)
-            given = answers(client, "camera_motion", todo, make, arguments.jobs, arguments.sampling)
+            items = films(arguments.per_class)
+            padding = Padding(arguments.still, arguments.key_frames)
+            make = partial(shoot, scenes=scenes, seed=arguments.seed, around=padding)
+            results = answers(client, "camera_motion", items, make, arguments.jobs, arguments.sampling)
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     console = Console()
-    console.print(label_table("camera_motion", "films", LABELS, given))
-    console.print(ways_table("films", ways(), given))
+    console.print(label_table("camera_motion", "films", LABELS, results))
+    console.print(ways_table("films", ways(), results))
     console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
-    return 0 if top_1(given) >= arguments.bar else 1
+    return 0 if top_1(results) >= arguments.bar else 1
 
 
 if __name__ == "__main__":

@@ -26,14 +26,20 @@ from triton_repo.zoo.training.camera_motion.scenes import fit_scene
 from triton_repo.zoo.training.camera_motion.timelines import Move, stitched
 
 WAYS = ((24, (320, 240)), (30, (640, 360)), (60, (360, 640)))  # frames a second, size
-NEAR_S = 0.5  # a change found no farther away is the true one
+NEAR_S = 0.5  # a reported change within this distance of a true one is correct
 STEP_S = 0.01
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One timeline beside what really happens: seconds with the right label of all, the distance in seconds of each
-    true change to the nearest found one, and the found changes that are near none."""
+    """One timeline compared with the truth.
+
+    Attributes:
+        right_s: Seconds with the right label.
+        whole_s: Seconds in all.
+        apart_s: Distance in seconds of each true change to the nearest reported one.
+        invented: Number of reported changes that are near no true one.
+    """
 
     right_s: float
     whole_s: float
@@ -42,26 +48,26 @@ class Compared:
 
 
 def compared(moves: Sequence[Move], segments: Sequence[Segment]) -> Compared:
-    """`segments` in order, without gaps."""
+    """Compare `segments`, in order and without gaps, with the true moves."""
     times = np.arange(0.0, moves[-1].end_s, STEP_S) + STEP_S / 2
-    true, found = np.array([move.start_s for move in moves]), np.array([each.start_s for each in segments])
-    said = np.array([each.label for each in segments])[_at(found, times)]
-    right = said == np.array([move.label for move in moves])[_at(true, times)]
+    true, reported = np.array([move.start_s for move in moves]), np.array([each.start_s for each in segments])
+    labels = np.array([each.label for each in segments])[_at(reported, times)]
+    right = labels == np.array([move.label for move in moves])[_at(true, times)]
     return Compared(
         right_s=float(right.sum() * STEP_S),
         whole_s=len(times) * STEP_S,
-        apart_s=tuple(_nearest(true[1:], found[1:]).tolist()),
-        invented=int((_nearest(found[1:], true[1:]) > NEAR_S).sum()),
+        apart_s=tuple(_nearest(true[1:], reported[1:]).tolist()),
+        invented=int((_nearest(reported[1:], true[1:]) > NEAR_S).sum()),
     )
 
 
 def _at(starts: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Which part each time lies in, when each part goes on until the next begins."""
+    """Return the index of the part that each time lies in; each part lasts until the next starts."""
     return np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
 
 
 def _nearest(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distance of each of `these` to the nearest of `others`; infinite where there is none."""
+    """Return the distance of each of `these` to the nearest of `others`, or infinity if there is none."""
     if not len(others):
         return np.full(len(these), np.inf)
     distances: NDArray[np.float64] = np.abs(these[:, None] - others[None]).min(axis=1)
@@ -69,8 +75,9 @@ def _nearest(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
 
 
 def table(rows: Sequence[tuple[str, Compared]]) -> Table:
+    """Return a table with one row for each film, and their total."""
     film = Column("film", no_wrap=True)
-    told = Table(film, "seconds", "right", "changes", f"in {NEAR_S} s", "farthest", "invented", title="Timelines")
+    result = Table(film, "seconds", "right", "changes", f"in {NEAR_S} s", "farthest", "invented", title="Timelines")
     everything = Compared(
         sum(row.right_s for _, row in rows), sum(row.whole_s for _, row in rows),
         tuple(apart for _, row in rows for apart in row.apart_s), sum(row.invented for _, row in rows),
@@ -79,11 +86,12 @@ def table(rows: Sequence[tuple[str, Compared]]) -> Table:
         near = sum(apart <= NEAR_S for apart in row.apart_s)
         farthest = f"{max(row.apart_s, default=0.0):.2f} s"
         share, changes = f"{row.right_s / row.whole_s:.1%}", str(len(row.apart_s))
-        told.add_row(name, f"{row.whole_s:.1f}", share, changes, str(near), farthest, str(row.invented))
-    return told
+        result.add_row(name, f"{row.whole_s:.1f}", share, changes, str(near), farthest, str(row.invented))
+    return result
 
 
 def main() -> int:
+    """Run the evaluation and return the exit code: 0 passed, 1 below the bars, 2 failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")

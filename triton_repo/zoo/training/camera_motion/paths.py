@@ -1,6 +1,6 @@
-"""Camera paths with a known name: where the camera is and how it is turned at every moment of a clip.
+"""Camera paths with known labels: the camera's position and rotation at each moment of a clip.
 
-A path is named after the camera, so the picture does the opposite:
+A label names the camera's motion, so the picture moves the opposite way:
 
     pan_left   camera to the left      picture moves right
     tilt_up    camera upwards          picture moves down
@@ -33,7 +33,7 @@ ZOOM_RATE = (0.10, 0.80)  # natural logarithm of the magnification
 ROLL_SPEED = (8.0, 70.0)  # degrees
 SHAKE_SIZE = (0.010, 0.050)  # short sides, root mean square
 SHAKE_BAND = (2.0, 7.0)  # hertz
-HAND_SIZE = 0.0015  # what a steady hand does to every path, short sides, root mean square
+HAND_SIZE = 0.0015  # motion of a steady hand in every path, short sides, root mean square
 
 _DIRECTIONS = {
     "pan_left": (-1, 0, 0, 0),
@@ -53,7 +53,7 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
 
 
 def _wobble(rng: np.random.Generator, times: NDArray[np.float64], band: tuple[float, float]) -> NDArray[np.float64]:
-    """Smooth noise with zero mean and unit root mean square, shape (T,): six sines of random pitch within `band`."""
+    """Return smooth noise (T,) with mean zero and root mean square one: six sines of random frequency within `band`."""
     pitch = rng.uniform(*band, size=(6, 1))
     phase = rng.uniform(0, 2 * np.pi, size=(6, 1))
     return np.asarray(np.sqrt(2 / 6) * np.sin(2 * np.pi * pitch * times + phase).sum(axis=0))
@@ -70,7 +70,7 @@ class CameraPath:
     roll: NDArray[np.float64]
 
     def picture_to_scene(self, index: int, scale: float) -> NDArray[np.float64]:
-        """2x3 matrix from centred picture coordinates (pixels) to centred scene coordinates (scene pixels).
+        """Return the 2x3 matrix from centred picture coordinates to centred scene coordinates, both in pixels.
 
         `scale` is the number of scene pixels under one picture pixel at magnification 1.
         """
@@ -80,10 +80,13 @@ class CameraPath:
 
 
 def random_path(label: str, times: NDArray[np.float64], rng: np.random.Generator) -> CameraPath:
-    """A path called `label` at `times` (seconds, shape (T,)), around the pose zero; ValueError for an unknown label.
+    """Return a path with this label at `times` (seconds, shape (T,)), around the pose zero.
 
-    The speed drifts by up to a third of itself and the other directions get up to an eighth of the main one's
-    share, as with a real tripod head or hand.
+    As with a real tripod or hand, the speed drifts by up to a third of itself, and the other directions get up to an
+    eighth of the main one's share.
+
+    Raises:
+        ValueError: The label is unknown.
     """
     if label not in LABELS:
         raise ValueError(f"unknown label {label!r}")
@@ -93,8 +96,8 @@ def random_path(label: str, times: NDArray[np.float64], rng: np.random.Generator
     pose = np.zeros((4, len(times)))
     if label in _DIRECTIONS:
         main = np.array(_DIRECTIONS[label], dtype=float)
-        fraction = rng.uniform()  # of the way from slowest to fastest, on a logarithmic scale
-        # Every direction's speed in units of its own range, so that a side motion stays as visible as it should be.
+        fraction = rng.uniform()  # position between slowest and fastest, on a logarithmic scale
+        # Scale each direction by its own range, so that side motions keep their visibility.
         speeds = np.array([low * (high / low) ** fraction for low, high in _SPEEDS])
         side = rng.uniform(-0.125, 0.125, size=4) * (main == 0) * (rng.random() < 0.6)
         pose = np.outer((main + side) * speeds, travel)

@@ -1,4 +1,4 @@
-"""Films of real frames under a camera of known path, as H.264 files: what `camera_motion` is measured by."""
+"""H.264 films of real frames under a camera of known path, which `camera_motion` is evaluated on."""
 
 import io
 from collections.abc import Iterator
@@ -16,17 +16,18 @@ from triton_repo.zoo.training.camera_motion.scenes import Image, render
 FPS = (24, 30, 60)
 SIZES = ((320, 240), (640, 360), (1280, 720), (360, 640))
 SECONDS = 1.5
-STILLS = (0.1, 0.3, 0.5, 0.7, 0.9)  # parts of a video at which a frame is taken
-# A blank wall or bare stripes do not show every movement, to a person either: such views are not filmed. The
-# figure is the change of brightness (of 0 to 255) from one pixel of 80 to the next, in the direction of least.
+STILLS = (0.1, 0.3, 0.5, 0.7, 0.9)  # positions in a video at which a frame is taken, as parts of its length
+# Views with less detail, for example a blank wall or bare stripes, are not filmed: their motion is invisible to a
+# person too. The figure is the change of brightness (0 to 255) from one pixel of 80 to the next, in the direction of
+# least change.
 LEAST_DETAIL = 3.0
-VIEWS = 200  # tries to find a view with detail
-QUALITIES = (20, 32)  # libx264's constant rate factor, from good to what a phone's messenger sends
+VIEWS = 200  # attempts to find a view with detail
+QUALITIES = (20, 32)  # libx264's constant rate factor, from good to a phone messenger's
 
 
 @dataclass(frozen=True)
 class Film:
-    """One film to make: what the camera does, how the file is, and the number its randomness comes from."""
+    """One film to make: its label, its file's properties and its seed `number`."""
 
     label: str
     fps: int
@@ -35,27 +36,28 @@ class Film:
 
 
 def decoded(video: Path) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a video."""
     with av.open(str(video)) as container:
         yield from container.decode(video=0)
 
 
 def stills(video: Path) -> Iterator[Image]:
-    """Frames of the video at STILLS, RGB uint8 (H, W, 3); none of a file that cannot be decoded to its end."""
+    """Yield frames of the video at STILLS, RGB uint8 (H, W, 3); none if the file cannot be decoded to its end."""
     try:
         count = sum(1 for _ in decoded(video))
     except (av.FFmpegError, IndexError):
         return
-    wanted = {int(part * count) for part in STILLS}
+    numbers = {int(part * count) for part in STILLS}
     for number, frame in enumerate(decoded(video)):
-        if number in wanted:
+        if number in numbers:
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def films(per_label: int) -> list[Film]:
-    """`per_label` films of each label, of every frame rate and size in turn."""
-    ways = list(product(FPS, SIZES))
+    """Return `per_label` films of each label, alternating all frame rates and sizes."""
+    variants = list(product(FPS, SIZES))
     return [
-        Film(label, *ways[i % len(ways)], number=i * len(LABELS) + j)
+        Film(label, *variants[i % len(variants)], number=i * len(LABELS) + j)
         for i in range(per_label)
         for j, label in enumerate(LABELS)
     ]
@@ -63,9 +65,9 @@ def films(per_label: int) -> list[Film]:
 
 @dataclass(frozen=True)
 class Padding:
-    """What else a file has: seconds of standing still before and after, and how far apart key frames may be.
+    """Other properties of a file: seconds without motion before and after, and the distance of key frames.
 
-    0 frames leave that to x264, which puts one at a cut and else at every 250th frame.
+    0 frames select x264's default: a key frame at each cut, and at least every 250 frames.
     """
 
     still_s: float = 0.0
@@ -76,13 +78,13 @@ ALONE = Padding()
 
 
 def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Padding = ALONE) -> bytes:
-    """An MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
+    """Return an MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
     file, still = io.BytesIO(), round(around.still_s * fps)
     options = {"crf": str(quality), "preset": "veryfast"} | ({"g": str(around.key_frames)} if around.key_frames else {})
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        stream.codec_context.thread_count = 1  # with more, the same film is not always the same file
+        stream.codec_context.thread_count = 1  # with more threads the file is not reproducible
         for frame in chain(repeat(frames[0], still), frames, repeat(frames[-1], still)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -90,7 +92,7 @@ def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Padding = 
 
 
 def detail(view: Image) -> float:
-    """Root mean square change of brightness from pixel to pixel, in the direction of least change."""
+    """Return the root-mean-square change of brightness from pixel to pixel, in the direction of least change."""
     along_y, along_x = np.gradient(view.mean(axis=-1))
     both = (along_x * along_y).mean()
     tensor = [[(along_x**2).mean(), both], [both, (along_y**2).mean()]]
@@ -99,18 +101,19 @@ def detail(view: Image) -> float:
 
 @dataclass(frozen=True)
 class View:
-    """What a camera at rest looks at: `part` of the scene's short side, around `centre` in parts of its size."""
+    """View of a camera at rest: `part` of the scene's short side, around `centre` in parts of the scene's size."""
 
     scene: Image
     part: float
     centre: tuple[float, float]
 
     def film(self, path: CameraPath, width: int, height: int) -> NDArray[np.uint8]:
+        """Return the frames along the path, RGB uint8 (T, height, width, 3)."""
         return render(self.scene, path, width, height, self.part, self.centre)
 
 
 def random_view(scenes: list[Image], rng: np.random.Generator) -> View:
-    """A view with detail in every direction; ValueError when none is found."""
+    """Return a view with detail in every direction; raise ValueError if none is found."""
     rest = CameraPath("static", *np.zeros((4, 1)))
     for _ in range(VIEWS):
         scene = scenes[rng.integers(len(scenes))]
@@ -122,7 +125,7 @@ def random_view(scenes: list[Image], rng: np.random.Generator) -> View:
 
 
 def shoot(film: Film, scenes: list[Image], seed: int, around: Padding = ALONE) -> bytes:
-    """The file of one film, of a view and a path that are the number's own."""
+    """Return the file of one film; the seed and the film's number determine its view and path."""
     rng = np.random.default_rng((seed, film.number))
     times = np.arange(round(SECONDS * film.fps)) / film.fps
     path = random_path(film.label, times, rng)

@@ -1,4 +1,4 @@
-"""Scenes to move a camera over: procedural textures, bundled photographs, and how a scene becomes a clip."""
+"""Scenes for the camera: procedural textures, bundled photographs, and rendering of a scene along a path."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ from triton_repo.zoo.training.camera_motion.paths import CameraPath
 Image = NDArray[np.uint8]
 Clip = NDArray[np.uint8]
 
-SCENE_SIZE = 640  # short side of a scene, pixels
+SCENE_SIZE = 640  # short side of a scene in pixels
 
-# Photographs that come inside the packages scikit-image and scikit-learn; the second list is never trained on.
+# Photographs inside the packages scikit-image and scikit-learn; the second list is never used for training.
 TRAINING_PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "clock", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
     "immunohistochemistry", "moon", "page", "retina", "rocket", "text", "flower.jpg",
@@ -22,7 +22,7 @@ HELD_OUT_PHOTOGRAPHS = ("cat", "stereo_motorcycle", "china.jpg")
 
 
 def bundled(name: str) -> Image:
-    """One bundled photograph as it is, RGB uint8 (H, W, 3)."""
+    """Return a bundled photograph in its own size, RGB uint8 (H, W, 3)."""
     if name.endswith(".jpg"):
         from sklearn.datasets import load_sample_image
 
@@ -38,12 +38,12 @@ def bundled(name: str) -> Image:
 
 
 def photograph(name: str) -> Image:
-    """One bundled photograph as RGB uint8 (H, W, 3) with a short side of SCENE_SIZE pixels."""
+    """Return a bundled photograph, RGB uint8 (H, W, 3), with a short side of SCENE_SIZE pixels."""
     return fit_scene(bundled(name))
 
 
 def fit_scene(image: Image) -> Image:
-    """The picture with a short side of SCENE_SIZE pixels."""
+    """Return the picture with a short side of SCENE_SIZE pixels."""
     factor = SCENE_SIZE / min(image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method), dtype=np.uint8)
@@ -54,7 +54,7 @@ def _colour(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _palette(grey: NDArray[np.float32], rng: np.random.Generator) -> Image:
-    """Colours a map of values (H, W) through three to six random colours."""
+    """Return a map of values (H, W) coloured with three to six random colours."""
     count = int(rng.integers(3, 7))
     stops = np.linspace(0, 1, count)
     colours = rng.uniform(0, 255, (count, 3))
@@ -64,7 +64,7 @@ def _palette(grey: NDArray[np.float32], rng: np.random.Generator) -> Image:
 
 
 def _clouds(rng: np.random.Generator) -> Image:
-    """Noise of several scales, each half as strong as the next larger one, or nearly as strong for rough surfaces."""
+    """Return noise of several scales, each weaker than the next larger one by a random factor."""
     grey = np.zeros((SCENE_SIZE, SCENE_SIZE), np.float32)
     strength, decay, cells = 1.0, rng.uniform(0.4, 0.95), int(rng.integers(2, 10))
     while cells < SCENE_SIZE:
@@ -75,7 +75,7 @@ def _clouds(rng: np.random.Generator) -> Image:
 
 
 def _cells(rng: np.random.Generator) -> Image:
-    """Stones, tiles, foliage: every pixel coloured by the nearest of random points."""
+    """Return cells like stones, tiles or foliage: each pixel has the colour of the nearest random point."""
     count = int(np.exp(rng.uniform(np.log(30), np.log(1500))))
     seeds = np.full((SCENE_SIZE, SCENE_SIZE), 255, np.uint8)
     points = rng.integers(0, SCENE_SIZE, (count, 2))
@@ -87,7 +87,7 @@ def _cells(rng: np.random.Generator) -> Image:
 
 
 def _shapes(rng: np.random.Generator) -> Image:
-    """Rooms and streets: overlapping rectangles, ellipses, polygons, lines and letters on a gradient."""
+    """Return overlapping rectangles, ellipses, polygons, lines and letters on a gradient, like rooms and streets."""
     corners = rng.uniform(0, 255, (2, 2, 3)).astype(np.float32)
     image = cv2.resize(corners, (SCENE_SIZE, SCENE_SIZE), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     for _ in range(int(rng.integers(8, 90))):
@@ -113,7 +113,7 @@ _TEXTURES: tuple[Callable[[np.random.Generator], Image], ...] = (_clouds, _cells
 
 
 def sharp_texture(rng: np.random.Generator) -> Image:
-    """A procedural scene, RGB uint8 (SCENE_SIZE, SCENE_SIZE, 3): one texture, or one shown through another's mask."""
+    """Return a procedural scene, RGB uint8 (SCENE_SIZE, SCENE_SIZE, 3): one texture, or two combined by a mask."""
     image = _TEXTURES[rng.integers(len(_TEXTURES))](rng)
     if rng.random() < 0.4:
         other = _TEXTURES[rng.integers(len(_TEXTURES))](rng)
@@ -124,7 +124,7 @@ def sharp_texture(rng: np.random.Generator) -> Image:
 
 
 def texture(rng: np.random.Generator) -> Image:
-    """A `sharp_texture`, in two of five cases blurred."""
+    """Return a `sharp_texture`, blurred in two of five cases."""
     image = sharp_texture(rng)
     if rng.random() < 0.4:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 6)), np.uint8)
@@ -132,14 +132,14 @@ def texture(rng: np.random.Generator) -> Image:
 
 
 def render(scene: Image, path: CameraPath, width: int, height: int, view: float, centre: tuple[float, float]) -> Clip:
-    """The scene through the camera: RGB uint8 (T, height, width, 3).
+    """Return the scene through the camera, RGB uint8 (T, height, width, 3).
 
-    `view` is the part of the scene's short side under the picture's short side; `centre` is where the camera's
-    zero pose looks, in parts of the scene's size. The scene is continued by its mirror image beyond its edges.
+    `view` is the part of the scene's short side under the picture's short side. `centre` is the point that the camera's
+    zero pose looks at, in parts of the scene's size. Beyond its edges the scene is mirrored.
     """
     scene_height, scene_width = scene.shape[:2]
     scale = view * min(scene_width, scene_height) / min(width, height)
-    # Shrinking by more than half would alias: shrink the scene first, by area.
+    # Shrinking by more than half would alias, so shrink the scene by area first.
     if scale > 1.5:
         scene = cv2.resize(scene, None, fx=1.2 / scale, fy=1.2 / scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         scene_height, scene_width = scene.shape[:2]

@@ -1,4 +1,4 @@
-"""Films of many moves, cut or joined without a cut, and what happens in them when: what timelines are measured by."""
+"""Films of many moves, with and without cuts, and their true labels, which timelines are evaluated on."""
 
 import io
 from collections.abc import Iterator
@@ -12,15 +12,16 @@ from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, ran
 from triton_repo.zoo.training.camera_motion.render import LEAST_DETAIL, QUALITIES, View, detail, random_view
 from triton_repo.zoo.training.camera_motion.scenes import Image
 
-SECONDS = (2.0, 5.0)  # of one move
-MOVES = (1, 3)  # of one shot, from one cut to the next
-FARTHEST, NEAREST = 1.5, 0.9  # short sides from the middle; natural logarithm of the magnification
+SECONDS = (2.0, 5.0)  # length of one move
+MOVES = (1, 3)  # moves in one shot, from one cut to the next
+# largest distance from the centre in short sides; largest natural logarithm of the magnification
+FARTHEST, NEAREST = 1.5, 0.9
 TRIES = 200
 
 
 @dataclass(frozen=True)
 class Move:
-    """What the camera does from `start_s` to `end_s`; `cut` says that a new scene begins with it."""
+    """Camera motion from `start_s` to `end_s`; `cut` is true if a new scene starts with it."""
 
     label: str
     start_s: float
@@ -31,9 +32,9 @@ class Move:
 def stitched(
     scenes: list[Image], moves: int, fps: int, size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[bytes, list[Move]]:
-    """An MP4 file of `moves` moves at `fps`, `size` (width, height), and what happens in it when."""
+    """Return an MP4 file of `moves` moves at `fps` and `size` (width, height), and the moves in it."""
     file = io.BytesIO()
-    told: list[Move] = []
+    labelled_moves: list[Move] = []
     begin = 0
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": str(QUALITIES[0]), "preset": "veryfast"})
@@ -42,17 +43,17 @@ def stitched(
         for view, shot in _shots(moves, fps, scenes, rng):
             for place, path in enumerate(shot):
                 end = begin + len(path.x)
-                told.append(Move(path.label, begin / fps, end / fps, cut=place == 0 and begin > 0))
+                labelled_moves.append(Move(path.label, begin / fps, end / fps, cut=place == 0 and begin > 0))
                 for frames in _filmed(view, path, size):
                     for frame in frames:
                         container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
                 begin = end
         container.mux(stream.encode())
-    return file.getvalue(), told
+    return file.getvalue(), labelled_moves
 
 
 def _filmed(view: View, path: CameraPath, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """A second or so at a time: all frames at once would be gigabytes."""
+    """Yield the frames in blocks of 30: all frames at once would take gigabytes."""
     for start in range(0, len(path.x), 30):
         part = slice(start, start + 30)
         pose = (path.x[part], path.y[part], path.log_zoom[part], path.roll[part])
@@ -62,7 +63,7 @@ def _filmed(view: View, path: CameraPath, size: tuple[int, int]) -> Iterator[NDA
 def _shots(
     moves: int, fps: int, scenes: list[Image], rng: np.random.Generator
 ) -> Iterator[tuple[View, list[CameraPath]]]:
-    """What each shot looks at, and its paths: each goes on where the one before it ended, and is another move."""
+    """Yield the view and the paths of each shot; each path continues the previous one with another label."""
     before = ""
     while moves > 0:
         shot: list[CameraPath] = []
@@ -79,7 +80,7 @@ def _shots(
 
 
 def _detailed(shot: list[CameraPath], fps: int, scenes: list[Image], rng: np.random.Generator) -> View | None:
-    """A view with detail wherever the camera goes: no movement can be seen on a blank wall. None when none is found."""
+    """Return a view with detail wherever the camera goes, so that motion is visible, or None if none is found."""
     step = max(1, fps // 2)
     poses = [np.concatenate([getattr(path, name)[::step] for path in shot]) for name in ("x", "y", "log_zoom", "roll")]
     for _ in range(TRIES):
@@ -90,7 +91,7 @@ def _detailed(shot: list[CameraPath], fps: int, scenes: list[Image], rng: np.ran
 
 
 def _next(last: CameraPath | None, before: str, fps: int, rng: np.random.Generator) -> CameraPath | None:
-    """A move of another kind than `before` that stays near the middle; None when none is found."""
+    """Return a move with another label than `before` that stays near the centre, or None if none is found."""
     for _ in range(TRIES):
         label = LABELS[rng.integers(len(LABELS))]
         if label == before:
@@ -105,7 +106,7 @@ def _next(last: CameraPath | None, before: str, fps: int, rng: np.random.Generat
 
 
 def _from(last: CameraPath, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose (4, T), which begins at zero, from where `last` ended and in the directions of a camera turned so."""
+    """Return the pose (4, T), which begins at zero, continued from the end of `last` and in its orientation."""
     cos, sin = np.cos(last.roll[-1]), np.sin(last.roll[-1])
     across = np.array([[cos, -sin], [sin, cos]]) * np.exp(-last.log_zoom[-1])
     place = np.array([[last.x[-1]], [last.y[-1]]]) + across @ pose[:2]

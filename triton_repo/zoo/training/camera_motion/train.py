@@ -24,17 +24,18 @@ from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, ran
 from triton_repo.zoo.training.loop import TrainingConfig, TrainingData, course_from_command_line, save_weights, train
 
 MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
-EASY_STEPS = 600  # clips are spoiled seldom at first, and always from this step on
+EASY_STEPS = 600  # the share of degraded clips grows until this step, from which on all are degraded
 
 
 class FramewiseDepthwise(nn.Conv3d):
-    """A depthwise `nn.Conv3d` computed as 2-D convolutions of the frames, one for each step in time, added up.
+    """Depthwise `nn.Conv3d` computed as a sum of 2-D convolutions of the frames, one for each step in time.
 
-    Same weights, same results; on a CPU in bfloat16 the backward pass is many times faster, because only the 2-D
-    depthwise convolution of stride 1 has a fast kernel there. Stride 2 is stride 1 with every second result kept.
+    Weights and results are the same. On a CPU in bfloat16 the backward pass is many times faster: only the 2-D
+    depthwise convolution of stride 1 has a fast kernel. Stride 2 computes stride 1 and keeps every second result.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of `x` (B, C, T, H, W)."""
         batch, channels, time_steps, height, width = x.shape
         frames = x.permute(0, 2, 1, 3, 4).reshape(batch * time_steps, channels, height, width)
         reach = self.kernel_size[0] // 2
@@ -54,21 +55,21 @@ class FramewiseDepthwise(nn.Conv3d):
 
 
 def frame_times(rng: np.random.Generator) -> np.ndarray:
-    """Times in seconds of the FRAMES frames nearest to a stride of STRIDE at FPS, in a video of some frame rate."""
+    """Return the times in seconds of FRAMES frames at a stride of STRIDE at FPS, in a video of a random frame rate."""
     fps = rng.choice([15.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 60.0])
-    wanted = rng.uniform(0, 1 / fps) + np.arange(FRAMES) * STRIDE / FPS
-    return np.asarray(np.round(wanted * fps) / fps)
+    nominal = rng.uniform(0, 1 / fps) + np.arange(FRAMES) * STRIDE / FPS
+    return np.asarray(np.round(nominal * fps) / fps)
 
 
 def film(scene: np.ndarray, path: CameraPath, rng: np.random.Generator, size: int) -> np.ndarray:
-    """The path over a random part of the scene, uint8 (FRAMES, size, size, 3)."""
+    """Return the path over a random part of the scene, uint8 (FRAMES, size, size, 3)."""
     view = rng.uniform(0.3, 0.85)
     centre = (float(rng.uniform(0.25, 0.75)), float(rng.uniform(0.25, 0.75)))
     return scenes.render(scene, path, size, size, view, centre)
 
 
 def add_passer_by(clip: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Something that moves by itself before the camera, over at most about a fifth of the picture."""
+    """Add an object with its own motion in front of the camera, over at most about a fifth of the picture."""
     size = clip.shape[1]
     times = np.arange(FRAMES) * STRIDE / FPS
     path = random_path(LABELS[rng.integers(len(LABELS))], times, rng)
@@ -82,12 +83,12 @@ def add_passer_by(clip: np.ndarray, scene: np.ndarray, rng: np.random.Generator)
 
 
 def shrink(clip: np.ndarray) -> np.ndarray:
-    """The clip at SIZE x SIZE pixels, by area."""
+    """Return the clip at SIZE x SIZE pixels, resized by area."""
     return np.stack([cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in clip])
 
 
 def spoil(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What lens, sensor and codec do to a clip; float exposure changes are the same for all frames."""
+    """Degrade a clip like lens, sensor and codec do; exposure changes are the same for all frames."""
     frames = clip.astype(np.float32)
     if rng.random() < 0.15:
         frames = frames.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
@@ -99,7 +100,7 @@ def spoil(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     frames = np.clip(frames, 0, 255).astype(np.uint8)
     blur = rng.uniform(0.4, 2.0) if rng.random() < 0.4 else 0.0
     quality = int(rng.integers(12, 92)) if rng.random() < 0.6 else 0
-    spoiled = np.empty((FRAMES, SIZE, SIZE, 3), np.uint8)
+    degraded = np.empty((FRAMES, SIZE, SIZE, 3), np.uint8)
     method = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)[rng.integers(3)]
     for i, frame in enumerate(frames):
         if blur:
@@ -107,14 +108,14 @@ def spoil(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if quality:
             encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
             frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        cv2.resize(frame, (SIZE, SIZE), dst=spoiled[i], interpolation=method)
-    return spoiled
+        cv2.resize(frame, (SIZE, SIZE), dst=degraded[i], interpolation=method)
+    return degraded
 
 
 class Clips(IterableDataset):  # type: ignore[type-arg]
-    """Endless batches (uint8 (B, T, SIZE, SIZE, 3), int64 (B,)), every label equally often.
+    """Endless batches (uint8 (B, T, SIZE, SIZE, 3), int64 (B,)) with equally frequent labels.
 
-    `step` is where training stands: before EASY_STEPS clips are spoiled more seldom.
+    `step` is the training step of the first batch: before EASY_STEPS, fewer clips are degraded.
     """
 
     def __init__(self, seed: int, batch: int, photographs: tuple[str, ...], photograph_share: float, step: int) -> None:
@@ -122,6 +123,7 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
         self.photographs = [scenes.photograph(name) for name in photographs]
 
     def new_scene(self, rng: np.random.Generator) -> np.ndarray:
+        """Return a random photograph or texture."""
         if rng.random() >= self.share:
             return scenes.texture(rng)
         image = self.photographs[rng.integers(len(self.photographs))]
@@ -131,6 +133,7 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
         return np.ascontiguousarray(image[:, :, rng.permutation(3)] if rng.random() < 0.3 else image)
 
     def clip(self, label: str, pool: list[np.ndarray], hard: float, rng: np.random.Generator) -> np.ndarray:
+        """Return a clip with this label of a scene from the pool; `hard` is the probability of degrading it."""
         size = int(rng.integers(SIZE, 3 * SIZE))
         path = random_path(label, frame_times(rng), rng)
         clip = film(pool[rng.integers(len(pool))], path, rng, size)
@@ -141,7 +144,7 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         cv2.setNumThreads(0)
         rng = np.random.default_rng(self.seed)
-        # Making a scene costs more than filming it: each serves about four clips of different paths and views.
+        # Making a scene costs more than filming it, so each scene serves about four clips.
         pool = [self.new_scene(rng) for _ in range(4 * self.batch)]
         for step in itertools.count(self.step):
             hard = min(1.0, step / EASY_STEPS)
@@ -153,12 +156,14 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
 
 
 def normalise(batch: Tensor) -> Tensor:
-    """uint8 (B, T, H, W, 3) to float (B, 3, T, H, W), channels last in memory."""
+    """Return float (B, 3, T, H, W), channels last in memory, for uint8 (B, T, H, W, 3)."""
     scaled = (batch.permute(0, 4, 1, 2, 3).float() / 255 - MEAN) / STD
     return scaled.contiguous(memory_format=torch.channels_last_3d)
 
 
 def lessons(course: TrainingConfig) -> TrainingData:
+    """Return the training and held-out data of the configuration."""
+
     def batches(first: int) -> Clips:
         seed = course.seed + 1 + first
         return Clips(seed, course.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
@@ -168,6 +173,7 @@ def lessons(course: TrainingConfig) -> TrainingData:
 
 
 def main() -> None:
+    """Train the network that the command line configures and save its weights."""
     course = course_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
     torch.manual_seed(course.seed)
     network = CameraMotion(depthwise=FramewiseDepthwise)

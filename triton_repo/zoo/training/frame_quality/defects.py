@@ -1,7 +1,7 @@
-"""The faults of pictures that `frame_quality` knows, made to measure: RGB uint8 (H, W, 3) in and out.
+"""Picture faults of `frame_quality` in given amounts: RGB uint8 (H, W, 3) in and out.
 
-`scale` is how many pixels of the picture make one of the network's view; `part` is how far through the range of its
-label (quality_labels.py) a fault goes, from 0, the faintest, to 1.
+`scale` is the number of the picture's pixels for one pixel of the network's view. `part` is the position in the range
+of the fault's label (quality_labels.py), from 0, the faintest, to 1.
 """
 
 import av
@@ -16,17 +16,17 @@ from triton_repo.zoo.training.camera_motion.scenes import Image
 
 Plane = NDArray[np.float32]
 
-GAMMA = 2.2  # light on a sensor to grey levels, about
+GAMMA = 2.2  # approximate exponent from sensor light to grey levels
 TO_LIGHT = (np.arange(256) / 255.0).astype(np.float32) ** GAMMA
 
 
 def between(limits: Range, part: float) -> float:
-    """The amount at `part` of a range, in equal ratios: twice as much is as far anywhere."""
+    """Return the amount at `part` of a range, on a logarithmic scale."""
     return float(limits[0] * (limits[1] / limits[0]) ** part)
 
 
 def brightness(picture: Image) -> Plane:
-    """Luma, of every second pixel in height and width: enough for percentiles."""
+    """Return the luma of every second pixel in height and width, which is enough for percentiles."""
     return np.asarray(picture[::2, ::2] @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
 
 
@@ -34,21 +34,21 @@ def brightness(picture: Image) -> Plane:
 
 
 def spread(picture: Image, kernel: Plane) -> Image:
-    """The picture with every point spread out as in `kernel`, in light, as a lens does it: highlights stay bright."""
+    """Return the picture convolved with `kernel` in linear light, as a lens does: highlights stay bright."""
     light = cv2.LUT(picture, TO_LIGHT)
     light = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(np.maximum(light, 0) ** (1 / GAMMA) * 255 + 0.5, np.float32).clip(0, 255).astype(np.uint8)
 
 
 def disc(radius: float) -> Plane:
-    """What a point out of focus becomes: a disc, its border pixels in part."""
+    """Return the kernel of a point out of focus: a disc with anti-aliased border."""
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
 
 
 def stroke(length: float, angle: float, bend: float) -> Plane:
-    """What a point becomes while the camera moves: a line of `length` pixels that turns by `bend` radians."""
+    """Return the kernel of a point during camera motion: a line of `length` pixels that turns by `bend` radians."""
     steps = int(np.ceil(length * 4)) + 1
     heading = angle + bend * np.linspace(-0.5, 0.5, steps)
     x, y = np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))
@@ -64,10 +64,12 @@ def stroke(length: float, angle: float, bend: float) -> Plane:
 
 
 def defocus(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """Return the picture out of focus."""
     return spread(picture, disc(between(amounts.DEFOCUS, part) * scale))
 
 
 def motion_blur(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """Return the picture blurred by a straight or curved motion."""
     bend = rng.uniform(-1.2, 1.2) if rng.random() < 0.4 else 0.0
     return spread(picture, stroke(between(amounts.MOTION, part) * scale, rng.uniform(0, np.pi), bend))
 
@@ -76,7 +78,7 @@ def motion_blur(picture: Image, scale: float, part: float, rng: np.random.Genera
 
 
 def grain(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Generator) -> Plane:
-    """Noise (H, W, colours) whose grains are `size` pixels wide, of mean 0."""
+    """Return noise (H, W, colours) with mean 0 and grains `size` pixels wide."""
     height, width = (max(2, round(side / max(1.0, size))) for side in shape[:2])
     cv2.setRNGSeed(int(rng.integers(1 << 31)))
     field = np.empty((height, width, colours), np.float32)
@@ -86,23 +88,24 @@ def grain(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Gene
 
 
 def seen_deviation(field: Plane, scale: float) -> float:
-    """Standard deviation that is left of noise (H, W, colours) once it is scaled as the service scales pictures."""
+    """Return the standard deviation of noise (H, W, colours) after scaling it as the service scales pictures."""
     size = tuple(max(1, round(side / scale)) for side in field.shape[1::-1])
     seen = Pillow.fromarray(np.ascontiguousarray(field[..., 0])).resize(size, Pillow.Resampling.BILINEAR)
     return float(np.asarray(seen).std())
 
 
 def add_noise(picture: Image, scale: float, deviation: float, rng: np.random.Generator) -> Image:
-    """Noise of a standard deviation of `deviation` grey levels in the network's view: grey, coloured, or of shots."""
+    """Add noise of `deviation` grey levels (standard deviation in the network's view): grey, coloured or shot noise."""
     field = grain(picture.shape, scale * rng.uniform(0.6, 1.4), 1 if rng.random() < 0.35 else 3, rng)
     field *= deviation / seen_deviation(field, scale)
-    if rng.random() < 0.4:  # of shots: goes with the root of the light
+    if rng.random() < 0.4:  # shot noise grows with the square root of the light
         light = np.sqrt(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8)[..., None]
         field = field * (light / light.mean())
     return np.clip(picture + field + 0.5, 0, 255).astype(np.uint8)
 
 
 def noise(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+    """Return the picture with noise."""
     return add_noise(picture, scale, between(amounts.NOISE, part), rng)
 
 
@@ -110,13 +113,14 @@ def noise(picture: Image, scale: float, part: float, rng: np.random.Generator) -
 
 
 def through_jpeg(picture: Image, quality: int) -> Image:
+    """Return the picture after JPEG compression."""
     blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def h264_frame(picture: Image, qp: int, deblock: bool = True) -> av.VideoFrame:
-    """The picture decoded from an H.264 stream of this one frame; height and width even."""
+    """Return the picture as a frame decoded from a one-frame H.264 stream; height and width must be even."""
     height, width = picture.shape[:2]
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = width, height, "yuv420p", 30
@@ -132,19 +136,20 @@ def h264_frame(picture: Image, qp: int, deblock: bool = True) -> av.VideoFrame:
 
 
 def through_h264(picture: Image, qp: int, deblock: bool = True) -> Image:
+    """Return the picture after H.264 compression, RGB uint8 (H, W, 3)."""
     return np.asarray(h264_frame(picture, qp, deblock).to_ndarray(format="rgb24"))
 
 
 def even(picture: Image) -> Image:
-    """Less the last row or column where there is an odd number: H.264 halves the colours."""
+    """Return the picture without an odd last row or column, because H.264 halves the chroma resolution."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(picture[: height & ~1, : width & ~1])
 
 
 def blocky(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """From a small file of too few bytes, blown up again when the picture is larger.
+    """Return the picture after strong compression at a small size, enlarged again.
 
-    The stronger of what `part` asks for and what it takes to be off by BLOCKY_ERROR.
+    The compression is the stronger of the one at `part` and the one whose error reaches BLOCKY_ERROR.
     """
     height, width = picture.shape[:2]
     factor = min(1.0, 8 / between(amounts.BLOCK, rng.uniform()) / scale)
@@ -167,31 +172,31 @@ def blocky(picture: Image, scale: float, part: float, rng: np.random.Generator) 
 
 
 def relit(picture: Image, curve: NDArray[np.float64], rng: np.random.Generator) -> Image:
-    """The picture through a curve (256,) of grey levels; the lost fractions become noise, not steps."""
+    """Return the picture mapped by a curve (256,) of grey levels, dithered against banding."""
     dither = rng.random(picture.shape, dtype=np.float32)
     return np.clip(cv2.LUT(picture, curve.astype(np.float32)) + dither, 0, 255).astype(np.uint8)
 
 
 def too_dark(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """Underexposed: all light times a factor, shadows perhaps more so."""
+    """Return the picture underexposed: light times a factor, sometimes with darker shadows."""
     curve = 255 * (np.arange(256) / 255) ** rng.uniform(1.0, 1.8)
-    light = np.percentile(np.interp(brightness(picture), np.arange(256), curve), 95)
-    return relit(picture, curve * between(amounts.DARK, part) / max(light, 1), rng)
+    bright_level = np.percentile(np.interp(brightness(picture), np.arange(256), curve), 95)
+    return relit(picture, curve * between(amounts.DARK, part) / max(bright_level, 1), rng)
 
 
 def too_bright(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """Overexposed: light times a factor, cut off at white, with or without glare over the shadows."""
+    """Return the picture overexposed: light times a factor, clipped at white, sometimes with glare over the shadows."""
     curve = 255 * (np.arange(256) / 255) ** rng.uniform(0.5, 1.0)
     curve += rng.uniform(0, 0.6) * (255 - curve) if rng.random() < 0.4 else 0
     dark, middle = np.percentile(np.interp(brightness(picture), np.arange(256), curve), [10, 50])
-    # A tenth stays below white: without it nothing would be left to see.
+    # A tenth of the picture stays below white, so that some of it remains visible.
     return relit(picture, curve * min(between(amounts.BRIGHT, part) / max(middle, 1), 225 / max(dark, 1)), rng)
 
 
 def blank(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """A covered lens, a bare wall, the middle of a fade: an even colour and next to nothing of the picture.
+    """Return an even colour with almost nothing of the picture, like a covered lens, a wall or the middle of a fade.
 
-    `part` goes from the most that may be left to nothing at all.
+    `part` goes from the most that may remain to nothing.
     """
     height, width = picture.shape[:2]
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(0, 255))
@@ -208,7 +213,7 @@ def blank(picture: Image, scale: float, part: float, rng: np.random.Generator) -
 
 
 def sharp(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """No fault at all, however little; `part` of the blur that a sharp picture may have."""
+    """Return the picture without a fault; `part` sets the small blur that a sharp picture may have."""
     sigma = amounts.SHARP_BLUR * part * scale
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) if sigma > 0.15 else picture
 
@@ -221,7 +226,7 @@ assert tuple(FAULTS) == amounts.LABELS
 
 
 def sensed(picture: Image, rng: np.random.Generator) -> Image:
-    """With the little noise that sensors add, in every second case: clean pictures are no less sharp."""
+    """Add a little sensor noise in half of the cases; clean pictures are sharp too."""
     if rng.random() < 0.5:
         return picture
     deviation = rng.uniform(0, amounts.SHARP_NOISE)
@@ -229,7 +234,7 @@ def sensed(picture: Image, rng: np.random.Generator) -> Image:
 
 
 def fault(label: str, picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """The picture with the label's fault, and what every picture may have of blur and noise."""
+    """Return the picture with the label's fault, and the blur and noise that any picture may have."""
     if label not in ("sharp", "defocus"):
         picture = sharp(picture, scale, rng.uniform(), rng)
     if label == "blocky":

@@ -1,4 +1,4 @@
-"""Pictures and videos of real scenes with one fault of a known amount: what `frame_quality` is measured by."""
+"""Pictures and videos of real scenes with one fault of a known amount, which `frame_quality` is evaluated on."""
 
 import io
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from triton_repo.zoo.training.frame_quality.scenes import FEWEST_PIXELS, detaile
 SIZES = ((320, 240), (640, 360), (1280, 720), (360, 640), (1080, 1080))
 KINDS = ("png", "jpeg", "still video", "moving video")
 FRAMES, FPS = 10, 24
-JOURNEY = 0.015  # of the picture's width, in the whole of a moving video: too slow to blur anything
-RATE_FACTORS = (16, 23)  # libx264's, good files: what a bad one does is a label of its own
-FOOTAGE_PIXELS = 2.75  # of a frame for each of the network's; photographs do with FEWEST_PIXELS
-VIEWS = 200  # tries to find a part of a scene that can stand for 'sharp'
+JOURNEY = 0.015  # part of the picture's width that a moving video travels: too slow to blur
+RATE_FACTORS = (16, 23)  # libx264's rate factors of good files, because compression faults have their own label
+FOOTAGE_PIXELS = 2.75  # least pixels of a video frame for each of the network's; photographs need FEWEST_PIXELS
+VIEWS = 200  # attempts to find a part of a scene that is suitable as 'sharp'
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One file to make; `part` is how far through the label's range its amount is, `number` seeds all the rest."""
+    """One file to make; `part` is the position in the label's range, `number` seeds the rest."""
 
     label: str
     size: tuple[int, int]
@@ -36,25 +36,29 @@ class Sample:
 
 
 def samples(per_label: int) -> list[Sample]:
-    """`per_label` files of each label: amounts evenly over its range, kinds and sizes in turn."""
-    ways = [(size, kind) for size in SIZES for kind in KINDS]
+    """Return `per_label` files of each label, evenly over its range, with alternating kinds and sizes."""
+    variants = [(size, kind) for size in SIZES for kind in KINDS]
     rng = np.random.default_rng(0)
-    made = []
+    result = []
     for j, label in enumerate(amounts.LABELS):
-        parts = rng.permutation((np.arange(per_label) + 0.5) / per_label)  # no size gets the easy ones
+        # shuffled, so that no size gets only the easy amounts
+        parts = rng.permutation((np.arange(per_label) + 0.5) / per_label)
         for i in range(per_label):
-            size, kind = ways[(i * 7) % len(ways)]
-            made.append(Sample(label, size, kind, float(parts[i]), i * len(amounts.LABELS) + j))
-    return made
+            size, kind = variants[(i * 7) % len(variants)]
+            result.append(Sample(label, size, kind, float(parts[i]), i * len(amounts.LABELS) + j))
+    return result
 
 
 def sharp_frames(video: Path) -> Iterator[Image]:
-    """Frames of the video, if they are so large that what lens, film and codec did to them goes away with the size."""
+    """Return the frames of the video, if they are so large that scaling removes the faults of lens, film and codec."""
     return (frame for frame in stills(video) if min(frame.shape[:2]) >= FOOTAGE_PIXELS * amounts.VIEW)
 
 
 def cut(scene: Image, width: int, height: int, fewest: float, rng: np.random.Generator) -> Image | None:
-    """A random part of the scene, of `fewest` pixels or more for each of the network's, scaled to the size; or None."""
+    """Return a random part of the scene scaled to the size, or None if the scene is too small.
+
+    The part has at least `fewest` pixels for each pixel of the network's view.
+    """
     tall, wide = scene.shape[:2]
     largest = min(wide / width, tall / height)
     smallest = fewest * amounts.VIEW / min(width, height)
@@ -68,10 +72,10 @@ def cut(scene: Image, width: int, height: int, fewest: float, rng: np.random.Gen
 
 
 def view(scenes: list[Image], width: int, height: int, fewest: float, rng: np.random.Generator) -> Image:
-    """A part of one of the scenes that can stand for 'sharp'; ValueError when none is found."""
+    """Return a part of one of the scenes that is suitable as 'sharp'; raise ValueError if none is found."""
     for _ in range(VIEWS):
         scene = scenes[rng.integers(len(scenes))]
-        scene = np.rot90(scene) if height > width else scene  # on its side, to be large enough
+        scene = np.rot90(scene) if height > width else scene  # rotated, to be large enough
         picture = cut(np.ascontiguousarray(scene), width, height, fewest, rng)
         if picture is not None and detailed(picture, min(width, height) / amounts.VIEW) and well_lit(picture):
             return picture
@@ -79,23 +83,25 @@ def view(scenes: list[Image], width: int, height: int, fewest: float, rng: np.ra
 
 
 def spoiled(sample: Sample, scenes: list[Image], seed: int, fewest: float) -> Iterator[Image]:
-    """The frames of one sample; a picture has one."""
+    """Yield the frames of one sample; a picture has one."""
     rng = np.random.default_rng((seed, sample.number))
     width, height = sample.size
-    way = round(JOURNEY * width) if sample.kind == "moving video" else 0
-    wide = view(scenes, width + way, height, fewest, rng)
+    travel = round(JOURNEY * width) if sample.kind == "moving video" else 0
+    wide = view(scenes, width + travel, height, fewest, rng)
     scale = min(sample.size) / amounts.VIEW
     frames = 1 if "video" not in sample.kind else FRAMES
     for frame in range(frames):
-        left = way * frame // frames
-        fresh = frame if sample.label == "noise" else 0  # all else stays the same from frame to frame
-        of_frame = np.random.default_rng((seed, sample.number, fresh))
-        yield fault(sample.label, np.ascontiguousarray(wide[:, left : left + width]), scale, sample.part, of_frame)
+        left = travel * frame // frames
+        fresh = frame if sample.label == "noise" else 0  # only noise changes from frame to frame
+        frame_rng = np.random.default_rng((seed, sample.number, fresh))
+        yield fault(sample.label, np.ascontiguousarray(wide[:, left : left + width]), scale, sample.part, frame_rng)
 
 
 def file_of(sample: Sample, scenes: list[Image], seed: int, fewest: float = FEWEST_PIXELS) -> bytes:
-    """The sample's file, the same for the same seed and scenes, which it shows `fewest` or more pixels of for each
-    that the network sees."""
+    """Return the sample's file, which is the same for the same seed and scenes.
+
+    The file shows at least `fewest` pixels of a scene for each pixel of the network's view.
+    """
     frames = list(spoiled(sample, scenes, seed, fewest))
     rng = np.random.default_rng((seed, sample.number, FRAMES))
     if "video" in sample.kind:

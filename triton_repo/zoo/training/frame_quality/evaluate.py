@@ -31,6 +31,7 @@ from triton_repo.zoo.training.frame_quality.scenes import FEWEST_PIXELS, HELD_OU
 
 
 def ways() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
+    """Yield a name and a condition for each kind, size and third of the amounts."""
     yield from ((kind, lambda sample, kind=kind: sample.kind == kind) for kind in KINDS)
     yield from ((f"{w}x{h}", lambda sample, size=(w, h): sample.size == size) for w, h in SIZES)
     for name, low, high in (("faintest third", 0.0, 1 / 3), ("middle third", 1 / 3, 2 / 3), ("strongest", 2 / 3, 1.0)):
@@ -38,6 +39,7 @@ def ways() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
 
 
 def main() -> int:
+    """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
@@ -54,16 +56,16 @@ def main() -> int:
     photographs = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
     sources = {"footage": (footage, FOOTAGE_PIXELS), "photographs": (photographs, FEWEST_PIXELS)}
     console, least = Console(), 1.0
-    todo = samples(arguments.per_class)
+    items = samples(arguments.per_class)
     try:
         with Client(arguments.url) as client:
             for source, (scenes, fewest) in sources.items():
                 make = partial(file_of, scenes=scenes, seed=arguments.seed, fewest=fewest)
-                given = answers(client, "frame_quality", todo, make, arguments.jobs)
-                console.print(label_table(f"frame_quality on {source}", "files", LABELS, given))
-                console.print(ways_table("files", ways(), given))
+                results = answers(client, "frame_quality", items, make, arguments.jobs)
+                console.print(label_table(f"frame_quality on {source}", "files", LABELS, results))
+                console.print(ways_table("files", ways(), results))
                 console.print(f"{len(scenes)} scenes, seed {arguments.seed}, bar {arguments.bar:.0%}")
-                least = min(least, top_1(given))
+                least = min(least, top_1(results))
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Sharp, well lit pictures to spoil: from bundled photographs, procedural textures, and both cut into each other."""
+"""Sharp, well-lit pictures: bundled photographs, procedural textures and collages of both."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,22 @@ from triton_repo.zoo.architectures import quality_labels as amounts
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, Image, bundled, sharp_texture
 from triton_repo.zoo.training.frame_quality.defects import Plane, brightness
 
-# Of the photographs that camera_motion is trained on those that are sharp from edge to edge, or where they should be;
-# the moon, the retina and the moving clock are soft, the scanned pages small, and the sky of Hubble is mostly black.
+# The photographs that camera_motion is trained on, without the soft ones (moon, retina, moving clock), the small
+# scanned pages and the mostly black Hubble picture.
 TRAINING_PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "immunohistochemistry", "rocket",
     "flower.jpg",
 )  # fmt: skip
-FEWEST_PIXELS = 1.15  # of a scene's own for each of the network's: fewer would not be sharp
+FEWEST_PIXELS = 1.15  # least pixels of a scene for each of the network's; fewer would not be sharp
 
 
 def photograph(name: str) -> Image:
-    """As it comes, RGB uint8 (H, W, 3): enlarged it would not be sharp."""
+    """Return a bundled photograph in its own size, RGB uint8 (H, W, 3): enlarged it would not be sharp."""
     return np.ascontiguousarray(bundled(name))
 
 
 def collage(scenes: Sequence[Image], rng: np.random.Generator) -> Image:
-    """A scene with shapes before it that show other scenes: things of every size, with their surfaces."""
+    """Return a scene covered with shapes of every size that show other scenes."""
     ground = scenes[rng.integers(len(scenes))].copy()
     if rng.random() < 0.35:
         ground = np.asarray(cv2.GaussianBlur(ground, (0, 0), rng.uniform(1, 6)), np.uint8)
@@ -46,13 +46,13 @@ def collage(scenes: Sequence[Image], rng: np.random.Generator) -> Image:
 
 
 def smooth(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Plane:
-    """A random map (H, W) of hills `cells` to a side, about between -2 and 2."""
+    """Return a random smooth map (H, W) with `cells` hills a side, about between -2 and 2."""
     field = rng.standard_normal((cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(field, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def shallow(scene: Image, rng: np.random.Generator) -> Image:
-    """In focus here and there only: who looks at a portrait before a soft background calls it sharp."""
+    """Return the scene in focus only in places, like a portrait before a soft background, which counts as sharp."""
     soft = cv2.GaussianBlur(scene, (0, 0), rng.uniform(1.5, 6))
     edge = rng.uniform(2, 20)
     focus = 1 / (1 + np.exp(-edge * (smooth(scene.shape, 4, rng) + rng.uniform(-0.4, 0.8))))
@@ -60,18 +60,18 @@ def shallow(scene: Image, rng: np.random.Generator) -> Image:
 
 
 def polished(scene: Image, rng: np.random.Generator) -> Image:
-    """Without grain, its edges kept: as phones make their pictures, and computers theirs."""
+    """Return the scene without grain but with its edges, like pictures of phones and computer graphics."""
     return np.asarray(cv2.bilateralFilter(scene, 5, rng.uniform(8, 24), 3), np.uint8)
 
 
 def shaded(scene: Image, rng: np.random.Generator) -> Image:
-    """Under light that differs from place to place."""
+    """Return the scene under uneven light."""
     light = np.exp(rng.uniform(0.1, 0.6) * smooth(scene.shape, 3, rng))[..., None]
     return (scene * light).clip(0, 255).astype(np.uint8)
 
 
 class Scenes:
-    """An endless choice of scenes, RGB uint8: photographs as often as `share` says, and as many collages of them."""
+    """Endless random scenes, RGB uint8: photographs with probability `share`, else collages or textures."""
 
     def __init__(self, photographs: Sequence[str], share: float, rng: np.random.Generator) -> None:
         self.photographs = [photograph(name) for name in photographs]
@@ -79,6 +79,7 @@ class Scenes:
         self.textures = [] if share == 1 else [sharp_texture(rng) for _ in range(6)]
 
     def next(self) -> Image:
+        """Return a random scene, sometimes polished, shallow, shaded, mirrored, rotated or with swapped colours."""
         rng = self.rng
         if self.textures and rng.random() < 0.4:
             self.textures[rng.integers(len(self.textures))] = sharp_texture(rng)
@@ -98,7 +99,7 @@ class Scenes:
 
 
 def part_of(scene: Image, view: int, scale: float, rng: np.random.Generator) -> Image:
-    """A random part of the scene, nearly square, `scale` pixels for each of a network's view of `view` pixels."""
+    """Return a random, nearly square part of the scene, with `scale` pixels for each of the `view` pixels."""
     height, width = scene.shape[:2]
     smallest = min(FEWEST_PIXELS * view, min(height, width))
     side = np.exp(rng.uniform(np.log(smallest), np.log(min(height, width))))
@@ -111,7 +112,7 @@ def part_of(scene: Image, view: int, scale: float, rng: np.random.Generator) -> 
 
 
 def lit(picture: Image, rng: np.random.Generator) -> Image:
-    """Some light, contrast and colour in which nothing is wrong; night scenes with bright lamps among them."""
+    """Return the picture with random light, contrast and colour within the limits of 'sharp'."""
     low, high = np.percentile(brightness(picture), [5, 95])
     bright = rng.uniform(amounts.SHARP_LIGHT + 10, 250)
     dark = rng.uniform(0, min(70, bright - amounts.SHARP_CONTRAST - 10))
@@ -125,7 +126,7 @@ def lit(picture: Image, rng: np.random.Generator) -> Image:
 
 
 def letterboxed(picture: Image, rng: np.random.Generator) -> Image:
-    """Between black bars above and below, or left and right, as films are that do not fit the screen."""
+    """Return the picture with black bars above and below, or left and right."""
     picture, dark = picture.copy(), int(rng.integers(0, 17))
     for side in (picture, picture.transpose(1, 0, 2))[:: 1 if rng.random() < 0.7 else -1][:1]:
         bar = int(rng.uniform(0.07, 0.16) * len(side))
@@ -134,14 +135,14 @@ def letterboxed(picture: Image, rng: np.random.Generator) -> Image:
 
 
 def well_lit(picture: Image) -> bool:
-    """Neither dark nor bright nor without contrast: what the label 'sharp' may stand for."""
+    """Return whether brightness and contrast are within the limits of 'sharp'."""
     dark, middle, bright = np.percentile(brightness(picture), [5, 50, 95])
     contrast = bright - dark >= amounts.SHARP_CONTRAST
     return bool(bright >= amounts.SHARP_LIGHT and middle <= amounts.SHARP_MEDIAN and contrast)
 
 
 def detail(picture: Image, scale: float) -> tuple[float, float]:
-    """Edge and change, as LEAST_EDGE and LEAST_CHANGE want them, of the picture in the network's view."""
+    """Return edge and change of the picture in the network's view, as LEAST_EDGE and LEAST_CHANGE define them."""
     view = cv2.resize(picture, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
     light = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
     low, high = np.percentile(light[::2, ::2], [5, 95])
@@ -154,7 +155,7 @@ def detail(picture: Image, scale: float) -> tuple[float, float]:
 
 
 def detailed(picture: Image, scale: float) -> bool:
-    """Whether one could see it blurred."""
+    """Return whether the picture has enough detail for blur to be visible."""
     edge, change = detail(picture, scale)
     return edge >= amounts.LEAST_EDGE and change >= amounts.LEAST_CHANGE
 

@@ -44,16 +44,16 @@ from triton_repo.zoo.training.loop import (
     train,
 )
 
-SMALL = 160  # pixels of the pictures in the first steps: half the work, and every amount in pixels is the same
-SMALL_PART = 0.75  # of the steps
-SIDES = (235, 1200)  # short side of the files, where the whole view is seen
-LETTERBOXED = 0.1  # part of the pictures
+SMALL = 160  # side in pixels of the pictures in the first steps, which halves the work; amounts in pixels stay the same
+SMALL_PART = 0.75  # part of the steps with small pictures
+SIDES = (235, 1200)  # range of the files' short sides, where the whole view is seen
+LETTERBOXED = 0.1  # share of the pictures
 FILE_BEFORE = 0.4
-WORKED_AT = 2.0  # pixels for each of the view at which faults are made: larger files are enlarged afterwards
+WORKED_AT = 2.0  # largest scale at which faults are made; larger files are enlarged afterwards
 
 
 def as_seen(picture: Image, view: int, crop: int, rng: np.random.Generator) -> Image:
-    """The picture as a file, and what the service would show a network of it: uint8 (crop, crop, 3)."""
+    """Return the picture, stored in a file, as the service shows it to a network: uint8 (crop, crop, 3)."""
     height, width = picture.shape[:2]
     size = scaled_size(width, height, view)
     chance = rng.random()
@@ -70,16 +70,16 @@ def as_seen(picture: Image, view: int, crop: int, rng: np.random.Generator) -> I
 
 
 def through_file(picture: Image, rng: np.random.Generator) -> Image:
-    """The picture as it comes out of a JPEG file or a video that is good enough to be sharp."""
+    """Return the picture after JPEG or H.264 compression of good quality."""
     if rng.random() < 0.5:
         return through_jpeg(picture, int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1)))
     return through_h264(even(picture), int(rng.integers(amounts.SHARP_QP[0], amounts.SHARP_QP[1] + 1)))
 
 
 class Pictures(IterableDataset):  # type: ignore[type-arg]
-    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), SMALL wide before `large_from`.
+    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), SMALL pixels wide before step `large_from`.
 
-    Every label equally often, but 'sharp' `sharps` times as often as any other: it stands against all of them.
+    All labels are equally frequent, except that 'sharp' occurs `sharps` times as often: it competes with all others.
     """
 
     def __init__(
@@ -91,15 +91,16 @@ class Pictures(IterableDataset):  # type: ignore[type-arg]
         self.step, self.large_from = step, large_from
 
     def sharp_part(self, pool: list[Image], view: int, scale: float, rng: np.random.Generator) -> Image:
-        """A part with detail of a scene of the pool; what proves to have none is still a scene for a blank."""
+        """Return a lit part of a scene in the pool, with enough detail if 20 attempts find one."""
         for _ in range(20):
             picture = lit(part_of(pool[rng.integers(len(pool))], view, scale, rng), rng)
             if detailed(picture, scale) and well_lit(picture):
                 break
-        # Whatever is sent has mostly been a file before.
+        # Uploaded pictures have mostly been compressed before.
         return through_file(picture, rng) if rng.random() < FILE_BEFORE else picture
 
     def picture(self, label: str, pool: list[Image], crop: int, rng: np.random.Generator) -> Image:
+        """Return a picture with this label as the network sees it, uint8 (crop, crop, 3)."""
         view = round(crop * VIEW / SIZE)
         scale = np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1]))) / VIEW
         worked_at = min(scale, WORKED_AT)
@@ -127,22 +128,25 @@ class Pictures(IterableDataset):  # type: ignore[type-arg]
 
 
 def normalise(batch: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W), channels last in memory."""
+    """Return float (B, 3, H, W), channels last in memory, for uint8 (B, H, W, 3)."""
     scaled = (batch.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
 def lessons(course: TrainingConfig) -> TrainingData:
+    """Return the training and held-out data of the configuration."""
+
     def batches(first: int) -> Pictures:
         large_from = round(SMALL_PART * course.steps)
         return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from, sharps=2)
 
     held_out = iter(Pictures(course.seed, 40, HELD_OUT_PHOTOGRAPHS, 1.0, step=0, large_from=0))
-    # In float32: without the processor's own instructions for it, bfloat16 is ten times slower than that.
+    # Use float32: without native instructions bfloat16 is ten times slower.
     return TrainingData(batches, [next(held_out) for _ in range(5)], normalise, bfloat16=False)
 
 
 def main() -> None:
+    """Train the network that the command line configures and save its weights."""
     course = course_from_command_line(__doc__, "frame_quality", steps=1300, seed=30, peak_rate=3e-3)
     torch.manual_seed(course.seed)
     network = FrameQuality().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

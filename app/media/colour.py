@@ -1,8 +1,8 @@
-"""Decoded frames as sRGB pixels of a model's size: the only place that decides which colours a video's numbers mean.
+"""Conversion of decoded frames to sRGB pixels of a model's size; only this module decides how colours are interpreted.
 
 Ordinary video (opaque, in the gamut of sRGB) takes one call of swscale. High dynamic range, wide gamuts, matrices that
-swscale lacks and grey of limited range are scaled first and then converted by NumPy (app/media/transfer.py). Transparent
-video is laid on white paper before it is scaled.
+swscale lacks and grey of limited range are scaled first and then converted with NumPy (app/media/transfer.py).
+Transparent video is composed on white before it is scaled.
 """
 
 import numpy as np
@@ -15,34 +15,34 @@ from app.media.transfer import HDR, WIDE, to_srgb
 from app.media.transparency import has_alpha, on_white
 from app.media.types import Conversion
 
-HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video that has one of these is BT.709, smaller video BT.601
+HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video of at least one of these is BT.709, smaller video BT.601
 
 # FFmpeg's numbers of matrices (H.273)
 BT709, BT601, BT2020 = 1, 5, 9
 _ALSO_BT601 = 6
 _YCGCO, _BT2020_CONSTANT, _ICTCP = 8, 10, 14
-# Weights of red and blue in the light, of the matrices that swscale converts
+# Luma weights of red and blue, of the matrices that swscale converts
 WEIGHTS = {BT709: (0.2126, 0.0722), 4: (0.30, 0.11), BT601: (0.299, 0.114), 7: (0.212, 0.087), BT2020: (0.2627, 0.0593)}
 _SWSCALE = frozenset(WEIGHTS)
 
 
 def matrix(frame: VideoFrame) -> int:
-    """Return FFmpeg's number of the matrix that gives this frame's RGB; where none is named it goes by the size."""
+    """Return FFmpeg's number of the frame's YUV-to-RGB matrix; without a tag the frame size decides."""
     space = int(frame.colorspace)
     if space in _SWSCALE or space in (_YCGCO, _ICTCP):
         return space
     if space == _ALSO_BT601:
         return BT601
-    # Constant luminance differs from BT.2020's other matrix by a few levels, in strong colours only
+    # Constant luminance differs from BT.2020's other matrix by a few levels, only in strong colours
     if space == _BT2020_CONSTANT or frame.color_primaries == ColorPrimaries.BT2020 or frame.color_trc in HDR:
         return BT2020
     return BT709 if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT else BT601
 
 
 def conversion(frame: VideoFrame) -> Conversion:
-    """Return what a reader must do to show the right colours of a video with frames such as this one.
+    """Return what a reader must do to show the right colours of a video with frames like this one.
 
-    "ordinary": nothing but scale it. "matrix": name `matrix` to what scales it. "full": use SrgbScaler.
+    "ordinary": scale only. "matrix": pass `matrix` to the scaler. "full": use SrgbScaler.
     """
     if has_alpha(frame) or _needs_numpy(frame):
         return "full"
@@ -63,20 +63,20 @@ def _is_full_range(frame: VideoFrame) -> bool:
 
 
 def _needs_numpy(frame: VideoFrame) -> bool:
-    """Whether swscale alone gives wrong colours of an opaque frame."""
+    """Return whether swscale alone gives wrong colours of an opaque frame."""
     if frame.color_trc in HDR or frame.color_primaries in WIDE:
         return True
     if _is_grey(frame):
-        return bool(frame.color_range == ColorRange.MPEG)  # swscale takes all grey for full range
+        return bool(frame.color_range == ColorRange.MPEG)  # swscale treats all grey as full range
     return not _has_no_matrix(frame) and matrix(frame) not in _SWSCALE
 
 
 class SrgbScaler:
-    """Scales the frames of one video to `size` (width, height) and converts them to 8-bit sRGB."""
+    """Scaler of one video's frames to `size` (width, height) and 8-bit sRGB."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
-        self._scaler, self._flattener = VideoReformatter(), VideoReformatter()  # kept: a new one costs 0.7 ms
+        self._scaler, self._flattener = VideoReformatter(), VideoReformatter()  # reused: a new one costs 0.7 ms
         self._kind: tuple[object, ...] = ()
         self._matrix = BT601
         self._has_alpha = self._needs_numpy = False
@@ -93,7 +93,7 @@ class SrgbScaler:
         if self._needs_numpy:
             return self._converted(frame)
         source = frame
-        if self._has_alpha:  # laid on paper at its own size: hidden pixels must not bleed into those that are seen
+        if self._has_alpha:  # composed at its own size: hidden pixels must not bleed into visible ones
             source = on_white(self._flattener.reformat(frame, None, None, "rgba", self._matrix, threads=1))
         width, height = self._size
         scaled = self._scaler.reformat(
@@ -110,11 +110,11 @@ class SrgbScaler:
         return np.asarray(np.round(codes.clip(0, 1) * 255), np.uint8)
 
     def _planes(self, frame: VideoFrame) -> NDArray[np.float32]:
-        """The scaled numbers as they are stored, 0 to 1; (height, width, 1 or 3)."""
+        """Return the scaled planes as stored, float32 0 to 1 (height, width, 1 or 3)."""
         pixels = "gray16le" if _is_grey(frame) else "rgb48le" if frame.format.is_rgb else "yuv444p16le"
         colours = ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG
         width, height = self._size
-        # Any matrix will do, as source and result have the same
+        # Any matrix works, because source and result use the same
         scaled = self._scaler.reformat(
             frame, width, height, pixels, BT709, BT709, Interpolation.BICUBIC, colours, colours, threads=1
         )  # fmt: skip
@@ -122,7 +122,10 @@ class SrgbScaler:
 
 
 def _rgb_codes(planes: NDArray[np.float32], space: int, limited: bool) -> NDArray[np.float32]:
-    """RGB 0 to 1 (height, width, 3) of grey, RGB or YUV; of ICtCp, whose matrix needs light, ICtCp itself."""
+    """Return RGB 0 to 1 (height, width, 3) from grey, RGB or YUV.
+
+    ICtCp is returned unchanged, because its matrix needs linear light.
+    """
     if limited:
         planes = planes * (65535 / 256)
         light, colour = (planes[..., :1] - 16) / 219, (planes[..., 1:] - 128) / 224
@@ -135,7 +138,7 @@ def _rgb_codes(planes: NDArray[np.float32], space: int, limited: bool) -> NDArra
 
 
 def yuv_matrix(space: int) -> tuple[tuple[float, float, float], ...]:
-    """Return the matrix from Y (0 to 1), U and V (-0.5 to 0.5) to RGB (Rec. ITU-T H.273, 8.3); BT.601's by default."""
+    """Return the matrix from Y (0 to 1), U and V (-0.5 to 0.5) to RGB (ITU-T H.273, 8.3); default BT.601."""
     if space == _YCGCO:
         return (1, -1, 1), (1, 1, 0), (1, -1, -1)
     red, blue = WEIGHTS.get(space, WEIGHTS[BT601])

@@ -1,4 +1,4 @@
-"""Describe a file as the API does."""
+"""Description of a file in the format of the API."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from app.media.types import Media
 
 
 def media_json(media: Media, name: str, total: int, truncated: bool, length: int) -> dict[str, Any]:
-    """Return the `media` object of an answer for a file of `length` bytes that holds `total` frames."""
+    """Return the `media` object of a response for a file of `length` bytes with `total` frames."""
     return {
         "name": name,
         "kind": media.kind,

@@ -1,7 +1,7 @@
-"""The containers and picture formats that are let in, known by their first bytes.
+"""Allowlist of containers and picture formats, recognised by their first bytes.
 
-No decoder opens a file that is not on this list: FFmpeg would otherwise also read playlists and scripts,
-which open other files and hosts.
+No decoder opens a file that is not on this list. FFmpeg would otherwise also read playlists and scripts, which open
+other files and hosts.
 """
 
 from typing import Literal, NamedTuple
@@ -12,23 +12,23 @@ from app.picture_files.png import is_animated_png
 
 Kind = Literal["video", "image"]
 
-HEAD_BYTES = 16 << 10  # how much of a file is looked at: MPEG-TS may begin after other bytes, the others need less
-TS_PACKETS = (188, 192, 204)  # bytes of an MPEG-TS packet: plain, Blu-ray's, with parity
-TS_ROW = 8  # packets in a row that are no chance
+HEAD_BYTES = 16 << 10  # bytes examined: MPEG-TS may begin after other bytes, the others need less
+TS_PACKETS = (188, 192, 204)  # bytes of an MPEG-TS packet: plain, Blu-ray, with parity
+TS_ROW = 8  # packets in a row that rule out chance
 
 
 class Format(NamedTuple):
-    """A format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for pictures and their animations."""
+    """Format by the name of FFmpeg's demuxer for a video, of Pillow's plugin for pictures and their animations."""
 
     kind: Kind
     name: str
 
 
 CODECS_TO_SEND = "H.264, HEVC, AV1, VP9 or ProRes"
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of the header after a BMP's first 14
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # header size in bytes after a BMP's first 14 bytes
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # an MP4 or QuickTime file starts with one
 
-# Bytes that must all stand at their offsets; the first row that fits wins.
+# Bytes that must all stand at their offsets; the first matching row wins
 _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     (((0, b"\xff\xd8\xff"),), Format("image", "JPEG")),
     (((0, b"\x89PNG\r\n\x1a\n"),), Format("image", "PNG")),
@@ -51,8 +51,8 @@ _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     *((((0, mark),), Format("image", "TIFF")) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
 )
 
-# Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg knows hundreds
-# more, of games and of programs long gone, that few look after; docs/supply.md has one that was found to be dangerous.
+# Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg has hundreds
+# more, of games and obsolete programs, that few maintain; docs/supply.md has one that was found to be dangerous.
 VIDEO_CODECS = frozenset((
     "av1", "h261", "h263", "h263p", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "vp8", "vp9",
     "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "theora", "vp6", "vp6a", "vp6f", "wmv1", "wmv2", "wmv3",
@@ -60,7 +60,7 @@ VIDEO_CODECS = frozenset((
     "svq3", "utvideo",
 ))  # fmt: skip
 
-# Nobody listens, but FFmpeg looks into every stream when it opens a file
+# Sound is not used, but FFmpeg probes every stream when it opens a file
 SOUND_CODECS = frozenset((
     "aac", "ac3", "alac", "amr_nb", "amr_wb", "dts", "eac3", "flac", "mp1", "mp2", "mp3", "opus", "truehd", "vorbis",
     "wmapro", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf", "nellymoser", "speex",
@@ -68,16 +68,16 @@ SOUND_CODECS = frozenset((
     "pcm_s32le", "pcm_f32be", "pcm_f32le", "pcm_dvd", "pcm_bluray",
 ))  # fmt: skip
 
-# Brands of an ISO base media file (ftyp) that hold pictures: ISO/IEC 23008-12, annex B; the AV1 Image File Format
+# Brands of an ISO base media file (ftyp) that contain pictures: ISO/IEC 23008-12, annex B; AV1 Image File Format
 _AVIF_FILMS = (b"avis",)
 _AVIF = (b"avif",)
-_HEIF_FILMS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture as well
+_HEIF_FILMS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture too
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _CAMERA_RAW = (b"crx ",)
 
 
 def recognise(head: bytes) -> Format:
-    """Name the format of a file by its first `HEAD_BYTES` bytes; raises UnsupportedMedia when not let in."""
+    """Return the format of a file from its first `HEAD_BYTES` bytes; raise UnsupportedMedia if it is not allowed."""
     if head[4:8] == b"ftyp" and (of_brands := _by_brands(head)):
         return of_brands
     for marks, form in _SIGNATURES:
@@ -91,7 +91,7 @@ def recognise(head: bytes) -> Format:
 
 
 def _by_brands(head: bytes) -> Format | None:
-    """Return the picture format that the brands of an ISO base media file name; None for a video."""
+    """Return the picture format that the brands of an ISO base media file name, or None for a video."""
     end = int.from_bytes(head[:4], "big")
     major, others = head[8:12], [head[at : at + 4] for at in range(16, min(end, len(head)), 4)]
     if major in _CAMERA_RAW:
@@ -104,12 +104,12 @@ def _by_brands(head: bytes) -> Format | None:
     if major in _AVIF or (b"avif" in others and not has_heif):
         return Format("image", "AVIF")
     if major in _HEIF_FILMS and not has_heif and b"mif1" not in others:
-        return None  # a track alone, which is read as an MP4
+        return None  # only a track, which is read as an MP4
     return Format("image", "HEIF")
 
 
 def _animation(form: Format, head: bytes) -> Format:
-    """Return the format as a video where a PNG or WebP is an animation."""
+    """Return the video format if a PNG or WebP is an animation, otherwise `form`."""
     if form.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
         return Format("video", "WEBP")
     if form.name == "PNG" and is_animated_png(head):
@@ -118,23 +118,26 @@ def _animation(form: Format, head: bytes) -> Format:
 
 
 def ts_start(head: bytes) -> int | None:
-    """Return where MPEG-TS packets begin, perhaps after other bytes, as where a recording starts inside a packet."""
+    """Return the offset of the first MPEG-TS packet, or None.
+
+    It is above 0 when a recording starts inside a packet or other bytes come first.
+    """
     first = head.find(b"\x47")
     while first >= 0:
         for size in TS_PACKETS:
             row = head[first : first + TS_ROW * size : size]
             if len(row) == TS_ROW and row.count(b"\x47") == TS_ROW:
-                return max(0, first - 4) if size == 192 else first  # Blu-ray's begin with a time of 4 bytes
+                return max(0, first - 4) if size == 192 else first  # Blu-ray packets begin with a time of 4 bytes
         first = head.find(b"\x47", first + 1)
     return None
 
 
 def sniff(head: bytes) -> Kind:
-    """Tell video from image by the first `HEAD_BYTES` bytes; raises `UnsupportedMedia` for all else."""
+    """Return whether the first `HEAD_BYTES` bytes are a video or an image; raise UnsupportedMedia for all else."""
     return recognise(head).kind
 
 
-# Codecs that people know and that are not decoded, by FFmpeg's names
+# Well-known codecs that are not decoded, by FFmpeg's names
 _CODEC_NAMES = {
     "cfhd": "CineForm", "jpeg2000": "JPEG 2000", "jpegls": "JPEG-LS", "ljpeg": "lossless JPEG", "vvc": "H.266 (VVC)",
     "rv10": "RealVideo 1", "rv20": "RealVideo 2", "rv30": "RealVideo 3", "rv40": "RealVideo 4", "svq1": "Sorenson 1",
@@ -149,10 +152,10 @@ _CODEC_NAMES = {
 
 
 def unsupported_codec(name: str) -> UnsupportedMedia:
-    """Return the error for a video codec that is not decoded; `name` is FFmpeg's or empty."""
-    known = _CODEC_NAMES.get(name, name)
-    what = f"the codec {known}" if known else "a codec that is not known here"
-    return UnsupportedMedia(f"the video uses {what}, which is not supported: send it as {CODECS_TO_SEND}")
+    """Return the error for a video codec that is not decoded; `name` is FFmpeg's name, or empty."""
+    display_name = _CODEC_NAMES.get(name, name)
+    description = f"the codec {display_name}" if display_name else "a codec that is not known here"
+    return UnsupportedMedia(f"the video uses {description}, which is not supported: send it as {CODECS_TO_SEND}")
 
 
 _MIME_TYPES = {
@@ -170,12 +173,12 @@ _MIME_TYPES = {
     "asf": "video/x-ms-asf",
     "mpeg": "video/mpeg",
     "mpegts": "video/mp2t",
-    "mov": "video/mp4",  # browsers play QuickTime files only under this name
+    "mov": "video/mp4",  # browsers play QuickTime files only under this type
 }
 
 
 def mime_type(head: bytes) -> str:
-    """What a browser should take a file for, by its first `HEAD_BYTES` bytes; raises UnsupportedMedia."""
+    """Return the MIME type of a file from its first `HEAD_BYTES` bytes; raise UnsupportedMedia."""
     name = recognise(head).name
     if name == "matroska":
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"

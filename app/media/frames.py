@@ -1,4 +1,4 @@
-"""Where a frame's pixels end up: its scaled size, its centre crop, and its place in the shared region."""
+"""Destination of a frame's pixels: the scaled size, the centre crop, and the position in the shared region."""
 
 from typing import Any, TypeVar
 
@@ -13,14 +13,17 @@ Pixels = TypeVar("Pixels")
 
 
 def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:
-    """Width and height with the short side `resize` and the aspect kept, rounded down as torchvision does."""
+    """Return width and height with the short side `resize` and the aspect kept; rounds down like torchvision."""
     if width <= height:
         return resize, resize * height // width
     return resize * width // height, resize
 
 
 def centre_crop(frame: Pixels, crop: int) -> Pixels:
-    """The `crop` x `crop` centre of a Frame, or a tensor like one, of at least that size; rounds like torchvision's."""
+    """Return the `crop` x `crop` centre of a Frame, or of a tensor of the same layout; rounds like torchvision.
+
+    The frame must be at least that large.
+    """
     pixels: Any = frame
     height, width, _ = pixels.shape
     top, left = round((height - crop) / 2), round((width - crop) / 2)
@@ -29,9 +32,10 @@ def centre_crop(frame: Pixels, crop: int) -> Pixels:
 
 
 def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
-    """(T, crop, crop, 3) of every clip in a region of `size` bytes.
+    """Return (T, crop, crop, 3), the shape of every clip in a region of `size` bytes.
 
-    Raises ValueError for a request that does not fit: it is a fault of the caller, never of the media.
+    Raises:
+        ValueError: The request does not fit, which is an error of the caller and never of the media.
     """
     count, length = request.shape
     if length < 1 or count != len(request.offsets):
@@ -46,7 +50,7 @@ def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
 
 
 def open_clips(request: ClipRequest) -> list[NDArray[np.uint8]]:
-    """Map each clip's place in the region, as a writable uint8 (T, crop, crop, 3); raises as `clip_shape`."""
-    shape = clip_shape(request, region_bytes(request.region))  # here because memmap would lengthen the file to fit
+    """Return writable views of the clips in the region, uint8 (T, crop, crop, 3); raises as `clip_shape`."""
+    shape = clip_shape(request, region_bytes(request.region))  # first, because memmap would extend the file
     file = region(request.region)
     return [np.memmap(file, np.uint8, "r+", offset, shape) for offset in request.offsets]

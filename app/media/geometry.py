@@ -1,4 +1,4 @@
-"""How a person sees a stored frame: its eight orientations, pixels that are not square, edges that are not shown."""
+"""Geometry of a displayed frame: its eight orientations, non-square pixels, and hidden edges."""
 
 import math
 from fractions import Fraction
@@ -10,13 +10,13 @@ from av.video.frame import VideoFrame
 
 Pixels = TypeVar("Pixels")
 
-MOST_STRETCHED = 32  # what makes pixels longer than this is damage
+MOST_STRETCHED = 32  # a larger pixel aspect ratio is damage
 
 _MATRIX_BYTES = 36  # nine 32-bit integers, row by row, in the processor's byte order (libavutil/display.h)
 
 
 class Crop(NamedTuple):
-    """Pixels of the stored frame that are not shown."""
+    """Number of hidden pixels at each edge of the stored frame."""
 
     left: int = 0
     top: int = 0
@@ -24,14 +24,14 @@ class Crop(NamedTuple):
     bottom: int = 0
 
     def fits(self, width: int, height: int) -> bool:
-        """Return whether pixels of a frame of this size are left."""
+        """Return whether the crop leaves pixels of a frame of this size."""
         return min(self) >= 0 and self.left + self.right < width and self.top + self.bottom < height
 
 
 def shown_size(width: int, height: int, crop: Crop, aspect: Fraction | None) -> tuple[int, int]:
-    """Return width and height of a stored frame in square pixels, not yet turned.
+    """Return width and height of a stored frame in square pixels, before rotation.
 
-    `aspect` is the width of a stored pixel divided by its height, None where it is not known. The height is kept.
+    `aspect` is the width of a stored pixel divided by its height, or None if unknown. The height is kept.
     """
     width, height = width - crop.left - crop.right, height - crop.top - crop.bottom
     if aspect is None or not 1 / MOST_STRETCHED <= aspect <= MOST_STRETCHED:
@@ -40,14 +40,14 @@ def shown_size(width: int, height: int, crop: Crop, aspect: Fraction | None) -> 
 
 
 def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return the clockwise turn in degrees (0, 90, 180 or 270) that a frame's display matrix asks for, and whether the
-    turned frame is then mirrored left to right.
+    """Return the rotation and mirroring that a frame's display matrix requests.
 
-    EXIF's eight orientations are described in the same way. A matrix that maps all pixels to a line counts as none.
+    The rotation is clockwise in degrees (0, 90, 180 or 270). The second value says whether the rotated frame is then
+    mirrored left to right. EXIF's eight orientations are described in the same way. A singular matrix counts as none.
     """
     try:
         data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    except ValueError:  # PyAV 18 lists no side data where one kind is unknown to it: EXIF in a frame of Motion JPEG
+    except ValueError:  # PyAV 18 lists no side data if it does not know one kind: EXIF in a frame of Motion JPEG
         return round(-frame.rotation / 90) * 90 % 360, False
     if data is None or len(bytes(data)) != _MATRIX_BYTES:
         return 0, False
@@ -61,7 +61,7 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 def upright(frame: Pixels, rotation: int, mirrored: bool) -> Pixels:
-    """Return a view of an array (height, width, 3) turned clockwise by `rotation` degrees, then mirrored if asked."""
+    """Return a view of an array (height, width, 3), rotated clockwise by `rotation` degrees, then mirrored if asked."""
     pixels: Any = np.rot90(frame, -rotation // 90)  # type: ignore[call-overload]
     shown: Pixels = pixels[:, ::-1] if mirrored else pixels
     return shown

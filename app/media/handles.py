@@ -1,4 +1,4 @@
-"""What is held open for a process that can open nothing itself: folders and files it reads, regions it writes into."""
+"""Open handles for a confined process, which can open nothing itself: files and folders to read, regions to write."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _files: dict[str, int] = {}
 
 
 def hold(regions: Iterable[str], folders: Iterable[str]) -> None:
-    """Keep `regions` open for writing, and `folders` open as places to begin from, for when neither can be opened."""
+    """Open `regions` for writing, and `folders` as starting points of paths, before confinement prevents it."""
     for path in regions:
         _regions[path] = open(path, "r+b", buffering=0)  # noqa: SIM115 - for as long as this process lives
     for path in folders:
@@ -23,31 +23,31 @@ def hold(regions: Iterable[str], folders: Iterable[str]) -> None:
 
 
 def hold_file(name: str, content: bytes) -> None:
-    """Keep a file of this process's own, in memory, to be reached as `name`; not possible any more when confined."""
+    """Keep a file in memory that is opened as `name`; impossible once confined."""
     _files[name] = os.memfd_create(name)
     with os.fdopen(_files[name], "wb", closefd=False) as file:
         file.write(content)
 
 
 def hold_region(name: str, count: int) -> None:
-    """Keep a region of `count` bytes that is nobody else's; not possible any more when confined."""
+    """Create a private region of `count` bytes in memory; impossible once confined."""
     _regions[name] = os.fdopen(os.memfd_create(name), "r+b", buffering=0)
     _regions[name].truncate(count)
 
 
 def region(path: str) -> BinaryIO | Path:
-    """What a region is mapped from: the file that is held open, in a process that is not confined its path."""
+    """Return the object to map a region from: the open file, or its path in an unconfined process."""
     return _regions.get(path) or Path(path)
 
 
 def region_bytes(path: str) -> int:
-    """How large a region is."""
+    """Return the size of a region in bytes."""
     held = _regions.get(path)
     return os.stat(held.fileno() if held else path).st_size
 
 
 def reached(source: Source) -> Source:
-    """`source` by a path that this process can follow: past parents of its folder that it may not enter."""
+    """Return `source` with a path that this process can open, although it may not enter the parents of the folder."""
     if source.path in _files:
         return replace(source, path=f"/proc/self/fd/{_files[source.path]}")
     for folder, descriptor in _folders.items():

@@ -1,7 +1,7 @@
-"""Choose the frames of clips by time. Pure arithmetic: no file is touched here.
+"""Selection of clip frames by time: pure arithmetic without file access.
 
 A model trained on `frames` frames, every `stride`-th at `fps` frames per second, sees the same span of time in
-every video, whatever the frame rate of the video is:
+every video, whatever its frame rate:
 
     frames=4 stride=3 fps=30      fxxfxxfxxf    span = 3 * 3 / 30 s = 0.3 s
     a 60 fps video                fxxxxxfxxxxxfxxxxxf
@@ -19,19 +19,19 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-EQUAL_S = 5e-4  # times this close are equal: decord has 32-bit floats, Matroska milliseconds
-MAX_GAP_S = 0.2  # a frame that stays longer is a still: the next one is never shown before its time
+EQUAL_S = 5e-4  # tolerance for equal times: decord has 32-bit floats, Matroska milliseconds
+MAX_GAP_S = 0.2  # longest usual gap; a frame shown for longer is a still, and the next one is never shown early
 
-Times: TypeAlias = tuple[tuple[float, ...], ...]  # one row of seconds a clip
+Times: TypeAlias = tuple[tuple[float, ...], ...]  # one row of seconds per clip
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When the frames of a video are shown, as a reader measured it.
+    """Display times of a video's frames, as a reader measured them.
 
-    `times_s` (frames,) are seconds after the first frame and never fall, `keys_s` (keys,) are the times of the key
-    frames, `end_s` is when the last frame disappears, and `gap_s` is the usual time between two frames: the median, at
-    most MAX_GAP_S.
+    `times_s` (frames,) are seconds after the first frame and never decrease. `keys_s` (keys,) are the times of the key
+    frames. `end_s` is when the last frame disappears. `gap_s` is the usual time between two frames: the median, at most
+    MAX_GAP_S.
     """
 
     times_s: NDArray[np.float64]
@@ -42,7 +42,7 @@ class Timing:
 
     @classmethod
     def of(cls, times_s: NDArray[np.float64], keys_s: NDArray[np.float64], end_s: float) -> Timing:
-        """Measure the usual gap; an `end_s` before the last frame becomes one usual gap after it."""
+        """Return the timing with the usual gap; an `end_s` before the last frame becomes one usual gap after it."""
         gaps = np.diff(times_s)
         gaps = gaps[gaps > 0]
         last_s = float(times_s[-1])
@@ -51,20 +51,20 @@ class Timing:
 
     @property
     def last_s(self) -> float:
-        """The latest time at which the last frame of a clip may lie: one usual gap before the end."""
+        """Latest time at which the last frame of a clip may lie: one usual gap before the end."""
         return max(float(self.times_s[-1]), self.end_s - self.gap_s)
 
     @property
     def fps(self) -> float | None:
-        """Mean frame rate, None where it cannot be known."""
+        """Mean frame rate, or None if it is unknown."""
         return round(len(self.times_s) / self.end_s, 3) if self.end_s > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class EvenClips:
-    """`count` clips of `frames` frames, `step_s` seconds from frame to frame, spread evenly over a video.
+    """Layout of `count` clips of `frames` frames, `step_s` seconds from frame to frame, spread evenly over a video.
 
-    With `from_key_frames` each clip starts at the key frame nearest to its place, within its own part of the video.
+    With `from_key_frames` each clip starts at the key frame nearest to its position, within its own part of the video.
     """
 
     frames: int
@@ -79,16 +79,16 @@ class EvenClips:
 
 
 def span_s(frames: int, stride: int, fps: float) -> float:
-    """Seconds from the first to the last frame of a clip."""
+    """Return the seconds from the first to the last frame of a clip."""
     return (frames - 1) * stride / fps
 
 
 def place(timing: Timing, clips: EvenClips) -> Times:
     """Return the times at which the frames of each clip should lie.
 
-    The video is cut into as many equal parts as there are clips, and each clip lies in the middle of the room that
-    its part leaves. It starts at the time of a frame: half-way between two frames the nearest one would be a matter of
-    chance. A video shorter than a clip is sampled from its start; the times then run past its end.
+    The video is divided into as many equal parts as there are clips, and each clip lies in the middle of the space in
+    its part. It starts at the time of a frame, because half-way between two frames the nearest one would be arbitrary.
+    A video shorter than a clip is sampled from its start; the times then extend past its end.
     """
     room_s = max(0.0, timing.last_s - clips.span_s)
     rows = []
@@ -102,15 +102,15 @@ def place(timing: Timing, clips: EvenClips) -> Times:
 
 
 def _on_frame(timing: Timing, time_s: float) -> float:
-    """The time of the frame on screen, unless that is a still."""
+    """Return the time of the frame on screen, or `time_s` if that frame is a still."""
     before = float(timing.times_s[max(0, int(np.searchsorted(timing.times_s, time_s + EQUAL_S, side="right")) - 1)])
     return before if abs(time_s - before) <= timing.gap_s + EQUAL_S else time_s
 
 
 def nearest_key(start_s: float, part_s: tuple[float, float], keys_s: NDArray[np.float64]) -> float:
-    """Return the key frame nearest to `start_s` among those in `part_s`, or `start_s` where there is none.
+    """Return the key frame nearest to `start_s` among those in `part_s`, or `start_s` if there is none.
 
-    From a key frame on nothing must be decoded that is not in the clip.
+    A clip that starts at a key frame needs no frames decoded before it.
     """
     low, high = part_s
     keys = keys_s[(keys_s >= low - EQUAL_S) & (keys_s <= high + EQUAL_S)]
@@ -120,17 +120,17 @@ def nearest_key(start_s: float, part_s: tuple[float, float], keys_s: NDArray[np.
 def frames_at(timing: Timing, times_s: Sequence[float] | NDArray[np.float64]) -> list[int]:
     """Return the number of the frame for each time: the nearest within half a usual gap, else the one on screen.
 
-    The frame on screen is the last one shown at or before that time. Of two frames equally near it is the earlier.
+    The frame on screen is the last one shown at or before that time. If two frames are equally near, it is the earlier.
     """
-    wanted = np.asarray(times_s, np.float64)
+    targets_s = np.asarray(times_s, np.float64)
     shown = timing.times_s
-    current = (np.searchsorted(shown, wanted + EQUAL_S, side="right") - 1).clip(0)
+    current = (np.searchsorted(shown, targets_s + EQUAL_S, side="right") - 1).clip(0)
     following = (current + 1).clip(max=len(shown) - 1)
-    ahead, behind = shown[following] - wanted, wanted - shown[current]
+    ahead, behind = shown[following] - targets_s, targets_s - shown[current]
     nearer = (ahead + EQUAL_S < behind) & (ahead <= timing.gap_s / 2 + EQUAL_S)
     return [int(number) for number in np.where(nearer, following, current)]
 
 
 def mostly_repeated(frames: Sequence[int]) -> bool:
-    """Whether more than half of a clip repeats the frame before."""
+    """Return whether more than half of the frames of a clip repeat the frame before."""
     return 2 * len(set(frames)) < len(frames)

@@ -1,7 +1,7 @@
-"""High dynamic range and wide gamuts as sRGB, by NumPy on frames that are already small.
+"""Conversion of high dynamic range and wide gamuts to sRGB with NumPy, on frames that are already small.
 
-Light is linear here and 1.0 is the white of an sRGB screen, which stands for 203 cd/m2 (ITU-R BT.2408). Up to
-`KNEE` it stays as it is; brighter light is compressed so that `PEAK_NITS` becomes white. Hues are kept.
+Light is linear, and 1.0 is the white of an sRGB screen, which stands for 203 cd/m2 (ITU-R BT.2408). Light up to
+`KNEE` is unchanged; brighter light is compressed so that `PEAK_NITS` becomes white. Hues are kept.
 """
 
 from functools import cache
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 WHITE_NITS, PEAK_NITS = 203.0, 1000.0
 KNEE = 0.8
-STEPS = 1 << 16  # entries of a table
+STEPS = 1 << 16  # entries of a lookup table
 
 Number = TypeVar("Number", np.float32, np.uint8)
 Light = NDArray[np.float32]  # (height, width, 3)
 
 HDR = frozenset((int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)))
 
-# Linear RGB of these primaries to linear RGB of BT.709, both with white D65 (DCI-P3's own white is taken for D65)
+# Linear RGB of these primaries to linear RGB of BT.709, both with white D65 (DCI-P3's own white is treated as D65)
 _P3 = ((1.2249402, -0.2249402, 0.0), (-0.0420570, 1.0420570, 0.0), (-0.0196376, -0.0786361, 1.0982736))
 _TO_BT709 = {
     int(ColorPrimaries.BT2020): (
@@ -31,7 +31,7 @@ _TO_BT709 = {
 }  # fmt: skip
 WIDE = frozenset(_TO_BT709)
 
-# ITU-R BT.2100, table 7 and 8: ICtCp to L'M'S' for PQ and for HLG, linear LMS to linear RGB of BT.2020
+# ITU-R BT.2100, tables 7 and 8: ICtCp to L'M'S' for PQ and for HLG, linear LMS to linear RGB of BT.2020
 _ICTCP_PQ = ((1, 0.008609, 0.111029), (1, -0.008609, -0.111029), (1, 0.560031, -0.320627))
 _ICTCP_HLG = ((1, 0.015718, 0.209581), (1, -0.015718, -0.209581), (1, 1.021271, -0.605274))
 _LMS_TO_RGB = ((3.436607, -2.506452, 0.069845), (-0.791330, 1.983600, -0.192271), (-0.025950, -0.098914, 1.124864))
@@ -39,7 +39,14 @@ _LUMA_BT2020 = (0.2627, 0.6780, 0.0593)
 
 
 def to_srgb(codes: Light, transfer: int, primaries: int, ictcp: bool = False) -> NDArray[np.uint8]:
-    """Return 8-bit sRGB of RGB codes 0 to 1 with FFmpeg's numbers of transfer and primaries; `ictcp`: of ICtCp."""
+    """Return the 8-bit sRGB pixels of RGB codes.
+
+    Args:
+        codes: float32 (height, width, 3), 0 to 1.
+        transfer: FFmpeg's number of the transfer characteristics.
+        primaries: FFmpeg's number of the primaries.
+        ictcp: Whether the codes are ICtCp instead of RGB.
+    """
     if ictcp:
         codes = codes @ _rows(_ICTCP_HLG if transfer == ColorTrc.ARIB_STD_B67 else _ICTCP_PQ)
     light = _look_up(_light(transfer), codes)
@@ -56,7 +63,7 @@ def to_srgb(codes: Light, transfer: int, primaries: int, ictcp: bool = False) ->
 
 
 def _compressed(light: Light) -> Light:
-    """Bring light above the knee below 1, by its brightest channel."""
+    """Compress light above the knee to below 1, scaled by its brightest channel."""
     brightest = light.max(axis=-1, keepdims=True)
     over = np.maximum(brightest - KNEE, 0) / (1 - KNEE)
     most = (PEAK_NITS / WHITE_NITS - KNEE) / (1 - KNEE)
@@ -75,7 +82,7 @@ def _look_up(table: NDArray[Number], values: Light) -> NDArray[Number]:
 
 @cache
 def _light(transfer: int) -> NDArray[np.float32]:
-    """The linear light of codes 0 to 1: on a screen, or for HLG of the scene."""
+    """Return a table of the linear light of codes 0 to 1: of the display, or for HLG of the scene."""
     code = np.linspace(0, 1, STEPS)
     if transfer == ColorTrc.SMPTE2084:
         power = code ** (1 / 78.84375)
@@ -87,14 +94,14 @@ def _light(transfer: int) -> NDArray[np.float32]:
         light = code
     elif transfer in (ColorTrc.GAMMA22, ColorTrc.GAMMA28):
         light = code ** (2.2 if transfer == ColorTrc.GAMMA22 else 2.8)
-    else:  # BT.709 and its relatives are shown as sRGB, as on every screen
+    else:  # BT.709 and similar transfers are shown as sRGB, as on every screen
         light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return np.asarray(light, np.float32)
 
 
 @cache
 def _srgb() -> NDArray[np.uint8]:
-    """The 8-bit sRGB codes of linear light 0 to 1."""
+    """Return a table of the 8-bit sRGB codes of linear light 0 to 1."""
     light = np.linspace(0, 1, STEPS)
     code = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.asarray(np.round(code * 255), np.uint8)

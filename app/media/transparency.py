@@ -1,4 +1,4 @@
-"""Transparent video: which frames may be, the decoders that show it, and the white paper below."""
+"""Transparent video: detection, decoders that support it, and composition on white."""
 
 import numpy as np
 from av.codec.context import CodecContext
@@ -6,26 +6,26 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-BAND = 256  # rows that are laid on paper at a time
+BAND = 256  # rows composed at a time
 WHITE = 255
 
-# FFmpeg's own decoders of these leave the second picture out in which Matroska and WebM carry the transparency
+# FFmpeg's own decoders of these ignore the second picture, in which Matroska and WebM store the alpha channel
 _DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def has_alpha(frame: VideoFrame) -> bool:
-    """Return whether pixels of this frame may be transparent."""
+    """Return whether this frame's pixel format has transparency."""
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
 def has_second_picture(stream: VideoStream) -> bool:
-    """Return whether the stream carries its transparency beside the picture."""
+    """Return whether the stream stores its alpha channel as a second picture."""
     tags = {name.lower(): value for name, value in stream.metadata.items()}
     return stream.codec.canonical_name in _DECODERS and tags.get("alpha_mode") == "1"
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
-    """Return a new decoder for the packets of a stream with a second picture, None for other streams."""
+    """Return a new decoder for the packets of a stream with a second picture, or None for other streams."""
     if not has_second_picture(stream):
         return None
     decoder = CodecContext.create(_DECODERS[stream.codec.canonical_name], "r")
@@ -35,7 +35,7 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
 
 
 def on_white(rgba: VideoFrame) -> VideoFrame:
-    """Return an "rgba" frame as it looks on white paper, in "rgb24"."""
+    """Return an "rgba" frame composed on white, as "rgb24"."""
     source = rgba.to_ndarray()
     rgb = np.empty((*source.shape[:2], 3), np.uint8)
     for top in range(0, len(source), BAND):

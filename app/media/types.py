@@ -1,4 +1,4 @@
-"""What the parts say to each other about an upload: where it lies, what it is, which frames are wanted."""
+"""Data types that describe an upload: its location, its properties, and the requested frames."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,14 +14,14 @@ __all__ = ["HEAD_BYTES", "ClipRequest", "Conversion", "DecodeResult", "Kind", "L
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A byte range of a file: the part of a multipart body is decoded where it lies, never copied out."""
+    """Byte range of a file; a part of a multipart body is decoded in place, without a copy."""
 
     path: str
     offset: int
     length: int
 
     def read(self, most: int) -> bytes:
-        """The first bytes of the range, `most` at most."""
+        """Return the first bytes of the range, at most `most`."""
         with open(self.path, "rb") as file:
             if self.offset:
                 file.seek(self.offset)
@@ -30,15 +30,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Facts of one video or picture; `width` and `height` in pixels as a person sees it, already upright.
+    """Properties of one video or picture; `width` and `height` are in pixels as displayed, after rotation.
 
-    `rotation` is the turn that the file asks for, in degrees clockwise (0, 90, 180, 270); after it a `mirrored` one is
-    mirrored left to right. `duration_s`, `fps` and `frames` are what a video's header promises, which may be wrong, or
-    None: good for a guess of the cost and for nothing else until the video has been read. A picture has one frame and
-    no time. `crop` counts the pixels (left, top, right, bottom) of the stored frame that the container hides. The
-    fields of `interlaced` frames are of two moments. `conversion` says what gives the right colours: "ordinary" any
-    scaler, "matrix" one that uses app.media.colour.matrix, "full" only app.media.colour.SrgbScaler. `notes` are sentences for the
-    answer's warnings: what was ignored in the file.
+    `rotation` is the rotation that the file requests, in degrees clockwise (0, 90, 180, 270). If `mirrored`, the result
+    is then mirrored left to right. `duration_s`, `fps` and `frames` come from a video's header; they may be wrong or
+    None, and serve only as a cost estimate until the video has been read. A picture has one frame and no duration.
+    `crop` counts the pixels (left, top, right, bottom) of the stored frame that the container hides. The two fields of
+    an `interlaced` frame are from different moments. `conversion` names what gives the right colours: "ordinary" any
+    scaler, "matrix" one that uses app.media.colour.matrix, "full" only app.media.colour.SrgbScaler. `notes` are
+    sentences for the response's warnings about what was ignored in the file.
     """
 
     kind: Kind
@@ -58,13 +58,13 @@ class Media:
 
     @property
     def shown_as_stored(self) -> bool:
-        """Whether frames need nothing but to be scaled and turned."""
+        """Whether frames need only scaling and rotation."""
         return not (self.mirrored or any(self.crop) or self.interlaced) and self.conversion == "ordinary"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest media that is decoded; `max_aspect` is the long side divided by the short one."""
+    """Largest media that is decoded; `max_aspect` is the long side divided by the short one."""
 
     max_pixels: int
     max_frames: int
@@ -72,19 +72,19 @@ class Limits:
     max_aspect: float = 32.0
 
     def check_size(self, width: int, height: int) -> None:
-        """Raise `LimitExceeded` for a picture or frame of `width` x `height` pixels beyond the limits."""
+        """Raise `LimitExceeded` if a picture or frame of `width` x `height` pixels exceeds the limits."""
         if width * height > self.max_pixels:
             raise LimitExceeded(f"{width}x{height} pixels are more than the {self.max_pixels} allowed")
         self.check_aspect(width, height)
 
     def check_aspect(self, width: int, height: int) -> None:
-        """Raise `LimitExceeded` for a picture or frame that is too narrow."""
-        # Scaling keeps the aspect, so a 1x65535 strip would grow to gigabytes on its way to the model's size.
+        """Raise `LimitExceeded` if a picture or frame is too narrow."""
+        # Scaling keeps the aspect, so a 1x65535 strip would grow to gigabytes when scaled to the model's size
         if max(width, height) > self.max_aspect * min(width, height):
             raise LimitExceeded(f"{width}x{height} is narrower than the 1:{self.max_aspect:g} allowed")
 
     def check_length(self, frames: int | None, duration_s: float | None) -> None:
-        """Raise `LimitExceeded` for a video of more frames or seconds than the limits; None passes."""
+        """Raise `LimitExceeded` if a video has more frames or seconds than the limits; None passes."""
         if frames is not None and frames > self.max_frames:
             raise LimitExceeded(f"the video has more than the {self.max_frames} frames allowed")
         if duration_s is not None and duration_s > self.max_duration_s:
@@ -93,13 +93,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:
-    """Which frames are wanted and where they go.
+    """Requested frames and their destination.
 
-    `clips` says how clips are spread over a video whose length only the decoder measures, or names their times: one row
-    a clip, in seconds after the first frame, all rows of one length T.
-    Every frame is scaled to a short side of `resize` pixels and cut to its `crop` x `crop` centre. The clip
-    is written as uint8 (T, crop, crop, 3), RGB, into the file `region` at its byte of `offsets`; with `on_gpu` into
-    that region's twin on the GPU instead, if the GPU can decode this video. `threads` decode where PyAV reads.
+    `clips` is a layout over a video whose length only the decoder measures, or explicit times: one row per clip, in
+    seconds after the first frame, all rows of the same length T. Every frame is scaled to a short side of `resize`
+    pixels and cropped to its `crop` x `crop` centre. The clip is written as uint8 (T, crop, crop, 3), RGB, into the
+    file `region` at its byte of `offsets`; with `on_gpu` into the region's mirror on the GPU instead, if the GPU can
+    decode this video. PyAV decodes with `threads` threads.
     """
 
     clips: EvenClips | Times
@@ -112,7 +112,7 @@ class ClipRequest:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many clips, and of how many frames each; raises ValueError for rows of different lengths."""
+        """Number of clips, and of frames in each; raises ValueError if the rows differ in length."""
         if isinstance(self.clips, EvenClips):
             return self.clips.count, self.clips.frames
         lengths = {len(row) for row in self.clips}
@@ -123,12 +123,12 @@ class ClipRequest:
 
 @dataclass(frozen=True, slots=True)
 class DecodeResult:
-    """What was written: for each clip the frame numbers, their times in seconds, and whether it was padded.
+    """Result of decoding: for each clip the frame numbers, their times in seconds, and whether it was padded.
 
-    `truncated` says that the file was cut off, although the frames above could be read. `total` is the number
-    of frames, `duration_s` their length and `fps` their mean rate, as they were measured; a picture has neither of the
-    last two. `on_gpu` says that the clips lie on the GPU and not in `region`; `not_on_gpu` why they
-    do not, although that was asked for.
+    `truncated` means that the file was cut off, although the frames above could be read. `total` is the number of
+    frames, `duration_s` their duration and `fps` their mean rate, as measured; a picture has neither of the last two.
+    `on_gpu` means that the clips are on the GPU and not in `region`. `not_on_gpu` is the reason if a requested GPU was
+    not used.
     """
 
     frames: tuple[tuple[int, ...], ...]

@@ -1,7 +1,8 @@
 """Permits to run and the queues for them, one per lane: pictures, short videos and long videos.
 
 Long videos never hold all permits (unless there is only one), so a picture or a short video only waits for short work.
-A returned permit goes to a lane without a running request, the longest waiting first. If every lane has one, pictures go first.
+A returned permit goes to a lane without a running request, the longest waiting first. If every lane has one, pictures
+go first.
 
 Within a lane the owner (of an API key) with the least recent usage goes first, then round robin. While a lighter owner
 is active, heavier owners share a semaphore across all workers (app/admission/shared_semaphore.py) with half as many

@@ -1,9 +1,9 @@
-"""Answers kept by what was asked: the same bytes, model version and parameters are looked at once.
+"""Result cache: requests with the same bytes, model version and parameters are computed once.
 
-<results>/<first two digits>/<key>.v2     SHA-256 of the answer, a line end, the answer; its time is that of its use
-<results>/locks/<digits>                  held by whoever is finding an answer, so that twins wait for it
+<results>/<first two digits>/<key>.v2     SHA-256 of the result, a newline, the result; mtime is the time of last use
+<results>/locks/<digits>                  locked while a result is computed, so that identical requests wait for it
 
-Nothing is fsynced: an answer that a power loss takes or damages is found again.
+Files are not fsynced: a result that is lost or damaged by a power loss is computed again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pathlib import Path
 from app.damaged import set_aside
 from app.files import DamagedFile, open_lock, read_file
 
-LOCK_DIGITS = 3  # 4096 locks: two different questions seldom share one, and then only wait
+LOCK_DIGITS = 3  # 4096 locks; different keys that share one merely wait
 POLL_S = 0.01
-FULL, SPARE = 1.0, 0.8  # beyond the one the least recently used answers go, until the other is reached
+FULL, SPARE = 1.0, 0.8  # high and low watermark of the eviction by least recent use
 CHUNK_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class CacheEntry:
-    """One question: its `answer`, if it is known. `mine` says that no twin is finding it at the same time."""
+    """Entry of one key.
+
+    Attributes:
+        path: File of the entry.
+        answer: The cached result; None on a miss.
+        mine: Whether this caller holds the lock; False when an identical request is still computing the result.
+        found: The new result, which is written when the block ends.
+    """
 
     path: Path
     answer: bytes | None
@@ -41,24 +48,25 @@ class CacheEntry:
     found: bytes | None = None
 
     def keep(self, answer: bytes) -> None:
-        """Remembers what was found when the question is left."""
+        """Set the result to write to the cache when the block ends."""
         self.found = answer
 
 
 class ResultCache:
-    """At most about `most_bytes` of answers in `path`; with 0 nothing is kept and nothing is found."""
+    """Cache of at most about `most_bytes` in the folder `path`; 0 stores nothing."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path, self._most_bytes = path, most_bytes
-        self._added = most_bytes  # unknown how many there are: count them at the first chance
+        self._added = most_bytes  # unknown size: measure it after the first write
 
     @property
     def on(self) -> bool:
+        """Whether the cache is enabled."""
         return self._most_bytes > 0
 
     @contextmanager
     def question(self, key: str, patience_s: float) -> Iterator[CacheEntry]:
-        """The entry of `key`, for the block; waits up to `patience_s` for a twin that is finding the answer."""
+        """Yield the entry of `key`; wait up to `patience_s` seconds for an identical request that is computing it."""
         path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:
             yield CacheEntry(path, answer, mine=True)
@@ -72,7 +80,7 @@ class ResultCache:
                 self._write(path, entry.found)
 
     def _open_lock(self, path: Path) -> int | None:
-        """Return a lock's descriptor; None where it cannot be had, and twins are then looked at twice."""
+        """Return the descriptor of a lock; None on failure, in which case identical requests are computed twice."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return open_lock(path)
@@ -101,7 +109,7 @@ class ResultCache:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh.write_bytes(hashlib.sha256(answer).hexdigest().encode() + b"\n" + answer)
             fresh.replace(path)
-        except OSError as error:  # the answer is good all the same
+        except OSError as error:  # the result is valid without the cache
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
             log.warning("an answer could not be kept: %s", error)
@@ -112,16 +120,16 @@ class ResultCache:
             self.tidy()
 
     def tidy(self) -> None:
-        """Removes the answers least recently of use, if there are too many."""
-        known = []
+        """Evict the least recently used results when the cache is over its limit."""
+        entries = []
         for path in self._path.glob("[0-9a-f][0-9a-f]/*"):
             with suppress(FileNotFoundError):
-                known.append((path.stat().st_mtime, path.stat().st_size, path))
-        size = sum(size for _, size, _ in known)
+                entries.append((path.stat().st_mtime, path.stat().st_size, path))
+        size = sum(size for _, size, _ in entries)
         if size <= self._most_bytes * FULL:
             return
-        for _, length, path in sorted(known):
-            with suppress(OSError):  # a folder, for one
+        for _, length, path in sorted(entries):
+            with suppress(OSError):  # for example, a folder
                 path.unlink(missing_ok=True)
             size -= length
             if size <= self._most_bytes * SPARE:
@@ -129,13 +137,13 @@ class ResultCache:
 
 
 def key(digest: str, *parts: object) -> str:
-    """The key of a question about the file with that `digest`; equal parts give equal keys."""
-    told = "\0".join([digest, *map(repr, parts)])
-    return hashlib.sha256(told.encode()).hexdigest()
+    """Return the cache key for a file with `digest` and the request's `parts`; equal inputs give equal keys."""
+    text = "\0".join([digest, *map(repr, parts)])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest(path: str | Path, offset: int, length: int) -> str:
-    """SHA-256 of `length` bytes of a file from `offset` on; raises OSError when it is gone."""
+    """Return the SHA-256, in hex, of `length` bytes of a file from `offset` on. Raises OSError when it is gone."""
     sha = hashlib.sha256()
     with open(path, "rb") as file:
         file.seek(offset)
@@ -147,6 +155,7 @@ def digest(path: str | Path, offset: int, length: int) -> str:
 
 @contextmanager
 def closing_descriptor(descriptor: int | None) -> Iterator[int | None]:
+    """Close the descriptor, if there is one, after the block."""
     try:
         yield descriptor
     finally:

@@ -1,4 +1,4 @@
-"""The whole way of one upload, on one screen: admission, probe, sampling, decode, infer, labels."""
+"""Classification of one upload: admission, probe, sampling, decode, inference and labels."""
 
 import asyncio
 import math
@@ -31,26 +31,26 @@ from app.shm.cuda_runtime import CudaError
 from app.shm.pool import SlotPool
 
 REHEARSAL_S = 5.0
-# A lone video of so many pixels is decoded by two threads: a third less time, for a tenth more of processor
+# Without other requests, larger videos use two threads: a third less time for a tenth more CPU time.
 LARGE, LONE_THREADS = 1280 * 720, 2
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyRequest:
-    """What is asked of one upload."""
+    """Parameters of one classification."""
 
     model: str
     top_k: int
     clips: int
     sampling: str = "exact"
     keep_first_clip: bool = False
-    owner: str = ""  # id of the key that it came with
-    allow: frozenset[Lane] | None = None  # lanes that the key may use; None for all
+    owner: str = ""  # id of the API key; empty without keys
+    allow: frozenset[Lane] | None = None  # lanes that the API key may use; None for all
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyResult:
-    """What was found; `first_clip` is uint8 (T, H, W, 3) as the model saw it, if it was asked for."""
+    """Result of one classification; `first_clip` is the model's input, uint8 (T, H, W, 3), if it was requested."""
 
     model: Model
     media: Media
@@ -62,7 +62,7 @@ class ClassifyResult:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """What the uploads of one worker are answered with; all of it is touched by the event loop alone."""
+    """Resources that classify the uploads of one worker. Use from the event loop alone."""
 
     admission: Admission
     absence: TritonOutage
@@ -71,7 +71,7 @@ class Classifier:
     slots: SlotPool
     triton: Triton
     decodings: DecodeStats
-    decodes_on_gpu: bool  # videos, where the model's clips can be there too
+    decodes_on_gpu: bool  # decode videos on the GPU when the model takes its clips there
     queue_timeout_s: float
     infer_timeout_s: float
 
@@ -79,23 +79,23 @@ class Classifier:
         self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
         connection: socket.socket | None,
     ) -> ClassifyResult:  # fmt: skip
-        """Answers one upload, of that lane until it was probed; raises what `app/errors.py` lists for the pipeline."""
+        """Classify one upload, which is in `lane` until it was probed.
+
+        Raises the errors that `app/errors.py` lists for the pipeline.
+        """
         async with deadline.enforced(), connected(connection):
             return await self._classify(source, lane, question, stages, deadline)
 
     async def rehearse(self, name: str) -> None:
-        """Has the model of that name look at a film of our own, which no place at work is taken for.
-
-        Raises as `classify` does.
-        """
+        """Classify the warm-up video with the model `name`, without a permit. Raises like `classify`."""
         deadline = Deadline(REHEARSAL_S)
         async with deadline.enforced():
             model, source = await self.catalogue.get(name), warmup.source()
             allowance = self.decoder.allowance()
             media = await self.decoder.probe(source, allowance=allowance)
-            question = ClassifyRequest(model.name, 1, 1)
-            turn = Permit(self.admission, Lane.SHORT)  # none that anybody waits for
-            await self._ask_model(source, question, StageTimings(), model, media, turn, deadline, allowance)
+            request = ClassifyRequest(model.name, 1, 1)
+            permit = Permit(self.admission, Lane.SHORT)  # not counted by the admission
+            await self._ask_model(source, request, StageTimings(), model, media, permit, deadline, allowance)
 
     async def _classify(
         self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
@@ -103,23 +103,23 @@ class Classifier:
         deadline.check("it waited for this worker")
         async with AsyncExitStack() as held:
             with stages.stage("queue"):
-                turn = await held.enter_async_context(self.admission.turn(lane, deadline, question.owner))
+                permit = await held.enter_async_context(self.admission.turn(lane, deadline, question.owner))
             model = await self.absence.outlast(lambda: self.catalogue.get(question.model))
             with stages.stage("probe"):
                 allowance = self.decoder.allowance()
                 media = await self.decoder.probe(source, lane, deadline, allowance, question.owner)
             with stages.stage("queue"):
-                await turn.move(allowed(lane_after(media, question.clips, lane), question), deadline)
+                await permit.move(allowed(lane_after(media, question.clips, lane), question), deadline)
             try:
-                return await self._ask_model(source, question, stages, model, media, turn, deadline, allowance)
+                return await self._ask_model(source, question, stages, model, media, permit, deadline, allowance)
             except ModelUnloaded:
-                # Its last version was replaced or removed since we looked. Once: two in a row is no coincidence.
+                # The version was replaced or removed in the meantime. One retry: a second failure is no coincidence.
                 model = await self.absence.outlast(lambda: self._successor(model, question.model))
                 again = self.decoder.allowance()
-                return await self._ask_model(source, question, stages, model, media, turn, deadline, again)
+                return await self._ask_model(source, question, stages, model, media, permit, deadline, again)
 
     async def _successor(self, model: Model, name: str) -> Model:
-        """What `name` stands for now that `model` is gone; raises as the catalogue does."""
+        """Return the model for `name` after `model` was unloaded. Raises like `ModelRegistry.get`."""
         await self.catalogue.gone(model)
         return await self.catalogue.get(name)
 
@@ -132,12 +132,12 @@ class Classifier:
         turn.kind = (model.name, model.version, clips.count, (media.width * media.height).bit_length(), threads)
         with stages.stage("queue"):
             offsets = await self._slots_for(clips.count)
-        wanted = ClipRequest(
+        request = ClipRequest(
             clips, model.resize, model.crop, tuple(offsets), str(self.slots.path), self._on_gpu(media, model), threads
         )  # fmt: skip
         try:
             with stages.stage("decode"):
-                decoded = await self._decode(source, media, wanted, turn, deadline, allowance)
+                decoded = await self._decode(source, media, request, turn, deadline, allowance)
                 self._decoded(decoded, offsets)
             deadline.check("it was decoded")
             first = await self._seen(offsets[0], model) if question.keep_first_clip else None
@@ -154,7 +154,7 @@ class Classifier:
     async def _decode(
         self, source: Source, media: Media, wanted: ClipRequest, turn: Permit, deadline: Deadline, allowance: TimeBudget
     ) -> DecodeResult:
-        """As the decoder's; a region that was cut off is no fault of the file."""
+        """Decode clips into the slots. Raises NotReady when a truncated region caused the failure, not the file."""
         try:
             return await self.decoder.decode(source, media, wanted, turn.lane, deadline, allowance, turn.owner)
         except (Undecodable, ValueError) as error:
@@ -163,8 +163,8 @@ class Classifier:
             raise NotReady("the service has lost its memory for clips; please try again in a moment") from error
 
     def _on_gpu(self, media: Media, model: Model) -> bool:
-        wanted = self.decodes_on_gpu and media.kind == "video"
-        return wanted and self.triton.takes_clips_on_gpu(model.name, model.version)
+        is_candidate = self.decodes_on_gpu and media.kind == "video"
+        return is_candidate and self.triton.takes_clips_on_gpu(model.name, model.version)
 
     def _decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
         if self.slots.device is not None:
@@ -173,7 +173,7 @@ class Classifier:
         self.decodings.count(decoded)
 
     async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
-        """The clip in a slot, uint8 (T, H, W, 3); raises NotReady when it was lost with a GPU."""
+        """Return a copy of the clip in a slot, uint8 (T, H, W, 3). Raises NotReady when its GPU was lost."""
         if self.slots.device is not None:
             try:
                 await self.slots.device.download(offset, math.prod(model.clip_shape))
@@ -193,7 +193,7 @@ class Classifier:
             self.slots.release(offset)
 
     async def _infer(self, model: Model, offset: int) -> Scores:
-        """Scores of the clip in one slot; the slot comes back when Triton is done with it, however long that takes."""
+        """Return the scores of the clip in one slot; the slot is released only when Triton has finished with it."""
 
         def ask() -> Coroutine[Any, Any, Scores]:
             return self.triton.infer(model.name, model.version, offset, model.clip_shape)
@@ -203,7 +203,7 @@ class Classifier:
         def done(call: asyncio.Future[Scores]) -> None:
             self.slots.release(offset)
             if not call.cancelled():
-                call.exception()  # marks it as seen: nobody may be waiting any more
+                call.exception()  # mark as retrieved: the waiting request may have ended
 
         call.add_done_callback(done)
         try:
@@ -217,15 +217,15 @@ class Classifier:
 
 
 def allowed(lane: Lane, question: ClassifyRequest) -> Lane:
-    """The lane, if the key may use it; else raises Forbidden."""
+    """Return the lane if the API key may use it. Raises Forbidden otherwise."""
     if question.allow is not None and lane not in question.allow:
-        lanes = ", ".join(each.name.lower() for each in sorted(question.allow)) or "no file of these"
+        lanes = ", ".join(item.name.lower() for item in sorted(question.allow)) or "no file of these"
         raise Forbidden(f"this key is not for {lane.name.lower()} files: it is for {lanes}")
     return lane
 
 
 def _clips(media: Media, model: Model, question: ClassifyRequest) -> EvenClips:
-    """Which clips are wanted; a picture is one clip of one frame, and only an image model can look at it."""
+    """Return the clips to sample. A picture is one clip of one frame; video models reject it with WrongMediaKind."""
     if media.kind == "image":
         if model.kind == "video":
             raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")

@@ -1,12 +1,12 @@
-"""Remove temporary files that killed processes left, and none that anybody still uses.
+"""Removal of temporary files that killed processes left behind.
 
-uploads/*           bodies that nginx writes, whose worker was killed; files that a killed web worker made of JSON
-TMPDIR/pymp-*       folders of multiprocessing, whose process was killed
-/dev/shm/sem.mp-*   semaphores of multiprocessing, whose process was killed together with its resource tracker
+uploads/*           request bodies whose nginx worker was killed; decoded JSON files of killed web workers
+TMPDIR/pymp-*       multiprocessing folders of killed processes
+/dev/shm/sem.mp-*   multiprocessing semaphores of processes that were killed together with their resource tracker
 
-Regions in /dev/shm have a lock of their own (app/shm/pool.py). A file is in use as long as some process has it open or
-mapped. /proc does not tell: this process may not look into those of another user or another container. The kernel does:
-it gives a write lease on a file only while nobody else has it open, whoever and wherever they are (fcntl(2)).
+A file is in use while a process has it open or mapped. /proc cannot show that for processes of other users or
+containers. The kernel can: it grants a write lease only while no other process has the file open (fcntl(2)).
+Regions in /dev/shm have locks of their own (app/shm/pool.py).
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from pathlib import Path
 
 from app.shm.pool import SHM
 
-STALE_S = 60.0  # younger files are left alone: somebody may be about to open one
-MOST = 1000  # files of one kind that are looked at in one round
+STALE_S = 60.0  # minimum age: a process may be about to open a younger file
+MOST = 1000  # files of one kind that one round checks
 _SOCKETS = Path("/proc/net/unix")
 
 
 def remove_all(uploads: Path) -> int:
-    """Remove what was left in `uploads`, in TMPDIR and in /dev/shm; returns how many files and folders that was."""
+    """Remove leftovers in `uploads`, TMPDIR and /dev/shm; return the number of files and folders removed."""
     removed = sum(_remove_unused(path) for path in _stale(uploads, "", stat.S_ISREG))
     removed += sum(_remove_unused(path) for path in _stale(SHM, "sem.mp-", stat.S_ISREG))
     return removed + _remove_folders(Path(tempfile.gettempdir()))
 
 
 def _stale(folder: Path, prefix: str, is_kind: object) -> Iterator[Path]:
-    """Yield our own entries of `folder` that are old enough to be a leftover."""
+    """Yield the entries of `folder` that belong to this user and are older than STALE_S."""
     assert callable(is_kind)
     with suppress(OSError), os.scandir(folder) as entries:
-        for entry in islice((each for each in entries if each.name.startswith(prefix)), MOST):
+        for entry in islice((item for item in entries if item.name.startswith(prefix)), MOST):
             with suppress(OSError):
-                facts = entry.stat(follow_symlinks=False)
-                is_old = abs(time.time() - facts.st_mtime) > STALE_S  # a clock may have been set back
-                if is_kind(facts.st_mode) and facts.st_uid == os.geteuid() and is_old:
+                info = entry.stat(follow_symlinks=False)
+                is_old = abs(time.time() - info.st_mtime) > STALE_S  # the clock may jump
+                if is_kind(info.st_mode) and info.st_uid == os.geteuid() and is_old:
                     yield Path(entry.path)
 
 
 def _remove_unused(path: Path) -> bool:
-    """Remove a file unless a process has it open or mapped; whether it was removed."""
+    """Remove a file unless a process has it open or mapped; return whether it was removed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # Who opens the file now waits for this to end, and the kernel says so by a signal: not by its default, SIGIO,
-        # which would end this process
+        # Another process that opens the file now blocks until the lease ends, and the kernel sends a signal. The
+        # default signal, SIGIO, would end this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         os.unlink(path)
@@ -69,7 +69,7 @@ def _remove_unused(path: Path) -> bool:
 
 
 def _remove_folders(temporary: Path) -> int:
-    """Remove folders of multiprocessing in which nobody listens any more; a living process has a socket in its own."""
+    """Remove multiprocessing folders without a listening socket; a living process has one in its folder."""
     folders = list(_stale(temporary, "pymp-", stat.S_ISDIR))
     if not folders:
         return 0

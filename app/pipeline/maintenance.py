@@ -1,4 +1,4 @@
-"""What one worker does beside requests: it gets ready for the first one by a film of its own, and tidies up."""
+"""Background maintenance of one worker: warm-up before the first request, regular checks and clean-up."""
 
 from __future__ import annotations
 
@@ -25,36 +25,39 @@ from app.pipeline.readiness import Facts, WorkerRegistry
 from app.pipeline.upload_guard import UploadGuard
 from app.shm.pool import SlotPool, is_stale
 
-HOUSEKEEPING_S = 2.0  # a model that was added is known to every worker after so long
-COLD_S, FIRST_S = 0.25, 60.0  # the same at first, until a clip of our own was answered
-LEFTOVERS_S = 20.0  # between two removals of what killed processes left
-SETTLE_S = 8.0  # less than gunicorn waits for a sign of life (deploy/gunicorn/config.py)
+HOUSEKEEPING_S = 2.0  # interval of the loop; every worker sees a new model within this time
+COLD_S, FIRST_S = 0.25, 60.0  # interval until the warm-up clip succeeds, for at most FIRST_S after the start
+LEFTOVERS_S = 20.0  # interval between two removals of leftover files
+SETTLE_S = 8.0  # below gunicorn's worker timeout (deploy/gunicorn/config.py)
 
 log = logging.getLogger(__name__)
 
 
 class StartupStatus:
-    """How far one worker is on the way to its first answer; its crew, where it has one, hears of each step."""
+    """Startup status of one worker, published to its worker registry if it has one."""
 
     def __init__(self, crew: WorkerRegistry | None) -> None:
         self._crew = crew
         self.facts = Facts()
 
     def tell(self, **facts: Any) -> None:
-        """Takes note of what has changed, and lets the other workers know."""
+        """Update fields of the status and publish it to the other workers."""
         self.facts = replace(self.facts, **facts)
         if self._crew is not None:
             self._crew.tell(self.facts)
 
     def leave(self) -> None:
-        """This worker ends; safe to call twice."""
+        """Remove this worker from the registry. Safe to call twice."""
         if self._crew is not None:
             self._crew.leave()
 
 
 @dataclass(slots=True)
 class MaintenanceLoop:
-    """Of one worker, in its event loop: does ahead what requests would otherwise wait for, and tidies up."""
+    """Maintenance loop of one worker, on its event loop.
+
+    It does work ahead that requests would otherwise wait for, and cleans up.
+    """
 
     slots: SlotPool
     triton: Triton
@@ -64,16 +67,16 @@ class MaintenanceLoop:
     backlog: BacklogFlag
     shut: RejectFlags
     progress: StartupStatus
-    rehearse: Callable[[], Awaitable[None]] | None  # sends a film of our own the way of uploads; None: nobody is to
-    offered: bool  # whether the region was offered to Triton, or needs not be
-    guard: UploadGuard | None = None  # None: no uploads come here
-    uploads: Path | None = None  # folder in which killed processes leave files; None: nothing is removed
+    rehearse: Callable[[], Awaitable[None]] | None  # classifies a warm-up video; None for no warm-up
+    offered: bool  # whether the region was registered with Triton, or does not need to be
+    guard: UploadGuard | None = None  # None: this process receives no uploads
+    uploads: Path | None = None  # folder to clear of leftover files; None: no clean-up
     triton_answers: bool = field(default=False, init=False)
     _task: asyncio.Future[None] | None = field(default=None, init=False)
     _next_removal_s: float = field(default=0.0, init=False)
 
     async def begin(self) -> None:
-        """Returns when a clip of our own was answered, or could not be just now, Triton being away for one."""
+        """Start the loop and wait for its first round, for at most SETTLE_S; the warm-up may have failed by then."""
         looked = asyncio.Event()
         self._task = asyncio.ensure_future(self._keep(looked))
         with suppress(TimeoutError):
@@ -81,17 +84,17 @@ class MaintenanceLoop:
                 await looked.wait()
 
     async def end(self) -> None:
-        """Safe to call when it has not begun."""
+        """Stop the loop. Safe to call when it has not started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep(self, looked: asyncio.Event) -> None:
-        """For as long as the worker lives; sets `looked` when all was done once, or could not be."""
+        """Run the loop; set `looked` after the first round, whether or not it succeeded."""
         began = time.monotonic()
         while True:
             if not self.slots.whole:
-                # Its memory would be zeros again, which nobody could tell from a clip: not to be mended in place.
+                # The truncated memory would read as zeros, like a black clip, so the process cannot go on.
                 log.critical("somebody has cut off %s: this process ends, another takes its place", self.slots.path)
                 os.kill(os.getpid(), signal.SIGKILL)
             try:
@@ -114,7 +117,7 @@ class MaintenanceLoop:
             await asyncio.sleep(COLD_S if cold else HOUSEKEEPING_S)
 
     async def _remove_leftovers(self) -> None:
-        """Remove what killed processes left, in a thread."""
+        """Remove leftover files of killed processes, in a thread, every LEFTOVERS_S."""
         if self.uploads is None or time.monotonic() < self._next_removal_s:
             return
         self._next_removal_s = time.monotonic() + LEFTOVERS_S
@@ -127,29 +130,29 @@ class MaintenanceLoop:
             log.info("removed %d temporary files that killed processes had left", removed)
 
     async def _look(self) -> None:
-        """What needs Triton; raises ClipstackError where it does not answer."""
+        """Do the maintenance that needs Triton; raise ClipstackError when it does not answer."""
         await self.catalogue.refresh()
         self.triton_answers = True
         self.progress.tell(triton=True)
         self.absence.over()
         if not self.offered:
             await self.triton.register()
-            self.offered = True  # once: where it is refused, requests find out when to offer it again
+            self.offered = True  # once: after a refusal, requests decide when to register it again
         self.progress.tell(region=True)
         await self._rehearsed()
-        # A killed worker could not take its region back, and Triton would keep that memory mapped.
+        # Triton keeps the regions of killed workers mapped until they are unregistered.
         for name in filter(is_stale, await self.triton.regions()):
             await self.triton.forget(name)
 
     async def _rehearsed(self) -> None:
-        """Once a worker: has a film of our own go the way of uploads, so that no upload is the first."""
+        """Classify the warm-up video until it succeeds once, so that no upload is the first request."""
         if not self.progress.facts.clip:
             return
         try:
             if self.rehearse is not None:
                 await self.rehearse()
         except ClipstackError as error:
-            # Uploads that were answered have done the same
+            # An upload that was answered warms the worker up too
             if not self.triton.transports.clips.total():
                 self.progress.tell(clip=f"a clip of its own was not answered: {error}")
                 return

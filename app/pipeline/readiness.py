@@ -1,10 +1,10 @@
-"""What the web workers of one gunicorn lack before they can answer, in a folder that all of them see.
+"""Readiness of the web workers of one gunicorn, shared through a folder.
 
-<folder>/expected        how many are to be there at the start of the service; gone when all were there once
-         4711            a worker's own, named by its pid and locked for as long as it lives: its facts
+<folder>/expected        number of workers expected at the start; removed once all were ready
+         4711            status of the worker with this pid, locked while the worker lives
 
-A worker takes requests when its facts say so. Until all that were to be there answered for the first time, each one
-that is missing counts; later only those count that take requests: nobody waits for one that takes another's place.
+Until all expected workers have been ready once, each missing one makes the service not ready. Afterwards only workers
+that serve requests count, so the replacement of a worker does not make the service unready.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ EXPECTED = "expected"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of one worker: what it has done of all that it must do before its first answer is as quick as others."""
+    """Startup progress of one worker."""
 
-    serves: bool = False  # it takes requests
-    decoders: int = 0  # processes that have decoded films of our own
-    cold: str = "its decoders have not started"  # why they are not all warm
-    triton: bool = False
-    region: bool = False  # is known to Triton, or was refused, which requests outlive
-    clip: str = "no clip of its own was answered yet"  # why not
+    serves: bool = False  # accepts requests
+    decoders: int = 0  # warm decoder processes
+    cold: str = "its decoders have not started"  # why not all decoders are warm; empty when they are
+    triton: bool = False  # Triton answers
+    region: bool = False  # Triton has registered or refused the region; requests handle a refusal
+    clip: str = "no clip of its own was answered yet"  # why the warm-up clip has no answer; empty when it has
 
     def lacks(self) -> str:
-        """The first thing that is missing, in words; empty when nothing is."""
+        """Return the first missing step in words; empty when the worker is ready."""
         if self.cold:
             return self.cold
         if not self.triton:
@@ -44,7 +44,7 @@ class Facts:
 
 
 def expect(folder: Path, count: int) -> None:
-    """At the start of gunicorn: `count` workers are to be there, and none of before is."""
+    """Record that `count` workers are expected, and remove all previous records. Call at the start of gunicorn."""
     folder.mkdir(mode=0o750, exist_ok=True)
     for path in folder.iterdir():
         path.unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def expect(folder: Path, count: int) -> None:
 
 
 class WorkerRegistry:
-    """The workers of `folder` as one of them sees them, after fork; without that folder there is but this one."""
+    """Registry of the workers in `folder`, used after fork; without the folder this worker is the only one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,22 +60,22 @@ class WorkerRegistry:
         self._told: Facts | None = None
 
     def tell(self, facts: Facts) -> None:
-        """From now on this worker's facts are these."""
+        """Publish the status of this worker."""
         if facts == self._told:
             return
         self._told, path = facts, self._folder / str(os.getpid())
         fresh = path.with_suffix(".new")
-        with suppress(OSError):  # a full disk, or no such folder: nobody knows of this one then
+        with suppress(OSError):  # full disk or no folder: the other workers do not see this one
             lock = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.write(lock, json.dumps(asdict(facts)).encode())
-            fresh.replace(path)  # a whole file, and locked
+            fresh.replace(path)  # readers see a complete, locked file
             if self._lock is not None:
                 os.close(self._lock)
             self._lock = lock
 
     def leave(self) -> None:
-        """This worker ends; safe to call twice."""
+        """Remove this worker's record. Safe to call twice."""
         lock, self._lock, self._told = self._lock, None, None
         if lock is not None:
             with suppress(OSError):
@@ -83,7 +83,7 @@ class WorkerRegistry:
             os.close(lock)
 
     def living(self) -> list[Facts]:
-        """Those of every worker that lives; what dead ones left is removed."""
+        """Return the status of all living workers; remove the records of dead ones."""
         own = [self._told] if self._lock is None and self._told else []
         return [*own, *self._others()]
 
@@ -91,7 +91,7 @@ class WorkerRegistry:
         for path in sorted(self._folder.glob("[0-9]*")):
             with suppress(OSError, ValueError, TypeError), path.open("rb") as file:
                 if path.suffix:
-                    continue  # just being written
+                    continue  # being written
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     path.unlink()
@@ -99,16 +99,16 @@ class WorkerRegistry:
                     yield Facts(**json.load(file))
 
     def lacking(self) -> list[str]:
-        """What keeps the service from being ready, in words; each as often as it is so."""
+        """Return what keeps the service from being ready, as one line per reason with the number of workers."""
         expected, living = self._expected(), self.living()
         counted = [facts for facts in living if facts.serves or expected]
         lacks = Counter(lack for facts in counted if (lack := facts.lacks()))
         lacks["not there yet"] = max(0, expected - len(living))
         of = max(expected, len(counted))
-        told = [f"{count} of {of} web workers: {lack}" for lack, count in lacks.items() if count]
-        if expected and not told:
+        reasons = [f"{count} of {of} web workers: {lack}" for lack, count in lacks.items() if count]
+        if expected and not reasons:
             (self._folder / EXPECTED).unlink(missing_ok=True)
-        return told
+        return reasons
 
     def _expected(self) -> int:
         try:

@@ -1,6 +1,6 @@
-"""Keeps uploads from filling the disk: a floor of free space, and a least rate for uploads that are being received.
+"""Protection of the disk against uploads: a minimum of free space and a minimum rate of each upload.
 
-nginx receives uploads and has neither of the two. This runs in each web worker, every two seconds.
+nginx receives the uploads but has neither of the two limits. Each web worker runs the checks every two seconds.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from pathlib import Path
 from app.admission.reject_flags import RejectFlags
 from app.uploads.parser import LEAST_BYTES_S, given_up
 
-# Who is refused: all uploads, or those that become jobs (nginx/conf.d/shut.conf has the same words)
+# Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/shut.conf
 STORAGE_FULL, JOBS_FULL = "storage_full", "jobs_full"
-PART_OF_DISK = 0.05  # the floor is at most so much of a disk
+PART_OF_DISK = 0.05  # upper bound of the minimum free space, as a fraction of the disk
 LEAST_WINDOW_S = 120.0
-# Beyond the longest answer: a file that web works at does not grow either, and must not pass for a slow one
+# Added to the longest response time: a file that a worker processes does not grow and is not a slow upload
 WINDOW_SLACK_S = 30.0
 
 log = logging.getLogger(__name__)
 
 
 class UploadGuard:
-    """Guard the folder of uploads.
+    """Guard of the upload and data folders.
 
     Args:
-        shut: Where nginx is told whom to refuse.
+        shut: Flags by which nginx rejects uploads.
         uploads: Folder of uploads.
         data: Folder of jobs.
-        least_free_bytes: The floor, or `part_of_disk` of a disk where that is less.
-        longest_answer_s: Longest time from a whole upload to its answer.
+        least_free_bytes: Minimum free space.
+        longest_answer_s: Longest time from a complete upload to its response, seconds.
+        part_of_disk: Upper bound of the minimum free space, as a fraction of the disk.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class UploadGuard:
         self._folders = {STORAGE_FULL: uploads, JOBS_FULL: data}
         self._least_free_bytes, self._part_of_disk = least_free_bytes, part_of_disk
         self.window_s = max(LEAST_WINDOW_S, longest_answer_s + WINDOW_SLACK_S)
-        self._progress: dict[str, tuple[int, float]] = {}  # of each upload: its size, and since when it has that
+        self._progress: dict[str, tuple[int, float]] = {}  # by file name: size, and the time at which it was reached
 
     def look(self) -> None:
-        """Refuse new uploads while a disk is nearly full, and give slow ones up."""
+        """Reject new uploads while a disk is nearly full, and end slow ones."""
         for name, folder in self._folders.items():
             if self.is_low(folder):
                 self._shut.shut(name, lambda: False)
@@ -58,7 +59,7 @@ class UploadGuard:
             log.warning("%d uploads were given up: slower than %d bytes a second", ended, LEAST_BYTES_S)
 
     def is_low(self, folder: Path) -> bool:
-        """Whether the disk of `folder` has less free space than the floor."""
+        """Return whether the disk of `folder` has less than the minimum free space."""
         try:
             total, _, free = shutil.disk_usage(folder)
         except OSError:
@@ -66,23 +67,23 @@ class UploadGuard:
         return free < min(self._least_free_bytes, total * self._part_of_disk)
 
     def end_slow(self, now: float) -> int:
-        """Take the files of slow uploads away and give their space back; return how many that was.
+        """Rename and truncate the files of slow uploads, and return their number.
 
-        nginx goes on receiving such an upload, into a file without a name that stays empty but for its last bytes.
-        When it has all of it, web finds no file and answers 408. app/pipeline/leftovers.py removes the empty file then.
+        nginx goes on receiving the upload into the renamed file, which stays nearly empty. After the last byte the
+        worker finds no file under the old name and responds 408. app/pipeline/leftovers.py removes the renamed file.
         """
         progress: dict[str, tuple[int, float]] = {}
         ended = 0
         for path, size in _files(self._uploads):
             if path == given_up(path):
                 _empty(path, size)
-            elif path.name.isdecimal():  # as nginx names them
+            elif path.name.isdecimal():  # nginx's file names
                 before, since = self._progress.get(path.name, (size, now))
                 if size < before or size >= before + LEAST_BYTES_S * self.window_s:
                     before, since = size, now
                 progress[path.name] = (before, since)
                 if now - since > self.window_s:
-                    with suppress(OSError):  # it ended, or another worker was faster
+                    with suppress(OSError):  # it ended, or another worker renamed it
                         path.rename(given_up(path))
                         ended += 1
                         _empty(given_up(path), size)
@@ -91,15 +92,15 @@ class UploadGuard:
 
 
 def _files(folder: Path) -> list[tuple[Path, int]]:
-    """Return the files in `folder` and their sizes, without those that a job has taken by a link."""
-    found = []
+    """Return the files in `folder` with their sizes, except files that a job has hard-linked."""
+    files = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):
-                facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
-                    found.append((Path(entry.path), facts.st_size))
-    return found
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+                    files.append((Path(entry.path), info.st_size))
+    return files
 
 
 def _empty(path: Path, size: int) -> None:

@@ -1,8 +1,8 @@
-"""Everything one worker needs to answer, from its start to its end.
+"""The pipeline of one worker: its event loop and the resources that requests share.
 
-Every worker has one event loop in a thread of its own. Views call `classify` from their threads and wait; all
-that is shared (slots, decoder processes, the connection to Triton) is touched by the loop alone. The way of one upload
-is app/pipeline/classify.py, that of a whole video app/timeline; what is done beside them is app/pipeline/maintenance.py.
+Each worker runs one event loop in a separate thread. Views call `classify` from their threads and block. Only the loop
+touches shared state (slots, decoder processes, the connection to Triton). app/pipeline/classify.py handles one upload,
+app/timeline handles a whole video, and app/pipeline/maintenance.py does the background work.
 """
 
 import asyncio
@@ -44,21 +44,26 @@ from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
 
 STOP_TIMEOUT_S = 5.0
 PROBE_WAIT_S = 2.0
-FRESH_S = 0.25  # how long a request that may be known waits to hear whether its model was changed
+FRESH_S = 0.25  # longest wait for a refresh of the models before a cached model is used
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Pipeline:
-    """Everything one worker needs to answer; `start` after fork, `stop` at the end. Web workers tell their `crew`."""
+    """Resources of one worker. Call `start` after fork and `stop` at the end.
+
+    Args:
+        settings: The settings of the stack.
+        crew: Registry to which a web worker publishes its status; None for the job worker.
+    """
 
     def __init__(self, settings: Settings, crew: WorkerRegistry | None = None) -> None:
         self._settings, self._crew = settings, crew
         self._progress = StartupStatus(crew)
         self._shut = RejectFlags(settings.run_dir / "web" / "shut")
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
-        # Each at work keeps about one processor busy: half of them are free for who comes next
+        # A running request uses about one CPU: half of the CPUs stay free for lighter clients
         share = SharedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
         self._admission = Admission(
             settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share
@@ -70,12 +75,15 @@ class Pipeline:
         self._probing = asyncio.Semaphore(1)
 
     def start(self, gpu: int | None = None) -> None:
-        """Starts the event loop and what lives in it.
+        """Start the event loop and the resources on it.
 
-        Raises RegionError when /dev/shm is too small, Unconfined when decoders cannot be confined as they must be,
-        NotOnGpu when videos are to be decoded on a GPU and cannot be.
+        Args:
+            gpu: CUDA index of the GPU that mirrors this worker's slots; None for no GPU.
 
-        `gpu` is CUDA's number of the GPU that holds this worker's slots too, None where there is none.
+        Raises:
+            RegionError: /dev/shm is too small.
+            SandboxError: A required layer of the decoders' sandbox is unavailable.
+            GpuUnavailable: Decoding on a GPU is configured but impossible.
         """
         self._progress.tell()
         self._loop = asyncio.new_event_loop()
@@ -110,7 +118,7 @@ class Pipeline:
             self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,
             settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
         )  # fmt: skip
-        # For a job a rehearsal makes no difference, and would only be in the way of those that wait
+        # The job worker needs no warm-up, which would only delay waiting jobs
         rehearse = None if self._crew is None else partial(self._classifier.rehearse, settings.model)
         self._housekeeping = MaintenanceLoop(
             self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
@@ -124,7 +132,11 @@ class Pipeline:
         return UploadGuard(self._shut, uploads, data, settings.min_free_mb << 20, settings.longest_answer_s)
 
     def _new_decoder(self, slots: SlotPool) -> Decoder:
-        """Its processes read uploads and jobs, and write into the region of this worker alone; raises NotOnGpu."""
+        """Return a decoder whose processes read uploads and jobs and write only into this worker's region.
+
+        Raises:
+            GpuUnavailable: Decoding on a GPU is configured, and the slots are not on one.
+        """
         settings = self._settings
         limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
         uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
@@ -138,7 +150,7 @@ class Pipeline:
         await self._triton.close()
 
     def stop(self) -> None:
-        """Ends decoder processes, gives the region back, ends the loop; safe to call twice."""
+        """Stop the decoder processes, release the region and stop the loop. Safe to call twice."""
         loop, self._loop = self._loop, None
         if loop is None:
             return
@@ -153,21 +165,22 @@ class Pipeline:
             self._end(loop)
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Of the event loop and its thread."""
+        """Stop the event loop and its thread."""
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join(STOP_TIMEOUT_S)
 
     def door(self, owner: str = "") -> AbstractContextManager[None]:
-        """The time that one upload is with this worker; raises Overloaded, or TooManyRequests for `owner` alone."""
+        """Hold a place in this worker for one upload. Raises as `Admission.door`."""
         return self._admission.door(owner)
 
     def classify(
         self, source: Source, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
         connection: socket.socket | None = None,
     ) -> ClassifyResult:  # fmt: skip
-        """Answers one upload; raises what `app/errors.py` lists for the pipeline. Called from any thread.
+        """Classify one upload. Callable from any thread.
 
-        Work ends with the deadline, or when `connection`, where the answer is to go, is closed at its other end.
+        Work stops at the deadline, or when the peer closes `connection`, the client's connection. Raises the errors
+        that `app/errors.py` lists for the pipeline.
         """
         lane = allowed(lane_before(source), question)
 
@@ -179,14 +192,14 @@ class Pipeline:
         except CancelledError:
             if self._loop is None:
                 raise NotReady("this worker is ending; please try again in a moment") from None
-            # it was done just then
+            # The coroutine finished at the moment of the cancellation
             raise ClientDisconnected("the client has closed its connection") from None
 
     def check_video(self, source: Source, owner: str = "") -> None:
-        """Raise what `Decoder.probe` does for a file that no timeline can be made of.
+        """Raise the error of `Decoder.probe` for a file that cannot be read as a video. Callable from any thread.
 
-        Passes a file that cannot be looked at within PROBE_WAIT_S: the job will say what it is. One is looked at at a
-        time, so that jobs that are handed in never take all decoders. Called from any thread.
+        Accepts a file that cannot be probed within PROBE_WAIT_S; its job reports the error later. Files are probed one
+        at a time, so that submissions of jobs never occupy all decoders.
         """
 
         async def probe() -> None:
@@ -199,9 +212,11 @@ class Pipeline:
     def timeline(
         self, source: Source, question: TimelineRequest, recorder: TimelineSink, stopped: Callable[[], bool]
     ) -> None:
-        """Looks at the whole of a video and tells `recorder`; raises Stopped soon after `stopped()` is true.
+        """Classify all windows of a video and pass the results to `recorder`. Callable from any thread.
 
-        Besides that raises what `app/errors.py` lists for the pipeline. Called from any thread.
+        Raises:
+            Cancelled: Shortly after `stopped()` returns true.
+            ClipstackError: As `app/errors.py` lists for the pipeline.
         """
         settings = self._settings
         parts = TimelineServices(
@@ -212,14 +227,17 @@ class Pipeline:
         self._run(timeline(parts, source, question, recorder, stopped))
 
     def model(self, name: str, deadline: Deadline | None = None) -> Model:
-        """The model that a question of this name would be answered by.
+        """Return the model that answers requests for `name`.
 
-        Raises ModelNotFound, NotReady, and DeadlineExceeded.
+        Raises:
+            ModelNotFound: No model has this name.
+            NotReady: The model or Triton does not answer.
+            DeadlineExceeded: The deadline has passed.
         """
 
         async def get() -> Model:
             async with deadline.enforced() if deadline else nullcontext():
-                with suppress(ClipstackError, TimeoutError):  # while Triton is away, as it was before
+                with suppress(ClipstackError, TimeoutError):  # while Triton is unavailable the cached list is used
                     async with asyncio.timeout(FRESH_S):
                         await self._catalogue.refresh()
                 return await self._catalogue.get(name)
@@ -227,12 +245,12 @@ class Pipeline:
         return self._run(get())
 
     def has_model(self, name: str) -> None:
-        """Raises ModelNotFound for a model that is surely not there; passes while Triton is away."""
+        """Raise ModelNotFound for a model that does not exist; accept any name while Triton is unavailable."""
         with suppress(NotReady):
             self.model(name)
 
     def health(self) -> Health:
-        """Every model that answers, and why others do not; raises NotReady while Triton is away."""
+        """Return the models that answer and why others do not. Raises NotReady while Triton is unavailable."""
 
         async def get() -> Health:
             return await self._catalogue.health()
@@ -240,15 +258,15 @@ class Pipeline:
         return self._run(get())
 
     def transports(self) -> dict[str, Any]:
-        """How this worker's clips reach Triton, and how often each way was refused."""
+        """Return how this worker's clips reach Triton, with the refusals of each transport."""
         return self._triton.transports.facts()
 
     def decoding(self) -> dict[str, Any]:
-        """Where this worker's videos were decoded, and how often."""
+        """Return how many of this worker's videos were decoded on the CPU and on a GPU."""
         return self._decodings.facts()
 
     def facts(self) -> dict[str, Any]:
-        """What app/metrics makes numbers of; raises NotReady when this worker is not started."""
+        """Return the state of this worker for app/metrics. Raises NotReady when the worker is not started."""
 
         async def told() -> dict[str, Any]:
             return {
@@ -260,11 +278,11 @@ class Pipeline:
         return self._run(told())
 
     def admission(self) -> dict[str, Any]:
-        """How much this worker has to do, and what it refused."""
+        """Return this worker's load and its refusals."""
         return self._admission.facts()
 
     def backlog_s(self) -> float:
-        """How long those take that wait now; called from any thread."""
+        """Return the expected time in seconds until all waiting requests have run. Callable from any thread."""
         return self._admission.backlog_s()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -275,7 +293,7 @@ class Pipeline:
 
 
 def _gpu_slots(slots: SlotPool) -> GpuRegionHandle:
-    """What decoder processes are told of the slots' twin on a GPU; raises NotOnGpu where there is none."""
+    """Return the handle of the slots' region on a GPU, for decoder processes. Raises GpuUnavailable without one."""
     if slots.device is None:
         raise GpuUnavailable(
             "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "

@@ -1,8 +1,10 @@
-"""Says what is wrong with a stack, running or not, and how to mend it; changes nothing.
+"""Doctor: diagnoses a stack, running or not, and says how to fix what it finds; it changes nothing.
 
-findings       the words: a check looks at one thing and yields findings; a fault is what it knows to go wrong
-patient        the stack that is looked at, and what all checks ask of it
-examination    all checks at once, each within its time
-table, pages   what people and scripts read, and docs/troubleshooting.md
-the others     the checks, a file a field
+check          the types: a check examines one thing and yields findings; a known issue describes one finding
+context        the examined stack, and what all checks need to know about it
+examination    runs all checks at once, each with a time limit
+probes         requests to Triton and nginx, and programs, each with a timeout
+registry       all checks in display order
+report, pages  output for people and scripts, and the tables of docs/troubleshooting.md
+checks         the checks, one module per field
 """

@@ -1,6 +1,8 @@
-"""Says what is wrong with the stack, running or not, and how to mend it.
+"""Command line of the doctor.
 
-python -m deploy.doctor [--json] [--strict] [--quiet] [CHECK...]     (settings: CLIPSTACK_* in the environment)
+Usage: python -m deploy.doctor [--json] [--strict] [--quiet] [CHECK...]
+
+The settings are CLIPSTACK_* in the environment.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from deploy.doctor.context import Context
 from deploy.doctor.examination import examine
 from deploy.doctor.registry import CHECKS
 
-UNSEEN_WIDTH = 160  # columns in a file or a pipe
+UNSEEN_WIDTH = 160  # columns when the output is a file or a pipe
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

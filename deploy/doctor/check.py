@@ -1,4 +1,4 @@
-"""The words of the doctor: a check looks at one thing and yields findings; a fault is what it knows to go wrong."""
+"""Types of the doctor: a check examines one thing and yields findings; a known issue describes one finding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Literal
 from deploy.doctor.context import Context
 
 Verdict = Literal["ok", "warning", "wrong", "not checked"]
-LIMIT_S = 10.0  # of a check that says nothing else
+LIMIT_S = 10.0  # default time limit of a check
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was found; `mend` says what to do about it, `fault` which of the known ones it is."""
+    """One result of a check.
+
+    Attributes:
+        verdict: How bad it is.
+        words: What was found.
+        mend: How to fix it.
+        fault: Name of the known issue.
+    """
 
     verdict: Verdict
     words: str
@@ -24,7 +31,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """Something known to go wrong. `symptom` is what people notice; `says` and `mend` have places for {facts}."""
+    """Something known to go wrong.
+
+    Attributes:
+        name: Short name, also used in docs/troubleshooting.md.
+        verdict: How bad it is.
+        symptom: What users notice.
+        says: Message with placeholders for {facts}.
+        mend: How to fix it, with placeholders too.
+    """
 
     name: str
     verdict: Literal["warning", "wrong"]
@@ -33,12 +48,13 @@ class KnownIssue:
     mend: str
 
     def found(self, **facts: object) -> Finding:
+        """Return a finding with `facts` filled in."""
         return Finding(self.verdict, self.says.format(**facts), self.mend.format(**facts), self.name)
 
 
 @dataclass(frozen=True)
 class Check:
-    """`look` yields what it finds and raises Unchecked; `faults` are all that it may find."""
+    """One check: `look` yields its findings or raises Skipped; `faults` are all issues that it may report."""
 
     name: str
     look: Callable[[Context], Iterator[Finding]]
@@ -47,5 +63,5 @@ class Check:
 
 
 def fine(words: str) -> Finding:
-    """Nothing is wrong; shown only when nothing else was found."""
+    """Return the finding that nothing is wrong; it is shown only without other findings."""
     return Finding("ok", words)

@@ -1,4 +1,4 @@
-"""The stack that is looked at, running or not, and what all checks ask of it."""
+"""The examined stack, running or not, and what all checks need to know about it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ UNSEEN: dict[Unseen, str] = {
 
 
 class Skipped(Exception):
-    """Something that a check needs is not there; the message says what."""
+    """A check cannot run because something is missing; the message says what."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """A stack of `settings`; `programs` is empty when it does not run, or when nobody can tell, and `unseen` why.
+    """The examined stack.
 
-    `refused` says why the settings of `environment` are not used.
+    Attributes:
+        settings: Settings of the running stack, otherwise those of `environment`.
+        environment: Environment of the doctor.
+        checkout: Folder of the code.
+        programs: Supervisor's programs by name; empty when the stack does not run or its state is unknown.
+        started_with: Settings that the running stack was started with.
+        refused: Why the settings of `environment` are invalid, if they are.
+        unseen: Why the stack's state is unknown, if it is.
+        shm: Folder of shared memory.
     """
 
     settings: Settings
@@ -48,7 +56,10 @@ class Context:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Context:
-        """The one that `environment` speaks of. What runs has the settings that it was started with."""
+        """Return the context of the stack that `environment` describes.
+
+        A running stack has the settings it was started with.
+        """
         refused = ""
         try:
             settings = Settings.from_environment(environment)
@@ -58,55 +69,58 @@ class Context:
             settings = Settings.from_environment(known)
         programs, unseen = _programs(settings.run_dir, checkout)
         started_with = recorded_settings.read(settings.run_dir) if programs else {}
-        with suppress(InvalidSetting):  # of a version of before, that knew others
+        with suppress(InvalidSetting):  # recorded by an earlier version with other settings
             settings = Settings.from_environment(started_with) if started_with else settings
         return cls(settings, environment, checkout, programs, started_with, refused, unseen)
 
     @property
     def run_dir(self) -> Path:
+        """Run folder of the stack."""
         return self.settings.run_dir
 
     @property
     def python(self) -> Path:
-        """The service's own."""
+        """Python of the service's virtual environment."""
         return self.checkout / ".venv" / "bin" / "python"
 
     @property
     def packages(self) -> Path:
-        """Where that one's packages are."""
+        """Folder of that Python's packages."""
         return self.checkout / ".venv" / "lib" / "python3.11" / "site-packages"
 
     @property
     def triton(self) -> Path:
-        """Triton's server, as set-up unpacks it."""
+        """Folder of the unpacked Triton server."""
         return self.checkout / ".runtime" / "triton"
 
     @property
     def web_socket(self) -> Path:
+        """Socket on which gunicorn listens."""
         return places.web_socket(self.run_dir)
 
     @property
     def in_image(self) -> bool:
-        """Whether this is one of the images, which hold a part each."""
+        """Whether the doctor runs inside one of the images, each of which holds a part of the stack."""
         return not (self.checkout / "deploy" / "setup").exists()
 
     @property
     def has_web(self) -> bool:
+        """Whether nginx and web belong to this part."""
         return (self.checkout / "app" / "wsgi.py").exists()
 
     @property
     def has_triton(self) -> bool:
-        """Whether Triton is to run beside us."""
+        """Whether Triton runs in this place."""
         return not self.in_image or self.triton.exists()
 
     @property
     def triton_local(self) -> bool:
-        """Whether Triton can be reached from this machine alone."""
+        """Whether Triton can be reached from this machine only."""
         return not self.settings.triton_address or on_loopback(self.settings.triton_address.rpartition(":")[0])
 
     @property
     def needed(self) -> tuple[Path, ...]:
-        """What the programs' user must be able to reach."""
+        """Paths that the programs' user must be able to reach."""
         return (self.python, self.run_dir.parent, self.settings.model_dir, self.checkout / "app" / "static")
 
     @cached_property
@@ -116,7 +130,7 @@ class Context:
 
     @cached_property
     def user(self) -> users.User:
-        """Who the programs run as, or would."""
+        """User that the programs run as, or would run as."""
         if self.in_image:
             return users.User.current()
         try:
@@ -125,18 +139,18 @@ class Context:
             return users.User.current()
 
     def running(self) -> None:
-        """Raises Unchecked when the stack does not run."""
+        """Raise Skipped when the stack does not run."""
         self.seen()
         if not self.programs:
             raise Skipped("the stack is not running")
 
     def seen(self) -> None:
-        """Raises Unchecked when nobody can tell whether it runs."""
+        """Raise Skipped when it is unknown whether the stack runs."""
         if self.unseen:
             raise Skipped(UNSEEN[self.unseen])
 
     def pid(self, program: str) -> int:
-        """Of a program that runs; raises Unchecked."""
+        """Return the pid of a running program; raise Skipped when it does not run."""
         self.running()
         if program not in self.programs:
             raise Skipped(f"{program} is not one of the programs here")
@@ -146,17 +160,20 @@ class Context:
 
 
 def _programs(run_dir: Path, checkout: Path) -> tuple[dict[str, Program], Unseen | None]:
-    """What Supervisor says, or why nobody can tell; its own protocol knows no end of a wait."""
+    """Return Supervisor's programs, or why its state is unknown.
+
+    A thread queries Supervisor, because its client has no timeout.
+    """
     address = run_dir / "supervisor.sock"
     if os.path.isdir(run_dir) and not os.access(run_dir, os.X_OK):
         return {}, "closed"
     if os.path.exists(address) and not os.access(address, os.W_OK):
         return {}, "closed"
     python, config = checkout / ".venv" / "bin" / "python", checkout / "supervisor" / "supervisord.conf"
-    told: list[dict[str, Program]] = []
-    asking = threading.Thread(
-        target=lambda: told.append(SupervisorClient(python, config, run_dir).programs()), daemon=True
+    results: list[dict[str, Program]] = []
+    thread = threading.Thread(
+        target=lambda: results.append(SupervisorClient(python, config, run_dir).programs()), daemon=True
     )
-    asking.start()
-    asking.join(SUPERVISOR_S)
-    return (told[0], None) if told else ({}, "silent")
+    thread.start()
+    thread.join(SUPERVISOR_S)
+    return (results[0], None) if results else ({}, "silent")

@@ -1,4 +1,4 @@
-"""All checks at once, each within its time: one that hangs keeps nobody from the others' answers."""
+"""Runner of the checks: all at once, each with a time limit, so that one that hangs delays no other."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ OF_ALL = (SLOW, BROKEN)
 
 
 class CheckResult(NamedTuple):
-    """What one check found; never empty."""
+    """Findings of one check; never empty."""
 
     check: Check
     findings: list[Finding]
 
     @property
     def verdict(self) -> Verdict:
-        """Of its worst finding."""
+        """Verdict of the worst finding."""
         return max((finding.verdict for finding in self.findings), key=WORST_LAST.index)
 
 
 def examine(patient: Context, checks: Sequence[Check]) -> list[CheckResult]:
-    """A report for each of `checks`, in their order, within the longest of their limits."""
-    answers: dict[str, list[Finding]] = {}
+    """Run all `checks` and return their results in order, within the longest of their time limits."""
+    findings: dict[str, list[Finding]] = {}
 
     def look(check: Check) -> None:
-        answers[check.name] = _findings(check, patient)
+        findings[check.name] = _findings(check, patient)
 
-    # Daemons, so that one that hangs does not keep the command from ending either
+    # Daemon threads, so that a check that hangs does not prevent the command from exiting.
     threads = [threading.Thread(target=look, args=(check,), daemon=True) for check in checks]
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    reports = []
+    results = []
     for check, thread in zip(checks, threads, strict=True):
         thread.join(max(0.0, began + check.limit_s - time.monotonic()))
-        reports.append(CheckResult(check, answers.get(check.name) or [SLOW.found(limit=check.limit_s)]))
-    return reports
+        results.append(CheckResult(check, findings.get(check.name) or [SLOW.found(limit=check.limit_s)]))
+    return results
 
 
 def _findings(check: Check, patient: Context) -> list[Finding]:
     try:
-        found = list(check.look(patient))
+        findings = list(check.look(patient))
     except Skipped as reason:
         return [Finding("not checked", str(reason))]
     except ModuleNotFoundError as error:
         if patient.in_image:
             return [Finding("not checked", f"{error.name} is not in this container")]
         return [BROKEN.found(why=error)]
-    except Exception as error:  # a doctor that falls ill must still say the rest
+    except Exception as error:  # a broken check must not hide the others' results
         return [BROKEN.found(why=f"{type(error).__name__}: {error}")]
-    faults = [finding for finding in found if finding.verdict != "ok"]
-    return faults or found[:1] or [Finding("ok", "")]
+    faults = [finding for finding in findings if finding.verdict != "ok"]
+    return faults or findings[:1] or [Finding("ok", "")]

@@ -1,4 +1,4 @@
-"""The table of docs/troubleshooting.md, made of the checks' own words."""
+"""Generator of the tables in docs/troubleshooting.md from the checks' own texts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ HEAD = ["| what you notice | what the doctor says | how to mend it |", "|---|---
 
 
 def table() -> str:
-    """For each field a heading and a row for every fault; what changes is in capitals."""
+    """Return a heading per field and a row per known issue; placeholders appear in capitals."""
     fields = {name: [fault for check in checks for fault in check.faults] for name, checks in FIELDS.items()}
     parts = [_part(name, faults) for name, faults in (fields | {"the doctor itself": list(OF_ALL)}).items()]
     return "\n\n".join(parts)
 
 
 def _part(name: str, faults: list[KnownIssue]) -> str:
-    rows = [f"| {_cell(each.symptom)} | {each.verdict}: {_cell(each.says)} | {_cell(each.mend)} |" for each in faults]
+    rows = [
+        f"| {_cell(issue.symptom)} | {issue.verdict}: {_cell(issue.says)} | {_cell(issue.mend)} |" for issue in faults
+    ]
     return "\n".join([f"## {name[0].upper()}{name[1:]}", "", *HEAD, *rows])
 
 
 def _cell(text: str) -> str:
-    """As Markdown in a table: {facts} in capitals, braces that are meant stay."""
+    """Return `text` for a Markdown table: {facts} in capitals, escaped braces as braces."""
     text = re.sub(r"(?<!\{)\{(\w+)[^{}]*\}(?!\})", lambda found: found[1].upper(), text)
     return text.replace("{{", "{").replace("}}", "}").replace("|", "\\|").replace("<", "&lt;")

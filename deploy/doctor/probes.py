@@ -1,4 +1,4 @@
-"""What is asked of others, with an end to every wait: Triton by gRPC, nginx by HTTP, a program by its output."""
+"""Requests to Triton and nginx, and runs of programs, each with a timeout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND_S = 8.0
 
 
 class Page(NamedTuple):
-    """An answer of nginx."""
+    """A response of nginx."""
 
     status: int
     headers: Message
@@ -27,19 +27,23 @@ class Page(NamedTuple):
 
 
 def page(url: str) -> Page:
-    """What nginx answers, whatever the status and the certificate; raises OSError when it does not."""
+    """Return nginx's response at `url`, whatever its status and certificate.
+
+    Raises:
+        OSError: nginx does not answer.
+    """
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it has another name than loopback's
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the certificate does not name loopback
     try:
-        with urllib.request.urlopen(url, timeout=CALL_S, context=context) as answer:
-            return Page(answer.status, answer.headers, answer.read(2000).decode(errors="replace"))
+        with urllib.request.urlopen(url, timeout=CALL_S, context=context) as response:
+            return Page(response.status, response.headers, response.read(2000).decode(errors="replace"))
     except urllib.error.HTTPError as error:
         with error:
             return Page(error.code, error.headers, error.read(2000).decode(errors="replace"))
 
 
 def regions(settings: Settings) -> set[str]:
-    """Names of the regions of shared memory that Triton has open; raises Unchecked while it is away."""
+    """Return the names of the shared memory regions that Triton has open; raise Skipped when it does not answer."""
     from tritonclient.utils import InferenceServerException
 
     from app.inference.channel import connect
@@ -52,7 +56,7 @@ def regions(settings: Settings) -> set[str]:
 
 
 def triton_version(settings: Settings) -> str:
-    """As Triton tells it; raises Unchecked while it is away."""
+    """Return Triton's version; raise Skipped when it does not answer."""
     from tritonclient.utils import InferenceServerException
 
     from app.inference.channel import connect
@@ -67,7 +71,12 @@ def triton_version(settings: Settings) -> str:
 def output(
     words: Sequence[str | Path], environment: Mapping[str, str] | None = None, limit_s: float = COMMAND_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; raises OSError or TimeoutExpired."""
+    """Run a program and return its result.
+
+    Raises:
+        OSError: The program cannot be started.
+        TimeoutExpired: It took longer than `limit_s`.
+    """
     return subprocess.run(
         words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
         timeout=limit_s, check=False,

@@ -1,4 +1,4 @@
-"""All checks in the order in which they are shown: what others stand on comes first."""
+"""All checks in display order: causes come before their consequences."""
 
 from __future__ import annotations
 

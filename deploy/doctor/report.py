@@ -1,4 +1,4 @@
-"""What people and scripts read: a line for each check, how to mend what is wrong, and the same as JSON."""
+"""Output of the doctor: a table with remedies for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLURALS: dict[Verdict, str] = {"ok": "ok", "warning": "warnings", "wrong": "wron
 
 
 def of_people(reports: Sequence[CheckResult], seconds: float, all_lines: bool = True) -> RenderableType:
-    """The table, and one line that counts; without `all_lines` only what is wrong or may become so."""
+    """Return the table and a summary line; without `all_lines` only warnings and errors are in the table."""
     rows = Table.grid(padding=(0, 2))
     for _ in ("sign", "name"):
         rows.add_column(no_wrap=True)
@@ -40,7 +40,7 @@ def of_people(reports: Sequence[CheckResult], seconds: float, all_lines: bool = 
 def _add(rows: Table, report: CheckResult) -> None:
     for number, finding in enumerate(report.findings):
         sign, style = SIGNS[finding.verdict]
-        if not finding.mend:  # nobody needs all of it
+        if not finding.mend:  # one line is enough for what needs no action
             words = Text(finding.words, style="dim", no_wrap=True, overflow="ellipsis")
             rows.add_row(Text(sign, style=style), report.check.name, words)
             continue
@@ -50,7 +50,7 @@ def _add(rows: Table, report: CheckResult) -> None:
 
 
 def _add_unchecked(rows: Table, reports: Sequence[CheckResult]) -> None:
-    """A line for each reason."""
+    """Add one line per reason for the skipped checks."""
     reasons: dict[str, list[str]] = {}
     for report in reports:
         if report.verdict == "not checked":
@@ -61,7 +61,7 @@ def _add_unchecked(rows: Table, reports: Sequence[CheckResult]) -> None:
 
 
 def summary(reports: Sequence[CheckResult], seconds: float) -> Text:
-    """How many of each, the worst first."""
+    """Return the number of checks per verdict, the worst first."""
     counts = Counter(report.verdict for report in reports)
     words = []
     for verdict in SIGNS:
@@ -75,26 +75,26 @@ def summary(reports: Sequence[CheckResult], seconds: float) -> Text:
 
 
 def of_scripts(reports: Sequence[CheckResult], seconds: float) -> str:
-    """JSON: the counts, and each check with what it found; "fault" names it as docs/troubleshooting.md does."""
+    """Return the counts and each check's findings as JSON; "fault" is the name used in docs/troubleshooting.md."""
     checks = [
         {
             "check": report.check.name,
             "verdict": report.verdict,
             "findings": [
-                {"verdict": each.verdict, "says": each.words, "mend": each.mend, "fault": each.fault}
-                for each in report.findings
+                {"verdict": finding.verdict, "says": finding.words, "mend": finding.mend, "fault": finding.fault}
+                for finding in report.findings
             ],
         }
         for report in reports
     ]
     counts = Counter(report.verdict for report in reports)
-    told = {verdict: counts[verdict] for verdict in SIGNS}
-    return json.dumps({"counts": told, "seconds": round(seconds, 2), "checks": checks}, indent=2)
+    by_verdict = {verdict: counts[verdict] for verdict in SIGNS}
+    return json.dumps({"counts": by_verdict, "seconds": round(seconds, 2), "checks": checks}, indent=2)
 
 
 def exit_code(reports: Sequence[CheckResult], strict: bool) -> int:
-    """2 when something is wrong, 1 for warnings where they matter, else 0."""
-    found = {report.verdict for report in reports}
-    if "wrong" in found:
+    """Return 2 for errors, 1 for warnings with `strict`, otherwise 0."""
+    verdicts = {report.verdict for report in reports}
+    if "wrong" in verdicts:
         return 2
-    return 1 if strict and "warning" in found else 0
+    return 1 if strict and "warning" in verdicts else 0

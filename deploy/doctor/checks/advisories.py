@@ -1,6 +1,6 @@
-"""Holes in versions of what the service is made of: what is known, since when, and who says so.
+"""Table of known vulnerabilities in components of the service, with date and source.
 
-Kept by hand, as of AS_OF; a scanner in the build (pip-audit, an image scan) knows more, and not what wheels bring.
+The table is maintained by hand, as of AS_OF. Scanners (pip-audit, an image scan) know more, but not what wheels bundle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ AS_OF = "2026-11-21"
 
 
 class Advisory(NamedTuple):
-    """Versions of `component` below `fixed` have it; `debian` is the version of Debian 12's package that has not."""
+    """Vulnerability in versions of `component` below `fixed`; `debian` is Debian 12's first fixed package version."""
 
     component: str
     fixed: str
@@ -31,7 +31,7 @@ ADVISORIES = (
         "nginx", "1.30.2", "CVE-2026-9256", "a heap overflow in rewrites with captures that overlap",
         "https://nginx.org/en/security_advisories.html", "2026-05-22", "1.22.1-9+deb12u8",
     ),
-    # Fixed by Debian before this table knew which version of nginx's own has it
+    # Debian fixed it before an upstream version with the fix was known here.
     Advisory(
         "nginx", "", "CVE-2026-42533", "a buffer overflow in maps with regular expressions",
         "Debian's changelog of nginx 1.22.1-9+deb12u10", "2026-07-18", "1.22.1-9+deb12u10",
@@ -44,7 +44,7 @@ ADVISORIES = (
         "werkzeug", "3.0.6", "CVE-2024-49767", "forms that use up memory",
         "https://github.com/pallets/werkzeug/security/advisories/GHSA-q34m-jh98-gwm2", "2024-10-25",
     ),
-    # 2.59.0 is release 25.06; the holes are closed from 25.07 on
+    # 2.59.0 is release 25.06; the vulnerabilities are fixed since 25.07.
     Advisory(
         "Triton", "2.59.1", "CVE-2025-23319, -23320, -23334, -23310, -23311", "code of whoever can reach its ports",
         "https://www.cve.org/CVERecord?id=CVE-2025-23319", "2025-08-06",

@@ -1,4 +1,4 @@
-"""Clocks: the wall clock has not jumped since the programs were started, and nginx tells the same time."""
+"""Checks of clocks: the wall clock has not jumped since the programs started, and nginx's clock agrees."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FROM_THE_FUTURE = KnownIssue(
 
 
 def jumps(patient: Context) -> Iterator[Finding]:
-    """Supervisor noted the wall clock at each start; the kernel counts from the machine's own start."""
+    """Compare Supervisor's wall-clock time of each start with the kernel's monotonic one."""
     patient.running()
     for name, program in patient.programs.items():
         if program.pid and program.started:
@@ -46,22 +46,24 @@ def jumps(patient: Context) -> Iterator[Finding]:
 
 
 def skew(patient: Context) -> Iterator[Finding]:
+    """Compare nginx's Date header with this machine's clock."""
     patient.running()
     if not patient.has_web:
         raise Skipped("nginx is in another container")
     try:
-        told = probes.page(f"{address(patient)}/healthz").headers["Date"]
+        date = probes.page(f"{address(patient)}/healthz").headers["Date"]
     except OSError as error:
         raise Skipped(f"nginx does not answer: {error}") from error
-    ahead = parsedate_to_datetime(told).timestamp() - time.time()
+    ahead = parsedate_to_datetime(date).timestamp() - time.time()
     if abs(ahead) > SKEW_S:
         yield CLOCK_SKEW.found(skew=ahead)
     yield fine("nginx tells the same time")
 
 
 def future(patient: Context) -> Iterator[Finding]:
+    """Check that no important file has a modification time in the future."""
     places = [patient.run_dir / "settings.json", patient.settings.data_dir, patient.checkout / ".venv" / "pyvenv.cfg"]
-    for path in (each for each in places if each.exists()):
+    for path in (place for place in places if place.exists()):
         ahead = path.stat().st_mtime - time.time()
         if ahead > FUTURE_S:
             yield FROM_THE_FUTURE.found(file=path, ahead=ahead)
@@ -69,7 +71,7 @@ def future(patient: Context) -> Iterator[Finding]:
 
 
 def age_s(pid: int) -> float:
-    """Seconds since the process was started, by a clock that nobody sets."""
+    """Return the seconds since the process started, by a clock that nobody can set."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / TICKS
 

@@ -1,4 +1,4 @@
-"""Codecs: a tiny film of each is made and opened, by PyAV and by decord, in a process that may die of it."""
+"""Check of codecs: a process that may crash makes a tiny video per codec and opens it with PyAV and decord."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ DECODER_DIES = KnownIssue(
 
 
 def codecs(patient: Context) -> Iterator[Finding]:
+    """Make and open a tiny file per codec in a child process."""
     if not patient.has_web:
         raise Skipped("files are opened in another container")
     if not find_spec("av") or not find_spec("decord"):
@@ -33,17 +34,17 @@ def codecs(patient: Context) -> Iterator[Finding]:
         return
     with tempfile.TemporaryDirectory(prefix="clipstack-doctor-") as folder:
         words = [sys.executable, "-m", "deploy.doctor.checks.films", folder]
-        done = probes.output(words, {"PATH": "/usr/bin", "PYTHONPATH": str(patient.checkout)}, limit_s=LIMIT_S)
-    if done.returncode:
-        yield DECODER_DIES.found(how=_end(done.returncode, done.stderr))
+        completed = probes.output(words, {"PATH": "/usr/bin", "PYTHONPATH": str(patient.checkout)}, limit_s=LIMIT_S)
+    if completed.returncode:
+        yield DECODER_DIES.found(how=_end(completed.returncode, completed.stderr))
         return
-    told: dict[str, dict[str, str]] = json.loads(done.stdout)
-    for codec, readers in told.items():
+    outcomes: dict[str, dict[str, str]] = json.loads(completed.stdout)
+    for codec, readers in outcomes.items():
         for reader, why in readers.items():
             if why and reader != "encoder":
                 yield CODEC_UNREADABLE.found(reader=reader, codec=codec, why=why)
-    opened = [codec for codec, readers in told.items() if "encoder" not in readers]
-    unmade = [codec for codec, readers in told.items() if "encoder" in readers]
+    opened = [codec for codec, readers in outcomes.items() if "encoder" not in readers]
+    unmade = [codec for codec, readers in outcomes.items() if "encoder" in readers]
     yield fine(f"{', '.join(opened)}" + (f"; no film could be made of {', '.join(unmade)}" if unmade else ""))
 
 

@@ -1,4 +1,4 @@
-"""Settings: known, taken, in force, and not at odds with one another."""
+"""Checks of settings: known, valid, in force, and consistent with one another."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUEUE_AWAY = KnownIssue(
     "start that Redis, or unset CLIPSTACK_QUEUE: jobs then wait in a file of the data folder",
 )  # fmt: skip
 
-# What deploy/, docker-compose.yml and the client read besides
+# Variables that deploy/, docker-compose.yml and the client read in addition
 OTHERS = {
     "STACK", "PYTHON", "RUN_AS", "STARTED_BY", "PROGRAMS", "LOG_BYTES", "URL", "LOCAL_TRITON", "PUBLISH", "SHM_SIZE",
     "WEB_MEMORY", "TRITON_MEMORY", "MEMORY_LIMIT", "UPLOADS_SIZE", "REPLICAS", "TEST_ROUNDS",
@@ -50,14 +50,16 @@ REDIS_S = 3.0
 
 
 def refused(patient: Context) -> Iterator[Finding]:
+    """Report settings with an invalid value."""
     if patient.refused:
         yield SETTING_REFUSED.found(why=patient.refused)
     yield fine("every one has a value that it takes")
 
 
 def unknown(patient: Context) -> Iterator[Finding]:
+    """Report CLIPSTACK_ variables that are no settings."""
     names = {setting.name.upper() for setting in SETTINGS} | OTHERS
-    for variable in sorted(each for each in patient.environment if each.startswith(PREFIX)):
+    for variable in sorted(key for key in patient.environment if key.startswith(PREFIX)):
         name = variable.removeprefix(PREFIX)
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
@@ -67,6 +69,7 @@ def unknown(patient: Context) -> Iterator[Finding]:
 
 
 def in_force(patient: Context) -> Iterator[Finding]:
+    """Report settings that differ from those the stack was started with."""
     patient.running()
     if not patient.started_with:
         raise Skipped("nobody wrote down what the stack was started with")
@@ -78,6 +81,7 @@ def in_force(patient: Context) -> Iterator[Finding]:
 
 
 def together(patient: Context) -> Iterator[Finding]:
+    """Report settings that contradict each other."""
     settings = patient.settings
     if settings.queue_timeout_s > settings.deadline_s:
         yield WAIT_OUTLIVES_DEADLINE.found(wait=settings.queue_timeout_s, deadline=settings.deadline_s)
@@ -88,6 +92,7 @@ def together(patient: Context) -> Iterator[Finding]:
 
 
 def queue(patient: Context) -> Iterator[Finding]:
+    """Check that the Redis server of the job queue answers, if one is configured."""
     address = patient.settings.queue
     if not address:
         yield fine("jobs wait in a file of the data folder")
@@ -98,12 +103,12 @@ def queue(patient: Context) -> Iterator[Finding]:
         with redis.Redis.from_url(address, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S) as connection:
             connection.ping()
     except (redis.RedisError, OSError) as error:
-        yield QUEUE_AWAY.found(queue=address.rpartition("@")[2], why=error)  # without its password
+        yield QUEUE_AWAY.found(queue=address.rpartition("@")[2], why=error)  # without the password
     yield fine("the job queue answers")
 
 
 def _plain(value: str) -> str:
-    """A path may be written in several ways."""
+    """Return `value` in a comparable form: a path may be written in several ways."""
     return str(Path(value).expanduser().absolute()) if "/" in value and "://" not in value else value
 
 

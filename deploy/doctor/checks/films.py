@@ -1,6 +1,8 @@
-"""Makes a film of a few frames in each codec, and pictures, and opens them as the service does.
+"""Test program of the codec check: makes and opens a tiny video per codec, and pictures.
 
-python -m deploy.doctor.checks.films FOLDER       prints JSON: for each codec what each reader said, "" when all was well
+Usage: python -m deploy.doctor.checks.films FOLDER
+
+It prints JSON: per codec the error of each reader, empty when it succeeded.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import decord
 import numpy as np
 from av.video.stream import VideoStream
 
-FRAMES, SIDE = 4, 64  # no encoder takes less
+FRAMES, SIDE = 4, 64  # 64 pixels is the encoders' minimum
 ENCODERS = {"H.264": "libx264", "HEVC": "libx265", "VP9": "libvpx-vp9", "AV1": "libsvtav1"}
 QUICK = {
     "libx264": {"preset": "ultrafast", "x264-params": "log-level=none"},
@@ -26,7 +28,7 @@ QUICK = {
 
 
 def film(path: Path) -> str:
-    """A grey film that gets lighter, by the encoder that its name says; raises FFmpegError when there is none."""
+    """Write a grey video that gets lighter, with the encoder named by `path`; raise FFmpegError when there is none."""
     encoder = path.stem
     with av.open(str(path), "w") as output:
         stream = output.add_stream(encoder, rate=25, options=QUICK[encoder])
@@ -41,12 +43,14 @@ def film(path: Path) -> str:
 
 
 def by_pyav(path: Path) -> str:
+    """Decode the video with PyAV and return the error, or an empty string."""
     with av.open(str(path)) as container:
         count = sum(1 for _ in container.decode(video=0))
     return "" if count == FRAMES else f"{count} of {FRAMES} frames"
 
 
 def by_decord(path: Path) -> str:
+    """Decode the video with decord and return the error, or an empty string."""
     count = len(
         decord.VideoReader(str(path), width=SIDE, height=SIDE, num_threads=1).get_batch(range(FRAMES)).asnumpy()
     )
@@ -54,7 +58,7 @@ def by_decord(path: Path) -> str:
 
 
 def heic(_: Path) -> str:
-    """Whether HEIC can be decoded; nothing here can encode it."""
+    """Return an error unless HEIC can be decoded; nothing here can encode a test picture."""
     import pi_heif
 
     return "" if pi_heif.libheif_info()["decoders"] else "it has no HEVC decoder"
@@ -71,25 +75,27 @@ def avif(path: Path) -> str:
 
 
 def said(read: Callable[[Path], str], path: Path) -> str:
+    """Return what `read` returns for `path`, or its exception as text."""
     try:
         return read(path)
-    except Exception as error:  # whatever a library raises: its words are the answer
+    except Exception as error:  # any library error is a result
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:100]}"
 
 
 def main(folder: Path) -> None:
+    """Test every codec in `folder` and print the errors as JSON."""
     decord.logging.set_level(decord.logging.QUIET)
     av.logging.set_level(av.logging.PANIC)
-    told: dict[str, dict[str, str]] = {}
+    outcomes: dict[str, dict[str, str]] = {}
     for codec, encoder in ENCODERS.items():
         path = folder / f"{encoder}.mp4"
         if why := said(film, path):
-            told[codec] = {"encoder": why}
+            outcomes[codec] = {"encoder": why}
         else:
-            told[codec] = {"PyAV": said(by_pyav, path), "decord": said(by_decord, path)}
-    told["HEIC"] = {"pi-heif": said(heic, folder)}
-    told["AVIF"] = {"Pillow": said(avif, folder / "picture.avif")}
-    print(json.dumps(told))
+            outcomes[codec] = {"PyAV": said(by_pyav, path), "decord": said(by_decord, path)}
+    outcomes["HEIC"] = {"pi-heif": said(heic, folder)}
+    outcomes["AVIF"] = {"Pillow": said(avif, folder / "picture.avif")}
+    print(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

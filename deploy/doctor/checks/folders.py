@@ -1,4 +1,4 @@
-"""Folders: the programs' user reaches what it needs, owns what it writes to, and nobody else gets in."""
+"""Checks of folders: the programs' user can reach and write what it needs, and other users have no access."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ SOCKETS = {"supervisor.sock": 0o700, "web/web.sock": 0o770}
 
 
 def parents(patient: Context) -> Iterator[Finding]:
+    """Check that the programs' user can enter every parent folder."""
     if patient.in_image:
         raise Skipped("an image's folders are as it was built")
     if os.geteuid() != 0:
         yield from _closed(users.User.current(), patient)
         yield fine(f"{users.User.current().name}, who starts the stack, reaches all of them")
         return
-    wanted = patient.settings.user or users.DEFAULT
-    user = users.User.named(wanted)
+    user_name = patient.settings.user or users.DEFAULT
+    user = users.User.named(user_name)
     closed = users.first_blocked(user, [path for path in patient.needed if path.exists()])
     if closed and patient.settings.user:
         yield PARENT_CLOSED.found(user=user.name, folder=closed)
@@ -74,6 +75,7 @@ def _closed(user: users.User, patient: Context) -> Iterator[Finding]:
 
 
 def owners(patient: Context) -> Iterator[Finding]:
+    """Check that the programs' user owns the folders it writes to."""
     _made(patient)
     user = patient.user
     data = patient.settings.data_dir
@@ -86,6 +88,7 @@ def owners(patient: Context) -> Iterator[Finding]:
 
 
 def modes(patient: Context) -> Iterator[Finding]:
+    """Check that other users have no access to the run folder and its sockets."""
     _made(patient)
     for name, most in (MODES | SOCKETS).items():
         path = patient.run_dir / name
@@ -95,21 +98,22 @@ def modes(patient: Context) -> Iterator[Finding]:
 
 
 def socket_paths(patient: Context) -> Iterator[Finding]:
+    """Check that socket paths are short enough."""
     for complaint in preflight.sockets(patient.settings):
         yield PATH_TOO_LONG.found(complaint=complaint.partition(":")[0])
     yield fine(f"{places.web_socket(patient.run_dir)} and its neighbours are short enough for sockets")
 
 
 def body_folder(patient: Context) -> Iterator[Finding]:
-    """Of the configuration that nginx runs with, or would."""
+    """Check that nginx, by its rendered configuration or the source, writes uploads where web expects them."""
     if not patient.has_web:
         raise Skipped("nginx is not in this container")
     rendered = patient.run_dir / "nginx" / "conf.d" / "limits.conf"
     source = rendered if rendered.exists() else patient.checkout / "nginx" / "conf.d" / "limits.conf"
-    told = re.search(r'^\s*client_body_temp_path\s+"?([^";]+)', source.read_text(), re.M)
-    found = told[1].replace("${CLIPSTACK_RUN_DIR}", str(patient.run_dir)) if told else "its own default folder"
-    if found != str(patient.run_dir / "uploads"):
-        yield UPLOADS_ELSEWHERE.found(found=found, folder=patient.run_dir / "uploads")
+    match = re.search(r'^\s*client_body_temp_path\s+"?([^";]+)', source.read_text(), re.M)
+    folder = match[1].replace("${CLIPSTACK_RUN_DIR}", str(patient.run_dir)) if match else "its own default folder"
+    if folder != str(patient.run_dir / "uploads"):
+        yield UPLOADS_ELSEWHERE.found(found=folder, folder=patient.run_dir / "uploads")
     yield fine(f"nginx writes uploads to {patient.run_dir / 'uploads'}")
 
 

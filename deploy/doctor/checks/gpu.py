@@ -1,4 +1,4 @@
-"""GPUs: the driver's word on them; none is fine unless a setting asks for one."""
+"""Checks of GPUs; a machine without one is fine unless a setting requires it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ GPU_WANTED = KnownIssue(
 
 
 def seen(patient: Context) -> Iterator[Finding]:
+    """List the usable GPUs, and report a driver without any."""
     try:
-        found = discovery.usable(environment=patient.environment)
+        gpus = discovery.usable(environment=patient.environment)
     except discovery.NoGpu as error:
         if DRIVER.exists():
             yield GPU_UNUSABLE.found(why=error)
         yield fine(f"none, which is fine: models run on the CPU ({error})")
         return
     driver = DRIVER.read_text().splitlines()[0] if DRIVER.exists() else "driver of an unknown version"
-    yield fine("; ".join(map(str, found)) + f" ({driver.partition('  ')[0]})")
+    yield fine("; ".join(map(str, gpus)) + f" ({driver.partition('  ')[0]})")
 
 
 def wanted(patient: Context) -> Iterator[Finding]:
+    """Check that the GPU required by a setting is usable."""
     settings = patient.settings
     for complaint in preflight.gpu_decoding(settings):
         why = complaint.partition(", and ")[2]

@@ -1,4 +1,4 @@
-"""Shared memory: large enough, nothing left in it by the dead, and known to Triton."""
+"""Checks of shared memory: large enough, without leftovers, and registered with Triton."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ UNKNOWN_REGIONS = KnownIssue(
 
 
 def size(patient: Context) -> Iterator[Finding]:
+    """Check that shared memory is large enough for the settings."""
     patient.seen()
     memory = os.statvfs(patient.shm)
     total, free = memory.f_blocks * memory.f_frsize, memory.f_bavail * memory.f_frsize
     if not patient.has_web:
         raise Skipped("slots are in another container")
     need = preflight.needed_memory(patient.settings)
-    # A stack that runs has what it needs but for one more worker, which a restart begins before the old one ends
+    # A running stack only needs memory for one more worker, which a reload starts before the old one ends.
     still = patient.settings.slots * patient.settings.slot_mb * MIB if patient.programs else need
     if total < need:
         yield SHM_TOO_SMALL.found(shm=patient.shm, size=total // MIB, need=-(-need // MIB))
@@ -61,33 +62,35 @@ def size(patient: Context) -> Iterator[Finding]:
 
 
 def stale(patient: Context) -> Iterator[Finding]:
+    """Report regions of dead processes."""
     from app.shm.pool import PREFIX, is_stale
 
     left = [path for path in patient.shm.glob(f"{PREFIX}-*") if is_stale(path.name)]
-    if found := _sizes(left):
-        yield STALE_REGIONS.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
+    if sizes := _sizes(left):
+        yield STALE_REGIONS.found(count=len(sizes), size=sum(sizes.values()) // MIB, names=_names(sizes))
     yield fine("every region has a living owner")
 
 
 def left_by_triton(patient: Context) -> Iterator[Finding]:
-    """Memory of Triton's backends is named after the run folder; a start removes what nobody uses."""
+    """Report memory of a killed Triton; its name contains a hash of the run folder, and the next start removes it."""
     if not patient.has_triton:
         raise Skipped("Triton is in another container")
-    found = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
-    if found:
-        yield TRITON_LEFT.found(count=len(found), size=sum(found.values()) // MIB, names=_names(found))
+    sizes = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
+    if sizes:
+        yield TRITON_LEFT.found(count=len(sizes), size=sum(sizes.values()) // MIB, names=_names(sizes))
     yield fine("nothing is left of Triton")
 
 
 def registered(patient: Context) -> Iterator[Finding]:
+    """Check that Triton has opened every worker's region."""
     from app.shm.pool import PREFIX
 
     patient.running()
     if not patient.has_web or patient.settings.transport in ("inline", "cuda"):
         raise Skipped("no clip is to travel by shared memory of the host")
-    known = probes.regions(patient.settings)
+    open_regions = probes.regions(patient.settings)
     ours = {path.name: int(path.name.split("-")[1]) for path in patient.shm.glob(f"{PREFIX}-*")}
-    unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in known}
+    unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in open_regions}
     if unknown:
         workers = ", ".join(f"pid {pid}" for pid in sorted(unknown.values()))
         yield UNKNOWN_REGIONS.found(workers=workers)
@@ -95,28 +98,28 @@ def registered(patient: Context) -> Iterator[Finding]:
 
 
 def _holders(shm: Path) -> str:
-    """Who has most, by the beginnings of names."""
+    """Return the largest users of `shm`, grouped by the beginning of the file name."""
     held: Counter[str] = Counter()
     for path, held_bytes in _sizes(list(shm.iterdir())).items():
         held[path.name.split("-")[0].split(".")[0]] += held_bytes
-    told = [f"{held_bytes // MIB} MiB of {name}*" for name, held_bytes in held.most_common(MOST_NAMED)]
-    return ", ".join(told) or "nothing that we can see"
+    largest = [f"{held_bytes // MIB} MiB of {name}*" for name, held_bytes in held.most_common(MOST_NAMED)]
+    return ", ".join(largest) or "nothing that we can see"
 
 
 def _sizes(paths: list[Path]) -> dict[Path, int]:
-    """Bytes that each takes; what is gone meanwhile is left out."""
-    found = {}
+    """Return the bytes that each file takes; skip files that have vanished."""
+    sizes = {}
     for path in paths:
         try:
-            found[path] = path.lstat().st_blocks * 512
+            sizes[path] = path.lstat().st_blocks * 512
         except FileNotFoundError:
             continue
-    return found
+    return sizes
 
 
 def _names(found: dict[Path, int]) -> str:
-    told = [str(path) for path in sorted(found, key=lambda path: -found[path])[:MOST_NAMED]]
-    return " ".join(told) + (" ..." if len(found) > MOST_NAMED else "")
+    largest = [str(path) for path in sorted(found, key=lambda path: -found[path])[:MOST_NAMED]]
+    return " ".join(largest) + (" ..." if len(found) > MOST_NAMED else "")
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""Models: complete, fitting the slots, and answering a canary."""
+"""Checks of models: complete, small enough for the slots, and answering a canary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 MIB = 1 << 20
-FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one for each engine; a version may have several
+FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one per engine; a version may have several
 
 NO_DEFAULT_MODEL = KnownIssue(
     "no default model", "wrong", "`make up` refuses; 404 model_not_found for requests that name no model",
@@ -44,6 +44,7 @@ NOT_LOADED = KnownIssue(
 
 
 def default(patient: Context) -> Iterator[Finding]:
+    """Check that the default model has been exported."""
     here(patient)
     for complaint in preflight.models(patient.settings):
         yield NO_DEFAULT_MODEL.found(complaint=complaint.partition(":")[0], folder=patient.settings.model_dir)
@@ -51,6 +52,7 @@ def default(patient: Context) -> Iterator[Finding]:
 
 
 def folders(patient: Context) -> Iterator[Finding]:
+    """Check that every model folder has a configuration, labels and a network."""
     here(patient)
     names = []
     for folder in folders_of(patient):
@@ -61,13 +63,14 @@ def folders(patient: Context) -> Iterator[Finding]:
 
 
 def clips(patient: Context) -> Iterator[Finding]:
+    """Check that each model's clip fits into a slot."""
     here(patient)
     largest = 0
     for folder in folders_of(patient):
         try:
             clip = _clip_bytes(_config(folder))
         except ValueError:
-            continue  # said by another check
+            continue  # the check of model folders reports it
         largest = max(largest, clip)
         if clip > patient.settings.slot_mb * MIB:
             slot, need = patient.settings.slot_mb, -(-clip // MIB)
@@ -76,17 +79,18 @@ def clips(patient: Context) -> Iterator[Finding]:
 
 
 def canaries(patient: Context) -> Iterator[Finding]:
+    """Send a canary to every model version."""
     from deploy.watchdog.prober import ModelProber, TritonUnreachable
 
     patient.running()
     here(patient)
-    asked = ModelProber(patient.settings.triton_target, patient.settings.triton_key)
+    prober = ModelProber(patient.settings.triton_target, patient.settings.triton_key)
     try:
-        report = asked.ask()
+        report = prober.ask()
     except TritonUnreachable as error:
         raise Skipped(f"Triton does not answer: {error}") from error
     finally:
-        asked.close()
+        prober.close()
     for model, canary in report.canaries.items():
         if canary.outcome != "answered":
             yield CANARY_FAILED.found(model=model, why=canary.why)
@@ -96,13 +100,13 @@ def canaries(patient: Context) -> Iterator[Finding]:
 
 
 def here(patient: Context) -> None:
-    """Raises Unchecked where models are in another container."""
+    """Raise Skipped when the models are in another container."""
     if not patient.has_triton:
         raise Skipped("models are in another container")
 
 
 def folders_of(patient: Context) -> list[Path]:
-    """One for each model."""
+    """Return the folder of each model."""
     models = patient.settings.model_dir
     return sorted(path for path in models.glob("*") if path.is_dir() and path.name[0] != ".")
 
@@ -128,7 +132,7 @@ def _missing(folder: Path) -> Iterator[str]:
 
 
 def _config(folder: Path) -> ModelConfig:
-    """ValueError, in words, when it cannot be read."""
+    """Return the model's configuration; raise ValueError when it cannot be read."""
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -142,7 +146,7 @@ def _config(folder: Path) -> ModelConfig:
 
 
 def _clip_bytes(config: ModelConfig) -> int:
-    """uint8, as the backend takes it; ValueError when there is no input."""
+    """Return the size of a uint8 clip in bytes; raise ValueError when the model has no input."""
     if not config.input:
         raise ValueError("it has no input")
     count = 1

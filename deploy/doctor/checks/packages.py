@@ -1,4 +1,4 @@
-"""Python packages: those that the project was tried with, and none that break others."""
+"""Checks of Python packages: the tested versions, and none that break others."""
 
 from __future__ import annotations
 
@@ -47,21 +47,26 @@ OPERATORS = ("nms", "qnms")
 
 
 def python(patient: Context) -> Iterator[Finding]:
-    told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
-    found = told[1] if told else "of an unknown version"
+    """Check that .venv has Python 3.11."""
+    match = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
+    found = match[1] if match else "of an unknown version"
     if found != "3.11":
         yield OTHER_PYTHON.found(found=found)
     yield fine(f"Python {found}")
 
 
 def pinned(patient: Context) -> Iterator[Finding]:
+    """Check that the installed packages have the versions of pyproject.toml."""
     project = patient.checkout / "pyproject.toml"
     if not project.is_file():
         raise Skipped("an image has what its lock file says")
-    told = tomllib.loads(project.read_text())["project"]
-    lists = [told["dependencies"], *(told["optional-dependencies"][extra] for extra in ("web", "triton"))]
+    project_table = tomllib.loads(project.read_text())["project"]
+    lists = [
+        project_table["dependencies"],
+        *(project_table["optional-dependencies"][extra] for extra in ("web", "triton")),
+    ]
     installed = _installed(patient)
-    for line in sorted({line for each in lists for line in each}):
+    for line in sorted({line for requirements in lists for line in requirements}):
         name, _, wanted = line.partition("==")
         found = installed.get(_plain(name.partition("[")[0]))
         if found is None or _public(found.version) != wanted:
@@ -71,13 +76,14 @@ def pinned(patient: Context) -> Iterator[Finding]:
 
 
 def torchvision(patient: Context) -> Iterator[Finding]:
+    """Check that torch and torchvision fit together."""
     installed = _installed(patient)
     file = patient.checkout / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py"
     if patient.in_image or "torch" not in installed or "torchvision" not in installed:
         raise Skipped("only clipstack-models needs torch and torchvision, which are not here")
     torch, vision = installed["torch"].version, installed["torchvision"]
-    told = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
-    wanted = next((each[1] for each in told if each), _public(torch))
+    matches = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
+    wanted = next((match[1] for match in matches if match), _public(torch))
     if wanted != _public(torch):
         yield TORCHVISION_MISFIT.found(torchvision=vision.version, wanted=wanted, torch=torch)
     text = file.read_text() if file.is_file() else ""
@@ -88,29 +94,33 @@ def torchvision(patient: Context) -> Iterator[Finding]:
 
 
 def cuda(patient: Context) -> Iterator[Finding]:
+    """Report CUDA packages on a machine without a GPU driver."""
     from deploy.doctor.checks.gpu import DRIVER
 
     installed = _installed(patient)
-    brought = {name: each for name, each in installed.items() if re.match(r"nvidia-.*(cu\d\d|cuda)|nvidia-cu", name)}
-    if brought and not DRIVER.exists():
-        size = sum(_bytes(each) for each in brought.values()) >> 20
+    cuda_packages = {
+        name: package for name, package in installed.items() if re.match(r"nvidia-.*(cu\d\d|cuda)|nvidia-cu", name)
+    }
+    if cuda_packages and not DRIVER.exists():
+        size = sum(_bytes(package) for package in cuda_packages.values()) >> 20
         torch = installed["torch"].version if "torch" in installed else "(none)"
-        yield CUDA_FOR_NOTHING.found(torch=torch, count=len(brought), size=size, pinned=_public(torch))
-    yield fine(f"{len(brought)} packages of CUDA" if brought else "no package of CUDA, and no GPU")
+        yield CUDA_FOR_NOTHING.found(torch=torch, count=len(cuda_packages), size=size, pinned=_public(torch))
+    yield fine(f"{len(cuda_packages)} packages of CUDA" if cuda_packages else "no package of CUDA, and no GPU")
 
 
 def pytriton(patient: Context) -> Iterator[Finding]:
+    """Report an installed nvidia-pytriton."""
     if "nvidia-pytriton" in _installed(patient):
         yield PYTRITON_INSTALLED.found()
     yield fine("only the server was taken out of its wheel")
 
 
 def _installed(patient: Context) -> dict[str, Distribution]:
-    """Every distribution in .venv by its plain name."""
-    found: dict[str, Distribution] = {}
-    for each in distributions(path=[str(patient.packages)]):
-        found.setdefault(_plain(each.metadata["Name"]), each)
-    return found
+    """Return every distribution in .venv by its normalised name."""
+    packages: dict[str, Distribution] = {}
+    for distribution in distributions(path=[str(patient.packages)]):
+        packages.setdefault(_plain(distribution.metadata["Name"]), distribution)
+    return packages
 
 
 def _plain(name: str) -> str:
@@ -118,7 +128,7 @@ def _plain(name: str) -> str:
 
 
 def _public(version: str) -> str:
-    """Without what a build adds: 2.13.0 of 2.13.0+cpu."""
+    """Return `version` without its build suffix: 2.13.0 for 2.13.0+cpu."""
     return version.partition("+")[0]
 
 

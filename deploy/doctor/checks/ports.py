@@ -1,4 +1,4 @@
-"""Ports: each is free, or held by the program that it is meant for, and only nginx's may be reached from outside."""
+"""Checks of ports: each is free or held by the right program, and only nginx's is reachable from outside."""
 
 from __future__ import annotations
 
@@ -36,23 +36,27 @@ NGINX_IN_PUBLIC = KnownIssue(
 
 
 def ports(patient: Context) -> Iterator[Finding]:
+    """Check that listener port is free, or held by the stack when it runs."""
     patient.seen()
     listening = listeners()
     for variable, host, port in _wanted(patient):
-        here = [each for each in listening if each.port == port]
+        on_port = [listener for listener in listening if listener.port == port]
         if patient.programs:
-            strangers = [each for each in here if each.pid and each.pid not in patient.processes]
-            if not here:
+            strangers = [listener for listener in on_port if listener.pid and listener.pid not in patient.processes]
+            if not on_port:
                 yield NOBODY_LISTENS.found(port=port, variable=variable)
-            for each in strangers:
-                yield PORT_TAKEN.found(host=host, port=port, by=f" by {each.name} (pid {each.pid})", variable=variable)
+            for listener in strangers:
+                yield PORT_TAKEN.found(
+                    host=host, port=port, by=f" by {listener.name} (pid {listener.pid})", variable=variable
+                )
         elif reason := why_not(host, port):
             yield PORT_TAKEN.found(host=host, port=port, by=holder(port) or f" ({reason})", variable=variable)
-    told = ", ".join(str(port) for _, _, port in _wanted(patient))
-    yield fine(f"{told}: {'held by the stack' if patient.programs else 'free'}")
+    numbers = ", ".join(str(port) for _, _, port in _wanted(patient))
+    yield fine(f"{numbers}: {'held by the stack' if patient.programs else 'free'}")
 
 
 def addresses(patient: Context) -> Iterator[Finding]:
+    """Check that the configured addresses expose neither Triton nor an nginx without keys."""
     settings = patient.settings
     if not patient.in_image and settings.triton_address:
         yield TRITON_BY_TCP.found(address=settings.triton_address)
@@ -62,19 +66,20 @@ def addresses(patient: Context) -> Iterator[Finding]:
 
 
 def triton_listens(patient: Context) -> Iterator[Finding]:
+    """Check that Triton listens on loopback only."""
     pid = patient.pid("triton")
     if patient.in_image:
         raise Skipped("in a container its network says who can reach it")
-    held = [each for each in listeners() if each.pid == pid]
-    public = [each for each in held if not on_loopback(each.host)]
+    held = [listener for listener in listeners() if listener.pid == pid]
+    public = [listener for listener in held if not on_loopback(listener.host)]
     if public:
-        yield TRITON_IN_PUBLIC.found(places=", ".join(f"{each.host}:{each.port}" for each in public))
-    on = f"on loopback alone: {', '.join(sorted({str(each.port) for each in held}))}"
+        yield TRITON_IN_PUBLIC.found(places=", ".join(f"{listener.host}:{listener.port}" for listener in public))
+    on = f"on loopback alone: {', '.join(sorted({str(listener.port) for listener in held}))}"
     yield fine(on if held else "it listens on no port")
 
 
 def _wanted(patient: Context) -> list[tuple[str, str, int]]:
-    """Variable, host and port of what is to run here."""
+    """Return variable, host and port of everything that should listen here."""
     settings = patient.settings
     web = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if patient.has_web else []
     if not patient.has_triton:
@@ -84,7 +89,7 @@ def _wanted(patient: Context) -> list[tuple[str, str, int]]:
         ("CLIPSTACK_TRITON_ADDRESS", host.strip("[]"), int(grpc)),
         ("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
     )
-    return [*web, *(each for each in of_triton if each[2])]
+    return [*web, *(entry for entry in of_triton if entry[2])]
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""Programs: Supervisor runs all of them, waits for them long enough, and none is left of a stack that was killed."""
+"""Checks of programs: all run, Supervisor gives each enough time to stop, and no process of a killed stack is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
 from deploy.watchdog import restarts
 
-LEAST_FILES = 4096  # supervisord.conf's minfds
+LEAST_FILES = 4096  # minfds in supervisord.conf
 ALMOST = 0.8
 
 GIVEN_UP = KnownIssue(
@@ -70,6 +70,7 @@ FILES_USED_UP = KnownIssue(
 
 
 def states(patient: Context) -> Iterator[Finding]:
+    """Report programs that Supervisor has given up, that do not run or that restart again and again."""
     if patient.unseen:
         yield (SUPERVISOR_SILENT if patient.unseen == "silent" else NOT_ALLOWED).found(run_dir=patient.run_dir)
         return
@@ -86,6 +87,7 @@ def states(patient: Context) -> Iterator[Finding]:
 
 
 def left_behind(patient: Context) -> Iterator[Finding]:
+    """Report processes of a stack whose Supervisor is gone."""
     patient.seen()
     if patient.programs:
         yield fine("Supervisor runs, and what runs is its own")
@@ -97,6 +99,7 @@ def left_behind(patient: Context) -> Iterator[Finding]:
 
 
 def waits(patient: Context) -> Iterator[Finding]:
+    """Check that Supervisor waits longer than each program may take to stop."""
     graceful = re.search(r"^graceful_timeout *= *(\d+)", _text(patient, "deploy/gunicorn/config.py"), re.M)
     takes = {"web": int(graceful[1]) if graceful else 30, "triton": launch.EXIT_TIMEOUT_S}
     for name, section in _sections(patient).items():
@@ -107,6 +110,7 @@ def waits(patient: Context) -> Iterator[Finding]:
 
 
 def logs(patient: Context) -> Iterator[Finding]:
+    """Check that no two programs rotate the same log."""
     writers: dict[str, list[str]] = {}
     for name, section in _sections(patient).items():
         for stream in ("stdout", "stderr"):
@@ -121,6 +125,7 @@ def logs(patient: Context) -> Iterator[Finding]:
 
 
 def open_files(patient: Context) -> Iterator[Finding]:
+    """Check the limit of open files, and how close each program is to it."""
     if not patient.programs:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if most < LEAST_FILES:
@@ -145,16 +150,16 @@ def _files_of(name: str, pid: int) -> Iterator[Finding]:
 
 
 def _limit(pid: int) -> int:
-    told = re.search(r"^Max open files +(\d+)", Path(f"/proc/{pid}/limits").read_text(), re.M)
-    return int(told[1]) if told else 1 << 30  # unlimited
+    match = re.search(r"^Max open files +(\d+)", Path(f"/proc/{pid}/limits").read_text(), re.M)
+    return int(match[1]) if match else 1 << 30  # unlimited
 
 
 def _sections(patient: Context) -> dict[str, SectionProxy]:
-    """What supervisor/programs says of each program."""
-    read = ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
+    """Return each program's section of the files in supervisor/programs."""
+    parser = ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
     for path in sorted((patient.checkout / "supervisor" / "programs").glob("*.conf")):
-        read.read_string(path.read_text())
-    return {name.removeprefix("program:"): read[name] for name in read.sections() if name.startswith("program:")}
+        parser.read_string(path.read_text())
+    return {name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")}
 
 
 def _text(patient: Context, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The layers around decoder processes, as one that tries them finds them."""
+"""Check of the sandbox layers around decoder processes, by a trial process."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ SANDBOX_OFF = KnownIssue(
 
 
 def layers(patient: Context) -> Iterator[Finding]:
+    """Run a trial process and report the sandbox layers that it lacks."""
     if not patient.has_web:
         raise Skipped("files are opened in another container")
     mode = patient.settings.sandbox
@@ -35,13 +36,13 @@ def layers(patient: Context) -> Iterator[Finding]:
     if patient.settings.decoder_device == "cuda":
         yield fine("decoders on a GPU have few layers (docs/security.md)")
         return
-    done = preflight.try_layers("best", patient.user, LIMIT_S)
-    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    completed = preflight.try_layers("best", patient.user, LIMIT_S)
+    rows = [line.split(maxsplit=2) for line in completed.stdout.splitlines()]
     for name, _, why in (row for row in rows if row[1] == "MISSING"):
         fault = LAYER_REFUSED if mode == "required" else LAYER_MISSING
         yield fault.found(user=patient.user.name, layer=name, why=why)
     if not rows:
-        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}")
+        raise RuntimeError(completed.stderr.strip().rpartition("\n")[2] or f"status {completed.returncode}")
     yield fine(f"all {len(rows)} hold: {', '.join(row[0] for row in rows)}")
 
 

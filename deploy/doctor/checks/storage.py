@@ -1,4 +1,4 @@
-"""Disks: room and inodes where uploads, jobs, answers, logs and temporary files are written."""
+"""Checks of disks: space and inodes where uploads, jobs, results, logs and temporary files are written."""
 
 from __future__ import annotations
 
@@ -61,48 +61,55 @@ READ_ONLY = KnownIssue(
 
 
 def room(patient: Context) -> Iterator[Finding]:
-    for folder, numbers in _file_systems(patient).items():
-        free = numbers.f_bavail * numbers.f_frsize
-        if numbers.f_flag & os.ST_RDONLY:
+    """Report file systems that are full, almost full or read-only."""
+    for folder, stats in _file_systems(patient).items():
+        free = stats.f_bavail * stats.f_frsize
+        if stats.f_flag & os.ST_RDONLY:
             yield READ_ONLY.found(folder=folder)
-        elif free < LEAST_BYTES and numbers.f_blocks * numbers.f_frsize > LEAST_BYTES or free < MIB:
+        elif free < LEAST_BYTES and stats.f_blocks * stats.f_frsize > LEAST_BYTES or free < MIB:
             yield DISK_FULL.found(folder=folder, free=free // MIB)
-        elif free < min(LOW_BYTES, numbers.f_blocks * numbers.f_frsize // 10):
+        elif free < min(LOW_BYTES, stats.f_blocks * stats.f_frsize // 10):
             yield DISK_LOW.found(folder=folder, free=free // MIB)
-    told = [f"{folder}: {each.f_bavail * each.f_frsize >> 30} GiB" for folder, each in _file_systems(patient).items()]
-    yield fine(f"free at {', '.join(told)}")
+    free_space = [
+        f"{folder}: {result.f_bavail * result.f_frsize >> 30} GiB" for folder, result in _file_systems(patient).items()
+    ]
+    yield fine(f"free at {', '.join(free_space)}")
 
 
 def inodes(patient: Context) -> Iterator[Finding]:
-    for folder, numbers in _file_systems(patient).items():
-        if numbers.f_files and numbers.f_favail < LEAST_INODES:  # some file systems make them as they go and say 0
-            yield NO_INODES.found(folder=folder, free=numbers.f_favail)
+    """Report file systems without free inodes."""
+    for folder, stats in _file_systems(patient).items():
+        if stats.f_files and stats.f_favail < LEAST_INODES:  # 0 files: the file system allocates inodes on demand
+            yield NO_INODES.found(folder=folder, free=stats.f_favail)
     yield fine("there are enough of them")
 
 
 def uploads(patient: Context) -> Iterator[Finding]:
+    """Check that the file system of uploads can hold the largest upload."""
     if not patient.has_web:
         raise Skipped("uploads are in another container")
     folder = _existing(patient.run_dir / "uploads")
-    numbers, upload = os.statvfs(folder), patient.settings.max_upload_mb
-    size = numbers.f_blocks * numbers.f_frsize // MIB
+    stats, upload = os.statvfs(folder), patient.settings.max_upload_mb
+    size = stats.f_blocks * stats.f_frsize // MIB
     if size < upload:
         yield UPLOADS_TOO_SMALL.found(folder=folder, size=size, upload=upload, kind=_kind(folder))
     yield fine(f"{size} MiB in all, and an upload has {upload} MiB at most")
 
 
 def jobs(patient: Context) -> Iterator[Finding]:
+    """Check that the file system of jobs can hold CLIPSTACK_JOB_GB."""
     if not patient.has_web:
         raise Skipped("jobs are in another container")
     folder = _existing(patient.settings.data_dir)
-    numbers, most = os.statvfs(folder), patient.settings.job_gb
-    size = numbers.f_blocks * numbers.f_frsize >> 30
+    stats, most = os.statvfs(folder), patient.settings.job_gb
+    size = stats.f_blocks * stats.f_frsize >> 30
     if size < most:
         yield JOBS_TOO_SMALL.found(folder=folder, size=size, jobs=most)
     yield fine(f"{size} GiB in all, and jobs keep {most} GiB at most")
 
 
 def records(patient: Context) -> Iterator[Finding]:
+    """Report damaged records and keys."""
     data = patient.settings.data_dir
     try:
         kinds = {kind: count for kind, count in damaged.count(data).items() if count}
@@ -112,30 +119,30 @@ def records(patient: Context) -> Iterator[Finding]:
     except KeyStoreUnavailable as error:
         why = f"{error.message}: {error.__cause__}"
     if kinds:
-        told = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
-        yield DAMAGED.found(folder=damaged.folder(data), count=sum(kinds.values()), kinds=told, jobs=data / "jobs")
+        listing = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
+        yield DAMAGED.found(folder=damaged.folder(data), count=sum(kinds.values()), kinds=listing, jobs=data / "jobs")
     if why:
         yield DAMAGED_KEYS.found(file=patient.settings.keys_file, why=why)
     yield fine("none was found damaged")
 
 
 def _file_systems(patient: Context) -> dict[Path, os.statvfs_result]:
-    """One folder on each file system that is written to, with its numbers."""
+    """Return one folder on each file system that is written to, with its statistics."""
     run_dir, data = patient.run_dir, patient.settings.data_dir
     folders = [run_dir, run_dir / "uploads", places.temporary(run_dir), run_dir / "logs", data, data / "jobs"]
-    found: dict[int, Path] = {}
+    by_device: dict[int, Path] = {}
     for folder in map(_existing, folders):
-        found.setdefault(folder.stat().st_dev, folder)
-    return {folder: os.statvfs(folder) for folder in found.values()}
+        by_device.setdefault(folder.stat().st_dev, folder)
+    return {folder: os.statvfs(folder) for folder in by_device.values()}
 
 
 def _existing(path: Path) -> Path:
-    """`path`, or where it would be made."""
-    return next(each for each in (path, *path.parents) if each.is_dir())
+    """Return `path`, or its nearest existing parent."""
+    return next(candidate for candidate in (path, *path.parents) if candidate.is_dir())
 
 
 def _kind(folder: Path) -> str:
-    """The type of the file system, as the kernel lists it."""
+    """Return the file system's type as listed in /proc/mounts."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     holding = [(place, kind) for place, kind in mounts if folder == Path(place) or Path(place) in folder.parents]
     return max(holding, key=lambda each: len(each[0]))[1] if holding else "unknown"

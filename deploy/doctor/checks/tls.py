@@ -1,4 +1,4 @@
-"""TLS: the certificate and its key are there, belong together, last, and are for the name that people ask for."""
+"""Checks of TLS: certificate and key are readable, belong together, have not expired and fit the requested name."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ ANOTHER_NAME = KnownIssue(
 
 
 def usable(patient: Context) -> Iterator[Finding]:
+    """Check that the certificate and its key work, and when the certificate expires."""
     if not _has_tls(patient):
         yield fine("TLS is not switched on")
         return
@@ -68,6 +69,7 @@ def usable(patient: Context) -> Iterator[Finding]:
 
 
 def name(patient: Context) -> Iterator[Finding]:
+    """Check that the certificate is valid for the names that clients use."""
     if not _has_tls(patient):
         yield fine("TLS is not switched on")
         return
@@ -79,9 +81,9 @@ def name(patient: Context) -> Iterator[Finding]:
     if not names:
         yield NO_NAMES.found(cert=cert)
         return
-    for variable, asked in _asked(patient):
-        if not tls.fits(cert, key, asked):
-            yield ANOTHER_NAME.found(name=asked, variable=variable, names=", ".join(names))
+    for variable, host in _asked(patient):
+        if not tls.fits(cert, key, host):
+            yield ANOTHER_NAME.found(name=host, variable=variable, names=", ".join(names))
     yield fine(f"the certificate is for {', '.join(names)}")
 
 
@@ -92,13 +94,13 @@ def _has_tls(patient: Context) -> bool:
 
 
 def _asked(patient: Context) -> Iterator[tuple[str, str]]:
-    """Where it is known: the address that clients here are told, and the name that nginx listens on."""
+    """Yield the known names that clients use: the host of CLIPSTACK_URL, and CLIPSTACK_HOST when it is a name."""
     url = urlsplit(patient.environment.get("CLIPSTACK_URL", ""))
     if url.scheme == "https" and url.hostname:
         yield "CLIPSTACK_URL", url.hostname
     host = patient.settings.host.strip("[]")
     try:
-        ipaddress.ip_address(host)  # an address is not what people ask for
+        ipaddress.ip_address(host)  # clients do not use the listening address as a name
     except ValueError:
         yield "CLIPSTACK_HOST", host
 

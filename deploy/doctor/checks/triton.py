@@ -1,4 +1,4 @@
-"""Triton: whole, started with the right flags, in the same namespaces as web, with a Python that fits it."""
+"""Checks of Triton: complete, started with the right flags, in web's namespaces, with a matching Python and NumPy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MEANING = {
     "mnt": "each has a /dev/shm of its own, so they share no memory",
     "pid": "CUDA cannot tell their processes apart, so they share no memory of a GPU",
 }
-# With HTTP off nobody can reach it by a browser; explicit: only who loads a model by name changes what is served
+# HTTP is off so that no browser can reach Triton. With explicit control, only a load by name changes the served models.
 FLAGS = {
     "--allow-http": "false",
     "--model-control-mode": "explicit",
@@ -69,6 +69,7 @@ FLAGS = {
 
 
 def server(patient: Context) -> Iterator[Finding]:
+    """Check that Triton's files are complete."""
     _here(patient)
     for name in ("bin/tritonserver", f"backends/python/{STUB}"):
         if not os.access(patient.triton / name, os.X_OK):
@@ -80,13 +81,14 @@ def server(patient: Context) -> Iterator[Finding]:
 
 
 def stub(patient: Context) -> Iterator[Finding]:
+    """Check that Triton's stub and libpython match the Python of .venv."""
     _here(patient)
     path, version = patient.triton / "backends" / "python" / STUB, _python_of(patient)
     if not path.is_file():
         raise Skipped("there is no stub")
-    told = re.search(rb"libpython(3\.\d+)\.so", path.read_bytes())
-    if told and told[1].decode() != version:
-        yield STUB_OF_OTHER_PYTHON.found(stub=told[1].decode(), venv=version)
+    match = re.search(rb"libpython(3\.\d+)\.so", path.read_bytes())
+    if match and match[1].decode() != version:
+        yield STUB_OF_OTHER_PYTHON.found(stub=match[1].decode(), venv=version)
     library = f"libpython{version}.so.1.0"
     own = Path(str(sysconfig.get_config_var("LIBDIR")), library)
     try:
@@ -97,40 +99,42 @@ def stub(patient: Context) -> Iterator[Finding]:
 
 
 def numpy(patient: Context) -> Iterator[Finding]:
-    """Of the Python that comes first on Triton's PATH: the backend takes its packages."""
+    """Check the NumPy of the first python3 on Triton's PATH, whose packages the backend imports."""
     _here(patient)
     environment = _environment_of_triton(patient)
-    done = probes.output(
+    completed = probes.output(
         ["python3", "-c", "import numpy; print(numpy.__version__, numpy.__file__)"], environment, limit_s=8
     )
-    version, _, place = done.stdout.strip().partition(" ")
+    version, _, path = completed.stdout.strip().partition(" ")
     if not version:
-        yield NO_NUMPY.found(why=done.stderr.strip().rpartition("\n")[2])
+        yield NO_NUMPY.found(why=completed.stderr.strip().rpartition("\n")[2])
     elif int(version.split(".")[0]) >= 2:
-        yield NUMPY_2.found(version=version, place=place)
+        yield NUMPY_2.found(version=version, place=path)
     yield fine(f"NumPy {version}")
 
 
 def flags(patient: Context) -> Iterator[Finding]:
+    """Check the flags of the running Triton."""
     words = Path(f"/proc/{patient.pid('triton')}/cmdline").read_text().split("\0")
-    given = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
+    flags_given = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
     for flag, value in FLAGS.items():
-        if given.get(flag) != value:
-            found = f"{flag}={given[flag]}" if flag in given else f"no {flag}"
+        if flags_given.get(flag) != value:
+            found = f"{flag}={flags_given[flag]}" if flag in flags_given else f"no {flag}"
             yield WRONG_FLAGS.found(found=found, wanted=f"{flag}={value}")
     flag = "--allow-client-shm"
-    if given.get(flag) != "true" and launch.mentions(Path(words[0]), flag.removeprefix("--")):
+    if flags_given.get(flag) != "true" and launch.mentions(Path(words[0]), flag.removeprefix("--")):
         yield SHM_REFUSED.found()
     yield fine("no HTTP, explicit model control, memory of its clients is taken")
 
 
 def namespaces(patient: Context) -> Iterator[Finding]:
+    """Check that web and Triton share the IPC and pid namespaces and one /dev/shm."""
     web, triton = patient.pid("web"), patient.pid("triton")
-    seen = {
+    by_kind = {
         kind: [os.readlink(f"/proc/{pid}/ns/{kind}") for pid in (web, triton)] for kind in ("ipc", "pid")
     }  # fmt: skip
-    seen["mnt"] = [str(Path(f"/proc/{pid}/root/dev/shm").stat().st_dev) for pid in (web, triton)]
-    for kind, (one, other) in seen.items():
+    by_kind["mnt"] = [str(Path(f"/proc/{pid}/root/dev/shm").stat().st_dev) for pid in (web, triton)]
+    for kind, (one, other) in by_kind.items():
         if one != other:
             yield OTHER_NAMESPACES.found(kinds=kind, meaning=MEANING[kind])
     yield fine("web and Triton share IPC and process numbers, and one /dev/shm")
@@ -142,22 +146,22 @@ def _here(patient: Context) -> None:
 
 
 def _python_of(patient: Context) -> str:
-    """As "3.11": of .venv, which may have been made anew with another Python than this one."""
-    told = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
-    if not told:
+    """Return the Python version of .venv, for example "3.11"; it may differ from the running Python."""
+    match = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
+    if not match:
         raise Skipped(".venv does not say which Python it has")
-    return told[1]
+    return match[1]
 
 
 def _environment_of_triton(patient: Context) -> dict[str, str]:
-    """Of the server that runs, or as it would be started."""
+    """Return the relevant environment of the running Triton, or the one it would start with."""
     try:
-        told = Path(f"/proc/{patient.pid('triton')}/environ").read_text().split("\0")
+        pairs = Path(f"/proc/{patient.pid('triton')}/environ").read_text().split("\0")
     except (Skipped, PermissionError):
         path = f"{patient.python.parent}:{patient.environment.get('PATH', os.defpath)}"
         return {"PATH": path}
-    given = dict(word.partition("=")[::2] for word in told if "=" in word)
-    return {name: value for name, value in given.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
+    variables = dict(pair.partition("=")[::2] for pair in pairs if "=" in pair)
+    return {name: value for name, value in variables.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""Versions with known holes, held against a table that says where it has them from."""
+"""Check of installed versions against the table of known vulnerabilities."""
 
 from __future__ import annotations
 
@@ -34,48 +34,49 @@ FAULTS = {"nginx": NGINX_HOLE, "Triton": TRITON_HOLE}
 
 
 def versions(patient: Context) -> Iterator[Finding]:
-    found = _found(patient)
+    """Report components with a known vulnerability that others can reach."""
+    installed = _found(patient)
     for advisory in ADVISORIES:
-        version = found.get(advisory.component, "")
+        version = installed.get(advisory.component, "")
         if version and concerns(advisory, version, patient.triton_local):
             facts = advisory._asdict() | {"version": version}
             yield FAULTS.get(advisory.component, PACKAGE_HOLE).found(**facts)
-    if not found:
+    if not installed:
         raise Skipped("nothing of what the table speaks of is here")
-    told = ", ".join(f"{component} {version}" for component, version in found.items())
-    yield fine(f"no hole known on {AS_OF} that others can reach (Triton's need its port): {told}")
+    listing = ", ".join(f"{component} {version}" for component, version in installed.items())
+    yield fine(f"no hole known on {AS_OF} that others can reach (Triton's need its port): {listing}")
 
 
 def concerns(advisory: Advisory, version: str, triton_local: bool = True) -> bool:
-    """Whether that version has the hole, and others can reach it."""
+    """Return whether `version` has the vulnerability and others can reach it."""
     if advisory.component == "Triton" and triton_local:
-        return False  # its socket is for its own user alone (deploy/stack/launch.py)
+        return False  # only Triton's own user can reach its socket (deploy/stack/launch.py)
     if "deb12" in version:
         return bool(advisory.debian) and numbers(version) < numbers(advisory.debian)
     return bool(advisory.fixed) and numbers(version) < numbers(advisory.fixed)
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Every number in it, in order: enough for versions of one kind."""
+    """Return all numbers of `version` in order, which orders versions of the same scheme."""
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _found(patient: Context) -> dict[str, str]:
-    found = {"nginx": _nginx()} if patient.has_web else {}
-    for each in distributions(path=[str(patient.packages)]):
-        name = str(each.metadata["Name"]).lower()
+    installed = {"nginx": _nginx()} if patient.has_web else {}
+    for distribution in distributions(path=[str(patient.packages)]):
+        name = str(distribution.metadata["Name"]).lower()
         if name in ("gunicorn", "werkzeug"):
-            found[name] = each.version
+            installed[name] = distribution.version
     for package in ("av", "decord2"):
         libraries = list((patient.packages / f"{package}.libs").glob("libavformat*.so.*"))
-        if told := [re.search(r"\.so\.(\d+\.\d+)", path.name) for path in libraries]:
-            found[f"FFmpeg in {package}"] = told[0][1] if told[0] else ""
-    found["Triton"] = _triton(patient)
-    return {name: version for name, version in found.items() if version}
+        if matches := [re.search(r"\.so\.(\d+\.\d+)", path.name) for path in libraries]:
+            installed[f"FFmpeg in {package}"] = matches[0][1] if matches[0] else ""
+    installed["Triton"] = _triton(patient)
+    return {name: version for name, version in installed.items() if version}
 
 
 def _nginx() -> str:
-    """Debian mends holes without a new version of nginx's own, so its package's version says more."""
+    """Return Debian's package version of nginx, which shows backported fixes; otherwise nginx's own version."""
     try:
         path = places.program("nginx")
         debian = (
@@ -95,8 +96,8 @@ def _triton(patient: Context) -> str:
         except Skipped:
             return ""
     wheel = Path(patient.checkout, "deploy", "triton-wheel.txt")
-    told = re.search(r"server (\d+\.\d+\.\d+)", wheel.read_text()) if wheel.is_file() else None
-    return told[1] if told else ""
+    match = re.search(r"server (\d+\.\d+\.\d+)", wheel.read_text()) if wheel.is_file() else None
+    return match[1] if match else ""
 
 
 CHECKS = (Check("known holes", versions, (NGINX_HOLE, TRITON_HOLE, PACKAGE_HOLE)),)

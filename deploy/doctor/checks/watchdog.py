@@ -1,4 +1,4 @@
-"""The watchdog: alive, and what it saw."""
+"""Check of the watchdog: it runs, and what it has seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy.doctor.check import Check, Finding, KnownIssue, fine
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
-SILENT_S = 30.0  # it writes after every look, one to five seconds apart
+SILENT_S = 30.0  # it writes after every check, one to five seconds apart
 
 WATCHDOG_SILENT = KnownIssue(
     "watchdog silent", "wrong", "models that died or hang are not restarted",
@@ -37,6 +37,7 @@ DONE = {
 
 
 def watchdog(patient: Context) -> Iterator[Finding]:
+    """Report a silent watchdog, models that do not answer, and repairs since its start."""
     patient.pid("watchdog")
     numbers, log = places.watchdog_numbers(patient.run_dir), patient.run_dir / "logs" / "watchdog.log"
     if not numbers.exists():
@@ -53,7 +54,7 @@ def watchdog(patient: Context) -> Iterator[Finding]:
 
 
 def series(numbers: Path) -> list[tuple[str, str, int]]:
-    """Name, value of the first label, and number of each line in Prometheus' format."""
+    """Return name, first label's value and number of each line in Prometheus' text format."""
     lines = re.findall(r'^(\w+)\{\w+="([^"]*)"[^}]*\} (\d+)$', numbers.read_text(), re.M)
     return [(name, label, int(value)) for name, label, value in lines]
 

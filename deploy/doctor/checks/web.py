@@ -1,4 +1,4 @@
-"""The web side: nginx and gunicorn set as they must be, every wait bounded, and the page and the service answering."""
+"""Checks of the web side: nginx's and gunicorn's configuration, timeouts, and responses of the page and the service."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PAGE_FORBIDDEN = KnownIssue(
     "open each parent folder and the files: chmod -R o+rX {folder}; see parent folders",
 )  # fmt: skip
 
-# What a value must not be, what is meant instead, and why
+# By setting: pattern of unwanted values, the right value, and the reason
 UNWANTED = {
     "control_socket_disable": ("False", "True", "it opens a socket by which it can be commanded, in the home folder"),
     "umask": ("0|0o?[0-7]*[0-6]", "0o117", "as root its socket is open to everybody"),
@@ -67,16 +67,18 @@ UNWANTED = {
 
 
 def nginx(patient: Context) -> Iterator[Finding]:
+    """Check that nginx is installed."""
     _here(patient)
     try:
-        found = program("nginx")
+        path = program("nginx")
     except FileNotFoundError as error:
         yield NO_NGINX.found(why=error)
         return
-    yield fine(found)
+    yield fine(path)
 
 
 def configuration(patient: Context) -> Iterator[Finding]:
+    """Check that nginx runs with the configuration that the checkout and settings give now."""
     _here(patient)
     patient.running()
     source = patient.checkout / "nginx"
@@ -90,26 +92,28 @@ def configuration(patient: Context) -> Iterator[Finding]:
 
 
 def limits(patient: Context) -> Iterator[Finding]:
+    """Check that nginx waits longer than web's own limits."""
     _here(patient)
     values = run_dir.nginx_values(patient.settings, patient.checkout)
     takes = int(values["CLIPSTACK_ANSWER_TIMEOUT_S"]) - run_dir.ANSWER_SLACK_S
     rendered = patient.run_dir / "nginx" / "snippets" / "web.conf"
     text = _read(rendered if patient.programs else patient.checkout / "nginx" / "snippets" / "web.conf")
-    told = re.search(r"^\s*proxy_read_timeout\s+(\S+?)s?;", text, re.M)
-    waits = values.get(told[1].strip("${}"), told[1]) if told else "60"  # nginx's default
+    match = re.search(r"^\s*proxy_read_timeout\s+(\S+?)s?;", text, re.M)
+    waits = values.get(match[1].strip("${}"), match[1]) if match else "60"  # nginx's default
     if int(waits) <= takes:
         yield NGINX_GIVES_UP.found(waits=waits, takes=takes)
     yield fine(f"web's stages take {takes} s at most, nginx waits {waits} s")
 
 
 def gunicorn(patient: Context) -> Iterator[Finding]:
+    """Check gunicorn's critical settings, and that no control socket exists."""
     _here(patient)
     text = _read(patient.checkout / "deploy" / "gunicorn" / "config.py")
     for name, (unwanted, meant, why) in UNWANTED.items():
-        told = re.search(rf"^{name} *= *(\S+)", text, re.M)
-        if not told or re.fullmatch(unwanted, told[1]):
-            found = f"{name} = {told[1]}" if told else f"no {name}"
-            yield GUNICORN_SETTING.found(found=found, why=why, wanted=f"{name} = {meant}")
+        match = re.search(rf"^{name} *= *(\S+)", text, re.M)
+        if not match or re.fullmatch(unwanted, match[1]):
+            current = f"{name} = {match[1]}" if match else f"no {name}"
+            yield GUNICORN_SETTING.found(found=current, why=why, wanted=f"{name} = {meant}")
     for path in (patient.run_dir / "web" / ".gunicorn" / "gunicorn.ctl", patient.run_dir / "web" / "gunicorn.ctl"):
         if path.exists():
             yield CONTROL_SOCKET.found(path=path)
@@ -117,6 +121,7 @@ def gunicorn(patient: Context) -> Iterator[Finding]:
 
 
 def answers(patient: Context) -> Iterator[Finding]:
+    """Check that /readyz and a static file are answered with 200."""
     _here(patient)
     patient.running()
     url = address(patient)
@@ -134,7 +139,7 @@ def answers(patient: Context) -> Iterator[Finding]:
 
 
 def address(patient: Context) -> str:
-    """Where nginx is reached from this machine."""
+    """Return the URL at which this machine reaches nginx."""
     return Stack(patient.checkout, patient.settings.environment()).url
 
 

@@ -1,4 +1,4 @@
-"""Weights of models: whole, those that the model was made from, and in the checkout where it brings models with it."""
+"""Checks of model weights: complete, unchanged since the model was made, and present in the checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.doctor.checks.models import folders_of, here
 from deploy.doctor.context import Context, Skipped
 
 POINTER = b"version https://git-lfs"
-MOST_HASHED = 1 << 30  # bytes; a second or two
+MOST_HASHED = 1 << 30  # bytes; hashing takes a second or two
 
 WEIGHTS_CUT_OFF = KnownIssue(
     "weights cut off", "wrong", "the model does not load, and Triton's log speaks of its weights",
@@ -33,7 +33,7 @@ NO_COMMITTED_WEIGHTS = KnownIssue(
 
 
 def exported(patient: Context) -> Iterator[Finding]:
-    """OpenVINO's networks say which bytes of the file beside them they read."""
+    """Check that each OpenVINO network's .bin file is as long as the network's references need."""
     here(patient)
     networks = [path for folder in folders_of(patient) for path in folder.glob("[0-9]*/model.xml")]
     for network in networks:
@@ -47,22 +47,22 @@ def exported(patient: Context) -> Iterator[Finding]:
 
 
 def sources(patient: Context) -> Iterator[Finding]:
-    """What clipstack-models wrote down of added models; a file that is gone is nobody's fault."""
+    """Check the files that added models were made from against the recorded checksums; a missing file is fine."""
     here(patient)
     checked = 0
     for path in (path for folder in folders_of(patient) for path in folder.glob("[0-9]*/source.json")):
-        told = json.loads(path.read_text())
-        file = Path(told["weights"])
+        record = json.loads(path.read_text())
+        file = Path(record["weights"])
         if file.is_file() and file.stat().st_size <= MOST_HASHED:
             checked += 1
             with file.open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != told["sha256"]:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != record["sha256"]:
                     yield SOURCE_CHANGED.found(model=path.parent.parent.name, file=file)
     yield fine(f"{checked} files that models were made from have their checksums")
 
 
 def committed(patient: Context) -> Iterator[Finding]:
-    """Those that the models which come with it are exported from; no network has them."""
+    """Check that the weights of the bundled models are in the checkout; they cannot be downloaded elsewhere."""
     zoo = patient.checkout / "triton_repo" / "zoo"
     if not zoo.is_dir():
         raise Skipped("an image holds exported models only")

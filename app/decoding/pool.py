@@ -1,9 +1,8 @@
-"""Decodes in processes that may die: a hostile file ends its own process, never the service.
+"""Pool of disposable decoder processes: a hostile file crashes its decoder process, never the service.
 
-Each task runs in one of a few disposable, confined processes (app/confinement). They are forked from a
-small server process that has loaded the decoders and nothing else, so that a new one is there in milliseconds, and
-write pixels into the shared region themselves: only facts cross the boundary. What runs inside them is
-app/decoding/worker.py.
+Each task runs in one of a few sandboxed processes (app/sandbox). They are forked from a small server process that has
+loaded only the decoders, so a new one starts within milliseconds. They write pixels directly into the shared region;
+only metadata crosses the process boundary. app/decoding/worker.py contains the code that runs inside them.
 """
 
 import asyncio
@@ -32,28 +31,28 @@ from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
-MAX_TASKS = 2000  # then a process is replaced, which some task waits for; 7,000, most with damaged files, cost 2 MiB
+MAX_TASKS = 2000  # tasks before a process is replaced, as a limit on leaks (docs/decisions/0004)
 START_TIMEOUT_S = 30.0
 ROUND_S = 0.02
-# A file is tried so often when its decoders are killed from outside, with a pause in which memory may come free.
+# Attempts for a file whose decoder was killed from outside; memory may become free during the delay.
 TRIES, RETRY_DELAY_S = 3, 0.2
 
 log = logging.getLogger(__name__)
 
 
 class _Killed(Exception):
-    """A decoder process was ended from outside; the file is not to blame."""
+    """A decoder process was killed from outside; the file is not the cause."""
 
 
 class TimeBudget:
-    """The time that one file may be worked on in decoder processes: what probing took, decoding has no more."""
+    """Time that one file may spend in decoder processes, shared by probing and decoding."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.left_s = seconds, seconds
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """The block's time is taken off."""
+        """Subtract the duration of the block."""
         began = time.monotonic()
         try:
             yield
@@ -62,10 +61,14 @@ class TimeBudget:
 
 
 class Decoder:
-    """A pool of `processes` decoder processes; made after fork, used from one event loop.
+    """Pool of decoder processes. Create after fork and use from one event loop.
 
-    `timeout_s` is the longest that one file may be probed and decoded, waiting for a process not included. With a
-    `gpu` in `confinement` each process has a context there too, and videos can be decoded into those slots.
+    Args:
+        processes: Number of processes.
+        timeout_s: Longest time for probing and decoding one file, seconds, without the wait for a process.
+        limits: Limits on the media.
+        confinement: Sandbox of the processes. With its `gpu` set, each process has a context on that GPU and can
+            decode videos into the slots there.
     """
 
     def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: SandboxConfig) -> None:
@@ -73,20 +76,21 @@ class Decoder:
         self.confinement = confinement
         self._lanes = LaneScheduler(lambda: processes, share=SharedSemaphore(max(1, processes // 2)))
         self._pool: ProcessPool | None = None
-        self._ending: asyncio.Future[None] | None = None  # of the pool before
+        self._ending: asyncio.Future[None] | None = None  # shutdown of the previous pool
         self._ends: Counter[str] = Counter()
-        self.warm = 0  # processes that have decoded films of our own
-        self.cold = "its decoders have not started"  # why they are not all warm
+        self.warm = 0  # processes that completed their warm-up
+        self.cold = "its decoders have not started"  # why not all processes are warm; empty when they are
 
     def allowance(self) -> TimeBudget:
-        """For the probing and the decoding of one file; each has one for itself where none is passed."""
+        """Return a budget for probing and decoding one file. Without one, each call gets its own."""
         return TimeBudget(self._timeout_s)
 
     def start(self) -> None:
-        """Start the processes; returns when each is warm or has said why not, raises when none can be started.
+        """Start the processes, and return when each is warm or has reported why not.
 
-        Raises Unconfined when they cannot be confined as they must be, NotOnGpu when they are to decode on a GPU and
-        cannot.
+        Raises:
+            SandboxError: A required layer of the sandbox is unavailable.
+            GpuUnavailable: Decoding on a GPU is configured but impossible.
         """
         self._pool = self._new_pool()
         try:
@@ -104,23 +108,23 @@ class Decoder:
             raise GpuUnavailable(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
 
     def _all_rehearsed(self, pool: ProcessPool) -> None:
-        """Returns when each process has told how its rehearsal went: in rounds, as whoever is free takes a task."""
-        told: dict[int, str] = {}
+        """Wait until each process has reported its warm-up; repeated, because any free process may take a task."""
+        faults_by_pid: dict[int, str] = {}
         deadline = time.monotonic() + START_TIMEOUT_S
-        while len(told) < self._processes and time.monotonic() < deadline:
+        while len(faults_by_pid) < self._processes and time.monotonic() < deadline:
             tasks = [pool.schedule(worker.rehearsed) for _ in range(self._processes)]
-            told |= dict(task.result(START_TIMEOUT_S) for task in tasks)
-            if len(told) < self._processes:
+            faults_by_pid |= dict(task.result(START_TIMEOUT_S) for task in tasks)
+            if len(faults_by_pid) < self._processes:
                 time.sleep(ROUND_S)
-        faults = sorted({fault for fault in told.values() if fault})
-        if len(told) < self._processes:
-            faults.append(f"{len(told)} of its {self._processes} decoders have started")
-        self.warm, self.cold = list(told.values()).count(""), "; ".join(faults)
+        faults = sorted({fault for fault in faults_by_pid.values() if fault})
+        if len(faults_by_pid) < self._processes:
+            faults.append(f"{len(faults_by_pid)} of its {self._processes} decoders have started")
+        self.warm, self.cold = list(faults_by_pid.values()).count(""), "; ".join(faults)
         if faults:
             log.warning("decoders are not warm: %s", self.cold)
 
     def stop(self) -> None:
-        """End the processes, whatever they do; safe to call twice."""
+        """End the processes, even busy ones. Safe to call twice."""
         pool, self._pool = self._pool, None
         if pool is not None:
             decoder_tasks.end(pool)
@@ -129,10 +133,23 @@ class Decoder:
         self, source: Source, lane: Lane = Lane.SHORT, deadline: Deadline | None = None,
         allowance: TimeBudget | None = None, owner: str = "",
     ) -> Media:  # fmt: skip
-        """Tell what a file is.
+        """Return the kind and properties of a file.
 
-        Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable, DecodeTimeout, NotReady, and
-        DeadlineExceeded instead of beginning after the deadline.
+        Args:
+            source: The file.
+            lane: Queue to wait in for a process.
+            deadline: The task does not start after it.
+            allowance: Time budget of the file.
+            owner: Id of the API key, for fair scheduling.
+
+        Raises:
+            UnsupportedMedia: The format is not supported.
+            NoVideoStream: The file has no video stream.
+            LimitExceeded: The file exceeds a limit.
+            Undecodable: The file is damaged.
+            DecodeTimeout: The budget was used up.
+            NotReady: The decoder is not running or was killed from outside.
+            DeadlineExceeded: The deadline passed before a process was free.
         """
         self.confinement.admit(source.path)
         media = await self._run(lane, owner, deadline, allowance, worker.probe, source, self.limits)
@@ -143,9 +160,9 @@ class Decoder:
         lane: Lane = Lane.SHORT, deadline: Deadline | None = None, allowance: TimeBudget | None = None,
         owner: str = "",
     ) -> DecodeResult:  # fmt: skip
-        """Write the wanted clips into the region; raises as `probe` does.
+        """Write the requested clips into the region. Raises like `probe`.
 
-        When this returns or raises, also by cancelling, nothing writes into the region any more.
+        When this returns, raises or is cancelled, no process writes into the region any more.
         """
         self.confinement.admit(source.path)
         return await self._run(lane, owner, deadline, allowance, worker.decode, source, media, request, self.limits)
@@ -155,7 +172,7 @@ class Decoder:
         function: Callable[..., Result], *arguments: object,
     ) -> Result:  # fmt: skip
         allowance = allowance or self.allowance()
-        await self._lanes.enter(lane, owner)  # a task never waits inside the pool, where nothing would limit its wait
+        await self._lanes.enter(lane, owner)  # the pool's own queue has no timeout
         try:
             if deadline is not None:
                 deadline.check("it waited for a decoder")
@@ -164,12 +181,12 @@ class Decoder:
                 try:
                     return await self._attempt(await self._living(), allowance, function, arguments)
                 except BrokenProcessPool:
-                    self._ends["idle"] += 1  # a process died idle, which breaks the pool and is no fault of this file
+                    self._ends["idle"] += 1  # an idle process died and broke the pool; the file is not the cause
                 except _Killed:
                     allowance.left_s = left_s
                     if attempt + 1 < TRIES:
                         await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
-            log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts each
+            log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts them
             raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
         finally:
             self._lanes.leave(lane, owner)
@@ -177,11 +194,11 @@ class Decoder:
     async def _attempt(
         self, pool: ProcessPool, allowance: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
-        """Run one task in the pool; raises _Killed and BrokenProcessPool when the file is not to blame for its end."""
+        """Run one task in the pool. Raises _Killed or BrokenProcessPool when the file did not cause the failure."""
         try:
-            # Not with the pool's own timeout, which goes by the time of day: a clock that is set would end all tasks.
+            # The pool's own timeout uses the wall clock: a clock change would end all tasks.
             task: Future[Result] = pool.schedule(worker.limited, (allowance.left_s, function, *arguments))
-        except RuntimeError as error:  # it broke just now
+        except RuntimeError as error:  # the pool broke just now
             raise BrokenProcessPool(str(error)) from error
         answer = asyncio.wrap_future(task)
         is_lost, why = False, "cancelled"
@@ -205,7 +222,7 @@ class Decoder:
         return self._result(answer)
 
     def _result(self, answer: asyncio.Future[Result]) -> Result:
-        """Return what a task gave that is done, or raise what its end means."""
+        """Return the result of a finished task, or raise the error that its failure means."""
         if answer.cancelled():
             raise BrokenProcessPool("the pool was replaced")
         error = answer.exception()
@@ -223,12 +240,12 @@ class Decoder:
         raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed") from error
 
     def facts(self) -> dict[str, Any]:
-        """How many processes there are, work and are waited for, and how often one ended at work, by what."""
+        """Return the counts of processes, running and waiting tasks, and process deaths by cause."""
         busy, waiting = self._lanes.all_at_work, self._lanes.waiting
         return {"processes": self._processes, "busy": busy, "waiting": waiting, "ends": dict(self._ends)}
 
     async def _living(self) -> ProcessPool:
-        """Return the pool; a broken one is replaced, after its processes have ended: they may write into the region."""
+        """Return the pool; replace a broken one after its processes, which may write into the region, have ended."""
         if self._pool is not None and not self._pool.active:
             self._replace(self._pool)
         if self._ending is not None:
@@ -238,7 +255,7 @@ class Decoder:
         return self._pool
 
     def _replace(self, broken: ProcessPool) -> None:
-        """Put a new pool in the place of `broken`, unless that was done; tasks that are left in it are cancelled."""
+        """Replace the pool `broken` if it is still current; its remaining tasks are cancelled."""
         if self._pool is broken:
             self._pool = self._new_pool()
             self._ending = asyncio.get_running_loop().run_in_executor(None, decoder_tasks.end, broken)
@@ -249,7 +266,7 @@ class Decoder:
 
 
 def _checked(result: Result, kind: type[Result]) -> Result:
-    """Return what a decoder said; one that a file has taken over may say anything."""
+    """Return the result of a decoder after a type check: a compromised decoder may send anything."""
     if not isinstance(result, kind):
         raise Undecodable("the file is damaged so badly that it broke its decoder")
     return result

@@ -1,4 +1,4 @@
-"""Where videos were decoded: how often on the GPU, how often not although that was asked for, and why."""
+"""Counts of videos by decoding device, and the reasons for decoding on the CPU instead of the GPU."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from app.media.types import DecodeResult
 
-REASONS = 16  # different ones that get a line in the log; files must not fill it
+REASONS = 16  # distinct reasons to count and log; files must not fill the log
 
 log = logging.getLogger(__name__)
 
 
 class DecodeStats:
-    """Of one worker, whose videos are to be decoded on `device`; used from one event loop."""
+    """Counts of one worker whose configured device is `device`. Use from one event loop."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -22,7 +22,7 @@ class DecodeStats:
         self._reasons: Counter[str] = Counter()
 
     def count(self, decoded: DecodeResult) -> None:
-        """Takes note of one video; one line in the log for each new reason why it was not decoded on the GPU."""
+        """Count one video; log each new reason for not decoding on the GPU once."""
         self._videos["cuda" if decoded.on_gpu else "cpu"] += 1
         reason = decoded.not_on_gpu
         if reason and (reason in self._reasons or len(self._reasons) < REASONS):
@@ -31,7 +31,7 @@ class DecodeStats:
                 log.warning("a video was decoded on the CPU and not on the GPU: %r", reason)
 
     def facts(self) -> dict[str, Any]:
-        """For those who watch the service."""
+        """Return the counts for monitoring."""
         return {"device": self._device, "videos": dict(self._videos), "not_on_gpu": dict(self._reasons)}
 
 

@@ -1,4 +1,4 @@
-"""Follow a task through a pool of decoder processes: whether it has begun, was lost, or has ended."""
+"""Tracking of tasks in the decoder pool: start, loss and end."""
 
 import asyncio
 import time
@@ -10,18 +10,19 @@ from pebble import ProcessPool
 Result = TypeVar("Result")
 
 START_TIMEOUT_S = 30.0
-LOST_AFTER_S = 5.0  # a process that is to end and has not been reported dead is lost
+LOST_AFTER_S = 5.0  # longest wait for the death of a process that is being ended
 POLL_S = 0.01
-LOOK_S = 0.5  # between two looks at whether the process of a task is still there
+LOOK_S = 0.5  # interval of checks that the task's process still exists
 
 
 def end(pool: ProcessPool) -> None:
+    """Stop a pool and wait for its processes to end."""
     pool.stop()  # type: ignore[no-untyped-call]
     pool.join()
 
 
 async def begun(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool) -> bool:
-    """Return when a process works on the task, or has: True; False when none will."""
+    """Wait until a process has started the task; return False when none will."""
     began = time.monotonic()
     while not (task.running() or task.done()):
         if not pool.active or time.monotonic() > began + START_TIMEOUT_S:
@@ -31,33 +32,33 @@ async def begun(task: Future[Result], answer: asyncio.Future[Result], pool: Proc
 
 
 async def is_lost(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool, timeout_s: float) -> bool:
-    """Return when the task is done or its time is over: False; True when its process is gone and the pool missed it.
+    """Wait until the task is done or times out; return True when its process has died unnoticed by the pool.
 
-    A process that is killed right after it took a task is reported dead before the pool hears that it has it. A pool
-    whose threads ended, by what a hostile process said, never hears of anything.
+    Two causes are known. The death of a process that is killed right after it took a task reaches the pool before the
+    start of that task. A pool whose threads crashed on a message of a hostile process notices nothing.
     """
     deadline = time.monotonic() + timeout_s
     while not answer.done() and (left_s := deadline - time.monotonic()) > 0:
-        # Not `wait_for`, which would cancel the task by itself, and without waiting for its process to die.
+        # `wait_for` would cancel the task without waiting for its process to die.
         await asyncio.wait([answer], timeout=min(left_s, LOOK_S))
         is_there = pool.active and _worker(task, pool) in pool._pool_manager.worker_manager.workers
         if not answer.done() and not is_there:
-            await asyncio.wait([answer], timeout=LOOK_S)  # its end may be on the way
+            await asyncio.wait([answer], timeout=LOOK_S)  # its result may be in transit
             return not answer.done()
     return False
 
 
 def _worker(task: Future[Result], pool: ProcessPool) -> int | None:
-    """Return the pid of the process that works on a task, as far as the pool knows."""
+    """Return the pid of the process that runs a task, according to the pool; None if it knows none."""
     tasks = list(pool._pool_manager.task_manager.tasks.copy().values())
-    return next((each.worker_id for each in tasks if each.future is task), None)
+    return next((entry.worker_id for entry in tasks if entry.future is task), None)
 
 
 async def ended(task: Future[Result]) -> None:
-    """Cancel a task that still runs, and wait for its process to die: it may be writing into the region."""
+    """Cancel a running task and wait for its process to die, because it may be writing into the region."""
     if task.done():
         return
-    # A task cancelled before the pool hears that it runs counts as ended at once, but its process goes on.
+    # A task that is cancelled before the pool sees its start counts as ended, although its process runs.
     deadline = time.monotonic() + LOST_AFTER_S
     while not (task.running() or task.done()) and time.monotonic() < deadline:
         await asyncio.sleep(POLL_S)

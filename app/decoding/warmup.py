@@ -1,7 +1,7 @@
-"""Two films and a picture of our own, by which decoders get warm: the first upload is not the first file of a process.
+"""Generated warm-up files, two videos and a picture, so that no upload is the first file of a decoder process.
 
-They are made by code, kept in memory, and read as uploads are: what is loaded, set up and mapped with a first file is
-then there. H.264 is PyAV's, Motion JPEG decord's (app/video/readers.py).
+The files are kept in memory and read like uploads. Decoding them loads and initialises everything that the first file
+needs. The H.264 video exercises PyAV, the Motion JPEG video decord (app/video/readers.py).
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from app.media.types import ClipRequest, Source
 Plane = NDArray[np.uint8]
 Codec = Literal["libx264", "mjpeg"]
 
-WIDTH, HEIGHT, FPS = 640, 360, 30  # about what is sent: memory of other sizes would be asked for anew
+WIDTH, HEIGHT, FPS = 640, 360, 30  # a typical size, so that later uploads reuse the allocated memory
 FRAMES = {"film.mp4": 8, "film.mov": 2, "picture.jpg": 1}
 _CODECS: dict[str, tuple[Codec, str]] = {"film.mp4": ("libx264", "mp4"), "film.mov": ("mjpeg", "mov")}
 _PIXELS: dict[str, str] = {"libx264": "yuv420p", "mjpeg": "yuvj420p"}
-_STEP = 3  # pixels that the picture moves from frame to frame
-SCRATCH, SIDE = "scratch", 64  # where a process writes what it decodes for nobody; pixels
+_STEP = 3  # movement per frame, pixels
+SCRATCH, SIDE = "scratch", 64  # private region that receives the decoded warm-up clips; their side in pixels
 
 
 @cache
 def files() -> dict[str, bytes]:
-    """What each file holds, by its name; made once, in less than 0.1 s, by no thread of its own."""
+    """Return the content of each file by name. Generated once, in less than 0.1 s and without extra threads."""
     grey = _landscape(WIDTH + _STEP * max(FRAMES.values()))
-    made = {}
+    videos = {}
     for name, how in _CODECS.items():
-        with suppress(UnknownCodecError):  # a PyAV without x264: then the other film has to do
-            made[name] = _film(grey, FRAMES[name], *how)
+        with suppress(UnknownCodecError):  # a PyAV without x264 leaves the other video
+            videos[name] = _film(grey, FRAMES[name], *how)
     picture = io.BytesIO()
     Image.fromarray(grey[:, :WIDTH]).convert("RGB").save(picture, "JPEG")
-    return made | {"picture.jpg": picture.getvalue()}
+    return videos | {"picture.jpg": picture.getvalue()}
 
 
 def source() -> Source:
-    """The first of the files, as a decoder process that holds them reads it."""
+    """Return the first file, as a source for a decoder process that holds the files."""
     name, content = next(iter(files().items()))
     return Source(name, 0, len(content))
 
 
 def hold(held: dict[str, bytes]) -> None:
-    """Let this process read the files, and write into a region of its own; before it is confined."""
+    """Register the files and a private region in this process. Call before it is sandboxed."""
     for name, content in held.items():
         handles.hold_file(name, content)
     handles.hold_region(SCRATCH, max(FRAMES.values()) * SIDE * SIDE * 3)
 
 
 def requests(held: dict[str, bytes]) -> list[tuple[Source, ClipRequest]]:
-    """Each file, and all its frames into the region that is nobody's."""
-    told = []
+    """Return each file with a request that decodes all its frames into the private region."""
+    result = []
     for name, content in held.items():
         times = tuple(number / FPS for number in range(FRAMES[name]))
-        told.append((Source(name, 0, len(content)), ClipRequest((times,), SIDE, SIDE, (0,), SCRATCH)))
-    return told
+        result.append((Source(name, 0, len(content)), ClipRequest((times,), SIDE, SIDE, (0,), SCRATCH)))
+    return result
 
 
 def _landscape(width: int) -> Plane:
-    """A grey picture of patches of several sizes, HEIGHT x width, the same one each time."""
+    """Return a grey picture of random patches, uint8 (HEIGHT, width); always the same one."""
     chance, picture = np.random.default_rng(20), np.zeros((HEIGHT, width))
     for size in (72, 24, 8):
         patches = chance.random((-(-HEIGHT // size), -(-width // size)))
@@ -77,9 +77,9 @@ def _landscape(width: int) -> Plane:
 
 
 def _film(grey: Plane, count: int, codec: Codec, container: str) -> bytes:
-    """`count` frames in which the picture moves right."""
-    made, colours = io.BytesIO(), np.full((HEIGHT // 2, WIDTH), 128, np.uint8)
-    with av.open(made, "w", format=container) as output:
+    """Return an encoded video of `count` frames in which the picture moves right."""
+    buffer, colours = io.BytesIO(), np.full((HEIGHT // 2, WIDTH), 128, np.uint8)
+    with av.open(buffer, "w", format=container) as output:
         stream = output.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, _PIXELS[codec]
         stream.thread_count = 1
@@ -90,4 +90,4 @@ def _film(grey: Plane, count: int, codec: Codec, container: str) -> bytes:
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    return made.getvalue()
+    return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""What runs inside a decoder process, called by the pool in app/decoding/pool.py: it is made ready once, then given tasks.
+"""Code that runs inside a decoder process: one preparation, then tasks from the pool (app/decoding/pool.py).
 
-Before its first task each has decoded films of our own (app/decoding/warmup.py): no upload is the first.
+Before its first task each process has decoded the warm-up files (app/decoding/warmup.py).
 """
 
 import math
@@ -24,16 +24,16 @@ from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
-NICE = 5  # nginx and web go first: what they do is short, and a refusal must not wait for a video
-REHEARSED = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of films of our own
-TRIM_TASKS = 20  # what tasks have freed is given back after so many: each time costs a tenth of a decode
+NICE = 5  # nginx and web have priority: their work is short, and a rejection must not wait for a video
+REHEARSED = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of the warm-up files
+TRIM_TASKS = 20  # tasks between two returns of freed memory; each return costs a tenth of a decode
 
-_fault = ""  # of this process's rehearsal
-_tasks = 0  # that this process has done
+_fault = ""  # error of this process's warm-up
+_tasks = 0  # tasks done by this process
 
 
 def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
-    """Confine this process, and have it decode `files`; what goes wrong with them is told by `rehearsed`."""
+    """Sandbox this process and decode the warm-up `files`; `rehearsed` reports a failure."""
     global _fault
     os.nice(NICE)
     warmup.hold(files)
@@ -42,17 +42,17 @@ def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
         for source, request in warmup.requests(files):
             decode(source, probe(source, Limits(*REHEARSED)), request)
         _fault = ""
-    except Exception as error:  # whatever it is: uploads may fare better
+    except Exception as error:  # uploads may still succeed
         _fault = f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
 
 
 def rehearsed() -> tuple[int, str]:
-    """This process, and what went wrong when it decoded films of our own; empty when nothing did."""
+    """Return this process's pid and the error of its warm-up; empty after a success."""
     return os.getpid(), _fault
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Tell what a file is, in this process."""
+    """Return the kind and properties of a file, in this process."""
     source = reached(source)
     form = recognise(source.read(HEAD_BYTES))
     if form.kind == "image":
@@ -61,7 +61,7 @@ def probe(source: Source, limits: Limits) -> Media:
 
 
 def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> DecodeResult:
-    """Write clips of a file whose measured length is within `limits`, in this process."""
+    """Decode the requested clips into the region, in this process, and check the measured length against `limits`."""
     source = reached(source)
     if media.kind == "image":
         return pictures.decode(source, media, request)
@@ -75,7 +75,7 @@ def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | 
 
 
 def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
-    """Run a task with processor time for itself; the clock's limit, kept by the service, usually comes first."""
+    """Run a task with a limit on its CPU time. The service's timeout on elapsed time usually expires first."""
     global _tasks
     demand()
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -86,7 +86,7 @@ def limited(timeout_s: float, function: Callable[..., Result], *arguments: objec
     except Exception as error:
         if type(error).__module__ in ("builtins", "app.errors"):
             raise
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error  # the service takes no others from here
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error  # the service accepts no other types
     finally:
         _tasks += 1
         if _tasks % TRIM_TASKS == 0:

@@ -1,7 +1,7 @@
-"""Clients of Triton's gRPC, all with the same channel and, where Triton asks for one, with the key of its installation.
+"""Factory of gRPC clients for Triton, with shared channel options and the key of the installation.
 
-Import this instead of making an `InferenceServerClient` by hand: a client without the key is refused by a Triton that
-listens on TCP (deploy/stack/launch.py).
+Use it instead of creating an `InferenceServerClient` directly: a Triton that listens on TCP (deploy/stack/launch.py)
+rejects clients without the key.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 from tritonclient.grpc import InferenceServerClient, InferenceServerClientPlugin
 from tritonclient.grpc import aio as aio_client
 
-# gRPC's own waits between attempts to connect grow to two minutes; a restarted Triton is back in seconds.
-# Messages of any size pass: clips travel inside them where no memory is shared.
+# gRPC's default backoff grows to two minutes, but a restarted Triton is back in seconds.
+# Message size is unlimited, because the inline transport sends clips inside messages.
 CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -21,7 +21,7 @@ CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
 ]
 KEY_HEADER = "clipstack-key"  # as --grpc-restricted-protocol names it
-HEADER_PREFIX = "triton-grpc-protocol-"  # which Triton expects before that name in a request
+HEADER_PREFIX = "triton-grpc-protocol-"  # prefix that Triton expects in requests
 PROTOCOLS = (
     "health",
     "metadata",
@@ -36,7 +36,7 @@ PROTOCOLS = (
 
 
 class _SendKey(InferenceServerClientPlugin):  # type: ignore[misc]
-    """Add the key to the metadata of every call."""
+    """Plugin that adds the key to the metadata of every call."""
 
     def __init__(self, key: str) -> None:
         self._header = {HEADER_PREFIX + KEY_HEADER: key}
@@ -51,12 +51,12 @@ def connect(address: str, key: str = "") -> InferenceServerClient:
 
 
 def connect_async(address: str, key: str = "") -> aio_client.InferenceServerClient:
-    """Return a client for the event loop that runs now."""
+    """Return a client for the running event loop."""
     return _with_key(aio_client.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS), key)
 
 
 def restriction(key: str) -> str:
-    """Return the flag by which Triton refuses every call without `key`."""
+    """Return the command-line flag that makes Triton reject every call without `key`."""
     return f"--grpc-restricted-protocol={','.join(PROTOCOLS)}:{KEY_HEADER}={key}"
 
 

@@ -1,9 +1,9 @@
-"""Clips to scores through Triton's gRPC: by reference into shared memory, inline where that is not to be had.
+"""Client of Triton: sends clips over gRPC and returns their scores.
 
-Best first: CUDA's shared memory, for models that run on a GPU; the system's; the gRPC message itself. What is refused
-is left alone for a while, and the next one takes its place in the same request.
+Transports in order of preference: CUDA shared memory for models on a GPU, system shared memory, and the gRPC message
+itself. After a refusal the request uses the next transport, and the refused one is skipped for a while.
 
-Foreign types stay in this file: tritonclient's errors become ours in one place.
+Types and errors of tritonclient stay in this file.
 """
 
 import asyncio
@@ -28,64 +28,68 @@ from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 FINGERPRINT = "clipstack_fingerprint"  # a request parameter (triton_repo/backends/clip/model.py)
-CALL_TIMEOUT_S = 5.0  # of everything but an inference
-LISTINGS = 5  # how often the models are listed anew while they change
+CALL_TIMEOUT_S = 5.0  # of all calls except inference
+LISTINGS = 5  # attempts to list the models while they change
 
 log = logging.getLogger(__name__)
 
 
 class Region(Protocol):
-    """What is needed of a worker's shared memory."""
+    """Interface of a worker's shared memory."""
 
     name: str
     region_bytes: int
 
     @property
-    def device(self) -> DeviceRegion | None: ...
+    def device(self) -> DeviceRegion | None:
+        """Twin of the region on a GPU; None without one."""
+        ...
 
-    def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]: ...
+    def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]:
+        """Return the memory from `offset` on as a uint8 array of `shape`."""
+        ...
 
 
 class Scores(NamedTuple):
-    """Scores of one clip, float32 (classes,), and how the clip got there."""
+    """Scores of one clip, float32 (classes,), and the transport of the clip."""
 
     values: NDArray[np.float32]
     transport: Transport
 
 
 class ProbeResult(NamedTuple):
-    """What a model says of a black clip: all its labels in the order of the scores, and the scores."""
+    """A model's result for a black clip: all labels in the order of the scores, and the scores."""
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
 
 
 class TritonUnavailable(NotReady):
-    """Nobody answers at Triton's address, or it is ending: nothing is known of what was asked."""
+    """Triton is not reachable or is shutting down; the outcome of the call is unknown."""
 
 
 class ModelUnloaded(NotReady):
-    """Triton has unloaded this version, or is about to: the catalogue's list is out of date."""
+    """Triton has unloaded this version or is about to: the list of the registry is out of date."""
 
 
 class RegionUnknown(Exception):
-    """Triton does not know our region: it was restarted, or somebody unregistered it."""
+    """Triton does not know the region: it was restarted, or the region was unregistered."""
 
 
 class RegionRefused(Exception):
-    """Triton cannot map our region: it runs elsewhere, or does not take shared memory."""
+    """Triton cannot map the region: it runs on another machine, or does not support shared memory."""
 
 
 def _translate(error: InferenceServerException, by_reference: bool) -> Exception:
     status, message = str(error.status() or ""), error.message() or ""
-    # Without a region of ours in the request it is the backend that speaks, of its own shared memory.
+    # In an inline request these messages are about the backend's own shared memory.
     if by_reference and "Unable to find " in message and "shared memory region" in message:
         return RegionUnknown(message)
     if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
         return RegionRefused(message)
     if "unknown model" in message or "scheduler for model has stopped" in message:
         return ModelUnloaded("this model is being replaced or removed; please try again in a moment")
-    if "is not healthy" in message:  # the model's process is dead or hangs: the watchdog has it started again
+    if "is not healthy" in message:  # the model's process died or hangs; the watchdog restarts it
         return NotReady("this model does not answer now; please try again in a moment")
     if "protocol is restricted" in message:
         return TritonUnavailable("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
@@ -106,13 +110,13 @@ async def _our_errors(by_reference: bool = False) -> AsyncIterator[None]:
 
 
 class Triton:
-    """One worker's connection to Triton; made and used inside one event loop.
+    """One worker's connection to Triton. Create and use inside one event loop.
 
     Args:
         address: gRPC target, `unix:/path` or `host:port`.
         region: This worker's shared memory.
-        transport: `cuda`, `shm` or `inline`, or `auto` for the best of them that Triton takes.
-        key: Sent with every call; empty for a Triton that asks for none.
+        transport: `cuda`, `shm` or `inline`, or `auto` for the best one that Triton accepts.
+        key: Sent with every call; empty for a Triton that needs none.
     """
 
     def __init__(self, address: str, region: Region, transport: str, key: str = "") -> None:
@@ -120,19 +124,22 @@ class Triton:
         self._region = region
         self._registered: set[Transport] = set()
         self._registering = asyncio.Lock()
-        self._on_gpu: set[tuple[str, str]] = set()  # models, by name and version, that take clips on a GPU
-        self.unready = frozenset[
-            str
-        ]()  # models that cannot be asked now, at the last listing (app/inference/repository_index.py)
+        self._on_gpu: set[tuple[str, str]] = set()  # models (name, version) that take clips on a GPU
+        self.unready = frozenset[str]()  # models unavailable at the last listing (app/inference/repository_index.py)
         chain = CHAINS[transport]
         self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
 
     async def infer(self, model: str, version: str, offset: int, shape: tuple[int, ...]) -> Scores:
-        """Scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
+        """Return the scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
 
-        There is no deadline here on purpose: when this returns, Triton no longer reads the slot. A caller who
-        cannot wait so long leaves the call running and the slot with it. Raises ModelGone, TritonAway, NotReady
-        or InferenceFailed.
+        There is no timeout on purpose: when this returns, Triton no longer reads the slot. A caller that stops waiting
+        must leave the call running and the slot allocated.
+
+        Raises:
+            ModelUnloaded: Triton has unloaded the version.
+            TritonUnavailable: Triton does not answer.
+            NotReady: The model does not answer, a GPU was lost, or Triton refused all transports.
+            InferenceFailed: The model failed on the clip.
         """
         for transport in self.transports.usable(on_gpu=(model, version) in self._on_gpu):
             try:
@@ -145,7 +152,7 @@ class Triton:
         raise NotReady("the model server cannot use shared memory")
 
     def takes_clips_on_gpu(self, model: str, version: str) -> bool:
-        """Whether a clip for this model would go by the GPU's memory just now."""
+        """Return whether a clip for this model would use CUDA shared memory now."""
         return CUDA in self.transports.usable(on_gpu=(model, version) in self._on_gpu)
 
     async def _send(
@@ -155,7 +162,7 @@ class Triton:
         if transport != CUDA and self._region.device:
             try:
                 await self._region.device.download(offset, count)
-            except CudaError as error:  # a clip that was made there is lost with the GPU
+            except CudaError as error:  # the clip existed only on the GPU
                 raise NotReady("the GPU was lost; please try again in a moment") from error
         if transport == INLINE:
             clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
@@ -173,7 +180,7 @@ class Triton:
                 async with _our_errors(by_reference=True):
                     return await self._call(model, version, clip)
             except RegionUnknown as error:
-                # A restarted Triton knows no region. Once only: a region that is refused twice is refused.
+                # A restarted Triton knows no region. Only one retry: an unknown region twice in a row is a refusal.
                 self._registered.discard(transport)
                 if last_try:
                     raise RegionRefused(str(error)) from error
@@ -187,9 +194,9 @@ class Triton:
         return np.asarray(scores[0], dtype=np.float32)
 
     async def register(self) -> None:
-        """Makes our region known to Triton, its twin on the GPU too, unless they are; raises NotReady.
+        """Register the region and its GPU twin with Triton unless they are registered. Raises NotReady.
 
-        What is refused is left alone for a while, as when a request finds it out.
+        A refused transport is skipped for a while, as after a refused request.
         """
         for transport in (way for way in self.transports.usable(on_gpu=True) if way != INLINE):
             try:
@@ -219,7 +226,7 @@ class Triton:
         region, patience = self._region, {"client_timeout": CALL_TIMEOUT_S}
         if transport == CUDA and region.device:
             twin = region.device
-            twin.lent = True  # from now on, whatever becomes of this call
+            twin.lent = True  # from now on, even if this call fails
             raw = base64.b64encode(twin.handle)
             await self._client.register_cuda_shared_memory(
                 twin.name, raw, twin.device, twin.region_bytes, **patience
@@ -230,7 +237,7 @@ class Triton:
             )  # fmt: skip
 
     async def regions(self) -> list[str]:
-        """Names of the regions that Triton has open; ours are among them again if a restarted Triton forgot them."""
+        """Return the names of the regions that Triton has mapped; register this worker's again after a restart."""
         client, patience = self._client, {"as_json": True, "client_timeout": CALL_TIMEOUT_S}
         async with _our_errors():
             system = await client.get_system_shared_memory_status(**patience)
@@ -241,12 +248,12 @@ class Triton:
             try:
                 await self.register()
             except NotReady:
-                self._registered |= forgotten  # it is away again: whoever finds it back tells it of them
+                self._registered |= forgotten  # Triton is down again; the next successful call registers them
                 raise
         return names
 
     async def forget(self, name: str) -> None:
-        """Has Triton close the region `name`."""
+        """Unregister the region `name` from Triton."""
         async with _our_errors():
             if name.endswith(DEVICE_SUFFIX):
                 await self._client.unregister_cuda_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
@@ -256,10 +263,17 @@ class Triton:
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
     ) -> ProbeResult:
-        """One inference of a black clip of `shape` (T, H, W, 3).
+        """Run a health check: one inference on a black clip of `shape` (T, H, W, 3). Raises like `infer`.
 
-        Triton's classification extension answers "score:index:label"; so the labels have one home, the model's
-        folder. Raises as `infer`.
+        Triton's classification extension returns "score:index:label", so the labels are stored only in the model's
+        folder.
+
+        Args:
+            model: Name of the model.
+            version: Version of the model.
+            shape: Shape of the clip.
+            classes: Number of scores that the model returns.
+            patience_s: Timeout of the call, seconds.
         """
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
@@ -278,9 +292,9 @@ class Triton:
         return ProbeResult(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
 
     async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
-        """Return the digest of all that decides a model's answers, in hex, as its backend gives it.
+        """Return the backend's digest, in hex, of everything that determines a model's output. Raises like `infer`.
 
-        Empty when another backend serves the model, which ignores the question and answers the clip. Raises as `infer`.
+        Empty for a model of another backend, which ignores the request parameter and returns scores.
         """
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
@@ -289,27 +303,27 @@ class Triton:
                 model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
             )
         values = result.as_numpy(OUTPUT)
-        # -1 is no score: it says that the digest follows, a byte in each number
+        # -1 is not a score: it marks the digest that follows, one byte per number
         if values is None or values.size != 33 or values.ravel()[0] != -1:
             return ""
         return bytes(values.ravel()[1:].astype(np.uint8)).hex()
 
     async def models(self) -> list[dict[str, Any]]:
-        """Triton's own configuration of every model version that is ready, with the version under `"version"`."""
+        """Return Triton's configuration of every ready model version, with the version under `"version"`."""
         for _ in range(LISTINGS):
             async with _our_errors():
-                told = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
-            index = told.get("models", [])
+                response = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
+            index = response.get("models", [])
             self.unready = unready(index)
             ready = [model for model in index if model.get("state") == "READY"]
             answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
             configs = [answer for answer in answers if answer]
             if len(configs) == len(answers):
-                break  # else one was replaced since it was listed, and what took its place is not in this list
+                break  # else a model was replaced in the meantime, and its successor is missing from this list
         return configs
 
     async def _config(self, name: str, version: str) -> dict[str, Any] | None:
-        """None when it was unloaded since it was listed."""
+        """Return the configuration of one version; None when it was unloaded since the listing."""
         try:
             async with _our_errors():
                 answer = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
@@ -323,7 +337,7 @@ class Triton:
         return config | {"version": version}
 
     async def close(self) -> None:
-        """Gives our region back and closes the channel; by name only, other workers have theirs."""
+        """Unregister this worker's regions, by name because other workers have theirs, and close the channel."""
         for transport in self._registered:
             try:
                 if transport == CUDA and self._region.device:
@@ -337,7 +351,7 @@ class Triton:
 
 
 def _takes_clips_on_gpu(config: dict[str, Any]) -> bool:
-    """Whether the model runs on a GPU and is given tensors where they are; others would have them copied back."""
+    """Return whether the model runs on a GPU and reads its input there; for others Triton copies it to the CPU."""
     kinds = {group.get("kind") for group in config.get("instance_group", [])}
-    told = config.get("parameters", {}).get("FORCE_CPU_ONLY_INPUT_TENSORS", {}).get("string_value")
-    return kinds == {"KIND_GPU"} and told == "no"
+    cpu_only = config.get("parameters", {}).get("FORCE_CPU_ONLY_INPUT_TENSORS", {}).get("string_value")
+    return kinds == {"KIND_GPU"} and cpu_only == "no"

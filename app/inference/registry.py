@@ -1,4 +1,4 @@
-"""The models that can be asked: read from Triton's configuration, the one place where a model is described."""
+"""Registry of the available models, read from Triton's configuration, which is the only description of a model."""
 
 import asyncio
 import hashlib
@@ -14,19 +14,19 @@ from app.inference.client import OUTPUT, ProbeResult, Triton
 from app.media.types import Kind
 from app.software import software_digest
 
-REFRESH_S = 1.0  # how old the list of Triton's models may be
-CHECK_S = 5.0  # how old a canary's answer may be for those who ask whether all is well
-MISSED, MISSED_S = 3, 0.1  # how often, and after how long, a model that is gone is looked for again
-CHECK_PATIENCE_S = 5.0  # with such a canary
-FINGERPRINT_S = 15.0  # how often it is looked whether a model that was known before is still the same
-FIRST_PATIENCE_S = 20.0  # with the canary of a new model, which requests wait for
+REFRESH_S = 1.0  # maximum age of the list of models
+CHECK_S = 5.0  # maximum age of a canary result in health checks
+MISSED, MISSED_S = 3, 0.1  # retries and their delay before a missing model counts as removed
+CHECK_PATIENCE_S = 5.0  # timeout of a canary in health checks
+FINGERPRINT_S = 15.0  # interval of checks that a known model has the same weights
+FIRST_PATIENCE_S = 20.0  # timeout of the canary of a new model, which requests wait for
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the pipeline must know of a model; `resize` and `crop` in pixels, `stride` counted at `fps`."""
+    """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`."""
 
     name: str
     version: str
@@ -38,8 +38,8 @@ class Model:
     crop: int
     architecture: str
     labels: tuple[str, ...]
-    mark: str = ""  # digest of all that an answer depends on beside the file: other models and software have another
-    versions: tuple[str, ...] = ()  # newest first, all that answer; only where models are listed
+    mark: str = ""  # digest of everything but the file that determines a result (see `_mark`)
+    versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -48,30 +48,36 @@ class Model:
 
     @property
     def clip_bytes(self) -> int:
+        """Size of one uint8 clip in bytes."""
         return self.frames * self.crop * self.crop * 3
 
     def facts(self, default: bool) -> dict[str, Any]:
-        """The model as the API shows it."""
-        told = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
-        del told["mark"]
-        return told
+        """Return the model as the API shows it; `default` says whether it is the default model."""
+        result = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
+        del result["mark"]
+        return result
 
 
 def _model(config: dict[str, Any]) -> Model:
-    """From Triton's configuration, labels still empty; KeyError or ValueError when a parameter is missing or odd."""
-    told = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
-    if told["kind"] not in ("video", "image"):
-        raise ValueError(f"kind {told['kind']!r}")
+    """Return the model of one of Triton's configurations, without labels.
+
+    Raises:
+        KeyError: A parameter is missing.
+        ValueError: A parameter is invalid.
+    """
+    params = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
+    if params["kind"] not in ("video", "image"):
+        raise ValueError(f"kind {params['kind']!r}")
     model = Model(
         name=config["name"],
         version=config["version"],
-        kind=told["kind"],
-        frames=int(told["frames"]),
-        stride=int(told["stride"]),
-        fps=float(told["fps"]),
-        resize=int(told["resize"]),
-        crop=int(told["crop"]),
-        architecture=told.get("architecture", ""),
+        kind=params["kind"],
+        frames=int(params["frames"]),
+        stride=int(params["stride"]),
+        fps=float(params["fps"]),
+        resize=int(params["resize"]),
+        crop=int(params["crop"]),
+        architecture=params.get("architecture", ""),
         labels=(),
     )
     if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
@@ -80,9 +86,9 @@ def _model(config: dict[str, Any]) -> Model:
 
 
 def _mark(config: dict[str, Any], canary: ProbeResult, fingerprint: str) -> str:
-    """Return the digest of what an answer depends on beside the file: the model, its configuration, this software.
+    """Return the digest of everything but the file that determines a result: model, configuration and software.
 
-    The canary's scores count too, for a model of another backend, which has no fingerprint; rounding is left out.
+    The canary's rounded scores are included, because models of other backends have no fingerprint.
     """
     parts = [json.dumps(config, sort_keys=True), fingerprint, software_digest(), *canary.labels]
     parts += [f"{score:.2e}" for score in canary.scores]
@@ -95,21 +101,26 @@ def _classes(config: dict[str, Any]) -> int:
 
 
 class ModelRegistry:
-    """The model versions that answered a canary; follows what Triton loads and unloads.
+    """Registry of the model versions that answered a canary. It follows what Triton loads and unloads.
 
-    A model is asked for as `name`, its newest version that answers, or as `name@version`.
+    `name` refers to the newest version that answers, `name@version` to one version.
     """
 
     def __init__(self, triton: Triton, slot_bytes: int) -> None:
         self._triton = triton
         self._slot_bytes = slot_bytes
         self._entries: dict[_Key, _Entry] = {}
-        self._was_away = False  # Triton: what it serves since may be another model of the same name and version
+        self._was_away = False  # after an outage Triton may serve another model of the same name and version
         self._refreshed = SingleFlight(REFRESH_S, lambda: self._ask(anew=False))
         self._checked = SingleFlight(CHECK_S, lambda: self._ask(anew=True))
 
     async def get(self, wanted: str) -> Model:
-        """The model of that name; raises ModelNotFound, or NotReady while Triton is away or its canary fails."""
+        """Return the model for `name` or `name@version`.
+
+        Raises:
+            ModelNotFound: No model has this name.
+            NotReady: Triton is unavailable, or the model's canary fails.
+        """
         name, _, version = wanted.partition("@")
         entries = self._of(name, version)
         if not any(entry.model for entry in entries):
@@ -123,12 +134,12 @@ class ModelRegistry:
         raise ModelNotFound(f"there is no model {wanted[:80]!r}")
 
     def _of(self, name: str, version: str = "") -> list["_Entry"]:
-        """Newest first; all versions when none is named."""
+        """Return the entries of a model, newest first; of all versions if `version` is empty."""
         keys = [key for key in self._entries if key.name == name and version in ("", str(key.version))]
         return [self._entries[key] for key in sorted(keys, reverse=True)]
 
     async def health(self) -> "Health":
-        """All models, each after a canary of a moment ago; raises NotReady while Triton is away."""
+        """Return the health of all models, from canaries at most CHECK_S old. Raises NotReady without Triton."""
         await self._checked.get()
         answering = []
         for name in sorted({key.name for key in self._entries}):
@@ -142,20 +153,20 @@ class ModelRegistry:
         )
 
     def readiness(self) -> dict[tuple[str, str], bool]:
-        """Whether requests to it would be answered, of each name and version that Triton has."""
+        """Return for each (name, version) that Triton has whether requests to it are answered."""
         return {
             (key.name, str(key.version)): bool(entry.model and not entry.fault) for key, entry in self._entries.items()
         }
 
     async def refresh(self) -> None:
-        """Asks Triton for its models, unless that was done a moment ago, and sends each new one a canary."""
+        """Fetch Triton's list of models if it is older than REFRESH_S, and send each new model a canary."""
         await self._refreshed.get()
 
     async def gone(self, model: Model) -> None:
-        """Triton no longer knows `model`: looks at once what it has instead."""
+        """Record that Triton has unloaded `model`, and fetch the list of models at once."""
         key = _Key(model.name, int(model.version))
         if key in self._entries:
-            self._entries[key] = _Entry({}, time.monotonic())  # no answer, and not of this configuration
+            self._entries[key] = _Entry({}, time.monotonic())  # no model; the empty configuration forces a new canary
         await self._refreshed.get(anew=True)
 
     async def _ask(self, anew: bool) -> None:
@@ -170,24 +181,24 @@ class ModelRegistry:
         self._entries = dict(zip(keys, entries, strict=True))
 
     async def _listed(self) -> list[dict[str, Any]]:
-        """What Triton has now; a model that it had before is missed only when it is missing again and again."""
-        known = {key.name for key in self._entries}
+        """Return Triton's configurations; retry while a known model is missing, before it counts as removed."""
+        names = {key.name for key in self._entries}
         configs = await self._triton.models()
         for _ in range(MISSED):
-            if known <= {config["name"] for config in configs}:
+            if names <= {config["name"] for config in configs}:
                 break
-            # While Triton exchanges all versions of a model, for a moment none of them is ready.
+            # While Triton replaces all versions of a model, none is ready for a moment.
             await asyncio.sleep(MISSED_S)
             configs = await self._triton.models()
         return configs
 
     async def _entry(self, config: dict[str, Any], anew: bool) -> "_Entry":
-        known = self._entries.get(_Key(str(config["name"]), int(config["version"])))
-        if known and known.config != config:
-            known = None
-        is_recent = known and not anew and (known.model or time.monotonic() - known.asked < CHECK_S)
-        if known and is_recent and await self._is_same(known):
-            return known
+        previous = self._entries.get(_Key(str(config["name"]), int(config["version"])))
+        if previous and previous.config != config:
+            previous = None
+        is_recent = previous and not anew and (previous.model or time.monotonic() - previous.asked < CHECK_S)
+        if previous and is_recent and await self._is_same(previous):
+            return previous
         patience_s = CHECK_PATIENCE_S if anew else FIRST_PATIENCE_S
         try:
             model, fingerprint = await self._described(config, patience_s)
@@ -198,13 +209,13 @@ class ModelRegistry:
             fault, unusable = str(error), True
         except KeyError as error:
             fault, unusable = f"its configuration has no {error}", True
-        if known is None or known.fault != fault:
+        if previous is None or previous.fault != fault:
             log.error("model %s, version %s, fails its canary: %s", config["name"], config["version"], fault)
-        # One that answered before may only be slow: requests have a time limit of their own.
-        return _Entry(config, time.monotonic(), known.model if known else None, fault, unusable)
+        # A model that answered before may only be slow; requests have a timeout of their own.
+        return _Entry(config, time.monotonic(), previous.model if previous else None, fault, unusable)
 
     async def _described(self, config: dict[str, Any], patience_s: float) -> tuple[Model, str]:
-        """Return the model with its labels, and its fingerprint; raises as the canary does, and ValueError."""
+        """Return the model with labels, and its fingerprint. Raises like `canary`, or ValueError for a large clip."""
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
@@ -213,22 +224,25 @@ class ModelRegistry:
         return replace(model, labels=canary.labels, mark=_mark(config, canary, fingerprint)), fingerprint
 
     async def _is_same(self, entry: "_Entry") -> bool:
-        """Return whether the weights are those of before, for one whose configuration is; asked every FINGERPRINT_S."""
+        """Return whether a model with the same configuration has the same weights; checked every FINGERPRINT_S."""
         model = entry.model
         if model is None or time.monotonic() - entry.compared < FINGERPRINT_S:
             return True
         entry.compared = time.monotonic()
         try:
-            found = await self._triton.fingerprint(model.name, model.version, model.clip_shape, CHECK_PATIENCE_S)
+            current = await self._triton.fingerprint(model.name, model.version, model.clip_shape, CHECK_PATIENCE_S)
         except ClipstackError:
-            return True  # it does not answer now: requests find that out
-        return found == entry.fingerprint
+            return True  # no answer now: requests report it
+        return current == entry.fingerprint
 
 
 class Health(NamedTuple):
-    """The newest version of every model that answers, by name; and why others, as `name@version`, do not.
+    """Health of all models.
 
-    `failing` may answer again; `unusable` have a description that this service cannot follow.
+    Attributes:
+        models: Newest answering version of every model, sorted by name.
+        failing: Reasons by `name@version` of models that may recover.
+        unusable: Reasons by `name@version` of models with an invalid configuration.
     """
 
     models: list[Model]
@@ -246,7 +260,7 @@ class _Key(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """One version as Triton told of it: the model when it ever answered a canary, and why it did not the last time."""
+    """State of one version: its model, once a canary was answered, and the fault of the last canary."""
 
     config: dict[str, Any]
     asked: float  # time.monotonic()
@@ -254,13 +268,13 @@ class _Entry:
     fault: str = ""
     unusable: bool = False
     fingerprint: str = ""
-    compared: float = 0.0  # time.monotonic() when the fingerprint was looked at
+    compared: float = 0.0  # time.monotonic() of the last fingerprint check
 
 
 class SingleFlight:
-    """Work that is done at most every `age_s` seconds; all who ask meanwhile share one run, and its error.
+    """Cached work: runs at most every `age_s` seconds; concurrent callers share one run and its error.
 
-    Else a Triton that hangs would let them wait one after the other.
+    Without sharing, callers would wait one after the other for a Triton that hangs.
     """
 
     def __init__(self, age_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -270,9 +284,9 @@ class SingleFlight:
         self._run: asyncio.Future[None] | None = None
 
     async def get(self, anew: bool = False) -> None:
-        """Returns when the work was done no longer than `age_s` ago; `anew`: when a run that begins now ended.
+        """Wait until the work was done at most `age_s` seconds ago; with `anew`, run it now.
 
-        What was done before is then too old for everybody, also when this run fails.
+        With `anew` the previous result expires for all callers, even when the new run fails.
         """
         if anew:
             self._done = float("-inf")

@@ -1,6 +1,7 @@
-"""What requests and timelines do while Triton is away: they wait for a restart to end, and no longer.
+"""Retries while Triton is unavailable.
 
-A restart takes some seconds, and nobody needs to know of it. Requests are soon told of a Triton that stays away.
+Requests and timelines wait for a restart of Triton, which takes some seconds. Requests fail fast once Triton has been
+down longer than `patience_s`.
 """
 
 import asyncio
@@ -11,15 +12,21 @@ from typing import TypeVar
 from app.errors import NotReady
 from app.inference.client import TritonUnavailable
 
-AGAIN_S = 0.1  # between two attempts of one request
-# Of each request: until gRPC tries to connect again (1 s at most, app/inference/client.py) it says what was true before.
+AGAIN_S = 0.1  # delay between two attempts of one request
+# Each request retries at least this long, since gRPC reports its old state until it reconnects (after 1 s at most).
 BELIEVED_AFTER_S = 2.0
 
 T = TypeVar("T")
 
 
 async def outlasted(ask: Callable[[], Awaitable[T]], is_over: Callable[[NotReady], bool], again_s: float) -> T:
-    """What `ask` returns, asked again after `again_s` seconds while it raises NotReady; raises that when `is_over`."""
+    """Call `ask` until it stops raising NotReady, and return its result.
+
+    Args:
+        ask: The call.
+        is_over: Returns whether to give up on an error, which is then raised.
+        again_s: Delay between two attempts, seconds.
+    """
     while True:
         try:
             return await ask()
@@ -30,24 +37,27 @@ async def outlasted(ask: Callable[[], Awaitable[T]], is_over: Callable[[NotReady
 
 
 class TritonOutage:
-    """How long one worker's Triton has been away; requests outlast the first `patience_s` seconds of it."""
+    """Outage tracker of one worker's Triton; requests retry during the first `patience_s` seconds of an outage."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._since: float | None = None
 
     def noticed(self) -> float:
-        """Triton did not answer just now; returns since when (time.monotonic())."""
+        """Record that Triton does not answer; return the start of the outage (time.monotonic())."""
         if self._since is None:
             self._since = time.monotonic()
         return self._since
 
     def over(self) -> None:
-        """Triton answered just now."""
+        """Record that Triton answers."""
         self._since = None
 
     async def outlast(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` returns, asked again while it raises TritonAway; raises that when Triton stays away."""
+        """Call `ask` until it stops raising TritonUnavailable, and return its result.
+
+        Raises TritonUnavailable when the outage lasts longer than `patience_s`.
+        """
         believed = time.monotonic() + BELIEVED_AFTER_S
 
         def is_over(error: NotReady) -> bool:

@@ -1,4 +1,4 @@
-"""The ways by which clips reach Triton, best first: which one may be tried now, and how often each was used."""
+"""Transports of clips to Triton: their order of preference, their availability and their usage counts."""
 
 import logging
 import time
@@ -11,17 +11,23 @@ Transport = Literal["cuda_shared_memory", "system_shared_memory", "inline"]
 CUDA: Transport = "cuda_shared_memory"
 SYSTEM: Transport = "system_shared_memory"
 INLINE: Transport = "inline"
-# What CLIPSTACK_TRANSPORT means. One that is named alone has nothing behind it.
+# Transports to try for each value of CLIPSTACK_TRANSPORT; a single transport has no fallback.
 CHAINS: dict[str, tuple[Transport, ...]] = {
     "auto": (CUDA, SYSTEM, INLINE), "cuda": (CUDA,), "shm": (SYSTEM,), "inline": (INLINE,),
 }  # fmt: skip
-RETRY_S = 30.0  # how long one that was refused is left alone
+RETRY_S = 30.0  # time for which a refused transport is skipped
 
 log = logging.getLogger(__name__)
 
 
 class Transports:
-    """Of one worker; used from one event loop. `clips`, `refusals` and `registrations` are counts, by transport."""
+    """Transports of one worker. Use from one event loop.
+
+    Attributes:
+        clips: Number of clips sent, by transport.
+        refusals: Number of refusals, by transport.
+        registrations: Number of registrations of a region, by transport.
+    """
 
     def __init__(self, chain: tuple[Transport, ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._chain, self._clock = chain, clock
@@ -32,7 +38,10 @@ class Transports:
         self.registrations: Counter[Transport] = Counter()
 
     def usable(self, on_gpu: bool) -> Iterator[Transport]:
-        """Those to try, in this order; CUDA's only for a model that runs on a GPU. Named alone, one is always tried."""
+        """Yield the transports to try, in order.
+
+        CUDA shared memory is only for models on a GPU. A single transport is always tried.
+        """
         for transport in self._chain:
             if len(self._chain) > 1 and transport == CUDA and not on_gpu:
                 continue
@@ -40,7 +49,7 @@ class Transports:
                 yield transport
 
     def refused(self, transport: Transport, reason: str) -> None:
-        """It did not work just now; one line in the log for each time that it is given up."""
+        """Record a refusal, and log it unless the transport is being skipped already."""
         self.refusals[transport] += 1
         waits = self._clock() < self._wait_until.get(transport, 0.0)
         self._wait_until[transport] = self._clock() + RETRY_S
@@ -48,16 +57,16 @@ class Transports:
             log.warning("%s refused, left alone for %g s: %s", transport, RETRY_S, reason[:300])
 
     def used(self, transport: Transport) -> None:
-        """A clip got through by it."""
+        """Record that a clip was sent."""
         self.clips[transport] += 1
         if transport != self._last:
             before, self._last = self._last, transport
             log.info("clips go by %s%s", transport, f", no longer by {before}" if before else "")
 
     def facts(self) -> dict[str, Any]:
-        """For those who watch the service."""
+        """Return the last transport and the counts, for monitoring."""
         return {"last": self._last, "clips": dict(self.clips), "refusals": dict(self.refusals)}
 
     def details(self) -> dict[str, Any]:
-        """The same with all ways there are, and how often regions were made known to Triton."""
+        """Return `facts` with all transports in order and the counts of registrations."""
         return self.facts() | {"chain": self._chain, "registrations": dict(self.registrations)}

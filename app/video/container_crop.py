@@ -1,7 +1,7 @@
-"""The edges that a container hides, read from its header: PixelCrop in Matroska, `clap` in MP4 and QuickTime.
+"""Edges that a container hides, read from its header: PixelCrop in Matroska, `clap` in MP4 and QuickTime.
 
-FFmpeg knows them as side data of a stream, which PyAV does not show. Everything here may be damaged: what cannot be
-read counts as no crop.
+FFmpeg has them as side data of a stream, which PyAV does not expose. Any of it may be damaged: unreadable data counts
+as no crop.
 """
 
 import struct
@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from app.media.geometry import Crop
 from app.media.types import Source
 
-MAX_HEADER_BYTES = 16 << 20  # of the part that describes the tracks
+MAX_HEADER_BYTES = 16 << 20  # of the header part that describes the tracks
 MAX_ELEMENTS = 1000  # on one level
 
 _SEGMENT, _CLUSTER, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b", b"\xae"
@@ -26,7 +26,7 @@ _SAMPLE_ENTRY_BYTES = 86  # of a VisualSampleEntry, box header included (ISO/IEC
 
 
 def container_crop(source: Source, demuxer: str, stream: VideoStream, size: tuple[int, int]) -> Crop:
-    """Return what the container hides of a stream's stored frames, whose `size` is (width, height)."""
+    """Return the crop of a stream's stored frames, whose `size` is (width, height)."""
     if demuxer not in ("matroska", "mov"):
         return Crop()
     rank = stream.container.streams.video.index(stream)
@@ -40,10 +40,10 @@ def container_crop(source: Source, demuxer: str, stream: VideoStream, size: tupl
 
 
 def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
-    """The body of Matroska's Tracks or of MP4's `moov`; empty where there is none."""
+    """Return the body of Matroska's Tracks or of MP4's `moov`; empty if there is none."""
     at, end = source.offset, source.offset + source.length
     for _ in range(MAX_ELEMENTS):
-        if at >= end:  # a damaged length may lie behind all that can be sought
+        if at >= end:  # a damaged length may point beyond any seekable offset
             break
         file.seek(at)
         head = file.read(min(16, max(0, end - at)))
@@ -58,7 +58,7 @@ def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
 
 
 def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
-    """Identifier of the EBML element at `at`, where its body starts, and how long that is; no name at the end."""
+    """Return identifier, body start and body length of the EBML element at `at`; an empty identifier at the end."""
     if at >= len(data):
         return b"", at, 0
     start = at + 9 - data[at].bit_length()
@@ -70,7 +70,7 @@ def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
 
 
 def _box(data: bytes, at: int) -> tuple[bytes, int, int]:
-    """As `_element`, of a box of MP4; one of length 0 reaches to the end of the file."""
+    """Like `_element`, for a box of MP4; a box of length 0 extends to the end of the file."""
     if at + 8 > len(data):
         return b"", at, 0
     length, name = struct.unpack_from(">I4s", data, at)
@@ -82,7 +82,7 @@ def _box(data: bytes, at: int) -> tuple[bytes, int, int]:
 
 
 def _children(data: bytes, part: Part, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Name and body of each element or box of `data` from `at` on."""
+    """Yield name and body of each element or box of `data` from `at`."""
     for _ in range(MAX_ELEMENTS):
         name, start, length = part(data, at)
         if not name or length < 0:
@@ -92,7 +92,7 @@ def _children(data: bytes, part: Part, at: int = 0) -> Iterator[tuple[bytes, byt
 
 
 def _pixel_crop(tracks: bytes, rank: int) -> Crop:
-    """Of the video track with this place among all video tracks: FFmpeg does not tell the number of a track."""
+    """Return the crop of the video track with this rank among all video tracks: FFmpeg hides track numbers."""
     fields = [dict(_children(track, _element)) for name, track in _children(tracks, _element) if name == _TRACK]
     videos = [track[_VIDEO] for track in fields if _VIDEO in track]
     video = dict(_children(videos[rank], _element))
@@ -116,7 +116,7 @@ def _clean_aperture(moov: bytes, number: int, size: tuple[int, int]) -> Crop:
 
 
 def _aperture(values: tuple[int, ...], size: tuple[int, int]) -> Crop:
-    """A clean aperture: numerators and denominators of its width, its height and how far off its centre is."""
+    """Return the crop for a clean aperture: fractions of its width, its height and its centre's offsets."""
     edges = []
     for length, place in zip(size, (0, 2), strict=True):
         shown, shift = values[place] / values[place + 1], values[place + 4] / values[place + 5]

@@ -1,4 +1,4 @@
-"""Videos: what one is, and its wanted frames, scaled and cut, written into the shared region."""
+"""Videos: probing, and decoding of the requested frames, scaled and cropped, into the shared region."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,28 +23,35 @@ from app.media.types import ClipRequest, Conversion, DecodeResult, Limits, Media
 from app.video.container_crop import container_crop
 from app.video.readers import Reader, open_reader, opened, translated
 
-MAX_GIF_FRAMES = 5000  # a GIF has no key frames: the last one costs the decoding of all
-FIRST_FRAME_PACKETS = 300  # a broadcast may start in the middle of a group of pictures, 10 s of them at most
-REASON = 200  # letters
+MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
+FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
+REASON = 200  # characters
 
 
 class GpuDecoder(Protocol):
-    """Where frames are decoded and stay on a GPU (app/video/gpu_frames.py)."""
+    """Interface of a decoder whose frames stay on a GPU (app/video/gpu_frames.py)."""
 
     def open_clips(self, request: ClipRequest) -> Sequence[Any]:
-        """Each clip's place in the region's twin; raises ValueError as `clip_shape`."""
+        """Return the clips' views of the region's mirror; raises ValueError as `clip_shape`."""
 
-    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader: ...
+    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
+        """Open a reader whose frames are on the GPU."""
+        ...
 
     def finish(self) -> None:
-        """Returns when everything that was written is there."""
+        """Wait until all writes are complete."""
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the facts of a video from its header and first frame.
+    """Read the properties of a video from its header and first frame.
 
-    A size beyond the limits is refused before that frame is decoded, a length only where an index lists it.
-    Raises UnsupportedMedia, NoVideoStream, LimitExceeded, Undecodable.
+    A frame size beyond the limits is refused before decoding, a duration only if an index lists all frames.
+
+    Raises:
+        UnsupportedMedia: The format or codec is not supported.
+        NoVideoStream: The file has no video.
+        LimitExceeded: The video is too large or too long.
+        Undecodable: The file is damaged.
     """
     head = source.read(HEAD_BYTES)
     demuxer = recognise(head).name
@@ -78,11 +85,15 @@ def probe(source: Source, limits: Limits) -> Media:
 def decode(
     source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: GpuDecoder | None = None
 ) -> DecodeResult:
-    """Write the wanted clips of a video into the region, or with `gpu` into its twin there.
+    """Write the requested clips of a video into the region, or with `gpu` into its mirror there.
 
-    The length of the video is measured first, from its packets, and held against `limits`; then the clips are placed. A
-    time after the end becomes the last frame, and the clip counts as padded. Raises UnsupportedMedia, LimitExceeded,
-    Undecodable.
+    The length of the video is measured first, from its packets, and checked against `limits`; then the clips are
+    placed. A time after the end selects the last frame, and the clip counts as padded.
+
+    Raises:
+        UnsupportedMedia: The format or codec is not supported.
+        LimitExceeded: The video is too long, or needs too much memory.
+        Undecodable: The file is damaged.
     """
     reason = ""
     size = scaled_size(media.width, media.height, request.resize)
@@ -95,7 +106,7 @@ def decode(
             gpu.finish()
             return replace(decoded, on_gpu=True)
         except (ClipstackError, FFmpegError, RuntimeError, MemoryError) as error:
-            # A codec that NVDEC does not know, a GPU without memory, a damaged file: the CPU's verdict counts.
+            # For example a codec that NVDEC lacks, a GPU out of memory, a damaged file: the result of the CPU counts
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
     clips = open_clips(request)
@@ -105,12 +116,14 @@ def decode(
 
 
 def measured(reader: Reader, limits: Limits | None) -> Reader:
-    """Return a reader whose video is complete as far as it must be, and not longer than the limits.
+    """Return the reader after checking that its video is sufficiently complete and within the limits.
 
-    Raises Undecodable, LimitExceeded.
+    Raises:
+        Undecodable: More than 1 % of the frames, and more than 2, are missing.
+        LimitExceeded: The video has too many frames, or is too long.
     """
     total = len(reader.timing.times_s)
-    if reader.missing > max(2, total // 100):  # an index that is off by one is no damage
+    if reader.missing > max(2, total // 100):  # an index that is off by one is not damage
         raise Undecodable("the file is cut off: frames that it promises are missing")
     if limits is not None:
         limits.check_length(total, reader.timing.end_s)
@@ -119,13 +132,13 @@ def measured(reader: Reader, limits: Limits | None) -> Reader:
 
 def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> DecodeResult:
     timing = reader.timing
-    wanted = place_clips(timing, request.clips) if isinstance(request.clips, EvenClips) else request.clips
-    rows = [frames_at(timing, row) for row in wanted]
+    clip_times = place_clips(timing, request.clips) if isinstance(request.clips, EvenClips) else request.clips
+    rows = [frames_at(timing, row) for row in clip_times]
     _write(reader, rows, clips, request.crop)
     return DecodeResult(
         frames=tuple(tuple(row) for row in rows),
         times_s=tuple(tuple(round(float(timing.times_s[number]), 6) for number in row) for row in rows),
-        padded=tuple(max(row) >= timing.end_s for row in wanted),
+        padded=tuple(max(row) >= timing.end_s for row in clip_times),
         truncated=reader.cut_off,
         total=len(timing.times_s),
         duration_s=round(timing.end_s, 6),
@@ -149,32 +162,32 @@ def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: in
 
 
 def _name(demuxer: str, head: bytes) -> str:
-    """The container as people call it: one demuxer reads MP4 and QuickTime, one Matroska and WebM."""
+    """Return the common name of the container: one demuxer reads MP4 and QuickTime, one Matroska and WebM."""
     if demuxer == "mov":
         return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"
     return "webm" if demuxer == "matroska" and b"webm" in head[:64] else demuxer
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds from the first to after the last frame, as the header says."""
-    if stream.duration and stream.time_base and stream.duration > 0:  # a damaged one may be less
+    """Return the header's duration in seconds, from the first frame to the end of the last."""
+    if stream.duration and stream.time_base and stream.duration > 0:  # a damaged one may be negative
         return float(stream.duration * stream.time_base)
     if container.duration:
-        # Matroska and FLV count from 0, wherever the video starts.
+        # Matroska and FLV count from 0, wherever the video starts
         start_s = float((stream.start_time or 0) * (stream.time_base or 0))
         return max(0.0, container.duration / 1e6 - max(0.0, start_s)) or None
     return None
 
 
 def _check_index(stream: VideoStream, limits: Limits) -> None:
-    """Refuse at once what an MP4's index says is too long: it lists every frame, a header only promises."""
+    """Refuse an MP4 that is too long by its index, which lists every frame; a header only makes a claim."""
     index = stream.index_entries
     if len(index):
         limits.check_length(len(index), (index[-1].timestamp - index[0].timestamp) * float(stream.time_base or 0))
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
-    """The first frame that can be decoded; it carries the rotation, and the size that is really coded."""
+    """Return the first frame that can be decoded; it has the rotation and the true coded size."""
     for packet in islice(container.demux(stream), FIRST_FRAME_PACKETS):
         if packet.has_sidedata("encryption_info"):
             raise Undecodable("the video is encrypted (DRM): send it without encryption")

@@ -1,7 +1,7 @@
-"""H.264 whose pictures are single fields: which packets hold the second field of a frame, and no frame of their own.
+"""Pairs of H.264 fields: finds packets that contain only the second field of a frame.
 
 MPEG transport streams and files made of them may have a packet for each field; a decoder makes one frame of two. Only
-the beginning of a packet's first slice is read (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
+the beginning of a packet's first slice is parsed (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from collections.abc import Iterator
 from app.video.nal_units import length_bytes
 
 START_CODE = b"\0\0\1"
-HEAD_BYTES = 64  # of a unit: a slice's header up to its fields has some 12
-MAX_UNITS = 64  # of a packet
-_SLICES, _PARAMETERS = (1, 5), 7  # types of units
-# Profiles whose parameter sets tell of chroma and scaling
+HEAD_BYTES = 64  # of a unit: a slice's header up to the field flags has about 12
+MAX_UNITS = 64  # examined per packet
+_SLICES, _PARAMETERS = (1, 5), 7  # types of NAL units
+# Profiles whose parameter sets contain chroma format and scaling
 _HIGH = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
 class FieldPairs:
-    """Knows the second fields among the packets of one stream, which it is shown in decoding order."""
+    """Detector of second fields among the packets of one stream, taken in decoding order."""
 
     def __init__(self, codec: str, configuration: bytes | None) -> None:
         self._lengths = length_bytes(codec, configuration)
         self._number_bits, self._has_planes = 0, False
-        self._first: tuple[int, int] | None = None  # number of the frame, and parity, of a field without its other one
+        self._first: tuple[int, int] | None = None  # frame number and parity of an unpaired first field
         if codec == "h264" and configuration:
             for unit in _parameter_sets(configuration):
                 self._read(unit)
 
     @property
     def are_possible(self) -> bool:
-        """Whether the stream may hold fields; most hold whole frames alone, and their packets need not be looked at."""
+        """Whether the stream may contain fields; most have only whole frames, and their packets need no parsing."""
         return self._number_bits > 0
 
     def is_second(self, packet: memoryview) -> bool:
-        """Return whether a packet completes the frame that the one before it began."""
+        """Return whether a packet completes the frame that the previous one began."""
         if not self.are_possible:
             return False
         try:
@@ -47,11 +47,11 @@ class FieldPairs:
         return pair
 
     def _field(self, packet: memoryview) -> tuple[int, int] | None:
-        """Frame number and parity (1 for bottom) of a packet's first slice; None for a whole frame."""
+        """Return frame number and parity (1 for bottom) of a packet's first slice; None for a whole frame."""
         for unit in _units(packet, self._lengths):
             if unit and unit[0] & 31 in _SLICES:
                 bits = _Bits(unit)
-                for _ in range(3):  # first macroblock, type, parameter set
+                for _ in range(3):  # first macroblock, slice type, parameter set
                     bits.golomb()
                 if self._has_planes:
                     bits.take(2)
@@ -60,7 +60,7 @@ class FieldPairs:
         return None
 
     def _read(self, unit: bytes) -> None:
-        """Take from a sequence parameter set how long frame numbers are, if it allows fields."""
+        """Store the length of frame numbers from a sequence parameter set, if it allows fields."""
         try:
             bits = _Bits(unit)
             profile = bits.take(24) >> 16
@@ -80,14 +80,14 @@ class FieldPairs:
             bits.take(1)
             for _ in range(2):  # width, height
                 bits.golomb()
-            if not bits.take(1):  # not frames alone
+            if not bits.take(1):  # fields are allowed
                 self._number_bits, self._has_planes = number_bits, has_planes
         except IndexError:
             return
 
 
 def _skip_chroma(bits: _Bits) -> bool:
-    """Read a high profile's formats and scaling; return whether colours are coded as planes of their own."""
+    """Skip a high profile's formats and scaling; return whether colour planes are coded separately."""
     chroma = bits.golomb()
     has_planes = chroma == 3 and bool(bits.take(1))
     for _ in range(2):
@@ -110,19 +110,21 @@ def _skip_scaling(bits: _Bits, count: int) -> None:
 
 
 class _Bits:
-    """Reads the bits of a unit after its first byte; raises IndexError at the end."""
+    """Bit reader of a unit after its first byte; raises IndexError at the end."""
 
     def __init__(self, unit: bytes) -> None:
         body = unit[1:].replace(b"\0\0\3", b"\0\0")
         self._value, self._left = int.from_bytes(body, "big"), 8 * len(body)
 
     def take(self, count: int) -> int:
+        """Return the next `count` bits."""
         self._left -= count
         if self._left < 0:
             raise IndexError("the unit ends")
         return self._value >> self._left & ((1 << count) - 1)
 
     def golomb(self) -> int:
+        """Return the next Exp-Golomb coded number."""
         zeros = 0
         while not self.take(1):
             zeros += 1
@@ -142,17 +144,17 @@ def _parameter_sets(configuration: bytes) -> Iterator[bytes]:
 
 
 def _units(packet: memoryview, lengths: int) -> Iterator[bytes]:
-    """The beginnings of a packet's units, in order."""
+    """Yield the beginnings of a packet's NAL units, in order."""
     at = 0
     for _ in range(MAX_UNITS):
         if lengths:
             start = at + lengths
             at = start + int.from_bytes(packet[at:start], "big")
         else:
-            found = bytes(packet[at : at + (1 << 16)]).find(START_CODE)
-            if found < 0:
+            position = bytes(packet[at : at + (1 << 16)]).find(START_CODE)
+            if position < 0:
                 return
-            start = at = at + found + 3
+            start = at = at + position + 3
         if start >= len(packet):
             return
         yield bytes(packet[start : start + HEAD_BYTES])

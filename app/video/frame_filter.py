@@ -1,4 +1,4 @@
-"""FFmpeg's filters between decoder and scaler: fields made into whole frames, hidden edges cut off."""
+"""FFmpeg filters between decoder and scaler: deinterlacing and cropping."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,28 +11,28 @@ from av.video.frame import VideoFrame
 
 from app.media.geometry import Crop
 
-LEAST = 4  # pixels that bwdif needs each way
+LEAST = 4  # pixels that bwdif needs in each dimension
 
 
 def filtered(frames: Iterable[VideoFrame], deinterlace: bool, crop: Crop) -> Iterator[VideoFrame]:
-    """Yield every frame of `frames`, cropped; with `deinterlace` those made whole whose fields are of two moments.
+    """Yield every frame of `frames`, cropped; with `deinterlace`, interlaced frames are deinterlaced.
 
-    A frame made whole needs the one before and the one after it, so `frames` must leave none out.
+    Deinterlacing a frame needs its neighbours, so `frames` must not skip any.
     """
-    kept: _Graph | None = None
+    graph: _Graph | None = None
     for frame in frames:
         kind = frame.width, frame.height, frame.format.name
-        if kept is None or kind != kept.kind:
-            if kept is not None:
-                yield from kept.end()
-            kept = _Graph(frame, deinterlace, crop)
-        yield from kept.push(frame)
-    if kept is not None:
-        yield from kept.end()
+        if graph is None or kind != graph.kind:
+            if graph is not None:
+                yield from graph.end()
+            graph = _Graph(frame, deinterlace, crop)
+        yield from graph.push(frame)
+    if graph is not None:
+        yield from graph.end()
 
 
 class _Graph:
-    """The filters for frames of one size and format, set up by the first of them."""
+    """Filter graph for frames of one size and format, set up from the first of them."""
 
     def __init__(self, frame: VideoFrame, deinterlace: bool, crop: Crop) -> None:
         self.kind = frame.width, frame.height, frame.format.name
@@ -51,11 +51,13 @@ class _Graph:
         self._stamps: deque[tuple[int | None, int | None]] = deque()  # of frames inside, which come out in this order
 
     def push(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """Add a frame and yield the finished ones."""
         self._stamps.append((frame.pts, frame.dts))
         self._graph.push(frame)
         yield from self._pulled()
 
     def end(self) -> Iterator[VideoFrame]:
+        """Flush the graph and yield the remaining frames."""
         self._graph.push(None)
         yield from self._pulled()
 

@@ -1,4 +1,4 @@
-"""A decoder process's own part of a GPU: its context there, and the worker's slots, opened by their handle."""
+"""GPU state of a decoder process: its CUDA context, and the worker's slots, opened through their handle."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class GpuUnavailable(RuntimeError):
-    """This process cannot decode on a GPU; the message says why."""
+    """Error for a process that cannot decode on a GPU; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuRegionHandle:
-    """What a decoder process is told of its worker's slots on the GPU with CUDA's `number`.
+    """Description of a worker's slots on the GPU with CUDA's `number`, for a decoder process.
 
-    `device` is torch's name for it; `cpu` beside a runtime that is not a GPU's, for tests.
+    `device` is torch's name for the GPU; tests use `cpu` with a runtime that is not a GPU's.
     """
 
     number: int
@@ -38,18 +38,18 @@ _why_not = "nobody asked for it"
 
 
 def prepare(slots: GpuRegionHandle) -> None:
-    """Takes all that will be needed of the GPU; what goes wrong is told by `why_not` and `here`."""
+    """Open everything on the GPU that decoding needs; `why_not` and `here` report failures."""
     global _here, _why_not
     try:
         _here = _open(slots)
         _why_not = ""
-    except Exception as error:  # of three libraries and a driver: none of it may keep files from being decoded
+    except Exception as error:  # from three libraries and a driver: files must still be decoded on the CPU
         _why_not = f"{type(error).__name__}: {error}"
 
 
 def _open(slots: GpuRegionHandle) -> GpuDecoder:
     global _context
-    import torch  # 2 s, so only where it is used
+    import torch  # 2 s, so only in processes that use it
 
     from app.video.gpu_frames import DeviceRegion, take_context
 
@@ -64,12 +64,12 @@ def _open(slots: GpuRegionHandle) -> GpuDecoder:
 
 
 def why_not() -> str:
-    """Why this process cannot decode on a GPU; empty when it can."""
+    """Return the reason why this process cannot decode on a GPU; empty if it can."""
     return _why_not
 
 
 def here() -> GpuDecoder:
-    """The slots on the GPU; raises NotOnGpu."""
+    """Return the decoder on the GPU; raise GpuUnavailable if there is none."""
     if _here is None:
         raise GpuUnavailable(_why_not)
     return _here

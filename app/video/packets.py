@@ -1,4 +1,4 @@
-"""List the packets of a video stream without decoding: when each frame is shown, and where decoding can begin."""
+"""Packet list of a video stream, without decoding: display times of the frames, and where decoding can start."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from app.video.timestamps import Clock
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
-DECODING_TIMES = ("avi", "asf", "mpeg")  # containers that tell when packets are decoded; not always more
+DECODING_TIMES = ("avi", "asf", "mpeg")  # containers with decoding times, and often without display times
 
 
 @dataclass(frozen=True, slots=True)
 class PacketList:
-    """What was measured: timestamps in units of `base` seconds, on a clock that never jumps back.
+    """Measurements of a stream: timestamps in units of `base` seconds, on a clock that never jumps back.
 
     Attributes:
-        stamps: when each frame is shown, rising.
-        keys: for each key frame its timestamp, and the decoding time by which to seek it.
-        end: when the last frame disappears.
-        count: packets, also those whose frames are not shown.
-        sequential: the file's own timestamps are other ones or missing, so that seeking by time leads anywhere.
-        partial: the timestamp of a last packet that is not whole.
-        order: the decoding time of each frame where timestamps rise in decoding order although the decoder reorders
-            frames (H.264 in AVI, packed frames of Xvid): then the n-th frame that comes out is shown n-th.
+        stamps: Display time of each frame, rising.
+        keys: For each key frame its timestamp, and the decoding time with which to seek it.
+        end: Time at which the last frame disappears.
+        count: Number of packets, including those whose frames are not shown.
+        sequential: The file's own timestamps differ or are missing, so that seeking by time does not work.
+        partial: Timestamp of an incomplete last packet, or None.
+        order: Decoding time of each frame if timestamps rise in decoding order although the decoder reorders frames
+            (H.264 in AVI, packed frames of Xvid): the n-th frame that the decoder returns is then shown n-th.
     """
 
     base: float
@@ -47,6 +47,7 @@ class PacketList:
     order: list[int]
 
     def timing(self) -> Timing:
+        """Return the timing in seconds after the first frame."""
         first = self.stamps[0]
         times_s = (np.array(self.stamps, np.float64) - first) * self.base
         keys_s = (np.array([stamp for stamp, _ in self.keys if stamp >= first], np.float64) - first) * self.base
@@ -54,14 +55,15 @@ class PacketList:
 
 
 def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, cut_off: bool) -> PacketList:
-    """Read all packets of a stream; the last one of a file that was `cut_off` is not whole and is left out.
+    """Read all packets of a stream; omit the last one, which is incomplete, if the file is `cut_off`.
 
-    Raises Undecodable where no frame is shown.
+    Raises:
+        Undecodable: No frame is shown.
     """
     base = float(stream.time_base or 1)
     clock = Clock(1 / base, demuxer)
     shown: list[int] = []
-    before = last = (0, 0)  # the timestamp and duration of the frame shown last
+    before = last = (0, 0)  # timestamp and duration of the last two frames in display order
     keys: list[tuple[int, int]] = []
     count = 0
     last_is_shown, order = False, list[int]()
@@ -73,7 +75,7 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         stamp = clock.stamp(pts, dts, duration, packet.is_keyframe)
         is_second = pairs.are_possible and pairs.is_second(memoryview(packet))
-        if is_second:  # it belongs to the frame before it
+        if is_second:  # it belongs to the previous frame
             count += 1
             begin = sum(last) if stamp is None else stamp
             last = (last[0], max(last[1], begin + duration - last[0]))
@@ -95,15 +97,15 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
         last = before
     if not shown:
         raise Undecodable("there is no frame in this video")
-    turned = keeps_order and len(order) >= len(shown) and all(map(int.__lt__, shown, shown[1:]))
+    is_reordered = keeps_order and len(order) >= len(shown) and all(map(int.__lt__, shown, shown[1:]))
     shown.sort()
     return PacketList(
-        base, shown, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if turned else []
+        base, shown, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if is_reordered else []
     )
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: str) -> Iterator[VideoPacket]:
-    """Yield all packets from the start of the file, with the timestamps that `list_packets` gives them."""
+    """Yield all packets from the start of the file, with the timestamps that `list_packets` assigns."""
     clock = Clock(1 / float(stream.time_base or 1), demuxer)
     untimed = _is_untimed(stream, demuxer)
     for packet in container.demux(stream):
@@ -115,16 +117,16 @@ def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: st
 
 
 def _is_untimed(stream: VideoStream, demuxer: str) -> bool:
-    """Whether not every packet has a timestamp: H.264 and HEVC in MPEG-PS."""
+    """Return whether packets may lack a timestamp: H.264 and HEVC in MPEG-PS."""
     return demuxer == "mpeg" and stream.codec.canonical_name in ("h264", "hevc")
 
 
 def _decoding_times(packet: VideoPacket, clock: Clock) -> tuple[int | None, int | None]:
-    """The decoding time twice, as the packet has it or as the clock goes on; None at the end of the file."""
+    """Return the decoding time twice, from the packet or continued by the clock; None at the end of the file."""
     dts = clock.following() if packet.dts is None and packet.size else packet.dts
     return dts, dts
 
 
 def stamp_of(item: VideoPacket | VideoFrame) -> int | None:
-    """When a packet or frame is shown, else when it is decoded."""
+    """Return the display time of a packet or frame, or else its decoding time."""
     return item.dts if item.pts is None else item.pts

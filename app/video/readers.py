@@ -1,11 +1,11 @@
-"""The one seam to decord and PyAV: opens a video, tells the time of each frame, and hands out chosen frames.
+"""Video readers on decord and PyAV: they open a video, report the time of each frame, and return chosen frames.
 
-H.264 and HEVC in MP4 and Matroska are read through PyAV, by timestamp, because there frames that nothing refers to
-can be left out: 5 to 40 % less time than decord needs for the same frames (docs/decisions/0009-two-readers.md). Other
-codecs are decord's where it can be trusted. It counts packets, and not every file has one for each frame shown: decord2
-3.4.0 returns other frames than the ones asked for, without an error, for MPEG-TS, MPEG-PS, ASF, AVI with B-frames,
-MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edit list cuts into a group of pictures. Those are
-PyAV's too.
+No other module uses decord. H.264 and HEVC in MP4 and Matroska are read with PyAV, by timestamp, because frames that no
+other frame refers to can then be skipped: 5 to 40 % faster than decord for the same frames
+(docs/decisions/0009-two-readers.md). decord reads other codecs where it is reliable. It counts packets, and not every
+file has one for each frame shown: decord2 3.4.0 silently returns wrong frames for MPEG-TS, MPEG-PS, ASF, AVI with
+B-frames, MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edit list cuts into a group of pictures.
+PyAV reads those too.
 """
 
 import os
@@ -38,34 +38,34 @@ from app.video.nal_units import fill, length_bytes
 from app.video.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
 from app.video.truncation import ending
 
-CHUNK_BYTES = 32 << 20  # decord returns whole batches: this many bytes of scaled frames at a time
-NEAR = 8  # frames: to decode on to a key frame so near is quicker than to seek it
-SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these leave out what no other frame refers to if told so
-SKIPPED_IN = ("mov", "matroska")  # containers that tell of every packet when its frame is shown
-# Codecs with frames that refer to later ones are PyAV's, whatever they come in: decord counts them wrongly
+CHUNK_BYTES = 32 << 20  # of scaled frames per batch: decord returns whole batches
+NEAR = 8  # frames: decoding on to a key frame this close is faster than seeking it
+SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these can skip frames that no other frame refers to
+SKIPPED_IN = ("mov", "matroska")  # containers with a display time for every packet
+# PyAV reads these in every container: decord miscounts codecs with frames that refer to later ones
 _BY_TIME = (*SKIPPED_CODECS, "mpeg1video", "mpeg2video", "mpeg4", "svq3", "vc1", "wmv3")
-_INDEXED = ("mov", "matroska", "flv", "gif")  # containers whose packets decord counts rightly
+_INDEXED = ("mov", "matroska", "flv", "gif")  # containers whose packets decord counts correctly
 
 decord.logging.set_level(decord.logging.QUIET)
 
 
 class Reader(Protocol):
-    """An open video; frames are numbered from 0 in the order they are shown."""
+    """Interface of an open video; frames are numbered from 0 in display order."""
 
     timing: Timing
-    missing: int  # frames that an MP4's index names and the file lacks; other containers name none
-    cut_off: bool  # the file ends before the end of what it began, and all frames of `timing` are there
+    missing: int  # frames that an MP4's index lists and the file lacks; 0 for other containers
+    cut_off: bool  # the file is truncated, and all frames of `timing` are present
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         """Yield upright frames of the reader's size, one for each of `numbers`, which must rise.
 
-        Each is a Frame, or what DeviceReader (app/video/gpu_frames.py) has in its place.
+        Each is a Frame, or a tensor from DeviceReader (app/video/gpu_frames.py).
         """
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Map the libraries' errors to ours; a missing file passes, because that is no fault of the media."""
+    """Map the libraries' errors to ours; FileNotFoundError passes, because it is not the media's fault."""
     try:
         yield
     except FileNotFoundError:
@@ -75,12 +75,12 @@ def translated() -> Iterator[None]:
     except av.error.DecoderNotFoundError as error:
         raise UnsupportedMedia("the video uses a codec that is not supported") from error
     except (av.error.FFmpegError, decord.DECORDError, RuntimeError, AssertionError) as error:
-        # decord raises RuntimeError for what it cannot open and AssertionError for a video without frames.
+        # decord raises RuntimeError for what it cannot open and AssertionError for a video without frames
         raise Undecodable("the file is damaged and cannot be decoded") from error
 
 
 def location(source: Source) -> str:
-    """What FFmpeg opens for a byte range; a whole file goes by its plain path."""
+    """Return the name under which FFmpeg opens a byte range; a whole file keeps its plain path."""
     path = os.path.abspath(source.path)
     if source.offset == 0 and source.length == os.stat(path).st_size:
         return path
@@ -88,7 +88,7 @@ def location(source: Source) -> str:
 
 
 def _readable(source: Source, demuxer: str) -> Source:
-    """The part of a file that FFmpeg takes: without odd bytes before an MPEG-TS, or half an index after an MP4."""
+    """Return the part of a file that FFmpeg accepts: without bytes before an MPEG-TS or a partial index after an MP4."""
     before = after = 0
     if demuxer == "mpegts":
         before = ts_start(source.read(HEAD_BYTES)) or 0
@@ -103,18 +103,23 @@ def _readable(source: Source, demuxer: str) -> Source:
 def opened(
     source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video with PyAV, for so many threads; raises UnsupportedMedia when FFmpeg takes it for another format."""
+    """Open a video with PyAV, decoding with `threads` threads.
+
+    Raises:
+        UnsupportedMedia: FFmpeg detects another format, or the codec is not allowed.
+        NoVideoStream: The file has no video.
+    """
     source = _readable(source, demuxer)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
         container = av.open(location(source), options=options, metadata_errors="replace", hwaccel=hwaccel)
-    except av.error.ArgumentError as error:  # decord guesses as FFmpeg does: it must not open that other format
+    except av.error.ArgumentError as error:  # decord guesses formats as FFmpeg does, and must not open the other format
         raise UnsupportedMedia("the file is not what its first bytes say") from error
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise NoVideoStream("there is no video in this file, only sound or other data: send one with a picture")
-        # Without a decoder a stream has no facts either, not even a width
+        # Without a decoder a stream has no properties, not even a width
         if stream.codec_context is None or stream.codec.canonical_name not in VIDEO_CODECS:
             raise unsupported_codec(stream.codec_context.codec.name if stream.codec_context else "")
         stream.thread_count, stream.thread_type = threads, "FRAME"
@@ -122,9 +127,10 @@ def opened(
 
 
 def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1) -> Reader:
-    """Open a video for reading some upright frames of `size` (width, height) pixels, by so many threads if by PyAV.
+    """Open a video for reading some upright frames of `size` (width, height) pixels.
 
-    For reading all of a long one take `open_sequentially`: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
+    PyAV decodes with `threads` threads. Use `open_sequentially` to read all of a long video: decord holds the whole
+    file in memory, 0.6 GB for 0.5 GB.
     """
     if demuxer in ANIMATED:
         return AnimationReader(source, media, size)
@@ -133,10 +139,10 @@ def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int
         and media.shown_as_stored
         and demuxer in _INDEXED
         and _has_three_channels(size[0])
-        and not ending(source, demuxer).cut_off  # its last frame is not whole
+        and not ending(source, demuxer).cut_off  # its last frame is incomplete
         and _for_decord(source, demuxer)
     ):
-        # What decord cannot open, a single frame in Matroska for one, PyAV may: if not, its error counts.
+        # PyAV may open what decord cannot, for example a single frame in Matroska; otherwise PyAV's error counts
         with suppress(decord.DECORDError, RuntimeError, AssertionError):
             promised = media.frames if demuxer == "mov" else None
             reader = DecordReader(location(source), size, promised)
@@ -153,35 +159,35 @@ def open_sequentially(source: Source, media: Media, demuxer: str, size: tuple[in
 
 
 def _has_three_channels(width: int) -> bool:
-    """Whether decord hands out frames of this width as they are.
+    """Return whether decord returns intact frames of this width.
 
-    It takes the number of channels to be the length of a row in memory, which FFmpeg pads to a power of two that
-    depends on the processor, divided by the width: 96 pixels in a row of 128 become four channels.
+    It computes the number of channels as the length of a row in memory divided by the width. FFmpeg pads rows to a
+    power of two that depends on the processor: 96 pixels in a row of 128 become four channels.
     """
     padded = (-(-width // to) * to for to in (16, 32, 64, 128))
     return all(row == width or 3 * row % width for row in padded)
 
 
 def _for_decord(source: Source, demuxer: str) -> bool:
-    """Whether decord may open this file and counts its frames rightly.
+    """Return whether decord may open this file and counts its frames correctly.
 
-    It brings an older FFmpeg than PyAV's, which opens every stream, wanted or not: no codec may be in the file that is
-    not on our lists.
+    decord bundles an older FFmpeg than PyAV's, which opens every stream, used or not, so all codecs in the file must be
+    on our lists.
     """
     with opened(source, demuxer) as (container, stream):
         cut_by_edits = demuxer == "mov" and any(entry.is_discard for entry in stream.index_entries)
-        return not cut_by_edits and all(_is_known(each) for each in container.streams)
+        return not cut_by_edits and all(_is_known(other) for other in container.streams)
 
 
 def _is_known(stream: Stream) -> bool:
     if stream.type not in ("video", "audio"):
-        return True  # text and data: nothing of ours decodes it
+        return True  # text and data: never decoded
     context = stream.codec_context
     return context is not None and context.codec.canonical_name in VIDEO_CODECS | SOUND_CODECS
 
 
 class DecordReader:
-    """Reads by frame number; scales and turns upright in the decoder's own filter graph."""
+    """Reader by frame number; scales and rotates in the decoder's own filter graph."""
 
     def __init__(self, path: str, size: tuple[int, int], promised: int | None) -> None:
         width, height = size
@@ -193,28 +199,29 @@ class DecordReader:
         self.missing, self.cut_off = max(0, (promised or 0) - len(spans)), False
 
     def has_order(self) -> bool:
-        """Whether decord can find frames by these timestamps: they start at 0 and rise.
+        """Return whether decord can find frames by these timestamps: they must start at 0 and rise.
 
-        Of two frames with the same one it sometimes returns the next frame instead (7 of 100 readings).
+        With equal timestamps it sometimes returns the next frame instead (7 of 100 readings).
         """
         times_s = self.timing.times_s
         return abs(times_s[0]) < 1e-3 and bool(np.all(np.diff(times_s) > 0))
 
     def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        """Yield the frames; see `Reader.read`."""
         for start in range(0, len(numbers), self._chunk):
             yield from self._video.get_batch(numbers[start : start + self._chunk]).asnumpy()
 
 
 class PacketReader:
-    """Reads by timestamp: lists all packets, then decodes on from the key frame before each wanted one.
+    """Reader by timestamp: lists all packets, then decodes from the key frame before each requested frame.
 
-    Frames on the way that nothing refers to are not decoded: a third of those that x264 makes, and of the time.
+    Frames on the way that no other frame refers to are skipped: a third of those that x264 makes, and of the time.
     """
 
-    skips = True  # where codec and container allow it
-    keeps_open = True  # what was opened for the list until it is read the first time, where it can be sought by time
+    skips = True  # if codec and container allow it
+    keeps_open = True  # reuse the container of the list for the first read, if seeking by time works
     _opened_for_list: tuple[InputContainer, VideoStream] | None = None
-    _delay: int | None = None  # packets between a frame's own and the one after which it comes out
+    _delay: int | None = None  # packets from a frame's own to the one after which the decoder returns it
 
     def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1) -> None:
         self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
@@ -230,7 +237,7 @@ class PacketReader:
                 self.skips
                 and demuxer in SKIPPED_IN
                 and length_bytes(codec, configuration) > 0
-                and not self._deinterlaces  # needs the frames before and after
+                and not self._deinterlaces  # deinterlacing needs the frames before and after
             )
             self._listed = list_packets(container, stream, demuxer, end.cut_off)
             absent = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
@@ -242,13 +249,14 @@ class PacketReader:
         self._stamps, self._keys = self._listed.stamps, self._listed.keys
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
-        wanted = [self._stamps[number] for number in numbers]
+        """Yield the frames; see `Reader.read`."""
+        stamps = [self._stamps[number] for number in numbers]
         with self._reopened() as (container, stream):
-            for place, frame in enumerate(self._chosen(container, stream, wanted)):
-                if self._skips and stamp_of(frame) != wanted[place]:
-                    break  # a stream that is not as it says: once more, with every frame of it
+            for place, frame in enumerate(self._chosen(container, stream, stamps)):
+                if self._skips and stamp_of(frame) != stamps[place]:
+                    break  # the stream contradicts its headers: repeat with every frame decoded
                 if frame.interlaced_frame and not self._deinterlaces:
-                    self._deinterlaces = True  # a film that is interlaced from here on
+                    self._deinterlaces = True  # interlaced from here on
                     break
                 yield self._upright(frame)
             else:
@@ -258,7 +266,7 @@ class PacketReader:
 
     @contextmanager
     def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """At its first key frame: to open a file costs as much as to decode some frames of it."""
+        """Yield the container at its first key frame; reuse the one opened for the list, because opening is expensive."""
         listed, self._opened_for_list = self._opened_for_list, None
         with self._held.pop_all() as held:
             if listed is None or not self._goes_back(*listed):
@@ -266,7 +274,7 @@ class PacketReader:
             yield listed
 
     def _goes_back(self, container: InputContainer, stream: VideoStream) -> bool:
-        """Whether its first key frame could be sought; a file with a damaged index is opened anew."""
+        """Seek to the first key frame; return False if the index is damaged and the file must be reopened."""
         try:
             container.seek(self._keys[0][1], stream=stream)
         except av.error.FFmpegError:
@@ -274,26 +282,26 @@ class PacketReader:
         return True
 
     def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
-        """The video, to be decoded; only its packets are asked for elsewhere."""
+        """Open the video for decoding."""
         return opened(self._source, self._demuxer, threads=self._threads)
 
     def _upright(self, frame: VideoFrame) -> Any:
-        """A decoded frame as `read` yields it."""
+        """Return a decoded frame as `read` yields it."""
         return upright(self._scaler.scale(frame), self._media.rotation, self._media.mirrored)
 
     def _chosen(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
-        """For each of `wanted` the first frame at or after it; the file's last one where none is left."""
+        """Yield for each of `wanted` the first frame at or after it, or else the file's last frame."""
         needed, packets = frozenset(wanted), self._packets(container, stream)
         frames, frame, reached = self._shown(stream, packets, self._keys[0], needed), None, -sys.maxsize
-        if self._listed.order:  # how far behind its packets the decoder is
+        if self._listed.order:  # find how far the decoder lags behind its packets
             frame = next(frames, None)
             reached = -sys.maxsize if frame is None else self._stamps[0]
         for stamp in wanted:
-            # In `order` a key frame may be shown after frames that follow it: from the one before all are there
+            # In `order` a key frame may be shown after frames that follow it, so start at the key frame before it
             before = bisect_right(self._keys, (stamp, sys.maxsize)) - (2 if self._listed.order else 1)
             key = self._keys[max(0, before)]
             if self._position(key[0]) > self._position(reached) + NEAR and key[0] > self._keys[0][0]:
-                if self._listed.sequential:  # no time leads there: read on, without decoding
+                if self._listed.sequential:  # seeking by time is impossible: continue reading, without decoding
                     stream.codec_context.flush_buffers()
                 else:
                     container.seek(key[1], stream=stream)
@@ -307,7 +315,7 @@ class PacketReader:
             yield frame
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
-        """The packets from where the container stands, with the timestamps of the list."""
+        """Yield the packets from the container's position, with the list's timestamps."""
         if self._listed.sequential:
             return packets_on_clock(container, stream, self._demuxer)
         return container.demux(stream)
@@ -318,7 +326,7 @@ class PacketReader:
     def _shown(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
     ) -> Iterator[VideoFrame]:
-        """As `_decoded`, without fields and without the edges that the container hides."""
+        """Yield the frames of `_decoded`, deinterlaced and without the edges that the container hides."""
         frames = self._decoded(stream, packets, key, needed)
         if self._listed.order:
             frames = self._in_order(frames, self._listed.order)
@@ -326,7 +334,7 @@ class PacketReader:
         return filtered(frames, self._deinterlaces, crop) if self._deinterlaces or any(crop) else frames
 
     def _in_order(self, frames: Iterator[VideoFrame], order: list[int]) -> Iterator[VideoFrame]:
-        """Frames with the times at which they are shown: they come out in that order, some packets later."""
+        """Yield frames with display times assigned in the order in which the decoder returns them, some packets later."""
         number = -1
         for frame in frames:
             position = None if frame.dts is None else bisect_left(order, frame.dts)
@@ -339,23 +347,23 @@ class PacketReader:
     def _decoded(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
     ) -> Iterator[VideoFrame]:
-        """Frames from the packet `key` on: started elsewhere, a decoder shows garbage, or nothing at all.
+        """Yield frames from the packet `key`; started elsewhere, a decoder returns garbage or nothing.
 
-        Those of `needed` are among them; of the others, those that nothing refers to may not be.
+        All frames of `needed` are included. Others may be missing if no frame refers to them.
         """
-        met, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
+        has_started, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
         decoder = alpha_decoder(stream) or stream.codec_context
         for packet in packets:
             stamp = stamp_of(packet)
-            met = met or (packet.is_keyframe and stamp == key[0])
-            if not met or (stamp is not None and stamp == self._listed.partial):
+            has_started = has_started or (packet.is_keyframe and stamp == key[0])
+            if not has_started or (stamp is not None and stamp == self._listed.partial):
                 continue
             if self._skips:
-                # What is damaged is not left out: FFmpeg is to say that it is
-                whole = fill(memoryview(packet), lengths)
-                stream.codec_context.skip_frame = "NONREF" if whole and stamp not in needed else "DEFAULT"
+                # Damaged packets are decoded too, so that FFmpeg reports them
+                is_intact = fill(memoryview(packet), lengths)
+                stream.codec_context.skip_frame = "NONREF" if is_intact and stamp not in needed else "DEFAULT"
             yield from decoder.decode(packet)
-        if not met:  # this container cannot be sought by time
+        if not has_started:  # this container cannot be sought by time
             with self._opened() as (again, same):
                 for packet in self._packets(again, same):
                     yield from packet.decode()

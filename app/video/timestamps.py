@@ -1,21 +1,21 @@
-"""Turn the timestamps of a file into one clock that never jumps back. Pure arithmetic: no file is touched here.
+"""Conversion of a file's timestamps to one clock that never jumps back: pure arithmetic without file access.
 
 The client has the same class (client/reduction/clock.py), and one test checks both.
 """
 
 from __future__ import annotations
 
-# The rules of FFmpeg's own program (fftools/ffmpeg_demux.c, ts_discontinuity_detect): timestamps that fall have
-# restarted, and in formats of broadcasts a leap forward is no pause either.
+# Rules of FFmpeg's own program (fftools/ffmpeg_demux.c, ts_discontinuity_detect): falling timestamps mean a restart,
+# and in broadcast formats a leap forward is not a pause either.
 FALL_S = 0.1
 LEAP_S = 10.0
 BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})  # FFmpeg's demuxers with AVFMT_TS_DISCONT
 
 
 class Clock:
-    """Says for each packet of a stream, in file order, when its frame is shown on one clock.
+    """Clock that maps each packet of a stream, in file order, to the display time of its frame.
 
-    Two recordings joined to one file:
+    Two recordings joined into one file:
 
         decoding times   0 1 2 3 0 1 2 3
         offset           0 0 0 0 4 4 4 4
@@ -23,25 +23,25 @@ class Clock:
     `ticks` of a timestamp make a second; `demuxer` is FFmpeg's name of the format.
 
     Attributes:
-        offset: what was added to the timestamps of the last packet.
-        jumps: how often that changed.
+        offset: Value added to the timestamps of the last packet.
+        jumps: Number of times that the offset changed.
     """
 
     def __init__(self, ticks: float, demuxer: str) -> None:
         self._fall = round(FALL_S * ticks)
         self._leap = round(LEAP_S * ticks) if demuxer in BROADCAST else None
-        self._decoded: int | None = None  # the last decoding time
-        self._shown = 0  # the latest presentation time
-        self._step = 0  # from one packet to the next
-        self._early = 0  # a leap that decoding times have yet to make
-        self._reach = 0  # by how much a frame is shown after it is decoded, at most
+        self._decoded: int | None = None  # last decoding time
+        self._shown = 0  # latest display time
+        self._step = 0  # decoding time from one packet to the next
+        self._early = 0  # size of a leap that display times have made before decoding times
+        self._reach = 0  # longest time from decoding to display
         self.offset = 0
         self.jumps = 0
 
     def stamp(self, pts: int | None, dts: int | None, duration: int, is_key: bool) -> int | None:
-        """Take the next packet; return when its frame is shown, None for a packet without a time."""
+        """Add the next packet; return the display time of its frame, or None for a packet without a time."""
         if pts is not None and dts is not None and pts < dts - self._fall:
-            dts = None  # of the recording before: FFmpeg guesses it where the file, a Matroska for one, has none
+            dts = None  # from the previous recording: FFmpeg guesses it if the file, for example a Matroska, has none
         least = self._shown + self._step - pts if is_key and pts is not None else None
         if dts is not None:
             self._advance(dts, duration, least)
@@ -52,7 +52,7 @@ class Clock:
         if stamp is None:
             return None
         if dts is not None and self._leap is not None and abs(stamp - dts) > self._leap:
-            # The leap of a frame that is decoded before others and shown after them
+            # Leap of a frame that is decoded before others and shown after them
             self._early = self._early or stamp - dts - self._reach
             stamp -= self._early
         elif dts is not None:
@@ -62,11 +62,11 @@ class Clock:
         return stamp
 
     def following(self) -> int:
-        """Return the decoding time of the next packet, as the file would have it, where it does not say."""
+        """Return the decoding time of a packet without one, in the file's own timestamps."""
         return 0 if self._decoded is None else self._decoded + self._step - self.offset
 
     def _advance(self, dts: int, duration: int, least: int | None) -> None:
-        """Go on to a packet; after a jump the offset is at least `least`."""
+        """Advance to a packet; after a jump the offset is at least `least`."""
         time = dts + self.offset
         if self._decoded is not None:
             following = self._decoded + self._step

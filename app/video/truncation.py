@@ -1,7 +1,7 @@
-"""Tell whether a file was cut off, by its own structure and never by the length that its header promises in seconds.
+"""Detection of files that were cut off, from their structure and never from the duration in the header.
 
-Only containers that stay readable without their end are looked at, among MP4 the fragmented one. A plain MP4 without
-its end has lost its index, or frames that the index names.
+Only containers that stay readable without their end are examined; for MP4 that is the fragmented kind. A truncated
+plain MP4 has lost its index, or frames that the index lists.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import BinaryIO, NamedTuple
 from app.media.formats import TS_PACKETS
 from app.media.types import HEAD_BYTES, Source
 
-TAIL_BYTES = 4 << 20  # a Matroska cluster is looked for in so many last bytes: the largest common ones are 5 s long
-MOST_STEPS = 200_000  # from one box, tag or element to the next; 4 hours of fragments have fewer
-TS_ROW = 4  # packets in a row that make sure of their place
+TAIL_BYTES = 4 << 20  # searched at the end for a Matroska cluster: the largest common clusters are 5 s long
+MOST_STEPS = 200_000  # limit of boxes, tags or elements visited; 4 hours of fragments have fewer
+TS_ROW = 4  # packets in a row that confirm their alignment
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
@@ -25,12 +25,12 @@ _BOXES = {b"moof", b"mdat", b"styp", b"sidx", b"mfra", b"free", b"skip", b"emsg"
 
 
 class Ending(NamedTuple):
-    """How a file ends.
+    """End of a file.
 
     Attributes:
-        cut_off: before the end of what it began.
-        fragmented: an MP4 whose index is spread over it, so that a cut loses none.
-        useless: how many last bytes are part of an index, which FFmpeg would refuse.
+        cut_off: Whether the file ends before its structure does.
+        fragmented: Whether it is an MP4 with an index for each fragment, which survives a cut.
+        useless: Number of bytes at the end that are part of an index, which FFmpeg would reject.
     """
 
     cut_off: bool
@@ -39,18 +39,19 @@ class Ending(NamedTuple):
 
 
 class _Bytes:
-    """A source's bytes by their place."""
+    """Random access to a source's bytes."""
 
     def __init__(self, file: BinaryIO, source: Source) -> None:
         self._file, self._start, self.length = file, source.offset, source.length
 
     def at(self, place: int, count: int) -> bytes:
+        """Return up to `count` bytes from `place`; fewer at the end."""
         count = min(count, self.length - place)
         return os.pread(self._file.fileno(), count, self._start + place) if place >= 0 and count > 0 else b""
 
 
 def ending(source: Source, demuxer: str) -> Ending:
-    """Look at how a file of a format by FFmpeg's name ends; formats that cannot tell are never cut off."""
+    """Return how a file of this format (FFmpeg's name) ends; formats without evidence never count as cut off."""
     look = _ENDINGS.get(demuxer)
     if look is None:
         return Ending(cut_off=False)
@@ -59,7 +60,7 @@ def ending(source: Source, demuxer: str) -> Ending:
 
 
 def _mpegts(data: _Bytes) -> Ending:
-    """The last packet of a row of packets is not whole. Bytes after the last packet are no packet."""
+    """Check whether the last packet of a row is complete; other bytes after it do not count as a cut."""
     tail = data.at(max(0, data.length - (TS_ROW + 1) * max(TS_PACKETS)), (TS_ROW + 1) * max(TS_PACKETS))
     for size in TS_PACKETS:
         marks = tail[-TS_ROW * size :]
@@ -71,7 +72,7 @@ def _mpegts(data: _Bytes) -> Ending:
 
 
 def _flv(data: _Bytes) -> Ending:
-    """Each tag is followed by its own length: at the end of the file, of the last tag."""
+    """Check the tags' lengths: each tag is followed by its own length, also at the end of the file."""
     length = int.from_bytes(data.at(data.length - 4, 4), "big")
     tag = data.at(data.length - 4 - length, 4)
     if len(tag) == 4 and _is_flv_tag(tag) and int.from_bytes(tag[1:4], "big") + 11 == length:
@@ -90,12 +91,12 @@ def _is_flv_tag(tag: bytes) -> bool:
 
 
 def _avi(data: _Bytes) -> Ending:
-    """A RIFF chunk names its length."""
+    """Check the length in the RIFF chunk."""
     return Ending(8 + int.from_bytes(data.at(4, 4), "little") > data.length)
 
 
 def _ogg(data: _Bytes) -> Ending:
-    """The last page is shorter than its table of segments says."""
+    """Check whether the last page is as long as its segment table says."""
     start = max(0, data.length - (1 << 17))  # a page has at most 64 KiB
     tail = data.at(start, data.length - start)
     page = tail.rfind(b"OggS")
@@ -103,24 +104,24 @@ def _ogg(data: _Bytes) -> Ending:
         return Ending(cut_off=False)
     header = tail[page : page + 27]
     table = tail[page + 27 : page + 27 + (header[26] if len(header) == 27 else 0)]
-    whole = len(header) == 27 and len(table) == header[26]
-    return Ending(not whole or page + 27 + len(table) + sum(table) > len(tail))
+    is_complete = len(header) == 27 and len(table) == header[26]
+    return Ending(not is_complete or page + 27 + len(table) + sum(table) > len(tail))
 
 
 def _mpeg(data: _Bytes) -> Ending:
-    """The last packet of a programme stream is shorter than it says."""
+    """Check whether the last packet of a program stream is as long as its header says."""
     start = max(0, data.length - (1 << 17))  # a packet has at most 64 KiB
     tail = data.at(start, data.length - start)
     at = len(tail)
     while (at := tail.rfind(b"\0\0\1", 0, at)) >= 0:
-        if len(tail) > at + 3 and 0xBB <= tail[at + 3] <= 0xEF:  # above are system headers and packets
+        if len(tail) > at + 3 and 0xBB <= tail[at + 3] <= 0xEF:  # system headers and packets
             length = tail[at + 4 : at + 6]
             return Ending(len(length) < 2 or at + 6 + int.from_bytes(length, "big") > len(tail))
     return Ending(cut_off=False)
 
 
 def _asf(data: _Bytes) -> Ending:
-    """The header names the length of a file that was no live recording."""
+    """Check the file length in the header, which live recordings lack."""
     head = data.at(0, HEAD_BYTES)
     at = head.find(_ASF_PROPERTIES)
     length, flags = head[at + 40 : at + 48], head[at + 88 : at + 92]
@@ -130,12 +131,12 @@ def _asf(data: _Bytes) -> Ending:
 
 
 def _gif(data: _Bytes) -> Ending:
-    """The last byte is a semicolon; some programs fill up with zeros."""
+    """Check that the last byte is a semicolon; some programs append zeros."""
     return Ending(not data.at(max(0, data.length - HEAD_BYTES), HEAD_BYTES).rstrip(b"\0\r\n").endswith(b";"))
 
 
 def _mov(data: _Bytes) -> Ending:
-    """Fragments are pairs of moof and mdat boxes; the last one is not whole."""
+    """Check the last fragment, a pair of moof and mdat boxes."""
     place, fragmented, index, last, length = 0, False, range(0), b"", 0
     for _ in range(MOST_STEPS):
         if place >= data.length:
@@ -145,7 +146,7 @@ def _mov(data: _Bytes) -> Ending:
             return Ending(data.length - place < 8, fragmented, data.length - place if name == b"" else 0)
         fragmented = fragmented or name == b"moof"
         if length < 8:
-            break  # up to the end of the file, or damaged
+            break  # a box up to the end of the file, or damage
         if name == b"moov":
             index = range(place, place + length)
         place, last = place + length, name
@@ -157,7 +158,7 @@ def _mov(data: _Bytes) -> Ending:
 
 
 def _box(data: _Bytes, place: int) -> tuple[bytes, int]:
-    """Name and length of a box; an empty name where there is no room for one."""
+    """Return name and length of a box; the name is empty if there is no room for one."""
     header = data.at(place, 16)
     if len(header) < 8:
         return b"", 0
@@ -166,7 +167,7 @@ def _box(data: _Bytes, place: int) -> tuple[bytes, int]:
 
 
 def _matroska(data: _Bytes) -> Ending:
-    """The segment, or where its length is not known the last element of the last cluster, goes on after the end."""
+    """Check whether the segment, or with unknown length the last element of the last cluster, is complete."""
     head = data.at(0, HEAD_BYTES)
     start, body = _ebml_size(head, 4)
     segment = start + (body or 0)
@@ -178,7 +179,7 @@ def _matroska(data: _Bytes) -> Ending:
 
 
 def _cluster_is_cut(data: _Bytes) -> bool:
-    """Walk from the last cluster to the end of the file."""
+    """Walk from the last cluster to the end of the file; return whether an element extends beyond it."""
     start = max(0, data.length - TAIL_BYTES)
     tail = data.at(start, TAIL_BYTES)
     at = tail.rfind(_CLUSTER)
@@ -187,21 +188,21 @@ def _cluster_is_cut(data: _Bytes) -> bool:
             break
         width = 9 - tail[at].bit_length()
         if width > 4:
-            return False  # no identifier
+            return False  # not an identifier
         name = int.from_bytes(tail[at : at + width], "big")
         if name not in _AT_TOP and name not in _IN_CLUSTER:
-            return at + width > len(tail)  # other bytes after the end are no element
+            return at + width > len(tail)  # other bytes after the end are not an element
         body, length = _ebml_size(tail, at + width)
         if body == at + width:
-            return True  # in the middle of the length
+            return True  # cut off in the middle of the length
         at = body if length is None else body + length
     return at > len(tail)
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int, int | None]:
-    """Where an element's body starts, and its length, None for an unknown one; `at` itself where there is no length.
+    """Return the start of an element's body and its length, None if unknown; return `at` if there is no valid length.
 
-    EBML: an element is an identifier, a size of 1 to 8 bytes led by a bit that tells how many, and a body.
+    An EBML element is an identifier, a size of 1 to 8 bytes whose leading bits give its width, and a body.
     """
     width = 9 - data[at].bit_length() if at < len(data) else 9
     if width > 8 or at + width > len(data):

@@ -1,4 +1,4 @@
-"""JPEG files (ITU-T T.81, annex B): their pixels without the metadata around them."""
+"""JPEG files (ITU-T T.81, annex B): extraction of the pixels without the metadata around them."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from app.picture_files.parts import DAMAGED_PROFILE, PictureFile
 
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7))
-_DECODED = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progressive, the last two arithmetic
+_DECODED = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progressive; 0xC9, 0xCA arithmetic
 _PROGRESSIVE = frozenset((0xC2, 0xCA))
 _OTHER_JPEG = {0xC3: "a lossless JPEG", 0xF7: "a JPEG-LS picture"}
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
@@ -16,12 +16,12 @@ _NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the next marker that ends en
 
 
 def take_jpeg_apart(data: bytes) -> PictureFile:
-    """Return the parts of a JPEG file; raises UnsupportedMedia for a kind of JPEG that no decoder here knows."""
+    """Return the parts of a JPEG file; raise UnsupportedMedia for a kind of JPEG without a decoder here."""
     return _Jpeg(data).file
 
 
 class _Jpeg:
-    """Walks through the markers of a JPEG file."""
+    """Parser of a JPEG file's markers."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._kept = data, [b"\xff\xd8"]
@@ -41,7 +41,7 @@ class _Jpeg:
             self.file.notes.append(DAMAGED_PROFILE)
 
     def _segments(self, at: int) -> Iterator[tuple[int, int, int]]:
-        """Yield marker, start and end of each segment from `at` on; stray bytes between them are skipped."""
+        """Yield marker, start and end of each segment from `at`; skip stray bytes between them."""
         data = self._data
         while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
             marker = data[at + 1]
@@ -60,10 +60,10 @@ class _Jpeg:
                 at = scan.start() if scan else len(data)
 
     def _read_head(self) -> int:
-        """Keep what decoding needs of all before the first scan; return where that scan begins."""
+        """Keep what decoding needs from before the first scan; return where that scan begins."""
         for marker, start, end in self._segments(2):
             if marker == _SOS:
-                if self._components > int.from_bytes(self._data[start + 4 : start + 5], "big"):  # in this scan
+                if self._components > int.from_bytes(self._data[start + 4 : start + 5], "big"):  # not all are in it
                     self.file.coefficient_bytes = self._coefficient_bytes
                 return start
             body = self._data[start + 4 : end]
@@ -82,7 +82,7 @@ class _Jpeg:
             kind = _OTHER_JPEG.get(marker, "a hierarchical JPEG")
             raise UnsupportedMedia(f"this is {kind}, which is not supported: send it as an ordinary JPEG, or as PNG")
         if len(body) < 6 or len(body) < 6 + 3 * body[5]:
-            return  # the decoder says that it is damaged
+            return  # the decoder reports the damage
         if body[0] != 8:
             raise UnsupportedMedia(
                 f"this JPEG has {body[0]} bits a colour, which is not supported (8 are): send it as PNG or TIFF"
@@ -97,12 +97,12 @@ class _Jpeg:
             self.file.coefficient_bytes = self._coefficient_bytes
 
     def _find_end(self, at: int) -> int:
-        """Return the place after the end marker; 0 where there is none."""
+        """Return the position after the end marker; 0 if there is none."""
         return next((end for marker, _, end in self._segments(at) if marker == _EOI), 0)
 
 
 def _is_needed(marker: int, body: bytes) -> bool:
-    """Return whether a segment before the first scan changes the pixels."""
+    """Return whether a segment before the first scan affects the pixels."""
     if marker == 0xE0:
         return body.startswith(b"JFIF\0") and len(body) >= 14
     if marker == 0xEE:

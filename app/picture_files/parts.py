@@ -1,14 +1,15 @@
-"""A picture file taken apart: what decoding the pixels needs, and the metadata that is used, EXIF and a colour profile.
+"""Parts of a picture file: what decoding the pixels needs, and the metadata in use, EXIF and a colour profile.
 
-The decoder sees the pixels alone, so that no damaged, odd or huge metadata can spoil them (app/picture_files/take_apart.py).
+The decoder gets only the pixels, so that damaged, unusual or huge metadata cannot affect it
+(app/picture_files/take_apart.py).
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_PROFILE_BYTES = 4 << 20  # of an ICC profile: the largest common ones, of printers, have 3 MB
-MAX_NOTES = 5  # of a file: more of them help nobody
-MAX_CHUNKS = 100_000  # of a PNG or WebP: a picture of 100 MB in pieces of 1 kB
+MAX_NOTES = 5  # per file
+MAX_CHUNKS = 100_000  # of a PNG or WebP: enough for a picture of 100 MB in chunks of 1 kB
 
 DAMAGED_EXIF = "the picture's EXIF data is damaged and was ignored"
 DAMAGED_PROFILE = "the picture's colour profile is damaged and was ignored"
@@ -17,13 +18,13 @@ NO_END = "the file has no end marker; all of the picture is there"
 
 @dataclass(slots=True)
 class PictureFile:
-    """A picture file without its metadata.
+    """Picture file without its metadata.
 
-    `pixels` is a file of the same format. `exif` begins with TIFF's byte order, `icc` is a whole ICC profile; both are
-    empty where the file has none. `has_end` is False for a JPEG without its end marker, which may be cut off.
-    `coefficient_bytes` is what a JPEG decoder holds of the whole picture before it can write the first row. `cut_off`
-    says that an animation ends before the frames that it promises; those in `pixels` are whole. `coding` holds the
-    colour primaries and the transfer function, by their numbers in ITU-T H.273, where the file names them.
+    `pixels` is a file of the same format. `exif` begins with TIFF's byte order mark, `icc` is a complete ICC profile;
+    both are empty if the file has none. `has_end` is False for a JPEG without its end marker, which may be truncated.
+    `coefficient_bytes` is the memory that a JPEG decoder needs for the whole picture before it can write the first row.
+    `cut_off` means that an animation ends before the frames that its header announces; those in `pixels` are complete.
+    `coding` holds the colour primaries and the transfer function, as numbers of ITU-T H.273, if the file has them.
     """
 
     pixels: bytes
@@ -39,11 +40,11 @@ class PictureFile:
 # EXIF is a TIFF file: https://www.loc.gov/preservation/digital/formats/fdd/fdd000022.shtml
 
 _ORIENTATION = 0x0112
-_SIZES = {1: 1, 3: 2, 4: 4}  # of whole numbers, by TIFF's type
+_SIZES = {1: 1, 3: 2, 4: 4}  # size in bytes of whole numbers, by TIFF type
 
 
 def orientation_of(exif: bytes) -> int | None:
-    """Return EXIF's orientation, 1 to 8; 1 where it is not given, None where the data is damaged."""
+    """Return EXIF's orientation, 1 to 8; 1 if it is absent, None if the data is damaged."""
     tags = first_directory(exif) if exif else {}
     if tags is None:
         return None
@@ -52,7 +53,7 @@ def orientation_of(exif: bytes) -> int | None:
 
 
 def first_directory(data: bytes) -> dict[int, int] | None:
-    """Return the whole numbers in the first directory of a TIFF file by their tags; None where it is damaged."""
+    """Return the whole numbers in a TIFF file's first directory, by tag; None if it is damaged."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"

@@ -1,4 +1,4 @@
-"""PNG files (https://www.w3.org/TR/png-3/): their pixels without the metadata around them."""
+"""PNG files (https://www.w3.org/TR/png-3/): extraction of the pixels without the metadata around them."""
 
 import zlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _PNG_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk, the end chunk last; an end may lie behind the data."""
+    """Yield name, start and end of each chunk, the end chunk last; an end may lie beyond the data."""
     at, count = len(_PNG_HEAD), 0
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -34,15 +34,17 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def take_png_apart(data: bytes) -> PictureFile:
-    """Return the parts of a PNG file; an animation keeps the frames that are whole.
+    """Return the parts of a PNG file; an animation keeps its complete frames.
 
-    Raises UnsupportedMedia, LimitExceeded.
+    Raises:
+        UnsupportedMedia: It is an iOS variant that decoders do not read.
+        LimitExceeded: It has too many chunks.
     """
     file, kept = PictureFile(b""), [_PNG_HEAD]
-    animated, whole = is_animated_png(data), True
+    animated, is_complete = is_animated_png(data), True
     name = b""
     for name, start, end in png_chunks(data):
-        whole = end <= len(data)
+        is_complete = end <= len(data)
         if name == b"CgBI":
             raise UnsupportedMedia("this is a PNG as iOS apps hold them, which is not supported: send the original PNG")
         if name in _PNG_PIXELS or (animated and name in _PNG_FRAMES):
@@ -50,9 +52,9 @@ def take_png_apart(data: bytes) -> PictureFile:
         elif name != b"IEND":
             _read_metadata(file, kept, data, name, start, end)
     if animated and name != b"IEND":
-        file.cut_off, whole = True, True
+        file.cut_off, is_complete = True, True
         _drop_last_frame(kept)
-    if whole or name not in _PNG_PIXELS:
+    if is_complete or name not in _PNG_PIXELS:
         kept.append(_PNG_END)
     file.pixels = b"".join(kept)
     file.notes = list(dict.fromkeys(file.notes))[:MAX_NOTES]
@@ -60,14 +62,14 @@ def take_png_apart(data: bytes) -> PictureFile:
 
 
 def _drop_last_frame(kept: list[bytes]) -> None:
-    """Leave out the last frame of an animation that was cut off: nothing says whether it is whole."""
+    """Drop the last frame of a truncated animation, because it may be incomplete."""
     frames = [place for place, chunk in enumerate(kept) if chunk[4:8] == b"fcTL"]
     if len(frames) > 1:
         del kept[frames[-1] :]
 
 
 def _read_metadata(file: PictureFile, kept: list[bytes], data: bytes, name: bytes, start: int, end: int) -> None:
-    """Note a chunk that is not needed for pixels, or changes them in a way that is no use when damaged."""
+    """Read a chunk that the pixels do not need, or one (tRNS) that is dropped if damaged."""
     if not _has_right_crc(data, start, end):
         file.notes.append(_ignored_chunk(name))
     elif name == b"tRNS":
@@ -96,7 +98,7 @@ def _ignored_chunk(name: bytes) -> str:
 
 
 def _inflated_profile(body: bytes) -> bytes:
-    """Return the profile of an iCCP chunk; empty where it is damaged or larger than MAX_PROFILE_BYTES."""
+    """Return the profile of an iCCP chunk; empty if it is damaged or larger than MAX_PROFILE_BYTES."""
     _, _, packed = body.partition(b"\0")
     stream = zlib.decompressobj()
     try:
@@ -107,7 +109,7 @@ def _inflated_profile(body: bytes) -> bytes:
 
 
 def is_animated_png(head: bytes) -> bool:
-    """Return whether a PNG is an animation of several frames, as far as its first bytes say."""
+    """Return whether a PNG's first bytes announce an animation of several frames."""
     for name, start, end in png_chunks(head):
         if name == b"acTL" and end <= len(head):
             return int.from_bytes(head[start + 8 : start + 12], "big") > 1

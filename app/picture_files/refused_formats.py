@@ -1,4 +1,4 @@
-"""Files that are refused by name: each has a sentence that says what it is and what to send instead."""
+"""Formats that are refused by name, each with a message that says what the file is and what to send instead."""
 
 import re
 from typing import NamedTuple
@@ -23,16 +23,16 @@ _STREAM = (
 
 
 class _Refused(NamedTuple):
-    """A format by the pattern at the start of its files, and the sentence that refuses it."""
+    """Format with a pattern for the start of its files, and the message that refuses it."""
 
     start: bytes  # a regular expression
     message: str
 
 
 _FTYP = rb"(?s:....)ftyp"
-_CODE = rb"\x00?\x00\x00\x01"  # H.264 and HEVC: start code
+_CODE = rb"\x00?\x00\x00\x01"  # start code of H.264 and HEVC
 
-# The first that fits wins
+# The first match wins
 _REFUSED = (
     _Refused(rb"%PDF|.{0,1000}?%PDF-1", _DOCUMENT.format("PDF")),
     _Refused(rb"PK\x03\x04.{26,200}(\[Content_Types\]|_rels/|word/|xl/|ppt/|docProps/)", _DOCUMENT.format("Office")),
@@ -113,13 +113,13 @@ _NO_CONTROLS = bytes((*range(32, 256), *b"\t\n\r\f\x1b"))
 
 
 def known(head: bytes) -> str:
-    """Return the sentence that refuses a file with these first bytes; empty where its format is not known."""
+    """Return the message that refuses a file with these first bytes; empty if its format is unknown."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     return next((message for pattern, message in _PATTERNS if pattern.match(head) or pattern.match(text)), "")
 
 
 def unknown(head: bytes) -> str:
-    """Return the sentence that refuses a file of an unknown format."""
+    """Return the message that refuses a file of an unknown format."""
     if head and not head.translate(None, _NO_CONTROLS):
         return "this is text, not a video or picture: " + TAKEN
     return "this is no format of a video or picture that is known here: " + TAKEN

@@ -1,6 +1,6 @@
-"""Take picture files apart, so that metadata never reaches a decoder.
+"""Separation of pixels and metadata, so that metadata never reaches a decoder.
 
-Nothing here raises for damaged metadata: it is left out, and a note says so.
+Damaged metadata raises no error here: it is dropped, and a note says so.
 """
 
 import re
@@ -14,7 +14,12 @@ from app.picture_files.webp import take_webp_apart
 
 
 def take_apart(name: str, data: bytes) -> PictureFile:
-    """Return the parts of a picture file; `name` is Pillow's for its format. Raises UnsupportedMedia, LimitExceeded."""
+    """Return the parts of a picture file; `name` is Pillow's name of its format.
+
+    Raises:
+        UnsupportedMedia: The variant of the format is not supported.
+        LimitExceeded: The file has too many chunks.
+    """
     match name:
         case "JPEG":
             return take_jpeg_apart(data)
@@ -29,33 +34,33 @@ def take_apart(name: str, data: bytes) -> PictureFile:
     return PictureFile(data)
 
 
-# HEIF and AVIF turn pictures by properties of their own, and say that EXIF's orientation does not count:
+# HEIF and AVIF have properties for rotation, and the standard says to ignore EXIF's orientation:
 # https://github.com/nokiatech/heif, ISO/IEC 23008-12, 6.5.10
 
 _METADATA_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime|uri )", re.DOTALL)
 
 
 def _without_metadata_items(data: bytes) -> bytes:
-    """Return the file with its EXIF and XMP items under a type that no decoder reads."""
+    """Return the file with its EXIF and XMP items renamed to a type that no decoder reads."""
     return _METADATA_ITEM.sub(rb"\1skip", data, count=MAX_CHUNKS)
 
 
 def _coding(data: bytes) -> tuple[int, int] | None:
-    """Return primaries and transfer of the first property that names them (nclx): that of the picture itself."""
+    """Return primaries and transfer of the first property that has them (nclx), which is the picture's own."""
     place = data.find(b"colrnclx")
     if place < 0 or place + 12 > len(data):
         return None
     return int.from_bytes(data[place + 8 : place + 10], "big"), int.from_bytes(data[place + 10 : place + 12], "big")
 
 
-# TIFF: camera raw files are TIFF files, whose first picture is often only a preview
+# Camera raw files are TIFF files, whose first picture is often only a preview
 
 _SUBFILE, _PHOTOMETRIC, _DNG = 0x00FE, 0x0106, 0xC612  # tags
-_SENSOR_DATA = (32803, 34892)  # photometric interpretations: a colour filter array, linear raw
+_SENSOR_DATA = (32803, 34892)  # photometric interpretations: colour filter array, linear raw
 
 
 def _refuse_camera_raw(data: bytes) -> None:
-    """Raise UnsupportedMedia for sensor data in a TIFF file."""
+    """Raise UnsupportedMedia if a TIFF file contains sensor data."""
     tags = first_directory(data) or {}
     if data[8:10] == b"CR" or _DNG in tags or tags.get(_SUBFILE, 0) & 1 or tags.get(_PHOTOMETRIC) in _SENSOR_DATA:
         raise UnsupportedMedia(CAMERA_RAW)

@@ -1,4 +1,4 @@
-"""WebP files (https://developers.google.com/speed/webp/docs/riff_container): their pixels without the metadata."""
+"""WebP files (https://developers.google.com/speed/webp/docs/riff_container): pixels without the metadata."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _WEBP_PIXELS = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 
 
 def take_webp_apart(data: bytes) -> PictureFile:
-    """Return the parts of a WebP file; an animation keeps the frames that are whole. Raises LimitExceeded."""
+    """Return the parts of a WebP file; an animation keeps its complete frames. Raises LimitExceeded."""
     file, kept = PictureFile(b""), []
     for name, start, end in webp_chunks(data):
         body = data[start + 8 : end]
@@ -31,7 +31,7 @@ def take_webp_apart(data: bytes) -> PictureFile:
 
 
 def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk of a WebP file; the end may lie behind the data."""
+    """Yield name, start and end of each chunk of a WebP file; the end may lie beyond the data."""
     at, count = 12, 0
     while at + 8 <= len(data) and count <= MAX_CHUNKS:
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")

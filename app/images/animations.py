@@ -1,6 +1,6 @@
-"""Animated WebP, PNG and AVIF: read as videos, by Pillow, because FFmpeg reads no animated WebP.
+"""Animated WebP, PNG and AVIF, read as videos with Pillow, because FFmpeg cannot read animated WebP.
 
-Frames depend on all earlier ones, so they are decoded from the first one on.
+Each frame depends on all earlier ones, so decoding starts at the first.
 """
 
 import io
@@ -19,16 +19,19 @@ from app.picture_files.parts import PictureFile
 from app.picture_files.png import png_chunks
 from app.picture_files.webp import webp_chunks
 
-ANIMATED = frozenset(("WEBP", "PNG", "AVIF"))  # names of formats.Format of kind "video" that are read here
-MAX_FRAMES = 5000  # the last one costs the decoding of all
+ANIMATED = frozenset(("WEBP", "PNG", "AVIF"))  # names of formats.Format of kind "video" that this module reads
+MAX_FRAMES = 5000  # the last frame requires decoding all
 SHORTEST_MS, USUAL_MS = 10.0, 100.0  # browsers show a frame of at most 10 ms for 100 ms
-_CONTAINERS = {"WEBP": ("webp", "webp"), "PNG": ("png", "png"), "AVIF": ("avif", "av1")}  # and their codecs
+_CONTAINERS = {"WEBP": ("webp", "webp"), "PNG": ("png", "png"), "AVIF": ("avif", "av1")}  # container and codec
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the facts of an animation from its structure; no frame is decoded.
+    """Read the properties of an animation from its structure, without decoding a frame.
 
-    Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    Raises:
+        UnsupportedMedia: The format or codec is not supported.
+        LimitExceeded: The animation is too large or has too many frames.
+        Undecodable: The file is damaged.
     """
     with opened(source, limits.max_pixels) as (picture, file):
         name = recognise(source.read(HEAD_BYTES)).name
@@ -47,7 +50,7 @@ def probe(source: Source, limits: Limits) -> Media:
 
 
 class AnimationReader:
-    """Reads the frames of an animation; see readers.Reader."""
+    """Reader of an animation's frames; implements readers.Reader."""
 
     missing = 0
 
@@ -61,7 +64,7 @@ class AnimationReader:
         """Yield upright frames of the reader's size, one for each of `numbers`, which must rise."""
         with open_parts(self._name, self._file, self._max_pixels) as picture:
             orientation = orientation_in(picture, self._file)
-            first = int(getattr(picture, "default_image", False))  # of a PNG: a picture that is no frame
+            first = int(getattr(picture, "default_image", False))  # a PNG may start with a picture that is not a frame
             for number in numbers:
                 picture.seek(first + number)
                 picture.load()
@@ -69,7 +72,7 @@ class AnimationReader:
 
 
 def _timing(name: str, file: PictureFile) -> Timing:
-    """Return when the frames are shown; raises Undecodable for an animation without frames."""
+    """Return the display times of the frames; raise Undecodable for an animation without frames."""
     durations = {"WEBP": _webp_durations, "PNG": _png_durations, "AVIF": _avif_durations}[name](file.pixels)
     if not durations:
         raise Undecodable("there is no frame in this animation")
@@ -80,13 +83,13 @@ def _timing(name: str, file: PictureFile) -> Timing:
 
 
 def _webp_durations(data: bytes) -> list[float]:
-    """Milliseconds of each frame (ANMF)."""
+    """Return the duration of each frame (ANMF) in milliseconds."""
     frames = [start for name, start, _ in webp_chunks(data) if name == b"ANMF"]
     return [float(int.from_bytes(data[start + 20 : start + 23], "little")) for start in frames]
 
 
 def _png_durations(data: bytes) -> list[float]:
-    """Milliseconds of each frame (fcTL); a denominator of 0 counts as 100."""
+    """Return the duration of each frame (fcTL) in milliseconds; a denominator of 0 counts as 100."""
     durations = []
     for name, start, _ in png_chunks(data):
         if name == b"fcTL":
@@ -96,7 +99,10 @@ def _png_durations(data: bytes) -> list[float]:
 
 
 def _avif_durations(data: bytes) -> list[float]:
-    """Milliseconds of each frame of the track with the most frames: the others are the still and the alpha."""
+    """Return the frame durations, in milliseconds, of the track with the most frames.
+
+    The other tracks are the still picture and the alpha channel.
+    """
     try:
         with av.open(io.BytesIO(data), "r", format="mov", options={"protocol_whitelist": ""}) as container:
             if not container.streams.video:

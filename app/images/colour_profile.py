@@ -1,13 +1,13 @@
-"""ICC profiles: colours of a picture as sRGB, by LittleCMS, which is in Pillow."""
+"""ICC profiles: conversion of a picture's colours to sRGB with LittleCMS, which Pillow includes."""
 
 import io
 from functools import lru_cache
 
 from PIL import Image, ImageCms
 
-# LittleCMS' names of colour spaces, and Pillow's modes of pictures in them
+# LittleCMS's names of colour spaces, and Pillow's modes for pictures in them
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-# What is raised for a damaged profile, or one that has no way to sRGB
+# Exceptions for a damaged profile, or one without a conversion to sRGB
 _DAMAGE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
@@ -17,29 +17,29 @@ def is_usable(icc: bytes) -> bool:
 
 
 def to_srgb(picture: Image.Image, icc: bytes) -> Image.Image:
-    """Return an RGB picture in sRGB; `picture` is RGB, or CMYK, and is only converted where the profile does not fit.
+    """Return an RGB or CMYK picture as RGB in sRGB.
 
-    A profile of another number of colours than the picture has is not applied.
+    If the profile does not fit the picture's number of channels, the picture is only converted to RGB.
     """
-    found = _transform(icc)
-    if found is None:
+    profile_transform = _transform(icc)
+    if profile_transform is None:
         return picture.convert("RGB")
-    mode, transform = found
+    mode, transform = profile_transform
     if "CMYK" in (mode, picture.mode) and mode != picture.mode:
         return picture.convert("RGB")
     if mode == "L":
         grey = picture.getchannel(0)
         if any(picture.getchannel(number).tobytes() != grey.tobytes() for number in (1, 2)):
-            return picture  # in colours, of which a profile for grey says nothing
+            return picture  # in colour, for which a grey profile is meaningless
         picture = grey
     converted = ImageCms.applyTransform(picture, transform)
-    assert converted is not None  # it is None only for a change in place
+    assert converted is not None  # it is None only for in-place conversion
     return converted
 
 
 @lru_cache(maxsize=16)
 def _transform(icc: bytes) -> tuple[str, ImageCms.ImageCmsTransform] | None:
-    """Return the mode of the pictures that a profile is for, and its way to sRGB; None where it cannot be applied."""
+    """Return the picture mode of a profile and its transform to sRGB; None if it cannot be applied."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         mode = _MODES.get(profile.profile.xcolor_space.strip())

@@ -1,4 +1,4 @@
-"""Pictures: what one is, and its pixels, upright RGB, scaled and cut, written into the shared region."""
+"""Pictures: probing, and decoding to upright RGB, scaled and cropped, into the shared region."""
 
 import io
 import struct
@@ -22,18 +22,18 @@ from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.picture_files.parts import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of
 from app.picture_files.take_apart import take_apart
 
-Image.preinit()  # Pillow loads its other plugins with the first picture: not in each process anew
-# One thread a picture: as many decoders run as there are cores
+Image.preinit()  # loads Pillow's plugins before the fork instead of in each process
+# One thread per picture, because there are as many decoders as cores
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
-MAX_BYTES = 128 << 20  # a picture is read whole into memory, unlike a video
-# Memory that decoding takes at its peak, per pixel of max_pixels: that of a PNG with alpha, the costliest of all
+MAX_BYTES = 128 << 20  # unlike a video, a picture is read into memory completely
+# Peak memory of decoding per pixel of max_pixels: that of a PNG with alpha, the most expensive
 BYTES_PER_PIXEL = 16
-# A JPEG is decoded at 1/2 to 1/8 of its size, HEIC and AVIF without alpha take about 8 bytes a pixel
+# A JPEG is decoded at 1/2 to 1/8 of its size; HEIC and AVIF without alpha take about 8 bytes per pixel
 MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
 
-# What Pillow's plugins raise for damaged files: SyntaxError stands for a broken PNG, struct.error for broken tags,
+# Exceptions of Pillow's plugins for damaged files, among them SyntaxError for PNG, struct.error for tags and
 # RuntimeError for HEIC.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, RuntimeError,
@@ -41,9 +41,9 @@ _DAMAGE = (
     struct.error,
 )  # fmt: skip
 
-_ORIENTATION = 0x0112  # EXIF's tag
+_ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise
-_MIRRORED = (2, 4, 5, 7)  # left to right, after the turn
+_MIRRORED = (2, 4, 5, 7)  # left to right, after the rotation
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,22 +53,25 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_NAMES = {"HEIF": "HEIC", "WEBP": "WebP"}  # as people write them
-_CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # and their codecs; the others' names are equal
-# Two endings of a JPEG without its end marker: no data, and data that gives other pixels wherever it is decoded
+_NAMES = {"HEIF": "HEIC", "WEBP": "WebP"}  # usual spelling
+_CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # container and codec, if not the name
+# Two endings for a JPEG without an end marker: no data, and data that changes any pixel decoded from it
 _ENDINGS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the facts of a picture from its header; no pixel is decoded.
+    """Read the properties of a picture from its header, without decoding pixels.
 
-    Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    Raises:
+        UnsupportedMedia: The format or codec is not supported.
+        LimitExceeded: The picture is too large.
+        Undecodable: The file is damaged.
     """
     with opened(source, limits.max_pixels) as (picture, file):
         name = picture.format or ""
         limits.check_aspect(picture.width, picture.height)
         rotation, mirrored = turn_of(orientation_in(picture, file))
-        turned = rotation % 180 and name != "TIFF"  # whose plugin tells the size of the upright picture
+        turned = rotation % 180 and name != "TIFF"  # TIFF's plugin reports the size of the upright picture
         width, height = (picture.width, picture.height)[:: -1 if turned else 1]
     if not file.has_end:
         file.notes.append(NO_END)
@@ -82,7 +85,10 @@ def probe(source: Source, limits: Limits) -> Media:
 def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
     """Write a picture as every clip of the region; each clip must have one frame.
 
-    Raises UnsupportedMedia, LimitExceeded, Undecodable.
+    Raises:
+        UnsupportedMedia: The format or codec is not supported.
+        LimitExceeded: The picture is too large.
+        Undecodable: The file is damaged or truncated.
     """
     clips = open_clips(request)
     if request.shape[1] != 1:
@@ -100,9 +106,9 @@ def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
 
 
 def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:
-    """Return an opened picture as a person sees it, upright and in sRGB, scaled to `size` (width, height)."""
+    """Return an opened picture as displayed: upright, in sRGB, scaled to `size` (width, height)."""
     icc = picture.info.get("icc_profile") or b""
-    if orientation in _UPRIGHT and picture.format != "TIFF":  # whose plugin turns it
+    if orientation in _UPRIGHT and picture.format != "TIFF":  # TIFF's plugin rotates it
         picture = picture.transpose(_UPRIGHT[orientation])
     scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
     primaries, curve = picture.info.get("coding") or (0, 0)
@@ -114,7 +120,7 @@ def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame
 
 @contextmanager
 def opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
-    """Open the pixels of the source as the one format they claim to be; maps Pillow's errors to ours."""
+    """Open the source's pixels as the one format that its first bytes claim; map Pillow's errors to ours."""
     if source.length > MAX_BYTES:
         raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
     data = source.read(source.length)
@@ -138,7 +144,7 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # odd tags are no reason to refuse a picture, or to log
+            warnings.simplefilter("ignore", UserWarning)  # unusual tags are no reason to refuse a picture or to log
             with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
                 if picture.has_transparency_data and picture.width * picture.height > max_pixels:
                     raise LimitExceeded(f"the picture has alpha and more than the {max_pixels} pixels allowed for it")
@@ -159,16 +165,16 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
 
 
 def turn_of(orientation: int) -> tuple[int, bool]:
-    """Return the clockwise turn in degrees of an EXIF orientation, and whether the turned picture is mirrored."""
+    """Return the clockwise rotation in degrees of an EXIF orientation, and whether mirroring follows."""
     return _TURNS.get(orientation, 0), orientation in _MIRRORED
 
 
 def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
-    """Keep the orientation and the colour profile alone: other tags could fail while the pixels are decoded."""
+    """Keep only orientation and colour profile: other tags could fail while the pixels are decoded."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         exif = Image.Exif()
         exif[_ORIENTATION] = orientation_in(picture, file)
-        picture.info["exif"] = exif.tobytes()  # what the plugin looks at instead of all directories of the file
+        picture.info["exif"] = exif.tobytes()  # the plugin reads this instead of all directories of the file
     picture.info["coding"] = file.coding
     icc = file.icc or picture.info.pop("icc_profile", b"")
     if icc and is_usable(icc):
@@ -178,12 +184,12 @@ def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
 
 
 def orientation_in(picture: Image.Image, file: PictureFile) -> int:
-    """Return EXIF's orientation, 1 to 8; a note says where EXIF is damaged."""
+    """Return EXIF's orientation, 1 to 8; add a note if EXIF is damaged."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         value = picture.tag_v2.get(_ORIENTATION, 1)
         return value if value in range(1, 9) else 1
     exif = file.exif
-    if picture.format == "AVIF":  # Pillow writes an EXIF that says how the file's own properties turn it
+    if picture.format == "AVIF":  # Pillow writes an EXIF with the orientation from the file's own properties
         exif = picture.info.get("exif", b"").removeprefix(b"Exif\0\0")
     orientation = orientation_of(exif)
     if orientation is None and DAMAGED_EXIF not in file.notes:
@@ -192,9 +198,9 @@ def orientation_in(picture: Image.Image, file: PictureFile) -> int:
 
 
 def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Image:
-    """Return a JPEG without its end marker, decoded; raises Undecodable where pixels are missing.
+    """Return a decoded JPEG that lacks its end marker; raise Undecodable if pixels are missing.
 
-    A decoder fills in what is missing. It is the same for both endings only if nothing is.
+    A decoder fills in missing pixels. The results for both endings are equal only if nothing is missing.
     """
     decoded = []
     for ending in _ENDINGS:
@@ -209,16 +215,16 @@ def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Im
 
 
 def _decode_small(picture: Image.Image, resize: int) -> None:
-    """Let the JPEG decoder drop what scaling would throw away: it can halve the size while decoding.
+    """Make the JPEG decoder drop detail that scaling would discard: it can halve the size while decoding.
 
-    Twice the wanted size is kept, so that the result stays within a grey level or two of the full way.
+    Twice the target size is kept, so that the result stays within one or two grey levels of full decoding.
     """
     if picture.format == "JPEG":
         picture.draft(picture.mode, scaled_size(picture.width, picture.height, 2 * resize))
 
 
 def _on_paper(picture: Image.Image) -> Image.Image:
-    """Return a picture of 8 bits in RGB or CMYK, on white paper; 16-bit greys are scaled, not clipped."""
+    """Return an 8-bit picture in RGB or CMYK, on a white background; 16-bit greys are scaled, not clipped."""
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")

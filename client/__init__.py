@@ -1,4 +1,4 @@
-"""Clipstack's client: ask a running service what is in a video or a picture, from Python or a shell."""
+"""Python client of a Clipstack service, which classifies videos and pictures."""
 
 from client.answers import Clip, Health, Media, Model, Prediction, Result, Sent
 from client.async_client import AsyncClient

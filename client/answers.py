@@ -1,4 +1,4 @@
-"""The service's answers as frozen dataclasses."""
+"""Answers of the service as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -20,12 +20,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Media:
-    """What the service found in the upload; `width` and `height` in pixels, upright.
+    """Properties of the uploaded file.
 
-    `rotation` is the turn in degrees that made it so, after which a `mirrored` picture's sides were swapped.
-    `duration_s`, `fps` and `frames` are None where the file does not say, and for pictures. `bytes` is the length of
-    the upload, `name` empty where there was none. `truncated` says that the file is cut off, and that only its
-    readable part was looked at.
+    Attributes:
+        kind: `video` or `image`.
+        container: Name of the container format.
+        codec: Name of the codec.
+        width: Width in pixels, upright.
+        height: Height in pixels, upright.
+        rotation: Clockwise turn in degrees that makes the picture upright.
+        duration_s: Length in seconds; None for pictures and where the file does not say.
+        fps: Frames per second; None for pictures and where the file does not say.
+        frames: Number of frames; None for pictures and where the file does not say.
+        bytes: Size of the upload.
+        name: File name, empty where there was none.
+        truncated: Whether the file is cut off, so that only its readable part was classified.
+        mirrored: Whether the sides are swapped after the rotation.
     """
 
     kind: str
@@ -45,9 +55,9 @@ class Media:
 
 @dataclass(frozen=True)
 class Clip:
-    """The frames of one clip: their numbers, and their times in seconds from the start of the video.
+    """Frames of one clip: their numbers, and their times in seconds from the start of the video.
 
-    `padded` says that the video ended before the clip did, so that its last frame was repeated.
+    `padded` is true if the video ended before the clip, so that its last frame was repeated.
     """
 
     start_s: float
@@ -59,7 +69,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent in place of a file of `whole_bytes`: `reduction` is `shrink` or `frames`; it took `prepare_s`."""
+    """Description of what was sent in place of a file of `whole_bytes` bytes.
+
+    `reduction` is `shrink` or `frames`. Making the smaller file took `prepare_s` seconds.
+    """
 
     reduction: str
     bytes: int
@@ -69,13 +82,22 @@ class Sent:
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one upload.
+    """Answer to one upload.
 
-    `predictions` come best first. `timing_ms` holds milliseconds by stage, `total` among them. `transport`
-    says how the frames reached the model. `thumbnails` are JPEG files, empty unless asked for. `cache` says
-    `hit` where the service had the answer in its store already. `sent` says what was sent in place of the
-    file, None when it was sent as it is; `media` and `clips` are always those of the file itself. `answer` is the
-    whole answer, for fields that this client does not know yet.
+    Attributes:
+        request_id: Identifier of the request in the service's logs.
+        model: Name of the model.
+        model_version: Version of the model.
+        transport: How the frames reached the model.
+        predictions: Labels with scores, best first.
+        media: Properties of the file itself, also if something else was sent.
+        clips: Clips of the file itself, also if something else was sent.
+        timing_ms: Milliseconds by stage, including `total`.
+        warnings: Warnings of the service.
+        cache: `hit` if the answer came from the service's result cache.
+        sent: What was sent in place of the file; None if the file was sent unchanged.
+        thumbnails: JPEG files; empty unless requested.
+        answer: The complete answer, including fields unknown to this client.
     """
 
     request_id: str
@@ -97,8 +119,9 @@ class Result:
 class Model:
     """A model that the service offers.
 
-    A video model sees `frames` frames, every `stride`-th of a video at `fps` frames a second; both are None
-    where they mean nothing. `resize` is the short side and `crop` the side of the square it sees, in pixels.
+    A video model takes `frames` frames, every `stride`-th one of a video at `fps` frames per second. `stride` and `fps`
+    are None where they do not apply. `resize` is the short side of the scaled frame and `crop` the side of the square
+    cut from it, in pixels.
     """
 
     name: str
@@ -115,14 +138,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the service would take a request now, and its own words for it."""
+    """Readiness of the service, with the service's message."""
 
     ready: bool
     message: str
 
 
 def read_result(answer: Mapping[str, Any], cache: str | None = None) -> Result:
-    """Read the answer of `/v1/classify`; KeyError, TypeError or ValueError when it is not one."""
+    """Parse an answer of `/v1/classify`; raise KeyError, TypeError or ValueError if it is invalid."""
     sent = answer.get("sent")
     return Result(
         request_id=str(answer["request_id"]),
@@ -142,7 +165,7 @@ def read_result(answer: Mapping[str, Any], cache: str | None = None) -> Result:
 
 
 def read_model(answer: Mapping[str, Any]) -> Model:
-    """Read one entry of `/v1/models`; KeyError, TypeError or ValueError when it is not one."""
+    """Parse one entry of `/v1/models`; raise KeyError, TypeError or ValueError if it is invalid."""
     return Model(
         name=str(answer["name"]),
         version=str(answer["version"]),
@@ -158,10 +181,12 @@ def read_model(answer: Mapping[str, Any]) -> Model:
 
 
 def read_prediction(answer: Mapping[str, Any]) -> Prediction:
+    """Parse one prediction; raise KeyError, TypeError or ValueError if it is invalid."""
     return Prediction(str(answer["label"]), float(answer["score"]))
 
 
 def read_media(answer: Mapping[str, Any]) -> Media:
+    """Parse the field `media`; raise KeyError, TypeError or ValueError if it is invalid."""
     return Media(
         kind=str(answer["kind"]),
         container=str(answer["container"]),
@@ -190,7 +215,7 @@ def _read_clip(answer: Mapping[str, Any]) -> Clip:
 
 
 def optional(kind: Callable[[Any], T], value: Any) -> T | None:
-    """The value as `kind`, or None where there is none."""
+    """Return the value converted by `kind`, or None if it is None."""
     return None if value is None else kind(value)
 
 

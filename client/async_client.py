@@ -1,4 +1,4 @@
-"""A connection to one Clipstack service: classify files, have whole videos looked at, list its models."""
+"""Asyncio client of one Clipstack service."""
 
 from __future__ import annotations
 
@@ -29,19 +29,25 @@ CANCEL_POLL_S = 0.1
 
 
 class AsyncClient:
-    """A client of the service at `url`, for asyncio; to be closed after use.
+    """Asyncio client of the service at `url`; close it after use.
 
-    `timeout` is the longest silence, in seconds, before a request is given up. `patience` is how many seconds
-    a call may spend waiting for a busy service, in all: it tries again after 429 and 503, no sooner than the
-    service asks, and (three times at most) when no connection can be made. An answer that was lost is asked for
-    again only where asking twice does no harm. `rate` is the upload rate in bytes a second, for
-    `reduce="auto"`; left out, it is measured as files are sent. `headers` go with every request: what a
-    proxy before the service wants to see, say. `key` is the service's own key, where it asks for one; left out, it is
-    CLIPSTACK_KEY of the environment. `verify` is, for https, a file of certificates to trust instead of the system's
-    (a self-signed certificate itself, say), or False to trust anybody, which is for trying things out alone.
+    Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable.
 
-    Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable. Raises ValueError
-    for what is no http(s) URL or no key, OSError for a file of certificates that cannot be read.
+    Args:
+        url: Address of the service.
+        timeout: Longest silence in seconds before a request fails.
+        patience: Seconds that one call may spend waiting for a busy service, in all. The client retries after 429 and
+            503, no sooner than the service asks, and at most three times if no connection can be made. It repeats a
+            request whose answer was lost only if that is harmless.
+        rate: Upload rate in bytes per second for `reduce="auto"`; by default it is measured as files are sent.
+        headers: Headers of every request, for example for a proxy.
+        key: The service's key; by default the environment variable CLIPSTACK_KEY.
+        verify: For https: a file of certificates to trust instead of the system's, for example a self-signed
+            certificate, or False to trust any certificate, for tests only.
+
+    Raises:
+        ValueError: The URL is not http(s), or the key is malformed.
+        OSError: The file of certificates cannot be read.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class AsyncClient:
 
     @property
     def url(self) -> str:
+        """Return the address of the service."""
         return self._transport.url
 
     async def classify(
@@ -75,15 +82,22 @@ class AsyncClient:
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Result:
-        """Upload a path, bytes, or a file opened in binary mode, and return what is in it.
+        """Classify a path, bytes, or a file opened in binary mode.
 
-        `model` None means the service's default, `clips` None its usual number of clips, `sampling` None its usual way
-        of placing them: `exact`, or `keyframe`, which is quicker. `reduce` says what is sent of a video: all of it,
-        `shrink` (encoded again, small), `frames` (what the model will look at) or `auto` (the quickest); it takes the
-        extra `shrink`, else ReductionUnavailable is raised. `progress` is called
-        with a `Progress` as the upload goes. A pipe is sent as it comes, and once.
+        Args:
+            source: The file; a pipe is streamed, and sent once.
+            model: Name of the model; the service's default if None.
+            top_k: Number of labels to return.
+            clips: Number of clips; the service's default if None.
+            sampling: Placement of the clips: `exact`, or the faster `keyframe`; the service's default if None.
+            thumbnails: Whether to return JPEG files of the frames.
+            reduce: What to send of a video: the whole file (`none`), a small copy (`shrink`), the frames that the model
+                needs (`frames`), or the fastest of these (`auto`). All but `none` need the extra `shrink`.
+            progress: Receives a `Progress` as the upload proceeds.
 
-        Raises OSError, too, for a file that cannot be read.
+        Raises:
+            OSError: The file cannot be read.
+            ReductionUnavailable: The extra `shrink` is not installed.
         """
         flag = "true" if thumbnails else None
         params = _given(model=model, top_k=top_k, clips=clips, sampling=sampling, thumbnails=flag)
@@ -91,25 +105,25 @@ class AsyncClient:
         async def send(upload: Upload) -> Response:
             return await self._call("POST", "/v1/classify", params, upload)
 
-        answer, told = await self._sender.send(source, reduce, model, clips or 1, progress, send)
-        with self._expecting(answer):
-            return read_result(told.described(answer.content), answer.cache)
+        response, description = await self._sender.send(source, reduce, model, clips or 1, progress, send)
+        with self._expecting(response):
+            return read_result(description.described(response.content), response.cache)
 
     async def models(self) -> tuple[Model, ...]:
-        """The models that the service offers."""
-        answer = await self._call("GET", "/v1/models", {}, safe=True)
-        with self._expecting(answer):
-            return tuple(read_model(entry) for entry in answer.content["models"])
+        """Return the models that the service offers."""
+        response = await self._call("GET", "/v1/models", {}, safe=True)
+        with self._expecting(response):
+            return tuple(read_model(entry) for entry in response.content["models"])
 
     async def health(self) -> Health:
-        """Whether the service is ready, asked once."""
-        answer = await self._transport.send("GET", "/readyz", {})
-        if answer.status == 503:
-            return Health(False, str(error_of(answer, self.url)))
-        if answer.status != 200:
-            raise error_of(answer, self.url)
-        with self._expecting(answer):
-            return Health(True, str(answer.content["status"]))
+        """Ask the service once whether it is ready."""
+        response = await self._transport.send("GET", "/readyz", {})
+        if response.status == 503:
+            return Health(False, str(error_of(response, self.url)))
+        if response.status != 200:
+            raise error_of(response, self.url)
+        with self._expecting(response):
+            return Health(True, str(response.content["status"]))
 
     async def submit(
         self,
@@ -124,12 +138,21 @@ class AsyncClient:
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Job:
-        """Upload a video to be looked at from start to end, and return its job, which has only begun.
+        """Upload a video for a timeline and return its job, which has only started.
 
-        `hop_s` is the time from one window to the next, `window_s` that from a window's first frame to its
-        last, `margin` (0 to 1) how far another label must be ahead; None means the service's choice. The same
-        `key` (200 printable ASCII characters at most) a second time gives the first job. `reduce` as for
-        `classify`, but for `frames`: a timeline looks at all of them. Raises OSError, too.
+        Args:
+            source: The file; see `classify`.
+            model: Name of the model; the service's default if None.
+            hop_s: Seconds from one window to the next; the service's default if None.
+            window_s: Seconds from a window's first frame to its last; the service's default if None.
+            margin: Lead, 0 to 1, that another label needs to take over; the service's default if None.
+            top_k: Number of labels of each window; the service's default if None.
+            key: Idempotency key, at most 200 printable ASCII characters: the same key returns the first job again.
+            reduce: See `classify`; `frames` is not possible, because a timeline uses all frames.
+            progress: Receives a `Progress` as the upload proceeds.
+
+        Raises:
+            OSError: The file cannot be read.
         """
         params = _given(model=model, hop_s=hop_s, window_s=window_s, margin=margin, top_k=top_k)
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
@@ -137,19 +160,19 @@ class AsyncClient:
         async def send(upload: Upload) -> Response:
             return await self._call("POST", "/v1/jobs", params, upload, headers, safe=True)
 
-        answer, told = await self._sender.send(source, reduce, model, 0, progress, send)
-        return replace(self._job_of(answer), sent=told.sent)
+        response, description = await self._sender.send(source, reduce, model, 0, progress, send)
+        return replace(self._job_of(response), sent=description.sent)
 
     async def job(self, id: str, *, windows: bool = False) -> Job:
-        """The record of a job, with every single window if wanted, which may take several requests."""
-        answer = await self._call("GET", _path(id), _given(windows="true" if windows else None), safe=True)
+        """Return the record of a job, optionally with every window, which may take several requests."""
+        response = await self._call("GET", _path(id), _given(windows="true" if windows else None), safe=True)
         if windows:
-            with self._expecting(answer):
-                await self._add_windows(id, answer.content.get("timeline"))
-        return self._job_of(answer)
+            with self._expecting(response):
+                await self._add_windows(id, response.content.get("timeline"))
+        return self._job_of(response)
 
     async def _add_windows(self, id: str, timeline: dict[str, Any] | None) -> None:
-        """Add to `timeline` the windows of all pages after its own."""
+        """Append the windows of all further pages to `timeline`."""
         while timeline is not None and timeline.get("next_offset") is not None:
             params = _given(windows="true", offset=int(timeline["next_offset"]))
             page = (await self._call("GET", _path(id), params, safe=True)).content["timeline"]
@@ -157,13 +180,13 @@ class AsyncClient:
             timeline["next_offset"] = page["next_offset"] if page["windows"] else None
 
     async def jobs(self, limit: int = 50) -> tuple[Job, ...]:
-        """The jobs that the service has, newest first, without their timelines."""
-        answer = await self._call("GET", "/v1/jobs", {"limit": limit}, safe=True)
-        with self._expecting(answer):
-            return tuple(read_job(record) for record in answer.content["jobs"])
+        """Return the service's jobs, newest first, without their timelines."""
+        response = await self._call("GET", "/v1/jobs", {"limit": limit}, safe=True)
+        with self._expecting(response):
+            return tuple(read_job(record) for record in response.content["jobs"])
 
     async def follow(self, id: str) -> AsyncIterator[Job]:
-        """The record of a job whenever it has changed; the last one is of a job that has ended."""
+        """Yield the record of a job after each change; the last record is of a job that has ended."""
         async with aclosing(follow(self._transport, self, _path(id), self._patience_s)) as records:
             async for job in records:
                 yield job
@@ -181,9 +204,13 @@ class AsyncClient:
         progress: Watcher | None = None,
         watch: JobWatcher | None = None,
     ) -> Job:
-        """`submit`, then follow to the end; returns the job with its timeline. `watch` is called with each record.
+        """Submit a video, wait for its job and return it with its timeline.
 
-        Raises JobFailed, too, for a job that failed or was cancelled. When this is cancelled, so is the job.
+        `watch` receives each record of the job; see `submit` for the other arguments. Cancelling this call cancels the
+        job.
+
+        Raises:
+            JobFailed: The job failed or was cancelled.
         """
         job = await self.submit(
             source, model=model, hop_s=hop_s, window_s=window_s, margin=margin, top_k=top_k,
@@ -192,21 +219,21 @@ class AsyncClient:
         return replace(await whole_job(self, job, watch), sent=job.sent)
 
     async def export(self, id: str, format: str) -> bytes:
-        """The timeline of a job as a file: `json`, `csv`, `vtt`, `svg` or `png`."""
-        answer = await self._call("GET", f"{_path(id)}/timeline", {"format": format}, safe=True)
-        if answer.content.get("next_offset") is None:
-            return answer.body
-        timeline = dict(answer.content)
-        with self._expecting(answer):
+        """Return the timeline of a job as a file: `json`, `csv`, `vtt`, `svg` or `png`."""
+        response = await self._call("GET", f"{_path(id)}/timeline", {"format": format}, safe=True)
+        if response.content.get("next_offset") is None:
+            return response.body
+        timeline = dict(response.content)
+        with self._expecting(response):
             await self._add_windows(id, timeline)
         return json.dumps(timeline).encode()
 
     async def cancel(self, id: str) -> Job:
-        """Stop a job, and return its record once it has stopped; a job that has ended is left as it is."""
+        """Stop a job and return its record once it has stopped; a job that has ended stays unchanged."""
         job = await self.job(id)
         if not job.ended:
-            answer = await self._call("DELETE", _path(id), {})
-            if answer.content.get("state") == "removed":  # it ended just then
+            response = await self._call("DELETE", _path(id), {})
+            if response.content.get("state") == "removed":  # the job ended in the meantime
                 return replace(job, state="cancelled")
         while not job.ended:
             job = await self.job(id)
@@ -214,11 +241,12 @@ class AsyncClient:
         return job
 
     async def remove(self, id: str) -> None:
-        """Remove a job and its files; one that still runs is stopped first."""
+        """Remove a job and its files; a running job is stopped first."""
         while (await self._call("DELETE", _path(id), {})).content.get("state") != "removed":
             await asyncio.sleep(CANCEL_POLL_S)
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._transport.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -242,13 +270,13 @@ class AsyncClient:
         deadline = RetryPolicy(self._patience_s)
         while True:
             try:
-                answer = await self._transport.send(method, path, params, upload, headers)
-                if 200 <= answer.status < 300:
-                    return answer
-                raise error_of(answer, self.url)
+                response = await self._transport.send(method, path, params, upload, headers)
+                if 200 <= response.status < 300:
+                    return response
+                raise error_of(response, self.url)
             except (ServiceUnreachable, ServiceUnavailable) as error:
-                again = upload is None or upload.repeatable
-                pause_s = deadline.next_pause_s(error, safe=safe) if again else None
+                repeatable = upload is None or upload.repeatable
+                pause_s = deadline.next_pause_s(error, safe=safe) if repeatable else None
                 if pause_s is None:
                     raise
             if upload is not None:

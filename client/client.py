@@ -1,4 +1,4 @@
-"""The client for callers that block: `AsyncClient`'s methods, run on an event loop in a thread of the client's own."""
+"""Blocking client: `AsyncClient`'s methods, run on an event loop in the client's own thread."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def _iterating(
 
 
 class Client:
-    """`AsyncClient` for callers that block; safe to share between threads, and to be closed after use.
+    """Blocking counterpart of `AsyncClient`; thread-safe; close it after use.
 
-    Same arguments, same methods, same errors. What is called with progress is called in the client's thread.
+    Arguments, methods and errors are the same. Progress callbacks run in the client's thread.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Client:
 
     @property
     def url(self) -> str:
+        """Return the address of the service."""
         return self._client.url
 
     classify = _blocking(AsyncClient.classify)
@@ -75,8 +76,8 @@ class Client:
     remove = _blocking(AsyncClient.remove)
 
     def close(self) -> None:
-        """Cancel what is under way, and end the thread."""
-        with suppress(RuntimeError):  # closed before
+        """Cancel running calls and end the thread."""
+        with suppress(RuntimeError):  # already closed
             self._thread.run(self._client.close())
         self._thread.close()
 

@@ -1,30 +1,33 @@
-"""What can go wrong, told apart by who has to act.
+"""Errors, by the party that has to act.
 
 ```
 ClipstackError                 base of all; carries `code`, `status` and `request_id`
-├── RequestRefused             4xx: the file or the question is at fault, and will be again
-│   └── KeyRefused             401: the service asks for a key, or does not know this one
+├── RequestRefused             4xx: the file or the parameters are at fault; a retry fails too
+│   └── KeyRefused             401: the service needs a key, or does not know this one
 ├── ServiceFailed              5xx, or an answer that is not Clipstack's: the service is at fault
-│   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting, worth another try later
+│   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting; retry later
 ├── JobFailed                  a job ended without a timeline; carries `job_id` and `at_fault`
-├── ReductionUnavailable       the client was asked to make the file smaller, and cannot
-└── ServiceUnreachable         no answer came, so nothing is known about the request
+├── ReductionUnavailable       a package for smaller uploads is not installed
+└── ServiceUnreachable         no answer came, so the outcome of the request is unknown
     ├── ConnectFailed          no connection could be made: nothing was sent
-    └── TimedOut               the service, or the way to it, was silent for too long
+    └── TimedOut               the service, or the connection to it, was silent for too long
 ```
 
-A file that cannot be read here raises the usual `OSError`: it never reached the service.
+A local file that cannot be read raises `OSError`: nothing was sent.
 """
 
 from __future__ import annotations
 
 
 class ClipstackError(Exception):
-    """Base of every error of the service or of the way to it.
+    """Base class of all errors of the service and of the connection to it.
 
-    `code` is the service's own word (`undecodable`, `too_large`, ...) or, when there was no answer,
-    `connect_failed`, `timed_out` or `connection_broken`. `status` is the HTTP status and `request_id`
-    the number to look for in the service's logs; both are None when no answer came.
+    Attributes:
+        message: What happened.
+        code: The service's error code (`undecodable`, `too_large`, ...), or without an answer `connect_failed`,
+            `timed_out` or `connection_broken`.
+        status: HTTP status; None without an answer.
+        request_id: Identifier of the request in the service's logs; None without an answer.
     """
 
     def __init__(self, message: str, *, code: str, status: int | None = None, request_id: str | None = None) -> None:
@@ -36,15 +39,15 @@ class ClipstackError(Exception):
 
 
 class RequestRefused(ClipstackError):
-    """The service will not do this: sending the same again gives the same answer."""
+    """The service refuses the request; sending it again gives the same answer."""
 
 
 class KeyRefused(RequestRefused):
-    """The service asks for a key and got none, or one that it does not know (any more)."""
+    """The service needs a key and got none, or one that is unknown or no longer valid."""
 
 
 class ServiceFailed(ClipstackError):
-    """The service broke on this request, or what answered is not Clipstack."""
+    """The service failed on this request, or the server is not Clipstack."""
 
 
 class ServiceUnavailable(ServiceFailed):
@@ -63,14 +66,14 @@ class ServiceUnavailable(ServiceFailed):
         self.retry_after_s = retry_after_s
 
 
-# Codes of failed jobs that are not about the file: another try may succeed.
+# Codes of failed jobs for which the file is not at fault, so that a retry may succeed.
 _SERVICE_CODES = frozenset(
     {"internal", "inference_failed", "inference_timeout", "not_ready", "overloaded", "storage_full", "unavailable"}
 )
 
 
 class JobFailed(ClipstackError):
-    """A job failed or was cancelled; `at_fault` says whether by the `file`, the `service`, or `nobody`."""
+    """A job failed or was cancelled."""
 
     def __init__(self, message: str, *, code: str, job_id: str) -> None:
         super().__init__(message, code=code)
@@ -78,13 +81,14 @@ class JobFailed(ClipstackError):
 
     @property
     def at_fault(self) -> str:
+        """Return who is at fault: `file`, `service` or, for a cancelled job, `nobody`."""
         if self.code == "cancelled":
             return "nobody"
         return "service" if self.code in _SERVICE_CODES else "file"
 
 
 class ReductionUnavailable(ClipstackError):
-    """The client's package was installed without what encodes videos: the extra `shrink`."""
+    """The package is installed without the extra `shrink`, which encodes videos."""
 
     def __init__(self) -> None:
         message = "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'"
@@ -92,7 +96,7 @@ class ReductionUnavailable(ClipstackError):
 
 
 class ServiceUnreachable(ClipstackError):
-    """No whole answer came: whether the request was carried out is not known."""
+    """No complete answer came; the outcome of the request is unknown."""
 
 
 class ConnectFailed(ServiceUnreachable):
@@ -100,4 +104,4 @@ class ConnectFailed(ServiceUnreachable):
 
 
 class TimedOut(ServiceUnreachable):
-    """Nothing moved for as long as the time-out allows."""
+    """No data moved within the timeout."""

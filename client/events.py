@@ -1,4 +1,4 @@
-"""Server-sent events, read line by line (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+"""Line parser of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """One event; `data` is all of its lines, joined."""
+    """One event; `data` is all its data lines, joined."""
 
     name: str
     data: str
 
 
 class EventReader:
-    """Puts lines together to events; comments and fields that nobody needs here are passed over."""
+    """Parser that assembles lines into events; comments and other fields are ignored."""
 
     def __init__(self) -> None:
         self._name = ""
         self._data: list[str] = []
 
     def take(self, line: str) -> Event | None:
-        """The next line without its end; the event that it completes, if it does."""
+        """Take the next line, without its end, and return the event that it completes, or None."""
         if not line:
             event = Event(self._name or "message", "\n".join(self._data)) if self._data else None
             self._name, self._data = "", []

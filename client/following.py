@@ -1,4 +1,4 @@
-"""Follows one job to its end: by server-sent events as long as they come, by asking once a second where they do not."""
+"""Following of a job to its end: by server-sent events, or by polling where no events arrive."""
 
 from __future__ import annotations
 
@@ -25,30 +25,38 @@ JobWatcher: TypeAlias = Callable[[Job], None]
 
 RECONNECT_S = 0.5
 POLL_S = 1.0
-# The service sends something every second; a proxy in between that holds events back sends nothing at all.
+# The service sends data every second; a proxy that buffers events sends nothing.
 SILENCE_S = 10.0
-# Streams in a row without a single event before asking takes the place of listening.
+# Consecutive streams without an event before the client polls instead.
 MOST_DEAF_STREAMS = 2
 CANCEL_S = 3.0
 
 
 class Jobs(Protocol):
-    """What of a client is needed to follow a job, and to stop it."""
+    """Client methods that following and cancelling a job need."""
 
     @property
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """Return the address of the service."""
+        ...
 
-    async def job(self, id: str, *, windows: bool = False) -> Job: ...
+    async def job(self, id: str, *, windows: bool = False) -> Job:
+        """Return the record of a job."""
+        ...
 
-    async def cancel(self, id: str) -> Job: ...
+    async def cancel(self, id: str) -> Job:
+        """Stop a job and return its record."""
+        ...
 
-    def follow(self, id: str) -> AsyncIterator[Job]: ...
+    def follow(self, id: str) -> AsyncIterator[Job]:
+        """Yield the records of a job."""
+        ...
 
 
 async def follow(transport: Transport, client: Jobs, path: str, patience_s: float) -> AsyncGenerator[Job, None]:
-    """The record at `path` each time it comes, to the first one of a job that has ended.
+    """Yield the record at `path` each time it arrives, up to the first one of a job that has ended.
 
-    Connections that break, and a service that restarts, are borne for `patience_s` seconds without news.
+    Broken connections and restarts of the service are tolerated for `patience_s` seconds without a record.
     """
     deaf, news = 0, time.monotonic()
     id = path.rpartition("/")[2]
@@ -70,7 +78,7 @@ async def follow(transport: Transport, client: Jobs, path: str, patience_s: floa
         except (ServiceUnavailable, ServiceUnreachable) as error:
             if time.monotonic() - news > patience_s:
                 raise
-            heard = isinstance(error, ConnectFailed)  # a service that restarts says nothing about streams
+            heard = isinstance(error, ConnectFailed)  # a restarting service says nothing about whether streams work
         if deaf < MOST_DEAF_STREAMS:
             deaf = 0 if heard else deaf + 1
         await asyncio.sleep(RECONNECT_S if deaf < MOST_DEAF_STREAMS else POLL_S)
@@ -82,7 +90,7 @@ async def _stream(transport: Transport, path: str) -> AsyncGenerator[Job, None]:
             error = error_of(events, transport.url)
             if isinstance(error, RequestRefused | ServiceUnavailable):
                 raise error
-            return  # something else than events: not worth listening to, but the job may be well
+            return  # not an event stream, but the job may be fine
         async for event in events:
             if event.name in ("progress", "end"):
                 try:
@@ -93,7 +101,11 @@ async def _stream(transport: Transport, path: str) -> AsyncGenerator[Job, None]:
 
 
 async def whole_job(client: Jobs, job: Job, watch: JobWatcher | None) -> Job:
-    """Follow `job` until it is done; raises JobFailed when it is not to be. Cancelled itself, it cancels the job."""
+    """Follow `job` until it is done and return it; cancelling this call cancels the job.
+
+    Raises:
+        JobFailed: The job failed or was cancelled.
+    """
     if watch is not None:
         watch(job)
     try:
@@ -110,13 +122,13 @@ async def whole_job(client: Jobs, job: Job, watch: JobWatcher | None) -> Job:
 
 
 async def stopped(client: Jobs, id: str) -> None:
-    """Cancel a job nobody waits for any more; what cannot be told to the service within `CANCEL_S` is left."""
+    """Cancel an abandoned job; give up after `CANCEL_S` seconds."""
     with suppress(ClipstackError, TimeoutError):
         async with asyncio.timeout(CANCEL_S):
             await client.cancel(id)
 
 
 def failure(job: Job) -> JobFailed:
-    """The error that a job stands for which ended without being done."""
+    """Return the error of a job that ended without being done."""
     code, message = job.error or (job.state, "the job was cancelled")
     return JobFailed(message, code=code, job_id=job.id)

@@ -1,4 +1,4 @@
-"""Jobs and timelines as frozen dataclasses: what becomes of a video that is looked at from its start to its end."""
+"""Jobs and timelines as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDED = frozenset({"done", "failed", "cancelled"})
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the video with one label; `score` is its mean, 0 to 1."""
+    """Part of the video with one label; `score` is its mean, 0 to 1."""
 
     start_s: float
     end_s: float
@@ -23,7 +23,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Window:
-    """One look of the model; `padded` says that the video ended before the window did."""
+    """One inference of the model; `padded` is true if the video ended before the window."""
 
     start_s: float
     end_s: float
@@ -33,9 +33,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is in the video from 0 to `complete_to_s`, all of `duration_s` once the job is done.
+    """Labels of the video from 0 to `complete_to_s`, which is `duration_s` once the job is done.
 
-    `cuts_s` are the times at which another shot begins. `windows` is empty unless asked for.
+    `cuts_s` are the times at which a new shot starts. `windows` is empty unless requested.
     """
 
     duration_s: float
@@ -51,7 +51,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a job is; `windows` and `eta_s` are None where nobody knows, `position` is its place in the queue."""
+    """Progress of a job; `windows` and `eta_s` are None while unknown, `position` is its place in the queue."""
 
     percent: float
     windows_done: int
@@ -64,9 +64,9 @@ class JobProgress:
 class Job:
     """The service's record of one job.
 
-    `state` is `queued`, `running`, `done`, `failed` or `cancelled`. `error` holds the code and the message of
-    a job that failed. Times are ISO 8601 in UTC. `sent` says what was sent in place of the file, where that was
-    done here and now. `answer` is the whole record as it came.
+    `state` is `queued`, `running`, `done`, `failed` or `cancelled`. `error` holds the code and message of a failed job.
+    Times are ISO 8601 in UTC. `sent` describes what this client sent in place of the file, if anything. `answer` is the
+    complete record.
     """
 
     id: str
@@ -89,13 +89,13 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Return whether the job is done, failed or cancelled."""
         return self.state in ENDED
 
 
 def read_job(answer: Mapping[str, Any]) -> Job:
-    """Read a record; KeyError, TypeError or ValueError when it is none."""
-    told = answer["progress"]
+    """Parse a record; raise KeyError, TypeError or ValueError if it is invalid."""
+    progress = answer["progress"]
     error = answer.get("error")
     return Job(
         id=str(answer["id"]),
@@ -107,11 +107,11 @@ def read_job(answer: Mapping[str, Any]) -> Job:
         model=str(answer["model"]),
         model_version=optional(str, answer.get("model_version")),
         progress=JobProgress(
-            percent=float(told["percent"]),
-            windows_done=int(told["windows_done"]),
-            windows=optional(int, told.get("windows")),
-            eta_s=optional(float, told.get("eta_s")),
-            position=optional(int, told.get("position")),
+            percent=float(progress["percent"]),
+            windows_done=int(progress["windows_done"]),
+            windows=optional(int, progress.get("windows")),
+            eta_s=optional(float, progress.get("eta_s")),
+            position=optional(int, progress.get("position")),
         ),
         tries=int(answer.get("tries", 1)),
         cache=optional(str, answer.get("cache")),

@@ -1,4 +1,4 @@
-"""One HTTP answer, and the error that it stands for when it is not 2xx."""
+"""HTTP response, and the error for a status other than 2xx."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ UNAVAILABLE = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Response:
-    """A whole answer; `content` is its JSON object, empty when it was not one, and `body` all of its bytes.
+    """Complete HTTP response; `content` is its JSON object, empty if there is none, and `body` all its bytes.
 
-    `cache` says `hit` where the service had the answer in its store, `miss` where it had not, `off` where it did not
-    look, None from a service without a store.
+    `cache` is `hit` or `miss`, `off` if the service did not use its result cache, None from a service without one.
     """
 
     status: int
@@ -31,11 +30,11 @@ class Response:
 
 
 def error_of(answer: Response, url: str) -> ClipstackError:
-    """The error that an answer other than 2xx stands for."""
-    told = answer.content.get("error")
-    told = told if isinstance(told, Mapping) else {}
-    status, request_id = answer.status, told.get("request_id") or answer.request_id
-    code, message = told.get("code"), told.get("message")
+    """Return the error for a response other than 2xx."""
+    details = answer.content.get("error")
+    details = details if isinstance(details, Mapping) else {}
+    status, request_id = answer.status, details.get("request_id") or answer.request_id
+    code, message = details.get("code"), details.get("message")
     if 300 <= status < 400:
         text = f"{url} points to {answer.location or 'another address'}: use that one"
         return ServiceFailed(text, code="redirected", status=status, request_id=request_id)
@@ -58,7 +57,7 @@ def error_of(answer: Response, url: str) -> ClipstackError:
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait; the header holds seconds or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds to wait; the header holds seconds or a date (RFC 9110, 10.2.3)."""
     if header is None:
         return None
     if header.isascii() and header.strip().isdecimal():

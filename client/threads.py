@@ -1,4 +1,4 @@
-"""Where the two worlds meet: blocking work for an event loop, and an event loop for blocking callers."""
+"""Blocking work for an event loop, and an event loop for blocking callers."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Call `function` in a daemon thread; when the caller is cancelled nobody waits for it any more.
+    """Call `function` in a daemon thread; a cancelled caller does not wait for it.
 
-    Not the loop's own pool: that one is waited for at the end, and a read from a terminal may never return.
+    The loop's own pool is not used: it waits for its threads at the end, and a read from a terminal may never return.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+    result: asyncio.Future[T] = loop.create_future()
 
     def tell(deliver: Callable[[Any], None], value: Any) -> None:
-        if not answer.done():
+        if not result.done():
             deliver(value)
 
     def work() -> None:
         try:
-            deliver, value = answer.set_result, function(*arguments)
+            deliver, value = result.set_result, function(*arguments)
         except BaseException as error:
-            deliver, value = answer.set_exception, error  # type: ignore[assignment]
-        with suppress(RuntimeError):  # the loop has ended, and whoever asked with it
+            deliver, value = result.set_exception, error  # type: ignore[assignment]
+        with suppress(RuntimeError):  # the loop has ended, and the caller with it
             loop.call_soon_threadsafe(tell, deliver, value)
 
     threading.Thread(target=work, daemon=True).start()
-    return await answer
+    return await result
 
 
 class LoopThread:
-    """An event loop in a thread of its own, for callers that block; close it after use."""
+    """Event loop in its own thread for blocking callers; close it after use."""
 
     def __init__(self) -> None:
-        self._entrance = threading.Lock()  # between who hands work in and who closes
+        self._entrance = threading.Lock()  # serialises `run` and `close`
         self._closing = False
         self._waited_for: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -48,7 +48,7 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`; when the caller is interrupted, `work` is cancelled."""
+        """Return the result of `work`; if the caller is interrupted, `work` is cancelled."""
         with self._entrance:
             if self._closing:
                 work.close()
@@ -64,7 +64,7 @@ class LoopThread:
             self._waited_for.discard(future)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """The items one by one; when the caller stops early, the asynchronous side is told to."""
+        """Yield the items; if the caller stops early, the asynchronous iterator is closed."""
 
         async def following() -> tuple[T, ...]:
             async for item in items:
@@ -77,11 +77,11 @@ class LoopThread:
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:
-                with suppress(RuntimeError):  # the client is closed, and has closed this too
+                with suppress(RuntimeError):  # the client is closed, and the iterator with it
                     self.run(close())
 
     def close(self) -> None:
-        """Cancel what still runs, and end the thread; safe to call twice."""
+        """Cancel what still runs and end the thread; may be called twice."""
         with self._entrance:
             if self._closing:
                 return
@@ -90,7 +90,7 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        for future in tuple(self._waited_for):  # what the loop did not get to any more
+        for future in tuple(self._waited_for):  # work that the loop did not start
             future.cancel()
 
 
@@ -100,4 +100,4 @@ async def _cancel_all() -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
-    await asyncio.sleep(0)  # connections that were just dropped are closed in the loop's next round
+    await asyncio.sleep(0)  # the loop's next round closes the dropped connections

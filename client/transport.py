@@ -1,4 +1,4 @@
-"""The one place that knows httpx: sends one request, and turns every outcome into an answer or our error."""
+"""HTTP transport: the only module that uses httpx; returns responses and raises the client's own errors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from client.upload import Upload
 
 KEY_VARIABLE = "CLIPSTACK_KEY"
 CONNECT_TIMEOUT_S = 5.0
-# Labels of a thousand classes with thumbnails stay below 1 MB; more is not our service.
+# Labels of a thousand classes with thumbnails stay below 1 MB.
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 MOST_CONNECTIONS = 64
 UNSENT_BYTES = 128 * 1024
-# A connection for each request: a kept one may be closed by the service just as a file is sent on it.
+# One connection a request: the service may close an idle one just as a file is sent on it.
 ONE_REQUEST = {"Connection": "close"}
 
 
 class Transport:
-    """Connections to one service at `url`; `timeout` is the longest silence in seconds, `headers` go with all."""
+    """Connections to the service at `url`.
+
+    `timeout` is the longest silence in seconds. `headers` go with every request.
+    """
 
     def __init__(
         self,
@@ -46,13 +49,14 @@ class Transport:
             timeout=httpx.Timeout(timeout, connect=self._connect_s),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
             headers={"Accept": "application/json", "User-Agent": "clipstack-client", **(headers or {}), **ONE_REQUEST},
-            # A proxy cannot reach this machine's own loopback, whatever the environment says.
+            # A proxy cannot reach this machine's loopback, whatever the environment says.
             trust_env=not _is_loopback(parts.host),
-            # Loading all the authorities of the web takes longer than a short request, and http needs none.
+            # Loading the system's certificates takes longer than a short request, and http needs none.
             verify=_trusted(verify) if parts.scheme == "https" else False,
         )
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._http.aclose()
 
     async def send(
@@ -63,27 +67,31 @@ class Transport:
         upload: Upload | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send one request once and read its whole answer, whatever its status.
+        """Send one request once and return its response, whatever its status.
 
-        Raises ConnectFailed, TimedOut, ServiceUnreachable, or ServiceFailed for an answer beyond the bound.
+        Raises:
+            ConnectFailed: No connection could be made.
+            TimedOut: The service was silent for too long.
+            ServiceUnreachable: The connection broke.
+            ServiceFailed: The answer is too large or garbled.
         """
         with self._foreign_errors_as_ours():
-            watch = Watch()
+            watcher = Watch()
             async with self._http.stream(
                 method,
                 self.url + path,
                 params=params,
-                content=None if upload is None else watch.until_answered(upload.chunks()),
+                content=None if upload is None else watcher.until_answered(upload.chunks()),
                 headers={**(upload.headers if upload else {}), **(headers or {})},
-                extensions={"trace": watch.trace},
+                extensions={"trace": watcher.trace},
             ) as response:
                 return _answer(response, await _read_bounded(response))
 
     @asynccontextmanager
     async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Response]:
-        """The server-sent events at `path`, or the answer where there are none; raises as `send` does.
+        """Yield the server-sent events at `path`, or the response if it is no event stream; raise as `send` does.
 
-        A stream that says nothing for `silence_s` seconds, not even a comment, counts as broken.
+        A stream that sends nothing for `silence_s` seconds, not even a comment, counts as broken.
         """
         with self._foreign_errors_as_ours():
             async with self._http.stream(
@@ -119,30 +127,30 @@ class Transport:
 
 
 class Watch:
-    """Watches one connection, so that an upload ends as soon as it is refused, not with its last byte."""
+    """Watcher of one connection that ends an upload as soon as the service answers."""
 
     def __init__(self) -> None:
         self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Called by httpcore with what happens to the connection."""
+        """Receive httpcore's trace events of the connection."""
         if event == "connection.connect_tcp.complete":
             self._stream = details["return_value"]
             _honest(self._stream.get_extra_info("socket"))
         elif event == "connection.start_tls.complete":
-            self._stream = None  # bytes may come that are TLS's own and no answer
+            self._stream = None  # readable bytes may be TLS records, not a response
 
     async def until_answered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks, cut short when the service has answered before all of them are sent."""
+        """Yield the chunks until the service answers."""
         async for chunk in chunks:
             if self._stream is not None and self._stream.get_extra_info("is_readable"):
-                # After a write that failed httpcore reads the answer, if there is one: just what is wanted.
+                # After a failed write httpcore reads the response, if there is one.
                 raise httpcore.WriteError("the answer came before the end of the upload")
             yield chunk
 
 
 def _honest(connection: socket.socket | None) -> None:
-    """Keep the system from taking megabytes at once: what counts as sent, for progress and rate, is then on its way."""
+    """Limit the kernel's send buffer, so that bytes counted as sent are really on their way."""
     if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
@@ -158,14 +166,18 @@ def _checked(url: str) -> httpx.URL:
 
 
 def headers_with(key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers with the service's key, or the environment's, unless they have one; ValueError for what is no key."""
-    told = dict(headers or {})
+    """Return the headers with the service's key, or the environment's, unless they have an authorization.
+
+    Raises:
+        ValueError: The key is malformed.
+    """
+    result = dict(headers or {})
     key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
-    if not key or "authorization" in map(str.lower, told):
-        return told
+    if not key or "authorization" in map(str.lower, result):
+        return result
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ValueError("this is no key: one has letters, digits and _ alone")  # and is not shown
-    return told | {"Authorization": f"Bearer {key}"}
+        raise ValueError("this is no key: one has letters, digits and _ alone")  # the key itself is not shown
+    return result | {"Authorization": f"Bearer {key}"}
 
 
 def _trusted(verify: bool | str | os.PathLike[str]) -> ssl.SSLContext | bool:
@@ -216,18 +228,18 @@ def _answer(response: httpx.Response, body: bytes) -> Response:
 
 
 def _reason(error: BaseException) -> str:
-    """The system's own words, `Connection refused`, from as deep as the error that has them lies."""
-    words = str(error).rpartition("] ")[2] or type(error).__name__
-    below: BaseException | None = error
-    while below is not None:
-        if isinstance(below, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {below.verify_message}"
-        if isinstance(below, ssl.SSLError):
-            return f"no TLS connection: {below.reason or 'the other side does not speak it'}"
-        if isinstance(below, OSError) and below.errno:
-            # Names that cannot be resolved have numbers of their own, below zero.
-            words = os.strerror(below.errno) if below.errno > 0 else below.strerror or words
-        # Several addresses were tried: the last one's words will do.
-        deeper = below.exceptions[-1] if isinstance(below, BaseExceptionGroup) else below.__cause__
-        below = deeper or below.__context__
-    return words
+    """Return the system's own message, for example `Connection refused`, from the innermost error that has one."""
+    message = str(error).rpartition("] ")[2] or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS connection: {cause.reason or 'the other side does not speak it'}"
+        if isinstance(cause, OSError) and cause.errno:
+            # Name resolution errors have negative numbers.
+            message = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or message
+        # With several addresses, use the last one's error.
+        deeper = cause.exceptions[-1] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
+        cause = deeper or cause.__context__
+    return message

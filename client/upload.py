@@ -1,4 +1,4 @@
-"""The body of one request: a file, its name, and how much of it is on its way."""
+"""Body of one request: a file, its name and its progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from client.threads import in_thread
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 CHUNK_BYTES = 256 * 1024
-# No file system has longer names; a file object can carry anything as its name.
+# File systems allow no longer names; a file object may have any name.
 LONGEST_NAME_BYTES = 255
 
 
@@ -25,10 +25,10 @@ Stage: TypeAlias = Literal["preparing", "sending", "classifying", "waiting"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one upload is: `sent` bytes of `total`, which is None when the length is not known.
+    """Progress of one upload: `sent` bytes of `total`, which is None if the length is unknown.
 
-    `stage` is `sending`, then `classifying` once everything is sent, or `waiting` before another try. Before it
-    comes `preparing` where the file is made smaller first; both numbers are then milliseconds of the video.
+    `stage` is `sending`, then `classifying` once everything is sent, or `waiting` before a retry. It starts with
+    `preparing` if the file is reduced first; both numbers are then milliseconds of the video.
     """
 
     stage: Stage
@@ -40,7 +40,7 @@ Watcher: TypeAlias = Callable[[Progress], None]
 
 
 class Upload:
-    """A binary file from where it stands to its end; `total` bytes, None for a pipe, which is sent once."""
+    """A binary file from its present position to its end; `total` is its bytes, None for a pipe, which is sent once."""
 
     def __init__(self, file: BinaryIO, name: str | bytes | None, watcher: Watcher | None = None) -> None:
         self._file = file
@@ -54,16 +54,16 @@ class Upload:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it can be sent (again) from its start."""
+        """Return whether the file can be sent (again) from its start."""
         return self._start is not None or not self._begun
 
     @property
     def sent(self) -> int:
-        """Bytes handed to the connection in the last try."""
+        """Return the bytes passed to the connection in the last attempt."""
         return self._sent
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body from its start; OSError when the file has become shorter since it was opened."""
+        """Yield the body from its start; raise OSError if the file has become shorter since it was opened."""
         self._begun, self._sent = True, 0
         if self._start is not None:
             self._file.seek(self._start)
@@ -84,13 +84,13 @@ class Upload:
             self._watcher(Progress(stage, self._sent, self.total))
 
     def _next_bytes(self) -> int:
-        # Never more than was announced: a file that still grows is sent as it was when it was opened.
+        # Never more than announced: a growing file is sent with its length at opening.
         return CHUNK_BYTES if self.total is None else min(CHUNK_BYTES, self.total - self._sent)
 
 
 @contextmanager
 def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Upload]:
-    """Open a path, or take bytes or a binary file object; only what was opened here is closed here."""
+    """Open a path, or wrap bytes or a binary file object; only a path's file is closed at the end."""
     if isinstance(source, bytes):
         yield Upload(io.BytesIO(source), None, watcher)
     elif isinstance(source, str | os.PathLike):
@@ -103,11 +103,11 @@ def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Uplo
 
 
 def file_name(source: Source) -> str | bytes | None:
-    """What to call a source, None where it has no name."""
+    """Return the name of a source, or None if it has none."""
     if isinstance(source, str | os.PathLike):
         return os.path.basename(os.fsencode(source))
     name = getattr(source, "name", None)
-    # Descriptors have numbers as names, and pipes something like `<stdin>`.
+    # Descriptors have numbers as names, and pipes names like `<stdin>`.
     return os.path.basename(name) if isinstance(name, str) and not name.startswith("<") else None
 
 
@@ -116,6 +116,6 @@ def _headers(name: str | bytes | None, total: int | None) -> dict[str, str]:
     if total is not None:
         headers["Content-Length"] = str(total)
     if name:
-        # Through bytes, so that names that are no valid Unicode reach the service as they are.
+        # Encode bytes, so that names that are invalid Unicode arrive unchanged.
         headers["X-File-Name"] = quote(os.fsencode(name)[:LONGEST_NAME_BYTES], safe="")
     return headers

@@ -1,1 +1,1 @@
-"""What sending less is worth: the time and the answers of whole files and smaller ones, over links of known rates."""
+"""Benchmark of smaller uploads: time and answers of whole files and reductions, over links of known rates."""

@@ -1,4 +1,4 @@
-"""Links of a known upload rate: shaped by the kernel in a network namespace where that may be done, else simulated."""
+"""Links of a known upload rate: a network namespace shaped by the kernel where permitted, else a simulation."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BITS_A_BYTE = 8
 
 @dataclass(frozen=True)
 class Link:
-    """How to reach the service over it: start programs with `prefix`, and let them ask `url`."""
+    """Path to the service over the link: start programs with `prefix`, and connect them to `url`."""
 
     url: str
     prefix: tuple[str, ...]
 
 
 def best_kind() -> Kind:
-    """`netns` where this program may make one and the kernel can shape, else `simulated`."""
+    """Return `netns` if this process may create one and the kernel can shape traffic, else `simulated`."""
     if os.geteuid() or not shutil.which("ip") or not shutil.which("tc"):
         return "simulated"
     try:
@@ -43,7 +43,7 @@ def best_kind() -> Kind:
 
 @asynccontextmanager
 async def link(kind: Kind, service: tuple[str, int], mbit: float | None) -> AsyncIterator[Link]:
-    """A link to `service` with an upload rate of `mbit` Mbit/s; CalledProcessError where it cannot be made."""
+    """Yield a link to `service` with an upload rate of `mbit` Mbit/s; raise CalledProcessError if that fails."""
     if kind == "as it is" or mbit is None:
         yield Link(f"http://{service[0]}:{service[1]}", ())
     elif kind == "netns":
@@ -57,17 +57,17 @@ async def link(kind: Kind, service: tuple[str, int], mbit: float | None) -> Asyn
 
 
 def _addresses() -> tuple[str, str]:
-    """A network of two, 10.203.x.y/30, by the number of this process: no other one's."""
+    """Return two addresses of a 10.203.x.y/30 network, derived from the process number to avoid collisions."""
     high, low = divmod(os.getpid() % (1 << 14), 1 << 6)
     return f"10.203.{high}.{4 * low + 1}", f"10.203.{high}.{4 * low + 2}"
 
 
 @contextmanager
 def _namespace(mbit: float, address: str, address_inside: str) -> Iterator[str]:
-    """A namespace whose one way out carries `mbit` Mbit/s; gone at the end."""
+    """Create a namespace whose only link carries `mbit` Mbit/s, and remove it at the end."""
     name = f"clipstack-{os.getpid()}"
     here, there = f"cs{os.getpid()}a", f"cs{os.getpid()}b"
-    burst = max(32_000, round(mbit * 1e6 / BITS_A_BYTE / 250))  # what goes at one tick of a kernel of 250 a second
+    burst = max(32_000, round(mbit * 1e6 / BITS_A_BYTE / 250))  # bytes of one tick of a 250 Hz kernel
     inside = f"ip netns exec {name}"
     steps = (
         f"ip netns add {name}",

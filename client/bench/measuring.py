@@ -1,4 +1,4 @@
-"""One measurement, in a process of its own so that it can live in a network namespace; prints a line of JSON.
+"""One measurement in its own process, which can run in a network namespace; prints one JSON line.
 
 python -m client.bench.measuring '{"url": ..., "path": ..., "reduction": ..., "times": ..., "budget_s": ...}'
 """
@@ -17,7 +17,7 @@ from client.reduction import making as _loaded_before_the_clock_starts  # noqa: 
 from client.reduction.sending import Reduction
 
 ALL_LABELS = 1000
-WORK = {"Cache-Control": "no-cache"}  # what the service may have in store would be no measure
+WORK = {"Cache-Control": "no-cache"}  # a cached answer would not measure anything
 
 
 async def measured(
@@ -30,10 +30,19 @@ async def measured(
     model: str | None = None,
     rate: float | None = None,
 ) -> dict[str, Any]:
-    """Classify `path` up to `times` times, fewer when that takes longer than `budget_s`; seconds of each, and answers.
+    """Classify `path` repeatedly and return the seconds of each time, and the answer.
 
-    `url` is the near end of a link to the service, `host` what the service knows itself by.
-    Each time with a new client: without a `rate` (bytes a second), `auto` must learn anew how fast files go.
+    Each time uses a new client: without a `rate`, `auto` must measure the upload rate again.
+
+    Args:
+        url: Near end of a link to the service.
+        host: The service's own host name and port, for the header `Host`.
+        path: The file.
+        reduction: What to send of the file.
+        times: Number of times.
+        budget_s: No further time starts after this many seconds.
+        model: Name of the model; the service's default if None.
+        rate: Upload rate in bytes per second, if known.
     """
     seconds: list[float] = []
     result: Result | None = None

@@ -1,4 +1,4 @@
-"""A TCP relay before the service: it leads out of a network namespace, and can pretend to be a slow link."""
+"""TCP relay to the service, which leads out of a network namespace and can simulate a slow link."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ CHUNK_BYTES = 16 * 1024
 
 
 class Bucket:
-    """Lets `bytes_s` bytes a second through, `burst` of them at once."""
+    """Token bucket that passes `bytes_s` bytes per second, at most `burst` of them at once."""
 
     def __init__(self, bytes_s: float, burst: int = 2 * CHUNK_BYTES) -> None:
         self._bytes_s, self._burst = bytes_s, float(burst)
         self._left, self._seen = float(burst), time.monotonic()
 
     async def take(self, number: int) -> None:
-        """Return when that many bytes may go."""
+        """Return when that many bytes may pass."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._seen) * self._bytes_s) - number
         self._seen = now
@@ -28,9 +28,9 @@ class Bucket:
 
 @asynccontextmanager
 async def relay(host: str, service: tuple[str, int], bytes_s: float | None = None) -> AsyncIterator[int]:
-    """Yield the port on `host` that leads to `service`; with `bytes_s` uploads go no faster than that.
+    """Yield the port on `host` that leads to `service`; `bytes_s` limits the upload rate.
 
-    All connections share the rate, as they would share a link.
+    All connections share the rate, as on a real link.
     """
     bucket = None if bytes_s is None else Bucket(bytes_s)
     running: set[asyncio.Task[None]] = set()
@@ -45,7 +45,7 @@ async def relay(host: str, service: tuple[str, int], bytes_s: float | None = Non
             with closing(back):
                 await asyncio.gather(_pass_on(reader, back, bucket), _pass_on(there, writer, None))
 
-    # A small limit: what lies in the reader's buffer counts as sent for the client, and is not.
+    # A small limit: the client counts bytes in the reader's buffer as sent.
     server = await asyncio.start_server(connect, host, 0, limit=CHUNK_BYTES)
     try:
         yield server.sockets[0].getsockname()[1]

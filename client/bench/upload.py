@@ -1,4 +1,4 @@
-"""Measures every file over every link in every way, and compares the answers with the one to the whole file."""
+"""Measurement of every file over every link in every way, with a comparison of the answers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 from client.bench.link import BITS_A_BYTE, WORDS, Kind, Link, link
 from client.errors import ClipstackError
 
-SAME = ("media", "model")  # for all runs of a file
-# What is asked of the client, and whether it knows the rate of the link before
+SAME = ("media", "model")  # equal for all runs of a file
+# The reduction, and whether the client knows the link's rate in advance
 WAYS = {
     "none": ("none", False),
     "shrink": ("shrink", False),
@@ -25,7 +25,7 @@ WAYS = {
     "auto": ("auto", True),
     "auto at first": ("auto", False),
 }
-BUDGET_S = 20.0  # for all the times that one thing is measured
+BUDGET_S = 20.0  # for all repetitions of one measurement
 LIMIT_S = 600.0
 
 
@@ -37,20 +37,23 @@ async def measure(
     times: int,
     model: str | None = None,
 ) -> AsyncIterator[tuple[Path, float | None, list[dict[str, Any]]]]:
-    """For each rate (Mbit/s) and file the runs of all ways, that of the whole file first; each `times` times."""
+    """Yield the runs for each rate (Mbit/s) and file, with the whole file first.
+
+    Each way is measured `times` times.
+    """
     for mbit in rates:
         async with link(kind, service, mbit) as line:
-            # The service refuses names that are not its own: the address of a link is one
+            # The service refuses unknown host names, for example the address of a link
             host = f"{service[0]}:{service[1]}"
-            told = {"url": line.url, "host": host, "times": times, "budget_s": BUDGET_S, "model": model}
-            # The first request after a start is no measure.
-            await _measured(line, {**told, "path": str(files[0]), "reduction": "none", "times": 1})
+            common = {"url": line.url, "host": host, "times": times, "budget_s": BUDGET_S, "model": model}
+            # The first request after a start is slower, so it is not measured.
+            await _measured(line, {**common, "path": str(files[0]), "reduction": "none", "times": 1})
             for file in files:
                 runs = []
                 for way, (reduction, knows) in WAYS.items():
                     rate = mbit * 1e6 / BITS_A_BYTE if knows and mbit is not None else None
-                    asked = {**told, "path": str(file), "reduction": reduction, "rate": rate}
-                    runs.append({"way": way, **await _measured(line, asked)})
+                    params = {**common, "path": str(file), "reduction": reduction, "rate": rate}
+                    runs.append({"way": way, **await _measured(line, params)})
                 yield file, mbit, [compared(run, runs[0]) for run in runs]
 
 
@@ -74,22 +77,22 @@ async def _measured(line: Link, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(run: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """The run with its median time, and how its answer differs from that to the whole file."""
-    scores, before = run["scores"], whole["scores"]
-    labels = sorted(before, key=lambda label: -before[label])
-    told = {name: value for name, value in run.items() if name not in ("scores", "media", "model")}
-    return told | {
+    """Return the run with its median time, and how its answer differs from that for the whole file."""
+    scores, whole_scores = run["scores"], whole["scores"]
+    labels = sorted(whole_scores, key=lambda label: -whole_scores[label])
+    result = {name: value for name, value in run.items() if name not in ("scores", "media", "model")}
+    return result | {
         "median_s": median(run["seconds"]),
         "label": max(scores, key=lambda label: float(scores[label])),
         "same_label": max(scores, key=lambda label: float(scores[label])) == labels[0],
-        "largest_difference": round(max(abs(scores.get(label, 0.0) - before[label]) for label in labels), 4),
+        "largest_difference": round(max(abs(scores.get(label, 0.0) - whole_scores[label]) for label in labels), 4),
         "media": run["media"],
         "model": run["model"],
     }
 
 
 def results(kind: Kind, measured: Sequence[tuple[Path, float | None, list[dict[str, Any]]]]) -> dict[str, Any]:
-    """All of it as one JSON object: what was measured on, and the runs of each file."""
+    """Return all results as one JSON object: the machine, and the runs of each file."""
     files: dict[str, dict[str, Any]] = {}
     for path, mbit, runs in measured:
         media = runs[0]["media"]

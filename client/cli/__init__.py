@@ -1,4 +1,4 @@
-"""The command line: `clipstack classify`, `timeline`, `watch`, `jobs`, `models`, `bench` and `doctor`."""
+"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `models`, `bench` and `doctor`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     130 and 143 it was interrupted by Ctrl-C or told to end.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal of another time shows a question mark rather than a traceback.
+        # Print a question mark for characters that the terminal's encoding lacks, instead of failing.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 

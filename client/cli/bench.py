@@ -1,4 +1,4 @@
-"""`clipstack bench`: what sending less than the file is worth, on this machine and this link."""
+"""Command `clipstack bench`: what smaller uploads save on this machine and this link."""
 
 from __future__ import annotations
 
@@ -116,18 +116,18 @@ def upload(
             line.note(f"measuring over {WORDS[kind]}")
             try:
                 shaped = [None] if kind == "as it is" else rates
-                async for file, mbit, told in measuring.measure(service, paths, kind, shaped, times, model):
-                    runs.append((file, mbit, told))
+                async for file, mbit, measured in measuring.measure(service, paths, kind, shaped, times, model):
+                    runs.append((file, mbit, measured))
                     line.note(f"{len(runs)} of {len(paths) * len(shaped)} measured, {file.name} last")
                     if path is not None:
                         save(path, (json.dumps(measuring.results(kind, runs), indent=1) + "\n").encode())
             except (ClipstackError, subprocess.CalledProcessError) as error:
                 if isinstance(error, subprocess.CalledProcessError):
-                    failed = ClipstackError(f"no such link can be made here: {error}", code="no_link")
+                    shown_error = ClipstackError(f"no such link can be made here: {error}", code="no_link")
                 else:
-                    failed = error
+                    shown_error = error
                 with lines.hidden():
-                    err.print(error_block(None, failed))
+                    err.print(error_block(None, shown_error))
                 return SERVICE
         out.print(bench_table(measuring.results(kind, runs)))
         return FINE

@@ -1,4 +1,4 @@
-"""The bench's results as a table for a terminal."""
+"""Bench results as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ REDUCTIONS = ("shrink", "frames")
 
 
 def bench_table(results: Mapping[str, Any]) -> RenderableType:
-    """For each file and rate the seconds of each way, the quickest in colour; what was sent, and how answers differ."""
+    """Return a table of the seconds by file, rate and way of sending, with sent bytes and score differences.
+
+    The fastest way has a colour.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("file", no_wrap=True)
     table.add_column("Mbit/s", justify="right")
@@ -44,7 +47,7 @@ def _seconds(runs: Mapping[str, Mapping[str, Any]]) -> list[Text]:
     cells = []
     for name in WAYS:
         run = runs[name]
-        # Nothing was gained by a reduction that was not made.
+        # A reduction that was not made has no time.
         words = "–" if name in REDUCTIONS and run["sent"] == "none" else f"{run['median_s']:.2f}"
         words += f" {'whole' if run['sent'] == 'none' else run['sent']}" if name not in ("none", *REDUCTIONS) else ""
         cells.append(Text(words, style="bold green" if run["median_s"] <= best * 1.1 and words != "–" else "default"))
@@ -52,7 +55,7 @@ def _seconds(runs: Mapping[str, Mapping[str, Any]]) -> list[Text]:
 
 
 def agreement(file: Mapping[str, Any], way: str) -> Text:
-    """The largest difference of a score, and whether the best label changed with it."""
+    """Return the largest difference of a score, marked if the best label changed."""
     runs = [run for run in file["runs"] if run["way"] == way]
     if all(run["sent"] == "none" for run in runs):
         return Text("–", style="dim")

@@ -1,4 +1,4 @@
-"""`clipstack classify`: what is in each of many files."""
+"""Command `clipstack classify`: classify many files."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def classify(
 ) -> None:
     """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
     reduce = reduction_of(shrink, frames)
-    destination = OutputTarget.told("classify", output, as_json, save, resume, top_k, model)
-    wanted = found(files)
-    todo = destination.todo(wanted)
+    target = OutputTarget.told("classify", output, as_json, save, resume, top_k, model)
+    selected = found(files)
+    todo = target.todo(selected)
 
     async def work() -> int:
-        err, apart = error_console(), len(wanted) > 1
-        lines, skipped = ProgressLines(err, len(todo)), len(wanted) - len(todo)
+        err, apart = error_console(), len(selected) > 1
+        lines, skipped = ProgressLines(err, len(todo)), len(selected) - len(todo)
         async with connected(url, timeout, patience, rate) as client:
 
             async def ask(file: File) -> Result:
@@ -74,8 +74,8 @@ def classify(
                         progress=line.upload,
                     )  # fmt: skip
 
-            with destination.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
-                # Into a file as they come: there the order says nothing, and what is written is not lost.
+            with target.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
+                # Into a file as they come: its order does not matter, and written answers are safe.
                 await run(ask, each(todo), concurrency, report.show, in_order=save is None)
         return report.code
 

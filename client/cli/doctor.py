@@ -1,4 +1,4 @@
-"""`clipstack doctor`: the service's own doctor, where the service is installed."""
+"""Command `clipstack doctor`: run the service's own doctor where the service is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import click
 
-DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP, and may be installed alone
+DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP and may be installed without the service
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -1,4 +1,4 @@
-"""Timelines as files that the service makes: where each one goes, and what is left on standard output."""
+"""Exports of timelines as files: their paths, and standard output."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from client.cli.files import File
 from client.cli.outputs import save, to_standard_output
 
 FORMATS = ("vtt", "csv", "svg", "png", "json")
-# Suffixes of -o that say by themselves that a file for each video is meant, and none of all answers.
+# Suffixes of -o that select one file for each video, not one file of all answers.
 TELLING = {f".{format}": format for format in ("vtt", "svg", "png", "json")}
 
 
 @dataclass(frozen=True)
 class Exports:
-    """A file of one `format` for each video; `targets` by the path of the video, None for standard output."""
+    """One file in `format` for each video; `targets` has its path by the video's path, None for standard output."""
 
     format: str
     targets: dict[str, Path | None]
 
     @classmethod
     def told(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
-        """By the options of a command; click's UsageError where the files could not be told apart."""
+        """Build the exports from a command's options; raise click.UsageError if files would collide."""
         if path is None:
             if len(files) > 1:
                 raise click.UsageError(f"the {format} of many videos needs a folder to go to: -o FOLDER")
@@ -46,7 +46,7 @@ class Exports:
         return cls(format, targets)
 
     async def fetch(self, client: AsyncClient, file: File, job: str) -> None:
-        """Get the file of one job, and put it where it belongs."""
+        """Fetch the export of one job and write it to its target."""
         content, target = await client.export(job, self.format), self.targets[file.path]
         if target is None:
             to_standard_output(content)
@@ -56,5 +56,5 @@ class Exports:
 
 
 def format_of_name(path: Path | None) -> str | None:
-    """The format that the name of -o stands for, None where it names a file of answers or nothing."""
+    """Return the format that the suffix of -o selects, or None."""
     return None if path is None else TELLING.get(path.suffix.lower())

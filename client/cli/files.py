@@ -1,4 +1,4 @@
-"""Which files are meant: each by itself, those of a folder, or those that a pattern fits."""
+"""Files that a command line names: single files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-# What a folder is searched for; a file that is named is sent whatever it is called.
+# Suffixes that a folder is searched for; a file named directly is sent whatever its suffix.
 VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"
 PICTURES = "avif bmp heic heif jpeg jpg png tif tiff webp"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{VIDEOS} {PICTURES}".split())
@@ -18,7 +18,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was when it was found: its length in bytes and when it was changed; None for standard input."""
+    """A file with its size in bytes and modification time when it was found; None for standard input."""
 
     path: str
     size: int | None = None
@@ -26,19 +26,19 @@ class File:
 
     @property
     def key(self) -> tuple[str, int | None, int | None]:
-        """What makes it the same file as one that was seen before."""
+        """Return the path, size and time, which identify an unchanged file."""
         return os.path.abspath(self.path), self.size, self.mtime_ns
 
     @property
     def shown(self) -> str:
-        """Its name as people are told it."""
+        """Return the name to print."""
         return "standard input" if self.path == STANDARD_INPUT else self.path
 
 
 def found(words: Sequence[str]) -> list[File]:
-    """The files that the words of a command line mean; click's UsageError for a word that means none.
+    """Return the files that the arguments name; raise click.UsageError for an argument that names none.
 
-    What is named twice is sent twice; what a folder or a pattern adds is not there yet.
+    A file named twice is sent twice. Folders and patterns add only files that are not in the list yet.
     """
     paths: list[str] = []
     for word in words:
@@ -57,7 +57,7 @@ def found(words: Sequence[str]) -> list[File]:
 
 
 def in_folder(folder: str) -> Iterator[str]:
-    """Videos and pictures anywhere below a folder, by their names; hidden ones are left out."""
+    """Yield videos and pictures anywhere below a folder, sorted by name; hidden ones are skipped."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -66,7 +66,7 @@ def in_folder(folder: str) -> Iterator[str]:
 
 
 def look(path: str) -> File:
-    """The file as it is now; without size and time when it cannot be looked at, which will be told in its turn."""
+    """Return the file with its present size and time; without them if it cannot be read, which fails later."""
     try:
         status = os.stat(path)
     except OSError:

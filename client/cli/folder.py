@@ -1,4 +1,4 @@
-"""A folder into which files keep coming: each is handed on once, when it has stopped growing."""
+"""Watcher of a folder that yields each new file once, when it has stopped growing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from client.threads import in_thread
 
 
 class FolderWatcher:
-    """The videos and pictures below `path`; `seen` holds the keys of files that are done already.
+    """Watcher of the videos and pictures below `path`; `seen` holds the keys of finished files.
 
-    The folder is looked through every `every_s` seconds. A file counts as whole when it was the same, by length and
-    time, for `settle_s` seconds; one that is written anew later counts as a new one.
+    The folder is scanned every `every_s` seconds. A file is complete once its size and time have not changed for
+    `settle_s` seconds. A file that changes later counts as new.
     """
 
     def __init__(self, path: str, seen: set[Key], *, every_s: float, settle_s: float) -> None:
@@ -24,7 +24,7 @@ class FolderWatcher:
         self._growing: dict[str, tuple[File, float]] = {}
 
     async def files(self, *, once: bool) -> AsyncIterator[File]:
-        """Each file as it becomes whole; for ever, or `once` until all that were there are."""
+        """Yield each file once it is complete; forever, or with `once` until all present files are complete."""
         while True:
             for file in await in_thread(self._whole):
                 yield file
@@ -34,16 +34,16 @@ class FolderWatcher:
 
     def _whole(self) -> list[File]:
         now = time.monotonic()
-        whole, growing = [], {}
+        complete, growing = [], {}
         for file in map(look, in_folder(self._path)):
             if not file.size or file.key in self._seen:
                 continue
-            before, since = self._growing.get(file.path, (None, now))
-            since = since if file == before else now
-            if file == before and now - since >= self._settle_s:
+            previous, since = self._growing.get(file.path, (None, now))
+            since = since if file == previous else now
+            if file == previous and now - since >= self._settle_s:
                 self._seen.add(file.key)
-                whole.append(file)
+                complete.append(file)
             else:
                 growing[file.path] = (file, since)
         self._growing = growing
-        return whole
+        return complete

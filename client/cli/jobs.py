@@ -1,4 +1,4 @@
-"""`clipstack jobs`: what the service is doing and has done, and how to stop or remove it."""
+"""Commands `clipstack jobs`: list, show, cancel and remove jobs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from client.cli.words import plain
 from client.errors import ClipstackError
 from client.jobs import Job
 
-MOST_LISTED = 500  # as the service allows
+MOST_LISTED = 500  # the service's limit
 
 
 class ListsByItself(click.Group):
-    """A group that lists when no command is named: options are then those of the list."""
+    """Group that runs `list` when no command is named; options then belong to the list."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert `list` before the arguments if they name no command."""
         named = args and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if named else ["list", *args])
 
@@ -43,7 +44,7 @@ def jobs() -> None:
 
 
 def _asked(url: str, timeout: float, patience: float, ask: Callable[[AsyncClient], Awaitable[int]]) -> int:
-    """Ask one service; an error is told, and makes the exit code."""
+    """Run `ask` with a client and return the exit code; print an error of the service."""
 
     async def work() -> int:
         async with connected(url, timeout, patience) as client:
@@ -113,7 +114,7 @@ def show(
 
 
 def _each(ids: tuple[str, ...], what: Callable[[AsyncClient, str], Awaitable[str]]) -> Callable[..., Awaitable[int]]:
-    """Do something to each job; one that cannot be found keeps no other from its turn."""
+    """Return a function that applies `what` to each job; a failure does not stop the others."""
 
     async def ask(client: AsyncClient) -> int:
         code, out, err = FINE, console_on(sys.stdout), error_console()

@@ -1,4 +1,4 @@
-"""`clipstack models`: what the service offers."""
+"""Command `clipstack models`: list the service's models."""
 
 from __future__ import annotations
 

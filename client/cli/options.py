@@ -1,4 +1,4 @@
-"""Options that several commands share, and the ways in which a command begins and ends."""
+"""Options that commands share, and the start and end of a command."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class WithShrink(click.Command):
-    """A command whose `--shrink` may stand alone: the next word is its value only when it is one."""
+    """Command whose `--shrink` needs no value: the next argument is its value only if it is a valid one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give `--shrink` its default value where the next argument is not a value of it."""
         words = []
         for place, word in enumerate(args):
             following = args[place + 1] if place + 1 < len(args) else None
@@ -40,7 +41,7 @@ class WithShrink(click.Command):
 
 
 def default_url() -> str:
-    """Return the address of the stack that runs from this checkout, as it wrote it down; else the usual one."""
+    """Return the recorded address of the stack that runs from this checkout, or the usual address."""
     run_dir = os.environ.get("CLIPSTACK_RUN_DIR") or CHECKOUT / ".runtime" / "run"
     try:
         return Path(run_dir, "url").read_text().strip() or DEFAULT_URL
@@ -55,17 +56,17 @@ def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
 
 
 def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keeps what every command hands on and none looks at."""
+    """Store an option in the context, for `connected` to read; commands do not receive it."""
     context.meta[f"clipstack.{option.name}"] = value
 
 
 def _keep_key(context: click.Context, option: click.Parameter, path: Path | None) -> None:
-    # A file, not the key itself: a command line can be seen by everybody on the machine
+    # A file instead of the key itself, because every user of the machine can see a command line
     _keep(context, option, None if path is None else path.read_text(errors="replace"))
 
 
 def service_options(command: Command) -> Command:
-    """Which service, and how long to wait for it."""
+    """Add the options that select the service and its timeouts."""
     return _all(
         command,
         click.option(
@@ -94,7 +95,7 @@ def service_options(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """Which form the answers have, and where they go."""
+    """Add the options that select the format and the file of the answers."""
     return _all(
         command,
         click.option(
@@ -110,7 +111,7 @@ def output_options(command: Command) -> Command:
 
 
 def bulk_options(command: Command) -> Command:
-    """How many files at a time."""
+    """Add the option for the number of concurrent files."""
     return click.option(
         "-j", "--concurrency", "--jobs", "concurrency", type=click.IntRange(1, MOST_AT_ONCE), default=4,
         show_default=True, help="Files under way at a time.",
@@ -118,10 +119,10 @@ def bulk_options(command: Command) -> Command:
 
 
 def reduction_options(frames: bool) -> Callable[[Command], Command]:
-    """Whether to send less than the file; `frames` where single frames will do."""
+    """Return a decorator that adds the options for smaller uploads; `frames` allows single frames."""
 
     def options(command: Command) -> Command:
-        told = [
+        added = [
             click.option(
                 "--shrink", type=click.Choice(SHRINK), metavar="[auto]",
                 help="Send a smaller copy of each video, or with `auto` whatever is quickest: file, copy or frames.",
@@ -132,14 +133,18 @@ def reduction_options(frames: bool) -> Callable[[Command], Command]:
             ),
         ]  # fmt: skip
         if frames:
-            told.insert(1, click.option("--frames", is_flag=True, help="Send just the frames that will be looked at."))
-        return _all(command, *told)
+            added.insert(1, click.option("--frames", is_flag=True, help="Send just the frames that will be looked at."))
+        return _all(command, *added)
 
     return options
 
 
 def reduction_of(shrink: str | None, frames: bool = False) -> Reduction:
-    """What the options mean; click's UsageError where they contradict each other, or what they need is absent."""
+    """Return the reduction that the options select.
+
+    Raises:
+        click.UsageError: The options conflict, or a package is missing.
+    """
     if shrink is None and not frames:
         return "none"
     if shrink is not None and frames:
@@ -153,7 +158,7 @@ def reduction_of(shrink: str | None, frames: bool = False) -> Reduction:
 async def connected(
     url: str, timeout: float, patience: float = 20.0, rate: float | None = None
 ) -> AsyncIterator[AsyncClient]:
-    """A client; a wrong URL is a wrong command line. `rate` is in Mbit/s."""
+    """Yield a client; raise click.UsageError for an invalid URL. `rate` is in Mbit/s."""
     kept = click.get_current_context().meta
     key, trusted = kept.get("clipstack.key_file"), kept.get("clipstack.ca_file")
     megabits = rate and rate * MEGABIT_BYTES
@@ -168,7 +173,7 @@ async def connected(
 
 
 def finish(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command to its exit code; Ctrl-C and SIGTERM let it tidy up, and end it with their usual codes."""
+    """Run a command and return its exit code; Ctrl-C and SIGTERM cancel it and give their usual codes."""
 
     async def interruptible() -> int:
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""What is said of each file: its line of JSON, its rows of a CSV, and the exit code that it makes."""
+"""Outcomes of files as JSON lines, CSV rows and exit codes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from client.cli.runs import Outcome
 from client.errors import ClipstackError, JobFailed, KeyRefused, RequestRefused
 from client.jobs import Job
 
-# 2 is click's, for a wrong command line.
+# click uses 2 for an invalid command line.
 FINE, REFUSED, SERVICE, INTERRUPTED = 0, 1, 3, 130
 
-# A spreadsheet runs a cell that begins with one of these as a formula, even when it is quoted in the CSV. The leading
-# quotes are counted in, so that `unescape_formula` gives back exactly what was escaped.
+# Spreadsheets run a cell that begins with one of these as a formula, even if it is quoted in the CSV. Leading quotes
+# are part of the pattern, so that `unescape_formula` restores exactly what was escaped.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
 
 
 def exit_code(outcome: Outcome) -> int:
-    """0 for an answer, 1 where the file is at fault, 3 where the service is."""
+    """Return 0 for an answer, 1 if the file is at fault, 3 if the service is."""
     if outcome.answer is not None:
         return FINE
     return REFUSED if at_fault(outcome.error) else SERVICE
 
 
 def at_fault(error: ClipstackError | OSError | None) -> bool:
-    """Whether it is the file, so that another try would end the same way."""
+    """Return whether the file is at fault, so that a retry would fail too."""
     if isinstance(error, JobFailed):
         return error.at_fault != "service"
     return isinstance(error, RequestRefused | OSError) and not isinstance(error, KeyRefused)
 
 
 def json_line(outcome: Outcome) -> dict[str, Any]:
-    """The service's answer with the file before it, or `error` in the same shape as the service's."""
+    """Return the file and the service's answer, or the file and `error` in the service's format."""
     file, answer = outcome.file, outcome.answer
     line: dict[str, Any] = {"file": file.path}
     if file.size is not None:
@@ -49,18 +49,18 @@ def json_line(outcome: Outcome) -> dict[str, Any]:
 
 
 def error_told(error: ClipstackError | OSError | None) -> dict[str, Any]:
-    """An error as JSON; none at all stands for a file that was not sent."""
+    """Return an error in the service's JSON format; None stands for a file that was not sent."""
     if isinstance(error, ClipstackError):
-        told = {"code": error.code, "message": error.message, "request_id": error.request_id}
+        fields = {"code": error.code, "message": error.message, "request_id": error.request_id}
         job = {"job": error.job_id} if isinstance(error, JobFailed) else {}
-        return {**told, "status": error.status, **job}
+        return {**fields, "status": error.status, **job}
     code = "not_sent" if error is None else "unreadable_file"
     message = "the service was out of reach before its turn came" if error is None else str(error)
     return {"code": code, "message": message, "request_id": None, "status": None}
 
 
 def columns(kind: str, top_k: int) -> list[str]:
-    """The columns of a CSV: a row a file for `classify`, a row a segment for `timeline`."""
+    """Return the columns of a CSV: one row a file for `classify`, one row a segment for `timeline`."""
     if kind == "timeline":
         middle = ["start_s", "end_s", "label", "score"]
     else:
@@ -69,18 +69,18 @@ def columns(kind: str, top_k: int) -> list[str]:
 
 
 def rows(outcome: Outcome, names: Sequence[str]) -> list[list[str]]:
-    """The rows of one file under the columns `names`."""
+    """Return the rows of one file under the columns `names`."""
     file, answer = outcome.file, outcome.answer
-    told: dict[str, Any] = {"file": file.path, "size": file.size, "mtime_ns": file.mtime_ns}
+    fields: dict[str, Any] = {"file": file.path, "size": file.size, "mtime_ns": file.mtime_ns}
     if answer is None:
-        return [_row({**told, "error": error_told(outcome.error)["code"]}, names)]
-    told["model"] = answer.model
+        return [_row({**fields, "error": error_told(outcome.error)["code"]}, names)]
+    fields["model"] = answer.model
     if isinstance(answer, Job):
         segments = answer.timeline.segments if answer.timeline else ()
-        return [_row({**told, **vars(segment)}, names) for segment in segments]
+        return [_row({**fields, **vars(segment)}, names) for segment in segments]
     for place, prediction in enumerate(answer.predictions, 1):
-        told |= {f"label_{place}": prediction.label, f"score_{place}": prediction.score}
-    return [_row(told, names)]
+        fields |= {f"label_{place}": prediction.label, f"score_{place}": prediction.score}
+    return [_row(fields, names)]
 
 
 def _row(told: dict[str, Any], names: Sequence[str]) -> list[str]:
@@ -96,10 +96,10 @@ def _cell(value: Any) -> str:
 
 
 def escape_formula(text: str) -> str:
-    """Return text for a CSV cell that no spreadsheet runs as a formula: such text gets a quote in front."""
+    """Return text for a CSV cell that no spreadsheet runs as a formula: a formula gets a leading quote."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def unescape_formula(cell: str) -> str:
-    """Return the text that `escape_formula` made `cell` of."""
+    """Return the text that `escape_formula` made `cell` from."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

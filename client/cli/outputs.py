@@ -1,4 +1,4 @@
-"""Where the answers go: tables for people, lines of JSON or CSV for programs, on standard output or into a file."""
+"""Outputs of answers: tables, JSON lines or CSV, on standard output or into a file."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ UNBROKEN = 1000
 
 
 class Output(Protocol):
-    """Takes one outcome after the other."""
+    """Receiver of outcomes."""
 
-    def show(self, outcome: Outcome) -> None: ...
+    def show(self, outcome: Outcome) -> None:
+        """Write one outcome."""
+        ...
 
 
 class Tables:
-    """A block for each file on the console; errors are shown elsewhere."""
+    """One block for each file on the console; errors are printed elsewhere."""
 
     def __init__(self, console: Console, apart: bool) -> None:
         self._console, self._apart = console, apart
 
     def show(self, outcome: Outcome) -> None:
+        """Print the answer of one outcome."""
         if isinstance(outcome.answer, Job):
             self._console.print(timeline_block(outcome.file.shown, outcome.answer), *[""] * self._apart)
         elif isinstance(outcome.answer, Result):
@@ -45,18 +48,19 @@ class Tables:
 
 
 class JsonLines:
-    """A line for each file, complete or not at all."""
+    """One JSON line for each file, written at once."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def show(self, outcome: Outcome) -> None:
+        """Write the line of one outcome."""
         self._file.write(json.dumps(json_line(outcome)) + "\n")
         self._file.flush()
 
 
 class Csv:
-    """A header, unless there is one already, and the rows of each file, all at once."""
+    """A header, unless the file has one, and the rows of each file, written at once."""
 
     def __init__(self, file: IO[str], names: Sequence[str], *, header: bool) -> None:
         self._file, self._names = file, names
@@ -64,6 +68,7 @@ class Csv:
             self._write([list(names)])
 
     def show(self, outcome: Outcome) -> None:
+        """Write the rows of one outcome."""
         self._write(rows(outcome, self._names))
 
     def _write(self, lines: list[list[str]]) -> None:
@@ -74,7 +79,7 @@ class Csv:
 
 
 def format_of(told: str | None, path: Path | None) -> str:
-    """`table`, `jsonl` or `csv`: what was told, else what the file's name says."""
+    """Return `table`, `jsonl` or `csv`: the option's value, else the format of the file's suffix."""
     if told is not None:
         return told
     if path is None:
@@ -83,7 +88,7 @@ def format_of(told: str | None, path: Path | None) -> str:
 
 
 def output_to(file: IO[str], format: str, kind: str, top_k: int, *, apart: bool, fresh: bool = True) -> Output:
-    """The output of that format to an open file; `fresh` says that nothing is in it yet."""
+    """Return the output in that format to an open file; `fresh` means that the file is empty."""
     if format == "jsonl":
         return JsonLines(file)
     if format == "csv":
@@ -92,13 +97,13 @@ def output_to(file: IO[str], format: str, kind: str, top_k: int, *, apart: bool,
 
 
 def console_on(stream: TextIO | IO[str]) -> Console:
-    """A console that does not break what goes to a file or to grep into the lines of a screen."""
+    """Return a console for a stream; output to files and pipes is not wrapped."""
     console = Console(file=stream, highlight=False)
     return console if console.is_terminal else Console(file=stream, highlight=False, width=UNBROKEN)
 
 
 def save(path: Path, content: bytes) -> None:
-    """Write a whole file or none: what was there stays until all of it is written. click's error when that fails."""
+    """Write a file atomically; raise click.FileError if that fails."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
@@ -111,5 +116,6 @@ def save(path: Path, content: bytes) -> None:
 
 
 def to_standard_output(content: bytes) -> None:
+    """Write bytes to standard output."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()

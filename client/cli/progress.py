@@ -1,4 +1,4 @@
-"""What is on its way, on a terminal: a line for each file, and one for all of them."""
+"""Progress on a terminal: one line for each file and one for all files."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ STAGES = {
 
 
 class Line:
-    """The line of one file; `upload` and `job` are what a client calls with progress."""
+    """Progress line of one file; a client calls `upload` and `job`."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.now: Progress | Job | str = ""
 
     def upload(self, progress: Progress) -> None:
+        """Show the progress of the upload."""
         self.now = progress
 
     def job(self, job: Job) -> None:
+        """Show the progress of the job."""
         self.now = job
 
     def note(self, words: str) -> None:
+        """Show a message."""
         self.now = words
 
 
 class ProgressLines:
-    """Lines below the results while files are on their way; nothing at all where `console` is no terminal.
+    """Progress lines below the results; nothing if `console` is not a terminal.
 
-    `total` is how many files there will be, None where nobody knows, and 1 for no line about all of them; `idle` is
-    what that line says while there is nothing to do.
+    `total` is the number of files, None if it is unknown; 1 hides the line about all files. `idle` is the text of that
+    line while there is nothing to do.
     """
 
     def __init__(self, console: Console, total: int | None = 1, idle: str = "") -> None:
@@ -63,7 +66,7 @@ class ProgressLines:
 
     def __enter__(self) -> ProgressLines:
         if self._console.is_terminal:
-            # A new one each time: one that was stopped takes its old lines back, results and all.
+            # A new Live each time: restarting a stopped one would erase lines of results.
             self._live = Live(
                 get_renderable=self._lines,
                 console=self._console,
@@ -82,7 +85,7 @@ class ProgressLines:
 
     @contextmanager
     def line(self, file: str) -> Iterator[Line]:
-        """Show a line for `file` until its answer is there."""
+        """Show a line for `file` until the block ends."""
         number, line = next(self._numbers), Line(file)
         self._under_way[number] = line
         try:
@@ -91,13 +94,13 @@ class ProgressLines:
             del self._under_way[number]
 
     def count(self, *, failed: bool) -> None:
-        """One more file is through."""
+        """Count one finished file."""
         self.finished += 1
         self.failed += failed
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Take the lines away while something else is printed, whichever stream it goes to."""
+        """Hide the lines while the block prints something else."""
         self.__exit__()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Takes the outcomes of a command, one by one: answers to its output, errors to people, and the sum of all."""
+"""Report of a command's outcomes: answers to its output, errors to standard error, and a summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from client.cli.tables import error_block, summary
 
 
 class Report:
-    """What became of the files so far; `code` is the exit code that this makes."""
+    """Counts of the outcomes so far; `code` is the resulting exit code."""
 
     def __init__(self, output: Output, err: Console, lines: ProgressLines, *, apart: bool) -> None:
         self._output, self._err, self._lines, self._apart = output, err, lines, apart
@@ -31,12 +31,12 @@ class Report:
         self.code = FINE
 
     def show(self, outcome: Outcome, *, quiet: bool = False) -> None:
-        """Tell of one file, of an answer only if not `quiet`. A file that was not sent is left to the summary.
+        """Report one file; with `quiet` print only errors. The summary counts files that were not sent.
 
-        Errors are for people, in any format: a line of JSON may go where nobody looks.
+        Errors go to standard error in any format, because JSON output may go where nobody reads it.
         """
-        what = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
-        self.counts[what] += 1
+        status = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
+        self.counts[status] += 1
         self.code = max(self.code, exit_code(outcome))
         self._lines.count(failed=outcome.answer is None)
         with self._lines.hidden():
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where the answers of one command go, and in which form; `kind` is `classify` or `timeline`."""
+    """Destination and format of one command's answers; `kind` is `classify` or `timeline`."""
 
     kind: str
     format: str
@@ -68,7 +68,7 @@ class OutputTarget:
         top_k: int,
         model: str | None,
     ) -> OutputTarget:
-        """By the options of a command; click's UsageError where they make no sense together."""
+        """Build the target from a command's options; raise click.UsageError if they conflict."""
         if as_json and output not in (None, "jsonl"):
             raise click.UsageError(f"--json and --output {output} are two forms: choose one")
         format = "jsonl" if as_json else format_of(output, path)
@@ -77,20 +77,25 @@ class OutputTarget:
         return cls(kind, format, path, resume, top_k, model)
 
     def seen(self) -> set[tuple[str, int | None, int | None]]:
-        """The keys of the files that need not be sent again."""
+        """Return the keys of the files that need not be sent again."""
         return done(self.path, self.format, self.kind, self.top_k, self.model) if self.resume and self.path else set()
 
     def todo(self, files: list[File]) -> list[File]:
-        """Those of the files that are not in the output yet."""
+        """Return the files that are not in the output yet."""
         return left(files, self.seen())
 
     @contextmanager
     def report(
         self, lines: ProgressLines, err: Console, verb: str, *, apart: bool, skipped: int = 0
     ) -> Iterator[Report]:
-        """The open output, with `lines` shown meanwhile. However it ends: the file is closed, and the sum of many told.
+        """Open the output and show `lines`; at the end close the file and print the summary.
 
-        `verb` says what was done to the files, `skipped` how many were done before; `apart` that they are many.
+        Args:
+            lines: Progress lines.
+            err: Console for errors and the summary.
+            verb: What was done to the files, for the summary.
+            apart: Whether there are several files.
+            skipped: Number of files that were done before.
         """
         with ExitStack() as resources:
             file: IO[str] = sys.stdout
@@ -108,5 +113,5 @@ class OutputTarget:
 
 
 def error_console() -> Console:
-    """Where people are told what is no answer."""
+    """Return the console on standard error."""
     return console_on(sys.stderr)

@@ -1,4 +1,4 @@
-"""An output that is gone on with: which files are in it already, and a file of those lines alone to write on to."""
+"""Resuming of an output file: find the finished files in it and drop its other lines."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from client.errors import JobFailed
 
 Key = tuple[str, int | None, int | None]
 
-# With these the service said that the file itself is at fault, and will say so again.
+# HTTP statuses by which the service said that the file is at fault, so that a retry fails too.
 _SETTLED = frozenset(range(400, 500)) - {429}
 
 
 def opened(path: Path, *, resume: bool) -> IO[str]:
-    """The output file, to be written on to; click's UsageError when there is one that nobody said to go on with."""
+    """Open the output file for appending; raise click.UsageError if it has content and `resume` is false."""
     try:
         if not resume and path.exists() and path.is_file() and path.stat().st_size:
             raise click.UsageError(f"{path} has something in it: --resume goes on with it, else remove it first")
@@ -33,10 +33,12 @@ def opened(path: Path, *, resume: bool) -> IO[str]:
 
 
 def done(path: Path, format: str, kind: str, top_k: int, model: str | None) -> set[Key]:
-    """The files that `path` holds answers to, after everything else in it was dropped.
+    """Return the keys of the files with answers in `path`, after removing everything else from it.
 
-    That is: lines cut short, failures of the service, and answers of another model. click's UsageError for a file
-    that is no such output.
+    Removed are incomplete lines, failures of the service, and answers of another model.
+
+    Raises:
+        click.UsageError: The file has other columns.
     """
     if not path.exists() or not (text := path.read_text("utf-8", errors="replace")):
         return set()
@@ -50,11 +52,11 @@ def _json_lines(text: str, kind: str, model: str | None) -> tuple[str, set[Key]]
     kept, keys = [], set()
     for line in text.splitlines(keepends=True):
         try:
-            told = json.loads(line)
-            key = _key(told["file"], told.get("size"), told.get("mtime_ns"))
+            record = json.loads(line)
+            key = _key(record["file"], record.get("size"), record.get("mtime_ns"))
         except (ValueError, TypeError, KeyError):
             continue
-        if line.endswith("\n") and _settled(told, kind, model):
+        if line.endswith("\n") and _settled(record, kind, model):
             kept.append(line)
             keys.add(key)
     return "".join(kept), keys
@@ -73,21 +75,21 @@ def _settled(told: dict[str, Any], kind: str, model: str | None) -> bool:
 
 def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -> tuple[str, set[Key]]:
     names = columns(kind, top_k)
-    whole = text[: text.rfind("\n") + 1]
-    rows = list(csv.reader(io.StringIO(whole, newline="")))
+    complete = text[: text.rfind("\n") + 1]
+    rows = list(csv.reader(io.StringIO(complete, newline="")))
     if not rows or rows[0] != names:
         raise click.UsageError(f"{path} has other columns than this command would write")
     kept, keys = [names], set()
     for row in rows[1:]:
         if len(row) != len(names):
             continue
-        told = dict(zip(names, row, strict=True))
-        size, mtime_ns = told["size"] or "0", told["mtime_ns"] or "0"  # standard input has none
-        used = unescape_formula(told["model"])
-        answered = not told["error"] and (model is None or model.partition("@")[0] == used)
+        record = dict(zip(names, row, strict=True))
+        size, mtime_ns = record["size"] or "0", record["mtime_ns"] or "0"  # standard input has neither
+        used = unescape_formula(record["model"])
+        answered = not record["error"] and (model is None or model.partition("@")[0] == used)
         if answered and size.isdecimal() and mtime_ns.isdecimal():
             kept.append(row)
-            keys.add(_key(unescape_formula(told["file"]), int(size), int(mtime_ns)))
+            keys.add(_key(unescape_formula(record["file"]), int(size), int(mtime_ns)))
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows(kept)
     return out.getvalue(), keys
@@ -98,5 +100,5 @@ def _key(path: str, size: int | None, mtime_ns: int | None) -> Key:
 
 
 def left(files: list[File], keys: set[Key]) -> list[File]:
-    """The files that are not done yet."""
+    """Return the files that are not done yet."""
     return [file for file in files if file.key not in keys]

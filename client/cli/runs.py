@@ -1,4 +1,4 @@
-"""Works many files off, some at a time, and tells what became of each."""
+"""Concurrent processing of many files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from client.errors import (
 )
 from client.jobs import Job
 
-# The same would become of every other file
+# Errors that every other file would get too
 GIVES_UP = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: an answer, an error, or neither when it was not sent at all."""
+    """Outcome of one file: an answer, an error, or neither if it was not sent."""
 
     file: File
     answer: Result | Job | None = None
@@ -45,9 +45,15 @@ async def run(
 ) -> None:
     """Call `work` for every file, `concurrency` at a time, and `show` with each outcome.
 
-    In order means: as soon as all files before it are shown. Once the service cannot be reached, is busy beyond
-    all patience or refuses the key, nothing more is sent. When this is cancelled, what is done and waits for its
-    turn is shown first.
+    Nothing more is sent once the service is unreachable, stays busy beyond the patience, or refuses the key. When this
+    call is cancelled, it first shows the finished outcomes.
+
+    Args:
+        work: Processes one file.
+        files: The files.
+        concurrency: Number of files at a time.
+        show: Receives each outcome.
+        in_order: Whether to show an outcome only after those of all earlier files.
     """
     slots = asyncio.Semaphore(concurrency)
     held: dict[int, Outcome] = {}
@@ -58,7 +64,7 @@ async def run(
         try:
             outcome = Outcome(file) if gave_up else await outcome_of(work, file)
             if gave_up and isinstance(outcome.error, ConnectFailed | ServiceUnavailable | KeyRefused):
-                outcome = Outcome(file)  # tried at the same time, and not sent either: one word of it will do
+                outcome = Outcome(file)  # failed at the same time as the first one: report the error once
         finally:
             slots.release()
         gave_up = gave_up or isinstance(outcome.error, GIVES_UP)
@@ -83,7 +89,7 @@ async def run(
 
 
 async def outcome_of(work: Work, file: File) -> Outcome:
-    """Do the work for one file; an error of the file, the service or the way to it is an outcome."""
+    """Process one file; an error of the file, the service or the connection becomes its outcome."""
     try:
         return Outcome(file, answer=await work(file))
     except (ClipstackError, OSError) as error:
@@ -91,6 +97,6 @@ async def outcome_of(work: Work, file: File) -> Outcome:
 
 
 async def each(files: Iterable[File]) -> AsyncIterator[File]:
-    """The files as `run` takes them."""
+    """Yield the files, as `run` expects them."""
     for file in files:
         yield file

@@ -1,4 +1,4 @@
-"""A timeline as a person sees it: a coloured strip from start to end, and a line for each segment."""
+"""Timelines on a terminal: a coloured bar and a line for each segment."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from client.cli.words import (
 from client.jobs import Job, Segment, Timeline
 
 WIDEST = 100
-# Dark on light, eight that stay apart on black and on white; a label keeps its colour through the whole strip.
+# Eight light colours that differ on black and on white; a label keeps its colour through the whole bar.
 COLOURS = ("#8dd3c7", "#fdb462", "#80b1d3", "#fb8072", "#b3de69", "#bebada", "#ffed6f", "#fccde5")
 UNSEEN = "#888888"
 
 
 class TimelineBar:
-    """One line of colours with the labels in it where they fit, and a line of times below."""
+    """Line of colours, with labels where they fit, above a line of times."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
@@ -55,7 +55,7 @@ class TimelineBar:
 
 
 def _cell(label: str, width: int, plain_bar: bool) -> str:
-    """The label in the middle of its stretch, where there is room; edges show where there is no colour."""
+    """Return the label centred in its segment, where it fits; without colours, edges separate segments."""
     if width < 1:
         return ""
     room = width - 2
@@ -68,7 +68,7 @@ def _cell(label: str, width: int, plain_bar: bool) -> str:
 
 
 def colours(timeline: Timeline) -> dict[str, str]:
-    """A colour for each label that occurs, those of the longest time first."""
+    """Return a colour for each label, by longest total time first."""
     lengths: dict[str, float] = {}
     for segment in timeline.segments:
         lengths[segment.label] = lengths.get(segment.label, 0.0) + segment.end_s - segment.start_s
@@ -77,7 +77,7 @@ def colours(timeline: Timeline) -> dict[str, str]:
 
 
 def segments_table(timeline: Timeline) -> Table:
-    """A line for each segment: from, to, how long, label and score."""
+    """Return a table with one line for each segment: start, end, length, label and score."""
     hues = colours(timeline)
     grid = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "right", "left", "right"):
@@ -96,7 +96,7 @@ def segments_table(timeline: Timeline) -> Table:
 
 
 def timeline_block(name: str, job: Job) -> RenderableType:
-    """One job: the file and its facts, the strip, the segments, and how long that took."""
+    """Return one job's facts, bar, segments and times."""
     facts = media_facts(job.media) if job.media is not None else human_bytes(job.bytes)
     if job.sent is not None:
         facts += " as sent"
@@ -122,7 +122,7 @@ STATES = {"queued": "default", "running": "cyan", "done": "green", "failed": "re
 
 
 def jobs_table(jobs: Sequence[Job]) -> Table:
-    """A line for each job: its number, how far it is, and what it is about."""
+    """Return a table with one line for each job: identifier, state, progress, length, model and file."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for name, justify in (("job", "left"), ("state", "left"), ("", "right"), ("length", "right"), ("model", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]

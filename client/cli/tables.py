@@ -1,4 +1,4 @@
-"""What a person sees: predictions with bars, the models, and errors in plain words."""
+"""Predictions with bars, models and errors for a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LABELS = 12
 
 
 class Predictions:
-    """A line for each prediction, best first and in colour: label, percentage, and a bar to half a character."""
+    """One line for each prediction, best first and in colour: label, percentage, and a bar in half-character steps."""
 
     def __init__(self, predictions: Sequence[Prediction]) -> None:
         self._predictions = predictions
@@ -37,7 +37,7 @@ class Predictions:
 
 
 class Indented:
-    """Its body two columns further in, wrapped lines too, and without spaces at the ends of lines."""
+    """Body indented by two columns, wrapped lines too, without trailing spaces."""
 
     def __init__(self, body: RenderableType) -> None:
         self._body = body
@@ -49,13 +49,13 @@ class Indented:
 
 
 def score_bar(score: float, width: int, ascii_only: bool) -> str:
-    """A bar for a score of 0 to 1, at most `width` characters long."""
+    """Return a bar for a score of 0 to 1, at most `width` characters long."""
     whole, half = divmod(round(min(max(score, 0.0), 1.0) * width * 2), 2)
     return "#" * whole if ascii_only else "━" * whole + "╸" * half
 
 
 def result_block(file: str, result: Result) -> RenderableType:
-    """One classified file: its name and facts, a bar for each label, and what was looked at in what time."""
+    """Return one classified file: name, facts, a bar for each label, frames and times."""
     name = Text.assemble((plain(file), "bold"), "  ", (media_facts(result.media), "dim"))
     notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
     how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
@@ -65,9 +65,9 @@ def result_block(file: str, result: Result) -> RenderableType:
 
 
 def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:
-    """One error: which file, what is wrong, what to look for, and what to do about it."""
+    """Return one error: the file, the problem, its code and request, and what to do."""
     message = error.message if isinstance(error, ClipstackError) else error.strerror or str(error)
-    # Without a connection the file is not the point.
+    # The file is irrelevant if there is no connection.
     subject = f"{plain(file)}: " if file and not isinstance(error, ConnectFailed) else ""
     what = Text.assemble(("✗ ", "bold red"), (subject, "bold"), plain(message))
     more = []
@@ -82,15 +82,15 @@ def error_block(file: str | None, error: ClipstackError | OSError) -> Renderable
 
 
 def summary(counts: Mapping[str, int], verb: str, skipped: int = 0) -> Text:
-    """How many files went which way: `3 classified, 1 failed`; what did not occur is left out."""
-    told = {verb: counts.get("done", 0), **{what: counts.get(what, 0) for what in ("failed", "not sent")}}
-    told["done before"] = skipped
-    words = ", ".join(f"{number} {what}" for what, number in told.items() if number)
+    """Return the counts of outcomes: `3 classified, 1 failed`; zero counts are left out."""
+    numbers = {verb: counts.get("done", 0), **{outcome: counts.get(outcome, 0) for outcome in ("failed", "not sent")}}
+    numbers["done before"] = skipped
+    words = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number)
     return Text(words or "nothing to do", style="dim")
 
 
 def models_block(models: Sequence[Model]) -> RenderableType:
-    """The models on offer: what each looks at, and the labels it tells apart."""
+    """Return the models with their clips and labels."""
     lines: list[RenderableType] = []
     for model in models:
         default = ("  default", "green") if model.default else ""

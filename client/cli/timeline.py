@@ -1,4 +1,4 @@
-"""`clipstack timeline`: what happens in each of many videos, from start to end."""
+"""Command `clipstack timeline`: make timelines of many videos."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ TOP_K = 5
 
 
 class TimelineOptions:
-    """What is asked of every video, and how the answer is waited for."""
+    """Parameters of every timeline request, and whether to wait for the result."""
 
     def __init__(self, reduce: Reduction, detach: bool, **parameters: str | float | int | None) -> None:
         self._reduce, self._detach, self._parameters = reduce, detach, parameters
 
     async def ask(self, client: AsyncClient, file: File, line: Line) -> Job:
-        """The finished job of one video; one that has only begun when nobody wants to wait."""
-        told = {**self._parameters, "reduce": self._reduce, "progress": line.upload}
+        """Return the finished job of one video, or with `detach` the job that has only started."""
+        parameters = {**self._parameters, "reduce": self._reduce, "progress": line.upload}
         if self._detach:
-            return await client.submit(file.path, **told)  # type: ignore[arg-type]
-        return await client.timeline(file.path, **told, watch=line.job)  # type: ignore[arg-type]
+            return await client.submit(file.path, **parameters)  # type: ignore[arg-type]
+        return await client.timeline(file.path, **parameters, watch=line.job)  # type: ignore[arg-type]
 
 
 @click.command(cls=WithShrink, short_help="Follow what happens in videos from start to end.")
@@ -86,27 +86,29 @@ def timeline(
     clipstack timeline films -o films.csv       a row for each segment
     clipstack timeline films --format svg -o d  a picture for each, in a folder d
     """
-    wanted = found(files)
-    if any(file.path == "-" for file in wanted):
+    selected = found(files)
+    if any(file.path == "-" for file in selected):
         raise click.UsageError("a timeline needs a file: it is sent again when the service was busy")
     format = format or (None if output or as_json else format_of_name(save))
     if detach and resume:
         raise click.UsageError("a job that has only begun is no answer to go on with: --detach and --resume")
     if format and (output or as_json or resume or detach):
         raise click.UsageError("--format goes with none of --output, --json, --resume and --detach")
-    exports = Exports.told(format, save, wanted) if format else None
-    destination = OutputTarget.told("timeline", output, as_json, None if exports else save, resume, TOP_K, model)
-    question = TimelineOptions(reduction_of(shrink), detach, model=model, hop_s=hop, window_s=window, margin=margin)
-    todo = destination.todo(wanted)
+    exports = Exports.told(format, save, selected) if format else None
+    target = OutputTarget.told("timeline", output, as_json, None if exports else save, resume, TOP_K, model)
+    timeline_options = TimelineOptions(
+        reduction_of(shrink), detach, model=model, hop_s=hop, window_s=window, margin=margin
+    )
+    todo = target.todo(selected)
 
     async def work() -> int:
-        err, apart = error_console(), len(wanted) > 1
-        lines, skipped = ProgressLines(err, len(todo)), len(wanted) - len(todo)
+        err, apart = error_console(), len(selected) > 1
+        lines, skipped = ProgressLines(err, len(todo)), len(selected) - len(todo)
         async with connected(url, timeout, patience, rate) as client:
 
             async def ask(file: File) -> Job:
                 with lines.line(file.shown) as line:
-                    job = await question.ask(client, file, line)
+                    job = await timeline_options.ask(client, file, line)
                     if exports is not None:
                         await exports.fetch(client, file, job.id)
                     return job
@@ -119,7 +121,7 @@ def timeline(
                 report.show(outcome, quiet=exports is not None)
 
             verb = "begun" if detach else "looked through"
-            with destination.report(lines, err, verb, apart=apart, skipped=skipped) as report:
+            with target.report(lines, err, verb, apart=apart, skipped=skipped) as report:
                 await run(ask, each(todo), concurrency, show, in_order=save is None)
         return report.code
 

@@ -1,4 +1,4 @@
-"""`clipstack watch`: classify, or follow from start to end, whatever comes into a folder."""
+"""Command `clipstack watch`: classify, or make timelines of, new files in a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from client.errors import ServiceUnavailable, ServiceUnreachable
 from client.jobs import Job
 
 TOP_K = 5
-AWAY_S = 3.0  # between two tries while the service is away
+AWAY_S = 3.0  # pause between retries while the service is away
 
 Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
 
@@ -80,15 +80,15 @@ def watch(
     if timeline and frames:
         raise click.UsageError("a timeline looks at all frames of a video: --frames is for classifying")
     kind = "timeline" if timeline else "classify"
-    destination = OutputTarget.told(kind, output, as_json, save, resume, TOP_K, model)
-    seen = destination.seen()
-    new = FolderWatcher(folder, seen, every_s=every, settle_s=settle)
+    target = OutputTarget.told(kind, output, as_json, save, resume, TOP_K, model)
+    seen = target.seen()
+    watcher = FolderWatcher(folder, seen, every_s=every, settle_s=settle)
     reduce = reduction_of(shrink, frames)
-    question = TimelineOptions(reduce, False, model=model)
+    timeline_options = TimelineOptions(reduce, False, model=model)
 
     async def ask(client: AsyncClient, file: File, line: Line) -> Result | Job:
         if timeline:
-            return await question.ask(client, file, line)
+            return await timeline_options.ask(client, file, line)
         return await client.classify(file.path, model=model, top_k=TOP_K, reduce=reduce, progress=line.upload)
 
     async def work() -> int:
@@ -101,15 +101,15 @@ def watch(
                     return await (ask if once else _patiently(ask))(client, file, line)
 
             verb = "looked through" if timeline else "classified"
-            with destination.report(lines, err, verb, apart=True) as report:
-                await run(one, new.files(once=once), concurrency, report.show, in_order=False)
+            with target.report(lines, err, verb, apart=True) as report:
+                await run(one, watcher.files(once=once), concurrency, report.show, in_order=False)
         return report.code
 
     context.exit(finish(work()))
 
 
 def _patiently(ask: Ask) -> Ask:
-    """The same, again and again while the service is away."""
+    """Return a function that repeats `ask` while the service is away."""
 
     async def asked(client: AsyncClient, file: File, line: Line) -> Result | Job:
         while True:

@@ -1,4 +1,4 @@
-"""Facts and figures as a person reads them, each on one line and without colour."""
+"""Facts and figures as one line of text without colour."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from client.jobs import Job
 
 
 def plain(text: str) -> str:
-    """The text without characters that could steer a terminal: file names and answers come from others."""
+    """Return the text without characters that could control a terminal: names and answers are untrusted."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def media_facts(media: Media) -> str:
-    """Size, codec, rate, length and bytes of the upload on one line."""
+    """Return size, codec, frame rate, length and bytes of the upload."""
     facts = [f"{media.width}×{media.height}", f"{media.codec} in {media.container}"]
     if media.kind == "image":
         facts[1] = media.codec
@@ -30,7 +30,7 @@ def media_facts(media: Media) -> str:
 
 
 def looked_at(result: Result) -> str:
-    """The model, and the frames it saw."""
+    """Return the model and the frames it saw."""
     if result.media.kind == "image" or not result.clips:
         return plain(result.model)
     frames = sum(len(clip.frames) for clip in result.clips)
@@ -40,7 +40,7 @@ def looked_at(result: Result) -> str:
 
 
 def looks_at(model: Model) -> str:
-    """`8 frames over 0.93 s, 80×80`, or for pictures the size alone."""
+    """Return `8 frames over 0.93 s, 80×80`, or only the size for pictures."""
     size = f"{model.crop}×{model.crop}"
     if model.kind == "image" or not model.stride or not model.fps:
         return size
@@ -48,23 +48,23 @@ def looks_at(model: Model) -> str:
 
 
 def stages(result: Result) -> str:
-    """The total in milliseconds, and in their order the stages that took a tenth of one or more."""
+    """Return the total in milliseconds, and the stages of 0.1 ms or more in their order."""
     total = result.timing_ms.get("total", 0.0)
     rest = ((stage, ms) for stage, ms in result.timing_ms.items() if stage != "total" and ms >= 0.1)
-    told = ", ".join(f"{stage} {milliseconds(ms)}" for stage, ms in rest)
-    known = " · known already" if result.cache == "hit" else ""
-    return plain(f"{milliseconds(total)} ms: {told}{known}" if told else f"{milliseconds(total)} ms{known}")
+    listed = ", ".join(f"{stage} {milliseconds(ms)}" for stage, ms in rest)
+    cached = " · known already" if result.cache == "hit" else ""
+    return plain(f"{milliseconds(total)} ms: {listed}{cached}" if listed else f"{milliseconds(total)} ms{cached}")
 
 
 def sent_instead(sent: Sent) -> str:
-    """What was sent in place of the file: `sent just the frames: 22 kB instead of 636 kB, made in 0.10 s`."""
+    """Return what was sent: `sent just the frames: 22 kB instead of 636 kB, made in 0.10 s`."""
     how = "just the frames" if sent.reduction == "frames" else "a smaller copy"
     sizes = f"{human_bytes(sent.bytes)} instead of {human_bytes(sent.whole_bytes)}"
     return f"sent {how}: {sizes}, made in {sent.prepare_s:.2f} s"
 
 
 def clock(seconds: float, *, tenths: bool = True) -> str:
-    """A time in a video: `1:02.5`, with hours where there are any."""
+    """Return a time in a video: `1:02.5`, with hours if there are any."""
     tenth = round(seconds * 10)
     minutes, rest = divmod(tenth // 10, 60)
     hours, minutes = divmod(minutes, 60)
@@ -73,7 +73,7 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in words: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Return a duration: `45 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -83,7 +83,7 @@ def span(seconds: float) -> str:
 
 
 def analysed(job: Job) -> str:
-    """How far a job is, for the end of a line."""
+    """Return the progress of a job for the end of a line."""
     progress = job.progress
     if job.state == "queued":
         return "queued" if progress.position is None else f"queued, number {progress.position} in line"
@@ -95,47 +95,47 @@ def analysed(job: Job) -> str:
 
 
 def windows(job: Job) -> str:
-    """The model, its windows, and the cuts that it found."""
-    told = job.timeline
-    if told is None:
+    """Return the model, its windows and the number of cuts."""
+    timeline = job.timeline
+    if timeline is None:
         return plain(job.model)
     count = f"{job.progress.windows_done} windows" if job.progress.windows_done else "windows"
-    cuts = f" · {many(len(told.cuts_s), 'cut')}" if told.cuts_s else ""
-    return plain(f"{job.model}, {count} of {told.window_s:.2f} s, one every {told.hop_s:g} s{cuts}")
+    cuts = f" · {many(len(timeline.cuts_s), 'cut')}" if timeline.cuts_s else ""
+    return plain(f"{job.model}, {count} of {timeline.window_s:.2f} s, one every {timeline.hop_s:g} s{cuts}")
 
 
 def seconds_spent(job: Job) -> str:
-    """The time a job took, and what it did in it."""
+    """Return the duration of a job, by stages."""
     rest = ", ".join(f"{stage} {s:.1f}" for stage, s in job.timing_s.items() if stage not in ("queued", "running"))
     waited = f", after {job.timing_s['queued']:.1f} s in the queue" if job.timing_s.get("queued", 0) >= 0.1 else ""
-    known = " · known already" if job.cache == "hit" else ""
-    return plain(f"{job.timing_s.get('running', 0.0):.1f} s{': ' if rest else ''}{rest}{waited}{known}")
+    cached = " · known already" if job.cache == "hit" else ""
+    return plain(f"{job.timing_s.get('running', 0.0):.1f} s{': ' if rest else ''}{rest}{waited}{cached}")
 
 
 def many(number: int, what: str) -> str:
-    """`1 file`, `2 files`."""
+    """Return `1 file` or `2 files`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def short_name(name: str, width: int) -> str:
-    """The name in at most `width` characters: its end says more than its folder."""
+    """Return the last `width` characters of the name: its end says more than its folder."""
     return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def milliseconds(value: float) -> str:
-    """Two figures are enough to compare stages."""
+    """Return a number with two figures, which are enough to compare stages."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def percent(score: float) -> str:
-    """A score of 0 to 1 in percent, never rounded to a certain 100 or to nothing at all."""
+    """Return a score of 0 to 1 in percent, never rounded to 100% or to zero."""
     if 0.9995 <= score < 1:
         return ">99.9%"
     return "<0.1%" if 0 < score < 0.0005 else f"{score:.1%}"
 
 
 def human_bytes(number: int) -> str:
-    """A length in the largest decimal unit that leaves a number above one: `636 kB`."""
+    """Return a size in the largest decimal unit that leaves a number above one: `636 kB`."""
     value = float(number)
     for unit in ("bytes", "kB", "MB"):
         if value < 999.5:
@@ -145,7 +145,7 @@ def human_bytes(number: int) -> str:
 
 
 def advice(error: ClipstackError | OSError) -> str | None:
-    """What to do about it, where there is something to do."""
+    """Return what to do about an error, or None."""
     if isinstance(error, ConnectFailed):
         return "Is it running? `make up` starts it; --url or CLIPSTACK_URL says where it is."
     if isinstance(error, TimedOut):

@@ -1,1 +1,1 @@
-"""Making a video smaller before it is sent: encoded again (`shrink`), or just the frames that will be looked at."""
+"""Reduction of videos before upload: encoded again (`shrink`), or only the frames that the model needs."""

@@ -1,7 +1,7 @@
-"""How the service shows a stored frame, by the same rules: its orientation, its size in square pixels, its matrix.
+"""Orientation, size in square pixels and colour matrix of a frame, by the service's rules.
 
-Video that only the service converts (fields, high dynamic range, wide gamuts, transparency, hidden edges) is not made
-smaller here: it is sent as it is.
+Only the service converts some videos: interlaced, high dynamic range, wide gamut, transparency, hidden edges. The
+client sends these unchanged.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from av.video.stream import VideoStream
 
 from client.reduction.hidden_edges import hides_edges
 
-HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video that has one of these is BT.709, smaller video BT.601
+HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video with one of these is BT.709, smaller video BT.601
 MOST_STRETCHED = 32
 
-# FFmpeg's numbers (H.273)
+# FFmpeg's values (H.273)
 BT709, BT601, LIMITED_RANGE = 1, 5, 1
 _MATRICES = {0: BT601, 1: 1, 2: 0, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: 9}
 _HDR_TRANSFERS, _WIDE_PRIMARIES = (16, 18), (9, 11, 12)
 
 
 def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Width and height in square pixels, not yet turned."""
+    """Return width and height in square pixels, before rotation."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if stream.codec.canonical_name == "gif" or not 1 / MOST_STRETCHED <= aspect <= MOST_STRETCHED:
         aspect = Fraction(1)
@@ -35,7 +35,7 @@ def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
 
 
 def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """The clockwise turn in degrees that a frame asks for, and whether it is then mirrored left to right."""
+    """Return a frame's clockwise rotation in degrees, and whether it is then mirrored left to right."""
     data = bytes(frame.side_data.get(Type.DISPLAYMATRIX) or b"")  # type: ignore[call-overload]
     if len(data) != 36:
         return 0, False
@@ -47,7 +47,7 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 def matrix(frame: VideoFrame) -> int:
-    """The number of the matrix of a frame that `check_frame` lets through."""
+    """Return the number of the colour matrix of a frame that `check_frame` accepts."""
     named = _MATRICES[int(frame.colorspace)]
     return named or (BT709 if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT else BT601)
 
@@ -68,7 +68,7 @@ def check_frame(frame: VideoFrame) -> None:
 
 
 def check_container(file: BinaryIO, stream: VideoStream) -> None:
-    """Raise ValueError for a file that hides edges of its frames, or carries transparency beside them."""
+    """Raise ValueError for a file that hides edges of its frames, or has separate transparency."""
     tags = {name.lower(): value for name, value in stream.metadata.items()}
     if tags.get("alpha_mode") == "1":
         raise ValueError("the service alone shows this video's transparency")

@@ -1,14 +1,14 @@
-"""Timestamps of a file as one clock that never jumps back: the service's own rules, and one test checks both."""
+"""Monotonic clock over a file's timestamps, by the service's rules; one test checks both."""
 
 from __future__ import annotations
 
-FALL_S = 0.1  # timestamps that fall by more have restarted
-LEAP_S = 10.0  # and in formats of broadcasts a leap forward is no pause
+FALL_S = 0.1  # timestamps that fall by more than this have restarted
+LEAP_S = 10.0  # in broadcast formats, a larger leap forward is a restart, not a pause
 BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})
 
 
 class Clock:
-    """Says for each packet of a stream, in file order, when its frame is shown on one clock.
+    """Presentation times of a stream's packets, in file order, on one clock.
 
     Two recordings joined to one file:
 
@@ -18,25 +18,25 @@ class Clock:
     `ticks` of a timestamp make a second; `demuxer` is FFmpeg's name of the format.
 
     Attributes:
-        offset: what was added to the timestamps of the last packet.
-        jumps: how often that changed.
+        offset: What was added to the timestamps of the last packet.
+        jumps: How often that changed.
     """
 
     def __init__(self, ticks: float, demuxer: str) -> None:
         self._fall = round(FALL_S * ticks)
         self._leap = round(LEAP_S * ticks) if demuxer in BROADCAST else None
-        self._decoded: int | None = None  # the last decoding time
-        self._shown = 0  # the latest presentation time
+        self._decoded: int | None = None  # last decoding time
+        self._shown = 0  # latest presentation time
         self._step = 0  # from one packet to the next
-        self._early = 0  # a leap that decoding times have yet to make
-        self._reach = 0  # by how much a frame is shown after it is decoded, at most
+        self._early = 0  # a leap that decoding times have not made yet
+        self._reach = 0  # largest delay from decoding a frame to showing it
         self.offset = 0
         self.jumps = 0
 
     def stamp(self, pts: int | None, dts: int | None, duration: int, is_key: bool) -> int | None:
-        """Take the next packet; return when its frame is shown, None for a packet without a time."""
+        """Take the next packet and return its presentation time, or None for a packet without a time."""
         if pts is not None and dts is not None and pts < dts - self._fall:
-            dts = None  # of the recording before: FFmpeg guesses it where the file, a Matroska for one, has none
+            dts = None  # from the recording before: FFmpeg guesses it where the file (for example Matroska) has none
         least = self._shown + self._step - pts if is_key and pts is not None else None
         if dts is not None:
             self._advance(dts, duration, least)
@@ -47,7 +47,7 @@ class Clock:
         if stamp is None:
             return None
         if dts is not None and self._leap is not None and abs(stamp - dts) > self._leap:
-            # The leap of a frame that is decoded before others and shown after them
+            # A frame that is decoded before others and shown after them makes the leap first
             self._early = self._early or stamp - dts - self._reach
             stamp -= self._early
         elif dts is not None:
@@ -57,7 +57,7 @@ class Clock:
         return stamp
 
     def _advance(self, dts: int, duration: int, least: int | None) -> None:
-        """Go on to a packet; after a jump the offset is at least `least`."""
+        """Advance to a packet; after a jump the offset is at least `least`."""
         time = dts + self.offset
         if self._decoded is not None:
             following = self._decoded + self._step

@@ -1,6 +1,6 @@
-"""Whether a video may have been cut off: then the service looks at the whole file and says so.
+"""Quick check whether a video may be cut off; the whole file is then sent, and the service reports the truncation.
 
-The service knows more exactly (app/video/truncation.py). A doubt costs no more here than sending the file as it is.
+The service checks more exactly (app/video/truncation.py). A false positive only means that the file is sent unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ HEAD_BYTES = 4096
 
 
 def may_be_cut_off(file: BinaryIO, length: int) -> bool:
-    """Look at the first and the last bytes of a file."""
+    """Return whether the first and last bytes of a file suggest that it is cut off."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if head[:4] == b"RIFF":
@@ -29,7 +29,7 @@ def may_be_cut_off(file: BinaryIO, length: int) -> bool:
 
 
 def _flv(file: BinaryIO, length: int) -> bool:
-    """The last four bytes are the length of the last tag."""
+    """Return whether the last four bytes are not the length of the last tag."""
     file.seek(max(0, length - 4))
     tag = int.from_bytes(file.read(4), "big")
     file.seek(max(0, length - 4 - tag))
@@ -37,21 +37,21 @@ def _flv(file: BinaryIO, length: int) -> bool:
 
 
 def _matroska(head: bytes) -> int:
-    """Where the segment ends; 0 for one of unknown length."""
+    """Return where the segment ends, or 0 if its length is unknown."""
     start, length = _size(head, 4)
     start, length = _size(head, start + length + 4)
     return start + length
 
 
 def _size(head: bytes, at: int) -> tuple[int, int]:
-    """Where an element's body starts, and its length, 0 for an unknown one."""
+    """Return where an element's body starts, and its length, or 0 if that is unknown."""
     width = 9 - head[at].bit_length() if at < len(head) else 9
     value = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
     return at + width, 0 if width > 8 or value == (1 << 7 * width) - 1 else value
 
 
 def _mp4(file: BinaryIO, length: int) -> bool:
-    """A box ends after the file."""
+    """Return whether a box ends after the file."""
     place = 0
     while place < length:
         file.seek(place)
@@ -60,6 +60,6 @@ def _mp4(file: BinaryIO, length: int) -> bool:
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
         if size < 8:
-            return False  # up to the end of the file, or no box
+            return False  # the box extends to the end of the file, or this is no box
         place += size
     return place > length

@@ -1,4 +1,4 @@
-"""What the client must know of a video before it makes it smaller: what the service knows, by the same rules."""
+"""Description of a video from its header, by the service's rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from client.reduction.appearance import check_container, check_frame, orientation, shown_size
 
-# Containers in which frames are found by their time; of others no single frames are sent.
+# Containers in which frames are found by time; for other containers no single frames are sent.
 SAMPLED = frozenset({"mp4", "mov", "matroska", "webm"})
 HEAD_BYTES = 64
 FIRST_FRAME_PACKETS = 300
@@ -23,9 +23,9 @@ FIRST_FRAME_PACKETS = 300
 
 @dataclass(frozen=True)
 class Facts:
-    """A video as its header describes it; `width` and `height` in square pixels, upright.
+    """A video as its header describes it; `width` and `height` are in square pixels, upright.
 
-    `rotation` is the clockwise turn that made it so, after which a `mirrored` one was mirrored left to right.
+    `rotation` is the clockwise turn that makes it upright; a `mirrored` video is then mirrored left to right.
     `duration_s` is None where the header does not say.
     """
 
@@ -42,18 +42,21 @@ class Facts:
 
     @property
     def sampled(self) -> bool:
-        """Whether it is known which frames the service will look at."""
+        """Return whether the client can find the frames that the service would sample."""
         return self.container in SAMPLED
 
     @property
     def pixels(self) -> float:
-        """All pixels of all frames, as far as the header tells."""
+        """Return the number of pixels of all frames, as far as the header says."""
         return self.width * self.height * (self.frames or (self.duration_s or 0.0) * (self.fps or 0.0))
 
 
 @contextmanager
 def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video from its start; FFmpeg reads this file and no other that it may name. ValueError for none."""
+    """Open a video from its start; raise ValueError if there is none.
+
+    FFmpeg may read this file only, and no other that it names.
+    """
     file.seek(0)
     with av.open(file, "r", options={"protocol_whitelist": ""}, metadata_errors="replace") as container:
         stream = container.streams.best("video")
@@ -63,7 +66,12 @@ def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def read_facts(file: BinaryIO, length: int) -> Facts:
-    """Raises ValueError, or an error of FFmpeg, for what is no video that can be read and made smaller."""
+    """Return the description of a video.
+
+    Raises:
+        ValueError: This is not a video, or the client cannot reduce it.
+        FFmpegError: FFmpeg cannot read it.
+    """
     file.seek(0)
     head = file.read(HEAD_BYTES)
     with opened(file) as (container, stream):
@@ -90,7 +98,7 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
 
 
 def _name(demuxer: str, head: bytes) -> str:
-    """The container by the name that the service gives it."""
+    """Return the container's name as the service gives it."""
     if demuxer.startswith("mov,"):
         return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"
     if demuxer.startswith("matroska"):
@@ -99,7 +107,7 @@ def _name(demuxer: str, head: bytes) -> str:
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds from the first to after the last frame, as the header says."""
+    """Return the seconds from the first frame to the end of the last, as the header says."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if container.duration:

@@ -1,4 +1,4 @@
-"""Whether a container hides edges of the stored frames: PixelCrop in Matroska, `clap` in MP4 and QuickTime."""
+"""Detection of containers that hide edges of the frames: PixelCrop in Matroska, `clap` in MP4 and QuickTime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 MAX_HEADER_BYTES = 16 << 20  # of the part that describes the tracks
-MAX_ELEMENTS = 1000  # on one level
+MAX_ELEMENTS = 1000  # at one level
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _TRACKS, _TRACK, _VIDEO = b"\x16\x54\xae\x6b", b"\xae", b"\xe0"
@@ -15,7 +15,7 @@ _PIXEL_CROP = (b"\x54\xcc", b"\x54\xbb", b"\x54\xdd", b"\x54\xaa")
 
 
 def hides_edges(file: BinaryIO, demuxer: str) -> bool:
-    """Return whether edges of some track are hidden; what cannot be read hides none."""
+    """Return whether edges of some track are hidden; False if the file cannot be parsed."""
     try:
         if demuxer.startswith("mov"):
             return b"clap" in _moov(file)
@@ -60,7 +60,7 @@ def _crops(tracks: bytes) -> Iterator[int]:
 
 
 def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
-    """Identifier of the EBML element at `at`, where its body starts, and how long that is; no name at the end."""
+    """Return the identifier of the EBML element at `at`, the start of its body and its length; empty at the end."""
     if at >= len(data):
         return b"", at, 0
     start = at + 9 - data[at].bit_length()

@@ -1,4 +1,4 @@
-"""Makes the smaller file; the one module of this folder that the rest of the client imports only when it is wanted."""
+"""Creation of the smaller file; imported only when a reduction is requested."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from client.reduction.facts import Facts, read_facts
 from client.reduction.picking import FrameSelection, pick
 from client.reduction.shrinking import shrink
 
-# The service's words (app/web/serializers.py): of a film of single frames it cannot know
+# The service's texts (app/web/serializers.py): it cannot detect these cases in a film of single frames
 PADDED = "the video is shorter than one clip: its last frame was repeated"
 REPEATED = "the video shows few different frames: most frames of a clip repeat the one before"
 
 
 class NoGain(Exception):
-    """The smaller file is no smaller."""
+    """The reduced file is no smaller than the original."""
 
 
 @dataclass(frozen=True)
 class ReducedFile:
-    """A smaller file, and what the answer to it must say of the one it stands for."""
+    """A reduced file, and the data that describe the original in the service's answer."""
 
     file: BinaryIO
     sent: Sent
@@ -35,7 +35,7 @@ class ReducedFile:
     picked: FrameSelection | None
 
     def described(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The service's answer as if to the whole file, with `sent` for what it really got."""
+        """Return the service's answer rewritten for the original file, with `sent` for what was really sent."""
         measured = answer["media"] if self.picked is None else asdict(self.picked)
         media = asdict(self.facts) | {name: measured[name] for name in ("duration_s", "fps", "frames")}
         described = {**answer, "media": answer["media"] | media, "sent": asdict(self.sent)}
@@ -50,21 +50,21 @@ class ReducedFile:
 
 
 def facts_of(file: BinaryIO, length: int) -> Facts | None:
-    """None for what is sent as it is: all but a whole video that can be read and that the client converts alike."""
+    """Return the description of a video that the client can reduce, or None for a file that is sent unchanged."""
     try:
         if may_be_cut_off(file, length):
             return None
         return read_facts(file, length)
-    except (FFmpegError, OSError, ValueError):  # PyAV tells of an empty file by an OSError of its own
+    except (FFmpegError, OSError, ValueError):  # PyAV raises its own OSError for an empty file
         return None
 
 
 def make(
     file: BinaryIO, facts: Facts, reduction: str, model: Model, clips: int, check: Callable[[float], None]
 ) -> ReducedFile | None:
-    """The file made smaller; None where that cannot be done or would not make it smaller.
+    """Return the reduced file, or None if it cannot be made or would be no smaller.
 
-    `check` is called now and then with the seconds of video done; what it raises ends the work.
+    `check` is called repeatedly with the seconds of video done; an exception from it ends the work.
     """
     started = time.perf_counter()
     out = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever gets it closes it
@@ -86,7 +86,7 @@ def make(
         seconds = round(time.perf_counter() - started, 4)
         return ReducedFile(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
     except (FFmpegError, ValueError, NoGain):
-        out.close()  # damaged further on, or not worth it
+        out.close()  # damaged further on, or no gain
         return None
     except BaseException:
         out.close()

@@ -1,4 +1,4 @@
-"""A film of nothing but the frames that the model will look at, cut to the square that it sees."""
+"""Film of only the frames that the model needs, cut to the square that it sees."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from client.reduction.stamps import FrameTimes, read_stamps
 
 Square = NDArray[np.uint8]  # (side, side, 3), RGB
 
-# Few frames, and all that the model will ever see: little is saved by less.
+# High quality: there are few frames, and the model sees nothing else.
 QUALITY = {"crf": "10", "preset": "fast"}
 
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """What was picked: the clips as the service tells them, and the video's frames, length and rate as measured."""
+    """The selected clips in the service's format, and the video's measured frame count, length and rate."""
 
     clips: tuple[Clip, ...]
     frames: int
@@ -39,7 +39,7 @@ class FrameSelection:
 def pick(
     file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]
 ) -> FrameSelection:
-    """Write to `out` an MP4 of the frames that `model` looks at; `check` may raise to end it early."""
+    """Write an MP4 of the frames that `model` needs to `out`; `check` may raise to stop early."""
     stride, fps = model.stride or 1, model.fps or 1.0
     stamps = read_stamps(file)
     wanted, gap_s = place(stamps, model.frames, stride / fps, clips), stamps.gap_s
@@ -67,7 +67,11 @@ def _clip(stamps: FrameTimes, row: list[int], padded: bool) -> Clip:
 
 
 def _frames(file: BinaryIO, stamps: FrameTimes, numbers: Sequence[int]) -> Iterator[VideoFrame]:
-    """The frames of rising `numbers`, each decoded from the key frame before it; ValueError when one is missing."""
+    """Yield the frames of rising `numbers`, each decoded from its preceding key frame.
+
+    Raises:
+        ValueError: A frame cannot be decoded.
+    """
     with opened(file) as (container, stream):
         stream.thread_type = "AUTO"
         decoded: Iterator[VideoFrame] = iter(())
@@ -88,7 +92,7 @@ def _frames(file: BinaryIO, stamps: FrameTimes, numbers: Sequence[int]) -> Itera
 
 
 def _square(frame: VideoFrame, facts: Facts, model: Model) -> Square:
-    """The frame upright, its short side as the model wants it, and of that the square around the model's crop."""
+    """Return the upright frame scaled to the model's size, and cut to the square around the model's crop."""
     width, height, side = facts.width, facts.height, model.resize
     size = (side, side * height // width) if width <= height else (side * width // height, side)
     scaled = VideoReformatter().reformat(
@@ -109,7 +113,7 @@ def _write(out: BinaryIO, squares: Sequence[Square], rate: Fraction) -> None:
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=QUALITY)
         stream.height, stream.width = squares[0].shape[:2]
-        stream.pix_fmt = "yuv444p"  # colours at full size: a square of 80 pixels has none to give away
+        stream.pix_fmt = "yuv444p"  # full chroma resolution, because small squares have no detail to lose
         stream.codec_context.max_b_frames = 0
         stream.codec_context.colorspace, stream.codec_context.color_range = BT601, LIMITED_RANGE
         for number, square in enumerate(squares):

@@ -1,10 +1,10 @@
-"""Which moments of a video the service looks at, and where they must lie in a film of those frames alone.
+"""Times that the service samples in a video, and the layout of a film of those frames only.
 
-The service samples by time. `place` does what it does, from the same measured times; one test checks both. What is
-sent is a film of the chosen frames, one after the other, as far apart as the service samples (`rate`), so that it takes
-each of them as it is. With one clip that film is exactly as long as the clip and there is no
-choice. With more, here three of four frames (a, b, c), the service cuts the room into equal parts and looks into the
-middle of each, so half a clip of filling (.) goes before and after:
+The service samples by time. `place` calculates the same times from the same measurements; one test checks both. The
+film has the selected frames in order, as far apart as the service samples (`rate`), so that the service takes each one
+unchanged. With one clip, the film is exactly as long as the clip. With several clips, the service divides the room into
+equal parts and samples the middle of each, so half a clip of padding (.) goes before and after. Three clips (a, b, c)
+of four frames:
 
     ..aaaabbbbcccc..        room = 3 * 4 frames, starts = 4 * (0.5, 1.5, 2.5) = 2, 6, 10
 """
@@ -23,7 +23,7 @@ STILLS_FPS = Fraction(30)
 
 
 def place(stamps: FrameTimes, frames: int, step_s: float, clips: int) -> tuple[tuple[float, ...], ...]:
-    """The times in seconds at which the frames of each clip should lie."""
+    """Return the nominal times, in seconds, of the frames of each clip."""
     gap_s = stamps.gap_s
     last_s = max(stamps.time_s(len(stamps.shown) - 1), stamps.end_s - gap_s)
     room_s = max(0.0, last_s - (frames - 1) * step_s)
@@ -38,12 +38,12 @@ def place(stamps: FrameTimes, frames: int, step_s: float, clips: int) -> tuple[t
 
 
 def rate(frames: int, stride: int, fps: float) -> Fraction:
-    """Frames per second of the film to send; single frames may follow each other at any usual rate."""
+    """Return the frames per second of the film; single frames may have any usual rate."""
     return Fraction(fps).limit_denominator(1001) / stride if frames > 1 else STILLS_FPS
 
 
 def places(frames: int, clips: int) -> list[tuple[int, int]]:
-    """For each frame of the film to send the clip and the place in it that it shows; fillings repeat a neighbour."""
+    """Return the clip and the position in it for each frame of the film; padding repeats its neighbour."""
     lead = frames // 2 if clips > 1 else 0
     tail = frames - lead if clips > 1 else 0
     shown = [(clip, place) for clip in range(clips) for place in range(frames)]

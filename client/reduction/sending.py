@@ -1,4 +1,4 @@
-"""Sends a file, or what is enough of it: decides, prepares, posts, and tells of the file in the service's answer."""
+"""Upload of a file or its reduction: choose, make, post, and describe the original file in the answer."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 Reduction: TypeAlias = Literal["none", "shrink", "frames", "auto"]
 Post: TypeAlias = Callable[[Upload], Awaitable[Response]]
 
-MODELS_S = 60.0  # how old the list of the models may be
-RECONSIDER_S = 0.5  # of sending a whole file, until it is clear how fast that goes
+MODELS_S = 60.0  # longest age of the list of models
+RECONSIDER_S = 0.5  # seconds of sending a whole file before the choice is made by the measured rate
 
 
 @dataclass(frozen=True)
 class SentDescription:
-    """How to read an answer: `sent` is None where the file was sent as it is."""
+    """How to read an answer; `sent` is None if the file was sent unchanged."""
 
     sent: Sent | None = None
     described: Callable[[Any], Mapping[str, Any]] = field(default=lambda answer: answer)
 
 
 class _Stop(Exception):
-    """Raised into an upload under way, or into the making of a smaller file, to end it."""
+    """Raised in a running upload, or while a smaller file is made, to stop it."""
 
 
 class Uploader:
-    """What one client sends; `models` lists the service's models, `rate` learns from every upload."""
+    """Uploads of one client; `models` lists the service's models, `rate` learns from every upload."""
 
     def __init__(self, models: Callable[[], Awaitable[tuple[Model, ...]]], rate: Rate) -> None:
         self._models, self._rate = models, rate
@@ -54,10 +54,21 @@ class Uploader:
     async def send(
         self, source: Source, reduction: Reduction, model: str | None, clips: int, watcher: Watcher | None, post: Post
     ) -> tuple[Response, SentDescription]:
-        """Post `source` as `reduction` says; a file that cannot be made smaller is sent as it is.
+        """Post `source` as `reduction` says; a file that cannot be reduced is sent unchanged.
 
-        `clips` is 0 where all frames are looked at. Raises ReductionUnavailable, ValueError for `frames` without
-        clips, and what `post` raises.
+        Exceptions of `post` propagate.
+
+        Args:
+            source: The file.
+            reduction: What to send.
+            model: Name of the model; the service's default if None.
+            clips: Number of clips; 0 if all frames are used.
+            watcher: Receives the progress.
+            post: Sends one upload.
+
+        Raises:
+            ReductionUnavailable: The extra `shrink` is not installed.
+            ValueError: `frames` without clips.
         """
         if reduction == "frames" and not clips:
             raise ValueError("a timeline looks at all frames of a video: it cannot do with some")
@@ -65,8 +76,8 @@ class Uploader:
             return await self._whole(source, watcher, post)
         making = _making()
         with _opened(source) as (file, length):
-            facts, wanted = await in_thread(making.facts_of, file, length), await self._model(model)
-            if facts is None or wanted is None:
+            facts, target_model = await in_thread(making.facts_of, file, length), await self._model(model)
+            if facts is None or target_model is None:
                 return await self._whole(source, watcher, post)
             choices = clips if facts.sampled else 0
             chosen: str = reduction
@@ -79,24 +90,24 @@ class Uploader:
                     chosen = str(stop)
             if chosen == "none" or (chosen == "frames" and not choices):
                 return await self._whole(source, watcher, post)
-            made = await _made(partial(making.make, file, facts, chosen, wanted, clips), facts, watcher)
-        if made is None:
+            reduced = await _made(partial(making.make, file, facts, chosen, target_model, clips), facts, watcher)
+        if reduced is None:
             return await self._whole(source, watcher, post)
-        with made.file:
-            answer = await self._learning(Upload(made.file, file_name(source), watcher), post)
-        return answer, SentDescription(made.sent, made.described)
+        with reduced.file:
+            response = await self._learning(Upload(reduced.file, file_name(source), watcher), post)
+        return response, SentDescription(reduced.sent, reduced.described)
 
     async def _whole(self, source: Source, watcher: Watcher | None, post: Post) -> tuple[Response, SentDescription]:
         with open_upload(source, watcher) as upload:
             return await self._learning(upload, post), SentDescription()
 
     async def _learning(self, upload: Upload, post: Post) -> Response:
-        answer = await post(upload)
+        response = await post(upload)
         self._rate.learn(upload.sent, upload.sending_s)
-        return answer
+        return response
 
     def _reconsidered(self, facts: Facts, clips: int, watcher: Watcher | None) -> Watcher:
-        """A watcher that ends the upload of a whole file once it is clear that less of it would be there sooner."""
+        """Return a watcher that stops the upload of a whole file once a reduction is clearly faster."""
         began: list[float] = []
 
         def watch(progress: Progress) -> None:
@@ -116,17 +127,19 @@ class Uploader:
         return watch
 
     async def _model(self, name: str | None) -> Model | None:
-        """The model to ask, None where the list does not tell."""
+        """Return the model to ask, or None if the list does not have it."""
         if time.monotonic() - self._listed_at > MODELS_S:
             self._listed, self._listed_at = await self._models(), time.monotonic()
-        named = [m for m in self._listed if (m.default if name is None else name in (m.name, f"{m.name}@{m.version}"))]
-        return named[0] if named else None
+        matches = [
+            m for m in self._listed if (m.default if name is None else name in (m.name, f"{m.name}@{m.version}"))
+        ]
+        return matches[0] if matches else None
 
 
 async def _made(
     make: Callable[[Callable[[float], None]], ReducedFile | None], facts: Facts, watcher: Watcher | None
 ) -> ReducedFile | None:
-    """Run `make` in a thread, told of to the watcher, and ended when nobody waits for it any more."""
+    """Run `make` in a thread, report its progress to the watcher, and stop it when the caller is cancelled."""
     stop = Event()
 
     def check(done_s: float) -> None:

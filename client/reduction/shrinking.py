@@ -1,4 +1,4 @@
-"""The whole video again, small: every frame at its own time, no sound."""
+"""Encoding of the whole video in small: every frame at its own time, without sound."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from client.reduction.appearance import LIMITED_RANGE, check_frame, matrix
 from client.reduction.facts import Facts, opened
 from client.reduction.stamps import packets_on_clock
 
-# Twice the frame that the model sees: what the encoder loses is then mostly lost again in the service's scaling, and
-# both sides are even, with just the aspect that the service makes of the video.
+# Twice the model's frame: most encoding losses disappear when the service scales, and both sides are even with exactly
+# the aspect ratio that the service gives the video.
 MARGIN = 2
 QUALITY = {"crf": "20", "preset": "veryfast"}
-GROUP_S = 1.0  # from key frame to key frame: the service looks at single frames, and starts at the one before
+GROUP_S = 1.0  # seconds between key frames: the service decodes single frames from the preceding key frame
 
 
 def shrunk_size(facts: Facts, short_side: int) -> tuple[int, int]:
-    """Width and height, both even, of the small video's frames as they are stored, that is before they are turned."""
+    """Return width and height of the small video's stored frames, before rotation; both are even."""
     if facts.width <= facts.height:
         size = (short_side * MARGIN, short_side * facts.height // facts.width * MARGIN)
     else:
@@ -35,10 +35,14 @@ def shrunk_size(facts: Facts, short_side: int) -> tuple[int, int]:
 
 
 def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: Callable[[float], None]) -> None:
-    """Write to `out` a video of all frames, small; `check` is called with the seconds done, and may raise.
+    """Write a small video of all frames to `out`; `check` is called with the seconds done and may raise.
 
-    It is Matroska for Matroska, else MP4: length and rate are then told in the same way, and the service takes the
-    same frames. Raises ValueError, or an error of FFmpeg, for a video that cannot be decoded to its end.
+    The result is Matroska for Matroska, else MP4: length and rate then read the same, and the service takes the same
+    frames.
+
+    Raises:
+        ValueError: A frame has no time, needs the service's conversion, or cannot be decoded.
+        FFmpegError: The video cannot be decoded to its end.
     """
     kind = "matroska" if facts.container in ("matroska", "webm") else "mp4"
     with opened(file) as (source, stream), av.open(out, "w", format=kind) as target:
@@ -56,7 +60,7 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
         last = duration = 0
         for frame in _from_zero(source, stream):
             check_frame(frame)
-            if not space:  # the small video is no longer HD: its matrix must be named
+            if not space:  # the small video is no longer HD, so its matrix must be explicit
                 space = small.codec_context.colorspace = matrix(frame)
                 small.codec_context.color_range = LIMITED_RANGE
             scaled = reformatter.reformat(
@@ -74,14 +78,14 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
 
 
 def _from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """The frames, with times that rise from 0."""
+    """Yield the frames with times that rise from 0."""
     first, last = None, -1
     for frame in (frame for packet in packets_on_clock(source, stream) for frame in packet.decode()):
         if frame.pts is None:
             raise ValueError("a frame without a time")
         first = frame.pts if first is None else first
         frame.pts -= first
-        if frame.pts > last:  # else it is shown before the first key frame, or twice
+        if frame.pts > last:  # otherwise it is shown before the first key frame, or twice
             last = frame.pts
             yield frame
     if first is None:

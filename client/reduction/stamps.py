@@ -1,4 +1,4 @@
-"""When the frames of a video are shown, as its packets say."""
+"""Presentation times of a video's frames, read from its packets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from av.video.stream import VideoStream
 from client.reduction.clock import Clock
 from client.reduction.facts import opened
 
-EQUAL_S = 5e-4  # the service's rules (app/media/sampling.py): times this close are equal,
-MAX_GAP_S = 0.2  # and a frame that stays longer is a still
+EQUAL_S = 5e-4  # The service's rules (app/media/sampling.py): times this close are equal
+MAX_GAP_S = 0.2  # a frame that stays longer is a still
 
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """When each frame is shown, in units of `base` seconds and rising; `keys` are those to seek to.
+    """Presentation time of each frame in units of `base` seconds, rising; `keys` are the frames to seek to.
 
     The last frame disappears at `end`.
     """
@@ -33,27 +33,29 @@ class FrameTimes:
     end: int
 
     def time_s(self, number: int) -> float:
+        """Return the time of a frame, in seconds after the first one."""
         return float((self.shown[number] - self.shown[0]) * self.base)
 
     @property
     def gap_s(self) -> float:
-        """The usual time between two frames."""
+        """Return the usual time between two frames, in seconds."""
         gaps = [after - before for before, after in zip(self.shown, self.shown[1:], strict=False) if after > before]
         usual = median(gaps) if gaps else max(0, self.end - self.shown[-1])
         return min(float(usual * self.base), MAX_GAP_S)
 
     @property
     def end_s(self) -> float:
+        """Return the end of the last frame, in seconds after the first frame."""
         last_s = self.time_s(len(self.shown) - 1)
         end_s = float((self.end - self.shown[0]) * self.base)
         return end_s if end_s > last_s else last_s + self.gap_s
 
     def on_screen(self, time_s: float) -> int:
-        """The number of the last frame shown at or before a time after the first one."""
+        """Return the number of the last frame shown at or before a time after the first one."""
         return max(0, bisect_right(range(len(self.shown)), time_s + EQUAL_S, key=self.time_s) - 1)
 
     def frame_at(self, time_s: float, gap_s: float) -> int:
-        """The number of the nearest frame within half a usual gap, else of the one on screen."""
+        """Return the number of the nearest frame within half a usual gap, else of the one on screen."""
         current = self.on_screen(time_s)
         following = min(current + 1, len(self.shown) - 1)
         ahead_s, behind_s = self.time_s(following) - time_s, time_s - self.time_s(current)
@@ -62,7 +64,7 @@ class FrameTimes:
 
 
 def read_stamps(file: BinaryIO) -> FrameTimes:
-    """List the frames of a video without decoding any; ValueError where that does not lead to them."""
+    """List the frames of a video without decoding; raise ValueError if they cannot be found by time."""
     shown: list[tuple[int, int]] = []
     keys: list[tuple[int, int]] = []
     with opened(file) as (container, stream):
@@ -94,5 +96,5 @@ def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator
 
 
 def demuxer(container: InputContainer) -> str:
-    """FFmpeg's name of a container's format."""
+    """Return FFmpeg's name of a container's format."""
     return container.format.name.split(",")[0]

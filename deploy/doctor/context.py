@@ -65,8 +65,8 @@ class Context:
             settings = Settings.from_environment(environment)
         except InvalidSetting as error:
             refused = str(error)
-            known = {PREFIX + name: environment.get(PREFIX + name, "") for name in PLACES}
-            settings = Settings.from_environment(known)
+            place_settings = {PREFIX + name: environment.get(PREFIX + name, "") for name in PLACES}
+            settings = Settings.from_environment(place_settings)
         programs, unseen = _programs(settings.run_dir, checkout)
         started_with = recorded_settings.read(settings.run_dir) if programs else {}
         with suppress(InvalidSetting):  # recorded by an earlier version with other settings

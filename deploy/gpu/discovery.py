@@ -89,11 +89,11 @@ def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) ->
     Follows CUDA's rules: entries are indices or UUID prefixes, and the first entry that matches no GPU, or two, ends
     the list.
     """
-    wanted = environment.get("CUDA_VISIBLE_DEVICES")
-    if wanted is None:
+    device_list = environment.get("CUDA_VISIBLE_DEVICES")
+    if device_list is None:
         return list(gpus)
     chosen: list[Gpu] = []
-    for word in (word.strip() for word in wanted.split(",")):
+    for word in (word.strip() for word in device_list.split(",")):
         matching = [gpu for gpu in gpus if word == str(gpu.bus) or (word[:4] == "GPU-" and gpu.uuid.startswith(word))]
         if len(matching) != 1 or matching[0].bus in {gpu.bus for gpu in chosen}:
             break

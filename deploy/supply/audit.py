@@ -95,9 +95,9 @@ def read(said: str, complaint: str, names: list[str]) -> Audit:
 def verdict(found: Audit, known: list[Waiver], today: date) -> tuple[int, list[str]]:
     """Return the exit status and the lines to print."""
     lines = [f"the exception for {each.id} of {each.package} has expired" for each in expired(known, today)]
-    excused = {(each.package, each.id) for each in known if each.expires >= today}
+    accepted = {(each.package, each.id) for each in known if each.expires >= today}
     for name, ids in found.faults.items():
-        lines += [f"{name}: {each}" for each in ids if (name, each) not in excused]
+        lines += [f"{name}: {each}" for each in ids if (name, each) not in accepted]
     if lines:
         return 1, lines
     if found.unchecked:

@@ -73,10 +73,10 @@ def in_force(patient: Context) -> Iterator[Finding]:
     patient.running()
     if not patient.started_with:
         raise Skipped("nobody wrote down what the stack was started with")
-    for variable, found in patient.started_with.items():
-        wanted = patient.environment.get(variable) or found
-        if _plain(wanted) != _plain(found):
-            yield SETTING_NOT_IN_FORCE.found(variable=variable, wanted=wanted, found=found)
+    for variable, started_value in patient.started_with.items():
+        current_value = patient.environment.get(variable) or started_value
+        if _plain(current_value) != _plain(started_value):
+            yield SETTING_NOT_IN_FORCE.found(variable=variable, wanted=current_value, found=started_value)
     yield fine("the stack runs with what the environment says")
 
 

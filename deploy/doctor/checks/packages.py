@@ -49,10 +49,10 @@ OPERATORS = ("nms", "qnms")
 def python(patient: Context) -> Iterator[Finding]:
     """Check that .venv has Python 3.11."""
     match = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
-    found = match[1] if match else "of an unknown version"
-    if found != "3.11":
-        yield OTHER_PYTHON.found(found=found)
-    yield fine(f"Python {found}")
+    version = match[1] if match else "of an unknown version"
+    if version != "3.11":
+        yield OTHER_PYTHON.found(found=version)
+    yield fine(f"Python {version}")
 
 
 def pinned(patient: Context) -> Iterator[Finding]:
@@ -67,11 +67,11 @@ def pinned(patient: Context) -> Iterator[Finding]:
     ]
     installed = _installed(patient)
     for line in sorted({line for requirements in lists for line in requirements}):
-        name, _, wanted = line.partition("==")
-        found = installed.get(_plain(name.partition("[")[0]))
-        if found is None or _public(found.version) != wanted:
-            version = found.version if found else "missing"
-            yield OTHER_VERSION.found(package=name, found=version, wanted=wanted)
+        name, _, pinned_version = line.partition("==")
+        distribution = installed.get(_plain(name.partition("[")[0]))
+        if distribution is None or _public(distribution.version) != pinned_version:
+            version = distribution.version if distribution else "missing"
+            yield OTHER_VERSION.found(package=name, found=version, wanted=pinned_version)
     yield fine("what web and Triton import has the versions of pyproject.toml")
 
 
@@ -83,9 +83,9 @@ def torchvision(patient: Context) -> Iterator[Finding]:
         raise Skipped("only clipstack-models needs torch and torchvision, which are not here")
     torch, vision = installed["torch"].version, installed["torchvision"]
     matches = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
-    wanted = next((match[1] for match in matches if match), _public(torch))
-    if wanted != _public(torch):
-        yield TORCHVISION_MISFIT.found(torchvision=vision.version, wanted=wanted, torch=torch)
+    required_torch = next((match[1] for match in matches if match), _public(torch))
+    if required_torch != _public(torch):
+        yield TORCHVISION_MISFIT.found(torchvision=vision.version, wanted=required_torch, torch=torch)
     text = file.read_text() if file.is_file() else ""
     missing = [name for name in OPERATORS if not re.search(rf'define\("{name}\(', text)]
     if missing and "+cu" not in torch:

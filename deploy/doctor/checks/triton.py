@@ -119,8 +119,8 @@ def flags(patient: Context) -> Iterator[Finding]:
     flags_given = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
     for flag, value in FLAGS.items():
         if flags_given.get(flag) != value:
-            found = f"{flag}={flags_given[flag]}" if flag in flags_given else f"no {flag}"
-            yield WRONG_FLAGS.found(found=found, wanted=f"{flag}={value}")
+            current = f"{flag}={flags_given[flag]}" if flag in flags_given else f"no {flag}"
+            yield WRONG_FLAGS.found(found=current, wanted=f"{flag}={value}")
     flag = "--allow-client-shm"
     if flags_given.get(flag) != "true" and launch.mentions(Path(words[0]), flag.removeprefix("--")):
         yield SHM_REFUSED.found()

@@ -139,8 +139,8 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
             f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "
             f"{BYTES_PER_PIXEL * max_pixels >> 20} MiB allowed: send it smaller, or as a baseline JPEG"
         )
-    most = int(max_pixels * MORE_PIXELS.get(name, 1.0))
-    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
+    limit = int(max_pixels * MORE_PIXELS.get(name, 1.0))
+    previous_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -151,7 +151,7 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
                 _forget_metadata(picture, file)
                 yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitExceeded(f"the picture has more than the {most} pixels allowed") from error
+        raise LimitExceeded(f"the picture has more than the {limit} pixels allowed") from error
     except MemoryError as error:
         raise LimitExceeded("decoding this picture needs more memory than is allowed") from error
     except _DAMAGE as error:
@@ -161,7 +161,7 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
             ) from error
         raise Undecodable(f"the {_NAMES.get(name, name)} picture is damaged and cannot be decoded") from error
     finally:
-        Image.MAX_IMAGE_PIXELS = largest
+        Image.MAX_IMAGE_PIXELS = previous_limit
 
 
 def turn_of(orientation: int) -> tuple[int, bool]:

@@ -71,8 +71,8 @@ class Try:
             return None
         if progress.state == "running":  # the previous process died: its lock is free
             progress.tries -= 1
-            alone = progress.keeper == worker.keeper
-            progress.deaths, progress.falls = progress.deaths + alone, progress.falls + (not alone)
+            same_parent = progress.keeper == worker.keeper
+            progress.deaths, progress.falls = progress.deaths + same_parent, progress.falls + (not same_parent)
         if progress.tries >= TRIES or progress.deaths >= DEATHS or progress.falls >= FALLS:
             message = f"{progress.deaths + progress.falls} workers were killed at the same window of it"
             progress.error = progress.error or {"code": "internal", "message": message}

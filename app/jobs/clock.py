@@ -33,12 +33,12 @@ class Clock:
     def judge(self, now: float, running: float) -> bool:
         """Check the wall clock `now` against `running` (CLOCK_BOOTTIME), both in seconds; see `is_trusted`."""
         facts = self._index.facts()
-        seen, hold_s = facts.get(SEEN), facts.get(HOLD, 0.0)
-        ran_s = 0.0 if self._running is None else running - self._running
-        ahead_s = 0.0 if seen is None else now - seen - ran_s
-        most_s = self._restart_s if self._running is None else JUMP_S
-        hold_s = max(0.0, hold_s - ran_s)
-        if seen is None or not -JUMP_S <= ahead_s <= most_s:
+        last_seen, hold_s = facts.get(SEEN), facts.get(HOLD, 0.0)
+        elapsed_s = 0.0 if self._running is None else running - self._running
+        ahead_s = 0.0 if last_seen is None else now - last_seen - elapsed_s
+        max_ahead_s = self._restart_s if self._running is None else JUMP_S
+        hold_s = max(0.0, hold_s - elapsed_s)
+        if last_seen is None or not -JUMP_S <= ahead_s <= max_ahead_s:
             hold_s = self._hold_s
         self._running = running
         self._index.set_facts(**{SEEN: now, HOLD: hold_s})

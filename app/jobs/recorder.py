@@ -71,9 +71,9 @@ class Record:
     def begin(self, model: Model, media: Media, begin: ScanStarted) -> None:
         """Record the size of the scan and the properties of the video."""
         self._placed, self._duration_s = begin.placed, begin.duration_s
-        room = np.zeros((begin.placed.count, len(model.labels)), np.float32)
-        room[: self._done] = self._scores[: self._done]
-        self._scores = room
+        scores = np.zeros((begin.placed.count, len(model.labels)), np.float32)
+        scores[: self._done] = self._scores[: self._done]
+        self._scores = scores
         progress = self._progress
         progress.model_version, progress.windows = model.version, begin.placed.count
         progress.media = media_json(media, "", begin.total, begin.truncated, self._asked.bytes)
@@ -94,12 +94,12 @@ class Record:
             clip: uint8 (frames, height, width, 3).
         """
         assert self._placed is not None
-        every = math.ceil(self._placed.count / MOST_PICTURES)
-        if index % every == 0:
+        step = math.ceil(self._placed.count / MOST_PICTURES)
+        if index % step == 0:
             file = io.BytesIO()
             Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
             # Replaced, not overwritten: another job may share the file through a hard link
-            write_file(self._job.pictures / f"{index // every}.jpg", file.getvalue())
+            write_file(self._job.pictures / f"{index // step}.jpg", file.getvalue())
 
     def cut(self, time_s: float) -> None:
         """Record a cut at `time_s` seconds."""
@@ -203,20 +203,20 @@ class Record:
     def _timeline(self) -> dict[str, Any] | None:
         if not self._done or self._placed is None or self._model is None:
             return None
-        placed, laid = self._placed, self._placed.grid
+        placed, layout = self._placed, self._placed.grid
         complete = self._done == placed.count
         end_s = (
-            self._duration_s if complete else min(self._duration_s, placed.middle_s(self._done - 1) + laid.hop_s / 2)
+            self._duration_s if complete else min(self._duration_s, placed.middle_s(self._done - 1) + layout.hop_s / 2)
         )
         merge = partial(segments, self._scores[: self._done], placed, end_s, self._cuts)
         merged = at_most(MAX_SEGMENTS, merge, self._asked.margin)
         labels = self._model.labels
-        every = math.ceil(placed.count / MOST_PICTURES)
+        step = math.ceil(placed.count / MOST_PICTURES)
         return {
             "duration_s": self._duration_s,
             "complete_to_s": round(end_s, 3),
-            "window_s": round(laid.span_s, 6),
-            "hop_s": laid.hop_s,
+            "window_s": round(layout.span_s, 6),
+            "hop_s": layout.hop_s,
             "margin": self._asked.margin,
             "labels": list(labels),
             "segments": [
@@ -227,5 +227,5 @@ class Record:
                 for segment in merged
             ],
             "cuts_s": [cut for cut in self._cuts if cut < end_s],
-            "pictures_s": [round(placed.middle_s(index), 3) for index in range(0, self._done, every)],
+            "pictures_s": [round(placed.middle_s(index), 3) for index in range(0, self._done, step)],
         }  # fmt: skip

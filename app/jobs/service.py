@@ -199,8 +199,8 @@ class JobService:
         deadline = time.monotonic() + CANCEL_S
         asked_to_end = False
         while True:
-            with job.locked() as mine:
-                if mine:
+            with job.locked() as has_lock:
+                if has_lock:
                     return self._end_mine(job, asked_to_end)
             if not job.path.exists():
                 return "removed"

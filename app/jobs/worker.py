@@ -51,8 +51,8 @@ class Worker:
         for identity in self._open_jobs() - waiting:
             if (job := self._folder.job(identity)) is None:
                 continue
-            with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):  # reconciliation repairs these
-                if mine and job.progress().state not in FINISHED:
+            with job.locked() as has_lock, suppress(FileNotFoundError, DamagedRecord):  # reconciliation repairs these
+                if has_lock and job.progress().state not in FINISHED:
                     lost.append((job.asked().created, job.id))
         for _, identity in sorted(lost):
             self._queue.put(identity)
@@ -74,16 +74,16 @@ class Worker:
             self._put_again(identity, FULL_S)  # an attempt that cannot write its result would be wasted
             return
         try:
-            with job.locked() as mine:
-                again_s = Try(job).run(self) if mine else None
+            with job.locked() as has_lock:
+                retry_after_s = Try(job).run(self) if has_lock else None
         except FileNotFoundError:
             return  # removed meanwhile
         except DamagedRecord:
             repair(self._folder, job)
             return
         give_all_back()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
-        if again_s is not None:  # only after the lock is released
-            self._put_again(identity, again_s)
+        if retry_after_s is not None:  # only after the lock is released
+            self._put_again(identity, retry_after_s)
 
     def _put_again(self, identity: str, delay_s: float) -> None:
         """Put a job back into the queue; if that fails, recovery does it within half a minute."""

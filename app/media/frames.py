@@ -43,8 +43,8 @@ def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
     if not 0 < request.crop <= request.resize:
         raise ValueError(f"crop {request.crop} must be between 1 and resize {request.resize}")
     shape = (length, request.crop, request.crop, 3)
-    last = size - int(np.prod(shape))
-    if not all(0 <= offset <= last for offset in request.offsets):
+    last_offset = size - int(np.prod(shape))
+    if not all(0 <= offset <= last_offset for offset in request.offsets):
         raise ValueError("a clip lies outside the region")
     return shape
 

@@ -73,13 +73,13 @@ def raise_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
     if confinement.gpu is not None:
         handles.hold(confinement.writable, ())
         return (*layers, *_beside_a_gpu(confinement))
-    drops = confinement.changes_user()
+    changes_user = confinement.changes_user()
     network = _tried("network", _leave_network)  # enough as root; other users need a user namespace first
-    reads = [*paths.of_the_program(), *confinement.readable]
-    layers.append(_tried("files", lambda: landlock.restrict(reads, confinement.writable)))
+    readable = [*paths.of_the_program(), *confinement.readable]
+    layers.append(_tried("files", lambda: landlock.restrict(readable, confinement.writable)))
     # Only after Landlock: a file that is already open for writing could still be truncated
-    handles.hold(confinement.writable, confinement.readable if drops else ())
-    layers.append(_tried("user", lambda: _become_nobody(confinement, drops)))
+    handles.hold(confinement.writable, confinement.readable if changes_user else ())
+    layers.append(_tried("user", lambda: _become_nobody(confinement, changes_user)))
     layers.append(_tried("processes", _count_apart))
     layers.append(network if network.holds else _tried("network", _leave_network))
     linux.drop_capabilities()

@@ -156,8 +156,8 @@ def _clock(time_s: float, duration_s: float) -> str:
 
 
 def _cut(words: str, room: float) -> str:
-    most = int(room / LETTER)
-    return words if len(words) <= most else words[: most - 1] + "…"
+    max_letters = int(room / LETTER)
+    return words if len(words) <= max_letters else words[: max_letters - 1] + "…"
 
 
 def _dashes(line: _Line) -> list[tuple[float, float]]:

@@ -123,11 +123,11 @@ async def _timeline(parts: TimelineServices, source: Source, question: TimelineR
     media = await parts.decoder.probe(source)
     if media.kind == "image":
         raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
-    laid = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
-    look = ScanSpec(
-        laid, recorder.resume(model, laid), model.resize, model.crop, parts.most_windows, parts.decoder.limits
+    layout = grid(model.frames, model.stride, model.fps, question.window_s, question.hop_s)
+    spec = ScanSpec(
+        layout, recorder.resume(model, layout), model.resize, model.crop, parts.most_windows, parts.decoder.limits
     )
-    async with streaming(source, media, look, parts.slots, parts.frame_timeout_s, parts.decoder.confinement) as stream:
+    async with streaming(source, media, spec, parts.slots, parts.frame_timeout_s, parts.decoder.confinement) as stream:
         await _Run(parts, model, media, recorder).follow(stream)
 
 
@@ -169,8 +169,8 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._record(sent))
                 await self._send(stream, sent)
-        except ExceptionGroup as several:  # not `except*`, which would wrap the raised error in a group again
-            raise several.exceptions[0] from None
+        except ExceptionGroup as group_error:  # not `except*`, which would wrap the raised error in a group again
+            raise group_error.exceptions[0] from None
         finally:
             self._over = True
             for _, offset in self._held:
@@ -222,8 +222,8 @@ class _Run:
 
         The scan pauses too, because no slot becomes free for it.
         """
-        ends = time.monotonic() + WAY_S
-        while self._held and self._parts.uploads_wait() and time.monotonic() < ends:
+        deadline = time.monotonic() + WAY_S
+        while self._held and self._parts.uploads_wait() and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
 
     async def _record(self, sent: _Sent) -> None:

@@ -94,8 +94,8 @@ def _shots(placed: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -
         if not inside:
             ideal_start_s = (begin_s + stop_s - span_s) / 2
             after = min(bisect_left(starts, ideal_start_s), count - 1)
-            near = min((after, max(0, after - 1)), key=lambda index: abs(starts[index] - ideal_start_s))
-            inside = range(near, near + 1)
+            nearest = min((after, max(0, after - 1)), key=lambda index: abs(starts[index] - ideal_start_s))
+            inside = range(nearest, nearest + 1)
         yield begin_s, stop_s, inside
 
 

@@ -230,8 +230,8 @@ class PacketReader:
         self._deinterlaces = media.interlaced
         end = ending(source, demuxer)
         self._held = ExitStack()
-        with ExitStack() as held:
-            container, stream = held.enter_context(opened(source, demuxer, threads=threads))
+        with ExitStack() as resources:
+            container, stream = resources.enter_context(opened(source, demuxer, threads=threads))
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
             self._skips = (
                 self.skips
@@ -240,11 +240,11 @@ class PacketReader:
                 and not self._deinterlaces  # deinterlacing needs the frames before and after
             )
             self._listed = list_packets(container, stream, demuxer, end.cut_off)
-            absent = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
+            missing = len(stream.index_entries) - self._listed.count if demuxer == "mov" else 0
             if self.keeps_open and demuxer in SKIPPED_IN and not self._listed.sequential:
-                self._opened_for_list, self._held = (container, stream), held.pop_all()
-        self.missing = 0 if end.fragmented else absent
-        self.cut_off = end.cut_off or (end.fragmented and absent > 0)
+                self._opened_for_list, self._held = (container, stream), resources.pop_all()
+        self.missing = 0 if end.fragmented else missing
+        self.cut_off = end.cut_off or (end.fragmented and missing > 0)
         self.timing = self._listed.timing()
         self._stamps, self._keys = self._listed.stamps, self._listed.keys
 
@@ -268,9 +268,9 @@ class PacketReader:
     def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Yield the container at its first key frame; reuse the one opened for the list, because opening is expensive."""
         listed, self._opened_for_list = self._opened_for_list, None
-        with self._held.pop_all() as held:
+        with self._held.pop_all() as resources:
             if listed is None or not self._goes_back(*listed):
-                listed = held.enter_context(self._opened())
+                listed = resources.enter_context(self._opened())
             yield listed
 
     def _goes_back(self, container: InputContainer, stream: VideoStream) -> bool:

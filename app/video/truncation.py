@@ -52,11 +52,11 @@ class _Bytes:
 
 def ending(source: Source, demuxer: str) -> Ending:
     """Return how a file of this format (FFmpeg's name) ends; formats without evidence never count as cut off."""
-    look = _ENDINGS.get(demuxer)
-    if look is None:
+    check = _ENDINGS.get(demuxer)
+    if check is None:
         return Ending(cut_off=False)
     with open(source.path, "rb") as file:
-        return look(_Bytes(file, source))
+        return check(_Bytes(file, source))
 
 
 def _mpegts(data: _Bytes) -> Ending:

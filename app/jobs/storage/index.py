@@ -109,8 +109,8 @@ class JobIndex:
             open_jobs = "select coalesce(sum(jobs), 0) from total where not ended"
             if connection.execute(open_jobs).fetchone()[0] >= limits.jobs:
                 return "full"
-            mine = connection.execute(f"{open_jobs} and owner = ?", (row.owner,)).fetchone()[0]
-            if row.owner and mine >= limits.jobs_of_owner:
+            jobs_of_owner = connection.execute(f"{open_jobs} and owner = ?", (row.owner,)).fetchone()[0]
+            if row.owner and jobs_of_owner >= limits.jobs_of_owner:
                 return "owner full"
             if _bytes(connection) + row.bytes > limits.bytes:
                 return "no room"

@@ -20,8 +20,8 @@ BATCH = 1000
 
 def repair(folder: JobStore, job: Job) -> bool:
     """Move the damaged parts of an unlocked job aside; return whether the job is usable now."""
-    with job.locked() as mine:
-        if not mine:
+    with job.locked() as has_lock:
+        if not has_lock:
             if os.path.lexists(job.path) and not os.access(job.path, os.R_OK | os.W_OK | os.X_OK):
                 _set_aside(folder, job, "its folder may not be used")
             return False
@@ -75,8 +75,8 @@ class Reconciler:
             _set_aside(self._folder, Job(self._folder.path / name), "it is no folder")
         indexed = index.identities()
         names = self._folder.names()
-        making = {row.id for row in index.open_jobs() if row.state == ADDING}
-        index.remove(*(name for name in indexed - names - making if not os.path.lexists(self._folder.path / name)))
+        being_added = {row.id for row in index.open_jobs() if row.state == ADDING}
+        index.remove(*(name for name in indexed - names - being_added if not os.path.lexists(self._folder.path / name)))
         rows, unreadable = list[Row](), 0
         for name in names - indexed:
             job = Job(self._folder.path / name, index)
@@ -102,10 +102,10 @@ class Reconciler:
             return
         with suppress(FileNotFoundError):
             try:
-                with job.locked() as mine:
+                with job.locked() as has_lock:
                     current = job.row()
                     # A process that holds the lock records the final state itself
-                    if current != row and (mine or current.state not in FINISHED):
+                    if current != row and (has_lock or current.state not in FINISHED):
                         folder.index.put(current)
             except DamagedRecord:
                 repair(folder, job)

@@ -84,8 +84,8 @@ def _remove_job(folder: JobStore, row: Row) -> bool:
     if job is None:
         folder.index.remove(row.id)
         return True
-    with job.locked() as mine, suppress(FileNotFoundError, DamagedRecord):
-        if mine and job.progress().state in FINISHED:
+    with job.locked() as has_lock, suppress(FileNotFoundError, DamagedRecord):
+        if has_lock and job.progress().state in FINISHED:
             job.remove()
             return True
     return False

@@ -48,7 +48,7 @@ def test_a_video_gets_a_timeline_bars_frames_times_facts_and_files_to_take_along
 def test_real_footage_gets_its_timeline_and_nothing_on_the_page_jumps(page: Page, real_videos: Path) -> None:
     choose(page, real_videos / "arm_wrestling.mp4")
     expect(row(page, "arm_wrestling.mp4", "done")).to_be_visible()
-    expect(page.locator(".facts")).to_contain_text("340 × 256")
+    expect(page.locator(".facts")).to_contain_text("427 × 256")
     ends = page.locator(".segment-time").all_inner_texts()
     assert ends[0].startswith("0:00.0") and ends[-1].endswith("0:10.0")
     # What comes in by itself comes in below; the bars and frames of the answer grow while it is analysed.

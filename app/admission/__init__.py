@@ -1,0 +1,1 @@
+"""Admission control of requests: permits, queues, adaptive limit, deadlines and flags for nginx."""

@@ -1,0 +1,1 @@
+"""Decoding of files in disposable, sandboxed processes."""

@@ -1,0 +1,1 @@
+"""Client of Triton: models, inference, transports and retries."""

@@ -1,0 +1,1 @@
+"""Processing of one upload in a worker: pipeline, result cache, maintenance and readiness."""

@@ -1,0 +1,1 @@
+"""Picture decoding: still pictures and animations, with colour profiles, into the shared region."""

@@ -1,0 +1,1 @@
+"""Media basics: formats, properties, frame sampling, geometry, colour conversion and file handles."""

@@ -1,0 +1,1 @@
+"""Picture file formats: pixels and metadata separated before decoding, and messages for refused formats."""

@@ -1,0 +1,1 @@
+"""Read the body of a request: raw bytes, forms and JSON."""

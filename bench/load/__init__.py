@@ -1,0 +1,1 @@
+"""Load generators: ApacheBench, a client of our own, and an open loop."""

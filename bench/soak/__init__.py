@@ -1,0 +1,1 @@
+"""Half an hour of load that asks whether anything grows."""

@@ -1,0 +1,1 @@
+"""Networks by name, their published weights, and where those come from."""

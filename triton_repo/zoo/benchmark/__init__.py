@@ -1,0 +1,1 @@
+"""Compare the engines of a model in accuracy and time."""

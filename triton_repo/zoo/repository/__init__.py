@@ -1,0 +1,1 @@
+"""Triton's model repository: add, remove and configure models, also while the server runs."""

@@ -1,0 +1,1 @@
+"""Films of a moving camera for `camera_motion`: make them, train and evaluate."""

@@ -1,0 +1,1 @@
+"""Pictures with known defects for `frame_quality`: make them, train and evaluate."""

@@ -1,0 +1,1 @@
+"""Containers: the entrypoint and the health check."""

@@ -1,0 +1,1 @@
+"""GPUs: discovery of the usable ones and placement of models on them."""

@@ -1,0 +1,1 @@
+"""Gunicorn: its configuration file and the worker class."""

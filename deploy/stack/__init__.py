@@ -1,0 +1,1 @@
+"""The stack on one machine: start and stop, preflight checks, run folder, processes, ports and users."""

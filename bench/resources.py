@@ -83,7 +83,7 @@ def parts(stack: Stack) -> dict[int, str]:
 
 def _decoding(worker: int, below: Mapping[int, list[int]], word: str) -> dict[int, str]:
     """What a worker has its files decoded by: a server, and the processes that are forked from it."""
-    servers = {child: f"{word}' server" for child in below[worker]}
+    servers = dict.fromkeys(below[worker], f"{word}' server")
     return servers | {child: word for server in servers for child in below[server]}
 
 

@@ -47,7 +47,8 @@ class Admission:
     """
 
     def __init__(
-        self, most: int, queue: int, timeout_s: float, shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
+        self, most: int, queue: int, timeout_s: float,
+        shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
         share: SharedSemaphore | None = None,
     ) -> None:  # fmt: skip
         self._limit = AdaptiveLimit(min(LEAST, most), most)

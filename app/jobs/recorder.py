@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Record:
-    """Sink for the results of one attempt (`TimelineSink` in `app/timeline/run.py`); the caller holds the job's lock."""
+    """Sink for the results of one attempt (`app/timeline/run.py`); the caller holds the job's lock."""
 
     def __init__(self, job: Job, progress: JobState) -> None:
         self._job, self._progress = job, progress

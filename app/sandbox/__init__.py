@@ -25,7 +25,8 @@ from app.sandbox.rlimits import MEMORY_BYTES
 from app.video import gpu_decoding
 
 __all__ = [
-    "MEMORY_BYTES", "SandboxConfig", "Layer", "SandboxError", "confine", "demand", "forkserver", "held", "missing", "tell",
+    "MEMORY_BYTES", "SandboxConfig", "Layer", "SandboxError", "confine", "demand", "forkserver", "held",
+    "missing", "tell",
 ]  # fmt: skip
 
 # The last ones would be imported late, after confinement may have made that impossible: only root may read a checkout

@@ -32,7 +32,8 @@ def to_vtt(timeline: dict[str, Any]) -> str:
     Reference: https://www.w3.org/TR/webvtt1/
     """
     cues = [
-        f"{number}\n{_clock(segment['start_s'])} --> {_clock(segment['end_s'])}\n{_text(segment['label'])} {segment['score']:.0%}\n"
+        f"{number}\n{_clock(segment['start_s'])} --> {_clock(segment['end_s'])}\n"
+        f"{_text(segment['label'])} {segment['score']:.0%}\n"
         for number, segment in enumerate(timeline["segments"], 1)
     ]
     return "\n".join(["WEBVTT\n", *cues])

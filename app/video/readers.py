@@ -88,7 +88,7 @@ def location(source: Source) -> str:
 
 
 def _readable(source: Source, demuxer: str) -> Source:
-    """Return the part of a file that FFmpeg accepts: without bytes before an MPEG-TS or a partial index after an MP4."""
+    """Return the part of a file that FFmpeg accepts: no bytes before an MPEG-TS, no partial index after an MP4."""
     before = after = 0
     if demuxer == "mpegts":
         before = ts_start(source.read(HEAD_BYTES)) or 0
@@ -266,7 +266,7 @@ class PacketReader:
 
     @contextmanager
     def _reopened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """Yield the container at its first key frame; reuse the one opened for the list, because opening is expensive."""
+        """Yield the container at its first key frame. Reuse the one opened for the list: opening is expensive."""
         listed, self._opened_for_list = self._opened_for_list, None
         with self._held.pop_all() as resources:
             if listed is None or not self._goes_back(*listed):
@@ -334,7 +334,7 @@ class PacketReader:
         return filtered(frames, self._deinterlaces, crop) if self._deinterlaces or any(crop) else frames
 
     def _in_order(self, frames: Iterator[VideoFrame], order: list[int]) -> Iterator[VideoFrame]:
-        """Yield frames with display times assigned in the order in which the decoder returns them, some packets later."""
+        """Yield frames with display times, assigned in the order in which the decoder returns them."""
         number = -1
         for frame in frames:
             position = None if frame.dts is None else bisect_left(order, frame.dts)

@@ -60,7 +60,7 @@ limit_request_fields = 100 + 8  # the client's headers plus those that nginx add
 forwarder_headers = ""  # no request header may set SCRIPT_NAME or PATH_INFO
 
 
-class logger_class(Logger):  # type: ignore[misc]
+class logger_class(Logger):  # type: ignore[misc]  # noqa: N801 -- the name of a setting
     """Gunicorn logger that uses the service's log format."""
 
     def setup(self, cfg: Any) -> None:

@@ -45,7 +45,7 @@ class WatchdogMetrics:
 
     def away(self, why: str) -> None:
         """Record that no model answers because Triton is unavailable."""
-        self._note({key: f"Triton does not answer: {why}" for key in self._faults})
+        self._note(dict.fromkeys(self._faults, f"Triton does not answer: {why}"))
 
     def waits(self, why: str) -> None:
         """Log once that the backoff prevents a restart."""

@@ -44,7 +44,7 @@ UPLOADS_ELSEWHERE = KnownIssue(
     "put client_body_temp_path in nginx/conf.d/limits.conf back to \"${{CLIPSTACK_RUN_DIR}}/uploads\"",
 )  # fmt: skip
 
-MODES = {name: 0o750 for name in FOR_THE_STARTER} | {name: 0o700 for name in FOR_THE_USER} | {".": 0o750}
+MODES = dict.fromkeys(FOR_THE_STARTER, 488) | dict.fromkeys(FOR_THE_USER, 448) | {".": 0o750}
 SOCKETS = {"supervisor.sock": 0o700, "web/web.sock": 0o770}
 
 

@@ -84,7 +84,7 @@ def test_15_memory_full(cramped: tuple[Enclosure, Stack], trials: Trials, row: R
 def test_16_region_truncated(hurt: Stack, trials: Trials, row: Row) -> None:
     with trials.of(hurt) as trial:
         worker, before = web_workers(hurt)[0], pid_of(hurt, "triton")
-        (region,) = [path for path in SHARED_MEMORY.glob(f"clipstack-{worker}-*")]
+        (region,) = SHARED_MEMORY.glob(f"clipstack-{worker}-*")
         trial.hurts()
         os.truncate(region, 0)
         until(lambda: trial.flow.bad(trial.fault) or time.monotonic() > trial.fault + 5, 10)

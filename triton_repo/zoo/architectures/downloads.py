@@ -134,7 +134,8 @@ def _go_on(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
         headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text()}
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code == 416 and response.headers.get("content-range") == f"bytes */{have}":
-            return progress(have, have)
+            progress(have, have)
+            return
         if response.status_code == 416:
             part.write_bytes(b"")
             raise _Incomplete("the server has less of the file than is here")

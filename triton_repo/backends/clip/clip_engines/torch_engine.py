@@ -130,8 +130,7 @@ class TorchEngine:
             scores: Scores = self._network(batch.to(self._device)).cpu().numpy()
             return scores
         with torch.cuda.device(self._device):
-            scores = self._batches(parts).numpy()
-        return scores
+            return self._batches(parts).numpy()
 
 
 def devices() -> list[str]:

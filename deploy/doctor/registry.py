@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.doctor.checks import (
-    clock,
-    codecs,
-    config,
-    folders,
-    gpu,
-    memory,
-    models,
-    packages,
-    ports,
-    programs,
-    sandbox,
-    storage,
-    tls,
-    triton,
-    versions,
-    watchdog,
-    web,
-    weights,
-)
+from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.checks.service import models, programs, tls, triton, watchdog, web, weights
+from deploy.doctor.checks.software import codecs, config, packages, sandbox, versions
 from deploy.doctor.examination import OF_ALL
 
 FIELDS = {

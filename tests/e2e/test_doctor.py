@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy.doctor.checks import folders, memory, models, programs, sandbox, versions, weights
+from deploy.doctor.checks.machine import folders, memory
+from deploy.doctor.checks.service import models, programs, weights
+from deploy.doctor.checks.software import sandbox, versions
 from tests.e2e.running import CHECKOUT, until
 from tests.e2e.state import model_process, pid_of, ready, registered
 from tests.e2e.triton import forget_region

@@ -18,26 +18,9 @@ from rich.console import Console
 from deploy.doctor import examination, pages
 from deploy.doctor import report as table
 from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.checks import (
-    clock,
-    codecs,
-    config,
-    folders,
-    gpu,
-    memory,
-    models,
-    packages,
-    ports,
-    programs,
-    sandbox,
-    storage,
-    tls,
-    triton,
-    versions,
-    watchdog,
-    web,
-    weights,
-)
+from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.checks.service import models, programs, tls, triton, watchdog, web, weights
+from deploy.doctor.checks.software import codecs, config, packages, sandbox, versions
 from deploy.doctor.context import Context, Skipped
 from deploy.doctor.examination import CheckResult, examine
 from deploy.doctor.registry import CHECKS, FAULTS

@@ -18,7 +18,7 @@ from threading import Thread
 import pytest
 
 from app.shm.pool import PREFIX, SHM
-from deploy.doctor.checks import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
 from deploy.doctor.context import Context
 from deploy.gpu import discovery
 from deploy.stack.places import triton_regions

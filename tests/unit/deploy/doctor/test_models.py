@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor.checks import models, weights
+from deploy.doctor.checks.service import models, weights
 from deploy.doctor.context import Context
 from tests.support.patients import altered, found, healthy, words, write_model
 

@@ -21,7 +21,7 @@ from threading import Thread
 import pytest
 
 from app.settings import CHECKOUT
-from deploy.doctor.checks import programs, watchdog, web
+from deploy.doctor.checks.service import programs, watchdog, web
 from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import places
@@ -205,7 +205,7 @@ def test_two_programs_with_one_log(patient) -> None:
 def test_few_open_files_at_the_start() -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000));"
-        "from deploy.doctor.checks import programs; from deploy.doctor.context import Context;"
+        "from deploy.doctor.checks.service import programs; from deploy.doctor.context import Context;"
         "print(*[each.words for each in programs.open_files(Context.here())])"
     )
     environment = {**os.environ, "CLIPSTACK_RUN_DIR": "/nowhere/run"}

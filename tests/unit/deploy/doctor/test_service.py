@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.doctor.checks import config, packages, versions
+from deploy.doctor.checks.software import config, packages, versions
 from deploy.doctor.context import Context
 from tests.support.patients import altered, distribution, found, healthy, named, running, words
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.doctor.check import KnownIssue
-from deploy.doctor.checks import tls
+from deploy.doctor.checks.service import tls
 from deploy.doctor.context import Context
 from deploy.doctor.examination import examine
 from tests.support.certificates import Pair, made

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import CHECKOUT
-from deploy.doctor.checks import codecs, films, sandbox, triton
+from deploy.doctor import codec_films
+from deploy.doctor.checks.service import triton
+from deploy.doctor.checks.software import codecs, sandbox
 from deploy.doctor.context import Context
 from tests.support.confined import LACKS
 from tests.support.films import numbered, write_video
@@ -121,17 +123,17 @@ def test_decoders_that_die(patient) -> None:
 
 
 def test_a_damaged_film_is_told_from_a_good_one(tmp_path) -> None:
-    path = write_video(tmp_path / "film.mp4", [numbered(number) for number in range(films.FRAMES)])
-    assert [films.said(read, path) for read in (films.by_pyav, films.by_decord)] == ["", ""]
+    path = write_video(tmp_path / "film.mp4", [numbered(number) for number in range(codec_films.FRAMES)])
+    assert [codec_films.said(read, path) for read in (codec_films.by_pyav, codec_films.by_decord)] == ["", ""]
     path.write_bytes(path.read_bytes()[:100])
-    assert all(films.said(read, path) for read in (films.by_pyav, films.by_decord))
+    assert all(codec_films.said(read, path) for read in (codec_films.by_pyav, codec_films.by_decord))
 
 
 @pytest.mark.parametrize("mode", ["best", "required"])
 def test_a_layer_that_this_kernel_has_not(patient, mode: str) -> None:
     script = (
         "import json; from app.sandbox.seccomp import refuse; from tests.support.confined import LACKS;"
-        "from deploy.doctor.checks import sandbox; from deploy.doctor.context import Context;"
+        "from deploy.doctor.checks.software import sandbox; from deploy.doctor.context import Context;"
         "refuse(LACKS['landlock']); print(*[each.fault for each in sandbox.layers(Context.here())])"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": mode}

@@ -9,8 +9,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from deploy.doctor import probes
+from deploy.doctor.advisories import ADVISORIES, AS_OF, Advisory
 from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.checks.advisories import ADVISORIES, AS_OF, Advisory
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.checks.web import address
+from deploy.doctor.checks.service.web import address
 from deploy.doctor.context import Context, Skipped
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.checks.models import folders_of, here
+from deploy.doctor.checks.service.models import folders_of, here
 from deploy.doctor.context import Context, Skipped
 
 POINTER = b"version https://git-lfs"

@@ -1,6 +1,6 @@
 """Test program of the codec check: makes and opens a tiny video per codec, and pictures.
 
-Usage: python -m deploy.doctor.checks.films FOLDER
+Usage: python -m deploy.doctor.codec_films FOLDER
 
 It prints JSON: per codec the error of each reader, empty when it succeeded.
 """

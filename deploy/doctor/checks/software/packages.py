@@ -95,7 +95,7 @@ def torchvision(patient: Context) -> Iterator[Finding]:
 
 def cuda(patient: Context) -> Iterator[Finding]:
     """Report CUDA packages on a machine without a GPU driver."""
-    from deploy.doctor.checks.gpu import DRIVER
+    from deploy.doctor.checks.machine.gpu import DRIVER
 
     installed = _installed(patient)
     cuda_packages = {

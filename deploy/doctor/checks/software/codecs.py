@@ -33,7 +33,7 @@ def codecs(patient: Context) -> Iterator[Finding]:
         yield DECODER_DIES.found(how="before it began: av or decord is not installed")
         return
     with tempfile.TemporaryDirectory(prefix="clipstack-doctor-") as folder:
-        words = [sys.executable, "-m", "deploy.doctor.checks.films", folder]
+        words = [sys.executable, "-m", "deploy.doctor.codec_films", folder]
         completed = probes.output(words, {"PATH": "/usr/bin", "PYTHONPATH": str(patient.checkout)}, limit_s=LIMIT_S)
     if completed.returncode:
         yield DECODER_DIES.found(how=_end(completed.returncode, completed.stderr))

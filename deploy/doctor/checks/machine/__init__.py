@@ -1,0 +1,1 @@
+"""What the doctor checks of the machine: memory, disks, ports, clock, GPU."""

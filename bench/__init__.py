@@ -1,1 +1,1 @@
-"""Benchmarks: one file a question, each prints a table and writes its figures to bench/results/."""
+"""Benchmarks: each suite prints a table and writes its figures to bench/results/."""

@@ -24,59 +24,60 @@ from bench.fixtures import networks
 from bench.profile import FULL, QUICK, Profile
 
 QUESTIONS = ("throughput", "latency", "transport", "handoff", "memory", "load_curve", "start", "pictures", "length")
-QUICKEST = ("throughput", "latency", "transport", "handoff")  # what --quick asks, unless told otherwise
+QUICKEST = ("throughput", "latency", "transport", "handoff")  # the suites of --quick, unless others are named
 RESULTS = Path(__file__).parent / "results"
 
 
 def answer(question: str, effort: Profile, results: Path) -> bool:
-    """Measures one question and writes its file; False, with the reason told, where that was not possible."""
+    """Run one suite and write its file; return False, after printing the reason, if that failed."""
     print(f"--- {question}", flush=True)
     began = time.monotonic()
     try:
-        told: dict[str, Any] = importlib.import_module(f"bench.suites.{question}").measured(effort)
+        figures: dict[str, Any] = importlib.import_module(f"bench.suites.{question}").measured(effort)
     except Exception:
         traceback.print_exc()
         return False
-    facts = {"machine": described(), "quick": effort is QUICK, "load_before": round(os.getloadavg()[0], 2)}
+    header = {"machine": described(), "quick": effort is QUICK, "load_before": round(os.getloadavg()[0], 2)}
     took = {"took_s": round(time.monotonic() - began, 1)}
-    (results / f"{question}.json").write_text(json.dumps(facts | took | told, indent=1) + "\n")
+    (results / f"{question}.json").write_text(json.dumps(header | took | figures, indent=1) + "\n")
     print(f"    {took['took_s']} s", flush=True)
-    refused = reasons(told)
+    refused = reasons(figures)
     for reason in refused:
         print(f"    {reason}", flush=True)
     return not refused
 
 
 def reasons(told: Any) -> list[str]:
-    """What failed, and why ratios were refused, wherever in the figures it stands; each reason once."""
-    found: dict[str, None] = {}
+    """Return the errors and refused ratios anywhere in the figures, each reason once."""
+    unique: dict[str, None] = {}
     if isinstance(told, dict):
         if "error" in told:
-            found[str(told["error"])] = None
+            unique[str(told["error"])] = None
         if "labels differ" in str(told.get("no_ratio", "")):
-            found[str(told["no_ratio"])] = None
+            unique[str(told["no_ratio"])] = None
         for part in told.values():
-            found |= dict.fromkeys(reasons(part))
-    return list(found)
+            unique |= dict.fromkeys(reasons(part))
+    return list(unique)
 
 
 def main() -> int:
+    """Run the requested suites and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
     parser.add_argument("--quick", action="store_true", help=f"less of everything: {', '.join(QUICKEST)}")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
-    if unknown := set(asked.questions) - set(QUESTIONS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.questions) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
-    asked.results.mkdir(parents=True, exist_ok=True)
+    arguments.results.mkdir(parents=True, exist_ok=True)
     networks.renew()
-    effort = QUICK if asked.quick else FULL
-    questions = asked.questions or (QUICKEST if asked.quick else QUESTIONS)
-    done = [answer(question, effort, asked.results) for question in questions]
-    found = report.read(asked.results)
-    print(targets.table(targets.judged(found)))
-    if asked.results == RESULTS:
-        report.write(found)
+    effort = QUICK if arguments.quick else FULL
+    questions = arguments.questions or (QUICKEST if arguments.quick else QUESTIONS)
+    done = [answer(question, effort, arguments.results) for question in questions]
+    figures = report.read(arguments.results)
+    print(targets.table(targets.judged(figures)))
+    if arguments.results == RESULTS:
+        report.write(figures)
         print(f"written: {report.PAGE}")
     return 0 if all(done) else 1
 

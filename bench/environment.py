@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, in words."""
+"""Description of the machine that figures were measured on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def described() -> dict[str, Any]:
-    """Processor, cores that may be used, memory (GiB), day."""
+    """Return the processor, usable cores, memory in GiB and day."""
     model = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),

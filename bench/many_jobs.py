@@ -35,21 +35,21 @@ TIMELINE = {
 
 
 def make_jobs(folder: Path, count: int) -> None:
-    """Write the folders of `count` jobs that are done, as the service leaves them."""
+    """Write the folders of `count` finished jobs, as the service leaves them."""
     for number in range(count):
         job = folder / f"{number:024x}"
         (job / "pictures").mkdir(parents=True)
-        asked = JobSpec(job.name, now(), "clip.mp4", 1000, "m", None, None, 0.5, 5, f"owner{number % OWNERS}")
-        (job / "job.json").write_text(json.dumps(asdict(asked)))
-        progress = JobState("done", now(), now(), "1", 100.0, 13, 13, timeline=TIMELINE)
-        (job / "state.json").write_text(json.dumps(asdict(progress)))
+        spec = JobSpec(job.name, now(), "clip.mp4", 1000, "m", None, None, 0.5, 5, f"owner{number % OWNERS}")
+        (job / "job.json").write_text(json.dumps(asdict(spec)))
+        state = JobState("done", now(), now(), "1", 100.0, 13, 13, timeline=TIMELINE)
+        (job / "state.json").write_text(json.dumps(asdict(state)))
         (job / "lock").touch()
         for name in ("source", "journal", "pictures/0.jpg"):
             (job / name).write_bytes(bytes(1000))
 
 
 def timed(what: str, work: Callable[[], object], rounds: int = 1) -> None:
-    """Print how long `work` takes: the median and the longest of some rounds."""
+    """Print how long `work` takes: the median and the maximum of several rounds."""
     seconds = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -62,6 +62,7 @@ def timed(what: str, work: Callable[[], object], rounds: int = 1) -> None:
 
 
 def main() -> None:
+    """Make the jobs and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     count = parser.parse_args().jobs
@@ -70,17 +71,17 @@ def main() -> None:
         upload.write_bytes(bytes(1000))
         timed(f"{count} folders made", lambda: make_jobs(folder, count))
         settings = replace(Settings.from_environment({}), data_dir=folder.parent, max_jobs=100_000, job_gb=1 << 20)
-        desk = JobService(settings)
-        desk.start()
-        with closing(desk.folder.index):
-            measure(desk, Source(str(upload), 0, 1000))
-        desk.stop()
+        service = JobService(settings)
+        service.start()
+        with closing(service.folder.index):
+            measure(service, Source(str(upload), 0, 1000))
+        service.stop()
 
 
 def measure(desk: JobService, source: Source) -> None:
-    """Print the times of everything that once read all folders."""
+    """Print the times of the operations that depend on the number of jobs."""
     folder: JobStore = desk.folder
-    asked = JobSpec("", "", "clip.mp4", 1000, "m", None, None, 0.5, 5, "owner0")
+    spec = JobSpec("", "", "clip.mp4", 1000, "m", None, None, 0.5, 5, "owner0")
     timed("index made from the folders", folder.index.counts)
     print(f"its size: {folder.index.path.stat().st_size >> 20} MiB; jobs take {folder.index.bytes() >> 20} MiB")
     for owner in (None, "owner7"):
@@ -89,10 +90,10 @@ def measure(desk: JobService, source: Source) -> None:
             lambda owner=owner: [record_json(*each, brief=True) for each in desk.newest(50, owner)],  # type: ignore[misc]
             ROUNDS,
         )
-    timed("new job", lambda: desk.accept(asked, source, None), ROUNDS)
-    timed("new job with an Idempotency-Key", lambda: desk.accept(asked, source, str(time.monotonic())), ROUNDS)
-    census = JobStats(folder)
-    timed("metrics of jobs", census.count, ROUNDS)
+    timed("new job", lambda: desk.accept(spec, source, None), ROUNDS)
+    timed("new job with an Idempotency-Key", lambda: desk.accept(spec, source, str(time.monotonic())), ROUNDS)
+    stats = JobStats(folder)
+    timed("metrics of jobs", stats.count, ROUNDS)
     reconciler, clock = Reconciler(folder), Clock(folder.index, 7)
     timed("reconciliation after a start", reconciler.run)
     timed("reconciliation without a change", reconciler.run)

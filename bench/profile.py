@@ -1,4 +1,4 @@
-"""How long everything may take: all of it, or the few minutes of QUICK=1."""
+"""Profiles of a run: everything, or the few minutes of QUICK=1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Given = TypeVar("Given")
 
 
 class Profile(NamedTuple):
-    """Turns of each side, the seconds of one, how many clients, and which of the larger cases are done."""
+    """Turns of each side, seconds of a turn, numbers of clients, and the larger cases to run."""
 
     turns: int
     seconds: float
@@ -19,7 +19,7 @@ class Profile(NamedTuple):
     baselines: tuple[str, ...]
     film_s: tuple[int, ...]
     overload_s: float
-    repeats: int  # of what takes milliseconds
+    repeats: int  # of operations that take milliseconds
     starts: int
 
 
@@ -29,14 +29,14 @@ QUICK = Profile(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60)
 
 
 def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:
-    """Each side's figures: A B A B ..., so that what the machine does besides meets all of them."""
-    told: list[list[Given]] = [[] for _ in sides]
+    """Return each side's figures, measured alternately, so that disturbances affect all sides."""
+    results: list[list[Given]] = [[] for _ in sides]
     for number in range(turns):
-        # The other one first every second time: A B B A, lest one side always follows the same one
+        # Reverse every second round (A B B A), so that no side always follows the same one
         order: Sequence[int] = range(len(sides)) if number % 2 == 0 else range(len(sides) - 1, -1, -1)
         for place in order:
-            told[place].append(sides[place]())
-    return told
+            results[place].append(sides[place]())
+    return results
 
 
 __all__ = ["ALL", "FULL", "QUICK", "Profile", "in_turns"]

@@ -1,4 +1,4 @@
-"""docs/performance.md and its pictures, made from the files of results.
+"""docs/performance.md and its figures, made from the files of results.
 
 python -m bench.report
 """
@@ -34,25 +34,26 @@ QUESTIONS = ("throughput", "latency", "transport", "handoff", "memory", "load_cu
 
 
 def read(results: Path = RESULTS) -> dict[str, Any]:
-    """Every question's figures, by its name; what was not measured is absent."""
+    """Return the figures of every suite by its name; suites without results are absent."""
     files = {name: results / f"{name}.json" for name in QUESTIONS}
     return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
 
 
 def spread_cell(told: Told | None, digits: int = 3) -> str:
-    """`12.3 (11.9–12.8)`; a dash for what is not there."""
+    """Return `12.3 (11.9–12.8)`, or a dash without figures."""
     if not told:
         return "–"
     return f"{told['median']:.{digits}g} ({told['least']:.{digits}g}–{told['most']:.{digits}g})"
 
 
 def grid(head: tuple[str, ...], rows: list[list[str]]) -> str:
-    """Markdown: the first column of words, the others of numbers."""
+    """Return a Markdown table: text in the first column, numbers in the others."""
     lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
 
 
 def throughput(told: Told) -> str:
+    """Return the section about clips per second."""
     rows = []
     for name, against in told["against"].items():
         for clients, row in against["clients"].items():
@@ -80,7 +81,7 @@ def throughput(told: Told) -> str:
 
 
 def unanswered(told: Told) -> str:
-    """How many requests had another answer than 200; they count as nothing done."""
+    """Return the sentence about requests without status 200, which do not count as answers."""
     failed = {
         f"{NAMES[name]} at {clients} clients: {count} of {NAMES['clipstack'] if side == 'ours' else 'its own'}"
         for name, against in told["against"].items()
@@ -92,26 +93,33 @@ def unanswered(told: Told) -> str:
 
 
 def cell(figure: Told, side: str) -> str:
+    """Return the median of one side, or a dash."""
     return f"{figure[side]['median']:.0f}" if figure.get(side) else "–"
 
 
 def latency(told: Told) -> str:
+    """Return the section about a single client."""
     rows = [
         [NAMES[name], which, *(spread_cell(row["p50_ms"][side]) for side in ("ours", "theirs")),
          spread_cell(row["p50_ms"].get("ratio"))]
-        for name, each in told["against"].items()
-        for which, row in each.items() if "p50_ms" in row
+        for name, by_clip in told["against"].items()
+        for which, row in by_clip.items() if "p50_ms" in row
     ]  # fmt: skip
     names = list(next(iter(told["stages"].values())))
-    spent = [[which, *(f"{each[name]['median']:.1f}" for name in names)] for which, each in told["stages"].items()]
+    stage_rows = [
+        [which, *(f"{by_clip[name]['median']:.1f}" for name in names)] for which, by_clip in told["stages"].items()
+    ]
     clips = "".join(
         f"- {which}: {words}, {told['bytes'][which] / 1e6:.1f} MB\n" for which, words in told["clips"].items()
     )
     head = ("against", "clip", "ours, ms", "theirs, ms", "ratio")
-    return f"{clips}\n{grid(head, rows)}\nWhere each millisecond goes (medians):\n\n{grid(('clip', *names), spent)}"
+    return (
+        f"{clips}\n{grid(head, rows)}\nWhere each millisecond goes (medians):\n\n{grid(('clip', *names), stage_rows)}"
+    )
 
 
 def transport(told: Told) -> str:
+    """Return the section about the ways to Triton."""
     ways = [way for way in ("shm_ms", "inline_ms", "http_ms") if way in next(iter(told["sizes"].values()))]
     rows = [
         [size, *(spread_cell(row[way]) for way in ways), spread_cell(row["inline_over_shm"])]
@@ -124,6 +132,7 @@ def transport(told: Told) -> str:
 
 
 def handoff(told: Told) -> str:
+    """Return the section about uploads."""
     rows = [
         [
             size,
@@ -137,6 +146,7 @@ def handoff(told: Told) -> str:
 
 
 def memory(told: Told) -> str:
+    """Return the section about memory."""
     rows = [
         [
             NAMES[name],
@@ -158,6 +168,7 @@ def memory(told: Told) -> str:
 
 
 def load_curve(told: Told) -> str:
+    """Return the section about overload."""
     rows = [
         [
             f"{row['offered']:g}",
@@ -173,6 +184,7 @@ def load_curve(told: Told) -> str:
 
 
 def start(told: Told) -> str:
+    """Return the section about the start."""
     rows = [
         [NAMES[name], spread_cell(row["seconds"]), spread_cell(row.get("ratio"))] for name, row in told["sides"].items()
     ]
@@ -188,6 +200,7 @@ def start(told: Told) -> str:
 
 
 def pictures(told: Told) -> str:
+    """Return the section about pictures."""
     rows = [
         [
             NAMES[name],
@@ -201,6 +214,7 @@ def pictures(told: Told) -> str:
 
 
 def length(told: Told) -> str:
+    """Return the section about longer films."""
     rows = [
         [
             seconds,
@@ -227,21 +241,21 @@ SECTIONS: dict[str, tuple[str, Callable[[Told], str]]] = {
 
 
 def body(results: Told) -> str:
-    """What stands between the marks."""
+    """Return the text between the marks."""
     parts = [f"### Targets\n\n{targets.table(targets.judged(results))}"]
     for name, (title, made) in SECTIONS.items():
         if name in results:
-            told = results[name]
-            machine = told["machine"]
-            quick = ", a quick run" if told["quick"] else ""
+            figures = results[name]
+            machine = figures["machine"]
+            quick = ", a quick run" if figures["quick"] else ""
             note = f"{machine['processor']}, {machine['cores']} cores, {machine['day']}{quick}."
             picture = f"![{title}](performance_{name}.svg)\n\n" if name in PICTURES else ""
-            parts.append(f"### {title}\n\n{note}\n\n{picture}{made(told)}")
+            parts.append(f"### {title}\n\n{note}\n\n{picture}{made(figures)}")
     return "\n".join(parts)
 
 
 def write(results: Told, page: Path = PAGE) -> None:
-    """The page and its pictures."""
+    """Write the page's generated part and its figures."""
     for name, (draw, label) in PICTURES.items():
         if name in results:
             picture(page.with_name(f"performance_{name}.svg"), label, partial(draw, told=results[name]))
@@ -250,7 +264,7 @@ def write(results: Told, page: Path = PAGE) -> None:
 
 
 def picture(path: Path, labels: tuple[str, str], draw: Callable[[Any], None]) -> None:
-    """One panel as SVG, the same bytes for the same figures."""
+    """Write a chart as SVG; equal figures give equal bytes."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -271,7 +285,7 @@ def picture(path: Path, labels: tuple[str, str], draw: Callable[[Any], None]) ->
 
 
 def line(panel: Any, name: str, points: list[tuple[float, Told]]) -> None:
-    """Medians joined, with the spread of each."""
+    """Draw the medians as a line, with their spreads as bars."""
     points = [(place, figure) for place, figure in points if figure]
     middle = [figure["median"] for _, figure in points]
     bars = [[f["median"] - f["least"] for _, f in points], [f["most"] - f["median"] for _, f in points]]
@@ -292,7 +306,7 @@ def _throughput(panel: Any, told: Told) -> None:
             ours.setdefault(count, []).append(row["ours"]["median"])
         if name in COLOURS:
             line(panel, name, [(count, row["theirs"]) for count, row in rows.items()])
-    # Our line is of all the pairs: the median of the medians, with the smallest and the largest
+    # Our line covers all pairs: the median of their medians, with the smallest and the largest
     line(panel, "clipstack", [(count, spread(figures).facts()) for count, figures in sorted(ours.items())])
     panel.axhline(
         told["parts"]["limit_per_s"]["median"],

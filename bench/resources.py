@@ -1,4 +1,4 @@
-"""What a stack has at one moment: its programs' memory, descriptors and threads; shared memory, files, jobs."""
+"""Resource snapshot of a stack: memory, descriptors and threads by part, shared memory, files and jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB, PAGE_BYTES = 1 << 20, os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Share:
-    """What all processes of one part have together; pages that they share count in each."""
+    """Resources of all processes of one part; pages that they share count in each."""
 
     processes: int = 0
     rss_mib: float = 0.0
@@ -30,7 +30,7 @@ class Share:
 
 @dataclass
 class ResourceSnapshot:
-    """One look; `at_s` on the clock of `time.monotonic`. `places` by name: counts of files, or MiB."""
+    """Resources at `at_s` on the clock of `time.monotonic`; `places` holds file counts or MiB by name."""
 
     at_s: float
     parts: dict[str, Share] = field(default_factory=dict)
@@ -38,64 +38,64 @@ class ResourceSnapshot:
 
 
 def taken(stack: Stack) -> ResourceSnapshot:
-    """A look at `stack`, which runs; what ends meanwhile is left out."""
-    census = ResourceSnapshot(time.monotonic())
+    """Return a snapshot of the running `stack`; processes that end meanwhile are left out."""
+    snapshot = ResourceSnapshot(time.monotonic())
     shares: defaultdict[str, Share] = defaultdict(Share)
     pids = parts(stack)
     for pid, part in pids.items():
         with suppress(OSError):
             _add(shares[part], Path("/proc", str(pid)))
-    census.parts = dict(sorted(shares.items()))
-    census.places = {
+    snapshot.parts = dict(sorted(shares.items()))
+    snapshot.places = {
         "shared memory MiB": sum(_bytes(path) for path in _regions(set(pids))) / MIB,
         "uploads": sum(1 for _ in _files(stack.run_dir / "uploads")),
         "temporary files": sum(1 for folder in _temporary(stack) for _ in _files(folder)),
         "job store MiB": sum(_bytes(path) for path in _files(stack.settings.data_dir / "jobs")) / MIB,
-        # Without SQLite's log beside it, which grows to 4 MiB and is written anew from its beginning then
+        # Without SQLite's write-ahead log, which grows to 4 MiB and is then reused
         "job queue MiB": _bytes(stack.settings.data_dir / "queue.db") / MIB,
     }
-    return census
+    return snapshot
 
 
 def parts(stack: Stack) -> dict[int, str]:
-    """Every process of the stack by the part that it plays."""
+    """Return the part of every process of the stack."""
     below = _children()
     config = stack.checkout / "supervisor" / "supervisord.conf"
-    found = {}
+    roles = {}
     with suppress(OSError, ValueError):
-        found[int((stack.run_dir / "supervisord.pid").read_text())] = "supervisord"
+        roles[int((stack.run_dir / "supervisord.pid").read_text())] = "supervisord"
     for name, program in SupervisorClient(stack.python, config, stack.run_dir).programs().items():
         if not program.pid:
             continue
-        found[program.pid] = {"web": "gunicorn", "jobs": "job worker"}.get(name, name)
+        roles[program.pid] = {"web": "gunicorn", "jobs": "job worker"}.get(name, name)
         if name == "web":
             for worker in below[program.pid]:
-                found[worker] = "web workers"
-                found |= _decoding(worker, below, "decoders")
+                roles[worker] = "web workers"
+                roles |= _decoding(worker, below, "decoders")
         elif name == "jobs":
-            found |= _decoding(program.pid, below, "job decoders")
+            roles |= _decoding(program.pid, below, "job decoders")
         elif name == "triton":
-            found |= dict.fromkeys(below[program.pid], "model processes")
+            roles |= dict.fromkeys(below[program.pid], "model processes")
         elif name == "nginx":
-            found |= dict.fromkeys(below[program.pid], "nginx")
-    return found
+            roles |= dict.fromkeys(below[program.pid], "nginx")
+    return roles
 
 
 def _decoding(worker: int, below: Mapping[int, list[int]], word: str) -> dict[int, str]:
-    """What a worker has its files decoded by: a server, and the processes that are forked from it."""
+    """Return a worker's decoder server and the decoder processes forked from it."""
     servers = dict.fromkeys(below[worker], f"{word}' server")
     return servers | {child: word for server in servers for child in below[server]}
 
 
 def _children() -> defaultdict[int, list[int]]:
-    found: defaultdict[int, list[int]] = defaultdict(list)
+    children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with suppress(OSError):
                 state, parent = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
                 if state not in "ZX":
-                    found[int(parent)].append(int(entry))
-    return found
+                    children[int(parent)].append(int(entry))
+    return children
 
 
 def _add(share: Share, process: Path) -> None:
@@ -108,7 +108,7 @@ def _add(share: Share, process: Path) -> None:
 
 
 def _regions(pids: set[int]) -> Iterator[Path]:
-    """Regions of the stack's own processes, and of nobody's: those were forgotten."""
+    """Yield shared memory regions of the stack's processes, and leaked ones without a process."""
     for path in SHARED_MEMORY.glob("clipstack-*"):
         owner = path.name.split("-")[1]
         if owner.isdecimal() and (int(owner) in pids or not os.path.exists(f"/proc/{owner}")):
@@ -126,7 +126,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _bytes(path: Path) -> int:
-    """What it takes of its disk or memory; 0 when it has gone."""
+    """Return the size of a file on its disk or in memory; 0 if it is gone."""
     try:
         return os.lstat(path).st_blocks * 512
     except OSError:

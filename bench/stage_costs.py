@@ -1,6 +1,6 @@
-"""What the parts alone would allow: cores over the processor time of decoding and of inference of one clip.
+"""Limit by the stages alone: cores over the processor time of decoding and inference of one clip.
 
-Measured in turns with the service's own throughput: a machine that others share may be a third faster a minute later.
+The service's throughput is measured in turns with it, because a shared machine may be a third faster a minute later.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from bench.profile import Profile, in_turns
 from bench.stats import spread
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 
-PART_S = 1.0  # of each part, in each turn
-MANY = 16  # clients at most: enough to keep all cores busy
-REQUESTS = 3  # of each client, in each turn
+PART_S = 1.0  # of each stage in each turn
+MANY = 16  # largest number of clients: enough to keep all cores busy
+REQUESTS = 3  # of each client in each turn
 
 
 class StageCosts(NamedTuple):
@@ -39,45 +39,45 @@ class StageCosts(NamedTuple):
 
 
 def measured(ours: Service, clip: Path, effort: Profile) -> dict[str, Any]:
-    """The limit and our own throughput, in clips a second, and our share of the limit, turn by turn."""
+    """Return the limit and our throughput in clips per second, and our share of the limit, turn by turn."""
     cores = described()["cores"]
     clients = max(count for count in effort.clients if count <= MANY)
     load = ours.load(clip)
     part_s = prepared(clip)
-    ab.run(load, clients, 2 * clients)  # so that all is as in a service that has been up for a while
+    ab.run(load, clients, 2 * clients)  # warm up the service
     costs: list[StageCosts] = []
 
     def limit() -> float:
         costs.append(part_s())
         return float(cores / sum(costs[-1]))
 
-    mine, limits = in_turns(effort.turns, lambda: ab.run(load, clients, REQUESTS * clients).per_s, limit)
+    ours_per_s, limits = in_turns(effort.turns, lambda: ab.run(load, clients, REQUESTS * clients).per_s, limit)
     return {
         "cores": cores,
         "clients": clients,
         "decode_core_s": spread([cost.decode for cost in costs]).facts(),
         "infer_core_s": spread([cost.infer for cost in costs]).facts(),
         "limit_per_s": spread(limits).facts(),
-        "ours_per_s": spread(mine).facts(),
-        "ours_of_limit": spread([done / limit for done, limit in zip(mine, limits, strict=True)]).facts(),
+        "ours_per_s": spread(ours_per_s).facts(),
+        "ours_of_limit": spread([done / limit for done, limit in zip(ours_per_s, limits, strict=True)]).facts(),
     }
 
 
 def prepared(clip: Path) -> Callable[[], StageCosts]:
-    """Measures both parts, each alone and in this process, whenever it is called."""
+    """Return a function that measures both stages, each alone, in this process."""
     engine = _engine()
     batches = [np.zeros((count, *engine.clip_shape), np.uint8) for count in (1, 8)]
     decoding = _decoding(clip)
 
     def part_s() -> StageCosts:
-        # The cheaper of one clip alone and eight side by side
+        # The cheaper of a lone clip and eight side by side
         return StageCosts(core_s(decoding), min(core_s(partial(engine.infer, clips)) / len(clips) for clips in batches))
 
     return part_s
 
 
 def _engine() -> OpenVinoEngine:
-    """The one that Triton's backend has."""
+    """Return the engine that Triton's backend uses."""
     folder = networks.repository(networks.VIDEO) / networks.VIDEO / "1"
     engine = OpenVinoEngine(folder, {"engine": "openvino", "precision": "f32"}, 8)
     engine.warm_up()
@@ -85,23 +85,23 @@ def _engine() -> OpenVinoEngine:
 
 
 def _decoding(clip: Path) -> Callable[[], object]:
-    """As a decoder process does it; probing is not counted, for it is ours and not a part's."""
+    """Return a function that decodes like a decoder process; probing is not counted, as it is our overhead."""
     spec = networks.made(networks.VIDEO).spec
     source = Source(str(clip), 0, clip.stat().st_size)
     media = probe(source, Limits(36_000_000, 500_000, 14_400))
-    wanted = EvenClips(spec.frames, spec.stride / spec.fps)
+    clips = EvenClips(spec.frames, spec.stride / spec.fps)
     size = spec.frames * spec.crop * spec.crop * 3
 
     def run() -> None:
         with tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
             region.truncate(size)
-            decode(source, media, ClipRequest(wanted, spec.resize, spec.crop, (0,), region.name))
+            decode(source, media, ClipRequest(clips, spec.resize, spec.crop, (0,), region.name))
 
     return run
 
 
 def core_s(work: Callable[[], object]) -> float:
-    """Processor seconds of one call, all threads together, user and system."""
+    """Return the processor seconds of one call, user and system, over all threads."""
     work()
     began, before, count = time.monotonic(), _used(), 0
     while time.monotonic() < began + PART_S or count < 3:

@@ -1,4 +1,4 @@
-"""How a comparison is judged: medians with their spread, and no ratio between sides that do not answer alike."""
+"""Statistics of comparisons: medians with spreads, and no ratio between sides with different answers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 
 class LabelsDiffer(Exception):
-    """Two sides name different things in the same clip: how fast each is says nothing about the other."""
+    """Two sides give the same clip different labels, so their speeds are not comparable."""
 
 
 class NothingMeasured(Exception):
-    """There is no figure to judge."""
+    """No figures to judge."""
 
 
 class Spread(NamedTuple):
-    """The median of some figures, the smallest and the largest of them."""
+    """Median, minimum and maximum of some figures."""
 
     median: float
     least: float
@@ -24,22 +24,33 @@ class Spread(NamedTuple):
     turns: int
 
     def facts(self) -> dict[str, float]:
+        """Return the rounded values for the file of results."""
         return {name: round(value, 4) for name, value in self._asdict().items()}
 
 
 def spread(figures: Sequence[float | None]) -> Spread:
-    """Raises NothingMeasured when there are none; None stands for a turn that gave no figure."""
-    there = [figure for figure in figures if figure is not None]
-    if not there:
+    """Return the spread of the figures, where None stands for a turn without a figure.
+
+    Raises:
+        NothingMeasured: There is no figure.
+    """
+    present = [figure for figure in figures if figure is not None]
+    if not present:
         raise NothingMeasured("no turn gave a figure")
-    return Spread(median(there), min(there), max(there), len(there))
+    return Spread(median(present), min(present), max(present), len(present))
 
 
 def ratio(one: Sequence[float | None], other: Sequence[float | None], labels: Sequence[Mapping[str, str]]) -> Spread:
-    """`one` over `other`, turn by turn: turns that followed one another met the same machine.
+    """Return `one` over `other` turn by turn, because consecutive turns meet the same machine state.
 
-    `labels` holds for each side the label it gave each clip; raises LabelsDiffer unless they are the same and there is
-    at least one, NothingMeasured when no turn has both figures.
+    Args:
+        one: Figures of one side.
+        other: Figures of the other side.
+        labels: For each side the label that it gave each clip.
+
+    Raises:
+        LabelsDiffer: The labels differ, or there are none.
+        NothingMeasured: No turn has both figures.
     """
     same_labels(*labels)
     pairs = zip(one, other, strict=True)
@@ -47,29 +58,29 @@ def ratio(one: Sequence[float | None], other: Sequence[float | None], labels: Se
 
 
 def same_labels(*sides: Mapping[str, str]) -> None:
-    """Raises LabelsDiffer unless all sides give the same clips the same labels."""
+    """Raise LabelsDiffer unless all sides give the same clips the same labels."""
     if len(sides) < 2 or not all(sides):
         raise LabelsDiffer("a side has not said what it sees")
     first = dict(sides[0])
     for side in sides[1:]:
         if dict(side) != first:
             clips = sorted(clip for clip in first.keys() | side.keys() if first.get(clip) != side.get(clip))
-            told = "; ".join(f"{clip}: {first.get(clip)!r} and {side.get(clip)!r}" for clip in clips)
-            raise LabelsDiffer(f"no ratio, for the labels differ: {told}")
+            differences = "; ".join(f"{clip}: {first.get(clip)!r} and {side.get(clip)!r}" for clip in clips)
+            raise LabelsDiffer(f"no ratio, for the labels differ: {differences}")
 
 
 def compared(
     ours: Sequence[float | None], theirs: Sequence[float | None], labels: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Both sides and their ratio for the file of results; where there is none, the reason."""
-    told: dict[str, Any] = {}
+    """Return both sides and their ratio for the file of results, or the reason for no ratio."""
+    result: dict[str, Any] = {}
     for name, figures in (("ours", ours), ("theirs", theirs)):
-        told[name] = spread(figures).facts() if any(figure is not None for figure in figures) else None
+        result[name] = spread(figures).facts() if any(figure is not None for figure in figures) else None
     try:
-        told["ratio"] = ratio(ours, theirs, labels).facts()
+        result["ratio"] = ratio(ours, theirs, labels).facts()
     except (LabelsDiffer, NothingMeasured) as error:
-        told["no_ratio"] = str(error)
-    return told
+        result["no_ratio"] = str(error)
+    return result
 
 
 __all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compared", "ratio", "same_labels", "spread"]

@@ -1,4 +1,4 @@
-"""What is asked of the service's speed, and whether it was reached: judged from files of results, never by a test."""
+"""Performance targets, judged by the files of results and never by a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Results = Mapping[str, Any]
 
 
 class Target(NamedTuple):
-    """The figure under `path` of the results must be `bound` at least, or at most; None: it was not measured."""
+    """Bound of the figure under `path` of the results; `value` is None if it was not measured."""
 
     words: str
     path: tuple[str, ...]
@@ -19,6 +19,7 @@ class Target(NamedTuple):
 
     @property
     def met(self) -> bool | None:
+        """Return whether the bound is met, or None without a value."""
         if self.value is None:
             return None
         return self.value >= self.bound if self.at_least else self.value <= self.bound
@@ -59,12 +60,12 @@ TARGETS = (
 
 
 def judged(results: Results) -> list[Target]:
-    """Every target with its figure, where there is one."""
+    """Return all targets with their figures."""
     return [target._replace(value=found(results, target.path)) for target in TARGETS]
 
 
 def found(results: Results, path: tuple[str, ...]) -> float | None:
-    """The number under these names."""
+    """Return the number under these names, or None."""
     place: Any = results
     for name in path:
         if not isinstance(place, Mapping) or name not in place:
@@ -74,7 +75,7 @@ def found(results: Results, path: tuple[str, ...]) -> float | None:
 
 
 def table(told: list[Target]) -> str:
-    """Markdown."""
+    """Return the targets as a Markdown table."""
     lines = ["| target | wanted | measured | |", "|---|--:|--:|---|"]
     for target in told:
         wanted = f"{'≥' if target.at_least else '≤'} {target.bound:g}"

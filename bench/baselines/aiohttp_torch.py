@@ -18,12 +18,12 @@ CHUNK_BYTES = 1 << 20
 
 
 async def create_app() -> web.Application:
-    """With the model loaded and warm: gunicorn's aiohttp worker calls this in every worker."""
+    """Return the application with the model loaded and warm; gunicorn's aiohttp worker calls this in every worker."""
     from bench.baselines.seeing import TorchClassifier
 
     classifier = TorchClassifier(int(os.environ["BASELINE_THREADS"]))
     classifier.warm_up()
-    thread = ThreadPoolExecutor(1)  # more would share the same cores
+    thread = ThreadPoolExecutor(1)  # more threads would share the same cores
 
     async def classify(request: web.Request) -> web.Response:
         with tempfile.NamedTemporaryFile(suffix=".media") as file:
@@ -32,8 +32,8 @@ async def create_app() -> web.Application:
                     while chunk := await part.read_chunk(CHUNK_BYTES):
                         file.write(chunk)
             file.flush()
-            told = await asyncio.get_running_loop().run_in_executor(thread, classifier.classify, file.name)
-            return web.json_response(told)
+            result = await asyncio.get_running_loop().run_in_executor(thread, classifier.classify, file.name)
+            return web.json_response(result)
 
     app = web.Application(client_max_size=4 << 30)
     app.router.add_post("/classify", classify)

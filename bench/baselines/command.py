@@ -1,4 +1,4 @@
-"""The command line that all baselines share."""
+"""Command line that all baselines share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def asked(about: str | None) -> argparse.Namespace:
+    """Parse the command line and export its values as environment variables for the workers."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--model", default="x3d_m", help="folder of .runtime/bench/networks")
@@ -18,17 +19,17 @@ def asked(about: str | None) -> argparse.Namespace:
         "--threads", type=int, default=0, help="torch's, of each worker; 0: as torch chooses, all cores"
     )
     parser.add_argument("--triton", default="127.0.0.1:8000", help="Triton's address, where it is used")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ |= {
-        "BASELINE_MODEL": told.model,
-        "BASELINE_THREADS": str(told.threads),
-        "BASELINE_TRITON": told.triton,
+        "BASELINE_MODEL": arguments.model,
+        "BASELINE_THREADS": str(arguments.threads),
+        "BASELINE_TRITON": arguments.triton,
     }
-    return told
+    return arguments
 
 
 def gunicorn(told: argparse.Namespace, application: str, *words: str) -> None:
-    """Becomes gunicorn with this application on loopback."""
+    """Replace this process by gunicorn with the application, on loopback."""
     command = [sys.executable, "-m", "gunicorn", "--workers", str(told.workers), "--timeout", "300"]
     command += ["--bind", f"127.0.0.1:{told.port}", "--worker-tmp-dir", "/dev/shm", "--no-control-socket", *words]
     os.execv(sys.executable, [*command, application])

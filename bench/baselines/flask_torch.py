@@ -15,7 +15,7 @@ from bench.baselines.command import asked, gunicorn
 
 
 def create_app() -> Flask:
-    """With the model loaded and warm: gunicorn calls this in every worker."""
+    """Return the application with the model loaded and warm; gunicorn calls this in every worker."""
     from bench.baselines.seeing import TorchClassifier
 
     classifier = TorchClassifier(int(os.environ["BASELINE_THREADS"]))
@@ -24,15 +24,15 @@ def create_app() -> Flask:
 
 
 def routes(classifier: Any) -> Flask:
-    """`POST /classify` with the form's field `file`, answered by `classifier.classify(path)`."""
+    """Return an application whose `POST /classify` answers the form field `file` by `classifier.classify(path)`."""
     app = Flask(__name__)
 
     @app.post("/classify")
     def classify() -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(suffix=".media") as file:
             request.files["file"].save(file.name)
-            told: dict[str, Any] = classifier.classify(file.name)
-            return told
+            result: dict[str, Any] = classifier.classify(file.name)
+            return result
 
     @app.post("/first_frame")
     def first_frame() -> dict[str, Any]:

@@ -20,7 +20,10 @@ preload_app = True
 
 
 def create_app() -> Flask:
-    """In the master, by one thread: after OpenMP has had more, workers forked from it would hang."""
+    """Return the application, loaded in the master by one thread.
+
+    Workers would hang if OpenMP had used more threads before the fork.
+    """
     from bench.baselines.seeing import TorchClassifier
 
     classifier = TorchClassifier(threads=1)
@@ -30,11 +33,13 @@ def create_app() -> Flask:
 
 
 def when_ready(server: Any) -> None:
+    """Freeze all objects, so that the garbage collector does not unshare their pages."""
     gc.collect()
     gc.freeze()
 
 
 def post_worker_init(worker: Any) -> None:
+    """Set torch's threads in the worker and warm up the model."""
     classifier = worker.app.wsgi().extensions["classifier"]
     classifier.use_threads(int(os.environ["BASELINE_THREADS"]) or CORES)
     classifier.warm_up()

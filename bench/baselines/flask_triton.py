@@ -19,22 +19,24 @@ from bench.baselines.seeing import MODEL, facts, frames, named, normalised
 
 
 class TritonClassifier:
-    """One connection a worker: Triton's client over HTTP is not to be shared among threads."""
+    """Classifier by Triton with one connection a worker: Triton's HTTP client is not thread-safe."""
 
     def __init__(self, address: str) -> None:
         self._client = InferenceServerClient(address, network_timeout=300, connection_timeout=300)
         self._wanted = facts()
 
     def classify(self, path: str) -> dict[str, Any]:
+        """Return the best label of the file, and its score."""
         clip = normalised(frames(path, self._wanted), self._wanted)
-        given = InferInput("CLIP", list(clip.shape), "FP32")
-        given.set_data_from_numpy(clip, binary_data=True)
+        infer_input = InferInput("CLIP", list(clip.shape), "FP32")
+        infer_input.set_data_from_numpy(clip, binary_data=True)
         outputs = [InferRequestedOutput("SCORES", binary_data=True)]
-        scores = self._client.infer(f"{MODEL}_float", [given], outputs=outputs).as_numpy("SCORES")
+        scores = self._client.infer(f"{MODEL}_float", [infer_input], outputs=outputs).as_numpy("SCORES")
         return named(scores[0])
 
 
 def create_app() -> Flask:
+    """Return the application, connected to Triton."""
     return routes(TritonClassifier(os.environ["BASELINE_TRITON"]))
 
 

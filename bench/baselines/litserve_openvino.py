@@ -11,7 +11,7 @@ import tempfile
 from typing import Any
 
 import litserve
-from fastapi import Request  # by this, its annotation, LitServe knows that a form may come
+from fastapi import Request  # LitServe accepts forms because of this annotation
 
 from bench.baselines.command import asked
 
@@ -19,9 +19,10 @@ TIMEOUT_S = 300
 
 
 class Classifier(litserve.LitAPI):
-    """OpenVINO's own settings for a lone request; it is given uint8 frames, as it is by Clipstack."""
+    """Classifier by OpenVINO with its own settings for single requests; like Clipstack it takes uint8 frames."""
 
     def setup(self, device: str) -> None:
+        """Load and warm up the model."""
         import numpy as np
 
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -39,20 +40,23 @@ class Classifier(litserve.LitAPI):
         self.predict(np.zeros(shape[1:], np.uint8))
 
     def decode_request(self, request: Request) -> Any:
+        """Return the frames of the uploaded file."""
         return decoded(request, self._wanted)
 
     def predict(self, x: Any) -> Any:
+        """Return the scores of one clip."""
         self._request.infer({"CLIP": x[None]}, share_inputs=True)
         return self._request.get_output_tensor(0).data[0].copy()
 
     def encode_response(self, output: Any) -> dict[str, Any]:
+        """Return the best label and its score."""
         from bench.baselines.seeing import named
 
         return named(output)
 
 
 def decoded(request: Any, wanted: dict[str, Any]) -> Any:
-    """The frames of the form's file, which decord wants to have on disk."""
+    """Return the frames of the form's file, which decord needs on disk."""
     from bench.baselines.seeing import frames
 
     with tempfile.NamedTemporaryFile(suffix=".media") as file:
@@ -62,6 +66,7 @@ def decoded(request: Any, wanted: dict[str, Any]) -> Any:
 
 
 def serve(api: litserve.LitAPI, port: int, workers: int) -> None:
+    """Run LitServe with this API on loopback."""
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, timeout=TIMEOUT_S)
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")
 

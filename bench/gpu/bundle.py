@@ -30,7 +30,7 @@ PROJECT = (
     "app/**/*.py", "bench/__init__.py", "bench/environment.py", "bench/gpu*.py", "deploy/*.py",
     "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/*.py",
 )  # fmt: skip
-# As in the extras `web`, `triton` and `cuda`; NumPy 1 because of Triton's Python backend.
+# As in the extras `web`, `triton` and `cuda`; Triton's Python backend needs NumPy 1.
 PACKAGES = ("numpy", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
 # Parts of packages that nothing here imports
 UNNEEDED = (
@@ -38,20 +38,20 @@ UNNEEDED = (
     "cuda/bindings/nvjitlink*", "cuda/bindings/nvfatbin*", "cuda/bindings/cufile*", "cuda/bindings/nvml*",
     "cuda/bindings/cudla*", "cuda/bindings/tests", "cuda/**/*.pyx", "cuda/**/*.pxd", "cuda/**/*.in", "bin",
 )  # fmt: skip
-# Shipped with the symbols that only a debugger reads; others stay as they are, for some do not survive a `strip`
+# Files with debug symbols to strip; other libraries break when stripped
 STRIPPED = (
     "site/ml_dtypes/*.so", "site/rapidjson*.so", ".runtime/triton/lib/libtritonserver*",
     ".runtime/triton/bin/tritonserver",
 )  # fmt: skip
-# Jumps written as addresses: programs of x86 get smaller by a tenth
+# The x86 filter makes programs a tenth smaller
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
-# Of bench/gpu/decode.py; with Triton's server in one bundle they would be more than MOST_BYTES
+# Packages of bench/gpu/decode.py; one bundle with Triton's server would exceed MOST_BYTES
 DECODING = ("numpy", "av", "decord2", "nvidia-ml-py")
 RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/%s "$@"\n'
 
 
 def make(target: Path, decoding: bool = False) -> int:
-    """Writes the bundle, or that of decoding alone, and returns its size, bytes."""
+    """Write the bundle, or the bundle for decoding only, and return its size in bytes."""
     with tempfile.TemporaryDirectory(prefix="clipstack-bundle-") as name:
         root = Path(name, "clipstack-gpu")
         copy_project(root)
@@ -69,7 +69,7 @@ def make(target: Path, decoding: bool = False) -> int:
 
 
 def copy_project(root: Path) -> None:
-    """The project's own files, as far as the bench imports them."""
+    """Copy the project's files that the benchmark imports."""
     for pattern in PROJECT:
         for file in sorted(CHECKOUT.glob(pattern)):
             place = root / file.relative_to(CHECKOUT)
@@ -78,7 +78,7 @@ def copy_project(root: Path) -> None:
 
 
 def _server(root: Path, download: Path) -> None:
-    """Triton's server out of its wheel, without the libraries that only other stubs need."""
+    """Unpack Triton's server from its wheel, without libraries that only other stubs need."""
     _pip("--require-hashes", "--no-deps", "--requirement", str(CHECKOUT / "deploy/triton-wheel.txt"), to=download)
     (wheel,) = download.iterdir()
     triton = root / ".runtime" / "triton"
@@ -86,30 +86,30 @@ def _server(root: Path, download: Path) -> None:
     clip = triton / "backends" / "clip"
     clip.unlink()
     clip.symlink_to(os.path.relpath(root / "triton_repo" / "backends" / "clip", clip.parent))
-    needed, new = set[str](), {triton / "bin" / "tritonserver", *(triton / "backends" / "python").iterdir()}
-    while new:
-        names = set().union(*(_wanted(path) for path in new))
-        new = {triton / "lib" / name for name in names - needed if (triton / "lib" / name).exists()}
-        needed |= names
+    known, pending = set[str](), {triton / "bin" / "tritonserver", *(triton / "backends" / "python").iterdir()}
+    while pending:
+        names = set().union(*(_wanted(path) for path in pending))
+        pending = {triton / "lib" / name for name in names - known if (triton / "lib" / name).exists()}
+        known |= names
     for library in (triton / "lib").iterdir():
-        if library.name not in needed:
+        if library.name not in known:
             library.unlink()
 
 
 def _wanted(path: Path) -> set[str]:
-    """Names of the libraries that a program or a library of the server asks for; empty for other files."""
-    told = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True).stdout
-    return {line.split("[")[1].rstrip("]") for line in told.splitlines() if "(NEEDED)" in line}
+    """Return the names of the libraries that a program or library needs; empty for other files."""
+    output = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True).stdout
+    return {line.split("[")[1].rstrip("]") for line in output.splitlines() if "(NEEDED)" in line}
 
 
 def _packages(site: Path, download: Path, names: tuple[str, ...]) -> None:
-    """Unpacks the wheels: nothing of them needs an installation."""
+    """Download and unpack the wheels, which need no installation."""
     versions = pins()
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 24, 17)] + ["manylinux2014_x86_64"]
     words = [word for platform in platforms for word in ("--platform", platform)]
     abis = [word for abi in ("cp312", "abi3", "none") for word in ("--abi", abi)]
-    wanted = [f"{name}=={versions[name]}" for name in names]
-    _pip("--python-version", PYTHON, "--implementation", "cp", *abis, *words, *wanted, to=download)
+    requirements = [f"{name}=={versions[name]}" for name in names]
+    _pip("--python-version", PYTHON, "--implementation", "cp", *abis, *words, *requirements, to=download)
     for wheel in sorted(download.iterdir()):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
@@ -125,7 +125,7 @@ def _strip(root: Path) -> None:
 
 
 def pins() -> dict[str, str]:
-    """Versions as pyproject.toml names them."""
+    """Return the versions in pyproject.toml by package."""
     import tomllib
 
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -147,6 +147,7 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def main(words: list[str]) -> int | str | None:
+    """Write the bundle that the arguments name; return an error message or None."""
     decoding = words[:1] == ["--decoding"]
     if len(words) != 1 + decoding:
         return __doc__

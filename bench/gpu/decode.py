@@ -35,22 +35,24 @@ from numpy.typing import NDArray  # noqa: E402
 from bench.environment import described  # noqa: E402
 
 WRONG, NO_DEVICE = 1, 3
-FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of a clip: X3D-M's
+FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of an X3D-M clip
 AT_ONCE = (1, 4)
 
 
 class StopRule(NamedTuple):
-    """Seconds and clips of one measurement."""
+    """Minimum seconds and clips of one measurement."""
 
     seconds: float
     clips: int
 
 
 MEASURED, CHECKED = StopRule(3.0, 10), StopRule(0.1, 1)
-ALLOWED = 4.0  # mean difference to the CPU's reader, grey levels of 255: each scales with a filter of its own
+ALLOWED = 4.0  # largest mean difference to the first CPU reader in grey levels of 255: scaling filters differ
 
 
 class Film(NamedTuple):
+    """A test film: its name, length and size."""
+
     name: str
     seconds: int
     width: int
@@ -64,7 +66,7 @@ Clip = Any  # uint8 (FRAMES, CROP, CROP, 3), an array or a tensor
 
 
 def write(film: Film, folder: Path) -> Path:
-    """The film in H.264, 30 frames a second and a key frame every two seconds: a picture that the camera pans over."""
+    """Write the film in H.264, 30 frames per second, key frames every two seconds: a pan over a picture."""
     path = folder / f"{film.name}.mp4"
     rng = np.random.default_rng(0)
     coarse = rng.integers(20, 236, (film.height // 8 + 2, film.width // 4 + 2, 3)).astype(np.float32)
@@ -82,7 +84,7 @@ def write(film: Film, folder: Path) -> Path:
 
 
 def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
-    """Every way to a clip from the middle of the film, with its name; each opens the file anew, as a request does."""
+    """Yield each way to a clip from the middle of the film, with its name; each opens the file, like a request."""
     import torch
 
     from app.media.formats import HEAD_BYTES, recognise
@@ -143,7 +145,7 @@ def _torchcodec(path: Path, numbers: list[int], size: tuple[int, int], device: s
 
     decoder = VideoDecoder(str(path), device=device, num_ffmpeg_threads=1)
     rows = []
-    for number in numbers:  # one by one: 16 frames of a large film are 100 MB
+    for number in numbers:  # one by one: 16 frames of a large film take 100 MB
         scaled = interpolate(decoder[number][None].float(), size[::-1], mode="bicubic", antialias=True)[0]
         rows.append(centre_crop(scaled.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0), CROP))
     if decoder.cpu_fallback:
@@ -155,22 +157,22 @@ def _torchcodec(path: Path, numbers: list[int], size: tuple[int, int], device: s
 
 
 def measure(film: Path, device: str, enough: StopRule) -> dict[str, Any]:
-    """Every way's figures, or why it has none; the first one is what all others are compared with."""
-    told: dict[str, Any] = {}
-    right: NDArray[np.float64] | None = None
+    """Return the figures of every way, or the reason for none; all are compared with the first way."""
+    figures: dict[str, Any] = {}
+    expected: NDArray[np.float64] | None = None
     for name, way in ways(film, device):
         try:
             clip = _on_host(way())
         except (FFmpegError, ImportError, RuntimeError, OSError) as error:
             words = str(error).strip().partition("\n")[0][:200]
-            told[name] = {"left_out": f"{type(error).__name__}: {words}", "good": name.startswith("torchcodec")}
+            figures[name] = {"left_out": f"{type(error).__name__}: {words}", "good": name.startswith("torchcodec")}
             continue
-        right = clip if right is None else right
-        off = float(np.abs(clip - right).mean())
-        told[name] = {"difference": off, "good": off <= ALLOWED}
+        expected = clip if expected is None else expected
+        difference = float(np.abs(clip - expected).mean())
+        figures[name] = {"difference": difference, "good": difference <= ALLOWED}
         for count in AT_ONCE:
-            told[name][f"at_once_{count}"] = _speed(way, count, enough)
-    return told
+            figures[name][f"at_once_{count}"] = _speed(way, count, enough)
+    return figures
 
 
 def _on_host(clip: Clip) -> NDArray[np.float64]:
@@ -178,28 +180,29 @@ def _on_host(clip: Clip) -> NDArray[np.float64]:
 
 
 def _speed(way: Callable[[], Clip], count: int, enough: StopRule) -> dict[str, float]:
-    """Times of clips that `count` threads make side by side; the decoders let go of Python's lock."""
+    """Return the times of clips that `count` threads make concurrently; decoders release the GIL."""
     end = time.perf_counter() + enough.seconds
 
     def one(_: int) -> list[float]:
         times: list[float] = []
         while len(times) < enough.clips // count + 1 or time.perf_counter() < end:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             way()
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - started)
         return times
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(count) as threads:
         times = [spent for part in threads.map(one, range(count)) for spent in part]
     return {
         "p50_ms": float(np.percentile(times, 50)) * 1e3,
         "p99_ms": float(np.percentile(times, 99)) * 1e3,
-        "clips_per_s": len(times) / (time.perf_counter() - begun),
+        "clips_per_s": len(times) / (time.perf_counter() - started),
     }
 
 
 def show(film: str, told: dict[str, Any]) -> None:
+    """Print the figures of one film."""
     for name, row in told.items():
         if "left_out" in row:
             print(f"{film:5} {name:24} left out: {row['left_out']}", flush=True)
@@ -212,7 +215,7 @@ def show(film: str, told: dict[str, Any]) -> None:
 
 
 def used() -> int | None:
-    """Bytes in use on the first visible GPU, asked of the driver; None where that cannot be asked."""
+    """Return the bytes in use on the first visible GPU, or None if the driver cannot tell."""
     from deploy.gpu import discovery
 
     try:
@@ -223,6 +226,7 @@ def used() -> int | None:
 
 
 def main() -> int:
+    """Measure decoding and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpu-check", action="store_true", help="the CPU in the GPU's place, films of a few seconds")
     parser.add_argument("--machine", default="", help="this machine in words, for the JSON")
@@ -240,9 +244,9 @@ def main() -> int:
     result: dict[str, Any] = {"machine": arguments.machine} | described() | {"on": device, "films": {}}
     with tempfile.TemporaryDirectory(prefix="clipstack-decode-") as folder:
         for film in SMALL if cpu else FILMS:
-            told = measure(write(film, Path(folder)), device, CHECKED if cpu else MEASURED)
-            result["films"][film.name] = film._asdict() | {"ways": told}
-            show(film.name, told)
+            figures = measure(write(film, Path(folder)), device, CHECKED if cpu else MEASURED)
+            result["films"][film.name] = film._asdict() | {"ways": figures}
+            show(film.name, figures)
     after = used()
     if context is not None and before is not None and after is not None:
         result["held_bytes"] = after - before

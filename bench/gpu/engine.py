@@ -1,4 +1,4 @@
-"""The torch engine by itself: whether it answers as float32 does, and how fast, for each layout and batch."""
+"""Accuracy and speed of the torch engine alone, for each layout and batch size."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from bench.gpu.networks import BenchModel
 from triton_repo.backends.clip.clip_engines.torch_engine import DTYPES, TorchEngine
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 
-LARGEST_F32 = 1e-3  # difference of a probability between two ways to calculate in float32
-# bf16 and f16 may be off by what autocast alone, without anything of ours, is off by, and as much again.
+LARGEST_F32 = 1e-3  # largest difference of a probability between two float32 calculations
+# bf16 and f16 may differ by this multiple of autocast's own difference, plus a constant.
 OF_AUTOCAST, AND = 2.0, 5e-3
 LEAST_S = 0.5  # of one measurement
 
 
 def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16") -> list[dict[str, Any]]:
-    """Every layout in f32 and in `reduced`, bf16 or f16, against float32 on the CPU."""
+    """Compare every layout in f32 and in `reduced` (bf16 or f16) with float32 on the CPU."""
     rows = []
-    plain = float(np.abs(_autocast(subject, device, DTYPES[reduced]) - subject.right).max())
-    for precision, allowed in (("f32", LARGEST_F32), (reduced, OF_AUTOCAST * plain + AND)):
+    autocast_difference = float(np.abs(_autocast(subject, device, DTYPES[reduced]) - subject.right).max())
+    for precision, allowed in (("f32", LARGEST_F32), (reduced, OF_AUTOCAST * autocast_difference + AND)):
         for layout in LAYOUTS:
             parameters = {"engine": "torch", "precision": precision, "device": device, "layout": layout}
             row: dict[str, Any] = {"precision": precision, "layout": layout, "allowed": allowed}
             try:
                 engine = TorchEngine(folder, parameters, len(subject.clips))
                 engine.warm_up()
-                off = float(np.abs(engine.infer(subject.clips) - subject.right).max())
-                row |= {"largest_difference": off, "good": bool(off <= allowed)}
-            except RuntimeError as error:  # a layout that these libraries cannot do; the engine leaves it out as well
+                difference = float(np.abs(engine.infer(subject.clips) - subject.right).max())
+                row |= {"largest_difference": difference, "good": bool(difference <= allowed)}
+            except RuntimeError as error:  # a layout that these libraries do not support; the engine skips it too
                 row |= {"absent": str(error).splitlines()[0][:200], "good": layout != LAYOUTS[0]}
             rows.append(row)
             _forget(device)
@@ -43,7 +43,7 @@ def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16")
 
 
 def _autocast(subject: BenchModel, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
-    """The program as it was exported, under torch's own autocast."""
+    """Return the network's scores under torch's own autocast."""
     from triton_repo.zoo.export.spec import ServedNetwork
 
     network = ServedNetwork(subject.served).eval().to(device)
@@ -54,25 +54,25 @@ def _autocast(subject: BenchModel, device: str, dtype: torch.dtype) -> NDArray[n
 
 
 def speed(subject: BenchModel, folder: Path, device: str, precision: str, batches: list[int]) -> dict[str, Any]:
-    """Times of clips that are on the device already, to scores on the host, in the layout that the engine chose."""
+    """Time clips on the device until their scores are on the host, in the layout that the engine chose."""
     parameters = {"engine": "torch", "precision": precision, "device": device}
     engine = TorchEngine(folder, parameters, max(batches))
-    begun = time.perf_counter()
+    started = time.perf_counter()
     engine.warm_up()
-    answer: dict[str, Any] = {"precision": precision, "warm_up_s": time.perf_counter() - begun, "batches": {}}
+    result: dict[str, Any] = {"precision": precision, "warm_up_s": time.perf_counter() - started, "batches": {}}
     for batch in batches:
         clips = torch.from_numpy(np.resize(subject.clips, (batch, *subject.clips.shape[1:]))).to(device)
         times = _times(partial(engine.infer_tensors, [clips]))
-        answer["batches"][str(batch)] = {
+        result["batches"][str(batch)] = {
             "p50_ms": float(np.percentile(times, 50)) * 1e3,
             "p99_ms": float(np.percentile(times, 99)) * 1e3,
             "clips_per_s": batch / float(np.median(times)),
         }
-    return answer
+    return result
 
 
 def _times(run: Callable[[], object]) -> list[float]:
-    """Seconds of each run, for LEAST_S and 10 runs at the least, after three that do not count."""
+    """Return the seconds of each run, for at least LEAST_S and 10 runs, after three warm-up runs."""
     for _ in range(3):
         run()
     times: list[float] = []
@@ -84,7 +84,7 @@ def _times(run: Callable[[], object]) -> list[float]:
 
 
 def _forget(device: str) -> None:
-    """Gives the memory of engines that are gone back to the device."""
+    """Free the device memory of deleted engines."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
 

@@ -1,6 +1,6 @@
-"""Memory that must not stay: after many requests, and after a worker that was killed.
+"""Memory leaks after many requests, and after a killed worker.
 
-python -m bench.gpu.memory ADDRESS TRANSPORT GPU SLOT_BYTES        the worker that is killed; `killed` starts it
+python -m bench.gpu.memory ADDRESS TRANSPORT GPU SLOT_BYTES        the worker to be killed; `killed` starts it
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from app.shm.pool import SHM, SlotPool, is_stale, remove_stale_regions
 from bench.gpu.networks import BenchModel
 from bench.gpu.path import MARGIN_BYTES, SLOTS, PathError, ask, worker
 
-PAGE_BYTES = 2 << 20  # what CUDA takes and gives back at a time
+PAGE_BYTES = 2 << 20  # granularity of CUDA's allocations
 WARM_UP = 20  # requests
-GIVEN_BACK_S = 10.0  # the driver takes a moment to clear up after a process that was killed
+GIVEN_BACK_S = 10.0  # the driver needs a moment to free the memory of a killed process
 
 
 def of_gpu() -> int:
-    """Bytes in use on the GPU, by all processes."""
+    """Return the bytes in use on the GPU by all processes."""
     free, total = torch.cuda.mem_get_info(0)
     return total - free
 
 
 def of_host() -> int:
-    """Bytes in use in /dev/shm, by all processes."""
-    told = os.statvfs(SHM)
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    """Return the bytes in use in /dev/shm by all processes."""
+    stats = os.statvfs(SHM)
+    return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
 
 async def growth(
     address: str, subject: BenchModel, transport: str, gpu: int | None, used: Callable[[], int], requests: int
 ) -> dict[str, Any]:
-    """What so many requests leave in use, bytes, and what a worker's slots take."""
+    """Return the bytes that stay in use after that many requests, and the bytes of a worker's slots."""
     before_worker = used()
     async with worker(address, transport, subject, gpu) as (pool, triton):
         for number in range(WARM_UP):
@@ -58,9 +58,10 @@ async def growth(
 async def killed(
     address: str, subject: BenchModel, transport: str, gpu: int | None, used: Callable[[], int]
 ) -> dict[str, Any]:
-    """A worker that holds slots and is killed: what is in use when the reaper of another one has run, bytes.
+    """Kill a worker that holds slots and return the bytes in use after another worker's cleanup.
 
-    PathError when Triton, or /dev/shm, still has a region of it.
+    Raises:
+        PathError: Triton or /dev/shm still has a region of the worker.
     """
     before = used()
     slot_bytes = subject.clips[0].nbytes + MARGIN_BYTES
@@ -80,7 +81,7 @@ async def killed(
 
 
 async def _reaped(address: str) -> tuple[list[str], list[str]]:
-    """Names that Triton had of workers that are gone, and all that it has after it was told, as a worker tells it."""
+    """Return Triton's stale regions, and all its regions after a worker's cleanup."""
     pool = SlotPool(1, MARGIN_BYTES)
     triton = Triton(address, pool, "shm")
     try:
@@ -103,7 +104,7 @@ def _no_trace(name: str, stale: list[str], left: list[str]) -> None:
 
 
 async def _settled(used: Callable[[], int], most: int) -> int:
-    """What is in use as soon as it is no more than `most`, or when GIVEN_BACK_S are over."""
+    """Return the bytes in use once they are at most `most`, or after GIVEN_BACK_S."""
     deadline = asyncio.get_running_loop().time() + GIVEN_BACK_S
     while (now := used()) > most and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.1)
@@ -111,7 +112,7 @@ async def _settled(used: Callable[[], int], most: int) -> int:
 
 
 async def _victim(address: str, transport: str, gpu: int | None, slot_bytes: int) -> None:
-    """A worker that registers its regions, says its name, and waits to be killed."""
+    """Register regions, print the pool's name, and wait to be killed."""
     pool = open_pool(transport, SLOTS, slot_bytes, gpu)
     triton = Triton(address, pool, transport)
     await triton.register()

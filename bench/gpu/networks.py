@@ -1,4 +1,4 @@
-"""The networks that the GPU is measured with: of published sizes, with random weights that tell clips apart."""
+"""Networks for GPU measurements: of published sizes, with random weights whose scores differ between clips."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, co
 Clips = NDArray[np.uint8]
 RESNET = "resnet50"
 SIZES = ("x3d_s", "x3d_m", "x3d_l", RESNET)
-SPREAD = 2.0  # standard deviation of the logits: a mistake shows in the scores
-# Weight of what a block adds to its shortcut. With 1 random layers make all clips alike, and what then still tells them
-# apart is as small as the roundings of bf16.
+SPREAD = 2.0  # standard deviation of the logits, so that mistakes change the scores
+# Weight of a block's residual branch. With 1, random layers make all clips alike, and their differences are as small as
+# bf16's rounding errors.
 ADDED = 0.1
 SAMPLES = 4
 
 
 @dataclass(frozen=True)
 class BenchModel:
-    """One network: its program, what it answers in float32 to clips, and those clips, uint8 (SAMPLES, T, H, W, 3)."""
+    """One network: its program, test clips uint8 (SAMPLES, T, H, W, 3), and their scores in float32."""
 
     name: str
     served: NetworkSpec
@@ -47,19 +47,20 @@ class Bottleneck(nn.Module):
             nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
             nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide),
         )  # fmt: skip
-        apart = stride > 1 or width_in != wide
+        projected = stride > 1 or width_in != wide
         self.shortcut: nn.Module = (
             nn.Sequential(nn.Conv2d(width_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
-            if apart
+            if projected
             else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, 4 * width, H', W')."""
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
 def resnet50(classes: int) -> nn.Module:
-    """ResNet-50, logits (B, classes) of (B, 3, H, W); torchvision need not be there."""
+    """Return ResNet-50, (B, 3, H, W) -> logits (B, classes), without torchvision."""
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     layers.append(nn.MaxPool2d(3, 2, 1))
     width_in = 64
@@ -71,7 +72,7 @@ def resnet50(classes: int) -> nn.Module:
 
 
 def subject(name: str, device: str, small: bool) -> BenchModel:
-    """The network of SIZES; `small`: the same layers for clips of a few pixels, to check the way and not the speed."""
+    """Return the network called `name` in SIZES; `small` uses tiny clips, to test the steps and not the speed."""
     torch.manual_seed(0)
     if name == RESNET:
         network, spec, classes = resnet50(1000), ClipSpec("image", 1, 1, 30, 256, 224), 1000
@@ -84,16 +85,16 @@ def subject(name: str, device: str, small: bool) -> BenchModel:
     served = NetworkSpec(network, name, spec, tuple(f"label {n}" for n in range(classes)), (0.45,) * 3, (0.225,) * 3)
     clips = random_clips(spec, SAMPLES, seed=1)
     spread(served, torch.from_numpy(clips), device)
-    whole = ServedNetwork(served).eval()
-    given = torch.from_numpy(clips)
+    network_served = ServedNetwork(served).eval()
+    batch = torch.from_numpy(clips)
     with torch.no_grad():
-        right = whole(given).numpy()
-        program = torch.export.export(whole, (given[:2],), dynamic_shapes=({0: Dim("batch", min=1)},))
-    return BenchModel(name, served, program, clips, right)
+        expected = network_served(batch).numpy()
+        program = torch.export.export(network_served, (batch[:2],), dynamic_shapes=({0: Dim("batch", min=1)},))
+    return BenchModel(name, served, program, clips, expected)
 
 
 def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
-    """uint8 (count, T, crop, crop, 3): coloured blocks of 8 pixels, each clip darker or brighter than the other."""
+    """Return uint8 (count, T, crop, crop, 3): coloured blocks of 8 pixels, in different brightness for each clip."""
     rng = np.random.default_rng(seed)
     blocks = -(-spec.crop // 8)
     coarse = rng.integers(0, 256, (count, spec.frames, blocks, blocks, 3), dtype=np.uint8)
@@ -102,13 +103,13 @@ def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
 
 
 def spread(served: NetworkSpec, clips: Tensor, device: str) -> None:
-    """Gives the normalisations statistics of their own, and takes from the logits what is the same for all clips."""
+    """Fit the normalisation statistics to the clips, and remove the logits' common part."""
     network = served.network.to(device)
     for norm in _ends(network):
         nn.init.constant_(norm.weight, ADDED)
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm3d | nn.BatchNorm2d)]
-    given = (clips.to(device).float() / 255 - 0.45) / 0.225
-    example = given[:, 0].permute(0, 3, 1, 2) if served.spec.kind == "image" else given.permute(0, 4, 1, 2, 3)
+    normalised = (clips.to(device).float() / 255 - 0.45) / 0.225
+    example = normalised[:, 0].permute(0, 3, 1, 2) if served.spec.kind == "image" else normalised.permute(0, 4, 1, 2, 3)
     network.train()
     with torch.no_grad():
         for norm in norms:
@@ -126,7 +127,7 @@ def spread(served: NetworkSpec, clips: Tensor, device: str) -> None:
 
 
 def _ends(network: nn.Module) -> Iterator[nn.BatchNorm2d | nn.BatchNorm3d]:
-    """The last normalisation of every block that has a shortcut."""
+    """Yield the last normalisation of every block with a shortcut."""
     for part in network.modules():
         if isinstance(part, ResBlock):
             yield part.branch2.norm_c
@@ -137,7 +138,7 @@ def _ends(network: nn.Module) -> Iterator[nn.BatchNorm2d | nn.BatchNorm3d]:
 
 
 def write_model(subject: BenchModel, models: Path, parameters: dict[str, str]) -> Path:
-    """The model's folder, as Triton and the placing on GPUs want it; `parameters` replace those of the same name."""
+    """Write the model's folder for Triton and the GPU placement; `parameters` override those of the same name."""
     folder = models / subject.name
     (folder / "1").mkdir(parents=True)
     torch.export.save(subject.program, folder / "1" / "model.pt2")

@@ -1,4 +1,4 @@
-"""The whole path: a clip in a worker's slot, through the app's own client and Triton, to scores; by every transport."""
+"""Whole path: a clip in a worker's slot, the app's own client, Triton, scores; by every transport."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from bench.gpu.networks import BenchModel
 WAYS = {"cuda": "cuda_shared_memory", "shm": "system_shared_memory", "inline": "inline"}
 SENDERS = (1, 4, 16)
 SLOTS = 32
-MARGIN_BYTES = 4096  # a slot is larger than its clip, as those of the service are
+MARGIN_BYTES = 4096  # slots are larger than their clips, as in the service
 
 
 class PathError(Exception):
-    """The whole path does not do what it must; the message says what."""
+    """The whole path failed a check."""
 
 
 @asynccontextmanager
 async def worker(
     address: str, transport: str, subject: BenchModel, gpu: int | None
 ) -> AsyncIterator[tuple[SlotPool, Triton]]:
-    """A pool and a connection as a web worker has them."""
+    """Yield a pool and a connection like those of a web worker."""
     slot_bytes = subject.clips[0].nbytes + MARGIN_BYTES
     pool = open_pool(transport, SLOTS, slot_bytes, gpu if transport == "cuda" else None)
     triton = Triton(address, pool, transport)
@@ -43,45 +43,49 @@ async def worker(
 
 
 async def ask(pool: SlotPool, triton: Triton, subject: BenchModel, number: int) -> tuple[NDArray[np.float32], str]:
-    """Scores of one of the subject's clips, written into a slot as a decoder writes it, and the way it took."""
+    """Write one of the subject's clips into a slot, and return its scores and transport."""
     clip = subject.clips[number % len(subject.clips)]
     (offset,) = await pool.acquire(1)
     try:
         pool.view(offset, clip.shape)[:] = clip
-        answer = await triton.infer(subject.name, "1", offset, clip.shape)
+        result = await triton.infer(subject.name, "1", offset, clip.shape)
     finally:
         pool.release(offset)
-    return answer.values, answer.transport
+    return result.values, result.transport
 
 
 async def measure(
     address: str, subject: BenchModel, transport: str, gpu: int | None, allowed: float, seconds: float
 ) -> dict[str, Any]:
-    """Correctness first; then slot to scores, so long for each number of senders. PathError when an answer is wrong."""
+    """Check the scores, then time slot to scores for each number of senders.
+
+    Raises:
+        PathError: An answer is wrong.
+    """
     async with worker(address, transport, subject, gpu) as (pool, triton):
-        off = 0.0
+        difference = 0.0
         for number in range(2 * len(subject.clips)):
             scores, way = await ask(pool, triton, subject, number)
             if way != WAYS[transport]:
                 raise PathError(f"{subject.name} went by {way} instead of {WAYS[transport]}")
-            off = max(off, float(np.abs(scores - subject.right[number % len(subject.clips)]).max()))
-        if not off <= allowed:
-            raise PathError(f"{subject.name} by {transport} is off by {off:.2g}, allowed is {allowed:.2g}")
-        answer: dict[str, Any] = {"way": way, "largest_difference": off, "allowed": allowed, "senders": {}}
+            difference = max(difference, float(np.abs(scores - subject.right[number % len(subject.clips)]).max()))
+        if not difference <= allowed:
+            raise PathError(f"{subject.name} by {transport} is off by {difference:.2g}, allowed is {allowed:.2g}")
+        result: dict[str, Any] = {"way": way, "largest_difference": difference, "allowed": allowed, "senders": {}}
         for senders in SENDERS:
             await _sent(pool, triton, subject, senders, seconds / 10)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             times = await _sent(pool, triton, subject, senders, seconds)
-            answer["senders"][str(senders)] = {
+            result["senders"][str(senders)] = {
                 "p50_ms": float(np.percentile(times, 50)) * 1e3,
                 "p99_ms": float(np.percentile(times, 99)) * 1e3,
-                "clips_per_s": len(times) / (time.perf_counter() - begun),
+                "clips_per_s": len(times) / (time.perf_counter() - started),
             }
-    return answer
+    return result
 
 
 async def _sent(pool: SlotPool, triton: Triton, subject: BenchModel, senders: int, seconds: float) -> list[float]:
-    """Seconds of every request of `senders` that each send the next clip when they have the scores of the last."""
+    """Return the seconds of every request of `senders` concurrent senders without pauses."""
     times: list[float] = []
     end = time.perf_counter() + seconds
 

@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# Before anything else: NumPy of the bundle, for Triton's Python backend gives nothing with NumPy 2 (also its stub's).
+# The bundle's NumPy must come first: Triton's Python backend and its stub return nothing with NumPy 2.
 PATHS = [str(path) for path in (ROOT / "site", ROOT) if path.is_dir()]
 sys.path[:0] = PATHS
 os.environ["PYTHONPATH"] = os.pathsep.join([*PATHS, *filter(None, [os.environ.get("PYTHONPATH")])])
-# One GPU, by the number that NVML gives it, also to Triton
+# One GPU, by NVML's number, also for Triton
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
@@ -47,6 +47,7 @@ BATCHES = [1, 2, 4, 8, 16, 32]
 
 
 def main() -> int:
+    """Run all measurements and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpu-check", action="store_true", help="small clips, on the CPU, system shared memory")
     parser.add_argument("--machine", default="", help="this machine in words, for the JSON")
@@ -71,12 +72,12 @@ def main() -> int:
 
 
 def facts(cpu: bool) -> dict[str, Any]:
-    """What a figure is worth nothing without."""
-    told: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
+    """Return the versions and hardware that the figures depend on."""
+    versions: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
     if cpu:
-        return told | {"on": "CPU, small clips"}
+        return versions | {"on": "CPU, small clips"}
     properties = torch.cuda.get_device_properties(0)
-    return told | {
+    return versions | {
         "on": "GPU",
         "gpu": properties.name,
         "gpu_memory_mib": properties.total_memory >> 20,
@@ -86,28 +87,29 @@ def facts(cpu: bool) -> dict[str, Any]:
 
 
 def decoding(cpu: bool, folder: Path, result: dict[str, Any]) -> bool:
-    """Decoding on the CPU and on the GPU, in a process of its own; whether its frames were right."""
+    """Measure decoding on CPU and GPU in a separate process; return whether its frames were right."""
     if not find_spec("av") or not find_spec("decord"):
         result["decoding"] = {"left_out": "PyAV or decord is not installed"}
         show("decoding is left out: PyAV or decord is not installed (`make gpu-decode-bundle` packs them)")
         return True
-    told = folder / "decoding.json"
-    words = [sys.executable, "-m", "bench.gpu.decode", "--output", str(told), *(["--cpu-check"] if cpu else [])]
+    output = folder / "decoding.json"
+    words = [sys.executable, "-m", "bench.gpu.decode", "--output", str(output), *(["--cpu-check"] if cpu else [])]
     status = subprocess.run(words, cwd=ROOT).returncode
-    result["decoding"] = json.loads(told.read_text()) if told.exists() else {"error": f"exit status {status}"}
+    result["decoding"] = json.loads(output.read_text()) if output.exists() else {"error": f"exit status {status}"}
     return status == 0
 
 
 def save(path: Path | None, result: dict[str, Any]) -> None:
+    """Write the results if there is an output file."""
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> bool:
-    """Everything, into `result`; whether all of it was right."""
+    """Run all steps into `result`; return whether all answers were right."""
     cpu, good = arguments.cpu_check, True
     device, models = "cpu" if cpu else "cuda:0", folder / "models"
-    # On a GPU the configuration is that of any model, and the start of Triton places it there.
+    # On a GPU the configuration is the usual one, and Triton's start places the model.
     parameters = {"engine": "torch", "precision": "f32"} if cpu else {}
     batches, precision = ([1, 2], "f32") if cpu else (BATCHES, arguments.precision)
     reduced = "bf16" if precision == "f32" else precision
@@ -129,17 +131,19 @@ def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> 
         show(f"the whole path is left out: {missing}")
         result["path"] = {"left_out": missing}
         return False
-    found = result["path"] = {}
+    path_result = result["path"] = {}
     used = memory.of_host if cpu else memory.of_gpu
     before = used()
     try:
         with server.running_triton(models, folder / "run", max(batches), precision) as address:
             show(server.placing(folder / "run" / "triton.log"))
-            found["triton"] = {"held_bytes": used() - before}
-            show_memory("Triton with all models", found["triton"])
-            good = asyncio.run(steps.whole_path(address, subjects, allowed, cpu, film.found(folder), found)) and good
+            path_result["triton"] = {"held_bytes": used() - before}
+            show_memory("Triton with all models", path_result["triton"])
+            good = (
+                asyncio.run(steps.whole_path(address, subjects, allowed, cpu, film.found(folder), path_result)) and good
+            )
     except server.ServerError as error:
-        found["error"] = str(error)
+        path_result["error"] = str(error)
         show(f"WRONG {error}")
         return False
     return good

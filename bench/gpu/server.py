@@ -1,4 +1,4 @@
-"""Triton for a measurement: started by the stack's own command, on free ports, with a run folder of its own."""
+"""Triton for measurements, started by the stack's own command on free ports in its own run folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ START_S = 400.0  # on a GPU every model records all its batch sizes in every lay
 
 
 class ServerError(Exception):
-    """Triton does not start, or does not serve what it was given; the message holds the end of its log."""
+    """Triton does not start or does not serve a model; the message ends with its log."""
 
 
 def missing() -> str | None:
-    """Why Triton cannot be started here; None when it can."""
+    """Return why Triton cannot be started here, or None."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not (TRITON / "bin" / "tritonserver").exists():
         return "there is no Triton in .runtime/triton: `make setup`, or unpack the bundle"
@@ -42,7 +42,11 @@ def missing() -> str | None:
 def running_triton(
     models: Path, run_dir: Path, batch: int, precision: str, module: Sequence[str] = ("deploy.stack.launch", "triton")
 ) -> Iterator[str]:
-    """Triton's address, with all models loaded; `module` starts it. Raises ServerError."""
+    """Run Triton with all models loaded and yield its address; `module` starts it.
+
+    Raises:
+        ServerError: Triton does not start.
+    """
     for name in ("triton", "gpu"):
         (run_dir / name).mkdir(parents=True)
     for name, target in (("models", models), ("backends", TRITON / "backends")):
@@ -75,10 +79,10 @@ def running_triton(
 
 
 def python_for_stub(folder: Path) -> Path:
-    """The folder of a Python that sees what this one sees, in the same order.
+    """Create a Python with the same import path as this one and return its folder.
 
-    Triton's stub takes the first python3 of PATH and that one's packages, and does not look at PYTHONPATH: without this
-    it would have the machine's NumPy and not the bundle's.
+    Triton's stub uses the first python3 on PATH with its packages, and ignores PYTHONPATH. Without this it would import
+    the machine's NumPy instead of the bundle's.
     """
     venv.create(folder, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))
@@ -95,7 +99,7 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     with InferenceServerClient(address) as client:
         while time.monotonic() < deadline and server.poll() is None:
             try:
-                if client.is_server_live():  # its port opens when the last model is loaded, or has failed to
+                if client.is_server_live():  # the port opens once the last model has loaded or failed
                     if unready := [m.name for m in client.get_model_repository_index().models if m.state != "READY"]:
                         raise ServerError(f"Triton does not serve {unready}:\n{_tail(log)}")
                     return
@@ -106,11 +110,11 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return "\n".join(line for line in lines if line[:1] not in "|+")[-4000:]  # but for its tables
+    return "\n".join(line for line in lines if line[:1] not in "|+")[-4000:]  # without its tables
 
 
 def placing(log: Path) -> str:
-    """What the start said of GPUs and models, before Triton's own lines."""
+    """Return what the start printed about GPUs and models, before Triton's own lines."""
     return log.read_text(errors="replace").split("\nI")[0][:1500]
 
 

@@ -1,4 +1,4 @@
-"""Every step of the whole path by every way that there is: answers, times, a film, memory."""
+"""All steps of the whole path by every transport: answers, times, a film and memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.gpu import film as gpu_film
 from bench.gpu import memory, path
 from bench.gpu.tables import show, show_film, show_memory, show_path
 
-SECONDS, REQUESTS = 3.0, 1000  # of one measurement; between two looks at the memory
+SECONDS, REQUESTS = 3.0, 1000  # length of one measurement; requests between two memory samples
 
 
 async def whole_path(
     address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, found: dict[str, Any]
 ) -> bool:
-    """The whole path by every way, into `found`; whether all was right; what goes wrong takes nothing else away."""
+    """Run all steps into `found` and return whether all were right; a failure does not stop the others."""
     gpu, used = (None, memory.of_host) if cpu else (0, memory.of_gpu)
     ways = [way for way in path.WAYS if not (cpu and way == "cuda")]
     seconds, requests = (SECONDS / 6, REQUESTS // 20) if cpu else (SECONDS, REQUESTS)
@@ -38,20 +38,20 @@ async def whole_path(
         else:
             good = False
     for way in ways:
-        for what, work in (
+        for measurement, work in (
             ("growth", memory.growth(address, first, way, gpu, used, requests)),
-            # What has no region of its own has nothing that could stay.
+            # Inline requests have no region that could leak.
             *([] if way == "inline" else [("killed", memory.killed(address, first, way, gpu, used))]),
         ):
-            if await told(found.setdefault(what, {}), way, work, f"{what} by {way}"):
-                show_memory(f"{what:6} by {way:6}", found[what][way])
+            if await told(found.setdefault(measurement, {}), way, work, f"{measurement} by {way}"):
+                show_memory(f"{measurement:6} by {way:6}", found[measurement][way])
             else:
                 good = False
     return good
 
 
 async def told(place: dict[str, Any], name: str, work: Awaitable[dict[str, Any]], words: str) -> bool:
-    """Puts the answer into `place`, or why there is none; whether there is one."""
+    """Put the result or the error into `place` and return whether it succeeded."""
     try:
         place[name] = await work
     except (path.PathError, RegionError, ClipstackError) as error:

@@ -1,4 +1,4 @@
-"""What is asked of a GPU, and whether it was reached: judged from the figures that bench/gpu/run.py collects."""
+"""Targets for a GPU, judged by the figures of bench/gpu/run.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from bench.gpu.memory import PAGE_BYTES
 
-CLIP_MS, CLIPS_PER_S = 3.6, 1500.0  # of X3D-M, on one GPU of a data centre
+CLIP_MS, CLIPS_PER_S = 3.6, 1500.0  # for X3D-M on one data-centre GPU
 
 
 class Target(NamedTuple):
-    """`value` must be `bound` at the most, or at the least where more is better."""
+    """Largest, or with `more_is_better` smallest, allowed value of a figure."""
 
     name: str
     value: float
@@ -20,15 +20,17 @@ class Target(NamedTuple):
 
     @property
     def met(self) -> bool:
+        """Return whether the value is within the bound."""
         return self.value >= self.bound if self.more_is_better else self.value <= self.bound
 
     def facts(self) -> dict[str, Any]:
+        """Return the target for the file of results."""
         word = "at least" if self.more_is_better else "at most"
         return {"name": self.name, "value": self.value, "wanted": f"{word} {self.bound:g}", "met": self.met}
 
 
 def judged(result: dict[str, Any]) -> list[Target]:
-    """The targets whose figures are there; a run of some of the models, or without Triton, has fewer."""
+    """Return the targets whose figures exist; runs with fewer models or without Triton have fewer."""
     return list(_judged(result.get("engine", {}), result.get("path", {})))
 
 

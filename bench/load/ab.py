@@ -1,4 +1,4 @@
-"""Load by ApacheBench, which nobody here has written: so many clients, each sends again when it was answered."""
+"""Load by ApacheBench, an independent tool: closed loops of concurrent clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from deploy.stack.places import program
 
-PATIENCE_S = 120  # of one request
-MOST_S = 400  # of one turn
-FRESH = {"Cache-Control": "no-cache"}  # what was answered once would be known: each is to be looked at
+PATIENCE_S = 120  # timeout of one request
+MOST_S = 400  # timeout of one turn
+FRESH = {"Cache-Control": "no-cache"}  # bypass the result cache
 
 
 class Load(NamedTuple):
-    """What is sent: a POST of the bytes in `body` to `url`."""
+    """The request to send: a POST of the bytes in `body` to `url`."""
 
     url: str
     body: Path
@@ -27,10 +27,10 @@ class Load(NamedTuple):
 
 
 class LoadResult(NamedTuple):
-    """One side's turn: answers 200 a second, milliseconds of a request, how many were no 200.
+    """Result of one turn: answers with 200 per second, milliseconds of a request, and failed requests.
 
-    The milliseconds are None when so few were sent that each client had less than two: all begin at once, and those
-    first waits are shorter than later ones.
+    The milliseconds are None if clients sent fewer than two requests each: all clients start at once, and their first
+    waits are shorter than later ones.
     """
 
     per_s: float
@@ -41,13 +41,14 @@ class LoadResult(NamedTuple):
 
 
 class GeneratorError(Exception):
-    """ApacheBench could not do it; the message holds what it said."""
+    """ApacheBench failed; the message holds its output."""
 
 
 def run(load: Load, clients: int, requests: int) -> LoadResult:
-    """`requests` by `clients`, all of them answered: none is left for a server to work on when another has its turn.
+    """Send `requests` by `clients` and wait for all answers, so that no work is left for another side's turn.
 
-    Raises GeneratorError when nobody listens, or ApacheBench is not there.
+    Raises:
+        GeneratorError: Nothing listens, or ApacheBench is not installed.
     """
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "percentiles.csv")
@@ -64,27 +65,27 @@ def run(load: Load, clients: int, requests: int) -> LoadResult:
 
 
 def read(report: str, percentiles: str, clients: int) -> LoadResult:
-    """A turn from what ApacheBench prints, and from the table of its -e."""
+    """Return the result from ApacheBench's report and the table of its option -e."""
     words = ("Complete requests:", "Failed requests:", "Non-2xx responses:")
     complete, failed, refused = (_number(report, word) for word in words)
     spent_s = _number(report, "Time taken for tests:")
     times = {row[0]: float(row[1]) for row in csv.reader(percentiles.splitlines()) if row and row[0].isdecimal()}
     good = int(complete - failed - refused)
     fair = complete >= 2 * clients
-    # Of few requests its table shows a place behind the last one, whatever is in that memory: (int) (0.5 + n * share)
-    median, most = ("50" if complete > 1 else "100"), ("99" if complete > 50 else "100")
+    # With few requests the table reads past its last row: the index is (int) (0.5 + n * share)
+    p50_row, p99_row = ("50" if complete > 1 else "100"), ("99" if complete > 50 else "100")
     return LoadResult(
         per_s=round(good / spent_s, 3) if spent_s else 0.0,
-        p50_ms=times.get(median) if fair else None,
-        p99_ms=times.get(most) if fair else None,
+        p50_ms=times.get(p50_row) if fair else None,
+        p99_ms=times.get(p99_row) if fair else None,
         answered=good,
         failed=int(failed + refused),
     )
 
 
 def _number(report: str, words: str) -> float:
-    found = re.search(rf"^{re.escape(words)}\s+([\d.]+)", report, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    match = re.search(rf"^{re.escape(words)}\s+([\d.]+)", report, re.MULTILINE)
+    return float(match[1]) if match else 0.0
 
 
 __all__ = ["FRESH", "GeneratorError", "Load", "LoadResult", "read", "run"]

@@ -1,7 +1,7 @@
-"""Sends one request over and over, as cheaply as it goes: whoever loads a machine that it shares must not be the load.
+"""Load generator that costs the shared machine as little as possible.
 
-closed loop: so many clients, each sends again when it was answered      what the service can do
-open loop:   so many requests a second, answered or not                  what the world does
+closed loop: a number of clients, each sends again after its answer      what the service can do
+open loop:   a rate of requests, answered or not                         what real traffic does
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from bench.load.open_loop import Exchange, exchanges
 
 PATIENCE_S = 60.0
 PIECES = 64  # of a slow upload
-NO_ANSWER = 0  # the status of a connection that was refused, reset, or closed without one
+NO_ANSWER = 0  # status of a connection that was refused, reset, or closed without an answer
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: `sent_s` and `ended_s` on the clock of `time.monotonic`."""
+    """Outcome of one request; `sent_s` and `ended_s` are on the clock of `time.monotonic`."""
 
     status: int
     sent_s: float
@@ -33,12 +33,13 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
+        """Return the time from sending to the end of the answer."""
         return self.ended_s - self.sent_s
 
 
 @dataclass
 class Target:
-    """One request, ready to be sent: POST of `body` to `url` with `headers`."""
+    """One request that is ready to be sent: POST of `body` to `url` with `headers`."""
 
     url: str
     body: bytes
@@ -71,7 +72,7 @@ class _Exchange(asyncio.Protocol):
 
 
 async def send(target: Target) -> Outcome:
-    """Sends it once; whatever happens becomes an outcome."""
+    """Send the request once; failures become outcomes too."""
     began = time.monotonic()
     transport = None
     try:
@@ -95,16 +96,16 @@ def _parsed(received: bytes, began: float, ended: float) -> Outcome:
     status = int(head[9:12])
     if status == 200:
         return Outcome(status, began, ended)
-    asked = [line[12:] for line in head.split(b"\r\n") if line[:12].lower() == b"retry-after:"]
+    retry_after = [line[12:] for line in head.split(b"\r\n") if line[:12].lower() == b"retry-after:"]
     try:
         code = str(json.loads(body)["error"]["code"])
     except (ValueError, KeyError, TypeError):
         code = "not json"
-    return Outcome(status, began, ended, code, int(asked[0]) if asked else None)
+    return Outcome(status, began, ended, code, int(retry_after[0]) if retry_after else None)
 
 
 async def closed_loop(target: Target | Sequence[Target], clients: int, seconds: float) -> list[Outcome]:
-    """`clients` that each send again when they were answered, for `seconds`; several targets take turns."""
+    """Run `clients` without pauses for `seconds`; several targets take turns."""
     ends, turns = time.monotonic() + seconds, _turns(target)
 
     async def client() -> list[Outcome]:
@@ -113,13 +114,17 @@ async def closed_loop(target: Target | Sequence[Target], clients: int, seconds: 
             outcomes.append(await send(next(turns)))
         return outcomes
 
-    return [outcome for each in await asyncio.gather(*(client() for _ in range(clients))) for outcome in each]
+    return [
+        outcome
+        for client_outcomes in await asyncio.gather(*(client() for _ in range(clients)))
+        for outcome in client_outcomes
+    ]
 
 
 async def open_loop(target: Target | Sequence[Target], rate: float, seconds: float) -> list[Outcome]:
-    """`rate` requests a second for `seconds`, evenly, whether they are answered or not; returns when all are.
+    """Send `rate` requests per second for `seconds`, evenly, and return when all are done.
 
-    Outcomes stand in the order of sending, in which several targets take turns.
+    Outcomes are in the order of sending; several targets take turns.
     """
     targets = [target] if isinstance(target, Target) else target
 
@@ -129,8 +134,9 @@ async def open_loop(target: Target | Sequence[Target], rate: float, seconds: flo
 
     def run() -> list[Outcome]:
         ended = exchanges(sent, rate, round(rate * seconds), PATIENCE_S)
-        told = {exchange.number: _outcome(exchange) for exchange in ended}  # no answer is kept: there may be many
-        return [told[number] for number in sorted(told)]
+        # outcomes only: there may be too many answers to keep
+        outcomes = {exchange.number: _outcome(exchange) for exchange in ended}
+        return [outcomes[number] for number in sorted(outcomes)]
 
     return await asyncio.to_thread(run)
 
@@ -146,9 +152,9 @@ def _turns(target: Target | Sequence[Target]) -> Iterator[Target]:
 
 
 async def trickle(target: Target, seconds: float) -> Outcome:
-    """Sends it once, a little at a time and all but the end within `seconds`: the upload of a slow line.
+    """Send the request once in pieces over `seconds`, like an upload on a slow line.
 
-    Whoever cancels it goes in the middle of the upload.
+    Cancelling this call closes the connection in the middle of the upload.
     """
     began, piece = time.monotonic(), max(1, len(target.payload) // PIECES)
     pieces = [target.payload[at : at + piece] for at in range(0, len(target.payload), piece)]
@@ -171,6 +177,6 @@ async def trickle(target: Target, seconds: float) -> Outcome:
 
 
 def quantile(seconds: Iterable[float], share: float) -> float | None:
-    """The value that `share` of them do not exceed; None when there are none."""
+    """Return the value that `share` of the values do not exceed, or None without values."""
     ordered: Sequence[float] = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

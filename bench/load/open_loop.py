@@ -1,7 +1,7 @@
-"""An open loop that costs the machine it shares as little as Python can: one thread, one system call a step.
+"""Open loop that costs the shared machine as little as Python can: one thread, one system call a step.
 
-asyncio needs 0.5 ms of a processor for each request of 40 KB, this half of it; at ten times the capacity of the service
-beside it that is the difference between a load and a competitor.
+asyncio needs 0.5 ms of processor time for a request of 40 KB, this loop half of that. At ten times the service's
+capacity, asyncio would compete with the service for the processor.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-LONGEST_S = 0.5  # that it waits for an event: so late at most somebody is given up
-SEND_BYTES = 1 << 20  # room for a whole request, which then goes in one call
+LONGEST_S = 0.5  # longest wait for an event, and so the largest delay of a timeout
+SEND_BYTES = 1 << 20  # socket buffer for a whole request, which then needs one call
 RECEIVED_BYTES = 1 << 16
-BURST = 8  # are sent at once by one who is late; then answers are looked at
+BURST = 8  # requests sent at once when behind schedule, before answers are read
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request under way: what is left to be sent, what came back; moments on the clock of `time.monotonic`."""
+    """One running request: its unsent bytes and its answer; times are on the clock of `time.monotonic`."""
 
     number: int
     socket: socket.socket
@@ -36,13 +36,13 @@ class Exchange:
 def exchanges(
     payloads: Callable[[int], tuple[tuple[str, int], bytes]], rate: float, count: int, patience_s: float
 ) -> Iterator[Exchange]:
-    """`count` requests, `rate` a second, each over a connection of its own; yields each when it is over.
+    """Send `count` requests, `rate` per second, each on its own connection; yield each when it is over.
 
-    `payloads` tells where to, as (host, port), and what is sent for each number. One that cannot be connected, or was
-    not answered whole within `patience_s`, has `failed`; one that was cut off has what was received until then.
+    `payloads` returns the (host, port) and the bytes for each number. An exchange has `failed` if it could not connect,
+    or was not answered completely within `patience_s`. A connection that was cut off keeps what it received.
     """
     events, under_way = select.epoll(), dict[int, Exchange]()
-    waiting = deque[Exchange]()  # in the order of sending; who is over is dropped from its front
+    waiting = deque[Exchange]()  # in the order of sending; finished ones are dropped from the front
     began, number = time.monotonic(), 0
     try:
         while number < count or under_way:
@@ -58,9 +58,9 @@ def exchanges(
                 waiting.append(exchange)
                 events.register(exchange.socket, select.EPOLLIN | (select.EPOLLOUT if exchange.left else 0))
             due_s = began + number / rate - time.monotonic() if number < count else LONGEST_S
-            for descriptor, what in events.poll(max(0.0, min(due_s, LONGEST_S))):
+            for descriptor, event_mask in events.poll(max(0.0, min(due_s, LONGEST_S))):
                 exchange = under_way[descriptor]
-                if _moved(exchange, what, events):
+                if _moved(exchange, event_mask, events):
                     events.unregister(descriptor)
                     yield _ended(under_way.pop(descriptor))
             while waiting and (waiting[0].ended_s or waiting[0].sent_s + patience_s < time.monotonic()):
@@ -81,7 +81,7 @@ def _begun(number: int, address: tuple[str, int], payload: bytes) -> Exchange:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     exchange = Exchange(number, connection, memoryview(payload), time.monotonic())
     try:
-        with suppress(BlockingIOError):  # on loopback it is there at once all the same
+        with suppress(BlockingIOError):  # on loopback the connection is there at once anyway
             connection.connect(address)
     except OSError:
         exchange.failed = True
@@ -95,12 +95,12 @@ def _send(exchange: Exchange) -> None:
         exchange.left = exchange.left[exchange.socket.send(exchange.left) :]
     except BlockingIOError:
         pass
-    except OSError:  # it was closed before all was sent; the answer may be there
+    except OSError:  # closed before everything was sent; the answer may have arrived
         exchange.left = exchange.left[:0]
 
 
 def _moved(exchange: Exchange, what: int, events: select.epoll) -> bool:
-    """Sends and receives what there is; whether it is over."""
+    """Send and receive what is possible; return whether the exchange is over."""
     if what & select.EPOLLOUT:
         _send(exchange)
         if not exchange.left:

@@ -33,12 +33,13 @@ from deploy.stack.stack import Stack
 
 RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
 CLIENTS, CAPACITY_S = 8, 10.0
-LOOKS, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0  # in the second half so many, one in 5 s at least; 1 s between at least
-QUIET_S = 30.0  # at the end everything that belongs to a request is gone within this
+# samples in the second half, and the longest and shortest interval between samples
+LOOKS, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0
+QUIET_S = 30.0  # everything that belongs to requests must be gone this long after the end
 
 
 class Sampler:
-    """Looks at a stack every `every_s` seconds, in a thread, until it is told to end."""
+    """Thread that takes a snapshot of a stack every `every_s` seconds until the block ends."""
 
     def __init__(self, stack: Stack, every_s: float) -> None:
         self._stack, self._every_s = stack, every_s
@@ -61,63 +62,64 @@ class Sampler:
 
 
 def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
-    """Everything, as the file of results has it."""
+    """Run the soak and return its results."""
     seconds = minutes * 60
     targets, bad = mix(stack)
     outcomes = asyncio.run(closed_loop(targets, CLIENTS, min(CAPACITY_S, seconds / 4)))
     spent_s = max(outcome.ended_s for outcome in outcomes) - min(outcome.sent_s for outcome in outcomes)
     rate = share * len(outcomes) / spent_s
     before = _quiet(stack, None)
-    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as looker:
+    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as sampler:
         answers = asyncio.run(worked(stack, targets, rate, seconds))
     after = _quiet(stack, before)
-    began, found = looker.looks[0].at_s, series(looker.looks)
-    times_s = [round(look.at_s - began, 1) for look in looker.looks]
-    told = {
+    began, values = sampler.looks[0].at_s, series(sampler.looks)
+    times_s = [round(look.at_s - began, 1) for look in sampler.looks]
+    result = {
         "machine": described(),
         "minutes": minutes,
         "per_s": round(rate, 2),
         "share": share,
         "bad_files": bad,
         "answers": answers,
-        "slopes": judged(times_s, found),
+        "slopes": judged(times_s, values),
         "left_over": left_over(before, after),
         "times_s": times_s,
-        "series": found,
+        "series": values,
     }
-    return told | {"complaints": complaints(told)}
+    return result | {"complaints": complaints(result)}
 
 
 def _quiet(stack: Stack, before: ResourceSnapshot | None) -> ResourceSnapshot:
-    """A look when nobody asks anything; waits until what requests had is gone again."""
+    """Return a snapshot of the idle stack, after waiting for the resources of requests to be released."""
     began = time.monotonic()
     while True:
-        census = taken(stack)
+        snapshot = taken(stack)
         if time.monotonic() > began + QUIET_S or (
-            not census.places["uploads"] and (before is None or not left_over(before, census))
+            not snapshot.places["uploads"] and (before is None or not left_over(before, snapshot))
         ):
-            return census
+            return snapshot
         time.sleep(0.5)
 
 
 def main() -> None:
+    """Run the soak, write its results, and exit with 1 if something grew or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0, help="how long")
     parser.add_argument("--share", type=float, default=0.6, help="of the capacity that is used")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="where the results go")
-    asked = parser.parse_args()
-    if not 0.5 <= asked.minutes <= 48 * 60 or not math.isfinite(asked.share):
+    arguments = parser.parse_args()
+    if not 0.5 <= arguments.minutes <= 48 * 60 or not math.isfinite(arguments.share):
         parser.error("from half a minute to two days")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack is taken down as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops the stack like Ctrl-C
     from tests.e2e.running import running_stack
 
     with running_stack(results_mb="256") as stack:
-        told = measured(stack, asked.minutes, asked.share)
-    asked.output.write_text(json.dumps(told) + "\n")
-    if asked.output == RESULTS:
-        report.write(told)
-    print("\n".join(report.lines(told)))
-    sys.exit(bool(told["complaints"]))
+        result = measured(stack, arguments.minutes, arguments.share)
+    arguments.output.write_text(json.dumps(result) + "\n")
+    if arguments.output == RESULTS:
+        report.write(result)
+    print("\n".join(report.lines(result)))
+    sys.exit(bool(result["complaints"]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What bench/soak/__main__.py measured, as a section of docs/reliability.md and a picture.
+"""Results of bench/soak/__main__.py as a section of docs/reliability.md and a chart.
 
-python -m bench.soak.report       (`make soak` does it too)
+python -m bench.soak.report       (`make soak` runs it too)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/soak.json", "docs/reliability.md", "docs/soak.svg"))
 SHOWN = "Memory, descriptors, threads and files over the time"
 BEGIN, END = "<!-- written by `make soak`: begin -->", "<!-- written by `make soak`: end -->"
-MARKS = 240  # points of a line at most: no screen shows more
+MARKS = 240  # largest number of points of a line: screens show no more
 PANELS = {"memory MiB": "memory (RSS), MiB", "descriptors": "descriptors", "threads": "threads", "": "files and MiB"}
 COLOURS = {
     "nginx": "#1b7f5c", "gunicorn": "#8a94a3", "web workers": "#2563b0", "decoders": "#c8741b",
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def lines(told: Mapping[str, Any]) -> list[str]:
-    """The section as Markdown."""
+    """Return the section as Markdown lines."""
     machine, answers = told["machine"], told["answers"]
     jobs = sum(answers["jobs"].values())
     times = f"p50 {answers['p50_ms']:g} ms, p99 {answers['p99_ms']:g} ms"
@@ -38,7 +38,7 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         "",
         "| | at the end | grew by an hour | surely between | allowed |",
         "|---|--:|--:|--:|--:|",
-        *(_row(name, told["series"][name][-1], each) for name, each in told["slopes"].items() if _shown(name, each)),
+        *(_row(name, told["series"][name][-1], slope) for name, slope in told["slopes"].items() if _shown(name, slope)),
     ]
 
 
@@ -47,7 +47,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _shown(name: str, slope: Mapping[str, Any]) -> bool:
-    """Memory and places always, the rest where it moved at all."""
+    """Return whether the series has a row: memory and places always, others if they changed."""
     flat = not (slope["per_hour"] or slope["low"] or slope["high"])
     return not flat or ": " not in name or name.endswith(": memory MiB")
 
@@ -58,7 +58,7 @@ def _row(name: str, last: float, slope: Mapping[str, Any]) -> str:
 
 
 def picture(told: Mapping[str, Any], path: Path) -> None:
-    """A panel for memory, descriptors, threads and files over the minutes; the judged half is white."""
+    """Draw charts of memory, descriptors, threads and files over time; the half that is not judged is grey."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,7 +92,7 @@ def _panel(panel: Any, series: Mapping[str, list[float]], minutes: list[float], 
 
 
 def write(told: Mapping[str, Any]) -> None:
-    """The picture, and the section between its marks."""
+    """Write the chart and the page's generated section."""
     picture(told, PICTURE)
     before, _, rest = PAGE.read_text().partition(BEGIN)
     section = "\n".join([BEGIN, "", *lines(told), "", f"![{SHOWN}]({PICTURE.name})", "", END])

@@ -1,9 +1,9 @@
-"""Does something grow? By the median of the slopes between all pairs of samples, and the range in which it surely lies.
+"""Growth of a series: the median slope over all pairs of samples, with a confidence interval.
 
-A few strange samples do not matter to a median, unlike to a least-squares line. Neighbouring samples are alike, which
-would make the range too narrow: so medians of BLOCKS spans of time are compared, and not the samples themselves.
+A median ignores outliers, unlike a least-squares line. Neighbouring samples are correlated, which would make the
+interval too narrow, so medians of BLOCKS time spans are compared.
 
-References: Theil 1950, Sen 1968 (the range by the normal approximation of Kendall's S).
+References: Theil 1950, Sen 1968 (interval by the normal approximation of Kendall's S).
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCKS = 30
-LEAST = 5  # blocks with something in them
-SURE = 3.3  # standard deviations, 99.9 %: some forty series are judged in each run, and none may fail by chance
+LEAST = 5  # blocks with samples
+SURE = 3.3  # standard deviations, 99.9 %: each run judges some forty series, and none may fail by chance
 HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Growth an hour in the series' own unit, and between what it surely lies."""
+    """Growth per hour in the unit of the series, with the bounds of its confidence interval."""
 
     per_hour: float
     low: float
     high: float
 
     def grows(self, limit: float) -> bool:
-        """Whether it surely grows by more than `limit` an hour."""
+        """Return whether the growth certainly exceeds `limit` per hour."""
         return self.low > limit
 
 
 def slope(times_s: Sequence[float], values: Sequence[float]) -> Slope:
-    """Of samples at `times_s`, at least LEAST blocks of them; raises ValueError for fewer."""
+    """Return the slope of samples at `times_s`; raise ValueError if fewer than LEAST blocks have samples."""
     times, medians = _blocks(np.asarray(times_s, float), np.asarray(values, float))
     count = len(times)
     if count < LEAST:
@@ -49,10 +49,10 @@ def slope(times_s: Sequence[float], values: Sequence[float]) -> Slope:
 
 
 def _blocks(times: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """The medians of the samples of each of BLOCKS equal spans of time, those without any left out."""
+    """Return the mean times and median values of BLOCKS equal time spans, without empty ones."""
     if len(times) <= BLOCKS:
         return times, values
     edges = np.linspace(times[0], times[-1], BLOCKS + 1)[1:-1]
     place = np.searchsorted(edges, times, side="right")
-    found = [place == number for number in range(BLOCKS) if (place == number).any()]
-    return np.array([times[each].mean() for each in found]), np.array([np.median(values[each]) for each in found])
+    masks = [place == number for number in range(BLOCKS) if (place == number).any()]
+    return np.array([times[mask].mean() for mask in masks]), np.array([np.median(values[mask]) for mask in masks])

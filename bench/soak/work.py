@@ -1,4 +1,4 @@
-"""What a soak asks of a stack: videos, pictures and bad files in turns, and jobs one after the other."""
+"""Work of a soak: videos, pictures and bad files in turns, and jobs one after the other."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from bench.soak.files import bad_files
 from bench.tools.overload import demo_clip, picture
 from deploy.stack.stack import Stack
 
-SLOW_S = 3.0  # a bad file that takes longer would be a load of another kind
+SLOW_S = 3.0  # slower bad files would be a different kind of load
 GOOD_IN_TEN, PICTURES = 9, (2, 5, 8)
 JOB_EVERY_S, JOB_S = 10.0, 120.0
 
 
 def mix(stack: Stack) -> tuple[list[Target], dict[str, str]]:
-    """What is sent in turns, and what the bad ones are answered: those that a decoder is not long held up by."""
+    """Return the targets to send in turns, and the answers to the bad files that decoders handle quickly."""
     url, fresh = f"{stack.url}/v1/classify", {"Cache-Control": "no-cache"}
     video = Target(url, demo_clip(), fresh)
     still = Target(f"{url}?model=frame_quality", picture(), fresh)
-    told, bad = {}, []
+    answers_by_name, bad = {}, []
     for name, content in bad_files().items():
         began = time.monotonic()
-        answer = httpx.post(still.url, content=content, timeout=60)
-        if time.monotonic() - began < SLOW_S and 400 <= answer.status_code < 500:
-            told[name] = f"{answer.status_code} {answer.json()['error']['code']}"
+        response = httpx.post(still.url, content=content, timeout=60)
+        if time.monotonic() - began < SLOW_S and 400 <= response.status_code < 500:
+            answers_by_name[name] = f"{response.status_code} {response.json()['error']['code']}"
             bad.append(Target(still.url, content))
     targets = []
-    for each in bad:
-        targets += [still if number in PICTURES else video for number in range(GOOD_IN_TEN)] + [each]
-    return targets, told
+    for bad_target in bad:
+        targets += [still if number in PICTURES else video for number in range(GOOD_IN_TEN)] + [bad_target]
+    return targets, answers_by_name
 
 
 async def jobs(stack: Stack, seconds: float) -> Counter[str]:
-    """How jobs ended that were handed in one after the other for so long; each is removed when it has."""
+    """Submit jobs one after the other for `seconds`, remove each at its end, and count their final states."""
     ends, ended, content = time.monotonic() + seconds, Counter[str](), demo_clip()
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
         while time.monotonic() < ends:
             begin = time.monotonic()
             fresh = {"X-File-Name": "soak.mp4", "Cache-Control": "no-cache"}
-            answer = await http.post("/v1/jobs", content=content, params={"hop_s": 0.25}, headers=fresh)
-            if answer.status_code == 202:
-                address = f"/v1/jobs/{answer.json()['id']}"
+            response = await http.post("/v1/jobs", content=content, params={"hop_s": 0.25}, headers=fresh)
+            if response.status_code == 202:
+                address = f"/v1/jobs/{response.json()['id']}"
                 ended[await _ended(http, address)] += 1
                 await http.delete(address)
             else:
-                ended[str(answer.status_code)] += 1
+                ended[str(response.status_code)] += 1
             await asyncio.sleep(max(0.0, begin + JOB_EVERY_S - time.monotonic()))
     return ended
 
@@ -67,7 +67,7 @@ async def _ended(http: httpx.AsyncClient, address: str) -> str:
 
 
 async def worked(stack: Stack, targets: Sequence[Target], rate: float, seconds: float) -> dict[str, Any]:
-    """What became of all that was sent."""
+    """Send all work and return its outcomes."""
     outcomes, ended = await asyncio.gather(open_loop(targets, rate, seconds), jobs(stack, seconds))
     good = [outcome for number, outcome in enumerate(outcomes) if number % 10 < GOOD_IN_TEN]
     bad = [outcome for number, outcome in enumerate(outcomes) if number % 10 >= GOOD_IN_TEN]

@@ -1,1 +1,1 @@
-"""One file a question: `measured(effort)` returns what bench/results/NAME.json holds, without the machine."""
+"""Benchmark suites: `measured(effort)` returns the contents of bench/results/NAME.json, without the machine."""

@@ -1,10 +1,9 @@
-"""A large upload until its first frame is decoded: nginx hands a file on, against a form read through Flask.
+"""Time of a large upload until its first frame is decoded: nginx's file handoff against a form through Flask.
 
-Ours gets the file as the body, as its client and command send it, and once more as a form, as its page does; the
-baseline gets the same form. curl sends all of them. Ours goes through nginx and probes the file, which decodes the
-first frame: of the whole time what comes after that (decoding the clip, inference) is taken away. The baseline is
-gunicorn alone, without nginx before it, which favours it: it saves the form's file and decodes the first frame with
-decord.
+Our stack gets the file as the body, like from its client, and once more as a form, like from its page. The baseline
+gets the same form. curl sends all of them. Our stack works through nginx and probes the file, which decodes the first
+frame; later stages (decoding the clip, inference) are subtracted. The baseline is gunicorn without nginx, which favours
+it: it saves the form's file and decodes the first frame with decord.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ TURNS = {10: 5, 200: 3, 1000: 2}
 
 
 def measured(effort: Profile) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    """Measure all sizes and return the figures."""
+    result: dict[str, Any] = {
         "about": "A film of so many MB, from its first byte to its first decoded frame; the other side takes forms.",
         "sizes": {},
     }
@@ -36,13 +36,14 @@ def measured(effort: Profile) -> dict[str, Any]:
         for size in effort.upload_mb:
             film = padded(videos.reference().path, size)
             try:
-                told["sizes"][str(size)] = one(ours, theirs, film, min(TURNS[size], effort.turns + 2))
+                result["sizes"][str(size)] = one(ours, theirs, film, min(TURNS[size], effort.turns + 2))
             finally:
                 film.unlink()
-    return told
+    return result
 
 
 def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any]:
+    """Measure one size on both sides in turns."""
     labels = [{"film": side.label(film)} for side in (ours, theirs)] if film.stat().st_size < 50e6 else None
     first = Service("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
 
@@ -58,13 +59,13 @@ def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any
         return spent_s
 
     body, form, others = in_turns(turns, partial(mine, False), partial(mine, True), other)
-    if labels is None:  # by the same curl as the turns: a body of hundreds of megabytes is not to be held here
+    if labels is None:  # by curl like the turns, so that this process need not hold hundreds of megabytes
         labels = [{"film": label_by_curl(side, film)} for side in (ours, theirs)]
     return {"seconds": compared(body, others, labels), "form_seconds": compared(form, others, labels)}
 
 
 def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
-    """Seconds, and the answer; the film as the body, if not in a form."""
+    """Send the film in a form or as the body, and return the seconds and the answer."""
     words = ["curl", "-sS", "--fail-with-body", "-m", str(PATIENCE_S), "-H", "Cache-Control: no-cache", "-H", "Expect:"]
     words += ["-F", f"file=@{film}"] if form else ["-X", "POST", "-T", str(film)]
     began = time.perf_counter()
@@ -72,17 +73,18 @@ def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str,
     spent_s = time.perf_counter() - began
     if done.returncode:
         raise servers.ServerError(f"{side.name}: {done.stderr} {done.stdout[:500]}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return spent_s, told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return spent_s, result
 
 
 def label_by_curl(side: Service, film: Path) -> str:
-    told = sent(side, film)[1]
-    return str((told["predictions"][0] if "predictions" in told else told)["label"])
+    """Return the best label of the answer to the film."""
+    result = sent(side, film)[1]
+    return str((result["predictions"][0] if "predictions" in result else result)["label"])
 
 
 def padded(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films") -> Path:
-    """The film with a box after its end that nobody reads, so that it is as long as that."""
+    """Return the film with an unused box at its end, so that it has that many megabytes."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"padded-{megabytes}.mp4"
     content = film.read_bytes()

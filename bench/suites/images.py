@@ -1,4 +1,4 @@
-"""Pictures a second with ResNet-50, against the two services that published recipes build for it."""
+"""Pictures per second with ResNet-50, against two common ways to serve it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ CLIENTS = 8
 
 
 def measured(effort: Profile) -> dict[str, Any]:
+    """Measure against each baseline and return the figures."""
     picture = videos.photograph()
-    told: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
+    result: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
     with servers.stack(networks.PICTURE) as running:
         ours = servers.ours(running)
         for name in AGAINST:
             with servers.baseline(name, model=networks.PICTURE) as theirs:
                 labels = [{"picture": side.label(picture.path)} for side in (ours, theirs)]
-                told["against"][name] = row(ours, theirs, picture.path, CLIENTS, effort, labels)
-    return told
+                result["against"][name] = row(ours, theirs, picture.path, CLIENTS, effort, labels)
+    return result
 
 
 __all__ = ["measured"]

@@ -1,4 +1,4 @@
-"""How long does one client wait for one clip, small and large, and where does each millisecond go?"""
+"""Latency of one client with a small and a large clip, by stage."""
 
 from __future__ import annotations
 
@@ -16,33 +16,42 @@ STAGES = ("receive", "queue", "probe", "decode", "infer", "answer")
 
 
 def measured(effort: Profile) -> dict[str, Any]:
+    """Measure both clips and return the figures."""
     clips = {"small": videos.reference(), "large": videos.large()}
-    told: dict[str, Any] = {"clips": {name: film.words for name, film in clips.items()}, "against": {}}
-    told["bytes"] = {name: film.path.stat().st_size for name, film in clips.items()}
+    result: dict[str, Any] = {"clips": {name: film.words for name, film in clips.items()}, "against": {}}
+    result["bytes"] = {name: film.path.stat().st_size for name, film in clips.items()}
     with servers.stack() as running:
         ours = servers.ours(running)
-        told["stages"] = {name: stages(ours, film, effort.repeats) for name, film in clips.items()}
+        result["stages"] = {name: stages(ours, film, effort.repeats) for name, film in clips.items()}
         with servers.baseline(servers.STRONGEST) as theirs:
             for name, side in servers.comparisons(running, servers.STRONGEST).items():
-                told["against"][name] = {}
+                result["against"][name] = {}
                 for which, film in clips.items():
-                    labels = [{which: each.label(film.path)} for each in (side, theirs)]
-                    told["against"][name][which] = row(side, theirs, film.path, 1, effort, labels)
-    return told
+                    labels = [{which: service.label(film.path)} for service in (side, theirs)]
+                    result["against"][name][which] = row(side, theirs, film.path, 1, effort, labels)
+    return result
 
 
 def stages(ours: Service, film: Film, count: int) -> dict[str, Any]:
-    """Milliseconds of every stage as the answers tell them; `outside` is nginx, the form, Flask and the connection."""
+    """Return the milliseconds of each stage from the answers.
+
+    `outside` is nginx, the form, Flask and the connection.
+    """
     rows: list[dict[str, float]] = []
     for _ in range(count):
         began = time.perf_counter()
-        told = ours.ask(film.path)["timing_ms"]
-        whole = (time.perf_counter() - began) * 1e3
-        named = {name: told.get(name, 0.0) for name in STAGES}
+        timing = ours.ask(film.path)["timing_ms"]
+        whole_ms = (time.perf_counter() - began) * 1e3
+        by_stage = {name: timing.get(name, 0.0) for name in STAGES}
         rows.append(
-            named | {"rest": told["total"] - sum(named.values()), "outside": whole - told["total"], "whole": whole}
+            by_stage
+            | {
+                "rest": timing["total"] - sum(by_stage.values()),
+                "outside": whole_ms - timing["total"],
+                "whole": whole_ms,
+            }
         )
-    return {name: spread([each[name] for each in rows]).facts() for name in rows[0]}
+    return {name: spread([row_ms[name] for row_ms in rows]).facts() for name in rows[0]}
 
 
 __all__ = ["measured", "stages"]

@@ -1,7 +1,7 @@
-"""What becomes of requests when half, as many, twice and four times as many come as can be answered?
+"""Answers and latency at half, one, two and four times the capacity.
 
-The capacity is ApacheBench's, the load an open loop (bench/load/client.py): a closed one cannot send more than is answered.
-bench/tools/overload.py asks more of the same, for longer.
+ApacheBench measures the capacity. The load is an open loop (bench/load/client.py), because a closed loop cannot send
+more than is answered. bench/tools/overload.py measures more, for longer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ CLIENTS = 8
 
 
 def measured(effort: Profile) -> dict[str, Any]:
+    """Measure all rates and return the figures."""
     clip = videos.reference()
     body = videos.multipart(clip.path).read_bytes()
-    defaults = dict.fromkeys(servers.ROOM, "")  # as it comes: an empty variable is the default
+    defaults = dict.fromkeys(servers.ROOM, "")  # default settings: an empty variable selects the default
     with servers.stack(**defaults) as running:
         ours = servers.ours(running)
         load = ours.load(clip.path)
@@ -32,10 +33,10 @@ def measured(effort: Profile) -> dict[str, Any]:
         target = Target(load.url, body, {"Content-Type": load.content_type, **load.headers})
         rows = []
         for offered in OFFERED:
-            told = asyncio.run(overload(target, offered * capacity, effort.overload_s))
-            told["offered"] = offered
-            told["goodput_of_capacity"] = round(told["goodput_per_s"] / capacity, 3)
-            rows.append(told)
+            figures = asyncio.run(overload(target, offered * capacity, effort.overload_s))
+            figures["offered"] = offered
+            figures["goodput_of_capacity"] = round(figures["goodput_per_s"] / capacity, 3)
+            rows.append(figures)
     about = (
         f"Default settings; capacity {capacity:.1f} clips/s ({CLIENTS} clients of ab); {effort.overload_s:g} s each."
     )

@@ -1,7 +1,7 @@
-"""What does one more worker cost in memory, with a model of 0.4 GB: ours, and with the model in every worker?
+"""Memory of one more worker with a model of 0.4 GB: ours, and with the model in every worker.
 
-Proportional set size (PSS) of all processes of a service, after every worker has answered.
-What processes share counts once.
+The figure is the proportional set size (PSS) of all processes of a service, after every worker has answered. Shared
+memory counts once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from bench.load.ab import run
 from bench.profile import Profile
 from bench.tools.long_video import pss_mib
 
-REQUESTS = 6  # for each worker, several at a time
+REQUESTS = 6  # per worker, several at a time
 AGAINST = ("flask_torch", "flask_torch_preload")
 
 
 def measured(effort: Profile) -> dict[str, Any]:
+    """Measure all numbers of workers and return the figures."""
     picture = videos.photograph().path
     sides: dict[str, Any] = {name: {} for name in ("clipstack", *AGAINST)}
     networks.repository(networks.LARGE)
@@ -35,22 +36,23 @@ def measured(effort: Profile) -> dict[str, Any]:
                 sides[name][str(workers)] = {"all": round(sum(map(pss_mib, side.pids)), 1)}
     few, many = (str(count) for count in (effort.workers[0], effort.workers[-1]))
     more = int(many) - int(few)
-    mine = sides["clipstack"]
+    ours = sides["clipstack"]
     return {
         "about": f"Picture in, a network with {weights_mib:.0f} MiB of weights; MiB of all processes.",
         "weights_mib": round(weights_mib, 1),
         "sides": sides,
-        "ours_each_mib": round((mine[many]["web"] - mine[few]["web"]) / more, 1),
-        "ours_each_with_decoders_mib": round((mine[many]["all"] - mine[few]["all"]) / more, 1),
+        "ours_each_mib": round((ours[many]["web"] - ours[few]["web"]) / more, 1),
+        "ours_each_with_decoders_mib": round((ours[many]["all"] - ours[few]["all"]) / more, 1),
         "theirs_each_mib": {
             name: round((sides[name][many]["all"] - sides[name][few]["all"]) / more, 1) for name in AGAINST
         },
-        "copies_added": round((mine[many]["triton"] - mine[few]["triton"]) / weights_mib, 3),
-        "triton_of_weights": round(mine[few]["triton"] / weights_mib, 2),
+        "copies_added": round((ours[many]["triton"] - ours[few]["triton"]) / weights_mib, 3),
+        "triton_of_weights": round(ours[few]["triton"] / weights_mib, 2),
     }
 
 
 def ask(side: servers.Service, picture: Path, workers: int) -> None:
+    """Send requests so that every worker answers; raise ServerError if one fails."""
     clients = min(2 * workers, 16)
     turn = run(side.load(picture), clients, REQUESTS * workers)
     if turn.failed:
@@ -58,18 +60,18 @@ def ask(side: servers.Service, picture: Path, workers: int) -> None:
 
 
 def by_part(pids: list[int]) -> dict[str, float]:
-    """MiB of gunicorn's processes, of the decoders they started, of Triton with its stubs, and of all."""
-    told = {"all": 0.0, "web": 0.0, "decoders": 0.0, "triton": 0.0}
+    """Return the MiB of gunicorn's processes, their decoders, Triton with its stubs, and all."""
+    totals = {"all": 0.0, "web": 0.0, "decoders": 0.0, "triton": 0.0}
     for pid in pids:
         used, command = pss_mib(pid), _command(pid)
-        told["all"] += used
+        totals["all"] += used
         if "gunicorn" in command:
-            told["web"] += used
+            totals["web"] += used
         elif "forkserver" in command or "multiprocessing" in command:
-            told["decoders"] += used
+            totals["decoders"] += used
         elif "triton" in command:
-            told["triton"] += used
-    return {name: round(used, 1) for name, used in told.items()}
+            totals["triton"] += used
+    return {name: round(used, 1) for name, used in totals.items()}
 
 
 def _command(pid: int) -> str:

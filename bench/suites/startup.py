@@ -1,6 +1,6 @@
-"""From `make up`, everything set up before, until it is ready; and from a baseline's start until it answers a clip.
+"""Time from `make up` until the stack is ready, and from a baseline's start until it answers a clip.
 
-And whether the first of the clips after a start are answered as quickly as those that follow.
+The suite also compares the first clips after a start with those that follow.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from deploy.stack.stack import Stack
 
 AGAINST = ("flask_torch", "litserve_openvino")
 UP_S = 240
-FIRST = 20  # clips of which the first is held against the one in the middle
+FIRST = 20  # clips after a start; the first is compared with their median
 
 
 def measured(effort: Profile) -> dict[str, Any]:
+    """Measure all starts and return the figures."""
     clip = videos.reference().path
     labels: dict[str, dict[str, str]] = {}
 
@@ -32,7 +33,7 @@ def measured(effort: Profile) -> dict[str, Any]:
     firsts: list[list[float]] = []
     sides = [partial(theirs, name, clip, labels) for name in AGAINST]
     first_answer, *others = in_turns(effort.starts, partial(up, clip, labels, ready_s, firsts), *sides)
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "about": "`make up` in a checkout that is set up, and a baseline's start, until the first clip is answered.",
         "ours_s": spread(ready_s).facts(),
         "first": first_clips(firsts),
@@ -40,12 +41,12 @@ def measured(effort: Profile) -> dict[str, Any]:
     }
     for name, figures in zip(AGAINST, others, strict=True):
         ratios = ratio(first_answer, figures, [labels["clipstack"], labels[name]]).facts()
-        told["sides"][name] = {"seconds": spread(figures).facts(), "ratio": ratios}
-    return told
+        result["sides"][name] = {"seconds": spread(figures).facts(), "ratio": ratios}
+    return result
 
 
 def first_clips(starts: list[list[float]]) -> dict[str, Any]:
-    """Of the clips right after each start: milliseconds of the first and the median, and how far they are apart."""
+    """Return the milliseconds of the first clip and the median after each start, and their ratio."""
     return {
         "clips": FIRST,
         "first_ms": spread([took[0] for took in starts]).facts(),
@@ -56,7 +57,10 @@ def first_clips(starts: list[list[float]]) -> dict[str, Any]:
 
 
 def up(clip: Path, labels: dict[str, dict[str, str]], ready_s: list[float], firsts: list[list[float]]) -> float:
-    """Seconds until the first answer; those until `make up` says ready go into `ready_s`, the clips' into `firsts`."""
+    """Start the stack and return the seconds until its first answer.
+
+    The seconds until `make up` returns are appended to `ready_s`, those of the clips to `firsts`.
+    """
     with tempfile.TemporaryDirectory(prefix="clipstack-bench-") as folder:
         Path(folder).chmod(0o755)
         environment = servers.environment(Path(folder, "run"), networks.VIDEO)
@@ -69,19 +73,20 @@ def up(clip: Path, labels: dict[str, dict[str, str]], ready_s: list[float], firs
             ready_s.append(time.perf_counter() - began)
             if done.returncode:
                 raise servers.ServerError(f"make up: {done.stderr[-2000:]}")
-            asked, took = time.perf_counter(), list[float]()
+            clip_started, clip_ms = time.perf_counter(), list[float]()
             side = servers.ours(stack)
             for _ in range(FIRST):
                 labels["clipstack"] = {"clip": side.label(clip)}
-                took.append((time.perf_counter() - asked) * 1e3)
-                asked = time.perf_counter()
-            firsts.append(took)
-            return asked - began - sum(took[1:]) / 1e3
+                clip_ms.append((time.perf_counter() - clip_started) * 1e3)
+                clip_started = time.perf_counter()
+            firsts.append(clip_ms)
+            return clip_started - began - sum(clip_ms[1:]) / 1e3
         finally:
             stack.down()
 
 
 def theirs(name: str, clip: Path, labels: dict[str, dict[str, str]]) -> float:
+    """Start a baseline and return the seconds until its first answer."""
     began = time.perf_counter()
     with servers.baseline(name, settled=False) as side:
         labels[name] = {"clip": side.label(clip)}

@@ -1,8 +1,8 @@
-"""What does a tensor's way to Triton and back cost, by its size: shared memory, inline gRPC, HTTP?
+"""Cost of passing a tensor to Triton and back, by size: shared memory, inline gRPC and HTTP.
 
-The model does nothing but read one pixel, so all of the time is the way. The client is the app's own for shared
-memory and gRPC (app/inference/client.py), and Triton's for HTTP. The ways take turns, and what one of them moves the next one
-finds the caches full of: so the way of one clip is measured by itself besides.
+The model reads only one pixel, so that all of the time is transport. The client is the app's own for shared memory and
+gRPC (app/inference/client.py), and Triton's for HTTP. The transports take turns, and each leaves the CPU caches full
+for the next one, so shared memory is also measured alone.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ from bench.profile import Profile
 from bench.stats import ratio, spread
 from triton_repo.zoo.export.spec import ClipSpec, Description
 
-# Frames of 224 x 224 for so many MB (10^6); 16 are one clip of X3D-M, 2.4 MB
+# Frames of 224 x 224 for each size in MB (10^6); 16 are one clip of X3D-M, 2.4 MB
 SIZES = {"2.4": 16, "8": 53, "24": 160, "48": 319, "96": 638}
 SLOT_BYTES = 100 << 20
-MOST_S = 2.5  # of one way with one size
+MOST_S = 2.5  # of one transport with one size
 AGAIN = 300
 
 
 class NullBackend(nn.Module):
-    """Two scores of (B, T, H, W, 3) uint8: from the first two colours of the first pixel, nothing else is read."""
+    """Model that reads only the first two colours of the first pixel: uint8 (B, T, H, W, 3) -> scores (B, 2)."""
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Return two scores (B, 2)."""
         return clip[:, 0, 0, 0, :2].float().softmax(1)
 
 
 def measured(effort: Profile) -> dict[str, Any]:
-    told: dict[str, Any] = {"about": "A model that reads one pixel, in Triton, one request after the other, in turns."}
+    """Measure all sizes and return the figures."""
+    result: dict[str, Any] = {
+        "about": "A model that reads one pixel, in Triton, one request after the other, in turns."
+    }
     with servers.triton(repository()) as (grpc, http):
-        told["sizes"] = asyncio.run(_all(grpc, http, effort))
-        told["overhead_ms"] = asyncio.run(_alone(grpc))
-    return told
+        result["sizes"] = asyncio.run(_all(grpc, http, effort))
+        result["overhead_ms"] = asyncio.run(_alone(grpc))
+    return result
 
 
 def repository(folder: Path = networks.FOLDER) -> Path:
-    """A model folder for each size."""
+    """Return a folder with one model for each size."""
     models = folder / "models" / "nothing"
     for frames in SIZES.values():
         if not (models / f"nothing_{frames}" / "1" / "model.xml").exists():
@@ -69,7 +73,7 @@ async def _all(grpc: str, http: str, effort: Profile) -> dict[str, Any]:
 
 
 async def _alone(grpc: str) -> dict[str, Any]:
-    """Milliseconds of a clip of 2.4 MB by shared memory, again and again and nothing else."""
+    """Return the milliseconds of a 2.4 MB clip by shared memory, measured alone."""
     slots = SlotPool(1, SLOT_BYTES)
     client, name, shape = Triton(grpc, slots, "shm"), f"nothing_{SIZES['2.4']}", (SIZES["2.4"], 224, 224, 3)
     try:
@@ -94,29 +98,29 @@ async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: i
             began = time.perf_counter()
             scores = (await shared.infer(name, "1", offset, shape)).values
             between = time.perf_counter()
-            same = (await inline.infer(name, "1", offset, shape)).values
+            inline_scores = (await inline.infer(name, "1", offset, shape)).values
             ended = time.perf_counter()
-            also = by_http.infer()
+            http_scores = by_http.infer()
             all_ms = [(between - began) * 1e3, (ended - between) * 1e3, (time.perf_counter() - ended) * 1e3]
-            if not (np.allclose(scores, same) and np.allclose(scores, also)):
-                raise ValueError(f"{name} answers differently by another way: {scores}, {same}, {also}")
-            if number >= 2:  # the first of each opens connections and memory
+            if not (np.allclose(scores, inline_scores) and np.allclose(scores, http_scores)):
+                raise ValueError(f"{name} answers differently by another way: {scores}, {inline_scores}, {http_scores}")
+            if number >= 2:  # the first ones open connections and allocate memory
                 for way, spent in zip(times, all_ms, strict=True):
                     times[way].append(spent)
             if number >= 5 and sum(map(sum, times.values())) > MOST_S * 1e3 * len(times):
                 break
     finally:
         by_http.close()
-    told: dict[str, Any] = {way: spread(figures).facts() for way, figures in times.items()}
-    labels = [{name: "the same scores"}] * 2  # looked at above, in every turn
-    return told | {
+    result: dict[str, Any] = {way: spread(figures).facts() for way, figures in times.items()}
+    labels = [{name: "the same scores"}] * 2  # checked above in every turn
+    return result | {
         "inline_over_shm": ratio(times["inline_ms"], times["shm_ms"], labels).facts(),
         "bytes": int(np.prod(shape)),
     }
 
 
 class Http:
-    """The same clip inside an HTTP request, by Triton's own client."""
+    """The same clip in an HTTP request, by Triton's own client."""
 
     def __init__(self, address: str, name: str, shape: tuple[int, ...]) -> None:
         from tritonclient.http import InferenceServerClient
@@ -125,14 +129,16 @@ class Http:
         self._name, self._clip = name, np.zeros((1, *shape), np.uint8)
 
     def infer(self) -> Any:
+        """Send the clip and return its scores."""
         from tritonclient.http import InferInput, InferRequestedOutput
 
-        given = InferInput("CLIP", list(self._clip.shape), "UINT8")
-        given.set_data_from_numpy(self._clip, binary_data=True)
+        infer_input = InferInput("CLIP", list(self._clip.shape), "UINT8")
+        infer_input.set_data_from_numpy(self._clip, binary_data=True)
         outputs = [InferRequestedOutput("SCORES", binary_data=True)]
-        return self._client.infer(self._name, [given], outputs=outputs).as_numpy("SCORES")[0]
+        return self._client.infer(self._name, [infer_input], outputs=outputs).as_numpy("SCORES")[0]
 
     def close(self) -> None:
+        """Close the connection."""
         self._client.close()
 
 

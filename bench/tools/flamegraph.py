@@ -28,7 +28,7 @@ MANY = 1_000_000  # requests: more than can be answered meanwhile
 
 
 def kind_of(command: str) -> str | None:
-    """Which of KINDS a process is by its command line, as /proc tells it with blanks."""
+    """Return the kind of a process, one of KINDS, by its command line with blanks as separators."""
     if "triton_python_backend_stub" in command:
         return "triton"
     if "forkserver" in command:
@@ -37,7 +37,7 @@ def kind_of(command: str) -> str | None:
 
 
 def found(pids: list[int], kind: str) -> list[int]:
-    """The processes of a kind, the one that works most just now first: a master has worked before, at the start."""
+    """Return the processes of a kind, the busiest first; masters were busy only at the start."""
     of_kind = [pid for pid in pids if kind_of(command_of(pid)) == kind]
     before = {pid: servers.ticks(pid) for pid in of_kind}
     time.sleep(LOOK_S)
@@ -45,6 +45,7 @@ def found(pids: list[int], kind: str) -> list[int]:
 
 
 def command_of(pid: int) -> str:
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -52,7 +53,7 @@ def command_of(pid: int) -> str:
 
 
 def record(pid: int, seconds: int, output: Path, gil: bool) -> None:
-    """Writes the flame graph of one process, with `gil` of Python code alone; raises CalledProcessError."""
+    """Write the flame graph of one process, with `gil` of Python code only; raise CalledProcessError on failure."""
     output.parent.mkdir(parents=True, exist_ok=True)
     spy = Path(sys.executable).with_name("py-spy")
     words = ["record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
@@ -63,35 +64,36 @@ def record(pid: int, seconds: int, output: Path, gil: bool) -> None:
 
 
 def main() -> int | str:
+    """Record a flame graph under load; return 0 or an error message."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS, nargs="?", default="web")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--gil", action="store_true", help="Python code alone, not what it calls or waits for")
     parser.add_argument("--output", type=Path)
-    asked = parser.parse_args()
-    output = asked.output or CHECKOUT / ".runtime" / f"profile-{asked.kind}.svg"
+    arguments = parser.parse_args()
+    output = arguments.output or CHECKOUT / ".runtime" / f"profile-{arguments.kind}.svg"
     stack = Stack()
-    ready, told = stack.status()
+    ready, status = stack.status()
     if not ready:
-        return f"the stack does not run: `make up` first ({told.splitlines()[-1]})"
+        return f"the stack does not run: `make up` first ({status.splitlines()[-1]})"
     side = servers.ours(stack)
     clip = videos.reference().path
     side.label(clip)
     load: Load = side.load(clip)
-    words = ["-q", "-l", "-r", "-s", "60", "-n", str(MANY), "-c", str(asked.clients), "-p", str(load.body)]
+    words = ["-q", "-l", "-r", "-s", "60", "-n", str(MANY), "-c", str(arguments.clients), "-p", str(load.body)]
     words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
     with subprocess.Popen([program("ab"), *words, "-T", load.content_type, load.url], stdout=subprocess.DEVNULL) as ab:
         try:
-            busiest = found(list(stack.processes()), asked.kind)
+            busiest = found(list(stack.processes()), arguments.kind)
             if not busiest:
-                return f"the stack has no process of {asked.kind}"
-            record(busiest[0], asked.seconds, output, asked.gil)
+                return f"the stack has no process of {arguments.kind}"
+            record(busiest[0], arguments.seconds, output, arguments.gil)
         except subprocess.CalledProcessError as error:
             return f"py-spy ended with status {error.returncode}; what it said stands above"
         finally:
             ab.terminate()
-    print(f"{output}: process {busiest[0]}, {asked.seconds} s under the load of {asked.clients} clients")
+    print(f"{output}: process {busiest[0]}, {arguments.seconds} s under the load of {arguments.clients} clients")
     return 0
 
 

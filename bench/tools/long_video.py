@@ -52,7 +52,7 @@ LIMITS = Limits(36_000_000, 10_000_000, 36_000)
 
 @contextmanager
 def memory_of(run_dir: Path) -> Iterator[dict[str, float]]:
-    """The largest PSS, MiB, of the processes of each name, while the block runs."""
+    """Yield the largest PSS in MiB by process name, updated while the block runs."""
     largest: dict[str, float] = defaultdict(float)
     stop = Event()
 
@@ -74,7 +74,7 @@ def memory_of(run_dir: Path) -> Iterator[dict[str, float]]:
 
 
 def pss_mib(pid: int) -> float:
-    """Proportional share of memory, MiB; 0 for a process that has ended."""
+    """Return the proportional set size in MiB; 0 for a process that has ended."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -85,23 +85,23 @@ def pss_mib(pid: int) -> float:
 
 
 def job(client: httpx.Client, video: Path) -> dict[str, Any]:
-    """The finished job of a video, with the longest times, seconds, that nothing was told and no window was added."""
+    """Return the finished job of a video, with the longest seconds without an event and without a new window."""
     with video.open("rb") as file:
         identity = client.post("/v1/jobs", content=file, params={"margin": "0.5"}).raise_for_status().json()["id"]
-    told, further = _Longest(), _Longest()
-    before: tuple[Any, ...] = ()
+    events, progress = _Longest(), _Longest()
+    previous: tuple[Any, ...] = ()
     for record in told_of(client, identity):
-        told.mark()
-        now = (record["state"], record["progress"]["windows_done"])
-        if now != before:
-            further.mark()
-        before = now
+        events.mark()
+        current = (record["state"], record["progress"]["windows_done"])
+        if current != previous:
+            progress.mark()
+        previous = current
     finished: dict[str, Any] = client.get(f"/v1/jobs/{identity}").raise_for_status().json()
-    return finished | {"silence_s": told.longest_s, "standstill_s": further.longest_s}
+    return finished | {"silence_s": events.longest_s, "standstill_s": progress.longest_s}
 
 
 def told_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
-    """What the job's events tell until its end, as a browser follows them: an ended stream is asked for again."""
+    """Yield the job's events until its end; reconnect when the stream ends, like a browser."""
     while True:
         name = ""
         with client.stream("GET", f"/v1/jobs/{identity}/events") as stream:
@@ -117,7 +117,7 @@ def told_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
 
 
 class _Longest:
-    """The longest time from one mark to the next, seconds."""
+    """Longest time between two marks, in seconds."""
 
     def __init__(self) -> None:
         self.longest_s, self._before = 0.0, time.monotonic()
@@ -130,7 +130,7 @@ class _Longest:
 async def decode_alone(
     source: Source, media: Media, look: ScanSpec, slots: SlotPool, confinement: SandboxConfig
 ) -> tuple[float, int]:
-    """Seconds and windows of a sweep whose slots come back at once."""
+    """Return the seconds and windows of a scan whose slots are released at once."""
     started, count = time.monotonic(), 0
     async with streaming(source, media, look, slots, 60.0, confinement) as stream:
         async for event, offset in stream.events():
@@ -143,12 +143,12 @@ async def decode_alone(
 
 
 async def infer_alone(triton: Triton, model: Model, slots: SlotPool, windows: int) -> float:
-    """Seconds for as many windows as the video has, INFLIGHT at a time."""
-    left = iter(range(windows))
+    """Return the seconds of inferring `windows` windows, INFLIGHT at a time."""
+    remaining = iter(range(windows))
     offsets = await slots.acquire(INFLIGHT)
 
     async def one(offset: int) -> None:
-        for _ in left:
+        for _ in remaining:
             await triton.infer(model.name, model.version, offset, model.clip_shape)
 
     started = time.monotonic()
@@ -160,10 +160,10 @@ async def infer_alone(triton: Triton, model: Model, slots: SlotPool, windows: in
 
 
 async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
-    """Both halves of the job by themselves."""
+    """Measure decoding and inference of the job separately."""
     slots = SlotPool(16, settings.slot_mb << 20)
     owner = (settings.run_dir / "web").stat()
-    os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may be another user than who measures
+    os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may run as another user
     triton = Triton(settings.triton_target, slots, "shm")
     confinement = SandboxConfig((str(video.parent),), (str(slots.path),), settings.sandbox)
     decoder = Decoder(1, 60.0, LIMITS, confinement)
@@ -182,6 +182,7 @@ async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure a short and a long video and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = recorded_settings.in_force()
     parser.add_argument("--minutes", type=int, default=60)
@@ -198,21 +199,21 @@ def main() -> None:
         with memory_of(arguments.run_dir) as short_memory:
             job(client, short)
         with memory_of(arguments.run_dir) as long_memory:
-            told = job(client, long)
+            finished = job(client, long)
         halves = asyncio.run(alone(long, settings, arguments.model))
         size = long.stat().st_size
-    together = told["timing_s"]["running"]
+    together = finished["timing_s"]["running"]
     report = {
         "machine": described(),
         "video": {"minutes": arguments.minutes, "size": list(SIZE), "fps": FPS, "mib": round(size / 2**20, 1)},
-        "state": told["state"],
-        "windows": told["progress"]["windows_done"],
+        "state": finished["state"],
+        "windows": finished["progress"]["windows_done"],
         "decode_alone_s": round(halves["decode_s"], 1),
         "infer_alone_s": round(halves["infer_s"], 1),
         "together_s": round(together, 1),
         "overlap": round(max(halves["decode_s"], halves["infer_s"]) / together, 3),
-        "longest_without_an_event_s": round(told["silence_s"], 2),
-        "longest_without_a_window_s": round(told["standstill_s"], 2),
+        "longest_without_an_event_s": round(finished["silence_s"], 2),
+        "longest_without_a_window_s": round(finished["standstill_s"], 2),
         "memory_mib": {
             name: {"one_minute": round(short_memory[name], 1), "long": round(used, 1)}
             for name, used in sorted(long_memory.items())

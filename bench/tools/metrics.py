@@ -27,14 +27,14 @@ STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
 
 
 class _Monitor:
-    """What app/metrics/middleware.py needs of a monitor."""
+    """The part of MetricsService that app/metrics/middleware.py needs."""
 
     def __init__(self, folder: Path) -> None:
         self.meter = MetricsRecorder("web", folder)
 
 
 def application(folder: Path | None) -> Flask:
-    """An app that does nothing but have stages, as a classification has; with numbers when there is a `folder`."""
+    """Return an app that only runs the stages of a classification; with metrics if there is a `folder`."""
     app = Flask(__name__)
     if folder:
         app.extensions["clipstack.monitor"] = _Monitor(folder)
@@ -53,7 +53,7 @@ def application(folder: Path | None) -> Flask:
 
 
 def microseconds(app: Flask, requests: int) -> float:
-    """Processor time of a request."""
+    """Return the processor time of a request."""
     client = app.test_client()
     client.post("/v1/classify")
     began = time.thread_time()
@@ -63,7 +63,7 @@ def microseconds(app: Flask, requests: int) -> float:
 
 
 def compare(requests: int) -> dict[str, float]:
-    """Medians of rounds by turns: bare, with numbers, with numbers and lines."""
+    """Return the medians of alternating rounds: bare, with metrics, with metrics and log lines."""
     handler = logging.FileHandler(os.devnull)
     handler.setFormatter(logs.formatter("json"))
     logger = logging.getLogger("app.requests")
@@ -78,28 +78,29 @@ def compare(requests: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         bare, counted = application(None), application(Path(folder))
-        ways = {
+        variants = {
             "bare": at(logging.ERROR, bare),
             "numbers": at(logging.ERROR, counted),
             "numbers and line": at(logging.INFO, counted),
         }
-        found: dict[str, list[float]] = {name: [] for name in ways}
+        results: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(ROUNDS):
-            for name, measured in ways.items():
-                found[name].append(measured())
-    return {name: round(median(figures), 1) for name, figures in found.items()}
+            for name, measured in variants.items():
+                results[name].append(measured())
+    return {name: round(median(figures), 1) for name, figures in results.items()}
 
 
 def main() -> None:
+    """Measure and print the costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=7000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = compare(options.requests)
-    for name, figure in found.items():
-        print(f"{name:18} {figure:7.1f} us a request, {figure - found['bare']:6.1f} more")
+    results = compare(options.requests)
+    for name, figure in results.items():
+        print(f"{name:18} {figure:7.1f} us a request, {figure - results['bare']:6.1f} more")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ from deploy.stack.stack import Stack
 
 RESULTS = Path(__file__).parents[1] / "results" / "overload.json"
 CLIENTS = (2, 4, 8, 12)
-NORMAL, NORMAL_RUN = 2.0, 5  # so many answers in a row within so many times the median of before are "normal"
+NORMAL, NORMAL_RUN = 2.0, 5  # "Normal" means this many consecutive answers within this multiple of the median before
 GIVE_UP_S = 60.0
 DEADLINE_MS = 30_000
 WARM_S = 3.0
 
 
 async def capacity(target: Target, seconds: float, clients: Sequence[int] = CLIENTS) -> dict[str, Any]:
-    """The most answers a second of any number of clients, and the latency of each."""
+    """Return the largest rate of answers over all numbers of clients, and the latencies of each."""
     await closed_loop(target, max(clients), min(WARM_S, seconds))
     rows: list[dict[str, Any]] = []
     for count in clients:
@@ -51,13 +51,13 @@ async def capacity(target: Target, seconds: float, clients: Sequence[int] = CLIE
 
 
 async def overload(target: Target, rate: float, seconds: float) -> dict[str, Any]:
-    """What became of `rate` requests a second; goodput counts the answers that came while they were sent."""
+    """Send `rate` requests per second and return the outcomes; goodput counts answers during the sending."""
     began = time.monotonic()
     outcomes = await open_loop(target, rate, seconds)
     good = [outcome for outcome in outcomes if outcome.status == 200]
     refused = [outcome for outcome in outcomes if outcome.status in (429, 503)]
     in_time = [outcome for outcome in good if outcome.ended_s <= began + seconds]
-    asked = [outcome.retry_after_s for outcome in refused if outcome.retry_after_s is not None]
+    retry_after_s = [outcome.retry_after_s for outcome in refused if outcome.retry_after_s is not None]
     return {
         "sent": len(outcomes),
         "sent_per_s": round(len(outcomes) / (max(outcome.sent_s for outcome in outcomes) - began), 1),
@@ -66,8 +66,8 @@ async def overload(target: Target, rate: float, seconds: float) -> dict[str, Any
         "codes": dict(Counter(outcome.code for outcome in outcomes if outcome.status != 200)),
         "admitted": _latency([outcome.seconds for outcome in good]),
         "refused": _latency([outcome.seconds for outcome in refused]),
-        "refused_without_retry_after": len(refused) - len(asked),
-        "retry_after_s": sorted(set(asked)),
+        "refused_without_retry_after": len(refused) - len(retry_after_s),
+        "retry_after_s": sorted(set(retry_after_s)),
     }
 
 
@@ -76,18 +76,18 @@ def _counts(outcomes: Sequence[Outcome]) -> Counter[int]:
 
 
 def _latency(times: Sequence[float]) -> dict[str, float | None]:
-    """Milliseconds."""
-    told = {"p50_ms": quantile(times, 0.5), "p99_ms": quantile(times, 0.99), "most_ms": max(times, default=None)}
-    return {name: None if value is None else round(value * 1e3, 1) for name, value in told.items()}
+    """Return the quantiles in milliseconds."""
+    quantiles = {"p50_ms": quantile(times, 0.5), "p99_ms": quantile(times, 0.99), "most_ms": max(times, default=None)}
+    return {name: None if value is None else round(value * 1e3, 1) for name, value in quantiles.items()}
 
 
 async def unloaded(target: Target, count: int = 10) -> float:
-    """The median seconds of one request alone."""
+    """Return the median seconds of a lone request."""
     return quantile([(await send(target)).seconds for _ in range(count)], 0.5) or 0.0
 
 
 async def time_to_normal(target: Target, before_s: float) -> float | None:
-    """Seconds until NORMAL_RUN answers in a row took as long as before, roughly; None after GIVE_UP_S."""
+    """Return the seconds until NORMAL_RUN consecutive answers are about as fast as before, or None."""
     began, run, first = time.monotonic(), 0, 0.0
     while time.monotonic() < began + GIVE_UP_S:
         outcome = await send(target)
@@ -99,13 +99,13 @@ async def time_to_normal(target: Target, before_s: float) -> float | None:
 
 
 async def among_long(url: str, seconds: float) -> dict[str, Any]:
-    """What pictures take alone, and while eight clients send nothing but long videos, as 4K ones are."""
+    """Return the latency of pictures alone, and while eight clients send only long videos."""
     fresh = {"Cache-Control": "no-cache"}
     pictures = Target(f"{url}/v1/classify?model=frame_quality", picture(), fresh)
     videos = Target(f"{url}/v1/classify?clips=4", large_clip(), fresh)
     alone = [outcome.seconds for outcome in await closed_loop(pictures, 1, seconds / 2)]
     load = asyncio.create_task(closed_loop(videos, 8, seconds))
-    await asyncio.sleep(min(2.0, seconds / 4))  # until they have all places that they can have
+    await asyncio.sleep(min(2.0, seconds / 4))  # until the long videos hold all slots they may have
     among = await closed_loop(pictures, 1, seconds / 2)
     long = await load
     return {
@@ -117,28 +117,28 @@ async def among_long(url: str, seconds: float) -> dict[str, Any]:
 
 
 def memory_mib(stack: Stack) -> dict[str, float]:
-    """Proportional set size of every program of the stack, MiB."""
-    told: Counter[str] = Counter()
+    """Return the proportional set size in MiB of every program of the stack."""
+    totals: Counter[str] = Counter()
     for pid, name in stack.processes().items():
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        told[name] += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return {name: round(kib / 1024, 1) for name, kib in sorted(told.items())} | {
-        "all": round(sum(told.values()) / 1024, 1)
+        totals[name] += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return {name: round(kib / 1024, 1) for name, kib in sorted(totals.items())} | {
+        "all": round(sum(totals.values()) / 1024, 1)
     }
 
 
 async def measured(stack: Stack, body: bytes, factor: float, seconds: float, clients: Sequence[int]) -> dict[str, Any]:
-    """Everything, as the file of results has it."""
-    # What was answered once would be known: each is to be looked at
+    """Run all measurements and return the results."""
+    # bypass the result cache
     headers = {"Cache-Control": "no-cache", "X-Deadline-Ms": str(DEADLINE_MS)}
     target = Target(f"{stack.url}/v1/classify", body, headers)
-    most = await capacity(target, min(8.0, seconds), clients)
+    peak = await capacity(target, min(8.0, seconds), clients)
     alone_s = await unloaded(target)
     before = memory_mib(stack)
-    told = await overload(target, factor * most["per_s"], seconds)
+    overload_result = await overload(target, factor * peak["per_s"], seconds)
     normal_s = await time_to_normal(target, alone_s)
     return {
         "machine": described(),
@@ -146,10 +146,10 @@ async def measured(stack: Stack, body: bytes, factor: float, seconds: float, cli
         "factor": factor,
         "seconds": seconds,
         "deadline_ms": DEADLINE_MS,
-        "capacity": most,
+        "capacity": peak,
         "alone_ms": round(alone_s * 1e3, 1),
-        "overload": told,
-        "goodput_of_capacity": round(told["goodput_per_s"] / most["per_s"], 3),
+        "overload": overload_result,
+        "goodput_of_capacity": round(overload_result["goodput_per_s"] / peak["per_s"], 3),
         "normal_after_s": normal_s,
         "memory_before_mib": before,
         "memory_after_mib": memory_mib(stack),
@@ -157,21 +157,21 @@ async def measured(stack: Stack, body: bytes, factor: float, seconds: float, cli
 
 
 def demo_clip() -> bytes:
-    """The film of the demo: three seconds of 640x360."""
+    """Return the demo's film: three seconds of 640x360."""
     with tempfile.TemporaryDirectory() as folder:
         film(Path(folder) / "clip.mp4")
         return (Path(folder) / "clip.mp4").read_bytes()
 
 
 def picture() -> bytes:
-    """A photograph, roughly: 640x360 JPEG."""
+    """Return a JPEG of 640x360 similar to a photograph."""
     file = io.BytesIO()
     Image.fromarray(landscape(640, 360)).save(file, "JPEG")
     return file.getvalue()
 
 
 def large_clip() -> bytes:
-    """Two seconds of 3840x2160."""
+    """Return two seconds of 3840x2160."""
     file, view = io.BytesIO(), np.repeat(np.repeat(landscape(480, 270), 8, axis=0), 8, axis=1)
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=30, width=3840, height=2160, pix_fmt="yuv420p")
@@ -184,17 +184,18 @@ def large_clip() -> bytes:
 
 
 def main() -> None:
+    """Run all measurements and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--factor", type=float, default=10.0, help="times the capacity")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="of the closed loops")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="where the results go")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     stack = Stack()
-    told = asyncio.run(measured(stack, demo_clip(), asked.factor, asked.seconds, asked.clients))
-    told["lanes"] = asyncio.run(among_long(stack.url, min(20.0, asked.seconds)))
-    asked.output.write_text(json.dumps(told, indent=2) + "\n")
-    print(json.dumps(told, indent=2))
+    result = asyncio.run(measured(stack, demo_clip(), arguments.factor, arguments.seconds, arguments.clients))
+    result["lanes"] = asyncio.run(among_long(stack.url, min(20.0, arguments.seconds)))
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

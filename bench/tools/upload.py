@@ -1,4 +1,4 @@
-"""What `clipstack bench upload` measured, as a table and a picture for docs/upload.md.
+"""Results of `clipstack bench upload` as tables and a chart for docs/upload.md.
 
 clipstack bench upload -o bench/results/upload.json FILE...
 python -m bench.tools.upload
@@ -19,7 +19,7 @@ NAMES = {"none": "whole file", "shrink": "--shrink", "frames": "--frames", "auto
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """A row for each file and rate in Markdown: seconds of each way, the quickest in bold."""
+    """Return a Markdown table with the seconds of each way by file and rate, the fastest in bold."""
     lines = [
         "| file | Mbit/s | whole | `--shrink` | `--frames` | `--shrink auto` | its first file |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -33,7 +33,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def answers(results: Mapping[str, Any]) -> str:
-    """A row for each file in Markdown: what it is, what was sent, and how the answers differ from that to the file."""
+    """Return a Markdown table of each file's properties, sent bytes and differences of the answers."""
     lines = [
         "| file | what | whole | `--shrink` | `--frames` | best label | score, shrink | score, frames |",
         "|---|---|--:|--:|--:|---|--:|--:|",
@@ -45,13 +45,13 @@ def answers(results: Mapping[str, Any]) -> str:
             f"{media['width']}x{media['height']} {media['codec']}, {media['fps']:.4g} fps, {media['duration_s']:.3g} s"
         )
         sent = [size(media["bytes"]), *(_sent(runs[way]) for way in ("shrink", "frames"))]
-        told = [difference(file, way) for way in ("shrink", "frames")]
-        lines.append(f"| {' | '.join([file['name'], what, *sent, runs['none']['label'], *told])} |")
+        differences = [difference(file, way) for way in ("shrink", "frames")]
+        lines.append(f"| {' | '.join([file['name'], what, *sent, runs['none']['label'], *differences])} |")
     return "\n".join(lines) + "\n"
 
 
 def difference(file: Mapping[str, Any], way: str) -> str:
-    """The largest change of a score, and whether the best label changed with it; a dash where the file was sent."""
+    """Return the largest change of a score, and whether the best label changed; a dash if the file itself was sent."""
     runs = [run for run in file["runs"] if run["way"] == way]
     if all(run["sent"] == "none" for run in runs):
         return "–"
@@ -60,7 +60,7 @@ def difference(file: Mapping[str, Any], way: str) -> str:
 
 
 def by_rate(file: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Mapping[str, Any]]]]:
-    """The runs of a file by way, for each rate."""
+    """Yield each rate with the runs of a file by way."""
     for mbit in dict.fromkeys(run["mbit"] for run in file["runs"]):
         yield mbit, {run["way"]: run for run in file["runs"] if run["mbit"] == mbit}
 
@@ -70,6 +70,7 @@ def _sent(run: Mapping[str, Any]) -> str:
 
 
 def size(number: int) -> str:
+    """Return the bytes as kB or MB."""
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
 
 
@@ -82,7 +83,7 @@ def _cell(way: str, run: Mapping[str, Any], best: float) -> str:
 
 
 def picture(results: Mapping[str, Any], path: Path) -> None:
-    """For each rate a panel, in it a line for each file with a mark for the seconds of each way."""
+    """Draw a panel for each rate, with a line for each file and a mark for each way."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -126,6 +127,7 @@ def _panel(panel: Any, files: Sequence[Mapping[str, Any]], mbit: float) -> None:
 
 
 def main() -> None:
+    """Write the tables and the chart."""
     results = json.loads(RESULTS.read_text())
     picture(results, PICTURE)
     before, _, rest = PAGE.read_text().partition(BEGIN)

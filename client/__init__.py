@@ -1,6 +1,5 @@
 """Python client of a Clipstack service, which classifies videos and pictures."""
 
-from client.answers import Clip, Health, Media, Model, Prediction, Result, Sent
 from client.async_client import AsyncClient
 from client.client import Client
 from client.errors import (
@@ -16,6 +15,7 @@ from client.errors import (
     TimedOut,
 )
 from client.jobs import Job, JobProgress, Segment, Timeline, Window
+from client.models import Clip, Health, Media, Model, Prediction, Result, Sent
 from client.upload import Progress
 
 __all__ = [

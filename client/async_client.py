@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from client.answers import Health, Model, Result, read_model, read_result
 from client.errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
-from client.following import JobWatcher, follow, whole_job
+from client.follow import JobWatcher, follow, whole_job
+from client.http.response import Response, error_of
+from client.http.retry import RetryPolicy
+from client.http.transport import Transport, headers_with
 from client.jobs import Job, read_job
-from client.patience import RetryPolicy
-from client.reduction.rate import Rate
-from client.reduction.sending import Reduction, Uploader
-from client.reply import Response, error_of
-from client.transport import Transport, headers_with
+from client.models import Health, Model, Result, read_model, read_result
+from client.reduction.bandwidth import Rate
+from client.reduction.uploader import Reduction, Uploader
 from client.upload import Source, Upload, Watcher
 
 DEFAULT_URL = "http://127.0.0.1:8080"

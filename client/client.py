@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from client.async_client import DEFAULT_URL, AsyncClient
-from client.threads import LoopThread
+from client.loop_thread import LoopThread
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.answers import Media, Prediction, Sent, optional, read_media, read_prediction
+from client.models import Media, Prediction, Sent, optional, read_media, read_prediction
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias
 from urllib.parse import quote
 
-from client.threads import in_thread
+from client.loop_thread import in_thread
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 

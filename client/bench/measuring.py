@@ -11,10 +11,10 @@ import sys
 import time
 from typing import Any
 
-from client.answers import Result
 from client.async_client import AsyncClient
-from client.reduction import making as _loaded_before_the_clock_starts  # noqa: F401 -- many files pay for it once
-from client.reduction.sending import Reduction
+from client.models import Result
+from client.reduction import prepare as _loaded_before_the_clock_starts  # noqa: F401 -- many files pay for it once
+from client.reduction.uploader import Reduction
 
 ALL_LABELS = 1000
 WORK = {"Cache-Control": "no-cache"}  # a cached answer would not measure anything

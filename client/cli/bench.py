@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 import click
 
 from client.bench.link import WORDS, Kind, best_kind
-from client.cli.benches import bench_table
-from client.cli.files import found
+from client.cli.bench_output import bench_table
+from client.cli.inputs import found
 from client.cli.options import SHOWN_URL, default_url, finish
-from client.cli.outcomes import FINE, SERVICE
-from client.cli.outputs import console_on, save
-from client.cli.progress import ProgressLines
-from client.cli.reporting import error_console
-from client.cli.tables import error_block
+from client.cli.output.formats import console_on, save
+from client.cli.output.progress import ProgressLines
+from client.cli.output.records import FINE, SERVICE
+from client.cli.output.report import error_console
+from client.cli.output.tables import error_block
 from client.errors import ClipstackError, ReductionUnavailable
-from client.threads import in_thread
+from client.loop_thread import in_thread
 
 MADE = (
     ("made_10s_h264.mp4", 10, "libx264"),

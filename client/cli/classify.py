@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from client.answers import Result
-from client.cli.files import STANDARD_INPUT, File, found
+from client.cli.inputs import STANDARD_INPUT, File, found
 from client.cli.options import (
     WithShrink,
     bulk_options,
@@ -19,9 +18,10 @@ from client.cli.options import (
     reduction_options,
     service_options,
 )
-from client.cli.progress import ProgressLines
-from client.cli.reporting import OutputTarget, error_console
-from client.cli.runs import each, run
+from client.cli.output.progress import ProgressLines
+from client.cli.output.report import OutputTarget, error_console
+from client.cli.runner import each, run
+from client.models import Result
 from client.upload import Source
 
 

@@ -10,16 +10,16 @@ import click
 from rich.text import Text
 
 from client.async_client import AsyncClient
-from client.cli.files import File
+from client.cli.inputs import File
 from client.cli.options import connected, finish, service_options
-from client.cli.outcomes import FINE, exit_code
-from client.cli.outputs import console_on
-from client.cli.progress import ProgressLines
-from client.cli.reporting import error_console
-from client.cli.runs import Outcome
-from client.cli.strips import jobs_table, timeline_block
-from client.cli.tables import error_block
-from client.cli.words import plain
+from client.cli.output.formats import console_on
+from client.cli.output.formatting import plain
+from client.cli.output.progress import ProgressLines
+from client.cli.output.records import FINE, exit_code
+from client.cli.output.report import error_console
+from client.cli.output.tables import error_block
+from client.cli.output.timeline_bar import jobs_table, timeline_block
+from client.cli.runner import Outcome
 from client.errors import ClipstackError
 from client.jobs import Job
 

@@ -8,13 +8,13 @@ from dataclasses import asdict
 
 import click
 
-from client.cli.files import File
+from client.cli.inputs import File
 from client.cli.options import connected, finish, service_options
-from client.cli.outcomes import FINE, exit_code
-from client.cli.outputs import console_on
-from client.cli.reporting import error_console
-from client.cli.runs import Outcome
-from client.cli.tables import error_block, models_block
+from client.cli.output.formats import console_on
+from client.cli.output.records import FINE, exit_code
+from client.cli.output.report import error_console
+from client.cli.output.tables import error_block, models_block
+from client.cli.runner import Outcome
 from client.errors import ClipstackError
 
 

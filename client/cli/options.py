@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from client.async_client import DEFAULT_URL, AsyncClient
-from client.cli.outcomes import INTERRUPTED
+from client.cli.output.records import INTERRUPTED
 from client.errors import ReductionUnavailable
-from client.reduction.sending import Reduction
+from client.reduction.uploader import Reduction
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SHOWN_URL = f"the stack of this checkout, or {DEFAULT_URL}"

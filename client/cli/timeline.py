@@ -8,8 +8,7 @@ import click
 from rich.text import Text
 
 from client.async_client import AsyncClient
-from client.cli.exporting import FORMATS, Exports, format_of_name
-from client.cli.files import File, found
+from client.cli.inputs import File, found
 from client.cli.options import (
     WithShrink,
     bulk_options,
@@ -20,12 +19,13 @@ from client.cli.options import (
     reduction_options,
     service_options,
 )
-from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import OutputTarget, error_console
-from client.cli.runs import Outcome, each, run
-from client.cli.words import plain
+from client.cli.output.export import FORMATS, Exports, format_of_name
+from client.cli.output.formatting import plain
+from client.cli.output.progress import Line, ProgressLines
+from client.cli.output.report import OutputTarget, error_console
+from client.cli.runner import Outcome, each, run
 from client.jobs import Job
-from client.reduction.sending import Reduction
+from client.reduction.uploader import Reduction
 
 TOP_K = 5
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from client.answers import Result
 from client.async_client import AsyncClient
-from client.cli.files import File
-from client.cli.folder import FolderWatcher
+from client.cli.folder_watcher import FolderWatcher
+from client.cli.inputs import File
 from client.cli.options import (
     WithShrink,
     bulk_options,
@@ -22,12 +21,13 @@ from client.cli.options import (
     reduction_options,
     service_options,
 )
-from client.cli.progress import Line, ProgressLines
-from client.cli.reporting import OutputTarget, error_console
-from client.cli.runs import run
+from client.cli.output.progress import Line, ProgressLines
+from client.cli.output.report import OutputTarget, error_console
+from client.cli.runner import run
 from client.cli.timeline import TimelineOptions
 from client.errors import ServiceUnavailable, ServiceUnreachable
 from client.jobs import Job
+from client.models import Result
 
 TOP_K = 5
 AWAY_S = 3.0  # pause between retries while the service is away

@@ -14,10 +14,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from client.reduction.stamps import EQUAL_S
+from client.reduction.frame_times import EQUAL_S
 
 if TYPE_CHECKING:
-    from client.reduction.stamps import FrameTimes
+    from client.reduction.frame_times import FrameTimes
 
 STILLS_FPS = Fraction(30)
 

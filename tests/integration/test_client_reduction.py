@@ -21,13 +21,13 @@ from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place as service_place
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from client import Client, Progress
-from client.answers import Model
-from client.reduction.choice import choose
-from client.reduction.making import ReducedFile, facts_of, make
-from client.reduction.rate import Rate
+from client.models import Model
+from client.reduction.bandwidth import Rate
+from client.reduction.frame_times import FrameTimes
+from client.reduction.prepare import ReducedFile, facts_of, make
 from client.reduction.sampling import place, places, rate
-from client.reduction.shrinking import MARGIN, shrunk_size
-from client.reduction.stamps import FrameTimes
+from client.reduction.strategy import choose
+from client.reduction.transcode import MARGIN, shrunk_size
 from tests.support.client_service import RecordedService, recorded_service
 from tests.support.coded import COLOURS, Coding, quarters, write_coded
 from tests.support.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
@@ -294,7 +294,7 @@ class TestSending:
     @pytest.mark.parametrize(("rate", "sent"), [(1e9, None), (20_000.0, "frames")])
     def test_auto_goes_by_the_rate(self, service: RecordedService, film: Path, rate: float, sent: str | None) -> None:
         from client.async_client import AsyncClient
-        from client.threads import LoopThread
+        from client.loop_thread import LoopThread
 
         async def classified() -> str | None:
             async with AsyncClient(service.url, rate=rate) as client:

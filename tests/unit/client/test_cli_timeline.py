@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client.cli import main
-from client.cli.outcomes import escape_formula, unescape_formula
+from client.cli.output.records import escape_formula, unescape_formula
 from tests.support.client_jobs import BROKEN
 from tests.support.client_process import Running
 from tests.support.client_service import MP4, RecordedService, recorded_service, refusal

@@ -25,7 +25,7 @@ from client import (
     ServiceUnreachable,
     TimedOut,
 )
-from client.reply import retry_after_s
+from client.http.response import retry_after_s
 from tests.support.client_contract import ClientContract
 from tests.support.client_jobs import BROKEN
 from tests.support.client_service import MP4, RecordedService, Reply, recorded_service, refusal

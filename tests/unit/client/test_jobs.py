@@ -13,9 +13,9 @@ import pytest
 
 from client import AsyncClient, Client, JobFailed, RequestRefused
 from client.async_client import AsyncClient as Core
-from client.events import Event, EventReader
+from client.http.sse import Event, EventReader
 from client.jobs import Job
-from client.threads import LoopThread
+from client.loop_thread import LoopThread
 from tests.support.client_jobs import BROKEN
 from tests.support.client_service import MP4, RecordedService, Reply, recorded_service
 

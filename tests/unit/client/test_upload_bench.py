@@ -18,10 +18,10 @@ from client import AsyncClient
 from client.bench.measuring import measured
 from client.bench.relay import relay
 from client.bench.upload import WAYS, compared
-from client.cli.benches import WAYS as SHOWN
-from client.cli.benches import bench_table
-from client.reduction.choice import DECODED_MPX_S, choose
-from client.reduction.facts import Facts
+from client.cli.bench_output import WAYS as SHOWN
+from client.cli.bench_output import bench_table
+from client.reduction.probe import Facts
+from client.reduction.strategy import DECODED_MPX_S, choose
 from tests.support.client_service import MP4, recorded_service
 
 RESULT: dict[str, Any] = json.loads(RESULTS.read_text())
@@ -118,7 +118,17 @@ def clip(tmp_path: Path) -> str:
 
 def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
     with recorded_service() as service:
-        told = asyncio.run(measured(service.url, clip, "none", times=2, budget_s=60.0, model="camera_motion"))
+        told = asyncio.run(
+            measured(
+                service.url,
+                service.url.removeprefix("http://"),
+                clip,
+                "none",
+                times=2,
+                budget_s=60.0,
+                model="camera_motion",
+            )
+        )
         asked = [request for request in service.received if request.method == "POST"]
     assert (len(told["seconds"]), told["sent"], told["bytes"]) == (2, "none", len(MP4))
     assert {request.headers["cache-control"] for request in asked} == {"no-cache"}
@@ -129,7 +139,7 @@ def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
 def test_answer_out_of_a_store_is_no_measure(clip: str, answer: str) -> None:
     with recorded_service() as service:
         service.cache = answer
-        asked = measured(service.url, clip, "none", times=1, budget_s=1.0)
+        asked = measured(service.url, service.url.removeprefix("http://"), clip, "none", times=1, budget_s=1.0)
         if answer == "hit":
             with pytest.raises(SystemExit, match="from its store"):
                 asyncio.run(asked)

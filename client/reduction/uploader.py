@@ -12,17 +12,17 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
-from client.answers import Model, Sent
 from client.errors import ReductionUnavailable
-from client.reduction.choice import choose
-from client.reduction.rate import Rate
-from client.reply import Response
-from client.threads import in_thread
+from client.http.response import Response
+from client.loop_thread import in_thread
+from client.models import Model, Sent
+from client.reduction.bandwidth import Rate
+from client.reduction.strategy import choose
 from client.upload import Progress, Source, Upload, Watcher, file_name, open_upload
 
 if TYPE_CHECKING:
-    from client.reduction.facts import Facts
-    from client.reduction.making import ReducedFile
+    from client.reduction.prepare import ReducedFile
+    from client.reduction.probe import Facts
 
 Reduction: TypeAlias = Literal["none", "shrink", "frames", "auto"]
 Post: TypeAlias = Callable[[Upload], Awaitable[Response]]
@@ -157,7 +157,7 @@ async def _made(
 
 def _making() -> Any:
     try:
-        from client.reduction import making
+        from client.reduction import prepare as making
     except ImportError as error:
         raise ReductionUnavailable from error
     return making

@@ -17,9 +17,9 @@ from client.errors import (
     ServiceUnavailable,
     ServiceUnreachable,
 )
+from client.http.response import Response, error_of
+from client.http.transport import Transport
 from client.jobs import Job, read_job
-from client.reply import Response, error_of
-from client.transport import Transport
 
 JobWatcher: TypeAlias = Callable[[Job], None]
 

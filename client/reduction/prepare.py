@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
-from client.answers import Model, Sent
+from client.models import Model, Sent
 from client.reduction.ending import may_be_cut_off
-from client.reduction.facts import Facts, read_facts
-from client.reduction.picking import FrameSelection, pick
-from client.reduction.shrinking import shrink
+from client.reduction.frames import FrameSelection, pick
+from client.reduction.probe import Facts, read_facts
+from client.reduction.transcode import shrink
 
 # The service's texts (app/web/serializers.py): it cannot detect these cases in a film of single frames
 PADDED = "the video is shorter than one clip: its last frame was repeated"

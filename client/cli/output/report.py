@@ -13,13 +13,13 @@ from typing import IO
 import click
 from rich.console import Console
 
-from client.cli.files import File
-from client.cli.outcomes import FINE, exit_code
-from client.cli.outputs import Output, console_on, format_of, output_to
-from client.cli.progress import ProgressLines
-from client.cli.resuming import done, left, opened
-from client.cli.runs import Outcome
-from client.cli.tables import error_block, summary
+from client.cli.inputs import File
+from client.cli.output.formats import Output, console_on, format_of, output_to
+from client.cli.output.progress import ProgressLines
+from client.cli.output.records import FINE, exit_code
+from client.cli.output.tables import error_block, summary
+from client.cli.resume import done, left, opened
+from client.cli.runner import Outcome
 
 
 class Report:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from client.answers import Result
-from client.cli.files import File
+from client.cli.inputs import File
 from client.errors import (
     ClipstackError,
     ConnectFailed,
@@ -18,6 +17,7 @@ from client.errors import (
     ServiceUnreachable,
 )
 from client.jobs import Job
+from client.models import Result
 
 # Errors that every other file would get too
 GIVES_UP = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused

@@ -15,8 +15,8 @@ import httpcore
 import httpx
 
 from client.errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
-from client.events import Event, EventReader
-from client.reply import Response, retry_after_s
+from client.http.response import Response, retry_after_s
+from client.http.sse import Event, EventReader
 from client.upload import Upload
 
 KEY_VARIABLE = "CLIPSTACK_KEY"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from client.reduction.facts import Facts
+    from client.reduction.probe import Facts
 
 # Measured by `clipstack bench upload`; a test compares them with bench/results/upload.json.
 DECODED_MPX_S = {"h264": 350.0, "hevc": 300.0, "vp9": 200.0}  # megapixels per second; other codecs use the smallest

@@ -8,9 +8,18 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.segment import Segment
 from rich.text import Text
 
-from client.answers import Model, Prediction, Result
-from client.cli.words import advice, looked_at, looks_at, media_facts, percent, plain, sent_instead, stages
+from client.cli.output.formatting import (
+    advice,
+    looked_at,
+    looks_at,
+    media_facts,
+    percent,
+    plain,
+    sent_instead,
+    stages,
+)
 from client.errors import ClipstackError, ConnectFailed, JobFailed
+from client.models import Model, Prediction, Result
 
 BAR_WIDTH = 40
 LONGEST_LABEL = 40

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from client.cli.words import human_bytes, plain, short_name
+from client.cli.output.formatting import human_bytes, plain, short_name
 
 NAME_WIDTH = 18
 WAYS = ("none", "shrink", "frames", "auto", "auto at first")

@@ -14,11 +14,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from client.answers import Clip, Model
+from client.models import Clip, Model
 from client.reduction.appearance import BT601, LIMITED_RANGE, check_frame, matrix
-from client.reduction.facts import Facts, opened
+from client.reduction.frame_times import FrameTimes, read_stamps
+from client.reduction.probe import Facts, opened
 from client.reduction.sampling import place, places, rate
-from client.reduction.stamps import FrameTimes, read_stamps
 
 Square = NDArray[np.uint8]  # (side, side, 3), RGB
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from client.async_client import AsyncClient
-from client.cli.files import File
-from client.cli.outputs import save, to_standard_output
+from client.cli.inputs import File
+from client.cli.output.formats import save, to_standard_output
 
 FORMATS = ("vtt", "csv", "svg", "png", "json")
 # Suffixes of -o that select one file for each video, not one file of all answers.

@@ -15,12 +15,12 @@ from typing import IO, Protocol, TextIO
 import click
 from rich.console import Console
 
-from client.answers import Result
-from client.cli.outcomes import columns, json_line, rows
-from client.cli.runs import Outcome
-from client.cli.strips import timeline_block
-from client.cli.tables import result_block
+from client.cli.output.records import columns, json_line, rows
+from client.cli.output.tables import result_block
+from client.cli.output.timeline_bar import timeline_block
+from client.cli.runner import Outcome
 from client.jobs import Job
+from client.models import Result
 
 UNBROKEN = 1000
 

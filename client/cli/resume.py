@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import click
 
-from client.cli.files import File
-from client.cli.outcomes import columns, unescape_formula
-from client.cli.outputs import save
+from client.cli.inputs import File
+from client.cli.output.formats import save
+from client.cli.output.records import columns, unescape_formula
 from client.errors import JobFailed
 
 Key = tuple[str, int | None, int | None]

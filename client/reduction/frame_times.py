@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from client.reduction.clock import Clock
-from client.reduction.facts import opened
+from client.reduction.probe import opened
 
 EQUAL_S = 5e-4  # The service's rules (app/media/sampling.py): times this close are equal
 MAX_GAP_S = 0.2  # a frame that stays longer is a still

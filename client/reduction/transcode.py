@@ -13,8 +13,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from client.reduction.appearance import LIMITED_RANGE, check_frame, matrix
-from client.reduction.facts import Facts, opened
-from client.reduction.stamps import packets_on_clock
+from client.reduction.frame_times import packets_on_clock
+from client.reduction.probe import Facts, opened
 
 # Twice the model's frame: most encoding losses disappear when the service scales, and both sides are even with exactly
 # the aspect ratio that the service gives the video.

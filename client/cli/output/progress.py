@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from client.cli.words import analysed, human_bytes, many, plain, short_name
+from client.cli.output.formatting import analysed, human_bytes, many, plain, short_name
 from client.jobs import Job
 from client.upload import Progress
 

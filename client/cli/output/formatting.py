@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from client.answers import Media, Model, Result, Sent
 from client.errors import ClipstackError, ConnectFailed, ServiceUnavailable, TimedOut
 from client.jobs import Job
+from client.models import Media, Model, Result, Sent
 
 
 def plain(text: str) -> str:

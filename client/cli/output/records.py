@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from client.answers import Result
-from client.cli.runs import Outcome
+from client.cli.runner import Outcome
 from client.errors import ClipstackError, JobFailed, KeyRefused, RequestRefused
 from client.jobs import Job
+from client.models import Result
 
 # click uses 2 for an invalid command line.
 FINE, REFUSED, SERVICE, INTERRUPTED = 0, 1, 3, 130

@@ -9,8 +9,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from client.cli.tables import Indented
-from client.cli.words import (
+from client.cli.output.formatting import (
     analysed,
     clock,
     human_bytes,
@@ -21,6 +20,7 @@ from client.cli.words import (
     sent_instead,
     windows,
 )
+from client.cli.output.tables import Indented
 from client.jobs import Job, Segment, Timeline
 
 WIDEST = 100

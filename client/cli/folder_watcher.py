@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from client.cli.files import File, in_folder, look
-from client.cli.resuming import Key
-from client.threads import in_thread
+from client.cli.inputs import File, in_folder, look
+from client.cli.resume import Key
+from client.loop_thread import in_thread
 
 
 class FolderWatcher:

@@ -1,0 +1,1 @@
+"""HTTP: connections, responses, retries and server-sent events."""

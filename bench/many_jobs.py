@@ -87,7 +87,7 @@ def measure(desk: JobService, source: Source) -> None:
     for owner in (None, "owner7"):
         timed(
             f"list of 50, {'all owners' if owner is None else 'one owner'}",
-            lambda owner=owner: [record_json(*each, brief=True) for each in desk.newest(50, owner)],  # type: ignore[misc]
+            lambda owner=owner: [record_json(*row, brief=True) for row in desk.newest(50, owner)],  # type: ignore[misc]
             ROUNDS,
         )
     timed("new job", lambda: desk.accept(spec, source, None), ROUNDS)

@@ -153,16 +153,16 @@ def memory(told: Told) -> str:
             workers,
             *(f"{row[part]:.0f}" if part in row else "–" for part in ("all", "web", "decoders", "triton")),
         ]
-        for name, each in told["sides"].items()
-        for workers, row in each.items()
+        for name, costs in told["sides"].items()
+        for workers, row in costs.items()
     ]
     head = ("service", "workers", "all, MiB", "web workers", "their decoders", "Triton")
-    each = [f"{NAMES[name]} {added:.0f} MiB" for name, added in told["theirs_each_mib"].items()]
+    costs = [f"{NAMES[name]} {added:.0f} MiB" for name, added in told["theirs_each_mib"].items()]
     words = (
         f"Triton with one web worker holds {told['triton_of_weights']:g} times the weights, its own memory included: "
         "OpenVINO compiles a model twice, for a lone clip and for several. "
         f"One more web worker costs {told['ours_each_mib']:.0f} MiB, with its decoders "
-        f"{told['ours_each_with_decoders_mib']:.0f} MiB; one more worker of {' and of '.join(each)}."
+        f"{told['ours_each_with_decoders_mib']:.0f} MiB; one more worker of {' and of '.join(costs)}."
     )
     return f"{told['about']}\n\n{grid(head, rows)}\n{words}\n"
 
@@ -297,8 +297,8 @@ def _throughput(panel: Any, told: Told) -> None:
     panel.set_xscale("log", base=2)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ours: dict[int, list[float]] = {}
-    for name, each in told["against"].items():
-        rows = {int(count): row["per_s"] for count, row in each["clients"].items() if "per_s" in row}
+    for name, comparison in told["against"].items():
+        rows = {int(count): row["per_s"] for count, row in comparison["clients"].items() if "per_s" in row}
         if name == KEYFRAME:
             line(panel, name, [(count, row["ours"]) for count, row in rows.items()])
             continue

@@ -78,10 +78,10 @@ def table(told: list[Target]) -> str:
     """Return the targets as a Markdown table."""
     lines = ["| target | wanted | measured | |", "|---|--:|--:|---|"]
     for target in told:
-        wanted = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
+        bound = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
         value = "–" if target.value is None else f"{target.value:.3g}"
         word = {True: "met", False: "**missed**", None: "not measured"}[target.met]
-        lines.append(f"| {target.words} | {wanted} | {value} | {word} |")
+        lines.append(f"| {target.words} | {bound} | {value} | {word} |")
     return "\n".join(lines) + "\n"
 
 

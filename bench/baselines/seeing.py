@@ -86,8 +86,8 @@ class TorchClassifier:
 
     def warm_up(self) -> None:
         """Classify a blank clip."""
-        wanted = self._wanted
-        self.scores(np.zeros((wanted["frames"], wanted["crop"], wanted["crop"], 3), np.uint8))
+        spec = self._wanted
+        self.scores(np.zeros((spec["frames"], spec["crop"], spec["crop"], 3), np.uint8))
 
     def scores(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (classes,) of one clip's frames."""

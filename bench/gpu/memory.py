@@ -85,9 +85,9 @@ async def _reaped(address: str) -> tuple[list[str], list[str]]:
     pool = SlotPool(1, MARGIN_BYTES)
     triton = Triton(address, pool, "shm")
     try:
-        stale = [known for known in await triton.regions() if is_stale(known)]
-        for known in stale:
-            await triton.forget(known)
+        stale = [region for region in await triton.regions() if is_stale(region)]
+        for region in stale:
+            await triton.forget(region)
         return stale, list(await triton.regions())
     finally:
         await triton.close()
@@ -95,9 +95,9 @@ async def _reaped(address: str) -> tuple[list[str], list[str]]:
 
 
 def _no_trace(name: str, stale: list[str], left: list[str]) -> None:
-    if not name or name not in [known.removesuffix(DEVICE_SUFFIX) for known in stale]:
+    if not name or name not in [region.removesuffix(DEVICE_SUFFIX) for region in stale]:
         raise PathError(f"Triton never had the regions of the killed worker {name!r}: it had {stale}")
-    if kept := [known for known in left if known.startswith(name)]:
+    if kept := [region for region in left if region.startswith(name)]:
         raise PathError(f"Triton still has {kept} of a killed worker")
     if (SHM / name).exists():
         raise PathError(f"{SHM / name} of a killed worker is still there")

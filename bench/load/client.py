@@ -129,8 +129,8 @@ async def open_loop(target: Target | Sequence[Target], rate: float, seconds: flo
     targets = [target] if isinstance(target, Target) else target
 
     def sent(number: int) -> tuple[tuple[str, int], bytes]:
-        each = targets[number % len(targets)]
-        return each.address, each.payload
+        turn = targets[number % len(targets)]
+        return turn.address, turn.payload
 
     def run() -> list[Outcome]:
         ended = exchanges(sent, rate, round(rate * seconds), PATIENCE_S)

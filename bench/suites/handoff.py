@@ -48,14 +48,14 @@ def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any
     first = Service("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
 
     def mine(form: bool) -> float:
-        spent_s, told = sent(ours, film, form)
-        after = sum(told["timing_ms"].get(stage, 0.0) for stage in ("decode", "infer", "answer"))
+        spent_s, reply = sent(ours, film, form)
+        after = sum(reply["timing_ms"].get(stage, 0.0) for stage in ("decode", "infer", "answer"))
         return spent_s - float(after) / 1e3
 
     def other() -> float:
-        spent_s, told = sent(first, film)
-        if len(told["shape"]) != 3:
-            raise ValueError(f"no frame: {told}")
+        spent_s, reply = sent(first, film)
+        if len(reply["shape"]) != 3:
+            raise ValueError(f"no frame: {reply}")
         return spent_s
 
     body, form, others = in_turns(turns, partial(mine, False), partial(mine, True), other)

@@ -42,8 +42,8 @@ def pick(
     """Write an MP4 of the frames that `model` needs to `out`; `check` may raise to stop early."""
     stride, fps = model.stride or 1, model.fps or 1.0
     stamps = read_stamps(file)
-    wanted, gap_s = place(stamps, model.frames, stride / fps, clips), stamps.gap_s
-    rows = [[stamps.frame_at(time_s, gap_s) for time_s in times] for times in wanted]
+    clip_times, gap_s = place(stamps, model.frames, stride / fps, clips), stamps.gap_s
+    rows = [[stamps.frame_at(time_s, gap_s) for time_s in times] for times in clip_times]
     numbers = sorted({number for row in rows for number in row})
     squares: dict[int, Square] = {}
     for number, frame in zip(numbers, _frames(file, stamps, numbers), strict=True):
@@ -54,7 +54,7 @@ def pick(
     _write(out, film, rate(model.frames, stride, fps))
     end_s, count = stamps.end_s, len(stamps.shown)
     return FrameSelection(
-        tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, wanted, strict=True)),
+        tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, clip_times, strict=True)),
         count,
         round(end_s, 6),
         round(count / end_s, 3) if end_s > 0 else None,

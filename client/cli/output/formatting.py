@@ -68,14 +68,14 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
     tenth = round(seconds * 10)
     minutes, rest = divmod(tenth // 10, 60)
     hours, minutes = divmod(minutes, 60)
-    whole = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-    return f"{whole}.{tenth % 10}" if tenths else whole
+    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{text}.{tenth % 10}" if tenths else text
 
 
 def span(seconds: float) -> str:
     """Return a duration: `45 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = max(0, round(seconds))
-    minutes, rest = divmod(whole, 60)
+    total = max(0, round(seconds))
+    minutes, rest = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"

@@ -59,8 +59,8 @@ class Indented:
 
 def score_bar(score: float, width: int, ascii_only: bool) -> str:
     """Return a bar for a score of 0 to 1, at most `width` characters long."""
-    whole, half = divmod(round(min(max(score, 0.0), 1.0) * width * 2), 2)
-    return "#" * whole if ascii_only else "━" * whole + "╸" * half
+    full, half = divmod(round(min(max(score, 0.0), 1.0) * width * 2), 2)
+    return "#" * full if ascii_only else "━" * full + "╸" * half
 
 
 def result_block(file: str, result: Result) -> RenderableType:

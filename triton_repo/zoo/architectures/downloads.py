@@ -62,18 +62,18 @@ class Lock:
         Raises:
             ModelError: The checksum is wrong.
         """
-        digest, known = sha256_of(path), self.known()
+        digest, recorded = sha256_of(path), self.known()
         in_name = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
-        expected = known.get(name) or (in_name[1] if in_name else "")
+        expected = recorded.get(name) or (in_name[1] if in_name else "")
         if not digest.startswith(expected):
-            source = f"{self.path} says" if name in known else "its name says"
+            source = f"{self.path} says" if name in recorded else "its name says"
             raise ModelError(
                 f"the checksum of {name} is wrong: {source} {expected}, the file has {digest}. It was damaged on its "
                 "way or is another file, and was not used. Where the publisher did replace it, remove its line "
                 f"from {self.path.name}."
             )
-        if name not in known:
-            lines = [f"{value}  {key}\n" for key, value in sorted({**known, name: digest}.items())]
+        if name not in recorded:
+            lines = [f"{value}  {key}\n" for key, value in sorted({**recorded, name: digest}.items())]
             temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             temporary.write_text("".join(lines), encoding="utf-8")
             temporary.replace(self.path)

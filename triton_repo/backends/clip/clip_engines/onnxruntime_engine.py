@@ -21,10 +21,10 @@ class OnnxRuntimeEngine:
     """Engine for `model.onnx` in f32 and, on CUDA, `model.f16.onnx`; the file determines the precision."""
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
-        known = devices()
-        if (requested := parameters.get("device", known[0])).startswith("cuda:") and "cuda" in known:
-            known = [*known, requested]  # CUDA checks below whether this GPU exists
-        device = chosen("device", parameters, known)
+        available = devices()
+        if (requested := parameters.get("device", available[0])).startswith("cuda:") and "cuda" in available:
+            available = [*available, requested]  # CUDA checks below whether this GPU exists
+        device = chosen("device", parameters, available)
         precision = chosen("precision", parameters, ("f32", "f16"))
         offered(precision, device, self.precisions(device))
         path = existing(folder, self.file(precision))

@@ -50,8 +50,8 @@ class Compared:
 def compared(moves: Sequence[Move], segments: Sequence[Segment]) -> Compared:
     """Compare `segments`, in order and without gaps, with the true moves."""
     times = np.arange(0.0, moves[-1].end_s, STEP_S) + STEP_S / 2
-    true, reported = np.array([move.start_s for move in moves]), np.array([each.start_s for each in segments])
-    labels = np.array([each.label for each in segments])[_at(reported, times)]
+    true, reported = np.array([move.start_s for move in moves]), np.array([segment.start_s for segment in segments])
+    labels = np.array([segment.label for segment in segments])[_at(reported, times)]
     right = labels == np.array([move.label for move in moves])[_at(true, times)]
     return Compared(
         right_s=float(right.sum() * STEP_S),
@@ -120,9 +120,9 @@ def main() -> int:
         return 2
     Console().print(table(rows))
     print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bars {arguments.bar:.0%} and {NEAR_S} s")
-    right, whole = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "whole_s"))
+    right, total = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "whole_s"))
     near = all(apart <= NEAR_S for _, row in rows for apart in row.apart_s)
-    return 0 if right >= arguments.bar * whole and near else 1
+    return 0 if right >= arguments.bar * total and near else 1
 
 
 if __name__ == "__main__":

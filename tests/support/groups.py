@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SHARING = ("docker", "edge")  # an engine, and a stack that is looked at when all has been sent to it
+SHARING = ("docker", "http_edge")  # an engine, and a stack that is looked at when all has been sent to it
 
 
 def group(nodeid: str) -> str:
@@ -24,7 +24,7 @@ def longest_first(items: list[pytest.Item]) -> None:
     Only of unit tests, which are all short, does their number say how long a file takes.
     """
     folders = list(dict.fromkeys(item.path.parent for item in items))
-    tests = Counter(item.path for item in items if item.path.parent.name == "unit")
+    tests = Counter(item.path for item in items if "unit" in item.path.parts)
     items.sort(key=lambda item: (folders.index(item.path.parent), -tests[item.path]))
 
 

@@ -27,8 +27,8 @@ from deploy.unpack_triton import unpack
 PYTHON = "3.12"
 MOST_BYTES = 60_000_000
 PROJECT = (
-    "app/**/*.py", "bench/__init__.py", "bench/environment.py", "bench/gpu*.py", "deploy/*.py",
-    "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/*.py",
+    "app/**/*.py", "bench/__init__.py", "bench/environment.py", "bench/gpu/*.py", "deploy/**/*.py",
+    "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/**/*.py",
 )  # fmt: skip
 # As in the extras `web`, `triton` and `cuda`; Triton's Python backend needs NumPy 1.
 PACKAGES = ("numpy", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
@@ -47,7 +47,7 @@ STRIPPED = (
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
 # Packages of bench/gpu/decode.py; one bundle with Triton's server would exceed MOST_BYTES
 DECODING = ("numpy", "av", "decord2", "nvidia-ml-py")
-RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/%s "$@"\n'
+RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/gpu/%s "$@"\n'
 
 
 def make(target: Path, decoding: bool = False) -> int:
@@ -55,10 +55,10 @@ def make(target: Path, decoding: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="clipstack-bundle-") as name:
         root = Path(name, "clipstack-gpu")
         copy_project(root)
-        (root / "run").write_text(RUN % ("gpu_decode.py" if decoding else "gpu.py"))
+        (root / "run").write_text(RUN % ("decode.py" if decoding else "run.py"))
         (root / "run").chmod(0o755)
         if not decoding:
-            film(root / "bench" / "film.mp4")
+            film(root / "bench" / "gpu" / "film.mp4")
             _server(root, Path(name, "wheel"))
         _packages(root / "site", Path(name, "wheels"), DECODING if decoding else PACKAGES)
         _strip(root)

@@ -97,7 +97,7 @@ def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
     with opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
         if not file.has_end:
             picture = _completed(picture, file, request.resize)
-        _decode_small(picture, request.resize)
+        decode_small(picture, request.resize)
         frame = centre_crop(seen(picture, orientation_in(picture, file), size), request.crop)
     for clip in clips:
         clip[0] = frame
@@ -205,7 +205,7 @@ def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Im
     decoded = []
     for ending in _ENDINGS:
         with Image.open(io.BytesIO(file.pixels + ending), formats=["JPEG"]) as again:
-            _decode_small(again, resize)
+            decode_small(again, resize)
             again.load()
             again.info.update(picture.info)
             decoded.append(again)
@@ -214,7 +214,7 @@ def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Im
     return decoded[0]
 
 
-def _decode_small(picture: Image.Image, resize: int) -> None:
+def decode_small(picture: Image.Image, resize: int) -> None:
     """Make the JPEG decoder drop detail that scaling would discard: it can halve the size while decoding.
 
     Twice the target size is kept, so that the result stays within one or two grey levels of full decoding.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from app.errors import ClipstackError, Unavailable
 from app.files import FULL
 from app.inference.client import ModelUnloaded
-from app.jobs.recorder import Record
+from app.jobs.recorder import JobRecorder
 from app.jobs.storage.store import FINISHED, Job, State, now
 from app.timeline.run import Cancelled
 
@@ -95,7 +95,7 @@ class Try:
             return None
 
     def _attempt(self, worker: Worker) -> float | None:
-        record = Record(self._job, self._progress)
+        record = JobRecorder(self._job, self._progress)
         try:
             with ExitStack() as entry:
                 entry.callback(record.close)

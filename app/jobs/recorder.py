@@ -37,7 +37,7 @@ ETA_AFTER_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Record:
+class JobRecorder:
     """Sink for the results of one attempt (`app/timeline/run.py`); the caller holds the job's lock."""
 
     def __init__(self, job: Job, progress: JobState) -> None:

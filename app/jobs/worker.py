@@ -14,7 +14,7 @@ from app.errors import Unavailable
 from app.inference.registry import Model
 from app.jobs.attempt import FULL_S, CacheHit, DuplicateRunning, Ended, Try, has_room
 from app.jobs.queue import Queue
-from app.jobs.recorder import Record
+from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobStore
 from app.malloc import give_all_back
@@ -98,7 +98,7 @@ class Worker:
             if self._ending.wait(ROOM_POLL_S):
                 raise Ended
 
-    def look(self, job: Job, record: Record, entry: ExitStack) -> None:
+    def look(self, job: Job, record: JobRecorder, entry: ExitStack) -> None:
         """Scan all windows that have no scores yet.
 
         Raises:
@@ -131,7 +131,7 @@ class Worker:
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
 
-    def _take_over(self, record: Record, answer: bytes, laid: Grid) -> bool:
+    def _take_over(self, record: JobRecorder, answer: bytes, laid: Grid) -> bool:
         try:
             other = self._folder.job(str(json.loads(answer)["job"]))
         except (ValueError, KeyError, TypeError, RecursionError):  # damaged: scan again

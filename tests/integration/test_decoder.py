@@ -547,14 +547,14 @@ def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0].startswith("Unconfined decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")
+    assert said[0].startswith("SandboxError decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")
     assert said[1] == "NotReady the decoder is not confined as it must be"
     assert done.stderr.count("decoders are confined without some layers") == 1
 
 
 CONTAINED = """
 import asyncio
-from app.sandbox import SandboxConfig, Unconfined
+from app.sandbox import SandboxConfig, SandboxError
 from app.sandbox.seccomp import refuse
 from app.decoding.pool import TRIES, Decoder
 from app.errors import NotReady
@@ -566,8 +566,8 @@ if __name__ == "__main__":
     decoder = Decoder(1, 60, Limits(1, 1, 1), SandboxConfig((), mode="required"))
     try:
         decoder.start()
-    except Unconfined as error:
-        print("Unconfined", error)
+    except SandboxError as error:
+        print("SandboxError", error)
     decoder._pool = decoder._new_pool()  # even if somebody went on
     try:
         asyncio.run(decoder.probe(Source("/etc/passwd", 0, 10)))

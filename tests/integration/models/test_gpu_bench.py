@@ -72,7 +72,7 @@ def test_the_bundle_holds_all_of_the_project_that_the_bench_imports(tmp_path: Pa
     elsewhere = WITHOUT_GPU | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", "from deploy.stack import launch; print(launch.__file__)"]
     started = subprocess.run(command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True)
-    assert started.stdout == f"{tmp_path / 'deploy' / 'launch.py'}\n", started.stderr
+    assert started.stdout == f"{tmp_path / 'deploy' / 'stack' / 'launch.py'}\n", started.stderr
 
 
 def test_the_bundle_s_packages_are_pinned() -> None:

@@ -98,7 +98,7 @@ def test_verify_looks_at_real_clips_and_names_the_files_it_cannot_use(x3d: Path,
     result = invoke(*words, tmp_path)
     assert result.exit_code == 0, result.output
     assert [line.split()[2:4] for line in result.stdout.splitlines()[1:-2]] == [["1", "random"], ["8", "real"]]
-    assert "two.txt is left out: this is no video or picture format" in result.stderr
+    assert "two.txt is left out: this is text" in result.stderr
     nothing = invoke(*words, tmp_path / "two.txt")
     assert nothing.exit_code == 1
     assert "that x3d_xs could look at" in nothing.stderr

@@ -25,7 +25,7 @@ def test_evaluation_prints_every_label_and_holds_the_bar(
 ) -> None:
     scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
     write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
-    command = [sys.executable, "-m", f"triton_repo.zoo.evaluate_{model}", "--url", stack.url]
+    command = [sys.executable, "-m", f"triton_repo.zoo.training.{model}.evaluate", "--url", stack.url]
     options = ["--footage", str(tmp_path), "--per-class", "1", "--bar", bar, "--jobs", "2"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
     assert done.returncode == status, done.stderr
@@ -37,7 +37,7 @@ def test_evaluation_prints_every_label_and_holds_the_bar(
 )
 def test_evaluation_without_footage_says_so(tmp_path: Path, model: str, words: str) -> None:
     (tmp_path / "notes.txt").write_text("no video")
-    command = [sys.executable, "-m", f"triton_repo.zoo.evaluate_{model}", "--footage", str(tmp_path)]
+    command = [sys.executable, "-m", f"triton_repo.zoo.training.{model}.evaluate", "--footage", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, f"evaluate: no video that {words} in {tmp_path}\n")
 

@@ -40,12 +40,12 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of uploads; TMPDIR is another one."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "uploads").mkdir()
-    return tmp_path / "uploads"
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of uploads; TMPDIR is another one, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        (tmp_path / "uploads").mkdir()
+        yield tmp_path / "uploads"
 
 
 def aged(path: Path) -> Path:

@@ -21,6 +21,8 @@ from deploy.watchdog.restarts import RestartHistory
 
 PAUSE_S, SOON_S = 2.0, 0.5  # between checks, normally and with a suspicion to confirm
 AWAY_S = 60.0  # a server that was paused for half a minute resumes without harm
+# A model that loads uses the CPU; in one start of some hundred, OpenVINO's Python bindings deadlock while it loads.
+STUCK_S, STUCK_CPU_S = 20.0, 0.1
 
 log = logging.getLogger("deploy.watchdog")
 
@@ -35,6 +37,16 @@ class _Server:
     away_since: float | None = None
     dead: set[int] = field(default_factory=set)  # pids of backend processes that were dead at the last check
     models: dict[int, str] = field(default_factory=dict)  # model by pid, including processes that are dead now
+    load_cpu_s: float = -1.0  # CPU time of the backend processes when they last used some
+    idle_since: float = 0.0
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether its backend processes have used no CPU for STUCK_S, while it loads its models."""
+        processes = [process for process in backend_processes.of_server(self.pid) if not process.dead]
+        cpu_s = sum(process.cpu_s for process in processes)
+        if not processes or abs(cpu_s - self.load_cpu_s) > STUCK_CPU_S:
+            self.load_cpu_s, self.idle_since = cpu_s, now
+        return now - self.idle_since >= STUCK_S
 
 
 class Watchdog:
@@ -118,13 +130,15 @@ class Watchdog:
     def _is_away(self, why: str) -> None:
         """Record that Triton does not answer, and restart it after AWAY_S.
 
-        A server that never answered is left alone, because it may have much to load.
+        A server that never answered may have much to load: it is restarted when its backend processes stop loading.
         """
         self._ledger.away(why)
         now = time.monotonic()
         self._server.away_since = self._server.away_since or now
         if self._server.answered and now - self._server.away_since >= AWAY_S:
             self._restart("away", {"triton": f"has not answered for {AWAY_S:g} s: {why}"})
+        elif not self._server.answered and self._server.is_stuck(now):
+            self._restart("hung", {"triton": f"loads its models and has used no CPU for {STUCK_S:g} s"})
 
     def _restart(self, cause: str, why: dict[str, str]) -> None:
         """Kill Triton and its backend processes; Supervisor starts it again."""

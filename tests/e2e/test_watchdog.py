@@ -20,10 +20,11 @@ from tritonclient.utils import InferenceServerException
 from deploy.stack import places, processes
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
+from deploy.watchdog import backend_processes
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber
 from deploy.watchdog.restarts import MANY
-from deploy.watchdog.watchdog import Watchdog
+from deploy.watchdog.watchdog import STUCK_S, Watchdog
 from tests.e2e import moody
 from tests.e2e.running import running_stack, until
 from tests.e2e.state import model_process, pid_of, watchdog_numbers
@@ -116,6 +117,27 @@ def test_a_model_whose_process_is_hurt_answers_again(
     assert set(told) <= {200, 503}
     assert processes.gone([stub, triton], 5)
     assert watchdog_numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
+
+
+def test_a_model_that_hangs_while_triton_starts_answers_after_another_start(watched: Stack, film: bytes) -> None:
+    first = server(watched)
+    os.killpg(first, signal.SIGKILL)
+    stopped: list[int] = []
+
+    def stops() -> bool:  # in the first moments of the process, long before its model is loaded
+        stubs = backend_processes.of_server(pid) if (pid := server(watched)) not in (0, first) else []
+        stopped.extend(stub.pid for stub in stubs if stub.model == DEFAULT)
+        for stub in stopped:
+            os.kill(stub, signal.SIGSTOP)
+        return bool(stopped)
+
+    until(stops, 10)
+    second = server(watched)
+    until(lambda: server(watched) not in (0, first, second), STUCK_S + HUNG_S)
+    watched.wait(30)
+    assert is_right(classify(watched, film))
+    assert watchdog_numbers(watched)['clipstack_model_restarts_total{cause="hung"}'] == 1
+    assert "loads its models" in (watched.run_dir / "logs" / "watchdog.log").read_text()
 
 
 def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:

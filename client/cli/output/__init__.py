@@ -1,1 +1,1 @@
-"""What the command line prints and writes: reports, tables, files of results, progress."""
+"""Output of the command line: reports, tables, files of results, progress."""

@@ -1,1 +1,1 @@
-"""What the doctor checks of the machine: memory, disks, ports, clock, GPU."""
+"""Checks of the machine: memory, disks, ports, clock, GPU."""

@@ -1,1 +1,1 @@
-"""What the doctor checks of the running service: programs, web, Triton and its models, certificate."""
+"""Checks of the running service: programs, web, Triton and its models, certificate."""

@@ -1,1 +1,1 @@
-"""What the doctor checks of the installed software and its configuration."""
+"""Checks of the installed software and its configuration."""

@@ -129,8 +129,8 @@ def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) ->
 def test_a_model_whose_process_is_killed_in_its_container_answers_again(service: Compose, film: bytes) -> None:
     script = """if 1:
         import os, signal, sys
-        from deploy.watchdog import stubs
-        for stub in stubs.of_server(int(sys.argv[1])):
+        from deploy.watchdog import backend_processes
+        for stub in backend_processes.of_server(int(sys.argv[1])):
             if stub.model == "camera_motion@1":
                 os.kill(stub.pid, signal.SIGKILL)
     """

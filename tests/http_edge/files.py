@@ -237,6 +237,7 @@ class Boxes:
             b"stsz": struct.pack(">III", 0, size, count),
             b"stsc": struct.pack(">IIIII", 0, 1, 1, 1, 1),
             b"stco": struct.pack(">II", 0, count) + bytes(4 * count),
+            b"edts": b"",  # its edit list would show the first frame alone
         }
         place = len(self._with(tables, b"")).to_bytes(4, "big")  # pictures stand at the end
         tables[b"stco"] = struct.pack(">II", 0, count) + place * count

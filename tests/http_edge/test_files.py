@@ -9,7 +9,7 @@ import socket
 import statistics
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,14 +190,19 @@ def test_82_cut_streams(answered: Judge, row: Row, tmp_path: Path) -> None:
         row.holds(f"{suffix}: the frames it names", [read_number(f) for f in frames] == answer["clips"][0]["frames"])
 
 
+SPARE = 8  # descriptors that connections of the moment take
+
+
 def test_83_nothing_is_left(edge: Stack, before: State, row: Row, answered: Judge, tmp_path: Path) -> None:
     until(lambda: not State.of(edge).files - before.files, 10)
+    with suppress(AssertionError):  # the row says it
+        until(lambda: State.of(edge).descriptors <= before.descriptors + SPARE, 30)
     after = State.of(edge)
     row.holds("the same workers of nginx and web", (after.web, after.nginx) == (before.web, before.nginx))
     row.holds(f"files left: {len(after.files - before.files)}", not after.files - before.files)
     row.holds(f"regions: {len(after.regions)}, the same", after.regions == before.regions)
     row.holds(f"at work or waiting: {after.busy}", after.busy == 0)
-    few = after.descriptors <= before.descriptors + 8
+    few = after.descriptors <= before.descriptors + SPARE
     row.holds(f"descriptors: {before.descriptors}, then {after.descriptors}", few)
     clips = post("/v1/classify?clips=8", files.film(tmp_path))
     with ThreadPoolExecutor(8) as pool:  # all slots of both workers, twice

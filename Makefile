@@ -42,10 +42,11 @@ demo: up  ## start the stack and have it classify a video; FILE=... for one of y
 model: setup  ## add a model: NAME=x3d_m downloads a published one; your own: clipstack-models add --help
 	@.venv/bin/clipstack-models add $(if $(NAME),"$(NAME)",$(error say which: make model NAME=x3d_m))
 
+# Real processes on a shared machine: what failed beside others is tried once more by itself, and fails if it fails again
 test:  ## install what is missing, run all tests: two files at a time, then those alone that judge how long something takes
 	@deploy/setup test audit fuzz
-	$(PYTEST) -m "not alone" -n 2
-	$(PYTEST) -m alone
+	$(PYTEST) -m "not alone" -n 2 || $(PYTEST) -m "not alone" --last-failed
+	$(PYTEST) -m alone || $(PYTEST) -m alone --last-failed
 
 test-unit:  ## only the quick ones
 	@deploy/setup test

@@ -107,10 +107,11 @@ gpu-decode-bundle:  ## the same for bench/gpu/decode.py: build/clipstack-gpu-dec
 	@deploy/setup
 	$(PYTHON) -m bench.gpu.bundle --decoding build/clipstack-gpu-decode.tar.xz
 
-lint:  ## ruff, mypy, and that imports flow one way
+lint:  ## ruff, codespell, mypy, and that imports flow one way
 	@deploy/setup test lint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	.venv/bin/codespell
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache --no-logo
 

@@ -42,7 +42,7 @@ def open_file(path: Path, *, follow_links: bool = False) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DamagedFile(f"{path} is no regular file")
-    return open(descriptor, "rb")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_file(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = False) -> bytes:

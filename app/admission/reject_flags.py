@@ -5,7 +5,6 @@ removes it once there is room for several requests. A flag starts with a rejecti
 limits are not affected. Flags that a killed worker left are removed after STALE_S.
 """
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,7 +36,7 @@ class RejectFlags:
 
     def opened(self, name: str, has_room: Callable[[], bool]) -> None:
         """Remove the flag of `name` if `has_room()`. Call whenever a request finishes."""
-        if self._folder is not None and os.path.exists(path := self._folder / name) and has_room():
+        if self._folder is not None and (path := self._folder / name).exists() and has_room():
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:

@@ -34,6 +34,6 @@ class UploadWaitingFlag:
         if self._path is None:
             return False
         try:
-            return 0 <= time.monotonic() - os.stat(self._path).st_mtime < RECENT_S
+            return 0 <= time.monotonic() - self._path.stat().st_mtime < RECENT_S
         except OSError:
             return False

@@ -54,7 +54,7 @@ class Sessions:
         path = self._path(token)
         fresh = path.with_suffix(NEW)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(session), file)
         fresh.replace(path)
         return token

@@ -141,10 +141,11 @@ class ModelRegistry:
     async def health(self) -> "Health":
         """Return the health of all models, from canaries at most CHECK_S old. Raises NotReady without Triton."""
         await self._checked.get()
-        answering = []
-        for name in sorted({key.name for key in self._entries}):
-            if models := [entry.model for entry in self._of(name) if entry.model and not entry.fault]:
-                answering.append(replace(models[0], versions=tuple(model.version for model in models)))
+        names = sorted({key.name for key in self._entries})
+        by_name = [[entry.model for entry in self._of(name) if entry.model and not entry.fault] for name in names]
+        answering = [
+            replace(models[0], versions=tuple(model.version for model in models)) for models in by_name if models
+        ]
         silent = {str(key): entry for key, entry in sorted(self._entries.items()) if entry.fault}
         return Health(
             answering,

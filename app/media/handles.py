@@ -16,9 +16,9 @@ _files: dict[str, int] = {}
 def hold(regions: Iterable[str], folders: Iterable[str]) -> None:
     """Open `regions` for writing, and `folders` as starting points of paths, before confinement prevents it."""
     for path in regions:
-        _regions[path] = open(path, "r+b", buffering=0)  # noqa: SIM115 - for as long as this process lives
+        _regions[path] = Path(path).open("r+b", buffering=0)  # noqa: SIM115 - for as long as this process lives
     for path in folders:
-        if os.path.isdir(path):
+        if Path(path).is_dir():
             _folders[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -43,7 +43,7 @@ def region(path: str) -> BinaryIO | Path:
 def region_bytes(path: str) -> int:
     """Return the size of a region in bytes."""
     held = _regions.get(path)
-    return os.stat(held.fileno() if held else path).st_size
+    return (os.fstat(held.fileno()) if held else Path(path).stat()).st_size
 
 
 def reached(source: Source) -> Source:

@@ -1,6 +1,7 @@
 """Data types that describe an upload: its location, its properties, and the requested frames."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from app.errors import LimitExceeded
@@ -22,7 +23,7 @@ class Source:
 
     def read(self, most: int) -> bytes:
         """Return the first bytes of the range, at most `most`."""
-        with open(self.path, "rb") as file:
+        with Path(self.path).open("rb") as file:
             if self.offset:
                 file.seek(self.offset)
             return file.read(min(most, self.length))

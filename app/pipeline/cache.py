@@ -145,7 +145,7 @@ def key(digest: str, *parts: object) -> str:
 def digest(path: str | Path, offset: int, length: int) -> str:
     """Return the SHA-256, in hex, of `length` bytes of a file from `offset` on. Raises OSError when it is gone."""
     sha = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         file.seek(offset)
         while length and (chunk := file.read(min(CHUNK_BYTES, length))):
             sha.update(chunk)

@@ -60,7 +60,7 @@ def _remove_unused(path: Path) -> bool:
         # default signal, SIGIO, would end this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        os.unlink(path)
+        path.unlink()
         return True
     except OSError:  # in use, or on a file system without leases: the next start of nginx or web removes it
         return False

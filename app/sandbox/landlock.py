@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 from app.sandbox.linux import LayerUnavailable, call
 
@@ -62,7 +63,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     except FileNotFoundError:
         return
     try:
-        if not os.path.isdir(path):
+        if not Path(path).is_dir():
             rights &= ~_READ_DIRECTORY
         rule = struct.pack("=Qi", rights, descriptor)
         call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint32(0))

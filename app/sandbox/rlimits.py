@@ -1,7 +1,7 @@
 """First layer, always available: kernel limits on a process's memory and files."""
 
-import os
 import resource
+from pathlib import Path
 
 MEMORY_BYTES = 4 << 30  # address space; docs/security.md lists what files of some sizes need
 OPEN_FILES = 128  # a video, its region, the pipes to the service, and files that Python loads late
@@ -15,7 +15,7 @@ def limit(memory_bytes: int, has_gpu: bool) -> str:
     open_files = OPEN_FILES
     if has_gpu:
         memory_bytes += address_space()
-        open_files += len(os.listdir("/proc/self/fd"))
+        open_files += len(list(Path("/proc/self/fd").iterdir()))
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
@@ -30,5 +30,4 @@ def limit(memory_bytes: int, has_gpu: bool) -> str:
 
 def address_space() -> int:
     """Return the bytes of address space that this process uses."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

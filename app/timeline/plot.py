@@ -71,16 +71,16 @@ def to_svg(timeline: dict[str, Any], title: str) -> str:
         parts.append(
             f'<path d="M{line.x:.1f} {line.top:.1f}V{line.bottom:.1f}" stroke="{line.colour}" fill="none"{dash}/>'
         )
-    for box in drawing.boxes:
-        parts.append(
-            f'<rect x="{box.x:.2f}" y="{box.y:.1f}" width="{box.width:.2f}" height="{box.height:.1f}" rx="2" '
-            f'fill="{box.colour}"><title>{escape(_printable(box.told))}</title></rect>'
-        )
-    for text in drawing.texts:
-        parts.append(
-            f'<text x="{text.x:.1f}" y="{text.y:.1f}" fill="{text.colour}" text-anchor="{text.anchor}" '
-            f'dominant-baseline="central">{escape(_printable(text.words))}</text>'
-        )
+    parts += [
+        f'<rect x="{box.x:.2f}" y="{box.y:.1f}" width="{box.width:.2f}" height="{box.height:.1f}" rx="2" '
+        f'fill="{box.colour}"><title>{escape(_printable(box.told))}</title></rect>'
+        for box in drawing.boxes
+    ]
+    parts += [
+        f'<text x="{text.x:.1f}" y="{text.y:.1f}" fill="{text.colour}" text-anchor="{text.anchor}" '
+        f'dominant-baseline="central">{escape(_printable(text.words))}</text>'
+        for text in drawing.texts
+    ]
     return "\n".join([*parts, "</svg>\n"])
 
 

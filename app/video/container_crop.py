@@ -6,6 +6,7 @@ as no crop.
 
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from av.video.stream import VideoStream
@@ -30,7 +31,7 @@ def container_crop(source: Source, demuxer: str, stream: VideoStream, size: tupl
     if demuxer not in ("matroska", "mov"):
         return Crop()
     rank = stream.container.streams.video.index(stream)
-    with open(source.path, "rb") as file:
+    with Path(source.path).open("rb") as file:
         try:
             header = _header(file, source, demuxer)
             crop = _pixel_crop(header, rank) if demuxer == "matroska" else _clean_aperture(header, stream.id, size)

@@ -8,11 +8,11 @@ B-frames, MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edi
 PyAV reads those too.
 """
 
-import os
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import av
@@ -81,9 +81,9 @@ def translated() -> Iterator[None]:
 
 def location(source: Source) -> str:
     """Return the name under which FFmpeg opens a byte range; a whole file keeps its plain path."""
-    path = os.path.abspath(source.path)
-    if source.offset == 0 and source.length == os.stat(path).st_size:
-        return path
+    path = Path(source.path).absolute()
+    if source.offset == 0 and source.length == path.stat().st_size:
+        return str(path)
     return f"subfile,,start,{source.offset},end,{source.offset + source.length},,:{path}"
 
 

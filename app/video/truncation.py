@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from app.media.formats import TS_PACKETS
@@ -55,7 +56,7 @@ def ending(source: Source, demuxer: str) -> Ending:
     check = _ENDINGS.get(demuxer)
     if check is None:
         return Ending(cut_off=False)
-    with open(source.path, "rb") as file:
+    with Path(source.path).open("rb") as file:
         return check(_Bytes(file, source))
 
 

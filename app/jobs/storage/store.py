@@ -153,7 +153,7 @@ class Job:
     def _is_still(self, descriptor: int) -> bool:
         """Return whether the lock is still this job's: a new job of the same id may have replaced it."""
         try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(self.path / "lock"))
+            return os.path.samestat(os.fstat(descriptor), (self.path / "lock").stat())
         except FileNotFoundError:
             return False
 

@@ -91,6 +91,10 @@ soak:  ## does anything grow under work and rubbish? MINUTES=30; writes docs/soa
 	@deploy/setup test
 	$(PYTHON) -m bench.soak --minutes $(if $(MINUTES),$(MINUTES),30)
 
+bench-against:  ## compare with another checkout in turns, seven minutes: OTHER=../older-checkout
+	@deploy/setup bench
+	$(PYTHON) -m bench.tools.compare $(or $(OTHER),$(error say which: make bench-against OTHER=../older-checkout))
+
 bench:  ## measure against the baselines, about sixteen minutes, and write docs/performance.md; QUICK=1: four minutes; ONLY="throughput start"
 	@deploy/setup bench
 	$(PYTHON) -m bench $(if $(QUICK),--quick) $(ONLY)

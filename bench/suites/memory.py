@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.fixtures import networks, servers, videos
 from bench.load.ab import run
+from bench.processes import command_line, part_of
 from bench.profile import Profile
 from bench.tools.long_video import pss_mib
 
@@ -60,25 +61,15 @@ def ask(side: servers.Service, picture: Path, workers: int) -> None:
 
 
 def by_part(pids: list[int]) -> dict[str, float]:
-    """Return the MiB of gunicorn's processes, their decoders, Triton with its stubs, and all."""
+    """Return the MiB of gunicorn's processes, all decoders, Triton with its model processes, and all."""
     totals = {"all": 0.0, "web": 0.0, "decoders": 0.0, "triton": 0.0}
     for pid in pids:
-        used, command = pss_mib(pid), _command(pid)
+        used, part = pss_mib(pid), part_of(command_line(pid))
+        part = "triton" if part == "model process" else part
         totals["all"] += used
-        if "gunicorn" in command:
-            totals["web"] += used
-        elif "forkserver" in command or "multiprocessing" in command:
-            totals["decoders"] += used
-        elif "triton" in command:
-            totals["triton"] += used
+        if part in totals:
+            totals[part] += used
     return {name: round(used, 1) for name, used in totals.items()}
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 __all__ = ["measured"]

@@ -18,38 +18,22 @@ from pathlib import Path
 from app.settings import CHECKOUT
 from bench.fixtures import servers, videos
 from bench.load.ab import Load
+from bench.processes import command_line, cpu_ticks, part_of
 from deploy.stack.places import program
 from deploy.stack.stack import Stack
 
-KINDS = ("web", "decoder", "triton")
+PARTS = {"web": "web", "decoder": "decoders", "triton": "model process"}
 RATE = 100  # samples a second
 LOOK_S = 1.5
 MANY = 1_000_000  # requests: more than can be answered meanwhile
 
 
-def kind_of(command: str) -> str | None:
-    """Return the kind of a process, one of KINDS, by its command line with blanks as separators."""
-    if "triton_python_backend_stub" in command:
-        return "triton"
-    if "forkserver" in command:
-        return "decoder"
-    return "web" if "gunicorn" in command else None
-
-
-def found(pids: list[int], kind: str) -> list[int]:
-    """Return the processes of a kind, the busiest first; masters were busy only at the start."""
-    of_kind = [pid for pid in pids if kind_of(command_of(pid)) == kind]
-    before = {pid: servers.ticks(pid) for pid in of_kind}
+def busiest_first(pids: list[int], part: str) -> list[int]:
+    """Return the processes of a part, the busiest first; masters were busy only at the start."""
+    candidates = [pid for pid in pids if part_of(command_line(pid)) == part]
+    before = {pid: cpu_ticks(pid) for pid in candidates}
     time.sleep(LOOK_S)
-    return sorted(of_kind, key=lambda pid: servers.ticks(pid) - before[pid], reverse=True)
-
-
-def command_of(pid: int) -> str:
-    """Return the command line of a process; empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+    return sorted(candidates, key=lambda pid: cpu_ticks(pid) - before[pid], reverse=True)
 
 
 def record(pid: int, seconds: int, output: Path, gil: bool) -> None:
@@ -66,7 +50,7 @@ def record(pid: int, seconds: int, output: Path, gil: bool) -> None:
 def main() -> int | str:
     """Record a flame graph under load; return 0 or an error message."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS, nargs="?", default="web")
+    parser.add_argument("kind", choices=PARTS, nargs="?", default="web")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--gil", action="store_true", help="Python code alone, not what it calls or waits for")
@@ -85,7 +69,7 @@ def main() -> int | str:
     words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
     with subprocess.Popen([program("ab"), *words, "-T", load.content_type, load.url], stdout=subprocess.DEVNULL) as ab:
         try:
-            busiest = found(list(stack.processes()), arguments.kind)
+            busiest = busiest_first(list(stack.processes()), PARTS[arguments.kind])
             if not busiest:
                 return f"the stack has no process of {arguments.kind}"
             record(busiest[0], arguments.seconds, output, arguments.gil)

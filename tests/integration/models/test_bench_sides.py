@@ -1,4 +1,4 @@
-"""Both sides of a comparison look at the same pixels, and processes are told apart by what they are."""
+"""Both sides of a comparison look at the same pixels."""
 
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from app.media.types import ClipRequest, Limits, Source
 from bench.baselines.seeing import frames, named, numbers
 from bench.fixtures import networks, videos
 from bench.suites.handoff import padded
-from bench.tools.flamegraph import kind_of
 from tests.support.timings import regular
 
 WANTED = {"kind": "video", "frames": 16, "stride": 5, "fps": 30, "resize": 256, "crop": 224}
@@ -64,17 +63,3 @@ def test_networks_of_other_code_are_made_anew_and_those_of_this_code_stay(tmp_pa
     new.touch()
     networks.renew(tmp_path)
     assert new.exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "kind"),
-    [
-        ("/x/.venv/bin/python -m gunicorn -c gunicorn.conf.py app.wsgi:application", "web"),
-        ("/x/.venv/bin/python -c from multiprocessing.forkserver import main; main(7, 8, ['app'])", "decoder"),
-        ("backends/python/triton_python_backend_stub models/x3d_m/1/model.py triton-8001-", "triton"),
-        ("/x/.runtime/triton/bin/tritonserver --model-repository=models", None),
-        ("nginx: worker process", None),
-    ],
-)
-def test_what_a_process_is(command: str, kind: str | None) -> None:
-    assert kind_of(command) == kind

@@ -1,0 +1,35 @@
+"""Processes of a stack by part, and their processor time."""
+
+import os
+
+import pytest
+
+from bench.processes import cpu_seconds_by_part, part_of, ticks_of_session
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("/x/.venv/bin/python -m gunicorn -c gunicorn.conf.py app.wsgi:application", "web"),
+        ("/x/.venv/bin/python -c from multiprocessing.forkserver import main; main(7, 8, ['app.jobs'])", "decoders"),
+        ("backends/python/triton_python_backend_stub models/x3d_m/1/model.py triton-8001-", "model process"),
+        ("/x/.runtime/triton/bin/tritonserver --model-repository=models", "triton"),
+        ("/x/.venv/bin/python -m app.jobs", "jobs"),
+        ("/x/.venv/bin/python -m deploy.watchdog", "watchdog"),
+        ("/x/.venv/bin/python -m supervisor.supervisord -c /x/supervisor/supervisord.conf", "supervisord"),
+        ("nginx: worker process", "nginx"),
+        ("sleep 5", "other"),
+    ],
+)
+def test_part_of_a_command_line(command: str, part: str) -> None:
+    assert part_of(command) == part
+
+
+def test_processor_time_of_this_session_grows_with_work() -> None:
+    session = os.getsid(0)
+    before = ticks_of_session(session)
+    started = os.times().user
+    while os.times().user < started + 0.1:
+        sum(range(10_000))
+    assert os.getpid() in before
+    assert cpu_seconds_by_part(session, before).total() >= 0.09

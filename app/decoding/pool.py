@@ -104,7 +104,7 @@ class Decoder:
 
     @staticmethod
     def _has_gpu(pool: ProcessPool) -> None:
-        if reason := pool.schedule(gpu_decoding.why_not).result(START_TIMEOUT_S):
+        if reason := pool.schedule(gpu_decoding.unavailable_reason).result(START_TIMEOUT_S):
             raise GpuUnavailable(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
 
     def _all_rehearsed(self, pool: ProcessPool) -> None:

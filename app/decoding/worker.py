@@ -68,7 +68,7 @@ def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | 
     if not request.on_gpu:
         return video.decode(source, media, request, limits)
     try:
-        gpu = gpu_decoding.here()
+        gpu = gpu_decoding.decoder()
     except GpuUnavailable as error:
         return replace(video.decode(source, media, request, limits), not_on_gpu=str(error))
     return video.decode(source, media, request, limits, gpu)

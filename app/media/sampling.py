@@ -83,7 +83,7 @@ def span_s(frames: int, stride: int, fps: float) -> float:
     return (frames - 1) * stride / fps
 
 
-def place(timing: Timing, clips: EvenClips) -> Times:
+def place_clips(timing: Timing, clips: EvenClips) -> Times:
     """Return the times at which the frames of each clip should lie.
 
     The video is divided into as many equal parts as there are clips, and each clip lies in the middle of the space in

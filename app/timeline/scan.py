@@ -21,8 +21,9 @@ from app.media.sampling import Timing, frames_at
 from app.media.types import Limits, Media, Source
 from app.timeline.cuts import CutFinder
 from app.timeline.windows import Grid, Windows
-from app.video.decode import measured
-from app.video.readers import Reader, open_sequentially, translated
+from app.video.container import convert_errors
+from app.video.decode import check_length
+from app.video.readers import Reader, open_sequentially
 
 WATCH_S = 0.1  # between two frames that are compared for a cut; windows may lie farther apart
 STILL_S = 2.0  # a frame shown for this long is a still, not part of a low frame rate
@@ -95,9 +96,9 @@ def sweep(source: Source, media: Media, look: ScanSpec, place: Place) -> Iterato
         Undecodable: The file is damaged.
     """
     demuxer = recognise(source.read(HEAD_BYTES)).name
-    with translated():
+    with convert_errors():
         size = scaled_size(media.width, media.height, look.resize)
-        reader = measured(open_sequentially(source, media, demuxer, size), look.limits)
+        reader = check_length(open_sequentially(source, media, demuxer, size), look.limits)
         timing = reader.timing
         placed = look.grid.over(timing.last_s)
         if placed.count > look.most:

@@ -21,7 +21,7 @@ _SEGMENT, _CLUSTER, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", 
 _VIDEO = b"\xe0"
 _PIXEL_CROP = (b"\x54\xcc", b"\x54\xbb", b"\x54\xdd", b"\x54\xaa")  # left, top, right, bottom
 
-Part = Callable[[bytes, int], tuple[bytes, int, int]]
+Parse = Callable[[bytes, int], tuple[bytes, int, int]]
 
 _SAMPLE_ENTRY_BYTES = 86  # of a VisualSampleEntry, box header included (ISO/IEC 14496-12)
 
@@ -42,54 +42,54 @@ def container_crop(source: Source, demuxer: str, stream: VideoStream, size: tupl
 
 def _header(file: BinaryIO, source: Source, demuxer: str) -> bytes:
     """Return the body of Matroska's Tracks or of MP4's `moov`; empty if there is none."""
-    at, end = source.offset, source.offset + source.length
+    position, end = source.offset, source.offset + source.length
     for _ in range(MAX_ELEMENTS):
-        if at >= end:  # a damaged length may point beyond any seekable offset
+        if position >= end:  # a damaged length may point beyond any seekable offset
             break
-        file.seek(at)
-        head = file.read(min(16, max(0, end - at)))
+        file.seek(position)
+        head = file.read(min(16, max(0, end - position)))
         name, start, length = (_element if demuxer == "matroska" else _box)(head, 0)
         if not name or name == _CLUSTER:
             break
         if name in (_TRACKS, b"moov"):
-            file.seek(at + start)
-            return file.read(max(0, min(length, MAX_HEADER_BYTES, end - at - start)))
-        at += start if name == _SEGMENT else start + length
+            file.seek(position + start)
+            return file.read(max(0, min(length, MAX_HEADER_BYTES, end - position - start)))
+        position += start if name == _SEGMENT else start + length
     return b""
 
 
-def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
-    """Return identifier, body start and body length of the EBML element at `at`; an empty identifier at the end."""
-    if at >= len(data):
-        return b"", at, 0
-    start = at + 9 - data[at].bit_length()
+def _element(data: bytes, position: int) -> tuple[bytes, int, int]:
+    """Return identifier, body start and body length of the EBML element at `position`; empty at the end."""
+    if position >= len(data):
+        return b"", position, 0
+    start = position + 9 - data[position].bit_length()
     width = 9 - data[start].bit_length()
     if width > 8:
         raise ValueError("not an EBML size")
     length = int.from_bytes(data[start : start + width], "big") & ((1 << 7 * width) - 1)
-    return data[at:start], start + width, length
+    return data[position:start], start + width, length
 
 
-def _box(data: bytes, at: int) -> tuple[bytes, int, int]:
+def _box(data: bytes, position: int) -> tuple[bytes, int, int]:
     """Like `_element`, for a box of MP4; a box of length 0 extends to the end of the file."""
-    if at + 8 > len(data):
-        return b"", at, 0
-    length, name = struct.unpack_from(">I4s", data, at)
-    start = at + 8
+    if position + 8 > len(data):
+        return b"", position, 0
+    length, name = struct.unpack_from(">I4s", data, position)
+    start = position + 8
     if length == 1:
         (length,) = struct.unpack_from(">Q", data, start)
         start += 8
-    return name, start, (length or 1 << 62) - (start - at)
+    return name, start, (length or 1 << 62) - (start - position)
 
 
-def _children(data: bytes, part: Part, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and body of each element or box of `data` from `at`."""
+def _children(data: bytes, parse: Parse, position: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and body of each element or box of `data` from `position`."""
     for _ in range(MAX_ELEMENTS):
-        name, start, length = part(data, at)
+        name, start, length = parse(data, position)
         if not name or length < 0:
             return
         yield name, data[start : start + length]
-        at = start + length
+        position = start + length
 
 
 def _pixel_crop(tracks: bytes, rank: int) -> Crop:
@@ -106,10 +106,10 @@ def _clean_aperture(moov: bytes, number: int, size: tuple[int, int]) -> Crop:
         header = fields.get(b"tkhd", b"")
         if not header or struct.unpack_from(">I", header, 20 if header[0] else 12)[0] != number:
             continue
-        inner = fields
+        boxes = fields
         for step in (b"mdia", b"minf", b"stbl"):
-            inner = dict(_children(inner.get(step, b""), _box))
-        entry = inner.get(b"stsd", b"")[8:]
+            boxes = dict(_children(boxes.get(step, b""), _box))
+        entry = boxes.get(b"stsd", b"")[8:]
         for name, values in _children(entry[: struct.unpack_from(">I", entry)[0]], _box, _SAMPLE_ENTRY_BYTES):
             if name == b"clap":
                 return _aperture(struct.unpack_from(">8i", values), size)
@@ -119,9 +119,9 @@ def _clean_aperture(moov: bytes, number: int, size: tuple[int, int]) -> Crop:
 def _aperture(values: tuple[int, ...], size: tuple[int, int]) -> Crop:
     """Return the crop for a clean aperture: fractions of its width, its height and its centre's offsets."""
     edges = []
-    for length, place in zip(size, (0, 2), strict=True):
-        shown, shift = values[place] / values[place + 1], values[place + 4] / values[place + 5]
-        before = round((length - shown) / 2 + shift)
-        edges.append((before, length - before - round(shown)))
+    for length, index in zip(size, (0, 2), strict=True):
+        visible, shift = values[index] / values[index + 1], values[index + 4] / values[index + 5]
+        before = round((length - visible) / 2 + shift)
+        edges.append((before, length - before - round(visible)))
     (left, right), (top, bottom) = edges
     return Crop(left, top, right, bottom)

@@ -16,12 +16,12 @@ from app.media.colour import conversion
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, open_clips, scaled_size
 from app.media.geometry import orientation, shown_size
-from app.media.sampling import EvenClips, frames_at
-from app.media.sampling import place as place_clips
+from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.transparency import has_second_picture
 from app.media.types import ClipRequest, Conversion, DecodeResult, Limits, Media, Source
+from app.video.container import convert_errors, open_container
 from app.video.container_crop import container_crop
-from app.video.readers import Reader, open_reader, opened, translated
+from app.video.readers import Reader, open_reader
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
@@ -55,7 +55,7 @@ def probe(source: Source, limits: Limits) -> Media:
     """
     head = source.read(HEAD_BYTES)
     demuxer = recognise(head).name
-    with translated(), opened(source, demuxer) as (container, stream):
+    with convert_errors(), open_container(source, demuxer) as (container, stream):
         limits.check_size(stream.width, stream.height)
         frames, duration_s = stream.frames or None, _duration_s(container, stream)
         if demuxer == "mov":
@@ -75,11 +75,22 @@ def probe(source: Source, limits: Limits) -> Media:
         codec = stream.codec.canonical_name
     rotation, mirrored = orientation(first)
     width, height = (width, height)[:: -1 if rotation % 180 else 1]
-    fps = float(rate) if rate else None
+
     return Media(
-        "video", _name(demuxer, head), codec, width, height, rotation, duration_s, fps, frames,
-        mirrored, (*crop,), first.interlaced_frame, colours,
-    )  # fmt: skip
+        kind="video",
+        container=_container_name(demuxer, head),
+        codec=codec,
+        width=width,
+        height=height,
+        rotation=rotation,
+        duration_s=duration_s,
+        fps=float(rate) if rate else None,
+        frames=frames,
+        mirrored=mirrored,
+        crop=(*crop,),
+        interlaced=first.interlaced_frame,
+        conversion=colours,
+    )
 
 
 def decode(
@@ -100,22 +111,22 @@ def decode(
     demuxer = recognise(source.read(HEAD_BYTES)).name
     if gpu is not None:
         try:
-            with translated():
-                reader = measured(gpu.open_reader(source, media, demuxer, size), limits)
-                decoded = _decode(reader, request, gpu.open_clips(request))
+            with convert_errors():
+                reader = check_length(gpu.open_reader(source, media, demuxer, size), limits)
+                result = _decode(reader, request, gpu.open_clips(request))
             gpu.finish()
-            return replace(decoded, on_gpu=True)
+            return replace(result, on_gpu=True)
         except (ClipstackError, FFmpegError, RuntimeError, MemoryError) as error:
             # For example a codec that NVDEC lacks, a GPU out of memory, a damaged file: the result of the CPU counts
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
     clips = open_clips(request)
-    with translated():
-        reader = measured(open_reader(source, media, demuxer, size, request.threads), limits)
+    with convert_errors():
+        reader = check_length(open_reader(source, media, demuxer, size, request.threads), limits)
         return replace(_decode(reader, request, clips), not_on_gpu=reason)
 
 
-def measured(reader: Reader, limits: Limits | None) -> Reader:
+def check_length(reader: Reader, limits: Limits | None) -> Reader:
     """Return the reader after checking that its video is sufficiently complete and within the limits.
 
     Raises:
@@ -147,21 +158,21 @@ def _decode(reader: Reader, request: ClipRequest, clips: Sequence[Any]) -> Decod
 
 
 def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: int) -> None:
-    places = defaultdict(list)
+    destinations = defaultdict(list)
     for clip, row in zip(clips, rows, strict=True):
-        for place, number in enumerate(row):
-            places[number].append(clip[place])
-    numbers = sorted(places)
-    written = 0
+        for destination, number in enumerate(row):
+            destinations[number].append(clip[destination])
+    numbers = sorted(destinations)
+    count = 0
     for number, frame in zip(numbers, reader.read(numbers), strict=False):
-        for place in places[number]:
-            place[...] = centre_crop(frame, crop)
-        written += 1
-    if written < len(numbers):
+        for destination in destinations[number]:
+            destination[...] = centre_crop(frame, crop)
+        count += 1
+    if count < len(numbers):
         raise Undecodable("the file is damaged: it ends before the wanted frames")
 
 
-def _name(demuxer: str, head: bytes) -> str:
+def _container_name(demuxer: str, head: bytes) -> str:
     """Return the common name of the container: one demuxer reads MP4 and QuickTime, one Matroska and WebM."""
     if demuxer == "mov":
         return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"

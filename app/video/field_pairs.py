@@ -136,25 +136,25 @@ def _parameter_sets(configuration: bytes) -> Iterator[bytes]:
         units = configuration.split(START_CODE)
         yield from (unit for unit in units if unit and unit[0] & 31 == _PARAMETERS)
         return
-    at = 6
+    position = 6
     for _ in range(configuration[5] & 31 if len(configuration) > 5 else 0):
-        length = int.from_bytes(configuration[at : at + 2], "big")
-        yield configuration[at + 2 : at + 2 + length]
-        at += 2 + length
+        length = int.from_bytes(configuration[position : position + 2], "big")
+        yield configuration[position + 2 : position + 2 + length]
+        position += 2 + length
 
 
 def _units(packet: memoryview, lengths: int) -> Iterator[bytes]:
     """Yield the beginnings of a packet's NAL units, in order."""
-    at = 0
+    position = 0
     for _ in range(MAX_UNITS):
         if lengths:
-            start = at + lengths
-            at = start + int.from_bytes(packet[at:start], "big")
+            start = position + lengths
+            position = start + int.from_bytes(packet[position:start], "big")
         else:
-            position = bytes(packet[at : at + (1 << 16)]).find(START_CODE)
+            position = bytes(packet[position : position + (1 << 16)]).find(START_CODE)
             if position < 0:
                 return
-            start = at = at + position + 3
+            start = position = position + position + 3
         if start >= len(packet):
             return
         yield bytes(packet[start : start + HEAD_BYTES])

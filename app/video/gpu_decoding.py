@@ -33,46 +33,46 @@ class GpuRegionHandle:
 
 
 _context: HWAccel | None = None
-_here: GpuDecoder | None = None
-_why_not = "nobody asked for it"
+_decoder: GpuDecoder | None = None
+_unavailable_reason = "not requested"
 
 
 def prepare(slots: GpuRegionHandle) -> None:
-    """Open everything on the GPU that decoding needs; `why_not` and `here` report failures."""
-    global _here, _why_not
+    """Open everything on the GPU that decoding needs; `unavailable_reason` and `decoder` report failures."""
+    global _decoder, _unavailable_reason
     try:
-        _here = _open(slots)
-        _why_not = ""
+        _decoder = _open(slots)
+        _unavailable_reason = ""
     except Exception as error:  # from three libraries and a driver: files must still be decoded on the CPU
-        _why_not = f"{type(error).__name__}: {error}"
+        _unavailable_reason = f"{type(error).__name__}: {error}"
 
 
 def _open(slots: GpuRegionHandle) -> GpuDecoder:
     global _context
     import torch  # 2 s, so only in processes that use it
 
-    from app.video.gpu_frames import DeviceRegion, take_context
+    from app.video.gpu_frames import DeviceRegion, create_context
 
     device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
     if device.type == "cuda":
         if torch.version.cuda is None:
             raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
-        _context = take_context(slots.number)
+        _context = create_context(slots.number)
     region = DeviceRegion(slots.runtime(slots.number), slots.handle, slots.region_bytes, device)
     region.warm_up()
     return region
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Return the reason why this process cannot decode on a GPU; empty if it can."""
-    return _why_not
+    return _unavailable_reason
 
 
-def here() -> GpuDecoder:
+def decoder() -> GpuDecoder:
     """Return the decoder on the GPU; raise GpuUnavailable if there is none."""
-    if _here is None:
-        raise GpuUnavailable(_why_not)
-    return _here
+    if _decoder is None:
+        raise GpuUnavailable(_unavailable_reason)
+    return _decoder
 
 
-__all__ = ["GpuRegionHandle", "GpuUnavailable", "here", "prepare", "why_not"]
+__all__ = ["GpuRegionHandle", "GpuUnavailable", "decoder", "prepare", "unavailable_reason"]

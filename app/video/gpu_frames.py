@@ -28,7 +28,9 @@ from app.media.colour import conversion, matrix, yuv_matrix
 from app.media.frames import clip_shape
 from app.media.types import ClipRequest, Media, Source
 from app.shm.cuda_runtime import CudaRuntime
-from app.video.readers import PacketReader, Reader, opened
+from app.video.container import open_container
+from app.video.packet_reader import PacketReader
+from app.video.readers import Reader
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
@@ -40,7 +42,7 @@ def hwaccel(number: int) -> HWAccel:
     return HWAccel("cuda", number, allow_software_fallback=False, is_hw_owned=True)
 
 
-def take_context(number: int) -> HWAccel:
+def create_context(number: int) -> HWAccel:
     """Create this process's context on a GPU; it lasts as long as the returned object. Raises av.error.FFmpegError.
 
     FFmpeg must create it before torch does: it needs one that sleeps while it waits, and refuses torch's
@@ -56,7 +58,7 @@ class NotOnDevice(RuntimeError):
 class DeviceReader(PacketReader):
     """Reader whose frames are uint8 tensors (height, width, 3) on `device`."""
 
-    keeps_open = False  # the file is opened for listing without hardware decoding, so it cannot be reused
+    reuses_container = False  # the file is opened for listing without hardware decoding, so it cannot be reused
 
     def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], device: torch.device) -> None:
         if media.interlaced or any(media.crop) or media.conversion == "full":
@@ -65,31 +67,31 @@ class DeviceReader(PacketReader):
         self._device = device
         self._reformatter = VideoReformatter()
 
-    def _opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
+    def _open(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         on_gpu = self._device.type == "cuda"
-        return opened(self._source, self._demuxer, hwaccel(self._device.index or 0) if on_gpu else None)
+        return open_container(self._source, self._demuxer, hwaccel(self._device.index or 0) if on_gpu else None)
 
-    def _shown(self, *decoding: Any) -> Iterator[VideoFrame]:
+    def _display(self, *decoding: Any) -> Iterator[VideoFrame]:
         if self._deinterlaces:  # a later frame turned out to be interlaced
             raise NotOnDevice(_CPU_ONLY)
-        return self._decoded(*decoding)
+        return self._decode(*decoding)
 
-    def _upright(self, frame: VideoFrame) -> Tensor:
+    def _to_pixels(self, frame: VideoFrame) -> Tensor:
         if conversion(frame) == "full":
             raise NotOnDevice(_CPU_ONLY)
         if self._device.type == "cpu":
-            deep = any(part.bits > 8 for part in frame.format.components)
-            frame = self._reformatter.reformat(frame, format="p010le" if deep else "nv12", threads=1)
+            has_high_bits = any(part.bits > 8 for part in frame.format.components)
+            frame = self._reformatter.reformat(frame, format="p010le" if has_high_bits else "nv12", threads=1)
         # Not from_dlpack(plane): it passes its stream, which PyAV rejects. Both use CUDA's default stream anyway
-        light, colour = (from_dlpack(plane.__dlpack__()) for plane in frame.planes)
-        pixels = to_rgb(light, colour, self._size, matrix(frame), frame.color_range == FULL_RANGE)
+        luma, chroma = (from_dlpack(plane.__dlpack__()) for plane in frame.planes)
+        pixels = to_rgb(luma, chroma, self._size, matrix(frame), frame.color_range == FULL_RANGE)
         if pixels.is_cuda:  # the decoder may overwrite this picture as soon as it is released
             torch.cuda.current_stream(self._device).synchronize()
         pixels = torch.rot90(pixels, -self._media.rotation // 90) if self._media.rotation else pixels
         return pixels.flip(1) if self._media.mirrored else pixels
 
 
-def to_rgb(light: Tensor, colour: Tensor, size: tuple[int, int], space: int, full_range: bool) -> Tensor:
+def to_rgb(luma: Tensor, chroma: Tensor, size: tuple[int, int], space: int, full_range: bool) -> Tensor:
     """Return uint8 RGB (height, width, 3) of `size` (width, height) from NV12 or P010.
 
     P010 has its samples in the upper bits. `light` is (H, W), `colour` (H // 2, W // 2, 2). Scaling comes first and is
@@ -97,21 +99,21 @@ def to_rgb(light: Tensor, colour: Tensor, size: tuple[int, int], space: int, ful
     """
     parts = [
         interpolate(plane.float(), (size[1], size[0]), mode="bicubic", align_corners=False, antialias=True)[0]
-        for plane in (light[None, None], colour.permute(2, 0, 1)[None])
+        for plane in (luma[None, None], chroma.permute(2, 0, 1)[None])
     ]
-    rows, offset = _conversion(space, full_range, 256 if light.dtype == torch.uint16 else 1, light.device)
-    pixels = torch.cat(parts).permute(1, 2, 0) @ rows + offset
+    coefficients, offset = _conversion(space, full_range, 256 if luma.dtype == torch.uint16 else 1, luma.device)
+    pixels = torch.cat(parts).permute(1, 2, 0) @ coefficients + offset
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @cache
 def _conversion(space: int, full_range: bool, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return (3, 3) rows and a (3,) offset: YUV @ rows + offset is RGB (ITU-T H.273, 8.3)."""
-    rows = torch.tensor(yuv_matrix(space)).T
+    coefficients = torch.tensor(yuv_matrix(space)).T
     black, spans = (0, (255, 255)) if full_range else (16, (219, 224))
-    rows = rows * (255 / torch.tensor([spans[0], spans[1], spans[1]]))[:, None]
-    offset = -torch.tensor([black, 128, 128], dtype=rows.dtype) @ rows
-    return (rows / scale).to(device), offset.to(device)
+    coefficients = coefficients * (255 / torch.tensor([spans[0], spans[1], spans[1]]))[:, None]
+    offset = -torch.tensor([black, 128, 128], dtype=coefficients.dtype) @ coefficients
+    return (coefficients / scale).to(device), offset.to(device)
 
 
 class DeviceRegion:
@@ -151,9 +153,8 @@ class _CudaArray:
     """GPU memory for torch (https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html)."""
 
     def __init__(self, address: int, size: int) -> None:
-        self.__cuda_array_interface__: dict[str, Any] = {
-            "shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3,
-        }  # fmt: skip
+        interface = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
+        self.__cuda_array_interface__: dict[str, Any] = interface
 
 
-__all__ = ["DeviceReader", "DeviceRegion", "NotOnDevice", "hwaccel", "take_context", "to_rgb"]
+__all__ = ["DeviceReader", "DeviceRegion", "NotOnDevice", "create_context", "hwaccel", "to_rgb"]

@@ -63,7 +63,7 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     base = float(stream.time_base or 1)
     clock = Clock(1 / base, demuxer)
     shown: list[int] = []
-    before = last = (0, 0)  # timestamp and duration of the last two frames in display order
+    previous = last = (0, 0)  # timestamp and duration of the last two frames in display order
     keys: list[tuple[int, int]] = []
     count = 0
     last_is_shown, order = False, list[int]()
@@ -91,10 +91,10 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
                 order.append(dts + clock.offset)
             shown.append(stamp)
             if len(shown) == 1 or stamp >= last[0]:
-                before, last = last, (stamp, duration)
+                previous, last = last, (stamp, duration)
     partial = shown.pop() if cut_off and last_is_shown and len(shown) > 1 else None
     if partial is not None and partial == last[0]:
-        last = before
+        last = previous
     if not shown:
         raise Undecodable("there is no frame in this video")
     is_reordered = keeps_order and len(order) >= len(shown) and all(map(int.__lt__, shown, shown[1:]))

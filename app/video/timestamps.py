@@ -42,11 +42,11 @@ class Clock:
         """Add the next packet; return the display time of its frame, or None for a packet without a time."""
         if pts is not None and dts is not None and pts < dts - self._fall:
             dts = None  # from the previous recording: FFmpeg guesses it if the file, for example a Matroska, has none
-        least = self._shown + self._step - pts if is_key and pts is not None else None
+        minimum = self._shown + self._step - pts if is_key and pts is not None else None
         if dts is not None:
-            self._advance(dts, duration, least)
-        elif least is not None and self.offset < least - self._step - self._fall:
-            self._jump(least)
+            self._advance(dts, duration, minimum)
+        elif minimum is not None and self.offset < minimum - self._step - self._fall:
+            self._jump(minimum)
             self._decoded = self._shown + self._step
         stamp = dts if pts is None else pts
         if stamp is None:
@@ -65,14 +65,14 @@ class Clock:
         """Return the decoding time of a packet without one, in the file's own timestamps."""
         return 0 if self._decoded is None else self._decoded + self._step - self.offset
 
-    def _advance(self, dts: int, duration: int, least: int | None) -> None:
+    def _advance(self, dts: int, duration: int, minimum: int | None) -> None:
         """Advance to a packet; after a jump the offset is at least `least`."""
         time = dts + self.offset
         if self._decoded is not None:
             following = self._decoded + self._step
             leaps = self._leap is not None and time - following > self._leap
             if time < self._decoded - self._fall or leaps:
-                self._jump(following - dts if least is None else max(least, following - dts))
+                self._jump(following - dts if minimum is None else max(minimum, following - dts))
                 time = dts + self.offset
             elif time > self._decoded and duration <= 0:
                 self._step = time - self._decoded

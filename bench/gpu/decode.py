@@ -91,9 +91,12 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     from app.media.frames import centre_crop, scaled_size
     from app.media.sampling import frames_at
     from app.media.types import Limits, Source
+    from app.video.container import ffmpeg_name
     from app.video.decode import probe
+    from app.video.decord_reader import DecordReader
     from app.video.gpu_frames import DeviceReader
-    from app.video.readers import DecordReader, PacketReader, Reader, location
+    from app.video.packet_reader import PacketReader
+    from app.video.readers import Reader
 
     source = Source(str(path), 0, path.stat().st_size)
     media = probe(source, Limits(1 << 30, 1 << 30, 1 << 30))
@@ -112,7 +115,7 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     shape = (FRAMES, CROP, CROP, 3)
     yield (
         "decord, CPU",
-        lambda: read(partial(DecordReader, location(source), size, None), np.empty(shape, np.uint8), _nothing),
+        lambda: read(partial(DecordReader, ffmpeg_name(source), size, None), np.empty(shape, np.uint8), _nothing),
     )
     yield (
         "PyAV, CPU",
@@ -128,7 +131,7 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
             finish,
         ),
     )
-    numbers = frames_at(DecordReader(location(source), size, None).timing, times_s)
+    numbers = frames_at(DecordReader(ffmpeg_name(source), size, None).timing, times_s)
     yield f"torchcodec, {device}", partial(_torchcodec, path, numbers, size, device)
 
 
@@ -234,9 +237,9 @@ def main() -> int:
     arguments = parser.parse_args()
     cpu, before = arguments.cpu_check, used()
     try:
-        from app.video.gpu_frames import take_context
+        from app.video.gpu_frames import create_context
 
-        context = None if cpu else take_context(0)
+        context = None if cpu else create_context(0)
     except FFmpegError as error:
         print(f"no CUDA device here that FFmpeg can decode on: {error} (--cpu-check needs none)", file=sys.stderr)
         return NO_DEVICE

@@ -13,7 +13,9 @@ from app.errors import UnsupportedMedia
 from app.media.formats import SOUND_CODECS, VIDEO_CODECS
 from app.media.types import Limits, Source
 from app.video import decode
-from app.video.readers import DecordReader, PacketReader, open_reader
+from app.video.decord_reader import DecordReader
+from app.video.packet_reader import PacketReader
+from app.video.readers import open_reader
 from tests.support.films import panning, write_video
 
 LIMITS = Limits(36_000_000, 500_000, 14_400)

@@ -16,7 +16,9 @@ from app.media.types import Limits, Media, Source
 from app.timeline.scan import ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import grid
 from app.video import decode
-from app.video.readers import DecordReader, PacketReader, Reader, open_reader
+from app.video.decord_reader import DecordReader
+from app.video.packet_reader import PacketReader
+from app.video.readers import Reader, open_reader
 from tests.support.avi import mpeg4_chunks, packed, write_avi
 from tests.support.films import numbered, read_number, write_video
 from tests.support.regions import Region, whole

@@ -15,7 +15,9 @@ from app.media.frames import scaled_size
 from app.media.types import Limits
 from app.sandbox import SandboxConfig
 from app.video.decode import probe
-from app.video.readers import DecordReader, PacketReader, open_reader
+from app.video.decord_reader import DecordReader
+from app.video.packet_reader import PacketReader
+from app.video.readers import open_reader
 from tests.e2e.running import until
 from tests.support.films import numbered, write_video
 from tests.support.leaks import descendants

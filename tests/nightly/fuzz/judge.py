@@ -18,7 +18,7 @@ _INNER = re.compile(
     r"|pebble|numpy|errno|\b0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
     re.IGNORECASE,
 )
-# What became of the decoder, by the words of `app/decoding/pool.py`, `app/video/readers.py` and `app/images/decode.py`
+# What became of the decoder, by the words of `app/decoding/pool.py`, `app/video/container.py` and `app/images/decode.py`
 _CAUSES = (
     ("broke its decoder", "its process died"),
     ("took longer", "its process ran out of time"),

@@ -7,7 +7,9 @@ from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import scaled_size
 from app.media.types import Limits
 from app.video import decode
-from app.video.readers import DecordReader, PacketReader, open_reader
+from app.video.decord_reader import DecordReader
+from app.video.packet_reader import PacketReader
+from app.video.readers import open_reader
 from tests.support.coded import (
     BT601,
     BT709,

@@ -3,7 +3,7 @@ import pytest
 from app.errors import LimitExceeded, UnsupportedMedia
 from app.media.formats import recognise
 from app.media.types import HEAD_BYTES, Limits, sniff
-from app.video.truncation import ending
+from app.video.truncation import find_ending
 from tests.support.films import numbered, write_video
 from tests.support.regions import whole
 
@@ -31,7 +31,7 @@ def test_a_real_video_is_recognised(tmp_path, suffix, codec, name):
     pixels = "rgb8" if codec == "gif" else "yuv420p"
     path = write_video(tmp_path / f"film.{suffix}", FRAMES, codec=codec, pixels=pixels)
     assert recognise(path.read_bytes()[:HEAD_BYTES]) == ("video", name)
-    assert not ending(whole(path), name).cut_off
+    assert not find_ending(whole(path), name).cut_off
 
 
 ANIMATED_WEBP = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02" + bytes(9)

@@ -9,7 +9,8 @@ from app.media.geometry import Crop, orientation, shown_size, upright
 from app.media.types import Limits
 from app.video import decode
 from app.video.container_crop import container_crop
-from app.video.readers import PacketReader, open_reader
+from app.video.packet_reader import PacketReader
+from app.video.readers import open_reader
 from tests.support.films import corners, read_corners, texture, write_video
 from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
 from tests.support.regions import whole

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.media.sampling import EvenClips, Timing, frames_at, mostly_repeated, nearest_key, place, span_s
+from app.media.sampling import EvenClips, Timing, frames_at, mostly_repeated, nearest_key, place_clips, span_s
 from tests.support.timings import regular
 
 MODEL = EvenClips(16, 5 / 30)
@@ -14,18 +14,18 @@ def irregular(*times_s: float, end_s: float) -> Timing:
 
 
 def test_one_clip_lies_in_the_middle() -> None:
-    (times_s,) = place(regular(300, 30), EvenClips(3, 0.5))
+    (times_s,) = place_clips(regular(300, 30), EvenClips(3, 0.5))
     assert times_s == pytest.approx((4.467, 4.967, 5.467), abs=1e-3)
 
 
 @pytest.mark.parametrize("fps", [24, 30, 60])
 def test_span_does_not_depend_on_frame_rate(fps: int) -> None:
-    (times_s,) = place(regular(4 * fps, fps), MODEL)
+    (times_s,) = place_clips(regular(4 * fps, fps), MODEL)
     assert times_s[-1] - times_s[0] == pytest.approx(span_s(16, 5, 30)) == pytest.approx(2.5)
 
 
 def test_clips_cover_the_video_evenly_and_stay_inside() -> None:
-    rows = place(regular(9 * 25, 25), EvenClips(8, 4 / 30, 3))
+    rows = place_clips(regular(9 * 25, 25), EvenClips(8, 4 / 30, 3))
     starts = [row[0] for row in rows]
     assert starts[1] - starts[0] == pytest.approx(starts[2] - starts[1], abs=0.041)
     assert starts[0] > 0
@@ -33,21 +33,21 @@ def test_clips_cover_the_video_evenly_and_stay_inside() -> None:
 
 
 def test_short_video_is_sampled_from_its_start_past_its_end() -> None:
-    (times_s,) = place(regular(12, 24), EvenClips(8, 4 / 30))
+    (times_s,) = place_clips(regular(12, 24), EvenClips(8, 4 / 30))
     assert times_s[0] == 0.0
     assert times_s[-1] == pytest.approx(7 * 4 / 30)
 
 
 @pytest.mark.parametrize("count", [90, 91, 60, 291])
 def test_clip_starts_on_a_frame(count: int) -> None:
-    for times_s in place(regular(count, 30), EvenClips(8, 4 / 30, 3)):
+    for times_s in place_clips(regular(count, 30), EvenClips(8, 4 / 30, 3)):
         numbers = [time_s * 30 for time_s in times_s]
         assert numbers == pytest.approx([round(number) for number in numbers], abs=1e-6)
 
 
 def test_clip_inside_a_still_stays_there() -> None:
     slides = irregular(0.0, 8.0, 20.0, end_s=28.0)
-    (times_s,) = place(slides, EvenClips(6, 0.4))
+    (times_s,) = place_clips(slides, EvenClips(6, 0.4))
     assert times_s[0] == pytest.approx((28 - 0.2 - 2.0) / 2)
     assert frames_at(slides, times_s) == [1] * 6
 
@@ -71,7 +71,7 @@ def test_clip_moves_to_the_nearest_key_frame_in_its_part(start_s, part_s, moved_
 
 def test_clips_from_key_frames_stay_in_their_parts():
     timing = regular(250, 25, keys_s=(0.0, 3.0, 4.0, 8.0))
-    rows = place(timing, EvenClips(8, 4 / 30, 4, from_key_frames=True))
+    rows = place_clips(timing, EvenClips(8, 4 / 30, 4, from_key_frames=True))
     assert [row[0] for row in rows] == pytest.approx([0.0, 3.0, 5.64, 8.0])  # there is none in the third
 
 
@@ -100,7 +100,7 @@ def test_frames_at_one_time_are_no_obstacle() -> None:
 def test_one_frame_without_a_length() -> None:
     timing = Timing.of(np.array([0.0]), np.array([0.0]), 0.0)
     assert (timing.end_s, timing.last_s, timing.fps) == (0.0, 0.0, None)
-    assert frames_at(timing, place(timing, MODEL)[0]) == [0] * 16
+    assert frames_at(timing, place_clips(timing, MODEL)[0]) == [0] * 16
 
 
 @pytest.mark.parametrize(

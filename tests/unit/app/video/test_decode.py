@@ -10,7 +10,7 @@ from app.media.frames import centre_crop
 from app.media.sampling import EvenClips
 from app.media.types import Limits, Source
 from app.video import decode
-from app.video.readers import PacketReader
+from app.video.packet_reader import PacketReader
 from tests.support.films import (
     corners,
     numbered,
@@ -383,8 +383,8 @@ class Counting(PacketReader):
     decoded = 0
     loses = -1
 
-    def _decoded(self, *told):
-        for frame in super()._decoded(*told):
+    def _decode(self, *told):
+        for frame in super()._decode(*told):
             self.decoded += 1
             if not (self._skips and self._position(frame.pts) == self.loses):
                 yield frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.video.nal_units import fill, length_bytes
+from app.video.nal_units import fills_packet, length_bytes
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_the_configuration_tells_how_long_lengths_are(codec: str, configuration:
     ],
 )
 def test_units_end_where_their_packet_does(packet: bytes, lengths: int, whole: bool) -> None:
-    assert fill(memoryview(packet), lengths) is whole
+    assert fills_packet(memoryview(packet), lengths) is whole

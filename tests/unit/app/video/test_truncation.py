@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.media.formats import HEAD_BYTES, recognise
-from app.video.readers import opened
-from app.video.truncation import ending
+from app.video.container import open_container
+from app.video.truncation import find_ending
 from tests.support.films import numbered, write_video
 from tests.support.regions import whole
 
@@ -36,7 +36,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def is_cut_off(path: Path) -> bool:
     source = whole(path)
-    return ending(source, recognise(source.read(HEAD_BYTES)).name).cut_off
+    return find_ending(source, recognise(source.read(HEAD_BYTES)).name).cut_off
 
 
 def test_whole_file_is_not_cut_off(film: Path) -> None:
@@ -65,13 +65,13 @@ def test_part_of_a_body_ends_where_it_ends(film: Path, tmp_path: Path) -> None:
     body = tmp_path / "body"
     body.write_bytes(b"--boundary\r\n" + data + b"\r\n--boundary--\r\n")
     source = type(whole(body))(str(body), 12, len(data))
-    assert not ending(source, recognise(data[:HEAD_BYTES]).name).cut_off
+    assert not find_ending(source, recognise(data[:HEAD_BYTES]).name).cut_off
 
 
 def test_plain_mp4_is_never_cut_off_for_its_index_says_more(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", map(numbered, range(20)), container={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[:-500])
-    assert not ending(whole(path), "mov").cut_off
+    assert not find_ending(whole(path), "mov").cut_off
 
 
 def test_cut_in_the_index_of_a_fragment_leaves_the_fragments_before(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_cut_in_the_index_of_a_fragment_leaves_the_fragments_before(tmp_path: Pa
     path = tmp_path / "cut.mp4"
     for kept in (2, 20, 60):
         path.write_bytes(data[: at + kept])
-        assert ending(whole(path), "mov") == (True, True, kept + 4)
-        with opened(whole(path), "mov") as (container, stream):
+        assert find_ending(whole(path), "mov") == (True, True, kept + 4)
+        with open_container(whole(path), "mov") as (container, stream):
             assert len([packet for packet in container.demux(stream) if packet.size]) == 10
 
 
@@ -91,4 +91,4 @@ def test_fragmented_file_is_known_before_its_first_fragment(tmp_path: Path) -> N
     path = write_video(tmp_path / "film.mp4", frames, container={"movflags": "frag_keyframe"}, gop=10)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moof") - 200])
-    assert ending(whole(path), "mov")[:2] == (True, True)
+    assert find_ending(whole(path), "mov")[:2] == (True, True)

@@ -54,8 +54,8 @@ def source() -> Source:
 def hold(held: dict[str, bytes]) -> None:
     """Register the files and a private region in this process. Call before it is sandboxed."""
     for name, content in held.items():
-        handles.hold_file(name, content)
-    handles.hold_region(SCRATCH, max(FRAMES.values()) * SIDE * SIDE * 3)
+        handles.add_memory_file(name, content)
+    handles.create_memory_region(SCRATCH, max(FRAMES.values()) * SIDE * SIDE * 3)
 
 
 def requests(held: dict[str, bytes]) -> list[tuple[Source, ClipRequest]]:

@@ -15,7 +15,7 @@ from app.images import animations
 from app.images import decode as pictures
 from app.malloc import give_back
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.handles import reached
+from app.media.handles import reachable
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.sandbox import SandboxConfig, confine, demand
 from app.video import decode as video
@@ -53,7 +53,7 @@ def rehearsed() -> tuple[int, str]:
 
 def probe(source: Source, limits: Limits) -> Media:
     """Return the kind and properties of a file, in this process."""
-    source = reached(source)
+    source = reachable(source)
     form = recognise(source.read(HEAD_BYTES))
     if form.kind == "image":
         return pictures.probe(source, limits)
@@ -62,7 +62,7 @@ def probe(source: Source, limits: Limits) -> Media:
 
 def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> DecodeResult:
     """Decode the requested clips into the region, in this process, and check the measured length against `limits`."""
-    source = reached(source)
+    source = reachable(source)
     if media.kind == "image":
         return pictures.decode(source, media, request)
     if not request.on_gpu:

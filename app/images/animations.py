@@ -10,12 +10,12 @@ import av
 import numpy as np
 
 from app.errors import LimitExceeded, Undecodable
-from app.images.decode import open_parts, opened, orientation_in, seen, turn_of
+from app.images.decode import open_picture, open_pixels, read_orientation, render, rotation_of
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame
 from app.media.sampling import Timing
 from app.media.types import Limits, Media, Source
-from app.picture_files.parts import PictureFile
+from app.picture_files.picture_file import PictureFile
 from app.picture_files.png import png_chunks
 from app.picture_files.webp import webp_chunks
 
@@ -33,17 +33,17 @@ def probe(source: Source, limits: Limits) -> Media:
         LimitExceeded: The animation is too large or has too many frames.
         Undecodable: The file is damaged.
     """
-    with opened(source, limits.max_pixels) as (picture, file):
-        name = recognise(source.read(HEAD_BYTES)).name
-        timing = _timing(name, file)
+    with open_picture(source, limits.max_pixels) as (picture, file):
+        format_name = recognise(source.read(HEAD_BYTES)).name
+        timing = _timing(format_name, file)
         frames = len(timing.times_s)
         if frames > MAX_FRAMES:
             raise LimitExceeded(f"the animation has more than the {MAX_FRAMES} frames allowed")
         limits.check_size(picture.width, picture.height)
-        rotation, mirrored = turn_of(orientation_in(picture, file))
+        rotation, mirrored = rotation_of(read_orientation(picture, file))
         width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]
         notes = tuple(file.notes)
-    container, codec = _CONTAINERS[name]
+    container, codec = _CONTAINERS[format_name]
     return Media(
         "video", container, codec, width, height, rotation, timing.end_s, timing.fps, frames, mirrored, notes=notes
     )
@@ -56,24 +56,24 @@ class AnimationReader:
 
     def __init__(self, source: Source, media: Media, size: tuple[int, int]) -> None:
         self._size, self._max_pixels = size, media.width * media.height
-        with opened(source, self._max_pixels) as (_, self._file):
-            self._name = recognise(source.read(HEAD_BYTES)).name
-        self.timing, self.cut_off = _timing(self._name, self._file), self._file.cut_off
+        with open_picture(source, self._max_pixels) as (_, self._file):
+            self._format_name = recognise(source.read(HEAD_BYTES)).name
+        self.timing, self.cut_off = _timing(self._format_name, self._file), self._file.cut_off
 
     def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
         """Yield upright frames of the reader's size, one for each of `numbers`, which must rise."""
-        with open_parts(self._name, self._file, self._max_pixels) as picture:
-            orientation = orientation_in(picture, self._file)
+        with open_pixels(self._format_name, self._file, self._max_pixels) as picture:
+            orientation = read_orientation(picture, self._file)
             first = int(getattr(picture, "default_image", False))  # a PNG may start with a picture that is not a frame
             for number in numbers:
                 picture.seek(first + number)
                 picture.load()
-                yield seen(picture, orientation, self._size)
+                yield render(picture, orientation, self._size)
 
 
-def _timing(name: str, file: PictureFile) -> Timing:
+def _timing(format_name: str, file: PictureFile) -> Timing:
     """Return the display times of the frames; raise Undecodable for an animation without frames."""
-    durations = {"WEBP": _webp_durations, "PNG": _png_durations, "AVIF": _avif_durations}[name](file.pixels)
+    durations = {"WEBP": _webp_durations, "PNG": _png_durations, "AVIF": _avif_durations}[format_name](file.pixels)
     if not durations:
         raise Undecodable("there is no frame in this animation")
     shown_ms = [duration if duration > SHORTEST_MS else USUAL_MS for duration in durations]
@@ -93,8 +93,9 @@ def _png_durations(data: bytes) -> list[float]:
     durations = []
     for name, start, _ in png_chunks(data):
         if name == b"fcTL":
-            over, under = (int.from_bytes(data[at : at + 2], "big") for at in (start + 28, start + 30))
-            durations.append(1000.0 * over / (under or 100))
+            numerator = int.from_bytes(data[start + 28 : start + 30], "big")
+            denominator = int.from_bytes(data[start + 30 : start + 32], "big")
+            durations.append(1000.0 * numerator / (denominator or 100))
     return durations
 
 

@@ -19,8 +19,8 @@ from app.media import transfer
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
-from app.picture_files.parts import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, orientation_of
-from app.picture_files.take_apart import take_apart
+from app.picture_files.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, exif_orientation
+from app.picture_files.split import split_picture
 
 Image.preinit()  # loads Pillow's plugins before the fork instead of in each process
 # One thread per picture, because there are as many decoders as cores
@@ -31,15 +31,14 @@ MAX_BYTES = 128 << 20  # unlike a video, a picture is read into memory completel
 # Peak memory of decoding per pixel of max_pixels: that of a PNG with alpha, the most expensive
 BYTES_PER_PIXEL = 16
 # A JPEG is decoded at 1/2 to 1/8 of its size; HEIC and AVIF without alpha take about 8 bytes per pixel
-MORE_PIXELS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
+PIXEL_FACTORS = {"JPEG": 8.0, "HEIF": 1.5, "AVIF": 1.5}
 
 # Exceptions of Pillow's plugins for damaged files, among them SyntaxError for PNG, struct.error for tags and
 # RuntimeError for HEIC.
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, RuntimeError,
-    AssertionError,
-    struct.error,
-)  # fmt: skip
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError),
+    *(AssertionError, struct.error),
+)
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise
@@ -56,7 +55,7 @@ _UPRIGHT = {
 _NAMES = {"HEIF": "HEIC", "WEBP": "WebP"}  # usual spelling
 _CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # container and codec, if not the name
 # Two endings for a JPEG without an end marker: no data, and data that changes any pixel decoded from it
-_ENDINGS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
+_ENDS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
 
 
 def probe(source: Source, limits: Limits) -> Media:
@@ -67,19 +66,28 @@ def probe(source: Source, limits: Limits) -> Media:
         LimitExceeded: The picture is too large.
         Undecodable: The file is damaged.
     """
-    with opened(source, limits.max_pixels) as (picture, file):
-        name = picture.format or ""
+    with open_picture(source, limits.max_pixels) as (picture, file):
+        format_name = picture.format or ""
         limits.check_aspect(picture.width, picture.height)
-        rotation, mirrored = turn_of(orientation_in(picture, file))
-        turned = rotation % 180 and name != "TIFF"  # TIFF's plugin reports the size of the upright picture
+        rotation, mirrored = rotation_of(read_orientation(picture, file))
+        turned = rotation % 180 and format_name != "TIFF"  # TIFF's plugin reports the size of the upright picture
         width, height = (picture.width, picture.height)[:: -1 if turned else 1]
     if not file.has_end:
         file.notes.append(NO_END)
-    container, codec = _CONTAINERS.get(name, (name.lower(), name.lower()))
+    container, codec = _CONTAINERS.get(format_name, (format_name.lower(), format_name.lower()))
     return Media(
-        "image", container, codec, width, height, rotation, None, None, 1,
-        mirrored=mirrored, notes=tuple(file.notes),
-    )  # fmt: skip
+        kind="image",
+        container=container,
+        codec=codec,
+        width=width,
+        height=height,
+        rotation=rotation,
+        duration_s=None,
+        fps=None,
+        frames=1,
+        mirrored=mirrored,
+        notes=tuple(file.notes),
+    )
 
 
 def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
@@ -94,23 +102,23 @@ def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
     if request.shape[1] != 1:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
-    with opened(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
+    with open_picture(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
         if not file.has_end:
-            picture = _completed(picture, file, request.resize)
-        decode_small(picture, request.resize)
-        frame = centre_crop(seen(picture, orientation_in(picture, file), size), request.crop)
+            picture = _complete(picture, file, request.resize)
+        reduce_detail(picture, request.resize)
+        frame = centre_crop(render(picture, read_orientation(picture, file), size), request.crop)
     for clip in clips:
         clip[0] = frame
     count = len(clips)
     return DecodeResult(((0,),) * count, ((0.0,),) * count, (False,) * count, truncated=False)
 
 
-def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:
+def render(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame:
     """Return an opened picture as displayed: upright, in sRGB, scaled to `size` (width, height)."""
     icc = picture.info.get("icc_profile") or b""
     if orientation in _UPRIGHT and picture.format != "TIFF":  # TIFF's plugin rotates it
         picture = picture.transpose(_UPRIGHT[orientation])
-    scaled = _on_paper(picture).resize(size, Image.Resampling.BILINEAR)
+    scaled = _on_white(picture).resize(size, Image.Resampling.BILINEAR)
     primaries, curve = picture.info.get("coding") or (0, 0)
     if curve in transfer.HDR or (primaries in transfer.WIDE and not icc):
         codes = np.asarray(scaled.convert("RGB"), np.float32) / 255
@@ -119,36 +127,36 @@ def seen(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Frame
 
 
 @contextmanager
-def opened(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
+def open_picture(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
     """Open the source's pixels as the one format that its first bytes claim; map Pillow's errors to ours."""
     if source.length > MAX_BYTES:
         raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
     data = source.read(source.length)
-    name = recognise(data[:HEAD_BYTES]).name
-    file = take_apart(name, data)
+    format_name = recognise(data[:HEAD_BYTES]).name
+    file = split_picture(format_name, data)
     del data
-    with open_parts(name, file, max_pixels) as picture:
+    with open_pixels(format_name, file, max_pixels) as picture:
         yield picture, file
 
 
 @contextmanager
-def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.Image]:
-    """Open the pixels of a file that was taken apart; raises as `opened`."""
+def open_pixels(format_name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.Image]:
+    """Open the pixels of a file that was taken apart; raises as `open_picture`."""
     if file.coefficient_bytes > BYTES_PER_PIXEL * max_pixels:
         raise LimitExceeded(
             f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "
             f"{BYTES_PER_PIXEL * max_pixels >> 20} MiB allowed: send it smaller, or as a baseline JPEG"
         )
-    limit = int(max_pixels * MORE_PIXELS.get(name, 1.0))
+    limit = int(max_pixels * PIXEL_FACTORS.get(format_name, 1.0))
     previous_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # unusual tags are no reason to refuse a picture or to log
-            with Image.open(io.BytesIO(file.pixels), formats=[name]) as picture:
+            with Image.open(io.BytesIO(file.pixels), formats=[format_name]) as picture:
                 if picture.has_transparency_data and picture.width * picture.height > max_pixels:
                     raise LimitExceeded(f"the picture has alpha and more than the {max_pixels} pixels allowed for it")
-                _forget_metadata(picture, file)
+                _drop_metadata(picture, file)
                 yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitExceeded(f"the picture has more than the {limit} pixels allowed") from error
@@ -157,23 +165,25 @@ def open_parts(name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.
     except _DAMAGE as error:
         if "nsupported codec" in str(error):
             raise UnsupportedMedia(
-                f"the {_NAMES.get(name, name)} picture uses a codec that is not supported: send a JPEG"
+                f"the {_NAMES.get(format_name, format_name)} picture uses a codec that is not supported: send a JPEG"
             ) from error
-        raise Undecodable(f"the {_NAMES.get(name, name)} picture is damaged and cannot be decoded") from error
+        raise Undecodable(
+            f"the {_NAMES.get(format_name, format_name)} picture is damaged and cannot be decoded"
+        ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = previous_limit
 
 
-def turn_of(orientation: int) -> tuple[int, bool]:
+def rotation_of(orientation: int) -> tuple[int, bool]:
     """Return the clockwise rotation in degrees of an EXIF orientation, and whether mirroring follows."""
     return _TURNS.get(orientation, 0), orientation in _MIRRORED
 
 
-def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
+def _drop_metadata(picture: Image.Image, file: PictureFile) -> None:
     """Keep only orientation and colour profile: other tags could fail while the pixels are decoded."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         exif = Image.Exif()
-        exif[_ORIENTATION] = orientation_in(picture, file)
+        exif[_ORIENTATION] = read_orientation(picture, file)
         picture.info["exif"] = exif.tobytes()  # the plugin reads this instead of all directories of the file
     picture.info["coding"] = file.coding
     icc = file.icc or picture.info.pop("icc_profile", b"")
@@ -183,7 +193,7 @@ def _forget_metadata(picture: Image.Image, file: PictureFile) -> None:
         file.notes.append(DAMAGED_PROFILE)
 
 
-def orientation_in(picture: Image.Image, file: PictureFile) -> int:
+def read_orientation(picture: Image.Image, file: PictureFile) -> int:
     """Return EXIF's orientation, 1 to 8; add a note if EXIF is damaged."""
     if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
         value = picture.tag_v2.get(_ORIENTATION, 1)
@@ -191,30 +201,30 @@ def orientation_in(picture: Image.Image, file: PictureFile) -> int:
     exif = file.exif
     if picture.format == "AVIF":  # Pillow writes an EXIF with the orientation from the file's own properties
         exif = picture.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    orientation = orientation_of(exif)
+    orientation = exif_orientation(exif)
     if orientation is None and DAMAGED_EXIF not in file.notes:
         file.notes.append(DAMAGED_EXIF)
     return orientation or 1
 
 
-def _completed(picture: Image.Image, file: PictureFile, resize: int) -> Image.Image:
+def _complete(picture: Image.Image, file: PictureFile, resize: int) -> Image.Image:
     """Return a decoded JPEG that lacks its end marker; raise Undecodable if pixels are missing.
 
     A decoder fills in missing pixels. The results for both endings are equal only if nothing is missing.
     """
-    decoded = []
-    for ending in _ENDINGS:
-        with Image.open(io.BytesIO(file.pixels + ending), formats=["JPEG"]) as again:
-            decode_small(again, resize)
-            again.load()
-            again.info.update(picture.info)
-            decoded.append(again)
-    if decoded[0].tobytes() != decoded[1].tobytes():
+    copies = []
+    for end in _ENDS:
+        with Image.open(io.BytesIO(file.pixels + end), formats=["JPEG"]) as copy:
+            reduce_detail(copy, resize)
+            copy.load()
+            copy.info.update(picture.info)
+            copies.append(copy)
+    if copies[0].tobytes() != copies[1].tobytes():
         raise Undecodable("the picture is cut off: only a part of it is there")
-    return decoded[0]
+    return copies[0]
 
 
-def decode_small(picture: Image.Image, resize: int) -> None:
+def reduce_detail(picture: Image.Image, resize: int) -> None:
     """Make the JPEG decoder drop detail that scaling would discard: it can halve the size while decoding.
 
     Twice the target size is kept, so that the result stays within one or two grey levels of full decoding.
@@ -223,12 +233,12 @@ def decode_small(picture: Image.Image, resize: int) -> None:
         picture.draft(picture.mode, scaled_size(picture.width, picture.height, 2 * resize))
 
 
-def _on_paper(picture: Image.Image) -> Image.Image:
+def _on_white(picture: Image.Image) -> Image.Image:
     """Return an 8-bit picture in RGB or CMYK, on a white background; 16-bit greys are scaled, not clipped."""
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if picture.has_transparency_data:
-        paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
+        background = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(background, picture.convert("RGBA")).convert("RGB")
     return picture if picture.mode in ("RGB", "CMYK") else picture.convert("RGB")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.media.frames import Frame
 from app.media.transfer import HDR, WIDE, to_srgb
-from app.media.transparency import has_alpha, on_white
+from app.media.transparency import compose_on_white, has_alpha
 from app.media.types import Conversion
 
 HD_WIDTH, HD_HEIGHT = 1280, 720  # untagged video of at least one of these is BT.709, smaller video BT.601
@@ -77,31 +77,29 @@ class SrgbScaler:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
         self._scaler, self._flattener = VideoReformatter(), VideoReformatter()  # reused: a new one costs 0.7 ms
-        self._kind: tuple[object, ...] = ()
+        self._frame_format: tuple[object, ...] = ()
         self._matrix = BT601
         self._has_alpha = self._needs_numpy = False
 
     def scale(self, frame: VideoFrame) -> Frame:
         """Return the frame as uint8 (height, width, 3)."""
-        kind = (
-            frame.format.name, frame.width, frame.height,
-            frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries,
-        )  # fmt: skip
-        if kind != self._kind:
-            self._kind, self._matrix = kind, matrix(frame)
+        colours = frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries
+        frame_format = frame.format.name, frame.width, frame.height, *colours
+        if frame_format != self._frame_format:
+            self._frame_format, self._matrix = frame_format, matrix(frame)
             self._has_alpha, self._needs_numpy = has_alpha(frame), _needs_numpy(frame)
         if self._needs_numpy:
-            return self._converted(frame)
+            return self._convert(frame)
         source = frame
         if self._has_alpha:  # composed at its own size: hidden pixels must not bleed into visible ones
-            source = on_white(self._flattener.reformat(frame, None, None, "rgba", self._matrix, threads=1))
+            source = compose_on_white(self._flattener.reformat(frame, None, None, "rgba", self._matrix, threads=1))
         width, height = self._size
         scaled = self._scaler.reformat(
             source, width, height, "rgb24", self._matrix, interpolation=Interpolation.BICUBIC, threads=1
         )
         return scaled.to_ndarray()  # type: ignore[return-value]
 
-    def _converted(self, frame: VideoFrame) -> Frame:
+    def _convert(self, frame: VideoFrame) -> Frame:
         planes = self._planes(frame)
         limited = not frame.format.is_rgb and not _is_full_range(frame)
         codes = planes if frame.format.is_rgb else _rgb_codes(planes, self._matrix, limited)
@@ -112,12 +110,11 @@ class SrgbScaler:
     def _planes(self, frame: VideoFrame) -> NDArray[np.float32]:
         """Return the scaled planes as stored, float32 0 to 1 (height, width, 1 or 3)."""
         pixels = "gray16le" if _is_grey(frame) else "rgb48le" if frame.format.is_rgb else "yuv444p16le"
-        colours = ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG
+        color_range = ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG
         width, height = self._size
         # Any matrix works, because source and result use the same
-        scaled = self._scaler.reformat(
-            frame, width, height, pixels, BT709, BT709, Interpolation.BICUBIC, colours, colours, threads=1
-        )  # fmt: skip
+        colours = (BT709, BT709, Interpolation.BICUBIC, color_range, color_range)
+        scaled = self._scaler.reformat(frame, width, height, pixels, *colours, threads=1)
         return np.atleast_3d(scaled.to_ndarray(channel_last=True)).astype(np.float32) / 65535
 
 
@@ -128,12 +125,12 @@ def _rgb_codes(planes: NDArray[np.float32], space: int, limited: bool) -> NDArra
     """
     if limited:
         planes = planes * (65535 / 256)
-        light, colour = (planes[..., :1] - 16) / 219, (planes[..., 1:] - 128) / 224
+        luma, chroma = (planes[..., :1] - 16) / 219, (planes[..., 1:] - 128) / 224
     else:
-        light, colour = planes[..., :1], planes[..., 1:] - 32768 / 65535
-    if not colour.shape[-1]:
-        return np.repeat(light, 3, axis=-1)
-    codes: NDArray[np.float32] = np.concatenate([light, colour], axis=-1)
+        luma, chroma = planes[..., :1], planes[..., 1:] - 32768 / 65535
+    if not chroma.shape[-1]:
+        return np.repeat(luma, 3, axis=-1)
+    codes: NDArray[np.float32] = np.concatenate([luma, chroma], axis=-1)
     return codes if space == _ICTCP else codes @ np.array(yuv_matrix(space), np.float32).T
 
 

@@ -48,7 +48,7 @@ _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     ),  # Blu-ray: 4 more bytes a packet
     *((((4, box),), Format("video", "mov")) for box in _BOXES),
     *((((0, b"BM"), (14, length.to_bytes(4, "little"))), Format("image", "BMP")) for length in _BMP_HEADERS),
-    *((((0, mark),), Format("image", "TIFF")) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((((0, magic),), Format("image", "TIFF")) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
 )
 
 # Codecs that are decoded, by FFmpeg's names: those of cameras, phones, browsers and editing. FFmpeg has hundreds
@@ -69,52 +69,52 @@ SOUND_CODECS = frozenset((
 ))  # fmt: skip
 
 # Brands of an ISO base media file (ftyp) that contain pictures: ISO/IEC 23008-12, annex B; AV1 Image File Format
-_AVIF_FILMS = (b"avis",)
+_AVIF_ANIMATIONS = (b"avis",)
 _AVIF = (b"avif",)
-_HEIF_FILMS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture too
+_HEIF_TRACKS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # a track, and often a picture too
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _CAMERA_RAW = (b"crx ",)
 
 
 def recognise(head: bytes) -> Format:
     """Return the format of a file from its first `HEAD_BYTES` bytes; raise UnsupportedMedia if it is not allowed."""
-    if head[4:8] == b"ftyp" and (of_brands := _by_brands(head)):
-        return of_brands
-    for marks, form in _SIGNATURES:
-        if all(head.startswith(mark, offset) for offset, mark in marks):
-            return _animation(form, head)
-    if refused := refused_formats.known(head):
-        raise UnsupportedMedia(refused)
+    if head[4:8] == b"ftyp" and (format_ := _format_from_brands(head)):
+        return format_
+    for signature, candidate in _SIGNATURES:
+        if all(head.startswith(magic, offset) for offset, magic in signature):
+            return _animation(candidate, head)
+    if message := refused_formats.message_for(head):
+        raise UnsupportedMedia(message)
     if ts_start(head) is not None:
         return Format("video", "mpegts")
-    raise UnsupportedMedia(refused_formats.unknown(head))
+    raise UnsupportedMedia(refused_formats.message_for_unknown(head))
 
 
-def _by_brands(head: bytes) -> Format | None:
+def _format_from_brands(head: bytes) -> Format | None:
     """Return the picture format that the brands of an ISO base media file name, or None for a video."""
     end = int.from_bytes(head[:4], "big")
-    major, others = head[8:12], [head[at : at + 4] for at in range(16, min(end, len(head)), 4)]
+    major, others = head[8:12], [head[offset : offset + 4] for offset in range(16, min(end, len(head)), 4)]
     if major in _CAMERA_RAW:
         raise UnsupportedMedia(refused_formats.CAMERA_RAW)
-    if major not in (*_AVIF_FILMS, *_AVIF, *_HEIF, *_HEIF_FILMS):
+    if major not in (*_AVIF_ANIMATIONS, *_AVIF, *_HEIF, *_HEIF_TRACKS):
         return None
-    if major in _AVIF_FILMS or (b"avis" in others and major == b"msf1"):
+    if major in _AVIF_ANIMATIONS or (b"avis" in others and major == b"msf1"):
         return Format("video", "AVIF")
     has_heif = any(brand in others for brand in _HEIF[:-1])
     if major in _AVIF or (b"avif" in others and not has_heif):
         return Format("image", "AVIF")
-    if major in _HEIF_FILMS and not has_heif and b"mif1" not in others:
+    if major in _HEIF_TRACKS and not has_heif and b"mif1" not in others:
         return None  # only a track, which is read as an MP4
     return Format("image", "HEIF")
 
 
-def _animation(form: Format, head: bytes) -> Format:
+def _animation(candidate: Format, head: bytes) -> Format:
     """Return the video format if a PNG or WebP is an animation, otherwise `form`."""
-    if form.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
+    if candidate.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
         return Format("video", "WEBP")
-    if form.name == "PNG" and is_animated_png(head):
+    if candidate.name == "PNG" and is_animated_png(head):
         return Format("video", "PNG")
-    return form
+    return candidate
 
 
 def ts_start(head: bytes) -> int | None:
@@ -125,8 +125,8 @@ def ts_start(head: bytes) -> int | None:
     first = head.find(b"\x47")
     while first >= 0:
         for size in TS_PACKETS:
-            row = head[first : first + TS_ROW * size : size]
-            if len(row) == TS_ROW and row.count(b"\x47") == TS_ROW:
+            sync_bytes = head[first : first + TS_ROW * size : size]
+            if len(sync_bytes) == TS_ROW and sync_bytes.count(b"\x47") == TS_ROW:
                 return max(0, first - 4) if size == 192 else first  # Blu-ray packets begin with a time of 4 bytes
         first = head.find(b"\x47", first + 1)
     return None

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 Pixels = TypeVar("Pixels")
 
-MOST_STRETCHED = 32  # a larger pixel aspect ratio is damage
+MAX_PIXEL_ASPECT = 32  # a larger pixel aspect ratio is damage
 
 _MATRIX_BYTES = 36  # nine 32-bit integers, row by row, in the processor's byte order (libavutil/display.h)
 
@@ -28,13 +28,13 @@ class Crop(NamedTuple):
         return min(self) >= 0 and self.left + self.right < width and self.top + self.bottom < height
 
 
-def shown_size(width: int, height: int, crop: Crop, aspect: Fraction | None) -> tuple[int, int]:
+def display_size(width: int, height: int, crop: Crop, aspect: Fraction | None) -> tuple[int, int]:
     """Return width and height of a stored frame in square pixels, before rotation.
 
     `aspect` is the width of a stored pixel divided by its height, or None if unknown. The height is kept.
     """
     width, height = width - crop.left - crop.right, height - crop.top - crop.bottom
-    if aspect is None or not 1 / MOST_STRETCHED <= aspect <= MOST_STRETCHED:
+    if aspect is None or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         return width, height
     return max(1, round(width * aspect)), height
 
@@ -63,5 +63,5 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
 def upright(frame: Pixels, rotation: int, mirrored: bool) -> Pixels:
     """Return a view of an array (height, width, 3), rotated clockwise by `rotation` degrees, then mirrored if asked."""
     pixels: Any = np.rot90(frame, -rotation // 90)  # type: ignore[call-overload]
-    shown: Pixels = pixels[:, ::-1] if mirrored else pixels
-    return shown
+    upright_view: Pixels = pixels[:, ::-1] if mirrored else pixels
+    return upright_view

@@ -22,14 +22,14 @@ def hold(regions: Iterable[str], folders: Iterable[str]) -> None:
             _folders[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def hold_file(name: str, content: bytes) -> None:
+def add_memory_file(name: str, content: bytes) -> None:
     """Keep a file in memory that is opened as `name`; impossible once confined."""
     _files[name] = os.memfd_create(name)
     with os.fdopen(_files[name], "wb", closefd=False) as file:
         file.write(content)
 
 
-def hold_region(name: str, count: int) -> None:
+def create_memory_region(name: str, count: int) -> None:
     """Create a private region of `count` bytes in memory; impossible once confined."""
     _regions[name] = os.fdopen(os.memfd_create(name), "r+b", buffering=0)
     _regions[name].truncate(count)
@@ -42,11 +42,11 @@ def region(path: str) -> BinaryIO | Path:
 
 def region_bytes(path: str) -> int:
     """Return the size of a region in bytes."""
-    held = _regions.get(path)
-    return (os.fstat(held.fileno()) if held else Path(path).stat()).st_size
+    file = _regions.get(path)
+    return (os.fstat(file.fileno()) if file else Path(path).stat()).st_size
 
 
-def reached(source: Source) -> Source:
+def reachable(source: Source) -> Source:
     """Return `source` with a path that this process can open, although it may not enter the parents of the folder."""
     if source.path in _files:
         return replace(source, path=f"/proc/self/fd/{_files[source.path]}")

@@ -93,7 +93,7 @@ def place_clips(timing: Timing, clips: EvenClips) -> Times:
     room_s = max(0.0, timing.last_s - clips.span_s)
     rows = []
     for index in range(clips.count):
-        start_s = _on_frame(timing, room_s * (index + 0.5) / clips.count)
+        start_s = _frame_start(timing, room_s * (index + 0.5) / clips.count)
         if clips.from_key_frames:
             part_s = (room_s * index / clips.count, room_s * (index + 1) / clips.count)
             start_s = nearest_key(start_s, part_s, timing.keys_s)
@@ -101,10 +101,10 @@ def place_clips(timing: Timing, clips: EvenClips) -> Times:
     return tuple(rows)
 
 
-def _on_frame(timing: Timing, time_s: float) -> float:
+def _frame_start(timing: Timing, time_s: float) -> float:
     """Return the time of the frame on screen, or `time_s` if that frame is a still."""
-    before = float(timing.times_s[max(0, int(np.searchsorted(timing.times_s, time_s + EQUAL_S, side="right")) - 1)])
-    return before if abs(time_s - before) <= timing.gap_s + EQUAL_S else time_s
+    start_s = float(timing.times_s[max(0, int(np.searchsorted(timing.times_s, time_s + EQUAL_S, side="right")) - 1)])
+    return start_s if abs(time_s - start_s) <= timing.gap_s + EQUAL_S else time_s
 
 
 def nearest_key(start_s: float, part_s: tuple[float, float], keys_s: NDArray[np.float64]) -> float:
@@ -131,6 +131,6 @@ def frames_at(timing: Timing, times_s: Sequence[float] | NDArray[np.float64]) ->
     return [int(number) for number in np.where(nearer, following, current)]
 
 
-def mostly_repeated(frames: Sequence[int]) -> bool:
+def is_mostly_repeated(frames: Sequence[int]) -> bool:
     """Return whether more than half of the frames of a clip repeat the frame before."""
     return 2 * len(set(frames)) < len(frames)

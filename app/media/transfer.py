@@ -59,17 +59,17 @@ def to_srgb(codes: Light, transfer: int, primaries: int, ictcp: bool = False) ->
     gamut = int(ColorPrimaries.BT2020) if hdr and primaries == ColorPrimaries.UNSPECIFIED else primaries
     if gamut in _TO_BT709:
         light = light @ _rows(_TO_BT709[gamut])
-    return _look_up(_srgb(), _compressed(light) if hdr else light)
+    return _look_up(_srgb(), _compress(light) if hdr else light)
 
 
-def _compressed(light: Light) -> Light:
+def _compress(light: Light) -> Light:
     """Compress light above the knee to below 1, scaled by its brightest channel."""
     brightest = light.max(axis=-1, keepdims=True)
-    over = np.maximum(brightest - KNEE, 0) / (1 - KNEE)
-    most = (PEAK_NITS / WHITE_NITS - KNEE) / (1 - KNEE)
-    kept = np.minimum(brightest, KNEE) + (1 - KNEE) * over * (1 + over / most**2) / (1 + over)
-    compressed: Light = light * (kept / np.maximum(brightest, 1e-6))
-    return compressed
+    excess = np.maximum(brightest - KNEE, 0) / (1 - KNEE)
+    maximum = (PEAK_NITS / WHITE_NITS - KNEE) / (1 - KNEE)
+    compressed_peak = np.minimum(brightest, KNEE) + (1 - KNEE) * excess * (1 + excess / maximum**2) / (1 + excess)
+    result: Light = light * (compressed_peak / np.maximum(brightest, 1e-6))
+    return result
 
 
 def _rows(matrix: tuple[tuple[float, ...], ...]) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     return decoder
 
 
-def on_white(rgba: VideoFrame) -> VideoFrame:
+def compose_on_white(rgba: VideoFrame) -> VideoFrame:
     """Return an "rgba" frame composed on white, as "rgb24"."""
     source = rgba.to_ndarray()
     rgb = np.empty((*source.shape[:2], 3), np.uint8)

@@ -21,12 +21,12 @@ class Source:
     offset: int
     length: int
 
-    def read(self, most: int) -> bytes:
-        """Return the first bytes of the range, at most `most`."""
+    def read(self, max_bytes: int) -> bytes:
+        """Return the first bytes of the range, at most `max_bytes`."""
         with Path(self.path).open("rb") as file:
             if self.offset:
                 file.seek(self.offset)
-            return file.read(min(most, self.length))
+            return file.read(min(max_bytes, self.length))
 
 
 @dataclass(frozen=True, slots=True)

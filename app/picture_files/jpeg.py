@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterator
 
 from app.errors import UnsupportedMedia
-from app.picture_files.parts import DAMAGED_PROFILE, PictureFile
+from app.picture_files.picture_file import DAMAGED_PROFILE, PictureFile
 
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7))
 _DECODED = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progressive; 0xC9, 0xCA arithmetic
 _PROGRESSIVE = frozenset((0xC2, 0xCA))
 _OTHER_JPEG = {0xC3: "a lossless JPEG", 0xF7: "a JPEG-LS picture"}
-_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the next marker that ends entropy-coded data
 
 
-def take_jpeg_apart(data: bytes) -> PictureFile:
+def split_jpeg(data: bytes) -> PictureFile:
     """Return the parts of a JPEG file; raise UnsupportedMedia for a kind of JPEG without a decoder here."""
     return _Jpeg(data).file
 
@@ -29,10 +29,10 @@ class _Jpeg:
         self._profile_parts = 0
         self._components = 0
         self.file = PictureFile(b"")
-        at = self._read_head()
-        end = self._find_end(at)
+        position = self._read_head()
+        end = self._find_end(position)
         self.file.has_end = end > 0
-        self._kept.append(data[at:end] if end else data[at:].rstrip(b"\xff"))
+        self._kept.append(data[position:end] if end else data[position:].rstrip(b"\xff"))
         self.file.pixels = b"".join(self._kept)
         parts = [self._profile[number] for number in sorted(self._profile)]
         if len(parts) == self._profile_parts:
@@ -40,24 +40,24 @@ class _Jpeg:
         else:
             self.file.notes.append(DAMAGED_PROFILE)
 
-    def _segments(self, at: int) -> Iterator[tuple[int, int, int]]:
+    def _segments(self, position: int) -> Iterator[tuple[int, int, int]]:
         """Yield marker, start and end of each segment from `at`; skip stray bytes between them."""
         data = self._data
-        while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
-            marker = data[at + 1]
+        while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
+            marker = data[position + 1]
             if marker in (0x00, 0xFF):
-                at += 1
+                position += 1
                 continue
-            if marker in _ALONE or marker == _EOI:
-                yield marker, at, at + 2
-                at += 2
+            if marker in _WITHOUT_LENGTH or marker == _EOI:
+                yield marker, position, position + 2
+                position += 2
                 continue
-            end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-            yield marker, at, end
-            at = end
+            end = position + 2 + max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+            yield marker, position, end
+            position = end
             if marker == _SOS:
                 scan = _NEXT.search(data, end)
-                at = scan.start() if scan else len(data)
+                position = scan.start() if scan else len(data)
 
     def _read_head(self) -> int:
         """Keep what decoding needs from before the first scan; return where that scan begins."""
@@ -96,9 +96,9 @@ class _Jpeg:
         if marker in _PROGRESSIVE:
             self.file.coefficient_bytes = self._coefficient_bytes
 
-    def _find_end(self, at: int) -> int:
+    def _find_end(self, position: int) -> int:
         """Return the position after the end marker; 0 if there is none."""
-        return next((end for marker, _, end in self._segments(at) if marker == _EOI), 0)
+        return next((end for marker, _, end in self._segments(position) if marker == _EOI), 0)
 
 
 def _is_needed(marker: int, body: bytes) -> bool:
@@ -107,4 +107,4 @@ def _is_needed(marker: int, body: bytes) -> bool:
         return body.startswith(b"JFIF\0") and len(body) >= 14
     if marker == 0xEE:
         return body.startswith(b"Adobe") and len(body) >= 12
-    return marker not in _ALONE and marker not in (_EOI, _COM) and not 0xE0 <= marker <= 0xEF
+    return marker not in _WITHOUT_LENGTH and marker not in (_EOI, _COM) and not 0xE0 <= marker <= 0xEF

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.picture_files.parts import (
+from app.picture_files.picture_file import (
     DAMAGED_EXIF,
     DAMAGED_PROFILE,
     MAX_CHUNKS,
@@ -21,19 +21,19 @@ _PNG_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of each chunk, the end chunk last; an end may lie beyond the data."""
-    at, count = len(_PNG_HEAD), 0
-    while at + 8 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        name = data[at + 4 : at + 8]
-        yield name, at, end
+    position, count = len(_PNG_HEAD), 0
+    while position + 8 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        name = data[position + 4 : position + 8]
+        yield name, position, end
         if name == b"IEND":
             return
-        at, count = end, count + 1
+        position, count = end, count + 1
         if count > MAX_CHUNKS:
             raise LimitExceeded(f"the picture has more than the {MAX_CHUNKS} chunks allowed")
 
 
-def take_png_apart(data: bytes) -> PictureFile:
+def split_png(data: bytes) -> PictureFile:
     """Return the parts of a PNG file; an animation keeps its complete frames.
 
     Raises:
@@ -63,7 +63,7 @@ def take_png_apart(data: bytes) -> PictureFile:
 
 def _drop_last_frame(kept: list[bytes]) -> None:
     """Drop the last frame of a truncated animation, because it may be incomplete."""
-    frames = [place for place, chunk in enumerate(kept) if chunk[4:8] == b"fcTL"]
+    frames = [index for index, chunk in enumerate(kept) if chunk[4:8] == b"fcTL"]
     if len(frames) > 1:
         del kept[frames[-1] :]
 
@@ -79,7 +79,7 @@ def _read_metadata(file: PictureFile, kept: list[bytes], data: bytes, name: byte
     elif name == b"cICP" and end - start == 16:
         file.coding = data[start + 8], data[start + 9]
     elif name == b"iCCP":
-        file.icc = _inflated_profile(data[start + 8 : end - 4])
+        file.icc = _inflate_profile(data[start + 8 : end - 4])
         if not file.icc:
             file.notes.append(DAMAGED_PROFILE)
 
@@ -93,11 +93,11 @@ def _ignored_chunk(name: bytes) -> str:
         return DAMAGED_EXIF
     if name == b"iCCP":
         return DAMAGED_PROFILE
-    shown = name.decode("ascii", "replace") if name.isalpha() else "of an unknown name"
-    return f"the picture's chunk {shown} is damaged and was ignored"
+    label = name.decode("ascii", "replace") if name.isalpha() else "of an unknown name"
+    return f"the picture's chunk {label} is damaged and was ignored"
 
 
-def _inflated_profile(body: bytes) -> bytes:
+def _inflate_profile(body: bytes) -> bytes:
     """Return the profile of an iCCP chunk; empty if it is damaged or larger than MAX_PROFILE_BYTES."""
     _, _, packed = body.partition(b"\0")
     stream = zlib.decompressobj()

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-TAKEN = (
+ACCEPTED = (
     "send a video (MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg or WMV) or a picture (JPEG, PNG, WebP, GIF, "
     "HEIC, AVIF, TIFF or BMP)"
 )
@@ -73,7 +73,7 @@ _REFUSED = (
     _Refused(rb"(?i:\[playlist\])|\[InternetShortcut\]", "this is a link, not a video: send the video itself"),
     _Refused(rb"(?i:.{0,2000}?<svg)", "this is a vector graphic (SVG), which is not supported: send it as PNG"),
     _Refused(rb"(?i:<!doctype html|.{0,500}?<html)", "this is a web page (HTML), not a video: send the video itself"),
-    _Refused(rb"<", "this is text (XML), not a video or picture: " + TAKEN),
+    _Refused(rb"<", "this is text (XML), not a video or picture: " + ACCEPTED),
     _Refused(rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02", _VIDEO.format("MXF")),
     _Refused(rb"\.RMF", _VIDEO.format("RealMedia")),
     _Refused(rb"DKIF", _VIDEO.format("IVF")),
@@ -104,22 +104,22 @@ _REFUSED = (
     _Refused(rb"\x0b\x77", _SOUND.format("AC-3")),
     _Refused(
         rb"Salted__|-----BEGIN PGP|age-encryption|\x85[\x01-\x04].\x03",
-        "this file is encrypted: decrypt it, then " + TAKEN,
+        "this file is encrypted: decrypt it, then " + ACCEPTED,
     ),
-    _Refused(rb"MZ|\x7fELF|\xcf\xfa\xed\xfe", "this is a program, not a video or picture: " + TAKEN),
+    _Refused(rb"MZ|\x7fELF|\xcf\xfa\xed\xfe", "this is a program, not a video or picture: " + ACCEPTED),
 )
 _PATTERNS = tuple((re.compile(refused.start, re.DOTALL), refused.message) for refused in _REFUSED)
 _NO_CONTROLS = bytes((*range(32, 256), *b"\t\n\r\f\x1b"))
 
 
-def known(head: bytes) -> str:
+def message_for(head: bytes) -> str:
     """Return the message that refuses a file with these first bytes; empty if its format is unknown."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     return next((message for pattern, message in _PATTERNS if pattern.match(head) or pattern.match(text)), "")
 
 
-def unknown(head: bytes) -> str:
+def message_for_unknown(head: bytes) -> str:
     """Return the message that refuses a file of an unknown format."""
     if head and not head.translate(None, _NO_CONTROLS):
-        return "this is text, not a video or picture: " + TAKEN
-    return "this is no format of a video or picture that is known here: " + TAKEN
+        return "this is text, not a video or picture: " + ACCEPTED
+    return "this is no format of a video or picture that is known here: " + ACCEPTED

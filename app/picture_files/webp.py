@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from app.errors import LimitExceeded
-from app.picture_files.parts import MAX_CHUNKS, MAX_PROFILE_BYTES, PictureFile
+from app.picture_files.picture_file import MAX_CHUNKS, MAX_PROFILE_BYTES, PictureFile
 
 _WEBP_METADATA = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}  # and their flags in VP8X
 _WEBP_PIXELS = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 
 
-def take_webp_apart(data: bytes) -> PictureFile:
+def split_webp(data: bytes) -> PictureFile:
     """Return the parts of a WebP file; an animation keeps its complete frames. Raises LimitExceeded."""
     file, kept = PictureFile(b""), []
     for name, start, end in webp_chunks(data):
@@ -32,10 +32,10 @@ def take_webp_apart(data: bytes) -> PictureFile:
 
 def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of each chunk of a WebP file; the end may lie beyond the data."""
-    at, count = 12, 0
-    while at + 8 <= len(data) and count <= MAX_CHUNKS:
-        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
-        yield data[at : at + 4], at, end
-        at, count = end + (end & 1), count + 1
+    position, count = 12, 0
+    while position + 8 <= len(data) and count <= MAX_CHUNKS:
+        end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "little")
+        yield data[position : position + 4], position, end
+        position, count = end + (end & 1), count + 1
     if count > MAX_CHUNKS:
         raise LimitExceeded(f"the picture has more than the {MAX_CHUNKS} chunks allowed")

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
-from app.media.handles import reached, region, region_bytes
+from app.media.handles import reachable, region, region_bytes
 from app.media.types import Media, Source
 from app.sandbox import SandboxConfig, confine, demand, forkserver
 from app.sandbox.exits import Exit, judge
@@ -216,7 +216,7 @@ def _send(
 
     try:
         demand()
-        for event in sweep(reached(source), media, look, place):
+        for event in sweep(reachable(source), media, look, place):
             connection.send(event)
         connection.send(ScanFinished(time.monotonic() - started - waited_s))
     except ClipstackError as error:

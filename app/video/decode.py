@@ -15,7 +15,7 @@ from app.errors import ClipstackError, LimitExceeded, Undecodable
 from app.media.colour import conversion
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, open_clips, scaled_size
-from app.media.geometry import orientation, shown_size
+from app.media.geometry import display_size, orientation
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.transparency import has_second_picture
 from app.media.types import ClipRequest, Conversion, DecodeResult, Limits, Media, Source
@@ -68,7 +68,7 @@ def probe(source: Source, limits: Limits) -> Media:
         limits.check_size(first.width, first.height)
         crop = container_crop(source, demuxer, stream, (first.width, first.height))
         aspect = None if demuxer == "gif" else stream.sample_aspect_ratio
-        width, height = shown_size(first.width, first.height, crop, aspect)
+        width, height = display_size(first.width, first.height, crop, aspect)
         limits.check_size(width, height)
         colours: Conversion = "full" if has_second_picture(stream) else conversion(first)
         rate = stream.average_rate or stream.guessed_rate

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.media.facts import media_json
-from app.media.sampling import mostly_repeated
+from app.media.sampling import is_mostly_repeated
 from app.pipeline.classify import ClassifyResult
 from app.uploads.parser import Upload
 
@@ -54,7 +54,7 @@ def _warnings(answer: ClassifyResult) -> list[str]:
     warnings, decoded = list(answer.media.notes), answer.decoded
     if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")
-    if any(mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):
+    if any(is_mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):
         warnings.append("the video shows few different frames: most frames of a clip repeat the one before")
     if decoded.truncated:
         warnings.append("the file is cut off: only the part that could be read was looked at")

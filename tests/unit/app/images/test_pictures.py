@@ -8,8 +8,8 @@ from PIL import Image, ImageCms, features
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.images import decode as pictures
 from app.media.types import Limits, Source
-from app.picture_files.parts import orientation_of
-from app.picture_files.take_apart import take_apart
+from app.picture_files.picture_file import exif_orientation
+from app.picture_files.split import split_picture
 from tests.e2e.field.heif import write_heic
 from tests.e2e.field.picture_files import exif, srgb, with_segment
 from tests.support.films import corners, read_corners, texture
@@ -276,8 +276,8 @@ def test_a_file_cut_anywhere_is_taken_apart_without_a_fault(tmp_path, kind):
     Image.fromarray(corners()).save(path, kind, **PARTS[kind])
     content = path.read_bytes()
     for length in range(min(len(content), 1500)):
-        parts = take_apart(kind, content[:length])
-        assert orientation_of(parts.exif) in (None, 1, 6)
+        parts = split_picture(kind, content[:length])
+        assert exif_orientation(parts.exif) in (None, 1, 6)
 
 
 def test_an_animation_cut_anywhere_is_taken_apart_without_a_fault(tmp_path):
@@ -286,4 +286,4 @@ def test_an_animation_cut_anywhere_is_taken_apart_without_a_fault(tmp_path):
         path = tmp_path / "picture"
         frames[0].save(path, kind, save_all=True, append_images=frames[1:], duration=100)
         content = path.read_bytes()
-        assert all(take_apart(kind, content[:length]).pixels for length in range(20, len(content)))
+        assert all(split_picture(kind, content[:length]).pixels for length in range(20, len(content)))

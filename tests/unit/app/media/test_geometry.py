@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from app.media.frames import scaled_size
-from app.media.geometry import Crop, orientation, shown_size, upright
+from app.media.geometry import Crop, display_size, orientation, upright
 from app.media.types import Limits
 from app.video import decode
 from app.video.container_crop import container_crop
@@ -69,7 +69,7 @@ def test_a_frame_without_a_display_matrix_lies_as_it_is_shown():
     ids=str,
 )
 def test_size_in_square_pixels(size, crop, aspect, shown):
-    assert shown_size(*size, crop, aspect) == shown
+    assert display_size(*size, crop, aspect) == shown
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.media.sampling import EvenClips, Timing, frames_at, mostly_repeated, nearest_key, place_clips, span_s
+from app.media.sampling import EvenClips, Timing, frames_at, is_mostly_repeated, nearest_key, place_clips, span_s
 from tests.support.timings import regular
 
 MODEL = EvenClips(16, 5 / 30)
@@ -107,4 +107,4 @@ def test_one_frame_without_a_length() -> None:
     ("frames", "repeated"), [([0, 1, 2, 3], False), ([0, 0, 1, 1], False), ([0, 0, 0, 1, 1], True), ([4], False)]
 )
 def test_clip_of_mostly_repeated_frames(frames: list[int], repeated: bool) -> None:
-    assert mostly_repeated(frames) is repeated
+    assert is_mostly_repeated(frames) is repeated

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.transparency import on_white
+from app.media.transparency import compose_on_white
 from app.media.types import Limits
 from app.video import decode
 from app.video.readers import open_reader
@@ -85,6 +85,6 @@ def test_what_is_transparent_in_a_gif_is_white(tmp_path, disposal):
 
 def test_half_transparent_pixels_are_half_white():
     rgba = np.array([[[200, 100, 0, 128], [0, 0, 0, 255], [9, 9, 9, 0]]] * 300, np.uint8)
-    rgb = on_white(av.VideoFrame.from_ndarray(rgba, format="rgba")).to_ndarray()
+    rgb = compose_on_white(av.VideoFrame.from_ndarray(rgba, format="rgba")).to_ndarray()
     assert rgb.shape == (300, 3, 3)
     assert rgb[299].tolist() == [[227, 177, 127], [0, 0, 0], [255, 255, 255]]

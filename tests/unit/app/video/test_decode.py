@@ -386,7 +386,7 @@ class Counting(PacketReader):
     def _decode(self, *told):
         for frame in super()._decode(*told):
             self.decoded += 1
-            if not (self._skips and self._position(frame.pts) == self.loses):
+            if not (self._skips and self._frame_number(frame.pts) == self.loses):
                 yield frame
 
 
@@ -427,7 +427,7 @@ def test_a_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
     media = decode.probe(whole(path), LIMITS)
     reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", media, (160, 120))
-    reader._opened_for_list = Unseekable(), reader._opened_for_list[1]
+    reader._list_container = Unseekable(), reader._list_container[1]
 
     def read() -> list[int]:
         return [read_number(centre_crop(frame, 120)) for frame in reader.read([3, 4, 59])]

@@ -1,7 +1,7 @@
 """Parts of a picture file: what decoding the pixels needs, and the metadata in use, EXIF and a colour profile.
 
 The decoder gets only the pixels, so that damaged, unusual or huge metadata cannot affect it
-(app/picture_files/take_apart.py).
+(app/picture_files/split.py).
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ _ORIENTATION = 0x0112
 _SIZES = {1: 1, 3: 2, 4: 4}  # size in bytes of whole numbers, by TIFF type
 
 
-def orientation_of(exif: bytes) -> int | None:
+def exif_orientation(exif: bytes) -> int | None:
     """Return EXIF's orientation, 1 to 8; 1 if it is absent, None if the data is damaged."""
     tags = first_directory(exif) if exif else {}
     if tags is None:
@@ -58,12 +58,12 @@ def first_directory(data: bytes) -> dict[int, int] | None:
         return None
     order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
 
-    def number(at: int, count: int) -> int:
-        return int.from_bytes(data[at : at + count], order)
+    def number(position: int, count: int) -> int:
+        return int.from_bytes(data[position : position + count], order)
 
     start = number(4, 4)
     end = start + 2 + 12 * number(start, 2)
     if start + 2 > len(data) or end > len(data):
         return None
     entries = range(start + 2, end, 12)
-    return {number(at, 2): number(at + 8, _SIZES.get(number(at + 2, 2), 0)) for at in entries}
+    return {number(position, 2): number(position + 8, _SIZES.get(number(position + 2, 2), 0)) for position in entries}

@@ -6,14 +6,14 @@ Damaged metadata raises no error here: it is dropped, and a note says so.
 import re
 
 from app.errors import UnsupportedMedia
-from app.picture_files.jpeg import take_jpeg_apart
-from app.picture_files.parts import MAX_CHUNKS, PictureFile, first_directory
-from app.picture_files.png import take_png_apart
+from app.picture_files.jpeg import split_jpeg
+from app.picture_files.picture_file import MAX_CHUNKS, PictureFile, first_directory
+from app.picture_files.png import split_png
 from app.picture_files.refused_formats import CAMERA_RAW
-from app.picture_files.webp import take_webp_apart
+from app.picture_files.webp import split_webp
 
 
-def take_apart(name: str, data: bytes) -> PictureFile:
+def split_picture(name: str, data: bytes) -> PictureFile:
     """Return the parts of a picture file; `name` is Pillow's name of its format.
 
     Raises:
@@ -22,11 +22,11 @@ def take_apart(name: str, data: bytes) -> PictureFile:
     """
     match name:
         case "JPEG":
-            return take_jpeg_apart(data)
+            return split_jpeg(data)
         case "PNG":
-            return take_png_apart(data)
+            return split_png(data)
         case "WEBP":
-            return take_webp_apart(data)
+            return split_webp(data)
         case "HEIF" | "AVIF":
             return PictureFile(_without_metadata_items(data), coding=_coding(data))
         case "TIFF":
@@ -47,10 +47,10 @@ def _without_metadata_items(data: bytes) -> bytes:
 
 def _coding(data: bytes) -> tuple[int, int] | None:
     """Return primaries and transfer of the first property that has them (nclx), which is the picture's own."""
-    place = data.find(b"colrnclx")
-    if place < 0 or place + 12 > len(data):
+    index = data.find(b"colrnclx")
+    if index < 0 or index + 12 > len(data):
         return None
-    return int.from_bytes(data[place + 8 : place + 10], "big"), int.from_bytes(data[place + 10 : place + 12], "big")
+    return int.from_bytes(data[index + 8 : index + 10], "big"), int.from_bytes(data[index + 10 : index + 12], "big")
 
 
 # Camera raw files are TIFF files, whose first picture is often only a preview

@@ -127,5 +127,5 @@ lock:  ## write deploy/locks anew: what the images install, with hashes
 	$(LOCK) --extra gpu --output-file deploy/locks/triton-gpu.txt
 
 clean: down  ## stop the stack and remove everything that setup made
-	rm -rf .venv .runtime build clipstack.egg-info
+	rm -rf .venv .runtime build clipstack.egg-info client/build client/clipstack_client.egg-info
 	rm -rf triton_repo/models/camera_motion/[0-9]* triton_repo/models/frame_quality/[0-9]*

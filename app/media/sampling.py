@@ -7,7 +7,7 @@ every video, whatever its frame rate:
     a 60 fps video                fxxxxxfxxxxxfxxxxxf
     a 20 fps video                fxfxfxf
 
-The client has the same rules (client/reduction/sampling.py), and one test checks both.
+The client has the same rules (client/clipstack_client/reduction/sampling.py), and one test checks both.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class CudaBindings:
         try:
             from cuda.bindings import runtime
         except ImportError as error:
-            raise CudaError(f"cuda-python is not installed ({error}): pip install 'clipstack[cuda]'") from error
+            raise CudaError(f"cuda-python is not installed ({error}): .venv/bin/pip install -e '.[cuda]'") from error
         self._cuda, self.device = runtime, device
         self._not_ready = runtime.cudaError_t.cudaErrorNotReady
         count = self._call(runtime.cudaGetDeviceCount)

@@ -1,6 +1,6 @@
 """Conversion of a file's timestamps to one clock that never jumps back: pure arithmetic without file access.
 
-The client has the same class (client/reduction/clock.py), and one test checks both.
+The client has the same class (client/clipstack_client/reduction/clock.py), and one test checks both.
 """
 
 from __future__ import annotations

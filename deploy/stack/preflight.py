@@ -170,7 +170,7 @@ def gpu_decoding(settings: Settings) -> list[str]:
     if settings.decoder_device != "cuda":
         return []
     missing = [name for name in ("torch", "cuda") if not find_spec(name)]
-    reasons = [f"{name} is missing: pip install 'clipstack[gpu-decode]'" for name in missing]
+    reasons = [f"{name} is missing: .venv/bin/pip install -e '.[gpu-decode]'" for name in missing]
     try:
         discovery.usable()
     except discovery.NoGpu as error:

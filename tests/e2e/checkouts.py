@@ -32,7 +32,7 @@ def copy_checkout(target: Path, user: User) -> Path:
     (target / ".runtime" / "triton").symlink_to(CHECKOUT / ".runtime" / "triton")
     subprocess.run([_python(user), "-m", "venv", "--without-pip", target / ".venv"], check=True, timeout=60)
     own = target / ".venv" / "lib" / "python3.11" / "site-packages"
-    (own / "shared.pth").write_text(f"{packages}\n")
+    (own / "shared.pth").write_text(f"{packages}\n{target / 'client'}\n")
     return target
 
 

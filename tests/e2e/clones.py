@@ -78,7 +78,7 @@ def _make_venv(folder: Path) -> None:
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / ".venv"], check=True, timeout=60)
     packages = Path(sysconfig.get_path("purelib"))
     own = folder / ".venv" / "lib" / "python3.11" / "site-packages"
-    (own / "clone.pth").write_text(f"{folder}\n")
+    (own / "clone.pth").write_text(f"{folder}\n{folder / 'client'}\n")
     for package in packages.iterdir():
         if not package.name.startswith("__editable__"):  # which would bring this checkout's code
             (own / package.name).symlink_to(package)

@@ -16,7 +16,7 @@ def run(stack: Stack, command: str, folder: Path, **more: str) -> str:
     environment = {
         "CLIPSTACK_URL": stack.url,
         "PATH": f"{stack.python.parent}:/usr/bin:/bin",
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'client'}",
         **more,
     }
     words = command.replace(ADDRESS, stack.url).replace(".venv/bin/", f"'{stack.python.parent}'/")

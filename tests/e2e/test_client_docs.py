@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from client.cli import main
+from clipstack_client.cli import main
 from tests.e2e.commands import ADDRESS, CHECKOUT, run
 from tests.support.movements import film_movement
 

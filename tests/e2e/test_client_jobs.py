@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from client.bench.link import best_kind
+from bench.upload.link import best_kind
 from tests.e2e.running import until
 from tests.support.movements import film_movement
 

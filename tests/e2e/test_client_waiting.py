@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Client, ConnectFailed, ServiceUnavailable, ServiceUnreachable
+from clipstack_client import Client, ConnectFailed, ServiceUnavailable, ServiceUnreachable
 from tests.support.client_jobs import Events
 from tests.support.client_process import Running
 from tests.support.client_service import MP4, RecordedService, Reply, recorded_service, refusal

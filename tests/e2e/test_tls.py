@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client import Client, KeyRefused, ServiceUnreachable
+from clipstack_client import Client, KeyRefused, ServiceUnreachable
 from deploy.stack.stack import Stack
 from tests.e2e.keyed import new_key
 from tests.e2e.raw import send

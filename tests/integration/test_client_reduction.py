@@ -20,14 +20,14 @@ from app.media.geometry import Crop
 from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place as service_place
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
-from client import Client, Progress
-from client.models import Model
-from client.reduction.bandwidth import Rate
-from client.reduction.frame_times import FrameTimes
-from client.reduction.prepare import ReducedFile, facts_of, make
-from client.reduction.sampling import place, places, rate
-from client.reduction.strategy import choose
-from client.reduction.transcode import MARGIN, shrunk_size
+from clipstack_client import Client, Progress
+from clipstack_client.models import Model
+from clipstack_client.reduction.bandwidth import Rate
+from clipstack_client.reduction.frame_times import FrameTimes
+from clipstack_client.reduction.prepare import ReducedFile, facts_of, make
+from clipstack_client.reduction.sampling import place, places, rate
+from clipstack_client.reduction.strategy import choose
+from clipstack_client.reduction.transcode import MARGIN, shrunk_size
 from tests.support.client_service import RecordedService, recorded_service
 from tests.support.coded import COLOURS, Coding, quarters, write_coded
 from tests.support.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
@@ -293,8 +293,8 @@ class TestSending:
 
     @pytest.mark.parametrize(("rate", "sent"), [(1e9, None), (20_000.0, "frames")])
     def test_auto_goes_by_the_rate(self, service: RecordedService, film: Path, rate: float, sent: str | None) -> None:
-        from client.async_client import AsyncClient
-        from client.loop_thread import LoopThread
+        from clipstack_client.async_client import AsyncClient
+        from clipstack_client.loop_thread import LoopThread
 
         async def classified() -> str | None:
             async with AsyncClient(service.url, rate=rate) as client:
@@ -314,13 +314,13 @@ class TestSending:
 def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['av'] = None\n"
-        "from client import Client, ReductionUnavailable\n"
+        "from clipstack_client import Client, ReductionUnavailable\n"
         "with Client('http://127.0.0.1:1') as client:\n"
         "    try: client.classify('film.mp4', reduce='shrink')\n"
         "    except ReductionUnavailable as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "making videos smaller needs PyAV, in Clipstack's folder: pip install '.[shrink]'\n"
+    assert done.stdout == "making videos smaller needs PyAV: in Clipstack's checkout, pip install './client[shrink]'\n"
 
 
 def test_rate_is_learned_from_what_took_long_enough() -> None:

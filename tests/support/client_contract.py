@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client import AsyncClient, Client, Job, JobFailed, Progress, RequestRefused, ServiceUnreachable
+from clipstack_client import AsyncClient, Client, Job, JobFailed, Progress, RequestRefused, ServiceUnreachable
 
 
 class ClientContract:

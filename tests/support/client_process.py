@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.client_service import RecordedService
 
-COMMAND = [sys.executable, "-c", "from client.cli import main; main(prog_name='clipstack')"]
+COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

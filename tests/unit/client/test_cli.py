@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from client.cli import main
+from clipstack_client.cli import main
 from tests.support.client_service import MP4, SCORES, RecordedService, recorded_service, refusal
 
-COMMAND = [sys.executable, "-c", "from client.cli import main; main(prog_name='clipstack')"]
+COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
 CHECKOUT = Path(__file__).resolve().parents[3]
 Run = Callable[..., Result]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from client.cli import main
-from client.cli.output.records import escape_formula, unescape_formula
+from clipstack_client.cli import main
+from clipstack_client.cli.output.records import escape_formula, unescape_formula
 from tests.support.client_jobs import BROKEN
 from tests.support.client_process import Running
 from tests.support.client_service import MP4, RecordedService, recorded_service, refusal
 
-COMMAND = [sys.executable, "-c", "from client.cli import main; main(prog_name='clipstack')"]
+COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
 CHECKOUT = Path(__file__).resolve().parents[3]
 Run = Callable[..., Result]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-import client as package
-from client import (
+import clipstack_client as package
+from clipstack_client import (
     Client,
     KeyRefused,
     RequestRefused,
@@ -25,7 +25,7 @@ from client import (
     ServiceUnreachable,
     TimedOut,
 )
-from client.http.response import retry_after_s
+from clipstack_client.http.response import retry_after_s
 from tests.support.client_contract import ClientContract
 from tests.support.client_jobs import BROKEN
 from tests.support.client_service import MP4, RecordedService, Reply, recorded_service, refusal

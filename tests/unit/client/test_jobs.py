@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from client import AsyncClient, Client, JobFailed, RequestRefused
-from client.async_client import AsyncClient as Core
-from client.http.sse import Event, EventReader
-from client.jobs import Job
-from client.loop_thread import LoopThread
+from clipstack_client import AsyncClient, Client, JobFailed, RequestRefused
+from clipstack_client.async_client import AsyncClient as Core
+from clipstack_client.http.sse import Event, EventReader
+from clipstack_client.jobs import Job
+from clipstack_client.loop_thread import LoopThread
 from tests.support.client_jobs import BROKEN
 from tests.support.client_service import MP4, RecordedService, Reply, recorded_service
 

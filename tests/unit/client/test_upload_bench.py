@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 import pytest
 from rich.console import Console
 
-from bench.tools.upload import PAGE, PICTURE, RESULTS, answers, by_rate, table
-from client import AsyncClient
-from client.bench.measuring import measured
-from client.bench.relay import relay
-from client.bench.upload import WAYS, compared
-from client.cli.bench_output import WAYS as SHOWN
-from client.cli.bench_output import bench_table
-from client.reduction.probe import Facts
-from client.reduction.strategy import DECODED_MPX_S, choose
+from bench.upload.measure import WAYS, compared
+from bench.upload.measuring import measured
+from bench.upload.page import PAGE, PICTURE, RESULTS, answers, by_rate, table
+from bench.upload.relay import relay
+from bench.upload.table import WAYS as SHOWN
+from bench.upload.table import bench_table
+from clipstack_client import AsyncClient
+from clipstack_client.reduction.probe import Facts
+from clipstack_client.reduction.strategy import DECODED_MPX_S, choose
 from tests.support.client_service import MP4, recorded_service
 
 RESULT: dict[str, Any] = json.loads(RESULTS.read_text())

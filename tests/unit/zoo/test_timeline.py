@@ -2,7 +2,7 @@
 
 import pytest
 
-from client import Segment
+from clipstack_client import Segment
 from triton_repo.zoo.training.camera_motion.evaluate_timeline import compared
 from triton_repo.zoo.training.camera_motion.timelines import Move
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from client import Client
+from clipstack_client import Client
 
 
 class Labelled(Protocol):

@@ -3,7 +3,7 @@
 import pytest
 
 from app.video.timestamps import Clock
-from client.reduction.clock import Clock as ClientClock
+from clipstack_client.reduction.clock import Clock as ClientClock
 
 STEP = 3000  # of 90,000 ticks a second: 30 frames
 

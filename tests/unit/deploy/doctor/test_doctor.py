@@ -164,9 +164,9 @@ def test_every_trap_is_a_check() -> None:
 
 
 def test_the_client_alone_says_where_the_doctor_is(tmp_path: Path) -> None:
-    shutil.copytree(TESTS.parent / "client", tmp_path / "client")
+    shutil.copytree(TESTS.parent / "client" / "clipstack_client", tmp_path / "clipstack_client")
     path = f"{tmp_path}:{sysconfig.get_path('purelib')}"
-    words = [sys.executable, "-S", "-c", "from client.cli import main; main()", "doctor", "--json"]
+    words = [sys.executable, "-S", "-c", "from clipstack_client.cli import main; main()", "doctor", "--json"]
     done = subprocess.run(words, cwd=tmp_path, env={"PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "the service is not installed here" in done.stderr) == (1, True), done.stderr
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from client import Client, ClipstackError
+from clipstack_client import Client, ClipstackError
 from triton_repo.zoo.training.camera_motion.paths import LABELS
 from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, shoot, stills
 from triton_repo.zoo.training.camera_motion.scenes import fit_scene

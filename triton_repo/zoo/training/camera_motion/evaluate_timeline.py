@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from client import Client, ClipstackError, Segment
+from clipstack_client import Client, ClipstackError, Segment
 from triton_repo.zoo.training.camera_motion.render import stills
 from triton_repo.zoo.training.camera_motion.scenes import fit_scene
 from triton_repo.zoo.training.camera_motion.timelines import Move, stitched

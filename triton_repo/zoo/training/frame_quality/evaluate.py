@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from client import Client, ClipstackError
+from clipstack_client import Client, ClipstackError
 from triton_repo.zoo.architectures.quality_labels import LABELS
 from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
 from triton_repo.zoo.training.frame_quality.encode import (

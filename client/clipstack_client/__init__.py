@@ -1,0 +1,50 @@
+"""Python client of a Clipstack service, which classifies videos and pictures."""
+
+from .async_client import AsyncClient
+from .client import Client
+from .errors import (
+    ClipstackError,
+    ConnectFailed,
+    JobFailed,
+    KeyRefused,
+    ReductionUnavailable,
+    RequestRefused,
+    ServiceFailed,
+    ServiceUnavailable,
+    ServiceUnreachable,
+    TimedOut,
+)
+from .jobs import Job, JobProgress, Segment, Timeline, Window
+from .models import Clip, Health, Media, Model, Prediction, Result, Sent
+from .upload import Progress
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Clip",
+    "ClipstackError",
+    "ConnectFailed",
+    "Health",
+    "Job",
+    "JobFailed",
+    "JobProgress",
+    "KeyRefused",
+    "Media",
+    "Model",
+    "Prediction",
+    "Progress",
+    "ReductionUnavailable",
+    "RequestRefused",
+    "Result",
+    "Segment",
+    "Sent",
+    "ServiceFailed",
+    "ServiceUnavailable",
+    "ServiceUnreachable",
+    "TimedOut",
+    "Timeline",
+    "Window",
+    "__version__",
+]

@@ -1,0 +1,33 @@
+"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `models` and `doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .classify import classify
+from .doctor import doctor
+from .jobs import jobs
+from .models import models
+from .timeline import timeline
+from .watch import watch
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clipstack-client")
+def main() -> None:
+    """Ask a Clipstack service what is in videos and pictures.
+
+    \b
+    Exit codes: 0 all is well, 1 a file was refused or could not be read,
+    2 the command line is wrong, 3 the service is out of reach, busy or broken,
+    130 and 143 it was interrupted by Ctrl-C or told to end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Print a question mark for characters that the terminal's encoding lacks, instead of failing.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+for command in (classify, timeline, watch, jobs, models, doctor):
+    main.add_command(command)

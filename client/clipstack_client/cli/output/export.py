@@ -1,0 +1,60 @@
+"""Exports of timelines as files: their paths, and standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from ...async_client import AsyncClient
+from ..inputs import File
+from .formats import save, to_standard_output
+
+FORMATS = ("vtt", "csv", "svg", "png", "json")
+# Suffixes of -o that select one file for each video, not one file of all answers.
+TELLING = {f".{format}": format for format in ("vtt", "svg", "png", "json")}
+
+
+@dataclass(frozen=True)
+class Exports:
+    """One file in `format` for each video; `targets` has its path by the video's path, None for standard output."""
+
+    format: str
+    targets: dict[str, Path | None]
+
+    @classmethod
+    def told(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
+        """Build the exports from a command's options; raise click.UsageError if files would collide."""
+        if path is None:
+            if len(files) > 1:
+                raise click.UsageError(f"the {format} of many videos needs a folder to go to: -o FOLDER")
+            if format == "png" and sys.stdout.isatty():
+                raise click.UsageError("a picture is nothing for a terminal: -o FILE.png")
+            return cls(format, {file.path: None for file in files})
+        if len(files) == 1 and not path.is_dir():
+            return cls(format, {files[0].path: path})
+        if path.exists() and not path.is_dir():
+            raise click.UsageError(f"{path} is one file, and there are {len(files)} videos: -o FOLDER")
+        targets: dict[str, Path | None] = {file.path: path / f"{Path(file.path).stem}.{format}" for file in files}
+        if len(set(targets.values())) < len(targets):
+            targets = {file.path: path / f"{Path(file.path).name}.{format}" for file in files}
+        if len(set(targets.values())) < len({file.path for file in files}):
+            raise click.UsageError("two of the videos have the same name: their files would be one")
+        return cls(format, targets)
+
+    async def fetch(self, client: AsyncClient, file: File, job: str) -> None:
+        """Fetch the export of one job and write it to its target."""
+        content, target = await client.export(job, self.format), self.targets[file.path]
+        if target is None:
+            to_standard_output(content)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save(target, content)
+
+
+def format_of_name(path: Path | None) -> str | None:
+    """Return the format that the suffix of -o selects, or None."""
+    return None if path is None else TELLING.get(path.suffix.lower())

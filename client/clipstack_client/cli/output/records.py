@@ -1,0 +1,105 @@
+"""Outcomes of files as JSON lines, CSV rows and exit codes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import ClipstackError, JobFailed, KeyRefused, RequestRefused
+from ...jobs import Job
+from ...models import Result
+from ..runner import Outcome
+
+# click uses 2 for an invalid command line.
+FINE, REFUSED, SERVICE, INTERRUPTED = 0, 1, 3, 130
+
+# Spreadsheets run a cell that begins with one of these as a formula, even if it is quoted in the CSV. Leading quotes
+# are part of the pattern, so that `unescape_formula` restores exactly what was escaped.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
+
+
+def exit_code(outcome: Outcome) -> int:
+    """Return 0 for an answer, 1 if the file is at fault, 3 if the service is."""
+    if outcome.answer is not None:
+        return FINE
+    return REFUSED if at_fault(outcome.error) else SERVICE
+
+
+def at_fault(error: ClipstackError | OSError | None) -> bool:
+    """Return whether the file is at fault, so that a retry would fail too."""
+    if isinstance(error, JobFailed):
+        return error.at_fault != "service"
+    return isinstance(error, RequestRefused | OSError) and not isinstance(error, KeyRefused)
+
+
+def json_line(outcome: Outcome) -> dict[str, Any]:
+    """Return the file and the service's answer, or the file and `error` in the service's format."""
+    file, answer = outcome.file, outcome.answer
+    line: dict[str, Any] = {"file": file.path}
+    if file.size is not None:
+        line |= {"size": file.size, "mtime_ns": file.mtime_ns}
+    if isinstance(answer, Job):
+        sent = {} if answer.sent is None else {"sent": vars(answer.sent)}
+        return {**line, **answer.answer, **sent}
+    if isinstance(answer, Result):
+        return {**line, **answer.answer, **({} if answer.cache is None else {"cache": answer.cache})}
+    return {**line, "error": error_told(outcome.error)}
+
+
+def error_told(error: ClipstackError | OSError | None) -> dict[str, Any]:
+    """Return an error in the service's JSON format; None stands for a file that was not sent."""
+    if isinstance(error, ClipstackError):
+        fields = {"code": error.code, "message": error.message, "request_id": error.request_id}
+        job = {"job": error.job_id} if isinstance(error, JobFailed) else {}
+        return {**fields, "status": error.status, **job}
+    code = "not_sent" if error is None else "unreadable_file"
+    message = "the service was out of reach before its turn came" if error is None else str(error)
+    return {"code": code, "message": message, "request_id": None, "status": None}
+
+
+def columns(kind: str, top_k: int) -> list[str]:
+    """Return the columns of a CSV: one row a file for `classify`, one row a segment for `timeline`."""
+    if kind == "timeline":
+        middle = ["start_s", "end_s", "label", "score"]
+    else:
+        middle = [name for place in range(1, top_k + 1) for name in (f"label_{place}", f"score_{place}")]
+    return ["file", "size", "mtime_ns", "model", *middle, "error"]
+
+
+def rows(outcome: Outcome, names: Sequence[str]) -> list[list[str]]:
+    """Return the rows of one file under the columns `names`."""
+    file, answer = outcome.file, outcome.answer
+    fields: dict[str, Any] = {"file": file.path, "size": file.size, "mtime_ns": file.mtime_ns}
+    if answer is None:
+        return [_row({**fields, "error": error_told(outcome.error)["code"]}, names)]
+    fields["model"] = answer.model
+    if isinstance(answer, Job):
+        segments = answer.timeline.segments if answer.timeline else ()
+        return [_row({**fields, **vars(segment)}, names) for segment in segments]
+    for place, prediction in enumerate(answer.predictions, 1):
+        fields |= {f"label_{place}": prediction.label, f"score_{place}": prediction.score}
+    return [_row(fields, names)]
+
+
+def _row(told: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [_cell(told.get(name)) for name in names]
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return escape_formula(value) if isinstance(value, str) else str(value)
+
+
+def escape_formula(text: str) -> str:
+    """Return text for a CSV cell that no spreadsheet runs as a formula: a formula gets a leading quote."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """Return the text that `escape_formula` made `cell` from."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

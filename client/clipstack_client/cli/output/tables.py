@@ -1,0 +1,111 @@
+"""Predictions with bars, models and errors for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.text import Text
+
+from ...errors import ClipstackError, ConnectFailed, JobFailed
+from ...models import Model, Prediction, Result
+from .formatting import (
+    advice,
+    looked_at,
+    looks_at,
+    media_facts,
+    percent,
+    plain,
+    sent_instead,
+    stages,
+)
+
+BAR_WIDTH = 40
+LONGEST_LABEL = 40
+MOST_LABELS = 12
+
+
+class Predictions:
+    """One line for each prediction, best first and in colour: label, percentage, and a bar in half-character steps."""
+
+    def __init__(self, predictions: Sequence[Prediction]) -> None:
+        self._predictions = predictions
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        labels = [Text(plain(prediction.label)) for prediction in self._predictions]
+        column = min(max((label.cell_len for label in labels), default=0), LONGEST_LABEL)
+        room = min(BAR_WIDTH, max(0, options.max_width - column - 12))
+        for place, (prediction, label) in enumerate(zip(self._predictions, labels, strict=True)):
+            label.truncate(column, overflow="ellipsis", pad=True)
+            bar = score_bar(prediction.score, room, options.ascii_only)
+            style = "bold green" if place == 0 else "default"
+            line = Text.assemble(label, f"  {percent(prediction.score):>6}", f"  {bar}" if bar else "", style=style)
+            line.no_wrap = True
+            yield line
+
+
+class Indented:
+    """Body indented by two columns, wrapped lines too, without trailing spaces."""
+
+    def __init__(self, body: RenderableType) -> None:
+        self._body = body
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        narrower = options.update(width=max(1, options.max_width - 2))
+        for line in console.render_lines(self._body, narrower, pad=False):
+            yield from (Segment("  "), *line, Segment.line())
+
+
+def score_bar(score: float, width: int, ascii_only: bool) -> str:
+    """Return a bar for a score of 0 to 1, at most `width` characters long."""
+    full, half = divmod(round(min(max(score, 0.0), 1.0) * width * 2), 2)
+    return "#" * full if ascii_only else "━" * full + "╸" * half
+
+
+def result_block(file: str, result: Result) -> RenderableType:
+    """Return one classified file: name, facts, a bar for each label, frames and times."""
+    name = Text.assemble((plain(file), "bold"), "  ", (media_facts(result.media), "dim"))
+    notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
+    how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
+    if result.sent is not None:
+        how.append(Text(sent_instead(result.sent), style="dim"))
+    return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
+
+
+def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:
+    """Return one error: the file, the problem, its code and request, and what to do."""
+    message = error.message if isinstance(error, ClipstackError) else error.strerror or str(error)
+    # The file is irrelevant if there is no connection.
+    subject = f"{plain(file)}: " if file and not isinstance(error, ConnectFailed) else ""
+    what = Text.assemble(("✗ ", "bold red"), (subject, "bold"), plain(message))
+    more = []
+    if isinstance(error, ClipstackError) and error.status is not None:
+        request = f" · request {error.request_id}" if error.request_id else ""
+        more.append(f"{error.code} · HTTP {error.status}{request}")
+    if isinstance(error, JobFailed):
+        more.append(f"{error.code} · job {error.job_id}")
+    if to_do := advice(error):
+        more.append(to_do)
+    return Group(what, *(Indented(Text(plain(line), style="dim")) for line in more))
+
+
+def summary(counts: Mapping[str, int], verb: str, skipped: int = 0) -> Text:
+    """Return the counts of outcomes: `3 classified, 1 failed`; zero counts are left out."""
+    numbers = {verb: counts.get("done", 0), **{outcome: counts.get(outcome, 0) for outcome in ("failed", "not sent")}}
+    numbers["done before"] = skipped
+    words = ", ".join(f"{number} {outcome}" for outcome, number in numbers.items() if number)
+    return Text(words or "nothing to do", style="dim")
+
+
+def models_block(models: Sequence[Model]) -> RenderableType:
+    """Return the models with their clips and labels."""
+    lines: list[RenderableType] = []
+    for model in models:
+        default = ("  default", "green") if model.default else ""
+        facts = f"  {model.kind} · {looks_at(model)} · version {model.version}"
+        lines.append(Text.assemble((plain(model.name), "bold"), default, (plain(facts), "dim")))
+        rest = len(model.labels) - MOST_LABELS
+        labels = ", ".join(model.labels[:MOST_LABELS]) + (f" and {rest} more" if rest > 0 else "")
+        lines.append(Indented(Text(plain(labels))))
+    return Group(*lines)

@@ -1,0 +1,140 @@
+"""Timelines on a terminal: a coloured bar and a line for each segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from ...jobs import Job, Segment, Timeline
+from .formatting import (
+    analysed,
+    clock,
+    human_bytes,
+    media_facts,
+    percent,
+    plain,
+    seconds_spent,
+    sent_instead,
+    windows,
+)
+from .tables import Indented
+
+WIDEST = 100
+# Eight light colours that differ on black and on white; a label keeps its colour through the whole bar.
+COLOURS = ("#8dd3c7", "#fdb462", "#80b1d3", "#fb8072", "#b3de69", "#bebada", "#ffed6f", "#fccde5")
+UNSEEN = "#888888"
+
+
+class TimelineBar:
+    """Line of colours, with labels where they fit, above a line of times."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._colours = colours(timeline)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(10, min(WIDEST, options.max_width))
+        duration_s = self._timeline.duration_s or 1.0
+        plain_bar = console.color_system is None or options.ascii_only
+        line, at = Text(no_wrap=True), 0
+        for segment in self._timeline.segments:
+            end = max(at, min(width, round(segment.end_s / duration_s * width)))
+            line.append(_cell(segment.label, end - at, plain_bar), None if plain_bar else self._style(segment))
+            at = end
+        line.append(("." if options.ascii_only else "·") * (width - at), "dim")
+        yield line
+        last = clock(duration_s)
+        yield Text("0:00.0" + last.rjust(width - 6), style="dim", no_wrap=True)
+
+    def _style(self, segment: Segment) -> Style:
+        return Style(color="black", bgcolor=self._colours[segment.label])
+
+
+def _cell(label: str, width: int, plain_bar: bool) -> str:
+    """Return the label centred in its segment, where it fits; without colours, edges separate segments."""
+    if width < 1:
+        return ""
+    room = width - 2
+    label = plain(label)
+    if len(label) > room:
+        label = label[: room - 1] + "…" if room >= 4 and not plain_bar else ""
+    if not plain_bar:
+        return label.center(width)
+    return "|" + (f" {label} " if label and len(label) + 2 < width else "").center(width - 1, "-")
+
+
+def colours(timeline: Timeline) -> dict[str, str]:
+    """Return a colour for each label, by longest total time first."""
+    lengths: dict[str, float] = {}
+    for segment in timeline.segments:
+        lengths[segment.label] = lengths.get(segment.label, 0.0) + segment.end_s - segment.start_s
+    ranked = sorted(lengths, key=lambda label: -lengths[label])
+    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(ranked)}
+
+
+def segments_table(timeline: Timeline) -> Table:
+    """Return a table with one line for each segment: start, end, length, label and score."""
+    hues = colours(timeline)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for justify in ("left", "right", "right", "right", "left", "right"):
+        grid.add_column(justify=justify, no_wrap=True)
+    grid.add_row(*(Text(name, style="dim") for name in (" ", "from", "to", "long", "label", "score")))
+    for segment in timeline.segments:
+        grid.add_row(
+            Text("■", style=hues[segment.label]),
+            clock(segment.start_s),
+            clock(segment.end_s),
+            Text(f"{segment.end_s - segment.start_s:.1f} s", style="dim"),
+            Text(plain(segment.label), style="bold"),
+            percent(segment.score),
+        )
+    return grid
+
+
+def timeline_block(name: str, job: Job) -> RenderableType:
+    """Return one job's facts, bar, segments and times."""
+    facts = media_facts(job.media) if job.media is not None else human_bytes(job.bytes)
+    if job.sent is not None:
+        facts += " as sent"
+    head = Text.assemble((plain(name), "bold"), "  ", (facts, "dim"))
+    body: list[RenderableType] = []
+    if job.timeline is not None and job.timeline.segments:
+        body += [TimelineBar(job.timeline), segments_table(job.timeline)]
+    body.append(Text(windows(job), style="dim"))
+    body += [Text(line, style="dim") for line in _how(job)]
+    return Group(head, Indented(Group(*body)))
+
+
+def _how(job: Job) -> Sequence[str]:
+    lines = [f"{seconds_spent(job) if job.state == 'done' else analysed(job)} · job {plain(job.id)}"]
+    if job.error is not None:
+        lines.append(plain(f"{job.error[1]} ({job.error[0]})"))
+    if job.sent is not None:
+        lines.append(sent_instead(job.sent))
+    return lines
+
+
+STATES = {"queued": "default", "running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def jobs_table(jobs: Sequence[Job]) -> Table:
+    """Return a table with one line for each job: identifier, state, progress, length, model and file."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for name, justify in (("job", "left"), ("state", "left"), ("", "right"), ("length", "right"), ("model", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("file", no_wrap=True, overflow="ellipsis")
+    for job in jobs:
+        length = job.media.duration_s if job.media is not None else None
+        table.add_row(
+            plain(job.id),
+            Text(job.state, style=STATES.get(job.state, "default")),
+            f"{job.progress.percent:.0f}%" if job.state == "running" else "",
+            "" if length is None else clock(length, tenths=False),
+            plain(job.model),
+            plain(job.name),
+        )
+    return table

@@ -1,0 +1,90 @@
+"""Blocking client: `AsyncClient`'s methods, run on an event loop in the client's own thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from .async_client import DEFAULT_URL, AsyncClient
+from .loop_thread import LoopThread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Client, P], T]:
+    @wraps(method)
+    def call(self: Client, /, *arguments: P.args, **named: P.kwargs) -> T:
+        return self._thread.run(method(self._client, *arguments, **named))
+
+    return call
+
+
+def _iterating(
+    method: Callable[Concatenate[AsyncClient, P], AsyncIterator[T]],
+) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    @wraps(method)
+    def call(self: Client, /, *arguments: P.args, **named: P.kwargs) -> Iterator[T]:
+        return self._thread.iterate(method(self._client, *arguments, **named))
+
+    return call
+
+
+class Client:
+    """Blocking counterpart of `AsyncClient`; thread-safe; close it after use.
+
+    Arguments, methods and errors are the same. Progress callbacks run in the client's thread.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = 120.0,
+        patience: float = 20.0,
+        rate: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+    ) -> None:
+        self._client = AsyncClient(
+            url, timeout=timeout, patience=patience, rate=rate, headers=headers, key=key, verify=verify
+        )
+        self._thread = LoopThread()
+
+    @property
+    def url(self) -> str:
+        """Return the address of the service."""
+        return self._client.url
+
+    classify = _blocking(AsyncClient.classify)
+    models = _blocking(AsyncClient.models)
+    health = _blocking(AsyncClient.health)
+    timeline = _blocking(AsyncClient.timeline)
+    submit = _blocking(AsyncClient.submit)
+    job = _blocking(AsyncClient.job)
+    jobs = _blocking(AsyncClient.jobs)
+    follow = _iterating(AsyncClient.follow)
+    export = _blocking(AsyncClient.export)
+    cancel = _blocking(AsyncClient.cancel)
+    remove = _blocking(AsyncClient.remove)
+
+    def close(self) -> None:
+        """Cancel running calls and end the thread."""
+        with suppress(RuntimeError):  # already closed
+            self._thread.run(self._client.close())
+        self._thread.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

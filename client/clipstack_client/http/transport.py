@@ -1,0 +1,245 @@
+"""HTTP transport: the only module that uses httpx; returns responses and raises the client's own errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
+from ..upload import Upload
+from .response import Response, retry_after_s
+from .sse import Event, EventReader
+
+KEY_VARIABLE = "CLIPSTACK_KEY"
+CONNECT_TIMEOUT_S = 5.0
+# Labels of a thousand classes with thumbnails stay below 1 MB.
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+MOST_CONNECTIONS = 64
+UNSENT_BYTES = 128 * 1024
+# One connection a request: the service may close an idle one just as a file is sent on it.
+ONE_REQUEST = {"Connection": "close"}
+
+
+class Transport:
+    """Connections to the service at `url`.
+
+    `timeout` is the longest silence in seconds. `headers` go with every request.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        parts = _checked(self.url)
+        self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout, connect=self._connect_s),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+            headers={"Accept": "application/json", "User-Agent": "clipstack-client", **(headers or {}), **ONE_REQUEST},
+            # A proxy cannot reach this machine's loopback, whatever the environment says.
+            trust_env=not _is_loopback(parts.host),
+            # Loading the system's certificates takes longer than a short request, and http needs none.
+            verify=_trusted(verify) if parts.scheme == "https" else False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int | float],
+        upload: Upload | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send one request once and return its response, whatever its status.
+
+        Raises:
+            ConnectFailed: No connection could be made.
+            TimedOut: The service was silent for too long.
+            ServiceUnreachable: The connection broke.
+            ServiceFailed: The answer is too large or garbled.
+        """
+        with self._foreign_errors_as_ours():
+            watcher = Watch()
+            async with self._http.stream(
+                method,
+                self.url + path,
+                params=params,
+                content=None if upload is None else watcher.until_answered(upload.chunks()),
+                headers={**(upload.headers if upload else {}), **(headers or {})},
+                extensions={"trace": watcher.trace},
+            ) as response:
+                return _answer(response, await _read_bounded(response))
+
+    @asynccontextmanager
+    async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Response]:
+        """Yield the server-sent events at `path`, or the response if it is no event stream; raise as `send` does.
+
+        A stream that sends nothing for `silence_s` seconds, not even a comment, counts as broken.
+        """
+        with self._foreign_errors_as_ours():
+            async with self._http.stream(
+                "GET",
+                self.url + path,
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
+                timeout=httpx.Timeout(silence_s, connect=self._connect_s),
+            ) as response:
+                if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                    async with aclosing(_events(response)) as events:
+                        yield events
+                else:
+                    yield _answer(response, await _read_bounded(response))
+
+    @contextmanager
+    def _foreign_errors_as_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectTimeout as error:
+            raise ConnectFailed(
+                f"no connection to {self.url} within {self._connect_s:g} seconds", code="connect_failed"
+            ) from error
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            raise ConnectFailed(f"no connection to {self.url}: {_reason(error)}", code="connect_failed") from error
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{self.url} was silent for too long", code="timed_out") from error
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(
+                f"the connection to {self.url} broke: {_reason(error)}", code="connection_broken"
+            ) from error
+        except httpx.DecodingError as error:
+            raise ServiceFailed(f"{self.url} sent a garbled answer", code="unexpected_answer") from error
+
+
+class Watch:
+    """Watcher of one connection that ends an upload as soon as the service answers."""
+
+    def __init__(self) -> None:
+        self._stream: httpcore.AsyncNetworkStream | None = None
+
+    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Receive httpcore's trace events of the connection."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = details["return_value"]
+            _honest(self._stream.get_extra_info("socket"))
+        elif event == "connection.start_tls.complete":
+            self._stream = None  # readable bytes may be TLS records, not a response
+
+    async def until_answered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the chunks until the service answers."""
+        async for chunk in chunks:
+            if self._stream is not None and self._stream.get_extra_info("is_readable"):
+                # After a failed write httpcore reads the response, if there is one.
+                raise httpcore.WriteError("the answer came before the end of the upload")
+            yield chunk
+
+
+def _honest(connection: socket.socket | None) -> None:
+    """Limit the kernel's send buffer, so that bytes counted as sent are really on their way."""
+    if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ValueError(f"{url!r} is no URL of a service: it must look like http://host:port")
+    return parts
+
+
+def headers_with(key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers with the service's key, or the environment's, unless they have an authorization.
+
+    Raises:
+        ValueError: The key is malformed.
+    """
+    result = dict(headers or {})
+    key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
+    if not key or "authorization" in map(str.lower, result):
+        return result
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError("this is no key: one has letters, digits and _ alone")  # the key itself is not shown
+    return result | {"Authorization": f"Bearer {key}"}
+
+
+def _trusted(verify: bool | str | os.PathLike[str]) -> ssl.SSLContext | bool:
+    return verify if isinstance(verify, bool) else ssl.create_default_context(cafile=os.fspath(verify))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
+    reader = EventReader()
+    async for line in response.aiter_lines():
+        if event := reader.take(line):
+            yield event
+
+
+async def _read_bounded(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER_BYTES:
+            raise ServiceFailed(
+                f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes",
+                code="unexpected_answer",
+                status=response.status_code,
+            )
+    return bytes(content)
+
+
+def _answer(response: httpx.Response, body: bytes) -> Response:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    return Response(
+        status=response.status_code,
+        body=body,
+        content=content if isinstance(content, dict) else {},
+        request_id=response.headers.get("X-Request-Id"),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+        location=response.headers.get("Location"),
+        cache=response.headers.get("X-Clipstack-Cache"),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's own message, for example `Connection refused`, from the innermost error that has one."""
+    message = str(error).rpartition("] ")[2] or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS connection: {cause.reason or 'the other side does not speak it'}"
+        if isinstance(cause, OSError) and cause.errno:
+            # Name resolution errors have negative numbers.
+            message = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or message
+        # With several addresses, use the last one's error.
+        group: Sequence[BaseException] = getattr(cause, "exceptions", ())
+        cause = (group[-1] if group else cause.__cause__) or cause.__context__
+    return message

@@ -9,7 +9,7 @@ LOCK   := .venv/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 
 .DEFAULT_GOAL := help
 
 # Tests start Python so often that to compile our modules anew each time is minutes of a run
-test test-unit faults formats fuzz: export PYTHONDONTWRITEBYTECODE =
+test test-unit test-nightly faults formats fuzz: export PYTHONDONTWRITEBYTECODE =
 # More than cores: half of what these do is to wait for other processes
 test-unit: WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
 # every verb that `make help` lists; some are names of folders too
@@ -43,23 +43,28 @@ model: setup  ## add a model: NAME=x3d_m downloads a published one; your own: cl
 	@.venv/bin/clipstack-models add $(if $(NAME),"$(NAME)",$(error say which: make model NAME=x3d_m))
 
 # Real processes on a shared machine: what failed beside others is tried once more by itself, and fails if it fails again
-test:  ## install what is missing, run all tests: two files at a time, then those alone that judge how long something takes
-	@deploy/setup test audit fuzz
+test:  ## install what is missing, run all tests but nightly ones: two files at a time, then those alone that measure time
+	@deploy/setup test audit
 	$(PYTEST) -m "not alone" -n 2 || $(PYTEST) -m "not alone" --last-failed
 	$(PYTEST) -m alone || $(PYTEST) -m alone --last-failed
+	@echo "not run, see make test-nightly: faults, fuzzing, soak, the GPU bench, and every command of every page of docs"
 
-test-unit:  ## only the quick ones
+test-unit:  ## only tests that start nothing: seconds
 	@deploy/setup test
 	$(PYTEST) tests/unit -n $(WORKERS)
 
+test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU, then faults, fuzz and soak: two hours
+	@deploy/setup test fuzz
+	$(PYTEST) tests/nightly/docs tests/nightly/bench tests/nightly/fuzz; status=$$?; $(MAKE) --keep-going faults fuzz soak && exit $$status
+
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test
-	$(PYTEST) tests/gpu tests/integration/test_slots.py tests/integration/test_cuda_slots.py \
-		tests/integration/test_gpu_decoding.py tests/unit/deploy/test_gpu_discovery.py
+	$(PYTEST) tests/gpu tests/integration/app/test_slots.py tests/integration/app/test_cuda_slots.py \
+		tests/integration/media/test_gpu_decoding.py tests/unit/deploy/test_gpu_discovery.py
 
 faults:  ## too much work; parts killed, stopped, starved; bad inputs: writes docs/reliability.md's tables; ROWS=1,104: some
 	@deploy/setup test
-	$(PYTEST) tests/nightly/faults $(if $(ROWS),,tests/http_edge) --rows "$(if $(ROWS),$(ROWS),all)"; status=$$?; $(PYTHON) -m tests.nightly.faults.table && exit $$status
+	$(PYTEST) tests/nightly/faults $(if $(ROWS),,tests/http_edge) $(if $(ROWS),--rows "$(ROWS)"); status=$$?; $(PYTHON) -m tests.nightly.faults.table && exit $$status
 
 formats:  ## files as people send them, to a stack of its own: writes docs/formats.md
 	@deploy/setup test

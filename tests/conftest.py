@@ -41,14 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how many kills at random moments jobs must outlive")
-    parser.addoption("--rows", default="quick", help="faults to try: quick, all, or their numbers: 1,2,3")
+    parser.addoption("--rows", default="all", help="faults to try: all, or their numbers: 1,2,3")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent.name == "faults":
-            item.add_marker(pytest.mark.alone)
     longest_first(items)
 
 

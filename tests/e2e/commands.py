@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 from deploy.stack.stack import Stack
-from tests.support.snippets import ADDRESS, CHECKOUT
+from tests.e2e.running import CHECKOUT
 
-__all__ = ["ADDRESS", "CHECKOUT", "run"]
+ADDRESS = "http://127.0.0.1:8080"  # as pages write it
 
 
 def run(stack: Stack, command: str, folder: Path, **more: str) -> str:

@@ -28,7 +28,7 @@ from tests.support.regions import whole
 SHAPE = (8, 224, 224, 3)
 SLOT = math.prod(SHAPE) + 4096
 TIMES = tuple(0.1 * number for number in range(SHAPE[0]))
-TOLERANCE = 3.5  # as in tests/integration/test_device_reader.py
+TOLERANCE = 3.5  # as in tests/integration/media/test_device_reader.py
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from tests.nightly.faults.trial import Trials
 from tests.support.films import panning, write_video
 from tests.support.movements import film_movement
 
-QUICK = {1, 2, 14, 24}  # `make test` runs these: seconds each, on one stack
 LABELS = ("pan_left", "zoom_in", "tilt_up", "roll_cw")
 
 
@@ -30,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mine = [item for item in items if item.path.parent == Path(__file__).parent]
     if told == "all":
         return
-    wanted = QUICK if told == "quick" else {int(number) for number in told.split(",")}
+    wanted = {int(number) for number in told.split(",")}
     left = [item for item in mine if number_of(item) not in wanted]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from app.inference.repository_index import unready
 from deploy.stack import places
-from deploy.watchdog import backend_processes
 from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, Outcome
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import Canary, unloaded
 from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
-from tests.e2e.running import until
 
 GOOD = "camera_motion@1"
 LOOK_S = 4.0
@@ -103,29 +96,6 @@ def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:
     tried = [now for now in range(0, 200) if backoff.allows(now)]
     assert tried == [0, 10, 30, 70, 110, 150, 190]
     assert backoff.allows(300.0) and not backoff.allows(309.0) and backoff.allows(310.0)
-
-
-@pytest.fixture
-def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is called as a backend process is, and whose server is this one."""
-    program = tmp_path / "models" / "film" / "2" / "triton_python_backend_stub"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\nread never\n")
-    program.chmod(0o755)
-    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
-        until(lambda: [stub for stub in backend_processes.of_server(os.getpid()) if stub.model], 5)
-        yield process
-        process.kill()
-
-
-def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess.Popen[bytes]) -> None:
-    (living,) = backend_processes.of_server(os.getpid())
-    assert (living.pid, living.model, living.dead) == (stub.pid, "film@2", False)
-
-    stub.kill()
-
-    until(lambda: [(told.pid, told.dead) for told in backend_processes.of_server(os.getpid())] == [(stub.pid, True)], 5)
-    assert backend_processes.of_server(stub.pid) == []  # those of another server are not ours
 
 
 def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.auth import guard, store
-from app.auth.key_check import KeyCheckServer, check_upload
+from app.auth.key_check import check_upload
 from app.auth.keys import Key
 from app.errors import Overloaded
 from app.settings import Settings
@@ -51,14 +50,6 @@ PASSED = (204, {"X-Key-Check": "passed"})
 def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
     """What nginx would hear of an upload with these headers."""
     return check_upload(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
-
-
-def ask(path: Path, head: str) -> bytes:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
-        connection.connect(str(path))
-        connection.sendall(f"GET /_key HTTP/1.1\r\n{head}\r\nX-Asked-Method: POST\r\n\r\n".encode())
-        return connection.recv(4096)
 
 
 def test_every_route_but_the_open_ones_needs_a_key(app: Flask, client: FlaskClient) -> None:
@@ -139,18 +130,6 @@ def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
     assert client.get("/v1/models", headers=shown).json["error"]["code"] == "unavailable"
     assert client.get("/healthz", headers=shown).status_code == 200
     assert checked(app, shown | {"X-Asked-Method": "POST"}) == (503, {})
-
-
-def test_the_check_before_an_upload_is_made_over_its_own_socket(app: Flask) -> None:
-    path = app.config["CLIPSTACK"].run_dir / "keys.sock"
-    shown = (f"Authorization: Bearer {key(app)}", "X-API-Key: clipstack_x", "Cookie: a=b")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        KeyCheckServer(listener, app.extensions["clipstack.access"]).start()
-        said = [ask(path, head).split()[1] for head in shown]
-        listener.shutdown(socket.SHUT_RDWR)  # ends the thread
-    assert said == [b"204", b"401", b"401"]
 
 
 def test_a_key_may_be_kept_from_jobs(app: Flask, client: FlaskClient) -> None:

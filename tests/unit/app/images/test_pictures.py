@@ -10,7 +10,6 @@ from app.images import decode as pictures
 from app.media.types import Limits, Source
 from app.picture_files.picture_file import exif_orientation
 from app.picture_files.split import split_picture
-from tests.e2e.field.heif import write_heic
 from tests.e2e.field.picture_files import exif, srgb, with_segment
 from tests.support.films import corners, read_corners, texture
 from tests.support.regions import Region, whole
@@ -209,25 +208,6 @@ def test_orientation_of_tiff_and_avif_is_undone(tmp_path, decoded, orientation, 
     media = pictures.probe(whole(path), LIMITS)
     assert (media.width, media.height) == (160, 120)
     assert read_corners(decoded(path)) == "rgbw"
-
-
-@pytest.mark.parametrize("options", [{}, {"tile": 64}, {"deep": True}, {"brand": b"mif1"}], ids=str)
-def test_heic_shows_its_picture(tmp_path, decoded, options):
-    path = tmp_path / "picture.jpg"
-    path.write_bytes(write_heic(corners(), **options))
-    media = pictures.probe(whole(path), LIMITS)
-    assert (media.container, media.codec, media.width, media.height) == ("heic", "hevc", 160, 120)
-    assert read_corners(decoded(path)) == "rgbw"
-
-
-@pytest.mark.parametrize(
-    ("turns", "mirror", "quarters"),
-    [(1, None, "gwrb"), (2, None, "wbgr"), (3, None, "brwg"), (0, 0, "bwrg"), (0, 1, "grwb"), (1, 1, "wgbr")],
-)
-def test_heic_is_turned_and_mirrored_by_its_properties(tmp_path, decoded, turns, mirror, quarters):
-    path = tmp_path / "picture.heic"
-    path.write_bytes(write_heic(corners(), tile=64, quarter_turns=turns, mirror=mirror))
-    assert read_corners(decoded(path)) == quarters
 
 
 def test_a_profile_brings_colours_to_srgb(tmp_path, decoded):

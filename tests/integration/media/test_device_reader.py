@@ -1,7 +1,7 @@
 """DeviceReader is a Reader as the others are: the same frames, upright, in colours as near as its filter allows.
 
 Here its device is the CPU: what a GPU adds to it is NVDEC in the place of FFmpeg's software, and torch's kernels there
-(tests/integration/test_gpu_decoding.py, on a machine that has one).
+(test_gpu_decoding.py, on a machine that has one).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from app.settings import CHECKOUT
 
 
 @pytest.mark.timeout(900)  # a minute, on a machine that does nothing else

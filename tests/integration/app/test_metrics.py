@@ -27,9 +27,8 @@ from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
 from app.metrics.exposition import Exposition
 from app.metrics.history import KEPT, History, point
 from app.metrics.recorder import MetricsRecorder
-from app.settings import Settings
+from app.settings import CHECKOUT, Settings
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 # Counts one request and holds two slots, says which place it has, and lives until its input ends
 WORKER = """
 import sys

@@ -1,6 +1,6 @@
 """Whoever is new types what the README says, in its order, in a clone; then what every other page says, there too.
 
-What pages show as answers is compared with what is printed. tests/support/snippets.py lists what is not run here, and why.
+What pages show as answers is compared with what is printed. tests/nightly/docs/snippets.py lists what is not run here, and why.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -22,11 +21,23 @@ from PIL import Image
 
 from deploy.stack.places import program
 from deploy.stack.ports import free_ports
-from tests.e2e.clones import PYTHON, Clone, clone
 from tests.e2e.running import until
+from tests.nightly.docs.clone import PYTHON, Clone, clone
+from tests.nightly.docs.snippets import (
+    ADDRESS,
+    BEGINS_A_COMMAND,
+    CHECKOUT,
+    NOT_HERE,
+    RUN,
+    SHOWN,
+    Step,
+    blocks,
+    matches,
+    pages,
+    steps,
+)
 from tests.support.checkpoints import labels_file, official_x3d, onnx_file
 from tests.support.movements import film_movement
-from tests.support.snippets import ADDRESS, CHECKOUT, Step, blocks, matches, pages, steps
 
 README, *OTHERS = pages()
 pytestmark = pytest.mark.timeout(600)
@@ -178,10 +189,17 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def test_every_verb_named_is_one() -> None:
-    makefile = (CHECKOUT / "Makefile").read_text()
-    for verb in re.findall(r"`?make ([a-z-]+)", README.read_text()):
-        assert re.search(rf"^{verb}:", makefile, re.M), verb
+def test_every_block_is_run_or_holds_no_command() -> None:
+    found = [block for page in pages() for block in blocks(page)]
+    assert {block.language for block in found} <= {*RUN, *SHOWN}
+    assert [block for block in found if block.language in SHOWN and BEGINS_A_COMMAND.search(block.text)] == []
+
+
+def test_every_exception_is_needed_and_has_a_reason() -> None:
+    every = [step for page in pages() for step in steps(page)]
+    for (page, begins), reason in NOT_HERE.items():
+        assert reason, begins
+        assert any(page in ("", step.page) and step.text.startswith(begins) for step in every), (page, begins)
 
 
 def test_what_the_unit_of_systemd_does(newcomer: tuple[Clone, str]) -> None:

@@ -24,7 +24,6 @@ from app.uploads.parser import receive
 from tests.e2e.running import until
 from tests.support.leaks import descendants
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 HOLDER = "import sys; file = open(sys.argv[1], sys.argv[2]); print('open', flush=True); sys.stdin.read()"
 POOL = """
 import multiprocessing, sys, tempfile

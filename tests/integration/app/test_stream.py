@@ -17,7 +17,7 @@ from app.sandbox import SandboxConfig
 from app.timeline.process import ScanFinished, Stream, _Order, streaming
 from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
-from tests.integration.test_decoder import decoder_pids, nobody_reads, writing
+from tests.integration.app.test_decoder import decoder_pids, nobody_reads, writing
 from tests.support.films import numbered, write_video
 from tests.support.regions import Region, whole
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from app.settings import CHECKOUT
 from clipstack_client.cli import main
 from tests.support.client_service import MP4, SCORES, RecordedService, recorded_service, refusal
 
 COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
-CHECKOUT = Path(__file__).resolve().parents[3]
 Run = Callable[..., Result]
 
 

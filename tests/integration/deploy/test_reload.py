@@ -21,7 +21,7 @@ BEGINS_S = 2.0
 GUNICORN = """
 import time
 exec(compile(open("deploy/gunicorn/config.py").read(), "gunicorn.conf.py", "exec"))
-bind, wsgi_app, workers, pidfile = "unix:" + {socket!r}, "tests.unit.deploy.gpu_wsgi:application", 2, None
+bind, wsgi_app, workers, pidfile = "unix:" + {socket!r}, "tests.support.tiny_wsgi:application", 2, None
 numbers = []
 
 def start(app, gpu):

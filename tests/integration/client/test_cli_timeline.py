@@ -19,7 +19,6 @@ from tests.support.client_process import Running
 from tests.support.client_service import MP4, RecordedService, recorded_service, refusal
 
 COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
-CHECKOUT = Path(__file__).resolve().parents[3]
 Run = Callable[..., Result]
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.stack.ports import free_ports
-from tests.support.snippets import ADDRESS, CHECKOUT, PORT
+from tests.nightly.docs.snippets import ADDRESS, CHECKOUT, PORT
 
 PYTHON = Path("/usr/bin/python3.11")
 SCRIPTS = ("clipstack", "clipstack-keys", "clipstack-models", "supervisorctl")

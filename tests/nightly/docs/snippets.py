@@ -1,7 +1,7 @@
 """What README.md and docs/ tell people to type, and what they show as the answer.
 
 A block is `console` (commands after `$ `, each with what it prints), `sh` (commands alone) or `python`. All of them are
-run by tests/e2e/test_docs_run.py, but for what NOT_HERE lists with the reason; other blocks hold no commands.
+run by tests/nightly/docs/test_pages.py, but for what NOT_HERE lists with the reason; other blocks hold no commands.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-ADDRESS, PORT = "http://127.0.0.1:8080", "8080"
+from tests.e2e.commands import ADDRESS, CHECKOUT
+
+__all__ = ["ADDRESS", "CHECKOUT"]
+
+PORT = "8080"
 RUN, SHOWN = ("console", "sh", "python"), ("", "json", "yaml", "nginx")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python|\.venv/|clipstack[ -])", re.M)
@@ -28,8 +31,8 @@ NOT_HERE = {
     ("docs/access.md", "curl -H"): "needs a stack with keys: tests/e2e/test_access.py",
     ("docs/access.md", "CLIPSTACK_KEY=clipstack_..."): "the same",
     ("docs/access.md", ".venv/bin/clipstack models --key-file"): "the same",
-    ("docs/client.md", "clipstack"): "tests/e2e/test_client_docs.py",
-    ("docs/deploy.md", "sudo"): "changes this machine; test_docs_run.py runs what the unit does",
+    ("docs/client.md", "clipstack"): "tests/nightly/docs/test_client_page.py",
+    ("docs/deploy.md", "sudo"): "changes this machine; test_pages.py runs what the unit does",
     (
         "docs/deploy.md",
         "git clone",
@@ -47,7 +50,7 @@ NOT_HERE = {
     (
         "docs/gpu.md",
         "",
-    ): "needs a GPU, or packs what is measured on one; tests/gpu and tests/integration/models/test_gpu_bench.py",
+    ): "needs a GPU, or packs what is measured on one; tests/gpu and tests/integration/bench",
     ("docs/install.md", "python3.11 -m pip download"): "hundreds of megabytes from a package index",
     (
         "docs/jobs.md",
@@ -57,12 +60,12 @@ NOT_HERE = {
     (
         "docs/models.md",
         ".venv/bin/clipstack-models bench",
-    ): "measures for a minute; tests/integration/models/test_zoo_bench.py",
+    ): "measures for a minute; tests/integration/zoo/test_bench.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
     ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/test_monitoring.py starts it",
     ("docs/supply.md", "make"): "an advisory service, and files of the checkout; tests/e2e/test_supply.py",
-    ("docs/upload.md", ""): "minutes over slow links; tests/unit/client/test_upload_bench.py",
+    ("docs/upload.md", ""): "minutes over slow links; tests/integration/client/test_upload_bench.py",
 }
 
 

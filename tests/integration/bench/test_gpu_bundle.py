@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from app.settings import CHECKOUT
 from bench.gpu import bundle, server
 from bench.gpu import targets as gpu_targets
 from bench.gpu.memory import PAGE_BYTES
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 WITHOUT_GPU = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": ""}
 
 

@@ -20,6 +20,7 @@ from app.media.geometry import Crop
 from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place as service_place
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.settings import CHECKOUT
 from clipstack_client import Client, Progress
 from clipstack_client.models import Model
 from clipstack_client.reduction.bandwidth import Rate
@@ -34,7 +35,6 @@ from tests.support.films import Frame, corners, numbered, panning, read_number, 
 from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
 from tests.support.timings import regular
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(max_pixels=36_000_000, max_frames=100_000, max_duration_s=1000.0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-MONITORING = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
+MONITORING = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
 RULES, RULES_TEST = (MONITORING / "rules.yml").read_text(), (MONITORING / "rules_test.yml").read_text()
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 ALERTS = re.findall(r"- alert: (\w+)", RULES)

@@ -32,6 +32,7 @@ from app.errors import (
 from app.media.types import Limits, Media, Source
 from app.sandbox import MEMORY_BYTES, SandboxConfig
 from app.sandbox.report import available
+from app.settings import CHECKOUT
 from tests.support.films import corners, numbered, read_corners, read_number, write_sound, write_video
 from tests.support.leaks import descendants, parents
 from tests.support.regions import UNTOUCHED, Region, whole
@@ -345,7 +346,6 @@ def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
             time.sleep(0.01)
 
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SERVICE = """
 import asyncio, os, sys
 from app.sandbox import MEMORY_BYTES, SandboxConfig

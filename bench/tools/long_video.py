@@ -42,7 +42,7 @@ from bench.environment import described
 from bench.fixtures.videos import repeated
 from deploy.stack import processes
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
-from triton_repo.zoo.training.camera_motion.timelines import stitched
+from triton_repo.zoo.training.camera_motion.timelines import record_moves
 
 RESULTS = Path(__file__).parents[1] / "results" / "long_video.json"
 FPS, SIZE = 30, (1280, 720)
@@ -193,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=arguments.url, timeout=300) as client:
         short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
         scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
-        part, _ = stitched(scenes, MOVES, FPS, SIZE, np.random.default_rng(60))
+        part, _ = record_moves(scenes, MOVES, FPS, SIZE, np.random.default_rng(60))
         repeated(short, part, 60)
         repeated(long, part, 60 * arguments.minutes)
         with memory_of(arguments.run_dir) as short_memory:

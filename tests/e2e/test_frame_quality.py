@@ -12,12 +12,12 @@ from deploy.stack.stack import Stack
 from triton_repo.zoo.architectures.quality_labels import LABELS
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.training.camera_motion.scenes import Image
-from triton_repo.zoo.training.frame_quality.encode import Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.training.frame_quality.encode import Sample, encode_sample, samples, sharp_frames
 from triton_repo.zoo.training.frame_quality.scenes import photograph
 
 
 def answer(stack: Stack, sample: Sample, scenes: list[Image]) -> dict:
-    content = file_of(sample, scenes, seed=1)
+    content = encode_sample(sample, scenes, seed=1)
     told = {"model": "frame_quality"}
     response = httpx.post(f"{stack.url}/v1/classify", params=told, content=content, timeout=60)
     assert response.status_code == 200, response.text

@@ -142,7 +142,7 @@ def test_no_request_fails_while_models_come_and_go(
 def test_versions_side_by_side(
     stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes
 ) -> None:
-    assert "served from now on, as pair and pair@1" in add("pair", 3).stderr
+    assert "served now, as pair and pair@1" in add("pair", 3).stderr
     assert add("pair", 3, "--mean", 0.5).exit_code == 0
     until(followed(stack, "pair", picture, 200, version="2"), FOLLOWED_S)
     scores = {}

@@ -27,7 +27,7 @@ from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare, random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
-from triton_repo.zoo.cli.tables import looks_at
+from triton_repo.zoo.cli.tables import clip_summary
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.reference import origin
 from triton_repo.zoo.export.spec import ClipSpec
@@ -104,7 +104,9 @@ def line(model: InstalledModel, row: AccuracyRow) -> str:
         str(row.ties),
         f"{row.top_1:.1%}",
     )
-    return f"| {' | '.join((model.name, looks_at(model.parameters), row.engine, row.precision, *numbers, verdict))} |"
+    return (
+        f"| {' | '.join((model.name, clip_summary(model.parameters), row.engine, row.precision, *numbers, verdict))} |"
+    )
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.accuracy import row
 from triton_repo.zoo.benchmark.engines import Variant
-from triton_repo.zoo.cli.tables import looks_at
+from triton_repo.zoo.cli.tables import clip_summary
 from triton_repo.zoo.export.reference import Clips, Network, Scores, origin
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import RESNETS, X3D
@@ -131,7 +131,7 @@ def line(model: InstalledModel, way: str, scores: Scores, right: Scores, truth: 
     compared = (f"{given.largest:.1e}", f"{given.same:.1%}", str(given.ties), f"{given.top_1:.1%}")
     numbers = (str(given.clips), *knows, *compared)
     verdict = "good" if given.good else "**differs**"
-    return f"| {' | '.join((model.name, looks_at(model.parameters), way, *numbers, verdict))} |", given.good
+    return f"| {' | '.join((model.name, clip_summary(model.parameters), way, *numbers, verdict))} |", given.good
 
 
 def main() -> int:

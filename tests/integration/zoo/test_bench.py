@@ -68,7 +68,7 @@ def test_apply_lets_the_recommended_engine_serve_and_it_answers_as_the_source(mo
     assert model.parameters["engine"] == facts["recommended"]["engine"] == "torch"
     assert model.parameters["precision"] == facts["recommended"]["precision"]
     assert (model.served / "model.pt2").is_file()
-    assert "x3d_xs is set to torch" in result.stderr
+    assert "x3d_xs now uses torch" in result.stderr
     assert invoke("verify", "x3d_xs", "--clips", 2, "--models", models).exit_code == 0
     assert sorted(path.name for path in models.iterdir()) == ["x3d_xs"]
 
@@ -95,7 +95,7 @@ def test_an_engine_that_does_not_answer_as_the_source_is_not_recommended(tmp_pat
     result = invoke(*words)
     assert result.exit_code == 1
     assert "differs" in result.stdout
-    assert "no engine answers as the source of mine does: none is recommended" in result.stderr
+    assert "the scores of every engine differ from the source of mine: none is recommended" in result.stderr
     assert (tmp_path / "mine" / "config.pbtxt").read_text() == config
 
 

@@ -71,7 +71,7 @@ def test_broken_connection_goes_on_where_it_broke(get: Callable[..., Path], serv
 
 def test_next_run_goes_on_where_the_last_gave_up(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     server.break_after = [300_000] + [0] * 4
-    with pytest.raises(ModelError, match="300000 bytes are kept, and the next try goes on from there"):
+    with pytest.raises(ModelError, match="300000 bytes are kept, and the next attempt resumes there"):
         get()
     assert cached(tmp_path) == ["X3D_M.pyth.etag", "X3D_M.pyth.part"]
     assert get().read_bytes() == CONTENT

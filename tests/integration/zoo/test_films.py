@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.films import numbered, read_number, texture, write_video
 from triton_repo.zoo.training.camera_motion.paths import LABELS
-from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, detail, films, shoot, stills
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, detail, films, record, stills
 
 
 def test_every_label_is_filmed_in_every_way_equally_often() -> None:
@@ -26,8 +26,8 @@ def test_every_label_is_filmed_in_every_way_equally_often() -> None:
 @pytest.mark.parametrize(("fps", "size"), [(24, (360, 640)), (60, (320, 240))], ids=["portrait", "60 fps"])
 def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, int]) -> None:
     film, scenes = Film("pan_left", fps, size, 5), [texture(400, 300)]
-    file = shoot(film, scenes, seed=1)
-    assert file == shoot(film, scenes, seed=1)
+    file = record(film, scenes, seed=1)
+    assert file == record(film, scenes, seed=1)
     with av.open(io.BytesIO(file)) as container:
         stream = container.streams.video[0]
         assert (stream.codec.name, stream.average_rate) == ("h264", fps)
@@ -35,8 +35,8 @@ def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, in
 
 
 def test_a_movement_can_lie_between_standing_still_and_key_frames_where_they_are_wanted() -> None:
-    around = Padding(still_s=1.0, key_frames=12)
-    with av.open(io.BytesIO(shoot(Film("pan_left", 24, (320, 240), 5), [texture(400, 300)], 1, around))) as container:
+    padding = Padding(still_s=1.0, key_frames=12)
+    with av.open(io.BytesIO(record(Film("pan_left", 24, (320, 240), 5), [texture(400, 300)], 1, padding))) as container:
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
         keys = [entry.is_keyframe for entry in container.streams.video[0].index_entries]
     changes = [float(np.abs(after - before).mean()) for before, after in pairwise(frames)]
@@ -52,7 +52,7 @@ def test_only_views_with_detail_in_every_direction_are_filmed() -> None:
     assert detail(stripes) == 0
     assert detail(texture(80, 80)) > 3
     with pytest.raises(ValueError, match="no view"):
-        shoot(Film("pan_left", 24, (320, 240), 0), [np.repeat(stripes, 8, axis=0)], seed=1)
+        record(Film("pan_left", 24, (320, 240), 0), [np.repeat(stripes, 8, axis=0)], seed=1)
 
 
 def test_stills_come_from_all_over_a_video(tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ from triton_repo.zoo.export.spec import config_text
 from triton_repo.zoo.repository import builtin
 from triton_repo.zoo.repository.names import BUILT_IN
 from triton_repo.zoo.training.frame_quality import train as train_frame_quality
-from triton_repo.zoo.training.frame_quality.encode import FRAMES, KINDS, SIZES, Sample, file_of, samples, sharp_frames
+from triton_repo.zoo.training.frame_quality.encode import (
+    FRAMES,
+    KINDS,
+    SIZES,
+    Sample,
+    encode_sample,
+    samples,
+    sharp_frames,
+)
 from triton_repo.zoo.training.frame_quality.scenes import photograph
 from triton_repo.zoo.training.loop import TrainingConfig, train
 
@@ -61,7 +69,7 @@ def test_every_built_in_model_can_be_made() -> None:
 
 def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_frame_quality, "SMALL", 48)
-    batches = train_frame_quality.Pictures(3, 8, ("coffee",), 1.0, step=0, large_from=9)
+    batches = train_frame_quality.Pictures(3, 8, 0, train_frame_quality.PictureMix(("coffee",), 1.0, large_from=9))
     pictures, labels = next(iter(batches))
     assert (pictures.shape, pictures.dtype) == ((8, 48, 48, 3), torch.uint8)
     assert sorted(labels.tolist()) == list(range(len(LABELS)))
@@ -70,11 +78,11 @@ def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkey
         folder = tmp_path / name
         folder.mkdir()
         torch.manual_seed(0)
-        course = TrainingConfig(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
+        config = TrainingConfig(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
         # workers=0: a process forked from one with threads, as this is, may hang
-        lessons = train_frame_quality.TrainingData(lambda _: batches, [(pictures, labels)], train_frame_quality.normalise,
+        data = train_frame_quality.TrainingData(lambda _: batches, [(pictures, labels)], train_frame_quality.normalise,
                                               bfloat16=False, workers=0)  # fmt: skip
-        train(FrameQuality(), lessons, course)
+        train(FrameQuality(), data, config)
         saved = torch.load(folder / "checkpoint.pt", weights_only=True)["history"]
         return [step["loss"] for step in saved]
 
@@ -88,15 +96,15 @@ def test_every_label_is_sent_in_every_way_and_every_amount_equally_often() -> No
     assert set(Counter((sample.label, sample.kind, sample.size) for sample in made).values()) == {1}
     assert len(made) == ways * len(LABELS) == len({sample.number for sample in made})
     for label in LABELS:
-        parts = sorted(sample.part for sample in made if sample.label == label)
+        parts = sorted(sample.strength for sample in made if sample.label == label)
         np.testing.assert_allclose(parts, (np.arange(ways) + 0.5) / ways)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_is_a_file_of_its_kind_and_the_same_again(kind: str) -> None:
     sample, scenes = Sample("noise", (320, 240), kind, 0.5, 3), [photograph("coffee")]
-    file = file_of(sample, scenes, seed=1)
-    assert file == file_of(sample, scenes, seed=1)
+    file = encode_sample(sample, scenes, seed=1)
+    assert file == encode_sample(sample, scenes, seed=1)
     if "video" not in kind:
         with Pillow.open(io.BytesIO(file)) as picture:
             assert (picture.format, picture.size) == (kind.upper(), (320, 240))
@@ -115,4 +123,4 @@ def test_only_frames_that_shrinking_makes_sharp_are_used(tmp_path: Path) -> None
 
 def test_a_scene_without_detail_stands_for_nothing() -> None:
     with pytest.raises(ValueError, match="no view"):
-        file_of(Sample("sharp", (320, 240), "png", 0.5, 0), [np.full((400, 600, 3), 128, np.uint8)], seed=1)
+        encode_sample(Sample("sharp", (320, 240), "png", 0.5, 0), [np.full((400, 600, 3), 128, np.uint8)], seed=1)

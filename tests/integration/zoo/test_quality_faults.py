@@ -8,17 +8,17 @@ import pytest
 
 from triton_repo.zoo.architectures import quality_labels as amounts
 from triton_repo.zoo.training.camera_motion.scenes import Image
-from triton_repo.zoo.training.frame_quality.defects import add_noise, between, brightness, disc, fault, stroke
+from triton_repo.zoo.training.frame_quality.defects import add_noise, amount_at, apply_fault, brightness, disc, stroke
 from triton_repo.zoo.training.frame_quality.scenes import (
     HELD_OUT_PHOTOGRAPHS,
     TRAINING_PHOTOGRAPHS,
     Scenes,
+    add_letterbox,
+    adjust_light,
     detail,
     detailed,
-    letterboxed,
-    lit,
-    part_of,
     photograph,
+    random_part,
     well_lit,
 )
 
@@ -30,11 +30,11 @@ PARTS = [0.0, 0.5, 1.0]
 def picture() -> Image:
     """A photograph, sharp and well lit, of 1.5 pixels for each that the network sees."""
     rng = np.random.default_rng(1)
-    return part_of(photograph("stereo_motorcycle"), amounts.VIEW, SCALE, rng)
+    return random_part(photograph("stereo_motorcycle"), amounts.VIEW, SCALE, rng)
 
 
 def spoiled(label: str, picture: Image, part: float, seed: int = 0) -> Image:
-    return fault(label, picture, SCALE, part, np.random.default_rng(seed))
+    return apply_fault(label, picture, SCALE, part, np.random.default_rng(seed))
 
 
 def seen(picture: Image) -> Image:
@@ -50,8 +50,8 @@ def test_a_fault_keeps_the_shape_and_is_the_same_again(label: str, picture: Imag
 
 
 def test_amounts_go_from_the_faintest_to_the_strongest_in_equal_ratios() -> None:
-    assert [between((2, 8), part) for part in PARTS] == pytest.approx([2, 4, 8])
-    assert [between((12, 3), part) for part in PARTS] == pytest.approx([12, 6, 3])
+    assert [amount_at((2, 8), part) for part in PARTS] == pytest.approx([2, 4, 8])
+    assert [amount_at((12, 3), part) for part in PARTS] == pytest.approx([12, 6, 3])
 
 
 @pytest.mark.parametrize("radius", [2.0, 5.5, 30.0])
@@ -88,7 +88,7 @@ def test_blocks_are_off_by_enough_to_be_seen(part: float, picture: Image) -> Non
 @pytest.mark.parametrize("part", PARTS)
 def test_dark_and_bright_begin_where_they_claim(part: float, picture: Image) -> None:
     dark, bright = (spoiled(label, picture, part) for label in ("too_dark", "too_bright"))
-    assert np.percentile(brightness(dark), 95) == pytest.approx(between(amounts.DARK, part), abs=5)
+    assert np.percentile(brightness(dark), 95) == pytest.approx(amount_at(amounts.DARK, part), abs=5)
     assert np.median(brightness(bright)) >= amounts.BRIGHT[0] - 12  # each colour is cut at 255
     assert np.percentile(brightness(bright), 5) < 235, "something must be left to see"
     assert well_lit(picture) and not well_lit(dark) and not well_lit(bright)
@@ -128,9 +128,9 @@ def test_between_sharp_and_every_fault_there_is_a_gap() -> None:
 def test_scenes_with_any_light_stay_well_lit_and_soft_ones_are_known() -> None:
     rng = np.random.default_rng(2)
     scenes = Scenes(TRAINING_PHOTOGRAPHS[:2], 0.5, rng)
-    made = [lit(part_of(scenes.next(), 200, 1.0, rng), rng) for _ in range(20)]
+    made = [adjust_light(random_part(scenes.next(), 200, 1.0, rng), rng) for _ in range(20)]
     assert sum(well_lit(picture) for picture in made) >= 15
     assert not detailed(cv2.GaussianBlur(made[0], (0, 0), 3), 1.0)
-    bars = letterboxed(made[0], rng)
+    bars = add_letterbox(made[0], rng)
     assert bars.shape == made[0].shape and bars[0, 0].max() <= 16
     assert not set(TRAINING_PHOTOGRAPHS) & set(HELD_OUT_PHOTOGRAPHS)

@@ -3,7 +3,7 @@
 import pytest
 
 from clipstack_client import Segment
-from triton_repo.zoo.training.camera_motion.evaluate_timeline import compared
+from triton_repo.zoo.training.camera_motion.evaluate_timeline import compare
 from triton_repo.zoo.training.camera_motion.timelines import Move
 
 MOVES = [Move("pan_left", 0, 4, False), Move("still", 4, 6, True), Move("zoom_in", 6, 10, False)]
@@ -15,19 +15,19 @@ def segments(*starts: tuple[float, str]) -> list[Segment]:
 
 
 def test_a_timeline_that_is_right_is_right_all_the_time() -> None:
-    found = compared(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
-    assert (found.right_s, found.whole_s, found.invented) == (pytest.approx(10), pytest.approx(10), 0)
-    assert found.apart_s == (0, 0)
+    found = compare(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
+    assert (found.right_s, found.total_s, found.spurious) == (pytest.approx(10), pytest.approx(10), 0)
+    assert found.distances_s == (0, 0)
 
 
 def test_late_changes_cost_their_time_and_invented_ones_are_counted() -> None:
-    found = compared(MOVES, segments((0, "pan_left"), (2, "shake"), (3, "pan_left"), (4.25, "still"), (6, "zoom_in")))
+    found = compare(MOVES, segments((0, "pan_left"), (2, "shake"), (3, "pan_left"), (4.25, "still"), (6, "zoom_in")))
     assert found.right_s == pytest.approx(10 - 1 - 0.25)
-    assert found.apart_s == pytest.approx((0.25, 0))
-    assert found.invented == 2
+    assert found.distances_s == pytest.approx((0.25, 0))
+    assert found.spurious == 2
 
 
 def test_a_change_that_was_not_found_is_far_from_all() -> None:
-    found = compared(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
-    assert found.apart_s == pytest.approx((2, 0))
-    assert compared(MOVES, segments((0, "pan_left"))).apart_s == (float("inf"),) * 2
+    found = compare(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
+    assert found.distances_s == pytest.approx((2, 0))
+    assert compare(MOVES, segments((0, "pan_left"))).distances_s == (float("inf"),) * 2

@@ -26,7 +26,7 @@ from triton_repo.zoo.repository.names import PUBLISHED, VIDEO, X3D
 X3D_ADDRESS = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
 # torchvision's network, trained by the same program (PySlowFast) on the same list of classes as X3D
 X3D_LABELS_OF = "mvit_v2_s"
-EXACT = ("mvit_v2_s",)  # its weights hold one value for each position of the clip
+FIXED_CLIP = ("mvit_v2_s",)  # its weights hold one value for each position of the clip
 
 Colours = tuple[float, float, float]
 
@@ -54,8 +54,8 @@ class Published:
         """Raise ModelError if the network cannot take this clip."""
         frames, pixels = self.smallest
         if spec.kind == "image" and spec.frames != 1:
-            raise ModelError(f"{self.name} looks at one picture: it takes no --frames.")
-        if self.name in EXACT and (spec.frames, spec.crop) != (frames, pixels):
+            raise ModelError(f"{self.name} takes one picture: leave out --frames.")
+        if self.name in FIXED_CLIP and (spec.frames, spec.crop) != (frames, pixels):
             raise ModelError(f"{self.name} needs clips of exactly {frames} frames of {pixels} x {pixels} pixels.")
         if spec.frames < frames or spec.crop < pixels:
             raise ModelError(
@@ -71,7 +71,7 @@ def published(name: str, file: str | None = None) -> Published:
         ModelError: The network is unknown.
     """
     if name not in PUBLISHED:
-        raise ModelError(f"there is no published network {name!r}: known are {', '.join(PUBLISHED)}.")
+        raise ModelError(f"there is no published network {name!r}; published are {', '.join(PUBLISHED)}.")
     return _x3d(name) if name in X3D else _torchvision(name, file)
 
 
@@ -89,7 +89,8 @@ def _torchvision(name: str, file: str | None) -> Published:
     # For video the sizes are height and width. Clipstack keeps a frame's aspect ratio, so the height is the short side.
     resize, crop = preset.resize_size[0], preset.crop_size[0]
     if name in VIDEO:
-        spec = ClipSpec("video", int(_told(meta, "clip_len")), 1, _told(meta, "frame_rate"), resize, crop)
+        frames, fps = int(_documented_number(meta, "clip_len")), _documented_number(meta, "frame_rate")
+        spec = ClipSpec("video", frames, 1, fps, resize, crop)
     else:
         spec = ClipSpec("image", 1, 1, 30, resize, crop)
     smallest = (int(meta.get("min_temporal_size", 1)), int(max(meta["min_size"])))
@@ -97,11 +98,13 @@ def _torchvision(name: str, file: str | None) -> Published:
     return Published(name, weights.url, tuple(meta["categories"]), spec, mean, std, smallest)
 
 
-def _told(meta: dict[str, Any], name: str) -> float:
+def _documented_number(meta: dict[str, Any], name: str) -> float:
     """Return a clip parameter that torchvision gives only in text: "parameters `frame_rate=15`, ..."."""
     match = re.search(rf"`{name}=([\d.]+)`", meta["_docs"])
     if not match:
-        raise ModelError(f"this torchvision does not tell the {name} of its weights: name the clip yourself.")
+        raise ModelError(
+            f"this torchvision does not document the {name} of its weights: give --frames, --stride and --fps."
+        )
     return float(match[1])
 
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from triton_repo.zoo.errors import ModelError, listed
 
-INSIDE = ("model_state", "state_dict", "model_state_dict", "model")
-WRAPPERS = ("module.", "model.", "_orig_mod.")
+STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "model.", "_orig_mod.")
 COUNTER = "num_batches_tracked"  # only training needs it; old files lack it
 _REFUSED = re.compile(r"(?:GLOBAL|global|class) `?([\w.]+\.[\w.]+)")
 
@@ -36,38 +36,40 @@ def read_checkpoint(path: Path) -> Tensors:
         ModelError: The file cannot be used.
     """
     if not path.is_file():
-        raise ModelError(f"{path} does not exist or is no file.")
+        raise ModelError(f"{path} does not exist or is not a file.")
     if path.suffix == ".safetensors":
         try:
-            return unwrapped(load_file(path))
+            return without_prefixes(load_file(path))
         except SafetensorError as error:
-            raise ModelError(f"{path} is no safetensors file, or is broken or cut off ({error}).") from error
+            raise ModelError(f"{path} is not a safetensors file, or is damaged or cut off ({error}).") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise _unreadable(path, str(error)) from error
-    for name in INSIDE:
+    for name in STATE_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     tensors = {}
     if isinstance(content, Mapping):
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        inside = f"it holds {listed([str(name) for name in content])}" if isinstance(content, Mapping) else "it is none"
-        raise ModelError(
-            f"{path} holds no state dict ({inside}): expected are the tensors themselves by name, or under one of "
-            f"{', '.join(INSIDE)}. Save it with torch.save(model.state_dict(), ...)."
+        content_names = (
+            listed([str(name) for name in content]) if isinstance(content, Mapping) else type(content).__name__
         )
-    return unwrapped(tensors)
+        raise ModelError(
+            f"{path} holds no state dict (it holds {content_names}): expected are named tensors, bare or under one of "
+            f"{', '.join(STATE_KEYS)}. Save it with torch.save(model.state_dict(), ...)."
+        )
+    return without_prefixes(tensors)
 
 
-def unwrapped(tensors: Tensors) -> Tensors:
+def without_prefixes(tensors: Tensors) -> Tensors:
     """Return the tensors without the prefixes that training wrappers add to every name."""
-    for wrapper in WRAPPERS * 2:
-        if tensors and all(name.startswith(wrapper) for name in tensors):
-            tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+    for prefix in PREFIXES * 2:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
@@ -83,39 +85,41 @@ def fill(network: nn.Module, tensors: Tensors, path: Path, architecture: str, la
     shapes = [name for name in expected if name in tensors and tensors[name].shape != expected[name].shape]
     if not (missing or unknown) and (classes := _classes(expected, tensors, shapes, labels)):
         raise ModelError(
-            f"{path} tells {classes} classes apart ({', '.join(shapes)}), and there are {labels} labels: "
-            f"give the file that names its {classes} classes in their order, one a line, as --labels."
+            f"{path} has {classes} classes ({', '.join(shapes)}), but there are {labels} labels: "
+            f"give --labels with {classes} lines, one for each class in the order of the scores."
         )
     if missing or unknown or shapes:
-        raise ModelError(f"{path} is no {architecture}: {_difference(missing, unknown, shapes, expected, tensors)}.")
+        raise ModelError(
+            f"{path} does not fit {architecture}: {_difference(missing, unknown, shapes, expected, tensors)}."
+        )
     not_finite = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if not_finite:
-        raise ModelError(f"{path} holds values that are no numbers, in {listed(not_finite)}: the training went wrong.")
+        raise ModelError(f"{path} holds NaN or infinity in {listed(not_finite)}: the training went wrong.")
     network.load_state_dict(tensors, strict=False)
 
 
-def _classes(wanted: Tensors, tensors: Tensors, shapes: list[str], labels: int) -> int:
+def _classes(expected: Tensors, tensors: Tensors, shapes: list[str], labels: int) -> int:
     """Return the checkpoint's number of classes if it differs in nothing else, or 0."""
     counts = {tensors[name].shape[0] if tensors[name].ndim else 0 for name in shapes}
     only_classes_differ = all(
-        wanted[name].ndim and wanted[name].shape[0] == labels and wanted[name].shape[1:] == tensors[name].shape[1:]
-        for name in shapes
+        shape and shape[0] == labels and shape[1:] == tensors[name].shape[1:]
+        for name, shape in ((name, expected[name].shape) for name in shapes)
     )
     return counts.pop() if only_classes_differ and len(counts) == 1 else 0
 
 
-def _difference(missing: list[str], unknown: list[str], shapes: list[str], wanted: Tensors, tensors: Tensors) -> str:
-    sized = [f"{name} is {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}" for name in shapes]
-    parts = (("it lacks ", missing), ("it has besides ", unknown), ("", sized))
+def _difference(missing: list[str], unknown: list[str], shapes: list[str], expected: Tensors, tensors: Tensors) -> str:
+    sized = [f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}" for name in shapes]
+    parts = (("missing: ", missing), ("unexpected: ", unknown), ("", sized))
     return "; ".join(word + listed(names) for word, names in parts if names)
 
 
 def _refused(path: Path, reason: str) -> ModelError:
     if match := _REFUSED.search(reason):
         return ModelError(
-            f"{path} was not loaded: it is a pickle that, when it is opened, calls {match[1]}, and so could run any "
-            "code on this machine. Where you trust whoever made it, open it there and save its weights alone: "
-            "torch.save(model.state_dict(), 'weights.pth'), or as safetensors; then add that file."
+            f"{path} was not loaded: it is a pickle that calls {match[1]} and could run any code on this machine. "
+            "If you trust its author, load it elsewhere and save only its weights: "
+            "torch.save(model.state_dict(), 'weights.pth'), or as safetensors. Then add that file."
         )
     return _unreadable(path, reason)
 
@@ -123,13 +127,13 @@ def _refused(path: Path, reason: str) -> ModelError:
 def _unreadable(path: Path, reason: str) -> ModelError:
     if "TorchScript" in reason:
         return ModelError(
-            f"{path} is a TorchScript archive, which is a program: save its weights alone with "
-            "torch.save(module.state_dict(), 'weights.pth'), or export it to ONNX and add that with --onnx."
+            f"{path} is a TorchScript archive, which contains code: save only its weights with "
+            "torch.save(module.state_dict(), 'weights.pth'), or export it to ONNX and use --onnx."
         )
     return ModelError(
-        f"{path} ({path.stat().st_size} bytes) is no checkpoint of PyTorch, or is broken or cut off: "
-        "fetch or copy it again, and compare its size."
+        f"{path} ({path.stat().st_size} bytes) is not a PyTorch checkpoint, or is damaged or cut off: "
+        "download or copy it again and compare its size."
     )
 
 
-__all__ = ["fill", "read_checkpoint", "unwrapped"]
+__all__ = ["fill", "read_checkpoint", "without_prefixes"]

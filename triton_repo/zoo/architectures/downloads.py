@@ -24,8 +24,8 @@ import httpx
 
 from triton_repo.zoo.errors import ModelError
 
-TRIES = 5  # failed attempts without progress; progress resets the count
-PAUSE_S = 1.0  # before the second attempt, doubled for each further one
+MAX_FAILURES = 5  # failed attempts without progress; progress resets the count
+RETRY_DELAY_S = 1.0  # before the second attempt, doubled for each further one
 TIMEOUT_S = 30.0  # longest silence of the server
 
 Progress = Callable[[int, int | None], None]  # bytes so far, and the total if the server gives it
@@ -47,7 +47,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def known(self) -> dict[str, str]:
+    def checksums(self) -> dict[str, str]:
         """Return the recorded checksums by file name."""
         if not self.path.exists():
             return {}
@@ -62,15 +62,15 @@ class Lock:
         Raises:
             ModelError: The checksum is wrong.
         """
-        digest, recorded = sha256_of(path), self.known()
+        digest, recorded = sha256_of(path), self.checksums()
         in_name = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
         expected = recorded.get(name) or (in_name[1] if in_name else "")
         if not digest.startswith(expected):
             source = f"{self.path} says" if name in recorded else "its name says"
             raise ModelError(
-                f"the checksum of {name} is wrong: {source} {expected}, the file has {digest}. It was damaged on its "
-                "way or is another file, and was not used. Where the publisher did replace it, remove its line "
-                f"from {self.path.name}."
+                f"the checksum of {name} is wrong: {source} {expected}, the file has {digest}. The file is damaged or "
+                "was replaced, and was not used. If its publisher replaced it, remove its line from "
+                f"{self.path.name}."
             )
         if name not in recorded:
             lines = [f"{value}  {key}\n" for key, value in sorted({**recorded, name: digest}.items())]
@@ -79,7 +79,7 @@ class Lock:
             temporary.replace(self.path)
 
 
-def fetch(url: str, folder: Path, lock: Lock, progress: Progress, pause_s: float = PAUSE_S) -> Path:
+def fetch(url: str, folder: Path, lock: Lock, progress: Progress, retry_delay_s: float = RETRY_DELAY_S) -> Path:
     """Download the file at `url` into `folder`, unless it is there, and return its path.
 
     Raises:
@@ -87,104 +87,111 @@ def fetch(url: str, folder: Path, lock: Lock, progress: Progress, pause_s: float
     """
     name = Path(urlsplit(url).path).name
     if not url.startswith(("https://", "http://")) or not re.fullmatch(r"[\w.-]+", name):
-        raise ModelError(f"{url!r} is no address of a file that begins with https:// or http://.")
+        raise ModelError(
+            f"{url!r} is not the address of a file: it must begin with https:// or http:// and end in a file name."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / name
     if final.exists():
         lock.check(final.name, final)
         return final
     part = final.with_name(f"{final.name}.part")
-    with _owned(part), httpx.Client(timeout=TIMEOUT_S, follow_redirects=True) as client:
-        _patiently(client, url, part, progress, pause_s)
+    with _locked(part), httpx.Client(timeout=TIMEOUT_S, follow_redirects=True) as client:
+        _download_with_retries(client, url, part, progress, retry_delay_s)
         try:
             lock.check(final.name, part)
         except ModelError:
             part.unlink()
             raise
         finally:
-            _etag(part).unlink(missing_ok=True)
+            _etag_path(part).unlink(missing_ok=True)
         part.replace(final)
     return final
 
 
-def _patiently(client: httpx.Client, url: str, part: Path, progress: Progress, pause_s: float) -> None:
-    """Download until the file is complete; give up after TRIES attempts without progress."""
+def _download_with_retries(
+    client: httpx.Client, url: str, part: Path, progress: Progress, retry_delay_s: float
+) -> None:
+    """Download until the file is complete; give up after MAX_FAILURES attempts without progress."""
     failed, best_size = 0, part.stat().st_size
     while True:
         try:
-            return _go_on(client, url, part, progress)
+            return _download_rest(client, url, part, progress)
         except (httpx.TransportError, _Incomplete) as error:
             failed = 1 if part.stat().st_size > best_size else failed + 1
             best_size = max(best_size, part.stat().st_size)
-            if failed >= TRIES:
+            if failed >= MAX_FAILURES:
                 raise ModelError(
-                    f"{url} could not be downloaded: {error or type(error).__name__}. {part.stat().st_size} bytes "
-                    "are kept, and the next try goes on from there. Without a network, download the file elsewhere "
-                    "and name it with --from-file."
+                    f"{url} could not be downloaded: {error or type(error).__name__}. {_kept(best_size)} "
+                    "Without a network, download the file elsewhere and give it as --from-file."
                 ) from error
-        time.sleep(pause_s * 2 ** (failed - 1))
+        time.sleep(retry_delay_s * 2 ** (failed - 1))
 
 
-def _go_on(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
+def _kept(size: int) -> str:
+    return f"{size} bytes are kept, and the next attempt resumes there." if size else "Nothing was downloaded."
+
+
+def _download_rest(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
     """Request the missing part on one connection and append it; restart if the file has changed."""
-    have, tag = part.stat().st_size, _etag(part)
+    received, etag_file = part.stat().st_size, _etag_path(part)
     # Disable compression: a compressed body cannot be resumed by byte ranges
     headers = {"Accept-Encoding": "identity"}
-    if have and tag.exists():
-        headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text()}
+    if received and etag_file.exists():
+        headers |= {"Range": f"bytes={received}-", "If-Range": etag_file.read_text()}
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416 and response.headers.get("content-range") == f"bytes */{have}":
-            progress(have, have)
+        if response.status_code == 416 and response.headers.get("content-range") == f"bytes */{received}":
+            progress(received, received)
             return
         if response.status_code == 416:
             part.write_bytes(b"")
-            raise _Incomplete("the server has less of the file than is here")
+            raise _Incomplete("the server's file is shorter than the received part")
         if response.status_code >= 500 or response.status_code == 429:
             raise _Incomplete(f"the server answered {response.status_code} {response.reason_phrase}")
         if response.status_code not in (200, 206):
             raise ModelError(
                 f"{url} could not be downloaded: the server answered {response.status_code} "
-                f"{response.reason_phrase}. Download the file elsewhere and name it with --from-file."
+                f"{response.reason_phrase}. Download the file elsewhere and give it as --from-file."
             )
-        have = _start(response) if response.status_code == 206 else 0
-        if have != part.stat().st_size:
+        received = _range_start(response) if response.status_code == 206 else 0
+        if received != part.stat().st_size:
             os.truncate(part, 0)
-            if have:
-                raise _Incomplete("the server sent another part than was asked for")
+            if received:
+                raise _Incomplete("the server sent another range than requested")
         validator = response.headers.get("etag", "")
-        if not have:
+        if not received:
             # A weak ETag does not identify the exact bytes
-            tag.write_text("" if validator.startswith("W/") else validator)
-            if not tag.read_text():
-                tag.unlink()
-        total = have + int(response.headers["content-length"]) if "content-length" in response.headers else None
+            etag_file.write_text("" if validator.startswith("W/") else validator)
+            if not etag_file.read_text():
+                etag_file.unlink()
+        total = received + int(response.headers["content-length"]) if "content-length" in response.headers else None
         with part.open("ab") as file:
             # without a chunk size, so that a broken connection loses no buffered bytes
             for chunk in response.iter_raw():
                 file.write(chunk)
-                have += len(chunk)
-                progress(have, total)
-    if total is not None and have < total:
+                received += len(chunk)
+                progress(received, total)
+    if total is not None and received < total:
         raise _Incomplete("the connection ended early")
 
 
-def _start(response: httpx.Response) -> int:
+def _range_start(response: httpx.Response) -> int:
     match = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
     return int(match[1]) if match else -1
 
 
-def _etag(part: Path) -> Path:
+def _etag_path(part: Path) -> Path:
     return part.with_suffix(".etag")
 
 
 @contextmanager
-def _owned(part: Path) -> Iterator[None]:
+def _locked(part: Path) -> Iterator[None]:
     """Lock the incomplete file for this process; delete it on exit if it is empty."""
     with part.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ModelError(f"{part.stem} is being downloaded by another process just now.") from None
+            raise ModelError(f"another process is downloading {part.stem}: try again later.") from None
         try:
             yield
         finally:

@@ -32,7 +32,7 @@ def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | 
         RuntimeError: The checkpoint belongs to another network or number of classes; the message names the layers.
     """
     if name not in RESNETS:
-        raise ValueError(f"unknown network {name!r}, known are {', '.join(RESNETS)}")
+        raise ValueError(f"unknown network {name!r}, expected one of {', '.join(RESNETS)}")
     weights = published(name, checkpoint)
     labels = labels or tuple(weights.meta["categories"])
     network = models.get_model(name, weights=None, num_classes=len(labels))

@@ -53,7 +53,7 @@ def models_option(command: Command) -> Command:
 
 
 @contextmanager
-def told() -> Iterator[Settings]:
+def command_settings() -> Iterator[Settings]:
     """Yield the settings; print an expected error as one paragraph on standard error and exit with code 1."""
     # The converters' warnings do not concern the user.
     warnings.simplefilter("ignore")
@@ -61,13 +61,13 @@ def told() -> Iterator[Settings]:
     try:
         yield recorded_settings.in_force()
     except (ModelError, InvalidSetting, OSError) as error:
-        complain(error)
+        print_error(error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 
 
-def complain(error: Exception) -> None:
+def print_error(error: Exception) -> None:
     """Print an error as one paragraph on standard error."""
     console(stderr=True).print(Text.assemble(("✗ ", "bold red"), " ".join(str(error).split())))
 
@@ -78,4 +78,4 @@ def console(stderr: bool = False) -> Console:
     return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
 
 
-__all__ = ["COUNT", "FILE", "FOLDER", "ColoursType", "complain", "console", "models_option", "told"]
+__all__ = ["COUNT", "FILE", "FOLDER", "ColoursType", "print_error", "console", "models_option", "command_settings"]

@@ -12,10 +12,10 @@ from rich.text import Text
 from triton_repo.zoo.repository.names import PUBLISHED
 from triton_repo.zoo.repository.store import InstalledModel
 
-MOST_LABELS = 12
+MAX_LABELS = 12
 
 
-def looks_at(parameters: dict[str, str]) -> str:
+def clip_summary(parameters: dict[str, str]) -> str:
     """Describe the clip in words: `16 frames in 2.5 s, 256 × 256`."""
     size = f"{parameters['crop']} × {parameters['crop']}"
     if parameters["kind"] == "image":
@@ -26,18 +26,19 @@ def looks_at(parameters: dict[str, str]) -> str:
 
 def models_table(models: Sequence[InstalledModel], default: str) -> RenderableType:
     """Return a table of the installed models; the default model is marked."""
-    table = Table("model", "version", "network", "looks at", "labels", box=None, pad_edge=False, header_style="dim")
+    table = Table("model", "version", "network", "input", "labels", box=None, pad_edge=False, header_style="dim")
     for model in models:
         name = Text.assemble((model.name, "bold"), ("  default", "green") if model.name == default else "")
         parameters, versions = model.parameters, ", ".join(map(str, model.versions)) or "none"
-        table.add_row(name, versions, parameters.get("architecture", ""), looks_at(parameters), str(len(model.labels)))
+        network, labels = parameters.get("architecture", ""), str(len(model.labels))
+        table.add_row(name, versions, network, clip_summary(parameters), labels)
     return table
 
 
-def to_be_had(models: Sequence[InstalledModel]) -> Text:
-    """Return a line with the published networks that are not installed."""
+def available_line(models: Sequence[InstalledModel]) -> Text:
+    """Return a line with the published models that are not installed."""
     rest = [name for name in PUBLISHED if name not in {model.name for model in models}]
-    return Text(f"to be added: {', '.join(rest)}" if rest else "", style="dim")
+    return Text(f"can be added: {', '.join(rest)}" if rest else "", style="dim")
 
 
 def installed_facts(model: InstalledModel) -> dict[str, Any]:
@@ -48,15 +49,19 @@ def installed_facts(model: InstalledModel) -> dict[str, Any]:
     facts = {
         "versions": _versions(model),
         "network": parameters.get("architecture", ""),
-        "looks at": looks_at(parameters),
-        "frame": f"short side {parameters['resize']}, of it the middle {parameters['crop']} × {parameters['crop']}",
+        "input": clip_summary(parameters),
+        "frame": _frame(parameters),
         "engine": f"{parameters.get('engine', 'openvino')}, {parameters.get('precision', 'f32')}",
         "labels": labels_line(model.labels),
         "folder": model.folder,
     }
     if model.versions and (source := read_source(model.served)):
-        facts |= {"made from": source.weights, "sha256": source.sha256}
+        facts |= {"source": source.weights, "sha256": source.sha256}
     return facts
+
+
+def _frame(parameters: dict[str, str]) -> str:
+    return f"short side scaled to {parameters['resize']}, centre {parameters['crop']} × {parameters['crop']} used"
 
 
 def _versions(model: InstalledModel) -> str:
@@ -75,11 +80,11 @@ def published_facts(name: str) -> dict[str, Any]:
     spec = network.spec
     parameters = {key: str(value) for key, value in vars(spec).items()}
     return {
-        "versions": f"none: clipstack-models add {name}",
-        "looks at": looks_at(parameters),
-        "frame": f"short side {spec.resize}, of it the middle {spec.crop} × {spec.crop}",
+        "versions": f"none: run `clipstack-models add {name}`",
+        "input": clip_summary(parameters),
+        "frame": _frame(parameters),
         "labels": labels_line(network.labels),
-        "address": network.url,
+        "url": network.url,
     }
 
 
@@ -90,17 +95,17 @@ def facts_lines(facts: dict[str, Any]) -> Text:
 
 
 def labels_line(labels: Sequence[str]) -> str:
-    """Return the number of labels and the first MOST_LABELS of them."""
-    rest = len(labels) - MOST_LABELS
-    return f"{len(labels)}: {', '.join(labels[:MOST_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
+    """Return the number of labels and the first MAX_LABELS of them."""
+    rest = len(labels) - MAX_LABELS
+    return f"{len(labels)}: {', '.join(labels[:MAX_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
 
 
 __all__ = [
     "facts_lines",
     "installed_facts",
     "labels_line",
-    "looks_at",
+    "clip_summary",
     "models_table",
     "published_facts",
-    "to_be_had",
+    "available_line",
 ]

@@ -13,14 +13,14 @@ from triton_repo.zoo.benchmark.accuracy import AccuracyRow
 from triton_repo.zoo.benchmark.timing import Result
 
 GOOD, BAD = Text("good", style="green"), Text("differs", style="bold red")
-LEFT = ("engine", "precision", "clips", "")
+LEFT_ALIGNED = ("engine", "precision", "clips", "")
 
 
 def _table(*columns: str) -> Table:
     """Return an empty table that fits a terminal of 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in LEFT_ALIGNED else "right", no_wrap=True)
     return table
 
 
@@ -34,8 +34,8 @@ def verdict_table(rows: Sequence[AccuracyRow]) -> RenderableType:
     return table
 
 
-VERDICT_WORDS = (
-    "largest, mean: of the clips' largest differences of a probability; top-1: the same best label, near-ties left out"
+VERDICT_LEGEND = (
+    "largest, mean: largest probability difference of a clip, over all clips; top-1: same best label, without near-ties"
 )
 
 
@@ -52,12 +52,10 @@ def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | 
     return table
 
 
-def bench_words(sizes: Sequence[int]) -> str:
+def bench_legend(sizes: Sequence[int]) -> str:
     """Explain the columns of the table that `bench_table` returns."""
     together = " ".join(f"×{size}" for size in sizes)
-    return (
-        f"ms: a lone clip; {together}: clips a second, so many at once; differs: a probability, at most; %: same top-1"
-    )
+    return f"ms: one clip; {together}: clips per second at this batch size; differs: largest difference; %: same top-1"
 
 
 def _verdict(row: AccuracyRow | None) -> Text:
@@ -72,10 +70,10 @@ def _rate(rate: float) -> str:
 
 def absent_lines(absent: Mapping[str, str]) -> RenderableType:
     """Return one line for each engine that was not measured, with the reason."""
-    return Group(*(Text(f"not here: {name}: {reason}", style="dim") for name, reason in absent.items()))
+    return Group(*(Text(f"not available: {name}: {reason}", style="dim") for name, reason in absent.items()))
 
 
-def bench_facts(
+def bench_report(
     name: str, version: int, results: Sequence[Result], absent: Mapping[str, str], best: Result | None
 ) -> dict[str, Any]:
     """Return the bench results for JSON output, in milliseconds and clips per second."""
@@ -101,4 +99,4 @@ def bench_facts(
     }
 
 
-__all__ = ["VERDICT_WORDS", "absent_lines", "bench_facts", "bench_table", "bench_words", "verdict_table"]
+__all__ = ["VERDICT_LEGEND", "absent_lines", "bench_report", "bench_table", "bench_legend", "verdict_table"]

@@ -30,55 +30,75 @@ Item = TypeVar("Item", bound=Labelled)
 class Answer(Generic[Item]):
     """The service's answer to one file."""
 
-    asked: Item
+    item: Item
     label: str
     score: float
 
     @property
     def right(self) -> bool:
         """Return whether the service's label is the right one."""
-        return self.label == self.asked.label
+        return self.label == self.item.label
 
 
-def answers(
-    client: Client, model: str, items: Sequence[Item], make: Callable[[Item], bytes], jobs: int,
-    sampling: str | None = None,
-) -> list[Answer[Item]]:  # fmt: skip
-    """Return the model's best label for each file; errors of the client and of `make` propagate."""
+@dataclass(frozen=True)
+class Evaluation(Generic[Item]):
+    """Files to be made and classified.
 
-    def ask(item: Item) -> Answer[Item]:
-        best = client.classify(make(item), model=model, top_k=1, sampling=sampling).predictions[0]
-        return Answer(item, best.label, best.score)
+    Attributes:
+        model: Name of the model.
+        items: The files to make.
+        encode: Returns the file of an item.
+        jobs: Number of files at a time.
+        sampling: Sampling of the service, or None for its default.
+    """
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(track(pool.map(ask, items), "making, asking", len(items), console=Console(stderr=True)))
+    model: str
+    items: Sequence[Item]
+    encode: Callable[[Item], bytes]
+    jobs: int
+    sampling: str | None = None
+
+    def run(self, client: Client) -> list[Answer[Item]]:
+        """Return the model's best label for each file; errors of the client and of `encode` propagate."""
+
+        def classify(item: Item) -> Answer[Item]:
+            result = client.classify(self.encode(item), model=self.model, top_k=1, sampling=self.sampling)
+            best = result.predictions[0]
+            return Answer(item, best.label, best.score)
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            results = pool.map(classify, self.items)
+            console = Console(stderr=True)
+            return list(track(results, "encoding, classifying", len(self.items), console=console))
 
 
-def top_1(given: Iterable[Answer[Item]]) -> float:
+def top_1(answers: Iterable[Answer[Item]]) -> float:
     """Return the share of right answers."""
-    return float(np.mean([answer.right for answer in given]))
+    return float(np.mean([answer.right for answer in answers]))
 
 
-def label_table(model: str, noun: str, labels: Sequence[str], given: list[Answer[Item]]) -> Table:
-    """Return a table of top-1 for each label, with the wrong labels given instead."""
-    table = Table("label", noun, "top-1", "said instead", title=f"{model} through the service")
+def label_table(model: str, noun: str, labels: Sequence[str], answers: list[Answer[Item]]) -> Table:
+    """Return a table of top-1 for each label, with the wrong labels that it got instead."""
+    table = Table("label", noun, "top-1", "instead", title=f"{model} through the service")
     for label in labels:
-        matching = [a for a in given if a.asked.label == label]
+        matching = [a for a in answers if a.item.label == label]
         wrong = Counter(a.label for a in matching if not a.right).most_common()
         wrong_labels = ", ".join(f"{name} {times}" for name, times in wrong)
         table.add_row(label, str(len(matching)), f"{top_1(matching):.1%}" if matching else "", wrong_labels)
     table.add_section()
-    table.add_row("all", str(len(given)), f"{top_1(given):.1%}", "")
+    table.add_row("all", str(len(answers)), f"{top_1(answers):.1%}", "")
     return table
 
 
-def ways_table(noun: str, ways: Iterator[tuple[str, Callable[[Item], bool]]], given: list[Answer[Item]]) -> Table:
+def conditions_table(
+    noun: str, conditions: Iterator[tuple[str, Callable[[Item], bool]]], answers: list[Answer[Item]]
+) -> Table:
     """Return a table of top-1 of the files that meet each condition."""
     table = Table("file", noun, "top-1")
-    for name, belongs in ways:
-        matching = [a for a in given if belongs(a.asked)]
+    for name, matches in conditions:
+        matching = [a for a in answers if matches(a.item)]
         table.add_row(name, str(len(matching)), f"{top_1(matching):.1%}" if matching else "")
     return table
 
 
-__all__ = ["Answer", "answers", "label_table", "top_1", "ways_table"]
+__all__ = ["Answer", "Evaluation", "label_table", "top_1", "conditions_table"]

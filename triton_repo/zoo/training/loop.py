@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 Batch = tuple[Tensor, Tensor]
 CHECK_EVERY = 100  # steps between accuracy checks
-SMOOTHED = 25  # steps that the plotted loss is averaged over
+SMOOTHING_STEPS = 25  # steps that the plotted loss is averaged over
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TrainingConfig:
     folder: Path
     start: Path | None = None
 
-    def begin(self, network: nn.Module) -> nn.Module:
+    def load_start_weights(self, network: nn.Module) -> nn.Module:
         """Return the network with the weights of `start`, if any."""
         if self.start:
             network.load_state_dict(load_file(self.start))
@@ -66,24 +66,24 @@ class TrainingData:
     held_out: list[Batch]
     normalise: Callable[[Tensor], Tensor]
     bfloat16: bool
-    workers: int = 1  # processes that make batches; 0 for this one
+    workers: int = 1
 
     def precision(self) -> AbstractContextManager[object]:
         """Return the context manager that selects the precision."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
 
 
-def course_from_command_line(
+def config_from_command_line(
     description: str | None, name: str, steps: int, seed: int, peak_rate: float
 ) -> TrainingConfig:
     """Parse the options that all training scripts share and create the output folder."""
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=description, formatter_class=as_written)
+    raw_text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=raw_text)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--peak-rate", type=float, default=peak_rate)
-    parser.add_argument("--start", type=Path, help="weights of an earlier course to begin with")
+    parser.add_argument("--start", type=Path, help="weights to start from")
     parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -100,19 +100,19 @@ def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, lessons: TrainingData) -> float:
+def accuracy(network: nn.Module, data: TrainingData) -> float:
     """Return the top-1 on the held-out batches."""
     network.eval()
     right = 0
-    for images, labels in lessons.held_out:
-        with lessons.precision():
-            right += int((network(lessons.normalise(images)).argmax(1) == labels).sum())
+    for images, labels in data.held_out:
+        with data.precision():
+            right += int((network(data.normalise(images)).argmax(1) == labels).sum())
     network.train()
-    return right / sum(len(labels) for _, labels in lessons.held_out)
+    return right / sum(len(labels) for _, labels in data.held_out)
 
 
-def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[int] = ()) -> None:
-    """Write `curve.json` and `curve.png`; `courses` are steps after which a new run began."""
+def save_curve(history: list[dict[str, float]], folder: Path) -> None:
+    """Write `curve.json` and `curve.png`."""
     (folder / "curve.json").write_text(json.dumps(history, indent=1))
     import matplotlib
 
@@ -121,7 +121,7 @@ def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[
 
     figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
     steps, losses = [h["step"] for h in history], np.array([h["loss"] for h in history])
-    span = min(SMOOTHED, len(losses))
+    span = min(SMOOTHING_STEPS, len(losses))
     upper.plot(steps, losses, color="tab:gray", alpha=0.4, linewidth=0.8)
     upper.plot(steps[span - 1 :], np.convolve(losses, np.ones(span) / span, "valid"), color="tab:gray")
     upper.set_ylabel("training loss")
@@ -131,33 +131,31 @@ def save_curve(history: list[dict[str, float]], folder: Path, courses: Sequence[
     for axis in (upper, lower):
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-        for step in courses:
-            axis.axvline(step, color="tab:red", linestyle=":", linewidth=1)
     figure.savefig(folder / "curve.png", dpi=110)
     plt.close(figure)
 
 
-def train(network: nn.Module, lessons: TrainingData, course: TrainingConfig) -> nn.Module:
+def train(network: nn.Module, data: TrainingData, config: TrainingConfig) -> nn.Module:
     """Train from the last checkpoint up to the configured number of steps and return the averaged network."""
     network.train()
-    steps, average = course.steps, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=course.peak_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, course.peak_rate, total_steps=steps, pct_start=0.1)
-    parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
+    steps, average = config.steps, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.peak_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.peak_rate, total_steps=steps, pct_start=0.1)
+    state: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
     history: list[dict[str, float]] = []
-    checkpoint = course.folder / "checkpoint.pt"
+    checkpoint = config.folder / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+        for name, component in state.items():
+            component.load_state_dict(saved[name])
         history = saved["history"]
     first = len(history)
-    loader = iter(DataLoader(lessons.batches(first), batch_size=None, num_workers=lessons.workers))
+    loader = iter(DataLoader(data.batches(first), batch_size=None, num_workers=data.workers))
     started = time.monotonic()
     for step in range(first, steps):
         images, labels = next(loader)
-        with lessons.precision():
-            logits = network(lessons.normalise(images))
+        with data.precision():
+            logits = network(data.normalise(images))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.05)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -167,15 +165,17 @@ def train(network: nn.Module, lessons: TrainingData, course: TrainingConfig) -> 
         average.update_parameters(network)
         history.append({"step": step + 1, "loss": round(loss.item(), 4)})
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-            history[-1]["held_out"] = accuracy(average, lessons)
-            torch.save({n: p.state_dict() for n, p in parts.items()} | {"history": history}, checkpoint)
-            save_curve(history, course.folder)
+            history[-1]["held_out"] = accuracy(average, data)
+            torch.save(
+                {name: component.state_dict() for name, component in state.items()} | {"history": history}, checkpoint
+            )
+            save_curve(history, config.folder)
         if (step + 1) % 10 == 0:
-            show(history, steps, (time.monotonic() - started) / (step + 1 - first))
+            print_progress(history, steps, (time.monotonic() - started) / (step + 1 - first))
     return average.module
 
 
-def show(history: list[dict[str, float]], steps: int, pace: float) -> None:
+def print_progress(history: list[dict[str, float]], steps: int, pace: float) -> None:
     """Print one line of progress; `pace` is in seconds per step."""
     done, recent = len(history), float(np.mean([h["loss"] for h in history[-10:]]))
     checked = [h["held_out"] for h in history if "held_out" in h]
@@ -186,4 +186,4 @@ def show(history: list[dict[str, float]], steps: int, pace: float) -> None:
     )
 
 
-__all__ = ["Batch", "TrainingConfig", "TrainingData", "accuracy", "course_from_command_line", "save_weights", "train"]
+__all__ = ["Batch", "TrainingConfig", "TrainingData", "accuracy", "config_from_command_line", "save_weights", "train"]

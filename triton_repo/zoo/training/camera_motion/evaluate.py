@@ -17,12 +17,12 @@ from rich.console import Console
 
 from clipstack_client import Client, ClipstackError
 from triton_repo.zoo.training.camera_motion.paths import LABELS
-from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, shoot, stills
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, record, stills
 from triton_repo.zoo.training.camera_motion.scenes import fit_scene
-from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
+from triton_repo.zoo.training.evaluate import Evaluation, conditions_table, label_table, top_1
 
 
-def ways() -> Iterator[tuple[str, Callable[[Film], bool]]]:
+def conditions() -> Iterator[tuple[str, Callable[[Film], bool]]]:
     """Yield a name and a condition for each frame rate and size."""
     yield from ((f"{fps} fps", lambda film, fps=fps: film.fps == fps) for fps in FPS)
     yield from ((f"{w}x{h}", lambda film, size=(w, h): film.size == size) for w, h in SIZES)
@@ -30,17 +30,21 @@ def ways() -> Iterator[tuple[str, Callable[[Film], bool]]]:
 
 def main() -> int:
     """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    raw_text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw_text)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
-    parser.add_argument("--per-class", type=int, default=24, help="films of each label")
+    parser.add_argument("--per-class", type=int, default=24, help="films per label")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=4, help="films at a time")
-    parser.add_argument("--sampling", choices=["exact", "keyframe"], help="where clips begin; the service's default")
-    parser.add_argument("--still", type=float, default=0.0, help="seconds of no movement before and after")
-    parser.add_argument("--key-frames", type=int, default=0, help="frames from one to the next; x264's default")
-    parser.add_argument("--bar", type=float, default=0.95, help="least top-1")
+    parser.add_argument("--jobs", type=int, default=4, help="number of parallel requests")
+    parser.add_argument(
+        "--sampling", choices=["exact", "keyframe"], help="sampling of the service; its default if left out"
+    )
+    parser.add_argument("--still", type=float, default=0.0, help="seconds without motion before and after")
+    parser.add_argument(
+        "--key-frames", type=int, default=0, help="distance of key frames in frames; x264's default if 0"
+    )
+    parser.add_argument("--bar", type=float, default=0.95, help="lowest top-1 that passes")
     arguments = parser.parse_args()
     scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
     if not scenes:
@@ -50,14 +54,15 @@ def main() -> int:
         with Client(arguments.url) as client:
             items = films(arguments.per_class)
             padding = Padding(arguments.still, arguments.key_frames)
-            make = partial(shoot, scenes=scenes, seed=arguments.seed, around=padding)
-            results = answers(client, "camera_motion", items, make, arguments.jobs, arguments.sampling)
+            encode = partial(record, scenes=scenes, seed=arguments.seed, padding=padding)
+            evaluation = Evaluation("camera_motion", items, encode, arguments.jobs, arguments.sampling)
+            results = evaluation.run(client)
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     console = Console()
     console.print(label_table("camera_motion", "films", LABELS, results))
-    console.print(ways_table("films", ways(), results))
+    console.print(conditions_table("films", conditions(), results))
     console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
     return 0 if top_1(results) >= arguments.bar else 1
 

@@ -4,7 +4,7 @@
 
 Still frames of the videos in --footage are filmed by a camera of known path, one move after the other, with and without
 a cut between them (triton_repo/zoo/training/camera_motion/timelines.py). Prints how much of the time has the right label, how far from
-each true change the nearest found one is, and how many were found where there is none; exits 1 below the bars. Same
+each true change the nearest reported one is, and how many are reported where there is none; exits 1 below the bars. Same
 seed and footage, same films.
 """
 
@@ -23,70 +23,74 @@ from rich.table import Column, Table
 from clipstack_client import Client, ClipstackError, Segment
 from triton_repo.zoo.training.camera_motion.render import stills
 from triton_repo.zoo.training.camera_motion.scenes import fit_scene
-from triton_repo.zoo.training.camera_motion.timelines import Move, stitched
+from triton_repo.zoo.training.camera_motion.timelines import Move, record_moves
 
-WAYS = ((24, (320, 240)), (30, (640, 360)), (60, (360, 640)))  # frames a second, size
-NEAR_S = 0.5  # a reported change within this distance of a true one is correct
+FORMATS = ((24, (320, 240)), (30, (640, 360)), (60, (360, 640)))  # frames a second, size
+TOLERANCE_S = 0.5  # a reported change within this distance of a true one is correct
 STEP_S = 0.01
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """One timeline compared with the truth.
 
     Attributes:
         right_s: Seconds with the right label.
-        whole_s: Seconds in all.
-        apart_s: Distance in seconds of each true change to the nearest reported one.
-        invented: Number of reported changes that are near no true one.
+        total_s: Seconds in all.
+        distances_s: Distance in seconds of each true change to the nearest reported one.
+        spurious: Number of reported changes that are near no true one.
     """
 
     right_s: float
-    whole_s: float
-    apart_s: tuple[float, ...]
-    invented: int
+    total_s: float
+    distances_s: tuple[float, ...]
+    spurious: int
 
 
-def compared(moves: Sequence[Move], segments: Sequence[Segment]) -> Compared:
+def compare(moves: Sequence[Move], segments: Sequence[Segment]) -> Comparison:
     """Compare `segments`, in order and without gaps, with the true moves."""
     times = np.arange(0.0, moves[-1].end_s, STEP_S) + STEP_S / 2
     true, reported = np.array([move.start_s for move in moves]), np.array([segment.start_s for segment in segments])
-    labels = np.array([segment.label for segment in segments])[_at(reported, times)]
-    right = labels == np.array([move.label for move in moves])[_at(true, times)]
-    return Compared(
+    labels = np.array([segment.label for segment in segments])[_part_index(reported, times)]
+    right = labels == np.array([move.label for move in moves])[_part_index(true, times)]
+    return Comparison(
         right_s=float(right.sum() * STEP_S),
-        whole_s=len(times) * STEP_S,
-        apart_s=tuple(_nearest(true[1:], reported[1:]).tolist()),
-        invented=int((_nearest(reported[1:], true[1:]) > NEAR_S).sum()),
+        total_s=len(times) * STEP_S,
+        distances_s=tuple(_nearest(true[1:], reported[1:]).tolist()),
+        spurious=int((_nearest(reported[1:], true[1:]) > TOLERANCE_S).sum()),
     )
 
 
-def _at(starts: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.intp]:
+def _part_index(starts: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the index of the part that each time lies in; each part lasts until the next starts."""
     return np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
 
 
-def _nearest(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance of each of `these` to the nearest of `others`, or infinity if there is none."""
+def _nearest(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance of each of `times` to the nearest of `others`, or infinity if there is none."""
     if not len(others):
-        return np.full(len(these), np.inf)
-    distances: NDArray[np.float64] = np.abs(these[:, None] - others[None]).min(axis=1)
+        return np.full(len(times), np.inf)
+    distances: NDArray[np.float64] = np.abs(times[:, None] - others[None]).min(axis=1)
     return distances
 
 
-def table(rows: Sequence[tuple[str, Compared]]) -> Table:
+def table(rows: Sequence[tuple[str, Comparison]]) -> Table:
     """Return a table with one row for each film, and their total."""
     film = Column("film", no_wrap=True)
-    result = Table(film, "seconds", "right", "changes", f"in {NEAR_S} s", "farthest", "invented", title="Timelines")
-    everything = Compared(
-        sum(row.right_s for _, row in rows), sum(row.whole_s for _, row in rows),
-        tuple(apart for _, row in rows for apart in row.apart_s), sum(row.invented for _, row in rows),
-    )  # fmt: skip
-    for name, row in [*rows, ("all", everything)]:
-        near = sum(apart <= NEAR_S for apart in row.apart_s)
-        farthest = f"{max(row.apart_s, default=0.0):.2f} s"
-        share, changes = f"{row.right_s / row.whole_s:.1%}", str(len(row.apart_s))
-        result.add_row(name, f"{row.whole_s:.1f}", share, changes, str(near), farthest, str(row.invented))
+    result = Table(
+        film, "seconds", "right", "changes", f"in {TOLERANCE_S} s", "farthest", "spurious", title="Timelines"
+    )
+    total = Comparison(
+        right_s=sum(row.right_s for _, row in rows),
+        total_s=sum(row.total_s for _, row in rows),
+        distances_s=tuple(distance for _, row in rows for distance in row.distances_s),
+        spurious=sum(row.spurious for _, row in rows),
+    )
+    for name, row in [*rows, ("all", total)]:
+        near = sum(distance <= TOLERANCE_S for distance in row.distances_s)
+        largest_distance = f"{max(row.distances_s, default=0.0):.2f} s"
+        share, changes = f"{row.right_s / row.total_s:.1%}", str(len(row.distances_s))
+        result.add_row(name, f"{row.total_s:.1f}", share, changes, str(near), largest_distance, str(row.spurious))
     return result
 
 
@@ -96,10 +100,12 @@ def main() -> int:
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
     parser.add_argument("--films", type=int, default=6)
-    parser.add_argument("--moves", type=int, default=14, help="of each film, of 2 to 5 seconds each")
+    parser.add_argument("--moves", type=int, default=14, help="moves per film, 2 to 5 seconds each")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hop", type=float, default=None, help="seconds; the service's choice without")
-    parser.add_argument("--bar", type=float, default=0.95, help="least part of the time with the right label")
+    parser.add_argument("--hop", type=float, default=None, help="hop in seconds; the service's default if left out")
+    parser.add_argument(
+        "--bar", type=float, default=0.95, help="lowest share of the time with the right label that passes"
+    )
     arguments = parser.parse_args()
     scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
     if not scenes:
@@ -108,20 +114,20 @@ def main() -> int:
     rows = []
     try:
         with Client(arguments.url) as client:
-            for number in track(range(arguments.films), "making, asking", console=Console(stderr=True)):
-                fps, size = WAYS[number % len(WAYS)]
+            for number in track(range(arguments.films), "encoding, classifying", console=Console(stderr=True)):
+                fps, size = FORMATS[number % len(FORMATS)]
                 rng = np.random.default_rng((arguments.seed, number))
-                film, moves = stitched(scenes, arguments.moves, fps, size, rng)
+                film, moves = record_moves(scenes, arguments.moves, fps, size, rng)
                 timeline = client.timeline(film, model="camera_motion", hop_s=arguments.hop).timeline
-                assert timeline is not None, "a job that is done has one"
-                rows.append((f"{fps} fps {size[0]}x{size[1]}", compared(moves, timeline.segments)))
+                assert timeline is not None, "a finished job has a timeline"
+                rows.append((f"{fps} fps {size[0]}x{size[1]}", compare(moves, timeline.segments)))
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     Console().print(table(rows))
-    print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bars {arguments.bar:.0%} and {NEAR_S} s")
-    right, total = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "whole_s"))
-    near = all(apart <= NEAR_S for _, row in rows for apart in row.apart_s)
+    print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bars {arguments.bar:.0%} and {TOLERANCE_S} s")
+    right, total = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "total_s"))
+    near = all(distance <= TOLERANCE_S for _, row in rows for distance in row.distances_s)
     return 0 if right >= arguments.bar * total and near else 1
 
 

@@ -20,9 +20,9 @@ STILLS = (0.1, 0.3, 0.5, 0.7, 0.9)  # positions in a video at which a frame is t
 # Views with less detail, for example a blank wall or bare stripes, are not filmed: their motion is invisible to a
 # person too. The figure is the change of brightness (0 to 255) from one pixel of 80 to the next, in the direction of
 # least change.
-LEAST_DETAIL = 3.0
-VIEWS = 200  # attempts to find a view with detail
-QUALITIES = (20, 32)  # libx264's constant rate factor, from good to a phone messenger's
+MIN_DETAIL = 3.0
+MAX_TRIES = 200  # attempts to find a view with detail
+RATE_FACTORS = (20, 32)  # libx264's constant rate factor, from good to a phone messenger's
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Film:
     number: int
 
 
-def decoded(video: Path) -> Iterator[av.VideoFrame]:
+def decode(video: Path) -> Iterator[av.VideoFrame]:
     """Yield the frames of a video."""
     with av.open(str(video)) as container:
         yield from container.decode(video=0)
@@ -44,11 +44,11 @@ def decoded(video: Path) -> Iterator[av.VideoFrame]:
 def stills(video: Path) -> Iterator[Image]:
     """Yield frames of the video at STILLS, RGB uint8 (H, W, 3); none if the file cannot be decoded to its end."""
     try:
-        count = sum(1 for _ in decoded(video))
+        count = sum(1 for _ in decode(video))
     except (av.FFmpegError, IndexError):
         return
-    numbers = {int(part * count) for part in STILLS}
-    for number, frame in enumerate(decoded(video)):
+    numbers = {int(share * count) for share in STILLS}
+    for number, frame in enumerate(decode(video)):
         if number in numbers:
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
@@ -74,18 +74,18 @@ class Padding:
     key_frames: int = 0
 
 
-ALONE = Padding()
+NO_PADDING = Padding()
 # With AVX-512 libx264 writes another file in one run of some ten (164, AMD EPYC 9004)
 REPRODUCIBLE = {"x264-params": "asm=avx2"} if "avx512" in Path("/proc/cpuinfo").read_text() else {}
 
 
-def encode(frames: NDArray[np.uint8], fps: int, quality: int, around: Padding = ALONE) -> bytes:
+def encode(frames: NDArray[np.uint8], fps: int, quality: int, padding: Padding = NO_PADDING) -> bytes:
     """Return an MP4 file with an H.264 track of the frames, RGB uint8 (T, H, W, 3) with even height and width."""
-    file, still = io.BytesIO(), round(around.still_s * fps)
+    file, still = io.BytesIO(), round(padding.still_s * fps)
     options = (
         {"crf": str(quality), "preset": "veryfast"}
         | REPRODUCIBLE
-        | ({"g": str(around.key_frames)} if around.key_frames else {})
+        | ({"g": str(padding.key_frames)} if padding.key_frames else {})
     )
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=options)
@@ -107,36 +107,36 @@ def detail(view: Image) -> float:
 
 @dataclass(frozen=True)
 class View:
-    """View of a camera at rest: `part` of the scene's short side, around `centre` in parts of the scene's size."""
+    """View of a camera at rest: `share` of the scene's short side, around `centre` in parts of the scene's size."""
 
     scene: Image
-    part: float
+    share: float
     centre: tuple[float, float]
 
     def film(self, path: CameraPath, width: int, height: int) -> NDArray[np.uint8]:
         """Return the frames along the path, RGB uint8 (T, height, width, 3)."""
-        return render(self.scene, path, width, height, self.part, self.centre)
+        return render(self.scene, path, width, height, self.share, self.centre)
 
 
 def random_view(scenes: list[Image], rng: np.random.Generator) -> View:
     """Return a view with detail in every direction; raise ValueError if none is found."""
     rest = CameraPath("static", *np.zeros((4, 1)))
-    for _ in range(VIEWS):
+    for _ in range(MAX_TRIES):
         scene = scenes[rng.integers(len(scenes))]
         centre = (float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.3, 0.7)))
         view = View(scene, rng.uniform(0.35, 0.8), centre)
-        if detail(view.film(rest, 80, 80)[0]) >= LEAST_DETAIL:
+        if detail(view.film(rest, 80, 80)[0]) >= MIN_DETAIL:
             return view
     raise ValueError("the footage has no view with enough detail to see a movement")
 
 
-def shoot(film: Film, scenes: list[Image], seed: int, around: Padding = ALONE) -> bytes:
+def record(film: Film, scenes: list[Image], seed: int, padding: Padding = NO_PADDING) -> bytes:
     """Return the file of one film; the seed and the film's number determine its view and path."""
     rng = np.random.default_rng((seed, film.number))
     times = np.arange(round(SECONDS * film.fps)) / film.fps
     path = random_path(film.label, times, rng)
     frames = random_view(scenes, rng).film(path, *film.size)
-    return encode(frames, film.fps, int(rng.integers(QUALITIES[0], QUALITIES[1] + 1)), around)
+    return encode(frames, film.fps, int(rng.integers(RATE_FACTORS[0], RATE_FACTORS[1] + 1)), padding)
 
 
-__all__ = ["FPS", "SIZES", "Padding", "Film", "films", "shoot", "stills"]
+__all__ = ["FPS", "SIZES", "Padding", "Film", "films", "record", "stills"]

@@ -15,9 +15,23 @@ SCENE_SIZE = 640  # short side of a scene in pixels
 
 # Photographs inside the packages scikit-image and scikit-learn; the second list is never used for training.
 TRAINING_PHOTOGRAPHS = (
-    "astronaut", "brick", "camera", "clock", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
-    "immunohistochemistry", "moon", "page", "retina", "rocket", "text", "flower.jpg",
-)  # fmt: skip
+    "astronaut",
+    "brick",
+    "camera",
+    "clock",
+    "coffee",
+    "coins",
+    "grass",
+    "gravel",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "moon",
+    "page",
+    "retina",
+    "rocket",
+    "text",
+    "flower.jpg",
+)
 HELD_OUT_PHOTOGRAPHS = ("cat", "stereo_motorcycle", "china.jpg")
 
 
@@ -154,13 +168,23 @@ def render(scene: Image, path: CameraPath, width: int, height: int, view: float,
         )
         matrix[:, 2] = position - matrix[:, :2] @ ((width - 1) / 2, (height - 1) / 2)
         cv2.warpAffine(
-            scene, matrix, (width, height), dst=frames[i],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
+            scene,
+            matrix,
+            (width, height),
+            dst=frames[i],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
     return frames
 
 
 __all__ = [
-    "HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "bundled", "fit_scene", "photograph", "render", "sharp_texture",
+    "HELD_OUT_PHOTOGRAPHS",
+    "TRAINING_PHOTOGRAPHS",
+    "bundled",
+    "fit_scene",
+    "photograph",
+    "render",
+    "sharp_texture",
     "texture",
-]  # fmt: skip
+]

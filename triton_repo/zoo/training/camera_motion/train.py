@@ -1,9 +1,9 @@
 """Trains `camera_motion`: an X3D-XS-sized network that names the movement of the camera.
 
-    .venv/bin/python -m triton_repo.zoo.training.camera_motion.train      # under an hour on two cores; goes on where it stopped
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.train      # under an hour on two cores; resumes where it stopped
     .venv/bin/python -m triton_repo.zoo.training.camera_motion.train --steps 20 --output /tmp/trial
 
-Clips are procedural textures and photographs under a camera of known path, spoiled the way real videos are: frame
+Clips are procedural textures and photographs under a camera of known path, degraded the way real videos are: frame
 rates, compression, noise, exposure, blur, and things that move by themselves. Same seed, same clips.
 """
 
@@ -19,9 +19,9 @@ from torch.utils.data import IterableDataset
 
 from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRIDE, CameraMotion
 from triton_repo.zoo.repository.builtin import WEIGHTS
-from triton_repo.zoo.training.camera_motion import scenes as scenes
+from triton_repo.zoo.training.camera_motion import scenes
 from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
-from triton_repo.zoo.training.loop import TrainingConfig, TrainingData, course_from_command_line, save_weights, train
+from triton_repo.zoo.training.loop import TrainingConfig, TrainingData, config_from_command_line, save_weights, train
 
 MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
 EASY_STEPS = 600  # the share of degraded clips grows until this step, from which on all are degraded
@@ -38,10 +38,10 @@ class FramewiseDepthwise(nn.Conv3d):
         """Return the convolution of `x` (B, C, T, H, W)."""
         batch, channels, time_steps, height, width = x.shape
         frames = x.permute(0, 2, 1, 3, 4).reshape(batch * time_steps, channels, height, width)
-        reach = self.kernel_size[0] // 2
+        half = self.kernel_size[0] // 2
         total: Tensor | None = None
-        for shift in range(-reach, reach + 1):
-            kernel = self.weight[:, :, shift + reach]
+        for shift in range(-half, half + 1):
+            kernel = self.weight[:, :, shift + half]
             part = F.conv2d(frames, kernel, padding=self.padding[1:], groups=channels)  # type: ignore[arg-type]
             part = part[:, :, :: self.stride[1], :: self.stride[2]]
             part = part.reshape(batch, time_steps, *part.shape[1:])
@@ -61,33 +61,33 @@ def frame_times(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.round(nominal * fps) / fps)
 
 
-def film(scene: np.ndarray, path: CameraPath, rng: np.random.Generator, size: int) -> np.ndarray:
+def render_clip(scene: np.ndarray, path: CameraPath, rng: np.random.Generator, size: int) -> np.ndarray:
     """Return the path over a random part of the scene, uint8 (FRAMES, size, size, 3)."""
     view = rng.uniform(0.3, 0.85)
     centre = (float(rng.uniform(0.25, 0.75)), float(rng.uniform(0.25, 0.75)))
     return scenes.render(scene, path, size, size, view, centre)
 
 
-def add_passer_by(clip: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def add_moving_object(clip: np.ndarray, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add an object with its own motion in front of the camera, over at most about a fifth of the picture."""
     size = clip.shape[1]
     times = np.arange(FRAMES) * STRIDE / FPS
     path = random_path(LABELS[rng.integers(len(LABELS))], times, rng)
-    other = film(scene, path, rng, size)
-    stencil = np.zeros((scenes.SCENE_SIZE, scenes.SCENE_SIZE, 3), np.uint8)
+    other = render_clip(scene, path, rng, size)
+    shape = np.zeros((scenes.SCENE_SIZE, scenes.SCENE_SIZE, 3), np.uint8)
     axes = tuple(int(v) for v in rng.uniform(0.08, 0.25, 2) * scenes.SCENE_SIZE)
     middle = tuple(int(v) for v in rng.uniform(0.3, 0.7, 2) * scenes.SCENE_SIZE)
-    cv2.ellipse(stencil, middle, axes, rng.uniform(0, 180), 0, 360, (255, 255, 255), -1)
-    mask = scenes.render(stencil, path, size, size, 0.95, (0.5, 0.5))
+    cv2.ellipse(shape, middle, axes, rng.uniform(0, 180), 0, 360, (255, 255, 255), -1)
+    mask = scenes.render(shape, path, size, size, 0.95, (0.5, 0.5))
     return np.where(mask > 127, other, clip)
 
 
-def shrink(clip: np.ndarray) -> np.ndarray:
+def resize_clip(clip: np.ndarray) -> np.ndarray:
     """Return the clip at SIZE x SIZE pixels, resized by area."""
     return np.stack([cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in clip])
 
 
-def spoil(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def degrade(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Degrade a clip like lens, sensor and codec do; exposure changes are the same for all frames."""
     frames = clip.astype(np.float32)
     if rng.random() < 0.15:
@@ -122,7 +122,7 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
         self.seed, self.batch, self.step, self.share = seed, batch, step, photograph_share
         self.photographs = [scenes.photograph(name) for name in photographs]
 
-    def new_scene(self, rng: np.random.Generator) -> np.ndarray:
+    def random_scene(self, rng: np.random.Generator) -> np.ndarray:
         """Return a random photograph or texture."""
         if rng.random() >= self.share:
             return scenes.texture(rng)
@@ -132,26 +132,26 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
         image = np.rot90(image, rng.integers(4)) if rng.random() < 0.5 else image
         return np.ascontiguousarray(image[:, :, rng.permutation(3)] if rng.random() < 0.3 else image)
 
-    def clip(self, label: str, pool: list[np.ndarray], hard: float, rng: np.random.Generator) -> np.ndarray:
-        """Return a clip with this label of a scene from the pool; `hard` is the probability of degrading it."""
+    def clip(self, label: str, pool: list[np.ndarray], degraded_share: float, rng: np.random.Generator) -> np.ndarray:
+        """Return a clip with this label of a scene from the pool; `degraded_share` is the probability of degrading it."""
         size = int(rng.integers(SIZE, 3 * SIZE))
         path = random_path(label, frame_times(rng), rng)
-        clip = film(pool[rng.integers(len(pool))], path, rng, size)
-        if rng.random() < 0.35 * hard:
-            clip = add_passer_by(clip, pool[rng.integers(len(pool))], rng)
-        return spoil(clip, rng) if rng.random() < hard else shrink(clip)
+        clip = render_clip(pool[rng.integers(len(pool))], path, rng, size)
+        if rng.random() < 0.35 * degraded_share:
+            clip = add_moving_object(clip, pool[rng.integers(len(pool))], rng)
+        return degrade(clip, rng) if rng.random() < degraded_share else resize_clip(clip)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         cv2.setNumThreads(0)
         rng = np.random.default_rng(self.seed)
         # Making a scene costs more than filming it, so each scene serves about four clips.
-        pool = [self.new_scene(rng) for _ in range(4 * self.batch)]
+        pool = [self.random_scene(rng) for _ in range(4 * self.batch)]
         for step in itertools.count(self.step):
-            hard = min(1.0, step / EASY_STEPS)
+            degraded_share = min(1.0, step / EASY_STEPS)
             for _ in range(self.batch // 4):
-                pool[rng.integers(len(pool))] = self.new_scene(rng)
+                pool[rng.integers(len(pool))] = self.random_scene(rng)
             order = rng.permutation(np.arange(self.batch) + rng.integers(len(LABELS))) % len(LABELS)
-            batch = np.stack([self.clip(LABELS[label], pool, hard, rng) for label in order])
+            batch = np.stack([self.clip(LABELS[label], pool, degraded_share, rng) for label in order])
             yield torch.from_numpy(batch), torch.from_numpy(order)
 
 
@@ -161,24 +161,24 @@ def normalise(batch: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last_3d)
 
 
-def lessons(course: TrainingConfig) -> TrainingData:
+def training_data(config: TrainingConfig) -> TrainingData:
     """Return the training and held-out data of the configuration."""
 
     def batches(first: int) -> Clips:
-        seed = course.seed + 1 + first
-        return Clips(seed, course.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
+        seed = config.seed + 1 + first
+        return Clips(seed, config.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
 
-    held_out = iter(Clips(course.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
+    held_out = iter(Clips(config.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
     return TrainingData(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
 
 
 def main() -> None:
     """Train the network that the command line configures and save its weights."""
-    course = course_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
-    torch.manual_seed(course.seed)
+    config = config_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
+    torch.manual_seed(config.seed)
     network = CameraMotion(depthwise=FramewiseDepthwise)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    save_weights(train(course.begin(network), lessons(course), course), course.folder, WEIGHTS)
+    save_weights(train(config.load_start_weights(network), training_data(config), config), config.folder, WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Picture faults of `frame_quality` in given amounts: RGB uint8 (H, W, 3) in and out.
 
-`scale` is the number of the picture's pixels for one pixel of the network's view. `part` is the position in the range
+`scale` is the number of the picture's pixels for one pixel of the network's view. `strength` is the position in the range
 of the fault's label (quality_labels.py), from 0, the faintest, to 1.
 """
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from PIL import Image as Pillow
 from triton_repo.zoo.architectures import quality_labels as amounts
 from triton_repo.zoo.architectures.quality_labels import Range
 from triton_repo.zoo.training.camera_motion.scenes import Image
+from triton_repo.zoo.training.frame_quality.compression import even, through_h264, through_jpeg
 
 Plane = NDArray[np.float32]
 
@@ -20,9 +20,9 @@ GAMMA = 2.2  # approximate exponent from sensor light to grey levels
 TO_LIGHT = (np.arange(256) / 255.0).astype(np.float32) ** GAMMA
 
 
-def between(limits: Range, part: float) -> float:
-    """Return the amount at `part` of a range, on a logarithmic scale."""
-    return float(limits[0] * (limits[1] / limits[0]) ** part)
+def amount_at(limits: Range, strength: float) -> float:
+    """Return the amount at `strength` of a range, on a logarithmic scale."""
+    return float(limits[0] * (limits[1] / limits[0]) ** strength)
 
 
 def brightness(picture: Image) -> Plane:
@@ -33,7 +33,7 @@ def brightness(picture: Image) -> Plane:
 # --- Blur ------------------------------------------------------------------------------------------------------------
 
 
-def spread(picture: Image, kernel: Plane) -> Image:
+def convolve_light(picture: Image, kernel: Plane) -> Image:
     """Return the picture convolved with `kernel` in linear light, as a lens does: highlights stay bright."""
     light = cv2.LUT(picture, TO_LIGHT)
     light = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
@@ -42,8 +42,8 @@ def spread(picture: Image, kernel: Plane) -> Image:
 
 def disc(radius: float) -> Plane:
     """Return the kernel of a point out of focus: a disc with anti-aliased border."""
-    reach = int(np.ceil(radius))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    half = int(np.ceil(radius))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
     return np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
 
 
@@ -53,31 +53,36 @@ def stroke(length: float, angle: float, bend: float) -> Plane:
     heading = angle + bend * np.linspace(-0.5, 0.5, steps)
     x, y = np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))
     x, y = (x - x.mean()) * length / steps, (y - y.mean()) * length / steps
-    reach = int(np.ceil(length / 2)) + 1
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    half = int(np.ceil(length / 2)) + 1
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     right, down = x - left, y - top
-    for dx, dy, weight in ((0, 0, (1 - right) * (1 - down)), (1, 0, right * (1 - down)),
-                           (0, 1, (1 - right) * down), (1, 1, right * down)):  # fmt: skip
-        np.add.at(kernel, (top + reach + dy, left + reach + dx), weight)
+    weights = (
+        (0, 0, (1 - right) * (1 - down)),
+        (1, 0, right * (1 - down)),
+        (0, 1, (1 - right) * down),
+        (1, 1, right * down),
+    )
+    for dx, dy, weight in weights:
+        np.add.at(kernel, (top + half + dy, left + half + dx), weight)
     return kernel
 
 
-def defocus(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def defocus(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture out of focus."""
-    return spread(picture, disc(between(amounts.DEFOCUS, part) * scale))
+    return convolve_light(picture, disc(amount_at(amounts.DEFOCUS, strength) * scale))
 
 
-def motion_blur(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def motion_blur(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture blurred by a straight or curved motion."""
     bend = rng.uniform(-1.2, 1.2) if rng.random() < 0.4 else 0.0
-    return spread(picture, stroke(between(amounts.MOTION, part) * scale, rng.uniform(0, np.pi), bend))
+    return convolve_light(picture, stroke(amount_at(amounts.MOTION, strength) * scale, rng.uniform(0, np.pi), bend))
 
 
 # --- Noise -----------------------------------------------------------------------------------------------------------
 
 
-def grain(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Generator) -> Plane:
+def noise_field(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Generator) -> Plane:
     """Return noise (H, W, colours) with mean 0 and grains `size` pixels wide."""
     height, width = (max(2, round(side / max(1.0, size))) for side in shape[:2])
     cv2.setRNGSeed(int(rng.integers(1 << 31)))
@@ -87,7 +92,7 @@ def grain(shape: tuple[int, ...], size: float, colours: int, rng: np.random.Gene
     return np.asarray(field.reshape(*shape[:2], colours), np.float32)
 
 
-def seen_deviation(field: Plane, scale: float) -> float:
+def visible_deviation(field: Plane, scale: float) -> float:
     """Return the standard deviation of noise (H, W, colours) after scaling it as the service scales pictures."""
     size = tuple(max(1, round(side / scale)) for side in field.shape[1::-1])
     seen = Pillow.fromarray(np.ascontiguousarray(field[..., 0])).resize(size, Pillow.Resampling.BILINEAR)
@@ -96,74 +101,40 @@ def seen_deviation(field: Plane, scale: float) -> float:
 
 def add_noise(picture: Image, scale: float, deviation: float, rng: np.random.Generator) -> Image:
     """Add noise of `deviation` grey levels (standard deviation in the network's view): grey, coloured or shot noise."""
-    field = grain(picture.shape, scale * rng.uniform(0.6, 1.4), 1 if rng.random() < 0.35 else 3, rng)
-    field *= deviation / seen_deviation(field, scale)
+    field = noise_field(picture.shape, scale * rng.uniform(0.6, 1.4), 1 if rng.random() < 0.35 else 3, rng)
+    field *= deviation / visible_deviation(field, scale)
     if rng.random() < 0.4:  # shot noise grows with the square root of the light
         light = np.sqrt(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8)[..., None]
         field = field * (light / light.mean())
     return np.clip(picture + field + 0.5, 0, 255).astype(np.uint8)
 
 
-def noise(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def noise(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture with noise."""
-    return add_noise(picture, scale, between(amounts.NOISE, part), rng)
+    return add_noise(picture, scale, amount_at(amounts.NOISE, strength), rng)
 
 
 # --- Blocks ----------------------------------------------------------------------------------------------------------
 
 
-def through_jpeg(picture: Image, quality: int) -> Image:
-    """Return the picture after JPEG compression."""
-    blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def h264_frame(picture: Image, qp: int, deblock: bool = True) -> av.VideoFrame:
-    """Return the picture as a frame decoded from a one-frame H.264 stream; height and width must be even."""
-    height, width = picture.shape[:2]
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = width, height, "yuv420p", 30
-    encoder.options = {"qp": str(qp), "preset": "superfast", "tune": "zerolatency"}
-    if not deblock:
-        encoder.options |= {"x264-params": "no-deblock=1"}
-    encoder.thread_count = 1
-    packets = encoder.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")) + encoder.encode()
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-    return frames[0]
-
-
-def through_h264(picture: Image, qp: int, deblock: bool = True) -> Image:
-    """Return the picture after H.264 compression, RGB uint8 (H, W, 3)."""
-    return np.asarray(h264_frame(picture, qp, deblock).to_ndarray(format="rgb24"))
-
-
-def even(picture: Image) -> Image:
-    """Return the picture without an odd last row or column, because H.264 halves the chroma resolution."""
-    height, width = picture.shape[:2]
-    return np.ascontiguousarray(picture[: height & ~1, : width & ~1])
-
-
-def blocky(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def blocky(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture after strong compression at a small size, enlarged again.
 
-    The compression is the stronger of the one at `part` and the one whose error reaches BLOCKY_ERROR.
+    The compression is the stronger of the one at `strength` and the one whose error reaches BLOCKY_ERROR.
     """
     height, width = picture.shape[:2]
-    factor = min(1.0, 8 / between(amounts.BLOCK, rng.uniform()) / scale)
+    factor = min(1.0, 8 / amount_at(amounts.BLOCK, rng.uniform()) / scale)
     small = even(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
     video = rng.random() < 0.4
     while True:
         if video:
-            coded = through_h264(small, round(between(amounts.BLOCKY_QP, part)), deblock=False)
+            coded = through_h264(small, round(amount_at(amounts.BLOCKY_QP, strength)), deblock=False)
         else:
-            coded = through_jpeg(small, round(between(amounts.BLOCKY_QUALITY, part)))
+            coded = through_jpeg(small, round(amount_at(amounts.BLOCKY_QUALITY, strength)))
         error = float(np.sqrt(np.mean((coded.astype(np.float32) - small) ** 2)))
-        if error >= amounts.BLOCKY_ERROR or part >= 1:
+        if error >= amounts.BLOCKY_ERROR or strength >= 1:
             break
-        part = min(1.0, part + 0.25)
+        strength = min(1.0, strength + 0.25)
     method = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)[rng.integers(3)]
     return np.asarray(cv2.resize(coded, (width, height), interpolation=method), dtype=np.uint8)
 
@@ -171,32 +142,34 @@ def blocky(picture: Image, scale: float, part: float, rng: np.random.Generator) 
 # --- Light -----------------------------------------------------------------------------------------------------------
 
 
-def relit(picture: Image, curve: NDArray[np.float64], rng: np.random.Generator) -> Image:
+def apply_curve(picture: Image, curve: NDArray[np.float64], rng: np.random.Generator) -> Image:
     """Return the picture mapped by a curve (256,) of grey levels, dithered against banding."""
     dither = rng.random(picture.shape, dtype=np.float32)
     return np.clip(cv2.LUT(picture, curve.astype(np.float32)) + dither, 0, 255).astype(np.uint8)
 
 
-def too_dark(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def too_dark(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture underexposed: light times a factor, sometimes with darker shadows."""
     curve = 255 * (np.arange(256) / 255) ** rng.uniform(1.0, 1.8)
     bright_level = np.percentile(np.interp(brightness(picture), np.arange(256), curve), 95)
-    return relit(picture, curve * between(amounts.DARK, part) / max(bright_level, 1), rng)
+    return apply_curve(picture, curve * amount_at(amounts.DARK, strength) / max(bright_level, 1), rng)
 
 
-def too_bright(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def too_bright(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture overexposed: light times a factor, clipped at white, sometimes with glare over the shadows."""
     curve = 255 * (np.arange(256) / 255) ** rng.uniform(0.5, 1.0)
     curve += rng.uniform(0, 0.6) * (255 - curve) if rng.random() < 0.4 else 0
     dark, middle = np.percentile(np.interp(brightness(picture), np.arange(256), curve), [10, 50])
     # A tenth of the picture stays below white, so that some of it remains visible.
-    return relit(picture, curve * min(between(amounts.BRIGHT, part) / max(middle, 1), 225 / max(dark, 1)), rng)
+    return apply_curve(
+        picture, curve * min(amount_at(amounts.BRIGHT, strength) / max(middle, 1), 225 / max(dark, 1)), rng
+    )
 
 
-def blank(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def blank(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return an even colour with almost nothing of the picture, like a covered lens, a wall or the middle of a fade.
 
-    `part` goes from the most that may remain to nothing.
+    `strength` goes from the most that may remain to nothing.
     """
     height, width = picture.shape[:2]
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(0, 255))
@@ -204,43 +177,51 @@ def blank(picture: Image, scale: float, part: float, rng: np.random.Generator) -
         colour = colour * rng.uniform(0, 0.15)  # black, or the dark red of a finger
     elif rng.random() < 0.15:
         colour = 255 - colour * rng.uniform(0, 0.1)
-    corners = rng.uniform(-0.5, 0.5, (2, 2, 1)).astype(np.float32) * amounts.BLANK_GRADIENT * (1 - part)
-    ground = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None] + colour
+    corners = rng.uniform(-0.5, 0.5, (2, 2, 1)).astype(np.float32) * amounts.BLANK_GRADIENT * (1 - strength)
+    background = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None] + colour
     if rng.random() < 0.5:
         low, high = np.percentile(brightness(picture), [5, 95])
-        ground = ground + (picture - (low + high) / 2) * (amounts.BLANK_CONTRAST * (1 - part) / max(high - low, 1))
-    return np.clip(ground + rng.random(picture.shape, dtype=np.float32), 0, 255).astype(np.uint8)
+        background = background + (picture - (low + high) / 2) * (
+            amounts.BLANK_CONTRAST * (1 - strength) / max(high - low, 1)
+        )
+    return np.clip(background + rng.random(picture.shape, dtype=np.float32), 0, 255).astype(np.uint8)
 
 
-def sharp(picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
-    """Return the picture without a fault; `part` sets the small blur that a sharp picture may have."""
-    sigma = amounts.SHARP_BLUR * part * scale
+def sharp(picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
+    """Return the picture without a fault; `strength` sets the small blur that a sharp picture may have."""
+    sigma = amounts.SHARP_BLUR * strength * scale
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) if sigma > 0.15 else picture
 
 
 FAULTS = {
-    "sharp": sharp, "defocus": defocus, "motion_blur": motion_blur, "noise": noise, "blocky": blocky,
-    "too_dark": too_dark, "too_bright": too_bright, "blank": blank,
-}  # fmt: skip
+    "sharp": sharp,
+    "defocus": defocus,
+    "motion_blur": motion_blur,
+    "noise": noise,
+    "blocky": blocky,
+    "too_dark": too_dark,
+    "too_bright": too_bright,
+    "blank": blank,
+}
 assert tuple(FAULTS) == amounts.LABELS
 
 
-def sensed(picture: Image, rng: np.random.Generator) -> Image:
+def add_sensor_noise(picture: Image, rng: np.random.Generator) -> Image:
     """Add a little sensor noise in half of the cases; clean pictures are sharp too."""
     if rng.random() < 0.5:
         return picture
     deviation = rng.uniform(0, amounts.SHARP_NOISE)
-    return np.clip(picture + deviation * grain(picture.shape, 1, 3, rng) + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(picture + deviation * noise_field(picture.shape, 1, 3, rng) + 0.5, 0, 255).astype(np.uint8)
 
 
-def fault(label: str, picture: Image, scale: float, part: float, rng: np.random.Generator) -> Image:
+def apply_fault(label: str, picture: Image, scale: float, strength: float, rng: np.random.Generator) -> Image:
     """Return the picture with the label's fault, and the blur and noise that any picture may have."""
     if label not in ("sharp", "defocus"):
         picture = sharp(picture, scale, rng.uniform(), rng)
     if label == "blocky":
-        picture = sensed(picture, rng)
-    picture = FAULTS[label](picture, scale, part, rng)
-    return picture if label == "noise" else sensed(picture, rng)
+        picture = add_sensor_noise(picture, rng)
+    picture = FAULTS[label](picture, scale, strength, rng)
+    return picture if label == "noise" else add_sensor_noise(picture, rng)
 
 
-__all__ = ["FAULTS", "between", "brightness", "even", "fault", "h264_frame", "through_h264", "through_jpeg"]
+__all__ = ["FAULTS", "amount_at", "apply_fault", "brightness"]

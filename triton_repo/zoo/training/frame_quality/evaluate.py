@@ -2,7 +2,7 @@
 
     .venv/bin/python -m triton_repo.zoo.training.frame_quality.evaluate --url http://127.0.0.1:8080 --footage VIDEOS
 
-Frames of the videos in --footage, and three photographs that training never saw, are spoiled by amounts from all over
+Frames of the videos in --footage, and three photographs that training never saw, get faults of amounts from all over
 each label's range, and sent as PNG, JPEG and H.264 of several sizes. Prints top-1 for each label, kind and size, and
 for faint and strong faults; exits 1 when top-1 is below --bar. Same seed and footage, same files.
 """
@@ -17,59 +17,61 @@ from rich.console import Console
 
 from clipstack_client import Client, ClipstackError
 from triton_repo.zoo.architectures.quality_labels import LABELS
-from triton_repo.zoo.training.evaluate import answers, label_table, top_1, ways_table
+from triton_repo.zoo.training.evaluate import Evaluation, conditions_table, label_table, top_1
 from triton_repo.zoo.training.frame_quality.encode import (
-    FOOTAGE_PIXELS,
     KINDS,
+    MIN_FOOTAGE_PIXELS,
     SIZES,
     Sample,
-    file_of,
+    encode_sample,
     samples,
     sharp_frames,
 )
-from triton_repo.zoo.training.frame_quality.scenes import FEWEST_PIXELS, HELD_OUT_PHOTOGRAPHS, photograph
+from triton_repo.zoo.training.frame_quality.scenes import HELD_OUT_PHOTOGRAPHS, MIN_PIXELS, photograph
 
 
-def ways() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
+def conditions() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
     """Yield a name and a condition for each kind, size and third of the amounts."""
     yield from ((kind, lambda sample, kind=kind: sample.kind == kind) for kind in KINDS)
     yield from ((f"{w}x{h}", lambda sample, size=(w, h): sample.size == size) for w, h in SIZES)
     for name, low, high in (("faintest third", 0.0, 1 / 3), ("middle third", 1 / 3, 2 / 3), ("strongest", 2 / 3, 1.0)):
-        yield name, lambda sample, low=low, high=high: low <= sample.part < high  # type: ignore[misc]
+        yield name, lambda sample, low=low, high=high: low <= sample.strength < high  # type: ignore[misc]
 
 
 def main() -> int:
     """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    raw_text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw_text)
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
-    parser.add_argument("--per-class", type=int, default=40, help="files of each label, from each of both sources")
+    parser.add_argument("--per-class", type=int, default=40, help="files per label, from each of the two sources")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="files at a time")
-    parser.add_argument("--bar", type=float, default=0.95, help="least top-1, on footage and on photographs")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel requests")
+    parser.add_argument(
+        "--bar", type=float, default=0.95, help="lowest top-1 that passes, on footage and on photographs"
+    )
     arguments = parser.parse_args()
     footage = [frame for video in sorted(arguments.footage.iterdir()) for frame in sharp_frames(video)]
     if not footage:
         print(f"evaluate: no video that is large enough and can be decoded in {arguments.footage}", file=sys.stderr)
         return 2
     photographs = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
-    sources = {"footage": (footage, FOOTAGE_PIXELS), "photographs": (photographs, FEWEST_PIXELS)}
-    console, least = Console(), 1.0
+    sources = {"footage": (footage, MIN_FOOTAGE_PIXELS), "photographs": (photographs, MIN_PIXELS)}
+    console, lowest = Console(), 1.0
     items = samples(arguments.per_class)
     try:
         with Client(arguments.url) as client:
-            for source, (scenes, fewest) in sources.items():
-                make = partial(file_of, scenes=scenes, seed=arguments.seed, fewest=fewest)
-                results = answers(client, "frame_quality", items, make, arguments.jobs)
+            for source, (scenes, min_pixels) in sources.items():
+                encode = partial(encode_sample, scenes=scenes, seed=arguments.seed, min_pixels=min_pixels)
+                results = Evaluation("frame_quality", items, encode, arguments.jobs).run(client)
                 console.print(label_table(f"frame_quality on {source}", "files", LABELS, results))
-                console.print(ways_table("files", ways(), results))
+                console.print(conditions_table("files", conditions(), results))
                 console.print(f"{len(scenes)} scenes, seed {arguments.seed}, bar {arguments.bar:.0%}")
-                least = min(least, top_1(results))
+                lowest = min(lowest, top_1(results))
     except (ClipstackError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    return 0 if least >= arguments.bar else 1
+    return 0 if lowest >= arguments.bar else 1
 
 
 if __name__ == "__main__":

@@ -12,10 +12,18 @@ from triton_repo.zoo.training.frame_quality.defects import Plane, brightness
 # The photographs that camera_motion is trained on, without the soft ones (moon, retina, moving clock), the small
 # scanned pages and the mostly black Hubble picture.
 TRAINING_PHOTOGRAPHS = (
-    "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "immunohistochemistry", "rocket",
+    "astronaut",
+    "brick",
+    "camera",
+    "coffee",
+    "coins",
+    "grass",
+    "gravel",
+    "immunohistochemistry",
+    "rocket",
     "flower.jpg",
-)  # fmt: skip
-FEWEST_PIXELS = 1.15  # least pixels of a scene for each of the network's; fewer would not be sharp
+)
+MIN_PIXELS = 1.15  # least pixels of a scene for each of the network's; fewer would not be sharp
 
 
 def photograph(name: str) -> Image:
@@ -25,10 +33,10 @@ def photograph(name: str) -> Image:
 
 def collage(scenes: Sequence[Image], rng: np.random.Generator) -> Image:
     """Return a scene covered with shapes of every size that show other scenes."""
-    ground = scenes[rng.integers(len(scenes))].copy()
+    background = scenes[rng.integers(len(scenes))].copy()
     if rng.random() < 0.35:
-        ground = np.asarray(cv2.GaussianBlur(ground, (0, 0), rng.uniform(1, 6)), np.uint8)
-    height, width = ground.shape[:2]
+        background = np.asarray(cv2.GaussianBlur(background, (0, 0), rng.uniform(1, 6)), np.uint8)
+    height, width = background.shape[:2]
     for _ in range(int(rng.integers(2, 20))):
         surface = scenes[rng.integers(len(scenes))]
         size = int(np.exp(rng.uniform(np.log(12), np.log(min(height, width, *surface.shape[:2]) * 0.6))))
@@ -40,9 +48,9 @@ def collage(scenes: Sequence[Image], rng: np.random.Generator) -> Image:
             cv2.fillPoly(mask, [rng.integers(0, size, (int(rng.integers(3, 8)), 2)).astype(np.int32)], 1)
         y, x = rng.integers(0, height - size + 1), rng.integers(0, width - size + 1)
         v, u = rng.integers(0, surface.shape[0] - size + 1), rng.integers(0, surface.shape[1] - size + 1)
-        place = ground[y : y + size, x : x + size]
-        place[mask > 0] = surface[v : v + size, u : u + size][mask > 0]
-    return ground
+        patch = background[y : y + size, x : x + size]
+        patch[mask > 0] = surface[v : v + size, u : u + size][mask > 0]
+    return background
 
 
 def smooth(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Plane:
@@ -51,7 +59,7 @@ def smooth(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Plan
     return np.asarray(cv2.resize(field, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def shallow(scene: Image, rng: np.random.Generator) -> Image:
+def add_soft_background(scene: Image, rng: np.random.Generator) -> Image:
     """Return the scene in focus only in places, like a portrait before a soft background, which counts as sharp."""
     soft = cv2.GaussianBlur(scene, (0, 0), rng.uniform(1.5, 6))
     edge = rng.uniform(2, 20)
@@ -59,12 +67,12 @@ def shallow(scene: Image, rng: np.random.Generator) -> Image:
     return (soft + (scene.astype(np.float32) - soft) * focus[..., None] + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def polished(scene: Image, rng: np.random.Generator) -> Image:
+def remove_grain(scene: Image, rng: np.random.Generator) -> Image:
     """Return the scene without grain but with its edges, like pictures of phones and computer graphics."""
     return np.asarray(cv2.bilateralFilter(scene, 5, rng.uniform(8, 24), 3), np.uint8)
 
 
-def shaded(scene: Image, rng: np.random.Generator) -> Image:
+def add_uneven_light(scene: Image, rng: np.random.Generator) -> Image:
     """Return the scene under uneven light."""
     light = np.exp(rng.uniform(0.1, 0.6) * smooth(scene.shape, 3, rng))[..., None]
     return (scene * light).clip(0, 255).astype(np.uint8)
@@ -90,18 +98,18 @@ class Scenes:
             image = collage([*self.photographs, *self.textures], rng)
         else:
             image = self.textures[rng.integers(len(self.textures))]
-        image = polished(image, rng) if rng.random() < 0.4 else image
-        image = shallow(image, rng) if rng.random() < 0.3 else image
-        image = shaded(image, rng) if rng.random() < 0.3 else image
+        image = remove_grain(image, rng) if rng.random() < 0.4 else image
+        image = add_soft_background(image, rng) if rng.random() < 0.3 else image
+        image = add_uneven_light(image, rng) if rng.random() < 0.3 else image
         image = image[:, ::-1] if rng.random() < 0.5 else image
         image = np.rot90(image, rng.integers(4)) if rng.random() < 0.5 else image
         return np.ascontiguousarray(image[:, :, rng.permutation(3)] if rng.random() < 0.3 else image)
 
 
-def part_of(scene: Image, view: int, scale: float, rng: np.random.Generator) -> Image:
+def random_part(scene: Image, view: int, scale: float, rng: np.random.Generator) -> Image:
     """Return a random, nearly square part of the scene, with `scale` pixels for each of the `view` pixels."""
     height, width = scene.shape[:2]
-    smallest = min(FEWEST_PIXELS * view, min(height, width))
+    smallest = min(MIN_PIXELS * view, min(height, width))
     side = np.exp(rng.uniform(np.log(smallest), np.log(min(height, width))))
     tall, wide = (min(side * rng.uniform(1, 1.2), limit) for limit in (height, width))
     y, x = int(rng.uniform(0, height - tall)), int(rng.uniform(0, width - wide))
@@ -111,7 +119,7 @@ def part_of(scene: Image, view: int, scale: float, rng: np.random.Generator) -> 
     return np.asarray(cv2.resize(part, None, fx=factor, fy=factor, interpolation=method), dtype=np.uint8)
 
 
-def lit(picture: Image, rng: np.random.Generator) -> Image:
+def adjust_light(picture: Image, rng: np.random.Generator) -> Image:
     """Return the picture with random light, contrast and colour within the limits of 'sharp'."""
     low, high = np.percentile(brightness(picture), [5, 95])
     bright = rng.uniform(amounts.SHARP_LIGHT + 10, 250)
@@ -125,7 +133,7 @@ def lit(picture: Image, rng: np.random.Generator) -> Image:
     return np.clip(tinted + 0.5, 0, 255).astype(np.uint8)
 
 
-def letterboxed(picture: Image, rng: np.random.Generator) -> Image:
+def add_letterbox(picture: Image, rng: np.random.Generator) -> Image:
     """Return the picture with black bars above and below, or left and right."""
     picture, dark = picture.copy(), int(rng.integers(0, 17))
     for side in (picture, picture.transpose(1, 0, 2))[:: 1 if rng.random() < 0.7 else -1][:1]:
@@ -161,6 +169,15 @@ def detailed(picture: Image, scale: float) -> bool:
 
 
 __all__ = [
-    "FEWEST_PIXELS", "HELD_OUT_PHOTOGRAPHS", "TRAINING_PHOTOGRAPHS", "Scenes", "detail", "detailed", "letterboxed",
-    "lit", "part_of", "photograph", "well_lit",
-]  # fmt: skip
+    "MIN_PIXELS",
+    "HELD_OUT_PHOTOGRAPHS",
+    "TRAINING_PHOTOGRAPHS",
+    "Scenes",
+    "detail",
+    "detailed",
+    "add_letterbox",
+    "adjust_light",
+    "random_part",
+    "photograph",
+    "well_lit",
+]

@@ -1,6 +1,6 @@
 """Trains `frame_quality`: a ResNet-18 of half the width that names what is wrong with a picture.
 
-    .venv/bin/python -m triton_repo.zoo.training.frame_quality.train      # under an hour on two cores; goes on where it stopped
+    .venv/bin/python -m triton_repo.zoo.training.frame_quality.train      # under an hour on two cores; resumes where it stopped
     .venv/bin/python -m triton_repo.zoo.training.frame_quality.train --steps 20 --output /tmp/trial
 
 Pictures are procedural textures and photographs with one fault of a known amount, in files of every size and several
@@ -10,6 +10,7 @@ formats, scaled and cut by the service's own code. Same seed, same pictures.
 import io
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,22 +25,23 @@ from triton_repo.zoo.architectures import quality_labels as amounts
 from triton_repo.zoo.architectures.frame_quality import LABELS, MEAN, SIZE, STD, VIEW, FrameQuality
 from triton_repo.zoo.repository.builtin import QUALITY_WEIGHTS
 from triton_repo.zoo.training.camera_motion.scenes import Image
-from triton_repo.zoo.training.frame_quality.defects import even, fault, h264_frame, through_h264, through_jpeg
+from triton_repo.zoo.training.frame_quality.compression import even, h264_frame, through_h264, through_jpeg
+from triton_repo.zoo.training.frame_quality.defects import apply_fault
 from triton_repo.zoo.training.frame_quality.scenes import (
     HELD_OUT_PHOTOGRAPHS,
     TRAINING_PHOTOGRAPHS,
     Scenes,
+    add_letterbox,
+    adjust_light,
     detailed,
-    letterboxed,
-    lit,
-    part_of,
+    random_part,
     well_lit,
 )
 from triton_repo.zoo.training.loop import (
     Batch,
     TrainingConfig,
     TrainingData,
-    course_from_command_line,
+    config_from_command_line,
     save_weights,
     train,
 )
@@ -47,12 +49,12 @@ from triton_repo.zoo.training.loop import (
 SMALL = 160  # side in pixels of the pictures in the first steps, which halves the work; amounts in pixels stay the same
 SMALL_PART = 0.75  # part of the steps with small pictures
 SIDES = (235, 1200)  # range of the files' short sides, where the whole view is seen
-LETTERBOXED = 0.1  # share of the pictures
-FILE_BEFORE = 0.4
-WORKED_AT = 2.0  # largest scale at which faults are made; larger files are enlarged afterwards
+LETTERBOX_SHARE = 0.1  # share of the pictures
+RECOMPRESSED = 0.4
+MAX_FAULT_SCALE = 2.0  # largest scale at which faults are made; larger files are enlarged afterwards
 
 
-def as_seen(picture: Image, view: int, crop: int, rng: np.random.Generator) -> Image:
+def view_of_file(picture: Image, view: int, crop: int, rng: np.random.Generator) -> Image:
     """Return the picture, stored in a file, as the service shows it to a network: uint8 (crop, crop, 3)."""
     height, width = picture.shape[:2]
     size = scaled_size(width, height, view)
@@ -70,60 +72,70 @@ def as_seen(picture: Image, view: int, crop: int, rng: np.random.Generator) -> I
         return centre_crop(seen(opened, 1, size), crop)
 
 
-def through_file(picture: Image, rng: np.random.Generator) -> Image:
+def recompress(picture: Image, rng: np.random.Generator) -> Image:
     """Return the picture after JPEG or H.264 compression of good quality."""
     if rng.random() < 0.5:
         return through_jpeg(picture, int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1)))
     return through_h264(even(picture), int(rng.integers(amounts.SHARP_QP[0], amounts.SHARP_QP[1] + 1)))
 
 
-class Pictures(IterableDataset):  # type: ignore[type-arg]
-    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), SMALL pixels wide before step `large_from`.
+@dataclass(frozen=True)
+class PictureMix:
+    """Composition of the batches.
 
-    All labels are equally frequent, except that 'sharp' occurs `sharps` times as often: it competes with all others.
+    Attributes:
+        photographs: Names of the bundled photographs.
+        photograph_share: Probability of a photograph as the scene, in place of a texture or collage.
+        large_from: First step with pictures of SIZE pixels; earlier ones have SMALL pixels.
+        sharp_weight: Frequency of the label 'sharp' relative to each other label; it competes with all of them.
     """
 
-    def __init__(
-        self, seed: int, batch: int, photographs: tuple[str, ...], share: float, step: int, large_from: int,
-        sharps: int = 1,
-    ) -> None:  # fmt: skip
-        self.turns = len(LABELS) - 1 + sharps
-        self.seed, self.batch, self.photographs, self.share = seed, batch, photographs, share
-        self.step, self.large_from = step, large_from
+    photographs: tuple[str, ...]
+    photograph_share: float
+    large_from: int
+    sharp_weight: int = 1
+
+
+class Pictures(IterableDataset):  # type: ignore[type-arg]
+    """Endless batches (uint8 (B, H, W, 3), int64 (B,)), the first for training step `step`."""
+
+    def __init__(self, seed: int, batch: int, step: int, mix: PictureMix) -> None:
+        self.seed, self.batch, self.step, self.mix = seed, batch, step, mix
+        self.slots = len(LABELS) - 1 + mix.sharp_weight
 
     def sharp_part(self, pool: list[Image], view: int, scale: float, rng: np.random.Generator) -> Image:
         """Return a lit part of a scene in the pool, with enough detail if 20 attempts find one."""
         for _ in range(20):
-            picture = lit(part_of(pool[rng.integers(len(pool))], view, scale, rng), rng)
+            picture = adjust_light(random_part(pool[rng.integers(len(pool))], view, scale, rng), rng)
             if detailed(picture, scale) and well_lit(picture):
                 break
         # Uploaded pictures have mostly been compressed before.
-        return through_file(picture, rng) if rng.random() < FILE_BEFORE else picture
+        return recompress(picture, rng) if rng.random() < RECOMPRESSED else picture
 
     def picture(self, label: str, pool: list[Image], crop: int, rng: np.random.Generator) -> Image:
         """Return a picture with this label as the network sees it, uint8 (crop, crop, 3)."""
         view = round(crop * VIEW / SIZE)
         scale = np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1]))) / VIEW
-        worked_at = min(scale, WORKED_AT)
-        picture = fault(label, self.sharp_part(pool, view, worked_at, rng), worked_at, rng.uniform(), rng)
-        if scale > worked_at:
-            factor = scale / worked_at
+        fault_scale = min(scale, MAX_FAULT_SCALE)
+        picture = apply_fault(label, self.sharp_part(pool, view, fault_scale, rng), fault_scale, rng.uniform(), rng)
+        if scale > fault_scale:
+            factor = scale / fault_scale
             picture = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
-        if label != "blank" and rng.random() < LETTERBOXED:
-            picture = letterboxed(picture, rng)
-        return as_seen(picture, view, crop, rng)
+        if label != "blank" and rng.random() < LETTERBOX_SHARE:
+            picture = add_letterbox(picture, rng)
+        return view_of_file(picture, view, crop, rng)
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(0)
         rng = np.random.default_rng(self.seed)
-        scenes = Scenes(self.photographs, self.share, rng)
+        scenes = Scenes(self.mix.photographs, self.mix.photograph_share, rng)
         pool = [scenes.next() for _ in range(2 * self.batch)]
         for step in itertools.count(self.step):
-            crop = SMALL if step < self.large_from else SIZE
+            crop = SMALL if step < self.mix.large_from else SIZE
             for _ in range(self.batch // 8):
                 pool[rng.integers(len(pool))] = scenes.next()
-            turns = rng.permutation(np.arange(self.batch) + rng.integers(self.turns)) % self.turns
-            order = np.where(turns < len(LABELS), turns, LABELS.index("sharp"))
+            slots = rng.permutation(np.arange(self.batch) + rng.integers(self.slots)) % self.slots
+            order = np.where(slots < len(LABELS), slots, LABELS.index("sharp"))
             batch = np.stack([self.picture(LABELS[label], pool, crop, rng) for label in order])
             yield torch.from_numpy(batch), torch.from_numpy(order)
 
@@ -134,24 +146,27 @@ def normalise(batch: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def lessons(course: TrainingConfig) -> TrainingData:
+def training_data(config: TrainingConfig) -> TrainingData:
     """Return the training and held-out data of the configuration."""
 
     def batches(first: int) -> Pictures:
-        large_from = round(SMALL_PART * course.steps)
-        return Pictures(course.seed + 1 + first, course.batch, TRAINING_PHOTOGRAPHS, 0.5, first, large_from, sharps=2)
+        large_from = round(SMALL_PART * config.steps)
+        mix = PictureMix(TRAINING_PHOTOGRAPHS, 0.5, large_from, sharp_weight=2)
+        return Pictures(config.seed + 1 + first, config.batch, first, mix)
 
-    held_out = iter(Pictures(course.seed, 40, HELD_OUT_PHOTOGRAPHS, 1.0, step=0, large_from=0))
+    held_out = iter(Pictures(config.seed, 40, 0, PictureMix(HELD_OUT_PHOTOGRAPHS, 1.0, large_from=0)))
     # Use float32: without native instructions bfloat16 is ten times slower.
     return TrainingData(batches, [next(held_out) for _ in range(5)], normalise, bfloat16=False)
 
 
 def main() -> None:
     """Train the network that the command line configures and save its weights."""
-    course = course_from_command_line(__doc__, "frame_quality", steps=1300, seed=30, peak_rate=3e-3)
-    torch.manual_seed(course.seed)
+    config = config_from_command_line(__doc__, "frame_quality", steps=1300, seed=30, peak_rate=3e-3)
+    torch.manual_seed(config.seed)
     network = FrameQuality().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    save_weights(train(course.begin(network), lessons(course), course), course.folder, QUALITY_WEIGHTS)
+    save_weights(
+        train(config.load_start_weights(network), training_data(config), config), config.folder, QUALITY_WEIGHTS
+    )
 
 
 if __name__ == "__main__":

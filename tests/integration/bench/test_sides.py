@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.decoding.worker import decode, probe
-from app.media.sampling import EvenClips, frames_at, place
+from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, Limits, Source
 from bench.baselines.seeing import frames, named, numbers
 from bench.fixtures import networks, videos
@@ -21,7 +21,7 @@ LIMITS = Limits(36_000_000, 500_000, 14_400)
 @pytest.mark.parametrize("total", [20, 90, 280, 301, 1000])
 def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total: int) -> None:
     timing = regular(total, fps)
-    (times_s,) = place(timing, EvenClips(16, 5 / 30))
+    (times_s,) = place_clips(timing, EvenClips(16, 5 / 30))
     assert numbers(total, fps, WANTED) == frames_at(timing, times_s)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.decoding import worker
 from app.media.geometry import Crop
 from app.media.sampling import EvenClips, Timing, frames_at
-from app.media.sampling import place as service_place
+from app.media.sampling import place_clips as service_place
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.settings import CHECKOUT
 from clipstack_client import Client, Progress

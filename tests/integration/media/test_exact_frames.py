@@ -11,7 +11,7 @@ import pytest
 
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop
-from app.media.sampling import EvenClips, frames_at, place
+from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits, Media, Source
 from app.timeline.scan import ScanSpec, ScanStarted, Window, sweep
 from app.timeline.windows import grid
@@ -146,7 +146,7 @@ def test_clips_show_the_frames_they_name(film: tuple[Source, Media], tmp_path: P
     assert shown == [list(row) for row in decoded.frames]
     assert (decoded.total, decoded.truncated, any(decoded.padded)) == (COUNT, False, False)
     assert (decoded.duration_s, decoded.fps) == (pytest.approx(3.0, abs=0.04), pytest.approx(30, abs=0.4))
-    wanted = [frames_at(regular(COUNT, FPS), row) for row in place(regular(COUNT, FPS), clips)]
+    wanted = [frames_at(regular(COUNT, FPS), row) for row in place_clips(regular(COUNT, FPS), clips)]
     assert np.abs(np.array(shown) - wanted).max() <= 1  # a container that counts milliseconds may round
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, scaled_size
-from app.media.sampling import EvenClips, frames_at, place
+from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits
 from app.settings import CHECKOUT
 from app.video.decode import probe
@@ -47,7 +47,7 @@ def test_real_clips_have_the_same_best_label(real_videos: Path, engine: OpenVino
     media, demuxer = probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
     size = scaled_size(media.width, media.height, SIZE)
     there = DeviceReader(source, demuxer, media, size, torch.device("cpu"))
-    placed = place(there.timing, EvenClips(FRAMES, STRIDE / FPS, CLIPS))
+    placed = place_clips(there.timing, EvenClips(FRAMES, STRIDE / FPS, CLIPS))
     rows = [frames_at(there.timing, times_s) for times_s in placed]
     right = engine.infer(clips(open_reader(source, media, demuxer, size), rows))
     ours = engine.infer(clips(there, rows))

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from app.images.decode import decode_small, seen
+from app.images.decode import reduce_detail, render
 from app.media.frames import centre_crop, scaled_size
 from triton_repo.zoo.architectures import quality_labels as amounts
 from triton_repo.zoo.architectures.frame_quality import LABELS, MEAN, SIZE, STD, VIEW, FrameQuality
@@ -63,13 +63,13 @@ def view_of_file(picture: Image, view: int, crop: int, rng: np.random.Generator)
         frame = h264_frame(even(picture), int(rng.integers(amounts.SHARP_QP[0], amounts.SHARP_QP[1] + 1)))
         return centre_crop(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"), crop)
     if chance < 0.45:
-        return centre_crop(seen(Pillow.fromarray(picture), 1, size), crop)
+        return centre_crop(render(Pillow.fromarray(picture), 1, size), crop)
     file = io.BytesIO()
     quality = int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1))
     Pillow.fromarray(picture).save(file, "JPEG", quality=quality)
     with Pillow.open(file) as opened:
-        decode_small(opened, view)
-        return centre_crop(seen(opened, 1, size), crop)
+        reduce_detail(opened, view)
+        return centre_crop(render(opened, 1, size), crop)
 
 
 def recompress(picture: Image, rng: np.random.Generator) -> Image:

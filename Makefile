@@ -33,7 +33,7 @@ status:  ## say what runs and whether it is ready
 logs:  ## follow all logs
 	@$(STACK) logs
 
-doctor:  ## say what is wrong, running or not, and how to mend it; CHECK="ports nginx" for some of it
+doctor:  ## check the stack, running or stopped, and say how to fix what is wrong; CHECK="ports nginx" for some checks
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.doctor $(CHECK); else echo "nothing is set up here: make setup"; exit 2; fi
 
 demo: up  ## start the stack and have it classify a video; FILE=... for one of your own

@@ -9,7 +9,7 @@ from typing import Literal
 from deploy.doctor.context import Context
 
 Verdict = Literal["ok", "warning", "wrong", "not checked"]
-LIMIT_S = 10.0  # default time limit of a check
+TIMEOUT_S = 10.0  # default time limit of a check
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Finding:
 
     Attributes:
         verdict: How bad it is.
-        words: What was found.
-        mend: How to fix it.
-        fault: Name of the known issue.
+        message: The state that the check saw.
+        fix: What to do about it.
+        issue: Name of the known issue.
     """
 
     verdict: Verdict
-    words: str
-    mend: str = ""
-    fault: str = ""
+    message: str
+    fix: str = ""
+    issue: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,34 +34,34 @@ class KnownIssue:
     """Something known to go wrong.
 
     Attributes:
-        name: Short name, also used in docs/troubleshooting.md.
-        verdict: How bad it is.
+        name: Short name, for scripts.
         symptom: What users notice.
-        says: Message with placeholders for {facts}.
-        mend: How to fix it, with placeholders too.
+        message: What is wrong, with placeholders for {facts}.
+        fix: What to do about it, with placeholders too.
+        verdict: How bad it is.
     """
 
     name: str
-    verdict: Literal["warning", "wrong"]
     symptom: str
-    says: str
-    mend: str
+    message: str
+    fix: str
+    verdict: Literal["warning", "wrong"] = "wrong"
 
-    def found(self, **facts: object) -> Finding:
+    def finding(self, **facts: object) -> Finding:
         """Return a finding with `facts` filled in."""
-        return Finding(self.verdict, self.says.format(**facts), self.mend.format(**facts), self.name)
+        return Finding(self.verdict, self.message.format(**facts), self.fix.format(**facts), self.name)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `look` yields its findings or raises Skipped; `faults` are all issues that it may report."""
+    """One check: `run` yields its findings or raises Skipped; `issues` are all issues that it may report."""
 
     name: str
-    look: Callable[[Context], Iterator[Finding]]
-    faults: tuple[KnownIssue, ...]
-    limit_s: float = LIMIT_S
+    run: Callable[[Context], Iterator[Finding]]
+    issues: tuple[KnownIssue, ...]
+    timeout_s: float = TIMEOUT_S
 
 
-def fine(words: str) -> Finding:
+def ok(message: str) -> Finding:
     """Return the finding that nothing is wrong; it is shown only without other findings."""
-    return Finding("ok", words)
+    return Finding("ok", message)

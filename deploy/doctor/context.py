@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,16 +14,16 @@ from typing import Literal
 
 from app import recorded_settings
 from app.settings import CHECKOUT, PREFIX, InvalidSetting, Settings
-from deploy.stack import places, processes, users
+from deploy.stack import processes, users
 from deploy.stack.ports import on_loopback
 from deploy.stack.supervisor import Program, SupervisorClient
 
-PLACES = ("RUN_DIR", "DATA_DIR", "MODEL_DIR")
-SUPERVISOR_S = 4.0
-Unseen = Literal["closed", "silent"]
-UNSEEN: dict[Unseen, str] = {
-    "closed": "we may not ask Supervisor whether the stack runs",
-    "silent": "Supervisor does not answer whether the stack runs",
+FOLDER_SETTINGS = ("RUN_DIR", "DATA_DIR", "MODEL_DIR")
+SUPERVISOR_TIMEOUT_S = 4.0
+Unknown = Literal["no access", "no answer"]
+UNKNOWN_STATES: dict[Unknown, str] = {
+    "no access": "this user may not ask Supervisor whether the stack runs",
+    "no answer": "Supervisor does not answer whether the stack runs",
 }
 
 
@@ -39,9 +40,9 @@ class Context:
         environment: Environment of the doctor.
         checkout: Folder of the code.
         programs: Supervisor's programs by name; empty when the stack does not run or its state is unknown.
-        started_with: Settings that the running stack was started with.
-        refused: Why the settings of `environment` are invalid, if they are.
-        unseen: Why the stack's state is unknown, if it is.
+        started_settings: Settings that the running stack was started with.
+        settings_error: Why the settings of `environment` are invalid, if they are.
+        unknown: Why the stack's state is unknown, if it is.
         shm: Folder of shared memory.
     """
 
@@ -49,29 +50,29 @@ class Context:
     environment: Mapping[str, str]
     checkout: Path = CHECKOUT
     programs: Mapping[str, Program] = field(default_factory=dict)
-    started_with: Mapping[str, str] = field(default_factory=dict)
-    refused: str = ""
-    unseen: Unseen | None = None
+    started_settings: Mapping[str, str] = field(default_factory=dict)
+    settings_error: str = ""
+    unknown: Unknown | None = None
     shm: Path = Path("/dev/shm")
 
     @classmethod
-    def here(cls, environment: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Context:
+    def current(cls, environment: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Context:
         """Return the context of the stack that `environment` describes.
 
         A running stack has the settings it was started with.
         """
-        refused = ""
+        settings_error = ""
         try:
             settings = Settings.from_environment(environment)
         except InvalidSetting as error:
-            refused = str(error)
-            place_settings = {PREFIX + name: environment.get(PREFIX + name, "") for name in PLACES}
-            settings = Settings.from_environment(place_settings)
-        programs, unseen = _programs(settings.run_dir, checkout)
-        started_with = recorded_settings.read(settings.run_dir) if programs else {}
+            settings_error = str(error)
+            folders = {PREFIX + name: environment.get(PREFIX + name, "") for name in FOLDER_SETTINGS}
+            settings = Settings.from_environment(folders)
+        programs, unknown = _programs(settings.run_dir, checkout)
+        started_settings = recorded_settings.read(settings.run_dir) if programs else {}
         with suppress(InvalidSetting):  # recorded by an earlier version with other settings
-            settings = Settings.from_environment(started_with) if started_with else settings
-        return cls(settings, environment, checkout, programs, started_with, refused, unseen)
+            settings = Settings.from_environment(started_settings) if started_settings else settings
+        return cls(settings, environment, checkout, programs, started_settings, settings_error, unknown)
 
     @property
     def run_dir(self) -> Path:
@@ -84,6 +85,14 @@ class Context:
         return self.checkout / ".venv" / "bin" / "python"
 
     @property
+    def python_version(self) -> str:
+        """Version of that Python, for example "3.11"; it may differ from the running Python's."""
+        match = re.search(r"^version\S* *= *(3\.\d+)", (self.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
+        if not match:
+            raise Skipped(".venv/pyvenv.cfg has no Python version")
+        return match[1]
+
+    @property
     def packages(self) -> Path:
         """Folder of that Python's packages."""
         return self.checkout / ".venv" / "lib" / "python3.11" / "site-packages"
@@ -92,11 +101,6 @@ class Context:
     def triton(self) -> Path:
         """Folder of the unpacked Triton server."""
         return self.checkout / ".runtime" / "triton"
-
-    @property
-    def web_socket(self) -> Path:
-        """Socket on which gunicorn listens."""
-        return places.web_socket(self.run_dir)
 
     @property
     def in_image(self) -> bool:
@@ -119,7 +123,7 @@ class Context:
         return not self.settings.triton_address or on_loopback(self.settings.triton_address.rpartition(":")[0])
 
     @property
-    def needed(self) -> tuple[Path, ...]:
+    def used_paths(self) -> tuple[Path, ...]:
         """Paths that the programs' user must be able to reach."""
         return (self.python, self.run_dir.parent, self.settings.model_dir, self.checkout / "app" / "static")
 
@@ -134,46 +138,55 @@ class Context:
         if self.in_image:
             return users.User.current()
         try:
-            return users.choose(self.settings.user, self.needed)[0]
+            return users.choose(self.settings.user, self.used_paths)[0]
         except users.UnusableUser:
             return users.User.current()
 
-    def running(self) -> None:
-        """Raise Skipped when the stack does not run."""
-        self.seen()
-        if not self.programs:
-            raise Skipped("the stack is not running")
+    def require_web(self) -> None:
+        """Raise Skipped when nginx and web run in another container."""
+        if not self.has_web:
+            raise Skipped("nginx and web run in another container")
 
-    def seen(self) -> None:
+    def require_triton(self) -> None:
+        """Raise Skipped when Triton and its models are in another container."""
+        if not self.has_triton:
+            raise Skipped("Triton and its models are in another container")
+
+    def require_running(self) -> None:
+        """Raise Skipped when the stack does not run."""
+        self.require_state()
+        if not self.programs:
+            raise Skipped("the stack does not run")
+
+    def require_state(self) -> None:
         """Raise Skipped when it is unknown whether the stack runs."""
-        if self.unseen:
-            raise Skipped(UNSEEN[self.unseen])
+        if self.unknown:
+            raise Skipped(UNKNOWN_STATES[self.unknown])
 
     def pid(self, program: str) -> int:
         """Return the pid of a running program; raise Skipped when it does not run."""
-        self.running()
+        self.require_running()
         if program not in self.programs:
-            raise Skipped(f"{program} is not one of the programs here")
+            raise Skipped(f"{program} runs in another container")
         if not self.programs[program].pid:
-            raise Skipped(f"{program} is not running")
+            raise Skipped(f"{program} does not run")
         return self.programs[program].pid
 
 
-def _programs(run_dir: Path, checkout: Path) -> tuple[dict[str, Program], Unseen | None]:
+def _programs(run_dir: Path, checkout: Path) -> tuple[dict[str, Program], Unknown | None]:
     """Return Supervisor's programs, or why its state is unknown.
 
     A thread queries Supervisor, because its client has no timeout.
     """
-    address = run_dir / "supervisor.sock"
-    if os.path.isdir(run_dir) and not os.access(run_dir, os.X_OK):
-        return {}, "closed"
-    if os.path.exists(address) and not os.access(address, os.W_OK):
-        return {}, "closed"
+    socket = run_dir / "supervisor.sock"
+    for path, mode in ((run_dir, os.X_OK), (socket, os.W_OK)):
+        if os.access(path, os.F_OK) and not os.access(path, mode):
+            return {}, "no access"
     python, config = checkout / ".venv" / "bin" / "python", checkout / "supervisor" / "supervisord.conf"
     results: list[dict[str, Program]] = []
     thread = threading.Thread(
         target=lambda: results.append(SupervisorClient(python, config, run_dir).programs()), daemon=True
     )
     thread.start()
-    thread.join(SUPERVISOR_S)
-    return (results[0], None) if results else ({}, "silent")
+    thread.join(SUPERVISOR_TIMEOUT_S)
+    return (results[0], None) if results else ({}, "no answer")

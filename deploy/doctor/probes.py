@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from email.message import Message
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.settings import Settings
 from deploy.doctor.context import Skipped
+from deploy.nginx import tls
 
-CALL_S = 4.0
-COMMAND_S = 8.0
+CALL_TIMEOUT_S = 4.0
+COMMAND_TIMEOUT_S = 8.0
 
 
 class Page(NamedTuple):
@@ -32,10 +32,8 @@ def page(url: str) -> Page:
     Raises:
         OSError: nginx does not answer.
     """
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the certificate does not name loopback
     try:
-        with urllib.request.urlopen(url, timeout=CALL_S, context=context) as response:
+        with urllib.request.urlopen(url, timeout=CALL_TIMEOUT_S, context=tls.unchecked()) as response:
             return Page(response.status, response.headers, response.read(2000).decode(errors="replace"))
     except urllib.error.HTTPError as error:
         with error:
@@ -44,40 +42,42 @@ def page(url: str) -> Page:
 
 def regions(settings: Settings) -> set[str]:
     """Return the names of the shared memory regions that Triton has open; raise Skipped when it does not answer."""
-    from tritonclient.utils import InferenceServerException
-
-    from app.inference.channel import connect
-
-    try:
-        with connect(settings.triton_target, settings.triton_key) as triton:
-            return set(triton.get_system_shared_memory_status(as_json=True, client_timeout=CALL_S).get("regions", {}))
-    except InferenceServerException as error:
-        raise Skipped(f"Triton does not answer: {error.message()}") from error
+    return set(_ask_triton(settings, "get_system_shared_memory_status").get("regions", {}))
 
 
 def triton_version(settings: Settings) -> str:
     """Return Triton's version; raise Skipped when it does not answer."""
+    return str(_ask_triton(settings, "get_server_metadata")["version"])
+
+
+def _ask_triton(settings: Settings, method: str) -> dict[str, Any]:
     from tritonclient.utils import InferenceServerException
 
     from app.inference.channel import connect
 
     try:
-        with connect(settings.triton_target, settings.triton_key) as triton:
-            return str(triton.get_server_metadata(as_json=True, client_timeout=CALL_S)["version"])
+        with connect(settings.triton_target, settings.triton_key) as client:
+            return dict(getattr(client, method)(as_json=True, client_timeout=CALL_TIMEOUT_S))
     except InferenceServerException as error:
         raise Skipped(f"Triton does not answer: {error.message()}") from error
 
 
 def output(
-    words: Sequence[str | Path], environment: Mapping[str, str] | None = None, limit_s: float = COMMAND_S
+    command: Sequence[str | Path], environment: Mapping[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S
 ) -> subprocess.CompletedProcess[str]:
     """Run a program and return its result.
 
     Raises:
         OSError: The program cannot be started.
-        TimeoutExpired: It took longer than `limit_s`.
+        TimeoutExpired: It took longer than `timeout_s`.
     """
     return subprocess.run(
-        words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-        timeout=limit_s, check=False,
-    )  # fmt: skip
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
 from deploy.doctor.checks.service import models, programs, tls, triton, watchdog, web, weights
 from deploy.doctor.checks.software import codecs, config, packages, sandbox, versions
-from deploy.doctor.examination import OF_ALL
+from deploy.doctor.runner import RUNNER_ISSUES
 
-FIELDS = {
+SECTIONS = {
     "settings": config.CHECKS,
     "ports": ports.CHECKS,
     "folders": folders.CHECKS,
@@ -24,5 +24,5 @@ FIELDS = {
     "programs": (*programs.CHECKS, *watchdog.CHECKS),
     "clocks": clock.CHECKS,
 }
-CHECKS = tuple(check for checks in FIELDS.values() for check in checks)
-FAULTS = (*(fault for check in CHECKS for fault in check.faults), *OF_ALL)
+CHECKS = tuple(check for checks in SECTIONS.values() for check in checks)
+ISSUES = (*(issue for check in CHECKS for issue in check.issues), *RUNNER_ISSUES)

@@ -1,4 +1,4 @@
-"""Output of the doctor: a table with remedies for people, JSON for scripts."""
+"""Output of the doctor: a table with fixes for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.doctor.check import Verdict
-from deploy.doctor.examination import CheckResult
+from deploy.doctor.runner import CheckResult
 
 SIGNS: dict[Verdict, tuple[str, str]] = {
     "wrong": ("✗", "bold red"),
@@ -19,82 +19,84 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
     "ok": ("✓", "green"),
     "not checked": ("·", "dim"),
 }
-PLURALS: dict[Verdict, str] = {"ok": "ok", "warning": "warnings", "wrong": "wrong", "not checked": "not checked"}
+COUNTED: dict[Verdict, tuple[str, str]] = {  # after "1" and after other numbers
+    "wrong": ("problem", "problems"),
+    "warning": ("warning", "warnings"),
+    "ok": ("ok", "ok"),
+    "not checked": ("not checked", "not checked"),
+}
 
 
-def of_people(reports: Sequence[CheckResult], seconds: float, all_lines: bool = True) -> RenderableType:
-    """Return the table and a summary line; without `all_lines` only warnings and errors are in the table."""
+def table(results: Sequence[CheckResult], seconds: float, all_lines: bool = True) -> RenderableType:
+    """Return the table and a summary line; without `all_lines` only warnings and problems are in the table."""
     rows = Table.grid(padding=(0, 2))
     for _ in ("sign", "name"):
         rows.add_column(no_wrap=True)
     rows.add_column(overflow="fold")
-    for report in reports:
-        if report.verdict in ("warning", "wrong") or (all_lines and report.verdict == "ok"):
-            _add(rows, report)
+    for result in results:
+        if result.verdict in ("warning", "wrong") or (all_lines and result.verdict == "ok"):
+            _add(rows, result)
     if all_lines:
-        _add_unchecked(rows, reports)
-    count = summary(reports, seconds)
-    return Group(rows, "", count) if rows.row_count else count
+        _add_unchecked(rows, results)
+    counts = summary(results, seconds)
+    return Group(rows, "", counts) if rows.row_count else counts
 
 
-def _add(rows: Table, report: CheckResult) -> None:
-    for number, finding in enumerate(report.findings):
+def _add(rows: Table, result: CheckResult) -> None:
+    for number, finding in enumerate(result.findings):
         sign, style = SIGNS[finding.verdict]
-        if not finding.mend:  # one line is enough for what needs no action
-            words = Text(finding.words, style="dim", no_wrap=True, overflow="ellipsis")
-            rows.add_row(Text(sign, style=style), report.check.name, words)
+        if not finding.fix:  # one line is enough for what needs no action
+            message = Text(finding.message, style="dim", no_wrap=True, overflow="ellipsis")
+            rows.add_row(Text(sign, style=style), result.check.name, message)
             continue
-        name = Text(report.check.name if number == 0 else "", style="bold")
-        rows.add_row(Text(sign, style=style), name, Text(finding.words))
-        rows.add_row("", "", Text.assemble(("how to mend: ", "cyan"), finding.mend))
+        name = Text(result.check.name if number == 0 else "", style="bold")
+        rows.add_row(Text(sign, style=style), name, Text(finding.message))
+        rows.add_row("", "", Text.assemble(("Fix: ", "cyan"), finding.fix))
 
 
-def _add_unchecked(rows: Table, reports: Sequence[CheckResult]) -> None:
+def _add_unchecked(rows: Table, results: Sequence[CheckResult]) -> None:
     """Add one line per reason for the skipped checks."""
-    reasons: dict[str, list[str]] = {}
-    for report in reports:
-        if report.verdict == "not checked":
-            reasons.setdefault(report.findings[0].words, []).append(report.check.name)
-    for reason, names in reasons.items():
+    names_by_reason: dict[str, list[str]] = {}
+    for result in results:
+        if result.verdict == "not checked":
+            names_by_reason.setdefault(result.findings[0].message, []).append(result.check.name)
+    for reason, names in names_by_reason.items():
         sign, style = SIGNS["not checked"]
         rows.add_row(Text(sign, style=style), Text("not checked", style=style), f"{reason}: {', '.join(names)}")
 
 
-def summary(reports: Sequence[CheckResult], seconds: float) -> Text:
+def summary(results: Sequence[CheckResult], seconds: float) -> Text:
     """Return the number of checks per verdict, the worst first."""
-    counts = Counter(report.verdict for report in reports)
-    words = []
-    for verdict in SIGNS:
-        if number := counts[verdict]:
-            word = "warning" if verdict == "warning" and number == 1 else PLURALS[verdict]
-            words.append((f"{number} {word}", SIGNS[verdict][1]))
-    text = Text("")
-    for number, part in enumerate(words):
-        text.append(", " if number else "").append(*part)
-    return text.append(f"  ({seconds:.1f} s)", style="dim")
+    counts = Counter(result.verdict for result in results)
+    parts = [
+        Text(f"{counts[verdict]} {COUNTED[verdict][counts[verdict] > 1]}", style=style)
+        for verdict, (_, style) in SIGNS.items()
+        if counts[verdict]
+    ]
+    return Text(", ").join(parts).append(f"  ({seconds:.1f} s)", style="dim")
 
 
-def of_scripts(reports: Sequence[CheckResult], seconds: float) -> str:
-    """Return the counts and each check's findings as JSON; "fault" is the name used in docs/troubleshooting.md."""
+def as_json(results: Sequence[CheckResult], seconds: float) -> str:
+    """Return the counts and each check's findings as JSON; "fault" is the name of the known issue."""
     checks = [
         {
-            "check": report.check.name,
-            "verdict": report.verdict,
+            "check": result.check.name,
+            "verdict": result.verdict,
             "findings": [
-                {"verdict": finding.verdict, "says": finding.words, "mend": finding.mend, "fault": finding.fault}
-                for finding in report.findings
+                {"verdict": finding.verdict, "says": finding.message, "mend": finding.fix, "fault": finding.issue}
+                for finding in result.findings
             ],
         }
-        for report in reports
+        for result in results
     ]
-    counts = Counter(report.verdict for report in reports)
+    counts = Counter(result.verdict for result in results)
     by_verdict = {verdict: counts[verdict] for verdict in SIGNS}
     return json.dumps({"counts": by_verdict, "seconds": round(seconds, 2), "checks": checks}, indent=2)
 
 
-def exit_code(reports: Sequence[CheckResult], strict: bool) -> int:
-    """Return 2 for errors, 1 for warnings with `strict`, otherwise 0."""
-    verdicts = {report.verdict for report in reports}
+def exit_code(results: Sequence[CheckResult], strict: bool) -> int:
+    """Return 2 for problems, 1 for warnings with `strict`, otherwise 0."""
+    verdicts = {result.verdict for result in results}
     if "wrong" in verdicts:
         return 2
     return 1 if strict and "warning" in verdicts else 0

@@ -19,15 +19,15 @@ class Unreadable(Unusable):
     """One of the files is missing or not readable by this user."""
 
 
-class AnotherKey(Unusable):
+class KeyMismatch(Unusable):
     """The key does not belong to the certificate."""
 
 
-class AnotherName(Unusable):
+class NameMismatch(Unusable):
     """The certificate is not valid for the requested name."""
 
 
-class Ended(Unusable):
+class Expired(Unusable):
     """The certificate has expired."""
 
 
@@ -64,7 +64,7 @@ def fits(cert: str, key: str, name: str) -> bool:
     server.load_cert_chain(cert, key, password=_no_passphrase)
     try:
         _seen(server, cert, name)
-    except AnotherName:
+    except NameMismatch:
         return False
     return True
 
@@ -89,7 +89,7 @@ def _why_not_loaded(cert: str, key: str, error: ssl.SSLError | ValueError) -> Un
         return Unusable(f"CLIPSTACK_TLS_KEY: {key} has a passphrase, and nobody would be there to type it: remove it")
     reason = getattr(error, "reason", "") or ""
     if reason == "KEY_VALUES_MISMATCH":
-        return AnotherKey(f"CLIPSTACK_TLS_KEY: {key} is not the key of the certificate {cert}")
+        return KeyMismatch(f"CLIPSTACK_TLS_KEY: {key} is not the key of the certificate {cert}")
     if "BEGIN CERTIFICATE" not in Path(cert).read_text(errors="replace"):
         return Unusable(f"CLIPSTACK_TLS_CERT: {cert} holds no certificate in PEM")
     if "PRIVATE KEY" not in Path(key).read_text(errors="replace"):
@@ -120,7 +120,7 @@ def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
 
 
 def _not_verified(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
-    kind = {_EXPIRED: Ended, _HOST_MISMATCH: AnotherName, _ADDRESS_MISMATCH: AnotherName}
+    kind = {_EXPIRED: Expired, _HOST_MISMATCH: NameMismatch, _ADDRESS_MISMATCH: NameMismatch}
     return kind.get(error.verify_code, Unusable)(f"CLIPSTACK_TLS_CERT: {cert}: {error.verify_message}")
 
 

@@ -59,7 +59,7 @@ def metrics(run_dir: Path) -> Path:
     return run_dir / "web" / "metrics"
 
 
-def watchdog_numbers(run_dir: Path) -> Path:
+def watchdog_metrics(run_dir: Path) -> Path:
     """Return the file with the watchdog's metrics in Prometheus' text format."""
     return run_dir / "watchdog" / "watchdog.prom"
 

@@ -32,7 +32,7 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def why_not(host: str, port: int) -> str | None:
+def bind_error(host: str, port: int) -> str | None:
     """Return why `host`:`port` cannot be bound, or None when it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -74,12 +74,12 @@ def listeners() -> list[Listener]:
     ]
 
 
-def holder(port: int) -> str:
+def holders(port: int) -> str:
     """Return the processes that listen on `port` as " by nginx (pid 12)"; empty when they are unknown."""
-    holders = sorted(
+    names = sorted(
         {f"{listener.name} (pid {listener.pid})" for listener in listeners() if listener.port == port and listener.pid}
     )
-    return f" by {', '.join(holders)}" if holders else ""
+    return f" by {', '.join(names)}" if names else ""
 
 
 def _address(text: str) -> tuple[str, int]:

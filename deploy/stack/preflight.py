@@ -13,7 +13,7 @@ from deploy.gpu import discovery
 from deploy.nginx import tls
 from deploy.stack import users
 from deploy.stack.places import jobs_temporary, key_check_socket, program, web_socket
-from deploy.stack.ports import holder, why_not
+from deploy.stack.ports import bind_error, holders
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 including the final zero
 CONFINED_S = 60.0  # timeout of the sandbox trial; it takes one second on an idle machine
@@ -30,7 +30,7 @@ def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
         *_ports(settings),
         *_tls(settings),
         *_shared_memory(settings),
-        *gpu_decoding(settings),
+        *_gpu_decoding(settings),
     ]
 
 
@@ -40,7 +40,7 @@ def of_web(settings: Settings) -> list[str]:
         *sockets(settings),
         *_tls(settings),
         *_shared_memory(settings),
-        *gpu_decoding(settings),
+        *_gpu_decoding(settings),
         *triton_key(settings),
         *of_decoders(settings, users.User.current()),
     ]
@@ -134,9 +134,9 @@ def _ports(settings: Settings) -> list[str]:
     if settings.triton_metrics_port:
         candidates.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
     return [
-        f"cannot listen on {host}:{port} ({reason}{holder(port)}): stop what does, or set {variable} to another"
+        f"cannot listen on {host}:{port} ({reason}{holders(port)}): stop what does, or set {variable} to another"
         for variable, host, port in candidates
-        if (reason := why_not(host, port))
+        if (reason := bind_error(host, port))
     ]
 
 
@@ -165,7 +165,7 @@ def _tls(settings: Settings) -> list[str]:
     return []
 
 
-def gpu_decoding(settings: Settings) -> list[str]:
+def missing_for_gpu_decoding(settings: Settings) -> list[str]:
     """Return what is missing for decoding on the GPU; errors that only CUDA can detect stop the worker later."""
     if settings.decoder_device != "cuda":
         return []
@@ -175,7 +175,11 @@ def gpu_decoding(settings: Settings) -> list[str]:
         discovery.usable()
     except discovery.NoGpu as error:
         reasons.append(f"there is no GPU: {error}")
-    return [f"CLIPSTACK_DECODER_DEVICE is cuda, and {reason}" for reason in reasons]
+    return reasons
+
+
+def _gpu_decoding(settings: Settings) -> list[str]:
+    return [f"CLIPSTACK_DECODER_DEVICE is cuda, but {reason}" for reason in missing_for_gpu_decoding(settings)]
 
 
 def needed_memory(settings: Settings) -> int:

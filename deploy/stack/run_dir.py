@@ -23,23 +23,12 @@ from deploy.nginx import hosts
 from deploy.nginx.config import render
 from deploy.stack import places, processes, users
 
-FOR_THE_STARTER, FOR_THE_USER = (
-    ("logs", "triton"),
-    (
-        "web",
-        "web/tmp",
-        "web/backlog",
-        "web/shut",
-        "web/quota",
-        "web/metrics",
-        "uploads",
-        "tmp",
-        "gpu",
-        "sockets",
-        "watchdog",
-    ),
+STARTER_FOLDERS = ("logs", "triton")
+USER_FOLDERS = (
+    *("web", "web/tmp", "web/backlog", "web/shut", "web/quota", "web/metrics"),
+    *("uploads", "tmp", "gpu", "sockets", "watchdog"),
 )
-OF_THE_DATA = ("jobs", "results", "sessions")
+DATA_FOLDERS = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
 LEAST_HELD = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
 # nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/reject_flags.py); this
@@ -56,12 +45,12 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
         ValueError: nginx cannot use the value of a setting.
     """
     run_dir = settings.run_dir
-    for name in FOR_THE_STARTER:
+    for name in STARTER_FOLDERS:
         _folder(run_dir / name, 0o750, -1, user.gid)
-    for name in FOR_THE_USER:
+    for name in USER_FOLDERS:
         _folder(run_dir / name, 0o700, user.uid, user.gid)
     _folder(run_dir, 0o750, -1, user.gid)
-    for path in (settings.data_dir, *(settings.data_dir / name for name in OF_THE_DATA)):
+    for path in (settings.data_dir, *(settings.data_dir / name for name in DATA_FOLDERS)):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _folder(path, 0o700, user.uid, user.gid)
     _folder(settings.keys_file.parent, 0o750, -1, user.gid)

@@ -171,7 +171,7 @@ class Stack:
         holders = {listener.pid for listener in ports.listeners() if listener.port == port}
         if not holders or holders & self.processes().keys():
             return None
-        return f"port {port} is taken{ports.holder(port)}, which is not of this stack: set CLIPSTACK_PORT to another"
+        return f"port {port} is taken{ports.holders(port)}, which is not of this stack: set CLIPSTACK_PORT to another"
 
     def _tails(self, program: str) -> list[str]:
         """Return the last lines of the logs of `program`, or of all logs when it is empty."""

@@ -36,7 +36,7 @@ def main() -> None:
     supervision.hold()  # only the user that started the stack may connect; afterwards drop to the programs' user
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
     prober = ModelProber(settings.triton_target, settings.triton_key)
-    metrics = WatchdogMetrics(places.watchdog_numbers(settings.run_dir))
+    metrics = WatchdogMetrics(places.watchdog_metrics(settings.run_dir))
     watchdog = Watchdog(supervision, prober, metrics, settings.model_dir, settings.run_dir)
     while True:
         pause_s = AFTER_A_MISTAKE_S

@@ -63,7 +63,7 @@ class ModelProber:
         self._counts: dict[str, _Counts] = {}  # by version, at the end of the last check
         self._vouched: dict[str, tuple[float, _Counts]] = {}  # time of the last answered canary, and the counts then
 
-    def ask(self, doubts: bool = False) -> Report:
+    def probe(self, doubts: bool = False) -> Report:
         """Probe all models in little more than CANARY_S.
 
         Args:

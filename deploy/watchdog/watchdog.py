@@ -97,7 +97,7 @@ class Watchdog:
             self._server = _Server(pid)
         server = self._server
         try:
-            report = self._canaries.ask(
+            report = self._canaries.probe(
                 doubts=not server.answered or any(stub.dead for stub in backend_processes.of_server(pid))
             )
         except TritonUnreachable as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deploy.stack.stack import Stack
 
 # Of the machine and not of the stack: who may enter its folders, its kernel, its version of nginx
-OF_THE_MACHINE = {folders.ALL_AS_ROOT.name, sandbox.LAYER_MISSING.name, versions.NGINX_HOLE.name}
+OF_THE_MACHINE = {folders.RUNS_AS_ROOT.name, sandbox.LAYER_MISSING.name, versions.NGINX_VULNERABLE.name}
 
 
 def doctor(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
@@ -64,7 +64,7 @@ def test_uploads_that_were_given_to_somebody_else(small_stack: Stack) -> None:
     os.chown(uploads, 12345, 12345)
     uploads.chmod(0o755)
     try:
-        assert faults(small_stack, "owners", "modes") == {folders.NOT_ITS_OWN.name, folders.TOO_OPEN.name}
+        assert faults(small_stack, "owners", "modes") == {folders.WRONG_OWNER.name, folders.WRONG_MODE.name}
     finally:
         os.chown(uploads, owner.st_uid, owner.st_gid)
         uploads.chmod(0o700)
@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_loaded_and_one_that_hangs(small_stack: Stack) ->
         os.kill(hangs, signal.SIGCONT)
         shutil.rmtree(broken)
         os.kill(watchdog, signal.SIGCONT)
-    assert told == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_CUT_OFF.name}
+    assert told == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_TRUNCATED.name}
     until(lambda: ready(small_stack), 60)
 
 

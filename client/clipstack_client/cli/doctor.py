@@ -14,7 +14,7 @@ DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP and may be 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def doctor(words: tuple[str, ...]) -> None:
-    """Say what is wrong with the service on this machine, and how to mend it."""
+    """Say what is wrong with the service on this machine, and how to fix it."""
     if find_spec("deploy") is None or find_spec(DOCTOR) is None:
         raise click.ClickException(
             "the service is not installed here: run this on its machine, in its checkout, or `docker compose exec web "

@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.timeline.run import TimelineSink
 from app.timeline.scan import ScanStarted
 from app.timeline.windows import Grid
-from tests.support.patients import file_system
+from tests.support.doctor import file_system
 from tests.support.redis_server import running_redis
 
 ASKED = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)

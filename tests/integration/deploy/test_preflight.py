@@ -11,7 +11,7 @@ import pytest
 from app.settings import CHECKOUT, Settings
 from app.shm.pool import PREFIX, SHM
 from deploy.gpu import discovery
-from deploy.stack.ports import free_ports, on_loopback, why_not
+from deploy.stack.ports import bind_error, free_ports, on_loopback
 from deploy.stack.preflight import SOCKET_PATH_LIMIT, complaints, triton_key
 
 
@@ -53,7 +53,7 @@ def test_a_port_in_use_is_named_with_its_variable(checkout, name):
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_ipv6_address_may_stand_in_brackets(checkout, host):
-    if why_not("::1", 0):
+    if bind_error("::1", 0):
         pytest.skip("this machine has no IPv6")
     assert complaints(settings(checkout, host=host), checkout) == []
 
@@ -142,7 +142,7 @@ def test_free_ports_are_different_and_free():
     ports = free_ports(5)
 
     assert len(set(ports)) == 5
-    assert [why_not("127.0.0.1", port) for port in ports] == [None] * 5
+    assert [bind_error("127.0.0.1", port) for port in ports] == [None] * 5
 
 
 @pytest.mark.parametrize(

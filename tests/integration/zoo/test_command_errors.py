@@ -62,9 +62,7 @@ def test_wrong_label_count_names_the_layer(
 
 
 def test_own_classes_without_labels_are_no_kinetics(good: Path, refused: Callable[..., str]) -> None:
-    assert "but there are 400 labels: give --labels with 3 lines" in refused(
-        "add", "x3d_xs", "--from-file", good
-    )
+    assert "but there are 400 labels: give --labels with 3 lines" in refused("add", "x3d_xs", "--from-file", good)
 
 
 def test_checkpoint_of_another_network_names_the_layers(good: Path, refused: Callable[..., str]) -> None:

@@ -81,7 +81,7 @@ def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> 
 
 
 def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
-    numbers = places.watchdog_numbers(tmp_path)
+    numbers = places.watchdog_metrics(tmp_path)
     numbers.parent.mkdir()
     ledger = WatchdogMetrics(numbers)
     ledger.restarts({"web": MANY, "jobs": MANY - 1})

@@ -9,75 +9,80 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.checks.service.web import address
 from deploy.doctor.context import Context, Skipped
 
-TICKS = os.sysconf("SC_CLK_TCK")
-JUMP_S, SKEW_S, FUTURE_S = 5.0, 3.0, 60.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+MAX_JUMP_S, MAX_SKEW_S, MAX_AHEAD_S = 5.0, 3.0, 60.0
 
 CLOCK_JUMPED = KnownIssue(
-    "clock jumped", "warning", "times of jobs and logs are out of order; jobs are removed too soon or too late",
-    "the wall clock has moved by {jump:+.0f} s since {program} was started; waits and leases here do not follow it",
-    "let chrony or systemd-timesyncd keep the time; nothing needs a restart",
-)  # fmt: skip
+    name="clock jumped",
+    verdict="warning",
+    symptom="Times of jobs and log lines are out of order. Jobs are removed too early or too late.",
+    message="The wall clock has moved by {jump:+.0f} s since {program} was started. Timeouts do not depend on it.",
+    fix="Let chrony or systemd-timesyncd keep the time. No program needs a restart.",
+)
 CLOCK_SKEW = KnownIssue(
-    "clocks differ", "warning", "X-Deadline-Ms ends requests too soon; times in logs do not fit",
-    "nginx's clock is {skew:+.0f} s from this one",
-    "let one clock serve both: containers have their host's, virtual machines need chrony each",
-)  # fmt: skip
-FROM_THE_FUTURE = KnownIssue(
-    "files from the future", "warning", "jobs are kept too long, files of before are taken for newer ones",
-    "{file} was written {ahead:.0f} s from now: the clock was set back",
-    "set the clock right (`date`, chrony); time zones do not matter",
-)  # fmt: skip
+    name="clocks differ",
+    verdict="warning",
+    symptom="X-Deadline-Ms ends requests too early. Times in logs do not match.",
+    message="nginx's clock differs from this machine's by {skew:+.0f} s.",
+    fix="Synchronise both clocks: containers use their host's clock, and each virtual machine needs chrony.",
+)
+FUTURE_FILE = KnownIssue(
+    name="file from the future",
+    verdict="warning",
+    symptom="Jobs are kept too long. Old files are taken for new ones.",
+    message="The modification time of {file} is {ahead:.0f} s in the future, so the clock was set back.",
+    fix="Set the clock (`date`, chrony). Time zones do not matter.",
+)
 
 
-def jumps(patient: Context) -> Iterator[Finding]:
+def wall_clock(context: Context) -> Iterator[Finding]:
     """Compare Supervisor's wall-clock time of each start with the kernel's monotonic one."""
-    patient.running()
-    for name, program in patient.programs.items():
+    context.require_running()
+    for name, program in context.programs.items():
         if program.pid and program.started:
-            jump = time.time() - age_s(program.pid) - program.started
-            if abs(jump) > JUMP_S:
-                yield CLOCK_JUMPED.found(jump=jump, program=name)
+            jump = time.time() - _age_s(program.pid) - program.started
+            if abs(jump) > MAX_JUMP_S:
+                yield CLOCK_JUMPED.finding(jump=jump, program=name)
                 return
-    yield fine("it has not jumped since the programs were started")
+    yield ok("the clock has not jumped since the programs were started")
 
 
-def skew(patient: Context) -> Iterator[Finding]:
+def nginx_clock(context: Context) -> Iterator[Finding]:
     """Compare nginx's Date header with this machine's clock."""
-    patient.running()
-    if not patient.has_web:
-        raise Skipped("nginx is in another container")
+    context.require_running()
+    context.require_web()
     try:
-        date = probes.page(f"{address(patient)}/healthz").headers["Date"]
+        date = probes.page(f"{address(context)}/healthz").headers["Date"]
     except OSError as error:
         raise Skipped(f"nginx does not answer: {error}") from error
-    ahead = parsedate_to_datetime(date).timestamp() - time.time()
-    if abs(ahead) > SKEW_S:
-        yield CLOCK_SKEW.found(skew=ahead)
-    yield fine("nginx tells the same time")
+    skew = parsedate_to_datetime(date).timestamp() - time.time()
+    if abs(skew) > MAX_SKEW_S:
+        yield CLOCK_SKEW.finding(skew=skew)
+    yield ok("nginx's clock agrees with this machine's")
 
 
-def future(patient: Context) -> Iterator[Finding]:
+def file_times(context: Context) -> Iterator[Finding]:
     """Check that no important file has a modification time in the future."""
-    places = [patient.run_dir / "settings.json", patient.settings.data_dir, patient.checkout / ".venv" / "pyvenv.cfg"]
-    for path in (place for place in places if place.exists()):
+    paths = [context.run_dir / "settings.json", context.settings.data_dir, context.checkout / ".venv" / "pyvenv.cfg"]
+    for path in (path for path in paths if path.exists()):
         ahead = path.stat().st_mtime - time.time()
-        if ahead > FUTURE_S:
-            yield FROM_THE_FUTURE.found(file=path, ahead=ahead)
-    yield fine("no file is from the future")
+        if ahead > MAX_AHEAD_S:
+            yield FUTURE_FILE.finding(file=path, ahead=ahead)
+    yield ok("no modification time is in the future")
 
 
-def age_s(pid: int) -> float:
+def _age_s(pid: int) -> float:
     """Return the seconds since the process started, by a clock that nobody can set."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / TICKS
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / TICKS_PER_S
 
 
 CHECKS = (
-    Check("wall clock", jumps, (CLOCK_JUMPED,)),
-    Check("nginx's clock", skew, (CLOCK_SKEW,)),
-    Check("times of files", future, (FROM_THE_FUTURE,)),
+    Check("wall clock", wall_clock, (CLOCK_JUMPED,)),
+    Check("nginx's clock", nginx_clock, (CLOCK_SKEW,)),
+    Check("file times", file_times, (FUTURE_FILE,)),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context
 from deploy.gpu import discovery
 from deploy.stack import preflight
@@ -13,45 +13,47 @@ from deploy.stack import preflight
 DRIVER = Path("/proc/driver/nvidia/version")
 
 GPU_UNUSABLE = KnownIssue(
-    "GPU unusable", "warning", "models run on the CPU, and there is a GPU",
-    "there is a driver, and no GPU can be used: {why}",
-    "nvidia-smi says more; CUDA_VISIBLE_DEVICES may hide it, another may fill it; in Docker: deploy/compose.gpu.yml",
-)  # fmt: skip
-GPU_WANTED = KnownIssue(
-    "GPU wanted", "wrong", "`make up` refuses, or web workers end at their start",
-    "{setting} asks for a GPU, and {why}",
-    "unset {setting}, or mend the driver: python -m deploy.gpu.discovery says what it sees",
-)  # fmt: skip
+    name="GPU unusable",
+    verdict="warning",
+    symptom="Models run on the CPU although the machine has a GPU.",
+    message="A GPU driver is installed, but no GPU can be used: {why}.",
+    fix="Run `nvidia-smi`. CUDA_VISIBLE_DEVICES may hide the GPU, or another program may fill its memory. In Docker "
+    "add deploy/compose.gpu.yml.",
+)
+GPU_REQUIRED = KnownIssue(
+    name="GPU required",
+    symptom="`make up` refuses to start, or web workers exit at their start.",
+    message="{setting} requires a GPU, but {why}.",
+    fix="Unset {setting}, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs.",
+)
 
 
-def seen(patient: Context) -> Iterator[Finding]:
+def usable(context: Context) -> Iterator[Finding]:
     """List the usable GPUs, and report a driver without any."""
     try:
-        gpus = discovery.usable(environment=patient.environment)
+        gpus = discovery.usable(environment=context.environment)
     except discovery.NoGpu as error:
         if DRIVER.exists():
-            yield GPU_UNUSABLE.found(why=error)
-        yield fine(f"none, which is fine: models run on the CPU ({error})")
+            yield GPU_UNUSABLE.finding(why=error)
+        yield ok(f"no GPU; models run on the CPU ({error})")
         return
     driver = DRIVER.read_text().splitlines()[0] if DRIVER.exists() else "driver of an unknown version"
-    yield fine("; ".join(map(str, gpus)) + f" ({driver.partition('  ')[0]})")
+    yield ok("; ".join(map(str, gpus)) + f" ({driver.partition('  ')[0]})")
 
 
-def wanted(patient: Context) -> Iterator[Finding]:
+def required(context: Context) -> Iterator[Finding]:
     """Check that the GPU required by a setting is usable."""
-    settings = patient.settings
-    for complaint in preflight.gpu_decoding(settings):
-        why = complaint.partition(", and ")[2]
-        yield GPU_WANTED.found(setting="CLIPSTACK_DECODER_DEVICE=cuda", why=why)
-    if settings.transport == "cuda":
+    for reason in preflight.missing_for_gpu_decoding(context.settings):
+        yield GPU_REQUIRED.finding(setting="CLIPSTACK_DECODER_DEVICE=cuda", why=reason)
+    if context.settings.transport == "cuda":
         try:
-            discovery.usable(environment=patient.environment)
+            discovery.usable(environment=context.environment)
         except discovery.NoGpu as error:
-            yield GPU_WANTED.found(setting="CLIPSTACK_TRANSPORT=cuda", why=f"there is none: {error}")
-    yield fine("no setting asks for one that is not there")
+            yield GPU_REQUIRED.finding(setting="CLIPSTACK_TRANSPORT=cuda", why=f"there is none: {error}")
+    yield ok("no setting requires a missing GPU")
 
 
 CHECKS = (
-    Check("GPU", seen, (GPU_UNUSABLE,)),
-    Check("settings for a GPU", wanted, (GPU_WANTED,)),
+    Check("GPU", usable, (GPU_UNUSABLE,)),
+    Check("GPU settings", required, (GPU_REQUIRED,)),
 )

@@ -8,102 +8,114 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight, processes
 from deploy.stack.places import triton_regions
 
 MIB = 1 << 20
-MOST_NAMED = 3
+MAX_NAMES = 3  # files named in one message
 
 SHM_TOO_SMALL = KnownIssue(
-    "shared memory too small", "wrong", "`make up` refuses; web workers end at their start (\"has no room\")",
-    "{shm} has {size} MiB in all, and the settings need {need} MiB",
-    "mount -o remount,size={need}m {shm} (in Docker: CLIPSTACK_SHM_SIZE); or lower CLIPSTACK_SLOTS, CLIPSTACK_SLOT_MB "
-    "or CLIPSTACK_WEB_WORKERS",
-)  # fmt: skip
+    name="shared memory too small",
+    symptom='`make up` refuses to start. Web workers exit at their start ("has no room").',
+    message="{shm} has {size} MiB in all, but the settings need {need} MiB.",
+    fix="Run `mount -o remount,size={need}m {shm}` (in Docker set CLIPSTACK_SHM_SIZE), or lower CLIPSTACK_SLOTS, "
+    "CLIPSTACK_SLOT_MB or CLIPSTACK_WEB_WORKERS.",
+)
 SHM_FULL = KnownIssue(
-    "shared memory full", "wrong", "`make up` refuses; a web worker that was restarted ends again and again",
-    "{shm} has {free} MiB free and {need} MiB are needed; it holds {holders}",
-    "stop or remove what fills it, or make it larger: mount -o remount,size=... {shm}",
-)  # fmt: skip
+    name="shared memory full",
+    symptom="`make up` refuses to start. A restarted web worker exits again and again.",
+    message="{shm} has {free} MiB free, but {need} MiB are needed. It holds {holders}.",
+    fix="Stop or remove what fills it, or enlarge it: `mount -o remount,size=... {shm}`.",
+)
 STALE_REGIONS = KnownIssue(
-    "stale regions", "warning", "/dev/shm fills up",
-    "{count} regions of {size} MiB are left of processes that are dead: {names}",
-    "the next start removes them; now: rm {names}",
-)  # fmt: skip
-TRITON_LEFT = KnownIssue(
-    "memory left by Triton", "warning", "/dev/shm fills up",
-    "{count} files of a Triton that was killed are left, {size} MiB: {names}",
-    "the next start removes them; now: rm {names}",
-)  # fmt: skip
+    name="stale regions",
+    verdict="warning",
+    symptom="/dev/shm fills up.",
+    message="Dead processes left {count} regions of {size} MiB: {names}",
+    fix="The next start removes them. To remove them now: rm {names}",
+)
+STALE_TRITON_MEMORY = KnownIssue(
+    name="stale memory of Triton",
+    verdict="warning",
+    symptom="/dev/shm fills up.",
+    message="A killed Triton left {count} files of {size} MiB: {names}",
+    fix="The next start removes them. To remove them now: rm {names}",
+)
 UNKNOWN_REGIONS = KnownIssue(
-    "regions that Triton does not know", "warning", "answers say \"transport\": \"inline\" and take longer",
-    "Triton does not know the memory of {workers}: its clips travel inside the messages",
-    "see the namespaces and Triton's flags below; `grep region` in the log of web says why; then restart web",
-)  # fmt: skip
+    name="regions unknown to Triton",
+    verdict="warning",
+    symptom='Responses have "transport": "inline" and take longer.',
+    message="Triton has not opened the shared memory of {workers}, so their clips travel inside the messages.",
+    fix="See the checks of namespaces and Triton's flags. Search for \"region\" in web's log, then restart web.",
+)
 
 
-def size(patient: Context) -> Iterator[Finding]:
+def size(context: Context) -> Iterator[Finding]:
     """Check that shared memory is large enough for the settings."""
-    patient.seen()
-    memory = os.statvfs(patient.shm)
+    context.require_state()
+    context.require_web()
+    memory = os.statvfs(context.shm)
     total, free = memory.f_blocks * memory.f_frsize, memory.f_bavail * memory.f_frsize
-    if not patient.has_web:
-        raise Skipped("slots are in another container")
-    need = preflight.needed_memory(patient.settings)
+    need = preflight.needed_memory(context.settings)
     # A running stack only needs memory for one more worker, which a reload starts before the old one ends.
-    still = patient.settings.slots * patient.settings.slot_mb * MIB if patient.programs else need
+    need_now = context.settings.slots * context.settings.slot_mb * MIB if context.programs else need
     if total < need:
-        yield SHM_TOO_SMALL.found(shm=patient.shm, size=total // MIB, need=-(-need // MIB))
-    elif free < still:
-        yield SHM_FULL.found(shm=patient.shm, free=free // MIB, need=still // MIB, holders=_holders(patient.shm))
-    yield fine(f"{patient.shm} has {free // MIB} of {total // MIB} MiB free; the settings need {need // MIB} MiB")
+        yield SHM_TOO_SMALL.finding(shm=context.shm, size=total // MIB, need=-(-need // MIB))
+    elif free < need_now:
+        holders = _holders(context.shm)
+        yield SHM_FULL.finding(shm=context.shm, free=free // MIB, need=need_now // MIB, holders=holders)
+    yield ok(f"{free // MIB} of {total // MIB} MiB free in {context.shm}; the settings need {need // MIB} MiB")
 
 
-def stale(patient: Context) -> Iterator[Finding]:
+def stale(context: Context) -> Iterator[Finding]:
     """Report regions of dead processes."""
     from app.shm.pool import PREFIX, is_stale
 
-    left = [path for path in patient.shm.glob(f"{PREFIX}-*") if is_stale(path.name)]
-    if sizes := _sizes(left):
-        yield STALE_REGIONS.found(count=len(sizes), size=sum(sizes.values()) // MIB, names=_names(sizes))
-    yield fine("every region has a living owner")
-
-
-def left_by_triton(patient: Context) -> Iterator[Finding]:
-    """Report memory of a killed Triton; its name contains a hash of the run folder, and the next start removes it."""
-    if not patient.has_triton:
-        raise Skipped("Triton is in another container")
-    sizes = _sizes(processes.unused(patient.shm.glob(f"{triton_regions(patient.run_dir)}*")))
+    sizes = _sizes([path for path in context.shm.glob(f"{PREFIX}-*") if is_stale(path.name)])
     if sizes:
-        yield TRITON_LEFT.found(count=len(sizes), size=sum(sizes.values()) // MIB, names=_names(sizes))
-    yield fine("nothing is left of Triton")
+        yield _leftovers(STALE_REGIONS, sizes)
+    yield ok("no region of a dead process")
 
 
-def registered(patient: Context) -> Iterator[Finding]:
+def triton_memory(context: Context) -> Iterator[Finding]:
+    """Report memory of a killed Triton; its name contains a hash of the run folder, and the next start removes it."""
+    context.require_triton()
+    sizes = _sizes(processes.unused(context.shm.glob(f"{triton_regions(context.run_dir)}*")))
+    if sizes:
+        yield _leftovers(STALE_TRITON_MEMORY, sizes)
+    yield ok("no memory of a killed Triton")
+
+
+def registered(context: Context) -> Iterator[Finding]:
     """Check that Triton has opened every worker's region."""
     from app.shm.pool import PREFIX
 
-    patient.running()
-    if not patient.has_web or patient.settings.transport in ("inline", "cuda"):
-        raise Skipped("no clip is to travel by shared memory of the host")
-    open_regions = probes.regions(patient.settings)
-    ours = {path.name: int(path.name.split("-")[1]) for path in patient.shm.glob(f"{PREFIX}-*")}
-    unknown = {name: pid for name, pid in ours.items() if pid in patient.processes and name not in open_regions}
+    context.require_running()
+    if not context.has_web or context.settings.transport in ("inline", "cuda"):
+        raise Skipped("clips do not use the host's shared memory")
+    open_regions = probes.regions(context.settings)
+    pids = {path.name: int(path.name.split("-")[1]) for path in context.shm.glob(f"{PREFIX}-*")}
+    unknown = sorted(pid for name, pid in pids.items() if pid in context.processes and name not in open_regions)
     if unknown:
-        workers = ", ".join(f"pid {pid}" for pid in sorted(unknown.values()))
-        yield UNKNOWN_REGIONS.found(workers=workers)
-    yield fine("Triton knows every worker's region")
+        yield UNKNOWN_REGIONS.finding(workers=", ".join(f"pid {pid}" for pid in unknown))
+    yield ok("Triton has opened every worker's region")
+
+
+def _leftovers(issue: KnownIssue, sizes: dict[Path, int]) -> Finding:
+    largest = [str(path) for path in sorted(sizes, key=lambda path: -sizes[path])[:MAX_NAMES]]
+    names = " ".join(largest) + (" ..." if len(sizes) > MAX_NAMES else "")
+    return issue.finding(count=len(sizes), size=sum(sizes.values()) // MIB, names=names)
 
 
 def _holders(shm: Path) -> str:
     """Return the largest users of `shm`, grouped by the beginning of the file name."""
-    held: Counter[str] = Counter()
-    for path, held_bytes in _sizes(list(shm.iterdir())).items():
-        held[path.name.split("-")[0].split(".")[0]] += held_bytes
-    largest = [f"{held_bytes // MIB} MiB of {name}*" for name, held_bytes in held.most_common(MOST_NAMED)]
-    return ", ".join(largest) or "nothing that we can see"
+    used: Counter[str] = Counter()
+    for path, used_bytes in _sizes(list(shm.iterdir())).items():
+        used[path.name.split("-")[0].split(".")[0]] += used_bytes
+    largest = [f"{used_bytes // MIB} MiB of {name}*" for name, used_bytes in used.most_common(MAX_NAMES)]
+    return ", ".join(largest) or "no file that this user can see"
 
 
 def _sizes(paths: list[Path]) -> dict[Path, int]:
@@ -117,14 +129,9 @@ def _sizes(paths: list[Path]) -> dict[Path, int]:
     return sizes
 
 
-def _names(found: dict[Path, int]) -> str:
-    largest = [str(path) for path in sorted(found, key=lambda path: -found[path])[:MOST_NAMED]]
-    return " ".join(largest) + (" ..." if len(found) > MOST_NAMED else "")
-
-
 CHECKS = (
     Check("shared memory", size, (SHM_TOO_SMALL, SHM_FULL)),
     Check("stale regions", stale, (STALE_REGIONS,)),
-    Check("Triton's memory", left_by_triton, (TRITON_LEFT,)),
+    Check("Triton's memory", triton_memory, (STALE_TRITON_MEMORY,)),
     Check("registered regions", registered, (UNKNOWN_REGIONS,)),
 )

@@ -3,97 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack.ports import holder, listeners, on_loopback, why_not
+from deploy.stack.ports import bind_error, holders, listeners, on_loopback
 
 PORT_TAKEN = KnownIssue(
-    "port taken", "wrong", "`make up` says that it cannot listen; or another page than Clipstack's answers",
-    "{host}:{port} is taken{by}",
-    "stop what listens there, or set {variable} to another port",
-)  # fmt: skip
-NOBODY_LISTENS = KnownIssue(
-    "nobody listens", "wrong", "connection refused",
-    "nobody listens on port {port} ({variable}), and the stack runs",
-    "`make logs` says why; then restart that program with supervisorctl",
-)  # fmt: skip
-TRITON_BY_TCP = KnownIssue(
-    "Triton by TCP", "wrong", "`make up` refuses CLIPSTACK_TRITON_ADDRESS",
-    "CLIPSTACK_TRITON_ADDRESS is {address}, and the Triton of `make up` listens on a socket in the run folder",
-    "leave CLIPSTACK_TRITON_ADDRESS unset: it is for containers and for a Triton on another machine",
-)  # fmt: skip
-TRITON_IN_PUBLIC = KnownIssue(
-    "Triton in public", "wrong", "somebody else can ask and change models",
-    "Triton listens on {places}, where others than this machine can reach it",
-    "start it by `make up`, which gives it a socket that only its user can reach, and let nobody else start it",
-)  # fmt: skip
-NGINX_IN_PUBLIC = KnownIssue(
-    "nginx in public", "warning", "whoever can reach the machine can upload",
-    "nginx listens on {host}, beyond this machine, and CLIPSTACK_KEYS=off lets everybody in",
-    "leave CLIPSTACK_KEYS at auto (docs/access.md), or CLIPSTACK_HOST at 127.0.0.1",
-)  # fmt: skip
+    name="port taken",
+    symptom="`make up` cannot listen, or a page of another program answers.",
+    message="Port {port} on {host} is in use{by}.",
+    fix="Stop that program, or set {setting} to a free port.",
+)
+NOT_LISTENING = KnownIssue(
+    name="not listening",
+    symptom="Connections are refused.",
+    message="The stack runs, but no program listens on port {port} ({setting}).",
+    fix="Find the reason with `make logs`, then restart that program with supervisorctl.",
+)
+TRITON_ADDRESS_SET = KnownIssue(
+    name="Triton on TCP",
+    symptom="`make up` refuses CLIPSTACK_TRITON_ADDRESS.",
+    message="CLIPSTACK_TRITON_ADDRESS is {address}, but the Triton of `make up` listens on a socket in the run folder.",
+    fix="Unset CLIPSTACK_TRITON_ADDRESS. It is for containers and for a Triton on another machine.",
+)
+TRITON_EXPOSED = KnownIssue(
+    name="Triton exposed",
+    symptom="Other machines can use and change the models.",
+    message="Triton listens on {addresses}, which other machines can reach.",
+    fix="Start Triton with `make up` only: it then listens on a socket that only its user can reach.",
+)
+NO_KEYS_IN_PUBLIC = KnownIssue(
+    name="uploads without keys",
+    verdict="warning",
+    symptom="Everybody who can reach the machine can upload.",
+    message="nginx listens on {host}, which other machines can reach, and CLIPSTACK_KEYS=off lets everybody in.",
+    fix="Set CLIPSTACK_KEYS to auto (docs/access.md), or CLIPSTACK_HOST to 127.0.0.1.",
+)
 
 
-def ports(patient: Context) -> Iterator[Finding]:
-    """Check that listener port is free, or held by the stack when it runs."""
-    patient.seen()
-    listening = listeners()
-    for variable, host, port in _wanted(patient):
-        on_port = [listener for listener in listening if listener.port == port]
-        if patient.programs:
-            strangers = [listener for listener in on_port if listener.pid and listener.pid not in patient.processes]
-            if not on_port:
-                yield NOBODY_LISTENS.found(port=port, variable=variable)
-            for listener in strangers:
-                yield PORT_TAKEN.found(
-                    host=host, port=port, by=f" by {listener.name} (pid {listener.pid})", variable=variable
-                )
-        elif reason := why_not(host, port):
-            yield PORT_TAKEN.found(host=host, port=port, by=holder(port) or f" ({reason})", variable=variable)
-    numbers = ", ".join(str(port) for _, _, port in _wanted(patient))
-    yield fine(f"{numbers}: {'held by the stack' if patient.programs else 'free'}")
+class _Port(NamedTuple):
+    setting: str
+    host: str
+    number: int
 
 
-def addresses(patient: Context) -> Iterator[Finding]:
+def ports(context: Context) -> Iterator[Finding]:
+    """Check that each configured port is free, or held by the stack when it runs."""
+    context.require_state()
+    expected = _expected(context)
+    for port in expected:
+        yield from _of_running(port, context) if context.programs else _of_stopped(port)
+    numbers = ", ".join(str(port.number) for port in expected)
+    yield ok(f"{numbers}: {'held by the stack' if context.programs else 'free'}")
+
+
+def _of_running(port: _Port, context: Context) -> Iterator[Finding]:
+    on_port = [listener for listener in listeners() if listener.port == port.number]
+    if not on_port:
+        yield NOT_LISTENING.finding(port=port.number, setting=port.setting)
+    for listener in on_port:
+        if listener.pid and listener.pid not in context.processes:
+            by = f" by {listener.name} (pid {listener.pid})"
+            yield PORT_TAKEN.finding(host=port.host, port=port.number, by=by, setting=port.setting)
+
+
+def _of_stopped(port: _Port) -> Iterator[Finding]:
+    if reason := bind_error(port.host, port.number):
+        by = holders(port.number) or f" ({reason})"
+        yield PORT_TAKEN.finding(host=port.host, port=port.number, by=by, setting=port.setting)
+
+
+def addresses(context: Context) -> Iterator[Finding]:
     """Check that the configured addresses expose neither Triton nor an nginx without keys."""
-    settings = patient.settings
-    if not patient.in_image and settings.triton_address:
-        yield TRITON_BY_TCP.found(address=settings.triton_address)
-    if not patient.in_image and settings.public and not settings.asks_for_keys:
-        yield NGINX_IN_PUBLIC.found(host=settings.host)
-    yield fine("as the containers' network has it" if patient.in_image else "none for strangers without a key")
+    settings = context.settings
+    if context.in_image:
+        raise Skipped("the container's network decides who can reach it")
+    if settings.triton_address:
+        yield TRITON_ADDRESS_SET.finding(address=settings.triton_address)
+    if settings.public and not settings.asks_for_keys:
+        yield NO_KEYS_IN_PUBLIC.finding(host=settings.host)
+    yield ok("nothing is reachable from outside without a key")
 
 
-def triton_listens(patient: Context) -> Iterator[Finding]:
+def triton_ports(context: Context) -> Iterator[Finding]:
     """Check that Triton listens on loopback only."""
-    pid = patient.pid("triton")
-    if patient.in_image:
-        raise Skipped("in a container its network says who can reach it")
+    pid = context.pid("triton")
+    if context.in_image:
+        raise Skipped("the container's network decides who can reach it")
     held = [listener for listener in listeners() if listener.pid == pid]
-    public = [listener for listener in held if not on_loopback(listener.host)]
-    if public:
-        yield TRITON_IN_PUBLIC.found(places=", ".join(f"{listener.host}:{listener.port}" for listener in public))
-    on = f"on loopback alone: {', '.join(sorted({str(listener.port) for listener in held}))}"
-    yield fine(on if held else "it listens on no port")
+    exposed = [f"{listener.host}:{listener.port}" for listener in held if not on_loopback(listener.host)]
+    if exposed:
+        yield TRITON_EXPOSED.finding(addresses=", ".join(exposed))
+    numbers = ", ".join(sorted({str(listener.port) for listener in held}))
+    yield ok(f"only on loopback: {numbers}" if held else "none; Triton listens on a socket")
 
 
-def _wanted(patient: Context) -> list[tuple[str, str, int]]:
-    """Return variable, host and port of everything that should listen here."""
-    settings = patient.settings
-    web = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if patient.has_web else []
-    if not patient.has_triton:
-        return web
+def _expected(context: Context) -> list[_Port]:
+    """Return everything that should listen here."""
+    settings = context.settings
+    nginx = [_Port("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)] if context.has_web else []
+    if not context.has_triton:
+        return nginx
     host, _, grpc = (settings.triton_address or "127.0.0.1:0").rpartition(":")
-    of_triton = (
-        ("CLIPSTACK_TRITON_ADDRESS", host.strip("[]"), int(grpc)),
-        ("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
-    )
-    return [*web, *(entry for entry in of_triton if entry[2])]
+    triton = [
+        _Port("CLIPSTACK_TRITON_ADDRESS", host.strip("[]"), int(grpc)),
+        _Port("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
+    ]
+    return nginx + [port for port in triton if port.number]
 
 
 CHECKS = (
-    Check("ports", ports, (PORT_TAKEN, NOBODY_LISTENS)),
-    Check("addresses", addresses, (TRITON_BY_TCP, NGINX_IN_PUBLIC)),
-    Check("Triton's ports", triton_listens, (TRITON_IN_PUBLIC,)),
+    Check("ports", ports, (PORT_TAKEN, NOT_LISTENING)),
+    Check("addresses", addresses, (TRITON_ADDRESS_SET, NO_KEYS_IN_PUBLIC)),
+    Check("Triton's ports", triton_ports, (TRITON_EXPOSED,)),
 )

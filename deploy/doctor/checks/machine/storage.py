@@ -9,126 +9,135 @@ from pathlib import Path
 from app import damaged
 from app.auth.keys import KeyFile
 from app.errors import KeyStoreUnavailable
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
 MIB = 1 << 20
-LEAST_BYTES, LOW_BYTES = 64 * MIB, 1024 * MIB
-LEAST_INODES = 1000
+FULL_BYTES, LOW_BYTES = 64 * MIB, 1024 * MIB
+MIN_INODES = 1000
 
 DISK_FULL = KnownIssue(
-    "disk full", "wrong", "503 storage_full; jobs are refused; logs end in the middle",
-    "{folder} has {free} MiB free",
-    "make room there; `du -xh {folder} | sort -h | tail` shows what takes it",
-)  # fmt: skip
+    name="disk full",
+    symptom="503 storage_full. Jobs are refused. Logs end in the middle of a line.",
+    message="{folder} has only {free} MiB free.",
+    fix="Free some space. `du -xh {folder} | sort -h | tail` lists the largest folders.",
+)
 DISK_LOW = KnownIssue(
-    "disk almost full", "warning", "503 storage_full now and then",
-    "{folder} has {free} MiB free",
-    "make room there, or keep less: CLIPSTACK_JOB_DAYS, CLIPSTACK_JOB_GB, CLIPSTACK_RESULTS_MB",
-)  # fmt: skip
+    name="disk almost full",
+    verdict="warning",
+    symptom="503 storage_full now and then.",
+    message="{folder} has only {free} MiB free.",
+    fix="Free some space, or lower CLIPSTACK_JOB_DAYS, CLIPSTACK_JOB_GB or CLIPSTACK_RESULTS_MB.",
+)
 NO_INODES = KnownIssue(
-    "no inodes", "wrong", "503 storage_full, and `df` shows room",
-    "{folder} has {free} inodes left: no more files can be made, however much room there is",
-    "remove many small files there, or use a file system with more inodes (`df -i` shows them)",
-)  # fmt: skip
+    name="no inodes",
+    symptom="503 storage_full although `df` shows free space.",
+    message="{folder} has only {free} free inodes, so no more files can be created.",
+    fix="Remove many small files there, or use a file system with more inodes (`df -i` shows them).",
+)
 UPLOADS_TOO_SMALL = KnownIssue(
-    "uploads cannot hold an upload", "wrong", "503 storage_full for large files, while small ones work",
-    "{folder} is a file system of {size} MiB ({kind}), and an upload may have {upload} MiB",
-    "put CLIPSTACK_RUN_DIR on a disk, or lower CLIPSTACK_MAX_UPLOAD_MB",
-)  # fmt: skip
+    name="upload disk too small",
+    symptom="503 storage_full for large files, while small ones work.",
+    message="The file system of {folder} has {size} MiB ({kind}), but an upload may have {upload} MiB.",
+    fix="Set CLIPSTACK_RUN_DIR to a folder on a larger disk, or lower CLIPSTACK_MAX_UPLOAD_MB.",
+)
 JOBS_TOO_SMALL = KnownIssue(
-    "data cannot hold the jobs", "warning", "jobs are refused before CLIPSTACK_JOB_GB is reached",
-    "{folder} is a file system of {size} GiB, and jobs may keep {jobs} GiB",
-    "lower CLIPSTACK_JOB_GB, or put CLIPSTACK_DATA_DIR on a larger disk",
-)  # fmt: skip
+    name="job disk too small",
+    verdict="warning",
+    symptom="Jobs are refused before CLIPSTACK_JOB_GB is reached.",
+    message="The file system of {folder} has {size} GiB, but jobs may keep {jobs} GiB.",
+    fix="Lower CLIPSTACK_JOB_GB, or set CLIPSTACK_DATA_DIR to a folder on a larger disk.",
+)
 DAMAGED = KnownIssue(
-    "damaged records", "warning", "a job that was there is 404; a job begins again; a key is 401",
-    "{folder} has {count} damaged records that were set aside: {kinds}",
-    "look into the log for what was wrong with them; what is no longer needed may be removed there, and a job whose "
-    "files were mended may be moved back to {jobs} under its id",
-)  # fmt: skip
+    name="damaged records",
+    verdict="warning",
+    symptom="404 for a job that existed. A job starts again from the beginning. 401 for a key that worked.",
+    message="{count} damaged records were moved to {folder}: {kinds}.",
+    fix="The log says what was wrong with each. Remove what you do not need. To restore a job whose files you have "
+    "repaired, move it to {jobs} under its id.",
+)
 DAMAGED_KEYS = KnownIssue(
-    "damaged keys", "wrong", "401 unauthorized, or 503 unavailable, for keys that worked",
-    "{file}: {why}",
-    "revoke them and create them again (`clipstack-keys`), or take the file from a backup",
-)  # fmt: skip
+    name="damaged keys",
+    symptom="401 unauthorized or 503 unavailable for keys that worked.",
+    message="Some keys in {file} cannot be read: {why}.",
+    fix="Revoke them and create new ones with `clipstack-keys`, or restore the file from a backup.",
+)
 READ_ONLY = KnownIssue(
-    "read-only folder", "wrong", "`make up` cannot write; 503 storage_full for every upload",
-    "{folder} is mounted read-only",
-    "mount it for writing (`mount -o remount,rw`), and look into the kernel's log for why it is not",
-)  # fmt: skip
+    name="read-only folder",
+    symptom="`make up` cannot write. 503 storage_full for every upload.",
+    message="{folder} is mounted read-only.",
+    fix="Find the reason in the kernel's log (`dmesg`), then run `mount -o remount,rw`.",
+)
 
 
-def room(patient: Context) -> Iterator[Finding]:
+def space(context: Context) -> Iterator[Finding]:
     """Report file systems that are full, almost full or read-only."""
-    for folder, stats in _file_systems(patient).items():
-        free = stats.f_bavail * stats.f_frsize
+    file_systems = _file_systems(context)
+    for folder, stats in file_systems.items():
+        free, total = stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize
         if stats.f_flag & os.ST_RDONLY:
-            yield READ_ONLY.found(folder=folder)
-        elif free < LEAST_BYTES and stats.f_blocks * stats.f_frsize > LEAST_BYTES or free < MIB:
-            yield DISK_FULL.found(folder=folder, free=free // MIB)
-        elif free < min(LOW_BYTES, stats.f_blocks * stats.f_frsize // 10):
-            yield DISK_LOW.found(folder=folder, free=free // MIB)
-    free_space = [
-        f"{folder}: {result.f_bavail * result.f_frsize >> 30} GiB" for folder, result in _file_systems(patient).items()
-    ]
-    yield fine(f"free at {', '.join(free_space)}")
+            yield READ_ONLY.finding(folder=folder)
+        elif free < MIB or free < FULL_BYTES < total:
+            yield DISK_FULL.finding(folder=folder, free=free // MIB)
+        elif free < min(LOW_BYTES, total // 10):
+            yield DISK_LOW.finding(folder=folder, free=free // MIB)
+    listing = [f"{stats.f_bavail * stats.f_frsize >> 30} GiB in {folder}" for folder, stats in file_systems.items()]
+    yield ok(f"free: {', '.join(listing)}")
 
 
-def inodes(patient: Context) -> Iterator[Finding]:
+def inodes(context: Context) -> Iterator[Finding]:
     """Report file systems without free inodes."""
-    for folder, stats in _file_systems(patient).items():
-        if stats.f_files and stats.f_favail < LEAST_INODES:  # 0 files: the file system allocates inodes on demand
-            yield NO_INODES.found(folder=folder, free=stats.f_favail)
-    yield fine("there are enough of them")
+    for folder, stats in _file_systems(context).items():
+        if stats.f_files and stats.f_favail < MIN_INODES:  # 0 files: the file system allocates inodes on demand
+            yield NO_INODES.finding(folder=folder, free=stats.f_favail)
+    yield ok("enough free inodes")
 
 
-def uploads(patient: Context) -> Iterator[Finding]:
+def uploads(context: Context) -> Iterator[Finding]:
     """Check that the file system of uploads can hold the largest upload."""
-    if not patient.has_web:
-        raise Skipped("uploads are in another container")
-    folder = _existing(patient.run_dir / "uploads")
-    stats, upload = os.statvfs(folder), patient.settings.max_upload_mb
+    context.require_web()
+    folder = _existing(context.run_dir / "uploads")
+    stats, upload = os.statvfs(folder), context.settings.max_upload_mb
     size = stats.f_blocks * stats.f_frsize // MIB
     if size < upload:
-        yield UPLOADS_TOO_SMALL.found(folder=folder, size=size, upload=upload, kind=_kind(folder))
-    yield fine(f"{size} MiB in all, and an upload has {upload} MiB at most")
+        yield UPLOADS_TOO_SMALL.finding(folder=folder, size=size, upload=upload, kind=_kind(folder))
+    yield ok(f"{size} MiB in all; an upload has at most {upload} MiB")
 
 
-def jobs(patient: Context) -> Iterator[Finding]:
+def jobs(context: Context) -> Iterator[Finding]:
     """Check that the file system of jobs can hold CLIPSTACK_JOB_GB."""
-    if not patient.has_web:
-        raise Skipped("jobs are in another container")
-    folder = _existing(patient.settings.data_dir)
-    stats, most = os.statvfs(folder), patient.settings.job_gb
+    context.require_web()
+    folder = _existing(context.settings.data_dir)
+    stats, limit = os.statvfs(folder), context.settings.job_gb
     size = stats.f_blocks * stats.f_frsize >> 30
-    if size < most:
-        yield JOBS_TOO_SMALL.found(folder=folder, size=size, jobs=most)
-    yield fine(f"{size} GiB in all, and jobs keep {most} GiB at most")
+    if size < limit:
+        yield JOBS_TOO_SMALL.finding(folder=folder, size=size, jobs=limit)
+    yield ok(f"{size} GiB in all; jobs keep at most {limit} GiB")
 
 
-def records(patient: Context) -> Iterator[Finding]:
+def records(context: Context) -> Iterator[Finding]:
     """Report damaged records and keys."""
-    data = patient.settings.data_dir
+    data = context.settings.data_dir
     try:
-        kinds = {kind: count for kind, count in damaged.count(data).items() if count}
-        why = "; ".join(KeyFile(patient.settings.keys_file).damaged())
+        counts = {kind: count for kind, count in damaged.count(data).items() if count}
+        why = "; ".join(KeyFile(context.settings.keys_file).damaged())
     except PermissionError:
-        raise Skipped(f"we may not read {data}") from None
+        raise Skipped(f"this user may not read {data}") from None
     except KeyStoreUnavailable as error:
         why = f"{error.message}: {error.__cause__}"
-    if kinds:
-        listing = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
-        yield DAMAGED.found(folder=damaged.folder(data), count=sum(kinds.values()), kinds=listing, jobs=data / "jobs")
+    if counts:
+        kinds = ", ".join(f"{count} of kind {kind}" for kind, count in counts.items())
+        total, folder = sum(counts.values()), damaged.folder(data)
+        yield DAMAGED.finding(folder=folder, count=total, kinds=kinds, jobs=data / "jobs")
     if why:
-        yield DAMAGED_KEYS.found(file=patient.settings.keys_file, why=why)
-    yield fine("none was found damaged")
+        yield DAMAGED_KEYS.finding(file=context.settings.keys_file, why=why)
+    yield ok("no damaged record or key")
 
 
-def _file_systems(patient: Context) -> dict[Path, os.statvfs_result]:
+def _file_systems(context: Context) -> dict[Path, os.statvfs_result]:
     """Return one folder on each file system that is written to, with its statistics."""
-    run_dir, data = patient.run_dir, patient.settings.data_dir
+    run_dir, data = context.run_dir, context.settings.data_dir
     folders = [run_dir, run_dir / "uploads", places.temporary(run_dir), run_dir / "logs", data, data / "jobs"]
     by_device: dict[int, Path] = {}
     for folder in map(_existing, folders):
@@ -144,14 +153,14 @@ def _existing(path: Path) -> Path:
 def _kind(folder: Path) -> str:
     """Return the file system's type as listed in /proc/mounts."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    holding = [(place, kind) for place, kind in mounts if folder == Path(place) or Path(place) in folder.parents]
-    return max(holding, key=lambda each: len(each[0]))[1] if holding else "unknown"
+    containing = [(mount, kind) for mount, kind in mounts if folder == Path(mount) or Path(mount) in folder.parents]
+    return max(containing, key=lambda entry: len(entry[0]))[1] if containing else "unknown"
 
 
 CHECKS = (
-    Check("disk space", room, (DISK_FULL, DISK_LOW, READ_ONLY)),
+    Check("disk space", space, (DISK_FULL, DISK_LOW, READ_ONLY)),
     Check("inodes", inodes, (NO_INODES,)),
-    Check("uploads' disk", uploads, (UPLOADS_TOO_SMALL,)),
+    Check("upload disk", uploads, (UPLOADS_TOO_SMALL,)),
+    Check("job disk", jobs, (JOBS_TOO_SMALL,)),
     Check("records", records, (DAMAGED, DAMAGED_KEYS)),
-    Check("jobs' disk", jobs, (JOBS_TOO_SMALL,)),
 )

@@ -1,12 +1,13 @@
-"""Checks of models: complete, small enough for the slots, and answering a canary."""
+"""Checks of models: complete, small enough for the slots, and answering a test clip."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight
 
@@ -14,104 +15,103 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 MIB = 1 << 20
-FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one per engine; a version may have several
+NETWORK_FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one per engine; a version may have several
 
 NO_DEFAULT_MODEL = KnownIssue(
-    "no default model", "wrong", "`make up` refuses; 404 model_not_found for requests that name no model",
-    "{complaint}",
-    "`make setup` exports the models that come with it; or set CLIPSTACK_MODEL to one of `ls {folder}`",
-)  # fmt: skip
+    name="no default model",
+    symptom="`make up` refuses to start. 404 model_not_found for requests without a model.",
+    message="{complaint}.",
+    fix="Run `make setup`, which exports the bundled models, or set CLIPSTACK_MODEL to a folder of {folder}.",
+)
 MODEL_INCOMPLETE = KnownIssue(
-    "model incomplete", "wrong", "/readyz names the model; 503 or 404 for requests to it",
-    "{model}: {why}",
-    "add it again with clipstack-models; of the models that come with it: rm .runtime/stamps/export-*, `make setup`",
-)  # fmt: skip
+    name="model incomplete",
+    symptom="/readyz names the model. 503 or 404 for requests to it.",
+    message="{model}: {why}.",
+    fix="Add it again with clipstack-models. For a bundled model: rm .runtime/stamps/export-* and `make setup`.",
+)
 CLIP_TOO_LARGE = KnownIssue(
-    "clip larger than a slot", "wrong", "/readyz says that a clip needs a larger CLIPSTACK_SLOT_MB",
-    "a clip of {model} has {clip:.1f} MiB, and a slot {slot} MiB",
-    "set CLIPSTACK_SLOT_MB to {need}, and look at shared memory; then `make down` and `make up`",
-)  # fmt: skip
+    name="clip larger than a slot",
+    symptom="/readyz asks for a larger CLIPSTACK_SLOT_MB.",
+    message="A clip of {model} has {clip:.1f} MiB, but a slot has {slot} MiB.",
+    fix="Set CLIPSTACK_SLOT_MB to {need}, then run `make down` and `make up`. This needs more shared memory.",
+)
 CANARY_FAILED = KnownIssue(
-    "canary not answered", "wrong", "/readyz says not ready, or names the model; 503 for requests to it",
-    "{model} does not answer: {why}",
-    "the watchdog restarts Triton when it must; `make logs` says why. Empty scores: see NumPy",
-)  # fmt: skip
+    name="test clip not answered",
+    symptom="/readyz is not ready, or names the model. 503 for requests to it.",
+    message="{model} does not answer a test clip: {why}.",
+    fix="The watchdog restarts Triton if that can help; `make logs` shows the reason. For empty scores see the check "
+    "of NumPy.",
+)
 NOT_LOADED = KnownIssue(
-    "model not loaded", "wrong", "404 or 503 for requests to the model",
-    "Triton could not load {model}: {why}",
-    "mend what it says, in the model's folder; the watchdog then has it loaded again, or restart triton",
-)  # fmt: skip
+    name="model not loaded",
+    symptom="404 or 503 for requests to the model.",
+    message="Triton could not load {model}: {why}.",
+    fix="Repair the model's folder. The watchdog then loads it again.",
+)
 
 
-def default(patient: Context) -> Iterator[Finding]:
+def default_model(context: Context) -> Iterator[Finding]:
     """Check that the default model has been exported."""
-    here(patient)
-    for complaint in preflight.models(patient.settings):
-        yield NO_DEFAULT_MODEL.found(complaint=complaint.partition(":")[0], folder=patient.settings.model_dir)
-    yield fine(f"{patient.settings.model} is there")
+    context.require_triton()
+    for complaint in preflight.models(context.settings):
+        yield NO_DEFAULT_MODEL.finding(complaint=complaint.partition(":")[0], folder=context.settings.model_dir)
+    yield ok(f"{context.settings.model} is exported")
 
 
-def folders(patient: Context) -> Iterator[Finding]:
+def folders(context: Context) -> Iterator[Finding]:
     """Check that every model folder has a configuration, labels and a network."""
-    here(patient)
+    context.require_triton()
     names = []
-    for folder in folders_of(patient):
+    for folder in model_folders(context):
         names.append(folder.name)
-        for why in _missing(folder):
-            yield MODEL_INCOMPLETE.found(model=folder.name, why=why)
-    yield fine(f"{', '.join(names)}: configuration, labels and network")
+        for problem in _problems(folder):
+            yield MODEL_INCOMPLETE.finding(model=folder.name, why=problem)
+    yield ok(f"complete: {', '.join(names)}")
 
 
-def clips(patient: Context) -> Iterator[Finding]:
+def clip_sizes(context: Context) -> Iterator[Finding]:
     """Check that each model's clip fits into a slot."""
-    here(patient)
-    largest = 0
-    for folder in folders_of(patient):
+    context.require_triton()
+    slot, largest = context.settings.slot_mb, 0
+    for folder in model_folders(context):
         try:
             clip = _clip_bytes(_config(folder))
         except ValueError:
             continue  # the check of model folders reports it
         largest = max(largest, clip)
-        if clip > patient.settings.slot_mb * MIB:
-            slot, need = patient.settings.slot_mb, -(-clip // MIB)
-            yield CLIP_TOO_LARGE.found(model=folder.name, clip=clip / MIB, slot=slot, need=need)
-    yield fine(f"the largest has {largest / MIB:.1f} MiB, a slot {patient.settings.slot_mb} MiB")
+        if clip > slot * MIB:
+            yield CLIP_TOO_LARGE.finding(model=folder.name, clip=clip / MIB, slot=slot, need=-(-clip // MIB))
+    yield ok(f"the largest clip has {largest / MIB:.1f} MiB, a slot {slot} MiB")
 
 
-def canaries(patient: Context) -> Iterator[Finding]:
-    """Send a canary to every model version."""
+def canaries(context: Context) -> Iterator[Finding]:
+    """Send a test clip to every model version."""
     from deploy.watchdog.prober import ModelProber, TritonUnreachable
 
-    patient.running()
-    here(patient)
-    prober = ModelProber(patient.settings.triton_target, patient.settings.triton_key)
+    context.require_running()
+    context.require_triton()
+    prober = ModelProber(context.settings.triton_target, context.settings.triton_key)
     try:
-        report = prober.ask()
+        report = prober.probe()
     except TritonUnreachable as error:
         raise Skipped(f"Triton does not answer: {error}") from error
     finally:
         prober.close()
     for model, canary in report.canaries.items():
         if canary.outcome != "answered":
-            yield CANARY_FAILED.found(model=model, why=canary.why)
+            yield CANARY_FAILED.finding(model=model, why=canary.why)
     for model, why in report.unloaded.items():
-        yield NOT_LOADED.found(model=model, why=why)
-    yield fine(f"{', '.join(report.canaries)} answered a black clip")
+        yield NOT_LOADED.finding(model=model, why=why)
+    yield ok(f"answered a test clip: {', '.join(report.canaries)}")
 
 
-def here(patient: Context) -> None:
-    """Raise Skipped when the models are in another container."""
-    if not patient.has_triton:
-        raise Skipped("models are in another container")
-
-
-def folders_of(patient: Context) -> list[Path]:
+def model_folders(context: Context) -> list[Path]:
     """Return the folder of each model."""
-    models = patient.settings.model_dir
+    models = context.settings.model_dir
     return sorted(path for path in models.glob("*") if path.is_dir() and path.name[0] != ".")
 
 
-def _missing(folder: Path) -> Iterator[str]:
+def _problems(folder: Path) -> Iterator[str]:
     try:
         config = _config(folder)
     except ValueError as error:
@@ -122,13 +122,13 @@ def _missing(folder: Path) -> Iterator[str]:
         if not output.label_filename or not labels.is_file():
             yield "it has no labels"
         elif (count := len(labels.read_text().strip().splitlines())) != output.dims[0]:
-            yield f"it has {count} labels and {output.dims[0]} outputs"
+            yield f"it has {count} labels for {output.dims[0]} outputs"
     versions = [path for path in folder.iterdir() if path.is_dir() and path.name.isdecimal()]
     if not versions:
-        yield "it was not exported: it has no version"
+        yield "it has not been exported, so it has no version"
     for version in versions:
-        if not any((version / name).is_file() for name in FILES):
-            yield f"version {version.name} has no network ({', '.join(FILES)})"
+        if not any((version / name).is_file() for name in NETWORK_FILES):
+            yield f"version {version.name} has no network ({', '.join(NETWORK_FILES)})"
 
 
 def _config(folder: Path) -> ModelConfig:
@@ -149,15 +149,12 @@ def _clip_bytes(config: ModelConfig) -> int:
     """Return the size of a uint8 clip in bytes; raise ValueError when the model has no input."""
     if not config.input:
         raise ValueError("it has no input")
-    count = 1
-    for dim in config.input[0].dims:
-        count *= max(1, dim)
-    return count
+    return prod(max(1, dim) for dim in config.input[0].dims)
 
 
 CHECKS = (
-    Check("default model", default, (NO_DEFAULT_MODEL,)),
+    Check("default model", default_model, (NO_DEFAULT_MODEL,)),
     Check("model folders", folders, (MODEL_INCOMPLETE,)),
-    Check("clips and slots", clips, (CLIP_TOO_LARGE,)),
+    Check("clip sizes", clip_sizes, (CLIP_TOO_LARGE,)),
     Check("canaries", canaries, (CANARY_FAILED, NOT_LOADED)),
 )

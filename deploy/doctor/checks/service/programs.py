@@ -2,117 +2,130 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 from collections.abc import Iterator
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
 from deploy.watchdog import restarts
 
-LEAST_FILES = 4096  # minfds in supervisord.conf
-ALMOST = 0.8
+MIN_FILES = 4096  # minfds in supervisord.conf
+NEARLY_USED = 0.8  # share of the open files that may be in use
+SUPERVISORCTL = ".venv/bin/supervisorctl -c supervisor/supervisord.conf"
 
 GIVEN_UP = KnownIssue(
-    "program given up", "wrong", "503 not_ready that does not end; `make status` says FATAL",
-    "Supervisor has given up {program} and never starts it again by itself",
-    "`make logs` says why it ended; then .venv/bin/supervisorctl -c supervisor/supervisord.conf start {program}",
-)  # fmt: skip
+    name="program given up",
+    symptom="503 not_ready that does not end. `make status` shows FATAL.",
+    message="{program} failed so often that Supervisor does not start it any more.",
+    fix=f"Find the reason with `make logs`, then run `{SUPERVISORCTL} start {{program}}`.",
+)
 NOT_RUNNING = KnownIssue(
-    "program not running", "wrong", "503 not_ready, connection refused, or jobs that wait for ever",
-    "{program} is {state}",
-    "`make logs` says why; .venv/bin/supervisorctl -c supervisor/supervisord.conf restart {program}",
-)  # fmt: skip
+    name="program not running",
+    symptom="503 not_ready, refused connections, or jobs that stay queued.",
+    message="{program} is {state}.",
+    fix=f"Find the reason with `make logs`, then run `{SUPERVISORCTL} restart {{program}}`.",
+)
 RESTARTS = KnownIssue(
-    "program restarts", "wrong", "503 for some seconds, again and again; `make status` warns",
-    "{program} was started again {count} times within 5 minutes",
-    "`make logs` says why it ends: memory, a port, a new model? Then restart it with supervisorctl",
-)  # fmt: skip
+    name="program restarts",
+    symptom="503 for some seconds, again and again. `make status` shows a warning.",
+    message="{program} was restarted {count} times within 5 minutes.",
+    fix="Find the reason with `make logs`, for example memory, a port or a new model.",
+)
 SUPERVISOR_SILENT = KnownIssue(
-    "Supervisor silent", "wrong", "`make status` and `make down` do not end",
-    "Supervisor in {run_dir} takes connections and does not answer: it is stopped, or waits for its disk",
-    "kill -CONT $(cat {run_dir}/supervisord.pid); if that is no help kill -KILL the same, then `make down`",
-)  # fmt: skip
-NOT_ALLOWED = KnownIssue(
-    "not allowed to look", "warning", "`make status` says that the stack is stopped, and it answers",
-    "{run_dir} is another user's: we may not ask Supervisor whether the stack runs",
-    "run this as the user that started the stack, or as root",
-)  # fmt: skip
-LEFT_BEHIND = KnownIssue(
-    "processes left behind", "wrong", "`make up` finds its ports taken; memory that nobody uses",
-    "{count} processes of this stack live on without Supervisor: {names}",
-    "`make down` ends them",
-)  # fmt: skip
+    name="Supervisor silent",
+    symptom="`make status` and `make down` do not return.",
+    message="Supervisor in {run_dir} accepts connections but does not answer: it is stopped, or waits for its disk.",
+    fix="Run `kill -CONT $(cat {run_dir}/supervisord.pid)`. If that does not help, use `kill -KILL` instead and then "
+    "run `make down`.",
+)
+NO_ACCESS = KnownIssue(
+    name="no access",
+    verdict="warning",
+    symptom="`make status` says that the stack is stopped, but it answers.",
+    message="{run_dir} belongs to another user, so it is unknown whether the stack runs.",
+    fix="Run the doctor as the user that started the stack, or as root.",
+)
+LEFTOVER_PROCESSES = KnownIssue(
+    name="leftover processes",
+    symptom="`make up` finds its ports in use. Memory is missing.",
+    message="{count} processes of this stack run without Supervisor: {names}.",
+    fix="Run `make down`, which ends them.",
+)
 STOPPED_TOO_SOON = KnownIssue(
-    "stopped too soon", "wrong", "a restart cuts requests that were under way (502)",
-    "Supervisor waits {waits} s for {program}, which takes up to {takes} s to end in order",
-    "set stopwaitsecs in supervisor/programs/{program}.conf above {takes} (Supervisor's default is 10)",
-)  # fmt: skip
+    name="stop timeout too short",
+    symptom="A restart interrupts running requests (502).",
+    message="Supervisor waits {waits} s for {program} to stop, but that may take {takes} s.",
+    fix="Set stopwaitsecs in supervisor/programs/{program}.conf to more than {takes} (Supervisor's default is 10).",
+)
 SHARED_LOG = KnownIssue(
-    "shared log", "wrong", "lines of a log are missing after it was rotated",
-    "{programs} write the same log and each rotates it: {log}",
-    "give each its own stdout_logfile in supervisor/programs",
-)  # fmt: skip
+    name="shared log",
+    symptom="Lines of a log are missing after its rotation.",
+    message="{programs} write to the same log, and each rotates it: {log}.",
+    fix="Give each program its own stdout_logfile in supervisor/programs.",
+)
 FEW_FILES = KnownIssue(
-    "few open files", "wrong", "\"Too many open files\" in a log; 503 under load; Supervisor does not start",
-    "{who} may open {limit} files, and {least} are needed",
-    "ulimit -n {least} before `make up`; in Docker `ulimits: nofile`; with systemd LimitNOFILE=",
-)  # fmt: skip
-FILES_USED_UP = KnownIssue(
-    "open files almost used up", "warning", "\"Too many open files\" in a log now and then",
-    "{who} has {used} of {limit} files open",
-    "restart it, and tell us what it held open: ls -l /proc/{pid}/fd",
-)  # fmt: skip
+    name="open files limit too low",
+    symptom='"Too many open files" in a log. 503 under load. Supervisor does not start.',
+    message="{program} may open {limit} files, but {need} are needed.",
+    fix="Run `ulimit -n {need}` before `make up`. In Docker set `ulimits: nofile`, with systemd LimitNOFILE.",
+)
+FILES_NEARLY_USED = KnownIssue(
+    name="open files nearly used up",
+    verdict="warning",
+    symptom='"Too many open files" in a log now and then.',
+    message="{program} has {used} of {limit} files open.",
+    fix="Save the output of `ls -l /proc/{pid}/fd` for a bug report, then restart {program}.",
+)
 
 
-def states(patient: Context) -> Iterator[Finding]:
+def states(context: Context) -> Iterator[Finding]:
     """Report programs that Supervisor has given up, that do not run or that restart again and again."""
-    if patient.unseen:
-        yield (SUPERVISOR_SILENT if patient.unseen == "silent" else NOT_ALLOWED).found(run_dir=patient.run_dir)
+    if context.unknown:
+        yield (SUPERVISOR_SILENT if context.unknown == "no answer" else NO_ACCESS).finding(run_dir=context.run_dir)
         return
-    patient.running()
-    for name, program in patient.programs.items():
+    context.require_running()
+    for name, program in context.programs.items():
         if program.state == "FATAL":
-            yield GIVEN_UP.found(program=name)
+            yield GIVEN_UP.finding(program=name)
         elif program.state not in ("RUNNING", "STARTING"):
-            yield NOT_RUNNING.found(program=name, state=program.state.lower())
-    for name, count in restarts.counts(patient.run_dir).items():
+            yield NOT_RUNNING.finding(program=name, state=program.state.lower())
+    for name, count in restarts.counts(context.run_dir).items():
         if count >= restarts.MANY:
-            yield RESTARTS.found(program=name, count=count)
-    yield fine(f"{', '.join(patient.programs)} run")
+            yield RESTARTS.finding(program=name, count=count)
+    yield ok(f"running: {', '.join(context.programs)}")
 
 
-def left_behind(patient: Context) -> Iterator[Finding]:
+def leftovers(context: Context) -> Iterator[Finding]:
     """Report processes of a stack whose Supervisor is gone."""
-    patient.seen()
-    if patient.programs:
-        yield fine("Supervisor runs, and what runs is its own")
-        return
-    if patient.processes:
-        names = ", ".join(sorted(set(patient.processes.values())))
-        yield LEFT_BEHIND.found(count=len(patient.processes), names=names)
-    yield fine("nothing is left of an earlier start")
+    context.require_state()
+    if not context.programs and context.processes:
+        names = ", ".join(sorted(set(context.processes.values())))
+        yield LEFTOVER_PROCESSES.finding(count=len(context.processes), names=names)
+    yield ok("no process without Supervisor")
 
 
-def waits(patient: Context) -> Iterator[Finding]:
+def stop_timeouts(context: Context) -> Iterator[Finding]:
     """Check that Supervisor waits longer than each program may take to stop."""
-    graceful = re.search(r"^graceful_timeout *= *(\d+)", _text(patient, "deploy/gunicorn/config.py"), re.M)
-    takes = {"web": int(graceful[1]) if graceful else 30, "triton": launch.EXIT_TIMEOUT_S}
-    for name, section in _sections(patient).items():
-        waits_s = section.getint("stopwaitsecs", fallback=10)
-        if waits_s <= takes.get(name, 0):
-            yield STOPPED_TOO_SOON.found(program=name, waits=waits_s, takes=takes[name])
-    yield fine("each may end in order before it is killed")
+    config = context.checkout / "deploy" / "gunicorn" / "config.py"
+    if not config.is_file():
+        raise Skipped("gunicorn's configuration is not here")
+    graceful = re.search(r"^graceful_timeout *= *(\d+)", config.read_text(), re.M)
+    stop_s = {"web": int(graceful[1]) if graceful else 30, "triton": launch.EXIT_TIMEOUT_S}
+    for name, section in _sections(context).items():
+        waits = section.getint("stopwaitsecs", fallback=10)
+        if waits <= stop_s.get(name, 0):
+            yield STOPPED_TOO_SOON.finding(program=name, waits=waits, takes=stop_s[name])
+    yield ok("each program has time to finish before it is killed")
 
 
-def logs(patient: Context) -> Iterator[Finding]:
+def logs(context: Context) -> Iterator[Finding]:
     """Check that no two programs rotate the same log."""
     writers: dict[str, list[str]] = {}
-    for name, section in _sections(patient).items():
+    for name, section in _sections(context).items():
         for stream in ("stdout", "stderr"):
             log = section.get(f"{stream}_logfile", "AUTO")
             shared = stream == "stderr" and section.get("redirect_stderr") == "true"
@@ -120,59 +133,47 @@ def logs(patient: Context) -> Iterator[Finding]:
                 writers.setdefault(log, []).append(name)
     for log, names in writers.items():
         if len(names) > 1:
-            yield SHARED_LOG.found(programs=" and ".join(dict.fromkeys(names)), log=Path(log).name)
-    yield fine(f"{len(writers)} logs with one writer each")
+            yield SHARED_LOG.finding(programs=" and ".join(dict.fromkeys(names)), log=Path(log).name)
+    yield ok(f"{len(writers)} logs, each with one writer")
 
 
-def open_files(patient: Context) -> Iterator[Finding]:
+def open_files(context: Context) -> Iterator[Finding]:
     """Check the limit of open files, and how close each program is to it."""
-    if not patient.programs:
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        if most < LEAST_FILES:
-            yield FEW_FILES.found(who="who starts the stack", limit=most, least=LEAST_FILES)
-        yield fine(f"{most} may be opened")
+    if not context.programs:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if limit != resource.RLIM_INFINITY and limit < MIN_FILES:
+            yield FEW_FILES.finding(program="The user that starts the stack", limit=limit, need=MIN_FILES)
+        yield ok(f"{'any number of' if limit == resource.RLIM_INFINITY else limit} files may be opened")
         return
-    least = LEAST_FILES
-    for name, program in patient.programs.items():
+    for name, program in context.programs.items():
         if program.pid:
-            yield from _files_of(name, program.pid)
-            least = min(least, _limit(program.pid))
-    yield fine(f"each program may open {least} and has room")
+            yield from _open_files(name, program.pid)
+    yield ok(f"each program may open {MIN_FILES} files or more, and is far from its limit")
 
 
-def _files_of(name: str, pid: int) -> Iterator[Finding]:
-    limit = _limit(pid)
-    used = len(os.listdir(f"/proc/{pid}/fd"))
-    if limit < LEAST_FILES:
-        yield FEW_FILES.found(who=name, limit=limit, least=LEAST_FILES)
-    if used > ALMOST * limit:
-        yield FILES_USED_UP.found(who=name, used=used, limit=limit, pid=pid)
+def _open_files(name: str, pid: int) -> Iterator[Finding]:
+    process = Path("/proc", str(pid))
+    match = re.search(r"^Max open files +(\d+)", (process / "limits").read_text(), re.M)
+    limit = int(match[1]) if match else 1 << 30  # unlimited
+    used = sum(1 for _ in (process / "fd").iterdir())
+    if limit < MIN_FILES:
+        yield FEW_FILES.finding(program=name, limit=limit, need=MIN_FILES)
+    if used > NEARLY_USED * limit:
+        yield FILES_NEARLY_USED.finding(program=name, used=used, limit=limit, pid=pid)
 
 
-def _limit(pid: int) -> int:
-    match = re.search(r"^Max open files +(\d+)", Path(f"/proc/{pid}/limits").read_text(), re.M)
-    return int(match[1]) if match else 1 << 30  # unlimited
-
-
-def _sections(patient: Context) -> dict[str, SectionProxy]:
+def _sections(context: Context) -> dict[str, SectionProxy]:
     """Return each program's section of the files in supervisor/programs."""
     parser = ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
-    for path in sorted((patient.checkout / "supervisor" / "programs").glob("*.conf")):
+    for path in sorted((context.checkout / "supervisor" / "programs").glob("*.conf")):
         parser.read_string(path.read_text())
     return {name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")}
 
 
-def _text(patient: Context, name: str) -> str:
-    path = patient.checkout / name
-    if not path.is_file():
-        raise Skipped(f"{name} is not here")
-    return path.read_text()
-
-
 CHECKS = (
-    Check("programs", states, (GIVEN_UP, NOT_RUNNING, RESTARTS, SUPERVISOR_SILENT, NOT_ALLOWED)),
-    Check("left behind", left_behind, (LEFT_BEHIND,)),
-    Check("waits at the end", waits, (STOPPED_TOO_SOON,)),
+    Check("programs", states, (GIVEN_UP, NOT_RUNNING, RESTARTS, SUPERVISOR_SILENT, NO_ACCESS)),
+    Check("leftover processes", leftovers, (LEFTOVER_PROCESSES,)),
+    Check("stop timeouts", stop_timeouts, (STOPPED_TOO_SOON,)),
     Check("logs", logs, (SHARED_LOG,)),
-    Check("open files", open_files, (FEW_FILES, FILES_USED_UP)),
+    Check("open files", open_files, (FEW_FILES, FILES_NEARLY_USED)),
 )

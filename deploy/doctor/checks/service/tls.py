@@ -7,98 +7,103 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.nginx import tls
 
+RELOAD = "`.venv/bin/supervisorctl -c supervisor/supervisord.conf signal HUP nginx`"
+
 UNREADABLE = KnownIssue(
-    "certificate unreadable", "wrong", "`make up` refuses to start; after a renewal nginx does not come back",
-    "{why}",
-    "correct the path, or let the user that starts the stack read the file and enter its folders (`namei -l FILE`)",
-)  # fmt: skip
-ANOTHER_KEY = KnownIssue(
-    "key of another certificate", "wrong",
-    "`make up` refuses to start; after a renewal nginx keeps the old certificate",
-    "{why}",
-    "set CLIPSTACK_TLS_KEY to the key that the certificate was asked for with: "
-    "`openssl x509 -noout -pubkey -in CERT` and `openssl pkey -pubout -in KEY` then print the same",
-)  # fmt: skip
+    name="certificate unreadable",
+    symptom="`make up` refuses to start. After a renewal nginx does not start again.",
+    message="{why}.",
+    fix="Correct the path, or let the user that starts the stack read the file and enter its folders "
+    "(`namei -l FILE` shows them).",
+)
+KEY_MISMATCH = KnownIssue(
+    name="key of another certificate",
+    symptom="`make up` refuses to start. After a renewal nginx keeps the old certificate.",
+    message="{why}.",
+    fix="Set CLIPSTACK_TLS_KEY to the certificate's own key. For the right pair `openssl x509 -noout -pubkey -in CERT` "
+    "and `openssl pkey -pubout -in KEY` print the same.",
+)
 UNUSABLE = KnownIssue(
-    "certificate unusable", "wrong", "`make up` refuses to start, and names the file",
-    "{why}",
-    "give the certificate with its chain and the key without a passphrase, both as PEM (docs/access.md)",
-)  # fmt: skip
-ENDED = KnownIssue(
-    "certificate ended", "wrong", "browsers warn, clients refuse to connect",
-    "{why}",
-    "renew it, then have nginx read it: `supervisorctl -c supervisor/supervisord.conf signal HUP nginx`",
-)  # fmt: skip
-ENDS_SOON = KnownIssue(
-    "certificate ends soon", "warning", "nothing yet; then browsers warn and clients refuse to connect",
-    "the certificate {cert} ends in {days:.0f} days",
-    "see that whatever renews it works, and sends nginx a HUP afterwards: "
-    "`supervisorctl -c supervisor/supervisord.conf signal HUP nginx`",
-)  # fmt: skip
+    name="certificate unusable",
+    symptom="`make up` refuses to start and names the file.",
+    message="{why}.",
+    fix="Use a certificate with its chain, and a key without a passphrase, both in PEM format (docs/access.md).",
+)
+EXPIRED = KnownIssue(
+    name="certificate expired",
+    symptom="Browsers warn, clients refuse to connect.",
+    message="{why}.",
+    fix=f"Renew the certificate, then make nginx read it: {RELOAD}.",
+)
+EXPIRES_SOON = KnownIssue(
+    name="certificate expires soon",
+    verdict="warning",
+    symptom="Nothing yet. Later browsers warn and clients refuse to connect.",
+    message="The certificate {cert} expires in {days:.0f} days.",
+    fix=f"Check that it is renewed automatically, and that nginx then reads it: {RELOAD}.",
+)
 NO_NAMES = KnownIssue(
-    "certificate without names", "wrong", "every browser and client refuses the certificate, whoever has signed it",
-    "the certificate {cert} has no subjectAltName; the name in its subject counts no longer",
-    "have it made anew with the names in subjectAltName (`openssl req -addext subjectAltName=DNS:NAME`)",
-)  # fmt: skip
-ANOTHER_NAME = KnownIssue(
-    "certificate of another name", "wrong", "browsers warn, clients refuse to connect",
-    "people ask for {name} ({variable}), and the certificate is for {names}",
-    "have {name} among its names (subjectAltName), or ask for one of those that are",
-)  # fmt: skip
+    name="certificate without names",
+    symptom="Every browser and client refuses the certificate, whoever signed it.",
+    message="The certificate {cert} has no subjectAltName. Clients ignore the name in its subject.",
+    fix="Request a certificate with subjectAltName (`openssl req -addext subjectAltName=DNS:NAME`).",
+)
+NAME_MISMATCH = KnownIssue(
+    name="certificate of another name",
+    symptom="Browsers warn, clients refuse to connect.",
+    message="Clients connect to {name} ({setting}), but the certificate is for {names}.",
+    fix="Request a certificate whose subjectAltName includes {name}, or connect to one of its names.",
+)
 
 
-def usable(patient: Context) -> Iterator[Finding]:
+def certificate(context: Context) -> Iterator[Finding]:
     """Check that the certificate and its key work, and when the certificate expires."""
-    if not _has_tls(patient):
-        yield fine("TLS is not switched on")
+    context.require_web()
+    if not context.settings.tls:
+        yield ok("TLS is off")
         return
-    cert, key = patient.settings.tls_cert, patient.settings.tls_key
+    cert, key = context.settings.tls_cert, context.settings.tls_key
     try:
-        left_s = tls.check(cert, key) - time.time()
+        days = (tls.check(cert, key) - time.time()) / 86_400
     except tls.Unusable as error:
-        kinds = {tls.Unreadable: UNREADABLE, tls.AnotherKey: ANOTHER_KEY, tls.Ended: ENDED}
-        yield kinds.get(type(error), UNUSABLE).found(why=error)
+        issues = {tls.Unreadable: UNREADABLE, tls.KeyMismatch: KEY_MISMATCH, tls.Expired: EXPIRED}
+        yield issues.get(type(error), UNUSABLE).finding(why=error)
         return
-    if left_s < tls.SOON_S:
-        yield ENDS_SOON.found(cert=cert, days=left_s / 86_400)
-    yield fine(f"the certificate and its key belong together, for {left_s / 86_400:.0f} days to come")
+    if days * 86_400 < tls.SOON_S:
+        yield EXPIRES_SOON.finding(cert=cert, days=days)
+    yield ok(f"certificate and key belong together; valid for {days:.0f} more days")
 
 
-def name(patient: Context) -> Iterator[Finding]:
+def names(context: Context) -> Iterator[Finding]:
     """Check that the certificate is valid for the names that clients use."""
-    if not _has_tls(patient):
-        yield fine("TLS is not switched on")
+    context.require_web()
+    if not context.settings.tls:
+        yield ok("TLS is off")
         return
-    cert, key = patient.settings.tls_cert, patient.settings.tls_key
+    cert, key = context.settings.tls_cert, context.settings.tls_key
     try:
-        names = tls.names(cert, key)
+        valid = tls.names(cert, key)
     except tls.Unusable as error:
         raise Skipped(f"the certificate cannot be used: {error}") from error
-    if not names:
-        yield NO_NAMES.found(cert=cert)
+    if not valid:
+        yield NO_NAMES.finding(cert=cert)
         return
-    for variable, host in _asked(patient):
+    for setting, host in _client_hosts(context):
         if not tls.fits(cert, key, host):
-            yield ANOTHER_NAME.found(name=host, variable=variable, names=", ".join(names))
-    yield fine(f"the certificate is for {', '.join(names)}")
+            yield NAME_MISMATCH.finding(name=host, setting=setting, names=", ".join(valid))
+    yield ok(f"the certificate is for {', '.join(valid)}")
 
 
-def _has_tls(patient: Context) -> bool:
-    if not patient.has_web:
-        raise Skipped("nginx and web are in another container")
-    return patient.settings.tls
-
-
-def _asked(patient: Context) -> Iterator[tuple[str, str]]:
+def _client_hosts(context: Context) -> Iterator[tuple[str, str]]:
     """Yield the known names that clients use: the host of CLIPSTACK_URL, and CLIPSTACK_HOST when it is a name."""
-    url = urlsplit(patient.environment.get("CLIPSTACK_URL", ""))
+    url = urlsplit(context.environment.get("CLIPSTACK_URL", ""))
     if url.scheme == "https" and url.hostname:
         yield "CLIPSTACK_URL", url.hostname
-    host = patient.settings.host.strip("[]")
+    host = context.settings.host.strip("[]")
     try:
         ipaddress.ip_address(host)  # clients do not use the listening address as a name
     except ValueError:
@@ -106,6 +111,6 @@ def _asked(patient: Context) -> Iterator[tuple[str, str]]:
 
 
 CHECKS = (
-    Check("certificate", usable, (UNREADABLE, ANOTHER_KEY, UNUSABLE, ENDED, ENDS_SOON)),
-    Check("certificate's name", name, (NO_NAMES, ANOTHER_NAME)),
+    Check("certificate", certificate, (UNREADABLE, KEY_MISMATCH, UNUSABLE, EXPIRED, EXPIRES_SOON)),
+    Check("certificate's names", names, (NO_NAMES, NAME_MISMATCH)),
 )

@@ -5,58 +5,56 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import places
 
 SILENT_S = 30.0  # it writes after every check, one to five seconds apart
 
 WATCHDOG_SILENT = KnownIssue(
-    "watchdog silent", "wrong", "models that died or hang are not restarted",
-    "the watchdog has written nothing for {age:.0f} s",
-    "restart watchdog with supervisorctl; `make logs` says what it was about",
-)  # fmt: skip
+    name="watchdog silent",
+    symptom="Models that died or hang are not restarted.",
+    message="The watchdog has written nothing for {age:.0f} s.",
+    fix="Restart watchdog with supervisorctl. `make logs` shows what it did last.",
+)
 MODEL_SILENT = KnownIssue(
-    "model silent", "wrong", "503 for requests to the model",
-    "the watchdog says that {model} does not answer",
-    "it restarts Triton when it must; if it stays so, its log says why: {log}",
-)  # fmt: skip
-HEALED = KnownIssue(
-    "healed by the watchdog", "warning", "503 for a few seconds, now and then",
-    "since its own start the watchdog has {what}",
-    "look into {log} for why",
-)  # fmt: skip
+    name="model silent",
+    symptom="503 for requests to the model.",
+    message="The watchdog reports that {model} does not answer.",
+    fix="The watchdog restarts Triton if that can help. If the model stays silent, read {log}.",
+)
+REPAIRED = KnownIssue(
+    name="repaired by the watchdog",
+    verdict="warning",
+    symptom="503 for a few seconds, now and then.",
+    message="Since its start the watchdog has {repair}.",
+    fix="Read {log} for the reason.",
+)
 
-DONE = {
-    "clipstack_model_restarts_total": "restarted Triton {count} times ({why})",
-    "clipstack_program_starts_total": "started {why} again {count} times",
-    "clipstack_model_loads_total": "loaded {why} again {count} times",
+REPAIRS = {
+    "clipstack_model_restarts_total": "restarted Triton {count} times ({label})",
+    "clipstack_program_starts_total": "started {label} again {count} times",
+    "clipstack_model_loads_total": "loaded {label} again {count} times",
 }
 
 
-def watchdog(patient: Context) -> Iterator[Finding]:
+def watchdog(context: Context) -> Iterator[Finding]:
     """Report a silent watchdog, models that do not answer, and repairs since its start."""
-    patient.pid("watchdog")
-    numbers, log = places.watchdog_numbers(patient.run_dir), patient.run_dir / "logs" / "watchdog.log"
-    if not numbers.exists():
-        raise Skipped("it has just started, and has written nothing yet")
-    age = time.time() - numbers.stat().st_mtime
+    context.pid("watchdog")
+    path, log = places.watchdog_metrics(context.run_dir), context.run_dir / "logs" / "watchdog.log"
+    if not path.exists():
+        raise Skipped("the watchdog has just started")
+    age = time.time() - path.stat().st_mtime
     if age > SILENT_S:
-        yield WATCHDOG_SILENT.found(age=age)
-    for name, label, value in series(numbers):
-        if name == "clipstack_model_answers" and value == 0:
-            yield MODEL_SILENT.found(model=label, log=log)
-        elif name in DONE and value:
-            yield HEALED.found(what=DONE[name].format(count=value, why=label), log=log)
-    yield fine("it looks every few seconds, and has had nothing to do")
+        yield WATCHDOG_SILENT.finding(age=age)
+    # Name, first label's value and number of each line in Prometheus' text format
+    for name, label, value in re.findall(r'^(\w+)\{\w+="([^"]*)"[^}]*\} (\d+)$', path.read_text(), re.M):
+        if name == "clipstack_model_answers" and value == "0":
+            yield MODEL_SILENT.finding(model=label, log=log)
+        elif name in REPAIRS and value != "0":
+            yield REPAIRED.finding(repair=REPAIRS[name].format(count=value, label=label), log=log)
+    yield ok("it runs, and has repaired nothing")
 
 
-def series(numbers: Path) -> list[tuple[str, str, int]]:
-    """Return name, first label's value and number of each line in Prometheus' text format."""
-    lines = re.findall(r'^(\w+)\{\w+="([^"]*)"[^}]*\} (\d+)$', numbers.read_text(), re.M)
-    return [(name, label, int(value)) for name, label, value in lines]
-
-
-CHECKS = (Check("watchdog", watchdog, (WATCHDOG_SILENT, MODEL_SILENT, HEALED)),)
+CHECKS = (Check("watchdog", watchdog, (WATCHDOG_SILENT, MODEL_SILENT, REPAIRED)),)

@@ -6,146 +6,158 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.context import Context, Skipped
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import run_dir
 from deploy.stack.places import program
 from deploy.stack.stack import Stack
 
 NO_NGINX = KnownIssue(
-    "nginx not installed", "wrong", "`make up` says that nginx is not installed",
-    "{why}",
-    "`make setup`, or apt-get install nginx-light",
-)  # fmt: skip
+    name="nginx not installed",
+    symptom="`make up` says that nginx is not installed.",
+    message="nginx is not installed.",
+    fix="Run `make setup`, or `apt-get install nginx-light`.",
+)
 OLD_CONFIGURATION = KnownIssue(
-    "nginx with another configuration", "warning", "a change in nginx/ has no effect",
-    "nginx was started with another {files} than the checkout and the settings have now",
-    "`make down` and `make up`",
-)  # fmt: skip
-NGINX_GIVES_UP = KnownIssue(
-    "nginx gives up too soon", "wrong", "503 for long or many files, while web goes on with them",
-    "nginx waits {waits} s for an answer, and web's own limits add up to {takes} s (gunicorn's timeout is none)",
-    "put proxy_read_timeout in nginx/snippets/web.conf back to ${{CLIPSTACK_ANSWER_TIMEOUT_S}}s, or lower "
-    "CLIPSTACK_QUEUE_TIMEOUT_S, CLIPSTACK_DECODE_TIMEOUT_S or CLIPSTACK_INFER_TIMEOUT_S",
-)  # fmt: skip
+    name="nginx's configuration is old",
+    verdict="warning",
+    symptom="A change in nginx/ has no effect.",
+    message="The checkout and the settings have changed since nginx was started. Its {files} is old.",
+    fix="Run `make down` and `make up`.",
+)
+PROXY_TIMEOUT_TOO_SHORT = KnownIssue(
+    name="nginx's timeout too short",
+    symptom="503 for long or many files, while web still works on them.",
+    message="nginx waits {waits} s for a response, but web's limits add up to {takes} s.",
+    fix="Set proxy_read_timeout in nginx/snippets/web.conf to ${{CLIPSTACK_ANSWER_TIMEOUT_S}}s again, or lower "
+    "CLIPSTACK_QUEUE_TIMEOUT_S, CLIPSTACK_DECODE_TIMEOUT_S or CLIPSTACK_INFER_TIMEOUT_S.",
+)
 GUNICORN_SETTING = KnownIssue(
-    "gunicorn's settings", "wrong", "others reach web past nginx; or a worker that hangs stays",
-    "deploy/gunicorn/config.py has {found}: {why}",
-    "put {wanted} back into deploy/gunicorn/config.py and restart web",
-)  # fmt: skip
+    name="gunicorn's settings",
+    symptom="Other users reach web without nginx, or a worker that hangs is not replaced.",
+    message="deploy/gunicorn/config.py has {actual}: {why}.",
+    fix="Set {expected} in deploy/gunicorn/config.py and restart web.",
+)
 CONTROL_SOCKET = KnownIssue(
-    "gunicorn's control socket", "wrong", "nobody notices; whoever can connect commands gunicorn",
-    "gunicorn has opened a control socket: {path}",
-    "put control_socket_disable = True back into deploy/gunicorn/config.py, restart web, and remove the socket",
-)  # fmt: skip
+    name="gunicorn's control socket",
+    symptom="None. But everybody who can connect to the socket controls gunicorn.",
+    message="gunicorn has opened a control socket: {path}.",
+    fix="Set control_socket_disable = True in deploy/gunicorn/config.py, restart web, and remove the socket.",
+)
 NOT_READY = KnownIssue(
-    "not ready", "wrong", "503 for every request",
-    "/readyz answers {status}: {body}",
-    "mend what stands above; `make logs` says more",
-)  # fmt: skip
+    name="not ready",
+    symptom="503 for every request.",
+    message="/readyz answers {status}: {body}",
+    fix="Fix the other problems in this list first. `make logs` shows more.",
+)
 NO_ANSWER = KnownIssue(
-    "no answer", "wrong", "connection refused, or a page that does not load",
-    "nginx does not answer at {url}: {why}",
-    "see ports and programs; `make logs` says more",
-)  # fmt: skip
+    name="no answer",
+    symptom="Connections are refused, or the page does not load.",
+    message="nginx does not answer at {url}: {why}.",
+    fix="See the checks of ports and programs. `make logs` shows more.",
+)
 PAGE_FORBIDDEN = KnownIssue(
-    "page forbidden", "wrong", "the page has no style, or 403",
-    "nginx answers {status} for the page's own files: its user cannot read {folder}",
-    "open each parent folder and the files: chmod -R o+rX {folder}; see parent folders",
-)  # fmt: skip
-
-# By setting: pattern of unwanted values, the right value, and the reason
-UNWANTED = {
-    "control_socket_disable": ("False", "True", "it opens a socket by which it can be commanded, in the home folder"),
-    "umask": ("0|0o?[0-7]*[0-6]", "0o117", "as root its socket is open to everybody"),
-    "timeout": ("0", "20", "0 means that a worker that hangs is never replaced"),
-    "worker_class": ('"sync"', "one with threads", "a slow client holds a whole worker"),
-}
+    name="page forbidden",
+    symptom="403, or a page without its style.",
+    message="nginx answers {status} for the page's own files, because its user cannot read {folder}.",
+    fix="Run `chmod -R o+rX {folder}`, and see the check of parent folders.",
+)
 
 
-def nginx(patient: Context) -> Iterator[Finding]:
+class _Required(NamedTuple):
+    """Required value of a gunicorn setting; `bad` is a pattern of values that are wrong for the reason `why`."""
+
+    setting: str
+    bad: str
+    value: str
+    why: str
+
+
+GUNICORN = (
+    _Required("control_socket_disable", "False", "True", "a socket in the home folder would control gunicorn"),
+    _Required("umask", "0|0o?[0-7]*[0-6]", "0o117", "when started by root, its socket is open to everybody"),
+    _Required("timeout", "0", "20", "a worker that hangs would never be replaced"),
+    _Required("worker_class", '"sync"', "a class with threads", "a slow client would block a whole worker"),
+)
+
+
+def nginx(context: Context) -> Iterator[Finding]:
     """Check that nginx is installed."""
-    _here(patient)
+    context.require_web()
     try:
-        path = program("nginx")
-    except FileNotFoundError as error:
-        yield NO_NGINX.found(why=error)
-        return
-    yield fine(path)
+        yield ok(program("nginx"))
+    except FileNotFoundError:
+        yield NO_NGINX.finding()
 
 
-def configuration(patient: Context) -> Iterator[Finding]:
+def configuration(context: Context) -> Iterator[Finding]:
     """Check that nginx runs with the configuration that the checkout and settings give now."""
-    _here(patient)
-    patient.running()
-    source = patient.checkout / "nginx"
+    context.require_web()
+    context.require_running()
     with tempfile.TemporaryDirectory(prefix="clipstack-doctor-") as folder:
-        render(source, Path(folder), run_dir.nginx_values(patient.settings, patient.checkout))
+        values = run_dir.nginx_values(context.settings, context.checkout)
+        render(context.checkout / "nginx", Path(folder), values)
         names = [str(path.relative_to(folder)) for path in sorted(Path(folder).rglob("*.conf"))]
-        other = [name for name in names if _read(Path(folder, name)) != _read(patient.run_dir / "nginx" / name)]
-    if other:
-        yield OLD_CONFIGURATION.found(files=", ".join(other))
-    yield fine("nginx runs with what stands in the checkout")
+        changed = [name for name in names if _read(Path(folder, name)) != _read(context.run_dir / "nginx" / name)]
+    if changed:
+        yield OLD_CONFIGURATION.finding(files=", ".join(changed))
+    yield ok("nginx runs with the configuration of the checkout")
 
 
-def limits(patient: Context) -> Iterator[Finding]:
+def timeouts(context: Context) -> Iterator[Finding]:
     """Check that nginx waits longer than web's own limits."""
-    _here(patient)
-    values = run_dir.nginx_values(patient.settings, patient.checkout)
+    context.require_web()
+    values = run_dir.nginx_values(context.settings, context.checkout)
     takes = int(values["CLIPSTACK_ANSWER_TIMEOUT_S"]) - run_dir.ANSWER_SLACK_S
-    rendered = patient.run_dir / "nginx" / "snippets" / "web.conf"
-    text = _read(rendered if patient.programs else patient.checkout / "nginx" / "snippets" / "web.conf")
+    rendered = context.run_dir / "nginx" / "snippets" / "web.conf"
+    text = _read(rendered if context.programs else context.checkout / "nginx" / "snippets" / "web.conf")
     match = re.search(r"^\s*proxy_read_timeout\s+(\S+?)s?;", text, re.M)
     waits = values.get(match[1].strip("${}"), match[1]) if match else "60"  # nginx's default
     if int(waits) <= takes:
-        yield NGINX_GIVES_UP.found(waits=waits, takes=takes)
-    yield fine(f"web's stages take {takes} s at most, nginx waits {waits} s")
+        yield PROXY_TIMEOUT_TOO_SHORT.finding(waits=waits, takes=takes)
+    yield ok(f"web answers within {takes} s, nginx waits {waits} s")
 
 
-def gunicorn(patient: Context) -> Iterator[Finding]:
+def gunicorn(context: Context) -> Iterator[Finding]:
     """Check gunicorn's critical settings, and that no control socket exists."""
-    _here(patient)
-    text = _read(patient.checkout / "deploy" / "gunicorn" / "config.py")
-    for name, (unwanted, meant, why) in UNWANTED.items():
-        match = re.search(rf"^{name} *= *(\S+)", text, re.M)
-        if not match or re.fullmatch(unwanted, match[1]):
-            current = f"{name} = {match[1]}" if match else f"no {name}"
-            yield GUNICORN_SETTING.found(found=current, why=why, wanted=f"{name} = {meant}")
-    for path in (patient.run_dir / "web" / ".gunicorn" / "gunicorn.ctl", patient.run_dir / "web" / "gunicorn.ctl"):
+    context.require_web()
+    text = _read(context.checkout / "deploy" / "gunicorn" / "config.py")
+    for setting, bad, value, why in GUNICORN:
+        match = re.search(rf"^{setting} *= *(\S+)", text, re.M)
+        if not match or re.fullmatch(bad, match[1]):
+            actual = f"{setting} = {match[1]}" if match else f"no {setting}"
+            yield GUNICORN_SETTING.finding(actual=actual, why=why, expected=f"{setting} = {value}")
+    for path in (context.run_dir / "web" / ".gunicorn" / "gunicorn.ctl", context.run_dir / "web" / "gunicorn.ctl"):
         if path.exists():
-            yield CONTROL_SOCKET.found(path=path)
-    yield fine("no control socket, its socket for nginx alone, workers that hang are replaced")
+            yield CONTROL_SOCKET.finding(path=path)
+    yield ok("its socket is for nginx only, and workers that hang are replaced")
 
 
-def answers(patient: Context) -> Iterator[Finding]:
+def answers(context: Context) -> Iterator[Finding]:
     """Check that /readyz and a static file are answered with 200."""
-    _here(patient)
-    patient.running()
-    url = address(patient)
+    context.require_web()
+    context.require_running()
+    url = address(context)
     try:
         ready = probes.page(f"{url}/readyz")
         style = probes.page(f"{url}/static/page.css")
     except OSError as error:
-        yield NO_ANSWER.found(url=url, why=error)
+        yield NO_ANSWER.finding(url=url, why=error)
         return
     if ready.status != 200:
-        yield NOT_READY.found(status=ready.status, body=" ".join(ready.body.split())[:200])
+        yield NOT_READY.finding(status=ready.status, body=" ".join(ready.body.split())[:200])
     if style.status != 200:
-        yield PAGE_FORBIDDEN.found(status=style.status, folder=patient.checkout / "app" / "static")
-    yield fine(f"{url} is ready")
+        yield PAGE_FORBIDDEN.finding(status=style.status, folder=context.checkout / "app" / "static")
+    yield ok(f"ready at {url}")
 
 
-def address(patient: Context) -> str:
+def address(context: Context) -> str:
     """Return the URL at which this machine reaches nginx."""
-    return Stack(patient.checkout, patient.settings.environment()).url
-
-
-def _here(patient: Context) -> None:
-    if not patient.has_web:
-        raise Skipped("nginx and web are in another container")
+    return Stack(context.checkout, context.settings.environment()).url
 
 
 def _read(path: Path) -> str:
@@ -154,8 +166,8 @@ def _read(path: Path) -> str:
 
 CHECKS = (
     Check("nginx", nginx, (NO_NGINX,)),
-    Check("nginx's settings", configuration, (OLD_CONFIGURATION,)),
-    Check("limits of time", limits, (NGINX_GIVES_UP,)),
+    Check("nginx's configuration", configuration, (OLD_CONFIGURATION,)),
+    Check("timeouts", timeouts, (PROXY_TIMEOUT_TOO_SHORT,)),
     Check("gunicorn's settings", gunicorn, (GUNICORN_SETTING, CONTROL_SOCKET)),
-    Check("answers", answers, (NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)),
+    Check("readiness", answers, (NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)),
 )

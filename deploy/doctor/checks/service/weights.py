@@ -8,80 +8,84 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.checks.service.models import folders_of, here
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.checks.service.models import model_folders
 from deploy.doctor.context import Context, Skipped
 
-POINTER = b"version https://git-lfs"
-MOST_HASHED = 1 << 30  # bytes; hashing takes a second or two
+LFS_POINTER = b"version https://git-lfs"
+MAX_HASHED_BYTES = 1 << 30  # hashing that much takes a second or two
 
-WEIGHTS_CUT_OFF = KnownIssue(
-    "weights cut off", "wrong", "the model does not load, and Triton's log speaks of its weights",
-    "{file} has {size} bytes, and the network in {network} needs {need}",
-    "add the model again, after a look at the disk; one that comes with it: rm .runtime/stamps/export-*, `make setup`",
-)  # fmt: skip
+WEIGHTS_TRUNCATED = KnownIssue(
+    name="weights truncated",
+    symptom="The model does not load, and Triton's log mentions its weights.",
+    message="{file} has {size} bytes, but its network {network} needs {need}.",
+    fix="Check the disk, then add the model again. For a bundled model: rm .runtime/stamps/export-* and `make setup`.",
+)
 SOURCE_CHANGED = KnownIssue(
-    "model made from another file", "warning", "clipstack-models verify refuses the model",
-    "{model} was made from {file}, and what lies there now has another checksum",
-    "put the file of then back, or add the model again from the one of now",
-)  # fmt: skip
-NO_COMMITTED_WEIGHTS = KnownIssue(
-    "weights missing from the checkout", "wrong", "`make setup` cannot export the models",
-    "{file} is {what}",
-    "git lfs pull, or take a whole checkout: official weights are never needed for the models that come with it",
-)  # fmt: skip
+    name="source weights changed",
+    verdict="warning",
+    symptom="clipstack-models verify refuses the model.",
+    message="{model} was made from {file}, which has changed since.",
+    fix="Restore the old file, or add the model again from the new one.",
+)
+NO_BUNDLED_WEIGHTS = KnownIssue(
+    name="bundled weights missing",
+    symptom="`make setup` cannot export the models.",
+    message="{file} is {state}.",
+    fix="Run `git lfs pull`, or get a complete checkout.",
+)
 
 
-def exported(patient: Context) -> Iterator[Finding]:
+def exported(context: Context) -> Iterator[Finding]:
     """Check that each OpenVINO network's .bin file is as long as the network's references need."""
-    here(patient)
-    networks = [path for folder in folders_of(patient) for path in folder.glob("[0-9]*/model.xml")]
+    context.require_triton()
+    networks = [path for folder in model_folders(context) for path in folder.glob("[0-9]*/model.xml")]
     for network in networks:
-        parts = re.findall(r'offset="(\d+)" size="(\d+)"', network.read_text(errors="replace"))
-        need = max((int(offset) + int(size) for offset, size in parts), default=0)
+        references = re.findall(r'offset="(\d+)" size="(\d+)"', network.read_text(errors="replace"))
+        need = max((int(offset) + int(size) for offset, size in references), default=0)
         file = network.with_suffix(".bin")
         size = file.stat().st_size if file.exists() else 0
         if size < need:
-            yield WEIGHTS_CUT_OFF.found(file=file, size=size, network=network.name, need=need)
-    yield fine(f"{len(networks)} networks have all their weights")
+            yield WEIGHTS_TRUNCATED.finding(file=file, size=size, network=network.name, need=need)
+    yield ok(f"the weights of {len(networks)} networks are complete")
 
 
-def sources(patient: Context) -> Iterator[Finding]:
+def sources(context: Context) -> Iterator[Finding]:
     """Check the files that added models were made from against the recorded checksums; a missing file is fine."""
-    here(patient)
+    context.require_triton()
     checked = 0
-    for path in (path for folder in folders_of(patient) for path in folder.glob("[0-9]*/source.json")):
+    for path in (path for folder in model_folders(context) for path in folder.glob("[0-9]*/source.json")):
         record = json.loads(path.read_text())
         file = Path(record["weights"])
-        if file.is_file() and file.stat().st_size <= MOST_HASHED:
+        if file.is_file() and file.stat().st_size <= MAX_HASHED_BYTES:
             checked += 1
             with file.open("rb") as opened:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != record["sha256"]:
-                    yield SOURCE_CHANGED.found(model=path.parent.parent.name, file=file)
-    yield fine(f"{checked} files that models were made from have their checksums")
+                    yield SOURCE_CHANGED.finding(model=path.parent.parent.name, file=file)
+    yield ok(f"{checked} files of added models are unchanged" if checked else "no added model whose file is still here")
 
 
-def committed(patient: Context) -> Iterator[Finding]:
+def bundled(context: Context) -> Iterator[Finding]:
     """Check that the weights of the bundled models are in the checkout; they cannot be downloaded elsewhere."""
-    zoo = patient.checkout / "triton_repo" / "zoo"
+    zoo = context.checkout / "triton_repo" / "zoo"
     if not zoo.is_dir():
-        raise Skipped("an image holds exported models only")
+        raise Skipped("an image contains exported models only")
     for name in ("camera_motion", "frame_quality"):
         file = zoo / "weights" / f"{name}.safetensors"
         if not file.is_file():
-            yield NO_COMMITTED_WEIGHTS.found(file=file, what="missing")
-        elif _begins(file, POINTER):
-            yield NO_COMMITTED_WEIGHTS.found(file=file, what="only a pointer of Git LFS")
-    yield fine("the weights of the models that come with it are in the checkout")
+            yield NO_BUNDLED_WEIGHTS.finding(file=file, state="missing")
+        elif _starts_with(file, LFS_POINTER):
+            yield NO_BUNDLED_WEIGHTS.finding(file=file, state="only a pointer of Git LFS")
+    yield ok("the weights of the bundled models are in the checkout")
 
 
-def _begins(file: Path, words: bytes) -> bool:
+def _starts_with(file: Path, prefix: bytes) -> bool:
     with file.open("rb") as opened:
-        return opened.read(len(words)) == words
+        return opened.read(len(prefix)) == prefix
 
 
 CHECKS = (
-    Check("exported weights", exported, (WEIGHTS_CUT_OFF,)),
-    Check("files of added models", sources, (SOURCE_CHANGED,)),
-    Check("committed weights", committed, (NO_COMMITTED_WEIGHTS,)),
+    Check("exported weights", exported, (WEIGHTS_TRUNCATED,)),
+    Check("source weights", sources, (SOURCE_CHANGED,)),
+    Check("bundled weights", bundled, (NO_BUNDLED_WEIGHTS,)),
 )

@@ -10,49 +10,54 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
-from deploy.doctor.context import Context, Skipped
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.context import Context
+
+TIMEOUT_S = 14.0
 
 CODEC_UNREADABLE = KnownIssue(
-    "codec cannot be opened", "wrong", "415 unsupported_media or 422 undecodable for good files of one kind",
-    "{reader} cannot open {codec}: {why}",
-    "another build of av, decord2, pillow or pi-heif was installed: `make setup`, or .venv/bin/pip install -e '.[web]'",
-)  # fmt: skip
-DECODER_DIES = KnownIssue(
-    "decoder dies", "wrong", "422 for every video, and decoder processes end by a signal",
-    "opening tiny films ended {how}",
-    "reinstall the decoders: .venv/bin/pip install --force-reinstall --no-deps av decord2 (versions in pyproject.toml)",
-)  # fmt: skip
+    name="codec cannot be opened",
+    symptom="415 unsupported_media or 422 undecodable for good files of one kind.",
+    message="{reader} cannot open {codec}: {why}.",
+    fix="A different build of av, decord2, pillow or pi-heif is installed. Run `make setup`, or "
+    "`.venv/bin/pip install -e '.[web]'`.",
+)
+DECODER_CRASHES = KnownIssue(
+    name="decoder crashes",
+    symptom="422 for every video. Decoder processes end by a signal.",
+    message="The process that opens tiny test videos failed: {why}.",
+    fix="Install the decoders again: `.venv/bin/pip install --force-reinstall --no-deps av decord2` with the versions "
+    "of pyproject.toml.",
+)
 
 
-def codecs(patient: Context) -> Iterator[Finding]:
+def codecs(context: Context) -> Iterator[Finding]:
     """Make and open a tiny file per codec in a child process."""
-    if not patient.has_web:
-        raise Skipped("files are opened in another container")
+    context.require_web()
     if not find_spec("av") or not find_spec("decord"):
-        yield DECODER_DIES.found(how="before it began: av or decord is not installed")
+        yield DECODER_CRASHES.finding(why="av or decord is not installed")
         return
     with tempfile.TemporaryDirectory(prefix="clipstack-doctor-") as folder:
-        words = [sys.executable, "-m", "deploy.doctor.codec_films", folder]
-        completed = probes.output(words, {"PATH": "/usr/bin", "PYTHONPATH": str(patient.checkout)}, limit_s=LIMIT_S)
+        command = [sys.executable, "-m", "deploy.doctor.codec_trial", folder]
+        environment = {"PATH": "/usr/bin", "PYTHONPATH": str(context.checkout)}
+        completed = probes.output(command, environment, timeout_s=TIMEOUT_S)
     if completed.returncode:
-        yield DECODER_DIES.found(how=_end(completed.returncode, completed.stderr))
+        yield DECODER_CRASHES.finding(why=_reason(completed.returncode, completed.stderr))
         return
     outcomes: dict[str, dict[str, str]] = json.loads(completed.stdout)
-    for codec, readers in outcomes.items():
-        for reader, why in readers.items():
-            if why and reader != "encoder":
-                yield CODEC_UNREADABLE.found(reader=reader, codec=codec, why=why)
-    opened = [codec for codec, readers in outcomes.items() if "encoder" not in readers]
-    unmade = [codec for codec, readers in outcomes.items() if "encoder" in readers]
-    yield fine(f"{', '.join(opened)}" + (f"; no film could be made of {', '.join(unmade)}" if unmade else ""))
+    for codec, errors in outcomes.items():
+        for reader, error in errors.items():
+            if error and reader != "encoder":
+                yield CODEC_UNREADABLE.finding(reader=reader, codec=codec, why=error)
+    opened = [codec for codec, errors in outcomes.items() if "encoder" not in errors]
+    untested = [codec for codec, errors in outcomes.items() if "encoder" in errors]
+    yield ok(", ".join(opened) + (f"; not tested for lack of an encoder: {', '.join(untested)}" if untested else ""))
 
 
-def _end(code: int, said: str) -> str:
+def _reason(code: int, stderr: str) -> str:
     if code < 0:
-        return f"by {signal.Signals(-code).name}"
-    return f"with status {code}: {said.strip().rpartition(chr(10))[2]}"
+        return f"it ended by {signal.Signals(-code).name}"
+    return f"it ended with status {code}: {stderr.strip().rpartition(chr(10))[2]}"
 
 
-LIMIT_S = 14.0
-CHECKS = (Check("codecs", codecs, (CODEC_UNREADABLE, DECODER_DIES), LIMIT_S),)
+CHECKS = (Check("codecs", codecs, (CODEC_UNREADABLE, DECODER_CRASHES), TIMEOUT_S),)

@@ -7,123 +7,128 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 
-from deploy.doctor.check import Check, Finding, KnownIssue, fine
+from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 
-TORCHVISION_MISFIT = KnownIssue(
-    "torch and torchvision do not fit", "wrong", "clipstack-models: \"operator torchvision::nms does not exist\"",
-    "torchvision {torchvision} is made for torch {wanted}, and torch {torch} is installed",
-    "rm .runtime/stamps/pip-* and `make setup`, which takes both in versions that fit",
-)  # fmt: skip
+REINSTALL = "Run `rm .runtime/stamps/pip-*`, then `make setup`, which installs the tested versions."
+
+TORCHVISION_MISMATCH = KnownIssue(
+    name="torch and torchvision mismatch",
+    symptom='clipstack-models fails: "operator torchvision::nms does not exist".',
+    message="torchvision {torchvision} is built for torch {required}, but torch {torch} is installed.",
+    fix=REINSTALL,
+)
 NO_OPERATORS = KnownIssue(
-    "torchvision without its operators", "wrong",
-    "clipstack-models: \"operator torchvision::nms does not exist\"",
-    "{file} does not declare {operators}, and torch {torch} has no CUDA, without which torchvision does not",
-    "take the file from the repository again: it declares them before torchvision is imported",
-)  # fmt: skip
-CUDA_FOR_NOTHING = KnownIssue(
-    "CUDA packages without a GPU", "warning", ".venv takes gigabytes",
-    "torch {torch} brought {count} CUDA packages of {size} MiB, and there is no GPU driver here",
-    ".venv/bin/pip install --force-reinstall torch=={pinned} from an index with CPU builds, then uninstall nvidia-*",
-)  # fmt: skip
+    name="torchvision without its operators",
+    symptom='clipstack-models fails: "operator torchvision::nms does not exist".',
+    message="{file} does not declare {operators}. A torch without CUDA ({torch}) needs that.",
+    fix="Restore the file from the repository: it declares the operators before torchvision is imported.",
+)
+UNUSED_CUDA = KnownIssue(
+    name="CUDA packages without a GPU",
+    verdict="warning",
+    symptom=".venv takes gigabytes.",
+    message="torch {torch} installed {count} CUDA packages of {size} MiB, but this machine has no GPU driver.",
+    fix="Run `.venv/bin/pip install --force-reinstall torch=={public}` with an index of CPU builds, then uninstall the "
+    "nvidia-* packages.",
+)
 PYTRITON_INSTALLED = KnownIssue(
-    "nvidia-pytriton installed", "warning", "packages of other versions than wanted; Triton's backend fails to import",
-    "nvidia-pytriton is installed in .venv; only Triton's server is taken out of its wheel, and its own requirements "
-    "change NumPy's and others' versions",
-    ".venv/bin/pip uninstall nvidia-pytriton, then rm .runtime/stamps/pip-* and `make setup`",
-)  # fmt: skip
+    name="nvidia-pytriton installed",
+    verdict="warning",
+    symptom="Packages have the wrong versions. Triton's backend fails to import.",
+    message="nvidia-pytriton is installed in .venv, so its requirements have changed the versions of NumPy and others. "
+    "Only Triton's server is needed from its wheel.",
+    fix="Run `.venv/bin/pip uninstall nvidia-pytriton` and `rm .runtime/stamps/pip-*`, then `make setup`.",
+)
 OTHER_VERSION = KnownIssue(
-    "package of another version", "warning", "anything that only happens here",
-    "{package} is {found}, and the project was tried with {wanted}",
-    "rm .runtime/stamps/pip-* and `make setup`",
-)  # fmt: skip
+    name="untested package version",
+    verdict="warning",
+    symptom="Errors that occur on this machine only.",
+    message="{package} is {actual}, but the tested version is {tested}.",
+    fix=REINSTALL,
+)
 OTHER_PYTHON = KnownIssue(
-    "another Python", "wrong", "`make up` ends with an import error; no model loads",
-    ".venv has Python {found}, and the service needs 3.11: Triton's stub and .venv must have the same",
-    "rm -r .venv, apt-get install python3.11-venv libpython3.11, then `make setup`",
-)  # fmt: skip
+    name="wrong Python version",
+    symptom="`make up` ends with an import error. No model loads.",
+    message=".venv has Python {version}, but the service and Triton's stub need Python 3.11.",
+    fix="Run `rm -r .venv` and `apt-get install python3.11-venv libpython3.11`, then `make setup`.",
+)
 
 OPERATORS = ("nms", "qnms")
 
 
-def python(patient: Context) -> Iterator[Finding]:
+def python(context: Context) -> Iterator[Finding]:
     """Check that .venv has Python 3.11."""
-    match = re.search(r"^version\S* *= *(3\.\d+)", (patient.checkout / ".venv" / "pyvenv.cfg").read_text(), re.M)
-    version = match[1] if match else "of an unknown version"
+    version = context.python_version
     if version != "3.11":
-        yield OTHER_PYTHON.found(found=version)
-    yield fine(f"Python {version}")
+        yield OTHER_PYTHON.finding(version=version)
+    yield ok(f"Python {version}")
 
 
-def pinned(patient: Context) -> Iterator[Finding]:
+def pinned(context: Context) -> Iterator[Finding]:
     """Check that the installed packages have the versions of pyproject.toml."""
-    project = patient.checkout / "pyproject.toml"
-    if not project.is_file():
-        raise Skipped("an image has what its lock file says")
-    project_table = tomllib.loads(project.read_text())["project"]
-    lists = [
-        project_table["dependencies"],
-        *(project_table["optional-dependencies"][extra] for extra in ("web", "triton")),
-    ]
-    installed = _installed(patient)
-    for line in sorted({line for requirements in lists for line in requirements}):
-        name, _, pinned_version = line.partition("==")
-        distribution = installed.get(_plain(name.partition("[")[0]))
-        if distribution is None or _public(distribution.version) != pinned_version:
-            version = distribution.version if distribution else "missing"
-            yield OTHER_VERSION.found(package=name, found=version, wanted=pinned_version)
-    yield fine("what web and Triton import has the versions of pyproject.toml")
+    file = context.checkout / "pyproject.toml"
+    if not file.is_file():
+        raise Skipped("an image has the versions of its lock file")
+    project = tomllib.loads(file.read_text())["project"]
+    extras = project["optional-dependencies"]
+    installed = _installed(context)
+    for requirement in sorted({*project["dependencies"], *extras["web"], *extras["triton"]}):
+        name, _, tested = requirement.partition("==")
+        distribution = installed.get(_normalised(name.partition("[")[0]))
+        if distribution is None or _public(distribution.version) != tested:
+            actual = distribution.version if distribution else "missing"
+            yield OTHER_VERSION.finding(package=name, actual=actual, tested=tested)
+    yield ok("web and Triton have the versions of pyproject.toml")
 
 
-def torchvision(patient: Context) -> Iterator[Finding]:
+def torchvision(context: Context) -> Iterator[Finding]:
     """Check that torch and torchvision fit together."""
-    installed = _installed(patient)
-    file = patient.checkout / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py"
-    if patient.in_image or "torch" not in installed or "torchvision" not in installed:
-        raise Skipped("only clipstack-models needs torch and torchvision, which are not here")
+    installed = _installed(context)
+    file = context.checkout / "triton_repo" / "zoo" / "architectures" / "torchvision_cpu.py"
+    if context.in_image or "torch" not in installed or "torchvision" not in installed:
+        raise Skipped("torch and torchvision are not installed; only clipstack-models needs them")
     torch, vision = installed["torch"].version, installed["torchvision"]
     matches = [re.search(r"^torch *\(?==([\d.]+)", line) for line in vision.requires or []]
-    required_torch = next((match[1] for match in matches if match), _public(torch))
-    if required_torch != _public(torch):
-        yield TORCHVISION_MISFIT.found(torchvision=vision.version, wanted=required_torch, torch=torch)
+    required = next((match[1] for match in matches if match), _public(torch))
+    if required != _public(torch):
+        yield TORCHVISION_MISMATCH.finding(torchvision=vision.version, required=required, torch=torch)
     text = file.read_text() if file.is_file() else ""
     missing = [name for name in OPERATORS if not re.search(rf'define\("{name}\(', text)]
     if missing and "+cu" not in torch:
-        yield NO_OPERATORS.found(file=file, operators=" and ".join(missing), torch=torch)
-    yield fine(f"torch {torch} and torchvision {vision.version} fit")
+        yield NO_OPERATORS.finding(file=file, operators=" and ".join(missing), torch=torch)
+    yield ok(f"torchvision {vision.version} fits torch {torch}")
 
 
-def cuda(patient: Context) -> Iterator[Finding]:
+def cuda(context: Context) -> Iterator[Finding]:
     """Report CUDA packages on a machine without a GPU driver."""
     from deploy.doctor.checks.machine.gpu import DRIVER
 
-    installed = _installed(patient)
-    cuda_packages = {
-        name: package for name, package in installed.items() if re.match(r"nvidia-.*(cu\d\d|cuda)|nvidia-cu", name)
-    }
-    if cuda_packages and not DRIVER.exists():
-        size = sum(_bytes(package) for package in cuda_packages.values()) >> 20
+    installed = _installed(context)
+    packages = [package for name, package in installed.items() if re.match(r"nvidia-.*(cu\d\d|cuda)|nvidia-cu", name)]
+    if packages and not DRIVER.exists():
+        size = sum(file.size or 0 for package in packages for file in package.files or []) >> 20
         torch = installed["torch"].version if "torch" in installed else "(none)"
-        yield CUDA_FOR_NOTHING.found(torch=torch, count=len(cuda_packages), size=size, pinned=_public(torch))
-    yield fine(f"{len(cuda_packages)} packages of CUDA" if cuda_packages else "no package of CUDA, and no GPU")
+        yield UNUSED_CUDA.finding(torch=torch, count=len(packages), size=size, public=_public(torch))
+    yield ok(f"{len(packages)} packages" if packages else "none")
 
 
-def pytriton(patient: Context) -> Iterator[Finding]:
+def pytriton(context: Context) -> Iterator[Finding]:
     """Report an installed nvidia-pytriton."""
-    if "nvidia-pytriton" in _installed(patient):
-        yield PYTRITON_INSTALLED.found()
-    yield fine("only the server was taken out of its wheel")
+    if "nvidia-pytriton" in _installed(context):
+        yield PYTRITON_INSTALLED.finding()
+    yield ok("not installed; only Triton's server is used from its wheel")
 
 
-def _installed(patient: Context) -> dict[str, Distribution]:
+def _installed(context: Context) -> dict[str, Distribution]:
     """Return every distribution in .venv by its normalised name."""
     packages: dict[str, Distribution] = {}
-    for distribution in distributions(path=[str(patient.packages)]):
-        packages.setdefault(_plain(distribution.metadata["Name"]), distribution)
+    for distribution in distributions(path=[str(context.packages)]):
+        packages.setdefault(_normalised(distribution.metadata["Name"]), distribution)
     return packages
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -132,14 +137,10 @@ def _public(version: str) -> str:
     return version.partition("+")[0]
 
 
-def _bytes(distribution: Distribution) -> int:
-    return sum(file.size or 0 for file in distribution.files or [])
-
-
 CHECKS = (
     Check("Python", python, (OTHER_PYTHON,)),
     Check("packages", pinned, (OTHER_VERSION,)),
-    Check("torchvision", torchvision, (TORCHVISION_MISFIT, NO_OPERATORS)),
-    Check("CUDA packages", cuda, (CUDA_FOR_NOTHING,)),
+    Check("torchvision", torchvision, (TORCHVISION_MISMATCH, NO_OPERATORS)),
+    Check("CUDA packages", cuda, (UNUSED_CUDA,)),
     Check("pytriton", pytriton, (PYTRITON_INSTALLED,)),
 )

@@ -24,13 +24,13 @@ from deploy.gpu import discovery
 from deploy.stack.places import triton_regions
 from deploy.stack.ports import listeners
 from deploy.stack.supervisor import Program
-from tests.support.patients import altered, file_system, found, healthy, named, program, running, words
+from tests.support.doctor import altered, file_system, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
 @pytest.fixture
-def patient() -> Iterator[Context]:
+def context() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
@@ -53,60 +53,60 @@ def test_who_listens_is_known_by_pid_and_name() -> None:
     assert (mine.host, mine.pid) == ("127.0.0.1", os.getpid())
 
 
-def test_a_listener_on_every_address_is_seen(patient) -> None:
+def test_a_listener_on_every_address_is_seen(context) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
         hosts = {each.host for each in listeners() if each.port == taken.getsockname()[1]}
     assert hosts == {"::"}
 
 
-def test_port_taken(patient) -> None:
-    assert found(patient, ports.CHECKS) == set()
-    with socket.create_server(("127.0.0.1", patient.settings.port)):
-        told = words(patient, ports.CHECKS, ports.PORT_TAKEN)
+def test_port_taken(context) -> None:
+    assert found(context, ports.CHECKS) == set()
+    with socket.create_server(("127.0.0.1", context.settings.port)):
+        told = words(context, ports.CHECKS, ports.PORT_TAKEN)
     assert f"(pid {os.getpid()})" in told and "CLIPSTACK_PORT" in told
 
 
-def test_port_of_a_running_stack_taken_by_a_stranger_and_nobody_on_the_others(patient) -> None:
-    with socket.create_server(("127.0.0.1", patient.settings.port)), program("sleep", 60) as pid:
-        told = found(running(patient, nginx=pid), ports.CHECKS[:1])
-    assert told == {ports.PORT_TAKEN.name, ports.NOBODY_LISTENS.name}
+def test_port_of_a_running_stack_taken_by_a_stranger_and_nobody_on_the_others(context) -> None:
+    with socket.create_server(("127.0.0.1", context.settings.port)), program("sleep", 60) as pid:
+        told = found(running(context, nginx=pid), ports.CHECKS[:1])
+    assert told == {ports.PORT_TAKEN.name, ports.NOT_LISTENING.name}
 
 
-def test_addresses_beyond_this_machine(patient) -> None:
+def test_addresses_beyond_this_machine(context) -> None:
     open_to_all = replace(
-        patient, settings=replace(patient.settings, host="0.0.0.0", triton_address="0.0.0.0:8001", keys="off")
+        context, settings=replace(context.settings, host="0.0.0.0", triton_address="0.0.0.0:8001", keys="off")
     )
-    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.TRITON_BY_TCP.name, ports.NGINX_IN_PUBLIC.name}
+    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.TRITON_ADDRESS_SET.name, ports.NO_KEYS_IN_PUBLIC.name}
 
 
-def test_triton_in_public(patient) -> None:
-    triton = running(patient, triton=os.getpid())
+def test_triton_in_public(context) -> None:
+    triton = running(context, triton=os.getpid())
     with socket.create_server(("127.0.0.1", 0)):
         assert found(triton, ports.CHECKS[2:]) == set()
     with socket.create_server(("0.0.0.0", 0)):
-        told = words(triton, ports.CHECKS[2:], ports.TRITON_IN_PUBLIC)
+        told = words(triton, ports.CHECKS[2:], ports.TRITON_EXPOSED)
     assert "0.0.0.0:" in told
 
 
 # --- folders
 
 
-def start(patient: Context) -> None:
+def start(context: Context) -> None:
     """As far as folders go."""
-    for name in (*folders.FOR_THE_STARTER, *folders.FOR_THE_USER):
-        (patient.run_dir / name).mkdir(parents=True, exist_ok=True)
-        (patient.run_dir / name).chmod(folders.MODES[name])
-    patient.run_dir.chmod(0o750)
-    (patient.settings.data_dir / "jobs").mkdir(parents=True)
-    (patient.run_dir / "settings.json").write_text("{}")
+    for name in (*folders.STARTER_FOLDERS, *folders.USER_FOLDERS):
+        (context.run_dir / name).mkdir(parents=True, exist_ok=True)
+        (context.run_dir / name).chmod(folders.MODES[name])
+    context.run_dir.chmod(0o750)
+    (context.settings.data_dir / "jobs").mkdir(parents=True)
+    (context.run_dir / "settings.json").write_text("{}")
 
 
 @AS_ROOT
-def test_a_parent_folder_that_the_user_cannot_enter(patient) -> None:
+def test_a_parent_folder_that_the_user_cannot_enter(context) -> None:
     """pytest's own folders are closed to others."""
-    wanted = replace(patient, settings=replace(patient.settings, user="www-data"))
-    assert "www-data cannot enter" in words(wanted, folders.CHECKS[:1], folders.PARENT_CLOSED)
-    assert "www-data cannot enter" in words(patient, folders.CHECKS[:1], folders.ALL_AS_ROOT)
+    wanted = replace(context, settings=replace(context.settings, user="www-data"))
+    assert "www-data may not enter" in words(wanted, folders.CHECKS[:1], folders.PARENT_CLOSED)
+    assert "www-data may not enter" in words(context, folders.CHECKS[:1], folders.RUNS_AS_ROOT)
 
 
 @AS_ROOT
@@ -114,45 +114,45 @@ def test_a_checkout_that_the_user_can_reach_is_well() -> None:
     folder = Path(tempfile.mkdtemp(prefix="reached-"))
     folder.chmod(0o755)
     try:
-        assert found(healthy(folder), folders.CHECKS[:1]) <= {folders.ALL_AS_ROOT.name}
+        assert found(healthy(folder), folders.CHECKS[:1]) <= {folders.RUNS_AS_ROOT.name}
     finally:
         shutil.rmtree(folder)
 
 
 @AS_ROOT
-def test_a_folder_of_somebody_else(patient) -> None:
-    start(patient)
-    assert found(patient, folders.CHECKS[1:2]) == set()
-    os.chown(patient.run_dir / "uploads", 65534, 65534)
-    assert f"{patient.run_dir}/uploads belongs to nobody" in words(patient, folders.CHECKS[1:2], folders.NOT_ITS_OWN)
+def test_a_folder_of_somebody_else(context) -> None:
+    start(context)
+    assert found(context, folders.CHECKS[1:2]) == set()
+    os.chown(context.run_dir / "uploads", 65534, 65534)
+    assert f"{context.run_dir}/uploads belongs to nobody" in words(context, folders.CHECKS[1:2], folders.WRONG_OWNER)
 
 
 @pytest.mark.parametrize(("name", "mode"), [("uploads", 0o755), ("supervisor.sock", 0o770), ("web/web.sock", 0o777)])
-def test_a_folder_or_socket_that_is_too_open(patient, name: str, mode: int) -> None:
-    start(patient)
-    assert found(patient, folders.CHECKS[2:3]) == set()
-    path = patient.run_dir / name
+def test_a_folder_or_socket_that_is_too_open(context, name: str, mode: int) -> None:
+    start(context)
+    assert found(context, folders.CHECKS[2:3]) == set()
+    path = context.run_dir / name
     path.exists() or path.touch()
     path.chmod(mode)
-    assert f"{path} has mode 0{mode:o}" in words(patient, folders.CHECKS[2:3], folders.TOO_OPEN)
+    assert f"{path} has mode 0{mode:o}" in words(context, folders.CHECKS[2:3], folders.WRONG_MODE)
 
 
-def test_a_run_folder_too_deep_for_sockets(patient) -> None:
-    deep = replace(patient, settings=replace(patient.settings, run_dir=Path("/tmp/".ljust(100, "d"))))
+def test_a_run_folder_too_deep_for_sockets(context) -> None:
+    deep = replace(context, settings=replace(context.settings, run_dir=Path("/tmp/".ljust(100, "d"))))
     assert found(deep, folders.CHECKS[3:4]) == {folders.PATH_TOO_LONG.name}
 
 
-def test_uploads_that_nginx_writes_elsewhere(patient) -> None:
-    assert found(patient, folders.CHECKS[4:]) == set()
-    altered(patient.checkout / "nginx/conf.d/limits.conf", '"${CLIPSTACK_RUN_DIR}/uploads"', "/var/tmp/uploads")
-    assert "/var/tmp/uploads" in words(patient, folders.CHECKS[4:], folders.UPLOADS_ELSEWHERE)
+def test_uploads_that_nginx_writes_elsewhere(context) -> None:
+    assert found(context, folders.CHECKS[4:]) == set()
+    altered(context.checkout / "nginx/conf.d/limits.conf", '"${CLIPSTACK_RUN_DIR}/uploads"', "/var/tmp/uploads")
+    assert "/var/tmp/uploads" in words(context, folders.CHECKS[4:], folders.UPLOADS_ELSEWHERE)
 
 
 # --- disks
 
 
-def on(patient: Context, folder: Path) -> Context:
-    return replace(patient, settings=replace(patient.settings, run_dir=folder, data_dir=folder / "data"))
+def on(context: Context, folder: Path) -> Context:
+    return replace(context, settings=replace(context.settings, run_dir=folder, data_dir=folder / "data"))
 
 
 @pytest.mark.parametrize(
@@ -165,62 +165,62 @@ def on(patient: Context, folder: Path) -> Context:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_disk_without_room(patient, options: str, filled_mb: int, fault) -> None:
+def test_a_disk_without_room(context, options: str, filled_mb: int, fault) -> None:
     with small(options) as folder:
         if filled_mb:
             with (folder / "filling").open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, filled_mb << 20)
-        assert found(on(patient, folder), storage.CHECKS[:2]) == {fault.name}
+        assert found(on(context, folder), storage.CHECKS[:2]) == {fault.name}
 
 
-def test_a_disk_too_small_for_an_upload_and_for_the_jobs(patient) -> None:
+def test_a_disk_too_small_for_an_upload_and_for_the_jobs(context) -> None:
     with small("size=100m") as folder:
-        told = found(on(patient, folder), storage.CHECKS)
-        assert "(tmpfs)" in words(on(patient, folder), storage.CHECKS, storage.UPLOADS_TOO_SMALL)
+        told = found(on(context, folder), storage.CHECKS)
+        assert "(tmpfs)" in words(on(context, folder), storage.CHECKS, storage.UPLOADS_TOO_SMALL)
     assert told == {storage.UPLOADS_TOO_SMALL.name, storage.JOBS_TOO_SMALL.name}
 
 
-def test_damaged_records_and_keys(patient) -> None:
+def test_damaged_records_and_keys(context) -> None:
     check = named("records", storage)
-    data = patient.settings.data_dir
-    assert found(patient, check) == set()
+    data = context.settings.data_dir
+    assert found(context, check) == set()
     (data / "damaged" / "job-1-2").mkdir(parents=True)
-    patient.settings.keys_file.parent.mkdir()
-    patient.settings.keys_file.write_text("{")
-    assert found(patient, check) == {storage.DAMAGED.name, storage.DAMAGED_KEYS.name}
-    assert "1 of kind job" in words(patient, check, storage.DAMAGED)
+    context.settings.keys_file.parent.mkdir()
+    context.settings.keys_file.write_text("{")
+    assert found(context, check) == {storage.DAMAGED.name, storage.DAMAGED_KEYS.name}
+    assert "1 of kind job" in words(context, check, storage.DAMAGED)
 
 
 # --- shared memory
 
 
-def test_shared_memory_too_small(patient) -> None:
-    huge = replace(patient, settings=replace(patient.settings, slots=1024, slot_mb=1024, web_workers=256))
+def test_shared_memory_too_small(context) -> None:
+    huge = replace(context, settings=replace(context.settings, slots=1024, slot_mb=1024, web_workers=256))
     assert "CLIPSTACK_SLOTS" in words(huge, memory.CHECKS[:1], memory.SHM_TOO_SMALL)
 
 
-def test_shared_memory_full_names_what_fills_it(patient) -> None:
-    few = replace(patient.settings, web_workers=1, slots=1, slot_mb=1, max_clips=1)
+def test_shared_memory_full_names_what_fills_it(context) -> None:
+    few = replace(context.settings, web_workers=1, slots=1, slot_mb=1, max_clips=1)
     with small("size=70m") as folder:
         (folder / "torch_1234").write_bytes(bytes(10 << 20))
-        told = words(replace(patient, settings=few, shm=folder), memory.CHECKS[:1], memory.SHM_FULL)
-    assert "60 MiB free and 66 MiB are needed; it holds 10 MiB of torch_1234*" in told
+        told = words(replace(context, settings=few, shm=folder), memory.CHECKS[:1], memory.SHM_FULL)
+    assert "60 MiB free, but 66 MiB are needed. It holds 10 MiB of torch_1234*" in told
 
 
-def test_stale_regions(patient) -> None:
+def test_stale_regions(context) -> None:
     abandoned = SHM / f"{PREFIX}-1-{secrets.token_hex(8)}"
     abandoned.write_bytes(bytes(4096))
     try:
-        assert "regions" in words(patient, memory.CHECKS[1:2], memory.STALE_REGIONS)
+        assert "regions" in words(context, memory.CHECKS[1:2], memory.STALE_REGIONS)
     finally:
         abandoned.unlink(missing_ok=True)
 
 
-def test_memory_left_by_triton(patient, tmp_path) -> None:
-    region = tmp_path / f"{triton_regions(patient.run_dir)}1234"
+def test_memory_left_by_triton(context, tmp_path) -> None:
+    region = tmp_path / f"{triton_regions(context.run_dir)}1234"
     region.write_bytes(bytes(4096))
-    left = replace(patient, shm=tmp_path)
-    assert found(left, memory.CHECKS[2:3]) == {memory.TRITON_LEFT.name}
+    left = replace(context, shm=tmp_path)
+    assert found(left, memory.CHECKS[2:3]) == {memory.STALE_TRITON_MEMORY.name}
     with region.open("rb"):
         assert found(left, memory.CHECKS[2:3]) == set()
 
@@ -242,30 +242,30 @@ class Late(BaseHTTPRequestHandler):
         pass
 
 
-def test_clock_skew(patient) -> None:
-    with HTTPServer(("127.0.0.1", patient.settings.port), Late) as server:
+def test_clock_skew(context) -> None:
+    with HTTPServer(("127.0.0.1", context.settings.port), Late) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        told = words(running(patient, nginx=os.getpid()), clock.CHECKS[1:2], clock.CLOCK_SKEW)
+        told = words(running(context, nginx=os.getpid()), clock.CHECKS[1:2], clock.CLOCK_SKEW)
         server.shutdown()
         thread.join()
     assert "-3600 s" in told or "-3601 s" in told
 
 
 @pytest.mark.parametrize(("off_s", "faults"), [(0, set()), (3600, {clock.CLOCK_JUMPED.name})])
-def test_clock_jumped(patient, off_s: int, faults: set[str]) -> None:
+def test_clock_jumped(context, off_s: int, faults: set[str]) -> None:
     with program("sleep", 60) as pid:
         began = int(time.time()) - off_s
-        told = replace(patient, programs={"web": Program("RUNNING", pid, 0, began)})
+        told = replace(context, programs={"web": Program("RUNNING", pid, 0, began)})
         assert found(told, clock.CHECKS[:1]) == faults
 
 
-def test_files_from_the_future(patient) -> None:
-    path = patient.run_dir / "settings.json"
+def test_files_from_the_future(context) -> None:
+    path = context.run_dir / "settings.json"
     path.touch()
-    assert found(patient, clock.CHECKS[2:]) == set()
+    assert found(context, clock.CHECKS[2:]) == set()
     os.utime(path, (time.time() + 7200,) * 2)
-    assert found(patient, clock.CHECKS[2:]) == {clock.FROM_THE_FUTURE.name}
+    assert found(context, clock.CHECKS[2:]) == {clock.FUTURE_FILE.name}
 
 
 # --- GPU
@@ -280,18 +280,18 @@ def no_gpu() -> None:
     pytest.skip("there is a GPU")
 
 
-def test_none_is_fine(patient, no_gpu) -> None:
-    assert found(patient, gpu.CHECKS) == set()
+def test_none_is_fine(context, no_gpu) -> None:
+    assert found(context, gpu.CHECKS) == set()
 
 
 @pytest.mark.parametrize("changed", [{"transport": "cuda"}, {"decoder_device": "cuda"}])
-def test_a_gpu_that_a_setting_asks_for(patient, no_gpu, changed) -> None:
-    wanted = replace(patient, settings=replace(patient.settings, **changed))
-    assert found(wanted, gpu.CHECKS) == {gpu.GPU_WANTED.name}
+def test_a_gpu_that_a_setting_asks_for(context, no_gpu, changed) -> None:
+    wanted = replace(context, settings=replace(context.settings, **changed))
+    assert found(wanted, gpu.CHECKS) == {gpu.GPU_REQUIRED.name}
 
 
-def test_a_driver_without_a_usable_gpu(patient, no_gpu, tmp_path, monkeypatch) -> None:
+def test_a_driver_without_a_usable_gpu(context, no_gpu, tmp_path, monkeypatch) -> None:
     driver = tmp_path / "version"
     driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86\n")
     monkeypatch.setattr(gpu, "DRIVER", driver)
-    assert found(patient, gpu.CHECKS) == {gpu.GPU_UNUSABLE.name}
+    assert found(context, gpu.CHECKS) == {gpu.GPU_UNUSABLE.name}

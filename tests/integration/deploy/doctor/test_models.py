@@ -13,65 +13,65 @@ import pytest
 
 from deploy.doctor.checks.service import models, weights
 from deploy.doctor.context import Context
-from tests.support.patients import altered, found, healthy, words, write_model
+from tests.support.doctor import altered, found, healthy, words, write_model
 
 
 @pytest.fixture
-def patient() -> Iterator[Context]:
+def context() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
 
-def test_models_that_are_well(patient) -> None:
-    assert found(patient, [*models.CHECKS, *weights.CHECKS]) == set()
+def test_models_that_are_well(context) -> None:
+    assert found(context, [*models.CHECKS, *weights.CHECKS]) == set()
 
 
-def test_no_default_model(patient) -> None:
-    shutil.rmtree(patient.settings.model_dir / "camera")
-    assert "'camera'" in words(patient, models.CHECKS, models.NO_DEFAULT_MODEL)
+def test_no_default_model(context) -> None:
+    shutil.rmtree(context.settings.model_dir / "camera")
+    assert "'camera'" in words(context, models.CHECKS, models.NO_DEFAULT_MODEL)
 
 
 @pytest.mark.parametrize(
     ("file", "content", "why"),
     [
-        ("labels.txt", "left\n", "1 labels and 2 outputs"),
+        ("labels.txt", "left\n", "1 labels for 2 outputs"),
         ("labels.txt", None, "no labels"),
         ("config.pbtxt", "name: what", "cannot be read"),
         ("config.pbtxt", None, "no config.pbtxt"),
         ("1/model.xml", None, "version 1 has no network"),
     ],
 )
-def test_a_model_that_is_incomplete(patient, file: str, content: str | None, why: str) -> None:
-    write_model(patient.settings.model_dir / "other")
-    path = patient.settings.model_dir / "other" / file
+def test_a_model_that_is_incomplete(context, file: str, content: str | None, why: str) -> None:
+    write_model(context.settings.model_dir / "other")
+    path = context.settings.model_dir / "other" / file
     path.unlink() if content is None else path.write_text(content)
-    assert f"other: {'it' if why.startswith('no ') else ''}" in words(patient, models.CHECKS, models.MODEL_INCOMPLETE)
-    assert why in words(patient, models.CHECKS, models.MODEL_INCOMPLETE)
+    assert f"other: {'it' if why.startswith('no ') else ''}" in words(context, models.CHECKS, models.MODEL_INCOMPLETE)
+    assert why in words(context, models.CHECKS, models.MODEL_INCOMPLETE)
 
 
-def test_weights_cut_off(patient) -> None:
-    (patient.settings.model_dir / "camera" / "1" / "model.bin").write_bytes(bytes(79))
-    assert "has 79 bytes" in words(patient, weights.CHECKS, weights.WEIGHTS_CUT_OFF)
+def test_weights_cut_off(context) -> None:
+    (context.settings.model_dir / "camera" / "1" / "model.bin").write_bytes(bytes(79))
+    assert "has 79 bytes" in words(context, weights.CHECKS, weights.WEIGHTS_TRUNCATED)
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_a_model_made_from_another_file(patient, tmp_path, changed: bool) -> None:
+def test_a_model_made_from_another_file(context, tmp_path, changed: bool) -> None:
     file = tmp_path / "best.pth"
     file.write_bytes(b"of then")
     source = {"weights": str(file), "sha256": hashlib.sha256(b"of then").hexdigest()}
-    (patient.settings.model_dir / "camera" / "1" / "source.json").write_text(json.dumps(source))
+    (context.settings.model_dir / "camera" / "1" / "source.json").write_text(json.dumps(source))
     file.write_bytes(b"of now" if changed else b"of then")
-    assert bool(words(patient, weights.CHECKS, weights.SOURCE_CHANGED)) == changed
+    assert bool(words(context, weights.CHECKS, weights.SOURCE_CHANGED)) == changed
 
 
 @pytest.mark.parametrize("pointer", [True, False])
-def test_weights_that_are_not_in_the_checkout(patient, pointer: bool) -> None:
-    file = patient.checkout / "triton_repo/zoo/weights/camera_motion.safetensors"
-    file.write_bytes(weights.POINTER + b".com/spec/v1\n") if pointer else file.unlink()
-    told = words(patient, weights.CHECKS, weights.NO_COMMITTED_WEIGHTS)
+def test_weights_that_are_not_in_the_checkout(context, pointer: bool) -> None:
+    file = context.checkout / "triton_repo/zoo/weights/camera_motion.safetensors"
+    file.write_bytes(weights.LFS_POINTER + b".com/spec/v1\n") if pointer else file.unlink()
+    told = words(context, weights.CHECKS, weights.NO_BUNDLED_WEIGHTS)
     assert ("pointer" if pointer else "missing") in told
 
 
-def test_a_clip_larger_than_a_slot(patient) -> None:
-    altered(patient.settings.model_dir / "camera" / "config.pbtxt", "[ 8, 56, 56, 3 ]", "[ 64, 224, 224, 3 ]")
-    assert "set CLIPSTACK_SLOT_MB to 10" in words(patient, models.CHECKS, models.CLIP_TOO_LARGE)
+def test_a_clip_larger_than_a_slot(context) -> None:
+    altered(context.settings.model_dir / "camera" / "config.pbtxt", "[ 8, 56, 56, 3 ]", "[ 64, 224, 224, 3 ]")
+    assert "Set CLIPSTACK_SLOT_MB to 10" in words(context, models.CHECKS, models.CLIP_TOO_LARGE)

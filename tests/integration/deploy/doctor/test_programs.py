@@ -29,13 +29,13 @@ from deploy.stack import run_dir as run_folder
 from deploy.stack.supervisor import Program
 from deploy.stack.users import User, first_blocked
 from deploy.watchdog.restarts import MANY
-from tests.support.patients import altered, found, healthy, named, program, running, words
+from tests.support.doctor import altered, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")
 
 
 @pytest.fixture
-def patient() -> Iterator[Context]:
+def context() -> Iterator[Context]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:  # a path of pytest's may be too long for sockets
         yield healthy(Path(folder))
 
@@ -57,29 +57,29 @@ def test_no_nginx() -> None:
     assert (done.returncode, told["checks"][0]["findings"][0]["fault"]) == (2, web.NO_NGINX.name)
 
 
-def test_a_program_that_starts_again_and_again(patient) -> None:
-    runs = running(patient, web=os.getpid())
-    numbers = places.watchdog_numbers(runs.run_dir)
+def test_a_program_that_starts_again_and_again(context) -> None:
+    runs = running(context, web=os.getpid())
+    numbers = places.watchdog_metrics(runs.run_dir)
     numbers.parent.mkdir(exist_ok=True)
     for count, faults in ((MANY - 1, set()), (MANY, {programs.RESTARTS.name})):
         numbers.write_text(f'clipstack_program_restarts{{program="web"}} {count}\n')
         assert found(runs, named("programs", programs)) == faults
 
 
-def test_an_old_configuration_of_nginx(patient) -> None:
-    runs = running(patient, nginx=os.getpid())
-    render(patient.checkout / "nginx", runs.run_dir / "nginx", run_folder.nginx_values(runs.settings, runs.checkout))
-    assert found(runs, named("nginx's settings", web)) == set()
-    altered(patient.checkout / "nginx/conf.d/limits.conf", "30s", "31s")
-    assert "conf.d/limits.conf" in words(runs, named("nginx's settings", web), web.OLD_CONFIGURATION)
+def test_an_old_configuration_of_nginx(context) -> None:
+    runs = running(context, nginx=os.getpid())
+    render(context.checkout / "nginx", runs.run_dir / "nginx", run_folder.nginx_values(runs.settings, runs.checkout))
+    assert found(runs, named("nginx's configuration", web)) == set()
+    altered(context.checkout / "nginx/conf.d/limits.conf", "30s", "31s")
+    assert "conf.d/limits.conf" in words(runs, named("nginx's configuration", web), web.OLD_CONFIGURATION)
 
 
 @pytest.mark.parametrize("instead", ["5s", None])
-def test_nginx_that_gives_up_before_web_does(patient, instead: str | None) -> None:
-    assert found(patient, named("limits of time", web)) == set()
+def test_nginx_that_gives_up_before_web_does(context, instead: str | None) -> None:
+    assert found(context, named("timeouts", web)) == set()
     line = "proxy_read_timeout ${CLIPSTACK_ANSWER_TIMEOUT_S}s;"
-    altered(patient.checkout / "nginx/snippets/web.conf", line, f"proxy_read_timeout {instead};" if instead else "")
-    assert found(patient, named("limits of time", web)) == {web.NGINX_GIVES_UP.name}
+    altered(context.checkout / "nginx/snippets/web.conf", line, f"proxy_read_timeout {instead};" if instead else "")
+    assert found(context, named("timeouts", web)) == {web.PROXY_TIMEOUT_TOO_SHORT.name}
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_nginx_that_gives_up_before_web_does(patient, instead: str | None) -> No
         ("worker_class", '"sync"'),
     ],
 )  # fmt: skip
-def test_settings_of_gunicorn(patient, name: str, value: str | None) -> None:
-    assert found(patient, named("gunicorn's settings", web)) == set()
-    path = patient.checkout / "deploy/gunicorn/config.py"
+def test_settings_of_gunicorn(context, name: str, value: str | None) -> None:
+    assert found(context, named("gunicorn's settings", web)) == set()
+    path = context.checkout / "deploy/gunicorn/config.py"
     path.write_text(re.sub(rf"(?m)^{name} = .*$", "" if value is None else f"{name} = {value}", path.read_text()))
-    assert found(patient, named("gunicorn's settings", web)) == {web.GUNICORN_SETTING.name}
+    assert found(context, named("gunicorn's settings", web)) == {web.GUNICORN_SETTING.name}
 
 
-def test_a_control_socket_of_gunicorn(patient) -> None:
-    path = patient.run_dir / "web" / ".gunicorn" / "gunicorn.ctl"
+def test_a_control_socket_of_gunicorn(context) -> None:
+    path = context.run_dir / "web" / ".gunicorn" / "gunicorn.ctl"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert found(patient, named("gunicorn's settings", web)) == {web.CONTROL_SOCKET.name}
+    assert found(context, named("gunicorn's settings", web)) == {web.CONTROL_SOCKET.name}
 
 
 @contextmanager
@@ -129,13 +129,13 @@ def answering(port: int, statuses: dict[str, int]) -> Iterator[None]:
     ("ready", "style", "faults"),
     [(200, 200, set()), (503, 200, {web.NOT_READY.name}), (200, 403, {web.PAGE_FORBIDDEN.name})],
 )
-def test_answers_of_nginx(patient, ready: int, style: int, faults: set[str]) -> None:
-    with answering(patient.settings.port, {"/readyz": ready, "/static/page.css": style}):
-        assert found(running(patient, nginx=os.getpid()), named("answers", web)) == faults
+def test_answers_of_nginx(context, ready: int, style: int, faults: set[str]) -> None:
+    with answering(context.settings.port, {"/readyz": ready, "/static/page.css": style}):
+        assert found(running(context, nginx=os.getpid()), named("readiness", web)) == faults
 
 
-def test_nginx_that_does_not_answer(patient) -> None:
-    told = words(running(patient, nginx=os.getpid()), named("answers", web), web.NO_ANSWER)
+def test_nginx_that_does_not_answer(context) -> None:
+    told = words(running(context, nginx=os.getpid()), named("readiness", web), web.NO_ANSWER)
     assert "Connection refused" in told
 
 
@@ -145,24 +145,24 @@ def test_nginx_that_does_not_answer(patient) -> None:
 @pytest.mark.parametrize(
     ("state", "fault"), [("FATAL", programs.GIVEN_UP), ("STOPPED", programs.NOT_RUNNING), ("RUNNING", None)]
 )
-def test_states_of_programs(patient, state: str, fault) -> None:
-    told = found(replace(patient, programs={"web": Program(state, 0, 0)}), named("programs", programs))
+def test_states_of_programs(context, state: str, fault) -> None:
+    told = found(replace(context, programs={"web": Program(state, 0, 0)}), named("programs", programs))
     assert told == ({fault.name} if fault else set())
 
 
-def test_a_supervisor_that_does_not_answer(patient, monkeypatch) -> None:
+def test_a_supervisor_that_does_not_answer(context, monkeypatch) -> None:
     """Neither a line for every process as if it were left behind, nor a wait without an end."""
-    monkeypatch.setattr("deploy.doctor.context.SUPERVISOR_S", 0.2)
+    monkeypatch.setattr("deploy.doctor.context.SUPERVISOR_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(patient.run_dir / "supervisor.sock"))
+        listening.bind(str(context.run_dir / "supervisor.sock"))
         listening.listen()
-        again = Context.here(patient.environment, patient.checkout)
-        told = found(again, [*named("programs", programs), *named("left behind", programs)])
+        again = Context.current(context.environment, context.checkout)
+        told = found(again, [*named("programs", programs), *named("leftover processes", programs)])
     assert told == {programs.SUPERVISOR_SILENT.name}
 
 
-def test_a_stack_of_another_user(patient) -> None:
-    assert found(replace(patient, unseen="closed"), named("programs", programs)) == {programs.NOT_ALLOWED.name}
+def test_a_stack_of_another_user(context) -> None:
+    assert found(replace(context, unknown="no access"), named("programs", programs)) == {programs.NO_ACCESS.name}
 
 
 @AS_ROOT
@@ -177,84 +177,84 @@ def test_whoever_may_not_look_is_told_so(tmp_path) -> None:
         words, cwd=CHECKOUT, env=environment, capture_output=True, timeout=60, user=65534, group=65534, extra_groups=[]
     )
     run_dir.rmdir()
-    assert json.loads(done.stdout)["checks"][0]["findings"][0]["fault"] == programs.NOT_ALLOWED.name, done.stderr
+    assert json.loads(done.stdout)["checks"][0]["findings"][0]["fault"] == programs.NO_ACCESS.name, done.stderr
 
 
-def test_processes_of_a_stack_that_was_killed(patient) -> None:
-    assert found(patient, named("left behind", programs)) == set()
-    again = replace(patient)
-    with program("sleep", 60, env={"CLIPSTACK_STACK": str(patient.run_dir)}):
-        told = words(again, named("left behind", programs), programs.LEFT_BEHIND)
+def test_processes_of_a_stack_that_was_killed(context) -> None:
+    assert found(context, named("leftover processes", programs)) == set()
+    again = replace(context)
+    with program("sleep", 60, env={"CLIPSTACK_STACK": str(context.run_dir)}):
+        told = words(again, named("leftover processes", programs), programs.LEFTOVER_PROCESSES)
     assert "1 processes" in told and "sleep" in told
 
 
 @pytest.mark.parametrize(("name", "right"), [("web", "stopwaitsecs=40"), ("triton", "stopwaitsecs=20")])
-def test_a_program_that_is_stopped_too_soon(patient, name: str, right: str) -> None:
-    assert found(patient, named("waits at the end", programs)) == set()
-    altered(patient.checkout / f"supervisor/programs/{name}.conf", right, "")
-    told = words(patient, named("waits at the end", programs), programs.STOPPED_TOO_SOON)
+def test_a_program_that_is_stopped_too_soon(context, name: str, right: str) -> None:
+    assert found(context, named("stop timeouts", programs)) == set()
+    altered(context.checkout / f"supervisor/programs/{name}.conf", right, "")
+    told = words(context, named("stop timeouts", programs), programs.STOPPED_TOO_SOON)
     assert told.startswith(f"Supervisor waits 10 s for {name}")
 
 
-def test_two_programs_with_one_log(patient) -> None:
-    assert found(patient, named("logs", programs)) == set()
-    altered(patient.checkout / "supervisor/programs/jobs.conf", "logs/jobs.log", "logs/web.log")
-    assert "jobs and web write the same log" in words(patient, named("logs", programs), programs.SHARED_LOG)
+def test_two_programs_with_one_log(context) -> None:
+    assert found(context, named("logs", programs)) == set()
+    altered(context.checkout / "supervisor/programs/jobs.conf", "logs/jobs.log", "logs/web.log")
+    assert "jobs and web write to the same log" in words(context, named("logs", programs), programs.SHARED_LOG)
 
 
 def test_few_open_files_at_the_start() -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000));"
         "from deploy.doctor.checks.service import programs; from deploy.doctor.context import Context;"
-        "print(*[each.words for each in programs.open_files(Context.here())])"
+        "print(*[each.message for each in programs.open_files(Context.current())])"
     )
     environment = {**os.environ, "CLIPSTACK_RUN_DIR": "/nowhere/run"}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, capture_output=True, timeout=60
     )
-    assert "who starts the stack may open 1000 files" in done.stdout.decode(), done.stderr
+    assert "The user that starts the stack may open 1000 files" in done.stdout.decode(), done.stderr
 
 
-def test_few_open_files_of_a_program(patient) -> None:
+def test_few_open_files_of_a_program(context) -> None:
     with program("sh", "-c", "ulimit -n 100; exec sleep 60", stdout=subprocess.DEVNULL) as pid:
         deadline = time.monotonic() + 10
         while Path(f"/proc/{pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
             time.sleep(0.01)
-        told = words(running(patient, web=pid), named("open files", programs), programs.FEW_FILES)
+        told = words(running(context, web=pid), named("open files", programs), programs.FEW_FILES)
     assert told.startswith("web may open 100 files")
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096, reason="few files may be opened here")
-def test_open_files_used_up(patient) -> None:
+def test_open_files_used_up(context) -> None:
     code = (
         "import os, resource, time; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096));"
         "held = [os.open('/dev/null', 0) for _ in range(3500)]; print(flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline()
-        told = found(running(patient, web=holder.pid), named("open files", programs))
+        told = found(running(context, web=holder.pid), named("open files", programs))
         holder.kill()
-    assert told == {programs.FILES_USED_UP.name}
+    assert told == {programs.FILES_NEARLY_USED.name}
 
 
 # --- watchdog
 
 
-def test_a_watchdog_that_has_nothing_to_do_and_one_that_has(patient) -> None:
-    numbers = places.watchdog_numbers(patient.run_dir)
+def test_a_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
+    numbers = places.watchdog_metrics(context.run_dir)
     numbers.parent.mkdir()
     numbers.write_text('# HELP x\nclipstack_model_answers{model="camera@1"} 1\n')
-    runs = running(patient, watchdog=os.getpid())
+    runs = running(context, watchdog=os.getpid())
     assert found(runs, watchdog.CHECKS) == set()
 
     numbers.write_text('clipstack_model_answers{model="a@1"} 0\nclipstack_model_restarts_total{cause="dead"} 2\n')
     assert "a@1 does not answer" in words(runs, watchdog.CHECKS, watchdog.MODEL_SILENT)
-    assert "restarted Triton 2 times (dead)" in words(runs, watchdog.CHECKS, watchdog.HEALED)
+    assert "restarted Triton 2 times (dead)" in words(runs, watchdog.CHECKS, watchdog.REPAIRED)
 
 
-def test_a_watchdog_that_is_silent(patient) -> None:
-    numbers = places.watchdog_numbers(patient.run_dir)
+def test_a_watchdog_that_is_silent(context) -> None:
+    numbers = places.watchdog_metrics(context.run_dir)
     numbers.parent.mkdir()
     numbers.touch()
     os.utime(numbers, (time.time() - 100,) * 2)
-    assert found(running(patient, watchdog=os.getpid()), watchdog.CHECKS) == {watchdog.WATCHDOG_SILENT.name}
+    assert found(running(context, watchdog=os.getpid()), watchdog.CHECKS) == {watchdog.WATCHDOG_SILENT.name}

@@ -11,11 +11,11 @@ import pytest
 
 from deploy.doctor.checks.software import config, packages, versions
 from deploy.doctor.context import Context
-from tests.support.patients import altered, distribution, found, healthy, named, running, words
+from tests.support.doctor import altered, distribution, found, healthy, named, running, words
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Context:
+def context(tmp_path: Path) -> Context:
     return healthy(tmp_path)
 
 
@@ -23,106 +23,106 @@ def patient(tmp_path: Path) -> Context:
 
 
 def test_a_setting_that_is_refused_is_said_and_the_rest_is_looked_at() -> None:
-    patient = Context.here({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
-    assert patient.run_dir == Path("/nowhere/run")
-    assert "CLIPSTACK_PORT='http'" in words(patient, config.CHECKS, config.SETTING_REFUSED)
+    context = Context.current({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
+    assert context.run_dir == Path("/nowhere/run")
+    assert "CLIPSTACK_PORT='http'" in words(context, config.CHECKS, config.INVALID_SETTING)
 
 
-def test_a_name_that_is_no_setting(patient) -> None:
-    wrong = replace(patient, environment={"CLIPSTACK_WEB_WORKER": "3"})
-    assert "did you mean CLIPSTACK_WEB_WORKERS?" in words(wrong, config.CHECKS, config.SETTING_UNKNOWN)
+def test_a_name_that_is_no_setting(context) -> None:
+    wrong = replace(context, environment={"CLIPSTACK_WEB_WORKER": "3"})
+    assert "Did you mean CLIPSTACK_WEB_WORKERS?" in words(wrong, config.CHECKS, config.UNKNOWN_SETTING)
 
 
-def test_settings_that_are_not_in_force(patient) -> None:
-    started = {**patient.settings.environment(), "CLIPSTACK_SLOTS": "32"}
-    runs = replace(running(patient, web=os.getpid()), started_with=started, environment={"CLIPSTACK_SLOTS": "16"})
+def test_settings_that_are_not_in_force(context) -> None:
+    started = {**context.settings.environment(), "CLIPSTACK_SLOTS": "32"}
+    runs = replace(running(context, web=os.getpid()), started_settings=started, environment={"CLIPSTACK_SLOTS": "16"})
     told = words(runs, config.CHECKS, config.SETTING_NOT_IN_FORCE)
-    assert told.startswith("CLIPSTACK_SLOTS is 16 here, and the stack was started with 32")
+    assert told.startswith("CLIPSTACK_SLOTS is 16 here, but the stack was started with 32")
 
 
-def test_settings_at_odds(patient) -> None:
-    odd = replace(patient.settings, queue_timeout_s=40, data_dir=patient.run_dir / "uploads" / "data")
-    told = found(replace(patient, settings=odd), config.CHECKS)
-    assert told == {config.WAIT_OUTLIVES_DEADLINE.name, config.DATA_IN_UPLOADS.name}
+def test_settings_at_odds(context) -> None:
+    odd = replace(context.settings, queue_timeout_s=40, data_dir=context.run_dir / "uploads" / "data")
+    told = found(replace(context, settings=odd), config.CHECKS)
+    assert told == {config.QUEUE_TIMEOUT_TOO_LONG.name, config.DATA_IN_UPLOADS.name}
 
 
-def test_a_queue_that_is_away(patient) -> None:
+def test_a_queue_that_is_away(context) -> None:
     away = replace(
-        patient, settings=replace(patient.settings, queue=f"redis://:secret@127.0.0.1:{patient.settings.port}")
+        context, settings=replace(context.settings, queue=f"redis://:secret@127.0.0.1:{context.settings.port}")
     )
-    told = words(away, config.CHECKS, config.QUEUE_AWAY)
+    told = words(away, config.CHECKS, config.QUEUE_UNREACHABLE)
     assert "Connection refused" in told and "secret" not in told
 
 
 # --- packages
 
 
-def test_packages_that_fit(patient) -> None:
-    distribution(patient, "torch", "2.13.0+cpu")
-    distribution(patient, "torchvision", "0.28.0", "torch (==2.13.0)")
-    assert found(patient, [*packages.CHECKS[:1], *packages.CHECKS[2:]]) == set()
+def test_packages_that_fit(context) -> None:
+    distribution(context, "torch", "2.13.0+cpu")
+    distribution(context, "torchvision", "0.28.0", "torch (==2.13.0)")
+    assert found(context, [*packages.CHECKS[:1], *packages.CHECKS[2:]]) == set()
 
 
 def test_the_checkouts_own_packages_have_the_versions_wanted() -> None:
-    assert found(Context.here({}), named("packages", packages)) == set()
+    assert found(Context.current({}), named("packages", packages)) == set()
 
 
-def test_a_package_of_another_version(patient) -> None:
-    distribution(patient, "flask", "2.0.0")
-    told = words(patient, named("packages", packages), packages.OTHER_VERSION)
-    assert "flask is 2.0.0, and the project was tried with 3." in told and "gunicorn is missing" in told
+def test_a_package_of_another_version(context) -> None:
+    distribution(context, "flask", "2.0.0")
+    told = words(context, named("packages", packages), packages.OTHER_VERSION)
+    assert "flask is 2.0.0, but the tested version is 3." in told and "gunicorn is missing" in told
 
 
-def test_another_python(patient) -> None:
-    (patient.checkout / ".venv" / "pyvenv.cfg").write_text("version = 3.12.1\n")
-    assert found(patient, packages.CHECKS[:1]) == {packages.OTHER_PYTHON.name}
+def test_another_python(context) -> None:
+    (context.checkout / ".venv" / "pyvenv.cfg").write_text("version = 3.12.1\n")
+    assert found(context, packages.CHECKS[:1]) == {packages.OTHER_PYTHON.name}
 
 
-def test_torchvision_for_another_torch_and_without_its_operators(patient) -> None:
-    distribution(patient, "torch", "2.12.0+cpu")
-    distribution(patient, "torchvision", "0.28.0", "torch (==2.13.0)")
-    altered(patient.checkout / "triton_repo/zoo/architectures/torchvision_cpu.py", '"qnms(', '"other(')
-    told = found(patient, named("torchvision", packages))
-    assert told == {packages.TORCHVISION_MISFIT.name, packages.NO_OPERATORS.name}
+def test_torchvision_for_another_torch_and_without_its_operators(context) -> None:
+    distribution(context, "torch", "2.12.0+cpu")
+    distribution(context, "torchvision", "0.28.0", "torch (==2.13.0)")
+    altered(context.checkout / "triton_repo/zoo/architectures/torchvision_cpu.py", '"qnms(', '"other(')
+    told = found(context, named("torchvision", packages))
+    assert told == {packages.TORCHVISION_MISMATCH.name, packages.NO_OPERATORS.name}
 
 
-def test_cuda_for_nothing(patient) -> None:
-    distribution(patient, "torch", "2.13.0")
-    distribution(patient, "nvidia-cublas-cu12", "12.8.4.1")
-    told = found(patient, named("CUDA packages", packages))
-    assert told == (set() if Path("/proc/driver/nvidia/version").exists() else {packages.CUDA_FOR_NOTHING.name})
+def test_cuda_for_nothing(context) -> None:
+    distribution(context, "torch", "2.13.0")
+    distribution(context, "nvidia-cublas-cu12", "12.8.4.1")
+    told = found(context, named("CUDA packages", packages))
+    assert told == (set() if Path("/proc/driver/nvidia/version").exists() else {packages.UNUSED_CUDA.name})
 
 
-def test_pytriton_installed(patient) -> None:
-    distribution(patient, "nvidia_pytriton", "0.7.0")
-    assert found(patient, named("pytriton", packages)) == {packages.PYTRITON_INSTALLED.name}
+def test_pytriton_installed(context) -> None:
+    distribution(context, "nvidia_pytriton", "0.7.0")
+    assert found(context, named("pytriton", packages)) == {packages.PYTRITON_INSTALLED.name}
 
 
 # --- versions with known holes
 
 
 @pytest.mark.parametrize(("package", "old", "new"), [("gunicorn", "21.2.0", "22.0.0"), ("Werkzeug", "3.0.5", "3.1.9")])
-def test_a_hole_in_a_package(patient, package: str, old: str, new: str) -> None:
-    folder = distribution(patient, package, old)
-    assert f"{package.lower()} {old} has CVE-" in words(patient, versions.CHECKS, versions.PACKAGE_HOLE)
+def test_a_hole_in_a_package(context, package: str, old: str, new: str) -> None:
+    folder = distribution(context, package, old)
+    assert f"{package.lower()} {old} has CVE-" in words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)
     shutil.rmtree(folder)
-    distribution(patient, package, new)
-    assert words(patient, versions.CHECKS, versions.PACKAGE_HOLE) == ""
+    distribution(context, package, new)
+    assert words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE) == ""
 
 
 @pytest.mark.parametrize(
     ("library", "told"), [("libavformat-12ab.so.58.29.100", True), ("libavformat-1.so.62.12.101", False)]
 )
-def test_a_hole_in_what_a_wheel_brings(patient, library: str, told: bool) -> None:
-    (patient.packages / "decord2.libs").mkdir()
-    (patient.packages / "decord2.libs" / library).touch()
-    assert bool(words(patient, versions.CHECKS, versions.PACKAGE_HOLE)) == told
+def test_a_hole_in_what_a_wheel_brings(context, library: str, told: bool) -> None:
+    (context.packages / "decord2.libs").mkdir()
+    (context.packages / "decord2.libs" / library).touch()
+    assert bool(words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)) == told
 
 
-def test_a_hole_in_triton_matters_where_others_reach_it(patient) -> None:
-    assert words(patient, versions.CHECKS, versions.TRITON_HOLE) == ""
-    public = replace(patient, settings=replace(patient.settings, triton_address="0.0.0.0:8001"))
-    assert "Triton 2.51.0 has CVE-2025-23319" in words(public, versions.CHECKS, versions.TRITON_HOLE)
+def test_a_hole_in_triton_matters_where_others_reach_it(context) -> None:
+    assert words(context, versions.CHECKS, versions.TRITON_VULNERABLE) == ""
+    public = replace(context, settings=replace(context.settings, triton_address="0.0.0.0:8001"))
+    assert "Triton 2.51.0 has CVE-2025-23319" in words(public, versions.CHECKS, versions.TRITON_VULNERABLE)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_hole_in_triton_matters_where_others_reach_it(patient) -> None:
 def test_holes_in_nginx_as_debian_mends_them(version: str, holes: int) -> None:
     of_nginx = [each for each in versions.ADVISORIES if each.component == "nginx"]
     assert sum(versions.concerns(each, version) for each in of_nginx) == holes
-    assert versions.FAULTS["nginx"] is versions.NGINX_HOLE
+    assert versions.ISSUES["nginx"] is versions.NGINX_VULNERABLE
 
 
 def test_every_advisory_says_where_it_has_it_from() -> None:

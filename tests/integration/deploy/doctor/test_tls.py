@@ -9,11 +9,11 @@ import pytest
 from deploy.doctor.check import KnownIssue
 from deploy.doctor.checks.service import tls
 from deploy.doctor.context import Context
-from deploy.doctor.examination import examine
+from deploy.doctor.runner import run_checks
 from tests.support.certificates import Pair, made
-from tests.support.patients import found, healthy, named, words
+from tests.support.doctor import found, healthy, named, words
 
-CERTIFICATE, NAME = named("certificate", tls), named("certificate's name", tls)
+CERTIFICATE, NAME = named("certificate", tls), named("certificate's names", tls)
 
 
 @pytest.fixture
@@ -23,46 +23,46 @@ def folder(tmp_path: Path) -> Path:
 
 
 def clothed(folder: Path, pair: Pair, url: str = "", **settings: object) -> Context:
-    """A healthy patient with this certificate and key."""
-    patient = healthy(folder / "home", tls_cert=pair.cert, tls_key=pair.key, **settings)
-    patient.environment.update({"CLIPSTACK_URL": url} if url else {})
-    return patient
+    """A healthy context with this certificate and key."""
+    context = healthy(folder / "home", tls_cert=pair.cert, tls_key=pair.key, **settings)
+    context.environment.update({"CLIPSTACK_URL": url} if url else {})
+    return context
 
 
 def test_a_good_pair_is_well(folder: Path) -> None:
-    patient = clothed(folder, made(folder / "tls", days=90), url="https://localhost:8443")
-    assert [report.verdict for report in examine(patient, tls.CHECKS)] == ["ok", "ok"]
+    context = clothed(folder, made(folder / "tls", days=90), url="https://localhost:8443")
+    assert [report.verdict for report in run_checks(context, tls.CHECKS)] == ["ok", "ok"]
 
 
 def test_without_tls_all_is_well(folder: Path) -> None:
-    assert {report.verdict for report in examine(healthy(folder / "home"), tls.CHECKS)} == {"ok"}
+    assert {report.verdict for report in run_checks(healthy(folder / "home"), tls.CHECKS)} == {"ok"}
 
 
 @pytest.mark.parametrize("which", ["cert", "key"])
 def test_a_file_that_is_gone(folder: Path, which: str) -> None:
     pair = made(folder / "tls", days=90)
     getattr(pair, which).unlink()
-    patient = clothed(folder, pair)
-    assert found(patient, CERTIFICATE) == {tls.UNREADABLE.name}
-    assert f"CLIPSTACK_TLS_{which.upper()}: " in words(patient, CERTIFICATE, tls.UNREADABLE)
-    assert found(patient, NAME) == set()
+    context = clothed(folder, pair)
+    assert found(context, CERTIFICATE) == {tls.UNREADABLE.name}
+    assert f"CLIPSTACK_TLS_{which.upper()}: " in words(context, CERTIFICATE, tls.UNREADABLE)
+    assert found(context, NAME) == set()
 
 
 @pytest.mark.parametrize(
     ("breaks", "fault"),
     [
-        (lambda folder, pair: pair._replace(key=made(folder / "other").key), tls.ANOTHER_KEY),
+        (lambda folder, pair: pair._replace(key=made(folder / "other").key), tls.KEY_MISMATCH),
         (lambda folder, pair: pair._replace(cert=pair.key, key=pair.cert), tls.UNUSABLE),
         (lambda folder, pair: made(folder / "locked", passphrase="secret"), tls.UNUSABLE),
-        (lambda folder, pair: made(folder / "old", days=-1), tls.ENDED),
-        (lambda folder, pair: made(folder / "late", days=13), tls.ENDS_SOON),
+        (lambda folder, pair: made(folder / "old", days=-1), tls.EXPIRED),
+        (lambda folder, pair: made(folder / "late", days=13), tls.EXPIRES_SOON),
     ],
     ids=["key of another", "exchanged", "passphrase", "ended", "ends soon"],
 )
 def test_what_cannot_be_used_or_soon_not_any_more(folder: Path, breaks, fault: KnownIssue) -> None:
-    patient = clothed(folder, breaks(folder, made(folder / "tls", days=90)))
-    assert found(patient, CERTIFICATE) == {fault.name}
-    assert words(patient, CERTIFICATE, fault)
+    context = clothed(folder, breaks(folder, made(folder / "tls", days=90)))
+    assert found(context, CERTIFICATE) == {fault.name}
+    assert words(context, CERTIFICATE, fault)
 
 
 def test_one_of_fifteen_days_is_left_alone(folder: Path) -> None:
@@ -74,11 +74,11 @@ def test_one_of_fifteen_days_is_left_alone(folder: Path) -> None:
     [
         ("https://clips.example", "0.0.0.0", set()),
         ("https://www.clips.example:8443/", "0.0.0.0", set()),
-        ("https://other.example", "0.0.0.0", {tls.ANOTHER_NAME.name}),
-        ("https://192.0.2.7", "0.0.0.0", {tls.ANOTHER_NAME.name}),
+        ("https://other.example", "0.0.0.0", {tls.NAME_MISMATCH.name}),
+        ("https://192.0.2.7", "0.0.0.0", {tls.NAME_MISMATCH.name}),
         ("http://other.example", "0.0.0.0", set()),
         ("", "192.0.2.7", set()),
-        ("", "localhost", {tls.ANOTHER_NAME.name}),
+        ("", "localhost", {tls.NAME_MISMATCH.name}),
     ],
 )
 def test_the_name_that_people_ask_for(folder: Path, url: str, host: str, faults: set[str]) -> None:

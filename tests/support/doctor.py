@@ -16,7 +16,7 @@ from typing import Any
 from app.settings import CHECKOUT, Settings
 from deploy.doctor.check import Check, KnownIssue
 from deploy.doctor.context import Context
-from deploy.doctor.examination import examine
+from deploy.doctor.runner import run_checks
 from deploy.stack.ports import free_ports
 from deploy.stack.supervisor import Program
 
@@ -29,15 +29,15 @@ output [ { name: "SCORES" data_type: TYPE_FP32 dims: [ 2 ] label_filename: "labe
 
 
 def healthy(folder: Path, **settings: object) -> Context:
-    """A patient that does not run, in `folder`; `settings` by their names."""
+    """A context that does not run, in `folder`; `settings` by their names."""
     checkout = folder / "checkout"
     _write_checkout(checkout)
     write_model(folder / "models" / "camera")
     (folder / "run").mkdir()
-    return patient(checkout, folder, **settings)
+    return context(checkout, folder, **settings)
 
 
-def patient(checkout: Path, folder: Path, **settings: object) -> Context:
+def context(checkout: Path, folder: Path, **settings: object) -> Context:
     port, metrics = free_ports(2)
     told = {
         "port": port, "triton_metrics_port": metrics, "model": "camera",
@@ -47,10 +47,10 @@ def patient(checkout: Path, folder: Path, **settings: object) -> Context:
     return Context(Settings.from_environment(environment), environment, checkout)
 
 
-def running(patient: Context, **pids: int) -> Context:
+def running(context: Context, **pids: int) -> Context:
     """The same, as if Supervisor ran these programs."""
     programs = {name: Program("RUNNING", pid, 0) for name, pid in pids.items()}
-    return replace(patient, programs=programs)
+    return replace(context, programs=programs)
 
 
 def named(name: str, module: ModuleType) -> list[Check]:
@@ -59,16 +59,16 @@ def named(name: str, module: ModuleType) -> list[Check]:
     return [check]
 
 
-def found(patient: Context, checks: Sequence[Check]) -> set[str]:
+def found(context: Context, checks: Sequence[Check]) -> set[str]:
     """Names of the faults that `checks` find."""
-    reports = examine(patient, checks)
-    return {finding.fault for report in reports for finding in report.findings if finding.fault}
+    reports = run_checks(context, checks)
+    return {finding.issue for report in reports for finding in report.findings if finding.issue}
 
 
-def words(patient: Context, checks: Sequence[Check], fault: KnownIssue) -> str:
+def words(context: Context, checks: Sequence[Check], fault: KnownIssue) -> str:
     """What is said of one fault, and how to mend it."""
-    findings = [each for report in examine(patient, checks) for each in report.findings if each.fault == fault.name]
-    return "\n".join(f"{each.words}: {each.mend}" for each in findings)
+    findings = [each for report in run_checks(context, checks) for each in report.findings if each.issue == fault.name]
+    return "\n".join(f"{each.message}: {each.fix}" for each in findings)
 
 
 def write_model(folder: Path) -> None:
@@ -79,9 +79,9 @@ def write_model(folder: Path) -> None:
     (folder / "1" / "model.bin").write_bytes(bytes(80))
 
 
-def distribution(patient: Context, name: str, version: str, *requires: str) -> Path:
+def distribution(context: Context, name: str, version: str, *requires: str) -> Path:
     """A package as pip leaves it, without its code."""
-    folder = patient.packages / f"{name}-{version}.dist-info"
+    folder = context.packages / f"{name}-{version}.dist-info"
     folder.mkdir(parents=True)
     lines = [
         "Metadata-Version: 2.1",

@@ -1,6 +1,6 @@
 """Test program of the codec check: makes and opens a tiny video per codec, and pictures.
 
-Usage: python -m deploy.doctor.codec_films FOLDER
+Usage: python -m deploy.doctor.codec_trial FOLDER
 
 It prints JSON: per codec the error of each reader, empty when it succeeded.
 """
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 FRAMES, SIDE = 4, 64  # 64 pixels is the encoders' minimum
 ENCODERS = {"H.264": "libx264", "HEVC": "libx265", "VP9": "libvpx-vp9", "AV1": "libsvtav1"}
-QUICK = {
+FASTEST = {
     "libx264": {"preset": "ultrafast", "x264-params": "log-level=none"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
@@ -27,11 +27,11 @@ QUICK = {
 }
 
 
-def film(path: Path) -> str:
+def make_video(path: Path) -> str:
     """Write a grey video that gets lighter, with the encoder named by `path`; raise FFmpegError when there is none."""
     encoder = path.stem
     with av.open(str(path), "w") as output:
-        stream = output.add_stream(encoder, rate=25, options=QUICK[encoder])
+        stream = output.add_stream(encoder, rate=25, options=FASTEST[encoder])
         assert isinstance(stream, VideoStream)
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
@@ -42,29 +42,30 @@ def film(path: Path) -> str:
     return ""
 
 
-def by_pyav(path: Path) -> str:
+def decode_with_pyav(path: Path) -> str:
     """Decode the video with PyAV and return the error, or an empty string."""
     with av.open(str(path)) as container:
-        count = sum(1 for _ in container.decode(video=0))
-    return "" if count == FRAMES else f"{count} of {FRAMES} frames"
+        return _compare(sum(1 for _ in container.decode(video=0)))
 
 
-def by_decord(path: Path) -> str:
+def decode_with_decord(path: Path) -> str:
     """Decode the video with decord and return the error, or an empty string."""
-    count = len(
-        decord.VideoReader(str(path), width=SIDE, height=SIDE, num_threads=1).get_batch(range(FRAMES)).asnumpy()
-    )
+    reader = decord.VideoReader(str(path), width=SIDE, height=SIDE, num_threads=1)
+    return _compare(len(reader.get_batch(range(FRAMES)).asnumpy()))
+
+
+def _compare(count: int) -> str:
     return "" if count == FRAMES else f"{count} of {FRAMES} frames"
 
 
-def heic(_: Path) -> str:
+def check_heic(_: Path) -> str:
     """Return an error unless HEIC can be decoded; nothing here can encode a test picture."""
     import pi_heif
 
     return "" if pi_heif.libheif_info()["decoders"] else "it has no HEVC decoder"
 
 
-def avif(path: Path) -> str:
+def check_avif(path: Path) -> str:
     """Write a small AVIF picture and open it."""
     from PIL import Image
 
@@ -74,8 +75,8 @@ def avif(path: Path) -> str:
     return ""
 
 
-def said(read: Callable[[Path], str], path: Path) -> str:
-    """Return what `read` returns for `path`, or its exception as text."""
+def error_of(read: Callable[[Path], str], path: Path) -> str:
+    """Return the error that `read` returns for `path`, or its exception as text."""
     try:
         return read(path)
     except Exception as error:  # any library error is a result
@@ -86,16 +87,16 @@ def main(folder: Path) -> None:
     """Test every codec in `folder` and print the errors as JSON."""
     decord.logging.set_level(decord.logging.QUIET)
     av.logging.set_level(av.logging.PANIC)
-    outcomes: dict[str, dict[str, str]] = {}
+    errors: dict[str, dict[str, str]] = {}
     for codec, encoder in ENCODERS.items():
         path = folder / f"{encoder}.mp4"
-        if why := said(film, path):
-            outcomes[codec] = {"encoder": why}
+        if error := error_of(make_video, path):
+            errors[codec] = {"encoder": error}
         else:
-            outcomes[codec] = {"PyAV": said(by_pyav, path), "decord": said(by_decord, path)}
-    outcomes["HEIC"] = {"pi-heif": said(heic, folder)}
-    outcomes["AVIF"] = {"Pillow": said(avif, folder / "picture.avif")}
-    print(json.dumps(outcomes))
+            errors[codec] = {"PyAV": error_of(decode_with_pyav, path), "decord": error_of(decode_with_decord, path)}
+    errors["HEIC"] = {"pi-heif": error_of(check_heic, folder)}
+    errors["AVIF"] = {"Pillow": error_of(check_avif, folder / "picture.avif")}
+    print(json.dumps(errors))
 
 
 if __name__ == "__main__":

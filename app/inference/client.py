@@ -283,8 +283,8 @@ class Triton:
         answers = result.as_numpy(OUTPUT)
         labels: dict[int, str] = {}
         scores: dict[int, float] = {}
-        for answer in [] if answers is None else answers.ravel():
-            score, index, label = [*answer.decode().split(":", 2), ""][:3]
+        for result in [] if answers is None else answers.ravel():
+            score, index, label = [*result.decode().split(":", 2), ""][:3]
             labels[int(index)], scores[int(index)] = label or index, float(score)
         if len(labels) != classes:
             raise InferenceFailed(f"model {model} gave {len(labels)} scores instead of {classes}")
@@ -317,7 +317,7 @@ class Triton:
             self.unready = unready(index)
             ready = [model for model in index if model.get("state") == "READY"]
             answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
-            configs = [answer for answer in answers if answer]
+            configs = [result for result in answers if result]
             if len(configs) == len(answers):
                 break  # else a model was replaced in the meantime, and its successor is missing from this list
         return configs
@@ -326,10 +326,10 @@ class Triton:
         """Return the configuration of one version; None when it was unloaded since the listing."""
         try:
             async with _our_errors():
-                answer = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
+                result = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
         except ModelUnloaded:
             return None
-        config: dict[str, Any] = answer["config"]
+        config: dict[str, Any] = result["config"]
         if _takes_clips_on_gpu(config):
             self._on_gpu.add((name, version))
         else:

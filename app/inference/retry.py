@@ -12,28 +12,30 @@ from typing import TypeVar
 from app.errors import NotReady
 from app.inference.client import TritonUnavailable
 
-AGAIN_S = 0.1  # delay between two attempts of one request
+RETRY_DELAY_S = 0.1  # delay between two attempts of one request
 # Each request retries at least this long, since gRPC reports its old state until it reconnects (after 1 s at most).
-BELIEVED_AFTER_S = 2.0
+MIN_RETRY_S = 2.0
 
 T = TypeVar("T")
 
 
-async def outlasted(ask: Callable[[], Awaitable[T]], is_over: Callable[[NotReady], bool], again_s: float) -> T:
-    """Call `ask` until it stops raising NotReady, and return its result.
+async def retry_until_ready(
+    call: Callable[[], Awaitable[T]], should_stop: Callable[[NotReady], bool], delay_s: float
+) -> T:
+    """Call `call` until it stops raising NotReady, and return its result.
 
     Args:
-        ask: The call.
-        is_over: Returns whether to give up on an error, which is then raised.
-        again_s: Delay between two attempts, seconds.
+        call: The call.
+        should_stop: Returns whether to give up on an error, which is then raised.
+        delay_s: Delay between two attempts, seconds.
     """
     while True:
         try:
-            return await ask()
+            return await call()
         except NotReady as error:
-            if is_over(error):
+            if should_stop(error):
                 raise
-        await asyncio.sleep(again_s)
+        await asyncio.sleep(delay_s)
 
 
 class TritonOutage:
@@ -43,28 +45,28 @@ class TritonOutage:
         self._patience_s = patience_s
         self._since: float | None = None
 
-    def noticed(self) -> float:
+    def record_failure(self) -> float:
         """Record that Triton does not answer; return the start of the outage (time.monotonic())."""
         if self._since is None:
             self._since = time.monotonic()
         return self._since
 
-    def over(self) -> None:
+    def record_success(self) -> None:
         """Record that Triton answers."""
         self._since = None
 
-    async def outlast(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Call `ask` until it stops raising TritonUnavailable, and return its result.
+    async def retry_while_unavailable(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call `call` until it stops raising TritonUnavailable, and return its result.
 
         Raises TritonUnavailable when the outage lasts longer than `patience_s`.
         """
-        believed = time.monotonic() + BELIEVED_AFTER_S
+        deadline = time.monotonic() + MIN_RETRY_S
 
-        def is_over(error: NotReady) -> bool:
+        def should_stop(error: NotReady) -> bool:
             if not isinstance(error, TritonUnavailable):
                 return True
-            return time.monotonic() >= max(believed, self.noticed() + self._patience_s)
+            return time.monotonic() >= max(deadline, self.record_failure() + self._patience_s)
 
-        answer = await outlasted(ask, is_over, AGAIN_S)
-        self.over()
-        return answer
+        result = await retry_until_ready(call, should_stop, RETRY_DELAY_S)
+        self.record_success()
+        return result

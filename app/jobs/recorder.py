@@ -22,7 +22,7 @@ from app.jobs.storage.store import DamagedRecord, Job, JobState
 from app.media.facts import media_json
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
-from app.timeline.segments import at_most, segments
+from app.timeline.segments import limit_segments, merge_windows
 from app.timeline.windows import Grid, Windows
 
 SHOWN_EVERY_S = 0.5
@@ -45,7 +45,7 @@ class JobRecorder:
         self._asked = job.asked()
         self._journal: Journal | None = None
         self._model: Model | None = None
-        self._placed: Windows | None = None
+        self._windows: Windows | None = None
         self._scores = np.empty((0, 0), np.float32)
         self._cuts: list[float] = []
         self._first = self._done = 0
@@ -54,54 +54,54 @@ class JobRecorder:
         self._merging_s = 0.0
         self.consult: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
 
-    def resume(self, model: Model, laid: Grid) -> int:
+    def resume(self, model: Model, grid: Grid) -> int:
         """Open the journal and return the number of windows that it already holds."""
         self._model = model
         if self.consult is not None:
-            self.consult(model, laid)
+            self.consult(model, grid)
         # Results of other weights, another configuration or another version are not resumed
         about: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
-        about["grid"] = [laid.frames, laid.step_s, laid.hop_s]
+        about["grid"] = [grid.frames, grid.step_s, grid.hop_s]
         self._journal = Journal(self._job.journal, about, len(model.labels))
         contents = self._journal.found
         self._scores, self._cuts = contents.scores, list(contents.cuts_s)
         self._first = self._done = len(contents.scores)
         return self._done
 
-    def begin(self, model: Model, media: Media, begin: ScanStarted) -> None:
+    def start(self, model: Model, media: Media, scan: ScanStarted) -> None:
         """Record the size of the scan and the properties of the video."""
-        self._placed, self._duration_s = begin.placed, begin.duration_s
-        scores = np.zeros((begin.placed.count, len(model.labels)), np.float32)
+        self._windows, self._duration_s = scan.windows, scan.duration_s
+        scores = np.zeros((scan.windows.count, len(model.labels)), np.float32)
         scores[: self._done] = self._scores[: self._done]
         self._scores = scores
         progress = self._progress
-        progress.model_version, progress.windows = model.version, begin.placed.count
-        progress.media = media_json(media, "", begin.total, begin.truncated, self._asked.bytes)
-        progress.media |= {"duration_s": begin.duration_s, "fps": begin.fps}
+        progress.model_version, progress.windows = model.version, scan.windows.count
+        progress.media = media_json(media, "", scan.total, scan.truncated, self._asked.bytes)
+        progress.media |= {"duration_s": scan.duration_s, "fps": scan.fps}
         self._began = time.monotonic()
         self._show()
 
-    def reached(self, time_s: float) -> None:
+    def advance(self, time_s: float) -> None:
         """Record that decoding has reached `time_s` seconds."""
         self._reached_s = time_s
         self._show_now_and_then()
 
-    def picture(self, index: int, clip: NDArray[np.uint8]) -> None:
+    def add_picture(self, index: int, clip: NDArray[np.uint8]) -> None:
         """Save a JPEG of the middle frame of window `index` if it is one of the pictures to keep.
 
         Args:
             index: Number of the window.
             clip: uint8 (frames, height, width, 3).
         """
-        assert self._placed is not None
-        step = math.ceil(self._placed.count / MOST_PICTURES)
+        assert self._windows is not None
+        step = math.ceil(self._windows.count / MOST_PICTURES)
         if index % step == 0:
             file = io.BytesIO()
             Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
             # Replaced, not overwritten: another job may share the file through a hard link
             write_file(self._job.pictures / f"{index // step}.jpg", file.getvalue())
 
-    def cut(self, time_s: float) -> None:
+    def add_cut(self, time_s: float) -> None:
         """Record a cut at `time_s` seconds."""
         assert self._journal is not None
         # A resumed scan finds some cuts a second time
@@ -110,7 +110,7 @@ class JobRecorder:
             self._cuts.append(time_s)
             self._cuts.sort()
 
-    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
+    def add_window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
         """Record the scores of the next window, float32 (classes,)."""
         assert self._journal is not None
         if index != self._done:
@@ -126,7 +126,7 @@ class JobRecorder:
         else:
             self._show_now_and_then()
 
-    def end(self, decode_s: float, infer_s: float) -> None:
+    def finish(self, decode_s: float, infer_s: float) -> None:
         """Record the seconds spent on decoding and inference, and the final timeline."""
         timing = self._progress.timing_s
         timing["decode"] = round(timing.get("decode", 0.0) + decode_s, 3)
@@ -137,7 +137,7 @@ class JobRecorder:
         """Record that the cache had no result."""
         self._progress.cache = "miss"
 
-    def take_over(self, other: Job, laid: Grid) -> bool:
+    def take_over(self, other: Job, grid: Grid) -> bool:
         """Link the results of `other` into this job; return False if they are gone or damaged."""
         assert self._model is not None
         try:
@@ -160,7 +160,7 @@ class JobRecorder:
         progress = self._progress
         progress.cache, progress.media = "hit", state.media
         progress.model_version, progress.windows = state.model_version, state.windows
-        self._placed, self._duration_s = Windows(laid, state.windows), state.timeline["duration_s"]
+        self._windows, self._duration_s = Windows(grid, state.windows), state.timeline["duration_s"]
         self._scores, self._cuts, self._done = contents.scores, contents.cuts_s, len(contents.scores)
         self._show(merge=True)
         return True
@@ -179,8 +179,8 @@ class JobRecorder:
     def _show(self, *, merge: bool = False) -> None:
         progress, self._shown = self._progress, time.monotonic()
         progress.windows_done = self._done
-        if self._placed is not None:
-            share = self._share(self._placed)
+        if self._windows is not None:
+            share = self._share(self._windows)
             progress.percent, progress.eta_s = round(100 * share, 1), self._eta_s(share)
         if merge:
             progress.timeline = self._timeline()
@@ -188,35 +188,35 @@ class JobRecorder:
             self._merging_s = self._merged - self._shown
         self._job.save(progress)
 
-    def _share(self, placed: Windows) -> float:
+    def _share(self, windows: Windows) -> float:
         """Return the finished share, 0 to 1, including decoding progress towards the next window."""
-        towards_next = (self._reached_s - placed.start_s(self._done)) / placed.grid.hop_s
-        return min(1.0, (self._done + min(0.9, max(0.0, towards_next))) / placed.count)
+        towards_next = (self._reached_s - windows.start_s(self._done)) / windows.grid.hop_s
+        return min(1.0, (self._done + min(0.9, max(0.0, towards_next))) / windows.count)
 
     def _eta_s(self, share: float) -> float | None:
-        assert self._placed is not None
-        elapsed, computed = time.monotonic() - self._began, share - self._first / self._placed.count
+        assert self._windows is not None
+        elapsed, computed = time.monotonic() - self._began, share - self._first / self._windows.count
         if elapsed < ETA_AFTER_S or computed <= 0:
             return None
         return round(elapsed / computed * (1 - share), 1)
 
     def _timeline(self) -> dict[str, Any] | None:
-        if not self._done or self._placed is None or self._model is None:
+        if not self._done or self._windows is None or self._model is None:
             return None
-        placed, layout = self._placed, self._placed.grid
-        complete = self._done == placed.count
+        windows, grid = self._windows, self._windows.grid
+        complete = self._done == windows.count
         end_s = (
-            self._duration_s if complete else min(self._duration_s, placed.middle_s(self._done - 1) + layout.hop_s / 2)
+            self._duration_s if complete else min(self._duration_s, windows.middle_s(self._done - 1) + grid.hop_s / 2)
         )
-        merge = partial(segments, self._scores[: self._done], placed, end_s, self._cuts)
-        merged = at_most(MAX_SEGMENTS, merge, self._asked.margin)
+        merge = partial(merge_windows, self._scores[: self._done], windows, end_s, self._cuts)
+        merged = limit_segments(MAX_SEGMENTS, merge, self._asked.margin)
         labels = self._model.labels
-        step = math.ceil(placed.count / MOST_PICTURES)
+        step = math.ceil(windows.count / MOST_PICTURES)
         return {
             "duration_s": self._duration_s,
             "complete_to_s": round(end_s, 3),
-            "window_s": round(layout.span_s, 6),
-            "hop_s": layout.hop_s,
+            "window_s": round(grid.span_s, 6),
+            "hop_s": grid.hop_s,
             "margin": self._asked.margin,
             "labels": list(labels),
             "segments": [
@@ -227,5 +227,5 @@ class JobRecorder:
                 for segment in merged
             ],
             "cuts_s": [cut for cut in self._cuts if cut < end_s],
-            "pictures_s": [round(placed.middle_s(index), 3) for index in range(0, self._done, step)],
+            "pictures_s": [round(windows.middle_s(index), 3) for index in range(0, self._done, step)],
         }  # fmt: skip

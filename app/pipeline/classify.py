@@ -104,7 +104,7 @@ class Classifier:
         async with AsyncExitStack() as held:
             with stages.stage("queue"):
                 permit = await held.enter_async_context(self.admission.turn(lane, deadline, question.owner))
-            model = await self.absence.outlast(lambda: self.catalogue.get(question.model))
+            model = await self.absence.retry_while_unavailable(lambda: self.catalogue.get(question.model))
             with stages.stage("probe"):
                 allowance = self.decoder.allowance()
                 media = await self.decoder.probe(source, lane, deadline, allowance, question.owner)
@@ -114,7 +114,7 @@ class Classifier:
                 return await self._ask_model(source, question, stages, model, media, permit, deadline, allowance)
             except ModelUnloaded:
                 # The version was replaced or removed in the meantime. One retry: a second failure is no coincidence.
-                model = await self.absence.outlast(lambda: self._successor(model, question.model))
+                model = await self.absence.retry_while_unavailable(lambda: self._successor(model, question.model))
                 again = self.decoder.allowance()
                 return await self._ask_model(source, question, stages, model, media, permit, deadline, again)
 
@@ -198,7 +198,7 @@ class Classifier:
         def ask() -> Coroutine[Any, Any, Scores]:
             return self.triton.infer(model.name, model.version, offset, model.clip_shape)
 
-        call = asyncio.ensure_future(self.absence.outlast(ask))
+        call = asyncio.ensure_future(self.absence.retry_while_unavailable(ask))
 
         def done(call: asyncio.Future[Scores]) -> None:
             self.slots.release(offset)

@@ -102,7 +102,7 @@ class MaintenanceLoop:
             except ClipstackError as error:
                 self.triton_answers = False
                 if isinstance(error, TritonUnavailable):
-                    self.absence.noticed()
+                    self.absence.record_failure()
                     self.progress.tell(triton=False)
                 log.debug("Triton does not answer: %s", error)
             except Exception:
@@ -134,7 +134,7 @@ class MaintenanceLoop:
         await self.catalogue.refresh()
         self.triton_answers = True
         self.progress.tell(triton=True)
-        self.absence.over()
+        self.absence.record_success()
         if not self.offered:
             await self.triton.register()
             self.offered = True  # once: after a refusal, requests decide when to register it again

@@ -39,7 +39,8 @@ from app.sandbox import SandboxConfig
 from app.settings import Settings
 from app.shm.cuda_pool import open_pool
 from app.shm.pool import SlotPool
-from app.timeline.run import TimelineRequest, TimelineServices, TimelineSink, timeline
+from app.timeline.run import TimelineRequest, timeline
+from app.timeline.services import TimelineServices, TimelineSink
 from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
 
 STOP_TIMEOUT_S = 5.0

@@ -29,13 +29,13 @@ from app.media.handles import reachable, region, region_bytes
 from app.media.types import Media, Source
 from app.sandbox import SandboxConfig, confine, demand, forkserver
 from app.sandbox.exits import Exit, judge
-from app.timeline.scan import WATCH_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, sweep
+from app.timeline.scan import COMPARE_INTERVAL_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Windows
 
 AHEAD = 2  # free slots that the decoder process holds in advance
 DEATH_S = 5.0
 NICE = 5  # decoders of uploads have priority
-BROKEN = "the file is damaged so badly that it broke its decoder"
+CRASHED = "the file is damaged so badly that it broke its decoder"
 
 
 class Slots(Protocol):
@@ -59,38 +59,43 @@ class ScanFinished:
     busy_s: float
 
 
-class _Order:
+class _EventChecker:
     """Protocol check of a scan's events: the file may have taken over the process that sends them."""
 
-    def __init__(self, look: ScanSpec) -> None:
-        self._look, self._index = look, look.first
-        self._placed: Windows | None = None
+    def __init__(self, spec: ScanSpec) -> None:
+        self._spec, self._next_index = spec, spec.first
+        self._windows: Windows | None = None
         self._cuts, self._cut_s = 0, float("-inf")
 
     def check(self, event: object) -> None:
         """Raise Undecodable for an event that no scan of this video sends in this state."""
-        if not self._is_due(event):
-            raise Undecodable(BROKEN)
+        if not self._is_expected(event):
+            raise Undecodable(CRASHED)
 
-    def _is_due(self, event: object) -> bool:
-        look, placed = self._look, self._placed
+    def _is_expected(self, event: object) -> bool:
+        spec, windows = self._spec, self._windows
         match event:
             case ScanStarted():
-                self._placed = event.placed
-                is_first = placed is None and event.placed.grid == look.grid
-                return is_first and 0 < event.placed.count <= look.most and event.duration_s >= 0 and event.total >= 0
+                self._windows = event.windows
+                is_first = windows is None and event.windows.grid == spec.grid
+                return (
+                    is_first
+                    and 0 < event.windows.count <= spec.max_windows
+                    and event.duration_s >= 0
+                    and event.total >= 0
+                )
             case Window():
-                self._index += 1
-                is_next = placed is not None and event.index == self._index - 1 < placed.count
-                return is_next and len(event.frames) == look.grid.frames
+                self._next_index += 1
+                is_next = windows is not None and event.index == self._next_index - 1 < windows.count
+                return is_next and len(event.frames) == spec.grid.frames
             case Cut():
-                if placed is None or event.time_s <= self._cut_s:
+                if windows is None or event.time_s <= self._cut_s:
                     return False
                 self._cuts, self._cut_s = self._cuts + 1, event.time_s
-                end_s = placed.start_s(placed.count) + look.grid.span_s
-                return event.time_s <= end_s and self._cuts <= end_s / WATCH_S + 2
+                end_s = windows.start_s(windows.count) + spec.grid.span_s
+                return event.time_s <= end_s and self._cuts <= end_s / COMPARE_INTERVAL_S + 2
             case ScanProgress():
-                return placed is not None
+                return windows is not None
         return isinstance(event, ScanFinished | ClipstackError)
 
 
@@ -98,11 +103,11 @@ class Stream:
     """Events of one scan; the receiver of a Window releases its slot."""
 
     def __init__(
-        self, connection: Connection, process: BaseProcess, look: ScanSpec, slots: Slots, patience_s: float
+        self, connection: Connection, process: BaseProcess, spec: ScanSpec, slots: Slots, patience_s: float
     ) -> None:
         self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
-        self._order = _Order(look)
-        self.granted: deque[int] = deque()
+        self._checker = _EventChecker(spec)
+        self.free_offsets: deque[int] = deque()
         self.busy_s = 0.0
         self._readable = asyncio.Event()
 
@@ -119,21 +124,21 @@ class Stream:
         loop.add_reader(self._connection.fileno(), self._readable.set)
         try:
             while True:
-                while len(self.granted) < AHEAD:
-                    self._grant(*await self._slots.acquire(1))
+                while len(self.free_offsets) < AHEAD:
+                    self._send_slot(*await self._slots.acquire(1))
                 event = await self._next()
-                self._order.check(event)
+                self._checker.check(event)
                 if isinstance(event, ClipstackError):
                     raise event
                 if isinstance(event, ScanFinished):
                     self.busy_s = event.busy_s
                     return
-                yield event, self.granted.popleft() if isinstance(event, Window) else -1
+                yield event, self.free_offsets.popleft() if isinstance(event, Window) else -1
         finally:
             loop.remove_reader(self._connection.fileno())
 
-    def _grant(self, offset: int) -> None:
-        self.granted.append(offset)
+    def _send_slot(self, offset: int) -> None:
+        self.free_offsets.append(offset)
         with suppress(BrokenPipeError):  # the process has ended; `_next` reports how
             self._connection.send(offset)
 
@@ -151,23 +156,23 @@ class Stream:
         try:
             event: Event | ScanFinished | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
-            raise await self._ended() from None
+            raise await self._exit_error() from None
         except (OSError, PicklingError):  # too long, truncated, or not a plain value
-            raise Undecodable(BROKEN) from None
+            raise Undecodable(CRASHED) from None
         return event
 
-    async def _ended(self) -> ClipstackError:
+    async def _exit_error(self) -> ClipstackError:
         """Return the error for a scan whose process has ended."""
         await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
         exit_code = self._process.exitcode
         if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
-            return Undecodable(BROKEN)
+            return Undecodable(CRASHED)
         return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
 
 
 @asynccontextmanager
-async def streaming(
-    source: Source, media: Media, look: ScanSpec, slots: Slots, patience_s: float, confinement: SandboxConfig
+async def open_stream(
+    source: Source, media: Media, spec: ScanSpec, slots: Slots, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
     """Scan `source` in a new process for the duration of the block.
 
@@ -176,11 +181,11 @@ async def streaming(
     confinement.admit(source.path)
     context = forkserver()
     ours, theirs = context.Pipe()
-    arguments = (theirs, confinement, source, media, look, str(slots.path))
-    process = context.Process(target=_send, args=arguments, name="sweep", daemon=True)
+    args = (theirs, confinement, source, media, spec, str(slots.path))
+    process = context.Process(target=_run_scan, args=args, name="sweep", daemon=True)
     loop = asyncio.get_running_loop()
     started = loop.run_in_executor(None, process.start)
-    stream = Stream(ours, process, look, slots, patience_s)
+    stream = Stream(ours, process, spec, slots, patience_s)
     try:
         await asyncio.shield(started)
         theirs.close()
@@ -191,32 +196,32 @@ async def streaming(
             process.kill()
             await loop.run_in_executor(None, process.join, DEATH_S)
         ours.close()
-        for offset in stream.granted:
+        for offset in stream.free_offsets:
             slots.release(offset)
 
 
-def _send(
-    connection: Connection, confinement: SandboxConfig, source: Source, media: Media, look: ScanSpec, slots: str
+def _run_scan(
+    connection: Connection, confinement: SandboxConfig, source: Source, media: Media, spec: ScanSpec, slots: str
 ) -> None:
     """Run the scan in the decoder process and send its events."""
     os.nice(NICE)
     confine(confinement)
-    shape = (look.grid.frames, look.crop, look.crop, 3)
-    room = region_bytes(slots) - int(np.prod(shape))
+    shape = (spec.grid.frames, spec.crop, spec.crop, 3)
+    last_offset = region_bytes(slots) - int(np.prod(shape))
     started, waited_s = time.monotonic(), 0.0
 
-    def place() -> NDArray[np.uint8]:
+    def next_slot() -> NDArray[np.uint8]:
         nonlocal waited_s
         wait_started = time.monotonic()
         offset = connection.recv()
         waited_s += time.monotonic() - wait_started
-        if not 0 <= offset <= room:
+        if not 0 <= offset <= last_offset:
             raise ValueError("a window lies outside the region")
         return np.memmap(region(slots), np.uint8, "r+", offset, shape)
 
     try:
         demand()
-        for event in sweep(reachable(source), media, look, place):
+        for event in scan(reachable(source), media, spec, next_slot):
             connection.send(event)
         connection.send(ScanFinished(time.monotonic() - started - waited_s))
     except ClipstackError as error:

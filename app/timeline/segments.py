@@ -36,8 +36,8 @@ class Segment:
     score: float
 
 
-def segments(
-    scores: NDArray[np.float32], placed: Windows, end_s: float, cuts_s: Sequence[float], margin: float = MARGIN
+def merge_windows(
+    scores: NDArray[np.float32], windows: Windows, end_s: float, cuts_s: Sequence[float], margin: float = MARGIN
 ) -> list[Segment]:
     """Return segments that fill 0 to `end_s` without gaps; none crosses a cut.
 
@@ -46,8 +46,8 @@ def segments(
     nearest one decides.
 
     Args:
-        scores: float32 (windows, classes), of the first windows of `placed`.
-        placed: Position of the windows.
+        scores: float32 (windows, classes), of the first of `windows`.
+        windows: Position of the windows.
         end_s: End of the last segment in seconds.
         cuts_s: Times of the cuts, rising, in seconds.
         margin: Lead that a new label needs.
@@ -55,37 +55,39 @@ def segments(
     merged: list[Segment] = []
     if not len(scores):
         return merged
-    change = margin * max(1.0, placed.grid.span_s / placed.grid.hop_s)
-    for begin_s, stop_s, own in _shots(placed, len(scores), end_s, cuts_s):
-        labels = _steady(scores[own.start : own.stop], change)
+    change = margin * max(1.0, windows.grid.span_s / windows.grid.hop_s)
+    for begin_s, stop_s, inside in _shots(windows, len(scores), end_s, cuts_s):
+        labels = _steady(scores[inside.start : inside.stop], change)
         first = 0
         start_s = begin_s
-        for place in range(1, len(own) + 1):
-            if place == len(own) or labels[place] != labels[first]:
-                last = place == len(own)
-                until_s = stop_s if last else (placed.middle_s(own[place - 1]) + placed.middle_s(own[place])) / 2
-                mean = float(scores[own[first] : own[place - 1] + 1, labels[first]].mean())
+        for index in range(1, len(inside) + 1):
+            if index == len(inside) or labels[index] != labels[first]:
+                last = index == len(inside)
+                until_s = (
+                    stop_s if last else (windows.middle_s(inside[index - 1]) + windows.middle_s(inside[index])) / 2
+                )
+                mean = float(scores[inside[first] : inside[index - 1] + 1, labels[first]].mean())
                 merged.append(Segment(start_s, until_s, labels[first], mean))
-                first, start_s = place, until_s
+                first, start_s = index, until_s
     return merged
 
 
-def at_most(most: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
-    """Return the result of `merge` with `margin`, raised until there are at most `most` segments."""
+def limit_segments(maximum: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
+    """Return the result of `merge` with `margin`, raised until there are at most `maximum` segments."""
     merged = merge(margin)
-    while len(merged) > most:
+    while len(merged) > maximum:
         margin = 4 * max(margin, 0.1)
         merged = merge(margin)
     return merged
 
 
-def _shots(placed: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
+def _shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
     """Yield start, end and windows of each shot between two cuts.
 
     The windows are those inside the shot, or else the nearest one.
     """
-    starts = [placed.start_s(index) for index in range(count)]
-    span_s = placed.grid.span_s
+    starts = [windows.start_s(index) for index in range(count)]
+    span_s = windows.grid.span_s
     edges = [0.0, *(cut for cut in cuts_s if 0 < cut < end_s), end_s]
     for begin_s, stop_s in zip(edges, edges[1:], strict=False):
         inside = range(bisect_left(starts, begin_s - TOUCHES_S), bisect_right(starts, stop_s - span_s + TOUCHES_S))
@@ -105,14 +107,14 @@ def _steady(scores: NDArray[np.float32], change: float) -> list[int]:
     `scores` is (windows, classes). Dynamic programming from the first window to the last (Viterbi, IEEE Transactions on
     Information Theory 13, 1967).
     """
-    stay = np.arange(scores.shape[1])
-    best, before = scores[0].astype(np.float64), []
+    same_labels = np.arange(scores.shape[1])
+    best, previous = scores[0].astype(np.float64), []
     for row in scores[1:]:
         other = int(best.argmax())
         after_change = best[other] - change
-        before.append(np.where(best >= after_change, stay, other))
+        previous.append(np.where(best >= after_change, same_labels, other))
         best = np.maximum(best, after_change) + row
     labels = [int(best.argmax())]
-    for came_from in reversed(before):
-        labels.append(int(came_from[labels[-1]]))
+    for previous_labels in reversed(previous):
+        labels.append(int(previous_labels[labels[-1]]))
     return labels[::-1]

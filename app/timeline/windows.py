@@ -31,7 +31,7 @@ class Grid:
         """Seconds from a window's first to its last frame."""
         return (self.frames - 1) * self.step_s
 
-    def over(self, last_frame_s: float) -> Windows:
+    def fit(self, last_frame_s: float) -> Windows:
         """Return the windows that fit between 0 and `last_frame_s`, the time of the last frame.
 
         There is at least one window; in a shorter video it is padded.

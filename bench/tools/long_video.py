@@ -33,9 +33,9 @@ from app.media.types import Limits, Media, Source
 from app.sandbox import SandboxConfig
 from app.settings import Settings
 from app.shm.pool import SlotPool
-from app.timeline.process import streaming
-from app.timeline.run import INFLIGHT
+from app.timeline.process import open_stream
 from app.timeline.scan import ScanSpec, ScanStarted, Window
+from app.timeline.window_inference import INFLIGHT
 from app.timeline.windows import grid
 from app.web.job_events import RETRY_MS
 from bench.environment import described
@@ -132,13 +132,13 @@ async def decode_alone(
 ) -> tuple[float, int]:
     """Return the seconds and windows of a scan whose slots are released at once."""
     started, count = time.monotonic(), 0
-    async with streaming(source, media, look, slots, 60.0, confinement) as stream:
+    async with open_stream(source, media, look, slots, 60.0, confinement) as stream:
         async for event, offset in stream.events():
             if isinstance(event, Window):
                 count += 1
                 slots.release(offset)
             elif isinstance(event, ScanStarted):
-                assert event.placed.count
+                assert event.windows.count
     return time.monotonic() - started, count
 
 

@@ -16,7 +16,7 @@ from tritonclient.grpc import InferenceServerClient
 
 from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
 from app.jobs.storage.journal import read
-from app.timeline.run import GROUP, WAY_S
+from app.timeline.window_inference import GROUP, MAX_YIELD_S
 from bench.fixtures.videos import repeated
 from deploy.stack import processes
 from deploy.stack.stack import Stack
@@ -153,10 +153,10 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
     try:
         until(told.exists, 10)
         identity = handed_in(http, long_film)["id"]
-        until(lambda: windows_done(http, identity) > 0, WAY_S + 30)  # for all that
+        until(lambda: windows_done(http, identity) > 0, MAX_YIELD_S + 30)  # for all that
         before, since = windows_done(http, identity), time.monotonic()
-        until(lambda: windows_done(http, identity) >= before + GROUP, 3 * WAY_S + 10)
-        assert time.monotonic() > since + WAY_S / 2  # without a pause it is a fraction of a second
+        until(lambda: windows_done(http, identity) >= before + GROUP, 3 * MAX_YIELD_S + 10)
+        assert time.monotonic() > since + MAX_YIELD_S / 2  # without a pause it is a fraction of a second
     finally:
         over.set()
         uploads.join()

@@ -21,7 +21,7 @@ from app.errors import ClipstackError
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.handles import region
 from app.media.types import Limits, Source
-from app.timeline.scan import ScanSpec, sweep
+from app.timeline.scan import ScanSpec, scan
 from app.timeline.windows import Grid
 from app.video.readers import open_reader
 
@@ -169,7 +169,7 @@ def load_late(*paths: str) -> str:
             if media.kind == "video":
                 open_reader(source, media, recognise(source.read(HEAD_BYTES)).name, (64, 48))
                 slot = np.zeros((4, 48, 48, 3), np.uint8)
-                for _ in sweep(source, media, ScanSpec(Grid(4, 0.1, 0.5), 0, 48, 48, 100), lambda slot=slot: slot):
+                for _ in scan(source, media, ScanSpec(Grid(4, 0.1, 0.5), 0, 48, 48, 100), lambda slot=slot: slot):
                     pass
     return " ".join(sorted(set(sys.modules) - before - {"tests.support.hostile", "tests"}))
 

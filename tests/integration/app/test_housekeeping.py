@@ -165,7 +165,7 @@ def test_a_triton_that_is_away_is_noticed_and_so_is_its_return(tmp_path: Path) -
 
     async def again(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address) as told:
-            told.absence.noticed()
+            told.absence.record_failure()
             await told.keeping.begin()
             assert told.absence._since is None
 

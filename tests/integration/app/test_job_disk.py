@@ -21,8 +21,8 @@ from app.jobs.worker import Worker
 from app.media.types import Media, Source
 from app.pipeline.cache import ResultCache
 from app.settings import Settings
-from app.timeline.run import TimelineSink
 from app.timeline.scan import ScanStarted
+from app.timeline.services import TimelineSink
 from app.timeline.windows import Grid
 from tests.support.doctor import file_system
 from tests.support.redis_server import running_redis
@@ -31,7 +31,7 @@ ASKED = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
 MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
 MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)
 GRID = Grid(2, 1.0, 1.0)
-WINDOWS = GRID.over(99.0).count
+WINDOWS = GRID.fit(99.0).count
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ class Windows:
     def timeline(self, _source: Source, _question: object, recorder: TimelineSink, _stopped: object) -> None:
         self.tries += 1
         first = recorder.resume(self._model, GRID)
-        recorder.begin(self._model, MEDIA, ScanStarted(GRID.over(99.0), 100.0, 1000, False))
+        recorder.start(self._model, MEDIA, ScanStarted(GRID.fit(99.0), 100.0, 1000, False))
         for index in range(first, WINDOWS):
             if index == self._before:
                 self._before = -1
                 self._do()
-            recorder.picture(index, np.full((2, 8, 8, 3), index % 256, np.uint8))
-            recorder.window(index, False, np.float32([1]))
-        recorder.end(1.0, 1.0)
+            recorder.add_picture(index, np.full((2, 8, 8, 3), index % 256, np.uint8))
+            recorder.add_window(index, False, np.float32([1]))
+        recorder.finish(1.0, 1.0)
 
 
 def worker(desk: JobService, pipeline: object, results_mb: int = 0) -> Worker:

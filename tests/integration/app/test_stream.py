@@ -14,7 +14,7 @@ import pytest
 from app.errors import ClipstackError, NotReady, Undecodable
 from app.media.types import Media, Source
 from app.sandbox import SandboxConfig
-from app.timeline.process import ScanFinished, Stream, _Order, streaming
+from app.timeline.process import ScanFinished, Stream, _EventChecker, open_stream
 from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
 from tests.integration.app.test_decoder import decoder_pids, nobody_reads, writing
@@ -48,7 +48,7 @@ def sweeping(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     def run(source: Source, use: Callable[[Stream], Any]) -> Any:
         async def scenario() -> Any:
             confinement = SandboxConfig((str(tmp_path),), (str(region.path),))
-            async with streaming(source, FILM, LOOK, Slots(region.path), 20, confinement) as stream:
+            async with open_stream(source, FILM, LOOK, Slots(region.path), 20, confinement) as stream:
                 return await use(stream)
 
         return asyncio.run(scenario())
@@ -65,7 +65,7 @@ def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp
     events = sweeping(film, collect)
     windows = [event for event in events if isinstance(event, Window)]
     assert isinstance(events[0], ScanStarted)
-    assert [window.index for window in windows] == list(range(events[0].placed.count))
+    assert [window.index for window in windows] == list(range(events[0].windows.count))
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def window(index: int, frames: tuple[int, ...] = (0, 3, 6, 9)) -> Window:
     ],
 )
 def test_what_no_sweep_says_is_refused(events: list[Any]) -> None:
-    order = _Order(LOOK)
+    order = _EventChecker(LOOK)
     with pytest.raises(Undecodable):
         for event in events:
             order.check(event)
 
 
 def test_what_a_sweep_says_is_taken() -> None:
-    order = _Order(LOOK)
+    order = _EventChecker(LOOK)
     for event in (BEGIN, window(0), Cut(0.3), ScanProgress(0.4), window(1), Cut(0.5), window(2), ScanFinished(1.0)):
         order.check(event)
-    _Order(LOOK).check(Undecodable("damaged"))
+    _EventChecker(LOOK).check(Undecodable("damaged"))

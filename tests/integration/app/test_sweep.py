@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import LimitExceeded, Undecodable
 from app.media.types import Limits, Media, Source
-from app.timeline.scan import Cut, ScanSpec, ScanStarted, Window, sweep
+from app.timeline.scan import Cut, ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Grid
 from app.video import decode
 from tests.support.coded import BT2020, LIMITED, PQ, Coding, quarters, write_coded
@@ -34,7 +34,7 @@ def swept(
     slot = np.zeros((4, size, size, 3), np.uint8)
     look = ScanSpec(Grid(4, STEP_S, hop_s), first, size, size, most)
     events, written = [], {}
-    for event in sweep(source, media, look, lambda: slot):
+    for event in scan(source, media, look, lambda: slot):
         events.append(event)
         if isinstance(event, Window):
             if event.index in keep:
@@ -60,7 +60,7 @@ def test_every_window_is_what_decoding_it_alone_gives(name: str, hop: float, tmp
     begin = events[0]
     assert isinstance(begin, ScanStarted)
     assert (begin.total, begin.truncated, round(begin.duration_s, 3)) == (75, False, 2.5)
-    placed = begin.placed
+    placed = begin.windows
     found = [event for event in events if isinstance(event, Window)]
     assert [event.index for event in found] == list(range(placed.count))
     region = Region(tmp_path / "region", 8 << 20)
@@ -194,7 +194,7 @@ def odd_film(folder: Path, name: str) -> Path:
 def test_windows_have_the_pixels_of_clips(name: str, tmp_path: Path) -> None:
     source = whole(odd_film(tmp_path, name))
     media, events, written = swept(source, 0.1)
-    placed = next(event.placed for event in events if isinstance(event, ScanStarted))
+    placed = next(event.windows for event in events if isinstance(event, ScanStarted))
     region = Region(tmp_path / "region", 8 << 20)
     request = region.request(*map(tuple, placed.times_s().tolist()))
     decode.decode(source, media, request)

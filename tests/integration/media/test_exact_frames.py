@@ -13,7 +13,7 @@ from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits, Media, Source
-from app.timeline.scan import ScanSpec, ScanStarted, Window, sweep
+from app.timeline.scan import ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import grid
 from app.video import decode
 from app.video.decord_reader import DecordReader
@@ -159,7 +159,7 @@ def test_windows_show_the_frames_they_name(film: tuple[Source, Media]) -> None:
         windows.append(np.zeros((CLIP_FRAMES, SIDE, SIDE, 3), np.uint8))
         return windows[-1]
 
-    events = list(sweep(source, media, look, place))
+    events = list(scan(source, media, look, place))
     named = [event.frames for event in events if isinstance(event, Window)]
     assert isinstance(events[0], ScanStarted)
     assert (events[0].total, len(named)) == (COUNT, 8)

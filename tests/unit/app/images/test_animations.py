@@ -12,7 +12,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.images import animations
 from app.media.formats import recognise
 from app.media.types import HEAD_BYTES, Limits, Media
-from app.timeline.scan import ScanSpec, ScanStarted, Window, sweep
+from app.timeline.scan import ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Grid
 from app.video.readers import open_reader, open_sequentially
 from tests.support.films import corners, numbered, read_corners, read_number
@@ -131,7 +131,7 @@ def test_a_timeline_looks_at_all_of_an_animation(film: Path) -> None:
         return windows[-1]
 
     look = ScanSpec(Grid(4, 0.1, 0.5), 0, 120, 120, 100, LIMITS)
-    events = list(sweep(whole(film), media, look, place))
+    events = list(scan(whole(film), media, look, place))
     assert isinstance(events[0], ScanStarted) and events[0].total == 20
     assert len([event for event in events if isinstance(event, Window)]) == len(windows) > 3
     assert read_number(windows[0][0]) == 0

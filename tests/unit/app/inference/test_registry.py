@@ -117,7 +117,7 @@ def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
         triton.gone = NotReady("away")
         models = catalogue(triton)
         answers = await asyncio.gather(*(models.health() for _ in range(5)), return_exceptions=True)
-        assert [type(answer) for answer in answers] == [NotReady] * 5
+        assert [type(result) for result in answers] == [NotReady] * 5
         assert triton.asked == 1
         triton.gone = None
         assert len((await models.health()).models) == 1
@@ -176,9 +176,9 @@ def test_a_list_in_which_a_model_was_missed_is_too_old_for_all() -> None:
         models = catalogue(triton)
         first = await models.get("good")
         triton.gone = TritonUnavailable("it is ending")
-        for ask in (lambda: models.gone(first), lambda: models.get("good")):
+        for call in (lambda: models.gone(first), lambda: models.get("good")):
             with pytest.raises(TritonUnavailable):
-                await ask()
+                await call()
         triton.gone = None
         assert (await models.get("good")).version == "1"
 

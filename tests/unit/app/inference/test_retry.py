@@ -27,13 +27,13 @@ class Restarted:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "AGAIN_S", 0.0)
+    monkeypatch.setattr(retry, "RETRY_DELAY_S", 0.0)
     monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 0.0)
 
 
 def test_a_restart_is_waited_for() -> None:
     triton = Restarted(times=3)
-    assert asyncio.run(TritonOutage(60).outlast(triton.ask)) == "scores"
+    assert asyncio.run(TritonOutage(60).retry_while_unavailable(triton.ask)) == "scores"
     assert triton.times == 0
 
 
@@ -42,11 +42,11 @@ def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
         away, triton = TritonOutage(0.05), Restarted(times=float("inf"))
         started = asyncio.get_running_loop().time()
         with pytest.raises(TritonUnavailable):
-            await away.outlast(triton.ask)
+            await away.retry_while_unavailable(triton.ask)
         assert asyncio.get_running_loop().time() - started >= 0.05
         last = Restarted(times=1)
         with pytest.raises(TritonUnavailable):
-            await away.outlast(last.ask)
+            await away.retry_while_unavailable(last.ask)
         assert last.times == 0, "it was asked more than once"
 
     asyncio.run(scenario())
@@ -55,13 +55,13 @@ def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
 def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
     async def scenario() -> None:
         away = TritonOutage(0.05)
-        away.noticed()
+        away.record_failure()
         await asyncio.sleep(0.06)  # it is this long ago
-        away.noticed()
+        away.record_failure()
         with pytest.raises(TritonUnavailable):
-            await away.outlast(Restarted(times=1).ask)
-        away.over()
-        assert await away.outlast(Restarted(times=1).ask) == "scores"
+            await away.retry_while_unavailable(Restarted(times=1).ask)
+        away.record_success()
+        assert await away.retry_while_unavailable(Restarted(times=1).ask) == "scores"
 
     asyncio.run(scenario())
 
@@ -69,13 +69,13 @@ def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
 def test_an_old_absence_is_not_believed_before_grpc_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 60.0)
     away = TritonOutage(0.0)
-    away.noticed()
-    assert asyncio.run(away.outlast(Restarted(times=3).ask)) == "scores"
+    away.record_failure()
+    assert asyncio.run(away.retry_while_unavailable(Restarted(times=3).ask)) == "scores"
 
 
 def test_another_error_is_told_at_once() -> None:
-    async def ask() -> None:
+    async def call() -> None:
         raise NotReady("this model does not answer")
 
     with pytest.raises(NotReady, match="this model"):
-        asyncio.run(TritonOutage(60).outlast(ask))
+        asyncio.run(TritonOutage(60).retry_while_unavailable(call))

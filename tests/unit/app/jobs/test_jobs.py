@@ -24,8 +24,8 @@ from app.jobs.worker import Worker
 from app.media.types import Media, Source
 from app.pipeline.cache import ResultCache
 from app.settings import Settings
-from app.timeline.run import TimelineSink
 from app.timeline.scan import ScanStarted
+from app.timeline.services import TimelineSink
 from app.timeline.windows import Grid
 from app.web.job_serializers import record_json
 
@@ -266,8 +266,8 @@ class OneWindow(Faulty):
 
     def timeline(self, _source: Source, _question: object, recorder: TimelineSink, _stopped: object) -> None:
         first = recorder.resume(MODEL, GRID)
-        recorder.begin(MODEL, MEDIA, ScanStarted(GRID.over(99.0), 100.0, 1000, False))
-        recorder.window(first, False, np.zeros(1, np.float32))
+        recorder.start(MODEL, MEDIA, ScanStarted(GRID.fit(99.0), 100.0, 1000, False))
+        recorder.add_window(first, False, np.zeros(1, np.float32))
         super().timeline()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.timeline.export import to_csv
-from app.timeline.segments import at_most, segments
+from app.timeline.segments import limit_segments, merge_windows
 from app.timeline.windows import Grid, Windows, grid
 
 PLACED = Windows(Grid(frames=3, step_s=0.5, hop_s=1.0), count=10)  # spans of 1 s, middles at 0.5, 1.5, ...
@@ -24,7 +24,7 @@ def scores(labels: str, sure: float = 0.8) -> np.ndarray:
 
 
 def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACED) -> list[tuple[float, float, str]]:
-    found = segments(rows, placed, 10.0, cuts)
+    found = merge_windows(rows, placed, 10.0, cuts)
     return [(round(each.start_s, 3), round(each.end_s, 3), "abc"[each.label]) for each in found]
 
 
@@ -32,7 +32,7 @@ def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACE
     ("last_frame_s", "count"), [(0.0, 1), (0.96, 1), (1.0, 1), (1.4, 1), (1.5, 2), (10.0, 19)],
 )  # fmt: skip
 def test_as_many_windows_as_fit(last_frame_s: float, count: int) -> None:
-    placed = grid(frames=3, stride=15, fps=30, window_s=None, hop_s=0.5).over(last_frame_s)
+    placed = grid(frames=3, stride=15, fps=30, window_s=None, hop_s=0.5).fit(last_frame_s)
     assert (placed.count, placed.grid.span_s) == (count, 1.0)
     assert placed.times_s()[0].tolist() == [0.0, 0.5, 1.0]
     assert len(placed.times_s(first=3)) == max(0, count - 3)
@@ -52,7 +52,7 @@ def test_neighbours_with_one_label_are_one_segment_and_there_is_no_gap() -> None
 def test_a_segment_s_score_is_the_mean_of_its_windows() -> None:
     rows = scores("aaaaaaaaaa")
     rows[:5, 0] = 0.6
-    (only,) = segments(rows, PLACED, 10.0, ())
+    (only,) = merge_windows(rows, PLACED, 10.0, ())
     assert only.score == pytest.approx(0.7)
 
 
@@ -69,12 +69,12 @@ def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 10])
 def test_more_segments_than_may_be_are_merged_with_a_larger_margin(most: int) -> None:
     rows = scores("ababababab")
-    merged = at_most(most, partial(segments, rows, PLACED, 10.0, ()), 0.0)
+    merged = limit_segments(most, partial(merge_windows, rows, PLACED, 10.0, ()), 0.0)
     assert len(merged) <= most and (merged[0].start_s, merged[-1].end_s) == (0.0, 10.0)
 
 
 def test_a_margin_of_nothing_follows_every_window() -> None:
-    found = segments(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
+    found = merge_windows(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
     assert "".join("abc"[each.label] * round(each.end_s - each.start_s) for each in found) == "abacbbabca"
 
 
@@ -91,10 +91,10 @@ def test_a_shot_shorter_than_a_window_takes_the_nearest() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_segments_always_fill_the_video(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    placed = grid(8, 4, 30, None, float(rng.uniform(0.1, 2))).over(37.0)
+    placed = grid(8, 4, 30, None, float(rng.uniform(0.1, 2))).fit(37.0)
     rows = rng.dirichlet([0.3] * 4, placed.count).astype(np.float32)
     cuts = sorted(rng.uniform(0, 37, rng.integers(0, 6)))
-    found = segments(rows, placed, 37.0, cuts)
+    found = merge_windows(rows, placed, 37.0, cuts)
     assert (found[0].start_s, found[-1].end_s) == (0.0, 37.0)
     assert all(one.end_s == other.start_s for one, other in zip(found, found[1:], strict=False))
     assert all(each.end_s > each.start_s for each in found)

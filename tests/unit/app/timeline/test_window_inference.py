@@ -12,9 +12,9 @@ import pytest
 
 from app.errors import Undecodable
 from app.inference.client import Scores
-from app.timeline import run as flow
-from app.timeline.run import GROUP
 from app.timeline.scan import Window
+from app.timeline.services import TimelineServices
+from app.timeline.window_inference import GROUP, WindowInference
 
 PATIENCE_S = 10
 
@@ -56,12 +56,12 @@ class Recorder:
     def __init__(self) -> None:
         self.windows: list[int] = []
 
-    def picture(self, *_: object) -> None: ...
+    def add_picture(self, *_: object) -> None: ...
 
-    def window(self, index: int, *_: object) -> None:
+    def add_window(self, index: int, *_: object) -> None:
         self.windows.append(index)
 
-    def end(self, *_: object) -> None: ...
+    def finish(self, *_: object) -> None: ...
 
 
 def bounded(scenario: Coroutine[Any, Any, None]) -> None:
@@ -76,14 +76,19 @@ def bounded(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(watched())
 
 
+class Services(SimpleNamespace):
+    retry = TimelineServices.retry
+
+
 def made() -> tuple[Any, Slots, Triton, Recorder]:
-    """A run of windows with 2 frames, and what it is made with."""
+    """An inference of windows with 2 frames, and what it is made with."""
     slots, triton, recorder = Slots(), Triton(), Recorder()
-    parts: Any = SimpleNamespace(
-        slots=slots, triton=triton, patience_s=PATIENCE_S, infer_timeout_s=PATIENCE_S, uploads_wait=lambda: False
+    services: Any = Services(
+        slots=slots, triton=triton, patience_s=PATIENCE_S, infer_timeout_s=PATIENCE_S, has_waiting_uploads=lambda: False
     )
     model: Any = SimpleNamespace(name="m", version="1", clip_shape=(2, 4, 4, 3))
-    return flow._Run(parts, model, SimpleNamespace(), recorder), slots, triton, recorder  # type: ignore[arg-type]
+    inference = WindowInference(services, model, SimpleNamespace(), recorder)  # type: ignore[arg-type]
+    return inference, slots, triton, recorder
 
 
 @pytest.mark.parametrize("rounds", range(8))

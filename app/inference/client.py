@@ -3,51 +3,31 @@
 Transports in order of preference: CUDA shared memory for models on a GPU, system shared memory, and the gRPC message
 itself. After a refusal the request uses the next transport, and the refused one is skipped for a while.
 
-Types and errors of tritonclient stay in this file.
+Types and errors of tritonclient stay in this package.
 """
 
 import asyncio
-import base64
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException
 
-from app.errors import InferenceFailed, InferenceTimeout, NotReady
+from app.errors import InferenceFailed, NotReady
 from app.inference.channel import connect_async
+from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegistration
 from app.inference.repository_index import unready
 from app.inference.transports import CHAINS, CUDA, INLINE, Transport, Transports
+from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
 from app.request_id import request_id
-from app.shm.cuda_region import DEVICE_SUFFIX, DeviceRegion
 from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 FINGERPRINT = "clipstack_fingerprint"  # a request parameter (triton_repo/backends/clip/model.py)
-CALL_TIMEOUT_S = 5.0  # of all calls except inference
 LISTINGS = 5  # attempts to list the models while they change
 
 log = logging.getLogger(__name__)
-
-
-class Region(Protocol):
-    """Interface of a worker's shared memory."""
-
-    name: str
-    region_bytes: int
-
-    @property
-    def device(self) -> DeviceRegion | None:
-        """Twin of the region on a GPU; None without one."""
-        ...
-
-    def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the memory from `offset` on as a uint8 array of `shape`."""
-        ...
 
 
 class Scores(NamedTuple):
@@ -64,51 +44,6 @@ class ProbeResult(NamedTuple):
     scores: tuple[float, ...]
 
 
-class TritonUnavailable(NotReady):
-    """Triton is not reachable or is shutting down; the outcome of the call is unknown."""
-
-
-class ModelUnloaded(NotReady):
-    """Triton has unloaded this version or is about to: the list of the registry is out of date."""
-
-
-class RegionUnknown(Exception):
-    """Triton does not know the region: it was restarted, or the region was unregistered."""
-
-
-class RegionRefused(Exception):
-    """Triton cannot map the region: it runs on another machine, or does not support shared memory."""
-
-
-def _translate(error: InferenceServerException, by_reference: bool) -> Exception:
-    status, message = str(error.status() or ""), error.message() or ""
-    # In an inline request these messages are about the backend's own shared memory.
-    if by_reference and "Unable to find " in message and "shared memory region" in message:
-        return RegionUnknown(message)
-    if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
-        return RegionRefused(message)
-    if "unknown model" in message or "scheduler for model has stopped" in message:
-        return ModelUnloaded("this model is being replaced or removed; please try again in a moment")
-    if "is not healthy" in message:  # the model's process died or hangs; the watchdog restarts it
-        return NotReady("this model does not answer now; please try again in a moment")
-    if "protocol is restricted" in message:
-        return TritonUnavailable("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
-    if "UNAVAILABLE" in status or "CANCELLED" in status:
-        return TritonUnavailable("the model server is starting; please try again in a moment")
-    if "DEADLINE_EXCEEDED" in status:
-        return InferenceTimeout("the model server did not answer in time")
-    log.error("inference failed: %s %s", status, message[:500])
-    return InferenceFailed("the model could not process this clip")
-
-
-@asynccontextmanager
-async def _our_errors(by_reference: bool = False) -> AsyncIterator[None]:
-    try:
-        yield
-    except InferenceServerException as error:
-        raise _translate(error, by_reference) from error
-
-
 class Triton:
     """One worker's connection to Triton. Create and use inside one event loop.
 
@@ -122,12 +57,11 @@ class Triton:
     def __init__(self, address: str, region: Region, transport: str, key: str = "") -> None:
         self._client = connect_async(address, key)
         self._region = region
-        self._registered: set[Transport] = set()
-        self._registering = asyncio.Lock()
         self._on_gpu: set[tuple[str, str]] = set()  # models (name, version) that take clips on a GPU
         self.unready = frozenset[str]()  # models unavailable at the last listing (app/inference/repository_index.py)
         chain = CHAINS[transport]
         self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
+        self.regions = RegionRegistration(self._client, region, self.transports)
 
     async def infer(self, model: str, version: str, offset: int, shape: tuple[int, ...]) -> Scores:
         """Return the scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
@@ -145,9 +79,9 @@ class Triton:
             try:
                 scores = Scores(await self._send(transport, model, version, offset, shape), transport)
             except RegionRefused as error:
-                self.transports.refused(transport, str(error))
+                self.transports.record_refusal(transport, str(error))
             else:
-                self.transports.used(transport)
+                self.transports.record_use(transport)
                 return scores
         raise NotReady("the model server cannot use shared memory")
 
@@ -166,22 +100,22 @@ class Triton:
                 raise NotReady("the GPU was lost; please try again in a moment") from error
         if transport == INLINE:
             clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
-            async with _our_errors():
+            async with translate_errors():
                 return await self._call(model, version, clip)
         if transport == CUDA and self._region.device:
             try:
                 await self._region.device.upload(offset, count)
             except CudaError as error:
                 raise RegionRefused(str(error)) from error
-        clip.set_shared_memory(self._name(transport), count, offset)
+        clip.set_shared_memory(self.regions.name(transport), count, offset)
         for last_try in (False, True):
-            await self._register(transport)
+            await self.regions.register_for(transport)
             try:
-                async with _our_errors(by_reference=True):
+                async with translate_errors(by_reference=True):
                     return await self._call(model, version, clip)
             except RegionUnknown as error:
                 # A restarted Triton knows no region. Only one retry: an unknown region twice in a row is a refusal.
-                self._registered.discard(transport)
+                self.regions.discard(transport)
                 if last_try:
                     raise RegionRefused(str(error)) from error
         raise AssertionError("unreachable")
@@ -192,73 +126,6 @@ class Triton:
         if scores is None or scores.size == 0:
             raise InferenceFailed("the model gave no scores")
         return np.asarray(scores[0], dtype=np.float32)
-
-    async def register(self) -> None:
-        """Register the region and its GPU twin with Triton unless they are registered. Raises NotReady.
-
-        A refused transport is skipped for a while, as after a refused request.
-        """
-        for transport in (way for way in self.transports.usable(on_gpu=True) if way != INLINE):
-            try:
-                await self._register(transport)
-            except RegionRefused as error:
-                self.transports.refused(transport, str(error))
-
-    def _name(self, transport: Transport) -> str:
-        return self._region.device.name if transport == CUDA and self._region.device else self._region.name
-
-    async def _register(self, transport: Transport) -> None:
-        async with self._registering:
-            if transport in self._registered:
-                return
-            try:
-                async with _our_errors(by_reference=True):
-                    await self._ask_to_open(transport)
-            except (RegionUnknown, RegionRefused, InferenceFailed) as error:
-                if "already" not in str(error):
-                    if transport == CUDA and self._region.device:
-                        self._region.device.lent = False
-                    raise RegionRefused(str(error)) from error
-            self._registered.add(transport)
-            self.transports.registrations[transport] += 1
-
-    async def _ask_to_open(self, transport: Transport) -> None:
-        region, patience = self._region, {"client_timeout": CALL_TIMEOUT_S}
-        if transport == CUDA and region.device:
-            twin = region.device
-            twin.lent = True  # from now on, even if this call fails
-            raw = base64.b64encode(twin.handle)
-            await self._client.register_cuda_shared_memory(
-                twin.name, raw, twin.device, twin.region_bytes, **patience
-            )  # fmt: skip
-        else:
-            await self._client.register_system_shared_memory(
-                region.name, f"/{region.name}", region.region_bytes, **patience
-            )  # fmt: skip
-
-    async def regions(self) -> list[str]:
-        """Return the names of the regions that Triton has mapped; register this worker's again after a restart."""
-        client, patience = self._client, {"as_json": True, "client_timeout": CALL_TIMEOUT_S}
-        async with _our_errors():
-            system = await client.get_system_shared_memory_status(**patience)
-            cuda = await client.get_cuda_shared_memory_status(**patience)
-        names = [*system.get("regions", {}), *cuda.get("regions", {})]
-        if forgotten := {transport for transport in self._registered if self._name(transport) not in names}:
-            self._registered -= forgotten
-            try:
-                await self.register()
-            except NotReady:
-                self._registered |= forgotten  # Triton is down again; the next successful call registers them
-                raise
-        return names
-
-    async def forget(self, name: str) -> None:
-        """Unregister the region `name` from Triton."""
-        async with _our_errors():
-            if name.endswith(DEVICE_SUFFIX):
-                await self._client.unregister_cuda_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
-            else:
-                await self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S)
 
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
@@ -278,7 +145,7 @@ class Triton:
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
         output = InferRequestedOutput(OUTPUT, class_count=classes)
-        async with _our_errors():
+        async with translate_errors():
             result = await self._client.infer(model, [clip], version, outputs=[output], client_timeout=patience_s)
         answers = result.as_numpy(OUTPUT)
         labels: dict[int, str] = {}
@@ -298,7 +165,7 @@ class Triton:
         """
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
-        async with _our_errors():
+        async with translate_errors():
             result = await self._client.infer(
                 model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
             )
@@ -311,7 +178,7 @@ class Triton:
     async def models(self) -> list[dict[str, Any]]:
         """Return Triton's configuration of every ready model version, with the version under `"version"`."""
         for _ in range(LISTINGS):
-            async with _our_errors():
+            async with translate_errors():
                 response = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
             index = response.get("models", [])
             self.unready = unready(index)
@@ -325,7 +192,7 @@ class Triton:
     async def _config(self, name: str, version: str) -> dict[str, Any] | None:
         """Return the configuration of one version; None when it was unloaded since the listing."""
         try:
-            async with _our_errors():
+            async with translate_errors():
                 result = await self._client.get_model_config(name, version, as_json=True, client_timeout=CALL_TIMEOUT_S)
         except ModelUnloaded:
             return None
@@ -337,16 +204,8 @@ class Triton:
         return config | {"version": version}
 
     async def close(self) -> None:
-        """Unregister this worker's regions, by name because other workers have theirs, and close the channel."""
-        for transport in self._registered:
-            try:
-                if transport == CUDA and self._region.device:
-                    await self._client.unregister_cuda_shared_memory(self._region.device.name, client_timeout=1.0)
-                    self._region.device.lent = False
-                else:
-                    await self._client.unregister_system_shared_memory(self._region.name, client_timeout=1.0)
-            except InferenceServerException as error:
-                log.info("region not unregistered: %s", str(error)[:200])
+        """Unregister this worker's regions, and close the channel."""
+        await self.regions.close()
         await self._client.close()
 
 

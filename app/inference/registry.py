@@ -5,12 +5,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
 from app.inference.client import OUTPUT, ProbeResult, Triton
+from app.inference.single_flight import SingleFlight
 from app.media.types import Kind
 from app.software import software_digest
 
@@ -270,35 +270,3 @@ class _Entry:
     unusable: bool = False
     fingerprint: str = ""
     compared: float = 0.0  # time.monotonic() of the last fingerprint check
-
-
-class SingleFlight:
-    """Cached work: runs at most every `age_s` seconds; concurrent callers share one run and its error.
-
-    Without sharing, callers would wait one after the other for a Triton that hangs.
-    """
-
-    def __init__(self, age_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._age_s = age_s
-        self._work = work
-        self._done = float("-inf")
-        self._run: asyncio.Future[None] | None = None
-
-    async def get(self, anew: bool = False) -> None:
-        """Wait until the work was done at most `age_s` seconds ago; with `anew`, run it now.
-
-        With `anew` the previous result expires for all callers, even when the new run fails.
-        """
-        if anew:
-            self._done = float("-inf")
-        if anew and self._run and not self._run.done():
-            await asyncio.wait([self._run])
-        if self._run is None or self._run.done():
-            if not anew and time.monotonic() - self._done < self._age_s:
-                return
-            self._run = asyncio.ensure_future(self._do())
-        await asyncio.shield(self._run)
-
-    async def _do(self) -> None:
-        await self._work()
-        self._done = time.monotonic()

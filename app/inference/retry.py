@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.errors import NotReady
-from app.inference.client import TritonUnavailable
+from app.inference.triton_errors import TritonUnavailable
 
 RETRY_DELAY_S = 0.1  # delay between two attempts of one request
 # Each request retries at least this long, since gRPC reports its old state until it reconnects (after 1 s at most).

@@ -48,7 +48,7 @@ class Transports:
             if len(self._chain) == 1 or self._clock() >= self._wait_until.get(transport, 0.0):
                 yield transport
 
-    def refused(self, transport: Transport, reason: str) -> None:
+    def record_refusal(self, transport: Transport, reason: str) -> None:
         """Record a refusal, and log it unless the transport is being skipped already."""
         self.refusals[transport] += 1
         waits = self._clock() < self._wait_until.get(transport, 0.0)
@@ -56,7 +56,7 @@ class Transports:
         if not waits:
             log.warning("%s refused, left alone for %g s: %s", transport, RETRY_S, reason[:300])
 
-    def used(self, transport: Transport) -> None:
+    def record_use(self, transport: Transport) -> None:
         """Record that a clip was sent."""
         self.clips[transport] += 1
         if transport != self._last:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import ClipstackError, Unavailable
 from app.files import FULL
-from app.inference.client import ModelUnloaded
+from app.inference.triton_errors import ModelUnloaded
 from app.jobs.recorder import JobRecorder
 from app.jobs.storage.store import FINISHED, Job, State, now
 from app.timeline.run import Cancelled

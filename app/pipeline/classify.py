@@ -20,10 +20,11 @@ from app.decoding import warmup
 from app.decoding.pool import Decoder, TimeBudget
 from app.decoding.stats import DecodeStats
 from app.errors import Forbidden, InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
-from app.inference.client import ModelUnloaded, Scores, Triton
+from app.inference.client import Scores, Triton
 from app.inference.postprocess import Prediction, average, top
 from app.inference.registry import Model, ModelRegistry
 from app.inference.retry import TritonOutage
+from app.inference.triton_errors import ModelUnloaded
 from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, DecodeResult, Media, Source
 from app.pipeline.timings import StageTimings

@@ -17,9 +17,10 @@ from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
 from app.admission.reject_flags import RejectFlags
 from app.errors import ClipstackError
-from app.inference.client import Triton, TritonUnavailable
+from app.inference.client import Triton
 from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
+from app.inference.triton_errors import TritonUnavailable
 from app.pipeline import leftovers
 from app.pipeline.readiness import Facts, WorkerRegistry
 from app.pipeline.upload_guard import UploadGuard
@@ -136,13 +137,13 @@ class MaintenanceLoop:
         self.progress.tell(triton=True)
         self.absence.record_success()
         if not self.offered:
-            await self.triton.register()
+            await self.triton.regions.register()
             self.offered = True  # once: after a refusal, requests decide when to register it again
         self.progress.tell(region=True)
         await self._rehearsed()
         # Triton keeps the regions of killed workers mapped until they are unregistered.
-        for name in filter(is_stale, await self.triton.regions()):
-            await self.triton.forget(name)
+        for name in filter(is_stale, await self.triton.regions.names()):
+            await self.triton.regions.unregister(name)
 
     async def _rehearsed(self) -> None:
         """Classify the warm-up video until it succeeds once, so that no upload is the first request."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from app.decoding.pool import Decoder
 from app.errors import NotReady
-from app.inference.client import ModelUnloaded, Triton
+from app.inference.client import Triton
 from app.inference.registry import Model, ModelRegistry
 from app.inference.retry import retry_until_ready
+from app.inference.triton_errors import ModelUnloaded
 from app.media.types import Media
 from app.shm.pool import SlotPool
 from app.timeline.scan import ScanStarted

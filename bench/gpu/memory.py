@@ -85,10 +85,10 @@ async def _reaped(address: str) -> tuple[list[str], list[str]]:
     pool = SlotPool(1, MARGIN_BYTES)
     triton = Triton(address, pool, "shm")
     try:
-        stale = [region for region in await triton.regions() if is_stale(region)]
+        stale = [region for region in await triton.regions.names() if is_stale(region)]
         for region in stale:
-            await triton.forget(region)
-        return stale, list(await triton.regions())
+            await triton.regions.unregister(region)
+        return stale, list(await triton.regions.names())
     finally:
         await triton.close()
         pool.close()
@@ -115,7 +115,7 @@ async def _victim(address: str, transport: str, gpu: int | None, slot_bytes: int
     """Register regions, print the pool's name, and wait to be killed."""
     pool = open_pool(transport, SLOTS, slot_bytes, gpu)
     triton = Triton(address, pool, transport)
-    await triton.register()
+    await triton.regions.register()
     print(pool.name, flush=True)
     await asyncio.Event().wait()
 

@@ -132,8 +132,8 @@ def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: p
         async with worker(tmp_path / "crew", address, does_rehearse=False) as told:
             await told.keeping.begin()
             assert (told.facts.clip, told.rehearsals.count) == ("", 0)
-            looked = AsyncMock(side_effect=told.triton.regions)
-            monkeypatch.setattr(told.triton, "regions", looked)
+            looked = AsyncMock(side_effect=told.triton.regions.names)
+            monkeypatch.setattr(told.triton.regions, "names", looked)
             await asyncio.sleep(0.2)
             assert not looked.await_count, "it looks as seldom as one that has rehearsed"
 

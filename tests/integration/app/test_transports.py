@@ -146,7 +146,7 @@ def test_a_model_on_the_cpu_is_not_sent_clips_by_way_of_the_gpu() -> None:
 def test_what_triton_cannot_open_is_told_once_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(one: Worker) -> None:
         one.fake.can_open = False
-        await one.triton.register()
+        await one.triton.regions.register()
         assert not one.pool.device.lent
         assert [await one.ask(1), await one.ask(2)] == [SYSTEM, SYSTEM]
         assert one.triton.transports.refusals == {CUDA: 1}
@@ -182,35 +182,35 @@ def test_a_restarted_triton_is_told_of_both_regions_again() -> None:
         assert await one.ask(1) == CUDA
         one.fake.restart()
         assert await one.ask(2) == CUDA
-        await one.triton.register()
+        await one.triton.regions.register()
         one.fake.restart()
-        assert await one.triton.regions() == []
-        assert set(await one.triton.regions()) == {one.pool.name, one.pool.device.name}
+        assert await one.triton.regions.names() == []
+        assert set(await one.triton.regions.names()) == {one.pool.name, one.pool.device.name}
 
     run(scenario)
 
 
 def test_a_triton_that_was_away_when_it_was_to_be_told_is_told_at_the_next_look() -> None:
     async def scenario(one: Worker) -> None:
-        await one.triton.register()
+        await one.triton.regions.register()
         one.fake.restart()
         one.fake.starting = True
         with pytest.raises(NotReady):
-            await one.triton.regions()
+            await one.triton.regions.names()
         one.fake.starting = False
-        assert one.pool.name not in await one.triton.regions()
-        assert one.pool.name in await one.triton.regions()
+        assert one.pool.name not in await one.triton.regions.names()
+        assert one.pool.name in await one.triton.regions.names()
 
     run(scenario)
 
 
 def test_a_dead_worker_s_region_is_closed_by_its_name() -> None:
     async def scenario(one: Worker) -> None:
-        await one.triton.register()
+        await one.triton.regions.register()
         dead = "clipstack-1-dead"
         one.fake.system[dead], one.fake.cuda[f"{dead}.cuda"] = memoryview(b""), memoryview(b"")
         for name in (dead, f"{dead}.cuda"):
-            await one.triton.forget(name)
+            await one.triton.regions.unregister(name)
         assert {*one.fake.system, *one.fake.cuda} == {one.pool.name, one.pool.device.name}
 
     run(scenario)
@@ -222,7 +222,7 @@ def test_memory_that_triton_did_not_close_is_not_freed() -> None:
         pool = CudaSlotPool(1, 4096, cuda)
         async with running_fake() as (_, address):
             triton = Triton(address, pool, "auto")
-            await triton.register()
+            await triton.regions.register()
         await triton.close()  # nobody answers any more
         pool.close()
         assert cuda.held == ["memory"]
@@ -233,9 +233,9 @@ def test_memory_that_triton_did_not_close_is_not_freed() -> None:
 def test_given_up_and_tried_again() -> None:
     now = 0.0
     ways = Transports(transports.CHAINS["auto"], lambda: now)
-    ways.refused(CUDA, "lost")
+    ways.record_refusal(CUDA, "lost")
     assert list(ways.usable(on_gpu=True)) == [SYSTEM, INLINE]
-    ways.refused(SYSTEM, "elsewhere")
+    ways.record_refusal(SYSTEM, "elsewhere")
     assert list(ways.usable(on_gpu=True)) == [INLINE]
     now = transports.RETRY_S
     assert list(ways.usable(on_gpu=True)) == [CUDA, SYSTEM, INLINE]
@@ -245,7 +245,7 @@ def test_a_change_of_the_way_is_one_line_and_everything_is_counted(caplog: pytes
     caplog.set_level("INFO")
     ways = Transports(transports.CHAINS["auto"])
     for way in (CUDA, CUDA, SYSTEM, SYSTEM):
-        ways.used(way)
+        ways.record_use(way)
     assert [record.message for record in caplog.records] == [
         "clips go by cuda_shared_memory",
         "clips go by system_shared_memory, no longer by cuda_shared_memory",
@@ -281,9 +281,9 @@ def test_a_server_without_our_gpu_refuses_its_memory_and_takes_the_system_s(name
         async with server(name, real) as address:
             triton = Triton(address, pool, "auto")
             await triton.models()
-            await triton.register()
+            await triton.regions.register()
             assert triton.transports.refusals == {CUDA: 1}
-            assert pool.name in await triton.regions()
+            assert pool.name in await triton.regions.names()
             answers = []
             clips = example_clips(served_video(), 2)
             clips[1] //= 2
@@ -306,10 +306,10 @@ def test_a_region_that_somebody_took_away_is_registered_again(name: str, real: s
         pool = SlotPool(2, 1 << 20)
         async with server(name, real) as address:
             triton = Triton(address, pool, "auto")
-            await triton.register()
-            await triton.forget(pool.name)
+            await triton.regions.register()
+            await triton.regions.unregister(pool.name)
             assert (await triton.infer(MODEL, "1", 0, (4, 48, 48, 3))).transport == SYSTEM
-            assert pool.name in await triton.regions()
+            assert pool.name in await triton.regions.names()
             await triton.close()
         pool.close()
 

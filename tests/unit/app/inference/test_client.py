@@ -6,7 +6,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
-from app.inference.client import ModelUnloaded, RegionRefused, RegionUnknown, TritonUnavailable, _our_errors
+from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, TritonUnavailable, translate_errors
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
@@ -38,7 +38,7 @@ def test_each_error_of_triton_has_one_of_ours(
     message: str, status: str, by_reference: bool, ours: type[Exception]
 ) -> None:
     async def scenario() -> None:
-        async with _our_errors(by_reference):
+        async with translate_errors(by_reference):
             raise InferenceServerException(message, status)
 
     with pytest.raises(ours) as caught:

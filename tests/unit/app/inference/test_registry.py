@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
-from app.inference.client import ProbeResult, TritonUnavailable
+from app.inference.client import ProbeResult
 from app.inference.registry import ModelRegistry
+from app.inference.triton_errors import TritonUnavailable
 
 
 class FakeTriton:

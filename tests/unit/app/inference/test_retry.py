@@ -8,8 +8,8 @@ import pytest
 
 from app.errors import NotReady
 from app.inference import retry
-from app.inference.client import TritonUnavailable
 from app.inference.retry import TritonOutage
+from app.inference.triton_errors import TritonUnavailable
 
 
 class Restarted:
@@ -28,7 +28,7 @@ class Restarted:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "RETRY_DELAY_S", 0.0)
-    monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 0.0)
+    monkeypatch.setattr(retry, "MIN_RETRY_S", 0.0)
 
 
 def test_a_restart_is_waited_for() -> None:
@@ -67,7 +67,7 @@ def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
 
 
 def test_an_old_absence_is_not_believed_before_grpc_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "BELIEVED_AFTER_S", 60.0)
+    monkeypatch.setattr(retry, "MIN_RETRY_S", 60.0)
     away = TritonOutage(0.0)
     away.record_failure()
     assert asyncio.run(away.retry_while_unavailable(Restarted(times=3).ask)) == "scores"

@@ -1,0 +1,57 @@
+"""Errors of Triton, translated from tritonclient's InferenceServerException."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tritonclient.utils import InferenceServerException
+
+from app.errors import InferenceFailed, InferenceTimeout, NotReady
+
+log = logging.getLogger(__name__)
+
+
+class TritonUnavailable(NotReady):
+    """Triton is not reachable or is shutting down; the outcome of the call is unknown."""
+
+
+class ModelUnloaded(NotReady):
+    """Triton has unloaded this version or is about to: the list of the registry is out of date."""
+
+
+class RegionUnknown(Exception):
+    """Triton does not know the region: it was restarted, or the region was unregistered."""
+
+
+class RegionRefused(Exception):
+    """Triton cannot map the region: it runs on another machine, or does not support shared memory."""
+
+
+def _translate(error: InferenceServerException, by_reference: bool) -> Exception:
+    status, message = str(error.status() or ""), error.message() or ""
+    # In an inline request these messages are about the backend's own shared memory.
+    if by_reference and "Unable to find " in message and "shared memory region" in message:
+        return RegionUnknown(message)
+    if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
+        return RegionRefused(message)
+    if "unknown model" in message or "scheduler for model has stopped" in message:
+        return ModelUnloaded("this model is being replaced or removed; please try again in a moment")
+    if "is not healthy" in message:  # the model's process died or hangs; the watchdog restarts it
+        return NotReady("this model does not answer now; please try again in a moment")
+    if "protocol is restricted" in message:
+        return TritonUnavailable("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
+    if "UNAVAILABLE" in status or "CANCELLED" in status:
+        return TritonUnavailable("the model server is starting; please try again in a moment")
+    if "DEADLINE_EXCEEDED" in status:
+        return InferenceTimeout("the model server did not answer in time")
+    log.error("inference failed: %s %s", status, message[:500])
+    return InferenceFailed("the model could not process this clip")
+
+
+@asynccontextmanager
+async def translate_errors(by_reference: bool = False) -> AsyncIterator[None]:
+    """Raise our errors for tritonclient's; `by_reference` says whether the call named a region."""
+    try:
+        yield
+    except InferenceServerException as error:
+        raise _translate(error, by_reference) from error

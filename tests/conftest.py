@@ -70,7 +70,7 @@ def real_videos() -> Path:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The real stack, ready: own run folder, own copy of the models, free ports; shared by the session."""
-    from tests.e2e.running import running_stack
+    from tests.support.stacks import running_stack
 
     with running_stack() as stack:
         yield stack

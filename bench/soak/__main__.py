@@ -111,7 +111,7 @@ def main() -> None:
     if not 0.5 <= arguments.minutes <= 48 * 60 or not math.isfinite(arguments.share):
         parser.error("from half a minute to two days")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops the stack like Ctrl-C
-    from tests.e2e.running import running_stack
+    from tests.support.stacks import running_stack
 
     with running_stack(results_mb="256") as stack:
         result = measured(stack, arguments.minutes, arguments.share)

@@ -15,8 +15,8 @@ import pytest
 
 from deploy.stack.stack import Stack
 from tests.docker.conftest import Compose, command
-from tests.e2e.running import until
 from tests.support.movements import film_movement
+from tests.support.stacks import until
 
 RECOVERY_S = 90.0
 pytestmark = pytest.mark.timeout(1800)  # the first test builds the images

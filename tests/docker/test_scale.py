@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.docker.conftest import UP_S, Compose, command, leftovers
-from tests.e2e.running import until
 from tests.support.movements import film_movement
+from tests.support.stacks import until
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack
+from tests.support.stacks import running_stack
 
 
 @pytest.fixture(scope="module")

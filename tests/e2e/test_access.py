@@ -22,13 +22,13 @@ from app import create_app
 from app.auth import store
 from app.auth.key_check import most_uploads
 from deploy.stack.stack import Stack
-from tests.e2e.commands import CHECKOUT, run
-from tests.e2e.handing_in import ended, handed_in
-from tests.e2e.keyed import new_key, with_key
-from tests.e2e.raw import _parse, send
-from tests.e2e.running import running_stack, until
+from tests.support.api_keys import new_key, with_key
+from tests.support.job_requests import submit_job, wait_for_job
 from tests.support.movements import film_movement
 from tests.support.open_routes import OPEN, VALUES, requests_of
+from tests.support.page_commands import CHECKOUT, run
+from tests.support.raw_http import parse_response, send
+from tests.support.stacks import running_stack, until
 
 
 def a_picture() -> bytes:
@@ -101,8 +101,8 @@ def test_requests_on_one_connection_are_each_asked_for_their_key(guarded: Stack,
 def test_a_job_of_somebody_else_is_not_there(
     guarded: Stack, alice: httpx.Client, bob: httpx.Client, film: Path
 ) -> None:
-    job = handed_in(alice, film)["id"]
-    assert ended(alice, job)["state"] == "done"
+    job = submit_job(alice, film)["id"]
+    assert wait_for_job(alice, job)["state"] == "done"
     paths = [
         (method, path.replace(str(VALUES["identity"]), job))
         for method, path, _ in requests_of(create_app(guarded.settings))
@@ -131,7 +131,7 @@ def test_two_owners_may_use_the_same_idempotency_key(alice: httpx.Client, bob: h
     assert [mine.status_code, hers.status_code, again.status_code] == [202, 202, 200]
     assert mine.json()["id"] == again.json()["id"] != hers.json()["id"]
     for client, answer in ((bob, mine), (alice, hers)):
-        assert ended(client, answer.json()["id"])["state"] == "done"
+        assert wait_for_job(client, answer.json()["id"])["state"] == "done"
 
 
 def test_what_is_known_for_one_owner_is_not_told_to_another(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
@@ -205,7 +205,7 @@ def test_uploads_that_are_received_count_for_their_key(guarded: Stack, bob: http
         for upload in uploads:
             upload.sendall(begun.encode())
         until(lambda: len(select.select(uploads, [], [], 0)[0]) == 3, 10)
-        refused = [_parse(upload.recv(65536)) for upload in select.select(uploads, [], [], 0)[0]]
+        refused = [parse_response(upload.recv(65536)) for upload in select.select(uploads, [], [], 0)[0]]
         assert {(answer.status, answer.error["code"]) for answer in refused} == {(429, "too_many_requests")}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert same.get("/v1/jobs").status_code == 200, "what brings no file is not counted"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.upload.link import best_kind
-from tests.e2e.running import until
 from tests.support.movements import film_movement
+from tests.support.stacks import until
 
 if TYPE_CHECKING:
     from deploy.stack.stack import Stack

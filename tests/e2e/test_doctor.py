@@ -16,9 +16,9 @@ from tritonclient.grpc import InferenceServerClient, InferenceServerException
 from deploy.doctor.checks.machine import folders, memory
 from deploy.doctor.checks.service import models, programs, weights
 from deploy.doctor.checks.software import sandbox, versions
-from tests.e2e.running import CHECKOUT, until
-from tests.e2e.state import model_process, pid_of, ready, registered
-from tests.e2e.triton import forget_region
+from tests.support.stack_state import model_process, pid_of, ready, registered
+from tests.support.stacks import CHECKOUT, until
+from tests.support.triton_server import forget_region
 
 if TYPE_CHECKING:
     from deploy.stack.stack import Stack

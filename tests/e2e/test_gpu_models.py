@@ -13,8 +13,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from deploy.gpu.placement import GpuPlacement, folder, write_all
 from tests.e2e.test_triton_backend import inline, wanted
-from tests.e2e.triton import running_triton
 from tests.support.networks import served_video
+from tests.support.triton_server import running_triton
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
 

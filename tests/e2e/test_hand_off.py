@@ -6,8 +6,8 @@ import threading
 import httpx
 import pytest
 
-from tests.e2e.raw import send
-from tests.e2e.running import until
+from tests.support.raw_http import send
+from tests.support.stacks import until
 
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
 

@@ -2,7 +2,7 @@ import re
 
 import httpx
 
-from tests.e2e.running import until
+from tests.support.stacks import until
 
 
 def test_the_page_runs_its_own_scripts_and_styles_and_no_others(stack):

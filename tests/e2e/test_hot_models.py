@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack, until
 from tests.support.checkpoints import labels_file, onnx_file
 from tests.support.films import texture
 from tests.support.movements import film_movement
+from tests.support.stacks import running_stack, until
 from triton_repo.zoo.cli.main import main
 
 ROUNDS = int(os.environ.get("CLIPSTACK_TEST_ROUNDS", "3"))

@@ -18,9 +18,9 @@ import pytest
 from app.jobs.storage.journal import read
 from deploy.stack import processes
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended, journal
-from tests.e2e.running import running_stack, until
 from tests.support.films import panning, write_video
+from tests.support.job_requests import journal, wait_for_job
+from tests.support.stacks import running_stack, until
 
 RECOVERY_S = 60.0
 LONGEST_S = 3.0  # from one kill to the next, when all runs again
@@ -67,7 +67,7 @@ class Office:
         return told
 
     def outcome(self, identity: str) -> dict[str, Any]:
-        return ended(self._http, identity, patience_s=120)
+        return wait_for_job(self._http, identity, patience_s=120)
 
 
 def kill(stack: Stack, victim: str) -> None:

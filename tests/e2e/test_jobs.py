@@ -20,10 +20,10 @@ from app.timeline.window_inference import GROUP, MAX_YIELD_S
 from bench.fixtures.videos import repeated
 from deploy.stack import processes
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended, handed_in, journal, windows_done
-from tests.e2e.running import until
 from tests.support.films import panning, write_video
+from tests.support.job_requests import journal, submit_job, wait_for_job, windows_done
 from tests.support.movements import film_movement
+from tests.support.stacks import until
 
 CANCEL_S = 2.0
 
@@ -42,7 +42,7 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -> None:
-    identity = handed_in(http, film_movement(tmp_path / "film.mp4", "pan_left", seconds=3))["id"]
+    identity = submit_job(http, film_movement(tmp_path / "film.mp4", "pan_left", seconds=3))["id"]
     with http.stream("GET", f"/v1/jobs/{identity}/events") as stream:
         lines = list(stream.iter_lines())
     assert "event: end" in lines
@@ -66,7 +66,7 @@ def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Clie
     film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
     with InferenceServerClient(stack.settings.triton_target) as triton:
         before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
-        told = ended(http, handed_in(http, film, hop_s=0.1)["id"])
+        told = wait_for_job(http, submit_job(http, film, hop_s=0.1)["id"])
         asked = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before
     assert told["state"] == "done"
     windows = told["timeline"]["windows"]
@@ -79,13 +79,13 @@ def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Clie
 
 
 def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:
-    identity = handed_in(http, long_film, hop_s=0.05)["id"]
+    identity = submit_job(http, long_film, hop_s=0.05)["id"]
     until(lambda: windows_done(http, identity) > 20, 30)
     (worker,) = [int(line.split()[3].rstrip(",")) for line in stack.supervisorctl("status", "jobs").splitlines()]
     os.kill(worker, signal.SIGKILL)
     before = len(read(journal(stack, identity)).scores)
     assert processes.gone([worker], 5)
-    told = ended(http, identity)
+    told = wait_for_job(http, identity)
     found = read(journal(stack, identity))  # raises when a window is missing or there twice
     assert (told["state"], told["tries"]) == ("done", 1)
     assert len(found.scores) == told["progress"]["windows"] > before > 20
@@ -103,7 +103,7 @@ def cancelled_within_2_s(http: httpx.Client, identity: str) -> None:
 
 @pytest.mark.alone
 def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None:
-    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    identity = submit_job(http, long_film, hop_s=0.03)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
     cancelled_within_2_s(http, identity)
 
@@ -111,7 +111,7 @@ def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None
 def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     stack.supervisorctl("stop", "jobs")
     try:
-        told = handed_in(http, long_film)
+        told = submit_job(http, long_film)
         assert (told["state"], told["progress"]["position"]) == ("queued", 1)
         cancelled_within_2_s(http, told["id"])
     finally:
@@ -122,14 +122,14 @@ def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: http
 def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
     """A window a minute of video: there is hardly anything but decoding."""
     repeated(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
-    identity = handed_in(http, tmp_path / "longer.mp4", hop_s=60)["id"]
+    identity = submit_job(http, tmp_path / "longer.mp4", hop_s=60)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
     cancelled_within_2_s(http, identity)
 
 
 @pytest.mark.alone
 def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Client, long_film: Path) -> None:
-    identity = handed_in(http, long_film, hop_s=0.03)["id"]
+    identity = submit_job(http, long_film, hop_s=0.03)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
     triton = int(stack.supervisorctl("pid", "triton"))
     os.kill(triton, signal.SIGSTOP)
@@ -152,7 +152,7 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
     uploads.start()
     try:
         until(told.exists, 10)
-        identity = handed_in(http, long_film)["id"]
+        identity = submit_job(http, long_film)["id"]
         until(lambda: windows_done(http, identity) > 0, MAX_YIELD_S + 30)  # for all that
         before, since = windows_done(http, identity), time.monotonic()
         until(lambda: windows_done(http, identity) >= before + GROUP, 3 * MAX_YIELD_S + 10)
@@ -161,7 +161,7 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
         over.set()
         uploads.join()
         told.unlink(missing_ok=True)
-    assert ended(http, identity)["state"] == "done"
+    assert wait_for_job(http, identity)["state"] == "done"
 
 
 def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
@@ -214,9 +214,9 @@ def test_a_video_that_is_damaged_later_on_is_a_job_that_failed_with_the_reason(
 ) -> None:
     stack.supervisorctl("stop", "jobs")
     try:
-        identity = handed_in(http, long_film)["id"]
+        identity = submit_job(http, long_film)["id"]
         (stack.settings.data_dir / "jobs" / identity / "source").write_bytes(b"GIF89a" + bytes(100))
     finally:
         stack.supervisorctl("start", "jobs")
-    told = ended(http, identity)
+    told = wait_for_job(http, identity)
     assert (told["state"], told["error"]["code"]) == ("failed", "undecodable")

@@ -10,8 +10,6 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import handed_in
-from tests.e2e.running import running_stack
 from tests.e2e.test_jobs import (  # noqa: F401  the tests, and what they need
     http,
     long_film,
@@ -20,8 +18,10 @@ from tests.e2e.test_jobs import (  # noqa: F401  the tests, and what they need
     test_a_key_sent_twice_is_one_job,
     test_a_killed_worker_s_job_goes_on_where_it_was,
 )
+from tests.support.job_requests import submit_job
 from tests.support.movements import film_movement
 from tests.support.redis_server import running_redis
+from tests.support.stacks import running_stack
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_the_queue_is_in_redis(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:  # noqa: F811
     stack.supervisorctl("stop", "jobs")
     try:
-        identity = handed_in(http, film_movement(tmp_path / "film.mp4", "pan_left", seconds=1))["id"]
+        identity = submit_job(http, film_movement(tmp_path / "film.mp4", "pan_left", seconds=1))["id"]
         command = ["redis-cli", "-u", stack.settings.queue, "--scan"]
         assert "clipstack" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert not (stack.settings.data_dir / "queue.db").exists()

@@ -13,7 +13,7 @@ import pytest
 from deploy.stack.ports import free_ports
 from deploy.stack.processes import MARK
 from deploy.stack.stack import STOP_S, Stack, StackError
-from tests.e2e.running import CHECKOUT, own_environment, running_stack
+from tests.support.stacks import CHECKOUT, own_environment, running_stack
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from tritonclient.grpc import InferenceServerClient
 from app.metrics.definitions import FAMILIES, series_names
 from deploy.stack.ports import free_ports
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT, running_stack, until
 from tests.support.films import panning, write_video
+from tests.support.stacks import CHECKOUT, running_stack, until
 
 MONITORING = CHECKOUT / "deploy" / "monitoring"
 

@@ -16,9 +16,9 @@ from PIL import Image
 from bench.tools.overload import demo_clip, measured
 from deploy.stack.launch import NICE
 from deploy.stack.stack import Stack
-from tests.e2e import moody
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import pid_of
+from tests.support import scripted_model
+from tests.support.stack_state import pid_of
+from tests.support.stacks import running_stack, until
 
 SOON_MS = 300
 
@@ -27,7 +27,7 @@ SOON_MS = 300
 def narrow() -> Iterator[Stack]:
     """One request at work, one that waits, and a model that takes long when it is told to."""
     with running_stack(
-        add_models=moody.add, web_workers="1", max_inflight="1", max_queue="1", decoders="1", model="moody"
+        add_models=scripted_model.add, web_workers="1", max_inflight="1", max_queue="1", decoders="1", model="scripted"
     ) as stack:
         yield stack
 
@@ -38,7 +38,7 @@ def picture(mood: int) -> bytes:
     return file.getvalue()
 
 
-def code(stack: Stack, mood: int = moody.ANSWER) -> str:
+def code(stack: Stack, mood: int = scripted_model.ANSWER) -> str:
     """What a request that is in a hurry is told: `ok` or an error's code."""
     answer = httpx.post(
         f"{stack.url}/v1/classify", content=picture(mood), headers={"X-Deadline-Ms": str(SOON_MS)}, timeout=20
@@ -61,12 +61,14 @@ def test_ten_times_the_capacity(stack):
 
 def test_a_client_that_goes_gives_up_its_place_and_a_deadline_ends_a_wait(narrow):
     working = threading.Thread(
-        target=lambda: httpx.post(f"{narrow.url}/v1/classify", content=picture(moody.CALCULATE_LONG), timeout=60)
+        target=lambda: httpx.post(
+            f"{narrow.url}/v1/classify", content=picture(scripted_model.CALCULATE_LONG), timeout=60
+        )
     )
     working.start()
     until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
 
-    address, content = httpx.URL(narrow.url), picture(moody.ANSWER)
+    address, content = httpx.URL(narrow.url), picture(scripted_model.ANSWER)
     head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
         connection.sendall(head.encode() + content)

@@ -11,9 +11,9 @@ import pytest
 from deploy.demo import film
 from deploy.stack.stack import Stack
 from deploy.stack.users import User
-from tests.e2e.checkouts import copy_checkout
-from tests.e2e.running import own_environment
-from tests.e2e.strangers import connect_as, owner_of
+from tests.e2e.checkout_copy import copy_checkout
+from tests.support.other_users import connect_as, owner_of
+from tests.support.stacks import own_environment
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as another user")
 

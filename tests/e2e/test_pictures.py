@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageOps
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack
 from tests.support.films import texture, write_video
 from tests.support.networks import served_picture
+from tests.support.stacks import running_stack
 from triton_repo.zoo.export.openvino import write_model
 from triton_repo.zoo.export.spec import ServedNetwork
 

@@ -13,8 +13,8 @@ import pytest
 from app.pipeline.readiness import Facts, WorkerRegistry
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import pid_of, ready
+from tests.support.stack_state import pid_of, ready
+from tests.support.stacks import running_stack, until
 
 RECOVERY_S = 60
 

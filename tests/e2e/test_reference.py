@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.e2e.commands import run
-from tests.e2e.running import until
 from tests.support.movements import film_movement
+from tests.support.page_commands import run
+from tests.support.stacks import until
 
 if TYPE_CHECKING:
     from deploy.stack.stack import Stack

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import NGINX_WORKERS, owners_of_regions, pid_of, ready, regions, registered
 from tests.support.leaks import SHARED_MEMORY
 from tests.support.movements import film_movement
+from tests.support.stack_state import NGINX_WORKERS, owners_of_regions, pid_of, ready, regions, registered
+from tests.support.stacks import running_stack, until
 
 PROGRAMS = ("nginx", "web", "jobs", "triton", "watchdog")
 RECOVERY_S = 30

@@ -18,9 +18,9 @@ from PIL import Image
 
 from app.inference.channel import connect
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended, handed_in
-from tests.e2e.running import CHECKOUT, running_stack, until
+from tests.support.job_requests import submit_job, wait_for_job
 from tests.support.movements import film_movement
+from tests.support.stacks import CHECKOUT, running_stack, until
 
 FOLLOWED_S = 5.0
 OWN = ("request_id", "timing_ms", "cache")
@@ -109,8 +109,8 @@ def test_the_store_stays_within_its_bound(remembering: Stack, http: httpx.Client
 
 def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
-    first = ended(http, handed_in(http, film)["id"])
-    second = ended(http, handed_in(http, film)["id"])
+    first = wait_for_job(http, submit_job(http, film)["id"])
+    second = wait_for_job(http, submit_job(http, film)["id"])
     assert (first["cache"], second["cache"]) == ("miss", "hit")
     assert http.get(f"/v1/jobs/{second['id']}").headers["X-Clipstack-Cache"] == "hit"
     for part in ("segments", "windows", "cuts_s"):

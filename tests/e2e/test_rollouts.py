@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import pid_of, ready
 from tests.support.movements import film_movement
+from tests.support.stack_state import pid_of, ready
+from tests.support.stacks import running_stack, until
 
 CLIENTS = 4
 PATIENCE_S = 30.0

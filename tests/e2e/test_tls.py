@@ -13,11 +13,11 @@ import pytest
 
 from clipstack_client import Client, KeyRefused, ServiceUnreachable
 from deploy.stack.stack import Stack
-from tests.e2e.keyed import new_key
-from tests.e2e.raw import send
-from tests.e2e.running import running_stack, until
+from tests.support.api_keys import new_key
 from tests.support.certificates import Pair, made
 from tests.support.movements import film_movement
+from tests.support.raw_http import send
+from tests.support.stacks import running_stack, until
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from app.inference.channel import connect
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET
 from deploy.stack.ports import free_ports, listeners
 from deploy.stack.stack import Stack
-from tests.e2e.state import pid_of
-from tests.e2e.strangers import connect_as
-from tests.e2e.triton import running_triton
 from tests.support import failing_model
+from tests.support.other_users import connect_as
+from tests.support.stack_state import pid_of
+from tests.support.triton_server import running_triton
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as another user")
 STRANGER = "nobody"

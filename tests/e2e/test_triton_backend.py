@@ -15,10 +15,10 @@ import pytest
 import torch
 from tritonclient import grpc
 
-from tests.e2e.running import until
-from tests.e2e.triton import forget_region, running_triton
 from tests.support import failing_model
 from tests.support.networks import served_picture, served_video
+from tests.support.stacks import until
+from tests.support.triton_server import forget_region, running_triton
 from triton_repo.zoo.export.openvino import example_clips, write_model
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 

@@ -25,19 +25,19 @@ from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber
 from deploy.watchdog.restarts import MANY
 from deploy.watchdog.watchdog import STUCK_S, Watchdog
-from tests.e2e import moody
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import model_process, pid_of, watchdog_numbers
+from tests.support import scripted_model
 from tests.support.movements import film_movement
+from tests.support.stack_state import model_process, pid_of, watchdog_numbers
+from tests.support.stacks import running_stack, until
 
 DEAD_S, HUNG_S = 15.0, 20.0  # from the fault to right answers
 DEFAULT = "camera_motion@1"
-MODELS = (DEFAULT, "frame_quality@1", "moody@1")
+MODELS = (DEFAULT, "frame_quality@1", "scripted@1")
 
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    with running_stack(add_models=moody.add, web_workers="1") as stack:
+    with running_stack(add_models=scripted_model.add, web_workers="1") as stack:
         yield stack
 
 
@@ -143,24 +143,24 @@ def test_a_model_that_hangs_while_triton_starts_answers_after_another_start(watc
 def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
     triton, address = server(watched), watched.settings.triton_target
     with ThreadPoolExecutor(1) as pool:
-        stuck = pool.submit(moody.ask, address, moody.WAIT_FOR_EVER, 60.0)
+        stuck = pool.submit(scripted_model.infer, address, scripted_model.WAIT_FOR_EVER, 60.0)
         until(lambda: server(watched) not in (0, triton), HUNG_S)
         with pytest.raises(InferenceServerException):
             stuck.result(10)
     watched.wait(30)
-    assert moody.ask(address, moody.ANSWER, 10.0) == moody.ANSWER
+    assert scripted_model.infer(address, scripted_model.ANSWER, 10.0) == scripted_model.ANSWER
 
 
 def test_a_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
     triton, address = server(watched), watched.settings.triton_target
-    moods = [moody.CALCULATE_LONG, *[moody.CALCULATE] * 2]
+    moods = [scripted_model.CALCULATE_LONG, *[scripted_model.CALCULATE] * 2]
     with under_load(watched, film, clients=8) as told, ThreadPoolExecutor(len(moods)) as pool:
-        asked = [pool.submit(moody.ask, address, mood, 60.0) for mood in moods]
+        asked = [pool.submit(scripted_model.infer, address, mood, 60.0) for mood in moods]
         answers = [each.result() for each in asked]
 
     assert answers == moods
     # so canaries did wait, longer than they may, and more than once
-    assert watchdog_numbers(watched)['clipstack_canaries_total{model="moody@1",outcome="silent"}'] >= 2
+    assert watchdog_numbers(watched)['clipstack_canaries_total{model="scripted@1",outcome="silent"}'] >= 2
     assert server(watched) == triton
     assert set(told) <= {200, 503} and told[200] > 0
 
@@ -238,16 +238,19 @@ def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: byte
 
 
 def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stack) -> None:
-    attempts = 'clipstack_model_loads_total{model="lame"}'
+    attempts = 'clipstack_model_loads_total{model="unloadable"}'
     until(lambda: watchdog_numbers(watched).get(attempts), 10)
-    assert watchdog_numbers(watched)['clipstack_model_answers{model="lame"}'] == 0
-    answer = httpx.post(f"{watched.url}/v1/classify?model=lame", content=b"a text", timeout=20)
+    assert watchdog_numbers(watched)['clipstack_model_answers{model="unloadable"}'] == 0
+    answer = httpx.post(f"{watched.url}/v1/classify?model=unloadable", content=b"a text", timeout=20)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
 
-    (watched.model_dir / "lame" / moody.CURED).touch()
+    (watched.model_dir / "unloadable" / scripted_model.CURED).touch()
 
-    until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="lame@1"}'), 30)
-    assert "lame, which Triton could not load, is loaded again" in (watched.run_dir / "logs/watchdog.log").read_text()
+    until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="unloadable@1"}'), 30)
+    assert (
+        "unloadable, which Triton could not load, is loaded again"
+        in (watched.run_dir / "logs/watchdog.log").read_text()
+    )
 
 
 def test_a_watchdog_that_is_killed_comes_back_and_one_without_supervisor_ends(watched: Stack) -> None:

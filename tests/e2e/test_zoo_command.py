@@ -9,8 +9,8 @@ import numpy as np
 from click.testing import CliRunner
 from tritonclient import grpc
 
-from tests.e2e.triton import running_triton
 from tests.support.checkpoints import labels_file, onnx_file
+from tests.support.triton_server import running_triton
 from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.reference import origin

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from tritonclient import grpc
 
-from tests.e2e.triton import running_triton
 from tests.support.checkpoints import official
+from tests.support.triton_server import running_triton
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.accuracy import random_clips

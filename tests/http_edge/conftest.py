@@ -10,11 +10,11 @@ import pytest
 
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack, until
-from tests.http_edge.promise import EdgeRow
-from tests.http_edge.state import State, whole
-from tests.http_edge.tap import Tap, tapped
-from tests.http_edge.wire import Stalled
+from tests.http_edge.connections import Stalled
+from tests.http_edge.request_tap import Tap, tapped
+from tests.http_edge.rows import EdgeRow
+from tests.http_edge.stack_snapshot import State, whole
+from tests.support.stacks import running_stack, until
 
 MAX_UPLOAD_MB = 16
 DECODE_TIMEOUT_S = 2
@@ -100,6 +100,6 @@ def _all_at_once(stalled: Stalled) -> None:
 @pytest.fixture
 def answered(edge: Stack, tap: Tap, row: EdgeRow) -> Callable[..., Any]:
     """Sends a request and holds its answer against the row."""
-    from tests.http_edge.judging import Judge
+    from tests.http_edge.response_checks import Judge
 
     return Judge(edge, tap, row)

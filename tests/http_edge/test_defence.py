@@ -19,20 +19,20 @@ from tritonclient.grpc import InferenceServerClient
 from app.settings import GRPC_SOCKET, METRICS_SOCKET
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.ports import is_loopback, listeners, sockets
-from tests.e2e.running import until
-from tests.e2e.state import pid_of, regions
-from tests.e2e.strangers import connect_as, owner_of
 from tests.http_edge.conftest import MAX_UPLOAD_MB
+from tests.http_edge.connections import Reply, Stalled, exchange, latencies
 from tests.http_edge.files import concat, film, playlist, session
-from tests.http_edge.judging import QUICK_S, Judge
-from tests.http_edge.promise import Line
-from tests.http_edge.sending import form, part, post, told
-from tests.http_edge.state import logs
+from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.response_checks import QUICK_S, Judge
+from tests.http_edge.rows import Line
+from tests.http_edge.stack_snapshot import logs
 from tests.http_edge.test_files import Listener, listening, pointing
-from tests.http_edge.wire import Reply, Stalled, exchange, latencies
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
 from tests.support.leaks import SHARED_MEMORY, descendants
+from tests.support.listening_ports import is_loopback, listeners, sockets
+from tests.support.other_users import connect_as, owner_of
+from tests.support.stack_state import pid_of, regions
+from tests.support.stacks import until
 
 TABLE = Line
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

@@ -19,15 +19,15 @@ from PIL import Image
 
 from deploy.stack.stack import Stack
 from tests.conftest import FOOTAGE
-from tests.e2e.running import until
 from tests.http_edge import files
-from tests.http_edge.judging import QUICK_S, Judge
-from tests.http_edge.promise import INPUTS, Input
-from tests.http_edge.sending import form, part, post, told
-from tests.http_edge.state import State, tracebacks
-from tests.http_edge.wire import exchange
-from tests.nightly.faults.promise import Row
+from tests.http_edge.connections import exchange
+from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.response_checks import QUICK_S, Judge
+from tests.http_edge.rows import INPUTS, Input
+from tests.http_edge.stack_snapshot import State, tracebacks
+from tests.nightly.faults.rows import Row
 from tests.support.films import Frame, read_corners, read_number
+from tests.support.stacks import until
 
 TABLE = Input
 

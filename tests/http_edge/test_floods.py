@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from deploy.stack.stack import Stack
-from tests.e2e.raw import _parse
-from tests.e2e.running import until
-from tests.http_edge.promise import Line
-from tests.http_edge.wire import ALIVE, exchange
-from tests.nightly.faults.promise import Row
+from tests.http_edge.connections import ALIVE, exchange
+from tests.http_edge.rows import Line
+from tests.nightly.faults.rows import Row
+from tests.support.raw_http import parse_response
+from tests.support.stacks import until
 
 TABLE = Line
 FLOODS = (2_100, 6_000)
@@ -78,7 +78,7 @@ def test_23_uploads_of_one_address(edge: Stack, row: Row) -> None:
         uploads = [connect(edge, "127.0.0.3", BEGUN, held) for _ in range(UPLOADS)]
         until(lambda: len(readable(uploads)) >= UPLOADS - most, 10)
         refused = readable(uploads)
-        statuses = Counter(_parse(upload.recv(65536)).status for upload in refused)
+        statuses = Counter(parse_response(upload.recv(65536)).status for upload in refused)
         row.holds(f"of {UPLOADS} uploads refused: {dict(statuses)}", statuses == {429: UPLOADS - most})
         other = exchange(edge.url, BEGUN.replace(b"1000000", b"11"))
         row.holds(f"from another address: {other.answer.status}", other.answer.status == 415)
@@ -86,7 +86,7 @@ def test_23_uploads_of_one_address(edge: Stack, row: Row) -> None:
 
     def again() -> int:
         with ExitStack() as held:
-            return _parse(connect(edge, "127.0.0.3", BEGUN.replace(b"1000000", b"11"), held).recv(65536)).status
+            return parse_response(connect(edge, "127.0.0.3", BEGUN.replace(b"1000000", b"11"), held).recv(65536)).status
 
     until(lambda: again() == 415, 5)
 

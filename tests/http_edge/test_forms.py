@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.keyed import new_key
-from tests.e2e.running import running_stack
 from tests.http_edge.files import film
-from tests.http_edge.judging import QUICK_S, Judge
-from tests.http_edge.promise import INPUTS, Input
-from tests.http_edge.sending import form, part, post, told
-from tests.http_edge.tap import Tap
-from tests.nightly.faults.promise import Row
+from tests.http_edge.request_tap import Tap
+from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.response_checks import QUICK_S, Judge
+from tests.http_edge.rows import INPUTS, Input
+from tests.nightly.faults.rows import Row
+from tests.support.api_keys import new_key
+from tests.support.stacks import running_stack
 
 TABLE = Input
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from deploy.stack.stack import Stack
 from tests.http_edge.conftest import MAX_UPLOAD_MB
-from tests.http_edge.judging import QUICK_S, Judge
-from tests.http_edge.promise import Line
+from tests.http_edge.connections import exchange
+from tests.http_edge.response_checks import QUICK_S, Judge
+from tests.http_edge.rows import Line
 from tests.http_edge.test_defence import get
-from tests.http_edge.wire import exchange
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
 
 TABLE = Line
 LARGE = f"Content-Length: {MAX_UPLOAD_MB << 19}"  # nothing of it is sent

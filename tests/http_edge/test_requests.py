@@ -8,10 +8,10 @@ import pytest
 
 from deploy.stack.stack import Stack
 from tests.http_edge.conftest import MAX_UPLOAD_MB
-from tests.http_edge.judging import QUICK_S, Judge, until_logged
-from tests.http_edge.promise import INPUTS, Input
-from tests.http_edge.wire import Stalled
-from tests.nightly.faults.promise import Row
+from tests.http_edge.connections import Stalled
+from tests.http_edge.response_checks import QUICK_S, Judge, until_logged
+from tests.http_edge.rows import INPUTS, Input
+from tests.nightly.faults.rows import Row
 
 TABLE = Input
 GET = b"GET /v1/models HTTP/1.1\r\n"

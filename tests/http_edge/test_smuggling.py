@@ -9,12 +9,12 @@ import pytest
 
 from app.web.headers import KNOWN, OF_NGINX, variable
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
-from tests.http_edge.promise import Line
-from tests.http_edge.sending import post
-from tests.http_edge.tap import Tap
-from tests.http_edge.wire import everything, exchange, statuses
-from tests.nightly.faults.promise import Row
+from tests.http_edge.connections import everything, exchange, statuses
+from tests.http_edge.request_tap import Tap
+from tests.http_edge.requests import post
+from tests.http_edge.rows import Line
+from tests.nightly.faults.rows import Row
+from tests.support.stacks import until
 
 TABLE = Line
 SECRET = "spoofed7f3a"

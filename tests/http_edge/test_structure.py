@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
 from tests.http_edge.conftest import DECODE_TIMEOUT_S
-from tests.http_edge.judging import QUICK_S, Judge
-from tests.http_edge.promise import Line
-from tests.http_edge.sending import BOUNDARY, form, post, told
+from tests.http_edge.connections import ALIVE, Reply, exchange
+from tests.http_edge.requests import BOUNDARY, form, post, told
+from tests.http_edge.response_checks import QUICK_S, Judge
+from tests.http_edge.rows import Line
 from tests.http_edge.structured_files import boxes, pictures, tables
-from tests.http_edge.wire import ALIVE, Reply, exchange
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.victims import web_workers
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import web_workers
 from tests.support.films import panning, write_video
+from tests.support.stacks import until
 
 TABLE = Line
 ATTACKERS = 6

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.ports import free_ports
-from tests.e2e.running import until
+from tests.support.stacks import until
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from bench.fixtures.videos import repeated
-from tests.e2e.running import until
 from tests.support.films import panning, write_video
+from tests.support.stacks import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.e2e.browser.hands import choose, row, serious_issues
+from tests.e2e.browser.actions import choose, row, serious_issues
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -11,9 +11,9 @@ import pytest
 
 from app.auth import store
 from deploy.stack.stack import Stack
-from tests.e2e.browser.hands import choose, row, serious_issues
-from tests.e2e.keyed import new_key, with_key
-from tests.e2e.running import running_stack
+from tests.e2e.browser.actions import choose, row, serious_issues
+from tests.support.api_keys import new_key, with_key
+from tests.support.stacks import running_stack
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.browser.hands import Line, choose, drop, row
+from tests.e2e.browser.actions import Line, choose, drop, row
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.browser.hands import serious_issues
+from tests.e2e.browser.actions import serious_issues
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

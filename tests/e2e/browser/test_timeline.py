@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.e2e.browser.hands import choose, row
+from tests.e2e.browser.actions import choose, row
 from tests.support.films import panning, write_video
 
 if TYPE_CHECKING:

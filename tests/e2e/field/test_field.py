@@ -16,7 +16,7 @@ from tests.conftest import CHECKOUT
 from tests.e2e.field.case import FIXTURES, committed
 from tests.e2e.field.compare import Entry, as_text, faults, job_faults, send, summary
 from tests.e2e.field.make_cases import collect, write
-from tests.e2e.handing_in import ended, handed_in
+from tests.support.job_requests import submit_job, wait_for_job
 
 RESULTS = CHECKOUT / "build" / "field.json"  # read by tests/e2e/field/table.py
 ENTRIES: list[Entry] = [*committed(), *(case.to_json() for case in collect())]
@@ -60,5 +60,5 @@ def test_answer_is_right(answers: dict[str, tuple[int, dict[str, Any]]], entry: 
 @pytest.mark.parametrize("entry", JOBS, ids=lambda entry: entry["file"])
 def test_timeline_is_right(stack: Stack, folder: Path, entry: Entry) -> None:
     with httpx.Client(base_url=stack.url, timeout=60) as client:
-        job = handed_in(client, _path(folder, entry), model=entry["model"])
-        assert not job_faults(entry, ended(client, job["id"]))
+        job = submit_job(client, _path(folder, entry), model=entry["model"])
+        assert not job_faults(entry, wait_for_job(client, job["id"]))

@@ -21,8 +21,8 @@ from flask import Flask, request
 from app.pipeline.leftovers import STALE_S, remove_all
 from app.shm.pool import SHM
 from app.uploads.parser import receive
-from tests.e2e.running import until
 from tests.support.leaks import descendants
+from tests.support.stacks import until
 
 HOLDER = "import sys; file = open(sys.argv[1], sys.argv[2]); print('open', flush=True); sys.stdin.read()"
 POOL = """

@@ -18,10 +18,10 @@ from app.video.decode import probe
 from app.video.decord_reader import DecordReader
 from app.video.packet_reader import PacketReader
 from app.video.readers import open_reader
-from tests.e2e.running import until
 from tests.support.films import numbered, write_video
 from tests.support.leaks import descendants
 from tests.support.regions import whole
+from tests.support.stacks import until
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
 

@@ -15,10 +15,10 @@ from app.inference.client import Triton
 from app.inference.transports import CUDA, INLINE, SYSTEM, Transports
 from app.shm.cuda_pool import CudaSlotPool
 from app.shm.pool import SlotPool
-from tests.e2e.triton import running_triton
 from tests.support.cuda_fake import LOST, FakeCuda
 from tests.support.networks import served_video
 from tests.support.triton_fake import MODEL, FakeTriton, running_fake
+from tests.support.triton_server import running_triton
 from triton_repo.zoo.export.openvino import example_clips, write_model
 
 CLIP = (1, 8, 8, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.watchdog import backend_processes
-from tests.e2e.running import until
+from tests.support.stacks import until
 
 
 @pytest.fixture

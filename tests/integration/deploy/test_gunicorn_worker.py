@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import CHECKOUT, until
+from tests.support.stacks import CHECKOUT, until
 
 CONFIG = """
 import os, pathlib, time

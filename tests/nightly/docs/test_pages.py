@@ -21,7 +21,6 @@ from PIL import Image
 
 from deploy.stack.places import program
 from deploy.stack.ports import free_ports
-from tests.e2e.running import until
 from tests.nightly.docs.clone import PYTHON, Clone, clone
 from tests.nightly.docs.snippets import (
     ADDRESS,
@@ -38,6 +37,7 @@ from tests.nightly.docs.snippets import (
 )
 from tests.support.checkpoints import labels_file, official_x3d, onnx_file
 from tests.support.movements import film_movement
+from tests.support.stacks import until
 
 README, *OTHERS = pages()
 pytestmark = pytest.mark.timeout(600)

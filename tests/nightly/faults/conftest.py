@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack
+from tests.nightly.faults.fault_run import Trials
 from tests.nightly.faults.load import Known, capacity, known_scores
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import Trials
+from tests.nightly.faults.rows import Row
 from tests.support.films import panning, write_video
 from tests.support.movements import film_movement
+from tests.support.stacks import running_stack
 
 LABELS = ("pan_left", "zoom_in", "tilt_up", "roll_cw")
 

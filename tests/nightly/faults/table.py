@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.running import CHECKOUT
-from tests.http_edge.promise import INPUTS, LINES, Input, Line
-from tests.nightly.faults.promise import FOLDER, LOADS, PROMISES, Promises, kept
+from tests.http_edge.rows import INPUTS, LINES, Input, Line
+from tests.nightly.faults.rows import FOLDER, LOADS, PROMISES, Promises, kept
+from tests.support.stacks import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "reliability.md"
 END = "<!-- end -->"

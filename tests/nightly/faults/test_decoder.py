@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import running_stack
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import HOP_S, Trials
-from tests.nightly.faults.victims import decoders, send, web_workers
+from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import decoders, send, web_workers
 from tests.support.films import Frame, numbered, write_video
+from tests.support.stacks import running_stack
 
 LIMIT_S = 1
 SPINNING = 4  # as many as there are decoders

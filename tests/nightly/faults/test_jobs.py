@@ -18,13 +18,13 @@ import pytest
 from app.jobs.storage.journal import read
 from app.jobs.storage.store import Job
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended, journal, windows_done
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import pid_of
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import HOP_S, Trials
-from tests.nightly.faults.victims import children, send, stopped
+from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import children, send, stopped
 from tests.support.films import numbered, write_video
+from tests.support.job_requests import journal, wait_for_job, windows_done
+from tests.support.stack_state import pid_of
+from tests.support.stacks import running_stack, until
 
 KILLS = 200
 LOCKED_S = 15.0
@@ -41,7 +41,7 @@ def http(hurt: Stack) -> Iterator[httpx.Client]:
 def test_26_job_worker_killed(hurt: Stack, trials: Trials, row: Row, http: httpx.Client, long_film: bytes) -> None:
     with trials.of(hurt) as trial:
         trial.hand_in(long_film, HOP_S)
-        whole = ended(http, trial.job, 120)
+        whole = wait_for_job(http, trial.job, 120)
         trial.hand_in(long_film, HOP_S)
         until(lambda: windows_done(http, trial.job) > 0, 30)
         trial.hurts()
@@ -49,7 +49,7 @@ def test_26_job_worker_killed(hurt: Stack, trials: Trials, row: Row, http: httpx
         before = windows_done(http, trial.job)
         until(lambda: windows_done(http, trial.job) > before, 60)
         row.within("went on after", time.monotonic() - trial.fault, 30)
-        told = ended(http, trial.job, 120)
+        told = wait_for_job(http, trial.job, 120)
         read(journal(hurt, trial.job))  # raises when a window is missing or there twice
         same = told["timeline"]["segments"] == whole["timeline"]["segments"]
         row.holds("one result, the same as without", same)
@@ -160,7 +160,7 @@ def test_28_queue_locked_and_corrupt(
         return (told["id"] if answer.status_code == 202 else f"{answer.status_code}"), time.monotonic() - begin
 
     with trials.of(hurt) as trial:
-        ended(http, trial.job, 120)
+        wait_for_job(http, trial.job, 120)
         before = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
         trial.hurts()
         held = sqlite3.connect(queue, isolation_level=None)
@@ -173,7 +173,9 @@ def test_28_queue_locked_and_corrupt(
             f"locked: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s", len(told) == 24 or told == "503"
         )
         if len(told) == 24:
-            row.holds(f"and {ended(http, told, 120)['state']} later", ended(http, told)["state"] == "done")
+            row.holds(
+                f"and {wait_for_job(http, told, 120)['state']} later", wait_for_job(http, told)["state"] == "done"
+            )
         trial.steady(0.0, "requests: errors until")
         trial.hurts()
         queue.write_bytes(b"this is no database " * 500)
@@ -193,5 +195,5 @@ def test_28_queue_locked_and_corrupt(
         trial.only("503")
         left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
         row.holds(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
-        state = ended(http, told, 120)["state"] if len(told) == 24 else "not accepted"
+        state = wait_for_job(http, told, 120)["state"] if len(told) == 24 else "not accepted"
         row.holds(f"the job of the corrupt queue: {state}", state in ("done", "not accepted"))

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.stack import Stack, StackError
-from tests.e2e.running import CHECKOUT, own_environment, running_stack, until
-from tests.e2e.state import owners_of_regions, pid_of, regions, registered
-from tests.nightly.faults.enclosed import Enclosure, no_enclosure
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import send, web_workers
 from tests.nightly.faults.test_triton import load_s
-from tests.nightly.faults.trial import Trials
-from tests.nightly.faults.victims import send, web_workers
 from tests.support.leaks import SHARED_MEMORY
+from tests.support.stack_state import owners_of_regions, pid_of, regions, registered
+from tests.support.stacks import CHECKOUT, own_environment, running_stack, until
 
 NEEDED_MB = 400  # of a stack with the usual settings, 304 in the preflight's own reckoning
 

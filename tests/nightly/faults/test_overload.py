@@ -24,9 +24,9 @@ from bench.tools.overload import (
     unloaded,
 )
 from deploy.stack.stack import Stack
-from tests.e2e.keyed import new_key
-from tests.e2e.running import running_stack, until
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
+from tests.support.api_keys import new_key
+from tests.support.stacks import running_stack, until
 
 CAPACITY_S = 6.0  # for each number of clients
 CALM_S, OVERLOAD_S, LONGEST_S = 30.0, 25.0, 60.0

@@ -16,10 +16,10 @@ import pytest
 
 from bench.many_jobs import make_jobs
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended
-from tests.e2e.running import running_stack, until
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import Trials
+from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.rows import Row
+from tests.support.job_requests import wait_for_job
+from tests.support.stacks import running_stack, until
 
 PLACES, CLIENTS, KEPT = 20, 24, 10_000
 RECONCILED_S = 45.0  # the job worker compares folders and index every 20 s
@@ -38,7 +38,7 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
     with trials.of(hurt) as trial, httpx.Client(base_url=hurt.url, timeout=30) as http:
         made = [http.post("/v1/jobs", content=film).json()["id"] for _ in range(6)]
         for identity in made:
-            ended(http, identity)
+            wait_for_job(http, identity)
         trial.hurts()
         whole, newer, cut_off, zeros, fifo, folder = (jobs / identity for identity in made)
         told = json.loads((newer / "state.json").read_text())
@@ -60,11 +60,11 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
         row.holds(f"just then: {dict(statuses)}", set(statuses) == {
             "/v1/jobs 200", "/metrics 200", "/status.json 200", "POST 202",
         })  # fmt: skip
-        row.holds(f"a new job: {(state := ended(http, later.json()['id'])['state'])}", state == "done")
+        row.holds(f"a new job: {(state := wait_for_job(http, later.json()['id'])['state'])}", state == "done")
         kept = {identity: http.get(f"/v1/jobs/{identity}").status_code for identity in made}
         wanted = dict.fromkeys(made, 404) | dict.fromkeys((whole.name, newer.name, cut_off.name), 200)
         row.holds(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
-        again = ended(http, cut_off.name, RECONCILED_S)["state"]
+        again = wait_for_job(http, cut_off.name, RECONCILED_S)["state"]
         row.holds(f"one without its state begins again: {again}", again == "done")
         # The index may go on in its log: what lies below it is then found to be damaged later, or never needed
         until(lambda: {"job": 3, "state": 1}.items() <= set_aside(http).items(), RECONCILED_S)

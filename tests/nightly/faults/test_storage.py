@@ -17,12 +17,12 @@ import pytest
 
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT, own_environment, running_stack, until
-from tests.nightly.faults.enclosed import Enclosure, no_enclosure
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import Trials
-from tests.nightly.faults.victims import nginx_workers, send, web_workers
+from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import nginx_workers, send, web_workers
 from tests.support.leaks import descendants
+from tests.support.stacks import CHECKOUT, own_environment, running_stack, until
 
 FULL_S = 5.0
 UPLOADS = 10

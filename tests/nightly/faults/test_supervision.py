@@ -18,11 +18,11 @@ import pytest
 
 from deploy.stack import processes
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended, windows_done
-from tests.e2e.running import running_stack, until
-from tests.e2e.state import ready
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import HOP_S, Trials
+from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.rows import Row
+from tests.support.job_requests import wait_for_job, windows_done
+from tests.support.stack_state import ready
+from tests.support.stacks import running_stack, until
 
 COLD_S = 30.0
 HOUR_S = 3600
@@ -72,7 +72,7 @@ def test_30_everything_killed(hurt: Stack, trials: Trials, row: Row, long_film: 
             hurt.up()
             row.within("ready after", time.monotonic() - begin, COLD_S)
             trial.steady(COLD_S, "right answers after", since=begin)
-            told = ended(http, trial.job, 120)
+            told = wait_for_job(http, trial.job, 120)
             row.holds(f"the job that was at work: {told['state']}", told["state"] == "done")
 
 
@@ -110,7 +110,7 @@ def test_31_clock_jumps(adrift: tuple[Stack, Path], trials: Trials, row: Row, lo
             trial.hand_in(long_film, HOP_S)
             until(lambda: windows_done(http, trial.job) > 0, 30)
             offset.write_text(f"{jump:+d}\n")
-            told = ended(http, trial.job, 120)
+            told = wait_for_job(http, trial.job, 120)
             row.holds(f"a job during a jump of {jump:+d} s: {told['state']}", told["state"] == "done")
             shift = datetime.fromisoformat(told["finished"]) - datetime.fromisoformat(told["created"])
             seen = abs(shift.total_seconds()) > HOUR_S - 1

@@ -11,12 +11,20 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
-from tests.e2e.state import model_process, owners_of_regions, pid_of, ready, regions, registered, watchdog_numbers
-from tests.e2e.triton import forget_region
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import Trial, Trials
-from tests.nightly.faults.victims import stopped
+from tests.nightly.faults.fault_run import Trial, Trials
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import stopped
+from tests.support.stack_state import (
+    model_process,
+    owners_of_regions,
+    pid_of,
+    ready,
+    regions,
+    registered,
+    watchdog_numbers,
+)
+from tests.support.stacks import until
+from tests.support.triton_server import forget_region
 
 STOPPED_S = 30.0
 ANSWERS = 'clipstack_model_answers{model="camera_motion@1"}'

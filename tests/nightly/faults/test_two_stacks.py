@@ -15,9 +15,9 @@ import pytest
 
 from app.inference.channel import connect
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT, own_environment, until
-from tests.e2e.state import owners_of_regions, pid_of, ready, registered
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
+from tests.support.stack_state import owners_of_regions, pid_of, ready, registered
+from tests.support.stacks import CHECKOUT, own_environment, until
 
 READY_S = 90.0
 ONLY = ("camera_motion", "frame_quality")  # the model that each of the two serves

@@ -17,13 +17,13 @@ import pytest
 from app.pipeline.upload_guard import LEAST_WINDOW_S
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.keyed import new_key
-from tests.e2e.raw import Answer, _parse
-from tests.e2e.raw import send as exchange
-from tests.e2e.running import running_stack, until
-from tests.nightly.faults.enclosed import Enclosure, no_enclosure
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.victims import send, web_workers
+from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import send, web_workers
+from tests.support.api_keys import new_key
+from tests.support.raw_http import Answer, parse_response
+from tests.support.raw_http import send as exchange
+from tests.support.stacks import running_stack, until
 
 UPLOADS = 3  # of each kind: without a key, and with one that is none
 SENT_BYTES = 2 << 20  # of each upload, unless the answer comes before
@@ -129,7 +129,7 @@ class Trickle:
         for upload in self._uploads:
             upload.sendall(bytes(TRICKLE_BYTES - self._sent))
             received = b"".join(iter(lambda upload=upload: upload.recv(65536), b""))
-            answer = _parse(received)
+            answer = parse_response(received)
             told.add(f"{answer.status} {answer.error['code']}")
         return told
 

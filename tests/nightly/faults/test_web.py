@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
-from tests.e2e.state import owners_of_regions, pid_of, registered
-from tests.nightly.faults.promise import Row
-from tests.nightly.faults.trial import Trials
-from tests.nightly.faults.victims import alive, cpu_s, nginx_workers, send, stopped, web_workers
+from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.rows import Row
+from tests.nightly.faults.stack_processes import alive, cpu_s, nginx_workers, send, stopped, web_workers
+from tests.support.stack_state import owners_of_regions, pid_of, registered
+from tests.support.stacks import until
 
 GUNICORN_TIMEOUT_S = 20.0
 AT_ONCE_S = 1.0

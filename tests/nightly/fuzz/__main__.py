@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.e2e.running import CHECKOUT, running_stack
 from tests.nightly.fuzz.run import SETTINGS, fuzz, reproduced
+from tests.support.stacks import CHECKOUT, running_stack
 
 RESULT = CHECKOUT / "bench" / "results" / "fuzz.json"
 FULL = 10_000  # mutants of a run whose result is kept

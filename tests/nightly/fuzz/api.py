@@ -22,11 +22,11 @@ import httpx
 
 from bench.environment import described
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended
-from tests.e2e.running import CHECKOUT, running_stack, until
 from tests.nightly.fuzz import seeds
-from tests.nightly.fuzz.watch import holding, lost
+from tests.nightly.fuzz.stack_watch import holding, lost
 from tests.support.films import panning, write_video
+from tests.support.job_requests import wait_for_job
+from tests.support.stacks import CHECKOUT, running_stack, until
 
 RESULT = CHECKOUT / "bench" / "results" / "fuzz_api.json"
 EXAMPLES = 50  # of every address, beside those that go through its parameters one by one
@@ -66,7 +66,7 @@ def tried(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
         with httpx.Client(base_url=stack.url, timeout=60) as http:
             ids = [http.post("/v1/jobs", content=film, params={"hop_s": "0.5"}).json()["id"] for _ in range(3)]
             for identity in ids:
-                ended(http, identity)
+                wait_for_job(http, identity)
             document = enriched(http.get("/v1/openapi.json").json(), ids[:1], ids[1:], [film, picture])
         before = holding(stack)
         status, report = _run(stack, document, Path(folder), examples, seed)

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 
 from deploy.stack.stack import Stack
-from tests.nightly.fuzz.judge import Judge, Reply, cause, word
-from tests.nightly.fuzz.known import Known
 from tests.nightly.fuzz.mutants import Mutant, mutant
+from tests.nightly.fuzz.reference_files import Known
+from tests.nightly.fuzz.requests import Order, order, send
+from tests.nightly.fuzz.response_checks import Judge, Reply, cause, word
 from tests.nightly.fuzz.seeds import Seed
-from tests.nightly.fuzz.sending import Order, order, send
 
 CLIENTS = 6
 KNOWN_EVERY = 100  # mutants

@@ -15,12 +15,12 @@ import httpx
 
 from bench.environment import described
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT
 from tests.nightly.fuzz import seeds
 from tests.nightly.fuzz.campaign import Campaign, Tally
-from tests.nightly.fuzz.known import Known, known
 from tests.nightly.fuzz.mutants import mutant
-from tests.nightly.fuzz.watch import Holding, holding, lost
+from tests.nightly.fuzz.reference_files import Known, known
+from tests.nightly.fuzz.stack_watch import Holding, holding, lost
+from tests.support.stacks import CHECKOUT
 
 KEPT = CHECKOUT / "build" / "fuzz"
 WARM_UP = 60  # mutants before the first look: caches fill, and every decoder process has been started

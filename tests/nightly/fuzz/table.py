@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.running import CHECKOUT
+from tests.support.stacks import CHECKOUT
 
 RESULTS = CHECKOUT / "bench" / "results"
 PAGE = CHECKOUT / "docs" / "fuzzing.md"

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended
-from tests.nightly.fuzz.judge import Judge, Reply
+from tests.nightly.fuzz.response_checks import Judge, Reply
+from tests.support.job_requests import wait_for_job
 
 FINDINGS = sorted((Path(__file__).parent / "findings").iterdir())
 PATIENCE_S = 30.0
@@ -37,6 +37,6 @@ def test_a_job_of_it_ends_as_promised(fuzzed: Stack, file: Path) -> None:
         answer = http.post("/v1/jobs", params={"hop_s": "0.1"}, content=file.read_bytes())
         assert judge.faults(reply(answer)) == []
         if answer.status_code == 202:
-            told = ended(http, answer.json()["id"])
+            told = wait_for_job(http, answer.json()["id"])
             assert told["state"] == "done" or told["error"]["code"] not in ("internal", "unavailable"), told["error"]
             http.delete(f"/v1/jobs/{told['id']}")

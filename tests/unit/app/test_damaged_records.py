@@ -21,7 +21,7 @@ from app.errors import KeyStoreUnavailable, TooManyRequests
 from app.files import DamagedFile, open_lock, read_file
 from app.metrics.history import History
 from app.pipeline.cache import ResultCache
-from tests.e2e.running import until
+from tests.support.stacks import until
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
 

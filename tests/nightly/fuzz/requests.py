@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from tests.nightly.fuzz.judge import Reply
 from tests.nightly.fuzz.mutants import Mutant
+from tests.nightly.fuzz.response_checks import Reply
 
 JOBS_SHARE, JSON_SHARE, FORM_SHARE = 0.04, 0.05, 0.3
 MODELS = ("camera_motion", "frame_quality")

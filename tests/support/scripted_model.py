@@ -1,4 +1,4 @@
-"""Two models of the tests' own, run by Triton's plain Python backend: one does what its clip says, one cannot load."""
+"""Two models for Triton's Python backend: `scripted` does what its clip says, `unloadable` fails to load until it may."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-ANSWER, CALCULATE_LONG, WAIT_FOR_EVER, CALCULATE = range(4)  # the first byte of a clip; the answer repeats it
+ANSWER, CALCULATE_LONG, WAIT_FOR_EVER, CALCULATE = range(4)  # first byte of a clip; the response repeats it
 LONG_S, SHORT_S = 11.0, 2.0
 CURED = "cured"
 
-MOODY = f"""
+SCRIPTED = f"""
 import threading, time
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -22,16 +22,16 @@ class TritonPythonModel:
         return [self.answer(pb_utils.get_input_tensor_by_name(request, "CLIP").as_numpy()) for request in requests]
 
     def answer(self, clip):
-        mood = int(clip.flat[0])
-        if mood == {WAIT_FOR_EVER}:
+        action = int(clip.flat[0])
+        if action == {WAIT_FOR_EVER}:
             threading.Event().wait()
-        ends = time.monotonic() + {{{CALCULATE_LONG}: {LONG_S}, {CALCULATE}: {SHORT_S}}}.get(mood, 0.0)
+        ends = time.monotonic() + {{{CALCULATE_LONG}: {LONG_S}, {CALCULATE}: {SHORT_S}}}.get(action, 0.0)
         while time.monotonic() < ends:
             pass
-        scores = np.array([[mood, 1.0]], np.float32)
+        scores = np.array([[action, 1.0]], np.float32)
         return pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", scores)])
 """
-LAME = f"""{MOODY}
+UNLOADABLE = f"""{SCRIPTED}
     def initialize(self, args):
         import pathlib
         if not pathlib.Path(args["model_repository"], "{CURED}").exists():
@@ -55,20 +55,20 @@ parameters [
 
 
 def add(models: Path) -> None:
-    """Writes both into Triton's folder of models."""
-    for name, program in (("moody", MOODY), ("lame", LAME)):
+    """Write both into a model repository."""
+    for name, program in (("scripted", SCRIPTED), ("unloadable", UNLOADABLE)):
         version = models / name / "1"
         version.mkdir(parents=True)
         (version / "model.py").write_text(program)
         (models / name / "config.pbtxt").write_text(CONFIG)
-        (models / name / "labels.txt").write_text("mood\nrest\n")
+        (models / name / "labels.txt").write_text("action\nrest\n")
 
 
-def ask(address: str, mood: int, patience_s: float) -> int:
-    """The mood that the model tells of the clip that it was sent; raises InferenceServerException."""
-    clip = np.full((1, 1, 8, 8, 3), mood, np.uint8)
+def infer(address: str, action: int, timeout_s: float) -> int:
+    """Return the action that the model repeats; raises InferenceServerException."""
+    clip = np.full((1, 1, 8, 8, 3), action, np.uint8)
     sent = InferInput("CLIP", clip.shape, "UINT8")
     sent.set_data_from_numpy(clip)
     with InferenceServerClient(address) as triton:
-        scores: Any = triton.infer("moody", [sent], client_timeout=patience_s).as_numpy("SCORES")
+        scores: Any = triton.infer("scripted", [sent], client_timeout=timeout_s).as_numpy("SCORES")
     return int(scores[0, 0])

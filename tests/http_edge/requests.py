@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.http_edge.wire import Reply
+from tests.http_edge.connections import Reply
 
 BOUNDARY = b"0123456789abcdef"
 

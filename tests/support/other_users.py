@@ -1,4 +1,4 @@
-"""Who a process is, and what another user may do."""
+"""The user of a process, and connections as another user."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deploy.stack.users import User
 
 
 def owner_of(pid: int) -> int:
-    """User id that a process has now; the files in /proc of one that has given up root's rights stay root's."""
+    """Return the user id of a process. Its files in /proc do not tell: they stay root's when it has dropped root's rights."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("Uid:")[1].split()[1])
 
 
 def connect_as(user: str, path: Path) -> str:
-    """What happens to `user` who connects to the socket: the name of the error, or "connected"."""
+    """Connect to a Unix socket as `user`; return "connected" or the name of the error."""
     end, child = os.pipe(), os.fork()
     if child == 0:
         os.setgroups([])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deploy.stack.stack import Stack
 from deploy.watchdog import backend_processes
-from tests.e2e.state import owners_of_regions, pid_of, regions, registered
-from tests.nightly.faults.victims import decoders, web_workers
+from tests.nightly.faults.stack_processes import decoders, web_workers
+from tests.support.stack_state import owners_of_regions, pid_of, regions, registered
 
 MEMORY_MB, OPEN_FILES = (
     96,

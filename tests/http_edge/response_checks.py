@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT
-from tests.http_edge.tap import Tap
-from tests.http_edge.wire import Reply, exchange
-from tests.nightly.faults.promise import Row
+from tests.http_edge.connections import Reply, exchange
+from tests.http_edge.request_tap import Tap
+from tests.nightly.faults.rows import Row
+from tests.support.stacks import CHECKOUT
 
 # Of no use to who sent the file, and of some to who looks for a way in
 WORDS = re.compile(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deploy.stack import processes
 from deploy.stack.stack import Stack
-from tests.e2e.state import pid_of
 from tests.support.leaks import descendants, parents
+from tests.support.stack_state import pid_of
 
 
 def children(pid: int) -> list[int]:

@@ -12,9 +12,9 @@ import httpx
 
 from deploy.stack import places
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
-from tests.e2e.state import NGINX_WORKERS, owners_of_regions, regions
-from tests.nightly.faults.victims import nginx_workers, web_workers
+from tests.nightly.faults.stack_processes import nginx_workers, web_workers
+from tests.support.stack_state import NGINX_WORKERS, owners_of_regions, regions
+from tests.support.stacks import until
 
 
 def whole(stack: Stack) -> bool:

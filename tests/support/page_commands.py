@@ -1,4 +1,4 @@
-"""Commands of a page, run against a stack of the tests from this checkout."""
+"""Run the commands of a documentation page against a stack of the tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT
+from tests.support.stacks import CHECKOUT
 
 ADDRESS = "http://127.0.0.1:8080"  # as pages write it
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from tests.nightly.fuzz.requests import Order, send
 from tests.nightly.fuzz.seeds import Seed
-from tests.nightly.fuzz.sending import Order, send
 from tests.support.movements import film_movement
 
 NEAR = 2e-3  # by which a score may differ: a clip's place in a batch rounds it otherwise

@@ -1,4 +1,4 @@
-"""HTTP as bytes: for requests that no client would send."""
+"""HTTP as bytes, for requests that no HTTP client sends."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def send(url: str, *pieces: bytes) -> Answer:
     with socket.create_connection((address.hostname, address.port), timeout=ANSWER_S) as connection:
         for piece in pieces:
             connection.sendall(piece)
-        while not _complete(received) and (part := connection.recv(65536)):
+        while not is_complete(received) and (part := connection.recv(65536)):
             received += part
-    return _parse(received)
+    return parse_response(received)
 
 
-def _complete(received: bytes) -> bool:
-    answer = _parse(received)
+def is_complete(received: bytes) -> bool:
+    answer = parse_response(received)
     return len(answer.body) >= int(answer.headers.get("content-length", sys.maxsize))
 
 
-def _parse(received: bytes) -> Answer:
+def parse_response(received: bytes) -> Answer:
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/"):

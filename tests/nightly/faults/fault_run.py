@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import httpx
 
 from deploy.stack.stack import Stack
-from tests.e2e.handing_in import ended
-from tests.e2e.running import until
-from tests.e2e.state import owners_of_regions, ready, regions, registered
 from tests.nightly.faults.load import SHARED, Flow, Known, flowing
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
+from tests.support.job_requests import wait_for_job
 from tests.support.leaks import descendants
+from tests.support.stack_state import owners_of_regions, ready, regions, registered
+from tests.support.stacks import until
 
 TIDY_S = 20.0  # regions of the dead are gone, and no orphan is left
 USUAL_HOP_S, HOP_S = 0.25, 0.06  # of a job beside the fault; of one that it happens to
@@ -87,7 +87,7 @@ class Trial:
         until(lambda: ready(stack), 30)
         if self.job:
             with httpx.Client(base_url=stack.url, timeout=30) as http:
-                told = ended(http, self.job, LONGEST_S)
+                told = wait_for_job(http, self.job, LONGEST_S)
             windows, progress = told["timeline"] and told["timeline"]["windows"], told["progress"]
             whole = told["state"] == "done" and len(windows) == progress["windows"]
             row.holds(f"the job before it: {told['state']}", whole)

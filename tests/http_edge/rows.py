@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.running import CHECKOUT
-from tests.nightly.faults.promise import Row
+from tests.nightly.faults.rows import Row
+from tests.support.stacks import CHECKOUT
 
 _BAD, _LARGE = "400 bad_request", "413 too_large"
 _NO_MEDIA, _BROKEN, _LIMIT = "415 unsupported_media", "422 undecodable", "422 limit_exceeded"

@@ -1,4 +1,4 @@
-"""What a running stack is just now: ready, its programs, its regions, what its watchdog counted."""
+"""The state of a running stack: readiness, processes, regions, metrics of its watchdog."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deploy.stack import places
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import backend_processes
-from tests.e2e.running import CHECKOUT
 from tests.support.leaks import SHARED_MEMORY
+from tests.support.stacks import CHECKOUT
 
 CONFIG = CHECKOUT / "supervisor" / "supervisord.conf"
 NGINX_WORKERS = os.cpu_count() or 1  # nginx.conf: `worker_processes auto`

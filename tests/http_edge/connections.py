@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.e2e.raw import Answer, _complete, _parse
+from tests.support.raw_http import Answer, is_complete, parse_response
 
 PATIENCE_S = 60
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -51,14 +51,14 @@ def exchange(url: str, sent: bytes) -> Reply:
             connection.sendall(sent)
         received = _one_answer(connection, bodiless=sent.startswith(b"HEAD "))
         seconds = time.monotonic() - begin
-        answer = _parse(received)
+        answer = parse_response(received)
         return Reply(answer, seconds, _state(connection, answer))
 
 
 def _one_answer(connection: socket.socket, bodiless: bool = False) -> bytes:
     received = b""
     with contextlib.suppress(ConnectionError):
-        while not _complete(received) and (part := connection.recv(65536)):
+        while not is_complete(received) and (part := connection.recv(65536)):
             received += part
             if received.endswith(b"\r\n\r\n") and (bodiless or received.startswith(b"HTTP/1.1 304")):
                 break
@@ -73,7 +73,7 @@ def _state(connection: socket.socket, answer: Answer) -> str:
             connection.shutdown(socket.SHUT_WR)
             return "more than one answer" if connection.recv(65536) else "closed"
         connection.sendall(ALIVE)
-        again = _parse(_one_answer(connection))
+        again = parse_response(_one_answer(connection))
     except ConnectionError:
         return "closed"
     if not again.status and not again.body:

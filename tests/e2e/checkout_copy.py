@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.users import User, first_blocked
-from tests.e2e.running import CHECKOUT
+from tests.support.stacks import CHECKOUT
 
 CODE = ("app", "client", "deploy", "nginx", "supervisor", "triton_repo")
 LIBRARY = "libpython3.11.so.1.0"

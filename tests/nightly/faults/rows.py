@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench import environment
-from tests.e2e.running import CHECKOUT
+from tests.support.stacks import CHECKOUT
 
 FOLDER = CHECKOUT / ".runtime" / "faults"
 

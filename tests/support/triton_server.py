@@ -1,4 +1,4 @@
-"""A Triton server of the tests' own, started by the command that the stack starts it by."""
+"""Start Triton alone, with the stack's own command."""
 
 from __future__ import annotations
 

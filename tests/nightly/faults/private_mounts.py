@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import CHECKOUT
+from tests.support.stacks import CHECKOUT
 
 FILLING = "filling"
 ALMOST_KIB = 1024  # others may have removed a file of theirs meanwhile

@@ -1,4 +1,4 @@
-"""A stack of the tests' own, so that two runs never meet and none meets a stack in use."""
+"""Start stacks for tests, each with its own folder and free ports."""
 
 from __future__ import annotations
 

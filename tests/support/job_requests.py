@@ -1,4 +1,4 @@
-"""Jobs as a person hands them in and waits for them."""
+"""Submit jobs over HTTP and wait for them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 
 from deploy.stack.stack import Stack
-from tests.e2e.running import until
+from tests.support.stacks import until
 
 
-def handed_in(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str, Any]:
-    """The record of a new job."""
+def submit_job(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str, Any]:
+    """Submit a job and return its record."""
     content, name = (film, "film") if isinstance(film, bytes) else (film.read_bytes(), film.name)
     answer = http.post("/v1/jobs", content=content, params=params, headers={"X-File-Name": name})
     assert answer.status_code == 202, answer.text
@@ -21,8 +21,8 @@ def handed_in(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[str
     return told
 
 
-def ended(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
-    """The record of a job, with its windows, when it is over."""
+def wait_for_job(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
+    """Wait until the job has ended and return its record with its windows."""
 
     def record(**params: str) -> dict[str, Any]:
         answer = http.get(f"/v1/jobs/{identity}", params=params)

@@ -1,4 +1,4 @@
-"""What listens, as the kernel tells it."""
+"""Listening TCP sockets, from /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stack that asks for keys, and the people who have some."""
+"""API keys of a running stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deploy.stack.stack import Stack
 
 
 def new_key(stack: Stack, name: str, **limits: object) -> str:
-    """The text of a new key."""
+    """Create a key and return its text."""
     wanted = Key("", name, "", "", **limits)  # type: ignore[arg-type]
     return store.create(stack.settings.keys_file, wanted)[1]
 

@@ -100,7 +100,7 @@ bench-against:  ## compare with another checkout in turns, seven minutes: OTHER=
 	@deploy/setup bench
 	$(PYTHON) -m bench.tools.compare $(or $(OTHER),$(error say which: make bench-against OTHER=../older-checkout))
 
-bench:  ## measure against the baselines, about sixteen minutes, and write docs/performance.md; QUICK=1: four minutes; ONLY="throughput start"
+bench:  ## measure against the baselines, about ten minutes, and write docs/performance.md; QUICK=1: four minutes; ONLY="throughput startup"
 	@deploy/setup bench
 	$(PYTHON) -m bench $(if $(QUICK),--quick) $(ONLY)
 

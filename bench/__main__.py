@@ -1,9 +1,9 @@
-"""All benchmarks one after the other, or those named; then the targets, and docs/performance.md.
+"""Run all benchmark suites, or those named; then print the summary and write docs/performance.md.
 
-python -m bench [--quick] [--results FOLDER] [QUESTION...]          (`make bench`, `make bench QUICK=1`)
+python -m bench [--quick] [--results FOLDER] [SUITE...]          (`make bench`, `make bench QUICK=1`)
 
-Exit status: 0 all was measured; 1 a question could not be, or two sides named different things. A missed target is
-printed, and is no failure.
+Exit status: 0 all was measured; 1 a suite failed, or two sides gave one clip different labels. A missed target is
+printed, and is no failure. Progress goes to stderr, the summary to stdout.
 """
 
 from __future__ import annotations
@@ -18,67 +18,59 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from bench import report, targets
+from bench import report
 from bench.environment import described
 from bench.fixtures import networks
 from bench.profile import FULL, QUICK, Profile
+from bench.report.sections import SECTIONS
+from bench.stats import reasons
 
-QUESTIONS = ("throughput", "latency", "transport", "handoff", "memory", "load_curve", "start", "pictures", "length")
-QUICKEST = ("throughput", "latency", "transport", "handoff")  # the suites of --quick, unless others are named
-RESULTS = Path(__file__).parent / "results"
+QUICK_SUITES = ("throughput", "startup", "transport")  # of --quick, unless others are named
 
 
-def answer(question: str, effort: Profile, results: Path) -> bool:
+def run(suite: str, effort: Profile, results: Path) -> bool:
     """Run one suite and write its file; return False, after printing the reason, if that failed."""
-    print(f"--- {question}", flush=True)
+    say(f"--- {suite}")
     began = time.monotonic()
     try:
-        figures: dict[str, Any] = importlib.import_module(f"bench.suites.{question}").measured(effort)
+        figures: dict[str, Any] = importlib.import_module(f"bench.suites.{suite}").measured(effort)
     except Exception:
         traceback.print_exc()
         return False
     header = {"machine": described(), "quick": effort is QUICK, "load_before": round(os.getloadavg()[0], 2)}
     took = {"took_s": round(time.monotonic() - began, 1)}
-    (results / f"{question}.json").write_text(json.dumps(header | took | figures, indent=1) + "\n")
-    print(f"    {took['took_s']} s", flush=True)
-    refused = reasons(figures)
-    for reason in refused:
-        print(f"    {reason}", flush=True)
-    return not refused
+    (results / f"{suite}.json").write_text(json.dumps(header | took | figures, indent=1) + "\n")
+    say(f"    {took['took_s']} s")
+    problems = reasons(figures)
+    for reason in problems:
+        say(f"    {reason}")
+    return not problems
 
 
-def reasons(told: Any) -> list[str]:
-    """Return the errors and refused ratios anywhere in the figures, each reason once."""
-    unique: dict[str, None] = {}
-    if isinstance(told, dict):
-        if "error" in told:
-            unique[str(told["error"])] = None
-        if "labels differ" in str(told.get("no_ratio", "")):
-            unique[str(told["no_ratio"])] = None
-        for part in told.values():
-            unique |= dict.fromkeys(reasons(part))
-    return list(unique)
+def say(line: str) -> None:
+    """Print a line of progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Run the requested suites and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
-    parser.add_argument("--quick", action="store_true", help=f"less of everything: {', '.join(QUICKEST)}")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SECTIONS))
+    parser.add_argument("--quick", action="store_true", help=f"less of everything: {', '.join(QUICK_SUITES)}")
+    parser.add_argument("--results", type=Path, default=report.RESULTS)
     arguments = parser.parse_args()
-    if unknown := set(arguments.questions) - set(QUESTIONS):
-        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    if unknown := set(arguments.suites) - set(SECTIONS):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     arguments.results.mkdir(parents=True, exist_ok=True)
     networks.renew()
     effort = QUICK if arguments.quick else FULL
-    questions = arguments.questions or (QUICKEST if arguments.quick else QUESTIONS)
-    done = [answer(question, effort, arguments.results) for question in questions]
+    suites = arguments.suites or (QUICK_SUITES if arguments.quick else tuple(SECTIONS))
+    done = [run(suite, effort, arguments.results) for suite in suites]
     figures = report.read(arguments.results)
-    print(targets.table(targets.judged(figures)))
-    if arguments.results == RESULTS:
+    print(report.summary(figures))
+    if arguments.results == report.RESULTS:
         report.write(figures)
-        print(f"written: {report.PAGE}")
+        say(f"written: {report.PAGE}")
     return 0 if all(done) else 1
 
 

@@ -39,6 +39,17 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12]) if fields else 0
 
 
+def pss_mib(pid: int) -> float:
+    """Return the proportional set size in MiB; 0 for a process that has ended."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
 def session_members(leader: int) -> list[int]:
     """Return the processes of a session; all programs of a stack share supervisord's."""
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
@@ -66,4 +77,13 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-__all__ = ["command_line", "cpu_seconds_by_part", "cpu_ticks", "part_of", "session_members", "ticks_of_session"]
+__all__ = [
+    "TICKS_PER_S",
+    "command_line",
+    "cpu_seconds_by_part",
+    "cpu_ticks",
+    "part_of",
+    "pss_mib",
+    "session_members",
+    "ticks_of_session",
+]

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
 class Profile(NamedTuple):
-    """Turns of each side, seconds of a turn, numbers of clients, and the larger cases to run."""
+    """How much a run measures.
+
+    Attributes:
+        turns: Turns of each side.
+        seconds: Length of a turn.
+        baselines: Baselines of the throughput suite, each with its numbers of clients.
+        pinned: Whether each baseline is also compared in the same precision as our stack.
+        workers: Numbers of workers of the memory suite.
+        overload_s: Seconds of each rate of the load curve.
+        repeats: Repetitions of operations that take milliseconds.
+        starts: Starts of each side.
+    """
 
     turns: int
     seconds: float
-    clients: tuple[int, ...]
-    workers: tuple[int, ...]
-    upload_mb: tuple[int, ...]
-    baselines: tuple[str, ...]
-    film_s: tuple[int, ...]
+    baselines: Mapping[str, Sequence[int]]
+    pinned: bool
+    workers: tuple[int, int]
     overload_s: float
-    repeats: int  # of operations that take milliseconds
+    repeats: int
     starts: int
 
 
-ALL = ("flask_torch", "aiohttp_torch", "flask_torch_preload", "flask_triton", "litserve_openvino", "litserve_torch")
-FULL = Profile(3, 2, (1, 4, 16, 64), (1, 2, 4, 8), (10, 200, 1000), ALL, (3, 10, 60, 300), 5, 30, 2)
-QUICK = Profile(2, 1, (1, 4), (1, 2), (10, 200), ("litserve_openvino",), (3, 60), 2, 10, 2)
+BASELINES = {"litserve_openvino": (1, 4, 16), "flask_torch": (4, 16), "aiohttp_torch": (4,), "flask_triton": (4,)}
+FULL = Profile(3, 2, BASELINES, True, (1, 4), 4, 5, 2)
+QUICK = Profile(3, 2, {"litserve_openvino": (1, 4, 16)}, False, (1, 4), 4, 5, 2)
 
 
-def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:
+def in_turns(turns: int, *sides: Callable[[], Result]) -> list[list[Result]]:
     """Return each side's figures, measured alternately, so that disturbances affect all sides."""
-    results: list[list[Given]] = [[] for _ in sides]
+    results: list[list[Result]] = [[] for _ in sides]
     for number in range(turns):
         # Reverse every second round (A B B A), so that no side always follows the same one
         order: Sequence[int] = range(len(sides)) if number % 2 == 0 else range(len(sides) - 1, -1, -1)
@@ -39,4 +48,4 @@ def in_turns(turns: int, *sides: Callable[[], Given]) -> list[list[Given]]:
     return results
 
 
-__all__ = ["ALL", "FULL", "QUICK", "Profile", "in_turns"]
+__all__ = ["FULL", "QUICK", "Profile", "in_turns"]

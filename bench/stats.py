@@ -23,7 +23,7 @@ class Spread(NamedTuple):
     most: float
     turns: int
 
-    def facts(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float]:
         """Return the rounded values for the file of results."""
         return {name: round(value, 4) for name, value in self._asdict().items()}
 
@@ -75,12 +75,25 @@ def compared(
     """Return both sides and their ratio for the file of results, or the reason for no ratio."""
     result: dict[str, Any] = {}
     for name, figures in (("ours", ours), ("theirs", theirs)):
-        result[name] = spread(figures).facts() if any(figure is not None for figure in figures) else None
+        result[name] = spread(figures).as_dict() if any(figure is not None for figure in figures) else None
     try:
-        result["ratio"] = ratio(ours, theirs, labels).facts()
+        result["ratio"] = ratio(ours, theirs, labels).as_dict()
     except (LabelsDiffer, NothingMeasured) as error:
         result["no_ratio"] = str(error)
     return result
 
 
-__all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compared", "ratio", "same_labels", "spread"]
+def reasons(figures: Any) -> list[str]:
+    """Return the errors and refused ratios anywhere in the figures, each reason once."""
+    unique: dict[str, None] = {}
+    if isinstance(figures, dict):
+        if "error" in figures:
+            unique[str(figures["error"])] = None
+        if "labels differ" in str(figures.get("no_ratio", "")):
+            unique[str(figures["no_ratio"])] = None
+        for part in figures.values():
+            unique |= dict.fromkeys(reasons(part))
+    return list(unique)
+
+
+__all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compared", "ratio", "reasons", "same_labels", "spread"]

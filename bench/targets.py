@@ -2,87 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Results = Mapping[str, Any]
+Path = tuple[str, ...]
+LITSERVE, FLASK = "LitServe + OpenVINO", "Flask + torch"
 
 
 class Target(NamedTuple):
-    """Bound of the figure under `path` of the results; `value` is None if it was not measured."""
+    """Bound of the figure under `path` of the results: a comparison with `peer`, or one number of ours."""
 
     words: str
-    path: tuple[str, ...]
+    path: Path
     bound: float
-    at_least: bool
+    at_least: bool = False
+    peer: str = ""
+
+
+class Verdict(NamedTuple):
+    """A target with its measured figures; each is None if it was not measured.
+
+    Attributes:
+        target: The target.
+        value: The ratio, or the number of ours.
+        ours: Our side of the comparison.
+        theirs: The peer's side.
+    """
+
+    target: Target
     value: float | None = None
+    ours: float | None = None
+    theirs: float | None = None
 
     @property
     def met(self) -> bool | None:
         """Return whether the bound is met, or None without a value."""
         if self.value is None:
             return None
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
+        return self.value >= self.target.bound if self.target.at_least else self.value <= self.target.bound
+
+
+def _against(baseline: str, clients: int, *figure: str) -> Path:
+    return "throughput", "against", baseline, "clients", str(clients), *figure
 
 
 TARGETS = (
-    Target("throughput over Flask + torch", ("throughput", "best", "flask_torch"), 4.0, True),
-    Target("throughput over LitServe + OpenVINO", ("throughput", "best", "litserve_openvino"), 1.3, True),
-    Target("throughput over the parts' own limit", ("throughput", "parts", "ours_of_limit", "median"), 0.93, True),
+    Target("clips/s, 4 clients, defaults", _against("litserve_openvino", 4, "per_s"), 1.3, True, LITSERVE),
+    Target("clips/s, 16 clients, defaults", _against("litserve_openvino", 16, "per_s"), 1.3, True, LITSERVE),
+    Target("clips/s, 4 clients, both f32", _against("litserve_openvino_f32", 4, "per_s"), 1.25, True, LITSERVE),
+    Target("clips/s, 16 clients, both f32", _against("litserve_openvino_f32", 16, "per_s"), 1.25, True, LITSERVE),
+    Target("p99 with 16 clients, ms", _against("litserve_openvino", 16, "p99_ms"), 0.9, False, LITSERVE),
+    Target("one client, small clip, ms", _against("litserve_openvino", 1, "p50_ms"), 0.85, False, LITSERVE),
     Target(
-        "one client, small clip, over LitServe",
-        ("latency", "against", "litserve_openvino", "small", "p50_ms", "ratio", "median"), 0.8, False,
+        "one client, 10 s of 1080p, ms",
+        ("throughput", "against", "litserve_openvino", "large", "p50_ms"),
+        0.6,
+        peer=LITSERVE,
+    ),
+    Target("share of the parts' own limit, clips/s", ("throughput", "parts", "per_s"), 0.9, True, "decode + infer"),
+    Target("clips/s, 4 clients, defaults", _against("flask_torch", 4, "per_s"), 4.5, True, FLASK),
+    Target("clips/s, 16 clients, defaults", _against("flask_torch", 16, "per_s"), 4.5, True, FLASK),
+    Target("gunicorn's CPU a clip, 4 clients, ms", _against("litserve_openvino", 4, "cpu_ms", "ours", "web"), 4),
+    Target("Triton's memory, MiB", ("memory", "triton"), 2, False, "the weights"),
+    Target("cold start to the first answer, s", ("startup", "first_answer_s"), 1.5, False, LITSERVE),
+    Target("to Triton and back with 2.4 MB, beyond inference, ms", ("transport", "overhead_ms"), 1.5),
+    Target(
+        "96 MB to Triton inline, over shared memory, ratio", ("transport", "sizes", "96", "inline_over_shm"), 20, True
     ),
     Target(
-        "one client, 10 s of 1080p, over LitServe",
-        ("latency", "against", "litserve_openvino", "large", "p50_ms", "ratio", "median"), 0.6, False,
+        "200 MB until the first frame, s", ("handoff", "sizes", "200", "seconds"), 0.3, False, "a form through Flask"
     ),
-    Target(
-        "app to Triton and back with 2.4 MB, beyond inference, ms",
-        ("transport", "overhead_ms", "median"), 1.5, False,
-    ),
-    Target(
-        "inline gRPC over shared memory at 96 MB",
-        ("transport", "sizes", "96", "inline_over_shm", "median"), 20.0, True,
-    ),
-    Target(
-        "200 MB handed on until the first decoded frame, over a form through Flask",
-        ("handoff", "sizes", "200", "seconds", "ratio", "median"), 0.3, False,
-    ),
-    Target("memory of one more web worker, MiB", ("memory", "ours_each_mib"), 40.0, False),
-    Target("copies of the model that more web workers add", ("memory", "copies_added"), 0.05, False),
-    Target(
-        "first clip after a start, over the median of the first 20",
-        ("start", "first", "first_over_median", "median"), 1.5, False,
-    ),
-    Target("`make up` until ready, set up before, s", ("start", "ours_s", "median"), 10.0, False),
-)  # fmt: skip
+    Target("memory of one more web worker, MiB", ("memory", "ours_each_mib"), 40),
+    Target("copies of the model in one more web worker", ("memory", "copies_added"), 0.05),
+    Target("first clip after a start, over the median of 20", ("startup", "first", "first_over_median"), 1.5),
+    Target("`make up` until ready, s", ("startup", "ready_s"), 10),
+)
 
 
-def judged(results: Results) -> list[Target]:
-    """Return all targets with their figures."""
-    return [target._replace(value=found(results, target.path)) for target in TARGETS]
+def judged(results: Results) -> list[Verdict]:
+    """Return the verdict of every target."""
+    return [_verdict(target, results) for target in TARGETS]
 
 
-def found(results: Results, path: tuple[str, ...]) -> float | None:
-    """Return the number under these names, or None."""
-    place: Any = results
-    for name in path:
-        if not isinstance(place, Mapping) or name not in place:
-            return None
-        place = place[name]
-    return float(place) if isinstance(place, int | float) else None
+def _verdict(target: Target, results: Results) -> Verdict:
+    found: Any = results
+    for name in target.path:
+        if not isinstance(found, Mapping) or name not in found:
+            return Verdict(target)
+        found = found[name]
+    if not target.peer:
+        return Verdict(target, _median(found))
+    if not isinstance(found, Mapping) or "ratio" not in found:
+        return Verdict(target)
+    return Verdict(target, *(_median(found[name]) for name in ("ratio", "ours", "theirs")))
 
 
-def table(told: list[Target]) -> str:
-    """Return the targets as a Markdown table."""
-    lines = ["| target | wanted | measured | |", "|---|--:|--:|---|"]
-    for target in told:
+def _median(figure: Any) -> float | None:
+    value = figure.get("median") if isinstance(figure, Mapping) else figure
+    return float(value) if isinstance(value, int | float) else None
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """Return the verdicts as a Markdown table."""
+    lines = ["| what | ours | best peer | ratio | target | |", "|---|--:|--:|--:|--:|---|"]
+    for verdict in verdicts:
+        target = verdict.target
         bound = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
-        value = "–" if target.value is None else f"{target.value:.3g}"
-        word = {True: "met", False: "**missed**", None: "not measured"}[target.met]
-        lines.append(f"| {target.words} | {bound} | {value} | {word} |")
+        word = {True: "met", False: "**missed**", None: "not measured"}[verdict.met]
+        cells = [_number(verdict.value), "–", "–"]
+        if target.peer:
+            cells = [_number(verdict.ours), f"{_number(verdict.theirs)} ({target.peer})", _number(verdict.value)]
+        lines.append(f"| {target.words} | {' | '.join(cells)} | {bound} | {word} |")
     return "\n".join(lines) + "\n"
 
 
-__all__ = ["TARGETS", "Target", "found", "judged", "table"]
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+__all__ = ["TARGETS", "Target", "Verdict", "judged", "table"]

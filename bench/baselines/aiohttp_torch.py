@@ -6,22 +6,21 @@ python -m bench.baselines.aiohttp_torch --port 9000
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import BodyPartReader, web
 
-from bench.baselines.command import asked, gunicorn
+from bench.baselines.command import gunicorn, parse
 
 CHUNK_BYTES = 1 << 20
 
 
 async def create_app() -> web.Application:
     """Return the application with the model loaded and warm; gunicorn's aiohttp worker calls this in every worker."""
-    from bench.baselines.seeing import TorchClassifier
+    from bench.baselines.clips import TorchClassifier
 
-    classifier = TorchClassifier(int(os.environ["BASELINE_THREADS"]))
+    classifier = TorchClassifier()
     classifier.warm_up()
     thread = ThreadPoolExecutor(1)  # more threads would share the same cores
 
@@ -41,4 +40,4 @@ async def create_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    gunicorn(asked(__doc__), "bench.baselines.aiohttp_torch:create_app", "--worker-class", "aiohttp.GunicornWebWorker")
+    gunicorn(parse(__doc__), "bench.baselines.aiohttp_torch:create_app", "--worker-class", "aiohttp.GunicornWebWorker")

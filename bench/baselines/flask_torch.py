@@ -5,20 +5,19 @@ python -m bench.baselines.flask_torch --port 9000
 
 from __future__ import annotations
 
-import os
 import tempfile
 from typing import Any
 
 from flask import Flask, request
 
-from bench.baselines.command import asked, gunicorn
+from bench.baselines.command import gunicorn, parse
 
 
 def create_app() -> Flask:
     """Return the application with the model loaded and warm; gunicorn calls this in every worker."""
-    from bench.baselines.seeing import TorchClassifier
+    from bench.baselines.clips import TorchClassifier
 
-    classifier = TorchClassifier(int(os.environ["BASELINE_THREADS"]))
+    classifier = TorchClassifier()
     classifier.warm_up()
     return routes(classifier)
 
@@ -46,4 +45,4 @@ def routes(classifier: Any) -> Flask:
 
 
 if __name__ == "__main__":
-    gunicorn(asked(__doc__), "bench.baselines.flask_torch:create_app()")
+    gunicorn(parse(__doc__), "bench.baselines.flask_torch:create_app()")

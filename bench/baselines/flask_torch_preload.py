@@ -11,9 +11,10 @@ import gc
 import os
 from typing import Any
 
+import torch
 from flask import Flask
 
-from bench.baselines.command import CORES, asked, gunicorn
+from bench.baselines.command import gunicorn, parse
 from bench.baselines.flask_torch import routes
 
 preload_app = True
@@ -24,9 +25,10 @@ def create_app() -> Flask:
 
     Workers would hang if OpenMP had used more threads before the fork.
     """
-    from bench.baselines.seeing import TorchClassifier
+    from bench.baselines.clips import TorchClassifier
 
-    classifier = TorchClassifier(threads=1)
+    torch.set_num_threads(1)
+    classifier = TorchClassifier()
     app = routes(classifier)
     app.extensions["classifier"] = classifier
     return app
@@ -39,12 +41,11 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Set torch's threads in the worker and warm up the model."""
-    classifier = worker.app.wsgi().extensions["classifier"]
-    classifier.use_threads(int(os.environ["BASELINE_THREADS"]) or CORES)
-    classifier.warm_up()
+    """Set torch's default number of threads in the worker, which is that of the cores, and warm up the model."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    worker.app.wsgi().extensions["classifier"].warm_up()
 
 
 if __name__ == "__main__":
     config = "python:bench.baselines.flask_torch_preload"
-    gunicorn(asked(__doc__), "bench.baselines.flask_torch_preload:create_app()", "--config", config)
+    gunicorn(parse(__doc__), "bench.baselines.flask_torch_preload:create_app()", "--config", config)

@@ -24,8 +24,8 @@ from typing import Any
 
 from bench.environment import described
 from bench.load.client import closed_loop
-from bench.resources import ResourceSnapshot, taken
 from bench.soak import report
+from bench.soak.resources import ResourceSnapshot, taken
 from bench.soak.slope import BLOCKS
 from bench.soak.verdict import complaints, judged, left_over, series
 from bench.soak.work import mix, worked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.resources import ResourceSnapshot
+from bench.soak.resources import ResourceSnapshot
 from bench.soak.slope import Slope, slope
 
 # Largest growth per hour. Memory is RSS: unlike PSS it does not grow when a shared page is written to after a fork. 1

@@ -12,17 +12,18 @@ import json
 import struct
 import subprocess
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.fixtures import networks, servers, videos
-from bench.fixtures.servers import Service
+from bench.fixtures.service import ServerError, Service, read_answer
 from bench.profile import Profile, in_turns
 from bench.stats import compared
 
 PATIENCE_S = 120
-TURNS = {10: 5, 200: 3, 1000: 2}
+SIZES_MB = (10, 200)
 
 
 def measured(effort: Profile) -> dict[str, Any]:
@@ -33,10 +34,10 @@ def measured(effort: Profile) -> dict[str, Any]:
     }
     with servers.stack(max_upload_mb="2048") as running, servers.baseline("flask_torch") as theirs:
         ours = servers.ours(running)
-        for size in effort.upload_mb:
+        for size in SIZES_MB:
             film = padded(videos.reference().path, size)
             try:
-                result["sizes"][str(size)] = one(ours, theirs, film, min(TURNS[size], effort.turns + 2))
+                result["sizes"][str(size)] = one(ours, theirs, film, effort.turns)
             finally:
                 film.unlink()
     return result
@@ -44,8 +45,7 @@ def measured(effort: Profile) -> dict[str, Any]:
 
 def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any]:
     """Measure one size on both sides in turns."""
-    labels = [{"film": side.label(film)} for side in (ours, theirs)] if film.stat().st_size < 50e6 else None
-    first = Service("first_frame", theirs.url.replace("/classify", "/first_frame"), theirs.members)
+    first = replace(theirs, url=theirs.url.replace("/classify", "/first_frame"))
 
     def mine(form: bool) -> float:
         spent_s, reply = sent(ours, film, form)
@@ -59,8 +59,7 @@ def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any
         return spent_s
 
     body, form, others = in_turns(turns, partial(mine, False), partial(mine, True), other)
-    if labels is None:  # by curl like the turns, so that this process need not hold hundreds of megabytes
-        labels = [{"film": label_by_curl(side, film)} for side in (ours, theirs)]
+    labels = [{"film": read_answer(sent(side, film)[1]).label} for side in (ours, theirs)]
     return {"seconds": compared(body, others, labels), "form_seconds": compared(form, others, labels)}
 
 
@@ -72,15 +71,9 @@ def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str,
     done = subprocess.run([*words, side.url], capture_output=True, text=True)
     spent_s = time.perf_counter() - began
     if done.returncode:
-        raise servers.ServerError(f"{side.name}: {done.stderr} {done.stdout[:500]}")
+        raise ServerError(f"{side.name}: {done.stderr} {done.stdout[:500]}")
     result: dict[str, Any] = json.loads(done.stdout)
     return spent_s, result
-
-
-def label_by_curl(side: Service, film: Path) -> str:
-    """Return the best label of the answer to the film."""
-    result = sent(side, film)[1]
-    return str((result["predictions"][0] if "predictions" in result else result)["label"])
 
 
 def padded(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films") -> Path:

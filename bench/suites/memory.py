@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.fixtures import networks, servers, videos
+from bench.fixtures.service import ServerError, Service
 from bench.load.ab import run
-from bench.processes import command_line, part_of
+from bench.processes import command_line, part_of, pss_mib
 from bench.profile import Profile
-from bench.tools.long_video import pss_mib
 
 REQUESTS = 6  # per worker, several at a time
 AGAINST = ("flask_torch", "flask_torch_preload")
@@ -27,8 +27,9 @@ def measured(effort: Profile) -> dict[str, Any]:
     weights_mib = (networks.FOLDER / "networks" / networks.LARGE / "weights.safetensors").stat().st_size / 2**20
     for workers in effort.workers:
         with servers.stack(networks.LARGE, web_workers=str(workers)) as running:
-            ask(servers.ours(running), picture, workers)
-            sides["clipstack"][str(workers)] = by_part(list(running.processes()))
+            ours = servers.ours(running)
+            ask(ours, picture, workers)
+            sides["clipstack"][str(workers)] = by_part(ours.pids)
     for name in AGAINST:
         with servers.baseline(name, "--workers", str(effort.workers[0]), model=networks.LARGE) as side:
             for workers in effort.workers:
@@ -37,27 +38,30 @@ def measured(effort: Profile) -> dict[str, Any]:
                 sides[name][str(workers)] = {"all": round(sum(map(pss_mib, side.pids)), 1)}
     few, many = (str(count) for count in (effort.workers[0], effort.workers[-1]))
     more = int(many) - int(few)
-    ours = sides["clipstack"]
+    figures = sides["clipstack"]
     return {
         "about": f"Picture in, a network with {weights_mib:.0f} MiB of weights; MiB of all processes.",
-        "weights_mib": round(weights_mib, 1),
         "sides": sides,
-        "ours_each_mib": round((ours[many]["web"] - ours[few]["web"]) / more, 1),
-        "ours_each_with_decoders_mib": round((ours[many]["all"] - ours[few]["all"]) / more, 1),
+        "ours_each_mib": round((figures[many]["web"] - figures[few]["web"]) / more, 1),
+        "ours_each_with_decoders_mib": round((figures[many]["all"] - figures[few]["all"]) / more, 1),
         "theirs_each_mib": {
             name: round((sides[name][many]["all"] - sides[name][few]["all"]) / more, 1) for name in AGAINST
         },
-        "copies_added": round((ours[many]["triton"] - ours[few]["triton"]) / weights_mib, 3),
-        "triton_of_weights": round(ours[few]["triton"] / weights_mib, 2),
+        "copies_added": round((figures[many]["triton"] - figures[few]["triton"]) / weights_mib, 3),
+        "triton": {
+            "ours": {"median": figures[few]["triton"]},
+            "theirs": {"median": round(weights_mib, 1)},
+            "ratio": {"median": round(figures[few]["triton"] / weights_mib, 3)},
+        },
     }
 
 
-def ask(side: servers.Service, picture: Path, workers: int) -> None:
+def ask(side: Service, picture: Path, workers: int) -> None:
     """Send requests so that every worker answers; raise ServerError if one fails."""
     clients = min(2 * workers, 16)
     turn = run(side.load(picture), clients, REQUESTS * workers)
     if turn.failed:
-        raise servers.ServerError(f"{side.name}: {turn.failed} of {REQUESTS * workers} requests failed")
+        raise ServerError(f"{side.name}: {turn.failed} of {REQUESTS * workers} requests failed")
 
 
 def by_part(pids: list[int]) -> dict[str, float]:

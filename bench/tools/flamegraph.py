@@ -63,7 +63,7 @@ def main() -> int | str:
         return f"the stack does not run: `make up` first ({status.splitlines()[-1]})"
     side = servers.ours(stack)
     clip = videos.reference().path
-    side.label(clip)
+    side.ask(clip)
     load: Load = side.load(clip)
     words = ["-q", "-l", "-r", "-s", "60", "-n", str(MANY), "-c", str(arguments.clients), "-p", str(load.body)]
     words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]

@@ -40,6 +40,7 @@ from app.timeline.windows import grid
 from app.web.job_events import RETRY_MS
 from bench.environment import described
 from bench.fixtures.videos import repeated
+from bench.processes import pss_mib
 from deploy.stack import processes
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
 from triton_repo.zoo.training.camera_motion.timelines import record_moves
@@ -71,17 +72,6 @@ def memory_of(run_dir: Path) -> Iterator[dict[str, float]]:
     finally:
         stop.set()
         thread.join()
-
-
-def pss_mib(pid: int) -> float:
-    """Return the proportional set size in MiB; 0 for a process that has ended."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return 0.0
 
 
 def job(client: httpx.Client, video: Path) -> dict[str, Any]:

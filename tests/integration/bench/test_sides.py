@@ -8,8 +8,9 @@ import pytest
 from app.decoding.worker import decode, probe
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, Limits, Source
-from bench.baselines.seeing import frames, named, numbers
+from bench.baselines.clips import answer, frame_numbers, frames
 from bench.fixtures import networks, videos
+from bench.fixtures.service import read_answer
 from bench.suites.handoff import padded
 from tests.support.timings import regular
 
@@ -22,7 +23,7 @@ LIMITS = Limits(36_000_000, 500_000, 14_400)
 def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total: int) -> None:
     timing = regular(total, fps)
     (times_s,) = place_clips(timing, EvenClips(16, 5 / 30))
-    assert numbers(total, fps, WANTED) == frames_at(timing, times_s)
+    assert frame_numbers(total, fps, WANTED) == frames_at(timing, times_s)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
@@ -42,8 +43,17 @@ def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) 
     assert moved.mean() > 10 * apart.mean(), "frames beside each other are too much alike to be told apart"
 
 
-def test_the_best_label_is_answered_with_its_score() -> None:
-    assert named(np.array([0.25, 0.5, 0.25], np.float32)) == {"label": "label 1", "score": 0.5}
+def test_the_best_label_is_answered_with_its_score_and_the_precision() -> None:
+    body = answer(np.array([0.25, 0.5, 0.25], np.float32), "bf16")
+    assert body == {"label": "label 1", "score": 0.5, "precision": "bf16"}
+    assert read_answer(body) == ("label 1", "bf16")
+
+
+def test_a_pinned_model_folder_has_another_precision_and_the_same_rest() -> None:
+    config = '{ key: "kind" value: { string_value: "video" } }, { key: "precision" value: { string_value: "auto" } }'
+    assert networks.with_precision(config, "f32") == config.replace("auto", "f32")
+    with pytest.raises(ValueError, match="no precision"):
+        networks.with_precision("", "f32")
 
 
 def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:

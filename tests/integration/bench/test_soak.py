@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.resources import ResourceSnapshot, Share
 from bench.soak import report
 from bench.soak.files import bad_files
+from bench.soak.resources import ResourceSnapshot, Share
 from bench.soak.slope import slope
 from bench.soak.verdict import complaints, judged, left_over, series
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.many_jobs import make_jobs
+from bench.tools.many_jobs import make_jobs
 from deploy.stack.stack import Stack
 from tests.nightly.faults.fault_run import Trials
 from tests.nightly.faults.rows import Row

@@ -1,4 +1,4 @@
-"""Pictures per second with ResNet-50, against two common ways to serve it."""
+"""Pictures per second with ResNet-50, against two common ways to serve it, each side with its defaults."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from bench.fixtures import networks, servers, videos
 from bench.profile import Profile
-from bench.suites.throughput import row
+from bench.suites.throughput import precisions, rows
 
-AGAINST = ("flask_torch", "aiohttp_torch")
+AGAINST = (servers.STRONGEST, "aiohttp_torch")
 CLIENTS = 8
 
 
@@ -20,8 +20,8 @@ def measured(effort: Profile) -> dict[str, Any]:
         ours = servers.ours(running)
         for name in AGAINST:
             with servers.baseline(name, model=networks.PICTURE) as theirs:
-                labels = [{"picture": side.label(picture.path)} for side in (ours, theirs)]
-                result["against"][name] = row(ours, theirs, picture.path, CLIENTS, effort, labels)
+                row = rows({name: (ours, theirs)}, picture, CLIENTS, effort)[name]
+                result["against"][name] = row | {"precision": precisions((ours, theirs), picture.path)}
     return result
 
 

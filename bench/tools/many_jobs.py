@@ -1,6 +1,6 @@
 """How long lists, new jobs and the service's chores take with very many kept jobs.
 
-python -m bench.many_jobs [--jobs 100000]       makes them in a temporary folder, which is removed at the end
+python -m bench.tools.many_jobs [--jobs 100000]       makes them in a temporary folder, which is removed at the end
 """
 
 from __future__ import annotations

@@ -20,15 +20,15 @@ from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, Limits, Source
 from bench.environment import described
 from bench.fixtures import networks
-from bench.fixtures.servers import Service
+from bench.fixtures.service import Service
 from bench.load import ab
 from bench.profile import Profile, in_turns
 from bench.stats import spread
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 
 PART_S = 1.0  # of each stage in each turn
-MANY = 16  # largest number of clients: enough to keep all cores busy
-REQUESTS = 3  # of each client in each turn
+CLIENTS = 16  # enough to keep all cores busy
+REQUESTS = 2  # of each client in each turn
 
 
 class StageCosts(NamedTuple):
@@ -41,31 +41,32 @@ class StageCosts(NamedTuple):
 def measured(ours: Service, clip: Path, effort: Profile) -> dict[str, Any]:
     """Return the limit and our throughput in clips per second, and our share of the limit, turn by turn."""
     cores = described()["cores"]
-    clients = max(count for count in effort.clients if count <= MANY)
     load = ours.load(clip)
-    part_s = prepared(clip)
-    ab.run(load, clients, 2 * clients)  # warm up the service
+    part_s = prepared(clip, ours.answer(clip).precision or "f32")
+    ab.run(load, CLIENTS, CLIENTS)  # warm up the service
     costs: list[StageCosts] = []
 
     def limit() -> float:
         costs.append(part_s())
         return float(cores / sum(costs[-1]))
 
-    ours_per_s, limits = in_turns(effort.turns, lambda: ab.run(load, clients, REQUESTS * clients).per_s, limit)
+    ours_per_s, limits = in_turns(effort.turns, lambda: ab.run(load, CLIENTS, REQUESTS * CLIENTS).per_s, limit)
     return {
         "cores": cores,
-        "clients": clients,
-        "decode_core_s": spread([cost.decode for cost in costs]).facts(),
-        "infer_core_s": spread([cost.infer for cost in costs]).facts(),
-        "limit_per_s": spread(limits).facts(),
-        "ours_per_s": spread(ours_per_s).facts(),
-        "ours_of_limit": spread([done / limit for done, limit in zip(ours_per_s, limits, strict=True)]).facts(),
+        "clients": CLIENTS,
+        "decode_core_s": spread([cost.decode for cost in costs]).as_dict(),
+        "infer_core_s": spread([cost.infer for cost in costs]).as_dict(),
+        "per_s": {
+            "ours": spread(ours_per_s).as_dict(),
+            "theirs": spread(limits).as_dict(),
+            "ratio": spread([done / limit for done, limit in zip(ours_per_s, limits, strict=True)]).as_dict(),
+        },
     }
 
 
-def prepared(clip: Path) -> Callable[[], StageCosts]:
+def prepared(clip: Path, precision: str) -> Callable[[], StageCosts]:
     """Return a function that measures both stages, each alone, in this process."""
-    engine = _engine()
+    engine = _engine(precision)
     batches = [np.zeros((count, *engine.clip_shape), np.uint8) for count in (1, 8)]
     decoding = _decoding(clip)
 
@@ -76,10 +77,10 @@ def prepared(clip: Path) -> Callable[[], StageCosts]:
     return part_s
 
 
-def _engine() -> OpenVinoEngine:
-    """Return the engine that Triton's backend uses."""
+def _engine(precision: str) -> OpenVinoEngine:
+    """Return the engine that Triton's backend uses, in the same precision."""
     folder = networks.repository(networks.VIDEO) / networks.VIDEO / "1"
-    engine = OpenVinoEngine(folder, {"engine": "openvino", "precision": "f32"}, 8)
+    engine = OpenVinoEngine(folder, {"engine": "openvino", "precision": precision}, 8)
     engine.warm_up()
     return engine
 

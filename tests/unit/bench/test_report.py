@@ -14,8 +14,8 @@ MACHINE = {"processor": "some processor", "cores": 2, "memory_gib": 4.0, "day": 
 
 
 def against_flask(ratio: float) -> dict[str, Any]:
-    row = {"per_s": compared([2 * ratio], [2.0], SAME)}
-    return {"throughput": {"against": {"flask_torch": {"clients": {"4": row, "16": row}}}}}
+    rows = {clients: {"per_s": compared([2 * ratio], [2.0], SAME)} for clients in ("4", "16")}
+    return {"throughput": {"against": {"flask_torch": {"clients": rows}}}}
 
 
 def verdicts(results: dict[str, Any], words: str, peer: str = "") -> list[targets.Verdict]:
@@ -58,14 +58,14 @@ def test_the_page_is_made_from_the_results_alone_and_twice_the_same(tmp_path: Pa
     }
     (tmp_path / "load_curve.json").write_text(json.dumps(figures))
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{report.BEGIN}old\n{report.END}after\n")
+    page.write_text(f"before\n{report.BEGIN}outdated\n{report.END}after\n")
     written = []
     for _ in range(2):
         report.write(report.read(tmp_path), page)
         written.append((page.read_text(), (tmp_path / "performance_load_curve.svg").read_bytes()))
     assert written[0] == written[1]
     text = written[0][0]
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "outdated" not in text
     assert "| 2 | 0.90 | 20 | 41 | 5 |" in text and "a quick run" in text
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from bench.environment import described
+from bench.environment import describe_machine
 from bench.fixtures import networks
 from bench.profile import FULL, QUICK, Profile
 from bench.report.sections import SECTIONS
@@ -28,16 +28,16 @@ from bench.stats import reasons
 QUICK_SUITES = ("throughput", "startup", "transport")  # of --quick, unless others are named
 
 
-def run(suite: str, effort: Profile, results: Path) -> bool:
+def run(suite: str, profile: Profile, results: Path) -> bool:
     """Run one suite and write its file; return False, after printing the reason, if that failed."""
     say(f"--- {suite}")
     began = time.monotonic()
     try:
-        figures: dict[str, Any] = importlib.import_module(f"bench.suites.{suite}").measured(effort)
+        figures: dict[str, Any] = importlib.import_module(f"bench.suites.{suite}").measure(profile)
     except Exception:
         traceback.print_exc()
         return False
-    header = {"machine": described(), "quick": effort is QUICK, "load_before": round(os.getloadavg()[0], 2)}
+    header = {"machine": describe_machine(), "quick": profile is QUICK, "load_before": round(os.getloadavg()[0], 2)}
     took = {"took_s": round(time.monotonic() - began, 1)}
     (results / f"{suite}.json").write_text(json.dumps(header | took | figures, indent=1) + "\n")
     say(f"    {took['took_s']} s")
@@ -62,10 +62,10 @@ def main() -> int:
     if unknown := set(arguments.suites) - set(SECTIONS):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     arguments.results.mkdir(parents=True, exist_ok=True)
-    networks.renew()
-    effort = QUICK if arguments.quick else FULL
+    networks.remove_outdated()
+    profile = QUICK if arguments.quick else FULL
     suites = arguments.suites or (QUICK_SUITES if arguments.quick else tuple(SECTIONS))
-    done = [run(suite, effort, arguments.results) for suite in suites]
+    done = [run(suite, profile, arguments.results) for suite in suites]
     figures = report.read(arguments.results)
     print(report.summary(figures))
     if arguments.results == report.RESULTS:

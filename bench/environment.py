@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def described() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return the processor, usable cores, memory in GiB and day."""
     model = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),

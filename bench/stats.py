@@ -52,12 +52,12 @@ def ratio(one: Sequence[float | None], other: Sequence[float | None], labels: Se
         LabelsDiffer: The labels differ, or there are none.
         NothingMeasured: No turn has both figures.
     """
-    same_labels(*labels)
+    require_same_labels(*labels)
     pairs = zip(one, other, strict=True)
     return spread([mine / theirs for mine, theirs in pairs if mine is not None and theirs])
 
 
-def same_labels(*sides: Mapping[str, str]) -> None:
+def require_same_labels(*sides: Mapping[str, str]) -> None:
     """Raise LabelsDiffer unless all sides give the same clips the same labels."""
     if len(sides) < 2 or not all(sides):
         raise LabelsDiffer("a side has not said what it sees")
@@ -69,7 +69,7 @@ def same_labels(*sides: Mapping[str, str]) -> None:
             raise LabelsDiffer(f"no ratio, for the labels differ: {differences}")
 
 
-def compared(
+def compare(
     ours: Sequence[float | None], theirs: Sequence[float | None], labels: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     """Return both sides and their ratio for the file of results, or the reason for no ratio."""
@@ -96,4 +96,4 @@ def reasons(figures: Any) -> list[str]:
     return list(unique)
 
 
-__all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compared", "ratio", "reasons", "same_labels", "spread"]
+__all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compare", "ratio", "reasons", "require_same_labels", "spread"]

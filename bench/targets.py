@@ -80,22 +80,22 @@ TARGETS = (
 )
 
 
-def judged(results: Results) -> list[Verdict]:
+def judge(results: Results) -> list[Verdict]:
     """Return the verdict of every target."""
     return [_verdict(target, results) for target in TARGETS]
 
 
 def _verdict(target: Target, results: Results) -> Verdict:
-    found: Any = results
+    figure: Any = results
     for name in target.path:
-        if not isinstance(found, Mapping) or name not in found:
+        if not isinstance(figure, Mapping) or name not in figure:
             return Verdict(target)
-        found = found[name]
+        figure = figure[name]
     if not target.peer:
-        return Verdict(target, _median(found))
-    if not isinstance(found, Mapping) or "ratio" not in found:
+        return Verdict(target, _median(figure))
+    if not isinstance(figure, Mapping) or "ratio" not in figure:
         return Verdict(target)
-    return Verdict(target, *(_median(found[name]) for name in ("ratio", "ours", "theirs")))
+    return Verdict(target, *(_median(figure[name]) for name in ("ratio", "ours", "theirs")))
 
 
 def _median(figure: Any) -> float | None:
@@ -123,4 +123,4 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-__all__ = ["TARGETS", "Target", "Verdict", "judged", "table"]
+__all__ = ["TARGETS", "Target", "Verdict", "judge", "table"]

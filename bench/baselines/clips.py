@@ -73,12 +73,12 @@ class TorchClassifier:
     def __init__(self) -> None:
         import torch
 
-        from bench.fixtures.networks import made
+        from bench.fixtures.networks import load_network
 
         if (precision := os.environ.get("BASELINE_PRECISION", "")) not in ("", "f32"):
             raise ValueError(f"torch calculates in f32 here, not in {precision}")
         self._torch, self._spec = torch, input_spec()
-        self._network = made(MODEL).network
+        self._network = load_network(MODEL).network
 
     @property
     def precision(self) -> str:

@@ -86,17 +86,17 @@ def _server(root: Path, download: Path) -> None:
     clip = triton / "backends" / "clip"
     clip.unlink()
     clip.symlink_to(os.path.relpath(root / "triton_repo" / "backends" / "clip", clip.parent))
-    known, pending = set[str](), {triton / "bin" / "tritonserver", *(triton / "backends" / "python").iterdir()}
+    needed, pending = set[str](), {triton / "bin" / "tritonserver", *(triton / "backends" / "python").iterdir()}
     while pending:
-        names = set().union(*(_wanted(path) for path in pending))
-        pending = {triton / "lib" / name for name in names - known if (triton / "lib" / name).exists()}
-        known |= names
+        names = set().union(*(_needed_by(path) for path in pending))
+        pending = {triton / "lib" / name for name in names - needed if (triton / "lib" / name).exists()}
+        needed |= names
     for library in (triton / "lib").iterdir():
-        if library.name not in known:
+        if library.name not in needed:
             library.unlink()
 
 
-def _wanted(path: Path) -> set[str]:
+def _needed_by(path: Path) -> set[str]:
     """Return the names of the libraries that a program or library needs; empty for other files."""
     output = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True).stdout
     return {line.split("[")[1].rstrip("]") for line in output.splitlines() if "(NEEDED)" in line}

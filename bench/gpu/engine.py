@@ -38,7 +38,7 @@ def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16")
             except RuntimeError as error:  # a layout that these libraries do not support; the engine skips it too
                 row |= {"absent": str(error).splitlines()[0][:200], "good": layout != LAYOUTS[0]}
             rows.append(row)
-            _forget(device)
+            _free_memory(device)
     return rows
 
 
@@ -83,7 +83,7 @@ def _times(run: Callable[[], object]) -> list[float]:
     return times
 
 
-def _forget(device: str) -> None:
+def _free_memory(device: str) -> None:
     """Free the device memory of deleted engines."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()

@@ -16,7 +16,7 @@ FILM = Path(__file__).with_name("film.mp4")  # part of the bundle, which cannot 
 TIMES = 20
 
 
-def found(folder: Path) -> Path:
+def film_path(folder: Path) -> Path:
     """Return the bundle's film, or one made in `folder`: 3 seconds of 640x360 in H.264."""
     if FILM.exists():
         return FILM
@@ -52,4 +52,4 @@ async def measure(address: str, subject: BenchModel, transport: str, gpu: int | 
     return {"decode_ms": float(np.median(decoding)) * 1e3, "scores_ms": float(np.median(inferring)) * 1e3}
 
 
-__all__ = ["found", "measure"]
+__all__ = ["film_path", "measure"]

@@ -74,13 +74,13 @@ async def killed(
     victim.wait()
     victim.stdout.close()
     remove_stale_regions()
-    stale, left = await _reaped(address)
-    _no_trace(name.strip(), stale, left)
-    left_bytes = await _settled(used, before + PAGE_BYTES) - before
+    stale, left = await _reap(address)
+    _require_no_trace(name.strip(), stale, left)
+    left_bytes = await _settle(used, before + PAGE_BYTES) - before
     return {"regions": stale, "held_bytes": during - before, "left_bytes": left_bytes}
 
 
-async def _reaped(address: str) -> tuple[list[str], list[str]]:
+async def _reap(address: str) -> tuple[list[str], list[str]]:
     """Return Triton's stale regions, and all its regions after a worker's cleanup."""
     pool = SlotPool(1, MARGIN_BYTES)
     triton = Triton(address, pool, "shm")
@@ -94,7 +94,7 @@ async def _reaped(address: str) -> tuple[list[str], list[str]]:
         pool.close()
 
 
-def _no_trace(name: str, stale: list[str], left: list[str]) -> None:
+def _require_no_trace(name: str, stale: list[str], left: list[str]) -> None:
     if not name or name not in [region.removesuffix(DEVICE_SUFFIX) for region in stale]:
         raise PathError(f"Triton never had the regions of the killed worker {name!r}: it had {stale}")
     if kept := [region for region in left if region.startswith(name)]:
@@ -103,7 +103,7 @@ def _no_trace(name: str, stale: list[str], left: list[str]) -> None:
         raise PathError(f"{SHM / name} of a killed worker is still there")
 
 
-async def _settled(used: Callable[[], int], most: int) -> int:
+async def _settle(used: Callable[[], int], most: int) -> int:
     """Return the bytes in use once they are at most `most`, or after GIVEN_BACK_S."""
     deadline = asyncio.get_running_loop().time() + GIVEN_BACK_S
     while (now := used()) > most and asyncio.get_running_loop().time() < deadline:

@@ -43,10 +43,15 @@ class Bottleneck(nn.Module):
         super().__init__()
         wide = 4 * width
         self.body = nn.Sequential(
-            nn.Conv2d(width_in, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-            nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide),
-        )  # fmt: skip
+            nn.Conv2d(width_in, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+        )
         projected = stride > 1 or width_in != wide
         self.shortcut: nn.Module = (
             nn.Sequential(nn.Conv2d(width_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
@@ -84,7 +89,7 @@ def subject(name: str, device: str, small: bool) -> BenchModel:
         spec = ClipSpec(spec.kind, min(spec.frames, 4), spec.stride, 30, 72, 64)
     served = NetworkSpec(network, name, spec, tuple(f"label {n}" for n in range(classes)), (0.45,) * 3, (0.225,) * 3)
     clips = random_clips(spec, SAMPLES, seed=1)
-    spread(served, torch.from_numpy(clips), device)
+    fit_statistics(served, torch.from_numpy(clips), device)
     network_served = ServedNetwork(served).eval()
     batch = torch.from_numpy(clips)
     with torch.no_grad():
@@ -102,7 +107,7 @@ def random_clips(spec: ClipSpec, count: int, seed: int) -> Clips:
     return coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, : spec.crop, : spec.crop].copy()
 
 
-def spread(served: NetworkSpec, clips: Tensor, device: str) -> None:
+def fit_statistics(served: NetworkSpec, clips: Tensor, device: str) -> None:
     """Fit the normalisation statistics to the clips, and remove the logits' common part."""
     network = served.network.to(device)
     for norm in _ends(network):
@@ -151,4 +156,14 @@ def write_model(subject: BenchModel, models: Path, parameters: dict[str, str]) -
     return folder
 
 
-__all__ = ["RESNET", "SIZES", "Clips", "BenchModel", "random_clips", "resnet50", "spread", "subject", "write_model"]
+__all__ = [
+    "RESNET",
+    "SIZES",
+    "Clips",
+    "BenchModel",
+    "random_clips",
+    "resnet50",
+    "fit_statistics",
+    "subject",
+    "write_model",
+]

@@ -37,7 +37,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 import torch  # noqa: E402
 
-from bench.environment import described  # noqa: E402
+from bench.environment import describe_machine  # noqa: E402
 from bench.gpu import engine, film, memory, networks, server, steps  # noqa: E402
 from bench.gpu import targets as gpu_targets  # noqa: E402
 from bench.gpu.tables import show, show_checks, show_memory, show_speed, show_targets  # noqa: E402
@@ -59,19 +59,19 @@ def main() -> int:
     if not cpu and not torch.cuda.is_available():
         print(f"no CUDA device here: torch {torch.__version__} finds none (--cpu-check needs none)", file=sys.stderr)
         return NO_DEVICE
-    result: dict[str, Any] = {"machine": arguments.machine} | described() | facts(cpu)
+    result: dict[str, Any] = {"machine": arguments.machine} | describe_machine() | versions(cpu)
     show(json.dumps(result, indent=1))
     with tempfile.TemporaryDirectory(prefix="clipstack-gpu-") as name:
         good = run(arguments, Path(name), result)
-    targets = [] if cpu else gpu_targets.judged(result)
-    result["targets"] = [target.facts() for target in targets]
+    targets = [] if cpu else gpu_targets.judge(result)
+    result["targets"] = [target.as_dict() for target in targets]
     save(arguments.output, result)
     show_targets(targets)
     show("all answers are right" if good else "THERE ARE WRONG ANSWERS OR MISSING PARTS: see above")
     return WRONG if not good else 0 if all(target.met for target in targets) else MISSED
 
 
-def facts(cpu: bool) -> dict[str, Any]:
+def versions(cpu: bool) -> dict[str, Any]:
     """Return the versions and hardware that the figures depend on."""
     versions: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
     if cpu:
@@ -140,7 +140,8 @@ def run(arguments: argparse.Namespace, folder: Path, result: dict[str, Any]) -> 
             path_result["triton"] = {"held_bytes": used() - before}
             show_memory("Triton with all models", path_result["triton"])
             good = (
-                asyncio.run(steps.whole_path(address, subjects, allowed, cpu, film.found(folder), path_result)) and good
+                asyncio.run(steps.whole_path(address, subjects, allowed, cpu, film.film_path(folder), path_result))
+                and good
             )
     except server.ServerError as error:
         path_result["error"] = str(error)

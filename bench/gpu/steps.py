@@ -16,9 +16,9 @@ SECONDS, REQUESTS = 3.0, 1000  # length of one measurement; requests between two
 
 
 async def whole_path(
-    address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, found: dict[str, Any]
+    address: str, subjects: list[Any], allowed: dict[str, float], cpu: bool, film: Path, result: dict[str, Any]
 ) -> bool:
-    """Run all steps into `found` and return whether all were right; a failure does not stop the others."""
+    """Run all steps into `result` and return whether all were right; a failure does not stop the others."""
     gpu, used = (None, memory.of_host) if cpu else (0, memory.of_gpu)
     ways = [way for way in path.WAYS if not (cpu and way == "cuda")]
     seconds, requests = (SECONDS / 6, REQUESTS // 20) if cpu else (SECONDS, REQUESTS)
@@ -26,15 +26,15 @@ async def whole_path(
     for subject in subjects:
         for way in ways:
             work = path.measure(address, subject, way, gpu, allowed[subject.name], seconds)
-            if await told(found.setdefault(subject.name, {}), way, work, f"{subject.name} by {way}"):
-                show_path(subject.name, way, found[subject.name][way])
+            if await record(result.setdefault(subject.name, {}), way, work, f"{subject.name} by {way}"):
+                show_path(subject.name, way, result[subject.name][way])
             else:
                 good = False
     first = next((subject for subject in subjects if subject.name == "x3d_m"), subjects[0])
     for way in ways:
         work = gpu_film.measure(address, first, way, gpu, film)
-        if await told(found.setdefault("film", {}), way, work, f"a film by {way}"):
-            show_film(way, found["film"][way])
+        if await record(result.setdefault("film", {}), way, work, f"a film by {way}"):
+            show_film(way, result["film"][way])
         else:
             good = False
     for way in ways:
@@ -43,14 +43,14 @@ async def whole_path(
             # Inline requests have no region that could leak.
             *([] if way == "inline" else [("killed", memory.killed(address, first, way, gpu, used))]),
         ):
-            if await told(found.setdefault(measurement, {}), way, work, f"{measurement} by {way}"):
-                show_memory(f"{measurement:6} by {way:6}", found[measurement][way])
+            if await record(result.setdefault(measurement, {}), way, work, f"{measurement} by {way}"):
+                show_memory(f"{measurement:6} by {way:6}", result[measurement][way])
             else:
                 good = False
     return good
 
 
-async def told(place: dict[str, Any], name: str, work: Awaitable[dict[str, Any]], words: str) -> bool:
+async def record(place: dict[str, Any], name: str, work: Awaitable[dict[str, Any]], words: str) -> bool:
     """Put the result or the error into `place` and return whether it succeeded."""
     try:
         place[name] = await work

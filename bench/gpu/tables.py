@@ -22,29 +22,29 @@ def show_speed(name: str, speed: dict[str, Any]) -> None:
         show(f"{name:9} batch {batch:>3}                    {_figures(row)}")
 
 
-def show_path(name: str, way: str, told: dict[str, Any]) -> None:
+def show_path(name: str, way: str, figures: dict[str, Any]) -> None:
     """Print the times of the whole path by number of senders."""
-    for senders, row in told["senders"].items():
+    for senders, row in figures["senders"].items():
         show(f"{name:9} by {way:6} {senders:>2} senders          {_figures(row)}")
 
 
-def show_film(way: str, told: dict[str, float]) -> None:
+def show_film(way: str, figures: dict[str, float]) -> None:
     """Print the times of decoding and inference."""
-    show(f"film      by {way:6} decoding {told['decode_ms']:.2f} ms on the CPU, then {told['scores_ms']:.2f} ms")
+    show(f"film      by {way:6} decoding {figures['decode_ms']:.2f} ms on the CPU, then {figures['scores_ms']:.2f} ms")
 
 
-def show_memory(what: str, told: dict[str, Any]) -> None:
+def show_memory(name: str, figures: dict[str, Any]) -> None:
     """Print the figures in bytes as MiB."""
-    sizes = {key: value for key, value in told.items() if key.endswith("_bytes")}
+    sizes = {key: value for key, value in figures.items() if key.endswith("_bytes")}
     words = ", ".join(f"{key.removesuffix('_bytes')} {value / (1 << 20):.1f} MiB" for key, value in sizes.items())
-    show(f"memory    {what}: {words}")
+    show(f"memory    {name}: {words}")
 
 
 def show_targets(targets: list[Target]) -> None:
     """Print whether each target was met."""
     for target in targets:
-        facts = target.facts()
-        show(f"target    {'met   ' if target.met else 'MISSED'} {target.name}: {target.value:.6g}, {facts['wanted']}")
+        row = target.as_dict()
+        show(f"target    {'met   ' if target.met else 'MISSED'} {target.name}: {target.value:.6g}, {row['wanted']}")
 
 
 def show(line: str) -> None:

@@ -23,18 +23,18 @@ class Target(NamedTuple):
         """Return whether the value is within the bound."""
         return self.value >= self.bound if self.more_is_better else self.value <= self.bound
 
-    def facts(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the target for the file of results."""
         word = "at least" if self.more_is_better else "at most"
         return {"name": self.name, "value": self.value, "wanted": f"{word} {self.bound:g}", "met": self.met}
 
 
-def judged(result: dict[str, Any]) -> list[Target]:
+def judge(result: dict[str, Any]) -> list[Target]:
     """Return the targets whose figures exist; runs with fewer models or without Triton have fewer."""
-    return list(_judged(result.get("engine", {}), result.get("path", {})))
+    return list(_targets(result.get("engine", {}), result.get("path", {})))
 
 
-def _judged(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
+def _targets(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
     if speed := engine.get("x3d_m", {}).get("speed"):
         best = max(row["clips_per_s"] for row in speed["batches"].values())
         yield Target("X3D-M clips a second, in batches", best, CLIPS_PER_S, more_is_better=True)
@@ -50,4 +50,4 @@ def _judged(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
             yield Target(f"bytes that a killed worker leaves, by {name}", row["left_bytes"], PAGE_BYTES)
 
 
-__all__ = ["Target", "judged"]
+__all__ = ["Target", "judge"]

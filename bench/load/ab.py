@@ -61,23 +61,23 @@ def run(load: Load, clients: int, requests: int) -> LoadResult:
             raise GeneratorError(f"ab: {error} (deploy/setup bench installs it)") from error
         if done.returncode:
             raise GeneratorError(f"ab: {done.stderr.strip()[-500:] or done.stdout[-500:]}")
-        return read(done.stdout, table.read_text() if table.exists() else "", clients)
+        return parse_report(done.stdout, table.read_text() if table.exists() else "", clients)
 
 
-def read(report: str, percentiles: str, clients: int) -> LoadResult:
+def parse_report(report: str, percentiles: str, clients: int) -> LoadResult:
     """Return the result from ApacheBench's report and the table of its option -e."""
     words = ("Complete requests:", "Failed requests:", "Non-2xx responses:")
     complete, failed, refused = (_number(report, word) for word in words)
     spent_s = _number(report, "Time taken for tests:")
     times = {row[0]: float(row[1]) for row in csv.reader(percentiles.splitlines()) if row and row[0].isdecimal()}
     good = int(complete - failed - refused)
-    fair = complete >= 2 * clients
+    has_latencies = complete >= 2 * clients
     # With few requests the table reads past its last row: the index is (int) (0.5 + n * share)
     p50_row, p99_row = ("50" if complete > 1 else "100"), ("99" if complete > 50 else "100")
     return LoadResult(
         per_s=round(good / spent_s, 3) if spent_s else 0.0,
-        p50_ms=times.get(p50_row) if fair else None,
-        p99_ms=times.get(p99_row) if fair else None,
+        p50_ms=times.get(p50_row) if has_latencies else None,
+        p99_ms=times.get(p99_row) if has_latencies else None,
         answered=good,
         failed=int(failed + refused),
     )
@@ -88,4 +88,4 @@ def _number(report: str, words: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-__all__ = ["FRESH", "GeneratorError", "Load", "LoadResult", "read", "run"]
+__all__ = ["FRESH", "GeneratorError", "Load", "LoadResult", "parse_report", "run"]

@@ -49,7 +49,7 @@ def exchanges(
             for _ in range(BURST):
                 if number == count or began + number / rate > time.monotonic():
                     break
-                exchange = _begun(number, *payloads(number))
+                exchange = _begin(number, *payloads(number))
                 number += 1
                 if exchange.failed:
                     yield exchange
@@ -60,22 +60,22 @@ def exchanges(
             due_s = began + number / rate - time.monotonic() if number < count else LONGEST_S
             for descriptor, event_mask in events.poll(max(0.0, min(due_s, LONGEST_S))):
                 exchange = under_way[descriptor]
-                if _moved(exchange, event_mask, events):
+                if _advance(exchange, event_mask, events):
                     events.unregister(descriptor)
-                    yield _ended(under_way.pop(descriptor))
+                    yield _finish(under_way.pop(descriptor))
             while waiting and (waiting[0].ended_s or waiting[0].sent_s + patience_s < time.monotonic()):
                 late = waiting.popleft()
                 if not late.ended_s:
                     late.failed = True
                     events.unregister(late.socket)
-                    yield _ended(under_way.pop(late.socket.fileno()))
+                    yield _finish(under_way.pop(late.socket.fileno()))
     finally:
         events.close()
         for exchange in under_way.values():
             exchange.socket.close()
 
 
-def _begun(number: int, address: tuple[str, int], payload: bytes) -> Exchange:
+def _begin(number: int, address: tuple[str, int], payload: bytes) -> Exchange:
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     connection.setblocking(False)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
@@ -85,7 +85,7 @@ def _begun(number: int, address: tuple[str, int], payload: bytes) -> Exchange:
             connection.connect(address)
     except OSError:
         exchange.failed = True
-        return _ended(exchange)
+        return _finish(exchange)
     _send(exchange)
     return exchange
 
@@ -99,7 +99,7 @@ def _send(exchange: Exchange) -> None:
         exchange.left = exchange.left[:0]
 
 
-def _moved(exchange: Exchange, what: int, events: select.epoll) -> bool:
+def _advance(exchange: Exchange, what: int, events: select.epoll) -> bool:
     """Send and receive what is possible; return whether the exchange is over."""
     if what & select.EPOLLOUT:
         _send(exchange)
@@ -117,7 +117,7 @@ def _moved(exchange: Exchange, what: int, events: select.epoll) -> bool:
     return not received
 
 
-def _ended(exchange: Exchange) -> Exchange:
+def _finish(exchange: Exchange) -> Exchange:
     exchange.ended_s = time.monotonic()
     exchange.socket.close()
     return exchange

@@ -15,7 +15,7 @@ from bench.fixtures.service import ServerError, Service
 from bench.load import ab
 from bench.load.ab import LoadResult
 from bench.profile import Profile, in_turns
-from bench.stats import compared
+from bench.stats import compare
 
 FIGURES = ("per_s", "p50_ms", "p99_ms")
 TRIAL_CLIENTS = 4
@@ -46,18 +46,18 @@ class Turns:
         return [getattr(result, name) for result in self.results]
 
 
-def measure(services: Sequence[Service], film: Path, clients: int, effort: Profile) -> dict[Service, Turns] | None:
+def measure(services: Sequence[Service], film: Path, clients: int, profile: Profile) -> dict[Service, Turns] | None:
     """Measure the services in turns; None if a turn would be longer than LONGEST_TURN_S."""
     services = list(dict.fromkeys(services))
     paces = [pace(service, film, min(clients, TRIAL_CLIENTS)) for service in services]
     if any(clients / per_s > LONGEST_TURN_S for per_s in paces):
         return None
-    counts = [requests(per_s, clients, effort.seconds) for per_s in paces]
+    counts = [requests(per_s, clients, profile.seconds) for per_s in paces]
     is_long = any(count / per_s > LONG_TURN_S for count, per_s in zip(counts, paces, strict=True))
     results = [Turns(service) for service in services]
     loads = [service.load(film) for service in services]
     runs = [partial(one.run, load, clients, n) for one, load, n in zip(results, loads, counts, strict=True)]
-    in_turns(min(effort.turns, FEW_TURNS) if is_long else effort.turns, *runs)
+    in_turns(min(profile.turns, FEW_TURNS) if is_long else profile.turns, *runs)
     return dict(zip(services, results, strict=True))
 
 
@@ -80,7 +80,7 @@ def comparison(ours: Turns, theirs: Turns, film: Path) -> dict[str, Any]:
     """Return both sides' figures and ratios, failures and processor time for the file of results."""
     labels = [{"clip": side.service.answer(film).label} for side in (ours, theirs)]
     sides = {"ours": ours, "theirs": theirs}
-    result: dict[str, Any] = {name: compared(ours.figures(name), theirs.figures(name), labels) for name in FIGURES}
+    result: dict[str, Any] = {name: compare(ours.figures(name), theirs.figures(name), labels) for name in FIGURES}
     result["failed"] = {name: sum(turn.failed for turn in side.results) for name, side in sides.items()}
     result["cpu_ms"] = {name: medians(side.cpu_ms) for name, side in sides.items()}
     return result

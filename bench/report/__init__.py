@@ -30,7 +30,7 @@ def summary(results: Mapping[str, Any]) -> str:
         notes.add(
             f"By default Clipstack calculated in {used.get('ours')}, LitServe with OpenVINO in {used.get('theirs')}."
         )
-    return f"{targets.table(targets.judged(results))}\n{' '.join(sorted(notes))}\n"
+    return f"{targets.table(targets.judge(results))}\n{' '.join(sorted(notes))}\n"
 
 
 def origin(figures: Mapping[str, Any]) -> str:

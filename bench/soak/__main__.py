@@ -22,19 +22,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.environment import described
+from bench.environment import describe_machine
 from bench.load.client import closed_loop
 from bench.soak import report
-from bench.soak.resources import ResourceSnapshot, taken
+from bench.soak.resources import ResourceSnapshot, take_snapshot
 from bench.soak.slope import BLOCKS
-from bench.soak.verdict import complaints, judged, left_over, series
-from bench.soak.work import mix, worked
+from bench.soak.verdict import find_problems, judge, left_over, series
+from bench.soak.work import mix, run_work
 from deploy.stack.stack import Stack
 
 RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
 CLIENTS, CAPACITY_S = 8, 10.0
 # samples in the second half, and the longest and shortest interval between samples
-LOOKS, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0
+SAMPLES, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0
 QUIET_S = 30.0  # everything that belongs to requests must be gone this long after the end
 
 
@@ -44,8 +44,8 @@ class Sampler:
     def __init__(self, stack: Stack, every_s: float) -> None:
         self._stack, self._every_s = stack, every_s
         self._ends = threading.Event()
-        self.looks: list[ResourceSnapshot] = []
-        self._thread = threading.Thread(target=self._look, name="looker", daemon=True)
+        self.snapshots: list[ResourceSnapshot] = []
+        self._thread = threading.Thread(target=self._sample, name="sampler", daemon=True)
 
     def __enter__(self) -> Sampler:
         self._thread.start()
@@ -55,13 +55,13 @@ class Sampler:
         self._ends.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._ends.is_set():
-            self.looks.append(taken(self._stack))
+            self.snapshots.append(take_snapshot(self._stack))
             self._ends.wait(self._every_s)
 
 
-def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
+def measure(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     """Run the soak and return its results."""
     seconds = minutes * 60
     targets, bad = mix(stack)
@@ -69,31 +69,31 @@ def measured(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     spent_s = max(outcome.ended_s for outcome in outcomes) - min(outcome.sent_s for outcome in outcomes)
     rate = share * len(outcomes) / spent_s
     before = _quiet(stack, None)
-    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / LOOKS))) as sampler:
-        answers = asyncio.run(worked(stack, targets, rate, seconds))
+    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / SAMPLES))) as sampler:
+        answers = asyncio.run(run_work(stack, targets, rate, seconds))
     after = _quiet(stack, before)
-    began, values = sampler.looks[0].at_s, series(sampler.looks)
-    times_s = [round(look.at_s - began, 1) for look in sampler.looks]
+    began, values = sampler.snapshots[0].at_s, series(sampler.snapshots)
+    times_s = [round(snapshot.at_s - began, 1) for snapshot in sampler.snapshots]
     result = {
-        "machine": described(),
+        "machine": describe_machine(),
         "minutes": minutes,
         "per_s": round(rate, 2),
         "share": share,
         "bad_files": bad,
         "answers": answers,
-        "slopes": judged(times_s, values),
+        "slopes": judge(times_s, values),
         "left_over": left_over(before, after),
         "times_s": times_s,
         "series": values,
     }
-    return result | {"complaints": complaints(result)}
+    return result | {"complaints": find_problems(result)}
 
 
 def _quiet(stack: Stack, before: ResourceSnapshot | None) -> ResourceSnapshot:
     """Return a snapshot of the idle stack, after waiting for the resources of requests to be released."""
     began = time.monotonic()
     while True:
-        snapshot = taken(stack)
+        snapshot = take_snapshot(stack)
         if time.monotonic() > began + QUIET_S or (
             not snapshot.places["uploads"] and (before is None or not left_over(before, snapshot))
         ):
@@ -114,7 +114,7 @@ def main() -> None:
     from tests.support.stacks import running_stack
 
     with running_stack(results_mb="256") as stack:
-        result = measured(stack, arguments.minutes, arguments.share)
+        result = measure(stack, arguments.minutes, arguments.share)
     arguments.output.write_text(json.dumps(result) + "\n")
     if arguments.output == RESULTS:
         report.write(result)

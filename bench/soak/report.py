@@ -23,22 +23,26 @@ COLOURS = {
 }  # fmt: skip
 
 
-def lines(told: Mapping[str, Any]) -> list[str]:
+def lines(result: Mapping[str, Any]) -> list[str]:
     """Return the section as Markdown lines."""
-    machine, answers = told["machine"], told["answers"]
+    machine, answers = result["machine"], result["answers"]
     jobs = sum(answers["jobs"].values())
     times = f"p50 {answers['p50_ms']:g} ms, p99 {answers['p99_ms']:g} ms"
-    verdict = "pass" if not told["complaints"] else "**fail**: " + "; ".join(told["complaints"])
+    verdict = "pass" if not result["complaints"] else "**fail**: " + "; ".join(result["complaints"])
     return [
-        f"{told['minutes']:g} minutes on {machine['day']}, {machine['cores']} cores of {machine['processor']}: "
-        f"{told['per_s']:g} requests/s ({told['share']:g} of the capacity), {answers['sent']} in all, a tenth of them "
-        f"one of {len(told['bad_files'])} bad files; {jobs} jobs beside them. "
+        f"{result['minutes']:g} minutes on {machine['day']}, {machine['cores']} cores of {machine['processor']}: "
+        f"{result['per_s']:g} requests/s ({result['share']:g} of the capacity), {answers['sent']} in all, a tenth of them "
+        f"one of {len(result['bad_files'])} bad files; {jobs} jobs beside them. "
         f"Good files: {_counted(answers['good'])}; bad ones: {_counted(answers['bad'])}; "
         f"jobs: {_counted(answers['jobs'])}. {times}. Verdict: {verdict}.",
         "",
         "| | at the end | grew by an hour | surely between | allowed |",
         "|---|--:|--:|--:|--:|",
-        *(_row(name, told["series"][name][-1], slope) for name, slope in told["slopes"].items() if _shown(name, slope)),
+        *(
+            _row(name, result["series"][name][-1], slope)
+            for name, slope in result["slopes"].items()
+            if _shown(name, slope)
+        ),
     ]
 
 
@@ -57,7 +61,7 @@ def _row(name: str, last: float, slope: Mapping[str, Any]) -> str:
     return f"| {name} | {last:g} | {grown} | {slope['low']:g} and {slope['high']:g} | {slope['limit']:g} |"
 
 
-def picture(told: Mapping[str, Any], path: Path) -> None:
+def picture(result: Mapping[str, Any], path: Path) -> None:
     """Draw charts of memory, descriptors, threads and files over time; the half that is not judged is grey."""
     import matplotlib
 
@@ -66,9 +70,9 @@ def picture(told: Mapping[str, Any], path: Path) -> None:
 
     matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
     figure, panels = pyplot.subplots(len(PANELS), 1, sharex=True, figsize=(10, 11))
-    minutes = [at_s / 60 for at_s in told["times_s"]]
+    minutes = [at_s / 60 for at_s in result["times_s"]]
     for panel, (word, title) in zip(panels, PANELS.items(), strict=True):
-        _panel(panel, told["series"], minutes, word)
+        _panel(panel, result["series"], minutes, word)
         panel.set_ylabel(title)
         panel.axvspan(0, (minutes[0] + minutes[-1]) / 2, color="#f1f3f5", zorder=0)
     panels[-1].set_xlabel("minutes (grey: warming up, not judged)")
@@ -91,11 +95,11 @@ def _panel(panel: Any, series: Mapping[str, list[float]], minutes: list[float], 
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
 
 
-def write(told: Mapping[str, Any]) -> None:
+def write(result: Mapping[str, Any]) -> None:
     """Write the chart and the page's generated section."""
-    picture(told, PICTURE)
+    picture(result, PICTURE)
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    section = "\n".join([BEGIN, "", *lines(told), "", f"![{SHOWN}]({PICTURE.name})", "", END])
+    section = "\n".join([BEGIN, "", *lines(result), "", f"![{SHOWN}]({PICTURE.name})", "", END])
     PAGE.write_text(before + section + rest.partition(END)[2])
 
 

@@ -37,7 +37,7 @@ class ResourceSnapshot:
     places: dict[str, float] = field(default_factory=dict)
 
 
-def taken(stack: Stack) -> ResourceSnapshot:
+def take_snapshot(stack: Stack) -> ResourceSnapshot:
     """Return a snapshot of the running `stack`; processes that end meanwhile are left out."""
     snapshot = ResourceSnapshot(time.monotonic())
     shares: defaultdict[str, Share] = defaultdict(Share)

@@ -66,7 +66,7 @@ async def _ended(http: httpx.AsyncClient, address: str) -> str:
     return "never"
 
 
-async def worked(stack: Stack, targets: Sequence[Target], rate: float, seconds: float) -> dict[str, Any]:
+async def run_work(stack: Stack, targets: Sequence[Target], rate: float, seconds: float) -> dict[str, Any]:
     """Send all work and return its outcomes."""
     outcomes, ended = await asyncio.gather(open_loop(targets, rate, seconds), jobs(stack, seconds))
     good = [outcome for number, outcome in enumerate(outcomes) if number % 10 < GOOD_IN_TEN]

@@ -1,1 +1,1 @@
-"""Benchmark suites: `measured(effort)` returns the contents of bench/results/NAME.json, without the machine."""
+"""Benchmark suites: `measured(profile)` returns the contents of bench/results/NAME.json, without the machine."""

@@ -20,13 +20,13 @@ from typing import Any
 from bench.fixtures import networks, servers, videos
 from bench.fixtures.service import ServerError, Service, read_answer
 from bench.profile import Profile, in_turns
-from bench.stats import compared
+from bench.stats import compare
 
 PATIENCE_S = 120
 SIZES_MB = (10, 200)
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure all sizes and return the figures."""
     result: dict[str, Any] = {
         "about": "A film of so many MB, from its first byte to its first decoded frame; the other side takes forms.",
@@ -35,35 +35,35 @@ def measured(effort: Profile) -> dict[str, Any]:
     with servers.stack(max_upload_mb="2048") as running, servers.baseline("flask_torch") as theirs:
         ours = servers.ours(running)
         for size in SIZES_MB:
-            film = padded(videos.reference().path, size)
+            film = pad_film(videos.reference().path, size)
             try:
-                result["sizes"][str(size)] = one(ours, theirs, film, effort.turns)
+                result["sizes"][str(size)] = measure_size(ours, theirs, film, profile.turns)
             finally:
                 film.unlink()
     return result
 
 
-def one(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any]:
+def measure_size(ours: Service, theirs: Service, film: Path, turns: int) -> dict[str, Any]:
     """Measure one size on both sides in turns."""
     first = replace(theirs, url=theirs.url.replace("/classify", "/first_frame"))
 
     def mine(form: bool) -> float:
-        spent_s, reply = sent(ours, film, form)
+        spent_s, reply = send(ours, film, form)
         after = sum(reply["timing_ms"].get(stage, 0.0) for stage in ("decode", "infer", "answer"))
         return spent_s - float(after) / 1e3
 
     def other() -> float:
-        spent_s, reply = sent(first, film)
+        spent_s, reply = send(first, film)
         if len(reply["shape"]) != 3:
             raise ValueError(f"no frame: {reply}")
         return spent_s
 
     body, form, others = in_turns(turns, partial(mine, False), partial(mine, True), other)
-    labels = [{"film": read_answer(sent(side, film)[1]).label} for side in (ours, theirs)]
-    return {"seconds": compared(body, others, labels), "form_seconds": compared(form, others, labels)}
+    labels = [{"film": read_answer(send(side, film)[1]).label} for side in (ours, theirs)]
+    return {"seconds": compare(body, others, labels), "form_seconds": compare(form, others, labels)}
 
 
-def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
+def send(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str, Any]]:
     """Send the film in a form or as the body, and return the seconds and the answer."""
     words = ["curl", "-sS", "--fail-with-body", "-m", str(PATIENCE_S), "-H", "Cache-Control: no-cache", "-H", "Expect:"]
     words += ["-F", f"file=@{film}"] if form else ["-X", "POST", "-T", str(film)]
@@ -76,7 +76,7 @@ def sent(side: Service, film: Path, form: bool = True) -> tuple[float, dict[str,
     return spent_s, result
 
 
-def padded(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films") -> Path:
+def pad_film(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films") -> Path:
     """Return the film with an unused box at its end, so that it has that many megabytes."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"padded-{megabytes}.mp4"
@@ -90,4 +90,4 @@ def padded(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films")
     return place
 
 
-__all__ = ["measured"]
+__all__ = ["measure"]

@@ -12,7 +12,7 @@ AGAINST = (servers.STRONGEST, "aiohttp_torch")
 CLIENTS = 8
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure against each baseline and return the figures."""
     picture = videos.photograph()
     result: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
@@ -20,9 +20,9 @@ def measured(effort: Profile) -> dict[str, Any]:
         ours = servers.ours(running)
         for name in AGAINST:
             with servers.baseline(name, model=networks.PICTURE) as theirs:
-                row = rows({name: (ours, theirs)}, picture, CLIENTS, effort)[name]
+                row = rows({name: (ours, theirs)}, picture, CLIENTS, profile)[name]
                 result["against"][name] = row | {"precision": precisions((ours, theirs), picture.path)}
     return result
 
 
-__all__ = ["measured"]
+__all__ = ["measure"]

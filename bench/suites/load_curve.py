@@ -19,7 +19,7 @@ OFFERED = (1.0, 2.0, 4.0)
 CLIENTS = 8
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure all rates and return the figures."""
     clip = videos.reference()
     body = videos.multipart(clip.path).read_bytes()
@@ -31,14 +31,14 @@ def measured(effort: Profile) -> dict[str, Any]:
         target = Target(load.url, body, {"Content-Type": load.content_type, **load.headers})
         rows = []
         for offered in OFFERED:
-            figures = asyncio.run(overload(target, offered * capacity, effort.overload_s))
+            figures = asyncio.run(overload(target, offered * capacity, profile.overload_s))
             figures["offered"] = offered
             figures["goodput_of_capacity"] = round(figures["goodput_per_s"] / capacity, 3)
             rows.append(figures)
     about = (
-        f"Default settings; capacity {capacity:.1f} clips/s ({CLIENTS} clients of ab); {effort.overload_s:g} s each."
+        f"Default settings; capacity {capacity:.1f} clips/s ({CLIENTS} clients of ab); {profile.overload_s:g} s each."
     )
     return {"about": about, "capacity_per_s": capacity, "rows": rows}
 
 
-__all__ = ["measured"]
+__all__ = ["measure"]

@@ -19,24 +19,24 @@ REQUESTS = 6  # per worker, several at a time
 AGAINST = ("flask_torch", "flask_torch_preload")
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure all numbers of workers and return the figures."""
     picture = videos.photograph().path
     sides: dict[str, Any] = {name: {} for name in ("clipstack", *AGAINST)}
     networks.repository(networks.LARGE)
     weights_mib = (networks.FOLDER / "networks" / networks.LARGE / "weights.safetensors").stat().st_size / 2**20
-    for workers in effort.workers:
+    for workers in profile.workers:
         with servers.stack(networks.LARGE, web_workers=str(workers)) as running:
             ours = servers.ours(running)
             ask(ours, picture, workers)
             sides["clipstack"][str(workers)] = by_part(ours.pids)
     for name in AGAINST:
-        with servers.baseline(name, "--workers", str(effort.workers[0]), model=networks.LARGE) as side:
-            for workers in effort.workers:
+        with servers.baseline(name, "--workers", str(profile.workers[0]), model=networks.LARGE) as side:
+            for workers in profile.workers:
                 servers.grow(side, workers)
                 ask(side, picture, workers)
                 sides[name][str(workers)] = {"all": round(sum(map(pss_mib, side.pids)), 1)}
-    few, many = (str(count) for count in (effort.workers[0], effort.workers[-1]))
+    few, many = (str(count) for count in (profile.workers[0], profile.workers[-1]))
     more = int(many) - int(few)
     figures = sides["clipstack"]
     return {
@@ -76,4 +76,4 @@ def by_part(pids: list[int]) -> dict[str, float]:
     return {name: round(used, 1) for name, used in totals.items()}
 
 
-__all__ = ["measured"]
+__all__ = ["measure"]

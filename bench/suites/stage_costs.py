@@ -18,7 +18,7 @@ import numpy as np
 from app.decoding.worker import decode, probe
 from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, Limits, Source
-from bench.environment import described
+from bench.environment import describe_machine
 from bench.fixtures import networks
 from bench.fixtures.service import Service
 from bench.load import ab
@@ -38,9 +38,9 @@ class StageCosts(NamedTuple):
     infer: float
 
 
-def measured(ours: Service, clip: Path, effort: Profile) -> dict[str, Any]:
+def measure(ours: Service, clip: Path, profile: Profile) -> dict[str, Any]:
     """Return the limit and our throughput in clips per second, and our share of the limit, turn by turn."""
-    cores = described()["cores"]
+    cores = describe_machine()["cores"]
     load = ours.load(clip)
     part_s = prepared(clip, ours.answer(clip).precision or "f32")
     ab.run(load, CLIENTS, CLIENTS)  # warm up the service
@@ -50,7 +50,7 @@ def measured(ours: Service, clip: Path, effort: Profile) -> dict[str, Any]:
         costs.append(part_s())
         return float(cores / sum(costs[-1]))
 
-    ours_per_s, limits = in_turns(effort.turns, lambda: ab.run(load, CLIENTS, REQUESTS * CLIENTS).per_s, limit)
+    ours_per_s, limits = in_turns(profile.turns, lambda: ab.run(load, CLIENTS, REQUESTS * CLIENTS).per_s, limit)
     return {
         "cores": cores,
         "clients": CLIENTS,
@@ -87,7 +87,7 @@ def _engine(precision: str) -> OpenVinoEngine:
 
 def _decoding(clip: Path) -> Callable[[], object]:
     """Return a function that decodes like a decoder process; probing is not counted, as it is our overhead."""
-    spec = networks.made(networks.VIDEO).spec
+    spec = networks.load_network(networks.VIDEO).spec
     source = Source(str(clip), 0, clip.stat().st_size)
     media = probe(source, Limits(36_000_000, 500_000, 14_400))
     clips = EvenClips(spec.frames, spec.stride / spec.fps)
@@ -116,4 +116,4 @@ def _used() -> float:
     return used.ru_utime + used.ru_stime
 
 
-__all__ = ["StageCosts", "core_s", "measured", "prepared"]
+__all__ = ["StageCosts", "core_s", "measure", "prepared"]

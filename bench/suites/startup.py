@@ -18,7 +18,7 @@ from app.settings import CHECKOUT
 from bench.fixtures import networks, servers, videos
 from bench.fixtures.service import ServerError, read_answer
 from bench.profile import Profile, in_turns
-from bench.stats import compared, spread
+from bench.stats import compare, spread
 from deploy.stack.stack import Stack
 
 UP_S = 240
@@ -34,18 +34,16 @@ class Start(NamedTuple):
     clips_s: tuple[float, ...] = ()
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure all starts and return the figures."""
     clip = videos.reference().path
-    ours, theirs = in_turns(effort.starts, lambda: start_ours(clip), lambda: start_theirs(clip))
+    ours, theirs = in_turns(profile.starts, lambda: start_ours(clip), lambda: start_theirs(clip))
     labels = [{"clip": starts[0].label} for starts in (ours, theirs)]
     first = [start.clips_s[0] / median(start.clips_s) for start in ours]
     slowest = [max(start.clips_s) / median(start.clips_s) for start in ours]
     return {
         "about": "Seconds of `make up` in a checkout that is set up, and of LitServe's start, until the first answer.",
-        "first_answer_s": compared(
-            [start.answered_s for start in ours], [start.answered_s for start in theirs], labels
-        ),
+        "first_answer_s": compare([start.answered_s for start in ours], [start.answered_s for start in theirs], labels),
         "ready_s": spread([start.ready_s for start in ours]).as_dict(),
         "first": {
             "clips": FIRST,
@@ -93,4 +91,4 @@ def start_theirs(clip: Path) -> Start:
         return Start(time.perf_counter() - began, label)
 
 
-__all__ = ["measured"]
+__all__ = ["measure"]

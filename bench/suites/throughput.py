@@ -24,7 +24,7 @@ STAGES = ("receive", "queue", "probe", "decode", "infer", "answer")
 LONG_S = 300  # of a film from which one clip is taken
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure against each baseline and return the figures."""
     clip, large, long = videos.reference(), videos.large(), videos.long(LONG_S)
     films = {"small": clip, "large": large, "long": long}
@@ -35,22 +35,22 @@ def measured(effort: Profile) -> dict[str, Any]:
     }
     with ExitStack() as running:
         ours = [servers.ours(running.enter_context(servers.stack()))]
-        if effort.pinned and ours[0].answer(clip.path).precision != PINNED:
+        if profile.pinned and ours[0].answer(clip.path).precision != PINNED:
             ours.append(servers.ours(running.enter_context(servers.stack(precision=PINNED))))
         time.sleep(SETTLE_S)
         result["precision"] = ours[0].answer(clip.path).precision
         result["idle_cores"] = round(ours[0].idle_cores(), 3)
-        result["parts"] = stage_costs.measured(ours[0], clip.path, effort)
-        result["stages"] = {name: stages(ours[0], film, effort.repeats) for name, film in films.items()}
-        for name in effort.baselines:
+        result["parts"] = stage_costs.measure(ours[0], clip.path, profile)
+        result["stages"] = {name: stages(ours[0], film, profile.repeats) for name, film in films.items()}
+        for name in profile.baselines:
             try:
-                result["against"] |= against(name, ours, films, effort)
+                result["against"] |= against(name, ours, films, profile)
             except (ServerError, ab.GeneratorError) as error:  # keep the results of the other baselines
                 result["against"][name] = {"error": f"{name}: {error}", "clients": {}}
     return result
 
 
-def against(name: str, ours: list[Service], films: dict[str, Film], effort: Profile) -> dict[str, Any]:
+def against(name: str, ours: list[Service], films: dict[str, Film], profile: Profile) -> dict[str, Any]:
     """Measure one baseline with its defaults and in f32, all sides in turns."""
     clip = films["small"].path
     with ExitStack() as running:
@@ -59,27 +59,27 @@ def against(name: str, ours: list[Service], films: dict[str, Film], effort: Prof
             models = networks.float_repository(networks.VIDEO, networks.cpu_precisions())
             words = ("--triton", running.enter_context(servers.triton(models))[1])
         theirs = [running.enter_context(servers.baseline(name, *words))]
-        if effort.pinned and theirs[0].answer(clip).precision != PINNED:
+        if profile.pinned and theirs[0].answer(clip).precision != PINNED:
             theirs.append(running.enter_context(servers.baseline(name, *words, "--precision", PINNED)))
         pairs = {name: (ours[0], theirs[0])}
-        if effort.pinned:
+        if profile.pinned:
             pairs[f"{name}_{PINNED}"] = (ours[-1], theirs[-1])
         result: dict[str, Any] = {
             key: {"precision": precisions(pair, clip), "clients": {}} for key, pair in pairs.items()
         }
-        for clients in effort.baselines[name]:
-            for key, row in rows(pairs, films["small"], clients, effort).items():
+        for clients in profile.baselines[name]:
+            for key, row in rows(pairs, films["small"], clients, profile).items():
                 result[key]["clients"][str(clients)] = row
         if name == servers.STRONGEST:
-            result[name]["large"] = rows({name: pairs[name]}, films["large"], 1, effort)[name]
+            result[name]["large"] = rows({name: pairs[name]}, films["large"], 1, profile)[name]
     return result
 
 
 def rows(
-    pairs: dict[str, tuple[Service, Service]], film: Film, clients: int, effort: Profile
+    pairs: dict[str, tuple[Service, Service]], film: Film, clients: int, profile: Profile
 ) -> dict[str, dict[str, Any]]:
     """Return the comparison of each pair; a side of several pairs is measured once."""
-    sides = turns.measure([side for pair in pairs.values() for side in pair], film.path, clients, effort)
+    sides = turns.measure([side for pair in pairs.values() for side in pair], film.path, clients, profile)
     if sides is None:
         reason = f"{clients} requests at once would take a turn longer than {turns.LONGEST_TURN_S:.0f} s"
         return {key: {"left_out": reason} for key in pairs}
@@ -107,4 +107,4 @@ def stages(ours: Service, film: Film, count: int) -> dict[str, Any]:
     return {name: spread([row[name] for row in times]).as_dict() for name in times[0]}
 
 
-__all__ = ["PINNED", "measured"]
+__all__ = ["PINNED", "measure"]

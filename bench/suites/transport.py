@@ -38,13 +38,13 @@ class NullBackend(nn.Module):
         return clip[:, 0, 0, 0, :2].float().softmax(1)
 
 
-def measured(effort: Profile) -> dict[str, Any]:
+def measure(profile: Profile) -> dict[str, Any]:
     """Measure all sizes and return the figures."""
     result: dict[str, Any] = {
         "about": "A model that reads one pixel, in Triton, one request after the other, in turns."
     }
     with servers.triton(repository()) as (grpc, http):
-        result["sizes"] = asyncio.run(_all(grpc, http, effort))
+        result["sizes"] = asyncio.run(_all(grpc, http, profile))
         result["overhead_ms"] = asyncio.run(_alone(grpc))
     return result
 
@@ -56,16 +56,16 @@ def repository(folder: Path = networks.FOLDER) -> Path:
         if not (models / f"nothing_{frames}" / "1" / "model.xml").exists():
             described = Description("nothing", ClipSpec("video", frames, 1, 30, 224, 224), ("0", "1"))
             example = torch.zeros(1, frames, 224, 224, 3, dtype=torch.uint8)
-            networks.write_as_it_is(NullBackend(), example, f"nothing_{frames}", described, models)
+            networks.write_plain_model(NullBackend(), example, f"nothing_{frames}", described, models)
     return models
 
 
-async def _all(grpc: str, http: str, effort: Profile) -> dict[str, Any]:
+async def _all(grpc: str, http: str, profile: Profile) -> dict[str, Any]:
     slots = SlotPool(1, SLOT_BYTES)
     shared, inline = Triton(grpc, slots, "shm"), Triton(grpc, slots, "inline")
     try:
         (offset,) = await slots.acquire(1)
-        return {size: await _one(shared, inline, http, offset, frames, effort) for size, frames in SIZES.items()}
+        return {size: await _one(shared, inline, http, offset, frames, profile) for size, frames in SIZES.items()}
     finally:
         for client in (shared, inline):
             await client.close()
@@ -89,12 +89,12 @@ async def _alone(grpc: str) -> dict[str, Any]:
         slots.close()
 
 
-async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: int, effort: Profile) -> dict[str, Any]:
+async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: int, profile: Profile) -> dict[str, Any]:
     name, shape = f"nothing_{frames}", (frames, 224, 224, 3)
     by_http = Http(http, name, shape)
     times: dict[str, list[float]] = {"shm_ms": [], "inline_ms": [], "http_ms": []}
     try:
-        for number in range(effort.repeats + 2):
+        for number in range(profile.repeats + 2):
             began = time.perf_counter()
             scores = (await shared.infer(name, "1", offset, shape)).values
             between = time.perf_counter()
@@ -142,4 +142,4 @@ class Http:
         self._client.close()
 
 
-__all__ = ["SIZES", "measured"]
+__all__ = ["SIZES", "measure"]

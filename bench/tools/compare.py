@@ -27,7 +27,7 @@ from typing import Any
 
 from app.settings import CHECKOUT
 from bench import processes
-from bench.environment import described
+from bench.environment import describe_machine
 from bench.fixtures import networks, videos
 from bench.fixtures.service import Service
 from bench.load import turns
@@ -87,7 +87,7 @@ def table(result: dict[str, Any]) -> str:
 
 def pinned() -> dict[str, str]:
     """Return settings that serve X3D-M in f32, which every version of the engine knows."""
-    networks.renew()
+    networks.remove_outdated()
     models = networks.repository(networks.VIDEO, "f32")
     return {"CLIPSTACK_MODEL_DIR": str(models), "CLIPSTACK_MODEL": networks.VIDEO}
 
@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file for all figures as JSON")
     arguments = parser.parse_args()
     clip = arguments.clip or videos.reference().path
-    result: dict[str, Any] = {"machine": described(), "clip": clip.name, "load_before": os.getloadavg()[0]}
-    effort = QUICK._replace(turns=arguments.turns, seconds=arguments.seconds)
+    result: dict[str, Any] = {"machine": describe_machine(), "clip": clip.name, "load_before": os.getloadavg()[0]}
+    profile = QUICK._replace(turns=arguments.turns, seconds=arguments.seconds)
     with ExitStack() as stacks:
         common = {} if arguments.own_models else pinned()
         checkouts = (CHECKOUT, "this", arguments.set), (arguments.checkout, "other", arguments.set_other)
@@ -122,7 +122,7 @@ def main() -> None:
         result["idle"] = idle(sides)
         result["clients"] = {}
         for clients in arguments.clients:
-            both = turns.measure(sides, clip, clients, effort)
+            both = turns.measure(sides, clip, clients, profile)
             if both is None:
                 print(f"{clients} clients: left out, a turn would be longer than {turns.LONGEST_TURN_S:.0f} s")
                 continue

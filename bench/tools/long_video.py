@@ -38,8 +38,8 @@ from app.timeline.scan import ScanSpec, ScanStarted, Window
 from app.timeline.window_inference import INFLIGHT
 from app.timeline.windows import grid
 from app.web.job_events import RETRY_MS
-from bench.environment import described
-from bench.fixtures.videos import repeated
+from bench.environment import describe_machine
+from bench.fixtures.videos import repeat_film
 from bench.processes import pss_mib
 from deploy.stack import processes
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
@@ -184,8 +184,8 @@ def main() -> None:
         short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
         scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
         part, _ = record_moves(scenes, MOVES, FPS, SIZE, np.random.default_rng(60))
-        repeated(short, part, 60)
-        repeated(long, part, 60 * arguments.minutes)
+        repeat_film(short, part, 60)
+        repeat_film(long, part, 60 * arguments.minutes)
         with memory_of(arguments.run_dir) as short_memory:
             job(client, short)
         with memory_of(arguments.run_dir) as long_memory:
@@ -194,7 +194,7 @@ def main() -> None:
         size = long.stat().st_size
     together = finished["timing_s"]["running"]
     report = {
-        "machine": described(),
+        "machine": describe_machine(),
         "video": {"minutes": arguments.minutes, "size": list(SIZE), "fps": FPS, "mib": round(size / 2**20, 1)},
         "state": finished["state"],
         "windows": finished["progress"]["windows_done"],

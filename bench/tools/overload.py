@@ -24,7 +24,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from bench.environment import described
+from bench.environment import describe_machine
 from bench.load.client import Outcome, Target, closed_loop, open_loop, quantile, send
 from deploy.demo import film, landscape
 from deploy.stack.stack import Stack
@@ -141,7 +141,7 @@ async def measured(stack: Stack, body: bytes, factor: float, seconds: float, cli
     overload_result = await overload(target, factor * peak["per_s"], seconds)
     normal_s = await time_to_normal(target, alone_s)
     return {
-        "machine": described(),
+        "machine": describe_machine(),
         "body_bytes": len(body),
         "factor": factor,
         "seconds": seconds,

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient
 from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
 from app.jobs.storage.journal import read
 from app.timeline.window_inference import GROUP, MAX_YIELD_S
-from bench.fixtures.videos import repeated
+from bench.fixtures.videos import repeat_film
 from deploy.stack import processes
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
@@ -121,7 +121,7 @@ def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: http
 @pytest.mark.alone
 def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
     """A window a minute of video: there is hardly anything but decoding."""
-    repeated(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
+    repeat_film(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
     identity = submit_job(http, tmp_path / "longer.mp4", hop_s=60)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)
     cancelled_within_2_s(http, identity)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bench.fixtures.videos import repeated
+from bench.fixtures.videos import repeat_film
 from tests.support.films import panning, write_video
 from tests.support.stacks import until
 
@@ -96,7 +96,7 @@ def pan(tmp_path: Path) -> Path:
 def long_pan(tmp_path: Path) -> Path:
     """Five minutes of a camera that pans left slowly, again and again: long enough to be seen at work."""
     part = write_video(tmp_path / "part.mp4", panning(900, 320, 240, step=1, seed=5), options={"preset": "ultrafast"})
-    repeated(tmp_path / "a long pan.mp4", part.read_bytes(), seconds=300)
+    repeat_film(tmp_path / "a long pan.mp4", part.read_bytes(), seconds=300)
     part.unlink()
     return tmp_path / "a long pan.mp4"
 

@@ -8,7 +8,7 @@ from bench.fixtures import networks, servers, videos
 
 def test_flask_with_torch_answers_as_the_network_does() -> None:
     picture = videos.photograph().path
-    served = networks.made(networks.PICTURE)
+    served = networks.load_network(networks.PICTURE)
     spec = input_spec(networks.PICTURE)
     with torch.inference_mode():
         best = int(served.network(torch.from_numpy(normalised(frames(str(picture), spec), spec))).argmax())

@@ -30,7 +30,7 @@ def result(clips_per_s: float, ms: float, left: int) -> dict[str, Any]:
 
 
 def test_good_figures_reach_all_targets() -> None:
-    targets = gpu_targets.judged(result(1500.0, 3.6, PAGE_BYTES))
+    targets = gpu_targets.judge(result(1500.0, 3.6, PAGE_BYTES))
     assert len(targets) == 4 and all(target.met for target in targets)
 
 
@@ -43,14 +43,14 @@ def test_good_figures_reach_all_targets() -> None:
     ],
 )
 def test_a_figure_that_is_not_good_enough_is_named(figures: tuple[float, float, int], missed: str) -> None:
-    facts = [target.facts() for target in gpu_targets.judged(result(*figures))]
+    facts = [target.as_dict() for target in gpu_targets.judge(result(*figures))]
     assert [fact["name"] for fact in facts if not fact["met"]] == [missed]
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
-    assert gpu_targets.judged({"path": {"left_out": "no Triton"}}) == []
+    assert gpu_targets.judge({"path": {"left_out": "no Triton"}}) == []
     refused = {"cuda": {"error": "refused"}}
-    assert gpu_targets.judged({"path": {"x3d_m": refused, "growth": refused, "killed": refused}}) == []
+    assert gpu_targets.judge({"path": {"x3d_m": refused, "growth": refused, "killed": refused}}) == []
 
 
 def bench(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from app.media.types import ClipRequest, Limits, Source
 from bench.baselines.clips import answer, frame_numbers, frames
 from bench.fixtures import networks, videos
 from bench.fixtures.service import read_answer
-from bench.suites.handoff import padded
+from bench.suites.handoff import pad_film
 from tests.support.timings import regular
 
 WANTED = {"kind": "video", "frames": 16, "stride": 5, "fps": 30, "resize": 256, "crop": 224}
@@ -28,7 +28,7 @@ def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total:
 
 @pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
 def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) -> None:
-    film = videos.filmed(tmp_path / "film.mp4", *size, fps=30, seconds=4)
+    film = videos.write_film(tmp_path / "film.mp4", *size, fps=30, seconds=4)
     source = Source(str(film), 0, film.stat().st_size)
     media = probe(source, LIMITS)
     region = tmp_path / "region"
@@ -57,8 +57,8 @@ def test_a_pinned_model_folder_has_another_precision_and_the_same_rest() -> None
 
 
 def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
-    film = videos.filmed(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
-    whole = padded(film, 2, tmp_path)
+    film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
+    whole = pad_film(film, 2, tmp_path)
     assert whole.stat().st_size == 2_000_000
     assert probe(Source(str(whole), 0, 2_000_000), LIMITS).frames == 30
 
@@ -67,9 +67,9 @@ def test_networks_of_other_code_are_made_anew_and_those_of_this_code_stay(tmp_pa
     old, new = (tmp_path / "networks" / name / "weights.safetensors" for name in ("old", "new"))
     old.parent.mkdir(parents=True)
     old.touch()
-    networks.renew(tmp_path)
+    networks.remove_outdated(tmp_path)
     assert not old.exists()
     new.parent.mkdir(parents=True)
     new.touch()
-    networks.renew(tmp_path)
+    networks.remove_outdated(tmp_path)
     assert new.exists()

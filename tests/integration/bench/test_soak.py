@@ -13,7 +13,7 @@ from bench.soak import report
 from bench.soak.files import bad_files
 from bench.soak.resources import ResourceSnapshot, Share
 from bench.soak.slope import slope
-from bench.soak.verdict import complaints, judged, left_over, series
+from bench.soak.verdict import find_problems, judge, left_over, series
 
 TIMES_S = [5.0 * number for number in range(720)]  # an hour
 CHANCE = np.random.default_rng(3)
@@ -53,50 +53,50 @@ def test_too_few_samples_are_no_verdict() -> None:
     ids=["flat", "noise", "saw", "filling", "falling", "growing", "growing saw", "steps"],
 )
 def test_what_grows_fails(values: list[float], grows: bool) -> None:
-    (told,) = judged(TIMES_S, {"web workers: memory MiB": values}).values()
-    assert told["grows"] is grows, told
+    (result,) = judge(TIMES_S, {"web workers: memory MiB": values}).values()
+    assert result["grows"] is grows, result
 
 
 def test_one_descriptor_a_minute_is_a_leak() -> None:
-    (told,) = judged(TIMES_S, {"nginx: descriptors": [40 + at_s // 60 for at_s in TIMES_S]}).values()
-    assert told["grows"]
+    (result,) = judge(TIMES_S, {"nginx: descriptors": [40 + at_s // 60 for at_s in TIMES_S]}).values()
+    assert result["grows"]
 
 
-def looks() -> list[ResourceSnapshot]:
+def snapshots() -> list[ResourceSnapshot]:
     places = {"shared memory MiB": 160.0, "uploads": 0.0, "temporary files": 3.0}
     parts = {"nginx": Share(3, 20.0, 40, 3)}
     return [ResourceSnapshot(at_s, parts if number else {}, places) for number, at_s in enumerate(TIMES_S)]
 
 
 def test_a_part_that_is_away_has_nothing() -> None:
-    found = series(looks())
+    found = series(snapshots())
     assert found["nginx: memory MiB"][:2] == [0.0, 20.0]
     assert found["shared memory MiB"][0] == 160.0
 
 
 def test_what_is_left_over_is_said() -> None:
-    before, after = looks()[:2]
+    before, after = snapshots()[:2]
     assert left_over(before, after) == {}
     more = ResourceSnapshot(0.0, {}, before.places | {"uploads": 2.0})
     assert left_over(before, more) == {"uploads": [0.0, 2.0]}
 
 
-def result(**changes: Any) -> dict[str, Any]:
+def good_result(**changes: Any) -> dict[str, Any]:
     answers = {
         "sent": 100, "good": {"200": 90}, "bad": {"415 unsupported_media": 5, "422 undecodable": 5},
         "p50_ms": 20.0, "p99_ms": 90.0, "jobs": {"done": 3},
     }  # fmt: skip
-    found = series(looks())
-    told = {
+    found = series(snapshots())
+    result = {
         "machine": {"day": "2026-01-01", "cores": 2, "processor": "CPU"}, "minutes": 60.0, "per_s": 9.0, "share": 0.6,
         "bad_files": {"text": "415 unsupported_media"}, "answers": answers | changes, "left_over": {},
-        "slopes": judged(TIMES_S, found), "times_s": TIMES_S, "series": found,
+        "slopes": judge(TIMES_S, found), "times_s": TIMES_S, "series": found,
     }  # fmt: skip
-    return told | {"complaints": complaints(told)}
+    return result | {"complaints": find_problems(result)}
 
 
 def test_a_good_run_has_no_complaints() -> None:
-    assert result()["complaints"] == []
+    assert good_result()["complaints"] == []
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_a_good_run_has_no_complaints() -> None:
     ],
 )
 def test_a_wrong_answer_is_a_complaint(changes: dict[str, Any], word: str) -> None:
-    assert result(**changes)["complaints"] == [word]
+    assert good_result(**changes)["complaints"] == [word]
 
 
 def test_the_page_and_the_picture_tell_of_it(tmp_path: Path) -> None:
-    told = result()
-    report.picture(told, tmp_path / "soak.svg")
+    result = good_result()
+    report.picture(result, tmp_path / "soak.svg")
     assert "<svg" in (tmp_path / "soak.svg").read_text()[:500]
-    lines = report.lines(told)
+    lines = report.lines(result)
     assert "Verdict: pass." in lines[0]
     assert any(line.startswith("| nginx: memory MiB | 20 | 0 |") for line in lines)
 

@@ -128,7 +128,7 @@ class Row:
         """Keeps the row for the table; `why` when it was skipped, or ended by something nobody foresaw."""
         folder = folder or self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        told = asdict(self) | {"verdict": verdict, "why": why, "machine": environment.described()}
+        told = asdict(self) | {"verdict": verdict, "why": why, "machine": environment.describe_machine()}
         (folder / f"{self.number:02}.json").write_text(json.dumps(told, indent=1) + "\n")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from bench.environment import described
+from bench.environment import describe_machine
 from deploy.stack.stack import Stack
 from tests.nightly.fuzz import seeds
 from tests.nightly.fuzz.stack_watch import holding, lost
@@ -71,7 +71,7 @@ def tried(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
         before = holding(stack)
         status, report = _run(stack, document, Path(folder), examples, seed)
     until(lambda: not lost(stack, before, holding(stack)), 30)
-    return {"seed": seed, "examples": examples, "machine": described(), "status": status, **report}
+    return {"seed": seed, "examples": examples, "machine": describe_machine(), "status": status, **report}
 
 
 def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, seed: int) -> tuple[int, dict[str, Any]]:

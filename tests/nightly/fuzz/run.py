@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from bench.environment import described
+from bench.environment import describe_machine
 from deploy.stack.stack import Stack
 from tests.nightly.fuzz import seeds
 from tests.nightly.fuzz.campaign import Campaign, Tally
@@ -107,7 +107,7 @@ def _result(tally: Tally, seed: int, first: int, before: Holding, after: Holding
         name: {"before": _sum(before.open_files, pids), "after": _sum(after.open_files, pids)}
         for name, pids in (("web", before.web), ("triton", before.triton), ("jobs", (before.jobs,)))
     }
-    about = {"seed": seed, "first": first, "footage": len(seeds.found()), "machine": described()}
+    about = {"seed": seed, "first": first, "footage": len(seeds.found()), "machine": describe_machine()}
     return {**about, **told, "memory_mb": memory, "open_files": files}
 
 

@@ -1,6 +1,6 @@
 """What is read from ApacheBench's report."""
 
-from bench.load.ab import read
+from bench.load.ab import parse_report
 
 REPORT = """\
 Time taken for tests:   2.500 seconds
@@ -12,15 +12,15 @@ Non-2xx responses:      3
 
 
 def test_only_good_answers_count() -> None:
-    turn = read(REPORT, "Percentage served,Time in ms\n50,12.5\n99,0.257\n100,80.25\n", clients=4)
+    turn = parse_report(REPORT, "Percentage served,Time in ms\n50,12.5\n99,0.257\n100,80.25\n", clients=4)
     assert (turn.per_s, turn.answered, turn.failed, turn.p50_ms, turn.p99_ms) == (6.0, 15, 5, 12.5, 80.25)
 
 
 def test_the_99th_of_many_requests_is_not_the_longest() -> None:
     many = REPORT.replace("requests:      20", "requests:      200")
-    assert read(many, "50,12.5\n99,80.25\n100,99.0\n", clients=4).p99_ms == 80.25
+    assert parse_report(many, "50,12.5\n99,80.25\n100,99.0\n", clients=4).p99_ms == 80.25
 
 
 def test_few_requests_tell_no_latency() -> None:
-    turn = read(REPORT, "50,12.5\n99,80.25\n", clients=11)
+    turn = parse_report(REPORT, "50,12.5\n99,80.25\n", clients=11)
     assert (turn.per_s, turn.p50_ms, turn.p99_ms) == (6.0, None, None)

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from bench import report, targets
-from bench.stats import compared
+from bench.stats import compare
 
 SAME = [{"clip": "cat"}, {"clip": "cat"}]
 MACHINE = {"processor": "some processor", "cores": 2, "memory_gib": 4.0, "day": "2026-01-01"}
 
 
 def against_flask(ratio: float) -> dict[str, Any]:
-    rows = {clients: {"per_s": compared([2 * ratio], [2.0], SAME)} for clients in ("4", "16")}
+    rows = {clients: {"per_s": compare([2 * ratio], [2.0], SAME)} for clients in ("4", "16")}
     return {"throughput": {"against": {"flask_torch": {"clients": rows}}}}
 
 
 def verdicts(results: dict[str, Any], words: str, peer: str = "") -> list[targets.Verdict]:
-    chosen = [one for one in targets.judged(results) if one.target.words.startswith(words) and one.target.peer == peer]
+    chosen = [one for one in targets.judge(results) if one.target.words.startswith(words) and one.target.peer == peer]
     assert chosen
     return chosen
 
@@ -32,7 +32,7 @@ def test_a_lower_bound_of_a_ratio(ratio: float, met: bool) -> None:
 
 def test_a_refused_ratio_is_not_measured() -> None:
     results = against_flask(9.0)
-    results["throughput"]["against"]["flask_torch"]["clients"]["4"]["per_s"] = compared([9.0], [1.0], [{"a": "b"}, {}])
+    results["throughput"]["against"]["flask_torch"]["clients"]["4"]["per_s"] = compare([9.0], [1.0], [{"a": "b"}, {}])
     assert [one.met for one in verdicts(results, "clips/s", targets.FLASK)] == [None, True]
 
 
@@ -43,7 +43,7 @@ def test_an_upper_bound_of_a_number(seconds: float, met: bool) -> None:
 
 
 def test_the_summary_says_what_was_missed_and_what_was_not_measured() -> None:
-    text = targets.table(targets.judged({"memory": {"ours_each_mib": 41.0, "copies_added": 0.0}}))
+    text = targets.table(targets.judge({"memory": {"ours_each_mib": 41.0, "copies_added": 0.0}}))
     assert text.count("**missed**") == 1 and text.count("| met |") == 1
     assert text.count("not measured") == len(targets.TARGETS) - 2
 
@@ -70,7 +70,7 @@ def test_the_page_is_made_from_the_results_alone_and_twice_the_same(tmp_path: Pa
 
 
 def test_a_comparison_shows_both_precisions(tmp_path: Path) -> None:
-    figures = {name: compared([8.0], [4.0], SAME) for name in ("per_s", "p50_ms", "p99_ms")}
+    figures = {name: compare([8.0], [4.0], SAME) for name in ("per_s", "p50_ms", "p99_ms")}
     cost = {"web": 4.0, "all": 200.0}
     row = figures | {"failed": {"ours": 0, "theirs": 1}, "cpu_ms": {"ours": cost, "theirs": cost}}
     name = "litserve_openvino"

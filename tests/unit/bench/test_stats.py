@@ -3,7 +3,7 @@
 import pytest
 
 from bench.profile import in_turns
-from bench.stats import LabelsDiffer, NothingMeasured, compared, ratio, reasons, same_labels, spread
+from bench.stats import LabelsDiffer, NothingMeasured, compare, ratio, reasons, require_same_labels, spread
 
 SAME = [{"clip": "cat"}, {"clip": "cat"}]
 
@@ -43,11 +43,11 @@ def test_no_ratio_between_sides_that_answer_differently(labels: list[dict[str, s
 
 def test_the_refusal_names_the_clip_and_both_labels() -> None:
     with pytest.raises(LabelsDiffer, match="film: 'cat' and 'dog'"):
-        same_labels({"clip": "a", "film": "cat"}, {"clip": "a", "film": "dog"})
+        require_same_labels({"clip": "a", "film": "cat"}, {"clip": "a", "film": "dog"})
 
 
 def test_results_hold_the_reason_in_the_place_of_a_refused_ratio() -> None:
-    row = compared([1.0], [2.0], [{"clip": "cat"}, {"clip": "dog"}])
+    row = compare([1.0], [2.0], [{"clip": "cat"}, {"clip": "dog"}])
     assert "ratio" not in row and row["ours"]["median"] == 1.0
     assert reasons({"against": {"a": {"per_s": row, "p50_ms": row}}}) == [row["no_ratio"]]
 
@@ -59,7 +59,7 @@ def test_what_failed_is_row() -> None:
 
 
 def test_results_hold_both_sides_and_their_ratio() -> None:
-    row = compared([4.0, 6.0], [2.0, 2.0], SAME)
+    row = compare([4.0, 6.0], [2.0, 2.0], SAME)
     assert (row["ours"]["median"], row["theirs"]["median"], row["ratio"]["median"]) == (5.0, 2.0, 2.5)
 
 

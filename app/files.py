@@ -6,14 +6,19 @@ A crash may leave the files of these folders in any state.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 64 << 20
+LOCK_POLL_S = 0.02
+BLOCK_BYTES = 512  # unit of `st_blocks`
 # Errors that are caused by the file itself. Others (EMFILE, ENOMEM) say nothing about the file.
 _DAMAGE = frozenset((errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EIO))
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -93,6 +98,50 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def file_lock(path: Path, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold the exclusive lock of the lock file at `path`; other processes and threads wait.
+
+    Raises:
+        TimeoutError: Somebody else holds the lock for longer than `timeout_s` seconds; None waits without limit.
+        FileNotFoundError: The folder does not exist.
+    """
+    descriptor = open_lock(path)
+    try:
+        if timeout_s is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            deadline = time.monotonic() + timeout_s
+            while not try_lock(descriptor):
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"{path} is locked")
+                time.sleep(LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the exclusive lock of an open file; return False if somebody else holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether somebody holds the lock file at `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def open_lock(path: Path) -> int:
     """Open a lock file, creating it if it is missing, and return its descriptor. Its content does not matter.
 
@@ -120,3 +169,18 @@ def open_lock(path: Path) -> int:
 
 def _is_own(path: Path) -> bool:
     return path.lstat().st_uid == os.geteuid()
+
+
+def disk_usage(path: Path) -> int:
+    """Return the disk usage of a folder and its contents, in whole blocks; 0 when it is gone."""
+    used = 0
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        used += path.stat().st_blocks * BLOCK_BYTES
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    used += disk_usage(Path(entry.path))
+                else:
+                    with suppress(FileNotFoundError):
+                        used += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+    return used

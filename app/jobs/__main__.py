@@ -15,10 +15,10 @@ from huey.consumer import Consumer
 
 from app import logs
 from app.jobs.clock import Clock
-from app.jobs.parent_id import keeper
+from app.jobs.parent_id import parent_id
 from app.jobs.queue import Queue
 from app.jobs.storage.reconcile import Reconciler
-from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import JobStore
 from app.jobs.worker import Worker
 from app.metrics.service import MetricsService
@@ -44,8 +44,8 @@ def main() -> None:
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
-    worker = Worker(folder, queue, pipeline, results, keeper())
-    queue.works_with(worker.work)
+    worker = Worker(folder, queue, pipeline, results, parent_id())
+    queue.set_handler(worker.work)
     pipeline.start()
     monitor = MetricsService(settings, "jobs", pipeline.facts)
     monitor.start()
@@ -78,17 +78,17 @@ class _Consumer(Consumer):  # type: ignore[misc]
 
     def stop(self, graceful: bool = False) -> None:
         """Interrupt the running jobs and stop the consumer."""
-        self._worker.end()
+        self._worker.stop()
         super().stop(graceful)
 
 
 def _chores(worker: Worker, folder: JobStore, settings: Settings) -> None:
     """Run recovery and clean-up every `CHORES_S` seconds, forever."""
     reconciler, clock = Reconciler(folder), Clock(folder.index, settings.job_days)
-    kept = Kept(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
+    limits = RetentionLimits(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
     while True:
         # A failing chore must not keep the others from running
-        for chore in (reconciler.run, worker.recover, lambda: tidy(folder, kept, clock)):
+        for chore in (reconciler.run, worker.recover, lambda: remove_expired(folder, limits, clock)):
             try:
                 chore()
             except Exception:

@@ -31,13 +31,13 @@ from app.timeline.run import Cancelled
 if TYPE_CHECKING:
     from app.jobs.worker import Worker
 
-TRIES = 3
-DEATHS = 3  # kills of the worker alone
-FALLS = 10  # kills of the worker together with its supervisor
-AGAIN_S = 2.0  # delay before the next attempt, multiplied by the number of failed attempts
-FULL_S = 5.0  # delay before the next attempt while the disk is full
+MAX_TRIES = 3
+MAX_DEATHS = 3  # kills of the worker alone
+MAX_FALLS = 10  # kills of the worker together with its supervisor
+RETRY_DELAY_S = 2.0  # delay before the next attempt, multiplied by the number of failed attempts
+DISK_FULL_DELAY_S = 5.0  # delay before the next attempt while the disk is full
 ROOM_BYTES = 4 << 20
-TWIN_S = 1.0  # interval between checks whether the job with the same input has finished
+DUPLICATE_POLL_S = 1.0  # interval between checks whether the job with the same input has finished
 
 log = logging.getLogger(__name__)
 
@@ -50,57 +50,57 @@ class DuplicateRunning(Exception):
     """Signal that another job is computing the same result now."""
 
 
-class Ended(Exception):
+class Stopping(Exception):
     """Signal that the process is about to end."""
 
 
-class Try:
+class Attempt:
     """One attempt to run a job whose lock the caller holds."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._progress = job, job.progress()
-        self._began = time.monotonic()
+        self._job, self._state = job, job.state()
+        self._started = time.monotonic()
 
     def run(self, worker: Worker) -> float | None:
         """Run the job; return the seconds until the next attempt, or None when there is none."""
-        job, progress = self._job, self._progress
-        if progress.state in FINISHED:
+        job, state = self._job, self._state
+        if state.state in FINISHED:
             return None
-        if job.is_asked_to_end():
+        if job.cancel_requested():
             self._finish("cancelled")
             return None
-        if progress.state == "running":  # the previous process died: its lock is free
-            progress.tries -= 1
-            same_parent = progress.keeper == worker.keeper
-            progress.deaths, progress.falls = progress.deaths + same_parent, progress.falls + (not same_parent)
-        if progress.tries >= TRIES or progress.deaths >= DEATHS or progress.falls >= FALLS:
-            message = f"{progress.deaths + progress.falls} workers were killed at the same window of it"
-            progress.error = progress.error or {"code": "internal", "message": message}
+        if state.state == "running":  # the previous process died: its lock is free
+            state.tries -= 1
+            has_same_parent = state.keeper == worker.parent_id
+            state.deaths, state.falls = state.deaths + has_same_parent, state.falls + (not has_same_parent)
+        if state.tries >= MAX_TRIES or state.deaths >= MAX_DEATHS or state.falls >= MAX_FALLS:
+            message = f"{state.deaths + state.falls} workers were killed at the same window of it"
+            state.error = state.error or {"code": "internal", "message": message}
             self._finish("failed")
             return None
-        progress.state, progress.tries, progress.keeper = "running", progress.tries + 1, worker.keeper
-        progress.started = progress.started or now()
-        progress.timing_s.setdefault("queued", round(_age_s(job.asked().created), 3))
+        state.state, state.tries, state.keeper = "running", state.tries + 1, worker.parent_id
+        state.started = state.started or now()
+        state.timing_s.setdefault("queued", round(_age_s(job.spec().created), 3))
         try:
             # Durable: a job that crashes the machine must be recognised by its number of attempts
-            job.save(progress, durable=True)
+            job.save(state, durable=True)
             return self._attempt(worker)
         except OSError as error:
             if error.errno not in FULL:
                 raise
         try:
             worker.wait_for_room(job)
-            return self._later(FULL_S)
-        except Ended:
+            return self._requeue(DISK_FULL_DELAY_S)
+        except Stopping:
             return None
 
     def _attempt(self, worker: Worker) -> float | None:
-        record = JobRecorder(self._job, self._progress)
+        recorder = JobRecorder(self._job, self._state)
         try:
-            with ExitStack() as entry:
-                entry.callback(record.close)
-                worker.look(self._job, record, entry)
-                record.close()
+            with ExitStack() as exit_stack:
+                exit_stack.callback(recorder.close)
+                worker.scan(self._job, recorder, exit_stack)
+                recorder.close()
                 # Finish before the cache entry is released: a duplicate must find a finished job
                 self._finish("done")
             return None
@@ -108,60 +108,60 @@ class Try:
             self._finish("done")
             return None
         except DuplicateRunning:
-            return self._later(TWIN_S)
+            return self._requeue(DUPLICATE_POLL_S)
         except Cancelled:
-            if self._job.is_asked_to_end():
+            if self._job.cancel_requested():
                 self._finish("cancelled")
                 return None
-            self._later(0.0)
+            self._requeue(0.0)
             return None  # the process is about to end; the next one resumes the job
         except ModelUnloaded:
             self._job.journal.unlink(missing_ok=True)  # the new model's scores do not continue the old model's
-            return self._again("not_ready", "the model was replaced while it was used")
+            return self._retry("not_ready", "the model was replaced while it was used")
         except Unavailable as error:
-            return self._again(error.code, error.message)
+            return self._retry(error.code, error.message)
         except ClipstackError as error:
-            self._progress.error = {"code": error.code, "message": error.message}
+            self._state.error = {"code": error.code, "message": error.message}
             self._finish("failed")
             return None
         except FileNotFoundError:
             if self._job.path.is_dir():
                 log.exception("a file of job %s is missing", self._job.id)
-                self._progress.error = {"code": "internal", "message": "the video of this job is not there any more"}
+                self._state.error = {"code": "internal", "message": "the video of this job is not there any more"}
                 self._finish("failed")
             return None  # otherwise the job was removed while it ran
         except Exception as error:
             if getattr(error, "errno", None) in FULL:
                 raise
             log.exception("job %s failed", self._job.id)
-            return self._again("internal", "the service made a mistake; it has been logged")
+            return self._retry("internal", "the service made a mistake; it has been logged")
 
-    def _finish(self, state: State) -> None:
-        progress = self._progress
-        progress.state, progress.finished, progress.eta_s = state, now(), None
-        if state == "done":
-            progress.percent, progress.error = 100.0, None
-        self._count_time()
-        self._job.save(progress, durable=True)
+    def _finish(self, outcome: State) -> None:
+        state = self._state
+        state.state, state.finished, state.eta_s = outcome, now(), None
+        if outcome == "done":
+            state.percent, state.error = 100.0, None
+        self._add_running_time()
+        self._job.save(state, durable=True)
 
-    def _later(self, after_s: float) -> float:
+    def _requeue(self, delay_s: float) -> float:
         """Put the job back to `queued` without counting the attempt; return `after_s`."""
-        self._progress.state, self._progress.eta_s = "queued", None
-        self._progress.tries -= 1
-        self._count_time()
-        self._job.save(self._progress)
-        return after_s
+        self._state.state, self._state.eta_s = "queued", None
+        self._state.tries -= 1
+        self._add_running_time()
+        self._job.save(self._state)
+        return delay_s
 
-    def _again(self, code: str, message: str) -> float:
-        self._progress.state, self._progress.eta_s = "queued", None
-        self._progress.error = {"code": code, "message": message}
-        self._count_time()
-        self._job.save(self._progress, durable=True)
-        return AGAIN_S * self._progress.tries
+    def _retry(self, code: str, message: str) -> float:
+        self._state.state, self._state.eta_s = "queued", None
+        self._state.error = {"code": code, "message": message}
+        self._add_running_time()
+        self._job.save(self._state, durable=True)
+        return RETRY_DELAY_S * self._state.tries
 
-    def _count_time(self) -> None:
-        timing = self._progress.timing_s
-        timing["running"] = round(timing.get("running", 0.0) + time.monotonic() - self._began, 3)
+    def _add_running_time(self) -> None:
+        timing = self._state.timing_s
+        timing["running"] = round(timing.get("running", 0.0) + time.monotonic() - self._started, 3)
 
 
 def has_room(path: Path) -> bool:

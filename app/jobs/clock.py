@@ -28,9 +28,9 @@ class Clock:
 
     def is_trusted(self) -> bool:
         """Return whether jobs may be removed by age; call it every few seconds to minutes."""
-        return self.judge(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
+        return self.check(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
-    def judge(self, now: float, running: float) -> bool:
+    def check(self, now: float, running: float) -> bool:
         """Check the wall clock `now` against `running` (CLOCK_BOOTTIME), both in seconds; see `is_trusted`."""
         facts = self._index.facts()
         last_seen, hold_s = facts.get(SEEN), facts.get(HOLD, 0.0)
@@ -41,5 +41,5 @@ class Clock:
         if last_seen is None or not -JUMP_S <= ahead_s <= max_ahead_s:
             hold_s = self._hold_s
         self._running = running
-        self._index.set_facts(**{SEEN: now, HOLD: hold_s})
+        self._index.set_numbers(**{SEEN: now, HOLD: hold_s})
         return hold_s == 0.0

@@ -9,7 +9,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 START = 19  # field of /proc/<pid>/stat after the name: start time in ticks since boot
 
 
-def keeper() -> str:
+def parent_id() -> str:
     """Return an identity of the parent process that is unique across boots and reused PIDs.
 
     It is "" when the parent cannot be inspected; attempts then count as having the same parent.

@@ -17,9 +17,9 @@ from app.jobs.sqlite_storage import RecoveringSqliteStorage
 
 NAME = "clipstack"
 TASK = "analyse"
-_NAME_OF_TASK = f"{__name__}.{TASK}"  # the name that huey gives it
+_TASK_NAME = f"{__name__}.{TASK}"  # the name that huey gives it
 NO_JOB = ""
-REDIS_SILENCE_S = 5.0
+REDIS_TIMEOUT_S = 5.0
 
 
 class _Json(Serializer):  # type: ignore[misc]
@@ -35,37 +35,37 @@ class _Json(Serializer):  # type: ignore[misc]
 
     def _deserialize(self, data: bytes) -> Message:
         try:
-            identity, _, eta, (job,) = json.loads(bytes(data))
+            message_id, _, eta, (job,) = json.loads(bytes(data))
             at = eta and datetime.fromisoformat(eta)
-            if not (isinstance(identity, str) and isinstance(job, str)):
-                raise ValueError("its ids are no strings")
+            if not (isinstance(message_id, str) and isinstance(job, str)):
+                raise ValueError("its ids are not strings")
         except (ValueError, TypeError, RecursionError):
-            identity, at, job = "damaged", None, NO_JOB
-        return Message(identity, _NAME_OF_TASK, at, retries=0, retry_delay=0, args=(job,), kwargs={})
+            message_id, at, job = "damaged", None, NO_JOB
+        return Message(message_id, _TASK_NAME, at, retries=0, retry_delay=0, args=(job,), kwargs={})
 
 
 class Queue:
-    """Queue at `place`: a `redis://` address, or empty for a SQLite file in `folder`."""
+    """Queue at `url`: a `redis://` address, or empty for a SQLite file in `folder`."""
 
-    def __init__(self, place: str, folder: Path) -> None:
-        self.huey = _huey(place, folder)
-        self._work: Callable[[str], None] | None = None
-        self._task = self.huey.task(name=TASK)(self._do)
+    def __init__(self, url: str, folder: Path) -> None:
+        self.huey = _huey(url, folder)
+        self._handler: Callable[[str], None] | None = None
+        self._task = self.huey.task(name=TASK)(self._run)
 
-    def works_with(self, work: Callable[[str], None]) -> None:
+    def set_handler(self, handler: Callable[[str], None]) -> None:
         """Set the function that a worker calls with each job id; only worker processes need it."""
-        self._work = work
+        self._handler = handler
 
-    def _do(self, identity: str) -> None:
-        if self._work is not None:
-            self._work(identity)
+    def _run(self, job_id: str) -> None:
+        if self._handler is not None:
+            self._handler(job_id)
 
-    def put(self, identity: str, *, delay_s: float = 0.0) -> None:
+    def put(self, job_id: str, *, delay_s: float = 0.0) -> None:
         """Enqueue a job id; a worker takes it after at least `delay_s` seconds."""
         if delay_s:
-            self._task.schedule(args=(identity,), delay=delay_s)
+            self._task.schedule(args=(job_id,), delay=delay_s)
         else:
-            self._task(identity)
+            self._task(job_id)
 
     def waiting(self) -> list[str]:
         """Return the ids of the waiting jobs, in the order in which workers take them."""
@@ -80,11 +80,11 @@ class Queue:
         self.huey.storage.close()
 
 
-def _huey(place: str, folder: Path) -> Huey:
+def _huey(url: str, folder: Path) -> Huey:
     shared = {"name": NAME, "results": False, "serializer": _Json()}
-    if place:
-        timeouts = f"socket_timeout={REDIS_SILENCE_S}&socket_connect_timeout={REDIS_SILENCE_S}"
-        return cast(Huey, RedisHuey(url=f"{place}{'&' if '?' in place else '?'}{timeouts}", **shared))
+    if url:
+        timeouts = f"socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}"
+        return cast(Huey, RedisHuey(url=f"{url}{'&' if '?' in url else '?'}{timeouts}", **shared))
     # `fsync` sets synchronous=FULL: every commit reaches the disk
     file = str(folder / "queue.db")
     return Huey(storage_class=RecoveringSqliteStorage, filename=file, fsync=True, strict_fifo=True, **shared)

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,17 +22,17 @@ from app.jobs.storage.store import DamagedRecord, Job, JobState
 from app.media.facts import media_json
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
-from app.timeline.segments import limit_segments, merge_windows
+from app.timeline.segments import Segment, limit_segments, merge_windows
 from app.timeline.windows import Grid, Windows
 
-SHOWN_EVERY_S = 0.5
-MERGING_SHARE = 0.05  # largest share of the time spent on merging a timeline that is still growing
-MOST_PICTURES = 60
+SAVE_INTERVAL_S = 0.5
+MAX_MERGING_SHARE = 0.05  # largest share of the time spent on merging a timeline that is still growing
+MAX_PICTURES = 60
 # Every state.json holds all segments and cuts; a film that flickers for hours has a hundred thousand of them
 MAX_CUTS = 10_000
 MAX_SEGMENTS = 10_000
 JPEG_QUALITY = 80
-ETA_AFTER_S = 1.0
+MIN_ETA_TIME_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +40,30 @@ log = logging.getLogger(__name__)
 class JobRecorder:
     """Sink for the results of one attempt (`app/timeline/run.py`); the caller holds the job's lock."""
 
-    def __init__(self, job: Job, progress: JobState) -> None:
-        self._job, self._progress = job, progress
-        self._asked = job.asked()
+    def __init__(self, job: Job, state: JobState) -> None:
+        self._job, self._state = job, state
+        self._spec = job.spec()
         self._journal: Journal | None = None
         self._model: Model | None = None
         self._windows: Windows | None = None
         self._scores = np.empty((0, 0), np.float32)
         self._cuts: list[float] = []
         self._first = self._done = 0
-        self._reached_s = self._duration_s = 0.0
-        self._began = self._shown = self._merged = time.monotonic()
+        self._position_s = self._duration_s = 0.0
+        self._started = self._saved_at = self._merged_at = time.monotonic()
         self._merging_s = 0.0
-        self.consult: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
+        self.before_scan: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
 
     def resume(self, model: Model, grid: Grid) -> int:
         """Open the journal and return the number of windows that it already holds."""
         self._model = model
-        if self.consult is not None:
-            self.consult(model, grid)
+        if self.before_scan is not None:
+            self.before_scan(model, grid)
         # Results of other weights, another configuration or another version are not resumed
-        about: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
-        about["grid"] = [grid.frames, grid.step_s, grid.hop_s]
-        self._journal = Journal(self._job.journal, about, len(model.labels))
-        contents = self._journal.found
+        header: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
+        header["grid"] = [grid.frames, grid.step_s, grid.hop_s]
+        self._journal = Journal(self._job.journal, header, len(model.labels))
+        contents = self._journal.contents
         self._scores, self._cuts = contents.scores, list(contents.cuts_s)
         self._first = self._done = len(contents.scores)
         return self._done
@@ -74,17 +74,17 @@ class JobRecorder:
         scores = np.zeros((scan.windows.count, len(model.labels)), np.float32)
         scores[: self._done] = self._scores[: self._done]
         self._scores = scores
-        progress = self._progress
-        progress.model_version, progress.windows = model.version, scan.windows.count
-        progress.media = media_json(media, "", scan.total, scan.truncated, self._asked.bytes)
-        progress.media |= {"duration_s": scan.duration_s, "fps": scan.fps}
-        self._began = time.monotonic()
-        self._show()
+        state = self._state
+        state.model_version, state.windows = model.version, scan.windows.count
+        state.media = media_json(media, "", scan.total, scan.truncated, self._spec.bytes)
+        state.media |= {"duration_s": scan.duration_s, "fps": scan.fps}
+        self._started = time.monotonic()
+        self._save()
 
     def advance(self, time_s: float) -> None:
         """Record that decoding has reached `time_s` seconds."""
-        self._reached_s = time_s
-        self._show_now_and_then()
+        self._position_s = time_s
+        self._save_if_due()
 
     def add_picture(self, index: int, clip: NDArray[np.uint8]) -> None:
         """Save a JPEG of the middle frame of window `index` if it is one of the pictures to keep.
@@ -94,7 +94,7 @@ class JobRecorder:
             clip: uint8 (frames, height, width, 3).
         """
         assert self._windows is not None
-        step = math.ceil(self._windows.count / MOST_PICTURES)
+        step = math.ceil(self._windows.count / MAX_PICTURES)
         if index % step == 0:
             file = io.BytesIO()
             Image.fromarray(clip[len(clip) // 2]).save(file, "JPEG", quality=JPEG_QUALITY)
@@ -106,7 +106,7 @@ class JobRecorder:
         assert self._journal is not None
         # A resumed scan finds some cuts a second time
         if len(self._cuts) < MAX_CUTS and time_s not in self._cuts:
-            self._journal.cut(time_s)
+            self._journal.append_cut(time_s)
             self._cuts.append(time_s)
             self._cuts.sort()
 
@@ -115,34 +115,34 @@ class JobRecorder:
         assert self._journal is not None
         if index != self._done:
             raise RuntimeError(f"window {index} came after {self._done - 1}")
-        self._journal.window(index, padded, scores)
+        self._journal.append_window(index, padded, scores)
         self._scores[index] = scores
         self._done += 1
-        progress = self._progress
-        had_failures = (progress.tries, progress.deaths, progress.falls) != (1, 0, 0)
-        progress.tries, progress.deaths, progress.falls = 1, 0, 0  # only repeated failures at the same window count
+        state = self._state
+        had_failures = (state.tries, state.deaths, state.falls) != (1, 0, 0)
+        state.tries, state.deaths, state.falls = 1, 0, 0  # only repeated failures at the same window count
         if had_failures:
-            self._show()  # at once: the next attempt must see the reset after a kill
+            self._save()  # at once: the next attempt must see the reset after a kill
         else:
-            self._show_now_and_then()
+            self._save_if_due()
 
     def finish(self, decode_s: float, infer_s: float) -> None:
         """Record the seconds spent on decoding and inference, and the final timeline."""
-        timing = self._progress.timing_s
+        timing = self._state.timing_s
         timing["decode"] = round(timing.get("decode", 0.0) + decode_s, 3)
         timing["infer"] = round(timing.get("infer", 0.0) + infer_s, 3)
-        self._show(merge=True)
+        self._save(merge=True)
 
-    def note_miss(self) -> None:
+    def record_cache_miss(self) -> None:
         """Record that the cache had no result."""
-        self._progress.cache = "miss"
+        self._state.cache = "miss"
 
-    def take_over(self, other: Job, grid: Grid) -> bool:
+    def copy_results(self, other: Job, grid: Grid) -> bool:
         """Link the results of `other` into this job; return False if they are gone or damaged."""
         assert self._model is not None
         try:
-            state = other.progress()
-            if state.state != "done" or state.windows is None or state.timeline is None:
+            source = other.state()
+            if source.state != "done" or source.windows is None or source.timeline is None:
                 return False
             self._job.journal.unlink(missing_ok=True)
             os.link(other.journal, self._job.journal)
@@ -150,19 +150,19 @@ class JobRecorder:
                 (self._job.pictures / picture.name).unlink(missing_ok=True)
                 os.link(picture, self._job.pictures / picture.name)
             contents = read(self._job.journal)
-            if len(contents.scores) != state.windows:
-                raise DamagedFile(f"{other.journal} has {len(contents.scores)} of {state.windows} windows")
+            if len(contents.scores) != source.windows:
+                raise DamagedFile(f"{other.journal} has {len(contents.scores)} of {source.windows} windows")
         except (OSError, DamagedFile, DamagedRecord) as error:
             if getattr(error, "errno", None) in FULL:
                 raise
             self._job.journal.unlink(missing_ok=True)
             return False
-        progress = self._progress
-        progress.cache, progress.media = "hit", state.media
-        progress.model_version, progress.windows = state.model_version, state.windows
-        self._windows, self._duration_s = Windows(grid, state.windows), state.timeline["duration_s"]
+        state = self._state
+        state.cache, state.media = "hit", source.media
+        state.model_version, state.windows = source.model_version, source.windows
+        self._windows, self._duration_s = Windows(grid, source.windows), source.timeline["duration_s"]
         self._scores, self._cuts, self._done = contents.scores, contents.cuts_s, len(contents.scores)
-        self._show(merge=True)
+        self._save(merge=True)
         return True
 
     def close(self) -> None:
@@ -171,34 +171,34 @@ class JobRecorder:
         if journal is not None:
             journal.close()
 
-    def _show_now_and_then(self) -> None:
-        if time.monotonic() - self._shown >= SHOWN_EVERY_S:
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._saved_at >= SAVE_INTERVAL_S:
             now = time.monotonic()
-            self._show(merge=now - self._merged >= self._merging_s / MERGING_SHARE)
+            self._save(merge=now - self._merged_at >= self._merging_s / MAX_MERGING_SHARE)
 
-    def _show(self, *, merge: bool = False) -> None:
-        progress, self._shown = self._progress, time.monotonic()
-        progress.windows_done = self._done
+    def _save(self, *, merge: bool = False) -> None:
+        state, self._saved_at = self._state, time.monotonic()
+        state.windows_done = self._done
         if self._windows is not None:
             share = self._share(self._windows)
-            progress.percent, progress.eta_s = round(100 * share, 1), self._eta_s(share)
+            state.percent, state.eta_s = round(100 * share, 1), self._eta_s(share)
         if merge:
-            progress.timeline = self._timeline()
-            self._merged = time.monotonic()
-            self._merging_s = self._merged - self._shown
-        self._job.save(progress)
+            state.timeline = self._timeline()
+            self._merged_at = time.monotonic()
+            self._merging_s = self._merged_at - self._saved_at
+        self._job.save(state)
 
     def _share(self, windows: Windows) -> float:
         """Return the finished share, 0 to 1, including decoding progress towards the next window."""
-        towards_next = (self._reached_s - windows.start_s(self._done)) / windows.grid.hop_s
+        towards_next = (self._position_s - windows.start_s(self._done)) / windows.grid.hop_s
         return min(1.0, (self._done + min(0.9, max(0.0, towards_next))) / windows.count)
 
     def _eta_s(self, share: float) -> float | None:
         assert self._windows is not None
-        elapsed, computed = time.monotonic() - self._began, share - self._first / self._windows.count
-        if elapsed < ETA_AFTER_S or computed <= 0:
+        elapsed, progress = time.monotonic() - self._started, share - self._first / self._windows.count
+        if elapsed < MIN_ETA_TIME_S or progress <= 0:
             return None
-        return round(elapsed / computed * (1 - share), 1)
+        return round(elapsed / progress * (1 - share), 1)
 
     def _timeline(self) -> dict[str, Any] | None:
         if not self._done or self._windows is None or self._model is None:
@@ -209,23 +209,22 @@ class JobRecorder:
             self._duration_s if complete else min(self._duration_s, windows.middle_s(self._done - 1) + grid.hop_s / 2)
         )
         merge = partial(merge_windows, self._scores[: self._done], windows, end_s, self._cuts)
-        merged = limit_segments(MAX_SEGMENTS, merge, self._asked.margin)
+        merged = limit_segments(MAX_SEGMENTS, merge, self._spec.margin)
         labels = self._model.labels
-        step = math.ceil(windows.count / MOST_PICTURES)
+        step = math.ceil(windows.count / MAX_PICTURES)
         return {
             "duration_s": self._duration_s,
             "complete_to_s": round(end_s, 3),
             "window_s": round(grid.span_s, 6),
             "hop_s": grid.hop_s,
-            "margin": self._asked.margin,
+            "margin": self._spec.margin,
             "labels": list(labels),
-            "segments": [
-                {
-                    "start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3),
-                    "label": labels[segment.label], "score": round(segment.score, 4),
-                }
-                for segment in merged
-            ],
+            "segments": [_segment_json(segment, labels) for segment in merged],
             "cuts_s": [cut for cut in self._cuts if cut < end_s],
             "pictures_s": [round(windows.middle_s(index), 3) for index in range(0, self._done, step)],
-        }  # fmt: skip
+        }
+
+
+def _segment_json(segment: Segment, labels: Sequence[str]) -> dict[str, Any]:
+    times_s = {"start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3)}
+    return times_s | {"label": labels[segment.label], "score": round(segment.score, 4)}

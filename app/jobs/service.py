@@ -15,15 +15,15 @@ from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.retention import make_room
-from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobSpec, JobState, JobStore, identity, now
+from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobSpec, JobState, JobStore, job_id, now
 from app.media.types import Source
 from app.pipeline.cache import digest
 from app.settings import Settings
 
-CANCEL_S = 2.0
+CANCEL_TIMEOUT_S = 2.0
 POLL_S = 0.05
-JOBS_RETRY_S = 10
-MOST_REMOVED = 100  # finished jobs that one request may remove to make room; the job worker removes the rest
+RETRY_AFTER_S = 10
+MAX_REMOVED = 100  # finished jobs that one request may remove to make room; the job worker removes the rest
 NO_ROOM = "the service has no room for this file now; please try again later"
 NO_SUCH_JOB = "there is no such job; it may have been removed"
 
@@ -52,7 +52,7 @@ class JobService:
             self._queue.close()
         self.folder.index.close()
 
-    def accept(self, asked: JobSpec, source: Source, key: str | None) -> tuple[Job, bool]:
+    def accept(self, spec: JobSpec, source: Source, key: str | None) -> tuple[Job, bool]:
         """Store an upload as a job and enqueue it; return the job and whether it is new.
 
         An idempotency key always returns its existing job.
@@ -63,19 +63,19 @@ class JobService:
             TooManyRequests: This owner has its maximum of unfinished jobs.
             StorageFull: There is no room for the file.
         """
-        asked = replace(asked, id=identity(key, asked.owner), created=now())
+        spec = replace(spec, id=job_id(key, spec.owner), created=now())
         if key:
-            asked = replace(asked, sha256=digest(source.path, source.offset, source.length))
-            if (existing := self._known(asked)) is not None:
+            spec = replace(spec, sha256=digest(source.path, source.offset, source.length))
+            if (existing := self._existing(spec)) is not None:
                 return existing, False
         try:
-            job = self._add(asked, source)
+            job = self._add(spec, source)
         except OSError as error:
             if error.errno in FULL:
                 raise StorageFull(NO_ROOM) from error
             raise
         if job is None:  # another request used the same key at the same time
-            if (existing := self._known(asked)) is None:
+            if (existing := self._existing(spec)) is None:
                 raise Overloaded("the job of this key is just being removed; please try again")
             return existing, False
         try:
@@ -84,15 +84,15 @@ class JobService:
             log.exception("job %s could not be put into the queue", job.id)
         return job, True
 
-    def _known(self, asked: JobSpec) -> Job | None:
+    def _existing(self, spec: JobSpec) -> Job | None:
         """Return the existing job of the same idempotency key, or None; raise IdempotencyConflict."""
-        job = self.folder.job(asked.id)
+        job = self.folder.job(spec.id)
         if job is None:
             return None
         try:
             existing, _ = self.read(job)
             # Jobs of versions that stored no hash still have their file
-            same = existing.same_question(asked) and asked.sha256 == (
+            same = existing.has_same_parameters(spec) and spec.sha256 == (
                 existing.sha256 or digest(job.source, 0, existing.bytes)
             )
         except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
@@ -103,22 +103,22 @@ class JobService:
             raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
         return job
 
-    def _add(self, asked: JobSpec, source: Source) -> Job | None:
+    def _add(self, spec: JobSpec, source: Source) -> Job | None:
         """Reserve capacity and create the job; return None when a job of that id exists."""
         index = self.folder.index
-        with self.folder.new(asked.id) as new:
-            size = asked.bytes + FOLDER_BYTES
-            reserved = self._reserve(Row(asked.id, asked.owner, asked.created, ADDING, time.time(), size))
+        with self.folder.new(spec.id) as new:
+            size = spec.bytes + FOLDER_BYTES
+            reserved = self._reserve(Row(spec.id, spec.owner, spec.created, ADDING, time.time(), size))
             try:
-                new.fill(asked, Path(source.path), source.offset, source.length)
+                new.write(spec, Path(source.path), source.offset, source.length)
                 if not new.publish():
                     return None
             except BaseException:
                 if reserved:
                     with suppress(Unavailable):
-                        index.remove(asked.id)
+                        index.remove(spec.id)
                 raise
-        return self.folder.added(asked.id)
+        return self.folder.register(spec.id)
 
     def _reserve(self, row: Row) -> bool:
         """Return whether this call made the reservation.
@@ -128,17 +128,17 @@ class JobService:
         settings = self._settings
         # One owner gets at most half of the capacity, so that others find some
         limits = Limits(settings.max_jobs, -(-settings.max_jobs // 2), settings.job_gb << 30)
-        index, left = self.folder.index, limits.bytes - row.bytes
+        index, remaining = self.folder.index, limits.bytes - row.bytes
         verdict = index.reserve(row, limits)
-        if verdict == "no room" and index.bytes_of_open_jobs() <= left:
-            make_room(self.folder, left, MOST_REMOVED)
+        if verdict == "no room" and index.open_bytes() <= remaining:
+            make_room(self.folder, remaining, MAX_REMOVED)
             verdict = index.reserve(row, limits)
         match verdict:
             case "full":
                 raise Overloaded(f"there are {limits.jobs} jobs already; please try again later")
             case "owner full":
-                most = limits.jobs_of_owner
-                raise TooManyRequests(f"this key has {most} jobs already, and may have no more at a time", JOBS_RETRY_S)
+                message = f"this key has {limits.jobs_per_owner} unfinished jobs, the most allowed: wait for one to end"
+                raise TooManyRequests(message, RETRY_AFTER_S)
             case "no room":
                 raise StorageFull(NO_ROOM)
         return verdict == "reserved"
@@ -147,12 +147,12 @@ class JobService:
     def queue(self) -> Queue:
         """Connection to the queue."""
         if self._queue is None:
-            raise RuntimeError("this desk is not open")
+            raise RuntimeError("the job service has not been started")
         return self._queue
 
-    def find(self, identity: str) -> Job:
+    def find(self, job_id: str) -> Job:
         """Return the job of that id; raise JobNotFound."""
-        job = self.folder.job(identity)
+        job = self.folder.job(job_id)
         if job is None:
             raise JobNotFound(NO_SUCH_JOB)
         return job
@@ -161,11 +161,11 @@ class JobService:
         """Return a job's spec and state; raise JobNotFound when it was removed or is damaged."""
         try:
             try:
-                return job.asked(), job.progress()
+                return job.spec(), job.state()
             except DamagedRecord:
                 if not repair(self.folder, job):
                     raise
-                return job.asked(), job.progress()
+                return job.spec(), job.state()
         except FileNotFoundError:
             raise JobNotFound(NO_SUCH_JOB) from None
 
@@ -181,10 +181,10 @@ class JobService:
                     records.append(self.read(self.find(row.id)))
         return records
 
-    def place(self, identity: str) -> int | None:
+    def queue_position(self, job_id: str) -> int | None:
         """Return a job's position in the queue, from 1; None when it is not waiting or the queue is unavailable."""
         try:
-            return self.queue.waiting().index(identity) + 1
+            return self.queue.waiting().index(job_id) + 1
         except ValueError:
             return None
         except Exception:  # from SQLite or Redis
@@ -196,32 +196,32 @@ class JobService:
 
         A worker needs a moment to stop: after `CANCEL_S` the state may still be `running`.
         """
-        deadline = time.monotonic() + CANCEL_S
-        asked_to_end = False
+        deadline = time.monotonic() + CANCEL_TIMEOUT_S
+        is_requested = False
         while True:
             with job.locked() as has_lock:
                 if has_lock:
-                    return self._end_mine(job, asked_to_end)
+                    return self._finish_locked(job, is_requested)
             if not job.path.exists():
                 return "removed"
-            if not asked_to_end:
-                asked_to_end = True
-                job.ask_to_end()
+            if not is_requested:
+                is_requested = True
+                job.request_cancel()
             if time.monotonic() >= deadline:
                 return self.read(job)[1].state
             time.sleep(POLL_S)
 
-    def _end_mine(self, job: Job, asked_to_end: bool) -> str:
+    def _finish_locked(self, job: Job, is_requested: bool) -> str:
         """Cancel or remove a job whose lock is held; return its state, or `removed`."""
         try:
-            progress = job.progress()
+            state = job.state()
         except DamagedRecord:
-            progress = JobState()
-        if progress.state in FINISHED:
-            if asked_to_end:
-                return progress.state  # it ended because of this request, or just before
+            state = JobState()
+        if state.state in FINISHED:
+            if is_requested:
+                return state.state  # it ended because of this request, or just before
             job.remove()
             return "removed"
-        progress.state, progress.finished, progress.eta_s = "cancelled", now(), None
-        job.save(progress, durable=True)
-        return progress.state
+        state.state, state.finished, state.eta_s = "cancelled", now(), None
+        job.save(state, durable=True)
+        return state.state

@@ -7,9 +7,7 @@ to the new file at their next operation.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,11 +17,10 @@ from typing import Any
 from huey.storage import SqliteStorage
 
 from app import damaged
-from app.files import open_lock
-from app.jobs.storage.sqlite_file import UNUSABLE, inode, is_damage, unusable_parts
+from app.files import file_lock
+from app.jobs.storage.sqlite_file import LOG_FILES, UNUSABLE, inode, is_damage, passes_check, unusable_parts
 
 ASIDE = ".damaged"  # suffix of the damaged file; only the latest is kept
-_LOG_FILES = ("-wal", "-shm")
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +47,7 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
     def _create_connection(self) -> sqlite3.Connection:
         path = Path(self.filename)
         if unusable_parts(path):
-            with _locked(path):
+            with file_lock(Path(f"{path}.lock")):
                 for part in unusable_parts(path):
                     damaged.set_aside(part, path.parent, "queue", UNUSABLE)
         try:
@@ -82,31 +79,20 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
 
 def set_aside(path: Path) -> None:
     """Rename a damaged file; only the first of several processes does it."""
-    with _locked(path):
-        if _is_well(path):
+    with file_lock(Path(f"{path}.lock")):
+        if _is_intact(path):
             return
-        for end in _LOG_FILES:
+        for end in LOG_FILES:
             Path(f"{path}{end}").unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             path.replace(f"{path}{ASIDE}")
             log.error("the queue %s is damaged: it is now %s%s, and made anew from the jobs", path, path.name, ASIDE)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock under which one process at a time sets the file aside."""
-    lock = open_lock(Path(f"{path}.lock"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _is_well(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     """Return whether the file is intact, because another process has replaced it meanwhile."""
     try:
         with closing(sqlite3.connect(path)) as connection:
-            return bool(connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
+            return passes_check(connection)
     except sqlite3.DatabaseError as error:
         return not is_damage(error)

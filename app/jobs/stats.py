@@ -54,6 +54,6 @@ class JobStats:
         for row in index.running():
             if (job := self._folder.job(row.id)) is not None:
                 with suppress(OSError):
-                    still_s = max(still_s, now - job.written())
+                    still_s = max(still_s, now - job.last_saved())
         waiting_s = 0.0 if waiting_since is None else max(0.0, now - waiting_since)
         return Count(index.counts(), waiting_s, still_s, {"job": int(index.facts().get(UNREADABLE, 0))})

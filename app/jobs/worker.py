@@ -9,10 +9,11 @@ import json
 import logging
 import threading
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from app.errors import Unavailable
 from app.inference.registry import Model
-from app.jobs.attempt import FULL_S, CacheHit, DuplicateRunning, Ended, Try, has_room
+from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
@@ -34,48 +35,48 @@ class Worker:
     """Runs jobs of `folder` with `pipeline`; several threads and processes may do so at once."""
 
     def __init__(
-        self, folder: JobStore, queue: Queue, pipeline: Pipeline, results: ResultCache, keeper: str = ""
+        self, folder: JobStore, queue: Queue, pipeline: Pipeline, results: ResultCache, parent_id: str = ""
     ) -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
-        self.keeper = keeper
-        self._ending = threading.Event()
+        self.parent_id = parent_id
+        self._stopping = threading.Event()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop all running jobs soon; the next process resumes them."""
-        self._ending.set()
+        self._stopping.set()
 
     def recover(self) -> None:
         """Enqueue every unfinished job that is neither waiting nor running: a process may have died."""
         waiting = set(self._queue.waiting())
-        lost = []
-        for identity in self._open_jobs() - waiting:
-            if (job := self._folder.job(identity)) is None:
+        unqueued = []
+        for job_id in self._open_ids() - waiting:
+            if (job := self._folder.job(job_id)) is None:
                 continue
             with job.locked() as has_lock, suppress(FileNotFoundError, DamagedRecord):  # reconciliation repairs these
-                if has_lock and job.progress().state not in FINISHED:
-                    lost.append((job.asked().created, job.id))
-        for _, identity in sorted(lost):
-            self._queue.put(identity)
+                if has_lock and job.state().state not in FINISHED:
+                    unqueued.append((job.spec().created, job.id))
+        for _, job_id in sorted(unqueued):
+            self._queue.put(job_id)
 
-    def _open_jobs(self) -> set[str]:
+    def _open_ids(self) -> set[str]:
         """Return the ids of the unfinished jobs, or of all jobs while the index is unavailable."""
         try:
             return {row.id for row in self._folder.index.open_jobs()}
         except Unavailable:
             return self._folder.names()
 
-    def work(self, identity: str) -> None:
+    def work(self, job_id: str) -> None:
         """Run one attempt of a job; return at once if there is nothing to do or another process runs it."""
-        request_id.set(f"job-{identity}")
-        job = self._folder.job(identity)
-        if job is None or self._ending.is_set():
+        request_id.set(f"job-{job_id}")
+        job = self._folder.job(job_id)
+        if job is None or self._stopping.is_set():
             return
         if not has_room(job.path):
-            self._put_again(identity, FULL_S)  # an attempt that cannot write its result would be wasted
+            self._requeue(job_id, DISK_FULL_DELAY_S)  # an attempt that cannot write its result would be wasted
             return
         try:
             with job.locked() as has_lock:
-                retry_after_s = Try(job).run(self) if has_lock else None
+                retry_after_s = Attempt(job).run(self) if has_lock else None
         except FileNotFoundError:
             return  # removed meanwhile
         except DamagedRecord:
@@ -83,22 +84,22 @@ class Worker:
             return
         give_all_back()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
         if retry_after_s is not None:  # only after the lock is released
-            self._put_again(identity, retry_after_s)
+            self._requeue(job_id, retry_after_s)
 
-    def _put_again(self, identity: str, delay_s: float) -> None:
+    def _requeue(self, job_id: str, delay_s: float) -> None:
         """Put a job back into the queue; if that fails, recovery does it within half a minute."""
         try:
-            self._queue.put(identity, delay_s=delay_s)
+            self._queue.put(job_id, delay_s=delay_s)
         except Exception as error:  # from SQLite or Redis
-            log.warning("job %s could not be put back into the queue: %s", identity, error)
+            log.warning("job %s could not be put back into the queue: %s", job_id, error)
 
     def wait_for_room(self, job: Job) -> None:
         """Wait until the disk has room; raise Ended if the process is about to end first."""
         while not has_room(job.path):
-            if self._ending.wait(ROOM_POLL_S):
-                raise Ended
+            if self._stopping.wait(ROOM_POLL_S):
+                raise Stopping
 
-    def look(self, job: Job, record: JobRecorder, entry: ExitStack) -> None:
+    def scan(self, job: Job, recorder: JobRecorder, exit_stack: ExitStack) -> None:
         """Scan all windows that have no scores yet.
 
         Raises:
@@ -107,33 +108,34 @@ class Worker:
             Cancelled: The job was cancelled, or the process is about to end.
             ClipstackError: The pipeline failed.
         """
-        spec = job.asked()
+        spec = job.spec()
         file_hash = (spec.sha256 or digest(job.source, 0, spec.bytes)) if self._results.on else ""
         entries: list[CacheEntry] = []
 
-        def consult(model: Model, laid: Grid) -> None:
+        def before_scan(model: Model, grid: Grid) -> None:
             if not self._results.on:
                 return
-            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.mark, laid)
-            entries.append(entry.enter_context(self._results.question(cache_key, 0.0)))
-            if entries[0].answer and self._take_over(record, entries[0].answer, laid):
+            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.mark, grid)
+            entries.append(exit_stack.enter_context(self._results.question(cache_key, 0.0)))
+            if entries[0].answer and self._copy_results(recorder, entries[0].answer, grid):
                 raise CacheHit
             if not entries[0].mine:
                 raise DuplicateRunning
-            record.note_miss()
+            recorder.record_cache_miss()
 
-        record.consult = consult
-        question = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
-        self._pipeline.timeline(
-            Source(str(job.source), 0, spec.bytes), question, record,
-            lambda: self._ending.is_set() or job.is_asked_to_end(),
-        )  # fmt: skip
+        recorder.before_scan = before_scan
+        request = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
+        source = Source(str(job.source), 0, spec.bytes)
+        self._pipeline.timeline(source, request, recorder, partial(self._is_cancelled, job))
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
 
-    def _take_over(self, record: JobRecorder, answer: bytes, laid: Grid) -> bool:
+    def _is_cancelled(self, job: Job) -> bool:
+        return self._stopping.is_set() or job.cancel_requested()
+
+    def _copy_results(self, recorder: JobRecorder, content: bytes, grid: Grid) -> bool:
         try:
-            other = self._folder.job(str(json.loads(answer)["job"]))
+            other = self._folder.job(str(json.loads(content)["job"]))
         except (ValueError, KeyError, TypeError, RecursionError):  # damaged: scan again
             return False
-        return other is not None and record.take_over(other, laid)
+        return other is not None and recorder.copy_results(other, grid)

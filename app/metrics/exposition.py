@@ -26,7 +26,7 @@ from app.metrics.recorder import MetricsRecorder
 from app.settings import Settings
 
 STALE_S = 60.0  # age from which the watchdog's file is ignored
-TRIES = 3
+MAX_TRIES = 3
 _UNREADABLE = (struct.error, OSError, ValueError, KeyError, IndexError, TypeError)
 
 
@@ -57,7 +57,7 @@ class Exposition:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; prometheus-client's collector interface."""
         yield from self._counted()
-        yield from self._asked()
+        yield from self._spec()
         yield from self._told_by_watchdog()
 
     def _counted(self) -> list[Metric]:
@@ -65,12 +65,12 @@ class Exposition:
         folder = self._meter.folder
         if folder is None:
             return list(self._meter.registry.collect())
-        for _ in range(TRIES):  # another process may be creating a file; retry reads it whole
+        for _ in range(MAX_TRIES):  # another process may be creating a file; retry reads it whole
             with suppress(*_UNREADABLE):
                 return _merged(multiprocess.readable(folder))
         return _merged([path for path in multiprocess.readable(folder) if _is_whole(path)])
 
-    def _asked(self) -> Iterator[Metric]:
+    def _spec(self) -> Iterator[Metric]:
         """Yield the gauges that are read at each scrape."""
         settings, facts = self._settings, self._facts()
         jobs, now = self._census.count(), time.time()

@@ -105,12 +105,12 @@ def routes(settings: Settings) -> list[Route]:
     thumbnails = Parameter("thumbnails", FLAG, "Whether the answer shows the first clip as the model saw it.")
     timeline_params = (
         model,
-        Parameter("window_s", _seconds(jobs.LEAST_WINDOW_S, jobs.MOST_WINDOW_S), "Seconds of one window."),
-        Parameter("hop_s", _seconds(jobs.LEAST_HOP_S, jobs.MOST_HOP_S), "Seconds from one window to the next."),
+        Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Seconds of one window."),
+        Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Seconds from one window to the next."),
         Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "How clearly another label must lead to begin one."),
         top_k,
     )
-    limit = Parameter("limit", _whole(jobs.MOST_LISTED, 50), "How many, the newest first.")
+    limit = Parameter("limit", _whole(jobs.MAX_LISTED, 50), "How many, the newest first.")
     windows = Parameter("windows", FLAG, "Whether the timeline has its windows too, a page of them at a time.")
     page = (
         Parameter("offset", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET, "default": 0},

@@ -17,10 +17,10 @@ from app.jobs.service import JobService
 from app.jobs.storage.store import FINISHED, Job, JobState
 from app.web.job_serializers import record_json
 
-LOOK_S = 0.2  # polling interval
-TELL_S = 0.7  # event interval of a running job without changes; LOOK_S + TELL_S < 1 s
+POLL_INTERVAL_S = 0.2  # polling interval
+EVENT_INTERVAL_S = 0.7  # event interval of a running job without changes; LOOK_S + TELL_S < 1 s
 HEARTBEAT_S = 5.0  # interval of comments for a waiting job; only a write notices that the client has gone
-LIFE_S = 25.0  # the client then reconnects; a stopping worker waits only 30 s for its requests
+MAX_STREAM_S = 25.0  # the client then reconnects; a stopping worker waits only 30 s for its requests
 RETRY_MS = 500
 
 
@@ -58,7 +58,7 @@ class EventStreamLimiter:
                 self._held[owner] -= 1
 
 
-def events(desk: JobService, job: Job) -> Iterator[str]:
+def events(service: JobService, job: Job) -> Iterator[str]:
     """Yield a `progress` event on every change and every TELL_S of a running job, then one `end` event.
 
     The data is the job's record, without the timeline's windows. The stream closes after LIFE_S at the latest, and the
@@ -70,30 +70,30 @@ def events(desk: JobService, job: Job) -> Iterator[str]:
     version: tuple[int, ...] | None = None
     ending = False
     while not ending:
-        ending = time.monotonic() - started >= LIFE_S
+        ending = time.monotonic() - started >= MAX_STREAM_S
         try:
             # Skip an unchanged record: a long timeline is slow to read.
             if (current := _version(job)) is None or current != version:
                 version = current
-                spec, progress = desk.read(job)
+                spec, state = service.read(job)
         except JobNotFound as error:
             yield _event("end", {"id": job.id, "state": "removed", "error": {"code": error.code}})
             return
-        position = desk.place(job.id) if progress.state == "queued" else None
-        now = (progress.state, position, _mark(job, progress))
-        if progress.state in FINISHED:
-            yield _event("end", record_json(spec, progress, position))
+        position = service.queue_position(job.id) if state.state == "queued" else None
+        now = (state.state, position, _mark(job, state))
+        if state.state in FINISHED:
+            yield _event("end", record_json(spec, state, position))
             return
         silent_s = time.monotonic() - sent
         # Send a last event before closing: the client reconnects only after RETRY_MS.
-        if now != last or (progress.state == "running" and (silent_s >= TELL_S or ending)):
+        if now != last or (state.state == "running" and (silent_s >= EVENT_INTERVAL_S or ending)):
             last, sent = now, time.monotonic()
-            yield _event("progress", record_json(spec, progress, position))
+            yield _event("progress", record_json(spec, state, position))
         elif silent_s >= HEARTBEAT_S:
             sent = time.monotonic()
             yield ": still here\n\n"
         if not ending:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_INTERVAL_S)
 
 
 def _version(job: Job) -> tuple[int, ...] | None:
@@ -105,9 +105,9 @@ def _version(job: Job) -> tuple[int, ...] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _mark(job: Job, progress: JobState) -> tuple[Any, ...]:
+def _mark(job: Job, state: JobState) -> tuple[Any, ...]:
     """Return the parts of the state that change whenever it is saved."""
-    return (progress.windows_done, progress.percent, progress.tries, progress.model_version)
+    return (state.windows_done, state.percent, state.tries, state.model_version)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:

@@ -8,40 +8,32 @@ from typing import Any
 from app.jobs.storage.store import JobSpec, JobState
 
 
-def record_json(
-    asked: JobSpec, progress: JobState, position: int | None = None, *, brief: bool = False
-) -> dict[str, Any]:
+def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, brief: bool = False) -> dict[str, Any]:
     """Return the record of a job; `brief` leaves its timeline out."""
-    state = asdict(progress)
-    home = f"/v1/jobs/{asked.id}"
-    timeline = None if brief else _timeline_json(state["timeline"], home)
+    fields = asdict(spec) | asdict(state)
+    home = f"/v1/jobs/{spec.id}"
+    timeline = None if brief else _timeline_json(fields["timeline"], home)
     return {
-        "id": asked.id,
-        "state": progress.state,
-        "created": asked.created,
-        "started": progress.started,
-        "finished": progress.finished,
-        "name": asked.name,
-        "bytes": asked.bytes,
-        "model": asked.model,
-        "model_version": progress.model_version,
-        "parameters": {
-            "hop_s": asked.hop_s, "window_s": asked.window_s, "margin": asked.margin, "top_k": asked.top_k,
-        },
-        "progress": {
-            "percent": progress.percent, "windows_done": progress.windows_done, "windows": progress.windows,
-            "eta_s": progress.eta_s, "position": position,
-        },
-        "tries": progress.tries,
-        "cache": progress.cache,
-        "error": progress.error,
-        "timing_s": progress.timing_s,
-        "media": state["media"] and state["media"] | {"name": asked.name},
+        "id": spec.id,
+        "state": state.state,
+        "created": spec.created,
+        "started": state.started,
+        "finished": state.finished,
+        "name": spec.name,
+        "bytes": spec.bytes,
+        "model": spec.model,
+        "model_version": state.model_version,
+        "parameters": {name: fields[name] for name in ("hop_s", "window_s", "margin", "top_k")},
+        "progress": {name: fields[name] for name in ("percent", "windows_done", "windows", "eta_s")}
+        | {"position": position},
+        "tries": state.tries,
+        "cache": state.cache,
+        "error": state.error,
+        "timing_s": state.timing_s,
+        "media": fields["media"] and fields["media"] | {"name": spec.name},
         "timeline": timeline,
-        "links": {
-            "self": home, "events": f"{home}/events", "timeline": f"{home}/timeline", "source": f"{home}/source",
-        },
-    }  # fmt: skip
+        "links": {"self": home} | {name: f"{home}/{name}" for name in ("events", "timeline", "source")},
+    }
 
 
 def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any] | None:

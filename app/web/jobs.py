@@ -22,9 +22,9 @@ from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.params import MAX_TOP_K, flag, number, whole_number
 
-LEAST_HOP_S, MOST_HOP_S = 0.01, 3600.0
-LEAST_WINDOW_S, MOST_WINDOW_S = 0.01, 600.0
-MOST_LISTED = 500
+MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
+MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 600.0
+MAX_LISTED = 500
 MAX_KEY = 200
 MAX_OFFSET = (1 << 32) - 1  # the journal stores window numbers in 32 bits
 _PICTURE = re.compile(r"[0-9]{1,3}")
@@ -32,26 +32,26 @@ _PICTURE = re.compile(r"[0-9]{1,3}")
 blueprint = Blueprint("jobs", __name__)
 
 
-def _desk() -> JobService:
+def _service() -> JobService:
     """Return this worker's job service."""
     service: JobService = current_app.extensions["clipstack.jobs"]
     return service
 
 
-def _mine(asked: JobSpec) -> bool:
+def _is_visible(spec: JobSpec) -> bool:
     """Return whether this request may see a job: only its own where keys are required, else any."""
-    return not guard.access().required or asked.owner == guard.owner()
+    return not guard.access().required or spec.owner == guard.owner()
 
 
-def _found(identity: str) -> Job:
+def _find(identity: str) -> Job:
     """Return the job of this request's owner.
 
     Raises:
         JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
     """
-    service = _desk()
+    service = _service()
     job = service.find(identity)
-    if not _mine(service.read(job)[0]):
+    if not _is_visible(service.read(job)[0]):
         raise JobNotFound(NO_SUCH_JOB)
     return job
 
@@ -67,17 +67,22 @@ def accept() -> tuple[Response, int]:
         params = upload.fields | request.args.to_dict()
         model = params.get("model") or settings.model
         spec = JobSpec(
-            id="", created="", owner=guard.owner(), name=upload.name, bytes=upload.source.length, model=model,
-            window_s=number(params, "window_s", None, LEAST_WINDOW_S, MOST_WINDOW_S),
-            hop_s=number(params, "hop_s", None, LEAST_HOP_S, MOST_HOP_S),
+            id="",
+            created="",
+            owner=guard.owner(),
+            name=upload.name,
+            bytes=upload.source.length,
+            model=model,
+            window_s=number(params, "window_s", None, MIN_WINDOW_S, MAX_WINDOW_S),
+            hop_s=number(params, "hop_s", None, MIN_HOP_S, MAX_HOP_S),
             margin=MARGIN if (margin := number(params, "margin", None, 0.0, 1.0)) is None else margin,
             top_k=whole_number(params, "top_k", classify.DEFAULT_TOP_K, MAX_TOP_K),
-        )  # fmt: skip
+        )
         if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
             raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
         classify.pipeline().has_model(model)
         classify.pipeline().check_video(upload.source, guard.owner())
-        job, new = _desk().accept(spec, upload.source, key)
+        job, new = _service().accept(spec, upload.source, key)
     response = _record(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response, 202 if new else 200
@@ -93,30 +98,30 @@ def _key(text: str) -> str | None:
 @blueprint.get("/v1/jobs")
 def newest() -> Response:
     """List the newest jobs without their timelines."""
-    limit = whole_number(request.args, "limit", 50, MOST_LISTED)
+    limit = whole_number(request.args, "limit", 50, MAX_LISTED)
     owner = guard.owner() if guard.access().required else None
-    return jsonify(jobs=[record_json(spec, progress, brief=True) for spec, progress in _desk().newest(limit, owner)])
+    return jsonify(jobs=[record_json(spec, state, brief=True) for spec, state in _service().newest(limit, owner)])
 
 
 @blueprint.get("/v1/jobs/<identity>")
 def show(identity: str) -> Response:
     """Show one job."""
-    return _record(_found(identity), windows=flag(request.args, "windows"))
+    return _record(_find(identity), windows=flag(request.args, "windows"))
 
 
 def _record(job: Job, *, windows: bool = False) -> Response:
     """Return the response with the job's record; `windows` adds a page of the timeline's windows."""
-    service = _desk()
-    spec, progress = service.read(job)
-    position = service.place(job.id) if progress.state == "queued" else None
-    record = record_json(spec, progress, position)
+    service = _service()
+    spec, state = service.read(job)
+    position = service.queue_position(job.id) if state.state == "queued" else None
+    record = record_json(spec, state, position)
     if windows and record["timeline"] is not None:
         response = _with_windows(job, spec.top_k, record, record["timeline"])
     else:
         response = jsonify(record)
     response.headers["Cache-Control"] = "no-store"
-    if progress.cache:
-        response.headers["X-Clipstack-Cache"] = progress.cache
+    if state.cache:
+        response.headers["X-Clipstack-Cache"] = state.cache
     return response
 
 
@@ -134,8 +139,8 @@ def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[s
 @blueprint.delete("/v1/jobs/<identity>")
 def end(identity: str) -> tuple[Response, int]:
     """Cancel a job that waits or runs; remove one that has ended."""
-    service = _desk()
-    job = _found(identity)
+    service = _service()
+    job = _find(identity)
     state = service.end(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
@@ -147,7 +152,7 @@ def end(identity: str) -> tuple[Response, int]:
 def follow(identity: str) -> Response:
     """Stream a job's progress as server-sent events."""
     limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
-    stream = limiter.hold(events(_desk(), _found(identity)), guard.owner())
+    stream = limiter.hold(events(_service(), _find(identity)), guard.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
@@ -155,10 +160,10 @@ def follow(identity: str) -> Response:
 @blueprint.get("/v1/jobs/<identity>/timeline")
 def timeline(identity: str) -> Response:
     """Return the timeline as JSON, CSV, WebVTT, SVG or PNG."""
-    service, file_format = _desk(), request.args.get("format", "json")
-    job = _found(identity)
-    spec, progress = service.read(job)
-    result = record_json(spec, progress)["timeline"]
+    service, file_format = _service(), request.args.get("format", "json")
+    job = _find(identity)
+    spec, state = service.read(job)
+    result = record_json(spec, state)["timeline"]
     if result is None:
         raise TimelineNotReady("no window of this video has been looked at yet")
     match file_format:
@@ -185,7 +190,7 @@ def thumbnail(identity: str, place: str) -> Response:
     if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is too long a file name
         raise NotFound("there is no such picture")
     try:
-        picture = read_file(_found(identity).pictures / f"{int(place)}.jpg")
+        picture = read_file(_find(identity).pictures / f"{int(place)}.jpg")
     except (FileNotFoundError, DamagedFile):
         raise NotFound("there is no such picture") from None
     response = Response(picture, mimetype="image/jpeg")
@@ -199,7 +204,7 @@ def source(identity: str) -> Response:
 
     nginx handles range requests and occupies no thread of this process.
     """
-    job = _found(identity)
+    job = _find(identity)
     try:
         with open_file(job.source) as file:
             kind = mime_type(file.read(HEAD_BYTES))

@@ -20,7 +20,7 @@ from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.records import JobSpec, JobState
-from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import JobStore, now
 from app.media.types import Source
 from app.settings import Settings
@@ -78,26 +78,26 @@ def main() -> None:
         service.stop()
 
 
-def measure(desk: JobService, source: Source) -> None:
+def measure(service: JobService, source: Source) -> None:
     """Print the times of the operations that depend on the number of jobs."""
-    folder: JobStore = desk.folder
+    folder: JobStore = service.folder
     spec = JobSpec("", "", "clip.mp4", 1000, "m", None, None, 0.5, 5, "owner0")
     timed("index made from the folders", folder.index.counts)
     print(f"its size: {folder.index.path.stat().st_size >> 20} MiB; jobs take {folder.index.bytes() >> 20} MiB")
     for owner in (None, "owner7"):
         timed(
             f"list of 50, {'all owners' if owner is None else 'one owner'}",
-            lambda owner=owner: [record_json(*row, brief=True) for row in desk.newest(50, owner)],  # type: ignore[misc]
+            lambda owner=owner: [record_json(*row, brief=True) for row in service.newest(50, owner)],  # type: ignore[misc]
             ROUNDS,
         )
-    timed("new job", lambda: desk.accept(spec, source, None), ROUNDS)
-    timed("new job with an Idempotency-Key", lambda: desk.accept(spec, source, str(time.monotonic())), ROUNDS)
+    timed("new job", lambda: service.accept(spec, source, None), ROUNDS)
+    timed("new job with an Idempotency-Key", lambda: service.accept(spec, source, str(time.monotonic())), ROUNDS)
     stats = JobStats(folder)
     timed("metrics of jobs", stats.count, ROUNDS)
     reconciler, clock = Reconciler(folder), Clock(folder.index, 7)
     timed("reconciliation after a start", reconciler.run)
     timed("reconciliation without a change", reconciler.run)
-    timed("tidying", lambda: tidy(folder, Kept(7, 1 << 20, 1 << 50), clock))
+    timed("tidying", lambda: remove_expired(folder, RetentionLimits(7, 1 << 20, 1 << 50), clock))
 
 
 if __name__ == "__main__":

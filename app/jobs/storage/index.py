@@ -65,7 +65,7 @@ class Limits:
     """Maximum number of unfinished jobs, in total and of one owner, and of the bytes of all jobs."""
 
     jobs: int
-    jobs_of_owner: int
+    jobs_per_owner: int
     bytes: int
 
 
@@ -80,14 +80,14 @@ class JobIndex:
 
     def __init__(self, folder: Path, rows: Callable[[], Iterable[Row]], wait_s: float = WAIT_S) -> None:
         self._rows = rows
-        self._file = SqliteFile(folder / f"jobs-index-{VERSION}.db", self._make, wait_s)
+        self._file = SqliteFile(folder / f"jobs-index-{VERSION}.db", self._create_tables, wait_s)
 
     @property
     def path(self) -> Path:
         """Path of the SQLite file."""
         return self._file.path
 
-    def _make(self, connection: sqlite3.Connection) -> None:
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
         rows = [row.values() for row in self._rows()]  # before the transaction: reading many folders takes a while
         connection.execute("begin immediate")
         for sql in _TABLES:
@@ -110,7 +110,7 @@ class JobIndex:
             if connection.execute(open_jobs).fetchone()[0] >= limits.jobs:
                 return "full"
             jobs_of_owner = connection.execute(f"{open_jobs} and owner = ?", (row.owner,)).fetchone()[0]
-            if row.owner and jobs_of_owner >= limits.jobs_of_owner:
+            if row.owner and jobs_of_owner >= limits.jobs_per_owner:
                 return "owner full"
             if _bytes(connection) + row.bytes > limits.bytes:
                 return "no room"
@@ -123,15 +123,15 @@ class JobIndex:
         """Insert or replace jobs."""
         self._file.write(lambda connection: connection.executemany(_PUT, [row.values() for row in rows]))
 
-    def set_state(self, identity: str, state: State, since: float, size: int) -> bool:
+    def set_state(self, job_id: str, state: State, since: float, size: int) -> bool:
         """Update a job's state; return whether the index has the job."""
         sql = "update job set state = ?, ended = ?, since = ?, bytes = ? where id = ?"
-        values = (state, state in FINISHED, since, size, identity)
+        values = (state, state in FINISHED, since, size, job_id)
         return self._file.write(lambda connection: connection.execute(sql, values).rowcount > 0)
 
     def remove(self, *identities: str) -> None:
         """Delete jobs."""
-        rows = [(identity,) for identity in identities]
+        rows = [(job_id,) for job_id in identities]
         self._file.write(lambda connection: connection.executemany("delete from job where id = ?", rows))
 
     def newest(self, most: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
@@ -147,7 +147,7 @@ class JobIndex:
         """Return all jobs that are not finished."""
         return self._select("where ended = 0")
 
-    def oldest_ended(self, most: int, owner: str | None = None) -> list[Row]:
+    def oldest_finished(self, most: int, owner: str | None = None) -> list[Row]:
         """Return at most `most` finished jobs, those that finished first at the front."""
         if owner is None:
             return self._select("where ended = 1 order by since limit ?", most)
@@ -169,7 +169,7 @@ class JobIndex:
         counts["queued"] += int(rows.get(ADDING, 0))
         return counts
 
-    def ended_of_owners(self, most: int) -> dict[str, int]:
+    def finished_by_owner(self, most: int) -> dict[str, int]:
         """Return the number of finished jobs of each owner that has more than `most`."""
         sql = "select owner, sum(jobs) as kept from total where ended group by owner having kept > ?"
         return dict(self._file.read(lambda connection: connection.execute(sql, (most,)).fetchall()))
@@ -178,7 +178,7 @@ class JobIndex:
         """Return the disk usage of all jobs."""
         return self._file.read(_bytes)
 
-    def bytes_of_open_jobs(self) -> int:
+    def open_bytes(self) -> int:
         """Return the disk usage of the unfinished jobs."""
         sql = "select coalesce(sum(bytes), 0) from total where not ended"
         return int(self._file.read(lambda connection: connection.execute(sql).fetchone()[0]))
@@ -193,7 +193,7 @@ class JobIndex:
         """Return the values that `set_facts` stored."""
         return dict(self._file.read(lambda connection: connection.execute("select name, value from fact").fetchall()))
 
-    def set_facts(self, **facts: float) -> None:
+    def set_numbers(self, **facts: float) -> None:
         """Store named numbers."""
         sql = "insert or replace into fact values (?, ?)"
         self._file.write(lambda connection: connection.executemany(sql, list(facts.items())))

@@ -40,25 +40,25 @@ def _record(classes: int) -> np.dtype[Any]:
 class Journal:
     """Open journal with one writer."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any], classes: int) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], classes: int) -> None:
         """Resume the intact journal at `path` if it has the same `about`, otherwise start a new one.
 
         A file that another job shares through a hard link is never changed: this job gets a copy.
         """
-        head = json.dumps({**about, "classes": classes}).encode().ljust(HEAD_BYTES - 1) + b"\n"
+        head = json.dumps({**header, "classes": classes}).encode().ljust(HEAD_BYTES - 1) + b"\n"
         if len(head) > HEAD_BYTES:
             raise ValueError("the journal's head is too long")
         self._type = _record(classes)
-        kept = _kept(path, head, self._type)
-        _make_own(path, head, self._type, keep=kept is not None)
-        self.found = kept or JournalContents.nothing(classes)
+        contents = _resumable(path, head, self._type)
+        _take_ownership(path, head, self._type, keep=contents is not None)
+        self.contents = contents or JournalContents.empty(classes)
         self._file = path.open("ab", buffering=0)  # unbuffered: what a full disk rejects is not retried on close
 
-    def window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
+    def append_window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
         """Append the scores of the next window, float32 (classes,)."""
         self._append(WINDOW, index, padded, 0.0, scores)
 
-    def cut(self, time_s: float) -> None:
+    def append_cut(self, time_s: float) -> None:
         """Append a cut at `time_s` seconds."""
         self._append(CUT, 0, False, time_s, 0.0)
 
@@ -86,7 +86,7 @@ class JournalContents:
         self.scores, self.padded, self.cuts_s = scores, padded, cuts_s
 
     @classmethod
-    def nothing(cls, classes: int) -> JournalContents:
+    def empty(cls, classes: int) -> JournalContents:
         """Return empty contents."""
         return cls(np.empty((0, classes), np.float32), np.empty(0, np.bool_), [])
 
@@ -99,7 +99,7 @@ def read(path: Path) -> JournalContents:
         DamagedFile: The file is not a journal, or windows are missing.
     """
     content = read_file(path, MAX_BYTES)
-    return _found(path, content, _record(_classes(path, content[:HEAD_BYTES])))
+    return _parse(path, content, _record(_classes(path, content[:HEAD_BYTES])))
 
 
 class WindowScores(NamedTuple):
@@ -117,10 +117,10 @@ def read_windows(path: Path, first: int, count: int, most: int) -> Iterator[Wind
     """
     with open_file(path) as file:
         kind = _record(_classes(path, file.read(HEAD_BYTES)))
-        piece_bytes = max(1, min(most, READ_BYTES // kind.itemsize)) * kind.itemsize
+        chunk_bytes = max(1, min(most, READ_BYTES // kind.itemsize)) * kind.itemsize
         file.seek(HEAD_BYTES + first * kind.itemsize)  # cuts lie between windows, so it is here or later
         number, end = first, first + count
-        while number < end and (content := file.read(piece_bytes)):
+        while number < end and (content := file.read(chunk_bytes)):
             entries = np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], kind)
             entries = entries[(entries["kind"] == WINDOW) & (entries["index"] >= first)][: end - number]
             if not np.array_equal(entries["index"], np.arange(number, number + len(entries))):
@@ -142,7 +142,7 @@ def _classes(path: Path, head: bytes) -> int:
         raise DamagedFile(f"{path} is no journal: {str(error)[:200]}") from error
 
 
-def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
+def _parse(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
     entries = np.frombuffer(content, kind, max(0, len(content) - HEAD_BYTES) // kind.itemsize, HEAD_BYTES)
     windows = entries[entries["kind"] == WINDOW]
     if not np.array_equal(windows["index"], np.arange(len(windows))):
@@ -153,16 +153,16 @@ def _found(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
     return JournalContents(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
 
 
-def _kept(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
+def _resumable(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
     """Return the contents to resume, or None if the journal has another head or is damaged."""
     with suppress(FileNotFoundError, DamagedFile):
         content = read_file(path, MAX_BYTES)
         if content[:HEAD_BYTES] == head:
-            return _found(path, content, kind)
+            return _parse(path, content, kind)
     return None
 
 
-def _make_own(path: Path, head: bytes, kind: np.dtype[Any], *, keep: bool) -> None:
+def _take_ownership(path: Path, head: bytes, kind: np.dtype[Any], *, keep: bool) -> None:
     """Leave a journal at `path` that only this job has, without a partial record at its end."""
     if keep and path.stat().st_nlink == 1:
         size = path.stat().st_size

@@ -43,14 +43,14 @@ class NewJob:
         os.close(self._lock)
         shutil.rmtree(self._path, ignore_errors=True)
 
-    def fill(self, asked: JobSpec, source: Path, offset: int, length: int) -> None:
+    def write(self, spec: JobSpec, source: Path, offset: int, length: int) -> None:
         """Write the job of the `length` bytes of `source` from `offset`; raise OSError when the disk is full.
 
         Everything is fsynced on return, because an accepted job must survive a power loss.
         """
-        _take(source, offset, length, self._path / "source")
+        _link_or_copy(source, offset, length, self._path / "source")
         (self._path / "pictures").mkdir()
-        write_file(self._path / "job.json", json.dumps(asdict(asked)).encode(), durable=True)
+        write_file(self._path / "job.json", json.dumps(asdict(spec)).encode(), durable=True)
 
     def publish(self) -> bool:
         """Rename the folder to the job's and fsync it; return False when a job of that id exists."""
@@ -65,22 +65,7 @@ class NewJob:
         return True
 
 
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock file at `path`."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _take(source: Path, offset: int, length: int, target: Path) -> None:
+def _link_or_copy(source: Path, offset: int, length: int, target: Path) -> None:
     """Hard-link the file if all of it is wanted, otherwise copy the range; fsync the target."""
     if offset == 0 and source.stat().st_size == length:
         try:
@@ -90,7 +75,7 @@ def _take(source: Path, offset: int, length: int, target: Path) -> None:
     else:
         with source.open("rb") as input_file, target.open("wb") as output_file:
             os.lseek(input_file.fileno(), offset, os.SEEK_SET)
-            left = length
-            while left and (sent := os.sendfile(output_file.fileno(), input_file.fileno(), None, min(left, 1 << 30))):
-                left -= sent
+            descriptors, remaining = (output_file.fileno(), input_file.fileno()), length
+            while remaining and (count := os.sendfile(*descriptors, None, min(remaining, 1 << 30))):
+                remaining -= count
     fsync_path(target)

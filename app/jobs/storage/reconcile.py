@@ -26,14 +26,14 @@ def repair(folder: JobStore, job: Job) -> bool:
                 _set_aside(folder, job, "its folder may not be used")
             return False
         try:
-            job.asked()
+            job.spec()
         except FileNotFoundError:
             return False
         except DamagedRecord as error:
             _set_aside(folder, job, error)
             return False
         try:
-            job.progress()
+            job.state()
         except DamagedRecord as error:
             if not damaged.set_aside(job.path / "state.json", job.data_dir, "state", error):
                 return False
@@ -51,7 +51,7 @@ class Reconciler:
 
     def __init__(self, folder: JobStore) -> None:
         self._folder = folder
-        self._seen = 0  # mtime of the job folder at the last comparison
+        self._last_mtime = 0  # mtime of the job folder at the last comparison
 
     def run(self) -> None:
         """Bring the index up to date with the folders.
@@ -61,22 +61,22 @@ class Reconciler:
             FileNotFoundError: The folder of jobs does not exist.
         """
         changed = self._folder.path.stat().st_mtime_ns
-        if changed != self._seen:
+        if changed != self._last_mtime:
             unreadable = self._compare_names()
-            self._folder.index.set_facts(**{UNREADABLE: unreadable})
-            self._seen = 0 if unreadable else changed
+            self._folder.index.set_numbers(**{UNREADABLE: unreadable})
+            self._last_mtime = 0 if unreadable else changed
         for row in self._folder.index.open_jobs():
             self._refresh(row)
 
     def _compare_names(self) -> int:
         """Add missing jobs to the index and remove deleted ones; return how many jobs cannot be read."""
         index = self._folder.index
-        for name in self._folder.strays():
+        for name in self._folder.non_folders():
             _set_aside(self._folder, Job(self._folder.path / name), "it is no folder")
         indexed = index.identities()
         names = self._folder.names()
-        being_added = {row.id for row in index.open_jobs() if row.state == ADDING}
-        index.remove(*(name for name in indexed - names - being_added if not os.path.lexists(self._folder.path / name)))
+        reserved = {row.id for row in index.open_jobs() if row.state == ADDING}
+        index.remove(*(name for name in indexed - names - reserved if not os.path.lexists(self._folder.path / name)))
         rows, unreadable = list[Row](), 0
         for name in names - indexed:
             job = Job(self._folder.path / name, index)
@@ -97,7 +97,7 @@ class Reconciler:
         """Read an unfinished job again: a process may have died between changing it and updating the index."""
         folder, job = self._folder, self._folder.job(row.id)
         if job is None:
-            if row.state != ADDING or not folder.is_being_made(row.id):
+            if row.state != ADDING or not folder.is_being_created(row.id):
                 folder.index.remove(row.id)
             return
         with suppress(FileNotFoundError):

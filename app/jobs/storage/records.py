@@ -74,7 +74,7 @@ class JobSpec:
     owner: str = ""  # id of the API key
     sha256: str = ""  # of the file; "" unless it was needed before the job was created
 
-    def same_question(self, other: JobSpec) -> bool:
+    def has_same_parameters(self, other: JobSpec) -> bool:
         """Return whether `other` has the same parameters, file name and file size."""
         ignored = {"id": "", "created": "", "sha256": ""}
         return {**asdict(self), **ignored} == {**asdict(other), **ignored}

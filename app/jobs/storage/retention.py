@@ -18,64 +18,64 @@ BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetentionLimits:
     """Retention limits: age in days of finished jobs, number of finished jobs of one owner, bytes of all jobs."""
 
     days: float
-    jobs_of_owner: int
+    jobs_per_owner: int
     bytes: int
 
 
-def tidy(folder: JobStore, kept: Kept, clock: Clock) -> None:
+def remove_expired(folder: JobStore, limits: RetentionLimits, clock: Clock) -> None:
     """Remove finished jobs beyond the limits; by age only while the clock is trusted."""
-    folder.remove_left()
+    folder.remove_leftovers()
     if clock.is_trusted():
-        oldest = time.time() - kept.days * DAY_S
-        _remove(folder, folder.index.oldest_ended, lambda row: row.since <= oldest)
+        oldest = time.time() - limits.days * DAY_S
+        _remove(folder, folder.index.oldest_finished, lambda row: row.since <= oldest)
         damaged.remove_old(folder.path.parent, oldest)
-    for owner, count in folder.index.ended_of_owners(kept.jobs_of_owner).items():
-        _remove_number(folder, owner, count - kept.jobs_of_owner)
-    make_room(folder, kept.bytes)
+    for owner, count in folder.index.finished_by_owner(limits.jobs_per_owner).items():
+        _remove_count(folder, owner, count - limits.jobs_per_owner)
+    make_room(folder, limits.bytes)
 
 
-def make_room(folder: JobStore, most_bytes: int, most_jobs: int | None = None) -> None:
+def make_room(folder: JobStore, max_bytes: int, max_jobs: int | None = None) -> None:
     """Remove the oldest finished jobs until all jobs take at most `most_bytes`.
 
     At most `most_jobs` are removed.
     """
-    left = folder.index.bytes() - most_bytes
+    remaining = folder.index.bytes() - max_bytes
     removed = 0
 
-    def wanted(row: Row) -> bool:
-        nonlocal left, removed
-        if left <= 0 or removed == most_jobs:
+    def should_remove(row: Row) -> bool:
+        nonlocal remaining, removed
+        if remaining <= 0 or removed == max_jobs:
             return False
-        left, removed = left - row.bytes, removed + 1
+        remaining, removed = remaining - row.bytes, removed + 1
         return True
 
-    _remove(folder, folder.index.oldest_ended, wanted)
+    _remove(folder, folder.index.oldest_finished, should_remove)
 
 
-def _remove_number(folder: JobStore, owner: str, number: int) -> None:
-    left = number
+def _remove_count(folder: JobStore, owner: str, number: int) -> None:
+    remaining = number
 
-    def wanted(_: Row) -> bool:
-        nonlocal left
-        left -= 1
-        return left >= 0
+    def should_remove(_: Row) -> bool:
+        nonlocal remaining
+        remaining -= 1
+        return remaining >= 0
 
-    _remove(folder, lambda most: folder.index.oldest_ended(most, owner), wanted)
+    _remove(folder, lambda most: folder.index.oldest_finished(most, owner), should_remove)
 
 
-def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], wanted: Callable[[Row], bool]) -> None:
+def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], should_remove: Callable[[Row], bool]) -> None:
     """Remove jobs, oldest first, until `wanted` returns False."""
-    tried = set[str]()
-    while rows := [row for row in oldest(BATCH + len(tried)) if row.id not in tried]:
+    failed = set[str]()
+    while rows := [row for row in oldest(BATCH + len(failed)) if row.id not in failed]:
         for row in rows:
-            if not wanted(row):
+            if not should_remove(row):
                 return
             if not _remove_job(folder, row):
-                tried.add(row.id)
+                failed.add(row.id)
 
 
 def _remove_job(folder: JobStore, row: Row) -> bool:
@@ -85,7 +85,7 @@ def _remove_job(folder: JobStore, row: Row) -> bool:
         folder.index.remove(row.id)
         return True
     with job.locked() as has_lock, suppress(FileNotFoundError, DamagedRecord):
-        if has_lock and job.progress().state in FINISHED:
+        if has_lock and job.state().state in FINISHED:
             job.remove()
             return True
     return False

@@ -5,7 +5,6 @@ Several processes and threads share it: write-ahead log, one short transaction a
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -19,18 +18,15 @@ from typing import TypeVar
 
 from app import damaged
 from app.errors import Overloaded, StorageFull, Unavailable
-from app.files import open_lock
+from app.files import file_lock
 
 WAIT_S = 5.0  # longest wait for another process or thread
 POLL_S = 0.02
-_DAMAGE = frozenset((
-    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_SCHEMA,
-))  # fmt: skip
-_READING = frozenset((
-    sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
-    sqlite3.SQLITE_IOERR_SHMMAP,
-))  # fmt: skip
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
+_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_SCHEMA}
+_READING = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+_READING |= {sqlite3.SQLITE_IOERR_SHMMAP}
+LOG_FILES = ("-wal", "-shm")  # suffixes of SQLite's files beside the database
 UNUSABLE = "it is no regular file, or may not be used"
 _HEADER = b"SQLite format 3\0"
 _BUSY = "the list of jobs is busy; please try again"
@@ -48,7 +44,7 @@ class SqliteFile:
     """
 
     def __init__(self, path: Path, make: Callable[[sqlite3.Connection], None], wait_s: float = WAIT_S) -> None:
-        self.path, self._make, self._wait_s = path, make, wait_s
+        self.path, self._create_tables, self._wait_s = path, make, wait_s
         self._reader, self._writer = _Connection(), _Connection()
 
     def read(self, work: Work[Result]) -> Result:
@@ -78,78 +74,82 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close both connections."""
-        for holder in (self._reader, self._writer):
-            with holder.lock:
-                holder.close()
+        for shared in (self._reader, self._writer):
+            with shared.lock:
+                shared.close()
 
-    def _attempt(self, holder: _Connection, work: Work[Result]) -> Result:
-        if not holder.lock.acquire(timeout=self._wait_s):
+    def _attempt(self, shared: _Connection, work: Work[Result]) -> Result:
+        if not shared.lock.acquire(timeout=self._wait_s):
             raise Overloaded(_BUSY)
         try:
-            for last_try in (False, True):
+            for is_last_try in (False, True):
                 try:
-                    return work(self._open(holder))
+                    return work(self._open(shared))
                 except sqlite3.Error as error:
-                    opened = holder.inode
-                    holder.close()
-                    if last_try or not (is_damage(error) or not _has_header(self.path)):
+                    broken_inode = shared.inode
+                    shared.close()
+                    if is_last_try or not (is_damage(error) or not _has_header(self.path)):
                         raise _unavailable(error) from error
-                    self._set_aside(opened, error)
+                    self._set_aside(broken_inode, error)
             raise AssertionError("unreachable")
         finally:
-            holder.lock.release()
+            shared.lock.release()
 
-    def _open(self, holder: _Connection) -> sqlite3.Connection:
-        if holder.connection is not None and holder.inode == inode(self.path):
-            return holder.connection
-        holder.close()  # another process has replaced the file
+    def _open(self, shared: _Connection) -> sqlite3.Connection:
+        if shared.connection is not None and shared.inode == inode(self.path):
+            return shared.connection
+        shared.close()  # another process has replaced the file
         self._check_kind()
         connection = _connect(self.path, self._wait_s)
         try:
             if self._is_empty(connection):
-                with self._making():
+                with self._exclusive():
                     if self._is_empty(connection):
-                        self._make(connection)
+                        self._create_tables(connection)
         except BaseException:
             connection.close()
             raise
-        holder.connection, holder.inode = connection, inode(self.path)
+        shared.connection, shared.inode = connection, inode(self.path)
         return connection
 
     def _is_empty(self, connection: sqlite3.Connection) -> bool:
         return bool(connection.execute("pragma user_version").fetchone()[0] == 0)
 
     @contextmanager
-    def _making(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         """Hold the lock under which one process at a time creates the file or sets it aside.
 
         Raises Overloaded when another process holds it for too long.
         """
-        descriptor = open_lock(self.path.with_name(f"{self.path.name}.lock"))
         try:
-            deadline = time.monotonic() + self._wait_s
-            while not _try_lock(descriptor):
-                if time.monotonic() >= deadline:
-                    raise Overloaded("the list of jobs is being made again; please try again")
-                time.sleep(POLL_S)
-            yield
-        finally:
-            os.close(descriptor)
+            with file_lock(self.path.with_name(f"{self.path.name}.lock"), self._wait_s):
+                yield
+        except TimeoutError:
+            raise Overloaded("the list of jobs is being made again; please try again") from None
 
     def _check_kind(self) -> None:
         """Set aside what SQLite cannot open: a folder in the file's place, or a file without permissions."""
         if unusable_parts(self.path):
-            with self._making():
+            with self._exclusive():
                 for path in unusable_parts(self.path):
                     damaged.set_aside(path, self.path.parent, "index", UNUSABLE)
 
-    def _set_aside(self, opened: int | None, why: object) -> None:
-        with self._making():
-            if inode(self.path) != opened if opened is not None else _is_well(self.path):
+    def _set_aside(self, broken_inode: int | None, why: object) -> None:
+        with self._exclusive():
+            if inode(self.path) != broken_inode if broken_inode is not None else self._is_intact():
                 return  # another process has rebuilt it
-            for end in ("-wal", "-shm"):
+            for end in LOG_FILES:
                 self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
             damaged.set_aside(self.path, self.path.parent, "index", why)
+
+    def _is_intact(self) -> bool:
+        """Return whether the file has tables and passes SQLite's integrity check."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_S)) as connection:
+                has_tables = connection.execute("pragma user_version").fetchone()[0] != 0
+                return has_tables and passes_check(connection)
+        except sqlite3.Error:
+            return False
 
 
 class _Connection:
@@ -200,6 +200,11 @@ def _set_wal(connection: sqlite3.Connection, wait_s: float) -> None:
             time.sleep(POLL_S)
 
 
+def passes_check(connection: sqlite3.Connection) -> bool:
+    """Return whether a database passes SQLite's integrity check."""
+    return bool(connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether the error means a damaged file, not a lock, a full disk or too many open files."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
@@ -208,7 +213,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def unusable_parts(path: Path) -> list[Path]:
     """Return the files of a database that SQLite cannot open: not regular, or without permissions."""
-    parts = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))]
+    parts = [path, *(path.with_name(f"{path.name}{end}") for end in LOG_FILES)]
     return [part for part in parts if _is_unusable(part)]
 
 
@@ -229,16 +234,6 @@ def _has_header(path: Path) -> bool:
         return True
 
 
-def _is_well(path: Path) -> bool:
-    """Return whether the file has tables and passes SQLite's integrity check."""
-    try:
-        with closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
-            version = connection.execute("pragma user_version").fetchone()[0]
-            return bool(version and connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.Error:
-        return False
-
-
 def _unavailable(error: sqlite3.Error) -> Unavailable:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
@@ -246,11 +241,3 @@ def _unavailable(error: sqlite3.Error) -> Unavailable:
     if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         log.error("the list of jobs cannot be used: %s", error)
     return Overloaded(_BUSY)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False

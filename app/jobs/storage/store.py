@@ -13,7 +13,6 @@ The folders are authoritative. `app/jobs/storage/index.py` repeats their data, s
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -28,16 +27,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import Unavailable
-from app.files import DamagedFile, open_lock, read_file, write_file
+from app.files import DamagedFile, disk_usage, is_locked, open_lock, read_file, try_lock, write_file
 from app.jobs.storage.index import JobIndex, Row
-from app.jobs.storage.new_job import HIDDEN, NewJob, is_locked
+from app.jobs.storage.new_job import HIDDEN, NewJob
 from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
 
-__all__ = ["FINISHED", "JobSpec", "DamagedRecord", "JobStore", "Job", "JobState", "State", "identity", "now"]
+__all__ = ["FINISHED", "JobSpec", "DamagedRecord", "JobStore", "Job", "JobState", "State", "job_id", "now"]
 
 _ID = re.compile(r"[0-9a-f]{24}")
-LEFT_S = 600.0  # longer than copying any upload takes
-BLOCK_BYTES = 512  # unit of `st_blocks`
+LEFTOVER_AGE_S = 600.0  # longer than copying any upload takes
 MAX_SPEC_BYTES = 1 << 20
 
 
@@ -78,7 +76,7 @@ class Job:
         """Path of the service's data folder."""
         return self.path.parent.parent
 
-    def asked(self) -> JobSpec:
+    def spec(self) -> JobSpec:
         """Return the job's parameters.
 
         Raises:
@@ -97,7 +95,7 @@ class Job:
             raise DamagedRecord(f"job.json is that of job {spec.id[:50]!r}")
         return spec
 
-    def progress(self) -> JobState:
+    def state(self) -> JobState:
         """Return the job's state; raises the errors of `asked`."""
         try:
             return parse(JobState, read_file(self.path / "state.json"))
@@ -110,27 +108,27 @@ class Job:
 
     def row(self) -> Row:
         """Return the job's index row; raises the errors of `asked`."""
-        spec, progress = self.asked(), self.progress()
-        return Row(self.id, spec.owner, spec.created, progress.state, self._since(progress), used_bytes(self.path))
+        spec, state = self.spec(), self.state()
+        return Row(self.id, spec.owner, spec.created, state.state, self._since(state), disk_usage(self.path))
 
-    def _since(self, progress: JobState) -> float:
-        if progress.state in FINISHED and progress.finished:
-            return datetime.fromisoformat(progress.finished).timestamp()
-        return self.written()
+    def _since(self, state: JobState) -> float:
+        if state.state in FINISHED and state.finished:
+            return datetime.fromisoformat(state.finished).timestamp()
+        return self.last_saved()
 
-    def written(self) -> float:
+    def last_saved(self) -> float:
         """Return when the state was last written, in seconds since the epoch; raise FileNotFoundError."""
         with suppress(FileNotFoundError):
             return (self.path / "state.json").stat().st_mtime
         return (self.path / "job.json").stat().st_mtime
 
-    def save(self, progress: JobState, *, durable: bool = False) -> None:
+    def save(self, state: JobState, *, durable: bool = False) -> None:
         """Write the state; the caller holds the lock. `durable` fsyncs before returning."""
-        write_file(self.path / "state.json", json.dumps(asdict(progress)).encode(), durable=durable)
-        if self._index is not None and progress.state != self._saved:
-            self._saved = progress.state
+        write_file(self.path / "state.json", json.dumps(asdict(state)).encode(), durable=durable)
+        if self._index is not None and state.state != self._saved:
+            self._saved = state.state
             with suppress(Unavailable, FileNotFoundError):  # reconciliation updates the index later
-                self._index.set_state(self.id, progress.state, self._since(progress), used_bytes(self.path))
+                self._index.set_state(self.id, state.state, self._since(state), disk_usage(self.path))
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
@@ -141,37 +139,32 @@ class Job:
             yield False
             return
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield self._is_still(descriptor)
+            yield try_lock(descriptor) and self._is_current(descriptor)
         finally:
             os.close(descriptor)
 
-    def _is_still(self, descriptor: int) -> bool:
+    def _is_current(self, descriptor: int) -> bool:
         """Return whether the lock is still this job's: a new job of the same id may have replaced it."""
         try:
             return os.path.samestat(os.fstat(descriptor), (self.path / "lock").stat())
         except FileNotFoundError:
             return False
 
-    def ask_to_end(self) -> None:
+    def request_cancel(self) -> None:
         """Request cancellation."""
         with suppress(FileNotFoundError):
             (self.path / "cancel").touch()
 
-    def is_asked_to_end(self) -> bool:
+    def cancel_requested(self) -> bool:
         """Return whether cancellation was requested or the job was removed."""
         return (self.path / "cancel").exists() or not self.path.exists()
 
     def remove(self) -> None:
         """Remove the job; the caller holds the lock."""
-        trash = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
+        removed = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
-            self.path.rename(trash)
-            shutil.rmtree(trash, ignore_errors=True)
+            self.path.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
         if self._index is not None:
             with suppress(Unavailable):
                 self._index.remove(self.id)
@@ -184,17 +177,17 @@ class JobStore:
         self.path = path
         self.index = JobIndex(path.parent, self._rows)
 
-    def job(self, identity: str) -> Job | None:
+    def job(self, job_id: str) -> Job | None:
         """Return the job of that id, or None."""
-        if not _ID.fullmatch(identity) or not (self.path / identity).is_dir():
+        if not _ID.fullmatch(job_id) or not (self.path / job_id).is_dir():
             return None
-        return Job(self.path / identity, self.index)
+        return Job(self.path / job_id, self.index)
 
     def names(self) -> set[str]:
         """Return the ids of all job folders."""
         return self._names(folders=True)
 
-    def strays(self) -> set[str]:
+    def non_folders(self) -> set[str]:
         """Return the names of entries that have a job's name but are not folders."""
         return self._names(folders=False)
 
@@ -211,50 +204,35 @@ class JobStore:
             with suppress(FileNotFoundError, DamagedRecord):  # reconciliation sets damaged jobs aside
                 yield job.row()
 
-    def new(self, identity: str) -> NewJob:
+    def new(self, job_id: str) -> NewJob:
         """Return the context manager that creates a job."""
-        return NewJob(self.path / identity)
+        return NewJob(self.path / job_id)
 
-    def added(self, identity: str) -> Job:
+    def register(self, job_id: str) -> Job:
         """Return a job that was just created, after adding it to the index."""
-        job = Job(self.path / identity, self.index)
+        job = Job(self.path / job_id, self.index)
         with suppress(Unavailable, FileNotFoundError, DamagedRecord):  # reconciliation adds it later
             self.index.put(job.row())
         return job
 
-    def is_being_made(self, identity: str) -> bool:
+    def is_being_created(self, job_id: str) -> bool:
         """Return whether a process is creating the job of that id now."""
-        return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{identity}-*"))
+        return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{job_id}-*"))
 
-    def remove_left(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove hidden folders that a killed process left behind more than `LEFT_S` ago."""
         with os.scandir(self.path) as entries:
             hidden = [Path(entry.path) for entry in entries if entry.name.startswith(HIDDEN)]
         for path in hidden:
             with suppress(FileNotFoundError):
                 # A changed clock can make anything look old, so the lock is checked too
-                if time.time() - path.stat().st_ctime > LEFT_S and not is_locked(path / "lock"):
+                if time.time() - path.stat().st_ctime > LEFTOVER_AGE_S and not is_locked(path / "lock"):
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def identity(key: str | None, owner: str = "") -> str:
+def job_id(key: str | None, owner: str = "") -> str:
     """Return a job's id: derived from the owner's idempotency key if there is one, otherwise random."""
     if not key:
         return secrets.token_hex(12)
     prefix = f"{owner}\0" if owner else ""  # an idempotency key cannot contain NUL
     return hashlib.sha256(f"job:{prefix}{key}".encode()).hexdigest()[:24]
-
-
-def used_bytes(path: Path) -> int:
-    """Return the disk usage of a folder and its contents, in whole blocks; 0 when it is gone."""
-    used = 0
-    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        used += path.stat().st_blocks * BLOCK_BYTES
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    used += used_bytes(Path(entry.path))
-                else:
-                    with suppress(FileNotFoundError):
-                        used += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
-    return used

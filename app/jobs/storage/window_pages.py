@@ -22,8 +22,8 @@ from app.jobs.storage.records import DamagedRecord
 
 MAX_PAGE = 20_000
 MAX_PREDICTIONS = 100_000  # of one page: about 8 MB, below nginx's proxy_max_temp_file_size
-PIECE_PREDICTIONS = 1000  # of one chunk: blocks other requests for about 5 ms
-_making_a_piece = threading.Lock()  # several threads computing at once would starve the others of the interpreter lock
+CHUNK_PREDICTIONS = 1000  # of one chunk: blocks other requests for about 5 ms
+_chunk_lock = threading.Lock()  # several threads computing at once would starve the others of the interpreter lock
 
 log = logging.getLogger(__name__)
 
@@ -55,33 +55,33 @@ def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journa
 def _stream(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
     count = max(1, min(page.top_k, len(timeline["labels"])))
     limit = max(1, min(page.limit, MAX_PREDICTIONS // count))
-    pieces = read_windows(journal, page.offset, limit, max(1, PIECE_PREDICTIONS // count))
-    first = next(pieces, None)
+    chunks = read_windows(journal, page.offset, limit, max(1, CHUNK_PREDICTIONS // count))
+    first = next(chunks, None)
     has_more = next(read_windows(journal, page.offset + limit, 1, 1), None) is not None
     if first is not None and first.scores.shape[1] != len(timeline["labels"]):
         raise DamagedFile(f"{journal} has {first.scores.shape[1]} classes")
     yield ""
     marker = secrets.token_hex(16)  # cannot occur in a name or label
     timeline["next_offset"], timeline["windows"] = page.offset + limit if has_more else None, marker
-    before, _, after = json.dumps(record, separators=(",", ":")).partition(f'"{marker}"')
-    yield before + "["
+    prefix, _, suffix = json.dumps(record, separators=(",", ":")).partition(f'"{marker}"')
+    yield prefix + "["
     if first is not None:
         yield _windows_json(first, timeline, count)
-        for piece in pieces:
-            yield "," + _windows_json(piece, timeline, count)
-    yield "]" + after + "\n"
+        for chunk in chunks:
+            yield "," + _windows_json(chunk, timeline, count)
+    yield "]" + suffix + "\n"
 
 
-def _windows_json(piece: WindowScores, timeline: dict[str, Any], count: int) -> str:
+def _windows_json(chunk: WindowScores, timeline: dict[str, Any], count: int) -> str:
     """Return the JSON objects of the windows without the enclosing brackets."""
-    with _making_a_piece:
-        return json.dumps(_windows(piece, timeline, count), separators=(",", ":"))[1:-1]
+    with _chunk_lock:
+        return json.dumps(_windows(chunk, timeline, count), separators=(",", ":"))[1:-1]
 
 
-def _windows(piece: WindowScores, timeline: dict[str, Any], count: int) -> list[dict[str, Any]]:
+def _windows(chunk: WindowScores, timeline: dict[str, Any], count: int) -> list[dict[str, Any]]:
     labels, hop_s, span_s = timeline["labels"], timeline["hop_s"], timeline["window_s"]
-    best = np.argsort(-piece.scores, axis=1, kind="stable")[:, :count]
-    scores = np.take_along_axis(piece.scores, best, axis=1).astype(np.float64).round(4).tolist()
+    best = np.argsort(-chunk.scores, axis=1, kind="stable")[:, :count]
+    scores = np.take_along_axis(chunk.scores, best, axis=1).astype(np.float64).round(4).tolist()
     return [
         {
             "start_s": round(index * hop_s, 3),
@@ -90,6 +90,6 @@ def _windows(piece: WindowScores, timeline: dict[str, Any], count: int) -> list[
             "predictions": [{"label": labels[label], "score": score} for label, score in zip(row, values, strict=True)],
         }
         for index, (row, values, padded) in enumerate(
-            zip(best.tolist(), scores, piece.padded.tolist(), strict=True), piece.first
+            zip(best.tolist(), scores, chunk.padded.tolist(), strict=True), chunk.first
         )
     ]

@@ -75,30 +75,30 @@ class Windows:
         recorder.finish(1.0, 1.0)
 
 
-def worker(desk: JobService, pipeline: object, results_mb: int = 0) -> Worker:
-    results = ResultCache(desk.folder.path.with_name("results"), results_mb << 20)
-    return Worker(desk.folder, desk.queue, pipeline, results)  # type: ignore[arg-type]
+def worker(service: JobService, pipeline: object, results_mb: int = 0) -> Worker:
+    results = ResultCache(service.folder.path.with_name("results"), results_mb << 20)
+    return Worker(service.folder, service.queue, pipeline, results)  # type: ignore[arg-type]
 
 
 @contextmanager
 def opened(data_dir: Path, queue: str = "") -> Iterator[JobService]:
-    desk = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=data_dir, queue=queue))
-    desk.start()
+    service = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=data_dir, queue=queue))
+    service.start()
     try:
-        yield desk
+        yield service
     finally:
-        desk.stop()
+        service.stop()
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def full(request: pytest.FixtureRequest, disk: Path, tmp_path: Path) -> Iterator[JobService]:
     """A desk whose data are on the small disk; its queue is there too, or in a Redis that has room."""
     if request.param == "sqlite":
-        with opened(disk / "data") as desk:
-            yield desk
+        with opened(disk / "data") as service:
+            yield service
     else:
-        with running_redis(tmp_path) as address, opened(disk / "data", address) as desk:
-            yield desk
+        with running_redis(tmp_path) as address, opened(disk / "data", address) as service:
+            yield service
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Pat
     for _ in range(5):
         worker(full, pipeline).work(job.id)
     filling.unlink()
-    assert (pipeline.tries, job.progress().state, job.progress().tries) == (0, "queued", 0)
+    assert (pipeline.tries, job.state().state, job.state().tries) == (0, "queued", 0)
     worker(full, pipeline).work(job.id)
-    told = job.progress()
+    told = job.state()
     assert (told.state, told.deaths, told.falls) == ("done", 0, 0)
     assert full.accept(ASKED, upload, None)[1]
 
@@ -140,10 +140,10 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_try_does_not_count(
     filling[0].unlink()
     at_work.join(10)
     assert not at_work.is_alive()
-    told = job.progress()
+    told = job.state()
     assert (told.state, told.tries, told.deaths, told.error) == ("queued", 0, 0, None)
     worker(full, pipeline).work(job.id)
-    assert job.progress().state == "done"
+    assert job.state().state == "done"
     assert len(read(job.journal).scores) == WINDOWS
 
 
@@ -154,66 +154,66 @@ def test_a_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: 
     at_work = threading.Thread(target=ending.work, args=(job.id,))
     at_work.start()
     at_work.join(1.0)
-    ending.end()
+    ending.stop()
     at_work.join(10)
     assert not at_work.is_alive()
     filling[0].unlink()
     worker(full, Windows()).work(job.id)
-    assert job.progress().state == "done"
+    assert job.state().state == "done"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[JobService]:
-    with opened(tmp_path / "data") as desk:
-        yield desk
+def service(tmp_path: Path) -> Iterator[JobService]:
+    with opened(tmp_path / "data") as service:
+        yield service
 
 
-def twin(desk: JobService, upload: Source) -> tuple[Job, Job]:
+def twin(service: JobService, upload: Source) -> tuple[Job, Job]:
     """A job that is done, and another of the same video that has its journal and pictures by a second name."""
-    first, _ = desk.accept(ASKED, upload, None)
-    second, _ = desk.accept(ASKED, upload, None)
-    worker(desk, Windows(), 1).work(first.id)
-    worker(desk, Windows(), 1).work(second.id)
-    assert (first.progress().cache, second.progress().cache) == ("miss", "hit")
+    first, _ = service.accept(ASKED, upload, None)
+    second, _ = service.accept(ASKED, upload, None)
+    worker(service, Windows(), 1).work(first.id)
+    worker(service, Windows(), 1).work(second.id)
+    assert (first.state().cache, second.state().cache) == ("miss", "hit")
     assert os.path.samefile(first.journal, second.journal)
     return first, second
 
 
-def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(desk: JobService, upload: Source) -> None:
-    first, second = twin(desk, upload)
+def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(service: JobService, upload: Source) -> None:
+    first, second = twin(service, upload)
     journal, pictures = first.journal.read_bytes(), {path: path.read_bytes() for path in first.pictures.iterdir()}
     (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote down that it is done
     other = dataclasses.replace(MODEL, version="2")
-    worker(desk, Windows(other)).work(second.id)
-    assert second.progress().state == "done" and not os.path.samefile(first.journal, second.journal)
+    worker(service, Windows(other)).work(second.id)
+    assert second.state().state == "done" and not os.path.samefile(first.journal, second.journal)
     assert first.journal.read_bytes() == journal
     assert {path: path.read_bytes() for path in first.pictures.iterdir()} == pictures
     assert len(read(first.journal).scores) == len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(desk: JobService, upload: Source) -> None:
-    first, second = twin(desk, upload)
+def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(service: JobService, upload: Source) -> None:
+    first, second = twin(service, upload)
     os.truncate(first.journal, first.journal.stat().st_size - 100)  # of both: the last windows are missing
     journal = first.journal.read_bytes()
     (second.path / "state.json").write_text('{"state": "running"}')
-    worker(desk, Windows()).work(second.id)
+    worker(service, Windows()).work(second.id)
     assert first.journal.read_bytes() == journal
     assert len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_damaged_twin_is_not_taken_over(desk: JobService, upload: Source) -> None:
-    first, second = twin(desk, upload)
-    third, _ = desk.accept(ASKED, upload, None)
+def test_a_damaged_twin_is_not_taken_over(service: JobService, upload: Source) -> None:
+    first, second = twin(service, upload)
+    third, _ = service.accept(ASKED, upload, None)
     first.journal.write_bytes(b"")
-    worker(desk, Windows(), 1).work(third.id)
-    assert (third.progress().state, third.progress().cache) == ("done", "miss")
+    worker(service, Windows(), 1).work(third.id)
+    assert (third.state().state, third.state().cache) == ("done", "miss")
     assert len(read(third.journal).scores) == WINDOWS
-    assert second.progress().state == "done"
+    assert second.state().state == "done"
 
 
-def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
     job.source.unlink()
-    worker(desk, Windows(), 1).work(job.id)
-    told = job.progress()
+    worker(service, Windows(), 1).work(job.id)
+    told = job.state()
     assert told.state == "failed" and told.error is not None and "not there" in told.error["message"]

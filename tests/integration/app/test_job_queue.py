@@ -37,7 +37,7 @@ def queue(place: str, tmp_path: Path) -> Iterator[Queue]:
 def taken(queue: Queue) -> list[str]:
     """Ids of all that may be done now, after doing it."""
     done: list[str] = []
-    queue.works_with(done.append)
+    queue.set_handler(done.append)
     queue.huey.storage.blocking = False
     while (task := queue.huey.dequeue()) is not None:
         queue.huey.execute(task)
@@ -45,8 +45,8 @@ def taken(queue: Queue) -> list[str]:
 
 
 def test_the_first_in_is_the_first_out(queue: Queue) -> None:
-    for identity in "abc":
-        queue.put(identity)
+    for job_id in "abc":
+        queue.put(job_id)
     assert queue.waiting() == ["a", "b", "c"]
     assert taken(queue) == ["a", "b", "c"]
     assert queue.waiting() == []

@@ -239,11 +239,11 @@ def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> Non
     folder = JobStore(tmp_path / "jobs")
     census = JobStats(folder)
     assert census.count().states["queued"] == 0  # nothing is there yet
-    asked = {"created": "2026-01-01T00:00:00Z", "name": "", "bytes": 1, "model": "m", "margin": 0.5, "top_k": 1}
+    spec = {"created": "2026-01-01T00:00:00Z", "name": "", "bytes": 1, "model": "m", "margin": 0.5, "top_k": 1}
     for number, state in enumerate(["done", "running", ""]):
         job = folder.path / f"{number:024x}"
         job.mkdir(parents=True)
-        (job / "job.json").write_text(json.dumps(asked | {"id": job.name, "window_s": None, "hop_s": None}))
+        (job / "job.json").write_text(json.dumps(spec | {"id": job.name, "window_s": None, "hop_s": None}))
         if state:
             (job / "state.json").write_text(json.dumps({"state": state}))
     hour_ago = time.time() - 3600

@@ -28,7 +28,7 @@ from tests.support.stacks import running_stack, until
 
 KILLS = 200
 LOCKED_S = 15.0
-DEATHS, MOST = 3, 12
+MAX_DEATHS, MOST = 3, 12
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_26_job_worker_killed(hurt: Stack, trials: Trials, row: Row, http: httpx
         trial.steady(0.0, "requests: errors until")
         trial.only()
     deaths, state = _killed_at_one_window(hurt, http, long_film)
-    row.holds(f"{state} after {deaths} deaths at one window", (state, deaths) == ("failed", DEATHS))
+    row.holds(f"{state} after {deaths} deaths at one window", (state, deaths) == ("failed", MAX_DEATHS))
 
 
 def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tuple[int, str]:
@@ -65,15 +65,15 @@ def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tupl
         job = Job(
             stack.settings.data_dir / "jobs" / http.post("/v1/jobs", content=film).raise_for_status().json()["id"]
         )
-        until(lambda: job.progress().state == "running", 30)
+        until(lambda: job.state().state == "running", 30)
         deaths = 0
-        while deaths < MOST and job.progress().state != "failed":
+        while deaths < MOST and job.state().state != "failed":
             worker = pid_of(stack, "jobs")
             os.kill(worker, signal.SIGKILL)
             deaths += 1
             until(lambda old=worker: pid_of(stack, "jobs") not in (0, old), 30)
-            until(lambda seen=deaths: job.progress().deaths >= seen or job.progress().state == "failed", 60)
-        state = job.progress().state
+            until(lambda seen=deaths: job.state().deaths >= seen or job.state().state == "failed", 60)
+        state = job.state().state
     stack.wait(60)
     return deaths, state
 
@@ -142,7 +142,7 @@ def test_27_kills_at_random_moments(
             office.join()
         trial.steady(30, since=last)
     with httpx.Client(base_url=roomy.url, timeout=30) as http:
-        lost = [identity for identity in accepted if http.get(f"/v1/jobs/{identity}").status_code != 200]
+        lost = [job_id for job_id in accepted if http.get(f"/v1/jobs/{job_id}").status_code != 200]
     row.tell(f"kills of {kills}")
     row.holds(f"of {len(accepted)} accepted jobs lost: {len(lost)}", not lost and len(accepted) > KILLS / 4)
 

@@ -23,7 +23,7 @@ from app.jobs.stats import JobStats
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.records import parse
-from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import Job, JobSpec, JobState
 from app.jobs.worker import Worker
 from app.media.types import Source
@@ -38,11 +38,11 @@ TIMELINE = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[JobService]:
-    desk = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
-    desk.start()
-    yield desk
-    desk.stop()
+def service(tmp_path: Path) -> Iterator[JobService]:
+    service = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture
@@ -105,64 +105,64 @@ ONLY_SPEC = {
 }
 
 
-def everything_answers(desk: JobService, other: Job) -> None:
+def everything_answers(service: JobService, other: Job) -> None:
     """The list, a new job, the numbers, recovery and tidying, as if there were no damage."""
-    assert other.id in [asked.id for asked, _ in desk.newest(50, None)]
-    assert desk.read(other)[1].state == "queued"
-    assert JobStats(desk.folder).count().states["queued"] >= 1
-    Reconciler(desk.folder).run()
-    worker(desk).recover()
-    tidy(desk.folder, Kept(7, 100, 1 << 30), Clock(desk.folder.index, 7))
+    assert other.id in [spec.id for spec, _ in service.newest(50, None)]
+    assert service.read(other)[1].state == "queued"
+    assert JobStats(service.folder).count().states["queued"] >= 1
+    Reconciler(service.folder).run()
+    worker(service).recover()
+    remove_expired(service.folder, RetentionLimits(7, 100, 1 << 30), Clock(service.folder.index, 7))
 
 
-def worker(desk: JobService) -> Worker:
-    return Worker(desk.folder, desk.queue, None, ResultCache(desk.folder.path, 0))  # type: ignore[arg-type]
+def worker(service: JobService) -> Worker:
+    return Worker(service.folder, service.queue, None, ResultCache(service.folder.path, 0))  # type: ignore[arg-type]
 
 
-def test_jobs_with_damaged_state_begin_again(desk: JobService, upload: Source) -> None:
+def test_jobs_with_damaged_state_begin_again(service: JobService, upload: Source) -> None:
     ways = ANY_FILE | ONLY_STATE
-    jobs = {how: desk.accept(ASKED, upload, None)[0] for how in ways}
-    other, _ = desk.accept(ASKED, upload, None)
+    jobs = {how: service.accept(ASKED, upload, None)[0] for how in ways}
+    other, _ = service.accept(ASKED, upload, None)
     for how, job in jobs.items():
         job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z", percent=0.5, timeline=TIMELINE))
         ways[how](job.path / "state.json")
-    everything_answers(desk, other)
-    waiting = desk.queue.waiting()
+    everything_answers(service, other)
+    waiting = service.queue.waiting()
     for how, job in jobs.items():
-        assert (how, desk.read(job)[1], job.id in waiting) == (how, JobState(), True)
-    assert desk.folder.index.counts()["queued"] == len(ways) + 1
-    assert damaged.count(desk.folder.path.parent)["state"] == len(ways)
+        assert (how, service.read(job)[1], job.id in waiting) == (how, JobState(), True)
+    assert service.folder.index.counts()["queued"] == len(ways) + 1
+    assert damaged.count(service.folder.path.parent)["state"] == len(ways)
 
 
 @pytest.mark.parametrize("by", ["the list", "its key", "recovery"])
-def test_jobs_with_damaged_record_are_set_aside(desk: JobService, upload: Source, by: str) -> None:
+def test_jobs_with_damaged_record_are_set_aside(service: JobService, upload: Source, by: str) -> None:
     ways = ANY_FILE | ONLY_SPEC
-    jobs = {how: desk.accept(ASKED, upload, how)[0] for how in ways}
-    other, _ = desk.accept(ASKED, upload, None)
+    jobs = {how: service.accept(ASKED, upload, how)[0] for how in ways}
+    other, _ = service.accept(ASKED, upload, None)
     for how, job in jobs.items():
         ways[how](job.path / "job.json")
     if by == "its key":
         for how, job in jobs.items():
-            assert (how, desk.accept(ASKED, upload, how)[1]) == (how, True)  # the key is free again
-            with desk.folder.job(job.id).locked():  # type: ignore[union-attr]
-                desk.folder.job(job.id).remove()  # type: ignore[union-attr]
+            assert (how, service.accept(ASKED, upload, how)[1]) == (how, True)  # the key is free again
+            with service.folder.job(job.id).locked():  # type: ignore[union-attr]
+                service.folder.job(job.id).remove()  # type: ignore[union-attr]
     elif by == "recovery":
-        worker(desk).recover()
-        Reconciler(desk.folder).run()
-    everything_answers(desk, other)
+        worker(service).recover()
+        Reconciler(service.folder).run()
+    everything_answers(service, other)
     for job in jobs.values():
         with pytest.raises(JobNotFound):
-            desk.find(job.id)
-    count = JobStats(desk.folder).count()
+            service.find(job.id)
+    count = JobStats(service.folder).count()
     assert (count.damaged["job"], count.states["queued"]) == (len(ways), 1)
-    for aside in damaged.folder(desk.folder.path.parent).iterdir():
+    for aside in damaged.folder(service.folder.path.parent).iterdir():
         assert (aside / "source").read_bytes() == b"0123456789"
 
 
 @pytest.mark.parametrize("how", ["empty folder", "a file", "a dangling link", "closed"])
-def test_what_is_no_job_folder_is_set_aside(desk: JobService, upload: Source, how: str) -> None:
-    other, _ = desk.accept(ASKED, upload, None)
-    path = desk.folder.path / ("a" * 24)
+def test_what_is_no_job_folder_is_set_aside(service: JobService, upload: Source, how: str) -> None:
+    other, _ = service.accept(ASKED, upload, None)
+    path = service.folder.path / ("a" * 24)
     match how:
         case "empty folder":
             path.mkdir()
@@ -172,39 +172,39 @@ def test_what_is_no_job_folder_is_set_aside(desk: JobService, upload: Source, ho
             path.symlink_to("nowhere")
         case "closed":
             path.mkdir(mode=0)
-    everything_answers(desk, other)
-    assert JobStats(desk.folder).count().damaged["job"] == 1
-    assert not [name for name in desk.folder.names() if name == path.name and os.access(path, os.W_OK)]
+    everything_answers(service, other)
+    assert JobStats(service.folder).count().damaged["job"] == 1
+    assert not [name for name in service.folder.names() if name == path.name and os.access(path, os.W_OK)]
 
 
-def test_a_finished_job_whose_folder_became_a_file_is_set_aside(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
-    other, _ = desk.accept(ASKED, upload, None)
+def test_a_finished_job_whose_folder_became_a_file_is_set_aside(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    other, _ = service.accept(ASKED, upload, None)
     job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z"))
     replaced(job.path).write_bytes(b"no folder")
-    everything_answers(desk, other)
-    count = JobStats(desk.folder).count()
+    everything_answers(service, other)
+    count = JobStats(service.folder).count()
     assert (count.damaged["job"], count.states["done"]) == (1, 0)
 
 
 @pytest.mark.parametrize("how", ["missing", "a folder", "a FIFO", "a link"])
-def test_job_without_usable_lock_is_worked_on(desk: JobService, upload: Source, how: str) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+def test_job_without_usable_lock_is_worked_on(service: JobService, upload: Source, how: str) -> None:
+    job, _ = service.accept(ASKED, upload, None)
     lock = job.path / "lock"
     {"missing": lambda path: path.unlink(), **ANY_FILE}[how](lock)
     with job.locked() as mine, job.locked() as twice:
         assert (mine, twice) == (True, False)
-    assert desk.end(job) == "cancelled"
+    assert service.end(job) == "cancelled"
 
 
-def test_fields_of_a_newer_version_are_ignored(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+def test_fields_of_a_newer_version_are_ignored(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
     job.save(JobState(state="failed", finished="2026-01-01T00:00:00.000Z"))
     for name in ("job.json", "state.json"):
         altered(priority={"of": ["a", "newer"]}, version=2)(job.path / name)
-    asked, progress = desk.read(job)
-    assert (asked.name, progress.state) == ("film.mp4", "failed")
-    Reconciler(desk.folder).run()
+    spec, state = service.read(job)
+    assert (spec.name, state.state) == ("film.mp4", "failed")
+    Reconciler(service.folder).run()
     assert damaged.count(job.data_dir)["job"] == 0
 
 
@@ -215,18 +215,18 @@ MESSAGES = (
 )  # fmt: skip
 
 
-def test_damaged_messages_in_the_queue_are_passed_over(desk: JobService, upload: Source) -> None:
+def test_damaged_messages_in_the_queue_are_passed_over(service: JobService, upload: Source) -> None:
     for message in MESSAGES:
-        desk.queue.huey.storage.enqueue(message)
-        desk.queue.huey.storage.add_to_schedule(message, datetime(2020, 1, 1))
-    job, _ = desk.accept(ASKED, upload, None)
-    assert desk.queue.waiting() == [job.id]
-    assert desk.place(job.id) == 1
+        service.queue.huey.storage.enqueue(message)
+        service.queue.huey.storage.add_to_schedule(message, datetime(2020, 1, 1))
+    job, _ = service.accept(ASKED, upload, None)
+    assert service.queue.waiting() == [job.id]
+    assert service.queue_position(job.id) == 1
     done = list[str]()
-    desk.queue.works_with(done.append)
-    assert len(desk.queue.huey.read_schedule()) == len(MESSAGES)
-    while (task := desk.queue.huey.dequeue()) is not None:
-        desk.queue.huey.execute(task)
+    service.queue.set_handler(done.append)
+    assert len(service.queue.huey.read_schedule()) == len(MESSAGES)
+    while (task := service.queue.huey.dequeue()) is not None:
+        service.queue.huey.execute(task)
     assert done == [*[""] * len(MESSAGES), job.id]
 
 
@@ -235,18 +235,18 @@ def test_damaged_journal_is_begun_anew(tmp_path: Path, how: str) -> None:
     path = tmp_path / "journal"
     journal = Journal(path, {"version": "1"}, 2)
     for index in range(3):
-        journal.window(index, False, np.float32([0, 1]))
+        journal.append_window(index, False, np.float32([0, 1]))
     journal.close()
     ANY_FILE[how](path)
     if how != "cut off":
         with pytest.raises((DamagedFile, FileNotFoundError)):
             read(path)
     journal = Journal(path, {"version": "1"}, 2)
-    kept = len(journal.found.scores)
-    assert kept == (2 if how == "cut off" else 0)
-    journal.window(kept, False, np.float32([0, 1]))
+    contents = len(journal.contents.scores)
+    assert contents == (2 if how == "cut off" else 0)
+    journal.append_window(contents, False, np.float32([0, 1]))
     journal.close()
-    assert len(read(path).scores) == kept + 1
+    assert len(read(path).scores) == contents + 1
 
 
 def test_parsing_accepts_only_what_was_meant() -> None:

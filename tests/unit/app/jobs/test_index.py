@@ -22,7 +22,7 @@ from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.index import ADDING, JobIndex, Row
 from app.jobs.storage.reconcile import Reconciler
-from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import Job, JobSpec, JobState, JobStore, now
 from app.media.types import Source
 from app.settings import Settings
@@ -38,11 +38,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[JobService]:
-    desk = JobService(settings)
-    desk.start()
-    yield desk
-    desk.stop()
+def service(settings: Settings) -> Iterator[JobService]:
+    service = JobService(settings)
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture
@@ -68,14 +68,14 @@ def same_rows(index: JobIndex, folder: JobStore) -> bool:
 # --- Exact places ---
 
 
-def test_many_clients_at_once_get_no_more_jobs_than_places(desk: JobService, upload: Source) -> None:
+def test_many_clients_at_once_get_no_more_jobs_than_places(service: JobService, upload: Source) -> None:
     answers, start = Counter[str](), threading.Barrier(24)
 
     def client() -> None:
         start.wait()
         for _ in range(3):
             try:
-                desk.accept(ASKED, upload, None)
+                service.accept(ASKED, upload, None)
                 answers["accepted"] += 1
             except Overloaded:
                 answers["refused"] += 1
@@ -86,48 +86,48 @@ def test_many_clients_at_once_get_no_more_jobs_than_places(desk: JobService, upl
     for each in clients:
         each.join()
     assert answers == {"accepted": PLACES, "refused": 72 - PLACES}
-    assert len(desk.folder.names()) == PLACES
+    assert len(service.folder.names()) == PLACES
 
 
-def test_an_owner_has_half_of_the_places_exactly(desk: JobService, upload: Source) -> None:
+def test_an_owner_has_half_of_the_places_exactly(service: JobService, upload: Source) -> None:
     greedy = dataclasses.replace(ASKED, owner="greedy")
     for _ in range(PLACES // 2):
-        desk.accept(greedy, upload, None)
+        service.accept(greedy, upload, None)
     with pytest.raises(TooManyRequests):
-        desk.accept(greedy, upload, None)
-    finish(next(desk.folder.jobs()))
-    desk.accept(greedy, upload, None)
+        service.accept(greedy, upload, None)
+    finish(next(service.folder.jobs()))
+    service.accept(greedy, upload, None)
 
 
-def test_a_job_that_cannot_be_made_leaves_its_place(desk: JobService, upload: Source) -> None:
+def test_a_job_that_cannot_be_made_leaves_its_place(service: JobService, upload: Source) -> None:
     for _ in range(PLACES + 1):
         with pytest.raises(FileNotFoundError):
-            desk.accept(ASKED, Source("/nowhere", 0, 10), None)
-    assert sum(desk.folder.index.counts().values()) == 0
-    assert not any(desk.folder.path.iterdir())
-    assert desk.accept(ASKED, upload, None)[1]
+            service.accept(ASKED, Source("/nowhere", 0, 10), None)
+    assert sum(service.folder.index.counts().values()) == 0
+    assert not any(service.folder.path.iterdir())
+    assert service.accept(ASKED, upload, None)[1]
 
 
-def test_the_place_of_a_maker_that_was_killed_is_free_again(desk: JobService) -> None:
-    index, dead, alive = desk.folder.index, "a" * 24, "b" * 24
+def test_the_place_of_a_maker_that_was_killed_is_free_again(service: JobService) -> None:
+    index, dead, alive = service.folder.index, "a" * 24, "b" * 24
     index.put(Row(dead, "", now(), ADDING, 0.0, 1), Row(alive, "", now(), ADDING, 0.0, 1))
-    with desk.folder.new(alive):
-        Reconciler(desk.folder).run()
+    with service.folder.new(alive):
+        Reconciler(service.folder).run()
         assert {row.id for row in index.open_jobs()} == {alive}
-    Reconciler(desk.folder).run()
+    Reconciler(service.folder).run()
     assert index.open_jobs() == []
 
 
 def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(
-    desk: JobService, upload: Source
+    service: JobService, upload: Source
 ) -> None:
-    with desk.folder.new("a" * 24) as new:
-        new.fill(dataclasses.replace(ASKED, id="a" * 24, created=now()), Path(upload.path), 0, 10)
-        (hidden,) = desk.folder.path.iterdir()
+    with service.folder.new("a" * 24) as new:
+        new.write(dataclasses.replace(ASKED, id="a" * 24, created=now()), Path(upload.path), 0, 10)
+        (hidden,) = service.folder.path.iterdir()
         left = hidden.with_name(".new-left")
         left.mkdir()
         os.utime(hidden, (0, 0))
-        desk.folder.remove_left()
+        service.folder.remove_leftovers()
         assert hidden.exists() and left.exists()  # both are new: a ctime cannot be set, the lock can be seen
         assert new.publish()
 
@@ -135,31 +135,33 @@ def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(
 # --- Sizes ---
 
 
-def test_whole_blocks_are_counted(desk: JobService, upload: Source) -> None:
+def test_whole_blocks_are_counted(service: JobService, upload: Source) -> None:
     for _ in range(PLACES):
-        desk.accept(ASKED, upload, None)
+        service.accept(ASKED, upload, None)
     on_disk = sum(
-        path.lstat().st_blocks * 512 for path in [*desk.folder.path.glob("*"), *desk.folder.path.rglob("*/*")]
+        path.lstat().st_blocks * 512 for path in [*service.folder.path.glob("*"), *service.folder.path.rglob("*/*")]
     )
-    assert desk.folder.index.bytes() == on_disk > PLACES * 4096
+    assert service.folder.index.bytes() == on_disk > PLACES * 4096
 
 
 def test_what_is_over_the_limit_is_refused_or_makes_the_oldest_go(settings: Settings, upload: Source) -> None:
-    with closing_desk(dataclasses.replace(settings, job_gb=1)) as desk:
-        first, second = (finish(desk.accept(ASKED, upload, None)[0]) for _ in range(2))
-        row = next(row for row in desk.folder.index.newest(9) if row.id == first.id)
-        desk.folder.index.put(row._replace(bytes=(1 << 30) - 40_000, since=1.0))
-        desk.accept(ASKED, upload, None)
+    with closing_desk(dataclasses.replace(settings, job_gb=1)) as service:
+        first, second = (finish(service.accept(ASKED, upload, None)[0]) for _ in range(2))
+        row = next(row for row in service.folder.index.newest(9) if row.id == first.id)
+        service.folder.index.put(row._replace(bytes=(1 << 30) - 40_000, since=1.0))
+        service.accept(ASKED, upload, None)
         assert not first.path.exists() and second.path.exists()
         with pytest.raises(StorageFull):
-            desk.accept(dataclasses.replace(ASKED, bytes=1 << 30), upload, None)
+            service.accept(dataclasses.replace(ASKED, bytes=1 << 30), upload, None)
         assert second.path.exists()  # nothing goes for what would have no room in any case
 
 
-def test_an_owner_keeps_so_many_finished_jobs(desk: JobService, upload: Source) -> None:
-    mine = [finish(desk.accept(dataclasses.replace(ASKED, owner="a"), upload, None)[0], _at(day)) for day in (3, 1, 2)]
-    others = finish(desk.accept(dataclasses.replace(ASKED, owner="b"), upload, None)[0], _at(1))
-    tidy(desk.folder, Kept(7, 2, 1 << 40), Clock(desk.folder.index, 7))
+def test_an_owner_keeps_so_many_finished_jobs(service: JobService, upload: Source) -> None:
+    mine = [
+        finish(service.accept(dataclasses.replace(ASKED, owner="a"), upload, None)[0], _at(day)) for day in (3, 1, 2)
+    ]
+    others = finish(service.accept(dataclasses.replace(ASKED, owner="b"), upload, None)[0], _at(1))
+    remove_expired(service.folder, RetentionLimits(7, 2, 1 << 40), Clock(service.folder.index, 7))
     assert [job.path.exists() for job in (*mine, others)] == [True, False, True, True]
 
 
@@ -167,12 +169,12 @@ def _at(day: int) -> str:
     return f"2999-01-0{day}T00:00:00.000Z"
 
 
-def test_a_job_that_is_not_finished_is_never_tidied_away(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
-    desk.folder.index.set_state(job.id, "done", 0.0, 1)  # an index that is wrong
-    clock = Clock(desk.folder.index, 7)
-    clock.judge(0.0, 0.0)
-    tidy(desk.folder, Kept(7, 0, 0), clock)
+def test_a_job_that_is_not_finished_is_never_tidied_away(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    service.folder.index.set_state(job.id, "done", 0.0, 1)  # an index that is wrong
+    clock = Clock(service.folder.index, 7)
+    clock.check(0.0, 0.0)
+    remove_expired(service.folder, RetentionLimits(7, 0, 0), clock)
     assert job.path.exists()
 
 
@@ -181,12 +183,12 @@ def test_a_job_that_is_not_finished_is_never_tidied_away(desk: JobService, uploa
 
 @contextmanager
 def closing_desk(settings: Settings) -> Iterator[JobService]:
-    desk = JobService(settings)
-    desk.start()
+    service = JobService(settings)
+    service.start()
     try:
-        yield desk
+        yield service
     finally:
-        desk.stop()
+        service.stop()
 
 
 DAMAGE = {
@@ -214,59 +216,61 @@ def _sql(path: Path, sql: str) -> None:
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("when", ["closed", "open"])
 def test_an_index_that_is_lost_or_damaged_is_made_again(
-    desk: JobService, settings: Settings, upload: Source, how: str, when: str
+    service: JobService, settings: Settings, upload: Source, how: str, when: str
 ) -> None:
-    jobs = [desk.accept(ASKED, upload, None)[0] for _ in range(3)]
+    jobs = [service.accept(ASKED, upload, None)[0] for _ in range(3)]
     finish(jobs[0])
-    index = desk.folder.index
+    index = service.folder.index
     if when == "closed":
         index.close()
     elif how == "empty":
         pytest.skip("found after the longest wait for a lock")
     DAMAGE[how](index.path)
     with closing_desk(settings) as other:
-        for each in (desk, other):
-            assert {asked.id for asked, _ in each.newest(9, None)} == {job.id for job in jobs}
+        for each in (service, other):
+            assert {spec.id for spec, _ in each.newest(9, None)} == {job.id for job in jobs}
             jobs.append(each.accept(ASKED, upload, None)[0])
         assert JobStats(other.folder).count().states["queued"] == 4
         assert same_rows(other.folder.index, other.folder)
 
 
-def test_reconciliation_follows_what_others_did_to_the_folders(desk: JobService, upload: Source) -> None:
-    kept, removed, changed = (desk.accept(ASKED, upload, None)[0] for _ in range(3))
-    reconciler = Reconciler(desk.folder)
+def test_reconciliation_follows_what_others_did_to_the_folders(service: JobService, upload: Source) -> None:
+    contents, removed, changed = (service.accept(ASKED, upload, None)[0] for _ in range(3))
+    reconciler = Reconciler(service.folder)
     reconciler.run()
     shutil.rmtree(removed.path)
     Job(changed.path).save(JobState(state="running"))  # by a version that knows no index
-    restored = desk.folder.path / ("c" * 24)
-    shutil.copytree(kept.path, restored)
+    restored = service.folder.path / ("c" * 24)
+    shutil.copytree(contents.path, restored)
     told = json.loads((restored / "job.json").read_text())
     (restored / "job.json").write_text(json.dumps(told | {"id": restored.name}))
     reconciler.run()
-    assert same_rows(desk.folder.index, desk.folder)
-    assert desk.folder.index.counts() == {"queued": 2, "running": 1, "done": 0, "failed": 0, "cancelled": 0}
+    assert same_rows(service.folder.index, service.folder)
+    assert service.folder.index.counts() == {"queued": 2, "running": 1, "done": 0, "failed": 0, "cancelled": 0}
     Job(changed.path).save(JobState(state="done", finished=now()))
     reconciler.run()
-    assert desk.folder.index.counts()["done"] == 1
+    assert service.folder.index.counts()["done"] == 1
 
 
-def test_totals_are_the_sums_of_the_rows(desk: JobService, upload: Source) -> None:
+def test_totals_are_the_sums_of_the_rows(service: JobService, upload: Source) -> None:
     for number in range(PLACES):
-        job, _ = desk.accept(dataclasses.replace(ASKED, owner=f"{number % 3}"), upload, None)
+        job, _ = service.accept(dataclasses.replace(ASKED, owner=f"{number % 3}"), upload, None)
         if number % 2:
             finish(job)
         if number % 4 == 3:
             with job.locked():
                 job.remove()
-    all_rows = rows(desk.folder.index)
-    assert desk.folder.index.bytes() == sum(row.bytes for row in all_rows)
-    counts = {state: count for state, count in desk.folder.index.counts().items() if count}
+    all_rows = rows(service.folder.index)
+    assert service.folder.index.bytes() == sum(row.bytes for row in all_rows)
+    counts = {state: count for state, count in service.folder.index.counts().items() if count}
     assert counts == Counter(row.state for row in all_rows)
 
 
-def test_an_index_that_another_process_locks_is_an_answer_not_a_wait_for_ever(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
-    index = JobIndex(desk.folder.path.parent, lambda: [], wait_s=0.1)
+def test_an_index_that_another_process_locks_is_an_answer_not_a_wait_for_ever(
+    service: JobService, upload: Source
+) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    index = JobIndex(service.folder.path.parent, lambda: [], wait_s=0.1)
     with closing(index), closing(sqlite3.connect(index.path, isolation_level=None)) as other:
         other.execute("begin immediate")
         assert [row.id for row in index.newest(9)] == [job.id]  # readers do not wait
@@ -305,23 +309,23 @@ def counted() -> Iterator[Counter[str]]:
 _HOOKS: list[object] = []
 
 
-def test_requests_do_not_read_what_they_do_not_show(desk: JobService, upload: Source) -> None:
+def test_requests_do_not_read_what_they_do_not_show(service: JobService, upload: Source) -> None:
     for _ in range(200):
-        job = Job(desk.folder.path / os.urandom(12).hex())
+        job = Job(service.folder.path / os.urandom(12).hex())
         job.path.mkdir(parents=True)
         (job.path / "job.json").write_text(json.dumps(dataclasses.asdict(ASKED) | {"id": job.id, "created": now()}))
         finish(job)
-    Reconciler(desk.folder).run()
-    census = JobStats(desk.folder)
+    Reconciler(service.folder).run()
+    census = JobStats(service.folder)
     with counted() as events:
-        assert len(desk.newest(5, None)) == len(desk.newest(5, "")) == 5
-        desk.accept(ASKED, upload, None)
-        desk.accept(ASKED, upload, "a key")
+        assert len(service.newest(5, None)) == len(service.newest(5, "")) == 5
+        service.accept(ASKED, upload, None)
+        service.accept(ASKED, upload, "a key")
         census.count()
     assert events["open job.json"] <= 5 + 5 + 2 and events["open state.json"] <= 5 + 5 + 2
     assert not [event for event in events if event.startswith(("os.scandir jobs", "os.listdir jobs"))]
     with counted() as events:
-        Reconciler(desk.folder).run()  # of a process that has just started
+        Reconciler(service.folder).run()  # of a process that has just started
     assert events["open job.json"] <= 2 and events["os.scandir jobs"] <= 2
 
 
@@ -329,35 +333,35 @@ def test_requests_do_not_read_what_they_do_not_show(desk: JobService, upload: So
 
 
 def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(
-    desk: JobService, upload: Source, tmp_path: Path
+    service: JobService, upload: Source, tmp_path: Path
 ) -> None:
-    first, _ = desk.accept(ASKED, upload, "a key")
+    first, _ = service.accept(ASKED, upload, "a key")
     (tmp_path / "other").write_bytes(b"9876543210")
     with pytest.raises(IdempotencyConflict):
-        desk.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
-    again, new = desk.accept(ASKED, upload, "a key")
+        service.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
+    again, new = service.accept(ASKED, upload, "a key")
     assert (again.id, new) == (first.id, False)
 
 
 def test_a_key_of_a_job_from_before_there_were_hashes_is_compared_by_its_file(
-    desk: JobService, upload: Source, tmp_path: Path
+    service: JobService, upload: Source, tmp_path: Path
 ) -> None:
-    job, _ = desk.accept(ASKED, upload, "a key")
+    job, _ = service.accept(ASKED, upload, "a key")
     told = json.loads((job.path / "job.json").read_text())
     del told["sha256"]
     (job.path / "job.json").write_text(json.dumps(told))
-    assert desk.accept(ASKED, upload, "a key")[0].id == job.id
+    assert service.accept(ASKED, upload, "a key")[0].id == job.id
     (tmp_path / "other").write_bytes(b"9876543210")
     with pytest.raises(IdempotencyConflict):
-        desk.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
+        service.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
 
 
-def test_the_same_key_at_the_same_moment_is_one_job(desk: JobService, upload: Source) -> None:
+def test_the_same_key_at_the_same_moment_is_one_job(service: JobService, upload: Source) -> None:
     answers, start = list[tuple[str, bool]](), threading.Barrier(8)
 
     def client() -> None:
         start.wait()
-        job, new = desk.accept(ASKED, upload, "a key")
+        job, new = service.accept(ASKED, upload, "a key")
         answers.append((job.id, new))
 
     clients = [threading.Thread(target=client) for _ in range(8)]
@@ -365,37 +369,37 @@ def test_the_same_key_at_the_same_moment_is_one_job(desk: JobService, upload: So
         each.start()
     for each in clients:
         each.join()
-    assert len({identity for identity, _ in answers}) == 1 and len(answers) == 8
+    assert len({job_id for job_id, _ in answers}) == 1 and len(answers) == 8
     assert sum(new for _, new in answers) == 1
-    assert desk.folder.index.counts()["queued"] == 1
+    assert service.folder.index.counts()["queued"] == 1
 
 
 # --- A clock that is set ---
 
 
-def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(desk: JobService) -> None:
-    clock = Clock(desk.folder.index, 7)
-    clock.judge(0.0, 0.0)
+def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(service: JobService) -> None:
+    clock = Clock(service.folder.index, 7)
+    clock.check(0.0, 0.0)
     running = DAY_S + 1
-    assert clock.judge(running, running)  # a day after the start
-    assert not clock.judge(running + 30 * DAY_S, running + 20)
-    restarted = Clock(desk.folder.index, 7)  # does not forget it
-    assert not restarted.judge(running + 30 * DAY_S + 60, 10.0)
-    assert not restarted.judge(running + 60, 20.0)  # set right again
-    assert not restarted.judge(running + 60 + HOUR_S, 20 + HOUR_S)
-    assert restarted.judge(running + 61 + DAY_S, 21 + DAY_S)
+    assert clock.check(running, running)  # a day after the start
+    assert not clock.check(running + 30 * DAY_S, running + 20)
+    restarted = Clock(service.folder.index, 7)  # does not forget it
+    assert not restarted.check(running + 30 * DAY_S + 60, 10.0)
+    assert not restarted.check(running + 60, 20.0)  # set right again
+    assert not restarted.check(running + 60 + HOUR_S, 20 + HOUR_S)
+    assert restarted.check(running + 61 + DAY_S, 21 + DAY_S)
 
 
-def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(desk: JobService) -> None:
-    clock = Clock(desk.folder.index, 7)
-    clock.judge(0.0, 0.0)
-    assert clock.judge(DAY_S, DAY_S)
-    assert Clock(desk.folder.index, 7).judge(DAY_S + 2.9 * DAY_S, 5.0)
-    assert not Clock(desk.folder.index, 7).judge(DAY_S + 12 * DAY_S, 5.0)
+def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(service: JobService) -> None:
+    clock = Clock(service.folder.index, 7)
+    clock.check(0.0, 0.0)
+    assert clock.check(DAY_S, DAY_S)
+    assert Clock(service.folder.index, 7).check(DAY_S + 2.9 * DAY_S, 5.0)
+    assert not Clock(service.folder.index, 7).check(DAY_S + 12 * DAY_S, 5.0)
 
 
-def test_finished_jobs_outlive_a_clock_that_is_days_ahead(desk: JobService, upload: Source) -> None:
-    job = finish(desk.accept(ASKED, upload, None)[0], "2020-01-01T00:00:00.000Z")
-    clock = Clock(desk.folder.index, 7)
-    tidy(desk.folder, Kept(7, 100, 1 << 40), clock)
+def test_finished_jobs_outlive_a_clock_that_is_days_ahead(service: JobService, upload: Source) -> None:
+    job = finish(service.accept(ASKED, upload, None)[0], "2020-01-01T00:00:00.000Z")
+    clock = Clock(service.folder.index, 7)
+    remove_expired(service.folder, RetentionLimits(7, 100, 1 << 40), clock)
     assert job.path.exists()

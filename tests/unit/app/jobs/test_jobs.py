@@ -13,11 +13,11 @@ import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
 from app.inference.registry import Model
-from app.jobs.attempt import DEATHS, FALLS
+from app.jobs.attempt import MAX_DEATHS, MAX_FALLS
 from app.jobs.clock import Clock
 from app.jobs.service import JobService
 from app.jobs.storage.journal import Journal, read
-from app.jobs.storage.retention import Kept, tidy
+from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import Job, JobSpec, JobState
 from app.jobs.storage.window_pages import Page, stream_with_windows
 from app.jobs.worker import Worker
@@ -33,12 +33,12 @@ ASKED = JobSpec("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[JobService]:
+def service(tmp_path: Path) -> Iterator[JobService]:
     settings = dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data", max_jobs=3)
-    desk = JobService(settings)
-    desk.start()
-    yield desk
-    desk.stop()
+    service = JobService(settings)
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture
@@ -47,79 +47,81 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(desk: JobService, upload: Source) -> None:
-    job, new = desk.accept(ASKED, upload, None)
+def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(
+    service: JobService, upload: Source
+) -> None:
+    job, new = service.accept(ASKED, upload, None)
     Path(upload.path).unlink()
     assert new
     assert job.source.read_bytes() == b"0123456789"
-    assert desk.queue.waiting() == [job.id]
-    asked, progress = desk.read(desk.find(job.id))
-    assert (asked.name, progress.state) == ("film.mp4", "queued")
-    assert record_json(asked, progress, desk.place(job.id))["progress"]["position"] == 1
+    assert service.queue.waiting() == [job.id]
+    spec, state = service.read(service.find(job.id))
+    assert (spec.name, state.state) == ("film.mp4", "queued")
+    assert record_json(spec, state, service.queue_position(job.id))["progress"]["position"] == 1
 
 
-def test_of_a_form_only_the_file_is_kept(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(dataclasses.replace(ASKED, bytes=4), Source(upload.path, 3, 4), None)
+def test_of_a_form_only_the_file_is_kept(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(dataclasses.replace(ASKED, bytes=4), Source(upload.path, 3, 4), None)
     assert job.source.read_bytes() == b"3456"
 
 
-def test_a_key_has_one_job(desk: JobService, upload: Source) -> None:
-    first, new = desk.accept(ASKED, upload, "a key")
-    again, new_again = desk.accept(ASKED, upload, "a key")
-    other, _ = desk.accept(ASKED, upload, "another key")
+def test_a_key_has_one_job(service: JobService, upload: Source) -> None:
+    first, new = service.accept(ASKED, upload, "a key")
+    again, new_again = service.accept(ASKED, upload, "a key")
+    other, _ = service.accept(ASKED, upload, "another key")
     assert (first.id, new, new_again) == (again.id, True, False)
     assert other.id != first.id
     with pytest.raises(IdempotencyConflict):
-        desk.accept(dataclasses.replace(ASKED, margin=0.9), upload, "a key")
+        service.accept(dataclasses.replace(ASKED, margin=0.9), upload, "a key")
 
 
-def test_a_full_queue_and_a_full_disk_are_refused(desk: JobService, upload: Source) -> None:
+def test_a_full_queue_and_a_full_disk_are_refused(service: JobService, upload: Source) -> None:
     with pytest.raises(StorageFull):
-        desk.accept(dataclasses.replace(ASKED, bytes=30 << 30), upload, None)
+        service.accept(dataclasses.replace(ASKED, bytes=30 << 30), upload, None)
     for _ in range(3):
-        desk.accept(ASKED, upload, None)
+        service.accept(ASKED, upload, None)
     with pytest.raises(Overloaded):
-        desk.accept(ASKED, upload, None)
+        service.accept(ASKED, upload, None)
 
 
-def test_one_job_has_one_worker(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+def test_one_job_has_one_worker(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
     with job.locked() as mine, job.locked() as twice:
         assert (mine, twice) == (True, False)
     with job.locked() as mine:
         assert mine
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_then_removed(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
-    assert desk.end(job) == "cancelled"
-    assert job.progress().state == "cancelled"
-    assert desk.end(job) == "removed"
+def test_a_waiting_job_is_cancelled_at_once_and_then_removed(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    assert service.end(job) == "cancelled"
+    assert job.state().state == "cancelled"
+    assert service.end(job) == "removed"
     with pytest.raises(JobNotFound):
-        desk.find(job.id)
+        service.find(job.id)
     with pytest.raises(JobNotFound):
-        desk.read(job)
+        service.read(job)
 
 
-@pytest.mark.parametrize("identity", ["..", "../../etc", "x" * 24, "A" * 24, ""])
-def test_what_is_no_id_is_no_job(desk: JobService, identity: str) -> None:
+@pytest.mark.parametrize("job_id", ["..", "../../etc", "x" * 24, "A" * 24, ""])
+def test_what_is_no_id_is_no_job(service: JobService, job_id: str) -> None:
     with pytest.raises(JobNotFound):
-        desk.find(identity)
+        service.find(job_id)
 
 
 def test_a_record_that_was_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
-    path, about = tmp_path / "journal", {"model": "m", "version": "1"}
+    path, header = tmp_path / "journal", {"model": "m", "version": "1"}
     scores = np.array([0.25, 0.75], np.float32)
-    journal = Journal(path, about, 2)
+    journal = Journal(path, header, 2)
     for index in range(3):
-        journal.window(index, index == 2, scores * index)
-    journal.cut(1.5)
+        journal.append_window(index, index == 2, scores * index)
+    journal.append_cut(1.5)
     journal.close()
     path.write_bytes(path.read_bytes()[:-5])  # the cut
-    journal = Journal(path, about, 2)
-    assert (len(journal.found.scores), journal.found.cuts_s) == (3, [])
-    journal.cut(1.5)
-    journal.window(3, False, scores)
+    journal = Journal(path, header, 2)
+    assert (len(journal.contents.scores), journal.contents.cuts_s) == (3, [])
+    journal.append_cut(1.5)
+    journal.append_window(3, False, scores)
     journal.close()
     found = read(path)
     np.testing.assert_array_equal(found.scores[:, 1], np.float32([0, 0.75, 1.5, 0.75]))
@@ -129,10 +131,10 @@ def test_a_record_that_was_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: 
 
 def test_a_journal_of_another_model_is_begun_anew(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", {"version": "1"}, 2)
-    journal.window(0, False, np.zeros(2, np.float32))
+    journal.append_window(0, False, np.zeros(2, np.float32))
     journal.close()
     journal = Journal(tmp_path / "journal", {"version": "2"}, 2)
-    assert len(journal.found.scores) == 0
+    assert len(journal.contents.scores) == 0
     journal.close()
 
 
@@ -149,8 +151,8 @@ def journal_of(job: Job, windows: int, classes: int = 3) -> None:
     journal = Journal(job.journal, {}, classes)
     for index in range(windows):
         if index % 10 == 0:
-            journal.cut(index / 4)
-        journal.window(index, index == windows - 1, np.float32([index % 7 / 10, 0.5, 0.3, *[0] * (classes - 3)]))
+            journal.append_cut(index / 4)
+        journal.append_window(index, index == windows - 1, np.float32([index % 7 / 10, 0.5, 0.3, *[0] * (classes - 3)]))
     journal.close()
 
 
@@ -205,8 +207,8 @@ def test_the_windows_of_a_removed_job_cannot_be_found(tmp_path: Path) -> None:
         shown(Job(tmp_path), offset=0, limit=1, top_k=1)
 
 
-def finished(desk: JobService, upload: Source, at: str) -> Job:
-    job, _ = desk.accept(ASKED, upload, None)
+def finished(service: JobService, upload: Source, at: str) -> Job:
+    job, _ = service.accept(ASKED, upload, None)
     job.save(JobState(state="done", finished=at))
     return job
 
@@ -220,44 +222,46 @@ class Faulty:
     """A pipeline whose every try ends with `fault`."""
 
     def __init__(self, fault: BaseException) -> None:
-        self.fault, self.asked = fault, 0
+        self.fault, self.spec = fault, 0
 
     def timeline(self, *_: object) -> None:
-        self.asked += 1
+        self.spec += 1
         raise self.fault
 
 
-def worker(desk: JobService, pipeline: Faulty, tmp_path: Path, keeper: str = "") -> Worker:
-    return Worker(desk.folder, desk.queue, pipeline, ResultCache(tmp_path / "results", 0), keeper)  # type: ignore[arg-type]
+def worker(service: JobService, pipeline: Faulty, tmp_path: Path, parent_id: str = "") -> Worker:
+    return Worker(service.folder, service.queue, pipeline, ResultCache(tmp_path / "results", 0), parent_id)  # type: ignore[arg-type]
 
 
 def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
-    desk: JobService, upload: Source, tmp_path: Path
+    service: JobService, upload: Source, tmp_path: Path
 ) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+    job, _ = service.accept(ASKED, upload, None)
     pipeline = Faulty(NotReady("the model server is away"))
     for _ in range(5):
-        worker(desk, pipeline, tmp_path).work(job.id)
-    told = job.progress()
-    assert (told.state, told.tries, pipeline.asked) == ("failed", 3, 3)
+        worker(service, pipeline, tmp_path).work(job.id)
+    told = job.state()
+    assert (told.state, told.tries, pipeline.spec) == ("failed", 3, 3)
     assert told.error == {"code": "not_ready", "message": "the model server is away"}
 
 
 @pytest.mark.parametrize(
-    ("keepers", "most"), [("aaaa", DEATHS), ("abcdefghijk", FALLS), ("abbbb", DEATHS + 1)], ids=["alone", "all", "both"]
+    ("keepers", "most"),
+    [("aaaa", MAX_DEATHS), ("abcdefghijk", MAX_FALLS), ("abbbb", MAX_DEATHS + 1)],
+    ids=["alone", "all", "both"],
 )
 def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
-    desk: JobService, upload: Source, tmp_path: Path, keepers: str, most: int
+    service: JobService, upload: Source, tmp_path: Path, keepers: str, most: int
 ) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+    job, _ = service.accept(ASKED, upload, None)
     pipeline = Faulty(KeyboardInterrupt())  # takes the worker out of its work, as a kill does
-    for keeper in keepers[:-1]:
+    for parent_id in keepers[:-1]:
         with pytest.raises(KeyboardInterrupt):
-            worker(desk, pipeline, tmp_path, keeper).work(job.id)
-        assert (job.progress().state, job.progress().tries) == ("running", 1)
-    worker(desk, pipeline, tmp_path, keepers[-1]).work(job.id)
-    told = job.progress()
-    assert (told.state, pipeline.asked) == ("failed", most)
+            worker(service, pipeline, tmp_path, parent_id).work(job.id)
+        assert (job.state().state, job.state().tries) == ("running", 1)
+    worker(service, pipeline, tmp_path, keepers[-1]).work(job.id)
+    told = job.state()
+    assert (told.state, pipeline.spec) == ("failed", most)
     assert told.error is not None and f"{most} workers" in told.error["message"]
 
 
@@ -271,13 +275,15 @@ class OneWindow(Faulty):
         super().timeline()
 
 
-def test_a_job_that_gets_on_between_kills_is_never_given_up(desk: JobService, upload: Source, tmp_path: Path) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
-    for _ in range(DEATHS + 2):
+def test_a_job_that_gets_on_between_kills_is_never_given_up(
+    service: JobService, upload: Source, tmp_path: Path
+) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    for _ in range(MAX_DEATHS + 2):
         with pytest.raises(KeyboardInterrupt):
-            worker(desk, OneWindow(KeyboardInterrupt()), tmp_path).work(job.id)
-    assert (job.progress().state, job.progress().deaths) == ("running", 0)
-    assert len(read(job.journal).scores) == DEATHS + 2
+            worker(service, OneWindow(KeyboardInterrupt()), tmp_path).work(job.id)
+    assert (job.state().state, job.state().deaths) == ("running", 0)
+    assert len(read(job.journal).scores) == MAX_DEATHS + 2
 
 
 class Believed:
@@ -287,41 +293,41 @@ class Believed:
         return True
 
 
-def test_old_jobs_go_and_then_the_oldest_until_there_is_room(desk: JobService, upload: Source) -> None:
-    old = finished(desk, upload, "2020-01-01T00:00:00.000Z")
-    early = finished(desk, upload, "2999-01-01T00:00:00.000Z")
-    late = finished(desk, upload, "2999-01-02T00:00:00.000Z")
-    waiting, _ = desk.accept(ASKED, upload, None)
+def test_old_jobs_go_and_then_the_oldest_until_there_is_room(service: JobService, upload: Source) -> None:
+    old = finished(service, upload, "2020-01-01T00:00:00.000Z")
+    early = finished(service, upload, "2999-01-01T00:00:00.000Z")
+    late = finished(service, upload, "2999-01-02T00:00:00.000Z")
+    waiting, _ = service.accept(ASKED, upload, None)
     clock = cast(Clock, Believed())
-    tidy(desk.folder, Kept(7, 100, 1 << 30), clock)
+    remove_expired(service.folder, RetentionLimits(7, 100, 1 << 30), clock)
     assert [job.path.exists() for job in (old, early, late, waiting)] == [False, True, True, True]
-    tidy(desk.folder, Kept(7, 100, desk.folder.index.bytes() - 1), clock)
+    remove_expired(service.folder, RetentionLimits(7, 100, service.folder.index.bytes() - 1), clock)
     assert [job.path.exists() for job in (early, late, waiting)] == [False, True, True]
-    tidy(desk.folder, Kept(7, 100, 0), clock)
+    remove_expired(service.folder, RetentionLimits(7, 100, 0), clock)
     assert [job.path.exists() for job in (late, waiting)] == [False, True]
 
 
-def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(desk: JobService, upload: Source) -> None:
+def test_each_owner_has_jobs_and_idempotency_keys_of_its_own(service: JobService, upload: Source) -> None:
     alices, bobs = (dataclasses.replace(ASKED, owner=owner) for owner in ("alice", "bob"))
-    first, _ = desk.accept(alices, upload, "monday")
-    second, new = desk.accept(bobs, upload, "monday")
+    first, _ = service.accept(alices, upload, "monday")
+    second, new = service.accept(bobs, upload, "monday")
     assert new and first.id != second.id
-    assert desk.accept(bobs, upload, "monday")[0].id == second.id
-    assert [asked.owner for asked, _ in desk.newest(9, "bob")] == ["bob"]
+    assert service.accept(bobs, upload, "monday")[0].id == second.id
+    assert [spec.owner for spec, _ in service.newest(9, "bob")] == ["bob"]
 
 
-def test_one_owner_has_half_of_the_places(desk: JobService, upload: Source) -> None:
+def test_one_owner_has_half_of_the_places(service: JobService, upload: Source) -> None:
     greedy = dataclasses.replace(ASKED, owner="greedy")
     for _ in range(2):
-        desk.accept(greedy, upload, None)
+        service.accept(greedy, upload, None)
     with pytest.raises(TooManyRequests):
-        desk.accept(greedy, upload, None)
-    desk.accept(dataclasses.replace(ASKED, owner="modest"), upload, None)
+        service.accept(greedy, upload, None)
+    service.accept(dataclasses.replace(ASKED, owner="modest"), upload, None)
 
 
-def test_a_job_from_before_there_were_owners_is_read(desk: JobService, upload: Source) -> None:
-    job, _ = desk.accept(ASKED, upload, None)
+def test_a_job_from_before_there_were_owners_is_read(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
     told = json.loads((job.path / "job.json").read_text())
     del told["owner"]
     (job.path / "job.json").write_text(json.dumps(told))
-    assert desk.read(job)[0].owner == ""
+    assert service.read(job)[0].owner == ""

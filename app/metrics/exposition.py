@@ -57,7 +57,7 @@ class Exposition:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; prometheus-client's collector interface."""
         yield from self._counted()
-        yield from self._spec()
+        yield from self._current()
         yield from self._told_by_watchdog()
 
     def _counted(self) -> list[Metric]:
@@ -70,7 +70,7 @@ class Exposition:
                 return _merged(multiprocess.readable(folder))
         return _merged([path for path in multiprocess.readable(folder) if _is_whole(path)])
 
-    def _spec(self) -> Iterator[Metric]:
+    def _current(self) -> Iterator[Metric]:
         """Yield the gauges that are read at each scrape."""
         settings, facts = self._settings, self._facts()
         jobs, now = self._census.count(), time.time()

@@ -75,15 +75,3 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
-
-
-__all__ = [
-    "TICKS_PER_S",
-    "command_line",
-    "cpu_seconds_by_part",
-    "cpu_ticks",
-    "part_of",
-    "pss_mib",
-    "session_members",
-    "ticks_of_session",
-]

@@ -46,6 +46,3 @@ def in_turns(turns: int, *sides: Callable[[], Result]) -> list[list[Result]]:
         for place in order:
             results[place].append(sides[place]())
     return results
-
-
-__all__ = ["FULL", "QUICK", "Profile", "in_turns"]

@@ -94,6 +94,3 @@ def reasons(figures: Any) -> list[str]:
         for part in figures.values():
             unique |= dict.fromkeys(reasons(part))
     return list(unique)
-
-
-__all__ = ["LabelsDiffer", "NothingMeasured", "Spread", "compare", "ratio", "reasons", "require_same_labels", "spread"]

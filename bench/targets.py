@@ -121,6 +121,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-__all__ = ["TARGETS", "Target", "Verdict", "judge", "table"]

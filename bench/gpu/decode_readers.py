@@ -123,6 +123,3 @@ def _torchcodec(path: Path, numbers: list[int], size: tuple[int, int], device: s
     if clip.is_cuda:
         torch.cuda.synchronize()
     return clip
-
-
-__all__ = ["FILMS", "SMALL", "Clip", "Film", "ways", "write"]

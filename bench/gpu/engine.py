@@ -87,6 +87,3 @@ def _free_memory(device: str) -> None:
     """Free the device memory of deleted engines."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
-
-
-__all__ = ["check", "speed"]

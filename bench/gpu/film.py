@@ -50,6 +50,3 @@ async def measure(address: str, subject: BenchModel, transport: str, gpu: int | 
                 inferring.append(time.perf_counter() - decoded)
         pool.release(offset)
     return {"decode_ms": float(np.median(decoding)) * 1e3, "scores_ms": float(np.median(inferring)) * 1e3}
-
-
-__all__ = ["film_path", "measure"]

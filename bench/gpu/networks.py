@@ -154,16 +154,3 @@ def write_model(subject: BenchModel, models: Path, parameters: dict[str, str]) -
         text = before + key + value + after[after.index('"') :]
     (folder / "config.pbtxt").write_text(text)
     return folder
-
-
-__all__ = [
-    "RESNET",
-    "SIZES",
-    "Clips",
-    "BenchModel",
-    "random_clips",
-    "resnet50",
-    "fit_statistics",
-    "subject",
-    "write_model",
-]

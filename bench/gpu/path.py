@@ -100,6 +100,3 @@ async def _send(pool: SlotPool, triton: Triton, subject: BenchModel, senders: in
 
     await asyncio.gather(*(one(number) for number in range(senders)))
     return times
-
-
-__all__ = ["MARGIN_BYTES", "SLOTS", "WAYS", "PathError", "ask", "measure", "worker"]

@@ -116,6 +116,3 @@ def _tail(log: Path) -> str:
 def placing(log: Path) -> str:
     """Return what the start printed about GPUs and models, before Triton's own lines."""
     return log.read_text(errors="replace").split("\nI")[0][:1500]
-
-
-__all__ = ["ServerError", "missing", "placing", "python_for_stub", "running_triton"]

@@ -58,6 +58,3 @@ async def record(place: dict[str, Any], name: str, work: Awaitable[dict[str, Any
         place[name] = {"error": str(error)}
         show(f"WRONG {words}: {error}")
     return "error" not in place[name]
-
-
-__all__ = ["whole_path"]

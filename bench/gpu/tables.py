@@ -54,6 +54,3 @@ def show(line: str) -> None:
 
 def _figures(row: dict[str, float]) -> str:
     return f"{row['p50_ms']:8.2f} ms {row['p99_ms']:8.2f} p99 {row['clips_per_s']:9.1f} clips/s"
-
-
-__all__ = ["show", "show_checks", "show_film", "show_memory", "show_path", "show_speed", "show_targets"]

@@ -48,6 +48,3 @@ def _targets(engine: dict[str, Any], path: dict[str, Any]) -> Iterator[Target]:
     for name, row in path.get("killed", {}).items():
         if "left_bytes" in row:
             yield Target(f"bytes that a killed worker leaves, by {name}", row["left_bytes"], PAGE_BYTES)
-
-
-__all__ = ["Target", "judge"]

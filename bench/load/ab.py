@@ -86,6 +86,3 @@ def parse_report(report: str, percentiles: str, clients: int) -> LoadResult:
 def _number(report: str, words: str) -> float:
     match = re.search(rf"^{re.escape(words)}\s+([\d.]+)", report, re.MULTILINE)
     return float(match[1]) if match else 0.0
-
-
-__all__ = ["FRESH", "GeneratorError", "Load", "LoadResult", "parse_report", "run"]

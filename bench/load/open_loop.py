@@ -121,6 +121,3 @@ def _finish(exchange: Exchange) -> Exchange:
     exchange.ended_s = time.monotonic()
     exchange.socket.close()
     return exchange
-
-
-__all__ = ["Exchange", "exchanges"]

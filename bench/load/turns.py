@@ -91,6 +91,3 @@ def medians(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     by_part = {part: [row.get(part, 0.0) for row in rows] for row in rows for part in row}
     totals = {"all": [sum(row.values()) for row in rows]} if rows else {}
     return {part: round(median(values), 2) for part, values in (by_part | totals).items()}
-
-
-__all__ = ["FIGURES", "Turns", "comparison", "measure", "medians", "pace", "requests"]

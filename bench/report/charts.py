@@ -65,15 +65,6 @@ def _throughput(panel: Any, figures: Figures) -> None:
     panel.axhline(limit, color=LIMIT_COLOUR, linewidth=1, linestyle="--", label="the parts' own limit")
 
 
-def _load_curve(panel: Any, figures: Figures) -> None:
-    points = [(row["offered"], row["goodput_of_capacity"]) for row in figures["rows"]]
-    panel.plot(*zip(*points, strict=True), marker="o", color=OUR_COLOUR, label="answered in time")
-    panel.axhline(1.0, color=LIMIT_COLOUR, linewidth=1, linestyle="--", label="capacity")
-
-
 CHARTS: dict[str, tuple[Callable[[Any, Figures], None], tuple[str, str]]] = {
     "throughput": (_throughput, ("clients", "clips a second")),
-    "load_curve": (_load_curve, ("offered, times the capacity", "of the capacity")),
 }
-
-__all__ = ["CHARTS", "write"]

@@ -122,7 +122,7 @@ def one_client(figures: Figures) -> str:
 
 def transport(figures: Figures) -> str:
     """Return the section about the ways to Triton."""
-    ways = {"shm_ms": "shared memory, ms", "inline_ms": "inline gRPC, ms", "http_ms": "HTTP, ms"}
+    ways = {"shm_ms": "shared memory, ms", "inline_ms": "inline gRPC, ms"}
     rows = [
         [size, *(spread_cell(row[way]) for way in (*ways, "inline_over_shm"))] for size, row in figures["sizes"].items()
     ]
@@ -210,5 +210,3 @@ SECTIONS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "load_curve": ("More than can be done", load_curve),
     "images": ("Pictures", images),
 }
-
-__all__ = ["SECTIONS"]

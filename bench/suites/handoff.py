@@ -88,6 +88,3 @@ def pad_film(film: Path, megabytes: int, folder: Path = networks.FOLDER / "films
         for start in range(16, filling, len(block)):
             file.write(block[: min(len(block), filling - start)])
     return place
-
-
-__all__ = ["measure"]

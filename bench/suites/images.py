@@ -23,6 +23,3 @@ def measure(profile: Profile) -> dict[str, Any]:
                 row = rows({name: (ours, theirs)}, picture, CLIENTS, profile)[name]
                 result["against"][name] = row | {"precision": precisions((ours, theirs), picture.path)}
     return result
-
-
-__all__ = ["measure"]

@@ -39,6 +39,3 @@ def measure(profile: Profile) -> dict[str, Any]:
         f"Default settings; capacity {capacity:.1f} clips/s ({CLIENTS} clients of ab); {profile.overload_s:g} s each."
     )
     return {"about": about, "capacity_per_s": capacity, "rows": rows}
-
-
-__all__ = ["measure"]

@@ -74,6 +74,3 @@ def by_part(pids: list[int]) -> dict[str, float]:
         if part in totals:
             totals[part] += used
     return {name: round(used, 1) for name, used in totals.items()}
-
-
-__all__ = ["measure"]

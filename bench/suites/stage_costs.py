@@ -114,6 +114,3 @@ def core_s(work: Callable[[], object]) -> float:
 def _used() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-__all__ = ["StageCosts", "core_s", "measure", "prepared"]

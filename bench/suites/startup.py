@@ -89,6 +89,3 @@ def start_theirs(clip: Path) -> Start:
     with servers.baseline(servers.STRONGEST, settled=False) as side:
         label = read_answer(side.ask(clip)).label
         return Start(time.perf_counter() - began, label)
-
-
-__all__ = ["measure"]

@@ -105,6 +105,3 @@ def stages(ours: Service, film: Film, count: int) -> dict[str, Any]:
         rest, outside = timing["total"] - sum(by_stage.values()), whole_ms - timing["total"]
         times.append(by_stage | {"rest": rest, "outside": outside, "whole": whole_ms})
     return {name: spread([row[name] for row in times]).as_dict() for name in times[0]}
-
-
-__all__ = ["PINNED", "measure"]

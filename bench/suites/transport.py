@@ -1,8 +1,8 @@
-"""Cost of passing a tensor to Triton and back, by size: shared memory, inline gRPC and HTTP.
+"""Cost of passing a tensor to Triton and back by shared memory and by inline gRPC, by size.
 
-The model reads only one pixel, so that all of the time is transport. The client is the app's own for shared memory and
-gRPC (app/inference/client.py), and Triton's for HTTP. The transports take turns, and each leaves the CPU caches full
-for the next one, so shared memory is also measured alone.
+The model reads only one pixel, so that all of the time is transport. The client is the app's own
+(app/inference/client.py). The transports take turns, and each leaves the CPU caches full for the next one, so shared
+memory is also measured alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from triton_repo.zoo.export.spec import ClipSpec, Description
 
 # Frames of 224 x 224 for each size in MB (10^6); 16 are one clip of X3D-M, 2.4 MB
 SIZES = {"2.4": 16, "24": 160, "96": 638}
+CLIP_MB = "2.4"
 SLOT_BYTES = 100 << 20
-MOST_S = 2.5  # of one transport with one size
-AGAIN = 300
+ALONE = 300  # requests by shared memory alone
+WARM_UP = 2  # rounds that open connections and allocate memory
 
 
 class NullBackend(nn.Module):
@@ -40,13 +41,8 @@ class NullBackend(nn.Module):
 
 def measure(profile: Profile) -> dict[str, Any]:
     """Measure all sizes and return the figures."""
-    result: dict[str, Any] = {
-        "about": "A model that reads one pixel, in Triton, one request after the other, in turns."
-    }
-    with servers.triton(repository()) as (grpc, http):
-        result["sizes"] = asyncio.run(_all(grpc, http, profile))
-        result["overhead_ms"] = asyncio.run(_alone(grpc))
-    return result
+    with servers.triton(repository()) as (address, _):
+        return asyncio.run(_measure(address, profile))
 
 
 def repository(folder: Path = networks.FOLDER) -> Path:
@@ -60,86 +56,43 @@ def repository(folder: Path = networks.FOLDER) -> Path:
     return models
 
 
-async def _all(grpc: str, http: str, profile: Profile) -> dict[str, Any]:
+async def _measure(address: str, profile: Profile) -> dict[str, Any]:
     slots = SlotPool(1, SLOT_BYTES)
-    shared, inline = Triton(grpc, slots, "shm"), Triton(grpc, slots, "inline")
+    clients = {"shm_ms": Triton(address, slots, "shm"), "inline_ms": Triton(address, slots, "inline")}
     try:
         (offset,) = await slots.acquire(1)
-        return {size: await _one(shared, inline, http, offset, frames, profile) for size, frames in SIZES.items()}
+        sizes = {size: await _turns(clients, offset, frames, profile.repeats) for size, frames in SIZES.items()}
+        alone = [(await _timed(clients["shm_ms"], offset, SIZES[CLIP_MB]))[0] for _ in range(ALONE)]
     finally:
-        for client in (shared, inline):
+        for client in clients.values():
             await client.close()
         slots.close()
-
-
-async def _alone(grpc: str) -> dict[str, Any]:
-    """Return the milliseconds of a 2.4 MB clip by shared memory, measured alone."""
-    slots = SlotPool(1, SLOT_BYTES)
-    client, name, shape = Triton(grpc, slots, "shm"), f"nothing_{SIZES['2.4']}", (SIZES["2.4"], 224, 224, 3)
-    try:
-        (offset,) = await slots.acquire(1)
-        spent = []
-        for _ in range(AGAIN):
-            began = time.perf_counter()
-            await client.infer(name, "1", offset, shape)
-            spent.append((time.perf_counter() - began) * 1e3)
-        return spread(spent[AGAIN // 10 :]).as_dict()
-    finally:
-        await client.close()
-        slots.close()
-
-
-async def _one(shared: Triton, inline: Triton, http: str, offset: int, frames: int, profile: Profile) -> dict[str, Any]:
-    name, shape = f"nothing_{frames}", (frames, 224, 224, 3)
-    by_http = Http(http, name, shape)
-    times: dict[str, list[float]] = {"shm_ms": [], "inline_ms": [], "http_ms": []}
-    try:
-        for number in range(profile.repeats + 2):
-            began = time.perf_counter()
-            scores = (await shared.infer(name, "1", offset, shape)).values
-            between = time.perf_counter()
-            inline_scores = (await inline.infer(name, "1", offset, shape)).values
-            ended = time.perf_counter()
-            http_scores = by_http.infer()
-            all_ms = [(between - began) * 1e3, (ended - between) * 1e3, (time.perf_counter() - ended) * 1e3]
-            if not (np.allclose(scores, inline_scores) and np.allclose(scores, http_scores)):
-                raise ValueError(f"{name} answers differently by another way: {scores}, {inline_scores}, {http_scores}")
-            if number >= 2:  # the first ones open connections and allocate memory
-                for way, spent in zip(times, all_ms, strict=True):
-                    times[way].append(spent)
-            if number >= 5 and sum(map(sum, times.values())) > MOST_S * 1e3 * len(times):
-                break
-    finally:
-        by_http.close()
-    result: dict[str, Any] = {way: spread(figures).as_dict() for way, figures in times.items()}
-    labels = [{name: "the same scores"}] * 2  # checked above in every turn
-    return result | {
-        "inline_over_shm": ratio(times["inline_ms"], times["shm_ms"], labels).as_dict(),
-        "bytes": int(np.prod(shape)),
+    return {
+        "about": "A model that reads one pixel, in Triton, one request after the other, in turns.",
+        "sizes": sizes,
+        "overhead_ms": spread(alone[ALONE // 10 :]).as_dict(),
     }
 
 
-class Http:
-    """The same clip in an HTTP request, by Triton's own client."""
-
-    def __init__(self, address: str, name: str, shape: tuple[int, ...]) -> None:
-        from tritonclient.http import InferenceServerClient
-
-        self._client = InferenceServerClient(address, network_timeout=60, connection_timeout=60)
-        self._name, self._clip = name, np.zeros((1, *shape), np.uint8)
-
-    def infer(self) -> Any:
-        """Send the clip and return its scores."""
-        from tritonclient.http import InferInput, InferRequestedOutput
-
-        infer_input = InferInput("CLIP", list(self._clip.shape), "UINT8")
-        infer_input.set_data_from_numpy(self._clip, binary_data=True)
-        outputs = [InferRequestedOutput("SCORES", binary_data=True)]
-        return self._client.infer(self._name, [infer_input], outputs=outputs).as_numpy("SCORES")[0]
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+async def _turns(clients: dict[str, Triton], offset: int, frames: int, turns: int) -> dict[str, Any]:
+    """Return the milliseconds of each transport, and inline gRPC over shared memory."""
+    times: dict[str, list[float]] = {name: [] for name in clients}
+    for _ in range(turns + WARM_UP):
+        answers = []
+        for name, client in clients.items():
+            spent_ms, scores = await _timed(client, offset, frames)
+            times[name].append(spent_ms)
+            answers.append(scores)
+        if not np.allclose(*answers):
+            raise ValueError(f"{frames} frames: {list(clients)} give different scores: {answers}")
+    times = {name: figures[WARM_UP:] for name, figures in times.items()}
+    labels = [{"clip": "the same scores"}] * 2  # checked above in every turn
+    over = ratio(times["inline_ms"], times["shm_ms"], labels)
+    return {name: spread(figures).as_dict() for name, figures in times.items()} | {"inline_over_shm": over.as_dict()}
 
 
-__all__ = ["SIZES", "measure"]
+async def _timed(client: Triton, offset: int, frames: int) -> tuple[float, Any]:
+    """Return the milliseconds of one inference, and its scores."""
+    began = time.perf_counter()
+    result = await client.infer(f"nothing_{frames}", "1", offset, (frames, 224, 224, 3))
+    return (time.perf_counter() - began) * 1e3, result.values

@@ -1,18 +1,15 @@
-"""How a long video does: does decoding overlap with inference, and does memory stay flat?
+"""How fast a job goes through a long video, how often it reports progress, and whether memory stays flat.
 
 python -m bench.tools.long_video [--minutes 60] [--url http://127.0.0.1:8080] [--run-dir .runtime/run]
 
-Needs a running stack on this machine. Makes a 720p film, measures the sweep alone and inference alone on the very same
-windows, then the job that does both; samples the memory (PSS) of every process of the stack twice a second.
-Writes bench/results/long_video.json.
+Needs a running stack on this machine. Makes a 720p film, runs the job of a minute and of the whole film, and samples the
+memory (PSS) of every process of the stack twice a second. Writes bench/results/long_video.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
 import tempfile
 import time
 from collections import defaultdict
@@ -26,17 +23,6 @@ import httpx
 import numpy as np
 
 from app import recorded_settings
-from app.decoding.pool import Decoder
-from app.inference.client import Triton
-from app.inference.registry import Model, ModelRegistry
-from app.media.types import Limits, Media, Source
-from app.sandbox import SandboxConfig
-from app.settings import Settings
-from app.shm.pool import SlotPool
-from app.timeline.process import open_stream
-from app.timeline.scan import ScanSpec, ScanStarted, Window
-from app.timeline.window_inference import INFLIGHT
-from app.timeline.windows import grid
 from app.web.job_events import RETRY_MS
 from bench.environment import describe_machine
 from bench.fixtures.videos import repeat_film
@@ -48,7 +34,6 @@ from triton_repo.zoo.training.camera_motion.timelines import record_moves
 RESULTS = Path(__file__).parents[1] / "results" / "long_video.json"
 FPS, SIZE = 30, (1280, 720)
 MOVES = 6
-LIMITS = Limits(36_000_000, 10_000_000, 36_000)
 
 
 @contextmanager
@@ -80,7 +65,7 @@ def job(client: httpx.Client, video: Path) -> dict[str, Any]:
         identity = client.post("/v1/jobs", content=file, params={"margin": "0.5"}).raise_for_status().json()["id"]
     events, progress = _Longest(), _Longest()
     previous: tuple[Any, ...] = ()
-    for record in told_of(client, identity):
+    for record in events_of(client, identity):
         events.mark()
         current = (record["state"], record["progress"]["windows_done"])
         if current != previous:
@@ -90,7 +75,7 @@ def job(client: httpx.Client, video: Path) -> dict[str, Any]:
     return finished | {"silence_s": events.longest_s, "standstill_s": progress.longest_s}
 
 
-def told_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
+def events_of(client: httpx.Client, identity: str) -> Iterator[dict[str, Any]]:
     """Yield the job's events until its end; reconnect when the stream ends, like a browser."""
     while True:
         name = ""
@@ -117,60 +102,6 @@ class _Longest:
         self.longest_s, self._before = max(self.longest_s, now - self._before), now
 
 
-async def decode_alone(
-    source: Source, media: Media, look: ScanSpec, slots: SlotPool, confinement: SandboxConfig
-) -> tuple[float, int]:
-    """Return the seconds and windows of a scan whose slots are released at once."""
-    started, count = time.monotonic(), 0
-    async with open_stream(source, media, look, slots, 60.0, confinement) as stream:
-        async for event, offset in stream.events():
-            if isinstance(event, Window):
-                count += 1
-                slots.release(offset)
-            elif isinstance(event, ScanStarted):
-                assert event.windows.count
-    return time.monotonic() - started, count
-
-
-async def infer_alone(triton: Triton, model: Model, slots: SlotPool, windows: int) -> float:
-    """Return the seconds of inferring `windows` windows, INFLIGHT at a time."""
-    remaining = iter(range(windows))
-    offsets = await slots.acquire(INFLIGHT)
-
-    async def one(offset: int) -> None:
-        for _ in remaining:
-            await triton.infer(model.name, model.version, offset, model.clip_shape)
-
-    started = time.monotonic()
-    await asyncio.gather(*(one(offset) for offset in offsets))
-    spent = time.monotonic() - started
-    for offset in offsets:
-        slots.release(offset)
-    return spent
-
-
-async def alone(video: Path, settings: Settings, name: str) -> dict[str, float]:
-    """Measure decoding and inference of the job separately."""
-    slots = SlotPool(16, settings.slot_mb << 20)
-    owner = (settings.run_dir / "web").stat()
-    os.chown(slots.path, owner.st_uid, owner.st_gid)  # Triton may run as another user
-    triton = Triton(settings.triton_target, slots, "shm")
-    confinement = SandboxConfig((str(video.parent),), (str(slots.path),), settings.sandbox)
-    decoder = Decoder(1, 60.0, LIMITS, confinement)
-    decoder.start()
-    try:
-        model = await ModelRegistry(triton, slots.slot_bytes).get(name)
-        source = Source(str(video), 0, video.stat().st_size)
-        laid = grid(model.frames, model.stride, model.fps, None, None)
-        look = ScanSpec(laid, 0, model.resize, model.crop, settings.max_windows)
-        decode_s, windows = await decode_alone(source, await decoder.probe(source), look, slots, confinement)
-        return {"decode_s": decode_s, "infer_s": await infer_alone(triton, model, slots, windows), "windows": windows}
-    finally:
-        decoder.stop()
-        await triton.close()
-        slots.close()
-
-
 def main() -> None:
     """Measure a short and a long video and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,7 +109,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--url", default=f"http://127.0.0.1:{settings.port}")
     parser.add_argument("--run-dir", type=Path, default=settings.run_dir)
-    parser.add_argument("--model", default=settings.model)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=arguments.url, timeout=300) as client:
         short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
@@ -190,18 +120,13 @@ def main() -> None:
             job(client, short)
         with memory_of(arguments.run_dir) as long_memory:
             finished = job(client, long)
-        halves = asyncio.run(alone(long, settings, arguments.model))
         size = long.stat().st_size
-    together = finished["timing_s"]["running"]
     report = {
         "machine": describe_machine(),
         "video": {"minutes": arguments.minutes, "size": list(SIZE), "fps": FPS, "mib": round(size / 2**20, 1)},
         "state": finished["state"],
         "windows": finished["progress"]["windows_done"],
-        "decode_alone_s": round(halves["decode_s"], 1),
-        "infer_alone_s": round(halves["infer_s"], 1),
-        "together_s": round(together, 1),
-        "overlap": round(max(halves["decode_s"], halves["infer_s"]) / together, 3),
+        "seconds": round(finished["timing_s"]["running"], 1),
         "longest_without_an_event_s": round(finished["silence_s"], 2),
         "longest_without_a_window_s": round(finished["standstill_s"], 2),
         "memory_mib": {

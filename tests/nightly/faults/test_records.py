@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.tools.many_jobs import make_jobs
 from deploy.stack.stack import Stack
 from tests.nightly.faults.fault_run import Trials
 from tests.nightly.faults.rows import Row
 from tests.support.job_requests import wait_for_job
+from tests.support.many_jobs import make_jobs
 from tests.support.stacks import running_stack, until
 
 PLACES, CLIENTS, KEPT = 20, 24, 10_000

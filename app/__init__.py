@@ -17,7 +17,7 @@ def create_app(settings: Settings) -> Flask:
     from app.auth import guard
     from app.auth.authenticator import Authenticator
     from app.jobs.service import JobService
-    from app.metrics.middleware import watch_requests
+    from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
     from app.openapi import page as reference
     from app.openapi import views as openapi_views
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
-    watch_requests(app)
+    record_requests(app)
     app.register_blueprint(classify.blueprint)
     app.register_blueprint(guard.blueprint)
     app.register_blueprint(login.blueprint)

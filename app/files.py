@@ -69,15 +69,28 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES, *, follow_links: bool = Fa
             raise
 
 
-def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+def write_file(
+    path: Path, content: bytes, *, durable: bool = False, mode: int | None = None, group: int | None = None
+) -> None:
     """Replace a file atomically: readers see either the old content or the new.
 
     With `durable` the new content is on disk when this returns. Without it a power loss may restore the old content
     or, on some file systems, leave an empty file. A killed process never leaves a partial file.
+
+    Args:
+        path: The file.
+        content: Its new content.
+        durable: Whether to flush the file and its folder to the disk.
+        mode: Permissions; by default those of the process's umask.
+        group: Id of the group that owns the file; by default the process's.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        with new.open("wb") as file:
+        with new.open("xb") as file:
+            if group is not None:
+                os.fchown(file.fileno(), -1, group)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             if durable:
                 file.flush()

@@ -13,7 +13,7 @@ import click
 from app import recorded_settings
 from app.auth import store
 from app.auth.keys import LANES, Key, parse_keys, read_document
-from app.auth.limits import MOST_SEATS
+from app.auth.limits import MAX_SLOTS
 from app.errors import KeyStoreUnavailable
 from app.settings import InvalidSetting, Settings
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 @contextmanager
-def _told() -> Iterator[Settings]:
+def _service_settings() -> Iterator[Settings]:
     """Yield the settings; turn the expected errors of the block into messages without a traceback."""
     try:
         yield recorded_settings.in_force()
@@ -68,9 +68,10 @@ def _lanes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 @click.option("--rate", type=click.FloatRange(min=0, max=10_000, min_open=True), help="Files a second.  [default: any]")
 @click.option("--burst", type=click.IntRange(1, 100_000), help="Files at once within that rate.  [default: a second's]")
 @click.option(
-    "--concurrent", type=click.IntRange(1, MOST_SEATS),
+    "--concurrent",
+    type=click.IntRange(1, MAX_SLOTS),
     help="Files at the same time, waiting ones included.  [default: half of what the service holds]",
-)  # fmt: skip
+)
 @click.option("--lanes", callback=_lanes, metavar="LANES", help=f"Some of {','.join(LANES)}.  [default: all]")
 def create(
     name: str, rate: float | None, burst: int | None, concurrent: int | None, lanes: tuple[str, ...] | None
@@ -79,7 +80,7 @@ def create(
     if burst is not None and rate is None:
         raise click.UsageError("--burst needs --rate")
     key = Key("", name, "", "", rate, burst or max(1, math.ceil(rate or 1)), concurrent, lanes)
-    with _told() as settings:
+    with _service_settings() as settings:
         _show(*store.create(settings.keys_file, key))
 
 
@@ -87,7 +88,7 @@ def create(
 @click.argument("name")
 def rotate(name: str) -> None:
     """Give the key NAME (or its id) another secret: the old one ends at once, jobs and limits stay."""
-    with _told() as settings:
+    with _service_settings() as settings:
         _show(*store.rotate(settings.keys_file, name))
 
 
@@ -95,28 +96,27 @@ def rotate(name: str) -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """End the key NAME (or its id) and its sessions."""
-    with _told() as settings:
-        key, identity = store.revoke(settings.keys_file, name)
-    click.echo(f"{key} ({identity}) is revoked")
+    with _service_settings() as settings:
+        key, key_id = store.revoke(settings.keys_file, name)
+    click.echo(f"{key} ({key_id}) is revoked")
 
 
 @main.command(name="list")
 def list_keys() -> None:
     """List the keys; their secrets are kept nowhere."""
-    with _told() as settings:
+    with _service_settings() as settings:
         keys, damaged = parse_keys(read_document(settings.keys_file))
-    rows = [("name", "id", "created", "rate", "concurrent", "lanes")] + [
-        (
-            key.name, key.id, key.created, f"{key.rate:g}/s, {key.burst} at once" if key.rate else "any",
-            str(key.concurrent or "half"), ",".join(key.lanes or ("all",)),
+    rows = [("name", "id", "created", "rate", "concurrent", "lanes")]
+    for key in sorted(keys.values(), key=lambda key: key.name):
+        rate = f"{key.rate:g}/s, {key.burst} at once" if key.rate else "any"
+        rows.append(
+            (key.name, key.id, key.created, rate, str(key.concurrent or "half"), ",".join(key.lanes or ["all"]))
         )
-        for key in sorted(keys.values(), key=lambda key: key.name)
-    ]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for why in damaged:
-        click.echo(f"{why}: it lets nobody in; revoke it and create it again", err=True)
+    for reason in damaged:
+        click.echo(f"{reason}: it lets nobody in; revoke it and create it again", err=True)
 
 
 def _show(key: Key, text: str) -> None:

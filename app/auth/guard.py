@@ -21,7 +21,7 @@ from app.auth.keys import Key
 from app.errors import CsrfFailed, Forbidden, Unauthorized
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-MOST_READS = 32  # concurrent requests of one key without a file; each takes a few milliseconds
+MAX_READS = 32  # concurrent requests of one key without a file; each takes a few milliseconds
 PAGES = ("pages", "reference")  # blueprints for people: without a session they redirect to the login form
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 
@@ -29,25 +29,25 @@ blueprint = Blueprint("gate", __name__)
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def open_to_all(view: View) -> View:
+def public(view: View) -> View:
     """Mark a view that needs no key."""
-    view.open_to_all = True  # type: ignore[attr-defined]
+    view.public = True  # type: ignore[attr-defined]
     return view
 
 
-def takes_file(view: View) -> View:
+def takes_upload(view: View) -> View:
     """Mark a view that does costly work; it counts towards the key's rate and concurrency limits."""
-    view.takes_file = True  # type: ignore[attr-defined]
+    view.takes_upload = True  # type: ignore[attr-defined]
     return view
 
 
-def follows(view: View) -> View:
+def streams_events(view: View) -> View:
     """Mark a view that streams for a long time; EventStreamLimiter counts it instead."""
-    view.follows = True  # type: ignore[attr-defined]
+    view.streams_events = True  # type: ignore[attr-defined]
     return view
 
 
-def access() -> Authenticator:
+def get_authenticator() -> Authenticator:
     """Return this worker's authenticator."""
     result: Authenticator = current_app.extensions["clipstack.access"]
     return result
@@ -65,14 +65,14 @@ def allowed_lanes() -> frozenset[Lane] | None:
     return frozenset(lane for lane in Lane if key.may_use(lane.name.lower())) if key and key.lanes else None
 
 
-def allow(lane: str) -> None:
+def require_lane(lane: str) -> None:
     """Raise Forbidden if the request's key may not use `lane`."""
     key: Key | None = g.get("key")
     if key and not key.may_use(lane):
         raise Forbidden(f"this key is not for {lane}: it is for {', '.join(key.lanes or ())}")
 
 
-def settle_csrf(fields: Mapping[str, str]) -> None:
+def check_upload_csrf(fields: Mapping[str, str]) -> None:
     """Check the CSRF token of an upload form, whose fields cannot be read before the upload is parsed.
 
     Raises:
@@ -83,14 +83,14 @@ def settle_csrf(fields: Mapping[str, str]) -> None:
 
 
 @blueprint.before_app_request
-def _let_in() -> ResponseReturnValue | None:
+def _authenticate() -> ResponseReturnValue | None:
     """Authenticate the request and take its place in the key's quota; redirect people to the login form."""
     g.key = g.session = None
-    authenticator, view = access(), current_app.view_functions.get(request.endpoint or "")
-    if not authenticator.required or request.endpoint == "static" or hasattr(view, "open_to_all"):
+    authenticator, view = get_authenticator(), current_app.view_functions.get(request.endpoint or "")
+    if not authenticator.required or request.endpoint == "static" or hasattr(view, "public"):
         return None
     try:
-        g.key, g.session = authenticator.who(request)
+        g.key, g.session = authenticator.authenticate(request)
     except Unauthorized:
         if request.blueprint in PAGES:
             return redirect("/login", 303)
@@ -100,49 +100,49 @@ def _let_in() -> ResponseReturnValue | None:
             g.csrf_due = True
         else:
             _check_csrf(request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, ""))
-    g.held = ExitStack()
-    if request.method not in SAFE and hasattr(view, "takes_file"):
-        authenticator.take(g.key, g.held)
-    elif not hasattr(view, "follows"):
-        g.held.enter_context(authenticator.quotas.seat(g.key.id, "read", MOST_READS))
+    g.quota = ExitStack()
+    if request.method not in SAFE and hasattr(view, "takes_upload"):
+        authenticator.acquire(g.key, g.quota)
+    elif not hasattr(view, "streams_events"):
+        g.quota.enter_context(authenticator.quotas.slot(g.key.id, "read", MAX_READS))
     return None
 
 
-def _check_csrf(told: str) -> None:
+def _check_csrf(token: str) -> None:
     """Raise CsrfFailed unless the token is the session's."""
-    if not hmac.compare_digest(told.encode(), g.session.csrf.encode()):
+    if not hmac.compare_digest(token.encode(), g.session.csrf.encode()):
         raise CsrfFailed("this page is out of date: reload it and try again")
 
 
 @blueprint.teardown_app_request
-def _give_back(error: BaseException | None) -> None:
+def _release_quota(error: BaseException | None) -> None:
     """Release what the request holds of its key's quota."""
-    held: ExitStack | None = g.pop("held", None)
-    if held is not None:
-        held.close()
+    quota: ExitStack | None = g.pop("quota", None)
+    if quota is not None:
+        quota.close()
 
 
-def held_until_sent(stream: Iterator[str]) -> Iterator[str]:
+def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
     """Return `stream`, which keeps the request counted in its key's quota until it ends or is closed.
 
     Without this the quota would be released before the response is sent.
     """
-    held: ExitStack = g.pop("held", None) or ExitStack()
+    quota: ExitStack = g.pop("quota", None) or ExitStack()
 
-    def counted() -> Iterator[str]:
+    def stream_and_release() -> Iterator[str]:
         """Yield an empty string, then the stream; release the quota at the end."""
-        with held:
+        with quota:
             yield ""
             yield from stream
 
-    counted_stream = counted()
-    next(counted_stream)  # a generator that never started (HEAD) would never leave its `with`
-    return counted_stream
+    result = stream_and_release()
+    next(result)  # a generator that never started (HEAD) would never leave its `with`
+    return result
 
 
 @blueprint.after_app_request
-def _for_this_key_alone(response: Response) -> Response:
+def _add_vary(response: Response) -> Response:
     """Add `Vary` headers where keys are required."""
-    if access().required:  # a browser must not show one key's cached responses to another key's owner
+    if get_authenticator().required:  # a browser must not show one key's cached responses to another key's owner
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response

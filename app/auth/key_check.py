@@ -20,32 +20,33 @@ from app.errors import ClipstackError, TooManyRequests, Unauthorized
 
 # nginx sends only the headers that can carry a key, each at most 8 KB (nginx/conf.d/limits.conf)
 MAX_HEAD_BYTES = 64 << 10
-PATIENCE_S = 1.0  # nginx sends the whole head at once
+HEAD_TIMEOUT_S = 1.0  # nginx sends the whole head at once
 THREADS = 8  # per worker: checks of a busy worker wait for the interpreter's lock and must not wait in series
-PAUSE_S = 0.1  # after a failed accept, for example without a free file descriptor
+RETRY_DELAY_S = 0.1  # after a failed accept, for example without a free file descriptor
 # Upload limits of a key that nginx can enforce (nginx/snippets/uploads_of_key.conf lists the same)
 UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
-RECEIVED = 2  # uploads that may be in transfer while all permitted ones are processed
-PASSED = {"X-Key-Check": "passed"}
+TRANSFER_RESERVE = 2  # uploads that may be in transfer while all permitted ones are processed
+PASSED_HEADERS = {"X-Key-Check": "passed"}
 PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
 
 log = logging.getLogger(__name__)
 
 
-def check_upload(access: Authenticator, request: Request) -> tuple[int, Mapping[str, str]]:
+def check_key(authenticator: Authenticator, request: Request) -> tuple[int, Mapping[str, str]]:
     """Decide whether nginx may receive the body of `request`; count nothing.
 
     Returns:
         The status and headers of the response: 204 to continue, 401 without a valid key, 403 when the key is over its
         limits (`auth_request` passes on no other refusal), 503 when the key cannot be checked.
     """
-    if not access.required:
-        return 204, PASSED
+    if not authenticator.required:
+        return 204, PASSED_HEADERS
     try:
-        key, _ = access.who(request)
+        key, _ = authenticator.authenticate(request)
         if request.headers.get("X-Asked-Method") == "POST":
-            access.check(key)
-            return 204, PASSED | {"X-Accel-Redirect": f"/_uploads/{most_uploads(access.most_at_work(key))}/{key.id}"}
+            authenticator.check(key)
+            limit = upload_limit(authenticator.max_concurrent(key))
+            return 204, PASSED_HEADERS | {"X-Accel-Redirect": f"/_uploads/{limit}/{key.id}"}
     except Unauthorized:
         return 401, {"WWW-Authenticate": "Bearer"}
     except TooManyRequests as error:
@@ -53,19 +54,19 @@ def check_upload(access: Authenticator, request: Request) -> tuple[int, Mapping[
     except (ClipstackError, OSError) as error:
         log.warning("a key cannot be checked: %s", error)
         return 503, {}
-    return 204, PASSED
+    return 204, PASSED_HEADERS
 
 
-def most_uploads(at_work: int) -> int:
+def upload_limit(concurrent: int) -> int:
     """Return nginx's upload limit for a key with `at_work` slots: the next step that leaves RECEIVED more."""
-    return next((step for step in UPLOADS if step >= at_work + RECEIVED), UPLOADS[-1])
+    return next((step for step in UPLOADS if step >= concurrent + TRANSFER_RESERVE), UPLOADS[-1])
 
 
 class KeyCheckServer:
     """A server for key checks on `listener`, which other workers may share, until the socket is closed."""
 
-    def __init__(self, listener: socket.socket, access: Authenticator) -> None:
-        self._listener, self._access = listener, access
+    def __init__(self, listener: socket.socket, authenticator: Authenticator) -> None:
+        self._listener, self._authenticator = listener, authenticator
 
     def start(self) -> None:
         """Start the threads. They are daemons: a stopping worker checks keys until its process ends."""
@@ -80,19 +81,19 @@ class KeyCheckServer:
                 connection, _ = self._listener.accept()
             except OSError as error:
                 log.warning("no key check can be accepted: %s", error)
-                time.sleep(PAUSE_S)
+                time.sleep(RETRY_DELAY_S)
                 continue
             with connection, suppress(OSError):  # nginx has gone
                 self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
         """Read one request head, check its key and send the response."""
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(HEAD_TIMEOUT_S)
         head = b""
         while not head.endswith(b"\r\n\r\n") and len(head) < MAX_HEAD_BYTES and (part := connection.recv(65536)):
             head += part
         try:
-            status, headers = check_upload(self._access, Request(_environ(head)))
+            status, headers = check_key(self._authenticator, Request(_environ(head)))
         except Exception:
             log.exception("a key check failed")
             status, headers = 503, {}

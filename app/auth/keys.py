@@ -28,11 +28,11 @@ from app.files import DamagedFile, read_file
 PREFIX = "clipstack"
 LANES = ("picture", "short", "long", "jobs")  # the lanes of app/admission/queue.py in their order, then timeline jobs
 ID_BYTES, SECRET_BYTES = 5, 20
-_FORM = re.compile(rf"{PREFIX}_([a-z2-7]{{8}})_[a-z2-7]{{32}}")
+_PATTERN = re.compile(rf"{PREFIX}_([a-z2-7]{{8}})_[a-z2-7]{{32}}")
 _ID = re.compile(r"[a-z2-7]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_BYTES = 16 << 20
-_NOBODY = hashlib.sha256(b"").hexdigest()  # compared with for an unknown id, so that both cases take the same time
+_EMPTY_HASH = hashlib.sha256(b"").hexdigest()  # compared with for an unknown id, so that both cases take the same time
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Key:
         return self.lanes is None or lane in self.lanes
 
 
-def fresh(identity: str | None = None) -> tuple[str, str, str]:
+def new_secret(key_id: str | None = None) -> tuple[str, str, str]:
     """Return the id, the whole text and its hash of a new key; `identity` keeps an existing id."""
-    identity = identity or _letters(ID_BYTES)
-    text = f"{PREFIX}_{identity}_{_letters(SECRET_BYTES)}"
-    return identity, text, digest(text)
+    key_id = key_id or _letters(ID_BYTES)
+    text = f"{PREFIX}_{key_id}_{_letters(SECRET_BYTES)}"
+    return key_id, text, digest(text)
 
 
 def digest(text: str) -> str:
@@ -117,11 +117,11 @@ class KeyFile:
 
     def find(self, text: str) -> Key | None:
         """Return the key of this text; None when it is malformed, unknown or revoked."""
-        match = _FORM.fullmatch(text)
+        match = _PATTERN.fullmatch(text)
         if match is None:
             return None
         key = self.all().get(match[1])
-        is_valid = hmac.compare_digest(digest(text), key.sha256 if key else _NOBODY)
+        is_valid = hmac.compare_digest(digest(text), key.sha256 if key else _EMPTY_HASH)
         return key if is_valid else None
 
 

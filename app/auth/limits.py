@@ -20,8 +20,8 @@ from app.admission.shared_semaphore import is_free, lock, sit
 from app.errors import TooManyRequests
 from app.files import open_lock
 
-SEATS = {"work": 4096, "read": 8192}  # offset of the first slot of each kind
-MOST_SEATS = 4096
+SLOT_OFFSETS = {"work": 4096, "read": 8192}  # offset of the first slot of each kind
+MAX_SLOTS = 4096
 _TIME = struct.Struct("d")
 _SLACK_S = 1e-6  # tolerance for rounding
 
@@ -33,41 +33,41 @@ class Quotas:
         self._folder = folder
 
     @contextmanager
-    def seat(self, key: str, kind: str, most: int, retry_after_s: int = 1) -> Iterator[None]:
+    def slot(self, key: str, kind: str, maximum: int, retry_after_s: int = 1) -> Iterator[None]:
         """Hold one of the `most` slots of `key` in the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # closing it releases the slot
-            if not sit(descriptor, SEATS[kind], min(most, MOST_SEATS)):
-                message = f"this key has {most} requests under way already, and may have no more at a time"
+            if not sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
+                message = f"this key has {maximum} requests under way already, and may have no more at a time"
                 raise TooManyRequests(message, retry_after_s)
             yield
 
-    def has_seat(self, key: str, kind: str, most: int) -> bool:
+    def has_slot(self, key: str, kind: str, maximum: int) -> bool:
         """Return whether a slot is free now."""
         with self._open(key) as descriptor:
-            return sit(descriptor, SEATS[kind], min(most, MOST_SEATS))
+            return sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS))
 
-    def has_seats(self, key: str, kind: str, most: int, enough: int) -> bool:
+    def has_slots(self, key: str, kind: str, maximum: int, needed: int) -> bool:
         """Return whether `enough` of the `most` slots are free now; takes none, not even for a moment."""
-        most = min(most, MOST_SEATS)
+        maximum = min(maximum, MAX_SLOTS)
         with self._open(key) as descriptor:
-            free = (is_free(descriptor, SEATS[kind] + seat) for seat in range(most))
-            return sum(itertools.islice(filter(None, free), enough)) >= min(enough, most)
+            free = (is_free(descriptor, SLOT_OFFSETS[kind] + seat) for seat in range(maximum))
+            return sum(itertools.islice(filter(None, free), needed)) >= min(needed, maximum)
 
-    def take(self, key: str, rate: float, burst: int) -> None:
+    def count_request(self, key: str, rate: float, burst: int) -> None:
         """Count one request against `rate` per second with bursts of `burst`; raises TooManyRequests."""
         with self._open(key) as descriptor:
             lock(descriptor, fcntl.F_WRLCK, 0, _TIME.size, wait=True)
             due_s, wait_s = _due(descriptor, rate, burst)
             if wait_s > 0:
-                raise _too_fast(rate, wait_s)
+                raise _rate_error(rate, wait_s)
             os.pwrite(descriptor, _TIME.pack(due_s + 1 / rate), 0)
 
-    def check(self, key: str, rate: float, burst: int) -> None:
-        """Raise TooManyRequests if `take` would raise it now; count nothing."""
+    def check_rate(self, key: str, rate: float, burst: int) -> None:
+        """Raise TooManyRequests if `count_request` would raise it now; count nothing."""
         with self._open(key) as descriptor:
             _, wait_s = _due(descriptor, rate, burst)
             if wait_s > 0:
-                raise _too_fast(rate, wait_s)
+                raise _rate_error(rate, wait_s)
 
     @contextmanager
     def _open(self, key: str) -> Iterator[int]:
@@ -99,6 +99,6 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
     return due_s, due_s - now - (burst - 1) / rate - 1e-9
 
 
-def _too_fast(rate: float, wait_s: float) -> TooManyRequests:
+def _rate_error(rate: float, wait_s: float) -> TooManyRequests:
     """Return the error for a request above the rate."""
     return TooManyRequests(f"this key may send {rate:g} files a second", max(1, math.ceil(wait_s)))

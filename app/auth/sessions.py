@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import secrets
 import time
@@ -20,12 +19,11 @@ from pathlib import Path
 
 from app.auth.keys import Key
 from app.damaged import set_aside
-from app.files import DamagedFile, read_file
+from app.files import DamagedFile, read_file, write_file
 
-LIFE_S = 12 * 3600.0
-MOST_OF_A_KEY = 50  # a new session ends the oldest
+LIFETIME_S = 12 * 3600.0
+MAX_SESSIONS_PER_KEY = 50  # a new session ends the oldest
 MAX_FILE_BYTES = 64 << 10
-NEW = ".new"
 _TOKEN = re.compile(r"[\w-]{43}", re.ASCII)
 
 
@@ -42,21 +40,16 @@ class Session:
 class Sessions:
     """All sessions, in files in `folder`."""
 
-    def __init__(self, folder: Path, life_s: float = LIFE_S) -> None:
+    def __init__(self, folder: Path, life_s: float = LIFETIME_S) -> None:
         self._folder, self._life_s = folder, life_s
 
-    def begin(self, key: Key) -> str:
+    def create(self, key: Key) -> str:
         """Start a session for `key` and return its token."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._tidy(key.id)
+        self._remove_expired(key.id)
         token = secrets.token_urlsafe(32)
         session = Session(key.id, key.sha256, time.time() + self._life_s, secrets.token_urlsafe(24))
-        path = self._path(token)
-        fresh = path.with_suffix(NEW)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(session), file)
-        fresh.replace(path)
+        write_file(self._path(token), json.dumps(asdict(session)).encode(), mode=0o600)
         return token
 
     def find(self, token: str) -> Session | None:
@@ -65,7 +58,7 @@ class Sessions:
             return None
         try:
             session = _read(self._path(token))
-        except DamagedFile:  # `begin` sets it aside
+        except DamagedFile:  # `create` sets it aside
             return None
         return session if session and session.ends > time.time() else None
 
@@ -78,15 +71,15 @@ class Sessions:
         """Return the path of a token's session."""
         return self._folder / hashlib.sha256(token.encode()).hexdigest()
 
-    def _tidy(self, key: str) -> None:
+    def _remove_expired(self, key: str) -> None:
         """Remove expired sessions, and all but the newest of `key`; set damaged files aside."""
-        mine = []
+        sessions_of_key = []
         for path in self._folder.iterdir():
             try:
                 session = _read(path)
             except DamagedFile as error:
-                # Another process may be writing a recent `.new` file.
-                if path.suffix != NEW or time.time() - _age(path) > self._life_s:
+                # Another process may be writing a recent file with a suffix.
+                if not path.suffix or time.time() - _age(path) > self._life_s:
                     set_aside(path, self._folder.parent, "session", error)
                 continue
             if session is None:
@@ -94,8 +87,8 @@ class Sessions:
             if session.ends <= time.time():
                 path.unlink(missing_ok=True)
             elif session.key == key:
-                mine.append((session.ends, path))
-        for _, path in sorted(mine)[: max(0, len(mine) - MOST_OF_A_KEY + 1)]:
+                sessions_of_key.append((session.ends, path))
+        for _, path in sorted(sessions_of_key)[: max(0, len(sessions_of_key) - MAX_SESSIONS_PER_KEY + 1)]:
             path.unlink(missing_ok=True)
 
 

@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[str, Kind, str, str], ...] = (
     ("videos_not_on_gpu_total", "counter", "program", "Videos that were to be decoded on the GPU, and were not."),
 )  # fmt: skip
 
-_ASKED: tuple[tuple[str, Kind, str, str], ...] = (
+_SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("info", "gauge", "version model", "Always 1: the version of Clipstack and the default model."),
     ("triton_answers", "gauge", "", "1 when Triton answered the worker that was asked, a moment ago."),
     ("model_ready", "gauge", "model version", "1 when requests to this version of a model are answered."),
@@ -88,13 +88,13 @@ _WATCHDOG: tuple[tuple[str, Kind, str, str], ...] = (
 PREFIX = "clipstack_"
 _SOURCES: tuple[tuple[tuple[tuple[str, Kind, str, str], ...], Source], ...] = (
     (_TABLE, "process"),
-    (_ASKED, "asked"),
+    (_SCRAPED, "asked"),
     (_WATCHDOG, "watchdog"),
 )
 FAMILIES: dict[str, Family] = {
-    PREFIX + name: Family(PREFIX + name, kind, tuple(labels.split()), words, source)
+    PREFIX + name: Family(PREFIX + name, kind, tuple(labels.split()), help_text, source)
     for rows, source in _SOURCES
-    for name, kind, labels, words in rows
+    for name, kind, labels, help_text in rows
 }
 
 
@@ -102,8 +102,8 @@ def series_names() -> set[str]:
     """Return the names of all series on /metrics; a histogram has three."""
     names = set()
     for family in FAMILIES.values():
-        endings = ("_bucket", "_count", "_sum") if family.kind == "histogram" else ("",)
-        names |= {family.name + ending for ending in endings}
+        suffixes = ("_bucket", "_count", "_sum") if family.kind == "histogram" else ("",)
+        names |= {family.name + suffix for suffix in suffixes}
     return names
 
 

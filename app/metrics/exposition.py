@@ -39,12 +39,12 @@ class Exposition:
     def __init__(
         self,
         settings: Settings,
-        meter: MetricsRecorder,
-        census: JobStats,
+        recorder: MetricsRecorder,
+        job_stats: JobStats,
         watchdog: Path,
         facts: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._settings, self._meter, self._census, self._facts = settings, meter, census, facts
+        self._settings, self._recorder, self._job_stats, self._facts = settings, recorder, job_stats, facts
         self._watchdog = watchdog
         self._keys = KeyFile(settings.keys_file)
 
@@ -56,24 +56,24 @@ class Exposition:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; prometheus-client's collector interface."""
-        yield from self._counted()
+        yield from self._merged_metrics()
         yield from self._current()
-        yield from self._told_by_watchdog()
+        yield from self._watchdog_metrics()
 
-    def _counted(self) -> list[Metric]:
+    def _merged_metrics(self) -> list[Metric]:
         """Return the metrics that the processes record, merged over all of them."""
-        folder = self._meter.folder
+        folder = self._recorder.folder
         if folder is None:
-            return list(self._meter.registry.collect())
+            return list(self._recorder.registry.collect())
         for _ in range(MAX_TRIES):  # another process may be creating a file; retry reads it whole
             with suppress(*_UNREADABLE):
-                return _merged(multiprocess.readable(folder))
-        return _merged([path for path in multiprocess.readable(folder) if _is_whole(path)])
+                return _merge(multiprocess.readable(folder))
+        return _merge([path for path in multiprocess.readable(folder) if _is_readable(path)])
 
     def _current(self) -> Iterator[Metric]:
         """Yield the gauges that are read at each scrape."""
         settings, facts = self._settings, self._facts()
-        jobs, now = self._census.count(), time.time()
+        jobs, now = self._job_stats.count(), time.time()
         yield _gauge("clipstack_info", {(_version(), settings.model): 1})
         answers = facts.get("triton_answers", False)
         yield _gauge("clipstack_triton_answers", {(): answers})
@@ -84,7 +84,7 @@ class Exposition:
         yield _gauge("clipstack_jobs_longest_still_seconds", {(): jobs.longest_still_s})
         damaged = {**jobs.damaged, "key": self._damaged_keys()}
         yield _gauge("clipstack_damaged_records", {(kind,): count for kind, count in damaged.items()})
-        disks = {name: _disk(path) for name, path in self._places().items() if path.is_dir()}
+        disks = {name: _disk(path) for name, path in self._folders().items() if path.is_dir()}
         yield _gauge("clipstack_disk_free_bytes", {(name,): free for name, (free, _) in disks.items()})
         yield _gauge("clipstack_disk_bytes", {(name,): total for name, (_, total) in disks.items()})
         with suppress(OSError):
@@ -97,12 +97,12 @@ class Exposition:
         except KeyStoreUnavailable:
             return 1
 
-    def _places(self) -> dict[str, Path]:
+    def _folders(self) -> dict[str, Path]:
         """Return the folder of each disk to report, by its label."""
         settings = self._settings
         return {"data": settings.data_dir, "uploads": settings.run_dir / "uploads", "shared_memory": Path("/dev/shm")}
 
-    def _told_by_watchdog(self) -> list[Metric]:
+    def _watchdog_metrics(self) -> list[Metric]:
         """Return the watchdog's metrics, none if its file is stale or damaged."""
         try:
             if time.time() - self._watchdog.stat().st_mtime > STALE_S:
@@ -112,15 +112,15 @@ class Exposition:
             return []
 
 
-def _merged(paths: list[str]) -> list[Metric]:
+def _merge(paths: list[str]) -> list[Metric]:
     """Return the metrics in these files, merged."""
     return list(MultiProcessCollector.merge(paths))  # type: ignore[no-untyped-call]
 
 
-def _is_whole(path: str) -> bool:
+def _is_readable(path: str) -> bool:
     """Return whether one process's file can be read; damaged ones are left out."""
     try:
-        _merged([path])
+        _merge([path])
         return True
     except _UNREADABLE:
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -14,9 +13,14 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from app.files import DamagedFile, read_file
+from app.files import DamagedFile, read_file, try_lock, write_file
 
-EVERY_S, KEPT = 5.0, 180
+INTERVAL_S, MAX_POINTS = 5.0, 180
+# Parts of a point with a value for each label
+_GROUPS = (
+    *("seconds", "stages", "codes", "models", "slots", "lanes", "jobs"),
+    *("disks", "decoders", "answers", "restarts", "facts", "damaged"),
+)
 STAGES = ("receive", "known", "queue", "probe", "decode", "infer", "answer")
 
 
@@ -29,12 +33,12 @@ class History:
     def __init__(self, folder: Path) -> None:
         self._path, self._lock_path = folder / "history.json", folder / "history.lock"
         self._lock: int | None = None
-        self._points: deque[str] = deque(maxlen=KEPT)  # JSON text takes a quarter of the objects' memory
+        self._points: deque[str] = deque(maxlen=MAX_POINTS)  # JSON text takes a quarter of the objects' memory
         self._last = 0.0
 
     def is_due(self) -> bool:
         """Return whether this process must write a point now."""
-        if time.monotonic() - self._last < EVERY_S - 0.5:
+        if time.monotonic() - self._last < INTERVAL_S - 0.5:
             return False
         if self._lock is None and not self._take_lock():
             return False
@@ -44,9 +48,7 @@ class History:
     def _take_lock(self) -> bool:
         """Return whether this process became the writer; load the points written so far."""
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(descriptor):
             os.close(descriptor)
             return False
         self._lock = descriptor
@@ -56,10 +58,8 @@ class History:
     def write(self, point: dict[str, Any]) -> None:
         """Append a point; ignore write errors, for example of a full disk."""
         self._points.append(_json(point))
-        fresh = self._path.with_suffix(".new")
         with suppress(OSError):
-            fresh.write_text(f"[{','.join(self._points)}]")
-            fresh.replace(self._path)
+            write_file(self._path, f"[{','.join(self._points)}]".encode())
 
     def points(self) -> list[dict[str, Any]]:
         """Return the points, oldest first; none if the file is missing or damaged."""
@@ -85,100 +85,98 @@ def _json(point: dict[str, Any]) -> str:
 
 def point(families: Iterable[Metric]) -> dict[str, Any]:
     """Return the data of one moment for /status: counters, which the page turns into rates, and gauges."""
-    result: dict[str, Any] = {
-        "time": round(time.time(), 2), "ok": 0, "refused": 0, "failed": 0, "seconds": {},
-        "stages": {}, "codes": {}, "models": {}, "slots": {}, "lanes": {}, "jobs": {}, "disks": {},
-        "decoders": {}, "ends": 0, "answers": {}, "restarts": {}, "facts": {}, "damaged": {},
-    }  # fmt: skip
+    result: dict[str, Any] = {"time": round(time.time(), 2)}
+    result |= dict.fromkeys(("ok", "refused", "failed", "ends"), 0)
+    result |= {name: {} for name in _GROUPS}
     for family in families:
         for name, labels, value, *_ in family.samples:
-            if take := _TAKERS.get(name):
-                take(result, labels, value)
+            if add_value := _ADDERS.get(name):
+                add_value(result, labels, value)
     return result
 
 
-def _request(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+def _request(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
     """Add to the responses by outcome and to the error codes; upload routes only."""
     if labels["route"] not in ("/v1/classify", "/", "/v1/jobs") or labels["method"] != "POST":
         return
     status = int(labels["status"])
-    told["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
+    stats["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
     if status >= 400:
-        told["codes"][labels["code"]] = told["codes"].get(labels["code"], 0) + value
+        stats["codes"][labels["code"]] = stats["codes"].get(labels["code"], 0) + value
 
 
-def _seconds(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+def _seconds(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
     """Add to the latency histogram of successful classifications."""
     if labels["route"] in ("/v1/classify", "/") and labels["outcome"] == "ok":
-        told["seconds"][labels["le"]] = told["seconds"].get(labels["le"], 0) + value
+        stats["seconds"][labels["le"]] = stats["seconds"].get(labels["le"], 0) + value
 
 
-def _stage(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+def _stage(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
     """Set the total seconds of a stage."""
-    told["stages"][labels["stage"]] = round(value, 4)
+    stats["stages"][labels["stage"]] = round(value, 4)
 
 
-def _into(part: str, *names: str) -> Any:
+def _adder(part: str, *names: str) -> Any:
     """Return a function that adds a value to `part`, by the values of the labels `names`."""
 
-    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
         key = ":".join(labels[name] for name in names)
-        told[part][key] = told[part].get(key, 0) + value
+        stats[part][key] = stats[part].get(key, 0) + value
 
-    return take
+    return add_value
 
 
 def _fact(part: str, word: str) -> Any:
     """Return a function that adds a value to the entry `word` of `part`."""
 
-    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        told[part][word] = told[part].get(word, 0) + value
+    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        stats[part][word] = stats[part].get(word, 0) + value
 
-    return take
+    return add_value
 
 
-def _ends(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
+def _ends(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
     """Add to the number of decoder processes that ended."""
-    told["ends"] += value
+    stats["ends"] += value
 
 
 def _disk(word: str) -> Any:
     """Return a function that sets the entry `word` of a folder's disk."""
 
-    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        told["disks"].setdefault(labels["folder"], {})[word] = value
+    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        stats["disks"].setdefault(labels["folder"], {})[word] = value
 
-    return take
+    return add_value
 
 
 def _work(word: str) -> Any:
     """Return a function that sets the entry `word` of a lane."""
 
-    def take(told: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        told["lanes"].setdefault(labels["lane"], {})[word] = value
+    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
+        stats["lanes"].setdefault(labels["lane"], {})[word] = value
 
-    return take
+    return add_value
 
 
-_TAKERS = {
+_ADDERS = {
     "clipstack_requests_total": _request,
     "clipstack_request_seconds_bucket": _seconds,
     "clipstack_stage_seconds_sum": _stage,
-    "clipstack_model_ready": _into("models", "model", "version"),
-    "clipstack_answers_total": _into("answers", "cache"),
-    "clipstack_slots": _into("slots", "program", "state"),
-    "clipstack_decoders": _into("decoders", "program", "state"),
-    "clipstack_jobs": _into("jobs", "state"),
-    "clipstack_damaged_records": _into("damaged", "kind"),
+    "clipstack_model_ready": _adder("models", "model", "version"),
+    "clipstack_answers_total": _adder("answers", "cache"),
+    "clipstack_slots": _adder("slots", "program", "state"),
+    "clipstack_decoders": _adder("decoders", "program", "state"),
+    "clipstack_jobs": _adder("jobs", "state"),
+    "clipstack_damaged_records": _adder("damaged", "kind"),
     "clipstack_jobs_oldest_waiting_seconds": _fact("facts", "oldest_waiting_s"),
     "clipstack_decoder_ends_total": _ends,
     "clipstack_at_work": _work("at_work"),
     "clipstack_waiting": _work("waiting"),
     "clipstack_work_limit": _fact("facts", "limit"),
-    "clipstack_processes": _into("facts", "program"),
+    "clipstack_processes": _adder("facts", "program"),
     "clipstack_triton_answers": _fact("facts", "triton_answers"),
     "clipstack_model_restarts_total": _fact("facts", "restarts"),
-    "clipstack_program_restarts": _into("restarts", "program"),
+    "clipstack_program_restarts": _adder("restarts", "program"),
     "clipstack_watchdog_age_seconds": _fact("facts", "age_s"),
     "clipstack_disk_free_bytes": _disk("free"),
     "clipstack_disk_bytes": _disk("whole"),

@@ -12,13 +12,13 @@ from app.metrics.recorder import MetricsRecorder
 from app.pipeline.timings import StageTimings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # clients may send any other: labelled `other`
-NOWHERE = "(none)"  # label of unknown paths: clients choose them, without bound
-QUIET = ("/healthz", "/readyz", "/metrics", "/status.json")  # polled every few seconds by machines
+NO_ROUTE = "(none)"  # label of unknown paths: clients choose them, without bound
+POLLED_PATHS = ("/healthz", "/readyz", "/metrics", "/status.json")  # polled every few seconds by machines
 
 log = logging.getLogger("app.requests")
 
 
-def watch_requests(app: Flask) -> None:
+def record_requests(app: Flask) -> None:
     """Register hooks that run before and after all others of `app`."""
 
     @app.before_request
@@ -30,28 +30,24 @@ def watch_requests(app: Flask) -> None:
     def end(response: Response) -> Response:
         """Record the request and log it."""
         seconds = time.perf_counter() - g.began + deadline.waited_s(request.headers)
-        meter: MetricsRecorder = app.extensions["clipstack.monitor"].meter
-        route = request.url_rule.rule if request.url_rule else NOWHERE
+        recorder: MetricsRecorder = app.extensions["clipstack.monitor"].recorder
+        route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"
         code = g.get("error_code", "ok" if response.status_code < 400 else "error")
-        meter.count("clipstack_requests_total", method, route, str(response.status_code), code)
-        meter.observe("clipstack_request_seconds", seconds, route, _outcome(response.status_code))
+        recorder.count("clipstack_requests_total", method, route, str(response.status_code), code)
+        recorder.observe("clipstack_request_seconds", seconds, route, _outcome(response.status_code))
         stages: StageTimings | None = g.get("stages")
         spent_ms = stages.milliseconds() if stages else {}
         for stage, ms in spent_ms.items():
             if stage != "total":
-                meter.observe("clipstack_stage_seconds", ms / 1e3, stage)
+                recorder.observe("clipstack_stage_seconds", ms / 1e3, stage)
         if "answered" in g:
-            meter.count("clipstack_answers_total", *g.answered)
-        log.log(
-            logging.DEBUG if route in QUIET and response.status_code < 400 else logging.INFO,
-            "%s %s %d", method, request.path, response.status_code,
-            extra={"facts": {
-                "method": method, "route": route, "path": request.path, "status": response.status_code, "code": code,
-                "ms": round(seconds * 1e3, 2), "stages_ms": spent_ms, "model": g.get("answered", ("",))[0],
-                "cache": g.get("answered", ("", ""))[1],
-            }},
-        )  # fmt: skip
+            recorder.count("clipstack_answers_total", *g.answered)
+        model, cache = g.get("answered", ("", ""))
+        stats = {"method": method, "route": route, "path": request.path, "status": response.status_code, "code": code}
+        stats |= {"ms": round(seconds * 1e3, 2), "stages_ms": spent_ms, "model": model, "cache": cache}
+        level = logging.DEBUG if route in POLLED_PATHS and response.status_code < 400 else logging.INFO
+        log.log(level, "%s %s %d", method, request.path, response.status_code, extra={"facts": stats})
         return response
 
 

@@ -16,6 +16,8 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from app.files import try_lock
+
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # defined by prometheus-client; deploy/stack/launch.py sets it
 
 
@@ -30,11 +32,9 @@ def claim(folder: Path, program: str) -> str:
     for number in count():
         name = f"{program}-{number}"
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(descriptor):
             return name
-        except BlockingIOError:  # also while `is_held` probes it: then the next place is used
-            os.close(descriptor)
+        os.close(descriptor)  # also while `is_held` probes it: then the next place is used
     raise AssertionError("unreachable")
 
 
@@ -57,10 +57,10 @@ def readable(folder: Path) -> list[str]:
     """Return the files that count now: all counters and histograms, and the gauges of living processes."""
     held = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
     files = sorted(path for path in folder.glob("*.db") if path.is_file())
-    return [str(path) for path in files if not path.name.startswith("gauge_") or _place(path) in held]
+    return [str(path) for path in files if not path.name.startswith("gauge_") or _process_name(path) in held]
 
 
-def bury(folder: Path) -> None:
+def remove_dead_gauges(folder: Path) -> None:
     """Remove the gauges of dead processes."""
     # Imported late: Triton's container imports this module without prometheus-client.
     from prometheus_client.multiprocess import mark_process_dead
@@ -81,6 +81,6 @@ def clear(folder: Path, program: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _place(path: Path) -> str:
+def _process_name(path: Path) -> str:
     """Return the place that a metrics file belongs to."""
     return path.stem.rpartition("_")[2]

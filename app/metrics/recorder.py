@@ -26,14 +26,14 @@ class MetricsRecorder:
         shared = values.MultiProcessValue(lambda: name) if folder else None  # type: ignore[no-untyped-call]
         values.ValueClass = shared or values.MutexValue
         families = (family for family in FAMILIES.values() if family.source == "process")
-        self._families: dict[str, Any] = {family.name: self._make(family) for family in families}
+        self._families: dict[str, Any] = {family.name: self._create(family) for family in families}
         self._series: dict[tuple[str, ...], Any] = {}
         # Create all files now: a process whose master was killed must not create some beside its successor's later
         self.set("clipstack_processes", 1, program)
         self.count("clipstack_videos_not_on_gpu_total", program, by=0)
-        self._of("clipstack_stage_seconds", ("infer",))
+        self._get_series("clipstack_stage_seconds", ("infer",))
 
-    def _make(self, family: Family) -> Any:
+    def _create(self, family: Family) -> Any:
         """Return a new prometheus-client metric for `family`."""
         args = (family.name, family.help, family.labels)
         if family.kind == "counter":
@@ -45,17 +45,17 @@ class MetricsRecorder:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Add to a counter."""
-        self._of(name, labels).inc(by)
+        self._get_series(name, labels).inc(by)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._of(name, labels).set(value)
+        self._get_series(name, labels).set(value)
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add to a histogram."""
-        self._of(name, labels).observe(seconds)
+        self._get_series(name, labels).observe(seconds)
 
-    def _of(self, name: str, labels: tuple[str, ...]) -> Any:
+    def _get_series(self, name: str, labels: tuple[str, ...]) -> Any:
         """Return the series of these labels.
 
         This dictionary takes a third of the time of prometheus-client's own lookup.

@@ -12,7 +12,7 @@ from typing import Any
 from app.errors import NotReady
 from app.metrics.recorder import MetricsRecorder
 
-LOOK_S = 2.0
+SAMPLE_INTERVAL_S = 2.0
 # These start at 0, so that the first event is an increase; other reasons appear with their first event
 REASONS = ("door", "full", "slow", "deadline", "waited")
 ENDS = ("timeout", "cancelled", "idle", "SIGSEGV", "SIGABRT", "SIGKILL", "SIGSYS")
@@ -33,12 +33,12 @@ class Sampler:
     """
 
     def __init__(
-        self, meter: MetricsRecorder, facts: Callable[[], Facts], also: Callable[[], object] = lambda: None
+        self, recorder: MetricsRecorder, facts: Callable[[], Facts], after_sample: Callable[[], object] = lambda: None
     ) -> None:
-        self._meter, self._facts, self._also = meter, facts, also
-        self._seen: dict[tuple[str, ...], int] = {}
-        self._looking, self._ending = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._live, name="metrics", daemon=True)
+        self._recorder, self._facts, self._after_sample = recorder, facts, after_sample
+        self._last_totals: dict[tuple[str, ...], int] = {}
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -46,33 +46,33 @@ class Sampler:
 
     def stop(self) -> None:
         """Stop the thread; safe to call twice."""
-        self._ending.set()
+        self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         """Sample until `stop` is called."""
         while True:
             try:
-                self.look()
-                self._also()
+                self.sample()
+                self._after_sample()
             except Exception:  # for example a full disk; the counts catch up with the next sample
                 log.exception("numbers go on after a mistake")
-            if self._ending.wait(LOOK_S):
+            if self._stopping.wait(SAMPLE_INTERVAL_S):
                 return
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Record the current state; safe to call from any thread."""
         try:
             facts = self._facts()
         except NotReady:  # the worker is stopping
             return
-        with self._looking:
-            self._take(facts)
+        with self._lock:
+            self._record(facts)
 
-    def _take(self, facts: Facts) -> None:
+    def _record(self, facts: Facts) -> None:
         """Record `facts`."""
-        set_, program = self._meter.set, self._meter.program
+        set_, program = self._recorder.set, self._recorder.program
         set_("clipstack_memory_bytes", _resident_bytes(), program)
         if program == "web":
             self._admission(facts["admission"])
@@ -92,14 +92,14 @@ class Sampler:
         self._totals("clipstack_videos_decoded_total", {"cpu": 0} | decoding["videos"], program)
         self._total("clipstack_videos_not_on_gpu_total", sum(decoding["not_on_gpu"].values()), program)
 
-    def _admission(self, told: Facts) -> None:
+    def _admission(self, stats: Facts) -> None:
         """Record the state of admission."""
-        for lane, (at_work, waiting) in told["lanes"].items():
-            self._meter.set("clipstack_at_work", at_work, lane)
-            self._meter.set("clipstack_waiting", waiting, lane)
-        self._meter.set("clipstack_work_limit", told["limit"])
-        self._meter.set("clipstack_backlog_seconds", told["backlog_s"])
-        self._totals("clipstack_refusals_total", dict.fromkeys(REASONS, 0) | told["refused_by"])
+        for lane, (at_work, waiting) in stats["lanes"].items():
+            self._recorder.set("clipstack_at_work", at_work, lane)
+            self._recorder.set("clipstack_waiting", waiting, lane)
+        self._recorder.set("clipstack_work_limit", stats["limit"])
+        self._recorder.set("clipstack_backlog_seconds", stats["backlog_s"])
+        self._totals("clipstack_refusals_total", dict.fromkeys(REASONS, 0) | stats["refused_by"])
 
     def _totals(self, name: str, totals: Mapping[str, int], *labels: str) -> None:
         """Update one counter for each entry of `totals`, whose key is the last label."""
@@ -109,9 +109,9 @@ class Sampler:
     def _total(self, name: str, total: int, *labels: str) -> None:
         """Add what `total` grew by since the last sample to the counter."""
         key = (name, *labels)
-        if total != self._seen.get(key):
-            self._meter.count(name, *labels, by=max(0, total - self._seen.get(key, 0)))
-        self._seen[key] = total
+        if total != self._last_totals.get(key):
+            self._recorder.count(name, *labels, by=max(0, total - self._last_totals.get(key, 0)))
+        self._last_totals[key] = total
 
 
 def _resident_bytes() -> int:

@@ -27,54 +27,54 @@ class MetricsService:
         self._settings, self._program, self._facts = settings, program, facts
 
     @cached_property
-    def meter(self) -> MetricsRecorder:
+    def recorder(self) -> MetricsRecorder:
         """Return this process's recorder."""
         return MetricsRecorder(self._program, multiprocess.folder())
 
     @cached_property
     def exposition(self) -> Exposition:
         """Return the collector over all processes."""
-        census = JobStats(JobStore(self._settings.data_dir / "jobs"))
+        job_stats = JobStats(JobStore(self._settings.data_dir / "jobs"))
         watchdog = self._settings.run_dir / "watchdog" / "watchdog.prom"
-        return Exposition(self._settings, self.meter, census, watchdog, self._told)
+        return Exposition(self._settings, self.recorder, job_stats, watchdog, self._current_stats)
 
     @cached_property
-    def watch(self) -> Sampler:
+    def sampler(self) -> Sampler:
         """Return the thread that samples this process's components."""
-        return Sampler(self.meter, self._facts, self._remember)
+        return Sampler(self.recorder, self._facts, self._record_history)
 
     @cached_property
     def history(self) -> History | None:
         """Return the last 15 minutes, None where processes share no folder."""
-        folder = self.meter.folder
+        folder = self.recorder.folder
         return History(folder) if folder and self._program == "web" else None
 
     def start(self) -> None:
         """Start sampling."""
-        self.watch.start()
+        self.sampler.start()
 
     def stop(self) -> None:
         """Stop sampling; safe to call twice, and without a start."""
-        self.watch.stop()
+        self.sampler.stop()
         if self.history:
             self.history.close()
 
     def text(self) -> bytes:
         """Return the body of /metrics."""
-        self.watch.look()
+        self.sampler.sample()
         return self.exposition.text()
 
     def now(self) -> dict[str, Any]:
         """Return the current point of /status."""
-        self.watch.look()
+        self.sampler.sample()
         return point(self.exposition.collect())
 
-    def _remember(self) -> None:
+    def _record_history(self) -> None:
         """Write a point of the history if this process must."""
         if self.history and self.history.is_due():
             self.history.write(point(self.exposition.collect()))
 
-    def _told(self) -> Mapping[str, Any]:
+    def _current_stats(self) -> Mapping[str, Any]:
         """Return the components' state, empty while the worker is not ready."""
         try:
             return self._facts()

@@ -129,7 +129,7 @@ def _name_the_request() -> None:
 
 
 @blueprint.post("/v1/classify")
-@guard.takes_file
+@guard.takes_upload
 def classify() -> Response:
     """Classify one upload."""
     body = classify_request()
@@ -145,14 +145,14 @@ def models() -> Response:
 
 
 @blueprint.get("/healthz")
-@guard.open_to_all
+@guard.public
 def alive() -> Response:
     """Return 200 while the web server runs."""
     return jsonify(status="alive")
 
 
 @blueprint.get("/readyz")
-@guard.open_to_all
+@guard.public
 def ready() -> Response:
     """Return 200 when every servable model, the default included, answers a probe and all workers are warm.
 

@@ -30,8 +30,8 @@ class EventStreamLimiter:
     At most `most` streams run at a time in this worker; one key may have at most half of them, rounded up.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
+    def __init__(self, maximum: int) -> None:
+        self._most, self._lock = maximum, threading.Lock()
         self._held: Counter[str] = Counter()
 
     def hold(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
@@ -44,9 +44,9 @@ class EventStreamLimiter:
             if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
                 raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
             self._held[owner] += 1
-        held = self._held_until_end(stream, owner)
-        next(held)  # a generator that never started (HEAD) would never run its `finally`
-        return held
+        quota = self._held_until_end(stream, owner)
+        next(quota)  # a generator that never started (HEAD) would never run its `finally`
+        return quota
 
     def _held_until_end(self, stream: Iterator[str], owner: str) -> Iterator[str]:
         """Yield an empty string, then the stream; release the place at the end."""

@@ -40,7 +40,7 @@ def _service() -> JobService:
 
 def _is_visible(spec: JobSpec) -> bool:
     """Return whether this request may see a job: only its own where keys are required, else any."""
-    return not guard.access().required or spec.owner == guard.owner()
+    return not guard.get_authenticator().required or spec.owner == guard.owner()
 
 
 def _find(identity: str) -> Job:
@@ -57,11 +57,11 @@ def _find(identity: str) -> Job:
 
 
 @blueprint.post("/v1/jobs")
-@guard.takes_file
+@guard.takes_upload
 def accept() -> tuple[Response, int]:
     """Create a job from an upload: 202 for a new job, 200 for the job that this idempotency key already made."""
     settings = classify.settings()
-    guard.allow("jobs")
+    guard.require_lane("jobs")
     key = _key(request.headers.get("Idempotency-Key", ""))
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
         params = upload.fields | request.args.to_dict()
@@ -99,7 +99,7 @@ def _key(text: str) -> str | None:
 def newest() -> Response:
     """List the newest jobs without their timelines."""
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
-    owner = guard.owner() if guard.access().required else None
+    owner = guard.owner() if guard.get_authenticator().required else None
     return jsonify(jobs=[record_json(spec, state, brief=True) for spec, state in _service().newest(limit, owner)])
 
 
@@ -133,7 +133,7 @@ def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[s
         stream = stream_with_windows(record, timeline, job.journal, page)
     except FileNotFoundError:
         raise JobNotFound(NO_SUCH_JOB) from None
-    return Response(guard.held_until_sent(stream), mimetype="application/json")
+    return Response(guard.hold_quota_until_sent(stream), mimetype="application/json")
 
 
 @blueprint.delete("/v1/jobs/<identity>")
@@ -148,7 +148,7 @@ def end(identity: str) -> tuple[Response, int]:
 
 
 @blueprint.get("/v1/jobs/<identity>/events")
-@guard.follows
+@guard.streams_events
 def follow(identity: str) -> Response:
     """Stream a job's progress as server-sent events."""
     limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]

@@ -9,8 +9,8 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.auth.guard import access, open_to_all
-from app.auth.sessions import LIFE_S
+from app.auth.guard import get_authenticator, public
+from app.auth.sessions import LIFETIME_S
 from app.errors import ClipstackError
 from app.web import formatting
 from app.web.pages import static_url
@@ -22,23 +22,23 @@ blueprint = Blueprint("login", __name__)
 
 
 @blueprint.get("/login")
-@open_to_all
+@public
 def form() -> ResponseReturnValue:
     """Show the login form; redirect to / when no login is needed."""
-    authenticator = access()
+    authenticator = get_authenticator()
     if not authenticator.required or authenticator.session(request.cookies):
         return redirect("/", 303)
     return _form()
 
 
 @blueprint.post("/login")
-@open_to_all
+@public
 def login() -> ResponseReturnValue:
     """Start a session for the key in the form.
 
     The form carries its own CSRF token: without it another site could log a person in with somebody else's key.
     """
-    authenticator = access()
+    authenticator = get_authenticator()
     form_token, cookie_token = request.form.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")
     if not cookie_token or not hmac.compare_digest(form_token.encode(), cookie_token.encode()):
         return _form("This form was open for too long, or your browser takes no cookies. Please try again.", 403)
@@ -50,7 +50,7 @@ def login() -> ResponseReturnValue:
         return _form("This key is not known here. Was all of it copied, or has it been revoked?", 401)
     authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/", 303)
-    _set(response, authenticator.cookie, authenticator.sessions.begin(key), int(LIFE_S))
+    _set(response, authenticator.cookie, authenticator.sessions.create(key), int(LIFETIME_S))
     response.delete_cookie(LOGIN_COOKIE)
     return response
 
@@ -58,7 +58,7 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
     """End the session and redirect to the login form."""
-    authenticator = access()
+    authenticator = get_authenticator()
     authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/login", 303)
     response.delete_cookie(authenticator.cookie, secure=authenticator.secure, httponly=True, samesite="Strict")
@@ -79,5 +79,5 @@ def _form(trouble: str = "", status: int = 200) -> Response:
 
 def _set(response: BaseResponse, name: str, value: str, age_s: int) -> None:
     """Set a cookie that scripts cannot read and that requests from other sites do not carry."""
-    secure = access().secure
+    secure = get_authenticator().secure
     response.set_cookie(name, value, max_age=age_s, path="/", httponly=True, samesite="Strict", secure=secure)

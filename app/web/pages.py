@@ -37,11 +37,11 @@ def form() -> ResponseReturnValue:
 
 
 @blueprint.post("/")
-@guard.takes_file
+@guard.takes_upload
 def answer() -> ResponseReturnValue:
     """Classify the form's file and show the result."""
     try:
-        result = classify.classify_request(guard.settle_csrf)
+        result = classify.classify_request(guard.check_upload_csrf)
     except ClipstackError as error:
         return _problem_page(error)
     page = render_template(

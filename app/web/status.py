@@ -8,8 +8,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from app.auth.guard import open_to_all
-from app.metrics.history import EVERY_S
+from app.auth.guard import public
+from app.metrics.history import INTERVAL_S
 from app.metrics.service import MetricsService
 from app.web import pages
 from app.web.params import number
@@ -26,14 +26,14 @@ def _monitor() -> MetricsService:
 
 
 @blueprint.get("/metrics")
-@open_to_all
+@public
 def metrics() -> Response:
     """Return all metrics in Prometheus' text format."""
     return Response(_monitor().text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @blueprint.get("/status.json")
-@open_to_all
+@public
 def status() -> Response:
     """Return the points of the last 15 minutes and the current one, as app/metrics/history.py defines them.
 
@@ -43,13 +43,13 @@ def status() -> Response:
     after = number(request.args, "after", 0.0, 0.0, FAR_S)
     points = service.history.points() if service.history else []
     new_points = [point for point in points if after is None or point["time"] > after]
-    response = jsonify(points=[*new_points, service.now()], every_s=EVERY_S)
+    response = jsonify(points=[*new_points, service.now()], every_s=INTERVAL_S)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 @blueprint.get("/status")
-@open_to_all
+@public
 def page() -> str:
     """Show the status page."""
     return render_template("status.html", static=pages.static_url)

@@ -120,7 +120,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Remove what an exited worker left behind; runs in the master, for killed workers too."""
     server.num_workers = server.cfg.workers
-    multiprocess.bury(metrics(settings.run_dir))
+    multiprocess.remove_dead_gauges(metrics(settings.run_dir))
     _remove_stale_regions()
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from app import create_app
 from app.auth import store
-from app.auth.key_check import most_uploads
+from app.auth.key_check import upload_limit
 from deploy.stack.stack import Stack
 from tests.support.api_keys import new_key, with_key
 from tests.support.job_requests import submit_job, wait_for_job
@@ -200,7 +200,7 @@ def test_uploads_that_are_received_count_for_their_key(guarded: Stack, bob: http
     with ExitStack() as held, with_key(guarded, text) as same:
         uploads = [
             held.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
-            for _ in range(most_uploads(2) + 3)
+            for _ in range(upload_limit(2) + 3)
         ]
         for upload in uploads:
             upload.sendall(begun.encode())

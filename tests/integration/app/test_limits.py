@@ -21,7 +21,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from app.auth.limits import Quotas
-with Quotas(Path(sys.argv[1])).seat("alice", "work", 1):
+with Quotas(Path(sys.argv[1])).slot("alice", "work", 1):
     print("seated", flush=True)
     time.sleep(60)
 """
@@ -35,20 +35,20 @@ def quotas(tmp_path: Path) -> Quotas:
 def test_so_many_at_a_time_and_no_more(quotas: Quotas) -> None:
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(quotas.seat("alice", "work", 3))
-        assert not quotas.has_seat("alice", "work", 3)
-        with pytest.raises(TooManyRequests), quotas.seat("alice", "work", 3):
+            held.enter_context(quotas.slot("alice", "work", 3))
+        assert not quotas.has_slot("alice", "work", 3)
+        with pytest.raises(TooManyRequests), quotas.slot("alice", "work", 3):
             pass
-        with quotas.seat("bob", "work", 3), quotas.seat("alice", "read", 3):
-            assert quotas.has_seat("bob", "work", 3), "others and other kinds are counted apart"
-    assert quotas.has_seat("alice", "work", 1)
+        with quotas.slot("bob", "work", 3), quotas.slot("alice", "read", 3):
+            assert quotas.has_slot("bob", "work", 3), "others and other kinds are counted apart"
+    assert quotas.has_slot("alice", "work", 1)
 
 
 def test_threads_count_too(quotas: Quotas) -> None:
     seated, leave = threading.Barrier(5), threading.Event()
 
     def sit() -> None:
-        with quotas.seat("alice", "work", 4):
+        with quotas.slot("alice", "work", 4):
             seated.wait(10)
             leave.wait(10)
 
@@ -56,11 +56,11 @@ def test_threads_count_too(quotas: Quotas) -> None:
     for thread in threads:
         thread.start()
     seated.wait(10)
-    assert not quotas.has_seat("alice", "work", 4)
+    assert not quotas.has_slot("alice", "work", 4)
     leave.set()
     for thread in threads:
         thread.join(10)
-    assert quotas.has_seat("alice", "work", 1)
+    assert quotas.has_slot("alice", "work", 1)
 
 
 def test_a_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
@@ -68,19 +68,19 @@ def test_a_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: 
         [sys.executable, "-c", HOLDER, str(tmp_path / "quota")], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "seated\n"
-        assert not quotas.has_seat("alice", "work", 1), "another process has it"
+        assert not quotas.has_slot("alice", "work", 1), "another process has it"
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
-    assert quotas.has_seat("alice", "work", 1)
+    assert quotas.has_slot("alice", "work", 1)
 
 
 def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:
     for _ in range(5):
-        quotas.take("alice", 0.1, 5)
+        quotas.count_request("alice", 0.1, 5)
     with pytest.raises(TooManyRequests) as refused:
-        quotas.take("alice", 0.1, 5)
+        quotas.count_request("alice", 0.1, 5)
     assert refused.value.retry_after_s in (9, 10)
-    quotas.take("bob", 0.1, 5)
+    quotas.count_request("bob", 0.1, 5)
 
 
 def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None
     while time.monotonic() - began < 0.5:
         for each in others:
             try:
-                each.take("alice", 40, 2)
+                each.count_request("alice", 40, 2)
                 taken += 1
             except TooManyRequests:
                 time.sleep(0.001)
@@ -99,29 +99,29 @@ def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None
 
 def test_to_ask_takes_nothing(quotas: Quotas) -> None:
     for _ in range(10):
-        quotas.check("alice", 0.1, 1)
-    quotas.take("alice", 0.1, 1)
+        quotas.check_rate("alice", 0.1, 1)
+    quotas.count_request("alice", 0.1, 1)
     with pytest.raises(TooManyRequests):
-        quotas.check("alice", 0.1, 1)
+        quotas.check_rate("alice", 0.1, 1)
 
 
 def test_what_an_earlier_clock_left_shuts_nobody_out(quotas: Quotas, tmp_path: Path) -> None:
     (tmp_path / "quota").mkdir()
     (tmp_path / "quota" / "alice").write_bytes(struct.pack("d", time.monotonic() + 1e6))
     for _ in range(2):
-        quotas.take("alice", 1.0, 2)
+        quotas.count_request("alice", 1.0, 2)
     with pytest.raises(TooManyRequests) as refused:
-        quotas.take("alice", 1.0, 2)
+        quotas.count_request("alice", 1.0, 2)
     assert refused.value.retry_after_s == 1
 
 
 def test_seats_are_counted_without_taking_any(quotas: Quotas) -> None:
     with ExitStack() as held:
         for _ in range(6):
-            held.enter_context(quotas.seat("alice", "work", 8))
-        assert quotas.has_seats("alice", "work", 8, 2)
-        assert not quotas.has_seats("alice", "work", 8, 3)
-        held.enter_context(quotas.seat("alice", "work", 8))
-        held.enter_context(quotas.seat("alice", "work", 8))
-        assert not quotas.has_seats("alice", "work", 8, 1)
-    assert quotas.has_seats("alice", "work", 8, 8)
+            held.enter_context(quotas.slot("alice", "work", 8))
+        assert quotas.has_slots("alice", "work", 8, 2)
+        assert not quotas.has_slots("alice", "work", 8, 3)
+        held.enter_context(quotas.slot("alice", "work", 8))
+        held.enter_context(quotas.slot("alice", "work", 8))
+        assert not quotas.has_slots("alice", "work", 8, 1)
+    assert quotas.has_slots("alice", "work", 8, 8)

@@ -25,7 +25,7 @@ from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
 from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
 from app.metrics.exposition import Exposition
-from app.metrics.history import KEPT, History, point
+from app.metrics.history import MAX_POINTS, History, point
 from app.metrics.recorder import MetricsRecorder
 from app.settings import CHECKOUT, Settings
 
@@ -56,12 +56,12 @@ def worker(folder: Path, program: str = "web") -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
-def told(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def stats(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every series that is told of the processes of `folder`."""
     settings = dataclasses.replace(Settings.from_environment({}), run_dir=folder, data_dir=folder)
-    meter = MetricsRecorder("web")
-    meter.folder = folder
-    whole = Exposition(settings, meter, JobStats(JobStore(folder / "jobs")), folder / "none.prom", lambda: {}).text()
+    recorder = MetricsRecorder("web")
+    recorder.folder = folder
+    whole = Exposition(settings, recorder, JobStats(JobStore(folder / "jobs")), folder / "none.prom", lambda: {}).text()
     return series(whole.decode())
 
 
@@ -82,12 +82,12 @@ REQUEST = {"method": "GET", "route": "/", "status": "200", "code": "ok"}
 
 def test_the_living_are_added_up_and_the_killed_are_counted_on_without_their_gauges(tmp_path: Path) -> None:
     with worker(tmp_path), worker(tmp_path) as killed, worker(tmp_path, "jobs"):
-        found = told(tmp_path)
+        found = stats(tmp_path)
         assert value(found, "clipstack_requests_total", **REQUEST) == 3
         assert value(found, "clipstack_processes", program="web") == 2
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        found = told(tmp_path)  # although nobody has told that it is dead
+        found = stats(tmp_path)  # although nobody has told that it is dead
         assert value(found, "clipstack_requests_total", **REQUEST) == 3
         assert value(found, "clipstack_stage_seconds_count", stage="infer") == 3
         assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.05") == 3
@@ -105,28 +105,28 @@ def test_damaged_numbers_of_one_process_do_not_hide_those_of_others(tmp_path: Pa
     with worker(tmp_path):
         (tmp_path / "counter_web-9.db").write_bytes(content)
         (tmp_path / "histogram_web-9.db").mkdir()
-        assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 1
+        assert value(stats(tmp_path), "clipstack_requests_total", **REQUEST) == 1
 
 
 def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
     with worker(tmp_path):
         pass
-    multiprocess.bury(tmp_path)
+    multiprocess.remove_dead_gauges(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert not any(name.startswith("gauge") for name in left) and left
     for _ in range(3):
         with worker(tmp_path):
             pass
-        multiprocess.bury(tmp_path)
+        multiprocess.remove_dead_gauges(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == left
-    assert value(told(tmp_path), "clipstack_requests_total", **REQUEST) == 4
+    assert value(stats(tmp_path), "clipstack_requests_total", **REQUEST) == 4
 
 
 def test_a_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
     with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
         multiprocess.clear(tmp_path, "web")
         with worker(tmp_path):
-            found = told(tmp_path)
+            found = stats(tmp_path)
             assert value(found, "clipstack_processes", program="web") == 1
             assert value(found, "clipstack_processes", program="jobs") == 1
             assert value(found, "clipstack_requests_total", **REQUEST) == 2
@@ -237,8 +237,8 @@ def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) 
 
 def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> None:
     folder = JobStore(tmp_path / "jobs")
-    census = JobStats(folder)
-    assert census.count().states["queued"] == 0  # nothing is there yet
+    job_stats = JobStats(folder)
+    assert job_stats.count().states["queued"] == 0  # nothing is there yet
     spec = {"created": "2026-01-01T00:00:00Z", "name": "", "bytes": 1, "model": "m", "margin": 0.5, "top_k": 1}
     for number, state in enumerate(["done", "running", ""]):
         job = folder.path / f"{number:024x}"
@@ -249,7 +249,7 @@ def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> Non
     hour_ago = time.time() - 3600
     os.utime(folder.path / f"{2:024x}" / "job.json", (hour_ago, hour_ago))
     os.utime(folder.path / f"{1:024x}" / "state.json", (hour_ago, hour_ago))
-    found = census.count()
+    found = job_stats.count()
     assert found.states == {"queued": 1, "running": 1, "done": 1, "failed": 0, "cancelled": 0}
     assert 3590 < found.oldest_waiting_s < 3700 and 3590 < found.longest_still_s < 3700
     folder.index.close()
@@ -258,24 +258,24 @@ def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> Non
 def test_the_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> None:
     first, second = History(tmp_path), History(tmp_path)
     assert first.is_due() and not second.is_due()
-    for number in range(KEPT + 5):
+    for number in range(MAX_POINTS + 5):
         first.write({"time": number})
     assert not first.is_due()
     first.close()
     assert second.is_due()
     second.write({"time": -1})
-    assert [each["time"] for each in second.points()] == [*range(6, KEPT + 5), -1]
+    assert [each["time"] for each in second.points()] == [*range(6, MAX_POINTS + 5), -1]
     second.close()
 
 
 def test_a_moment_has_what_the_page_shows() -> None:
-    meter = MetricsRecorder("web")
-    meter.count(COUNTED, "POST", "/v1/classify", "200", "ok", by=3)
-    meter.count(COUNTED, "POST", "/v1/classify", "503", "overloaded")
-    meter.count(COUNTED, "GET", "/healthz", "200", "ok", by=99)
-    meter.observe("clipstack_request_seconds", 0.03, "/v1/classify", "ok")
-    meter.set("clipstack_slots", 7, "web", "free")
-    now: dict[str, Any] = point(meter.registry.collect())
+    recorder = MetricsRecorder("web")
+    recorder.count(COUNTED, "POST", "/v1/classify", "200", "ok", by=3)
+    recorder.count(COUNTED, "POST", "/v1/classify", "503", "overloaded")
+    recorder.count(COUNTED, "GET", "/healthz", "200", "ok", by=99)
+    recorder.observe("clipstack_request_seconds", 0.03, "/v1/classify", "ok")
+    recorder.set("clipstack_slots", 7, "web", "free")
+    now: dict[str, Any] = point(recorder.registry.collect())
     assert (now["ok"], now["failed"], now["codes"]) == (3, 1, {"overloaded": 1})
     assert now["seconds"]["0.05"] == 1 and now["seconds"]["0.025"] == 0
     assert now["slots"] == {"web:free": 7}

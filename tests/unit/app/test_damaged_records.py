@@ -134,7 +134,7 @@ def test_a_file_of_keys_that_cannot_be_read_is_unavailable_and_never_written_ove
 @pytest.mark.parametrize("how", [*FILES, "ends is a string", "ends is true", "a field is missing", "csrf is a list"])
 def test_a_damaged_session_is_no_session_and_is_set_aside_at_the_next_login(tmp_path: Path, how: str) -> None:
     sessions = Sessions(tmp_path / "sessions")
-    token = sessions.begin(ALICE)
+    token = sessions.create(ALICE)
     (file,) = (tmp_path / "sessions").iterdir()
     told = json.loads(file.read_text())
     match how:
@@ -149,14 +149,14 @@ def test_a_damaged_session_is_no_session_and_is_set_aside_at_the_next_login(tmp_
         case _:
             FILES[how](file)
     assert sessions.find(token) is None
-    assert sessions.find(sessions.begin(ALICE)) is not None
+    assert sessions.find(sessions.create(ALICE)) is not None
     assert damaged.count(tmp_path)["session"] == 1
     sessions.end(token)
 
 
 def test_a_session_of_a_newer_version_is_a_session(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path / "sessions")
-    token = sessions.begin(ALICE)
+    token = sessions.create(ALICE)
     (file,) = (tmp_path / "sessions").iterdir()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"colour": "blue"}))
     assert sessions.find(token) is not None
@@ -225,7 +225,7 @@ def test_files_that_would_block_or_never_end_are_refused_at_once(tmp_path: Path)
 @pytest.mark.parametrize("how", [*FILES, "no time", "endless time"])
 def test_a_damaged_quota_keeps_nobody_out(tmp_path: Path, how: str) -> None:
     quotas = Quotas(tmp_path / "quota")
-    quotas.take("aaaaaaaa", 1000.0, 5)
+    quotas.count_request("aaaaaaaa", 1000.0, 5)
     path = tmp_path / "quota" / "aaaaaaaa"
     match how:
         case "no time":
@@ -234,14 +234,14 @@ def test_a_damaged_quota_keeps_nobody_out(tmp_path: Path, how: str) -> None:
             path.write_bytes(struct.pack("d", math.inf))
         case _:
             FILES[how](path)
-    with quotas.seat("aaaaaaaa", "work", 1), pytest.raises(TooManyRequests), quotas.seat("aaaaaaaa", "work", 1):
+    with quotas.slot("aaaaaaaa", "work", 1), pytest.raises(TooManyRequests), quotas.slot("aaaaaaaa", "work", 1):
         pass
     until(lambda: not_too_fast(quotas), 1)  # any other number is at most a burst ahead: 5 ms
 
 
 def not_too_fast(quotas: Quotas) -> bool:
     try:
-        quotas.take("aaaaaaaa", 1000.0, 5)
+        quotas.count_request("aaaaaaaa", 1000.0, 5)
         return True
     except TooManyRequests:
         return False

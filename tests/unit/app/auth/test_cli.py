@@ -32,9 +32,9 @@ def test_the_key_alone_goes_to_standard_output(tmp_path: Path, keys: KeyFile) ->
 def test_a_list_shows_the_limits_and_no_secret(tmp_path: Path) -> None:
     secret = typed(tmp_path, "create", "alice", "--rate", "2").stdout.strip().rpartition("_")[2]
     typed(tmp_path, "create", "bob")
-    told = typed(tmp_path, "list").output
-    assert [line.split()[0] for line in told.splitlines()] == ["name", "alice", "bob"]
-    assert "2/s, 2 at once" in told and secret not in told
+    message = typed(tmp_path, "list").output
+    assert [line.split()[0] for line in message.splitlines()] == ["name", "alice", "bob"]
+    assert "2/s, 2 at once" in message and secret not in message
 
 
 def test_revoked_and_rotated(tmp_path: Path, keys: KeyFile) -> None:
@@ -46,7 +46,7 @@ def test_revoked_and_rotated(tmp_path: Path, keys: KeyFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("create", "no/name"), "letters, digits"),
         (("create", "x" * 65), "64 letters"),
@@ -58,10 +58,10 @@ def test_revoked_and_rotated(tmp_path: Path, keys: KeyFile) -> None:
         (("rotate", "nobody"), "no key nobody"),
     ],
 )
-def test_what_cannot_be_done_is_told(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_done_is_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     typed(tmp_path, "create", "taken")
     done = typed(tmp_path, *words)
-    assert done.exit_code in (1, 2) and told in done.output and "Traceback" not in done.output
+    assert done.exit_code in (1, 2) and message in done.output and "Traceback" not in done.output
 
 
 def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, keys: KeyFile) -> None:

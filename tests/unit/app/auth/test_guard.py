@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.auth import guard, store
-from app.auth.key_check import check_upload
+from app.auth.key_check import check_key
 from app.auth.keys import Key
 from app.errors import Overloaded
 from app.settings import Settings
@@ -21,8 +21,8 @@ from tests.support.open_routes import OPEN, requests_of
 
 
 def made(tmp_path: Path, **settings: str) -> Flask:
-    told = {"keys": "required", "run_dir": str(tmp_path), **settings}
-    settings_of = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in told.items()})
+    token = {"keys": "required", "run_dir": str(tmp_path), **settings}
+    settings_of = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in token.items()})
     (tmp_path / "uploads").mkdir()
     (settings_of.data_dir / "jobs").mkdir(parents=True)
     return create_app(settings_of)
@@ -44,12 +44,12 @@ def key(app: Flask, name: str = "alice", **limits: object) -> str:
     return store.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
 
 
-PASSED = (204, {"X-Key-Check": "passed"})
+PASSED_HEADERS = (204, {"X-Key-Check": "passed"})
 
 
 def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
     """What nginx would hear of an upload with these headers."""
-    return check_upload(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
+    return check_key(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
 
 
 def test_every_route_but_the_open_ones_needs_a_key(app: Flask, client: FlaskClient) -> None:
@@ -121,7 +121,7 @@ def test_the_rate_of_a_key_ends_in_429_with_a_time_to_come_back(app: Flask, clie
     assert client.get("/v1/jobs", headers=shown).status_code == 200, "only files count"
     assert client.post("/v1/classify", headers={"X-API-Key": key(app, "bob")}).status_code == 400
     assert checked(app, shown | {"X-Asked-Method": "POST"}) == (403, {"X-Come-Back": "5"})
-    assert checked(app, shown) == PASSED
+    assert checked(app, shown) == PASSED_HEADERS
 
 
 def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
@@ -264,12 +264,12 @@ def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
 def test_an_answer_that_is_still_being_made_counts_as_a_request_of_its_key(app: Flask, client: FlaskClient) -> None:
     @app.get("/stream")
     def stream() -> Response:
-        return Response(guard.held_until_sent(iter(["more", "and more"])))
+        return Response(guard.hold_quota_until_sent(iter(["more", "and more"])))
 
     headers = {"X-API-Key": key(app)}
-    for _ in range(2 * guard.MOST_READS):
+    for _ in range(2 * guard.MAX_READS):
         client.head("/stream", headers=headers).close()
-    unread = [client.get("/stream", headers=headers) for _ in range(guard.MOST_READS)]
+    unread = [client.get("/stream", headers=headers) for _ in range(guard.MAX_READS)]
     assert {answer.status_code for answer in unread} == {200}
     assert client.get("/stream", headers=headers).status_code == 429
     assert unread.pop().text == "moreand more"

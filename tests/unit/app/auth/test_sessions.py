@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.auth.keys import Key
-from app.auth.sessions import MOST_OF_A_KEY, Sessions
+from app.auth.sessions import MAX_SESSIONS_PER_KEY, Sessions
 
 ALICE = Key("aaaaaaaa", "alice", "", "1" * 64)
 BOB = Key("bbbbbbbb", "bob", "", "2" * 64)
@@ -19,35 +19,35 @@ def sessions(tmp_path: Path) -> Sessions:
 
 
 def test_a_token_stands_for_its_key(sessions: Sessions, tmp_path: Path) -> None:
-    token = sessions.begin(ALICE)
+    token = sessions.create(ALICE)
     session = Sessions(tmp_path / "sessions").find(token)  # another worker's
     assert session is not None and (session.key, session.sha256) == (ALICE.id, ALICE.sha256)
     assert token not in "".join(path.name + path.read_text() for path in (tmp_path / "sessions").iterdir())
-    assert sessions.begin(ALICE) != token
+    assert sessions.create(ALICE) != token
 
 
 @pytest.mark.parametrize("token", ["", "../keys.json", "a" * 42, "a" * 43, "é" * 43, "a" * 43 + "\n"])
 def test_nothing_else_is_one(sessions: Sessions, token: str) -> None:
-    sessions.begin(ALICE)
+    sessions.create(ALICE)
     assert sessions.find(token) is None
     sessions.end(token)
 
 
 def test_it_ends_when_it_is_ended(sessions: Sessions) -> None:
-    token, other = sessions.begin(ALICE), sessions.begin(ALICE)
+    token, other = sessions.create(ALICE), sessions.create(ALICE)
     sessions.end(token)
     assert (sessions.find(token), sessions.find(other) is None) == (None, False)
 
 
 def test_it_ends_with_its_time_and_leaves_nothing(tmp_path: Path) -> None:
     over = Sessions(tmp_path / "sessions", life_s=-1.0)
-    assert over.find(over.begin(ALICE)) is None
-    Sessions(tmp_path / "sessions").begin(BOB)
+    assert over.find(over.create(ALICE)) is None
+    Sessions(tmp_path / "sessions").create(BOB)
     assert len(list((tmp_path / "sessions").iterdir())) == 1
 
 
 def test_a_key_has_so_many_and_the_oldest_goes(sessions: Sessions, tmp_path: Path) -> None:
-    bobs = sessions.begin(BOB)
-    tokens = [sessions.begin(ALICE) for _ in range(MOST_OF_A_KEY + 1)]
+    bobs = sessions.create(BOB)
+    tokens = [sessions.create(ALICE) for _ in range(MAX_SESSIONS_PER_KEY + 1)]
     assert sessions.find(tokens[0]) is None
     assert all(map(sessions.find, [bobs, *tokens[1:]]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.auth import store
-from app.auth.keys import Key, KeyFile, digest, fresh
+from app.auth.keys import Key, KeyFile, digest, new_secret
 from app.errors import KeyStoreUnavailable
 
 
@@ -26,10 +26,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_key_has_an_id_that_finds_it_and_a_secret_that_nobody_guesses() -> None:
-    identity, text, sha256 = fresh()
-    assert re.fullmatch(rf"clipstack_{identity}_[a-z2-7]{{32}}", text)
-    assert (len(identity), sha256) == (8, digest(text))
-    assert len({fresh()[1] for _ in range(100)}) == 100
+    key_id, text, sha256 = new_secret()
+    assert re.fullmatch(rf"clipstack_{key_id}_[a-z2-7]{{32}}", text)
+    assert (len(key_id), sha256) == (8, digest(text))
+    assert len({new_secret()[1] for _ in range(100)}) == 100
 
 
 def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
@@ -45,13 +45,13 @@ def test_a_key_is_found_by_its_text_and_by_nothing_like_it(path: Path) -> None:
     keys = KeyFile(path)
     assert keys.find(text) == key
     assert (key.rate, key.burst, key.concurrent, key.lanes) == (2.5, 4, 3, ("picture", "short"))
-    _, other, _ = fresh(key.id)
+    _, other, _ = new_secret(key.id)
     wrong = ("", text[:-1], text + "a", text.upper(), f" {text}", text.replace(key.id, "aaaaaaaa"), other, key.id, "é")
     assert [keys.find(each) for each in wrong] == [None] * len(wrong)
 
 
 def test_without_a_file_nobody_has_a_key(path: Path) -> None:
-    assert KeyFile(path).find(fresh()[1]) is None
+    assert KeyFile(path).find(new_secret()[1]) is None
 
 
 def test_a_name_is_taken_once(path: Path) -> None:

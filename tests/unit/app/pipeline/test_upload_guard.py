@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, request
 
 from app.admission.reject_flags import RejectFlags
-from app.auth.key_check import UPLOADS, most_uploads
+from app.auth.key_check import UPLOADS, upload_limit
 from app.errors import RequestTimeout
 from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
 from app.uploads.parser import LEAST_BYTES_S, receive
@@ -103,4 +103,4 @@ def test_nginx_counts_the_uploads_of_a_key_against_the_steps_that_web_names() ->
 
 @pytest.mark.parametrize(("at_work", "most"), [(1, 3), (2, 4), (4, 6), (40, 48), (4096, 6144), (10_000, 6144)])
 def test_a_key_may_receive_a_little_more_than_it_may_have_at_work(at_work: int, most: int) -> None:
-    assert most_uploads(at_work) == most
+    assert upload_limit(at_work) == most

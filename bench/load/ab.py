@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.stack.places import program
+from deploy.stack.paths import program
 
 PATIENCE_S = 120  # timeout of one request
 MOST_S = 400  # timeout of one turn

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
 
@@ -116,7 +116,7 @@ def _regions(pids: set[int]) -> Iterator[Path]:
 
 
 def _temporary(stack: Stack) -> tuple[Path, ...]:
-    return stack.run_dir / "tmp", places.temporary(stack.run_dir), places.jobs_temporary(stack.run_dir)
+    return stack.run_dir / "tmp", paths.temporary_folder(stack.run_dir), paths.jobs_temporary_folder(stack.run_dir)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from app.settings import CHECKOUT
 from bench.fixtures import servers, videos
 from bench.load.ab import Load
 from bench.processes import command_line, cpu_ticks, part_of
-from deploy.stack.places import program
+from deploy.stack.paths import program
 from deploy.stack.stack import Stack
 
 PARTS = {"web": "web", "decoder": "decoders", "triton": "model process"}

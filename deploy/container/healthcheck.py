@@ -1,6 +1,8 @@
-"""Asks the real thing whether it works; exit status 0 when it does. For a container's health check.
+"""Health check of a container: exit status 0 when its part answers.
 
-python -m deploy.container.healthcheck web|triton       (settings: CLIPSTACK_* in the environment)
+Usage: python -m deploy.container.healthcheck web|triton
+
+The settings are CLIPSTACK_* in the environment.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import urllib.request
 from app.settings import Settings
 from deploy.nginx import tls
 
-PATIENCE_S = 8.0  # shorter than the container's health-check timeout, so that the reason is reported
+TIMEOUT_S = 8.0  # shorter than the container's health-check timeout, so that the reason is reported
 
 
 def web(settings: Settings) -> str:
@@ -23,10 +25,10 @@ def web(settings: Settings) -> str:
     """
     with urllib.request.urlopen(
         f"{'https' if settings.tls else 'http'}://127.0.0.1:{settings.port}/readyz",
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         context=tls.unchecked(),
-    ) as answer:
-        return str(answer.read().decode())
+    ) as response:
+        return str(response.read().decode())
 
 
 def triton(settings: Settings) -> str:
@@ -43,26 +45,26 @@ def triton(settings: Settings) -> str:
 
     try:
         with connect(settings.triton_target, settings.triton_key) as client:
-            config = client.get_model_config(settings.model, client_timeout=PATIENCE_S).config
+            config = client.get_model_config(settings.model, client_timeout=TIMEOUT_S).config
             clip = np.zeros((1, *config.input[0].dims), np.uint8)
             infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
             infer_input.set_data_from_numpy(clip)
-            answer = client.infer(settings.model, [infer_input], client_timeout=PATIENCE_S)
+            result = client.infer(settings.model, [infer_input], client_timeout=TIMEOUT_S)
     except InferenceServerException as error:
         raise OSError(str(error)) from error
-    scores = answer.as_numpy(config.output[0].name)
+    scores = result.as_numpy(config.output[0].name)
     if scores is None or scores.size == 0:
         raise OSError(f"{settings.model} gives empty scores")
     return f"{settings.model} answers"
 
 
-def main(words: list[str]) -> int:
-    """Check the part named in `words`, print the result and return the exit status."""
+def main(arguments: list[str]) -> int:
+    """Check the part named in `arguments`, print the result and return the exit status."""
     checks = {"web": web, "triton": triton}
-    if len(words) != 1 or words[0] not in checks:
+    if len(arguments) != 1 or arguments[0] not in checks:
         sys.exit(__doc__)
     try:
-        print(checks[words[0]](Settings.from_environment()))
+        print(checks[arguments[0]](Settings.from_environment()))
     except urllib.error.HTTPError as error:
         with error:
             print(f"{error.code} {error.read(500).decode(errors='replace')}")

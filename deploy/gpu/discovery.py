@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 ORDER = "PCI_BUS_ID"  # NVML's order and the stack's CUDA_DEVICE_ORDER; CUDA by default puts the fastest GPU first
 SPARE_BYTES = 2 << 30  # a GPU with less free memory is in use by another program
@@ -68,18 +69,17 @@ class Nvml:
         try:
             pynvml.nvmlInit()
             try:
-                return [_told(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
+                return [_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
             finally:
                 pynvml.nvmlShutdown()  # NVML must not be open when a web worker is forked
         except pynvml.NVMLError as error:
             raise NoGpu(f"NVML: {error}") from error
 
 
-def _told(pynvml: object, number: int) -> Gpu:
-    ask = pynvml
-    handle = ask.nvmlDeviceGetHandleByIndex(number)  # type: ignore[attr-defined]
-    memory = ask.nvmlDeviceGetMemoryInfo(handle)  # type: ignore[attr-defined]
-    uuid, name = ask.nvmlDeviceGetUUID(handle), ask.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
+def _gpu(pynvml: Any, number: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
     return Gpu(number, number, str(uuid), str(name), int(memory.total), int(memory.free))
 
 
@@ -93,8 +93,10 @@ def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) ->
     if device_list is None:
         return list(gpus)
     chosen: list[Gpu] = []
-    for word in (word.strip() for word in device_list.split(",")):
-        matching = [gpu for gpu in gpus if word == str(gpu.bus) or (word[:4] == "GPU-" and gpu.uuid.startswith(word))]
+    for entry in map(str.strip, device_list.split(",")):
+        matching = [
+            gpu for gpu in gpus if entry == str(gpu.bus) or (entry[:4] == "GPU-" and gpu.uuid.startswith(entry))
+        ]
         if len(matching) != 1 or matching[0].bus in {gpu.bus for gpu in chosen}:
             break
         (gpu,) = matching
@@ -112,21 +114,21 @@ def usable(driver: Driver | None = None, environment: Mapping[str, str] = os.env
     candidates = visible(gpus, environment)
     if not candidates:
         hidden = f", and CUDA_VISIBLE_DEVICES={environment.get('CUDA_VISIBLE_DEVICES')!r} leaves none" if gpus else ""
-        raise NoGpu(f"the driver knows {len(gpus)} GPUs{hidden}")
+        raise NoGpu(f"the driver reports {len(gpus)} GPUs{hidden}")
     free = [gpu for gpu in candidates if gpu.free_bytes >= SPARE_BYTES]
     if not free:
         raise NoGpu("; ".join(map(str, candidates)) + f": less than {SPARE_BYTES >> 20} MiB free")
     return free
 
 
-def next_place(taken: Iterable[int], places: Sequence[int]) -> int:
-    """Return the entry of `places` that occurs least often in `taken`; the first one on a tie.
+def least_used(used: Iterable[int], gpus: Sequence[int]) -> int:
+    """Return the entry of `gpus` that occurs least often in `used`; the first one on a tie.
 
-    Gunicorn's master alone assigns places and counts only living workers. Two workers therefore never choose at the
-    same time, and the replacement of a killed worker gets its place.
+    Gunicorn's master alone assigns GPUs and counts only living workers. Two workers therefore never choose at the
+    same time, and the replacement of a killed worker gets its GPU.
     """
-    counted = list(taken)
-    return min(places, key=lambda place: (counted.count(place), places.index(place)))
+    counts = Counter(used)
+    return min(gpus, key=lambda gpu: (counts[gpu], gpus.index(gpu)))
 
 
 def main() -> int | str:

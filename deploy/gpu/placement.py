@@ -8,7 +8,6 @@ of Triton, and a single model when the watchdog reloads it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-MAKING = ".making-"
-PLACING = ".placing.json"
+TEMPORARY_PREFIX = ".making-"
+PLACEMENT_FILE = ".placing.json"
 DEFAULT_ENGINE = "openvino"  # for models without a configured engine; it cannot run on a GPU
 ON_GPU = {"torch": "model.pt2"}  # engine that replaces the default one on a GPU, and the file it needs
 TAKES_GPU_MEMORY = ("torch",)  # engines that read a clip from GPU memory directly
@@ -40,14 +39,14 @@ def folder(run_dir: Path) -> Path:
     return run_dir / "gpu" / "models"
 
 
-def write_all(models: Path, run_dir: Path, placing: GpuPlacement) -> list[str]:
+def write_all(models: Path, run_dir: Path, gpu_placement: GpuPlacement) -> list[str]:
     """Place every model of the folder `models` and return one line per model that says where it runs."""
     remove_all(run_dir)
     target = folder(run_dir)
     target.mkdir()
-    (target / PLACING).write_text(json.dumps(asdict(placing)))
+    (target / PLACEMENT_FILE).write_text(json.dumps(asdict(gpu_placement)))
     names = sorted(path.parent.name for path in models.glob("*/config.pbtxt") if path.parent.name[0] != ".")
-    return [write(models / name, target, placing) for name in names]
+    return [write(models / name, target, gpu_placement) for name in names]
 
 
 def remove_all(run_dir: Path) -> None:
@@ -55,42 +54,42 @@ def remove_all(run_dir: Path) -> None:
     shutil.rmtree(folder(run_dir), ignore_errors=True)
 
 
-def follow(model: Path, run_dir: Path) -> None:
+def place_again(model: Path, run_dir: Path) -> None:
     """Place `model` again before Triton reloads it; do nothing when Triton runs without GPUs."""
     target = folder(run_dir)
-    if not (target / PLACING).exists():
+    if not (target / PLACEMENT_FILE).exists():
         return
     if model.is_dir():
-        params = json.loads((target / PLACING).read_text())
+        params = json.loads((target / PLACEMENT_FILE).read_text())
         write(model, target, GpuPlacement(**params | {"gpus": tuple(params["gpus"])}))
     else:
         shutil.rmtree(target / model.name, ignore_errors=True)
 
 
-def write(model: Path, target: Path, placing: GpuPlacement) -> str:
+def write(model: Path, target: Path, gpu_placement: GpuPlacement) -> str:
     """Replace the model's folder in `target` and return a line that says where the model runs.
 
     The new folder is renamed into place. A model with a damaged configuration, or without a GPU engine, is linked as it
     is: it runs on the CPU, or Triton reports its error.
     """
-    making = target / f"{MAKING}{model.name}"
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir()
+    new = target / f"{TEMPORARY_PREFIX}{model.name}"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
     for entry in model.iterdir():
         if entry.name != "config.pbtxt" and entry.name[0] != ".":
-            (making / entry.name).symlink_to(entry.resolve())
-    text, words = placed(model, placing)
-    (making / "config.pbtxt").write_text(text, encoding="utf-8")
-    old = target / f"{MAKING}old-{model.name}"
+            (new / entry.name).symlink_to(entry.resolve())
+    text, description = placed(model, gpu_placement)
+    (new / "config.pbtxt").write_text(text, encoding="utf-8")
+    old = target / f"{TEMPORARY_PREFIX}old-{model.name}"
     shutil.rmtree(old, ignore_errors=True)
     if (target / model.name).exists():
         (target / model.name).rename(old)
-    making.rename(target / model.name)
+    new.rename(target / model.name)
     shutil.rmtree(old, ignore_errors=True)
-    return f"{model.name}: {words}"
+    return f"{model.name}: {description}"
 
 
-def placed(model: Path, placing: GpuPlacement) -> tuple[str, str]:
+def placed(model: Path, gpu_placement: GpuPlacement) -> tuple[str, str]:
     """Return the model's configuration with its GPU instances, and a description of where it runs."""
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -104,33 +103,33 @@ def placed(model: Path, placing: GpuPlacement) -> tuple[str, str]:
     if device == "cpu":
         return text, "on the CPU, as its configuration says"
     if engine in ("", DEFAULT_ENGINE):
-        chosen = next((name for name, file in ON_GPU.items() if _served_have(model, config, file)), None)
+        chosen = next((name for name, file in ON_GPU.items() if _versions_have(model, config, file)), None)
         if chosen is None:
             return text, f"on the CPU: its version has no {' or '.join(ON_GPU.values())} (docs/gpu.md)"
         engine = chosen
         config.parameters["engine"].string_value = engine
-        config.parameters["precision"].string_value = placing.precision
+        config.parameters["precision"].string_value = gpu_placement.precision
     if not device:
         config.parameters.pop("device", None)  # the lookup above created an empty entry
-    _place(config, engine, placing)
+    _place(config, engine, gpu_placement)
     precision = config.parameters["precision"].string_value
-    numbers = ", ".join(map(str, placing.gpus))
-    return text_format.MessageToString(config), f"{engine} {precision} on GPU {numbers}, {placing.processes} on each"
+    gpus = ", ".join(map(str, gpu_placement.gpus))
+    return text_format.MessageToString(config), f"{engine} {precision} on GPU {gpus}, {gpu_placement.processes} on each"
 
 
-def _place(config: ModelConfig, engine: str, placing: GpuPlacement) -> None:
+def _place(config: ModelConfig, engine: str, gpu_placement: GpuPlacement) -> None:
     from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
     del config.instance_group[:]
-    config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=placing.processes, gpus=placing.gpus)
+    config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=gpu_placement.processes, gpus=gpu_placement.gpus)
     if engine in TAKES_GPU_MEMORY:
-        config.max_batch_size = placing.batch  # an exported torch program has no batch limit
+        config.max_batch_size = gpu_placement.batch  # an exported torch program has no batch limit
         # Otherwise the server copies every clip back to the host first.
         config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
 
 
-def _served_have(model: Path, config: ModelConfig, file: str) -> bool:
+def _versions_have(model: Path, config: ModelConfig, file: str) -> bool:
     """Return whether every served version of the model has `file`."""
     versions = sorted((int(path.name) for path in model.iterdir() if path.name.isdecimal()), reverse=True)
     served: Sequence[int] = versions[: max(1, config.version_policy.latest.num_versions)]
-    return bool(served) and all(os.path.isfile(model / str(version) / file) for version in served)
+    return bool(served) and all((model / str(version) / file).is_file() for version in served)

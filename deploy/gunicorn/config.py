@@ -16,7 +16,7 @@ from app.decoding import warmup
 from app.metrics import multiprocess
 from app.settings import Settings
 from deploy.gpu import discovery
-from deploy.stack.places import key_check_socket, metrics, web_socket
+from deploy.stack.paths import key_check_socket, metrics_folder, web_socket
 
 settings = Settings.from_environment()
 
@@ -87,7 +87,7 @@ def on_reload(server: Any) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Choose the new worker's GPU and the old worker it replaces; runs in the master before each fork."""
     taken = [living.gpu for living in server.WORKERS.values()]
-    worker.gpu = discovery.next_place(taken, numbers) if numbers else None
+    worker.gpu = discovery.least_used(taken, numbers) if numbers else None
     worker.predecessor = retiring.pop(0) if retiring else None
 
 
@@ -120,7 +120,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Remove what an exited worker left behind; runs in the master, for killed workers too."""
     server.num_workers = server.cfg.workers
-    multiprocess.remove_dead_gauges(metrics(settings.run_dir))
+    multiprocess.remove_dead_gauges(metrics_folder(settings.run_dir))
     _remove_stale_regions()
 
 

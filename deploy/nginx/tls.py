@@ -45,8 +45,8 @@ def check(cert: str, key: str) -> float:
     try:
         server.load_cert_chain(cert, key, password=_no_passphrase)
     except (ssl.SSLError, ValueError) as error:
-        raise _why_not_loaded(cert, key, error) from error
-    return ssl.cert_time_to_seconds(str(_seen(server, cert)["notAfter"]))
+        raise _load_error(cert, key, error) from error
+    return ssl.cert_time_to_seconds(str(_certificate(server, cert)["notAfter"]))
 
 
 def names(cert: str, key: str) -> list[str]:
@@ -54,7 +54,7 @@ def names(cert: str, key: str) -> list[str]:
     check(cert, key)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(cert, key, password=_no_passphrase)
-    alt_names = _seen(server, cert).get("subjectAltName", ())
+    alt_names = _certificate(server, cert).get("subjectAltName", ())
     return [str(name) for kind, name in alt_names if kind in ("DNS", "IP Address")]
 
 
@@ -63,7 +63,7 @@ def fits(cert: str, key: str, name: str) -> bool:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(cert, key, password=_no_passphrase)
     try:
-        _seen(server, cert, name)
+        _certificate(server, cert, name)
     except NameMismatch:
         return False
     return True
@@ -81,23 +81,23 @@ def unchecked() -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    raise ValueError("a passphrase is wanted")
+    raise ValueError("the key has a passphrase")
 
 
-def _why_not_loaded(cert: str, key: str, error: ssl.SSLError | ValueError) -> Unusable:
+def _load_error(cert: str, key: str, error: ssl.SSLError | ValueError) -> Unusable:
     if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
-        return Unusable(f"CLIPSTACK_TLS_KEY: {key} has a passphrase, and nobody would be there to type it: remove it")
+        return Unusable(f"CLIPSTACK_TLS_KEY: {key} has a passphrase, which nobody can type at the start: remove it")
     reason = getattr(error, "reason", "") or ""
     if reason == "KEY_VALUES_MISMATCH":
         return KeyMismatch(f"CLIPSTACK_TLS_KEY: {key} is not the key of the certificate {cert}")
     if "BEGIN CERTIFICATE" not in Path(cert).read_text(errors="replace"):
-        return Unusable(f"CLIPSTACK_TLS_CERT: {cert} holds no certificate in PEM")
+        return Unusable(f"CLIPSTACK_TLS_CERT: {cert} has no certificate in PEM format")
     if "PRIVATE KEY" not in Path(key).read_text(errors="replace"):
-        return Unusable(f"CLIPSTACK_TLS_KEY: {key} holds no private key in PEM")
+        return Unusable(f"CLIPSTACK_TLS_KEY: {key} has no private key in PEM format")
     return Unusable(f"CLIPSTACK_TLS_CERT, CLIPSTACK_TLS_KEY: {cert} and {key} cannot be used: {reason or error}")
 
 
-def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
+def _certificate(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
     """Return the certificate as a client that requests `name` sees it after a handshake."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = bool(name)
@@ -113,18 +113,18 @@ def _seen(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLCertVerificationError as error:
-                raise _not_verified(cert, error) from error
+                raise _verification_error(cert, error) from error
             except ssl.SSLError as error:
                 raise Unusable(f"CLIPSTACK_TLS_CERT: {cert} does not work: {error.reason}") from error
     return dict(client_end.getpeercert() or {})
 
 
-def _not_verified(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
-    kind = {_EXPIRED: Expired, _HOST_MISMATCH: NameMismatch, _ADDRESS_MISMATCH: NameMismatch}
-    return kind.get(error.verify_code, Unusable)(f"CLIPSTACK_TLS_CERT: {cert}: {error.verify_message}")
+def _verification_error(cert: str, error: ssl.SSLCertVerificationError) -> Unusable:
+    errors = {_EXPIRED: Expired, _HOST_MISMATCH: NameMismatch, _ADDRESS_MISMATCH: NameMismatch}
+    return errors.get(error.verify_code, Unusable)(f"CLIPSTACK_TLS_CERT: {cert}: {error.verify_message}")
 
 
-def warning(cert: str, key: str) -> str | None:
+def expiry_warning(cert: str, key: str) -> str | None:
     """Return a warning when the certificate expires within SOON_S, otherwise None."""
     left_s = check(cert, key) - time.time()
-    return f"the certificate {cert} ends in {left_s / 86_400:.0f} days" if left_s < SOON_S else None
+    return f"the certificate {cert} expires in {left_s / 86_400:.0f} days: renew it" if left_s < SOON_S else None

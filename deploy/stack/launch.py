@@ -19,8 +19,7 @@ from app.metrics import multiprocess
 from app.pipeline.readiness import expect
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET, Settings
 from deploy.gpu import discovery, placement
-from deploy.stack import processes
-from deploy.stack.places import crew, jobs_temporary, metrics, program, temporary, triton_regions
+from deploy.stack import paths, processes
 
 TRITON = CHECKOUT / ".runtime" / "triton"
 # nginx and web run at the highest priority: their work per request is short, and a refusal must not wait for an
@@ -30,7 +29,7 @@ NICE = {"triton": 5, "jobs": 5}
 # Limit glibc's per-thread arenas and caches in web and jobs, which have dozens of threads. The defaults (8 arenas per
 # CPU, 7 cached chunks per size) let a worker's memory grow for an hour (docs/reliability.md), and under the GIL they
 # save no time.
-THREADS_MEMORY = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+MALLOC_LIMITS = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 # Descriptors of one nginx worker: two per connection (nginx/nginx.conf), because an upload opens a file too.
 NGINX_DESCRIPTORS = 2 * 8192 + 256
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running inferences; Supervisor waits longer
@@ -43,17 +42,17 @@ def nginx(settings: Settings) -> list[str]:
     """
     if groups := processes.nginx_groups(settings.run_dir):
         # Workers outlive a killed master and keep the port.
-        processes.end([pid for pid in processes.of_stack(settings.run_dir) if processes.group_of(pid) in groups], 2)
+        processes.end([process.pid for process in processes.all_processes() if process.group in groups], 2)
     for upload in (settings.run_dir / "uploads").iterdir():
         upload.unlink(missing_ok=True)  # web may remove its own at the same time
     user = os.environ["CLIPSTACK_RUN_AS"]
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptors = NGINX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, NGINX_DESCRIPTORS)
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = NGINX_DESCRIPTORS if limit == resource.RLIM_INFINITY else min(limit, NGINX_DESCRIPTORS)
     directives = f"daemon off; worker_rlimit_nofile {descriptors};"
     directives += f" user {user};" if os.geteuid() == 0 else ""
     # -e: otherwise nginx opens Debian's log file before it reads our configuration.
     config = settings.run_dir / "nginx" / "nginx.conf"
-    return [program("nginx"), "-e", "stderr", "-c", str(config), "-g", directives]
+    return [paths.program("nginx"), "-e", "stderr", "-c", str(config), "-g", directives]
 
 
 def web(settings: Settings) -> list[str]:
@@ -61,12 +60,12 @@ def web(settings: Settings) -> list[str]:
 
     All other options are in deploy/gunicorn/config.py.
     """
-    for left in temporary(settings.run_dir).glob("pymp-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for folder in paths.temporary_folder(settings.run_dir).glob("pymp-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     for upload in (settings.run_dir / "uploads").glob("body-*"):  # nginx's own files have numeric names
         upload.unlink(missing_ok=True)
-    expect(crew(settings.run_dir), settings.web_workers)
-    _count_anew("web", settings)
+    expect(paths.worker_status(settings.run_dir), settings.web_workers)
+    _reset_metrics("web", settings)
     os.chdir(CHECKOUT)
     config = CHECKOUT / "deploy" / "gunicorn" / "config.py"
     return [sys.executable, "-m", "gunicorn", "-c", str(config), "app.wsgi:application"]
@@ -74,19 +73,20 @@ def web(settings: Settings) -> list[str]:
 
 def jobs(settings: Settings) -> list[str]:
     """Return the command for the job worker, after removing the leftovers of a killed one."""
-    folder = jobs_temporary(settings.run_dir)
+    folder = paths.jobs_temporary_folder(settings.run_dir)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["TMPDIR"] = str(folder)
-    _count_anew("jobs", settings)
+    _reset_metrics("jobs", settings)
     os.chdir(CHECKOUT)
     return [sys.executable, "-m", "app.jobs"]
 
 
-def _count_anew(program: str, settings: Settings) -> None:
+def _reset_metrics(program: str, settings: Settings) -> None:
     """Reset the metrics of `program` when its master starts; workers continue their predecessors' counts."""
-    multiprocess.clear(metrics(settings.run_dir), program)
-    os.environ[multiprocess.VARIABLE] = str(metrics(settings.run_dir))
+    folder = paths.metrics_folder(settings.run_dir)
+    multiprocess.clear(folder, program)
+    os.environ[multiprocess.VARIABLE] = str(folder)
 
 
 def triton(settings: Settings) -> list[str]:
@@ -99,9 +99,9 @@ def triton(settings: Settings) -> list[str]:
     repository = model_repository(settings)
     # Relative paths: the server passes them to a shell without quotes, so a space would break them.
     os.chdir(settings.run_dir / "triton")
-    regions = triton_regions(settings.run_dir)
-    for left in processes.unused(Path("/dev/shm").glob(f"{regions}*")):
-        left.unlink(missing_ok=True)  # left by a server that was killed together with its backend
+    regions = paths.triton_regions(settings.run_dir)
+    for file in processes.unused(Path("/dev/shm").glob(f"{regions}*")):
+        file.unlink(missing_ok=True)  # left by a server that was killed together with its backend
     server = TRITON / "bin" / "tritonserver"
     return [
         str(server),
@@ -133,7 +133,7 @@ def _grpc_flags(settings: Settings) -> list[str]:
         return [f"--grpc-address={_socket(settings, GRPC_SOCKET).removesuffix(':1')}", "--grpc-port=1"]
     key = settings.triton_key
     if not key:
-        raise SystemExit(f"there is no key in {settings.triton_key_path}, and Triton is to listen on TCP without one")
+        raise SystemExit(f"Triton must not listen on TCP without a key: write one to {settings.triton_key_path}")
     from app.inference.channel import restriction  # imports gRPC, which is slow and needed only here
 
     host, _, port = settings.triton_address.rpartition(":")
@@ -157,13 +157,13 @@ def _socket(settings: Settings, name: str) -> str:
     return f"unix:../{settings.triton_sockets.name}/{name}"
 
 
-def mentions(program: Path, words: str) -> bool:
-    """Return whether the binary `program` contains `words`.
+def mentions(program: Path, text: str) -> bool:
+    """Return whether the binary `program` contains `text`.
 
     This tells whether a server knows a flag faster than parsing its many pages of help.
     """
-    with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return text.find(words.encode()) >= 0
+    with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text.encode()) >= 0
 
 
 def model_repository(settings: Settings, driver: discovery.Driver | None = None) -> str:
@@ -177,11 +177,14 @@ def model_repository(settings: Settings, driver: discovery.Driver | None = None)
     except discovery.NoGpu as reason:
         print(f"no GPU, models run on the CPU: {reason}", flush=True)
         return "models"
-    numbers = tuple(gpu.number for gpu in gpus)
-    placing = placement.GpuPlacement(
-        numbers, settings.max_processes_per_gpu, settings.gpu_precision, settings.gpu_batch
-    )  # fmt: skip
-    print("\n".join([*map(str, gpus), *placement.write_all(settings.model_dir, settings.run_dir, placing)]), flush=True)
+    gpu_placement = placement.GpuPlacement(
+        gpus=tuple(gpu.number for gpu in gpus),
+        processes=settings.max_processes_per_gpu,
+        precision=settings.gpu_precision,
+        batch=settings.gpu_batch,
+    )
+    lines = placement.write_all(settings.model_dir, settings.run_dir, gpu_placement)
+    print("\n".join([*map(str, gpus), *lines]), flush=True)
     return os.path.relpath(placement.folder(settings.run_dir), settings.run_dir / "triton")
 
 
@@ -191,7 +194,7 @@ def main() -> None:
     command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[name](Settings.from_environment())
     os.nice(NICE.get(name, 0))
     if name in ("web", "jobs"):
-        for variable, value in THREADS_MEMORY.items():
+        for variable, value in MALLOC_LIMITS.items():
             os.environ.setdefault(variable, value)
     os.execv(command[0], command)
 

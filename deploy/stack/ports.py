@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -25,20 +24,20 @@ class Listener(NamedTuple):
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Return `count` different ports that are free at this moment."""
-    with ExitStack() as held:
-        listeners = [held.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind((host, 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind((host, 0))
+        return [bound.getsockname()[1] for bound in sockets]
 
 
 def bind_error(host: str, port: int) -> str | None:
     """Return why `host`:`port` cannot be bound, or None when it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like nginx, bind despite TIME_WAIT
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like nginx, bind despite TIME_WAIT
         try:
-            probe.bind((host, port))
+            trial.bind((host, port))
         except OSError as error:
             return error.strerror or str(error)
     return None
@@ -56,22 +55,20 @@ def on_loopback(host: str) -> bool:
 
 def listeners() -> list[Listener]:
     """Return every listening TCP socket of this network namespace, once per process that holds it."""
-    sockets = {}
-    for table in ("tcp", "tcp6"):
-        path = Path("/proc/net", table)
-        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+    addresses = {}  # by the target of a descriptor
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else []:
             fields = line.split()
             if fields[3] == LISTENING:
-                sockets[f"socket:[{fields[9]}]"] = _address(fields[1])
-    owners: dict[str, list[int]] = {}
-    for pid, link in _links():
-        if link in sockets:
-            owners.setdefault(link, []).append(pid)
-    return [
-        Listener(host, port, pid, processes.name(pid) if pid else "")
-        for link, (host, port) in sockets.items()
-        for pid in owners.get(link, [0])
+                addresses[f"socket:[{fields[9]}]"] = _address(fields[1])
+    found = [
+        (file, Listener(*addresses[file], process.pid, process.name))
+        for process in processes.all_processes()
+        for file in set(processes.open_files(process.pid)) & addresses.keys()
     ]
+    owned = {file for file, _ in found}
+    foreign = [Listener(*address, 0, "") for file, address in addresses.items() if file not in owned]
+    return [listener for _, listener in found] + foreign
 
 
 def holders(port: int) -> str:
@@ -90,16 +87,3 @@ def _address(text: str) -> tuple[str, int]:
         return socket.inet_ntop(socket.AF_INET, raw), int(port, 16)
     address = IPv6Address(raw)
     return str(address.ipv4_mapped or address), int(port, 16)
-
-
-def _links() -> list[tuple[int, str]]:
-    """Return pid and target of every open descriptor that this user may read."""
-    links = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdecimal():
-            continue
-        with suppress(OSError):  # the process ended or belongs to another user
-            for number in os.listdir(f"/proc/{entry}/fd"):
-                with suppress(OSError):  # the descriptor was closed in the meantime
-                    links.append((int(entry), os.readlink(f"/proc/{entry}/fd/{number}")))
-    return links

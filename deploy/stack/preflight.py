@@ -1,4 +1,4 @@
-"""Checks before the stack starts; each complaint says what to do about it."""
+"""Checks before the stack starts; each problem says what to do about it."""
 
 from __future__ import annotations
 
@@ -7,179 +7,228 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from app.settings import CHECKOUT, GRPC_SOCKET, Settings
 from deploy.gpu import discovery
 from deploy.nginx import tls
 from deploy.stack import users
-from deploy.stack.places import jobs_temporary, key_check_socket, program, web_socket
+from deploy.stack.paths import jobs_temporary_folder, key_check_socket, program, web_socket
 from deploy.stack.ports import bind_error, holders
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 including the final zero
-CONFINED_S = 60.0  # timeout of the sandbox trial; it takes one second on an idle machine
+SANDBOX_TRIAL_S = 60.0  # timeout of the sandbox trial; it takes one second on an idle machine
 JOB_REGIONS = 1  # the job worker has its own slots
 SPARE_SHM = 64 << 20  # bytes for Triton's own regions and gunicorn's heartbeat files
 
 
-def complaints(settings: Settings, checkout: Path = CHECKOUT) -> list[str]:
+class Problem(NamedTuple):
+    """Something that prevents a start, and what to do about it."""
+
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.fix}."
+
+
+def stack_problems(settings: Settings, checkout: Path = CHECKOUT) -> list[Problem]:
     """Return everything that prevents a start; empty when nothing does."""
     return [
-        *_programs(checkout),
-        *models(settings),
-        *sockets(settings),
+        *installation_problems(settings, checkout),
         *_ports(settings),
         *_tls(settings),
         *_shared_memory(settings),
-        *_gpu_decoding(settings),
     ]
 
 
-def of_web(settings: Settings) -> list[str]:
+def web_problems(settings: Settings) -> list[Problem]:
     """Return what prevents the start of a container that holds nginx and web only."""
     return [
-        *sockets(settings),
+        *_socket_paths(settings),
         *_tls(settings),
         *_shared_memory(settings),
         *_gpu_decoding(settings),
-        *triton_key(settings),
-        *of_decoders(settings, users.User.current()),
+        *triton_key_problems(settings),
+        *sandbox_problems(settings, users.User.current()),
     ]
 
 
-def of_decoders(settings: Settings, user: users.User) -> list[str]:
-    """Return the sandbox layers that `user`'s decoders lack, if CLIPSTACK_SANDBOX requires all of them.
+def triton_problems(settings: Settings) -> list[Problem]:
+    """Return what prevents the start of a container that holds Triton only."""
+    return [*_default_model(settings), *_socket_paths(settings)]
 
-    A trial process determines them.
+
+def installation_problems(settings: Settings, checkout: Path = CHECKOUT) -> list[Problem]:
+    """Return what is missing or set wrongly, whatever else runs on this machine."""
+    return [
+        *_programs(checkout),
+        *_default_model(settings),
+        *_socket_paths(settings),
+        *_triton_address(settings),
+        *_gpu_decoding(settings),
+    ]
+
+
+def sandbox_problems(settings: Settings, user: users.User) -> list[Problem]:
+    """Return the sandbox layer that `user`'s decoders lack, if CLIPSTACK_SANDBOX requires all of them.
+
+    A trial process determines it.
     """
     if settings.sandbox != "required":
         return []
     trial = try_layers(settings.sandbox, user)
     if trial.returncode == 0:
         return []
-    why = trial.stderr.strip().rpartition("\n")[2]
-    return [f"CLIPSTACK_SANDBOX is required, and decoders of {user.name} cannot have every layer: {why}"]
+    reason = trial.stderr.strip().rpartition("\n")[2]
+    return [
+        Problem(
+            f"CLIPSTACK_SANDBOX is required, but {user.name}'s decoders cannot have every layer: {reason}",
+            "Use a newer kernel, or a container that allows the layer (docs/security.md), or CLIPSTACK_SANDBOX=best",
+        )
+    ]
 
 
-def try_layers(mode: str, user: users.User, limit_s: float = CONFINED_S) -> subprocess.CompletedProcess[str]:
+def try_layers(mode: str, user: users.User, timeout_s: float = SANDBOX_TRIAL_S) -> subprocess.CompletedProcess[str]:
     """Run `python -m app.sandbox` as `user` and return its result.
 
     Raises:
-        TimeoutExpired: It took longer than `limit_s`.
+        TimeoutExpired: It took longer than `timeout_s`.
     """
     other = user.uid != os.geteuid()
     return subprocess.run(
-        [sys.executable, "-m", "app.sandbox"], cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "CLIPSTACK_SANDBOX": mode}, text=True, timeout=limit_s,
-        user=user.uid if other else None, group=user.gid if other else None, extra_groups=[] if other else None,
+        [sys.executable, "-m", "app.sandbox"],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={"PATH": os.environ.get("PATH", os.defpath), "CLIPSTACK_SANDBOX": mode},
+        text=True,
+        timeout=timeout_s,
+        user=user.uid if other else None,
+        group=user.gid if other else None,
+        extra_groups=[] if other else None,
         check=False,
-    )  # fmt: skip
+    )
 
 
-def of_triton(settings: Settings) -> list[str]:
-    """Return what prevents the start of a container that holds Triton only."""
-    return [*models(settings), *sockets(settings)]
-
-
-def _programs(checkout: Path) -> list[str]:
+def _programs(checkout: Path) -> list[Problem]:
     problems = []
     try:
         program("nginx")
     except FileNotFoundError as error:
-        problems.append(str(error))
+        problems.append(Problem(str(error), "Run `make setup`, or `apt-get install nginx-light`"))
     if not os.access(checkout / ".runtime" / "triton" / "bin" / "tritonserver", os.X_OK):
-        problems.append("Triton is not unpacked: run `make setup`")
+        problems.append(Problem("Triton is not unpacked", "Run `make setup`"))
     return problems
 
 
-def models(settings: Settings) -> list[str]:
-    """Return a complaint unless the default model has been exported; other models may be missing or broken."""
+def _default_model(settings: Settings) -> list[Problem]:
+    """Return a problem unless the default model has been exported; other models may be missing or broken."""
     model = settings.model_dir / settings.model
     if not (model / "config.pbtxt").is_file():
-        return [f"there is no model {settings.model!r} in {settings.model_dir} (CLIPSTACK_MODEL)"]
+        return [
+            Problem(
+                f"There is no model {settings.model!r} in {settings.model_dir}",
+                "Set CLIPSTACK_MODEL to the name of a folder there, or run `make setup` for the bundled models",
+            )
+        ]
     if not any(path.is_dir() and path.name.isdecimal() for path in model.iterdir()):
-        return [f"the model {settings.model!r} has not been exported: run `make setup`"]
+        return [Problem(f"The model {settings.model!r} has not been exported", "Run `make setup`")]
     return []
 
 
-def sockets(settings: Settings) -> list[str]:
-    """Return a complaint when the longest socket path exceeds the system's limit."""
+def _socket_paths(settings: Settings) -> list[Problem]:
+    """Return a problem when the longest socket path exceeds the system's limit."""
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor first binds a name that ends in its pid
         web_socket(settings.run_dir),
         key_check_socket(settings.run_dir),
         settings.triton_sockets / GRPC_SOCKET,
-        jobs_temporary(settings.run_dir) / "pymp-12345678" / "listener-12345678",  # multiprocessing's, in each worker
+        # multiprocessing's, in each worker
+        jobs_temporary_folder(settings.run_dir) / "pymp-12345678" / "listener-12345678",
     )
-    longest = max(candidates, key=_bytes)
-    length = _bytes(longest)
+    length, longest = max((len(os.fsencode(path)), path) for path in candidates)
     if length <= SOCKET_PATH_LIMIT:
         return []
     return [
-        f"{longest} has {length} bytes, and a socket's path may have {SOCKET_PATH_LIMIT}: "
-        "set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack"
+        Problem(
+            f"The socket path {longest} has {length} bytes; the limit is {SOCKET_PATH_LIMIT}",
+            "Set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack",
+        )
     ]
 
 
-def _bytes(path: Path) -> int:
-    return len(os.fsencode(path))
+def _triton_address(settings: Settings) -> list[Problem]:
+    if not settings.triton_address:
+        return []
+    return [
+        Problem(
+            f"CLIPSTACK_TRITON_ADDRESS is {settings.triton_address}, but this stack starts its own Triton, which "
+            "listens on a socket in the run folder",
+            "Unset CLIPSTACK_TRITON_ADDRESS: it is for containers and for a Triton on another machine",
+        )
+    ]
 
 
-def _ports(settings: Settings) -> list[str]:
-    if settings.triton_address:
-        return [
-            f"CLIPSTACK_TRITON_ADDRESS={settings.triton_address}: this stack starts a Triton of its own, which listens "
-            "on a socket in the run folder: leave the variable unset"
-        ]
+def _ports(settings: Settings) -> list[Problem]:
     candidates = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)]
     if settings.triton_metrics_port:
         candidates.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
     return [
-        f"cannot listen on {host}:{port} ({reason}{holders(port)}): stop what does, or set {variable} to another"
-        for variable, host, port in candidates
+        Problem(
+            f"Cannot listen on {host}:{port} ({reason}{holders(port)})",
+            f"Stop the program that listens there, or set {setting} to a free port",
+        )
+        for setting, host, port in candidates
         if (reason := bind_error(host, port))
     ]
 
 
-def triton_key(settings: Settings) -> list[str]:
+def triton_key_problems(settings: Settings) -> list[Problem]:
     """Return what is wrong with the configured key file of a Triton on TCP."""
     if not settings.triton_address or not settings.triton_key_file:
         return []
     try:
-        why = "" if settings.triton_key_path.read_text().strip() else "it is empty"
+        reason = "" if settings.triton_key_path.read_text().strip() else "it is empty"
     except OSError as error:
-        why = error.strerror or str(error)
-    named = f"CLIPSTACK_TRITON_KEY_FILE={settings.triton_key_file}"
-    return (
-        [f"{named}: {why}; it must hold Triton's key, and user {os.geteuid()} must be able to read it"] if why else []
-    )
+        reason = error.strerror or str(error)
+    if not reason:
+        return []
+    return [
+        Problem(
+            f"CLIPSTACK_TRITON_KEY_FILE={settings.triton_key_file} cannot be used: {reason}",
+            f"Write Triton's key to it, and let user {os.geteuid()} read it",
+        )
+    ]
 
 
-def _tls(settings: Settings) -> list[str]:
+def _tls(settings: Settings) -> list[Problem]:
     """Return why nginx could not use the configured certificate and key."""
     if not settings.tls:
         return []
     try:
         tls.check(settings.tls_cert, settings.tls_key)
     except tls.Unusable as error:
-        return [str(error)]
+        return [Problem(str(error), "`make doctor CHECK=certificate` says what to do")]
     return []
 
 
-def missing_for_gpu_decoding(settings: Settings) -> list[str]:
+def _gpu_decoding(settings: Settings) -> list[Problem]:
     """Return what is missing for decoding on the GPU; errors that only CUDA can detect stop the worker later."""
     if settings.decoder_device != "cuda":
         return []
-    missing = [name for name in ("torch", "cuda") if not find_spec(name)]
-    reasons = [f"{name} is missing: .venv/bin/pip install -e '.[gpu-decode]'" for name in missing]
+    setting = "CLIPSTACK_DECODER_DEVICE is cuda"
+    problems = [
+        Problem(f"{setting}, but {name} is missing", "Run `pip install 'clipstack[gpu-decode]'`")
+        for name in ("torch", "cuda")
+        if not find_spec(name)
+    ]
     try:
         discovery.usable()
     except discovery.NoGpu as error:
-        reasons.append(f"there is no GPU: {error}")
-    return reasons
-
-
-def _gpu_decoding(settings: Settings) -> list[str]:
-    return [f"CLIPSTACK_DECODER_DEVICE is cuda, but {reason}" for reason in missing_for_gpu_decoding(settings)]
+        fix = "Unset CLIPSTACK_DECODER_DEVICE, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs"
+        problems.append(Problem(f"{setting}, but there is no GPU: {error}", fix))
+    return problems
 
 
 def needed_memory(settings: Settings) -> int:
@@ -187,7 +236,7 @@ def needed_memory(settings: Settings) -> int:
     return (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
 
 
-def _shared_memory(settings: Settings) -> list[str]:
+def _shared_memory(settings: Settings) -> list[Problem]:
     from app.shm.pool import remove_stale_regions  # Triton's container does not have this module
 
     remove_stale_regions()  # left by a dead container; memory that Triton still maps counts until it unregisters it
@@ -197,6 +246,8 @@ def _shared_memory(settings: Settings) -> list[str]:
     if free >= need:
         return []
     return [
-        f"/dev/shm has {free >> 20} MiB free and {need >> 20} are needed: "
-        "make it larger, or lower CLIPSTACK_SLOTS or CLIPSTACK_WEB_WORKERS"
+        Problem(
+            f"/dev/shm has {free >> 20} MiB free, but {need >> 20} MiB are needed",
+            "Enlarge it, or lower CLIPSTACK_SLOTS or CLIPSTACK_WEB_WORKERS",
+        )
     ]

@@ -21,7 +21,7 @@ from app.settings import METRICS_SOCKET, Settings
 from deploy.gpu import discovery
 from deploy.nginx import hosts
 from deploy.nginx.config import render
-from deploy.stack import places, processes, users
+from deploy.stack import paths, processes, users
 
 STARTER_FOLDERS = ("logs", "triton")
 USER_FOLDERS = (
@@ -30,10 +30,10 @@ USER_FOLDERS = (
 )
 DATA_FOLDERS = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
-LEAST_HELD = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
+MIN_FORWARDED = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
 # nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/reject_flags.py); this
 # bounds the requests that arrive before that.
-SENT = 2.0
+FORWARDED_SHARE = 2.0
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the sum of the pipeline's limits
 NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
 
@@ -78,7 +78,7 @@ def make_triton_key(settings: Settings) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return
-    with open(descriptor, "w", encoding="ascii") as file:
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(32))
 
 
@@ -97,23 +97,25 @@ def differences(settings: Settings) -> list[str]:
 
 def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
     """Return the value of each ${CLIPSTACK_...} placeholder in nginx's files."""
-    holds = SENT * settings.web_workers * (settings.max_inflight + settings.max_queue)
+    forwarded = FORWARDED_SHARE * settings.web_workers * (settings.max_inflight + settings.max_queue)
     return settings.environment() | {
         "CLIPSTACK_LISTEN": f"{bracketed(settings.host)}:{settings.port}" + (" ssl http2" if settings.tls else ""),
         "CLIPSTACK_TLS": "yes" if settings.tls else "no",
         "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
         "CLIPSTACK_STATIC": str(checkout / "app"),
-        "CLIPSTACK_WEB_SOCKET": str(places.web_socket(settings.run_dir)),
-        "CLIPSTACK_KEY_CHECK_SOCKET": str(places.key_check_socket(settings.run_dir)),
-        "CLIPSTACK_WEB_HOLDS": str(max(LEAST_HELD, math.ceil(holds / (os.cpu_count() or 1)))),
+        "CLIPSTACK_WEB_SOCKET": str(paths.web_socket(settings.run_dir)),
+        "CLIPSTACK_KEY_CHECK_SOCKET": str(paths.key_check_socket(settings.run_dir)),
+        "CLIPSTACK_WEB_HOLDS": str(max(MIN_FORWARDED, math.ceil(forwarded / (os.cpu_count() or 1)))),
         "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
-        "CLIPSTACK_SHUT": str(places.shut(settings.run_dir)),
-        "CLIPSTACK_BACKLOG": str(places.backlog(settings.run_dir)),
+        "CLIPSTACK_SHUT": str(paths.reject_flags(settings.run_dir)),
+        "CLIPSTACK_BACKLOG": str(paths.backlog_flags(settings.run_dir)),
         "CLIPSTACK_ANSWER_TIMEOUT_S": str(settings.longest_answer_s + ANSWER_SLACK_S),
     }
 
 
-def variables(settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]) -> dict[str, str]:
+def program_environment(
+    settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]
+) -> dict[str, str]:
     """Return the environment of Supervisor and all programs, based on `environment`, that of the starting user."""
     inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
     own = {
@@ -127,7 +129,7 @@ def variables(settings: Settings, python: Path, user: users.User, environment: M
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
         "CUDA_DEVICE_ORDER": discovery.ORDER,  # all programs and the driver must use the same GPU indices
-        "TMPDIR": str(places.temporary(settings.run_dir)),
+        "TMPDIR": str(paths.temporary_folder(settings.run_dir)),
     }
     return inherited | settings.environment() | own
 

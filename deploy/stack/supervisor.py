@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from supervisor.xmlrpc import SupervisorTransport
 
-COMMAND_S = 150  # supervisorctl's longest command: a restart of all programs with their stop timeouts
+COMMAND_TIMEOUT_S = 150  # supervisorctl's longest command: a restart of all programs with their stop timeouts
 
 
 class Program(NamedTuple):
@@ -37,12 +37,12 @@ class SupervisorClient:
     def __init__(self, python: Path, config: Path, run_dir: Path) -> None:
         self._python, self._config = python, config
         self._socket = f"unix://{run_dir}/supervisor.sock"
-        self._held: Any = None
+        self._connection: Any = None
 
-    def hold(self) -> None:
+    def keep_connection(self) -> None:
         """Open a permanent connection, for a process that then drops the right to connect; raise OSError on failure."""
-        self._held = self._connection()
-        self._held.supervisor.getState()
+        self._connection = self._connect()
+        self._connection.supervisor.getState()
 
     def launch(self, environment: Mapping[str, str]) -> None:
         """Start supervisord in the background.
@@ -58,7 +58,7 @@ class SupervisorClient:
             timeout=30,
         )
 
-    def answers(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether supervisord runs and is not shutting down."""
         try:
             with self._rpc() as rpc:
@@ -87,8 +87,8 @@ class SupervisorClient:
 
     def failures(self) -> set[tuple[str, int]]:
         """Return the failed programs, each with the time of its failure in seconds since the epoch."""
-        down = ("BACKOFF", "EXITED", "FATAL")
-        return {(name, program.stopped) for name, program in self.programs().items() if program.state in down}
+        failed = ("BACKOFF", "EXITED", "FATAL")
+        return {(name, program.stopped) for name, program in self.programs().items() if program.state in failed}
 
     def shutdown(self) -> int:
         """Ask supervisord to stop all programs, last started first, and to exit; return its pid at once."""
@@ -97,25 +97,25 @@ class SupervisorClient:
             rpc.supervisor.shutdown()
         return pid
 
-    def command(self, *words: str) -> str:
-        """Return the output of `supervisorctl` with arguments `words`."""
-        answer = subprocess.run(
-            [self._python, "-m", "supervisor.supervisorctl", "-c", self._config, "-s", self._socket, *words],
+    def command(self, *arguments: str) -> str:
+        """Return the output of `supervisorctl` with `arguments`."""
+        completed = subprocess.run(
+            [self._python, "-m", "supervisor.supervisorctl", "-c", self._config, "-s", self._socket, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=COMMAND_S,
+            timeout=COMMAND_TIMEOUT_S,
         )
-        return answer.stdout
+        return completed.stdout
 
     @contextmanager
     def _rpc(self) -> Iterator[Any]:
-        if self._held:
-            yield self._held
+        if self._connection:
+            yield self._connection
             return
-        with self._connection() as rpc:
+        with self._connect() as rpc:
             yield rpc
 
-    def _connection(self) -> Any:
+    def _connect(self) -> Any:
         return xmlrpc.client.ServerProxy("http://127.0.0.1", SupervisorTransport(None, None, self._socket))

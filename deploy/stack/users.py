@@ -30,7 +30,7 @@ class User:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise UnusableUser(f"there is no user {name!r} (CLIPSTACK_USER)") from None
+            raise UnusableUser(f"there is no user {name!r}: correct CLIPSTACK_USER") from None
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
     @classmethod
@@ -47,39 +47,39 @@ class User:
             os.setuid(self.uid)
 
 
-def choose(wanted: str, needed: Sequence[Path]) -> tuple[User, str | None]:
+def choose(name: str, used_paths: Sequence[Path]) -> tuple[User, str | None]:
     """Return the user to run as, and a warning when that is root only because of inaccessible files.
 
     Args:
-        wanted: CLIPSTACK_USER; empty for the default.
-        needed: Folders and programs that the user must be able to reach.
+        name: CLIPSTACK_USER; empty for the default.
+        used_paths: Folders and programs that the user must be able to reach.
 
     Raises:
-        UnusableUser: `wanted` is set and cannot be used.
+        UnusableUser: `name` is set and cannot be used.
     """
     current = User.current()
     if current.uid != 0:
-        if wanted not in ("", current.name):
-            raise UnusableUser(f"only root can run the stack as {wanted!r}; this is {current.name}")
+        if name not in ("", current.name):
+            raise UnusableUser(f"only root can run the stack as {name!r} (CLIPSTACK_USER); this is {current.name}")
         return current, None
-    user = User.named(wanted or DEFAULT)
-    obstacle = first_blocked(user, needed)
-    if obstacle is None:
+    user = User.named(name or DEFAULT)
+    blocked = first_blocked(user, used_paths)
+    if blocked is None:
         return user, None
-    if wanted:
-        raise UnusableUser(f"{wanted} cannot enter or execute {obstacle}: open it, or move the checkout")
+    if name:
+        raise UnusableUser(f"{name} may not enter or execute {blocked}: allow it, or move the checkout")
     return current, (
-        f"everything runs as root, because {user.name} cannot enter or execute {obstacle}. "
+        f"everything runs as root, because {user.name} may not enter or execute {blocked}. "
         "Better: a checkout and a Python that all users can reach, such as /opt and /usr/bin/python3.11."
     )
 
 
-def first_blocked(user: User, needed: Sequence[Path]) -> Path | None:
-    """Return the outermost folder or program on the way to `needed` that `user` may not enter or execute."""
-    steps = [step for path in needed for step in _way_to(path)]
+def first_blocked(user: User, used_paths: Sequence[Path]) -> Path | None:
+    """Return the outermost folder or program on the way to `used_paths` that `user` may not enter or execute."""
+    steps = [step for path in used_paths for step in _way_to(path)]
     # Let the kernel decide as that user: file modes alone ignore groups, ACLs and mounts.
     script = 'for step; do test -x "$step" || { printf %s "$step"; exit 1; }; done'
-    answer = subprocess.run(
+    completed = subprocess.run(
         ["/bin/sh", "-c", script, "sh", *steps],
         user=user.uid,
         group=user.gid,
@@ -89,7 +89,7 @@ def first_blocked(user: User, needed: Sequence[Path]) -> Path | None:
         text=True,
         timeout=10,
     )
-    return Path(answer.stdout) if answer.returncode else None
+    return Path(completed.stdout) if completed.returncode else None
 
 
 def _way_to(path: Path) -> list[str]:

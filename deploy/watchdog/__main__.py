@@ -16,14 +16,14 @@ from pathlib import Path
 
 from app import logs
 from app.settings import CHECKOUT, Settings
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.supervisor import SupervisorClient
 from deploy.stack.users import User
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber
 from deploy.watchdog.watchdog import Watchdog
 
-AFTER_A_MISTAKE_S = 5.0
+PAUSE_AFTER_ERROR_S = 5.0
 
 log = logging.getLogger("deploy.watchdog")
 
@@ -32,20 +32,21 @@ def main() -> None:
     """Check the stack in a loop; exit when Supervisor no longer answers."""
     settings = Settings.from_environment()
     logs.set_up(settings.log_level, settings.log_format)
-    supervision = SupervisorClient(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
-    supervision.hold()  # only the user that started the stack may connect; afterwards drop to the programs' user
+    supervisor = SupervisorClient(Path(sys.executable), CHECKOUT / "supervisor" / "supervisord.conf", settings.run_dir)
+    # Only the user that started the stack may connect; afterwards drop to the programs' user.
+    supervisor.keep_connection()
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
     prober = ModelProber(settings.triton_target, settings.triton_key)
-    metrics = WatchdogMetrics(places.watchdog_metrics(settings.run_dir))
-    watchdog = Watchdog(supervision, prober, metrics, settings.model_dir, settings.run_dir)
+    metrics = WatchdogMetrics(paths.watchdog_metrics(settings.run_dir))
+    watchdog = Watchdog(supervisor, prober, metrics, settings.model_dir, settings.run_dir)
     while True:
-        pause_s = AFTER_A_MISTAKE_S
+        pause_s = PAUSE_AFTER_ERROR_S
         try:
-            pause_s = watchdog.look()
+            pause_s = watchdog.check()
         except ConnectionError as error:
             sys.exit(str(error))
         except Exception:
-            log.exception("the watchdog goes on after a mistake")
+            log.exception("a check failed; the watchdog continues")
         time.sleep(pause_s)
 
 

@@ -1,13 +1,13 @@
-"""Triton's backend processes, one per model instance, read from /proc."""
+"""Triton's backend processes, one per model instance."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
+from deploy.stack import processes
+
 NAME = "triton_python_b"  # as truncated by the kernel
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BackendProcess(NamedTuple):
@@ -31,21 +31,14 @@ def of_server(server: int) -> list[BackendProcess]:
 
     Triton never reaps its dead children, so they stay in the list as zombies.
     """
-    processes = (_stub(int(entry), server) for entry in os.listdir("/proc") if entry.isdecimal())
-    return [process for process in processes if process]
+    return [
+        BackendProcess(process.pid, _model(process.pid), process.dead, process.cpu_s)
+        for process in processes.all_processes()
+        if process.parent == server and process.name == NAME
+    ]
 
 
-def _stub(pid: int, server: int) -> BackendProcess | None:
-    try:
-        head, _, tail = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
-        state, parent, *fields = tail.split()
-        if int(parent) != server or not head.endswith(f"({NAME}"):
-            return None
-        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
-    except (OSError, ValueError):
-        return None  # the process ended in the meantime
-    # The first argument is <models>/<name>/<version>/model.py.
-    name, version = Path(words[1]).parts[-3:-1] if len(words) > 1 else ("", "")
-    return BackendProcess(
-        pid, f"{name}@{version}" if name else "", state == "Z", (int(fields[9]) + int(fields[10])) / TICKS
-    )
+def _model(pid: int) -> str:
+    """Return the model version: the first argument is <models>/<name>/<version>/model.py."""
+    arguments = processes.command_line(pid)[1:]
+    return "@".join(Path(arguments[0]).parts[-3:-1]) if arguments else ""

@@ -34,7 +34,7 @@ class HealthTracker:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def hopeless(self, seen: Mapping[str, Observation], now: float) -> dict[str, str]:
+    def failed(self, observations: Mapping[str, Observation], now: float) -> dict[str, str]:
         """Record one check and return the versions that only a restart can help, each with the reason.
 
         A failed canary alone proves little, because it also waits in the queue and for a CPU. A version hangs when for
@@ -43,43 +43,43 @@ class HealthTracker:
         it.
 
         Args:
-            seen: Observation of each version.
+            observations: Observation of each version.
             now: Time in seconds of a clock that does not jump.
         """
         self._records = {
-            key: _Record.after(self._records.get(key), observation, now) for key, observation in seen.items()
+            key: _Record.after(self._records.get(key), observation, now) for key, observation in observations.items()
         }
         verdicts = {key: record.verdict(now) for key, record in self._records.items()}
         return {key: verdict for key, verdict in verdicts.items() if verdict}
 
     @property
-    def suspects(self) -> bool:
+    def has_suspects(self) -> bool:
         """Whether a version left its last canary unanswered, so the next check should come soon."""
-        return any(record.good and record.seen.outcome == "silent" for record in self._records.values())
+        return any(record.has_answered and record.latest.outcome == "silent" for record in self._records.values())
 
 
 class _Record(NamedTuple):
-    seen: Observation
-    looked: float
-    good: bool  # whether it ever answered a canary
-    lost: float | None = None  # since when it has answered nobody
-    hung: float | None = None  # since when it has not used the CPU either
+    latest: Observation
+    time: float
+    has_answered: bool  # whether it ever answered a canary
+    silent_since: float | None = None  # since when it has answered nobody
+    idle_since: float | None = None  # since when it has not used the CPU either
 
     @classmethod
-    def after(cls, before: _Record | None, seen: Observation, now: float) -> _Record:
-        if seen.outcome == "answered":
-            return cls(seen, now, good=True)
-        if before is None or seen.answers != before.seen.answers:
-            return cls(seen, now, good=before is not None and before.good)
-        busy = seen.cpu_s - before.seen.cpu_s > BUSY * (now - before.looked)
-        hung = None if busy or seen.outcome == "failed" else before.hung or now
-        return cls(seen, now, before.good, before.lost or now, hung)
+    def after(cls, previous: _Record | None, latest: Observation, now: float) -> _Record:
+        if latest.outcome == "answered":
+            return cls(latest, now, has_answered=True)
+        if previous is None or latest.answers != previous.latest.answers:
+            return cls(latest, now, has_answered=previous is not None and previous.has_answered)
+        busy = latest.cpu_s - previous.latest.cpu_s > BUSY * (now - previous.time)
+        idle_since = None if busy or latest.outcome == "failed" else previous.idle_since or now
+        return cls(latest, now, previous.has_answered, previous.silent_since or now, idle_since)
 
     def verdict(self, now: float) -> str:
-        if self.good and self.hung is not None and now - self.hung >= HUNG_S:
-            return f"hangs: {self.seen.why}"
-        if self.good and self.lost is not None and now - self.lost >= LOST_S:
-            return f"has answered nobody for {now - self.lost:.0f} s: {self.seen.why}"
+        if self.has_answered and self.idle_since is not None and now - self.idle_since >= HUNG_S:
+            return f"hangs: {self.latest.why}"
+        if self.has_answered and self.silent_since is not None and now - self.silent_since >= LOST_S:
+            return f"has answered nobody for {now - self.silent_since:.0f} s: {self.latest.why}"
         return ""
 
 

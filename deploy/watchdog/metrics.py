@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from app.files import write_file
 from deploy.watchdog.prober import Canary
 from deploy.watchdog.restarts import GAUGE, MANY, describe
 
@@ -32,31 +33,31 @@ class WatchdogMetrics:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._counts: Counter[str] = Counter()
-        self._faults: dict[str, str] = {}  # by model; empty text when it answers
-        self._waits = False
+        self._errors: dict[str, str] = {}  # by model; empty text when it answers
+        self._waiting = False
         self._restarts: Mapping[str, int] = {}  # recent restarts by program, at the last check
 
     def canaries(self, canaries: Mapping[str, Canary], unloaded: Mapping[str, str]) -> None:
         """Count the outcomes of canaries, and log models that stop or start answering."""
         for key, canary in canaries.items():
             self._count("clipstack_canaries_total", model=key, outcome=canary.outcome)
-        faults = {key: "" if canary.outcome == "answered" else canary.why for key, canary in canaries.items()}
-        self._note(faults | dict(unloaded))
+        errors = {key: "" if canary.outcome == "answered" else canary.why for key, canary in canaries.items()}
+        self._log_changes(errors | dict(unloaded))
 
-    def away(self, why: str) -> None:
+    def unreachable(self, why: str) -> None:
         """Record that no model answers because Triton is unavailable."""
-        self._note(dict.fromkeys(self._faults, f"Triton does not answer: {why}"))
+        self._log_changes(dict.fromkeys(self._errors, f"Triton does not answer: {why}"))
 
-    def waits(self, why: str) -> None:
+    def waiting(self, why: str) -> None:
         """Log once that the backoff prevents a restart."""
-        if not self._waits:
+        if not self._waiting:
             log.error("%s", why)
-        self._waits = True
+        self._waiting = True
 
     def restarted(self, cause: str) -> None:
         """Count a restart of Triton."""
         self._count("clipstack_model_restarts_total", cause=cause)
-        self._waits = False
+        self._waiting = False
 
     def restarts(self, counts: Mapping[str, int]) -> None:
         """Store the number of recent restarts of each program; log programs that reach MANY."""
@@ -76,28 +77,26 @@ class WatchdogMetrics:
     def write(self) -> None:
         """Replace the metrics file atomically; ignore errors, because a full disk must not stop the watchdog."""
         lines = []
-        for name, words in HELP.items():
-            lines += [f"# HELP {name} {words}", f"# TYPE {name} counter"]
+        for name, text in HELP.items():
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             lines += [f"{series} {count}" for series, count in sorted(self._counts.items()) if series.startswith(name)]
         lines += [f"# HELP {ANSWERS} 1 when the last canary was answered.", f"# TYPE {ANSWERS} gauge"]
-        lines += [f"{_series(ANSWERS, model=key)} {int(not why)}" for key, why in sorted(self._faults.items())]
+        lines += [f"{_series(ANSWERS, model=key)} {int(not why)}" for key, why in sorted(self._errors.items())]
         lines += [f"# HELP {GAUGE} Restarts of a program within 5 minutes.", f"# TYPE {GAUGE} gauge"]
         lines += [f"{_series(GAUGE, program=name)} {count}" for name, count in sorted(self._restarts.items())]
-        making = self._path.with_suffix(".new")
         with suppress(OSError):
-            making.write_text("\n".join(lines) + "\n")
-            making.replace(self._path)
+            write_file(self._path, ("\n".join(lines) + "\n").encode())
 
     def _count(self, name: str, **labels: str) -> None:
         self._counts[_series(name, **labels)] += 1
 
-    def _note(self, faults: dict[str, str]) -> None:
-        for key, why in faults.items():
-            if why and not self._faults.get(key):
+    def _log_changes(self, errors: dict[str, str]) -> None:
+        for key, why in errors.items():
+            if why and not self._errors.get(key):
                 log.error("%s does not answer: %s", key, why)
-            elif not why and self._faults.get(key):
+            elif not why and self._errors.get(key):
                 log.info("%s answers again", key)
-        self._faults = faults
+        self._errors = errors
 
 
 def _series(name: str, **labels: str) -> str:

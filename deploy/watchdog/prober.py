@@ -18,10 +18,10 @@ from app.inference.channel import connect
 from app.inference.repository_index import in_short, unloaded
 from deploy.watchdog.health import Outcome
 
-CANARY_S = 3.0
+CANARY_TIMEOUT_S = 3.0
 IDLE_S = 5.0  # how long an answered canary counts for an unused version; hangs are still repaired within 20 s
-CALL_S = 2.0
-AT_ONCE = 8
+CALL_TIMEOUT_S = 2.0
+MAX_PARALLEL = 8
 # Triton's error texts when a backend process gives no sign of life: it may be dead, stopped or only very slow.
 SILENT = ("is not healthy", "health mutex")
 
@@ -61,58 +61,64 @@ class ModelProber:
     def __init__(self, address: str, key: str = "") -> None:
         self._client = connect(address, key)
         self._counts: dict[str, _Counts] = {}  # by version, at the end of the last check
-        self._vouched: dict[str, tuple[float, _Counts]] = {}  # time of the last answered canary, and the counts then
+        self._recent_answers: dict[
+            str, tuple[float, _Counts]
+        ] = {}  # time of the last answered canary, and the counts then
 
-    def probe(self, doubts: bool = False) -> Report:
-        """Probe all models in little more than CANARY_S.
+    def probe(self, all_versions: bool = False) -> Report:
+        """Probe all models in little more than CANARY_TIMEOUT_S.
 
         Args:
-            doubts: Ignore the answers to earlier canaries.
+            all_versions: Send a canary to every version, whatever it answered before.
 
         Raises:
             TritonUnreachable: Triton does not answer.
         """
         try:
-            self._client.is_server_live(client_timeout=CALL_S)
-            index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_S).get("models", [])
+            self._client.is_server_live(client_timeout=CALL_TIMEOUT_S)
+            index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S).get(
+                "models", []
+            )
             ready = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
-            before, self._counts = self._counts, self._counted()
+            before, self._counts = self._counts, self._read_counts()
             in_use = {key for key, entry in self._counts.items() if entry.answered > before.get(key, entry).answered}
-            spared = in_use if doubts else in_use | self._idle()
+            spared = in_use if all_versions else in_use | self._recently_answered()
             keys = [f"{name}@{version}" for name, version in ready]
-            with ThreadPoolExecutor(AT_ONCE) as pool:
+            with ThreadPoolExecutor(MAX_PARALLEL) as pool:
                 outcomes = dict(zip(keys, pool.map(lambda key: self._outcome(key, key in spared), keys), strict=True))
-            counts = self._counted()
+            counts = self._read_counts()
         except InferenceServerException as error:
             raise TritonUnreachable(str(error.message())) from error
         for key, (outcome, _) in outcomes.items():
             if key not in spared:
-                counts[key] = self._asked(key, outcome, counts.get(key, _Counts()))
+                counts[key] = self._record(key, outcome, counts.get(key, _Counts()))
         self._counts = counts
         canaries = {key: Canary(*entry, counts.get(key, _Counts()).answered) for key, entry in outcomes.items()}
         return Report(canaries, unloaded(index))
 
-    def _asked(self, key: str, outcome: Outcome, counts: _Counts) -> _Counts:
+    def _record(self, key: str, outcome: Outcome, counts: _Counts) -> _Counts:
         """Record a canary's outcome and return the counts including it; Triton counts only after it has answered."""
         before = self._counts.get(key, _Counts())
         if outcome != "answered":
-            self._vouched.pop(key, None)
+            self._recent_answers.pop(key, None)
             return counts
-        with_it = _Counts(before.answered + 1, before.failed)
-        self._vouched[key] = time.monotonic(), with_it
-        return max(counts, with_it)
+        counts_after = _Counts(before.answered + 1, before.failed)
+        self._recent_answers[key] = time.monotonic(), counts_after
+        return max(counts, counts_after)
 
-    def _idle(self) -> set[str]:
+    def _recently_answered(self) -> set[str]:
         """Return the versions that answered a canary less than IDLE_S ago and had no request since."""
         now = time.monotonic()
         return {
-            key for key, (at, counts) in self._vouched.items() if now < at + IDLE_S and counts == self._counts.get(key)
+            key
+            for key, (at, counts) in self._recent_answers.items()
+            if now < at + IDLE_S and counts == self._counts.get(key)
         }
 
     def load(self, name: str) -> None:
         """Make Triton try once more to load a model; a later report has the result."""
         try:
-            self._client.load_model(name, client_timeout=CALL_S)
+            self._client.load_model(name, client_timeout=CALL_TIMEOUT_S)
         except InferenceServerException:
             return  # loading failed again, or continues beyond the timeout
 
@@ -125,26 +131,26 @@ class ModelProber:
             return "answered", ""
         name, _, version = key.rpartition("@")
         try:
-            config = self._client.get_model_config(name, version, client_timeout=CALL_S).config
+            config = self._client.get_model_config(name, version, client_timeout=CALL_TIMEOUT_S).config
             clip = np.zeros((1, *config.input[0].dims), np.uint8)
             infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
             infer_input.set_data_from_numpy(clip)
-            scores = self._client.infer(name, [infer_input], version, client_timeout=CANARY_S).as_numpy(
+            scores = self._client.infer(name, [infer_input], version, client_timeout=CANARY_TIMEOUT_S).as_numpy(
                 config.output[0].name
             )
         except InferenceServerException as error:
             why = str(error.message())
-            silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(word in why for word in SILENT)
+            silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(text in why for text in SILENT)
             return "silent" if silent else "failed", in_short(why)
         except (IndexError, ValueError) as error:  # a configuration unlike that of our models
-            return "failed", f"cannot be asked: {error}"
-        return ("failed", "gives empty scores") if scores is None or scores.size == 0 else ("answered", "")
+            return "failed", f"has no usable input or output: {error}"
+        return ("failed", "returns empty scores") if scores is None or scores.size == 0 else ("answered", "")
 
-    def _counted(self) -> dict[str, _Counts]:
-        statistics: dict[str, Any] = self._client.get_inference_statistics(as_json=True, client_timeout=CALL_S)
+    def _read_counts(self) -> dict[str, _Counts]:
+        statistics: dict[str, Any] = self._client.get_inference_statistics(as_json=True, client_timeout=CALL_TIMEOUT_S)
         return {
             f"{model['name']}@{model['version']}": _Counts(
-                *(int(model["inference_stats"].get(end, {}).get("count", 0)) for end in ("success", "fail"))
+                *(int(model["inference_stats"].get(result, {}).get("count", 0)) for result in ("success", "fail"))
             )
             for model in statistics.get("model_stats", [])
         }

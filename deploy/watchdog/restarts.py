@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.stack import places
+from deploy.stack import paths
 
 WINDOW_S = 300.0
 MANY = 3  # restarts within WINDOW_S; manual restarts come once or twice
@@ -22,7 +22,7 @@ class RestartHistory:
         self._started: dict[str, int] = {}
         self._restarts: dict[str, deque[float]] = defaultdict(deque)
 
-    def note(self, started: Mapping[str, int], now: float) -> dict[str, int]:
+    def update(self, started: Mapping[str, int], now: float) -> dict[str, int]:
         """Return the number of restarts of each program.
 
         Args:
@@ -40,13 +40,13 @@ class RestartHistory:
 
 def describe(program: str, count: int) -> str:
     """Return a sentence about a program's restarts, for a log or a terminal."""
-    return f"{program} was started again {count} times within {WINDOW_S / 60:g} minutes: its log says why it ends"
+    return f"{program} was restarted {count} times within {WINDOW_S / 60:g} minutes: see its log for the reason"
 
 
 def counts(run_dir: Path) -> dict[str, int]:
     """Return the recent restarts of each program as the watchdog of `run_dir` reports them; empty without its file."""
     try:
-        text = places.watchdog_metrics(run_dir).read_text()
+        text = paths.watchdog_metrics(run_dir).read_text()
     except OSError:
         return {}
     return {name: int(count) for name, count in _SERIES.findall(text)}

@@ -7,20 +7,21 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.gpu import placement
-from deploy.stack.supervisor import SupervisorClient
+from deploy.stack.supervisor import Program, SupervisorClient
 from deploy.watchdog import backend_processes
 from deploy.watchdog.health import Backoff, HealthTracker, Observation
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber, Report, TritonUnreachable
 from deploy.watchdog.restarts import RestartHistory
 
-PAUSE_S, SOON_S = 2.0, 0.5  # between checks, normally and with a suspicion to confirm
-AWAY_S = 60.0  # a server that was paused for half a minute resumes without harm
+PAUSE_S, SHORT_PAUSE_S = 2.0, 0.5  # between checks, normally and with a suspicion to confirm
+UNREACHABLE_S = 60.0  # a server that was paused for half a minute resumes without harm
 # A model that loads uses the CPU; in one start of some hundred, OpenVINO's Python bindings deadlock while it loads.
 STUCK_S, STUCK_CPU_S = 20.0, 0.1
 
@@ -32,9 +33,9 @@ class _Server:
     """State of one Triton process, from its start to its end."""
 
     pid: int
-    judge: HealthTracker = field(default_factory=HealthTracker)
-    answered: bool = False
-    away_since: float | None = None
+    health: HealthTracker = field(default_factory=HealthTracker)
+    has_answered: bool = False
+    unreachable_since: float | None = None
     dead: set[int] = field(default_factory=set)  # pids of backend processes that were dead at the last check
     models: dict[int, str] = field(default_factory=dict)  # model by pid, including processes that are dead now
     load_cpu_s: float = -1.0  # CPU time of the backend processes when they last used some
@@ -54,103 +55,107 @@ class Watchdog:
 
     def __init__(
         self,
-        supervision: SupervisorClient,
-        canaries: ModelProber,
-        ledger: WatchdogMetrics,
+        supervisor: SupervisorClient,
+        prober: ModelProber,
+        metrics: WatchdogMetrics,
         model_dir: Path,
         run_dir: Path,
     ) -> None:
-        self._supervision, self._canaries, self._ledger = supervision, canaries, ledger
+        self._supervisor, self._prober, self._metrics = supervisor, prober, metrics
         self._model_dir, self._run_dir = model_dir, run_dir
-        self._starts: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 60.0))
-        self._loads: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 30.0))
-        self._restarts = Backoff(15.0, 600.0)
+        self._start_backoffs: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 60.0))
+        self._load_backoffs: dict[str, Backoff] = defaultdict(lambda: Backoff(5.0, 30.0))
+        self._restart_backoff = Backoff(15.0, 600.0)
         self._restart_history = RestartHistory()
         self._server = _Server(0)
 
-    def look(self) -> float:
+    def check(self) -> float:
         """Check everything once, repair what is broken, and return the seconds until the next check.
 
         Raises:
             ConnectionError: There is no supervisord any more, so nothing is left to watch.
         """
-        programs = self._supervision.programs()
+        programs = self._supervisor.programs()
         if not programs:
             raise ConnectionError("Supervisor does not answer")
-        for name, program in programs.items():
-            if program.state == "FATAL" and self._starts[name].allows(time.monotonic()):
-                log.error("%s, which Supervisor has given up, is started again", name)
-                self._ledger.started(name)
-                self._supervision.start(name)
-        started = {name: program.started for name, program in programs.items()}
-        self._ledger.restarts(self._restart_history.note(started, time.monotonic()))
+        self._check_programs(programs)
         triton = programs.get("triton")
         if triton and triton.state == "RUNNING":
-            self._look_at_server(triton.pid)
+            self._check_server(triton.pid)
         elif triton:
-            self._ledger.away(f"it is {triton.state.lower()}")
-        self._ledger.write()
-        return SOON_S if self._server.dead or self._server.judge.suspects else PAUSE_S
+            self._metrics.unreachable(f"it is {triton.state.lower()}")
+        self._metrics.write()
+        return SHORT_PAUSE_S if self._server.dead or self._server.health.has_suspects else PAUSE_S
 
-    def _look_at_server(self, pid: int) -> None:
+    def _check_programs(self, programs: Mapping[str, Program]) -> None:
+        """Start the programs that Supervisor has given up, and count restarts."""
+        now = time.monotonic()
+        for name, program in programs.items():
+            if program.state == "FATAL" and self._start_backoffs[name].allows(now):
+                log.error("Supervisor has given up %s: starting it again", name)
+                self._metrics.started(name)
+                self._supervisor.start(name)
+        started = {name: program.started for name, program in programs.items()}
+        self._metrics.restarts(self._restart_history.update(started, now))
+
+    def _check_server(self, pid: int) -> None:
         if pid != self._server.pid:
             self._server = _Server(pid)
         server = self._server
+        any_dead = any(process.dead for process in backend_processes.of_server(pid))
         try:
-            report = self._canaries.probe(
-                doubts=not server.answered or any(stub.dead for stub in backend_processes.of_server(pid))
-            )
+            report = self._prober.probe(all_versions=not server.has_answered or any_dead)
         except TritonUnreachable as error:
-            self._is_away(str(error))
+            self._handle_unreachable(str(error))
             return
-        server.answered, server.away_since = True, None
-        self._ledger.canaries(report.canaries, report.unloaded)
+        server.has_answered, server.unreachable_since = True, None
+        self._metrics.canaries(report.canaries, report.unloaded)
         processes = backend_processes.of_server(pid)
-        dead = self._dead(processes, report)
-        hopeless = server.judge.hopeless(_seen(report, processes), time.monotonic())
-        if dead or hopeless:
-            self._restart("dead" if dead else "hung", dead | hopeless)
+        dead = self._dead_versions(processes, report)
+        failed = server.health.failed(_observations(report, processes), time.monotonic())
+        if dead or failed:
+            self._restart("dead" if dead else "hung", dead | failed)
         else:
             self._load_again(report.unloaded)
 
-    def _dead(self, processes: list[backend_processes.BackendProcess], report: Report) -> dict[str, str]:
+    def _dead_versions(self, processes: list[backend_processes.BackendProcess], report: Report) -> dict[str, str]:
         """Return the versions that do not answer and whose process was dead at this check and the last.
 
         Unloading a model leaves its process dead for an instant, so one check is not enough. A version that died while
         it was loaded affects no other model.
         """
         server = self._server
-        server.models |= {stub.pid: stub.model for stub in processes if stub.model}
-        dead = {stub.pid for stub in processes if stub.dead}
+        server.models |= {process.pid: process.model for process in processes if process.model}
+        dead = {process.pid for process in processes if process.dead}
         still_dead, server.dead = dead & server.dead, dead
-        lost = {server.models.get(pid) for pid in still_dead}  # None: it died before this watchdog started
+        models = {server.models.get(pid) for pid in still_dead}  # None: it died before this watchdog started
         silent = {key: canary.why for key, canary in report.canaries.items() if canary.outcome != "answered"}
-        return {key: f"has lost its process: {why}" for key, why in silent.items() if lost & {key, None}}
+        return {key: f"has lost its process: {why}" for key, why in silent.items() if models & {key, None}}
 
-    def _is_away(self, why: str) -> None:
-        """Record that Triton does not answer, and restart it after AWAY_S.
+    def _handle_unreachable(self, why: str) -> None:
+        """Record that Triton does not answer, and restart it after UNREACHABLE_S.
 
         A server that never answered may have much to load: it is restarted when its backend processes stop loading.
         """
-        self._ledger.away(why)
-        now = time.monotonic()
-        self._server.away_since = self._server.away_since or now
-        if self._server.answered and now - self._server.away_since >= AWAY_S:
-            self._restart("away", {"triton": f"has not answered for {AWAY_S:g} s: {why}"})
-        elif not self._server.answered and self._server.is_stuck(now):
+        self._metrics.unreachable(why)
+        server, now = self._server, time.monotonic()
+        server.unreachable_since = server.unreachable_since or now
+        if server.has_answered and now - server.unreachable_since >= UNREACHABLE_S:
+            self._restart("away", {"triton": f"has not answered for {UNREACHABLE_S:g} s: {why}"})
+        elif not server.has_answered and server.is_stuck(now):
             self._restart("hung", {"triton": f"loads its models and has used no CPU for {STUCK_S:g} s"})
 
-    def _restart(self, cause: str, why: dict[str, str]) -> None:
+    def _restart(self, cause: str, reasons: dict[str, str]) -> None:
         """Kill Triton and its backend processes; Supervisor starts it again."""
-        reasons = "; ".join(f"{key} {reason}" for key, reason in why.items())
-        programs = self._supervision.programs()
+        text = "; ".join(f"{key} {reason}" for key, reason in reasons.items())
+        programs = self._supervisor.programs()
         if "triton" not in programs or programs["triton"].pid != self._server.pid:
             return  # Triton has ended in the meantime
-        if not self._restarts.allows(time.monotonic()):
-            self._ledger.waits(f"Triton was restarted a moment ago, and {reasons}")
+        if not self._restart_backoff.allows(time.monotonic()):
+            self._metrics.waiting(f"Triton was restarted a short time ago, so it is not restarted now, but {text}")
             return
-        log.error("Triton is restarted: %s", reasons)
-        self._ledger.restarted(cause)
+        log.error("restarting Triton: %s", text)
+        self._metrics.restarted(cause)
         # SIGKILL, because an orderly shutdown would wait for the process that hangs.
         with suppress(ProcessLookupError):
             os.killpg(self._server.pid, signal.SIGKILL)
@@ -158,17 +163,18 @@ class Watchdog:
     def _load_again(self, unloaded: dict[str, str]) -> None:
         """Load the models that Triton could not load; Triton itself tries only once, at its start."""
         for name in unloaded:
-            if (self._model_dir / name).is_dir() and self._loads[name].allows(time.monotonic()):
-                log.error("%s, which Triton could not load, is loaded again", name)
-                placement.follow(self._model_dir / name, self._run_dir)
-                self._ledger.loaded(name)
-                self._canaries.load(name)
+            if (self._model_dir / name).is_dir() and self._load_backoffs[name].allows(time.monotonic()):
+                log.error("Triton could not load %s: loading it again", name)
+                placement.place_again(self._model_dir / name, self._run_dir)
+                self._metrics.loaded(name)
+                self._prober.load(name)
 
 
-def _seen(report: Report, processes: list[backend_processes.BackendProcess]) -> dict[str, Observation]:
+def _observations(report: Report, processes: list[backend_processes.BackendProcess]) -> dict[str, Observation]:
+    cpu_s: dict[str, float] = defaultdict(float)
+    for process in processes:
+        cpu_s[process.model] += process.cpu_s
     return {
-        key: Observation(
-            canary.outcome, canary.why, canary.answers, sum(stub.cpu_s for stub in processes if stub.model == key)
-        )
+        key: Observation(canary.outcome, canary.why, canary.answers, cpu_s[key])
         for key, canary in report.canaries.items()
     }

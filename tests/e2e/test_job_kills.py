@@ -77,7 +77,7 @@ def kill(stack: Stack, victim: str) -> None:
         for pid in everything:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        assert processes.gone(everything, 10)
+        assert processes.wait_until_gone(everything, 10)
         stack.up()
     else:
         before = int(stack.supervisorctl("pid", victim))

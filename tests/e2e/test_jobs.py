@@ -84,7 +84,7 @@ def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Cl
     (worker,) = [int(line.split()[3].rstrip(",")) for line in stack.supervisorctl("status", "jobs").splitlines()]
     os.kill(worker, signal.SIGKILL)
     before = len(read(journal(stack, identity)).scores)
-    assert processes.gone([worker], 5)
+    assert processes.wait_until_gone([worker], 5)
     told = wait_for_job(http, identity)
     found = read(journal(stack, identity))  # raises when a window is missing or there twice
     assert (told["state"], told["tries"]) == ("done", 1)

@@ -73,7 +73,7 @@ def test_commands_beside_the_stack_know_its_settings(stack):
 def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
     other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
 
-    with pytest.raises(StackError, match="already running with another CLIPSTACK_MAX_QUEUE"):
+    with pytest.raises(StackError, match="runs with other values of CLIPSTACK_MAX_QUEUE"):
         other.up()
 
     assert stack.status()[0]

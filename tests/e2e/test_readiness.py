@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.pipeline.readiness import Facts, WorkerRegistry
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.support.stack_state import pid_of, ready
 from tests.support.stacks import running_stack, until
@@ -28,7 +28,7 @@ def stack() -> Iterator[Stack]:
 
 def crew(stack: Stack) -> dict[int, Facts]:
     """What every living worker says, by its pid, without a word of our own among it."""
-    folder = places.crew(stack.run_dir)
+    folder = paths.worker_status(stack.run_dir)
     WorkerRegistry(folder).living()  # takes away what dead ones left
     found = {}
     for path in folder.glob("[0-9]*"):
@@ -74,7 +74,7 @@ def test_the_first_word_of_being_ready_comes_when_every_worker_and_every_decoder
 
     assert told["status"] == "ready" and told["workers"] == [{"decoders": 2}, {"decoders": 2}]
     assert all_warm(stack)
-    assert not (places.crew(stack.run_dir) / "expected").exists()
+    assert not (paths.worker_status(stack.run_dir) / "expected").exists()
 
 
 def test_the_clip_of_each_worker_is_counted_as_one_that_reached_triton(stack: Stack) -> None:

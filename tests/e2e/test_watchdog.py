@@ -17,7 +17,7 @@ import httpx
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from deploy.stack import places, processes
+from deploy.stack import paths, processes
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import backend_processes
@@ -50,7 +50,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def watched(own: Stack) -> Stack:
     """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
     own.supervisorctl("stop", "watchdog")
-    places.watchdog_metrics(own.run_dir).unlink(missing_ok=True)
+    paths.watchdog_metrics(own.run_dir).unlink(missing_ok=True)
     own.wait(30)
     own.supervisorctl("start", "watchdog")
     until(lambda: all(watchdog_numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)
@@ -115,7 +115,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
     print(f"healed {time.monotonic() - began:.1f} s after its process was hurt; answers meanwhile: {dict(told)}")
 
     assert set(told) <= {200, 503}
-    assert processes.gone([stub, triton], 5)
+    assert processes.wait_until_gone([stub, triton], 5)
     assert watchdog_numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
 
 
@@ -174,7 +174,7 @@ def test_a_program_that_starts_again_and_again_is_flagged(watched: Stack) -> Non
             lambda times=times: watchdog_numbers(watched).get('clipstack_program_restarts{program="jobs"}') == times, 15
         )
         until(lambda pid=pid: pid_of(watched, "jobs") not in (0, pid), 15)
-    assert f"warning: jobs was started again {MANY} times" in watched.status()[1]
+    assert f"warning: jobs was restarted {MANY} times" in watched.status()[1]
     point = httpx.get(f"{watched.url}/status.json", timeout=10).json()["points"][-1]
     assert point["restarts"]["jobs"] == MANY and point["restarts"]["web"] == 0
 
@@ -265,7 +265,7 @@ def test_a_watchdog_that_is_killed_comes_back_and_one_without_supervisor_ends(wa
 
     watchdog = int(watched.supervisorctl("pid", "watchdog"))
     os.kill(int((watched.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
-    assert processes.gone([watchdog], 15)
+    assert processes.wait_until_gone([watchdog], 15)
 
 
 CONFIG = """
@@ -302,14 +302,14 @@ def test_a_program_that_was_given_up_is_started_again_and_one_that_was_stopped_i
     keeper = Watchdog(supervision, canaries, ledger, tmp_path, tmp_path)
     try:
         until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
-        keeper.look()
+        keeper.check()
         until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
         (tmp_path / "cured").touch()
-        keeper.look()  # too soon: it waits longer each time
+        keeper.check()  # too soon: it waits longer each time
         assert supervision.programs()["weak"].state == "FATAL"
 
         def healed() -> bool:
-            keeper.look()
+            keeper.check()
             return supervision.programs()["weak"].state == "RUNNING"
 
         until(healed, 15)

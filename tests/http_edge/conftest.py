@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.http_edge.connections import Stalled
 from tests.http_edge.request_tap import Tap, tapped
@@ -81,7 +81,7 @@ def before(edge: Stack) -> State:
 
 @pytest.fixture(scope="session")
 def tap(edge: Stack, before: State) -> Iterator[Tap]:
-    with tapped(places.web_socket(edge.run_dir)) as tap:
+    with tapped(paths.web_socket(edge.run_dir)) as tap:
         yield tap
 
 

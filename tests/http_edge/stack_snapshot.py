@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.nightly.faults.stack_processes import nginx_workers, web_workers
 from tests.support.stack_state import NGINX_WORKERS, owners_of_regions, regions
@@ -37,7 +37,7 @@ class State:
     @classmethod
     def of(cls, stack: Stack) -> State:
         web, nginx = tuple(web_workers(stack)), tuple(nginx_workers(stack))
-        folders = (stack.run_dir / "uploads", places.temporary(stack.run_dir), stack.run_dir / "tmp")
+        folders = (stack.run_dir / "uploads", paths.temporary_folder(stack.run_dir), stack.run_dir / "tmp")
         files = {str(path) for folder in folders for path in folder.rglob("*") if path.is_file()}
         return cls(web, nginx, frozenset(regions(stack)), frozenset(files), _descriptors([*web, *nginx]), _busy(stack))
 

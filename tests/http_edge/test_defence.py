@@ -17,7 +17,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 
 from app.settings import GRPC_SOCKET, METRICS_SOCKET
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.http_edge.conftest import MAX_UPLOAD_MB
 from tests.http_edge.connections import Reply, Stalled, exchange, latencies
@@ -222,7 +222,7 @@ def test_12_logs(edge: Stack, row: Row) -> None:
 
 @AS_ROOT
 def test_13_socket(edge: Stack, row: Row) -> None:
-    socket = places.web_socket(edge.run_dir)
+    socket = paths.web_socket(edge.run_dir)
     own = socket.with_name("web.behind.sock")  # gunicorn's, behind the tap that has its name now
     for path in (own, socket):
         row.holds(f"socket {stat.S_IMODE(path.stat().st_mode):o}", stat.S_IMODE(path.stat().st_mode) == 0o660)
@@ -259,7 +259,7 @@ def test_16_regions(edge: Stack, row: Row) -> None:
     modes = {f"{stat.S_IMODE((SHARED_MEMORY / name).stat().st_mode):o}" for name in names}
     row.holds(f"{len(names)} regions, {'/'.join(sorted(modes))}", modes == {"600"})
     row.holds("random names", all(re.fullmatch(r"clipstack-\d+-[0-9a-f]{8,}", name) for name in names))
-    regions_of_triton = SHARED_MEMORY.glob(f"{places.triton_regions(edge.run_dir)}*")
+    regions_of_triton = SHARED_MEMORY.glob(f"{paths.triton_regions(edge.run_dir)}*")
     of_triton = {f"{stat.S_IMODE(path.stat().st_mode):o}" for path in regions_of_triton}
     row.holds(f"Triton's own, between it and its models: {'/'.join(sorted(of_triton))}", of_triton == {"600"})
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import httpx
 from tritonclient.grpc import InferenceServerClient, InferenceServerException
 
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import backend_processes
@@ -58,6 +58,6 @@ def model_process(stack: Stack, model: str) -> int:
 
 def watchdog_numbers(stack: Stack) -> dict[str, int]:
     """What the watchdog has counted, by Prometheus' name and labels."""
-    path = places.watchdog_metrics(stack.run_dir)
+    path = paths.watchdog_metrics(stack.run_dir)
     lines = path.read_text().splitlines() if path.exists() else []
     return {series: int(count) for series, _, count in (line.rpartition(" ") for line in lines if line[0] != "#")}

@@ -9,7 +9,7 @@ import pytest
 
 from app.settings import InvalidSetting, Settings
 from deploy.nginx import tls
-from deploy.stack import doors
+from deploy.stack.access_summary import access_summary
 from tests.support.certificates import Pair, made
 
 
@@ -27,11 +27,11 @@ def why(cert: Path, key: Path) -> str:
 def test_a_good_pair_is_good_until_its_end(pair: Pair) -> None:
     ends = tls.check(str(pair.cert), str(pair.key))
     assert 1 < (ends - time.time()) / 86_400 <= 2
-    assert "ends in 2 days" in str(tls.warning(str(pair.cert), str(pair.key)))
+    assert "expires in 2 days" in str(tls.expiry_warning(str(pair.cert), str(pair.key)))
 
 
 def test_one_that_lasts_needs_no_word(tmp_path: Path) -> None:
-    assert tls.warning(*map(str, made(tmp_path / "long", days=90))) is None
+    assert tls.expiry_warning(*map(str, made(tmp_path / "long", days=90))) is None
 
 
 def test_one_that_has_ended(tmp_path: Path) -> None:
@@ -45,9 +45,9 @@ def test_files_that_are_missing_or_no_pem_or_exchanged(pair: Pair, tmp_path: Pat
     assert why(pair.cert, tmp_path / "no").startswith("CLIPSTACK_TLS_KEY: ")
     junk = tmp_path / "junk"
     junk.write_text("junk")
-    assert "holds no certificate in PEM" in why(junk, pair.key)
-    assert "holds no private key in PEM" in why(pair.cert, junk)
-    assert "holds no certificate in PEM" in why(pair.key, pair.cert)
+    assert "has no certificate in PEM" in why(junk, pair.key)
+    assert "has no private key in PEM" in why(pair.cert, junk)
+    assert "has no certificate in PEM" in why(pair.key, pair.cert)
     assert "cannot be read" in why(tmp_path, pair.key)
 
 
@@ -67,16 +67,16 @@ def test_both_settings_or_neither() -> None:
 @pytest.mark.parametrize(
     ("settings", "asks", "told"),
     [
-        ({}, False, "from this machine alone"),
-        ({"host": "::1"}, False, "from this machine alone"),
-        ({"keys": "required"}, True, "keys are asked for (CLIPSTACK_KEYS); none made yet"),
+        ({}, False, "only this machine"),
+        ({"host": "::1"}, False, "only this machine"),
+        ({"keys": "required"}, True, "API keys are required (CLIPSTACK_KEYS); none exists yet"),
         ({"host": "0.0.0.0"}, True, "clipstack-keys create NAME"),
         ({"host": "192.168.1.5"}, True, "without TLS"),
-        ({"host": "0.0.0.0", "keys": "off"}, False, "warning: anybody who reaches 0.0.0.0:8080"),
-        ({"host": "0.0.0.0", "published": "127.0.0.1:8080"}, False, "at 127.0.0.1:8080"),
-        ({"host": "0.0.0.0", "published": "0.0.0.0:80"}, True, "reached at 0.0.0.0:80"),
-        ({"host": "0.0.0.0", "published": "8080"}, True, "reached at 8080"),
-        ({"host": "0.0.0.0", "published": "[::1]:8080"}, False, "from this machine alone"),
+        ({"host": "0.0.0.0", "keys": "off"}, False, "warning: everybody who can reach 0.0.0.0:8080"),
+        ({"host": "0.0.0.0", "published": "127.0.0.1:8080"}, False, "can reach 127.0.0.1:8080"),
+        ({"host": "0.0.0.0", "published": "0.0.0.0:80"}, True, "reachable at 0.0.0.0:80"),
+        ({"host": "0.0.0.0", "published": "8080"}, True, "reachable at 8080"),
+        ({"host": "0.0.0.0", "published": "[::1]:8080"}, False, "only this machine"),
     ],
     ids=str,
 )
@@ -84,4 +84,4 @@ def test_who_can_come_in_is_decided_and_told(tmp_path: Path, settings: dict[str,
     whole = {"run_dir": str(tmp_path), **settings}
     found = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in whole.items()})
     assert found.asks_for_keys is asks
-    assert told in "\n".join(doors.told(found))
+    assert told in "\n".join(access_summary(found))

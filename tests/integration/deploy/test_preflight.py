@@ -12,7 +12,7 @@ from app.settings import CHECKOUT, Settings
 from app.shm.pool import PREFIX, SHM
 from deploy.gpu import discovery
 from deploy.stack.ports import bind_error, free_ports, on_loopback
-from deploy.stack.preflight import SOCKET_PATH_LIMIT, complaints, triton_key
+from deploy.stack.preflight import SOCKET_PATH_LIMIT, stack_problems, triton_key_problems
 
 
 @pytest.fixture
@@ -39,33 +39,33 @@ def settings(checkout: Path, **changed: str) -> Settings:
 
 
 def test_nothing_stands_in_the_way(checkout):
-    assert complaints(settings(checkout), checkout) == []
+    assert stack_problems(settings(checkout), checkout) == []
 
 
 @pytest.mark.parametrize("name", ["port", "triton_metrics_port"])
 def test_a_port_in_use_is_named_with_its_variable(checkout, name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = complaints(settings(checkout, **{name: str(port)}), checkout)
+        found = stack_problems(settings(checkout, **{name: str(port)}), checkout)
 
-    assert len(found) == 1 and f":{port} " in found[0] and f"CLIPSTACK_{name.upper()}" in found[0]
+    assert len(found) == 1 and f":{port} " in found[0].message and f"CLIPSTACK_{name.upper()}" in found[0].fix
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_ipv6_address_may_stand_in_brackets(checkout, host):
     if bind_error("::1", 0):
         pytest.skip("this machine has no IPv6")
-    assert complaints(settings(checkout, host=host), checkout) == []
+    assert stack_problems(settings(checkout, host=host), checkout) == []
 
 
 def test_decoding_on_a_gpu_needs_one(checkout):
     try:
         discovery.usable()
     except discovery.NoGpu as error:
-        found = complaints(settings(checkout, decoder_device="cuda"), checkout)
-        assert found == [f"CLIPSTACK_DECODER_DEVICE is cuda, and there is no GPU: {error}"]
+        (problem,) = stack_problems(settings(checkout, decoder_device="cuda"), checkout)
+        assert problem.message == f"CLIPSTACK_DECODER_DEVICE is cuda, but there is no GPU: {error}"
     else:
-        assert complaints(settings(checkout, decoder_device="cuda"), checkout) == []
+        assert stack_problems(settings(checkout, decoder_device="cuda"), checkout) == []
 
 
 @pytest.mark.parametrize(("sandbox", "told"), [("required", True), ("best", False), ("off", False)])
@@ -74,21 +74,23 @@ def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, 
     script = (
         "from app.sandbox.seccomp import refuse; from app.settings import Settings;"
         "from deploy.stack import preflight, users; from tests.support.confined import LACKS; refuse(LACKS['landlock']);"
-        "print(*preflight.of_decoders(Settings.from_environment(), users.User.current()))"
+        "print(*preflight.sandbox_problems(Settings.from_environment(), users.User.current()))"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": sandbox}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, timeout=60,
         check=True,
     )  # fmt: skip
-    said = "CLIPSTACK_SANDBOX is required, and decoders of .* cannot have every layer: files: Landlock is not known"
+    said = "CLIPSTACK_SANDBOX is required, but .*'s decoders cannot have every layer: files: Landlock is not known"
     assert bool(re.match(said, done.stdout)) == told
     assert bool(done.stdout.strip()) == told
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8001", "127.0.0.1:8001"])
 def test_a_local_triton_on_tcp_is_refused(checkout, address):
-    assert "leave the variable unset" in complaints(settings(checkout, triton_address=address), checkout)[0]
+    assert (
+        "Unset CLIPSTACK_TRITON_ADDRESS" in stack_problems(settings(checkout, triton_address=address), checkout)[0].fix
+    )
 
 
 @pytest.mark.parametrize(("content", "complaint"), [(None, "No such file"), ("", "it is empty"), ("0" * 64, "")])
@@ -96,9 +98,9 @@ def test_a_key_file_that_was_named_must_hold_a_key(checkout, content, complaint)
     file = checkout / "key"
     if content is not None:
         file.write_text(content)
-    found = triton_key(settings(checkout, triton_address="triton:8001", triton_key_file=str(file)))
+    found = triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file)))
 
-    assert [complaint in words for words in found] == [True] * bool(complaint)
+    assert [complaint in problem.message for problem in found] == [True] * bool(complaint)
 
 
 @pytest.mark.parametrize("room", [0, 1])
@@ -106,34 +108,34 @@ def test_a_run_folder_may_be_as_deep_as_its_longest_socket_allows(checkout, room
     longest = "/web/jobs/pymp-12345678/listener-12345678"
     depth = SOCKET_PATH_LIMIT - len(longest) + 1 - room
 
-    found = complaints(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
+    found = stack_problems(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
 
-    assert [("CLIPSTACK_RUN_DIR" in complaint) for complaint in found] == [True] * (1 - room)
+    assert [("CLIPSTACK_RUN_DIR" in problem.fix) for problem in found] == [True] * (1 - room)
 
 
 def test_a_server_that_is_not_unpacked_is_named(checkout):
     (checkout / ".runtime/triton/bin/tritonserver").unlink()
 
-    assert "make setup" in complaints(settings(checkout), checkout)[0]
+    assert "make setup" in stack_problems(settings(checkout), checkout)[0].fix
 
 
 def test_a_default_model_that_is_missing_or_not_exported_is_named(checkout):
-    assert "no model 'other'" in complaints(settings(checkout, model="other"), checkout)[0]
+    assert "no model 'other'" in stack_problems(settings(checkout, model="other"), checkout)[0].message
     (checkout / "models/camera_motion/1").rmdir()
-    assert "has not been exported" in complaints(settings(checkout), checkout)[0]
+    assert "has not been exported" in stack_problems(settings(checkout), checkout)[0].message
 
 
 def test_shared_memory_that_cannot_suffice_is_refused(checkout):
     huge = settings(checkout, slots="1024", slot_mb="1024", web_workers="256")
 
-    assert "/dev/shm" in complaints(huge, checkout)[0]
+    assert "/dev/shm" in stack_problems(huge, checkout)[0].message
 
 
 def test_memory_of_processes_that_are_gone_does_not_count(checkout):
     abandoned = SHM / f"{PREFIX}-1-{secrets.token_hex(8)}"
     abandoned.write_bytes(bytes(4096))
 
-    complaints(settings(checkout), checkout)
+    stack_problems(settings(checkout), checkout)
 
     assert not abandoned.exists()
 

@@ -66,8 +66,8 @@ def test_no_request_waits_for_a_new_worker_to_begin(master: subprocess.Popen[byt
         old = descendants(master.pid)
         master.send_signal(signal.SIGHUP)
         slowest = 0.0
-        while any(map(processes.name, old)) and time.monotonic() < deadline:
+        while any(map(processes.is_running, old)) and time.monotonic() < deadline:
             slowest = max(slowest, answer_s(tmp_path / "socket"))
             time.sleep(0.02)
-        assert not any(map(processes.name, old)) and len(descendants(master.pid)) == 2
+        assert not any(map(processes.is_running, old)) and len(descendants(master.pid)) == 2
         assert slowest < BEGINS_S / 2

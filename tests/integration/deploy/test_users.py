@@ -42,7 +42,7 @@ def test_root_stays_root_with_one_warning_that_names_the_obstacle(open_folder):
 def test_a_user_that_was_asked_for_is_not_replaced(open_folder):
     open_folder.chmod(0o700)
 
-    with pytest.raises(UnusableUser, match=f"nobody cannot enter or execute {open_folder}"):
+    with pytest.raises(UnusableUser, match=f"nobody may not enter or execute {open_folder}"):
         choose("nobody", [open_folder])
 
 

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.stack.places import program
+from deploy.stack.paths import program
 from deploy.stack.ports import free_ports
 from tests.nightly.docs.clone import PYTHON, Clone, clone
 from tests.nightly.docs.snippets import (

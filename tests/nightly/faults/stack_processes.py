@@ -61,4 +61,4 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 
 def alive(pid: int) -> bool:
-    return bool(processes.name(pid))
+    return processes.is_running(pid)

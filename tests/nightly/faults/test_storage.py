@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.nightly.faults.fault_run import Trials
 from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
@@ -90,7 +90,7 @@ def test_19_log_disk_full(trials: Trials, row: Row) -> None:
 
 @pytest.mark.timeout(300)
 def test_44_leftovers_of_the_killed(hurt: Stack, trials: Trials, row: Row) -> None:
-    uploads, temporary = hurt.run_dir / "uploads", places.temporary(hurt.run_dir)
+    uploads, temporary = hurt.run_dir / "uploads", paths.temporary_folder(hurt.run_dir)
     with trials.of(hurt) as trial, ExitStack() as clients:
         trial.hurts()
         before = set(uploads.iterdir())

@@ -67,7 +67,7 @@ def test_30_everything_killed(hurt: Stack, trials: Trials, row: Row, long_film: 
             for pid in everything:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            assert processes.gone(everything, 10)
+            assert processes.wait_until_gone(everything, 10)
             begin = time.monotonic()
             hurt.up()
             row.within("ready after", time.monotonic() - begin, COLD_S)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.pipeline.upload_guard import LEAST_WINDOW_S
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
 from tests.nightly.faults.rows import Row
@@ -53,7 +53,7 @@ def saturated(stack: Stack) -> Iterator[None]:
         while time.monotonic() < last + 0.3:  # no connection was taken for so long
             connection = socket.socket(socket.AF_UNIX)
             connection.setblocking(False)
-            if connection.connect_ex(str(places.web_socket(stack.run_dir))) == 0:
+            if connection.connect_ex(str(paths.web_socket(stack.run_dir))) == 0:
                 held.enter_context(connection)
                 last = time.monotonic()
             else:  # the backlog is full

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.gpu import discovery
-from deploy.gpu.discovery import SPARE_BYTES, Driver, Gpu, NoGpu, Nvml, next_place, usable, visible
+from deploy.gpu.discovery import SPARE_BYTES, Driver, Gpu, NoGpu, Nvml, least_used, usable, visible
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 GIB = 1 << 30
@@ -90,7 +90,7 @@ def test_a_gpu_whose_memory_somebody_else_has_is_left_to_them() -> None:
     ("driver", "environment", "words"),
     [
         (FakeDriver(), {}, "NVML Shared Library Not Found"),
-        (FakeDriver(9), {"CUDA_VISIBLE_DEVICES": ""}, "knows 1 GPUs, and CUDA_VISIBLE_DEVICES='' leaves none"),
+        (FakeDriver(9), {"CUDA_VISIBLE_DEVICES": ""}, "reports 1 GPUs, and CUDA_VISIBLE_DEVICES='' leaves none"),
     ],
 )
 def test_why_there_is_no_gpu_is_told(driver: Driver, environment: dict[str, str], words: str) -> None:
@@ -107,7 +107,7 @@ def test_the_command_lists_them_or_says_why_not(capsys: pytest.CaptureFixture[st
 def test_workers_take_gpus_in_turns() -> None:
     taken: list[int] = []
     for _ in range(5):
-        taken.append(next_place(taken, [0, 1]))
+        taken.append(least_used(taken, [0, 1]))
     assert taken == [0, 1, 0, 1, 0]
 
 
@@ -115,11 +115,11 @@ def test_workers_take_gpus_in_turns() -> None:
 def test_who_comes_after_a_killed_worker_gets_its_gpu(killed: int) -> None:
     living = [0, 1, 2, 3]
     living.pop(killed)
-    assert next_place(living, [0, 1, 2, 3]) == killed
+    assert least_used(living, [0, 1, 2, 3]) == killed
 
 
 def test_new_workers_beside_the_old_ones_of_a_reload_are_spread_as_they_were() -> None:
     old, new = [0, 1, 0], list[int]()
     for _ in range(3):
-        new.append(next_place(old + new, [0, 1]))
+        new.append(least_used(old + new, [0, 1]))
     assert sorted(new) == [0, 1, 1]  # with the old ones: three on each

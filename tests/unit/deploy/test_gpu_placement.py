@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from app.settings import Settings
 from deploy.gpu import placement
 from deploy.gpu.discovery import Driver
-from deploy.gpu.placement import GpuPlacement, folder, follow, write_all
+from deploy.gpu.placement import GpuPlacement, folder, place_again, write_all
 from deploy.stack import launch
 from tests.unit.deploy.test_gpu_discovery import FakeDriver
 
@@ -106,21 +106,21 @@ def test_a_damaged_configuration_is_left_for_triton_to_name(models: Path, run_di
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == "name: {"
 
 
-def test_a_model_that_is_added_exchanged_or_removed_is_followed(models: Path, run_dir: Path) -> None:
+def test_a_model_that_is_added_exchanged_or_removed_is_place_agained(models: Path, run_dir: Path) -> None:
     write_all(models, run_dir, TWO)
     (models / "seen").rename(models / "other")
-    follow(models / "seen", run_dir)
-    follow(models / "other", run_dir)
+    place_again(models / "seen", run_dir)
+    place_again(models / "other", run_dir)
     assert not (folder(run_dir) / "seen").exists()
     assert config_of(run_dir, "other").instance_group[0].count == 3
     (models / "other" / "2" / "model.pt2").unlink()
-    follow(models / "other", run_dir)
+    place_again(models / "other", run_dir)
     assert config_of(run_dir, "other").instance_group[0].kind == ModelInstanceGroup.KIND_CPU
     assert [path.name for path in folder(run_dir).glob("[!.]*")] == ["other"]
 
 
 def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir: Path) -> None:
-    follow(models / "seen", run_dir)
+    place_again(models / "seen", run_dir)
     assert list((run_dir / "gpu").iterdir()) == []
 
 
@@ -132,7 +132,7 @@ def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir:
     ],
     ids=["without", "with"],
 )
-def test_triton_s_start_follows_the_gpus_of_the_moment_and_says_so_once(
+def test_triton_s_start_place_agains_the_gpus_of_the_moment_and_says_so_once(
     models: Path,
     run_dir: Path,
     driver: Driver,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.inference.repository_index import unready
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, Outcome
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import Canary, unloaded
@@ -19,7 +19,7 @@ def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[b
     """Whether a restart is asked for at each look, of which each tells outcome, answers so far, seconds calculated."""
     judge = HealthTracker()
     return [
-        GOOD in judge.hopeless({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
+        GOOD in judge.failed({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
         for look, (outcome, answers, cpu_s) in enumerate(looks)
     ]
 
@@ -66,29 +66,29 @@ def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() ->
     judge = HealthTracker()
     good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
     for look in range(3):
-        told = judge.hopeless({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
+        told = judge.failed({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
     assert told == {"b@1": "hangs: not healthy"}
-    assert judge.hopeless({"a@1": good}, 3 * LOOK_S) == {}
-    assert judge.hopeless({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
+    assert judge.failed({"a@1": good}, 3 * LOOK_S) == {}
+    assert judge.failed({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
 
 
 def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> None:
     history = RestartHistory()
     starts = ((0, 0.0), (7, 2.0), (7, 4.0), (9, 6.0), (12, 9.0))
-    counts = [history.note({"web": start, "jobs": 1}, now)["web"] for start, now in starts]
+    counts = [history.update({"web": start, "jobs": 1}, now)["web"] for start, now in starts]
     assert counts == [0, 0, 0, 1, 2]
-    assert history.note({"web": 12, "jobs": 1}, 6 + WINDOW_S) == {"web": 1, "jobs": 0}
+    assert history.update({"web": 12, "jobs": 1}, 6 + WINDOW_S) == {"web": 1, "jobs": 0}
 
 
 def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
-    numbers = places.watchdog_metrics(tmp_path)
+    numbers = paths.watchdog_metrics(tmp_path)
     numbers.parent.mkdir()
     ledger = WatchdogMetrics(numbers)
     ledger.restarts({"web": MANY, "jobs": MANY - 1})
     ledger.write()
     assert 'clipstack_program_restarts{program="web"} 3' in numbers.read_text()
     (words,) = warnings(tmp_path)
-    assert words.startswith("web was started again 3 times")
+    assert words.startswith("web was restarted 3 times")
 
 
 def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:

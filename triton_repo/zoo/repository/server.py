@@ -117,7 +117,7 @@ def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
             is_live = False
 
         def follow(name: str) -> None:
-            placement.follow(models / name, stack.run_dir)
+            placement.place_again(models / name, stack.run_dir)
 
         yield TritonServer(client, stack.slot_mb << 20, follow) if is_live else None
 

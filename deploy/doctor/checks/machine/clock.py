@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.checks.service.web import address
 from deploy.doctor.context import Context, Skipped
+from deploy.stack import processes
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MAX_JUMP_S, MAX_SKEW_S, MAX_AHEAD_S = 5.0, 3.0, 60.0
 
 CLOCK_JUMPED = KnownIssue(
@@ -43,8 +41,10 @@ def wall_clock(context: Context) -> Iterator[Finding]:
     """Compare Supervisor's wall-clock time of each start with the kernel's monotonic one."""
     context.require_running()
     for name, program in context.programs.items():
-        if program.pid and program.started:
-            jump = time.time() - _age_s(program.pid) - program.started
+        process = processes.process(program.pid) if program.started else None
+        if process:
+            age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - process.started_s
+            jump = time.time() - age_s - program.started
             if abs(jump) > MAX_JUMP_S:
                 yield CLOCK_JUMPED.finding(jump=jump, program=name)
                 return
@@ -73,12 +73,6 @@ def file_times(context: Context) -> Iterator[Finding]:
         if ahead > MAX_AHEAD_S:
             yield FUTURE_FILE.finding(file=path, ahead=ahead)
     yield ok("no modification time is in the future")
-
-
-def _age_s(pid: int) -> float:
-    """Return the seconds since the process started, by a clock that nobody can set."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / TICKS_PER_S
 
 
 CHECKS = (

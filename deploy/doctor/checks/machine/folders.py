@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import preflight, users
+from deploy.stack import users
 from deploy.stack.run_dir import DATA_FOLDERS, STARTER_FOLDERS, USER_FOLDERS
 
 PARENT_CLOSED = KnownIssue(
@@ -38,12 +38,6 @@ WRONG_MODE = KnownIssue(
     symptom="Other users of the machine can read uploads or control the stack.",
     message="{folder} has mode {mode}; {limit} is the most that is safe.",
     fix="Run `make down` and `make up`, which set the mode, or `chmod {limit} {folder}`.",
-)
-PATH_TOO_LONG = KnownIssue(
-    name="socket path too long",
-    symptom="`make up` refuses CLIPSTACK_RUN_DIR.",
-    message="{complaint}.",
-    fix="Set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack.",
 )
 UPLOADS_ELSEWHERE = KnownIssue(
     name="uploads elsewhere",
@@ -101,13 +95,6 @@ def modes(context: Context) -> Iterator[Finding]:
     yield ok("other users cannot enter the run folder or connect to its sockets")
 
 
-def socket_paths(context: Context) -> Iterator[Finding]:
-    """Check that socket paths are short enough."""
-    for complaint in preflight.sockets(context.settings):
-        yield PATH_TOO_LONG.finding(complaint=complaint.partition(":")[0])
-    yield ok(f"all paths are within the limit of {preflight.SOCKET_PATH_LIMIT} bytes")
-
-
 def upload_folder(context: Context) -> Iterator[Finding]:
     """Check that nginx, by its rendered configuration or the source, writes uploads where web expects them."""
     context.require_web()
@@ -137,6 +124,5 @@ CHECKS = (
     Check("parent folders", parents, (PARENT_CLOSED, RUNS_AS_ROOT)),
     Check("owners", owners, (WRONG_OWNER,)),
     Check("modes", modes, (WRONG_MODE,)),
-    Check("socket paths", socket_paths, (PATH_TOO_LONG,)),
     Check("upload folder", upload_folder, (UPLOADS_ELSEWHERE,)),
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context
 from deploy.gpu import discovery
-from deploy.stack import preflight
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -22,9 +21,9 @@ GPU_UNUSABLE = KnownIssue(
 )
 GPU_REQUIRED = KnownIssue(
     name="GPU required",
-    symptom="`make up` refuses to start, or web workers exit at their start.",
-    message="{setting} requires a GPU, but {why}.",
-    fix="Unset {setting}, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs.",
+    symptom="Web workers exit at their start.",
+    message="CLIPSTACK_TRANSPORT=cuda requires a GPU, but there is none: {why}.",
+    fix="Unset CLIPSTACK_TRANSPORT, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs.",
 )
 
 
@@ -42,18 +41,16 @@ def usable(context: Context) -> Iterator[Finding]:
 
 
 def required(context: Context) -> Iterator[Finding]:
-    """Check that the GPU required by a setting is usable."""
-    for reason in preflight.missing_for_gpu_decoding(context.settings):
-        yield GPU_REQUIRED.finding(setting="CLIPSTACK_DECODER_DEVICE=cuda", why=reason)
+    """Check that the GPU required by CLIPSTACK_TRANSPORT is usable."""
     if context.settings.transport == "cuda":
         try:
             discovery.usable(environment=context.environment)
         except discovery.NoGpu as error:
-            yield GPU_REQUIRED.finding(setting="CLIPSTACK_TRANSPORT=cuda", why=f"there is none: {error}")
-    yield ok("no setting requires a missing GPU")
+            yield GPU_REQUIRED.finding(why=error)
+    yield ok("the transport requires no missing GPU")
 
 
 CHECKS = (
     Check("GPU", usable, (GPU_UNUSABLE,)),
-    Check("GPU settings", required, (GPU_REQUIRED,)),
+    Check("GPU transport", required, (GPU_REQUIRED,)),
 )

@@ -11,7 +11,7 @@ from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight, processes
-from deploy.stack.places import triton_regions
+from deploy.stack.paths import triton_regions
 
 MIB = 1 << 20
 MAX_NAMES = 3  # files named in one message

@@ -21,12 +21,6 @@ NOT_LISTENING = KnownIssue(
     message="The stack runs, but no program listens on port {port} ({setting}).",
     fix="Find the reason with `make logs`, then restart that program with supervisorctl.",
 )
-TRITON_ADDRESS_SET = KnownIssue(
-    name="Triton on TCP",
-    symptom="`make up` refuses CLIPSTACK_TRITON_ADDRESS.",
-    message="CLIPSTACK_TRITON_ADDRESS is {address}, but the Triton of `make up` listens on a socket in the run folder.",
-    fix="Unset CLIPSTACK_TRITON_ADDRESS. It is for containers and for a Triton on another machine.",
-)
 TRITON_EXPOSED = KnownIssue(
     name="Triton exposed",
     symptom="Other machines can use and change the models.",
@@ -75,12 +69,10 @@ def _of_stopped(port: _Port) -> Iterator[Finding]:
 
 
 def addresses(context: Context) -> Iterator[Finding]:
-    """Check that the configured addresses expose neither Triton nor an nginx without keys."""
+    """Check that nginx does not let other machines upload without keys."""
     settings = context.settings
     if context.in_image:
         raise Skipped("the container's network decides who can reach it")
-    if settings.triton_address:
-        yield TRITON_ADDRESS_SET.finding(address=settings.triton_address)
     if settings.public and not settings.asks_for_keys:
         yield NO_KEYS_IN_PUBLIC.finding(host=settings.host)
     yield ok("nothing is reachable from outside without a key")
@@ -115,6 +107,6 @@ def _expected(context: Context) -> list[_Port]:
 
 CHECKS = (
     Check("ports", ports, (PORT_TAKEN, NOT_LISTENING)),
-    Check("addresses", addresses, (TRITON_ADDRESS_SET, NO_KEYS_IN_PUBLIC)),
+    Check("addresses", addresses, (NO_KEYS_IN_PUBLIC,)),
     Check("Triton's ports", triton_ports, (TRITON_EXPOSED,)),
 )

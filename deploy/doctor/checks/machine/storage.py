@@ -11,7 +11,7 @@ from app.auth.keys import KeyFile
 from app.errors import KeyStoreUnavailable
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import places
+from deploy.stack import paths
 
 MIB = 1 << 20
 FULL_BYTES, LOW_BYTES = 64 * MIB, 1024 * MIB
@@ -138,7 +138,7 @@ def records(context: Context) -> Iterator[Finding]:
 def _file_systems(context: Context) -> dict[Path, os.statvfs_result]:
     """Return one folder on each file system that is written to, with its statistics."""
     run_dir, data = context.run_dir, context.settings.data_dir
-    folders = [run_dir, run_dir / "uploads", places.temporary(run_dir), run_dir / "logs", data, data / "jobs"]
+    folders = [run_dir, run_dir / "uploads", paths.temporary_folder(run_dir), run_dir / "logs", data, data / "jobs"]
     by_device: dict[int, Path] = {}
     for folder in map(_existing, folders):
         by_device.setdefault(folder.stat().st_dev, folder)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import preflight
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 NETWORK_FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one per engine; a version may have several
 
-NO_DEFAULT_MODEL = KnownIssue(
-    name="no default model",
-    symptom="`make up` refuses to start. 404 model_not_found for requests without a model.",
-    message="{complaint}.",
-    fix="Run `make setup`, which exports the bundled models, or set CLIPSTACK_MODEL to a folder of {folder}.",
-)
 MODEL_INCOMPLETE = KnownIssue(
     name="model incomplete",
     symptom="/readyz names the model. 503 or 404 for requests to it.",
@@ -48,14 +41,6 @@ NOT_LOADED = KnownIssue(
     message="Triton could not load {model}: {why}.",
     fix="Repair the model's folder. The watchdog then loads it again.",
 )
-
-
-def default_model(context: Context) -> Iterator[Finding]:
-    """Check that the default model has been exported."""
-    context.require_triton()
-    for complaint in preflight.models(context.settings):
-        yield NO_DEFAULT_MODEL.finding(complaint=complaint.partition(":")[0], folder=context.settings.model_dir)
-    yield ok(f"{context.settings.model} is exported")
 
 
 def folders(context: Context) -> Iterator[Finding]:
@@ -153,7 +138,6 @@ def _clip_bytes(config: ModelConfig) -> int:
 
 
 CHECKS = (
-    Check("default model", default_model, (NO_DEFAULT_MODEL,)),
     Check("model folders", folders, (MODEL_INCOMPLETE,)),
     Check("clip sizes", clip_sizes, (CLIP_TOO_LARGE,)),
     Check("canaries", canaries, (CANARY_FAILED, NOT_LOADED)),

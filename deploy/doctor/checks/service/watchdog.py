@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import places
+from deploy.stack import paths
 
 SILENT_S = 30.0  # it writes after every check, one to five seconds apart
 
@@ -42,7 +42,7 @@ REPAIRS = {
 def watchdog(context: Context) -> Iterator[Finding]:
     """Report a silent watchdog, models that do not answer, and repairs since its start."""
     context.pid("watchdog")
-    path, log = places.watchdog_metrics(context.run_dir), context.run_dir / "logs" / "watchdog.log"
+    path, log = paths.watchdog_metrics(context.run_dir), context.run_dir / "logs" / "watchdog.log"
     if not path.exists():
         raise Skipped("the watchdog has just started")
     age = time.time() - path.stat().st_mtime

@@ -13,15 +13,8 @@ from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import run_dir
-from deploy.stack.places import program
 from deploy.stack.stack import Stack
 
-NO_NGINX = KnownIssue(
-    name="nginx not installed",
-    symptom="`make up` says that nginx is not installed.",
-    message="nginx is not installed.",
-    fix="Run `make setup`, or `apt-get install nginx-light`.",
-)
 OLD_CONFIGURATION = KnownIssue(
     name="nginx's configuration is old",
     verdict="warning",
@@ -83,15 +76,6 @@ GUNICORN = (
     _Required("timeout", "0", "20", "a worker that hangs would never be replaced"),
     _Required("worker_class", '"sync"', "a class with threads", "a slow client would block a whole worker"),
 )
-
-
-def nginx(context: Context) -> Iterator[Finding]:
-    """Check that nginx is installed."""
-    context.require_web()
-    try:
-        yield ok(program("nginx"))
-    except FileNotFoundError:
-        yield NO_NGINX.finding()
 
 
 def configuration(context: Context) -> Iterator[Finding]:
@@ -165,7 +149,6 @@ def _read(path: Path) -> str:
 
 
 CHECKS = (
-    Check("nginx", nginx, (NO_NGINX,)),
     Check("nginx's configuration", configuration, (OLD_CONFIGURATION,)),
     Check("timeouts", timeouts, (PROXY_TIMEOUT_TOO_SHORT,)),
     Check("gunicorn's settings", gunicorn, (GUNICORN_SETTING, CONTROL_SOCKET)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.settings import PREFIX, SETTINGS
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
+from deploy.stack import preflight
 
 INVALID_SETTING = KnownIssue(
     name="invalid setting",
@@ -48,6 +49,13 @@ QUEUE_UNREACHABLE = KnownIssue(
     symptom="503 for jobs, while single files are answered.",
     message="The job queue at {queue} does not answer: {why}.",
     fix="Start that Redis, or unset CLIPSTACK_QUEUE, so that jobs wait in a file of the data folder.",
+)
+
+CANNOT_START = KnownIssue(
+    name="cannot start",
+    symptom="`make up` refuses to start.",
+    message="{message}.",
+    fix="{fix}.",
 )
 
 # Variables that deploy/, docker-compose.yml, the client and tests read in addition
@@ -118,6 +126,15 @@ def queue(context: Context) -> Iterator[Finding]:
     yield ok("Redis answers")
 
 
+def start(context: Context) -> Iterator[Finding]:
+    """Report what prevents a start, except ports, memory and certificates, which have their own checks."""
+    if context.in_image:
+        raise Skipped("a container checks this when it starts")
+    for problem in preflight.installation_problems(context.settings, context.checkout):
+        yield CANNOT_START.finding(**problem._asdict())
+    yield ok("nginx, Triton, the default model and the run folder are usable")
+
+
 def _comparable(value: str) -> str:
     """Return `value` in a comparable form: a path may be written in several ways."""
     return str(Path(value).expanduser().absolute()) if "/" in value and "://" not in value else value
@@ -129,4 +146,5 @@ CHECKS = (
     Check("settings in force", in_force, (SETTING_NOT_IN_FORCE,)),
     Check("setting conflicts", conflicts, (QUEUE_TIMEOUT_TOO_LONG, DATA_IN_UPLOADS)),
     Check("job queue", queue, (QUEUE_UNREACHABLE,)),
+    Check("start", start, (CANNOT_START,)),
 )

@@ -15,7 +15,7 @@ import deploy.doctor
 from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import places
+from deploy.stack import paths
 
 SYMPTOM = "A vulnerability scanner reports it."
 MESSAGE = "{component} {version} has {ids}: {what} ({source}, {date})."
@@ -106,7 +106,7 @@ def _installed(context: Context) -> dict[str, str]:
 def _nginx_version() -> str:
     """Return Debian's package version of nginx, which shows backported fixes; otherwise nginx's own version."""
     try:
-        path = places.program("nginx")
+        path = paths.program("nginx")
         if path == "/usr/sbin/nginx":
             package = probes.output(["dpkg-query", "-W", "-f=${Version}", "nginx-common"])
             if package.returncode == 0:

@@ -19,9 +19,10 @@ import pytest
 
 from app.shm.pool import PREFIX, SHM
 from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
 from deploy.gpu import discovery
-from deploy.stack.places import triton_regions
+from deploy.stack.paths import triton_regions
 from deploy.stack.ports import listeners
 from deploy.stack.supervisor import Program
 from tests.support.doctor import altered, file_system, found, healthy, named, program, running, words
@@ -76,7 +77,8 @@ def test_addresses_beyond_this_machine(context) -> None:
     open_to_all = replace(
         context, settings=replace(context.settings, host="0.0.0.0", triton_address="0.0.0.0:8001", keys="off")
     )
-    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.TRITON_ADDRESS_SET.name, ports.NO_KEYS_IN_PUBLIC.name}
+    assert found(open_to_all, ports.CHECKS[1:2]) == {ports.NO_KEYS_IN_PUBLIC.name}
+    assert "CLIPSTACK_TRITON_ADDRESS" in words(open_to_all, named("start", config), config.CANNOT_START)
 
 
 def test_triton_in_public(context) -> None:
@@ -139,13 +141,13 @@ def test_a_folder_or_socket_that_is_too_open(context, name: str, mode: int) -> N
 
 def test_a_run_folder_too_deep_for_sockets(context) -> None:
     deep = replace(context, settings=replace(context.settings, run_dir=Path("/tmp/".ljust(100, "d"))))
-    assert found(deep, folders.CHECKS[3:4]) == {folders.PATH_TOO_LONG.name}
+    assert found(deep, named("start", config)) == {config.CANNOT_START.name}
 
 
 def test_uploads_that_nginx_writes_elsewhere(context) -> None:
-    assert found(context, folders.CHECKS[4:]) == set()
+    assert found(context, folders.CHECKS[3:]) == set()
     altered(context.checkout / "nginx/conf.d/limits.conf", '"${CLIPSTACK_RUN_DIR}/uploads"', "/var/tmp/uploads")
-    assert "/var/tmp/uploads" in words(context, folders.CHECKS[4:], folders.UPLOADS_ELSEWHERE)
+    assert "/var/tmp/uploads" in words(context, folders.CHECKS[3:], folders.UPLOADS_ELSEWHERE)
 
 
 # --- disks
@@ -284,10 +286,11 @@ def test_none_is_fine(context, no_gpu) -> None:
     assert found(context, gpu.CHECKS) == set()
 
 
-@pytest.mark.parametrize("changed", [{"transport": "cuda"}, {"decoder_device": "cuda"}])
-def test_a_gpu_that_a_setting_asks_for(context, no_gpu, changed) -> None:
-    wanted = replace(context, settings=replace(context.settings, **changed))
-    assert found(wanted, gpu.CHECKS) == {gpu.GPU_REQUIRED.name}
+def test_a_gpu_that_a_setting_asks_for(context, no_gpu) -> None:
+    transport = replace(context, settings=replace(context.settings, transport="cuda"))
+    assert found(transport, gpu.CHECKS) == {gpu.GPU_REQUIRED.name}
+    decoder = replace(context, settings=replace(context.settings, decoder_device="cuda"))
+    assert found(decoder, named("start", config)) == {config.CANNOT_START.name}
 
 
 def test_a_driver_without_a_usable_gpu(context, no_gpu, tmp_path, monkeypatch) -> None:

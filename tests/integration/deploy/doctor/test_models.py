@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from deploy.doctor.checks.service import models, weights
+from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
-from tests.support.doctor import altered, found, healthy, words, write_model
+from tests.support.doctor import altered, found, healthy, named, words, write_model
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_models_that_are_well(context) -> None:
 
 def test_no_default_model(context) -> None:
     shutil.rmtree(context.settings.model_dir / "camera")
-    assert "'camera'" in words(context, models.CHECKS, models.NO_DEFAULT_MODEL)
+    assert "'camera'" in words(context, named("start", config), config.CANNOT_START)
 
 
 @pytest.mark.parametrize(

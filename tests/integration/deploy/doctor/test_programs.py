@@ -22,9 +22,10 @@ import pytest
 
 from app.settings import CHECKOUT
 from deploy.doctor.checks.service import programs, watchdog, web
+from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
 from deploy.nginx.config import render
-from deploy.stack import places
+from deploy.stack import paths
 from deploy.stack import run_dir as run_folder
 from deploy.stack.supervisor import Program
 from deploy.stack.users import User, first_blocked
@@ -46,20 +47,20 @@ def context() -> Iterator[Context]:
 @AS_ROOT
 def test_no_nginx() -> None:
     """The whole command, where the program is hidden."""
-    hide = 'mount --bind /dev/null "$1" && exec "$2" -m deploy.doctor --json nginx'
-    arguments = [places.program("nginx"), sys.executable]
+    hide = 'mount --bind /dev/null "$1" && exec "$2" -m deploy.doctor --json start'
+    arguments = [paths.program("nginx"), sys.executable]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", hide, "sh", *arguments], cwd=CHECKOUT, capture_output=True, timeout=60
     )
     if b"unshare" in done.stderr or b"mount:" in done.stderr:
         pytest.skip("no namespace can be made here")
     told = json.loads(done.stdout)
-    assert (done.returncode, told["checks"][0]["findings"][0]["fault"]) == (2, web.NO_NGINX.name)
+    assert (done.returncode, told["checks"][0]["findings"][0]["fault"]) == (2, config.CANNOT_START.name)
 
 
 def test_a_program_that_starts_again_and_again(context) -> None:
     runs = running(context, web=os.getpid())
-    numbers = places.watchdog_metrics(runs.run_dir)
+    numbers = paths.watchdog_metrics(runs.run_dir)
     numbers.parent.mkdir(exist_ok=True)
     for count, faults in ((MANY - 1, set()), (MANY, {programs.RESTARTS.name})):
         numbers.write_text(f'clipstack_program_restarts{{program="web"}} {count}\n')
@@ -241,7 +242,7 @@ def test_open_files_used_up(context) -> None:
 
 
 def test_a_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
-    numbers = places.watchdog_metrics(context.run_dir)
+    numbers = paths.watchdog_metrics(context.run_dir)
     numbers.parent.mkdir()
     numbers.write_text('# HELP x\nclipstack_model_answers{model="camera@1"} 1\n')
     runs = running(context, watchdog=os.getpid())
@@ -253,7 +254,7 @@ def test_a_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
 
 
 def test_a_watchdog_that_is_silent(context) -> None:
-    numbers = places.watchdog_metrics(context.run_dir)
+    numbers = paths.watchdog_metrics(context.run_dir)
     numbers.parent.mkdir()
     numbers.touch()
     os.utime(numbers, (time.time() - 100,) * 2)

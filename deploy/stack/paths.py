@@ -26,27 +26,27 @@ def key_check_socket(run_dir: Path) -> Path:
     return run_dir / "web" / "keys.sock"
 
 
-def backlog(run_dir: Path) -> Path:
+def backlog_flags(run_dir: Path) -> Path:
     """Return the folder by which web publishes its backlog to nginx (app/admission/backlog_flag.py)."""
     return run_dir / "web" / "backlog"
 
 
-def crew(run_dir: Path) -> Path:
-    """Return the folder in which web workers publish what they lack (app/pipeline/readiness.py)."""
+def worker_status(run_dir: Path) -> Path:
+    """Return the folder in which web workers publish their status (app/pipeline/readiness.py)."""
     return run_dir / "web" / "crew"
 
 
-def shut(run_dir: Path) -> Path:
+def reject_flags(run_dir: Path) -> Path:
     """Return the folder by which web tells nginx which clients to reject (app/admission/reject_flags.py)."""
     return run_dir / "web" / "shut"
 
 
-def temporary(run_dir: Path) -> Path:
+def temporary_folder(run_dir: Path) -> Path:
     """Return the temporary folder of the programs."""
     return run_dir / "web" / "tmp"
 
 
-def jobs_temporary(run_dir: Path) -> Path:
+def jobs_temporary_folder(run_dir: Path) -> Path:
     """Return the job worker's temporary folder.
 
     It is separate because a start of web clears the shared one, which would remove the sockets that start decoders.
@@ -54,7 +54,7 @@ def jobs_temporary(run_dir: Path) -> Path:
     return run_dir / "web" / "jobs"
 
 
-def metrics(run_dir: Path) -> Path:
+def metrics_folder(run_dir: Path) -> Path:
     """Return the folder of the counters of web and jobs (app/metrics/multiprocess.py)."""
     return run_dir / "web" / "metrics"
 
@@ -64,7 +64,7 @@ def watchdog_metrics(run_dir: Path) -> Path:
     return run_dir / "watchdog" / "watchdog.prom"
 
 
-def address(run_dir: Path) -> Path:
+def url_file(run_dir: Path) -> Path:
     """Return the file with the running stack's URL; the clipstack command reads it."""
     return run_dir / "url"
 

@@ -122,6 +122,7 @@ lint:  ## ruff, codespell, mypy, and that imports flow one way
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/codespell
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy --python-version 3.10 --platform win32 client  # the oldest Python of the client, without POSIX
 	.venv/bin/lint-imports --no-cache --no-logo
 
 lock:  ## write deploy/locks anew: what the images install, with hashes

@@ -20,8 +20,8 @@ def _blocking(
     method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Client, P], T]:
     @wraps(method)
-    def call(self: Client, /, *arguments: P.args, **named: P.kwargs) -> T:
-        return self._thread.run(method(self._client, *arguments, **named))
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._thread.run(method(self._client, *args, **kwargs))
 
     return call
 
@@ -30,8 +30,8 @@ def _iterating(
     method: Callable[Concatenate[AsyncClient, P], AsyncIterator[T]],
 ) -> Callable[Concatenate[Client, P], Iterator[T]]:
     @wraps(method)
-    def call(self: Client, /, *arguments: P.args, **named: P.kwargs) -> Iterator[T]:
-        return self._thread.iterate(method(self._client, *arguments, **named))
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self._thread.iterate(method(self._client, *args, **kwargs))
 
     return call
 

@@ -1,4 +1,4 @@
-"""Errors, by the party that has to act.
+"""Errors, grouped by who has to act.
 
 ```
 ClipstackError                 base of all; carries `code`, `status` and `request_id`

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .models import Media, Prediction, Sent, optional, read_media, read_prediction
+from .models import Media, Prediction, Sent
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 
@@ -91,59 +91,3 @@ class Job:
     def ended(self) -> bool:
         """Return whether the job is done, failed or cancelled."""
         return self.state in ENDED
-
-
-def read_job(answer: Mapping[str, Any]) -> Job:
-    """Parse a record; raise KeyError, TypeError or ValueError if it is invalid."""
-    progress = answer["progress"]
-    error = answer.get("error")
-    return Job(
-        id=str(answer["id"]),
-        state=str(answer["state"]),
-        created=str(answer["created"]),
-        finished=optional(str, answer.get("finished")),
-        name=str(answer.get("name") or ""),
-        bytes=int(answer["bytes"]),
-        model=str(answer["model"]),
-        model_version=optional(str, answer.get("model_version")),
-        progress=JobProgress(
-            percent=float(progress["percent"]),
-            windows_done=int(progress["windows_done"]),
-            windows=optional(int, progress.get("windows")),
-            eta_s=optional(float, progress.get("eta_s")),
-            position=optional(int, progress.get("position")),
-        ),
-        tries=int(answer.get("tries", 1)),
-        cache=optional(str, answer.get("cache")),
-        error=None if error is None else (str(error["code"]), str(error["message"])),
-        timing_s={str(stage): float(s) for stage, s in (answer.get("timing_s") or {}).items() if s is not None},
-        media=optional(read_media, answer.get("media")),
-        timeline=optional(_read_timeline, answer.get("timeline")),
-        answer=answer,
-    )
-
-
-def _read_timeline(answer: Mapping[str, Any]) -> Timeline:
-    return Timeline(
-        duration_s=float(answer["duration_s"]),
-        complete_to_s=float(answer["complete_to_s"]),
-        window_s=float(answer["window_s"]),
-        hop_s=float(answer["hop_s"]),
-        margin=float(answer["margin"]),
-        labels=tuple(str(label) for label in answer["labels"]),
-        segments=tuple(
-            Segment(float(s["start_s"]), float(s["end_s"]), str(s["label"]), float(s["score"]))
-            for s in answer["segments"]
-        ),
-        cuts_s=tuple(float(time) for time in answer["cuts_s"]),
-        windows=tuple(_read_window(window) for window in answer.get("windows") or ()),
-    )
-
-
-def _read_window(answer: Mapping[str, Any]) -> Window:
-    return Window(
-        start_s=float(answer["start_s"]),
-        end_s=float(answer["end_s"]),
-        padded=bool(answer["padded"]),
-        predictions=tuple(read_prediction(prediction) for prediction in answer["predictions"]),
-    )

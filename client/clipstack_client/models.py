@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -142,82 +139,3 @@ class Health:
 
     ready: bool
     message: str
-
-
-def read_result(answer: Mapping[str, Any], cache: str | None = None) -> Result:
-    """Parse an answer of `/v1/classify`; raise KeyError, TypeError or ValueError if it is invalid."""
-    sent = answer.get("sent")
-    return Result(
-        request_id=str(answer["request_id"]),
-        model=str(answer["model"]),
-        model_version=str(answer["model_version"]),
-        transport=str(answer["transport"]),
-        predictions=tuple(read_prediction(prediction) for prediction in answer["predictions"]),
-        media=read_media(answer["media"]),
-        clips=tuple(_read_clip(clip) for clip in answer["clips"]),
-        timing_ms={str(stage): float(ms) for stage, ms in answer["timing_ms"].items()},
-        warnings=tuple(str(warning) for warning in answer.get("warnings", ())),
-        cache=cache,
-        sent=None if sent is None else Sent(**sent),
-        thumbnails=tuple(_read_data_uri(uri) for uri in answer.get("thumbnails", ())),
-        answer=answer,
-    )
-
-
-def read_model(answer: Mapping[str, Any]) -> Model:
-    """Parse one entry of `/v1/models`; raise KeyError, TypeError or ValueError if it is invalid."""
-    return Model(
-        name=str(answer["name"]),
-        version=str(answer["version"]),
-        kind=str(answer["kind"]),
-        labels=tuple(str(label) for label in answer["labels"]),
-        frames=int(answer["frames"]),
-        stride=optional(int, answer.get("stride")),
-        fps=optional(float, answer.get("fps")),
-        resize=int(answer["resize"]),
-        crop=int(answer["crop"]),
-        default=bool(answer.get("default", False)),
-    )
-
-
-def read_prediction(answer: Mapping[str, Any]) -> Prediction:
-    """Parse one prediction; raise KeyError, TypeError or ValueError if it is invalid."""
-    return Prediction(str(answer["label"]), float(answer["score"]))
-
-
-def read_media(answer: Mapping[str, Any]) -> Media:
-    """Parse the field `media`; raise KeyError, TypeError or ValueError if it is invalid."""
-    return Media(
-        kind=str(answer["kind"]),
-        container=str(answer["container"]),
-        codec=str(answer["codec"]),
-        width=int(answer["width"]),
-        height=int(answer["height"]),
-        rotation=int(answer.get("rotation") or 0),
-        duration_s=optional(float, answer.get("duration_s")),
-        fps=optional(float, answer.get("fps")),
-        frames=optional(int, answer.get("frames")),
-        bytes=int(answer["bytes"]),
-        name=str(answer.get("name") or ""),
-        truncated=bool(answer.get("truncated", False)),
-        mirrored=bool(answer.get("mirrored", False)),
-    )
-
-
-def _read_clip(answer: Mapping[str, Any]) -> Clip:
-    return Clip(
-        start_s=float(answer["start_s"]),
-        end_s=float(answer["end_s"]),
-        frames=tuple(int(frame) for frame in answer["frames"]),
-        times_s=tuple(float(time) for time in answer["times_s"]),
-        padded=bool(answer["padded"]),
-    )
-
-
-def optional(kind: Callable[[Any], T], value: Any) -> T | None:
-    """Return the value converted by `kind`, or None if it is None."""
-    return None if value is None else kind(value)
-
-
-def _read_data_uri(uri: str) -> bytes:
-    return base64.b64decode(uri.partition(",")[2], validate=True)

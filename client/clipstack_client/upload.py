@@ -8,16 +8,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 from urllib.parse import quote
 
-from .loop_thread import in_thread
+from .loop_thread import run_in_thread
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 CHUNK_BYTES = 256 * 1024
-# File systems allow no longer names; a file object may have any name.
-LONGEST_NAME_BYTES = 255
+# File systems allow no longer names, but a file object may have any name
+MAX_NAME_BYTES = 255
 
 
 Stage: TypeAlias = Literal["preparing", "sending", "classifying", "waiting"]
@@ -42,7 +43,7 @@ Watcher: TypeAlias = Callable[[Progress], None]
 class Upload:
     """A binary file from its present position to its end; `total` is its bytes, None for a pipe, which is sent once."""
 
-    def __init__(self, file: BinaryIO, name: str | bytes | None, watcher: Watcher | None = None) -> None:
+    def __init__(self, file: BinaryIO, name: str | None, watcher: Watcher | None = None) -> None:
         self._file = file
         self._watcher = watcher
         self._start = file.tell() if file.seekable() else None
@@ -50,12 +51,12 @@ class Upload:
         self.headers = _headers(name, self.total)
         self.sending_s = 0.0
         self._sent = 0
-        self._begun = False
+        self._started = False
 
     @property
     def repeatable(self) -> bool:
         """Return whether the file can be sent (again) from its start."""
-        return self._start is not None or not self._begun
+        return self._start is not None or not self._started
 
     @property
     def sent(self) -> int:
@@ -64,21 +65,21 @@ class Upload:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body from its start; raise OSError if the file has become shorter since it was opened."""
-        self._begun, self._sent = True, 0
+        self._started, self._sent = True, 0
         if self._start is not None:
             self._file.seek(self._start)
-        self.tell("sending")
+        self.report("sending")
         started = time.perf_counter()
-        while chunk := await in_thread(self._file.read, self._next_bytes()):
+        while chunk := await run_in_thread(self._file.read, self._next_bytes()):
             yield chunk
             self._sent += len(chunk)
             self.sending_s = time.perf_counter() - started
-            self.tell("sending")
+            self.report("sending")
         if self.total is not None and self._sent < self.total:
             raise OSError(f"the file became shorter while it was sent: {self._sent} of {self.total} bytes")
-        self.tell("classifying")
+        self.report("classifying")
 
-    def tell(self, stage: Stage) -> None:
+    def report(self, stage: Stage) -> None:
         """Call the watcher, if there is one."""
         if self._watcher is not None:
             self._watcher(Progress(stage, self._sent, self.total))
@@ -94,7 +95,7 @@ def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Uplo
     if isinstance(source, bytes):
         yield Upload(io.BytesIO(source), None, watcher)
     elif isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
+        with Path(source).open("rb") as file:
             yield Upload(file, file_name(source), watcher)
     elif isinstance(source, io.TextIOBase):
         raise TypeError("the file must be opened in binary mode")
@@ -102,20 +103,20 @@ def open_upload(source: Source, watcher: Watcher | None = None) -> Iterator[Uplo
         yield Upload(source, file_name(source), watcher)
 
 
-def file_name(source: Source) -> str | bytes | None:
+def file_name(source: Source) -> str | None:
     """Return the name of a source, or None if it has none."""
     if isinstance(source, str | os.PathLike):
-        return os.path.basename(os.fsencode(source))
+        return Path(source).name
     name = getattr(source, "name", None)
     # Descriptors have numbers as names, and pipes names like `<stdin>`.
-    return os.path.basename(name) if isinstance(name, str) and not name.startswith("<") else None
+    return Path(name).name if isinstance(name, str) and not name.startswith("<") else None
 
 
-def _headers(name: str | bytes | None, total: int | None) -> dict[str, str]:
+def _headers(name: str | None, total: int | None) -> dict[str, str]:
     headers = {"Content-Type": "application/octet-stream"}
     if total is not None:
         headers["Content-Length"] = str(total)
     if name:
         # Encode bytes, so that names that are invalid Unicode arrive unchanged.
-        headers["X-File-Name"] = quote(os.fsencode(name)[:LONGEST_NAME_BYTES], safe="")
+        headers["X-File-Name"] = quote(os.fsencode(name)[:MAX_NAME_BYTES], safe="")
     return headers

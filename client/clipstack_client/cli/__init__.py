@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from .. import __version__
 from .classify import classify
 from .doctor import doctor
 from .jobs import jobs
@@ -15,17 +16,17 @@ from .watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="clipstack-client")
+@click.version_option(__version__)
 def main() -> None:
     """Ask a Clipstack service what is in videos and pictures.
 
     \b
     Exit codes: 0 all is well, 1 a file was refused or could not be read,
-    2 the command line is wrong, 3 the service is out of reach, busy or broken,
-    130 and 143 it was interrupted by Ctrl-C or told to end.
+    2 the command line is wrong, 3 the service is unreachable, busy or broken,
+    130 and 143 it was interrupted by Ctrl-C or SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Print a question mark for characters that the terminal's encoding lacks, instead of failing.
+        # Print a question mark for characters that the terminal's encoding lacks
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""Command `clipstack doctor`: run the service's own doctor where the service is installed."""
+"""Command `clipstack doctor`: run the service's own doctor, on the service's machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP and may be 
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def doctor(words: tuple[str, ...]) -> None:
-    """Say what is wrong with the service on this machine, and how to fix it."""
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def doctor(arguments: tuple[str, ...]) -> None:
+    """Check the service on this machine; needs its checkout."""
     if find_spec("deploy") is None or find_spec(DOCTOR) is None:
         raise click.ClickException(
-            "the service is not installed here: run this on its machine, in its checkout, or `docker compose exec web "
-            "python -m deploy.doctor`"
+            "the service is not installed here: run .venv/bin/clipstack doctor in its checkout, or "
+            "`docker compose exec web python -m deploy.doctor`"
         )
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", DOCTOR, *words])
+    os.execv(sys.executable, [sys.executable, "-m", DOCTOR, *arguments])

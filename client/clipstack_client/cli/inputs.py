@@ -6,10 +6,11 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-# Suffixes that a folder is searched for; a file named directly is sent whatever its suffix.
+# Suffixes that a folder is searched for; a file named directly is sent whatever its suffix
 VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"
 PICTURES = "avif bmp heic heif jpeg jpg png tif tiff webp"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{VIDEOS} {PICTURES}".split())
@@ -18,7 +19,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class File:
-    """A file with its size in bytes and modification time when it was found; None for standard input."""
+    """A file with its size in bytes and modification time; both are None for standard input."""
 
     path: str
     size: int | None = None
@@ -27,7 +28,7 @@ class File:
     @property
     def key(self) -> tuple[str, int | None, int | None]:
         """Return the path, size and time, which identify an unchanged file."""
-        return os.path.abspath(self.path), self.size, self.mtime_ns
+        return os.path.abspath(self.path), self.size, self.mtime_ns  # noqa: PTH100 - keeps symbolic links
 
     @property
     def shown(self) -> str:
@@ -35,40 +36,41 @@ class File:
         return "standard input" if self.path == STANDARD_INPUT else self.path
 
 
-def expand(words: Sequence[str]) -> list[File]:
+def expand(arguments: Sequence[str]) -> list[File]:
     """Return the files that the arguments name; raise click.UsageError for an argument that names none.
 
     A file named twice is sent twice. Folders and patterns add only files that are not in the list yet.
     """
     paths: list[str] = []
-    for word in words:
-        if word == STANDARD_INPUT or os.path.isfile(word):
-            paths.append(word)
-        elif os.path.isdir(word):
-            paths += [path for path in in_folder(word) if path not in paths]
-        elif glob.has_magic(word):
-            matches = filter(os.path.isfile, sorted(glob.glob(word, recursive=True)))
-            paths += [path for path in matches if path not in paths]
+    for argument in arguments:
+        if argument == STANDARD_INPUT or Path(argument).is_file():
+            paths.append(argument)
+        elif Path(argument).is_dir():
+            paths += [path for path in walk_folder(argument) if path not in paths]
+        elif glob.has_magic(argument):
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - takes absolute patterns
+            paths += [path for path in matches if Path(path).is_file() and path not in paths]
         else:
-            raise click.UsageError(f"there is no file, folder or pattern {word!r}")
+            raise click.UsageError(f"there is no file, folder or pattern {argument!r}")
     if not paths:
-        raise click.UsageError(f"no video and no picture in {', '.join(map(repr, words))}")
-    return [look(path) for path in paths]
+        raise click.UsageError(f"no video and no picture in {', '.join(map(repr, arguments))}")
+    return [describe(path) for path in paths]
 
 
-def in_folder(folder: str) -> Iterator[str]:
+def walk_folder(folder: str) -> Iterator[str]:
     """Yield videos and pictures anywhere below a folder, sorted by name; hidden ones are skipped."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                yield os.path.join(parent, name)
+            path = Path(parent, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield str(path)
 
 
-def look(path: str) -> File:
+def describe(path: str) -> File:
     """Return the file with its present size and time; without them if it cannot be read, which fails later."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError:
         return File(path)
     return File(path) if path == STANDARD_INPUT else File(path, status.st_size, status.st_mtime_ns)

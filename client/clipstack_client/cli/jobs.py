@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import click
 from rich.text import Text
 
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
-from ..jobs import Job
 from .inputs import File
-from .options import connected, finish, service_options
+from .options import ServiceOptions, connect, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.progress import ProgressLines
-from .output.records import FINE, exit_code
+from .output.records import OK, exit_code
 from .output.report import error_console
 from .output.tables import error_block
 from .output.timeline_bar import jobs_table, timeline_block
-from .runner import Outcome
+from .runner import Outcome, run_command
 
-MOST_LISTED = 500  # the service's limit
+MAX_LISTED = 500  # the service's limit
+
+Action = Callable[[AsyncClient, str], Awaitable[str]]
 
 
-class ListsByItself(click.Group):
+class ListByDefault(click.Group):
     """Group that runs `list` when no command is named; options then belong to the list."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -35,37 +36,37 @@ class ListsByItself(click.Group):
         return super().parse_args(ctx, args if named else ["list", *args])
 
 
-@click.group(cls=ListsByItself, short_help="List, show, cancel and remove timelines.")
+@click.group(cls=ListByDefault, short_help="List, show, cancel and remove timelines.")
 def jobs() -> None:
-    """List, show, cancel and remove jobs: videos that are looked at from start to end.
+    """List, show, cancel and remove jobs: videos that are labelled from start to end.
 
-    Without a command of its own, `clipstack jobs` lists them, and takes the options of `clipstack jobs list`.
+    `clipstack jobs` alone lists them, and takes the options of `clipstack jobs list`.
     """
 
 
-def _asked(url: str, timeout: float, patience: float, ask: Callable[[AsyncClient], Awaitable[int]]) -> int:
+def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaitable[int]]) -> int:
     """Run `ask` with a client and return the exit code; print an error of the service."""
 
     async def work() -> int:
-        async with connected(url, timeout, patience) as client:
+        async with connect(service) as client:
             try:
                 return await ask(client)
             except ClipstackError as error:
                 error_console().print(error_block(None, error))
                 return exit_code(Outcome(File(""), error=error))
 
-    return finish(work())
+    return run_command(work())
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=20, show_default=True, help="Most jobs to list.")
+@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, show_default=True, help="Most jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each job.")
 @service_options
 @click.pass_context
-def list_jobs(context: click.Context, limit: int, as_json: bool, url: str, timeout: float, patience: float) -> None:
+def list_jobs(context: click.Context, limit: int, as_json: bool, service: ServiceOptions) -> None:
     """List the jobs, newest first."""
 
-    async def ask(client: AsyncClient) -> int:
+    async def show(client: AsyncClient) -> int:
         listed = await client.jobs(limit)
         if as_json:
             for job in listed:
@@ -74,31 +75,22 @@ def list_jobs(context: click.Context, limit: int, as_json: bool, url: str, timeo
             console_on(sys.stdout).print(jobs_table(listed))
         else:
             error_console().print(Text("there are no jobs: `clipstack timeline FILE` makes one", "dim"))
-        return FINE
+        return OK
 
-    context.exit(_asked(url, timeout, patience, ask))
+    context.exit(run_with_client(service, show))
 
 
 @jobs.command()
 @click.argument("id")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
-@click.option("--windows", is_flag=True, help="With every single window, in the JSON.")
-@click.option("--follow", is_flag=True, help="Wait until it has ended.")
+@click.option("--windows", is_flag=True, help="Include every window in the JSON.")
+@click.option("--follow", is_flag=True, help="Wait until the job has ended.")
 @service_options
 @click.pass_context
-def show(
-    context: click.Context,
-    id: str,
-    as_json: bool,
-    windows: bool,
-    follow: bool,
-    url: str,
-    timeout: float,
-    patience: float,
-) -> None:
-    """Show the job ID, and its timeline as far as there is one."""
+def show(context: click.Context, id: str, as_json: bool, windows: bool, follow: bool, service: ServiceOptions) -> None:
+    """Show the job ID, and its timeline as far as it is complete."""
 
-    async def ask(client: AsyncClient) -> int:
+    async def show(client: AsyncClient) -> int:
         if follow:
             with ProgressLines(error_console()) as lines, lines.line(id) as line:
                 async for record in client.follow(id):
@@ -108,58 +100,52 @@ def show(
             click.echo(json.dumps(job.answer))
         else:
             console_on(sys.stdout).print(timeline_block(job.name or "(no name)", job))
-        return FINE
+        return OK
 
-    context.exit(_asked(url, timeout, patience, ask))
+    context.exit(run_with_client(service, show))
 
 
-def _each(ids: tuple[str, ...], what: Callable[[AsyncClient, str], Awaitable[str]]) -> Callable[..., Awaitable[int]]:
-    """Return a function that applies `what` to each job; a failure does not stop the others."""
-
-    async def ask(client: AsyncClient) -> int:
-        code, out, err = FINE, console_on(sys.stdout), error_console()
-        for id in ids:
-            try:
-                out.print(Text(f"{plain(id)}  {await what(client, id)}"))
-            except ClipstackError as error:
-                err.print(error_block(id, error))
-                code = max(code, exit_code(Outcome(File(id), error=error)))
-        return code
-
-    return ask
+async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int:
+    """Apply `action` to each job and print its result; a failure does not stop the others."""
+    code, out, err = OK, console_on(sys.stdout), error_console()
+    for id in ids:
+        try:
+            out.print(Text(f"{plain(id)}  {await action(client, id)}"))
+        except ClipstackError as error:
+            err.print(error_block(id, error))
+            code = max(code, exit_code(Outcome(File(id), error=error)))
+    return code
 
 
 @jobs.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @service_options
 @click.pass_context
-def cancel(context: click.Context, ids: tuple[str, ...], url: str, timeout: float, patience: float) -> None:
-    """Stop the jobs ID...; those that have ended stay as they are."""
+def cancel(context: click.Context, ids: tuple[str, ...], service: ServiceOptions) -> None:
+    """Stop the jobs ID...; those that have ended stay unchanged."""
 
     async def stop(client: AsyncClient, id: str) -> str:
         return (await client.cancel(id)).state
 
-    context.exit(_asked(url, timeout, patience, _each(ids, stop)))
+    context.exit(run_with_client(service, lambda client: _apply(client, ids, stop)))
 
 
 @jobs.command(short_help="Remove jobs with their files.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--ended", is_flag=True, help="Remove all that have ended.")
+@click.option("--ended", is_flag=True, help="Remove all jobs that have ended.")
 @service_options
 @click.pass_context
-def remove(
-    context: click.Context, ids: tuple[str, ...], ended: bool, url: str, timeout: float, patience: float
-) -> None:
-    """Remove the jobs ID... with their files; those that still run are stopped first."""
+def remove(context: click.Context, ids: tuple[str, ...], ended: bool, service: ServiceOptions) -> None:
+    """Remove the jobs ID... with their files; running jobs are stopped first."""
     if bool(ids) == ended:
-        raise click.UsageError("name the jobs, or say --ended")
+        raise click.UsageError("name the jobs to remove, or use --ended")
 
     async def drop(client: AsyncClient, id: str) -> str:
         await client.remove(id)
         return "removed"
 
-    async def ask(client: AsyncClient) -> int:
-        listed: tuple[Job, ...] = await client.jobs(MOST_LISTED) if ended else ()
-        return await _each(ids or tuple(job.id for job in listed if job.ended), drop)(client)
+    async def remove_all(client: AsyncClient) -> int:
+        listed = await client.jobs(MAX_LISTED) if ended else ()
+        return await _apply(client, ids or [job.id for job in listed if job.ended], drop)
 
-    context.exit(_asked(url, timeout, patience, ask))
+    context.exit(run_with_client(service, remove_all))

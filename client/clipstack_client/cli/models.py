@@ -8,34 +8,27 @@ from dataclasses import asdict
 
 import click
 
-from ..errors import ClipstackError
-from .inputs import File
-from .options import connected, finish, service_options
+from ..async_client import AsyncClient
+from .jobs import run_with_client
+from .options import ServiceOptions, service_options
 from .output.formats import console_on
-from .output.records import FINE, exit_code
-from .output.report import error_console
-from .output.tables import error_block, models_block
-from .runner import Outcome
+from .output.records import OK
+from .output.tables import models_block
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @service_options
 @click.pass_context
-def models(context: click.Context, url: str, timeout: float, patience: float, as_json: bool) -> None:
+def models(context: click.Context, service: ServiceOptions, as_json: bool) -> None:
     """List the models that the service offers."""
 
-    async def work() -> int:
-        async with connected(url, timeout, patience) as client:
-            try:
-                offered = await client.models()
-            except ClipstackError as error:
-                error_console().print(error_block(None, error))
-                return exit_code(Outcome(File(""), error=error))
+    async def show(client: AsyncClient) -> int:
+        offered = await client.models()
         if as_json:
             click.echo(json.dumps({"models": [asdict(model) for model in offered]}))
         else:
             console_on(sys.stdout).print(models_block(offered))
-        return FINE
+        return OK
 
-    context.exit(finish(work()))
+    context.exit(run_with_client(service, show))

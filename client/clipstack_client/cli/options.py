@@ -1,13 +1,12 @@
-"""Options that commands share, and the start and end of a command."""
+"""Options that commands share, each group bundled into one argument of the command."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,35 +16,93 @@ import click
 from ..async_client import DEFAULT_URL, AsyncClient
 from ..errors import ReductionUnavailable
 from ..reduction.uploader import Reduction
-from .output.records import INTERRUPTED
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SHOWN_URL = f"the stack of this checkout, or {DEFAULT_URL}"
-MOST_AT_ONCE = 32
-TERMINATED = 128 + signal.SIGTERM
+MAX_CONCURRENCY = 32
 SHRINK = ("always", "auto")
 MEGABIT_BYTES = 125_000
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class WithShrink(click.Command):
+class ShrinkCommand(click.Command):
     """Command whose `--shrink` needs no value: the next argument is its value only if it is a valid one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give `--shrink` its default value where the next argument is not a value of it."""
-        words = []
-        for place, word in enumerate(args):
-            following = args[place + 1] if place + 1 < len(args) else None
-            words.append("--shrink=always" if word == "--shrink" and following not in SHRINK else word)
-        return super().parse_args(ctx, words)
+        """Give `--shrink` its default value if the next argument is not a value of it."""
+        expanded = []
+        for index, arg in enumerate(args):
+            following = args[index + 1] if index + 1 < len(args) else None
+            expanded.append("--shrink=always" if arg == "--shrink" and following not in SHRINK else arg)
+        return super().parse_args(ctx, expanded)
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """The service to connect to; `patience` is the waiting time in seconds per request."""
+
+    url: str
+    timeout: float
+    patience: float
+    key_file: Path | None
+    ca_file: Path | None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Format and file of the answers; `resume` continues a file that has answers already."""
+
+    output: str | None
+    as_json: bool
+    save: Path | None
+    resume: bool
+
+
+@dataclass(frozen=True)
+class ReductionOptions:
+    """What to send of a video; `rate` is the upload rate in Mbit/s, if known."""
+
+    shrink: str | None
+    rate: float | None
+    frames: bool = False
+
+    @property
+    def reduction(self) -> Reduction:
+        """Return the reduction that the options select.
+
+        Raises:
+            click.UsageError: The options conflict, or a package is missing.
+        """
+        if self.shrink is None and not self.frames:
+            return "none"
+        if self.shrink is not None and self.frames:
+            raise click.UsageError("--shrink and --frames exclude each other: use one, or let --shrink auto choose")
+        if find_spec("av") is None or find_spec("numpy") is None:
+            raise click.UsageError(ReductionUnavailable().message)
+        return "frames" if self.frames else "auto" if self.shrink == "auto" else "shrink"
+
+
+def _bundle(name: str, kind: Callable[..., object], *options: Callable[[Command], Command]) -> Callable[..., Any]:
+    """Return a decorator that adds options to a command and passes their values as one argument, a `kind`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def call(**arguments: Any) -> Any:
+            values = {field: arguments.pop(field) for field in fields}
+            return command(**arguments, **{name: kind(**values)})
+
+        before = len(getattr(command, "__click_params__", ()))
+        for option in reversed(options):
+            call = option(call)
+        fields = [parameter.name for parameter in call.__click_params__[before:]]  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 def default_url() -> str:
-    """Return the recorded address of the stack that runs from this checkout, or the usual address."""
+    """Return the address of the stack that runs from this checkout, or the usual address."""
     run_dir = os.environ.get("CLIPSTACK_RUN_DIR") or CHECKOUT / ".runtime" / "run"
     try:
         return Path(run_dir, "url").read_text().strip() or DEFAULT_URL
@@ -53,143 +110,103 @@ def default_url() -> str:
         return DEFAULT_URL
 
 
-def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
-
-def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Store an option in the context, for `connected` to read; commands do not receive it."""
-    context.meta[f"clipstack.{option.name}"] = value
-
-
-def _keep_key(context: click.Context, option: click.Parameter, path: Path | None) -> None:
+service_options = _bundle(
+    "service",
+    ServiceOptions,
+    click.option(
+        "--url",
+        envvar="CLIPSTACK_URL",
+        show_envvar=True,
+        default=default_url,
+        show_default=SHOWN_URL,
+        help="Address of the service.",
+    ),
+    click.option("--timeout", type=POSITIVE, default=120.0, show_default=True, help="Longest silence, in seconds."),
+    click.option(
+        "--patience",
+        type=click.FloatRange(min=0),
+        default=20.0,
+        show_default=True,
+        help="Seconds per file to wait for a busy service.",
+    ),
     # A file instead of the key itself, because every user of the machine can see a command line
-    _keep(context, option, None if path is None else path.read_text(errors="replace"))
+    click.option(
+        "--key-file",
+        type=FILE,
+        envvar="CLIPSTACK_KEY_FILE",
+        show_envvar=True,
+        help="File with the service's API key.  [default: CLIPSTACK_KEY in the environment]",
+    ),
+    click.option(
+        "--ca-file",
+        type=FILE,
+        envvar="CLIPSTACK_CA_FILE",
+        show_envvar=True,
+        help="For https: certificates to trust instead of the system's, for example a self-signed one.",
+    ),
+)
 
+output_options = _bundle(
+    "output",
+    OutputOptions,
+    click.option(
+        "--output",
+        type=click.Choice(["table", "jsonl", "csv"]),
+        help="Format of the answers.  [default: by the suffix of -o, else a table]",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The same as --output jsonl."),
+    click.option("-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers to FILE."),
+    click.option("--resume", is_flag=True, help="Continue FILE: skip the files that have an answer in it."),
+)
 
-def service_options(command: Command) -> Command:
-    """Add the options that select the service and its timeouts."""
-    return _all(
-        command,
-        click.option(
-            "--url", envvar="CLIPSTACK_URL", show_envvar=True, default=default_url, show_default=SHOWN_URL,
-            help="Address of the service.",
-        ),
-        click.option(
-            "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True,
-            help="Longest silence, in seconds.",
-        ),
-        click.option(
-            "--patience", type=click.FloatRange(min=0), default=20.0, show_default=True,
-            help="Seconds to spend, for each file, on waiting for a busy service.",
-        ),
-        click.option(
-            "--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="CLIPSTACK_KEY_FILE",
-            show_envvar=True, expose_value=False, callback=_keep_key,
-            help="File with the service's key, if it asks for one; left out, CLIPSTACK_KEY in the environment.",
-        ),
-        click.option(
-            "--ca-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="CLIPSTACK_CA_FILE",
-            show_envvar=True, expose_value=False, callback=_keep,
-            help="For https: certificates to trust instead of the system's, such as a self-signed one.",
-        ),
-    )  # fmt: skip
-
-
-def output_options(command: Command) -> Command:
-    """Add the options that select the format and the file of the answers."""
-    return _all(
-        command,
-        click.option(
-            "--output", type=click.Choice(["table", "jsonl", "csv"]),
-            help="Form of the answers; left out, what the name of -o says, else a table.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="The same as --output jsonl."),
-        click.option(
-            "-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers into FILE.",
-        ),
-        click.option("--resume", is_flag=True, help="Go on with FILE: what has its answer there is left out."),
-    )  # fmt: skip
-
-
-def bulk_options(command: Command) -> Command:
-    """Add the option for the number of concurrent files."""
-    return click.option(
-        "-j", "--concurrency", "--jobs", "concurrency", type=click.IntRange(1, MOST_AT_ONCE), default=4,
-        show_default=True, help="Files under way at a time.",
-    )(command)  # fmt: skip
+concurrency_option = click.option(
+    "-j",
+    "--concurrency",
+    "--jobs",
+    "concurrency",
+    type=click.IntRange(1, MAX_CONCURRENCY),
+    default=4,
+    show_default=True,
+    help="Files sent at the same time.",
+)
 
 
 def reduction_options(frames: bool) -> Callable[[Command], Command]:
     """Return a decorator that adds the options for smaller uploads; `frames` allows single frames."""
-
-    def options(command: Command) -> Command:
-        added = [
-            click.option(
-                "--shrink", type=click.Choice(SHRINK), metavar="[auto]",
-                help="Send a smaller copy of each video, or with `auto` whatever is quickest: file, copy or frames.",
-            ),
-            click.option(
-                "--rate", type=click.FloatRange(min=0, min_open=True), metavar="MBIT",
-                help="Upload rate in Mbit/s for --shrink auto; measured when left out.",
-            ),
-        ]  # fmt: skip
-        if frames:
-            added.insert(1, click.option("--frames", is_flag=True, help="Send just the frames that will be looked at."))
-        return _all(command, *added)
-
-    return options
-
-
-def reduction_of(shrink: str | None, frames: bool = False) -> Reduction:
-    """Return the reduction that the options select.
-
-    Raises:
-        click.UsageError: The options conflict, or a package is missing.
-    """
-    if shrink is None and not frames:
-        return "none"
-    if shrink is not None and frames:
-        raise click.UsageError("--shrink and --frames are two ways: choose one, or let --shrink auto choose")
-    if find_spec("av") is None or find_spec("numpy") is None:
-        raise click.UsageError(ReductionUnavailable().message)
-    return "frames" if frames else "auto" if shrink == "auto" else "shrink"
+    shrink = click.option(
+        "--shrink",
+        type=click.Choice(SHRINK),
+        metavar="[auto]",
+        help="Send a smaller copy of each video, or with `auto` whatever is fastest: file, copy or frames.",
+    )
+    single = click.option("--frames", is_flag=True, help="Send only the frames that the model needs.")
+    rate = click.option(
+        "--rate",
+        type=POSITIVE,
+        metavar="MBIT",
+        help="Upload rate in Mbit/s for --shrink auto.  [default: measured]",
+    )
+    return _bundle("reduction", ReductionOptions, *([shrink, single, rate] if frames else [shrink, rate]))
 
 
 @asynccontextmanager
-async def connected(
-    url: str, timeout: float, patience: float = 20.0, rate: float | None = None
-) -> AsyncIterator[AsyncClient]:
-    """Yield a client; raise click.UsageError for an invalid URL. `rate` is in Mbit/s."""
-    kept = click.get_current_context().meta
-    key, trusted = kept.get("clipstack.key_file"), kept.get("clipstack.ca_file")
-    megabits = rate and rate * MEGABIT_BYTES
+async def connect(service: ServiceOptions, rate: float | None = None) -> AsyncIterator[AsyncClient]:
+    """Yield a client; raise click.UsageError for an invalid URL or key. `rate` is in Mbit/s."""
     try:
-        client = AsyncClient(url, timeout=timeout, patience=patience, rate=megabits, key=key, verify=trusted or True)
+        client = AsyncClient(
+            service.url,
+            timeout=service.timeout,
+            patience=service.patience,
+            rate=rate and rate * MEGABIT_BYTES,
+            key=None if service.key_file is None else service.key_file.read_text(errors="replace"),
+            verify=service.ca_file or True,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
-        raise click.BadParameter(f"{trusted}: {error}", param_hint="--ca-file") from error
+        raise click.BadParameter(f"{service.ca_file}: {error}", param_hint="--ca-file") from error
     async with client:
         yield client
-
-
-def finish(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command and return its exit code; Ctrl-C and SIGTERM cancel it and give their usual codes."""
-
-    async def interruptible() -> int:
-        task = asyncio.current_task()
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
-        return await work
-
-    try:
-        return asyncio.run(interruptible())
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except asyncio.CancelledError:
-        return TERMINATED
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None

@@ -12,27 +12,26 @@ from typing import IO, Any
 import click
 
 from ..errors import JobFailed
-from .inputs import File
 from .output.formats import save
 from .output.records import columns, unescape_formula
 
 Key = tuple[str, int | None, int | None]
 
-# HTTP statuses by which the service said that the file is at fault, so that a retry fails too.
-_SETTLED = frozenset(range(400, 500)) - {429}
+# HTTP statuses by which the service said that the file is at fault, so that a retry fails too
+_FINAL_STATUSES = frozenset(range(400, 500)) - {429}
 
 
-def opened(path: Path, *, resume: bool) -> IO[str]:
+def open_output(path: Path, *, resume: bool) -> IO[str]:
     """Open the output file for appending; raise click.UsageError if it has content and `resume` is false."""
     try:
         if not resume and path.exists() and path.is_file() and path.stat().st_size:
-            raise click.UsageError(f"{path} has something in it: --resume goes on with it, else remove it first")
+            raise click.UsageError(f"{path} is not empty: continue it with --resume, or remove it first")
         return path.open("a", encoding="utf-8", newline="")
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def done(path: Path, format: str, kind: str, top_k: int, model: str | None) -> set[Key]:
+def finished_keys(path: Path, format: str, kind: str, top_k: int, model: str | None) -> set[Key]:
     """Return the keys of the files with answers in `path`, after removing everything else from it.
 
     Removed are incomplete lines, failures of the service, and answers of another model.
@@ -56,21 +55,21 @@ def _json_lines(text: str, kind: str, model: str | None) -> tuple[str, set[Key]]
             key = _key(record["file"], record.get("size"), record.get("mtime_ns"))
         except (ValueError, TypeError, KeyError):
             continue
-        if line.endswith("\n") and _settled(record, kind, model):
+        if line.endswith("\n") and _is_final(record, kind, model):
             kept.append(line)
             keys.add(key)
     return "".join(kept), keys
 
 
-def _settled(told: dict[str, Any], kind: str, model: str | None) -> bool:
-    error = told.get("error")
+def _is_final(record: dict[str, Any], kind: str, model: str | None) -> bool:
+    error = record.get("error")
     if error is not None:
         if id := error.get("job"):
             return JobFailed("", code=str(error.get("code")), job_id=str(id)).at_fault == "file"
-        return error.get("status") in _SETTLED
-    if ("timeline" in told) != (kind == "timeline") or told.get("state", "done") != "done":
+        return error.get("status") in _FINAL_STATUSES
+    if ("timeline" in record) != (kind == "timeline") or record.get("state", "done") != "done":
         return False
-    return model is None or model.partition("@")[0] == told.get("model")
+    return model is None or model.partition("@")[0] == record.get("model")
 
 
 def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -> tuple[str, set[Key]]:
@@ -78,7 +77,7 @@ def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -
     complete = text[: text.rfind("\n") + 1]
     rows = list(csv.reader(io.StringIO(complete, newline="")))
     if not rows or rows[0] != names:
-        raise click.UsageError(f"{path} has other columns than this command would write")
+        raise click.UsageError(f"{path} has other columns than this command writes: use another file")
     kept, keys = [names], set()
     for row in rows[1:]:
         if len(row) != len(names):
@@ -96,9 +95,4 @@ def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -
 
 
 def _key(path: str, size: int | None, mtime_ns: int | None) -> Key:
-    return os.path.abspath(path), size, mtime_ns
-
-
-def left(files: list[File], keys: set[Key]) -> list[File]:
-    """Return the files that are not done yet."""
-    return [file for file in files if file.key not in keys]
+    return os.path.abspath(path), size, mtime_ns  # noqa: PTH100 - keeps symbolic links

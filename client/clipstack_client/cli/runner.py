@@ -1,11 +1,14 @@
-"""Concurrent processing of many files."""
+"""Run of a command on an event loop, and concurrent processing of many files."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
 
@@ -21,8 +24,13 @@ from ..jobs import Job
 from ..models import Result
 from .inputs import File
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
 # Errors that every other file would get too
-GIVES_UP = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused
+FATAL = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,25 @@ class Outcome:
 
 
 Work: TypeAlias = Callable[[File], Awaitable[Result | Job]]
+
+
+def run_command(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command and return its exit code; Ctrl-C and SIGTERM cancel it and give their usual codes."""
+
+    async def interruptible() -> int:
+        task = asyncio.current_task()
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
+        return await work
+
+    try:
+        return asyncio.run(interruptible())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except asyncio.CancelledError:
+        return TERMINATED
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 async def run(
@@ -58,36 +85,36 @@ async def run(
         in_order: Whether to show an outcome only after those of all earlier files.
     """
     slots = asyncio.Semaphore(concurrency)
-    held: dict[int, Outcome] = {}
-    shown, gave_up = 0, False
+    finished: dict[int, Outcome] = {}
+    next_shown, stopped = 0, False
 
-    async def one(number: int, file: File) -> None:
-        nonlocal shown, gave_up
+    async def process(number: int, file: File) -> None:
+        nonlocal next_shown, stopped
         try:
-            outcome = Outcome(file) if gave_up else await outcome_of(work, file)
-            if gave_up and isinstance(outcome.error, ConnectFailed | ServiceUnavailable | KeyRefused):
+            outcome = Outcome(file) if stopped else await outcome_of(work, file)
+            if stopped and isinstance(outcome.error, ConnectFailed | ServiceUnavailable | KeyRefused):
                 outcome = Outcome(file)  # failed at the same time as the first one: report the error once
         finally:
             slots.release()
-        gave_up = gave_up or isinstance(outcome.error, GIVES_UP)
+        stopped = stopped or isinstance(outcome.error, FATAL)
         if not in_order:
             show(outcome)
             return
-        held[number] = outcome
-        while shown in held:
-            show(held.pop(shown))
-            shown += 1
+        finished[number] = outcome
+        while next_shown in finished:
+            show(finished.pop(next_shown))
+            next_shown += 1
 
     try:
         async with anyio.create_task_group() as tasks:
             number = 0
             async for file in files:
                 await slots.acquire()
-                tasks.start_soon(one, number, file)
+                tasks.start_soon(process, number, file)
                 number += 1
     finally:
-        for number in sorted(held):
-            show(held.pop(number))
+        for number in sorted(finished):
+            show(finished.pop(number))
 
 
 async def outcome_of(work: Work, file: File) -> Outcome:
@@ -98,7 +125,7 @@ async def outcome_of(work: Work, file: File) -> Outcome:
         return Outcome(file, error=error)
 
 
-async def each(files: Iterable[File]) -> AsyncIterator[File]:
+async def iterate(files: Iterable[File]) -> AsyncIterator[File]:
     """Yield the files, as `run` expects them."""
     for file in files:
         yield file

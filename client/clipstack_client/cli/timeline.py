@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from rich.text import Text
 
 from ..async_client import AsyncClient
 from ..jobs import Job
 from ..reduction.uploader import Reduction
-from .inputs import File, expand
+from .inputs import STANDARD_INPUT, File, expand
 from .options import (
-    WithShrink,
-    bulk_options,
-    connected,
-    finish,
+    POSITIVE,
+    OutputOptions,
+    ReductionOptions,
+    ServiceOptions,
+    ShrinkCommand,
+    concurrency_option,
+    connect,
     output_options,
-    reduction_of,
     reduction_options,
     service_options,
 )
@@ -25,18 +25,18 @@ from .output.export import FORMATS, Exports, format_of_name
 from .output.formatting import plain
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
-from .runner import Outcome, each, run
+from .runner import Outcome, iterate, run, run_command
 
 TOP_K = 5
 
 
-class TimelineOptions:
-    """Parameters of every timeline request, and whether to wait for the result."""
+class TimelineRequest:
+    """Parameters of every timeline, and whether to wait for the result."""
 
     def __init__(self, reduce: Reduction, detach: bool, **parameters: str | float | int | None) -> None:
         self._reduce, self._detach, self._parameters = reduce, detach, parameters
 
-    async def ask(self, client: AsyncClient, file: File, line: Line) -> Job:
+    async def send(self, client: AsyncClient, file: File, line: Line) -> Job:
         """Return the finished job of one video, or with `detach` the job that has only started."""
         parameters = {**self._parameters, "reduce": self._reduce, "progress": line.upload}
         if self._detach:
@@ -44,40 +44,32 @@ class TimelineOptions:
         return await client.timeline(file.path, **parameters, watch=line.job)  # type: ignore[arg-type]
 
 
-@click.command(cls=WithShrink, short_help="Follow what happens in videos from start to end.")
+@click.command(cls=ShrinkCommand, short_help="Label videos from start to end.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--model", help="Model to ask; the service's default when left out.")
-@click.option("--hop", type=click.FloatRange(min=0, min_open=True), help="Seconds from one window to the next.")
-@click.option("--window", type=click.FloatRange(min=0, min_open=True), help="Seconds that a window spans.")
-@click.option("--margin", type=click.FloatRange(0, 1), help="How far ahead another label must be to take over.")
-@click.option("--format", type=click.Choice(FORMATS), help="Write the timeline of each video as such a file.")
-@click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which go on without you.")
-@bulk_options
+@click.option("--model", help="Name of the model.  [default: the service's]")
+@click.option("--hop", "hop_s", type=POSITIVE, help="Seconds from one window to the next.")
+@click.option("--window", "window_s", type=POSITIVE, help="Length of a window in seconds.")
+@click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
+@click.option("--format", type=click.Choice(FORMATS), help="Write the timeline of each video as a file in this format.")
+@click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
+@concurrency_option
 @reduction_options(frames=False)
 @output_options
 @service_options
 @click.pass_context
 def timeline(
     context: click.Context,
+    /,
     files: tuple[str, ...],
-    model: str | None,
-    hop: float | None,
-    window: float | None,
-    margin: float | None,
     format: str | None,
     detach: bool,
     concurrency: int,
-    shrink: str | None,
-    rate: float | None,
-    output: str | None,
-    as_json: bool,
-    save: Path | None,
-    resume: bool,
-    url: str,
-    timeout: float,
-    patience: float,
+    reduction: ReductionOptions,
+    output: OutputOptions,
+    service: ServiceOptions,
+    **parameters: str | float | None,
 ) -> None:
-    """Follow what happens in each FILE from start to end: a video, a folder, or a quoted pattern.
+    """Label each FILE from start to end: a video, a folder, or a quoted pattern.
 
     \b
     clipstack timeline film.mp4                 a table
@@ -87,28 +79,23 @@ def timeline(
     clipstack timeline films --format svg -o d  a picture for each, in a folder d
     """
     selected = expand(files)
-    if any(file.path == "-" for file in selected):
-        raise click.UsageError("a timeline needs a file: it is sent again when the service was busy")
-    format = format or (None if output or as_json else format_of_name(save))
-    if detach and resume:
-        raise click.UsageError("a job that has only begun is no answer to go on with: --detach and --resume")
-    if format and (output or as_json or resume or detach):
-        raise click.UsageError("--format goes with none of --output, --json, --resume and --detach")
-    exports = Exports.told(format, save, selected) if format else None
-    target = OutputTarget.told("timeline", output, as_json, None if exports else save, resume, TOP_K, model)
-    timeline_options = TimelineOptions(
-        reduction_of(shrink), detach, model=model, hop_s=hop, window_s=window, margin=margin
-    )
-    todo = target.todo(selected)
+    if any(file.path == STANDARD_INPUT for file in selected):
+        raise click.UsageError("a timeline needs a file, because it may be sent again: standard input is not possible")
+    exports = _plan_exports(format, detach, output, selected)
+    model = parameters["model"]
+    destination = output if exports is None else OutputOptions(None, False, None, False)
+    target = OutputTarget.from_options("timeline", destination, TOP_K, None if model is None else str(model))
+    request = TimelineRequest(reduction.reduction, detach, **parameters)
+    unfinished = target.unfinished(selected)
 
     async def work() -> int:
         err, apart = error_console(), len(selected) > 1
-        lines, skipped = ProgressLines(err, len(todo)), len(selected) - len(todo)
-        async with connected(url, timeout, patience, rate) as client:
+        lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
+        async with connect(service, reduction.rate) as client:
 
             async def ask(file: File) -> Job:
                 with lines.line(file.shown) as line:
-                    job = await timeline_options.ask(client, file, line)
+                    job = await request.send(client, file, line)
                     if exports is not None:
                         await exports.fetch(client, file, job.id)
                     return job
@@ -122,7 +109,20 @@ def timeline(
 
             verb = "begun" if detach else "looked through"
             with target.report(lines, err, verb, apart=apart, skipped=skipped) as report:
-                await run(ask, each(todo), concurrency, show, in_order=save is None)
+                await run(ask, iterate(unfinished), concurrency, show, in_order=output.save is None)
         return report.code
 
-    context.exit(finish(work()))
+    context.exit(run_command(work()))
+
+
+def _plan_exports(format: str | None, detach: bool, output: OutputOptions, files: list[File]) -> Exports | None:
+    """Return the exports that the options select, if any; raise click.UsageError if the options conflict."""
+    if detach and output.resume:
+        raise click.UsageError("--detach and --resume exclude each other: a job that has only started has no answer")
+    selects_answers = bool(output.output or output.as_json)
+    format = format or (None if selects_answers else format_of_name(output.save))
+    if format is None:
+        return None
+    if selects_answers or output.resume or detach:
+        raise click.UsageError("--format excludes --output, --json, --resume and --detach")
+    return Exports.plan(format, output.save, files)

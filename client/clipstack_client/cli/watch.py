@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import click
 
@@ -15,39 +14,49 @@ from ..models import Result
 from .folder_watcher import FolderWatcher
 from .inputs import File
 from .options import (
-    WithShrink,
-    bulk_options,
-    connected,
-    finish,
+    OutputOptions,
+    ReductionOptions,
+    ServiceOptions,
+    ShrinkCommand,
+    concurrency_option,
+    connect,
     output_options,
-    reduction_of,
     reduction_options,
     service_options,
 )
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
-from .runner import run
-from .timeline import TimelineOptions
+from .runner import run, run_command
+from .timeline import TimelineRequest
 
 TOP_K = 5
-AWAY_S = 3.0  # pause between retries while the service is away
+RETRY_DELAY_S = 3.0
 
 Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
 
 
-@click.command(cls=WithShrink, short_help="Classify what is in a folder, or comes into it.")
+@click.command(cls=ShrinkCommand, short_help="Classify the files of a folder, and new ones as they arrive.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
-@click.option("--timeline", is_flag=True, help="Follow videos from start to end, instead of classifying them.")
-@click.option("--model", help="Model to ask; the service's default when left out.")
+@click.option("--timeline", is_flag=True, help="Make timelines of videos instead of classifying them.")
+@click.option("--model", help="Name of the model.  [default: the service's]")
 @click.option(
-    "--every", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Seconds from look to look."
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="Seconds between scans of the folder.",
 )
 @click.option(
-    "--settle", type=click.FloatRange(min=0), default=2.0, show_default=True,
-    help="Seconds that a file must stay as it is before it counts as whole.",
-)  # fmt: skip
-@click.option("--once", is_flag=True, help="End when all that is there is done.")
-@bulk_options
+    "--settle",
+    "settle_s",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Seconds that a file must stay unchanged before it is sent.",
+)
+@click.option("--once", is_flag=True, help="End once the present files are done.")
+@concurrency_option
 @reduction_options(frames=True)
 @output_options
 @service_options
@@ -57,66 +66,57 @@ def watch(
     folder: str,
     timeline: bool,
     model: str | None,
-    every: float,
-    settle: float,
+    every_s: float,
+    settle_s: float,
     once: bool,
     concurrency: int,
-    shrink: str | None,
-    frames: bool,
-    rate: float | None,
-    output: str | None,
-    as_json: bool,
-    save: Path | None,
-    resume: bool,
-    url: str,
-    timeout: float,
-    patience: float,
+    reduction: ReductionOptions,
+    output: OutputOptions,
+    service: ServiceOptions,
 ) -> None:
-    """Send every video and picture that is in FOLDER, or comes into it, once it has stopped growing.
+    """Send every video and picture in FOLDER, and new ones as they arrive, once they have stopped growing.
 
-    With `-o seen.jsonl --resume` a restart repeats nothing: what is in that file with its length and time is done.
-    While the service is away files wait, but for those of --once.
+    With `-o answers.jsonl --resume` a restart repeats nothing: files with an answer there are skipped. While the
+    service is away files wait; with --once they fail.
     """
-    if timeline and frames:
-        raise click.UsageError("a timeline looks at all frames of a video: --frames is for classifying")
-    kind = "timeline" if timeline else "classify"
-    target = OutputTarget.told(kind, output, as_json, save, resume, TOP_K, model)
-    seen = target.seen()
-    watcher = FolderWatcher(folder, seen, every_s=every, settle_s=settle)
-    reduce = reduction_of(shrink, frames)
-    timeline_options = TimelineOptions(reduce, False, model=model)
+    if timeline and reduction.frames:
+        raise click.UsageError("--timeline and --frames exclude each other: a timeline uses all frames of a video")
+    reduce = reduction.reduction
+    target = OutputTarget.from_options("timeline" if timeline else "classify", output, TOP_K, model)
+    watcher = FolderWatcher(folder, target.finished(), every_s=every_s, settle_s=settle_s)
+    request = TimelineRequest(reduce, False, model=model)
 
     async def ask(client: AsyncClient, file: File, line: Line) -> Result | Job:
         if timeline:
-            return await timeline_options.ask(client, file, line)
+            return await request.send(client, file, line)
         return await client.classify(file.path, model=model, top_k=TOP_K, reduce=reduce, progress=line.upload)
 
     async def work() -> int:
         err = error_console()
         lines = ProgressLines(err, None, idle=f"watching {folder}")
-        async with connected(url, timeout, patience, rate) as client:
+        async with connect(service, reduction.rate) as client:
 
-            async def one(file: File) -> Result | Job:
+            async def process(file: File) -> Result | Job:
                 with lines.line(file.shown) as line:
-                    return await (ask if once else _patiently(ask))(client, file, line)
+                    return await (ask if once else _with_retries(ask))(client, file, line)
 
             verb = "looked through" if timeline else "classified"
             with target.report(lines, err, verb, apart=True) as report:
-                await run(one, watcher.files(once=once), concurrency, report.show, in_order=False)
+                await run(process, watcher.files(once=once), concurrency, report.show, in_order=False)
         return report.code
 
-    context.exit(finish(work()))
+    context.exit(run_command(work()))
 
 
-def _patiently(ask: Ask) -> Ask:
+def _with_retries(ask: Ask) -> Ask:
     """Return a function that repeats `ask` while the service is away."""
 
-    async def asked(client: AsyncClient, file: File, line: Line) -> Result | Job:
+    async def repeat(client: AsyncClient, file: File, line: Line) -> Result | Job:
         while True:
             try:
                 return await ask(client, file, line)
             except (ServiceUnavailable, ServiceUnreachable) as error:
-                line.note(f"{error.message}: trying again")
-                await asyncio.sleep(AWAY_S)
+                line.note(f"{error.message}: retrying")
+                await asyncio.sleep(RETRY_DELAY_S)
 
-    return asked
+    return repeat

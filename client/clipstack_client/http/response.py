@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ClipstackError, KeyRefused, RequestRefused, ServiceFailed, ServiceUnavailable
 
-UNAVAILABLE = frozenset({429, 502, 503, 504})
+UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class Response:
     cache: str | None
 
 
-def error_of(answer: Response, url: str) -> ClipstackError:
+def error_from(response: Response, url: str) -> ClipstackError:
     """Return the error for a response other than 2xx."""
-    details = answer.content.get("error")
+    details = response.content.get("error")
     details = details if isinstance(details, Mapping) else {}
-    status, request_id = answer.status, details.get("request_id") or answer.request_id
+    status, request_id = response.status, details.get("request_id") or response.request_id
     code, message = details.get("code"), details.get("message")
     if 300 <= status < 400:
-        text = f"{url} points to {answer.location or 'another address'}: use that one"
+        text = f"{url} points to {response.location or 'another address'}: use that one"
         return ServiceFailed(text, code="redirected", status=status, request_id=request_id)
-    if status in UNAVAILABLE:
+    if status in UNAVAILABLE_STATUSES:
         return ServiceUnavailable(
             str(message or f"the service is not available (HTTP {status})"),
             code=str(code or "unavailable"),
             status=status,
             request_id=request_id,
-            retry_after_s=answer.retry_after_s,
+            retry_after_s=response.retry_after_s,
         )
     if code is None or message is None:
         text = f"{url} does not answer like Clipstack (HTTP {status})"

@@ -6,12 +6,12 @@ import random
 
 from ..errors import ConnectFailed, ServiceUnavailable, ServiceUnreachable
 
-RETRIED = frozenset({429, 503})
-MOST_TRIES = 8
-# A restarting service is back within a second; an absent one should be reported soon.
-MOST_CONNECT_TRIES = 3
+RETRY_STATUSES = frozenset({429, 503})
+MAX_TRIES = 8
+# A restarting service is back within a second; report a missing one soon.
+MAX_CONNECT_TRIES = 3
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 4.0
+MAX_PAUSE_S = 4.0
 
 
 class RetryPolicy:
@@ -27,18 +27,18 @@ class RetryPolicy:
         `safe` means that repeating the request is harmless, so that it is repeated after a lost answer too.
         """
         self._tries += 1
-        asked_s = 0.0
-        most = MOST_CONNECT_TRIES
+        service_pause_s = 0.0
+        max_tries = MAX_CONNECT_TRIES
         if isinstance(error, ServiceUnavailable):
-            if error.status not in RETRIED and not safe:
+            if error.status not in RETRY_STATUSES and not safe:
                 return None
-            asked_s, most = error.retry_after_s or 0.0, MOST_TRIES
+            service_pause_s, max_tries = error.retry_after_s or 0.0, MAX_TRIES
         elif not isinstance(error, ConnectFailed) and not safe:
             return None
-        own_s = min(FIRST_PAUSE_S * 2 ** (self._tries - 1), LONGEST_PAUSE_S)
+        backoff_s = min(FIRST_PAUSE_S * 2 ** (self._tries - 1), MAX_PAUSE_S)
         # Add random jitter: clients that were refused together must not return together.
-        pause_s: float = max(asked_s, own_s) * random.uniform(1.0, 1.25)
-        if self._tries >= most or pause_s > self._left_s:
+        pause_s: float = max(service_pause_s, backoff_s) * random.uniform(1.0, 1.25)
+        if self._tries >= max_tries or pause_s > self._left_s:
             return None
         self._left_s -= pause_s
         return pause_s

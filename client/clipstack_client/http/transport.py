@@ -1,14 +1,14 @@
-"""HTTP transport: the only module that uses httpx; returns responses and raises the client's own errors."""
+"""HTTP transport: returns responses, and raises the client's own errors instead of httpx's."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpcore
@@ -16,17 +16,28 @@ import httpx
 
 from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
 from ..upload import Upload
+from .address import is_loopback, parse_url, ssl_context
 from .response import Response, retry_after_s
 from .sse import Event, EventReader
 
-KEY_VARIABLE = "CLIPSTACK_KEY"
 CONNECT_TIMEOUT_S = 5.0
 # Labels of a thousand classes with thumbnails stay below 1 MB.
-LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
-MOST_CONNECTIONS = 64
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+MAX_CONNECTIONS = 64
 UNSENT_BYTES = 128 * 1024
 # One connection a request: the service may close an idle one just as a file is sent on it.
 ONE_REQUEST = {"Connection": "close"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request; `safe` means that repeating it is harmless, also if its answer was lost."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    safe: bool = False
 
 
 class Transport:
@@ -43,30 +54,23 @@ class Transport:
         verify: bool | str | os.PathLike[str] = True,
     ) -> None:
         self.url = url.rstrip("/")
-        parts = _checked(self.url)
+        parts = parse_url(self.url)
         self._connect_s = min(timeout, CONNECT_TIMEOUT_S)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout, connect=self._connect_s),
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
             headers={"Accept": "application/json", "User-Agent": "clipstack-client", **(headers or {}), **ONE_REQUEST},
             # A proxy cannot reach this machine's loopback, whatever the environment says.
-            trust_env=not _is_loopback(parts.host),
+            trust_env=not is_loopback(parts.host),
             # Loading the system's certificates takes longer than a short request, and http needs none.
-            verify=_trusted(verify) if parts.scheme == "https" else False,
+            verify=ssl_context(verify) if parts.scheme == "https" else False,
         )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
 
-    async def send(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int | float],
-        upload: Upload | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response:
+    async def send(self, request: Request, upload: Upload | None = None) -> Response:
         """Send one request once and return its response, whatever its status.
 
         Raises:
@@ -75,17 +79,17 @@ class Transport:
             ServiceUnreachable: The connection broke.
             ServiceFailed: The answer is too large or garbled.
         """
-        with self._foreign_errors_as_ours():
-            watcher = Watch()
+        with self._translate_errors():
+            watcher = EarlyResponseWatcher()
             async with self._http.stream(
-                method,
-                self.url + path,
-                params=params,
-                content=None if upload is None else watcher.until_answered(upload.chunks()),
-                headers={**(upload.headers if upload else {}), **(headers or {})},
+                request.method,
+                self.url + request.path,
+                params=request.params,
+                content=None if upload is None else watcher.until_response(upload.chunks()),
+                headers={**(upload.headers if upload else {}), **request.headers},
                 extensions={"trace": watcher.trace},
             ) as response:
-                return _answer(response, await _read_bounded(response))
+                return _to_response(response, await _read_bounded(response))
 
     @asynccontextmanager
     async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Response]:
@@ -93,7 +97,7 @@ class Transport:
 
         A stream that sends nothing for `silence_s` seconds, not even a comment, counts as broken.
         """
-        with self._foreign_errors_as_ours():
+        with self._translate_errors():
             async with self._http.stream(
                 "GET",
                 self.url + path,
@@ -104,10 +108,10 @@ class Transport:
                     async with aclosing(_events(response)) as events:
                         yield events
                 else:
-                    yield _answer(response, await _read_bounded(response))
+                    yield _to_response(response, await _read_bounded(response))
 
     @contextmanager
-    def _foreign_errors_as_ours(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except httpx.ConnectTimeout as error:
@@ -123,11 +127,13 @@ class Transport:
                 f"the connection to {self.url} broke: {_reason(error)}", code="connection_broken"
             ) from error
         except httpx.DecodingError as error:
-            raise ServiceFailed(f"{self.url} sent a garbled answer", code="unexpected_answer") from error
+            raise ServiceFailed(
+                f"{self.url} sent a response that cannot be decoded", code="unexpected_answer"
+            ) from error
 
 
-class Watch:
-    """Watcher of one connection that ends an upload as soon as the service answers."""
+class EarlyResponseWatcher:
+    """Watcher of one connection that ends an upload as soon as the service responds."""
 
     def __init__(self) -> None:
         self._stream: httpcore.AsyncNetworkStream | None = None
@@ -136,59 +142,23 @@ class Watch:
         """Receive httpcore's trace events of the connection."""
         if event == "connection.connect_tcp.complete":
             self._stream = details["return_value"]
-            _honest(self._stream.get_extra_info("socket"))
+            _limit_send_buffer(self._stream.get_extra_info("socket"))
         elif event == "connection.start_tls.complete":
             self._stream = None  # readable bytes may be TLS records, not a response
 
-    async def until_answered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the chunks until the service answers."""
+    async def until_response(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the chunks until the service responds."""
         async for chunk in chunks:
             if self._stream is not None and self._stream.get_extra_info("is_readable"):
                 # After a failed write httpcore reads the response, if there is one.
-                raise httpcore.WriteError("the answer came before the end of the upload")
+                raise httpcore.WriteError("the response came before the end of the upload")
             yield chunk
 
 
-def _honest(connection: socket.socket | None) -> None:
+def _limit_send_buffer(connection: socket.socket | None) -> None:
     """Limit the kernel's send buffer, so that bytes counted as sent are really on their way."""
     if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError(f"{url!r} is no URL of a service: it must look like http://host:port")
-    return parts
-
-
-def headers_with(key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the headers with the service's key, or the environment's, unless they have an authorization.
-
-    Raises:
-        ValueError: The key is malformed.
-    """
-    result = dict(headers or {})
-    key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
-    if not key or "authorization" in map(str.lower, result):
-        return result
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ValueError("this is no key: one has letters, digits and _ alone")  # the key itself is not shown
-    return result | {"Authorization": f"Bearer {key}"}
-
-
-def _trusted(verify: bool | str | os.PathLike[str]) -> ssl.SSLContext | bool:
-    return verify if isinstance(verify, bool) else ssl.create_default_context(cafile=os.fspath(verify))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
@@ -202,16 +172,16 @@ async def _read_bounded(response: httpx.Response) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
-        if len(content) > LARGEST_ANSWER_BYTES:
+        if len(content) > MAX_RESPONSE_BYTES:
             raise ServiceFailed(
-                f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes",
+                f"the response is longer than {MAX_RESPONSE_BYTES} bytes",
                 code="unexpected_answer",
                 status=response.status_code,
             )
     return bytes(content)
 
 
-def _answer(response: httpx.Response, body: bytes) -> Response:
+def _to_response(response: httpx.Response, body: bytes) -> Response:
     try:
         content = json.loads(body)
     except ValueError:
@@ -235,7 +205,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
-            return f"no TLS connection: {cause.reason or 'the other side does not speak it'}"
+            return f"no TLS connection: {cause.reason or 'the server does not use TLS'}"
         if isinstance(cause, OSError) and cause.errno:
             # Name resolution errors have negative numbers.
             message = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or message

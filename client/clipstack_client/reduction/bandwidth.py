@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-ENOUGH_S = 0.3  # of sending: the first bytes only fill buffers
-ENOUGH_BYTES = 1 << 20  # a faster upload of this size is measured too
+MIN_SAMPLE_S = 0.3  # of sending: the first bytes only fill buffers
+MIN_SAMPLE_BYTES = 1 << 20  # a faster upload of this size is measured too
 
 
 class Rate:
@@ -11,11 +11,11 @@ class Rate:
 
     def __init__(self, bytes_s: float | None = None) -> None:
         self.bytes_s = bytes_s
-        self._given = bytes_s is not None
+        self._fixed = bytes_s is not None
 
-    def learn(self, sent: int, seconds: float) -> None:
+    def record(self, sent: int, seconds: float) -> None:
         """Include one upload, or its beginning; the newest measurement counts half."""
-        if self._given or seconds <= 0 or (seconds < ENOUGH_S and sent < ENOUGH_BYTES):
+        if self._fixed or seconds <= 0 or (seconds < MIN_SAMPLE_S and sent < MIN_SAMPLE_BYTES):
             return
-        seen = sent / seconds
-        self.bytes_s = seen if self.bytes_s is None else (self.bytes_s + seen) / 2
+        measured = sent / seconds
+        self.bytes_s = measured if self.bytes_s is None else (self.bytes_s + measured) / 2

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from .clock import Clock
-from .probe import opened
+from .probe import open_video
 
 EQUAL_S = 5e-4  # The service's rules (app/media/sampling.py): times this close are equal
 MAX_GAP_S = 0.2  # a frame that stays longer is a still
@@ -22,52 +22,60 @@ MAX_GAP_S = 0.2  # a frame that stays longer is a still
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Presentation time of each frame in units of `base` seconds, rising; `keys` are the frames to seek to.
+    """Presentation times of a video's frames, in units of `base` seconds.
 
-    The last frame disappears at `end`.
+    Attributes:
+        base: Seconds per unit.
+        timestamps: Presentation time of each frame, rising.
+        keys: Presentation and decoding time of each key frame.
+        end: End of the last frame.
     """
 
     base: Fraction
-    shown: list[int]
+    timestamps: list[int]
     keys: list[tuple[int, int]]
     end: int
 
     def time_s(self, number: int) -> float:
         """Return the time of a frame, in seconds after the first one."""
-        return float((self.shown[number] - self.shown[0]) * self.base)
+        return float((self.timestamps[number] - self.timestamps[0]) * self.base)
 
     @property
     def gap_s(self) -> float:
         """Return the usual time between two frames, in seconds."""
-        gaps = [after - before for before, after in zip(self.shown, self.shown[1:], strict=False) if after > before]
-        usual = median(gaps) if gaps else max(0, self.end - self.shown[-1])
+        gaps = [
+            after - before
+            for before, after in zip(self.timestamps, self.timestamps[1:], strict=False)
+            if after > before
+        ]
+        usual = median(gaps) if gaps else max(0, self.end - self.timestamps[-1])
         return min(float(usual * self.base), MAX_GAP_S)
 
     @property
     def end_s(self) -> float:
         """Return the end of the last frame, in seconds after the first frame."""
-        last_s = self.time_s(len(self.shown) - 1)
-        end_s = float((self.end - self.shown[0]) * self.base)
+        last_s = self.time_s(len(self.timestamps) - 1)
+        end_s = float((self.end - self.timestamps[0]) * self.base)
         return end_s if end_s > last_s else last_s + self.gap_s
 
-    def on_screen(self, time_s: float) -> int:
+    def frame_on_screen(self, time_s: float) -> int:
         """Return the number of the last frame shown at or before a time after the first one."""
-        return max(0, bisect_right(range(len(self.shown)), time_s + EQUAL_S, key=self.time_s) - 1)
+        return max(0, bisect_right(range(len(self.timestamps)), time_s + EQUAL_S, key=self.time_s) - 1)
 
     def frame_at(self, time_s: float, gap_s: float) -> int:
         """Return the number of the nearest frame within half a usual gap, else of the one on screen."""
-        current = self.on_screen(time_s)
-        following = min(current + 1, len(self.shown) - 1)
+        current = self.frame_on_screen(time_s)
+        following = min(current + 1, len(self.timestamps) - 1)
         ahead_s, behind_s = self.time_s(following) - time_s, time_s - self.time_s(current)
         nearer = ahead_s + EQUAL_S < behind_s and ahead_s <= gap_s / 2 + EQUAL_S
         return following if nearer else current
 
 
-def read_stamps(file: BinaryIO) -> FrameTimes:
+def read_frame_times(file: BinaryIO) -> FrameTimes:
     """List the frames of a video without decoding; raise ValueError if they cannot be found by time."""
-    shown: list[tuple[int, int]] = []
+    timestamps: list[tuple[int, int]] = []
     keys: list[tuple[int, int]] = []
-    with opened(file) as (container, stream):
+    with open_video(file) as (container, stream):
         base = stream.time_base or Fraction(1)
         clock = Clock(float(1 / base), demuxer(container))
         for packet in container.demux(stream):
@@ -77,11 +85,11 @@ def read_stamps(file: BinaryIO) -> FrameTimes:
             if packet.is_keyframe:
                 keys.append((stamp, stamp if packet.dts is None else packet.dts))
             if not packet.is_discard:
-                shown.append((stamp, packet.duration or 0))
-    if not shown or clock.jumps:
+                timestamps.append((stamp, packet.duration or 0))
+    if not timestamps or clock.jumps:
         raise ValueError("no frame can be sought by its time")
-    shown.sort()
-    return FrameTimes(base, [stamp for stamp, _ in shown], sorted(keys), sum(shown[-1]))
+    timestamps.sort()
+    return FrameTimes(base, [stamp for stamp, _ in timestamps], sorted(keys), sum(timestamps[-1]))
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 
 from ..models import Clip, Model
 from .appearance import BT601, LIMITED_RANGE, check_frame, matrix
-from .frame_times import FrameTimes, read_stamps
-from .probe import Facts, opened
-from .sampling import place, places, rate
+from .frame_times import FrameTimes, read_frame_times
+from .probe import Facts, open_video
+from .sampling import clip_times, film_layout, film_rate
 
 Square = NDArray[np.uint8]  # (side, side, 3), RGB
 
 # High quality: there are few frames, and the model sees nothing else.
 QUALITY = {"crf": "10", "preset": "fast"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model that a reduced file is for, and the number of clips that it samples."""
+
+    model: Model
+    clips: int
 
 
 @dataclass(frozen=True)
@@ -36,57 +44,58 @@ class FrameSelection:
     fps: float | None
 
 
-def pick(
-    file: BinaryIO, out: BinaryIO, facts: Facts, model: Model, clips: int, check: Callable[[], None]
+def write_frames(
+    file: BinaryIO, out: BinaryIO, facts: Facts, target: Target, check: Callable[[], None]
 ) -> FrameSelection:
-    """Write an MP4 of the frames that `model` needs to `out`; `check` may raise to stop early."""
+    """Write an MP4 of the frames that the model needs to `out`; `check` may raise to stop early."""
+    model = target.model
     stride, fps = model.stride or 1, model.fps or 1.0
-    stamps = read_stamps(file)
-    clip_times, gap_s = place(stamps, model.frames, stride / fps, clips), stamps.gap_s
-    rows = [[stamps.frame_at(time_s, gap_s) for time_s in times] for times in clip_times]
+    times = read_frame_times(file)
+    nominal_s = clip_times(times, model.frames, stride / fps, target.clips)
+    rows = [[times.frame_at(time_s, times.gap_s) for time_s in clip_s] for clip_s in nominal_s]
     numbers = sorted({number for row in rows for number in row})
     squares: dict[int, Square] = {}
-    for number, frame in zip(numbers, _frames(file, stamps, numbers), strict=True):
+    for number, frame in zip(numbers, _frames(file, times, numbers), strict=True):
         check()
         check_frame(frame)
         squares[number] = _square(frame, facts, model)
-    film = [squares[rows[clip][number]] for clip, number in places(model.frames, clips)]
-    _write(out, film, rate(model.frames, stride, fps))
-    end_s, count = stamps.end_s, len(stamps.shown)
+    film = [squares[rows[clip][number]] for clip, number in film_layout(model.frames, target.clips)]
+    _write(out, film, film_rate(model.frames, stride, fps))
+    end_s, count = times.end_s, len(times.timestamps)
     return FrameSelection(
-        tuple(_clip(stamps, row, max(times) >= end_s) for row, times in zip(rows, clip_times, strict=True)),
+        tuple(_clip(times, row, max(clip_s) >= end_s) for row, clip_s in zip(rows, nominal_s, strict=True)),
         count,
         round(end_s, 6),
         round(count / end_s, 3) if end_s > 0 else None,
     )
 
 
-def _clip(stamps: FrameTimes, row: list[int], padded: bool) -> Clip:
-    times = tuple(round(stamps.time_s(number), 3) for number in row)
-    return Clip(times[0], times[-1], tuple(row), times, padded)
+def _clip(times: FrameTimes, row: list[int], padded: bool) -> Clip:
+    times_s = tuple(round(times.time_s(number), 3) for number in row)
+    return Clip(times_s[0], times_s[-1], tuple(row), times_s, padded)
 
 
-def _frames(file: BinaryIO, stamps: FrameTimes, numbers: Sequence[int]) -> Iterator[VideoFrame]:
+def _frames(file: BinaryIO, times: FrameTimes, numbers: Sequence[int]) -> Iterator[VideoFrame]:
     """Yield the frames of rising `numbers`, each decoded from its preceding key frame.
 
     Raises:
         ValueError: A frame cannot be decoded.
     """
-    with opened(file) as (container, stream):
+    with open_video(file) as (container, stream):
         stream.thread_type = "AUTO"
         decoded: Iterator[VideoFrame] = iter(())
         reached = None
         for number in numbers:
-            stamp = stamps.shown[number]
-            key = stamps.keys[max(0, bisect_right(stamps.keys, (stamp, stamp + 1)) - 1)]
+            timestamp = times.timestamps[number]
+            key = times.keys[max(0, bisect_right(times.keys, (timestamp, timestamp + 1)) - 1)]
             if reached is None or key[0] > reached:
                 container.seek(key[1], stream=stream)
                 decoded = container.decode(stream)
             for frame in decoded:
                 reached = frame.pts
-                if reached is not None and reached >= stamp:
+                if reached is not None and reached >= timestamp:
                     break
-            if reached != stamp:
+            if reached != timestamp:
                 raise ValueError("a frame cannot be decoded")
             yield frame
 

@@ -1,4 +1,4 @@
-"""Creation of the smaller file; imported only when a reduction is requested."""
+"""Create the smaller file; imported only if a reduction is requested, because it needs PyAV."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, cast
 
 from av.error import FFmpegError
 
-from ..models import Model, Sent
+from ..models import Sent
 from .ending import may_be_cut_off
-from .frames import FrameSelection, pick
+from .frames import FrameSelection, Target, write_frames
 from .probe import Facts, read_facts
 from .transcode import shrink
 
@@ -32,24 +32,24 @@ class ReducedFile:
     file: BinaryIO
     sent: Sent
     facts: Facts
-    picked: FrameSelection | None
+    selection: FrameSelection | None
 
-    def described(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the service's answer rewritten for the original file, with `sent` for what was really sent."""
-        measured = answer["media"] if self.picked is None else asdict(self.picked)
+        measured = answer["media"] if self.selection is None else asdict(self.selection)
         media = asdict(self.facts) | {name: measured[name] for name in ("duration_s", "fps", "frames")}
-        described = {**answer, "media": answer["media"] | media, "sent": asdict(self.sent)}
-        if self.picked is not None:
-            described["clips"] = [asdict(clip) for clip in self.picked.clips]
-            padded = any(clip.padded for clip in self.picked.clips)
+        description = {**answer, "media": answer["media"] | media, "sent": asdict(self.sent)}
+        if self.selection is not None:
+            description["clips"] = [asdict(clip) for clip in self.selection.clips]
+            padded = any(clip.padded for clip in self.selection.clips)
             repeated = any(
-                2 * len(set(clip.frames)) < len(clip.frames) for clip in self.picked.clips if not clip.padded
+                2 * len(set(clip.frames)) < len(clip.frames) for clip in self.selection.clips if not clip.padded
             )
-            described["warnings"] = [*answer.get("warnings", ()), *[PADDED] * padded, *[REPEATED] * repeated]
-        return described
+            description["warnings"] = [*answer.get("warnings", ()), *[PADDED] * padded, *[REPEATED] * repeated]
+        return description
 
 
-def facts_of(file: BinaryIO, length: int) -> Facts | None:
+def probe(file: BinaryIO, length: int) -> Facts | None:
     """Return the description of a video that the client can reduce, or None for a file that is sent unchanged."""
     try:
         if may_be_cut_off(file, length):
@@ -59,8 +59,8 @@ def facts_of(file: BinaryIO, length: int) -> Facts | None:
         return None
 
 
-def make(
-    file: BinaryIO, facts: Facts, reduction: str, model: Model, clips: int, check: Callable[[float], None]
+def reduce(
+    file: BinaryIO, facts: Facts, reduction: str, target: Target, check: Callable[[float], None]
 ) -> ReducedFile | None:
     """Return the reduced file, or None if it cannot be made or would be no smaller.
 
@@ -69,22 +69,22 @@ def make(
     started = time.perf_counter()
     out = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 -- the caller closes it
 
-    def still_worth_it(done_s: float) -> None:
+    def check_gain(done_s: float) -> None:
         check(done_s)
         if out.tell() >= facts.bytes:
             raise NoGain
 
     try:
-        picked = None
+        selection = None
         if reduction == "frames":
-            picked = pick(file, out, facts, model, clips, lambda: still_worth_it(0.0))
+            selection = write_frames(file, out, facts, target, lambda: check_gain(0.0))
         else:
-            shrink(file, out, facts, model.resize, still_worth_it)
+            shrink(file, out, facts, target.model.resize, check_gain)
         length = out.seek(0, 2)
-        still_worth_it(facts.duration_s or 0.0)
+        check_gain(facts.duration_s or 0.0)
         out.seek(0)
         seconds = round(time.perf_counter() - started, 4)
-        return ReducedFile(out, Sent(reduction, length, facts.bytes, seconds), facts, picked)
+        return ReducedFile(out, Sent(reduction, length, facts.bytes, seconds), facts, selection)
     except (FFmpegError, ValueError, NoGain):
         out.close()  # damaged further on, or no gain
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 from av.container import InputContainer
@@ -19,6 +19,8 @@ from .appearance import check_container, check_frame, orientation, shown_size
 SAMPLED = frozenset({"mp4", "mov", "matroska", "webm"})
 HEAD_BYTES = 64
 FIRST_FRAME_PACKETS = 300
+# Metadata may be no valid UTF-8; PyAV 19 has no such option, and never fails on it
+METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class Facts:
 
 
 @contextmanager
-def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video from its start; raise ValueError if there is none.
 
     FFmpeg may read this file only, and no other that it names.
     """
     file.seek(0)
-    with av.open(file, "r", options={"protocol_whitelist": ""}, metadata_errors="replace") as container:
+    with av.open(file, "r", options={"protocol_whitelist": ""}, **METADATA) as container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise ValueError("no video")
@@ -74,7 +76,7 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    with opened(file) as (container, stream):
+    with open_video(file) as (container, stream):
         if container.format.name.endswith(("_pipe", "image2")):
             raise ValueError("a picture")
         first = _first_frame(container, stream)
@@ -84,7 +86,7 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
         width, height = shown_size(first, stream)[:: -1 if rotation % 180 else 1]
         rate = stream.average_rate or stream.guessed_rate
         return Facts(
-            container=_name(container.format.name, head),
+            container=_container_name(container.format.name, head),
             codec=stream.codec.canonical_name,
             width=width,
             height=height,
@@ -97,7 +99,7 @@ def read_facts(file: BinaryIO, length: int) -> Facts:
         )
 
 
-def _name(demuxer: str, head: bytes) -> str:
+def _container_name(demuxer: str, head: bytes) -> str:
     """Return the container's name as the service gives it."""
     if demuxer.startswith("mov,"):
         return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"

@@ -13,11 +13,11 @@ SHRUNK_S, SHRUNK_FRAME_S = 0.03, 0.00065  # to start, and to scale and encode on
 SHRUNK_BYTES_S = 30_000.0  # bytes for one second of small video
 FRAMES_S = 0.08  # to find and encode the frames of one clip, besides decoding them
 FRAMES_BYTES = 40_000.0  # for one clip; 15,000 for the smallest model
-LOOKED_AT = 45  # frames decoded for one clip: its own, and half a key-frame interval of most videos
-WORTH = 0.8  # a reduction must take less than this part of the time
+FRAMES_PER_CLIP = 45  # decoded: a clip's own, and half a key-frame interval of most videos
+MAX_TIME_RATIO = 0.8  # a reduction must take less than this part of the time
 
 
-def times_s(facts: Facts, clips: int, bytes_s: float, left: int | None = None) -> dict[str, float]:
+def estimate_s(facts: Facts, clips: int, bytes_s: float, bytes_left: int | None = None) -> dict[str, float]:
     """Return the estimated seconds until the service could answer, by reduction.
 
     For `frames` the client decodes what the service would decode of the whole file, in the same time. For a service
@@ -27,22 +27,22 @@ def times_s(facts: Facts, clips: int, bytes_s: float, left: int | None = None) -
         facts: Description of the video.
         clips: Number of clips; 0 if single frames are not enough.
         bytes_s: Upload rate in bytes per second.
-        left: Bytes of the whole file that are still to be sent; all by default.
+        bytes_left: Bytes of the whole file that are still to be sent; all by default.
     """
     decoded_s = facts.pixels / 1e6 / DECODED_MPX_S.get(facts.codec, min(DECODED_MPX_S.values()))
     frames = facts.frames or (facts.duration_s or 0.0) * (facts.fps or 0.0)
-    look_s = min(clips * LOOKED_AT / frames, 1.0) * decoded_s if frames else 0.0
+    clip_decoding_s = min(clips * FRAMES_PER_CLIP / frames, 1.0) * decoded_s if frames else 0.0
     seconds = {
-        "none": (facts.bytes if left is None else left) / bytes_s + look_s,
+        "none": (facts.bytes if bytes_left is None else bytes_left) / bytes_s + clip_decoding_s,
         "shrink": decoded_s + SHRUNK_S + frames * SHRUNK_FRAME_S + (facts.duration_s or 0.0) * SHRUNK_BYTES_S / bytes_s,
     }
     if clips:
-        seconds["frames"] = look_s + clips * (FRAMES_S + FRAMES_BYTES / bytes_s)
+        seconds["frames"] = clip_decoding_s + clips * (FRAMES_S + FRAMES_BYTES / bytes_s)
     return seconds
 
 
-def choose(facts: Facts, clips: int, bytes_s: float, left: int | None = None) -> str:
+def choose(facts: Facts, clips: int, bytes_s: float, bytes_left: int | None = None) -> str:
     """Return `none`, `shrink` or `frames`, whichever is fastest; another than `none` must be faster by a fifth."""
-    seconds = times_s(facts, clips, bytes_s, left)
+    seconds = estimate_s(facts, clips, bytes_s, bytes_left)
     best = min(seconds, key=lambda reduction: seconds[reduction])
-    return best if seconds[best] < WORTH * seconds["none"] else "none"
+    return best if seconds[best] < MAX_TIME_RATIO * seconds["none"] else "none"

@@ -1,4 +1,4 @@
-"""Encoding of the whole video in small: every frame at its own time, without sound."""
+"""Encode a whole video at a smaller size: every frame at its own time, without sound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from .appearance import LIMITED_RANGE, check_frame, matrix
 from .frame_times import packets_on_clock
-from .probe import Facts, opened
+from .probe import Facts, open_video
 
 # Twice the model's frame: most encoding losses disappear when the service scales, and both sides are even with exactly
 # the aspect ratio that the service gives the video.
@@ -45,7 +45,7 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
         FFmpegError: The video cannot be decoded to its end.
     """
     kind = "matroska" if facts.container in ("matroska", "webm") else "mp4"
-    with opened(file) as (source, stream), av.open(out, "w", format=kind) as target:
+    with open_video(file) as (source, stream), av.open(out, "w", format=kind) as target:
         stream.thread_type = "AUTO"
         small = target.add_stream("libx264", rate=Fraction(facts.fps or 30).limit_denominator(1001), options=QUALITY)
         small.width, small.height = shrunk_size(facts, short_side)
@@ -58,15 +58,21 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
         reformatter = VideoReformatter()
         space = 0
         last = duration = 0
-        for frame in _from_zero(source, stream):
+        for frame in _frames_from_zero(source, stream):
             check_frame(frame)
             if not space:  # the small video is no longer HD, so its matrix must be explicit
                 space = small.codec_context.colorspace = matrix(frame)
                 small.codec_context.color_range = LIMITED_RANGE
             scaled = reformatter.reformat(
-                frame, small.width, small.height, "yuv420p", matrix(frame), space, Interpolation.BICUBIC,
+                frame,
+                small.width,
+                small.height,
+                "yuv420p",
+                src_colorspace=matrix(frame),
+                dst_colorspace=space,
+                interpolation=Interpolation.BICUBIC,
                 dst_color_range=LIMITED_RANGE,
-            )  # fmt: skip
+            )
             scaled.pts, scaled.time_base = frame.pts, base
             target.mux(small.encode(scaled))
             last, duration = frame.pts or 0, frame.duration
@@ -77,7 +83,7 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
             target.mux(packet)
 
 
-def _from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _frames_from_zero(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield the frames with times that rise from 0."""
     first, last = None, -1
     for frame in (frame for packet in packets_on_clock(source, stream) for frame in packet.decode()):

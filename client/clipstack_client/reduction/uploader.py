@@ -1,4 +1,4 @@
-"""Upload of a file or its reduction: choose, make, post, and describe the original file in the answer."""
+"""Send a file or its reduction: choose, reduce, post, and describe the original file in the answer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from ..errors import ReductionUnavailable
 from ..http.response import Response
-from ..loop_thread import in_thread
+from ..loop_thread import run_in_thread
 from ..models import Model, Sent
 from ..upload import Progress, Source, Upload, Watcher, file_name, open_upload
 from .bandwidth import Rate
@@ -32,138 +33,156 @@ RECONSIDER_S = 0.5  # seconds of sending a whole file before the choice is made 
 
 
 @dataclass(frozen=True)
+class UploadRequest:
+    """A file to send, and what to send of it.
+
+    Attributes:
+        source: The file.
+        reduction: What to send.
+        model: Name of the model; the service's default if None.
+        clips: Number of clips; 0 if all frames are used.
+        watcher: Receives the progress.
+    """
+
+    source: Source
+    reduction: Reduction
+    model: str | None
+    clips: int
+    watcher: Watcher | None
+
+
+@dataclass(frozen=True)
 class SentDescription:
     """How to read an answer; `sent` is None if the file was sent unchanged."""
 
     sent: Sent | None = None
-    described: Callable[[Any], Mapping[str, Any]] = field(default=lambda answer: answer)
+    describe: Callable[[Any], Mapping[str, Any]] = field(default=lambda answer: answer)
 
 
-class _Stop(Exception):
-    """Raised in a running upload, or while a smaller file is made, to stop it."""
+class _Stopped(Exception):
+    """Raised while a smaller file is made, because the caller was cancelled."""
+
+
+class _Switched(Exception):
+    """Raised in the upload of a whole file, because `reduction` is faster."""
+
+    def __init__(self, reduction: str) -> None:
+        super().__init__(reduction)
+        self.reduction = reduction
 
 
 class Uploader:
-    """Uploads of one client; `models` lists the service's models, `rate` learns from every upload."""
+    """Uploads of one client; `models` lists the service's models, `rate` measures every upload."""
 
     def __init__(self, models: Callable[[], Awaitable[tuple[Model, ...]]], rate: Rate) -> None:
-        self._models, self._rate = models, rate
-        self._listed: tuple[Model, ...] = ()
+        self._list_models, self._rate = models, rate
+        self._models: tuple[Model, ...] = ()
         self._listed_at = -MODELS_S
 
-    async def send(
-        self, source: Source, reduction: Reduction, model: str | None, clips: int, watcher: Watcher | None, post: Post
-    ) -> tuple[Response, SentDescription]:
-        """Post `source` as `reduction` says; a file that cannot be reduced is sent unchanged.
-
-        Exceptions of `post` propagate.
-
-        Args:
-            source: The file.
-            reduction: What to send.
-            model: Name of the model; the service's default if None.
-            clips: Number of clips; 0 if all frames are used.
-            watcher: Receives the progress.
-            post: Sends one upload.
+    async def send(self, request: UploadRequest, post: Post) -> tuple[Response, SentDescription]:
+        """Send a file by `post`, whose exceptions propagate; a file that cannot be reduced is sent unchanged.
 
         Raises:
             ReductionUnavailable: The extra `shrink` is not installed.
             ValueError: `frames` without clips.
         """
-        if reduction == "frames" and not clips:
-            raise ValueError("a timeline looks at all frames of a video: it cannot do with some")
-        if reduction == "none" or not isinstance(source, str | os.PathLike | bytes):
-            return await self._whole(source, watcher, post)
-        making = _making()
-        with _opened(source) as (file, length):
-            facts, target_model = await in_thread(making.facts_of, file, length), await self._model(model)
-            if facts is None or target_model is None:
-                return await self._whole(source, watcher, post)
-            choices = clips if facts.sampled else 0
-            chosen: str = reduction
-            if reduction == "auto":
+        if request.reduction == "frames" and not request.clips:
+            raise ValueError("a timeline uses all frames of a video: reduce='frames' is not possible")
+        if request.reduction == "none" or not isinstance(request.source, str | os.PathLike | bytes):
+            return await self._send_whole(request, post)
+        prepare = _import_prepare()
+        with _open(request.source) as (file, length):
+            facts = await run_in_thread(prepare.probe, file, length)
+            model = await self._find_model(request.model)
+            if facts is None or model is None:
+                return await self._send_whole(request, post)
+            clips = request.clips if facts.sampled else 0
+            choice: str = request.reduction
+            if choice == "auto" and self._rate.bytes_s is None:
                 try:
-                    if self._rate.bytes_s is None:
-                        return await self._whole(source, self._reconsidered(facts, choices, watcher), post)
-                    chosen = choose(facts, choices, self._rate.bytes_s)
-                except _Stop as stop:
-                    chosen = str(stop)
-            if chosen == "none" or (chosen == "frames" and not choices):
-                return await self._whole(source, watcher, post)
-            reduced = await _made(partial(making.make, file, facts, chosen, target_model, clips), facts, watcher)
+                    return await self._send_whole(replace(request, watcher=self._switch(request, facts, clips)), post)
+                except _Switched as switched:
+                    choice = switched.reduction
+            elif choice == "auto":
+                choice = choose(facts, clips, self._rate.bytes_s or 0.0)
+            if choice == "none" or (choice == "frames" and not clips):
+                return await self._send_whole(request, post)
+            reduce = partial(prepare.reduce, file, facts, choice, prepare.Target(model, request.clips))
+            reduced = await _run_reduction(reduce, facts, request.watcher)
         if reduced is None:
-            return await self._whole(source, watcher, post)
+            return await self._send_whole(request, post)
         with reduced.file:
-            response = await self._learning(Upload(reduced.file, file_name(source), watcher), post)
-        return response, SentDescription(reduced.sent, reduced.described)
+            response = await self._send(Upload(reduced.file, file_name(request.source), request.watcher), post)
+        return response, SentDescription(reduced.sent, reduced.describe)
 
-    async def _whole(self, source: Source, watcher: Watcher | None, post: Post) -> tuple[Response, SentDescription]:
-        with open_upload(source, watcher) as upload:
-            return await self._learning(upload, post), SentDescription()
+    async def _send_whole(self, request: UploadRequest, post: Post) -> tuple[Response, SentDescription]:
+        with open_upload(request.source, request.watcher) as upload:
+            return await self._send(upload, post), SentDescription()
 
-    async def _learning(self, upload: Upload, post: Post) -> Response:
+    async def _send(self, upload: Upload, post: Post) -> Response:
         response = await post(upload)
-        self._rate.learn(upload.sent, upload.sending_s)
+        self._rate.record(upload.sent, upload.sending_s)
         return response
 
-    def _reconsidered(self, facts: Facts, clips: int, watcher: Watcher | None) -> Watcher:
+    def _switch(self, request: UploadRequest, facts: Facts, clips: int) -> Watcher:
         """Return a watcher that stops the upload of a whole file once a reduction is clearly faster."""
-        began: list[float] = []
+        started_at = time.monotonic()
 
         def watch(progress: Progress) -> None:
-            if watcher is not None:
-                watcher(progress)
+            nonlocal started_at
+            if request.watcher is not None:
+                request.watcher(progress)
             if progress.stage != "sending" or not progress.sent:
-                began[:] = [time.monotonic()]
+                started_at = time.monotonic()
                 return
-            seconds = time.monotonic() - began[0]
+            seconds = time.monotonic() - started_at
             if seconds < RECONSIDER_S or self._rate.bytes_s is not None:
                 return
-            self._rate.learn(progress.sent, seconds)
-            chosen = choose(facts, clips, progress.sent / seconds, left=facts.bytes - progress.sent)
-            if chosen != "none":
-                raise _Stop(chosen)
+            self._rate.record(progress.sent, seconds)
+            choice = choose(facts, clips, progress.sent / seconds, bytes_left=facts.bytes - progress.sent)
+            if choice != "none":
+                raise _Switched(choice)
 
         return watch
 
-    async def _model(self, name: str | None) -> Model | None:
-        """Return the model to ask, or None if the list does not have it."""
+    async def _find_model(self, name: str | None) -> Model | None:
+        """Return the model to ask, or None if the service does not list it."""
         if time.monotonic() - self._listed_at > MODELS_S:
-            self._listed, self._listed_at = await self._models(), time.monotonic()
-        matches = [
-            m for m in self._listed if (m.default if name is None else name in (m.name, f"{m.name}@{m.version}"))
-        ]
-        return matches[0] if matches else None
+            self._models, self._listed_at = await self._list_models(), time.monotonic()
+        for model in self._models:
+            if model.default if name is None else name in (model.name, f"{model.name}@{model.version}"):
+                return model
+        return None
 
 
-async def _made(
-    make: Callable[[Callable[[float], None]], ReducedFile | None], facts: Facts, watcher: Watcher | None
+async def _run_reduction(
+    reduce: Callable[[Callable[[float], None]], ReducedFile | None], facts: Facts, watcher: Watcher | None
 ) -> ReducedFile | None:
-    """Run `make` in a thread, report its progress to the watcher, and stop it when the caller is cancelled."""
+    """Run `reduce` in a thread, report its progress to the watcher, and stop it when the caller is cancelled."""
     stop = Event()
 
     def check(done_s: float) -> None:
         if stop.is_set():
-            raise _Stop
+            raise _Stopped
         if watcher is not None:
             total_ms = None if facts.duration_s is None else round(facts.duration_s * 1000)
             watcher(Progress("preparing", round(done_s * 1000), total_ms))
 
     try:
-        return await in_thread(make, check)
+        return await run_in_thread(reduce, check)
     finally:
         stop.set()
 
 
-def _making() -> Any:
+def _import_prepare() -> Any:
     try:
-        from . import prepare as making
+        from . import prepare
     except ImportError as error:
         raise ReductionUnavailable from error
-    return making
+    return prepare
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, int]]:
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+def _open(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, int]]:
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         yield file, file.seek(0, io.SEEK_END)

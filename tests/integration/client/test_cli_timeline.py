@@ -170,7 +170,7 @@ def test_output_with_something_in_it_is_not_overwritten(run: Run, clip: Path, tm
     out.write_text("precious\n")
     result = run("classify", clip, "-o", out)
     assert (result.exit_code, out.read_text()) == (2, "precious\n")
-    assert "--resume goes on with it" in result.stderr
+    assert "continue it with --resume" in result.stderr
     assert run("classify", clip, "-o", tmp_path / "no" / "folder.csv").exit_code == 2
 
 
@@ -248,8 +248,6 @@ def test_one_export_goes_to_standard_output_many_into_a_folder(
         ("watch", "{folder}", "--timeline", "--frames"),
         ("jobs", "remove"),
         ("jobs", "remove", "--ended", "some"),
-        ("bench", "upload", "--no-made"),
-        ("bench", "upload", "--rates", "fast"),
     ],
     ids=" ".join,
 )

@@ -9,8 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -266,7 +265,7 @@ def test_url_may_have_a_path_and_a_slash_at_the_end(service: RecordedService) ->
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    soon = formatdate(time.time() + 60, usegmt=True)
     assert retry_after_s("7") == 7
     assert 50 < (retry_after_s(soon) or 0) <= 60
     assert retry_after_s("Thu, 01 Jan 1970 00:00:00 GMT") == 0
@@ -289,7 +288,7 @@ def test_a_key_goes_with_every_request_and_the_environment_has_one_too(service, 
 
 
 def test_what_is_no_key_is_refused_and_not_shown(service):
-    with pytest.raises(ValueError, match="no key") as refused:
+    with pytest.raises(ValueError, match="malformed") as refused:
         Client(service.url, key="two words\nand lines")
     assert "words" not in str(refused.value)
 

@@ -25,8 +25,8 @@ from clipstack_client import Client, Progress
 from clipstack_client.models import Model
 from clipstack_client.reduction.bandwidth import Rate
 from clipstack_client.reduction.frame_times import FrameTimes
-from clipstack_client.reduction.prepare import ReducedFile, facts_of, make
-from clipstack_client.reduction.sampling import place, places, rate
+from clipstack_client.reduction.prepare import ReducedFile, Target, probe, reduce
+from clipstack_client.reduction.sampling import clip_times, film_layout, film_rate
 from clipstack_client.reduction.strategy import choose
 from clipstack_client.reduction.transcode import MARGIN, shrunk_size
 from tests.support.client_service import RecordedService, recorded_service
@@ -60,9 +60,9 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDA
 
 def made(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
     with path.open("rb") as file:
-        facts = facts_of(file, path.stat().st_size)
+        facts = probe(file, path.stat().st_size)
         assert facts is not None
-        return make(file, facts, reduction, model, clips, lambda done_s: None)
+        return reduce(file, facts, reduction, Target(model, clips), lambda done_s: None)
 
 
 def grainy(count: int) -> list[Frame]:
@@ -96,19 +96,19 @@ def timelines() -> Iterator[tuple[list[int], int]]:
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
 def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
     for shown, end in timelines():
-        stamps = FrameTimes(Fraction(1, 997), shown, [], end)
+        times = FrameTimes(Fraction(1, 997), shown, [], end)
         timing = Timing.of((np.array(shown) - shown[0]) / 997, np.zeros(1), (end - shown[0]) / 997)
         wanted = service_place(timing, EvenClips(frames, stride / fps, clips))
-        np.testing.assert_allclose(place(stamps, frames, stride / fps, clips), wanted)
+        np.testing.assert_allclose(clip_times(times, frames, stride / fps, clips), wanted)
         for times_s in wanted:
-            assert [stamps.frame_at(time_s, stamps.gap_s) for time_s in times_s] == frames_at(timing, times_s)
+            assert [times.frame_at(time_s, times.gap_s) for time_s in times_s] == frames_at(timing, times_s)
 
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 7])
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 24000 / 1001), (1, 1, 1.0)])
 def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, fps: float, clips: int) -> None:
-    film = places(frames, clips)
-    timing = regular(len(film), float(rate(frames, stride, fps)))
+    film = film_layout(frames, clips)
+    timing = regular(len(film), float(film_rate(frames, stride, fps)))
     for clip, times_s in enumerate(service_place(timing, EvenClips(frames, stride / fps, clips))):
         shown = [film[number] for number in frames_at(timing, times_s)]
         assert shown == [(clip, place) for place in range(frames)]
@@ -146,12 +146,12 @@ def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Pa
     _, again, pixels_again = seen(small, asked, clips)
     assert less.facts.container == media.container
     assert (less.facts.width, less.facts.height, less.facts.rotation) == (media.width, media.height, media.rotation)
-    if less.picked is None:
+    if less.selection is None:
         assert again.frames == decoded.frames
     else:
-        assert [clip.frames for clip in less.picked.clips] == [tuple(row) for row in decoded.frames]
-        assert (less.picked.frames, less.picked.fps) == (decoded.total, decoded.fps)
-        assert less.picked.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
+        assert [clip.frames for clip in less.selection.clips] == [tuple(row) for row in decoded.frames]
+        assert (less.selection.frames, less.selection.fps) == (decoded.total, decoded.fps)
+        assert less.selection.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
     assert again.padded == decoded.padded
     assert np.abs(pixels - pixels_again).mean() < 6
     if rotation == 0:
@@ -174,14 +174,14 @@ def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width
 def test_short_video_counts_as_padded_though_what_is_sent_is_not(tmp_path: Path, small: Path) -> None:
     path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
     less = made(path, "frames", model())
-    assert less is not None and less.picked is not None
+    assert less is not None and less.selection is not None
     with less.file:
         small.write_bytes(less.file.read())
     _, decoded, pixels = seen(path, model(), 1)
     _, again, pixels_again = seen(small, model(), 1)
-    assert (decoded.padded, again.padded, less.picked.clips[0].padded) == ((True,), (False,), True)
+    assert (decoded.padded, again.padded, less.selection.clips[0].padded) == ((True,), (False,), True)
     assert np.abs(pixels - pixels_again).mean() < 6
-    answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+    answer = less.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
     assert answer["warnings"] == ["the video is shorter than one clip: its last frame was repeated"]
     assert (answer["media"]["duration_s"], answer["sent"]["reduction"]) == (pytest.approx(0.3), "frames")
 
@@ -203,7 +203,7 @@ def test_what_is_no_whole_video_is_left_to_the_service(tmp_path: Path, damage: s
     else:
         path.write_bytes(b"no video" if damage == "text" else b"")
     with path.open("rb") as file:
-        assert facts_of(file, path.stat().st_size) is None
+        assert probe(file, path.stat().st_size) is None
 
 
 CUTS: dict[str, dict[str, Any]] = {
@@ -217,10 +217,10 @@ def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
     path = write_video(tmp_path / f"film.{suffix}", panning(60), gop=10, **CUTS[suffix])
     whole = path.stat().st_size
     with path.open("r+b") as file:
-        assert facts_of(file, whole) is not None
+        assert probe(file, whole) is not None
         kept = whole * 7 // 10 // 188 * 188 + 90
         file.truncate(kept)
-        assert facts_of(file, kept) is None
+        assert probe(file, kept) is None
 
 
 def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
     less = made(path, "frames", model())
     assert less is not None
     with less.file:
-        answer = less.described({"media": {"frames": 8}, "clips": [], "warnings": []})
+        answer = less.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
     (warning,) = answer["warnings"]
     assert "few different frames" in warning
     _, decoded, _ = seen(path, model(), 1)
@@ -238,7 +238,7 @@ def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
 def test_playlists_open_no_other_file(tmp_path: Path) -> None:
     write_video(tmp_path / "film.ts", panning(10))
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/film.ts\n#EXT-X-ENDLIST\n"
-    assert facts_of(io.BytesIO(playlist.encode()), len(playlist)) is None
+    assert probe(io.BytesIO(playlist.encode()), len(playlist)) is None
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_shrunk_frames_are_even_and_never_larger(
 ) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
     with path.open("rb") as file:
-        facts = facts_of(file, path.stat().st_size)
+        facts = probe(file, path.stat().st_size)
     assert facts is not None
     assert shrunk_size(type(facts)(**{**vars(facts), "width": width, "height": height}), 160 // MARGIN) == size
 
@@ -325,20 +325,20 @@ def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) 
 
 def test_rate_is_learned_from_what_took_long_enough() -> None:
     rate = Rate()
-    rate.learn(10_000, 0.001)
+    rate.record(10_000, 0.001)
     assert rate.bytes_s is None
-    rate.learn(1_000_000, 1.0)
-    rate.learn(3_000_000, 1.0)
+    rate.record(1_000_000, 1.0)
+    rate.record(3_000_000, 1.0)
     assert rate.bytes_s == 2_000_000
     given = Rate(5.0)
-    given.learn(1_000_000, 1.0)
+    given.record(1_000_000, 1.0)
     assert given.bytes_s == 5.0
 
 
 def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
     with path.open("rb") as file:
-        facts = facts_of(file, path.stat().st_size)
+        facts = probe(file, path.stat().st_size)
     assert facts is not None
     hd = type(facts)(
         **{**vars(facts), "width": 1920, "height": 1080, "duration_s": 60.0, "frames": 1800, "bytes": 60_000_000}
@@ -346,7 +346,7 @@ def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
     assert choose(hd, 0, 1e10) == choose(hd, 1, 1e10) == "none"
     assert choose(hd, 0, 1e6) == "shrink"
     assert choose(hd, 1, 1e6) == "frames"
-    assert choose(hd, 0, 1e6, left=1_000_000) == "none"
+    assert choose(hd, 0, 1e6, bytes_left=1_000_000) == "none"
 
 
 LOOKS = {
@@ -421,4 +421,4 @@ def odd_film(folder: Path, name: str) -> Path:
 def test_what_only_the_service_converts_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
     path = odd_film(tmp_path, name)
     with path.open("rb") as file:
-        assert facts_of(file, path.stat().st_size) is None
+        assert probe(file, path.stat().st_size) is None

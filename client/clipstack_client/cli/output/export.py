@@ -15,7 +15,7 @@ from .formats import save, to_standard_output
 
 FORMATS = ("vtt", "csv", "svg", "png", "json")
 # Suffixes of -o that select one file for each video, not one file of all answers.
-TELLING = {f".{format}": format for format in ("vtt", "svg", "png", "json")}
+SUFFIX_FORMATS = {f".{format}": format for format in ("vtt", "svg", "png", "json")}
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Exports:
     targets: dict[str, Path | None]
 
     @classmethod
-    def told(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
+    def plan(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
         """Build the exports from a command's options; raise click.UsageError if files would collide."""
         if path is None:
             if len(files) > 1:
-                raise click.UsageError(f"the {format} of many videos needs a folder to go to: -o FOLDER")
+                raise click.UsageError(f"the {format} files of many videos need a folder: -o FOLDER")
             if format == "png" and sys.stdout.isatty():
-                raise click.UsageError("a picture is nothing for a terminal: -o FILE.png")
+                raise click.UsageError("a picture cannot be shown in a terminal: use -o FILE.png")
             return cls(format, {file.path: None for file in files})
         if len(files) == 1 and not path.is_dir():
             return cls(format, {files[0].path: path})
@@ -42,7 +42,7 @@ class Exports:
         if len(set(targets.values())) < len(targets):
             targets = {file.path: path / f"{Path(file.path).name}.{format}" for file in files}
         if len(set(targets.values())) < len({file.path for file in files}):
-            raise click.UsageError("two of the videos have the same name: their files would be one")
+            raise click.UsageError("two of the videos have the same name, so their files would collide")
         return cls(format, targets)
 
     async def fetch(self, client: AsyncClient, file: File, job: str) -> None:
@@ -57,4 +57,4 @@ class Exports:
 
 def format_of_name(path: Path | None) -> str | None:
     """Return the format that the suffix of -o selects, or None."""
-    return None if path is None else TELLING.get(path.suffix.lower())
+    return None if path is None else SUFFIX_FORMATS.get(path.suffix.lower())

@@ -78,10 +78,10 @@ class Csv:
         self._file.flush()
 
 
-def format_of(told: str | None, path: Path | None) -> str:
+def choose_format(option: str | None, path: Path | None) -> str:
     """Return `table`, `jsonl` or `csv`: the option's value, else the format of the file's suffix."""
-    if told is not None:
-        return told
+    if option is not None:
+        return option
     if path is None:
         return "table"
     return "csv" if path.suffix.lower() == ".csv" else "jsonl"

@@ -29,7 +29,7 @@ def media_facts(media: Media) -> str:
     return plain(" · ".join(facts))
 
 
-def looked_at(result: Result) -> str:
+def frames_seen(result: Result) -> str:
     """Return the model and the frames it saw."""
     if result.media.kind == "image" or not result.clips:
         return plain(result.model)
@@ -39,7 +39,7 @@ def looked_at(result: Result) -> str:
     return plain(f"{result.model}, {frames} frames{clips} from {first:.2f} to {last:.2f} s")
 
 
-def looks_at(model: Model) -> str:
+def model_input(model: Model) -> str:
     """Return `8 frames over 0.93 s, 80×80`, or only the size for pictures."""
     size = f"{model.crop}×{model.crop}"
     if model.kind == "image" or not model.stride or not model.fps:
@@ -47,12 +47,12 @@ def looks_at(model: Model) -> str:
     return f"{model.frames} frames over {(model.frames - 1) * model.stride / model.fps:.2f} s, {size}"
 
 
-def stages(result: Result) -> str:
-    """Return the total in milliseconds, and the stages of 0.1 ms or more in their order."""
+def timings(result: Result) -> str:
+    """Return the total in milliseconds, and the timings of 0.1 ms or more in their order."""
     total = result.timing_ms.get("total", 0.0)
     rest = ((stage, ms) for stage, ms in result.timing_ms.items() if stage != "total" and ms >= 0.1)
     listed = ", ".join(f"{stage} {milliseconds(ms)}" for stage, ms in rest)
-    cached = " · known already" if result.cache == "hit" else ""
+    cached = " · cached" if result.cache == "hit" else ""
     return plain(f"{milliseconds(total)} ms: {listed}{cached}" if listed else f"{milliseconds(total)} ms{cached}")
 
 
@@ -72,7 +72,7 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
     return f"{text}.{tenth % 10}" if tenths else text
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a duration: `45 s`, `3 min 20 s`, `2 h 5 min`."""
     total = max(0, round(seconds))
     minutes, rest = divmod(total, 60)
@@ -82,7 +82,7 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def analysed(job: Job) -> str:
+def job_progress(job: Job) -> str:
     """Return the progress of a job for the end of a line."""
     progress = job.progress
     if job.state == "queued":
@@ -90,7 +90,7 @@ def analysed(job: Job) -> str:
     if job.ended:
         return job.state
     if progress.eta_s is not None:
-        return f"analysing, {span(progress.eta_s)} left"
+        return f"analysing, {duration(progress.eta_s)} left"
     return "analysing"
 
 
@@ -100,19 +100,19 @@ def windows(job: Job) -> str:
     if timeline is None:
         return plain(job.model)
     count = f"{job.progress.windows_done} windows" if job.progress.windows_done else "windows"
-    cuts = f" · {many(len(timeline.cuts_s), 'cut')}" if timeline.cuts_s else ""
+    cuts = f" · {plural(len(timeline.cuts_s), 'cut')}" if timeline.cuts_s else ""
     return plain(f"{job.model}, {count} of {timeline.window_s:.2f} s, one every {timeline.hop_s:g} s{cuts}")
 
 
 def seconds_spent(job: Job) -> str:
-    """Return the duration of a job, by stages."""
+    """Return the duration of a job, by timings."""
     rest = ", ".join(f"{stage} {s:.1f}" for stage, s in job.timing_s.items() if stage not in ("queued", "running"))
     waited = f", after {job.timing_s['queued']:.1f} s in the queue" if job.timing_s.get("queued", 0) >= 0.1 else ""
-    cached = " · known already" if job.cache == "hit" else ""
+    cached = " · cached" if job.cache == "hit" else ""
     return plain(f"{job.timing_s.get('running', 0.0):.1f} s{': ' if rest else ''}{rest}{waited}{cached}")
 
 
-def many(number: int, what: str) -> str:
+def plural(number: int, what: str) -> str:
     """Return `1 file` or `2 files`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -123,7 +123,7 @@ def short_name(name: str, width: int) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Return a number with two figures, which are enough to compare stages."""
+    """Return a number with two figures, which are enough to compare timings."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
@@ -149,7 +149,7 @@ def advice(error: ClipstackError | OSError) -> str | None:
     if isinstance(error, ConnectFailed):
         return "Is it running? `make up` starts it; --url or CLIPSTACK_URL says where it is."
     if isinstance(error, TimedOut):
-        return "--timeout gives it longer."
+        return "A larger --timeout waits longer."
     if isinstance(error, ServiceUnavailable):
         return "It may be starting or busy: try again in a moment."
     return None

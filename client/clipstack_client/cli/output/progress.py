@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ...jobs import Job
 from ...upload import Progress
-from .formatting import analysed, human_bytes, many, plain, short_name
+from .formatting import human_bytes, job_progress, plain, plural, short_name
 
 BAR_WIDTH = 20
 NARROW, NAME_WIDTH = 100, 24
@@ -43,9 +43,9 @@ class Line:
         """Show the progress of the job."""
         self.now = job
 
-    def note(self, words: str) -> None:
+    def note(self, text: str) -> None:
         """Show a message."""
-        self.now = words
+        self.now = text
 
 
 class ProgressLines:
@@ -60,7 +60,7 @@ class ProgressLines:
         self.finished = self.failed = 0
         self._console = console
         self._numbers = count()
-        self._under_way: dict[int, Line] = {}
+        self._active: dict[int, Line] = {}
         self._spinner = Spinner("dots", style="green")
         self._live: Live | None = None
 
@@ -87,11 +87,11 @@ class ProgressLines:
     def line(self, file: str) -> Iterator[Line]:
         """Show a line for `file` until the block ends."""
         number, line = next(self._numbers), Line(file)
-        self._under_way[number] = line
+        self._active[number] = line
         try:
             yield line
         finally:
-            del self._under_way[number]
+            del self._active[number]
 
     def count(self, *, failed: bool) -> None:
         """Count one finished file."""
@@ -110,7 +110,7 @@ class ProgressLines:
     def _lines(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         name_width = NAME_WIDTH if self._console.width < NARROW else 2 * NAME_WIDTH
-        for _, line in sorted(self._under_way.copy().items()):
+        for _, line in sorted(self._active.copy().items()):
             name = Text(short_name(plain(line.file), name_width), no_wrap=True)
             table.add_row(self._spinner, name, *_columns(line.now))
         if self.total == 1:
@@ -120,8 +120,8 @@ class ProgressLines:
     def _overall(self) -> RenderableType:
         failed = f", {self.failed} failed" if self.failed else ""
         if self.total is None:
-            words = self.idle if not self._under_way else many(len(self._under_way), "file") + " under way"
-            return Text(f"{words} · {self.finished} done{failed}", style="dim")
+            text = self.idle if not self._active else plural(len(self._active), "file") + " under way"
+            return Text(f"{text} · {self.finished} done{failed}", style="dim")
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(self.total, self.finished, BAR_WIDTH * 2, complete_style="cyan", finished_style="cyan")
         grid.add_row(bar, Text(f"{self.finished} of {self.total} files{failed}", style="dim"))
@@ -133,7 +133,7 @@ def _columns(now: Progress | Job | str) -> tuple[RenderableType, Text, Text]:
         return Text(""), Text(""), Text(now, style="dim", no_wrap=True)
     if isinstance(now, Job):
         percent = now.progress.percent
-        return _bar(percent, 100, "cyan"), Text(f"{percent:.0f}%"), Text(analysed(now), style="dim", no_wrap=True)
+        return _bar(percent, 100, "cyan"), Text(f"{percent:.0f}%"), Text(job_progress(now), style="dim", no_wrap=True)
     sent, total = now.sent, now.total
     if now.stage == "preparing":
         amount = "" if not total else f"{sent / total:.0%}"

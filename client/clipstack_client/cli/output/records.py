@@ -13,7 +13,7 @@ from ...models import Result
 from ..runner import Outcome
 
 # click uses 2 for an invalid command line.
-FINE, REFUSED, SERVICE, INTERRUPTED = 0, 1, 3, 130
+OK, REFUSED, SERVICE = 0, 1, 3
 
 # Spreadsheets run a cell that begins with one of these as a formula, even if it is quoted in the CSV. Leading quotes
 # are part of the pattern, so that `unescape_formula` restores exactly what was escaped.
@@ -23,11 +23,11 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF00
 def exit_code(outcome: Outcome) -> int:
     """Return 0 for an answer, 1 if the file is at fault, 3 if the service is."""
     if outcome.answer is not None:
-        return FINE
-    return REFUSED if at_fault(outcome.error) else SERVICE
+        return OK
+    return REFUSED if file_at_fault(outcome.error) else SERVICE
 
 
-def at_fault(error: ClipstackError | OSError | None) -> bool:
+def file_at_fault(error: ClipstackError | OSError | None) -> bool:
     """Return whether the file is at fault, so that a retry would fail too."""
     if isinstance(error, JobFailed):
         return error.at_fault != "service"
@@ -45,17 +45,17 @@ def json_line(outcome: Outcome) -> dict[str, Any]:
         return {**line, **answer.answer, **sent}
     if isinstance(answer, Result):
         return {**line, **answer.answer, **({} if answer.cache is None else {"cache": answer.cache})}
-    return {**line, "error": error_told(outcome.error)}
+    return {**line, "error": error_record(outcome.error)}
 
 
-def error_told(error: ClipstackError | OSError | None) -> dict[str, Any]:
+def error_record(error: ClipstackError | OSError | None) -> dict[str, Any]:
     """Return an error in the service's JSON format; None stands for a file that was not sent."""
     if isinstance(error, ClipstackError):
         fields = {"code": error.code, "message": error.message, "request_id": error.request_id}
         job = {"job": error.job_id} if isinstance(error, JobFailed) else {}
         return {**fields, "status": error.status, **job}
     code = "not_sent" if error is None else "unreadable_file"
-    message = "the service was out of reach before its turn came" if error is None else str(error)
+    message = "not sent: the service was unreachable" if error is None else str(error)
     return {"code": code, "message": message, "request_id": None, "status": None}
 
 
@@ -73,7 +73,7 @@ def rows(outcome: Outcome, names: Sequence[str]) -> list[list[str]]:
     file, answer = outcome.file, outcome.answer
     fields: dict[str, Any] = {"file": file.path, "size": file.size, "mtime_ns": file.mtime_ns}
     if answer is None:
-        return [_row({**fields, "error": error_told(outcome.error)["code"]}, names)]
+        return [_row({**fields, "error": error_record(outcome.error)["code"]}, names)]
     fields["model"] = answer.model
     if isinstance(answer, Job):
         segments = answer.timeline.segments if answer.timeline else ()
@@ -83,8 +83,8 @@ def rows(outcome: Outcome, names: Sequence[str]) -> list[list[str]]:
     return [_row(fields, names)]
 
 
-def _row(told: dict[str, Any], names: Sequence[str]) -> list[str]:
-    return [_cell(told.get(name)) for name in names]
+def _row(record: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [_cell(record.get(name)) for name in names]
 
 
 def _cell(value: Any) -> str:

@@ -14,11 +14,12 @@ import click
 from rich.console import Console
 
 from ..inputs import File
-from ..resume import done, left, opened
+from ..options import OutputOptions
+from ..resume import Key, finished_keys, open_output
 from ..runner import Outcome
-from .formats import Output, console_on, format_of, output_to
+from .formats import Output, choose_format, console_on, output_to
 from .progress import ProgressLines
-from .records import FINE, exit_code
+from .records import OK, exit_code
 from .tables import error_block, summary
 
 
@@ -28,7 +29,7 @@ class Report:
     def __init__(self, output: Output, err: Console, lines: ProgressLines, *, apart: bool) -> None:
         self._output, self._err, self._lines, self._apart = output, err, lines, apart
         self.counts: Counter[str] = Counter()
-        self.code = FINE
+        self.code = OK
 
     def show(self, outcome: Outcome, *, quiet: bool = False) -> None:
         """Report one file; with `quiet` print only errors. The summary counts files that were not sent.
@@ -48,7 +49,7 @@ class Report:
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Destination and format of one command's answers; `kind` is `classify` or `timeline`."""
+    """File and format of one command's answers; `kind` is `classify` or `timeline`."""
 
     kind: str
     format: str
@@ -58,31 +59,25 @@ class OutputTarget:
     model: str | None
 
     @classmethod
-    def told(
-        cls,
-        kind: str,
-        output: str | None,
-        as_json: bool,
-        path: Path | None,
-        resume: bool,
-        top_k: int,
-        model: str | None,
-    ) -> OutputTarget:
+    def from_options(cls, kind: str, options: OutputOptions, top_k: int, model: str | None) -> OutputTarget:
         """Build the target from a command's options; raise click.UsageError if they conflict."""
-        if as_json and output not in (None, "jsonl"):
-            raise click.UsageError(f"--json and --output {output} are two forms: choose one")
-        format = "jsonl" if as_json else format_of(output, path)
-        if resume and (path is None or format == "table"):
-            raise click.UsageError("--resume needs a file of answers to go on with: -o answers.jsonl or answers.csv")
-        return cls(kind, format, path, resume, top_k, model)
+        if options.as_json and options.output not in (None, "jsonl"):
+            raise click.UsageError(f"--json and --output {options.output} contradict each other: use one")
+        format = "jsonl" if options.as_json else choose_format(options.output, options.save)
+        if options.resume and (options.save is None or format == "table"):
+            raise click.UsageError("--resume needs a file of answers: -o answers.jsonl or -o answers.csv")
+        return cls(kind, format, options.save, options.resume, top_k, model)
 
-    def seen(self) -> set[tuple[str, int | None, int | None]]:
+    def finished(self) -> set[Key]:
         """Return the keys of the files that need not be sent again."""
-        return done(self.path, self.format, self.kind, self.top_k, self.model) if self.resume and self.path else set()
+        if not self.resume or self.path is None:
+            return set()
+        return finished_keys(self.path, self.format, self.kind, self.top_k, self.model)
 
-    def todo(self, files: list[File]) -> list[File]:
+    def unfinished(self, files: list[File]) -> list[File]:
         """Return the files that are not in the output yet."""
-        return left(files, self.seen())
+        keys = self.finished()
+        return [file for file in files if file.key not in keys]
 
     @contextmanager
     def report(
@@ -100,7 +95,7 @@ class OutputTarget:
         with ExitStack() as resources:
             file: IO[str] = sys.stdout
             if self.path is not None:
-                file = resources.enter_context(opened(self.path, resume=self.resume))
+                file = resources.enter_context(open_output(self.path, resume=self.resume))
             fresh = self.path is None or not file.tell()
             output = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=fresh)
             report = Report(output, err, lines, apart=apart and self.path is None and self.format == "table")

@@ -12,18 +12,18 @@ from ...errors import ClipstackError, ConnectFailed, JobFailed
 from ...models import Model, Prediction, Result
 from .formatting import (
     advice,
-    looked_at,
-    looks_at,
+    frames_seen,
     media_facts,
+    model_input,
     percent,
     plain,
     sent_instead,
-    stages,
+    timings,
 )
 
 BAR_WIDTH = 40
-LONGEST_LABEL = 40
-MOST_LABELS = 12
+MAX_LABEL_WIDTH = 40
+MAX_LABELS = 12
 
 
 class Predictions:
@@ -34,7 +34,7 @@ class Predictions:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         labels = [Text(plain(prediction.label)) for prediction in self._predictions]
-        column = min(max((label.cell_len for label in labels), default=0), LONGEST_LABEL)
+        column = min(max((label.cell_len for label in labels), default=0), MAX_LABEL_WIDTH)
         room = min(BAR_WIDTH, max(0, options.max_width - column - 12))
         for place, (prediction, label) in enumerate(zip(self._predictions, labels, strict=True)):
             label.truncate(column, overflow="ellipsis", pad=True)
@@ -67,7 +67,7 @@ def result_block(file: str, result: Result) -> RenderableType:
     """Return one classified file: name, facts, a bar for each label, frames and times."""
     name = Text.assemble((plain(file), "bold"), "  ", (media_facts(result.media), "dim"))
     notes = [Text(f"! {plain(warning)}", style="yellow") for warning in result.warnings]
-    how = [Text(looked_at(result), style="dim"), Text(stages(result), style="dim")]
+    how = [Text(frames_seen(result), style="dim"), Text(timings(result), style="dim")]
     if result.sent is not None:
         how.append(Text(sent_instead(result.sent), style="dim"))
     return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
@@ -103,9 +103,9 @@ def models_block(models: Sequence[Model]) -> RenderableType:
     lines: list[RenderableType] = []
     for model in models:
         default = ("  default", "green") if model.default else ""
-        facts = f"  {model.kind} · {looks_at(model)} · version {model.version}"
+        facts = f"  {model.kind} · {model_input(model)} · version {model.version}"
         lines.append(Text.assemble((plain(model.name), "bold"), default, (plain(facts), "dim")))
-        rest = len(model.labels) - MOST_LABELS
-        labels = ", ".join(model.labels[:MOST_LABELS]) + (f" and {rest} more" if rest > 0 else "")
+        rest = len(model.labels) - MAX_LABELS
+        labels = ", ".join(model.labels[:MAX_LABELS]) + (f" and {rest} more" if rest > 0 else "")
         lines.append(Indented(Text(plain(labels))))
     return Group(*lines)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from ...jobs import Job, Segment, Timeline
 from .formatting import (
-    analysed,
     clock,
     human_bytes,
+    job_progress,
     media_facts,
     percent,
     plain,
@@ -23,10 +23,9 @@ from .formatting import (
 )
 from .tables import Indented
 
-WIDEST = 100
+MAX_WIDTH = 100
 # Eight light colours that differ on black and on white; a label keeps its colour through the whole bar.
 COLOURS = ("#8dd3c7", "#fdb462", "#80b1d3", "#fb8072", "#b3de69", "#bebada", "#ffed6f", "#fccde5")
-UNSEEN = "#888888"
 
 
 class TimelineBar:
@@ -37,7 +36,7 @@ class TimelineBar:
         self._colours = colours(timeline)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(10, min(WIDEST, options.max_width))
+        width = max(10, min(MAX_WIDTH, options.max_width))
         duration_s = self._timeline.duration_s or 1.0
         plain_bar = console.color_system is None or options.ascii_only
         line, at = Text(no_wrap=True), 0
@@ -110,7 +109,7 @@ def timeline_block(name: str, job: Job) -> RenderableType:
 
 
 def _how(job: Job) -> Sequence[str]:
-    lines = [f"{seconds_spent(job) if job.state == 'done' else analysed(job)} · job {plain(job.id)}"]
+    lines = [f"{seconds_spent(job) if job.state == 'done' else job_progress(job)} · job {plain(job.id)}"]
     if job.error is not None:
         lines.append(plain(f"{job.error[1]} ({job.error[0]})"))
     if job.sent is not None:

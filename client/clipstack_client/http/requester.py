@@ -1,0 +1,62 @@
+"""Requests with retries; every answer other than 2xx is raised as an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
+from ..upload import Upload
+from .response import Response, error_from
+from .retry import RetryPolicy
+from .transport import Request, Transport
+
+
+class Requester:
+    """Sender of requests that spends at most `patience_s` seconds per request on waiting for a busy service."""
+
+    def __init__(self, transport: Transport, patience_s: float) -> None:
+        self._transport = transport
+        self._patience_s = patience_s
+
+    async def send(self, request: Request, upload: Upload | None = None) -> Response:
+        """Send a request until it succeeds, and return its 2xx response.
+
+        Raises:
+            ClipstackError: The service refused the request, failed, or stayed busy or unreachable.
+        """
+        policy = RetryPolicy(self._patience_s)
+        while True:
+            try:
+                response = await self._transport.send(request, upload)
+                if 200 <= response.status < 300:
+                    return response
+                raise error_from(response, self._transport.url)
+            except (ServiceUnreachable, ServiceUnavailable) as error:
+                repeatable = upload is None or upload.repeatable
+                pause_s = policy.next_pause_s(error, safe=request.safe) if repeatable else None
+                if pause_s is None:
+                    raise
+            if upload is not None:
+                upload.report("waiting")
+            await asyncio.sleep(pause_s)
+
+    @contextmanager
+    def parsing(self, response: Response) -> Iterator[None]:
+        """Raise ServiceFailed if the block finds that the response is not Clipstack's."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ServiceFailed(
+                f"{self._transport.url} does not answer like Clipstack: {error!r}",
+                code="unexpected_answer",
+                status=response.status,
+                request_id=response.request_id,
+            ) from error
+
+
+def without_none(**params: Any) -> Mapping[str, str | int | float]:
+    """Return the parameters that are not None."""
+    return {name: value for name, value in params.items() if value is not None}

@@ -1,9 +1,9 @@
 """Admission control: an adaptive limit on running requests, a bounded queue in front of it, and 503 beyond that.
 
-| step   | thread     | check |
-|--------|------------|-------|
-| `door` | view       | Reject before the upload is read when the worker holds as many requests as it can. |
-| `turn` | event loop | Wait for a permit: adaptive_limit.py sets their number, queue.py the order. |
+| step     | thread     | check |
+|----------|------------|-------|
+| `admit`  | view       | Reject before the upload is read when the worker holds as many requests as it can. |
+| `permit` | event loop | Wait for a permit: adaptive_limit.py sets their number, queue.py the order. |
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ class Admission:
         shut: Flags by which nginx rejects uploads.
         waiting: Flag by which jobs see that uploads wait.
         share: Semaphore across workers for owners with heavy demand.
+        most_long: Maximum number of running long videos; 0 for one fewer than run in all.
     """
 
     def __init__(
         self, most: int, queue: int, timeout_s: float,
         shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
-        share: SharedSemaphore | None = None,
+        share: SharedSemaphore | None = None, most_long: int = 0,
     ) -> None:  # fmt: skip
         self._limit = AdaptiveLimit(min(LEAST, most), most)
-        self._lanes = LaneScheduler(lambda: self._limit.value, most, share=share)
+        self._lanes = LaneScheduler(lambda: self._limit.value, most, share=share, most_long=most_long)
         self._most, self._timeout_s, self._shut, self._waiting = most + queue, timeout_s, shut, waiting
         self._held, self._lock = Counter[str](), threading.RLock()
         self._most_of_key = math.ceil(SHARE * self._most)
@@ -61,7 +62,7 @@ class Admission:
         self._refused: Counter[str] = Counter()
 
     @contextmanager
-    def door(self, owner: str = "") -> Iterator[None]:
+    def admit(self, owner: str = "") -> Iterator[None]:
         """Hold a place in this worker for the block. Callable from any thread.
 
         An owner without a request here may enter a full worker, up to SPARE requests beyond its capacity.
@@ -99,18 +100,16 @@ class Admission:
         return SPARE if owner and not has else 0
 
     @asynccontextmanager
-    async def turn(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Permit]:
+    async def permit(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Permit]:
         """Hold a permit to run for the block, after a wait in the queue.
 
         Raises:
             Overloaded: The queue is full, or too slow for the timeout or the deadline.
             TooManyRequests: `owner` already has its share of the queue for long videos.
         """
-        permit = Permit(self, lane, owner)
         await self.enter(lane, deadline, owner)
         self._admitted += 1
-        permit.began = time.monotonic()
-        done = False
+        permit, done = Permit(self, lane), False
         try:
             yield permit
             done = True
@@ -118,13 +117,12 @@ class Admission:
             done = True  # its duration is a lower bound and still counts
             raise
         finally:
-            if permit.inside:
-                if done:
-                    self._took(permit)
-                self._lanes.leave(permit.lane, owner)
+            if done:
+                self._took(permit)
+            self._lanes.leave(lane, owner)
 
     async def enter(self, lane: Lane, deadline: Deadline, owner: str = "") -> None:
-        """Wait for a permit, to be returned with `leave`. Raises like `turn`."""
+        """Wait for a permit, to be returned with `leave`. Raises like `permit`."""
         if not self._lanes.is_open(lane, owner):
             self._waiting.note()
             room = self._most - self._limit.value + self._spare(self._lanes.queue(lane, owner), owner)
@@ -145,12 +143,12 @@ class Admission:
             words = "the request waited too long for its turn; please try again in a moment"
             raise self._refusal("waited", words) from None
 
-    def _took(self, turn: Permit) -> None:
-        seconds = time.monotonic() - turn.began
-        mean_s = self._means_s[turn.lane]
-        self._means_s[turn.lane] = mean_s + WEIGHT * (seconds - mean_s) if mean_s else seconds
-        if turn.kind is not None:
-            self._limit.took((turn.lane, turn.kind), seconds, self._lanes.all_at_work, time.monotonic())
+    def _took(self, permit: Permit) -> None:
+        seconds = time.monotonic() - permit.began
+        mean_s = self._means_s[permit.lane]
+        self._means_s[permit.lane] = mean_s + WEIGHT * (seconds - mean_s) if mean_s else seconds
+        if permit.kind is not None:
+            self._limit.took((permit.lane, permit.kind), seconds, self._lanes.all_at_work, time.monotonic())
 
     @property
     def at_work(self) -> int:
@@ -208,21 +206,12 @@ class Admission:
 class Permit:
     """One request's permit to run; `kind` is the key of comparable requests, None while it is unknown."""
 
-    def __init__(self, admission: Admission, lane: Lane, owner: str = "") -> None:
-        self._admission, self.lane, self.owner = admission, lane, owner
+    def __init__(self, admission: Admission, lane: Lane) -> None:
+        self._admission, self.lane = admission, lane
         self.kind: Hashable = None
-        self.began, self.inside = 0.0, True
+        self.began = time.monotonic()
 
     @property
     def is_alone(self) -> bool:
         """Whether no other request runs in this worker."""
         return self._admission.at_work <= 1
-
-    async def move(self, lane: Lane, deadline: Deadline) -> None:
-        """Change to another lane, waiting there if necessary. Raises like `Admission.turn`."""
-        if lane is self.lane:
-            return
-        self.inside = False
-        self._admission.leave(self.lane, self.owner)
-        await self._admission.enter(lane, deadline, self.owner)
-        self.inside, self.lane, self.began = True, lane, time.monotonic()

@@ -51,7 +51,7 @@ class Deadline:
             raise
 
 
-def told(headers: Headers, default_s: float) -> Deadline:
+def deadline_from_headers(headers: Headers, default_s: float) -> Deadline:
     """Return the deadline of a request, counted from when nginx handed it over.
 
     The time of sending the file does not count. The time of waiting for a worker does.

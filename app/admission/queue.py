@@ -12,6 +12,7 @@ Measurements are in docs/decisions/0008-refuse-early.md.
 """
 
 import asyncio
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -40,6 +41,7 @@ class LaneScheduler:
         most: Maximum number of permits; while `places()` is lower, a lighter owner may use one more.
         owners: Usage and demand by owner.
         share: Semaphore for heavier owners; by default one permit within this process.
+        most_long: Maximum number of permits for long videos; 0 for one fewer than `places()`.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class LaneScheduler:
         most: int = 0,
         owners: ClientUsage | None = None,
         share: SharedSemaphore | None = None,
+        most_long: int = 0,
     ) -> None:
+        self._most_long = most_long or sys.maxsize
         self._places, self._most, self._share = places, most, share or SharedSemaphore(1)
         self._seated = Counter[str]()  # permits of the shared semaphore by owner
         self._yields = False
@@ -99,7 +103,7 @@ class LaneScheduler:
         For a heavier owner this holds a permit of the shared semaphore until `take` or `let_go`.
         """
         places, at_work = self._places(), self.all_at_work
-        if lane is Lane.LONG and self.at_work[lane] >= max(1, places - 1):
+        if lane is Lane.LONG and self.at_work[lane] >= max(1, min(places - 1, self._most_long)):
             return False
         if at_work > places or (at_work == places and (places >= self._most or not self._owners.asks_for_less(owner))):
             return False

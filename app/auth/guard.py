@@ -69,7 +69,7 @@ def require_lane(lane: str) -> None:
     """Raise Forbidden if the request's key may not use `lane`."""
     key: Key | None = g.get("key")
     if key and not key.may_use(lane):
-        raise Forbidden(f"this key is not for {lane}: it is for {', '.join(key.lanes or ())}")
+        raise Forbidden(f"this API key does not allow {lane} (allowed: {', '.join(key.lanes or ())})")
 
 
 def check_upload_csrf(fields: Mapping[str, str]) -> None:

@@ -9,21 +9,20 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from app.admission.deadline import Deadline
-from app.admission.queue import Lane, LaneScheduler
-from app.admission.shared_semaphore import SharedSemaphore
 from app.decoding import tasks as decoder_tasks
 from app.decoding import warmup, worker
+from app.decoding.worker import DecodeTask
 from app.errors import DecodeTimeout, NotReady, Undecodable
-from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.media.types import DecodedFile, Limits, Media, Source
 from app.sandbox import SandboxConfig, exits, forkserver, held, tell
 from app.sandbox.exits import Exit
 from app.video import gpu_decoding
@@ -37,6 +36,8 @@ ROUND_S = 0.02
 # Attempts for a file whose decoder was killed from outside; memory may become free during the delay.
 TRIES, RETRY_DELAY_S = 3, 0.2
 
+BROKEN = "the file is damaged so badly that it broke its decoder"
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +46,7 @@ class _Killed(Exception):
 
 
 class TimeBudget:
-    """Time that one file may spend in decoder processes, shared by probing and decoding."""
+    """Time that one file may spend in decoder processes, over all tries."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.left_s = seconds, seconds
@@ -65,7 +66,7 @@ class Decoder:
 
     Args:
         processes: Number of processes.
-        timeout_s: Longest time for probing and decoding one file, seconds, without the wait for a process.
+        timeout_s: Longest time for one file, seconds, without the wait for a process.
         limits: Limits on the media.
         confinement: Sandbox of the processes. With its `gpu` set, each process has a context on that GPU and can
             decode videos into the slots there.
@@ -74,15 +75,21 @@ class Decoder:
     def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: SandboxConfig) -> None:
         self._processes, self._timeout_s, self.limits = processes, timeout_s, limits
         self.confinement = confinement
-        self._lanes = LaneScheduler(lambda: processes, share=SharedSemaphore(max(1, processes // 2)))
+        self._free = asyncio.Semaphore(processes)  # the pool's own queue has no timeout
+        self._busy = self._waiting = 0
         self._pool: ProcessPool | None = None
         self._ending: asyncio.Future[None] | None = None  # shutdown of the previous pool
         self._ends: Counter[str] = Counter()
         self.warm = 0  # processes that completed their warm-up
         self.cold = "its decoders have not started"  # why not all processes are warm; empty when they are
 
-    def allowance(self) -> TimeBudget:
-        """Return a budget for probing and decoding one file. Without one, each call gets its own."""
+    @property
+    def processes(self) -> int:
+        """Number of processes."""
+        return self._processes
+
+    def budget(self) -> TimeBudget:
+        """Return a time budget for one file. Without one, each call gets its own."""
         return TimeBudget(self._timeout_s)
 
     def start(self) -> None:
@@ -129,18 +136,13 @@ class Decoder:
         if pool is not None:
             decoder_tasks.end(pool)
 
-    async def probe(
-        self, source: Source, lane: Lane = Lane.SHORT, deadline: Deadline | None = None,
-        allowance: TimeBudget | None = None, owner: str = "",
-    ) -> Media:  # fmt: skip
+    async def probe(self, source: Source, deadline: Deadline | None = None, budget: TimeBudget | None = None) -> Media:
         """Return the kind and properties of a file.
 
         Args:
             source: The file.
-            lane: Queue to wait in for a process.
             deadline: The task does not start after it.
-            allowance: Time budget of the file.
-            owner: Id of the API key, for fair scheduling.
+            budget: Time budget of the file.
 
         Raises:
             UnsupportedMedia: The format is not supported.
@@ -152,52 +154,68 @@ class Decoder:
             DeadlineExceeded: The deadline passed before a process was free.
         """
         self.confinement.admit(source.path)
-        media = await self._run(lane, owner, deadline, allowance, worker.probe, source, self.limits)
-        return _checked(media, Media)
+        return _checked(await self._run(deadline, budget, worker.probe, source, self.limits), Media)
 
     async def decode(
-        self, source: Source, media: Media, request: ClipRequest,
-        lane: Lane = Lane.SHORT, deadline: Deadline | None = None, allowance: TimeBudget | None = None,
-        owner: str = "",
-    ) -> DecodeResult:  # fmt: skip
-        """Write the requested clips into the region. Raises like `probe`.
+        self, task: DecodeTask, deadline: Deadline | None = None, budget: TimeBudget | None = None
+    ) -> DecodedFile:
+        """Read the properties of a file and write the requested clips into the region. Raises like `probe`.
 
         When this returns, raises or is cancelled, no process writes into the region any more.
         """
-        self.confinement.admit(source.path)
-        return await self._run(lane, owner, deadline, allowance, worker.decode, source, media, request, self.limits)
+        self.confinement.admit(task.source.path)
+        decoded = _checked(await self._run(deadline, budget, worker.decode_file, task, self.limits), DecodedFile)
+        if decoded.clips is None and not task.only_short:
+            raise Undecodable(BROKEN)
+        return decoded
 
     async def _run(
-        self, lane: Lane, owner: str, deadline: Deadline | None, allowance: TimeBudget | None,
-        function: Callable[..., Result], *arguments: object,
-    ) -> Result:  # fmt: skip
-        allowance = allowance or self.allowance()
-        await self._lanes.enter(lane, owner)  # the pool's own queue has no timeout
-        try:
+        self, deadline: Deadline | None, budget: TimeBudget | None, function: Callable[..., Result], *arguments: object
+    ) -> Result:
+        async with self._process():
             if deadline is not None:
                 deadline.check("it waited for a decoder")
-            for attempt in range(TRIES):
-                left_s = allowance.left_s
-                try:
-                    return await self._attempt(await self._living(), allowance, function, arguments)
-                except BrokenProcessPool:
-                    self._ends["idle"] += 1  # an idle process died and broke the pool; the file is not the cause
-                except _Killed:
-                    allowance.left_s = left_s
-                    if attempt + 1 < TRIES:
-                        await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
-            log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts them
-            raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
+            return await self._retried(budget or self.budget(), function, arguments)
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[None]:
+        """Wait for a free process and hold it for the block."""
+        self._waiting += 1
+        try:
+            await self._free.acquire()
         finally:
-            self._lanes.leave(lane, owner)
+            self._waiting -= 1
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self._free.release()
+
+    async def _retried(
+        self, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
+    ) -> Result:
+        """Run one task; repeat it when its process was killed from outside, which costs the file no time."""
+        for attempt in range(TRIES):
+            left_s = budget.left_s
+            try:
+                return await self._attempt(await self._living(), budget, function, arguments)
+            except BrokenProcessPool:
+                self._ends["idle"] += 1  # an idle process died and broke the pool; the file is not the cause
+            except _Killed:
+                budget.left_s = left_s
+                if attempt + 1 < TRIES:
+                    await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
+        log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts them
+        raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
 
     async def _attempt(
-        self, pool: ProcessPool, allowance: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
+        self, pool: ProcessPool, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
         """Run one task in the pool. Raises _Killed or BrokenProcessPool when the file did not cause the failure."""
         try:
             # The pool's own timeout uses the wall clock: a clock change would end all tasks.
-            task: Future[Result] = pool.schedule(worker.limited, (allowance.left_s, function, *arguments))
+            task: Future[Result] = pool.schedule(worker.limited, (budget.left_s, function, *arguments))
         except RuntimeError as error:  # the pool broke just now
             raise BrokenProcessPool(str(error)) from error
         answer = asyncio.wrap_future(task)
@@ -206,8 +224,8 @@ class Decoder:
             if not await decoder_tasks.begun(task, answer, pool):
                 self._replace(pool)
                 raise BrokenProcessPool("the pool lost the task")
-            with allowance.used():
-                is_lost = await decoder_tasks.is_lost(task, answer, pool, allowance.left_s)
+            with budget.used():
+                is_lost = await decoder_tasks.is_lost(task, answer, pool, budget.left_s)
             why = "lost" if is_lost else "timeout"
         finally:
             if task.running():
@@ -232,7 +250,7 @@ class Decoder:
             if end is Exit.OUTSIDE:
                 raise _Killed from error
             if end is Exit.FILE:
-                raise Undecodable("the file is damaged so badly that it broke its decoder") from error
+                raise Undecodable(BROKEN) from error
         elif isinstance(error, TimeoutError):
             self._ends["timeout"] += 1
         else:
@@ -241,8 +259,8 @@ class Decoder:
 
     def facts(self) -> dict[str, Any]:
         """Return the counts of processes, running and waiting tasks, and process deaths by cause."""
-        busy, waiting = self._lanes.all_at_work, self._lanes.waiting
-        return {"processes": self._processes, "busy": busy, "waiting": waiting, "ends": dict(self._ends)}
+        counts = {"processes": self._processes, "busy": self._busy, "waiting": self._waiting}
+        return counts | {"ends": dict(self._ends)}
 
     async def _living(self) -> ProcessPool:
         """Return the pool; replace a broken one after its processes, which may write into the region, have ended."""
@@ -268,5 +286,5 @@ class Decoder:
 def _checked(result: Result, kind: type[Result]) -> Result:
     """Return the result of a decoder after a type check: a compromised decoder may send anything."""
     if not isinstance(result, kind):
-        raise Undecodable("the file is damaged so badly that it broke its decoder")
+        raise Undecodable(BROKEN)
     return result

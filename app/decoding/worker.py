@@ -6,21 +6,25 @@ Before its first task each process has decoded the warm-up files (app/decoding/w
 import math
 import os
 import resource
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from app.admission.pricing import is_long
 from app.decoding import warmup
 from app.images import animations
 from app.images import decode as pictures
 from app.malloc import give_back
-from app.media.formats import HEAD_BYTES, recognise
+from app.media.formats import HEAD_BYTES, Format, recognise
 from app.media.handles import reachable
-from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.media.types import ClipRequest, DecodedFile, DecodeResult, Limits, Media, Source
 from app.sandbox import SandboxConfig, confine, demand
 from app.video import decode as video
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
+from app.video.probe import OpenVideo
 
 Result = TypeVar("Result")
 
@@ -40,7 +44,7 @@ def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
     confine(confinement)
     try:
         for source, request in warmup.requests(files):
-            decode(source, probe(source, Limits(*REHEARSED)), request)
+            decode_file(DecodeTask(source, request), Limits(*REHEARSED))
         _fault = ""
     except Exception as error:  # uploads may still succeed
         _fault = f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
@@ -51,27 +55,76 @@ def rehearsed() -> tuple[int, str]:
     return os.getpid(), _fault
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeTask:
+    """One file to decode.
+
+    Attributes:
+        source: The file.
+        request: The clips to write.
+        media: Properties from an earlier probe; None to read them in this task.
+        format: What the file's first bytes say; None to look.
+        only_short: Decode nothing if the file turns out to be a long video.
+    """
+
+    source: Source
+    request: ClipRequest
+    media: Media | None = None
+    format: Format | None = None
+    only_short: bool = False
+
+
 def probe(source: Source, limits: Limits) -> Media:
     """Return the kind and properties of a file, in this process."""
     source = reachable(source)
-    form = recognise(source.read(HEAD_BYTES))
+    with _opened(source, recognise(source.read(HEAD_BYTES)), limits, 1) as (media, _):
+        return media
+
+
+def decode_file(task: DecodeTask, limits: Limits) -> DecodedFile:
+    """Read the file's properties, decode its clips into the region and check the measured length, in this process."""
+    if task.media is not None:
+        return DecodedFile(task.media, decode(task.source, task.media, task.request, limits), 0.0)
+    began, source = time.perf_counter(), reachable(task.source)
+    form = task.format or recognise(source.read(HEAD_BYTES))
+    with _opened(source, form, limits, task.request.threads) as (media, opened):
+        probe_s = time.perf_counter() - began
+        if task.only_short and is_long(media, task.request.shape[0]):
+            return DecodedFile(media, None, probe_s)
+        return DecodedFile(media, decode(source, media, task.request, limits, opened), probe_s)
+
+
+@contextmanager
+def _opened(source: Source, form: Format, limits: Limits, threads: int) -> Iterator[tuple[Media, OpenVideo | None]]:
+    """Yield a file's properties, and the open video if it is one."""
     if form.kind == "image":
-        return pictures.probe(source, limits)
-    return animations.probe(source, limits) if form.name in animations.ANIMATED else video.probe(source, limits)
+        yield pictures.probe(source, limits), None
+    elif form.name in animations.ANIMATED:
+        yield animations.probe(source, limits), None
+    else:
+        with video.open_video(source, form.name, limits, threads) as opened:
+            yield opened.media, opened
 
 
-def decode(source: Source, media: Media, request: ClipRequest, limits: Limits | None = None) -> DecodeResult:
+def decode(
+    source: Source,
+    media: Media,
+    request: ClipRequest,
+    limits: Limits | None = None,
+    opened: OpenVideo | None = None,
+) -> DecodeResult:
     """Decode the requested clips into the region, in this process, and check the measured length against `limits`."""
     source = reachable(source)
     if media.kind == "image":
         return pictures.decode(source, media, request)
-    if not request.on_gpu:
-        return video.decode(source, media, request, limits)
-    try:
-        gpu = gpu_decoding.decoder()
-    except GpuUnavailable as error:
-        return replace(video.decode(source, media, request, limits), not_on_gpu=str(error))
-    return video.decode(source, media, request, limits, gpu)
+    gpu, reason = None, ""
+    if request.on_gpu:
+        try:
+            gpu = gpu_decoding.decoder()
+        except GpuUnavailable as error:
+            reason = str(error)
+    decoded = video.decode(source, media, request, limits, gpu, opened)
+    return replace(decoded, not_on_gpu=reason) if reason else decoded
 
 
 def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:

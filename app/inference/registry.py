@@ -133,10 +133,18 @@ class ModelRegistry:
             raise NotReady("this model does not answer now; please try again in a moment")
         raise ModelNotFound(f"there is no model {wanted[:80]!r}")
 
+    def recent(self, wanted: str) -> Model | None:
+        """Return what `get` returns if the list of models is recent enough, else None. Callable from any thread."""
+        name, _, version = wanted.partition("@")
+        if not self._refreshed.is_recent:
+            return None
+        return next((entry.model for entry in self._of(name, version) if entry.model), None)
+
     def _of(self, name: str, version: str = "") -> list["_Entry"]:
         """Return the entries of a model, newest first; of all versions if `version` is empty."""
-        keys = [key for key in self._entries if key.name == name and version in ("", str(key.version))]
-        return [self._entries[key] for key in sorted(keys, reverse=True)]
+        entries = self._entries  # never changes in size: other threads read it too
+        keys = [key for key in entries if key.name == name and version in ("", str(key.version))]
+        return [entries[key] for key in sorted(keys, reverse=True)]
 
     async def health(self) -> "Health":
         """Return the health of all models, from canaries at most CHECK_S old. Raises NotReady without Triton."""

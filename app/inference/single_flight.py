@@ -18,6 +18,11 @@ class SingleFlight:
         self._done = float("-inf")
         self._run: asyncio.Future[None] | None = None
 
+    @property
+    def is_recent(self) -> bool:
+        """Whether the work was done at most `age_s` seconds ago."""
+        return time.monotonic() - self._done < self._age_s
+
     async def get(self, anew: bool = False) -> None:
         """Wait until the work was done at most `age_s` seconds ago; with `anew`, run it now.
 
@@ -28,7 +33,7 @@ class SingleFlight:
         if anew and self._run and not self._run.done():
             await asyncio.wait([self._run])
         if self._run is None or self._run.done():
-            if not anew and time.monotonic() - self._done < self._age_s:
+            if not anew and self.is_recent:
                 return
             self._run = asyncio.ensure_future(self._do())
         await asyncio.shield(self._run)

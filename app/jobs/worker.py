@@ -116,7 +116,7 @@ class Worker:
             if not self._results.on:
                 return
             cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.mark, grid)
-            entries.append(exit_stack.enter_context(self._results.question(cache_key, 0.0)))
+            entries.append(exit_stack.enter_context(self._results.entry(cache_key, 0.0)))
             if entries[0].answer and self._copy_results(recorder, entries[0].answer, grid):
                 raise CacheHit
             if not entries[0].mine:

@@ -10,7 +10,18 @@ from app.media.sampling import EvenClips, Times
 
 Conversion = Literal["ordinary", "matrix", "full"]
 
-__all__ = ["HEAD_BYTES", "ClipRequest", "Conversion", "DecodeResult", "Kind", "Limits", "Media", "Source", "sniff"]
+__all__ = [
+    "HEAD_BYTES",
+    "ClipRequest",
+    "Conversion",
+    "DecodeResult",
+    "DecodedFile",
+    "Kind",
+    "Limits",
+    "Media",
+    "Source",
+    "sniff",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ class ClipRequest:
     seconds after the first frame, all rows of the same length T. Every frame is scaled to a short side of `resize`
     pixels and cropped to its `crop` x `crop` centre. The clip is written as uint8 (T, crop, crop, 3), RGB, into the
     file `region` at its byte of `offsets`; with `on_gpu` into the region's mirror on the GPU instead, if the GPU can
-    decode this video. PyAV decodes with `threads` threads.
+    decode this video. PyAV decodes large frames with `threads` threads.
     """
 
     clips: EvenClips | Times
@@ -141,3 +152,15 @@ class DecodeResult:
     fps: float | None = None
     on_gpu: bool = False
     not_on_gpu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """Result of one decoding task: the file's properties, its clips, and the seconds that reading the properties took.
+
+    `clips` is None if the task was to decode short files only, and the file is a long one.
+    """
+
+    media: Media
+    clips: DecodeResult | None
+    probe_s: float

@@ -65,7 +65,7 @@ class ResultCache:
         return self._most_bytes > 0
 
     @contextmanager
-    def question(self, key: str, patience_s: float) -> Iterator[CacheEntry]:
+    def entry(self, key: str, patience_s: float) -> Iterator[CacheEntry]:
         """Yield the entry of `key`; wait up to `patience_s` seconds for an identical request that is computing it."""
         path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:

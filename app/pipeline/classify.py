@@ -1,9 +1,8 @@
-"""Classification of one upload: admission, probe, sampling, decode, inference and labels."""
+"""Classification of one upload: a permit, a model, slots, one trip to a decoder process, inference and labels."""
 
 import asyncio
 import math
-import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,39 +13,40 @@ from numpy.typing import NDArray
 from app.admission.controller import Admission, Permit
 from app.admission.deadline import Deadline
 from app.admission.disconnect import connected
-from app.admission.pricing import lane_after
+from app.admission.pricing import lane_of
 from app.admission.queue import Lane
 from app.decoding import warmup
-from app.decoding.pool import Decoder, TimeBudget
+from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
-from app.errors import Forbidden, InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
+from app.decoding.worker import DecodeTask
+from app.errors import InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
 from app.inference.client import Scores, Triton
 from app.inference.postprocess import Prediction, average, top
 from app.inference.registry import Model, ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import ModelUnloaded
+from app.media.formats import Format
 from app.media.sampling import EvenClips
-from app.media.types import ClipRequest, DecodeResult, Media, Source
-from app.pipeline.timings import StageTimings
+from app.media.types import ClipRequest, DecodedFile, DecodeResult, Media, Source
+from app.pipeline.context import RequestContext
 from app.shm.cuda_runtime import CudaError
 from app.shm.pool import SlotPool
 
 REHEARSAL_S = 5.0
-# Without other requests, larger videos use two threads: a third less time for a tenth more CPU time.
-LARGE, LONE_THREADS = 1280 * 720, 2
+LONE_THREADS = 2  # decoding threads of a request that runs alone; one thread needs less CPU time
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyRequest:
-    """Parameters of one classification."""
+    """One upload and the parameters of its classification; `format` is what its first bytes say."""
 
+    source: Source
+    format: Format
     model: str
-    top_k: int
-    clips: int
+    top_k: int = 1
+    clips: int = 1
     sampling: str = "exact"
     keep_first_clip: bool = False
-    owner: str = ""  # id of the API key; empty without keys
-    allow: frozenset[Lane] | None = None  # lanes that the API key may use; None for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,10 @@ class ClassifyResult:
     predictions: list[Prediction]
     transport: str
     first_clip: NDArray[np.uint8] | None
+
+
+class _LongVideo(Exception):
+    """The file was taken for a short video, and the decoder has found that it is a long one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,98 +80,96 @@ class Classifier:
     queue_timeout_s: float
     infer_timeout_s: float
 
-    async def classify(
-        self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
-        connection: socket.socket | None,
-    ) -> ClassifyResult:  # fmt: skip
-        """Classify one upload, which is in `lane` until it was probed.
-
-        Raises the errors that `app/errors.py` lists for the pipeline.
-        """
-        async with deadline.enforced(), connected(connection):
-            return await self._classify(source, lane, question, stages, deadline)
+    async def classify(self, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
+        """Classify one upload. Raises the errors that `app/errors.py` lists for the pipeline."""
+        context.budget = self.decoder.budget()
+        async with context.deadline.enforced(), connected(context.connection):
+            try:
+                return await self._in_lane(lane_of(request.format.kind, request.source.length), request, context)
+            except _LongVideo:
+                return await self._in_lane(Lane.LONG, request, context)
 
     async def rehearse(self, name: str) -> None:
         """Classify the warm-up video with the model `name`, without a permit. Raises like `classify`."""
-        deadline = Deadline(REHEARSAL_S)
-        async with deadline.enforced():
-            model, source = await self.catalogue.get(name), warmup.source()
-            allowance = self.decoder.allowance()
-            media = await self.decoder.probe(source, allowance=allowance)
-            request = ClassifyRequest(model.name, 1, 1)
-            permit = Permit(self.admission, Lane.SHORT)  # not counted by the admission
-            await self._ask_model(source, request, StageTimings(), model, media, permit, deadline, allowance)
+        context = RequestContext(Deadline(REHEARSAL_S))
+        async with context.deadline.enforced():
+            request = ClassifyRequest(warmup.source(), Format("video", "mov"), name)
+            await self._with_model(await self.catalogue.get(name), request, context, Permit(self.admission, Lane.SHORT))
 
-    async def _classify(
-        self, source: Source, lane: Lane, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
-    ) -> ClassifyResult:
-        deadline.check("it waited for this worker")
+    async def _in_lane(self, lane: Lane, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
+        context.check_lane(lane)
+        context.deadline.check("it waited for this worker")
         async with AsyncExitStack() as held:
-            with stages.stage("queue"):
-                permit = await held.enter_async_context(self.admission.turn(lane, deadline, question.owner))
-            model = await self.absence.retry_while_unavailable(lambda: self.catalogue.get(question.model))
-            with stages.stage("probe"):
-                allowance = self.decoder.allowance()
-                media = await self.decoder.probe(source, lane, deadline, allowance, question.owner)
-            with stages.stage("queue"):
-                await permit.move(allowed(lane_after(media, question.clips, lane), question), deadline)
+            with context.timings.stage("queue"):
+                admitted = self.admission.permit(lane, context.deadline, context.owner)
+                permit = await held.enter_async_context(admitted)
+            model = await self.absence.retry_while_unavailable(lambda: self.catalogue.get(request.model))
             try:
-                return await self._ask_model(source, question, stages, model, media, permit, deadline, allowance)
+                return await self._with_model(model, request, context, permit)
             except ModelUnloaded:
                 # The version was replaced or removed in the meantime. One retry: a second failure is no coincidence.
-                model = await self.absence.retry_while_unavailable(lambda: self._successor(model, question.model))
-                again = self.decoder.allowance()
-                return await self._ask_model(source, question, stages, model, media, permit, deadline, again)
+                model = await self.absence.retry_while_unavailable(lambda: self._successor(model, request.model))
+                context.budget = self.decoder.budget()
+                return await self._with_model(model, request, context, permit)
 
     async def _successor(self, model: Model, name: str) -> Model:
         """Return the model for `name` after `model` was unloaded. Raises like `ModelRegistry.get`."""
         await self.catalogue.gone(model)
         return await self.catalogue.get(name)
 
-    async def _ask_model(
-        self, source: Source, question: ClassifyRequest, stages: StageTimings, model: Model, media: Media,
-        turn: Permit, deadline: Deadline, allowance: TimeBudget,
-    ) -> ClassifyResult:  # fmt: skip
-        clips = _clips(media, model, question)
-        threads = LONE_THREADS if turn.is_alone and media.width * media.height >= LARGE else 1
-        turn.kind = (model.name, model.version, clips.count, (media.width * media.height).bit_length(), threads)
-        with stages.stage("queue"):
+    async def _with_model(
+        self, model: Model, request: ClassifyRequest, context: RequestContext, permit: Permit
+    ) -> ClassifyResult:
+        clips = _clips(model, request)
+        with context.timings.stage("queue"):
             offsets = await self._slots_for(clips.count)
-        request = ClipRequest(
-            clips, model.resize, model.crop, tuple(offsets), str(self.slots.path), self._on_gpu(media, model), threads
-        )  # fmt: skip
         try:
-            with stages.stage("decode"):
-                decoded = await self._decode(source, media, request, turn, deadline, allowance)
-                self._decoded(decoded, offsets)
-            deadline.check("it was decoded")
-            first = await self._seen(offsets[0], model) if question.keep_first_clip else None
+            with context.timings.stage("decode"):
+                task = self._decode_task(model, request, clips, offsets, permit)
+                decoded = await self._decoded(task, context)
+            if decoded.clips is None:
+                raise _LongVideo
+            self._note_decoded(decoded.clips, offsets)
+            context.timings.split("decode", "probe", decoded.probe_s)
+            permit.kind = _kind(model, task, decoded.media)
+            context.deadline.check("it was decoded")
+            first = await self._seen(offsets[0], model) if request.keep_first_clip else None
         except BaseException:
             self._release(offsets)
             raise
-        with stages.stage("infer"):
+        with context.timings.stage("infer"):
             scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
-        mean = average([clip.values for clip in scores])
-        predictions = top(mean, model.labels, question.top_k)
-        measured = replace(media, duration_s=decoded.duration_s, fps=decoded.fps, frames=decoded.total)
-        return ClassifyResult(model, measured, decoded, predictions, scores[0].transport, first)
+        predictions = top(average([clip.values for clip in scores]), model.labels, request.top_k)
+        found = decoded.clips
+        media = replace(decoded.media, duration_s=found.duration_s, fps=found.fps, frames=found.total)
+        return ClassifyResult(model, media, found, predictions, scores[0].transport, first)
 
-    async def _decode(
-        self, source: Source, media: Media, wanted: ClipRequest, turn: Permit, deadline: Deadline, allowance: TimeBudget
-    ) -> DecodeResult:
+    def _decode_task(
+        self, model: Model, request: ClassifyRequest, clips: EvenClips, offsets: list[int], permit: Permit
+    ) -> DecodeTask:
+        wanted = ClipRequest(
+            clips,
+            model.resize,
+            model.crop,
+            tuple(offsets),
+            str(self.slots.path),
+            on_gpu=self.decodes_on_gpu
+            and request.format.kind == "video"
+            and self.triton.takes_clips_on_gpu(model.name, model.version),
+            threads=LONE_THREADS if permit.is_alone else 1,
+        )
+        return DecodeTask(request.source, wanted, format=request.format, only_short=permit.lane is Lane.SHORT)
+
+    async def _decoded(self, task: DecodeTask, context: RequestContext) -> DecodedFile:
         """Decode clips into the slots. Raises NotReady when a truncated region caused the failure, not the file."""
         try:
-            return await self.decoder.decode(source, media, wanted, turn.lane, deadline, allowance, turn.owner)
+            return await self.decoder.decode(task, context.deadline, context.budget)
         except (Undecodable, ValueError) as error:
             if self.slots.whole:
                 raise
             raise NotReady("the service has lost its memory for clips; please try again in a moment") from error
 
-    def _on_gpu(self, media: Media, model: Model) -> bool:
-        is_candidate = self.decodes_on_gpu and media.kind == "video"
-        return is_candidate and self.triton.takes_clips_on_gpu(model.name, model.version)
-
-    def _decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
+    def _note_decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
         if self.slots.device is not None:
             for offset in offsets:
                 self.slots.device.written(offset, decoded.on_gpu)
@@ -217,18 +219,21 @@ class Classifier:
                 self.slots.quarantine(offset)
 
 
-def allowed(lane: Lane, question: ClassifyRequest) -> Lane:
-    """Return the lane if the API key may use it. Raises Forbidden otherwise."""
-    if question.allow is not None and lane not in question.allow:
-        lanes = ", ".join(item.name.lower() for item in sorted(question.allow)) or "no file of these"
-        raise Forbidden(f"this key is not for {lane.name.lower()} files: it is for {lanes}")
-    return lane
-
-
-def _clips(media: Media, model: Model, question: ClassifyRequest) -> EvenClips:
+def _clips(model: Model, request: ClassifyRequest) -> EvenClips:
     """Return the clips to sample. A picture is one clip of one frame; video models reject it with WrongMediaKind."""
-    if media.kind == "image":
+    if request.format.kind == "image":
         if model.kind == "video":
             raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")
         return EvenClips(1, 0.0)
-    return EvenClips(model.frames, model.stride / model.fps, question.clips, question.sampling == "keyframe")
+    return EvenClips(model.frames, model.stride / model.fps, request.clips, request.sampling == "keyframe")
+
+
+def _kind(model: Model, task: DecodeTask, media: Media) -> Hashable:
+    """Return the key of requests with comparable durations."""
+    return (
+        model.name,
+        model.version,
+        task.request.shape[0],
+        (media.width * media.height).bit_length(),
+        task.request.threads,
+    )

@@ -25,6 +25,13 @@ class StageTimings:
         """Add the time since the creation of this object to the stage `name`."""
         self._add(name, self._started)
 
+    def split(self, name: str, part: str, seconds: float) -> None:
+        """Count `seconds` of the stage `name` as the stage `part`, which came before it."""
+        spent = self._spent.pop(name, 0.0)
+        moved = min(max(0.0, seconds * 1e3), spent)
+        self._spent[part] = self._spent.get(part, 0.0) + moved
+        self._spent[name] = spent - moved
+
     def _add(self, name: str, start: float) -> None:
         self._spent[name] = self._spent.get(name, 0.0) + (time.perf_counter() - start) * 1e3
 

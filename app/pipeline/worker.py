@@ -8,7 +8,6 @@ app/timeline handles a whole video, and app/pipeline/maintenance.py does the bac
 import asyncio
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -19,7 +18,6 @@ from typing import Any, TypeVar
 from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
 from app.admission.deadline import Deadline
-from app.admission.pricing import lane_before
 from app.admission.reject_flags import RejectFlags
 from app.admission.shared_semaphore import SharedSemaphore
 from app.admission.waiting_flags import UploadWaitingFlag
@@ -30,10 +28,10 @@ from app.inference.client import Triton
 from app.inference.registry import Health, Model, ModelRegistry
 from app.inference.retry import TritonOutage
 from app.media.types import Limits, Source
-from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult, allowed
+from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
+from app.pipeline.context import RequestContext
 from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
 from app.pipeline.readiness import WorkerRegistry
-from app.pipeline.timings import StageTimings
 from app.pipeline.upload_guard import UploadGuard
 from app.sandbox import SandboxConfig
 from app.settings import Settings
@@ -67,8 +65,9 @@ class Pipeline:
         # A running request uses about one CPU: half of the CPUs stay free for lighter clients
         share = SharedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
         self._admission = Admission(
-            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share
-        )
+            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share,
+            most_long=max(1, settings.decoders - 1),  # a picture must find a decoder beside them
+        )  # fmt: skip
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
         self._decodings = DecodeStats(settings.decoder_device)
         self._absence = TritonOutage(settings.restart_patience_s)
@@ -170,33 +169,25 @@ class Pipeline:
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join(STOP_TIMEOUT_S)
 
-    def door(self, owner: str = "") -> AbstractContextManager[None]:
-        """Hold a place in this worker for one upload. Raises as `Admission.door`."""
-        return self._admission.door(owner)
+    def admit(self, owner: str = "") -> AbstractContextManager[None]:
+        """Hold a place in this worker for one upload. Raises as `Admission.admit`."""
+        return self._admission.admit(owner)
 
-    def classify(
-        self, source: Source, question: ClassifyRequest, stages: StageTimings, deadline: Deadline,
-        connection: socket.socket | None = None,
-    ) -> ClassifyResult:  # fmt: skip
+    def classify(self, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
         """Classify one upload. Callable from any thread.
 
-        Work stops at the deadline, or when the peer closes `connection`, the client's connection. Raises the errors
-        that `app/errors.py` lists for the pipeline.
+        Work stops at the deadline, or when the client closes its connection. Raises the errors that `app/errors.py`
+        lists for the pipeline.
         """
-        lane = allowed(lane_before(source), question)
-
-        async def answered() -> ClassifyResult:
-            return await self._classifier.classify(source, lane, question, stages, deadline, connection)
-
         try:
-            return self._run(answered())
+            return self._run(self._classifier.classify(request, context))
         except CancelledError:
             if self._loop is None:
                 raise NotReady("this worker is ending; please try again in a moment") from None
             # The coroutine finished at the moment of the cancellation
             raise ClientDisconnected("the client has closed its connection") from None
 
-    def check_video(self, source: Source, owner: str = "") -> None:
+    def check_video(self, source: Source) -> None:
         """Raise the error of `Decoder.probe` for a file that cannot be read as a video. Callable from any thread.
 
         Accepts a file that cannot be probed within PROBE_WAIT_S; its job reports the error later. Files are probed one
@@ -206,7 +197,7 @@ class Pipeline:
         async def probe() -> None:
             with suppress(TimeoutError, NotReady):
                 async with asyncio.timeout(PROBE_WAIT_S), self._probing:
-                    await self._decoder.probe(source, owner=owner)
+                    await self._decoder.probe(source)
 
         self._run(probe())
 
@@ -228,13 +219,17 @@ class Pipeline:
         self._run(timeline(parts, source, question, recorder, stopped))
 
     def model(self, name: str, deadline: Deadline | None = None) -> Model:
-        """Return the model that answers requests for `name`.
+        """Return the model that answers requests for `name`; callable from any thread.
+
+        A recent list of models is read in the caller's thread, without a wait for the event loop.
 
         Raises:
             ModelNotFound: No model has this name.
             NotReady: The model or Triton does not answer.
             DeadlineExceeded: The deadline has passed.
         """
+        if self._loop is not None and (recent := self._catalogue.recent(name)):
+            return recent
 
         async def get() -> Model:
             async with deadline.enforced() if deadline else nullcontext():

@@ -45,7 +45,7 @@ _RECORDS = {
         "pebble.pool.process": ("Acknowledgement", "NoMessage", "TaskProblem", "TaskResult"),
         "pebble.common.types": ("Result",),
         "app.sandbox.layers": ("Layer",),
-        "app.media.types": ("DecodeResult", "Media"),
+        "app.media.types": ("DecodeResult", "DecodedFile", "Media"),
         "app.timeline.process": ("ScanFinished",),
         "app.timeline.scan": ("ScanStarted", "Cut", "ScanProgress", "Window"),
         "app.timeline.windows": ("Grid", "Windows"),

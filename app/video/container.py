@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from app.errors import LimitExceeded, NoVideoStream, Undecodable, UnsupportedMedia
 from app.media.formats import HEAD_BYTES, VIDEO_CODECS, ts_start, unsupported_codec
 from app.media.types import Source
-from app.video.truncation import find_ending
+from app.video.truncation import Ending, find_ending
 
 
 @contextmanager
@@ -41,13 +41,13 @@ def ffmpeg_name(source: Source) -> str:
     return f"subfile,,start,{source.offset},end,{source.offset + source.length},,:{path}"
 
 
-def _readable(source: Source, demuxer: str) -> Source:
+def _readable(source: Source, demuxer: str, end: Ending | None) -> Source:
     """Return the part of a file that FFmpeg accepts: no bytes before an MPEG-TS, no partial index after an MP4."""
     before = after = 0
     if demuxer == "mpegts":
         before = ts_start(source.read(HEAD_BYTES)) or 0
     elif demuxer == "mov":
-        after = find_ending(source, demuxer).trailing_bytes
+        after = (end or find_ending(source, demuxer)).trailing_bytes
     if not before and not after:
         return source
     return Source(source.path, source.offset + before, source.length - before - after)
@@ -55,15 +55,15 @@ def _readable(source: Source, demuxer: str) -> Source:
 
 @contextmanager
 def open_container(
-    source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1
+    source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1, end: Ending | None = None
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video with PyAV, decoding with `threads` threads.
+    """Open a video with PyAV, decoding with `threads` threads; `end` is how the file ends, if that is known already.
 
     Raises:
         UnsupportedMedia: FFmpeg detects another format, or the codec is not allowed.
         NoVideoStream: The file has no video.
     """
-    source = _readable(source, demuxer)
+    source = _readable(source, demuxer, end)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
         container = av.open(ffmpeg_name(source), options=options, metadata_errors="replace", hwaccel=hwaccel)

@@ -1,30 +1,21 @@
-"""Videos: probing, and decoding of the requested frames, scaled and cropped, into the shared region."""
+"""Videos: decoding of the requested frames, scaled and cropped, into the shared region."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Protocol
 
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from av.error import FFmpegError
 
-from app.errors import ClipstackError, LimitExceeded, Undecodable
-from app.media.colour import conversion
+from app.errors import ClipstackError, Undecodable
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, open_clips, scaled_size
-from app.media.geometry import display_size, orientation
 from app.media.sampling import EvenClips, frames_at, place_clips
-from app.media.transparency import has_second_picture
-from app.media.types import ClipRequest, Conversion, DecodeResult, Limits, Media, Source
-from app.video.container import convert_errors, open_container
-from app.video.container_crop import container_crop
+from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
+from app.video.container import convert_errors
+from app.video.probe import OpenVideo, open_video, probe, threads_for
 from app.video.readers import Reader, open_reader
 
-MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
-FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
 REASON = 200  # characters
 
 
@@ -42,64 +33,15 @@ class GpuDecoder(Protocol):
         """Wait until all writes are complete."""
 
 
-def probe(source: Source, limits: Limits) -> Media:
-    """Read the properties of a video from its header and first frame.
-
-    A frame size beyond the limits is refused before decoding, a duration only if an index lists all frames.
-
-    Raises:
-        UnsupportedMedia: The format or codec is not supported.
-        NoVideoStream: The file has no video.
-        LimitExceeded: The video is too large or too long.
-        Undecodable: The file is damaged.
-    """
-    head = source.read(HEAD_BYTES)
-    demuxer = recognise(head).name
-    with convert_errors(), open_container(source, demuxer) as (container, stream):
-        limits.check_size(stream.width, stream.height)
-        frames, duration_s = stream.frames or None, _duration_s(container, stream)
-        if demuxer == "mov":
-            if (frames or 0) > source.length:
-                raise Undecodable("the file is damaged: it promises more frames than it has bytes")
-            _check_index(stream, limits)
-        if demuxer == "gif" and (frames or 0) > MAX_GIF_FRAMES:
-            raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")
-        first = _first_frame(container, stream)
-        limits.check_size(first.width, first.height)
-        crop = container_crop(source, demuxer, stream, (first.width, first.height))
-        aspect = None if demuxer == "gif" else stream.sample_aspect_ratio
-        width, height = display_size(first.width, first.height, crop, aspect)
-        limits.check_size(width, height)
-        colours: Conversion = "full" if has_second_picture(stream) else conversion(first)
-        rate = stream.average_rate or stream.guessed_rate
-        codec = stream.codec.canonical_name
-    rotation, mirrored = orientation(first)
-    width, height = (width, height)[:: -1 if rotation % 180 else 1]
-
-    return Media(
-        kind="video",
-        container=_container_name(demuxer, head),
-        codec=codec,
-        width=width,
-        height=height,
-        rotation=rotation,
-        duration_s=duration_s,
-        fps=float(rate) if rate else None,
-        frames=frames,
-        mirrored=mirrored,
-        crop=(*crop,),
-        interlaced=first.interlaced_frame,
-        conversion=colours,
-    )
-
-
 def decode(
-    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None, gpu: GpuDecoder | None = None
-) -> DecodeResult:
+    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None,
+    gpu: GpuDecoder | None = None, video: OpenVideo | None = None,
+) -> DecodeResult:  # fmt: skip
     """Write the requested clips of a video into the region, or with `gpu` into its mirror there.
 
     The length of the video is measured first, from its packets, and checked against `limits`; then the clips are
-    placed. A time after the end selects the last frame, and the clip counts as padded.
+    placed. A time after the end selects the last frame, and the clip counts as padded. `video` is the source if it is
+    open already.
 
     Raises:
         UnsupportedMedia: The format or codec is not supported.
@@ -108,7 +50,7 @@ def decode(
     """
     reason = ""
     size = scaled_size(media.width, media.height, request.resize)
-    demuxer = recognise(source.read(HEAD_BYTES)).name
+    demuxer = video.demuxer if video else recognise(source.read(HEAD_BYTES)).name
     if gpu is not None:
         try:
             with convert_errors():
@@ -122,7 +64,8 @@ def decode(
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
     clips = open_clips(request)
     with convert_errors():
-        reader = check_length(open_reader(source, media, demuxer, size, request.threads), limits)
+        threads = threads_for(media.width, media.height, request.threads)
+        reader = check_length(open_reader(source, media, demuxer, size, threads, video), limits)
         return replace(_decode(reader, request, clips), not_on_gpu=reason)
 
 
@@ -172,39 +115,4 @@ def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: in
         raise Undecodable("the file is damaged: it ends before the wanted frames")
 
 
-def _container_name(demuxer: str, head: bytes) -> str:
-    """Return the common name of the container: one demuxer reads MP4 and QuickTime, one Matroska and WebM."""
-    if demuxer == "mov":
-        return "mp4" if head[4:8] == b"ftyp" and head[8:12] != b"qt  " else "mov"
-    return "webm" if demuxer == "matroska" and b"webm" in head[:64] else demuxer
-
-
-def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the header's duration in seconds, from the first frame to the end of the last."""
-    if stream.duration and stream.time_base and stream.duration > 0:  # a damaged one may be negative
-        return float(stream.duration * stream.time_base)
-    if container.duration:
-        # Matroska and FLV count from 0, wherever the video starts
-        start_s = float((stream.start_time or 0) * (stream.time_base or 0))
-        return max(0.0, container.duration / 1e6 - max(0.0, start_s)) or None
-    return None
-
-
-def _check_index(stream: VideoStream, limits: Limits) -> None:
-    """Refuse an MP4 that is too long by its index, which lists every frame; a header only makes a claim."""
-    index = stream.index_entries
-    if len(index):
-        limits.check_length(len(index), (index[-1].timestamp - index[0].timestamp) * float(stream.time_base or 0))
-
-
-def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
-    """Return the first frame that can be decoded; it has the rotation and the true coded size."""
-    for packet in islice(container.demux(stream), FIRST_FRAME_PACKETS):
-        if packet.has_sidedata("encryption_info"):
-            raise Undecodable("the video is encrypted (DRM): send it without encryption")
-        try:
-            for frame in packet.decode():
-                return frame
-        except InvalidDataError:
-            continue
-    raise Undecodable("the file is damaged: no frame of it can be decoded")
+__all__ = ["GpuDecoder", "check_length", "decode", "open_video", "probe"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import decord
 import numpy as np
@@ -15,6 +15,7 @@ from app.media.sampling import Timing
 from app.media.types import Media, Source
 from app.video.container import ffmpeg_name, open_container
 from app.video.packet_reader import SKIPPED_CODECS
+from app.video.probe import OpenVideo
 from app.video.truncation import find_ending
 
 CHUNK_BYTES = 32 << 20  # of scaled frames per batch: decord returns whole batches
@@ -25,15 +26,20 @@ _CONTAINERS = ("mov", "matroska", "flv", "gif")  # containers whose packets deco
 decord.logging.set_level(decord.logging.QUIET)
 
 
-def open_decord_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> DecordReader | None:
-    """Open a video with frames of `size` (width, height); None if decord cannot read it or its frames are not exact."""
+def open_decord_reader(
+    source: Source, media: Media, demuxer: str, size: tuple[int, int], video: OpenVideo | None = None
+) -> DecordReader | None:
+    """Open a video with frames of `size` (width, height); None if decord cannot read it or its frames are not exact.
+
+    `video` is the source if it is open already, which saves opening it to check.
+    """
     if (
         media.codec in _MISCOUNTED_CODECS
         or not media.shown_as_stored
         or demuxer not in _CONTAINERS
         or not _has_intact_frames(size[0])
-        or find_ending(source, demuxer).cut_off  # its last frame is incomplete
-        or not _has_exact_frames(source, demuxer)
+        or (video.end if video else find_ending(source, demuxer)).cut_off  # its last frame is incomplete
+        or not _has_exact_frames(source, demuxer, video)
     ):
         return None
     # PyAV may open what decord cannot, for example a single frame in Matroska; otherwise PyAV's error counts
@@ -54,13 +60,14 @@ def _has_intact_frames(width: int) -> bool:
     return all(row == width or 3 * row % width for row in padded)
 
 
-def _has_exact_frames(source: Source, demuxer: str) -> bool:
+def _has_exact_frames(source: Source, demuxer: str, video: OpenVideo | None) -> bool:
     """Return whether decord may open this file and counts its frames correctly.
 
     decord bundles an older FFmpeg than PyAV's, which opens every stream, used or not, so all codecs in the file must be
     on our lists.
     """
-    with open_container(source, demuxer) as (container, stream):
+    opened = nullcontext((video.container, video.stream)) if video else open_container(source, demuxer)
+    with opened as (container, stream):
         cut_by_edits = demuxer == "mov" and any(entry.is_discard for entry in stream.index_entries)
         return not cut_by_edits and all(_has_allowed_codec(other) for other in container.streams)
 

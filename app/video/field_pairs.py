@@ -151,10 +151,10 @@ def _units(packet: memoryview, lengths: int) -> Iterator[bytes]:
             start = position + lengths
             position = start + int.from_bytes(packet[position:start], "big")
         else:
-            position = bytes(packet[position : position + (1 << 16)]).find(START_CODE)
-            if position < 0:
+            distance = bytes(packet[position : position + (1 << 16)]).find(START_CODE)
+            if distance < 0:
                 return
-            start = position = position + position + 3
+            start = position = position + distance + 3
         if start >= len(packet):
             return
         yield bytes(packet[start : start + HEAD_BYTES])

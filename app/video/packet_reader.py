@@ -4,6 +4,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import av
@@ -20,11 +21,11 @@ from app.video.container import open_container
 from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
 from app.video.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
+from app.video.probe import SEEKABLE, OpenVideo
 from app.video.truncation import find_ending
 
 NEAR_FRAMES = 8  # frames: decoding on to a key frame this close is faster than seeking it
 SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these can skip frames that no other frame refers to
-SKIPPED_IN = ("mov", "matroska")  # containers with a display time for every packet
 
 
 class PacketReader:
@@ -38,25 +39,32 @@ class PacketReader:
     _list_container: tuple[InputContainer, VideoStream] | None = None
     _delay: int | None = None  # packets from a frame's own to the one after which the decoder returns it
 
-    def __init__(self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1) -> None:
+    def __init__(
+        self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1,
+        video: OpenVideo | None = None,
+    ) -> None:  # fmt: skip
         self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
         self._size = size if media.rotation % 180 == 0 else (size[1], size[0])
         self._scaler = SrgbScaler(self._size)
         self._deinterlaces = media.interlaced
-        end = find_ending(source, demuxer)
+        self._end = end = video.end if video else find_ending(source, demuxer)
+        packets: Sequence[VideoPacket] = ()
         self._resources = ExitStack()
         with ExitStack() as resources:
-            container, stream = resources.enter_context(open_container(source, demuxer, threads=threads))
+            if video is not None and video.is_reusable:
+                container, stream, packets = video.container, video.stream, video.packets
+            else:
+                container, stream = resources.enter_context(open_container(source, demuxer, threads=threads, end=end))
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
             self._skips = (
                 self.skips
-                and demuxer in SKIPPED_IN
+                and demuxer in SEEKABLE
                 and length_bytes(codec, configuration) > 0
                 and not self._deinterlaces  # deinterlacing needs the frames before and after
             )
-            self._list = list_packets(container, stream, demuxer, end.cut_off)
+            self._list = list_packets(chain(packets, container.demux(stream)), stream, demuxer, end.cut_off)
             missing = len(stream.index_entries) - self._list.count if demuxer == "mov" else 0
-            if self.reuses_container and demuxer in SKIPPED_IN and not self._list.sequential:
+            if self.reuses_container and demuxer in SEEKABLE and not self._list.sequential:
                 self._list_container, self._resources = (container, stream), resources.pop_all()
         self.missing = 0 if end.fragmented else missing
         self.cut_off = end.cut_off or (end.fragmented and missing > 0)
@@ -98,7 +106,7 @@ class PacketReader:
 
     def _open(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """Open the video for decoding."""
-        return open_container(self._source, self._demuxer, threads=self._threads)
+        return open_container(self._source, self._demuxer, threads=self._threads, end=self._end)
 
     def _to_pixels(self, frame: VideoFrame) -> Any:
         """Return a decoded frame as `read` yields it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -54,7 +54,7 @@ class PacketList:
         return Timing.of(times_s, keys_s, (self.end - first) * self.base)
 
 
-def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, cut_off: bool) -> PacketList:
+def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: str, cut_off: bool) -> PacketList:
     """Read all packets of a stream; omit the last one, which is incomplete, if the file is `cut_off`.
 
     Raises:
@@ -70,7 +70,7 @@ def list_packets(container: InputContainer, stream: VideoStream, demuxer: str, c
     keeps_order = demuxer in DECODING_TIMES and stream.codec_context.has_b_frames
     untimed = _is_untimed(stream, demuxer)
     pairs = FieldPairs(stream.codec.canonical_name, stream.codec_context.extradata)
-    for packet in container.demux(stream):
+    for packet in packets:
         duration = packet.duration or 0
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         stamp = clock.stamp(pts, dts, duration, packet.is_keyframe)

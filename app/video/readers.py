@@ -16,6 +16,7 @@ from app.media.sampling import Timing
 from app.media.types import Media, Source
 from app.video.decord_reader import open_decord_reader
 from app.video.packet_reader import PacketReader
+from app.video.probe import OpenVideo
 
 
 class Reader(Protocol):
@@ -32,15 +33,18 @@ class Reader(Protocol):
         """
 
 
-def open_reader(source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1) -> Reader:
+def open_reader(
+    source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1, video: OpenVideo | None = None
+) -> Reader:
     """Open a video for reading some upright frames of `size` (width, height) pixels.
 
-    PyAV decodes with `threads` threads. Use `open_sequentially` to read all of a long video: decord holds the whole
-    file in memory, 0.6 GB for 0.5 GB.
+    PyAV decodes with `threads` threads. `video` is the source if it is open already. Use `open_sequentially` to read
+    all of a long video: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
     """
     if demuxer in ANIMATED:
         return AnimationReader(source, media, size)
-    return open_decord_reader(source, media, demuxer, size) or PacketReader(source, demuxer, media, size, threads)
+    reader = open_decord_reader(source, media, demuxer, size, video)
+    return reader or PacketReader(source, demuxer, media, size, threads, video)
 
 
 def open_sequentially(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:

@@ -12,13 +12,14 @@ from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.admission import deadline as deadlines
-from app.admission.deadline import Deadline
+from app.admission.pricing import lane_of
 from app.auth import guard
 from app.inference.registry import Model
+from app.media.formats import HEAD_BYTES, recognise
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
+from app.pipeline.context import RequestContext
 from app.pipeline.readiness import WorkerRegistry
-from app.pipeline.timings import StageTimings
 from app.pipeline.worker import Pipeline
 from app.request_id import request_id
 from app.settings import SAMPLINGS, Settings
@@ -54,30 +55,42 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
     Raises:
         ClipstackError: The request was refused or failed.
     """
-    limits, stages = settings(), StageTimings()
-    g.stages = stages  # app/metrics/middleware.py records the stage timings
-    deadline = deadlines.told(request.headers, limits.deadline_s)
+    limits = settings()
+    context = RequestContext(
+        deadlines.deadline_from_headers(request.headers, limits.deadline_s),
+        owner=guard.owner(),
+        allowed_lanes=guard.allowed_lanes(),
+        connection=request.environ.get("gunicorn.socket"),
+    )
+    g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     folder, most_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with pipeline().door(guard.owner()), receive(request, folder, most_bytes) as upload:
+    with pipeline().admit(context.owner), receive(request, folder, most_bytes) as upload:
         if check is not None:
             check(upload.fields)
-        data = upload.fields | request.args.to_dict()
-        question = ClassifyRequest(
-            model=data.get("model") or limits.model,
-            top_k=whole_number(data, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
-            clips=whole_number(data, "clips", 1, limits.max_clips),
-            sampling=choice(data, "sampling", limits.sampling, SAMPLINGS),
-            keep_first_clip=flag(data, "thumbnails"),
-            owner=guard.owner(),
-            allow=guard.allowed_lanes(),
-        )
-        stages.end("receive")
-        data = _answered(upload, question, stages, deadline) | {"timing_ms": stages.milliseconds()}
-        g.answered = (data["model"], data["cache"])
-        return data
+        wanted = _parse(upload, limits)
+        context.timings.end("receive")
+        context.check_lane(lane_of(wanted.format.kind, upload.source.length))
+        body = _answer(upload, wanted, context)
+        body["timing_ms"] = context.timings.milliseconds()
+        g.answered = (body["model"], body["cache"])
+        return body
 
 
-def _answered(upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline) -> dict[str, Any]:
+def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
+    """Return what the request asks for; raises InvalidParameter, or UnsupportedMedia for a file that is refused."""
+    params = upload.fields | request.args.to_dict()
+    return ClassifyRequest(
+        model=params.get("model") or limits.model,
+        top_k=whole_number(params, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
+        clips=whole_number(params, "clips", 1, limits.max_clips),
+        sampling=choice(params, "sampling", limits.sampling, SAMPLINGS),
+        keep_first_clip=flag(params, "thumbnails"),
+        source=upload.source,
+        format=recognise(upload.source.read(HEAD_BYTES)),
+    )
+
+
+def _answer(upload: Upload, wanted: ClassifyRequest, context: RequestContext) -> dict[str, Any]:
     """Return the response body from the result cache, or else from a new classification.
 
     The field `cache` says which: hit, miss or off.
@@ -85,32 +98,33 @@ def _answered(upload: Upload, question: ClassifyRequest, stages: StageTimings, d
     results: ResultCache = current_app.extensions["clipstack.results"]
     own = {"request_id": g.request_id}
     if not results.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
-        return own | _looked_at(upload, question, stages, deadline)[1] | {"cache": "off"}
+        return own | _classify(upload, wanted, context)[1] | {"cache": "off"}
     with ExitStack() as cleanup:
-        with stages.stage("known"):
-            model = pipeline().model(question.model, deadline)
-            options = (question.top_k, question.clips, question.sampling, question.keep_first_clip)
-            file_digest = digest(upload.source.path, upload.source.offset, upload.source.length)
-            cache_key = key(file_digest, guard.owner(), "classify", model.name, model.version, model.mark, *options)
-            deadline.check("it was received")
-            patience_s = min(settings().queue_timeout_s, deadline.left_s)
-            entry = cleanup.enter_context(results.question(cache_key, patience_s))
+        with context.timings.stage("known"):
+            model = pipeline().model(wanted.model, context.deadline)
+            cache_key = _cache_key(wanted, model, context.owner)
+            context.deadline.check("it was received")
+            patience_s = min(settings().queue_timeout_s, context.deadline.left_s)
+            entry = cleanup.enter_context(results.entry(cache_key, patience_s))
         if entry.answer is not None:
             body: dict[str, Any] = json.loads(entry.answer)
             return own | body | {"media": body["media"] | {"name": upload.name}, "cache": "hit"}
-        used_model, body = _looked_at(upload, question, stages, deadline)
+        used_model, body = _classify(upload, wanted, context)
         if used_model.mark == model.mark:  # else the model was replaced meanwhile
             entry.keep(json.dumps(body).encode())
         return own | body | {"cache": "miss"}
 
 
-def _looked_at(
-    upload: Upload, question: ClassifyRequest, stages: StageTimings, deadline: Deadline
-) -> tuple[Model, dict[str, Any]]:
+def _cache_key(wanted: ClassifyRequest, model: Model, owner: str) -> str:
+    file_digest = digest(wanted.source.path, wanted.source.offset, wanted.source.length)
+    options = (wanted.top_k, wanted.clips, wanted.sampling, wanted.keep_first_clip)
+    return key(file_digest, owner, "classify", model.name, model.version, model.mark, *options)
+
+
+def _classify(upload: Upload, wanted: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:
     """Classify the upload; return the model that answered and the response body."""
-    connection = request.environ.get("gunicorn.socket")
-    result = pipeline().classify(upload.source, question, stages, deadline, connection)
-    with stages.stage("answer"):
+    result = pipeline().classify(wanted, context)
+    with context.timings.stage("answer"):
         return result.model, answer_json(result, upload)
 
 

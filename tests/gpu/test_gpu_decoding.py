@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from app.decoding.pool import Decoder
+from app.decoding.worker import DecodeTask
 from app.media.types import ClipRequest, DecodeResult, Limits, Source
 from app.sandbox import SandboxConfig
 from app.settings import CHECKOUT
@@ -40,7 +41,8 @@ def pool(gpu: int) -> Iterator[CudaSlotPool]:
 
 async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: int, on_gpu: bool) -> DecodeResult:
     request = ClipRequest((TIMES,), 256, 224, (offset,), str(pool.path), on_gpu)
-    told = await decoder.decode(source, await decoder.probe(source), request)
+    told = (await decoder.decode(DecodeTask(source, request))).clips
+    assert told is not None
     pool.device.written(offset, told.on_gpu)
     await pool.device.download(offset, math.prod(SHAPE))
     return told

@@ -17,8 +17,8 @@ import pytest
 
 from app.admission.deadline import Deadline
 from app.admission.disconnect import connected
-from app.admission.queue import Lane
 from app.decoding.pool import TRIES, Decoder
+from app.decoding.worker import DecodeTask
 from app.errors import (
     ClientDisconnected,
     DeadlineExceeded,
@@ -98,9 +98,9 @@ def decoding(tmp_path) -> Iterator[Callable[..., Any]]:
 async def good(decoder: Decoder, film: Source, region: Region) -> None:
     """A whole, good decode."""
     request = region.request(TIMES)
-    media = await decoder.probe(film)
-    decoded = await decoder.decode(film, media, request)
-    assert decoded.frames == ((0, 5, 11, 20),)
+    decoded = await decoder.decode(DecodeTask(film, request))
+    assert decoded.media == await decoder.probe(film)
+    assert decoded.clips is not None and decoded.clips.frames == ((0, 5, 11, 20),)
     assert [read_number(frame) for frame in region.clips(request)[0]] == [0, 5, 11, 20]
 
 
@@ -115,9 +115,7 @@ def test_a_picture_is_decoded_into_the_region(decoding, tmp_path, region):
     source, request = whole(tmp_path / "picture.png"), region.request([0.0])
 
     async def use(decoder: Decoder) -> None:
-        media = await decoder.probe(source)
-        assert media.kind == "image"
-        await decoder.decode(source, media, request)
+        assert (await decoder.decode(DecodeTask(source, request))).media.kind == "image"
 
     decoding(use)
     assert read_corners(region.clips(request)[0][0]) == "rgbw"
@@ -160,7 +158,7 @@ def test_a_file_that_aborts_its_decoder_is_undecodable_and_harms_no_other(decodi
     async def use(decoder: Decoder) -> None:
         async def explode() -> None:
             with pytest.raises(Undecodable, match="broke its decoder"):
-                await decoder.decode(bomb, FOR_DECORD, regions[0].request(TIMES))
+                await decoder.decode(DecodeTask(bomb, regions[0].request(TIMES), FOR_DECORD))
 
         await asyncio.gather(explode(), *(good(decoder, film, region) for region in regions[1:]))
         await good(decoder, film, regions[0])
@@ -176,7 +174,7 @@ def test_the_real_bomb_is_undecodable(decoding, real_videos, film, region):
         with pytest.raises(Undecodable):
             await decoder.probe(source)
         with pytest.raises(Undecodable):
-            await decoder.decode(source, FOR_DECORD, region.request(TIMES))
+            await decoder.decode(DecodeTask(source, region.request(TIMES), FOR_DECORD))
 
     decoding(use, folder=real_videos.parent / "bad")
     decoding(lambda decoder: good(decoder, film, region))
@@ -203,16 +201,16 @@ def test_a_decoder_that_hangs_is_ended_at_its_limit_and_the_other_goes_on(decodi
     assert 2.0 <= decoding(use, processes=2, timeout_s=2.0) < 4.0
 
 
-def test_what_probing_took_is_not_there_for_decoding(decoding, endless, film, region):
+def test_a_second_try_has_only_the_time_that_the_first_left(decoding, endless, film, region):
     async def use(decoder: Decoder) -> float:
-        allowance = decoder.allowance()
-        await decoder.probe(film, allowance=allowance)
-        assert 0.0 < allowance.left_s < 60.0
-        allowance.left_s = 0.5
+        budget = decoder.budget()
+        await decoder.decode(DecodeTask(film, region.request(TIMES)), budget=budget)
+        assert 0.0 < budget.left_s < 60.0
+        budget.left_s = 0.5
         begun = time.monotonic()
         with pytest.raises(DecodeTimeout):
-            await decoder.decode(endless, FILM, region.request(TIMES), allowance=allowance)
-        assert allowance.left_s == 0.0
+            await decoder.decode(DecodeTask(endless, region.request(TIMES)), budget=budget)
+        assert budget.left_s == 0.0
         return time.monotonic() - begun
 
     assert 0.5 <= decoding(use, timeout_s=60.0) < 10.0
@@ -223,7 +221,7 @@ def test_a_decoder_that_calculates_too_long_is_ended_at_its_limit(decoding, film
 
     async def use(decoder: Decoder) -> None:
         with pytest.raises(DecodeTimeout):
-            await decoder.decode(film, FILM, every_frame)
+            await decoder.decode(DecodeTask(film, every_frame))
         assert (await decoder.probe(film)).width == 160
 
     decoding(use, timeout_s=0.3)
@@ -246,9 +244,10 @@ def test_a_cancelled_task_is_dead_when_the_cancelling_returns(decoding, endless,
 
 def test_nothing_is_opened_after_the_deadline(decoding, endless, film, region):
     async def use(decoder: Decoder) -> None:
-        for task in (decoder.probe, lambda source, **told: decoder.decode(source, FILM, region.request(TIMES), **told)):
-            with pytest.raises(DeadlineExceeded):
-                await task(endless, deadline=Deadline(0))
+        with pytest.raises(DeadlineExceeded):
+            await decoder.probe(endless, Deadline(0))
+        with pytest.raises(DeadlineExceeded):
+            await decoder.decode(DecodeTask(endless, region.request(TIMES)), Deadline(0))
         with pytest.raises(OSError, match="No such device"):  # nobody has it open for reading
             os.open(endless.path, os.O_WRONLY | os.O_NONBLOCK)
         await good(decoder, film, region)
@@ -303,16 +302,21 @@ def test_what_is_decoded_dies_with_its_deadline_or_its_client(decoding, endless,
     decoding(use)
 
 
-def test_long_videos_leave_a_decoder_to_others(decoding, endless, film, region):
-    async def use(decoder: Decoder) -> None:
-        long = [asyncio.create_task(decoder.probe(endless, Lane.LONG)) for _ in range(3)]
-        with await writing(endless):
-            await asyncio.wait_for(good(decoder, film, region), 20)
-            for task in long:
-                task.cancel()
-            await asyncio.wait(long)
+def test_a_long_video_is_decoded_only_if_the_task_allows_it(decoding, tmp_path):
+    film = whole(write_video(tmp_path / "film.mp4", [numbered(0, 1920, 1080)] * 5))
+    place = Region(tmp_path / "region")
+    five_clips = place.request(*[[0.0]] * 5)
 
-    decoding(use, processes=2, timeout_s=60)
+    async def use(decoder: Decoder) -> None:
+        undecoded = await decoder.decode(DecodeTask(film, five_clips, only_short=True))
+        assert (undecoded.clips, undecoded.media.width) == (None, 1920)
+        assert set(place.path.read_bytes()) == {UNTOUCHED}
+        decoded = await decoder.decode(DecodeTask(film, five_clips))
+        assert decoded.clips is not None and len(decoded.clips.frames) == 5
+        short = await decoder.decode(DecodeTask(film, place.request([0.0]), only_short=True))
+        assert short.clips is not None
+
+    decoding(use)
 
 
 async def writing(source: Source) -> BinaryIO:
@@ -513,10 +517,9 @@ def test_memory_beyond_the_limit_is_the_files_fault(decoding, tmp_path, film, re
     large = whole(write_video(tmp_path / "large.mp4", [numbered(0, 2400, 1600)] * 2))
 
     async def use(decoder: Decoder) -> None:
-        media = Media("video", "mp4", "h264", 2400, 1600, 0, 0.1, 30.0, 2)
         request = region.request([0.0], resize=8000, crop=64)
         with pytest.raises((LimitExceeded, Undecodable)):
-            await decoder.decode(large, media, request)
+            await decoder.decode(DecodeTask(large, request))
         assert set(region.path.read_bytes()) == {UNTOUCHED}
         await good(decoder, film, region)
 

@@ -11,6 +11,7 @@ from app.media.sampling import EvenClips
 from app.media.types import Limits, Source
 from app.video import decode
 from app.video.packet_reader import PacketReader
+from app.video.probe import MAX_GIF_FRAMES
 from tests.support.films import (
     corners,
     numbered,
@@ -305,7 +306,7 @@ def test_limits_hold(tmp_path, limits, says):
 
 def test_a_gif_of_very_many_frames_is_refused(tmp_path):
     frames = [numbered(0, 16, 16), numbered(255, 16, 16)]
-    many = (frames[n % 2] for n in range(decode.MAX_GIF_FRAMES + 1))
+    many = (frames[n % 2] for n in range(MAX_GIF_FRAMES + 1))
     path = write_video(tmp_path / "film.gif", many, 100, codec="gif", pixels="rgb8")
     with pytest.raises(LimitExceeded, match="GIF"):
         decode.probe(whole(path), Limits(4_000_000, 500_000, 600))

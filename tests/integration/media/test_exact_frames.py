@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.decoding.worker import DecodeTask, decode_file
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop
 from app.media.sampling import EvenClips, frames_at, place_clips
@@ -141,7 +142,10 @@ def test_clips_show_the_frames_they_name(film: tuple[Source, Media], tmp_path: P
     clips = EvenClips(CLIP_FRAMES, STEP_S, count)
     request = region.request(*[[0.0] * CLIP_FRAMES] * count, resize=SIDE, crop=SIDE)
     request = type(request)(clips, SIDE, SIDE, request.offsets, request.region)
-    decoded = decode.decode(source, media, request, LIMITS)
+    opened_twice = decode.decode(source, media, request, LIMITS)
+    file = decode_file(DecodeTask(source, request), LIMITS)
+    assert (file.media, file.clips) == (media, opened_twice)
+    decoded = opened_twice
     shown = [[read_number(frame) for frame in clip] for clip in region.clips(request)]
     assert shown == [list(row) for row in decoded.frames]
     assert (decoded.total, decoded.truncated, any(decoded.padded)) == (COUNT, False, False)

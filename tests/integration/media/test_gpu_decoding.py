@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.decoding.pool import Decoder
+from app.decoding.worker import DecodeTask
 from app.errors import Undecodable
 from app.media.types import ClipRequest, DecodeResult, Limits, Source
 from app.sandbox import Layer, SandboxConfig, SandboxError, held, linux
@@ -108,7 +109,7 @@ class Place:
 
     def decode(self, source: Source, request: ClipRequest) -> DecodeResult:
         async def use(decoder: Decoder) -> DecodeResult:
-            return await decoder.decode(source, await decoder.probe(source), request)
+            return (await decoder.decode(DecodeTask(source, request))).clips
 
         decoded: DecodeResult = self.run(use)
         return decoded
@@ -185,8 +186,8 @@ def test_a_damaged_file_is_judged_by_the_cpu(place: Place, film: Source, tmp_pat
 
     async def use(decoder: Decoder) -> None:
         with pytest.raises(Undecodable):
-            await decoder.decode(bad, media, place.request(TIMES))
-        assert (await decoder.decode(film, media, place.request(TIMES))).on_gpu
+            await decoder.decode(DecodeTask(bad, place.request(TIMES), media))
+        assert (await decoder.decode(DecodeTask(film, place.request(TIMES), media))).clips.on_gpu
 
     place.run(use)
 
@@ -205,7 +206,7 @@ def test_a_clip_outside_the_slots_is_the_caller_s_fault(place: Place, film: Sour
 
 def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: Source) -> None:
     async def use(decoder: Decoder) -> tuple[int, int]:
-        await decoder.decode(film, await decoder.probe(film), place.request(TIMES))
+        await decoder.decode(DecodeTask(film, place.request(TIMES)))
         for pid in descendants(os.getpid()):
             limits = Path(f"/proc/{pid}/limits").read_text()
             if limits[limits.index("Max file size") :].split()[3] == "0":

@@ -166,7 +166,7 @@ KEY = "ab" + "0" * 62
 
 
 def kept(results: ResultCache, answer: bytes) -> None:
-    with results.question(KEY, 0.0) as entry:
+    with results.entry(KEY, 0.0) as entry:
         assert entry.answer is None and entry.mine
         entry.keep(answer)
 
@@ -184,7 +184,7 @@ def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
         case _:
             FILES[how](file)
     kept(results, b"{}")
-    with results.question(KEY, 0.0) as entry:
+    with results.entry(KEY, 0.0) as entry:
         assert entry.answer == b"{}"
     assert damaged.count(tmp_path)["result"] == 1
     results.tidy()

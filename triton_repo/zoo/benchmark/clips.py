@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.decoding.pool import Decoder
+from app.decoding.worker import DecodeTask
 from app.errors import ClipstackError, WrongMediaKind
 from app.media.sampling import EvenClips
 from app.media.types import ClipRequest, Limits, Source
@@ -81,7 +82,8 @@ async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int
     size = int(np.prod(shape))
     os.truncate(region, size * clips.count)
     offsets = tuple(size * number for number in range(clips.count))
-    await decoder.decode(source, media, ClipRequest(clips, int(told["resize"]), crop, offsets, region))
+    request = ClipRequest(clips, int(told["resize"]), crop, offsets, region)
+    await decoder.decode(DecodeTask(source, request, media))
     pixels = np.fromfile(region, np.uint8)
     return list(pixels.reshape(clips.count, 1, *shape))
 

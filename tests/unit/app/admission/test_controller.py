@@ -22,7 +22,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 async def held(admission: Admission, until: asyncio.Event, lane: Lane = Lane.SHORT, deadline_s: float = 60) -> None:
-    async with admission.turn(lane, Deadline(deadline_s)):
+    async with admission.permit(lane, Deadline(deadline_s)):
         await until.wait()
 
 
@@ -49,9 +49,9 @@ def test_beyond_the_queue_is_refused_at_once() -> None:
 def test_a_turn_knows_whether_it_is_the_only_one() -> None:
     async def scenario() -> None:
         admission = Admission(most=4, queue=1, timeout_s=60)
-        async with admission.turn(Lane.SHORT, Deadline(60)) as first:
+        async with admission.permit(Lane.SHORT, Deadline(60)) as first:
             assert first.is_alone
-            async with admission.turn(Lane.SHORT, Deadline(60)) as second:
+            async with admission.permit(Lane.SHORT, Deadline(60)) as second:
                 assert not (first.is_alone or second.is_alone)
             assert first.is_alone
 
@@ -106,7 +106,7 @@ def test_long_videos_have_half_of_the_queue() -> None:
 async def worked(admission: Admission, seconds: float, count: int) -> None:
     """Makes known how long a request takes."""
     for _ in range(count):
-        async with admission.turn(Lane.SHORT, Deadline(60)):
+        async with admission.permit(Lane.SHORT, Deadline(60)):
             await asyncio.sleep(seconds)
 
 
@@ -141,49 +141,27 @@ def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
 
 def test_the_door_is_closed_when_all_threads_are_needed() -> None:
     admission = Admission(most=1, queue=1, timeout_s=60)
-    with admission.door():
-        with admission.door():
+    with admission.admit():
+        with admission.admit():
             began = time.monotonic()
-            with pytest.raises(Overloaded), admission.door():
+            with pytest.raises(Overloaded), admission.admit():
                 pass
             assert time.monotonic() - began < 1
-        with admission.door():
+        with admission.admit():
             pass
 
 
-def test_a_move_to_another_lane_waits_there_and_counts_once() -> None:
+def test_long_videos_leave_a_decoder_to_others() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=2, queue=4, timeout_s=60), asyncio.Event()
-        long = asyncio.ensure_future(held(admission, until, Lane.LONG))
-        await asyncio.sleep(0)
-
-        async def found_long() -> None:
-            async with admission.turn(Lane.SHORT, Deadline(60)) as turn:
-                await turn.move(Lane.LONG, Deadline(60))
-
-        moved = asyncio.ensure_future(found_long())
+        admission, until = Admission(most=8, queue=4, timeout_s=60, most_long=1), asyncio.Event()
+        long = [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
         await asyncio.sleep(0)
         assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 1)
-        async with admission.turn(Lane.PICTURE, Deadline(60)):
-            assert not moved.done()
+        async with admission.permit(Lane.PICTURE, Deadline(60)):
+            assert not any(task.done() for task in long)
         until.set()
-        await asyncio.gather(long, moved)
+        await asyncio.gather(*long)
         assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (0, 0)
-
-    run(scenario())
-
-
-def test_who_gives_up_while_moving_has_no_place() -> None:
-    async def scenario() -> None:
-        admission, until = Admission(most=2, queue=4, timeout_s=0.01), asyncio.Event()
-        long = asyncio.ensure_future(held(admission, until, Lane.LONG))
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
-            async with admission.turn(Lane.SHORT, Deadline(60)) as turn:
-                await turn.move(Lane.LONG, Deadline(60))
-        assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 0)
-        until.set()
-        await long
 
     run(scenario())
 
@@ -192,18 +170,18 @@ def test_one_key_has_half_of_a_worker_and_others_find_room() -> None:
     admission = Admission(2, 6, 10)
     with ExitStack() as inside:
         for _ in range(4):
-            inside.enter_context(admission.door("greedy"))
-        with pytest.raises(TooManyRequests), admission.door("greedy"):
+            inside.enter_context(admission.admit("greedy"))
+        with pytest.raises(TooManyRequests), admission.admit("greedy"):
             pass
         for _ in range(4):
-            inside.enter_context(admission.door("modest"))
-        with pytest.raises(Overloaded), admission.door("modest"):
+            inside.enter_context(admission.admit("modest"))
+        with pytest.raises(Overloaded), admission.admit("modest"):
             pass
         for name in range(SPARE):
-            inside.enter_context(admission.door(f"new {name}"))
-        with pytest.raises(Overloaded), admission.door("one more"):
+            inside.enter_context(admission.admit(f"new {name}"))
+        with pytest.raises(Overloaded), admission.admit("one more"):
             pass
-    with admission.door("greedy"):
+    with admission.admit("greedy"):
         pass
 
 
@@ -213,7 +191,7 @@ def test_the_queue_of_one_key_is_not_reckoned_as_the_wait_of_another() -> None:
         admission._means_s[Lane.SHORT] = 1.0
 
         async def greedy() -> None:
-            async with admission.turn(Lane.SHORT, Deadline(60), "greedy"):
+            async with admission.permit(Lane.SHORT, Deadline(60), "greedy"):
                 await end.wait()
 
         tasks = [asyncio.ensure_future(greedy()) for _ in range(12)]
@@ -235,7 +213,7 @@ def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
         admission, until = Admission(most=1, queue=2, timeout_s=60), asyncio.Event()
 
         async def of(owner: str) -> None:
-            async with admission.turn(Lane.SHORT, Deadline(60), owner):
+            async with admission.permit(Lane.SHORT, Deadline(60), owner):
                 await until.wait()
 
         tasks = [asyncio.ensure_future(of("greedy")) for _ in range(3)]
@@ -260,16 +238,16 @@ def test_who_is_refused_at_the_door_is_refused_by_nginx_until_there_is_room(tmp_
 
     with ExitStack() as inside:
         for _ in range(32):
-            inside.enter_context(admission.door())
+            inside.enter_context(admission.admit())
         assert shut() == [], "nobody was refused yet"
-        with pytest.raises(Overloaded), admission.door():
+        with pytest.raises(Overloaded), admission.admit():
             pass
         assert shut() == [EVERYBODY]
     assert shut() == []
     with ExitStack() as inside:
         for _ in range(16):
-            inside.enter_context(admission.door("greedy"))
-        with pytest.raises(TooManyRequests), admission.door("greedy"):
+            inside.enter_context(admission.admit("greedy"))
+        with pytest.raises(TooManyRequests), admission.admit("greedy"):
             pass
         assert shut() == ["greedy"]
     assert shut() == []

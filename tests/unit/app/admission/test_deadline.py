@@ -6,33 +6,33 @@ import time
 
 import pytest
 
-from app.admission.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, told
+from app.admission.deadline import HANDED_OVER, HEADER, MOST_MS, Deadline, deadline_from_headers
 from app.admission.disconnect import connected
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidParameter
 
 
 def test_without_the_header_the_default_counts() -> None:
-    assert 29 < told({}, 30).left_s <= 30
+    assert 29 < deadline_from_headers({}, 30).left_s <= 30
 
 
 def test_the_header_is_milliseconds() -> None:
-    assert 1 < told({HEADER: "1500"}, 30).left_s <= 1.5
+    assert 1 < deadline_from_headers({HEADER: "1500"}, 30).left_s <= 1.5
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", " 5", "٣", "soon", str(MOST_MS + 1), "9" * 30])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match=HEADER):
-        told({HEADER: text}, 30)
+        deadline_from_headers({HEADER: text}, 30)
 
 
 def test_the_wait_for_a_worker_counts() -> None:
-    assert 8 < told({HEADER: "10000", HANDED_OVER: f"{time.time() - 1.5:.3f}"}, 30).left_s < 8.51
+    assert 8 < deadline_from_headers({HEADER: "10000", HANDED_OVER: f"{time.time() - 1.5:.3f}"}, 30).left_s < 8.51
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "0", "in an hour"])
 def test_a_clock_that_cannot_be_nginx_s_is_not_believed(text: str) -> None:
     clock = text.replace("in an hour", f"{time.time() + 3600}")
-    assert told({HEADER: "10000", HANDED_OVER: clock}, 30).left_s > 9
+    assert deadline_from_headers({HEADER: "10000", HANDED_OVER: clock}, 30).left_s > 9
 
 
 def test_nothing_begins_after_the_deadline() -> None:

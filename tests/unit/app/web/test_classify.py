@@ -37,7 +37,8 @@ def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) 
         (client.post("/v1/classify?top_k=NaN", data=b"x"), 400, "invalid_parameter"),
         (client.post("/v1/classify?clips=9", data=b"x"), 400, "invalid_parameter"),
         (client.post("/v1/classify", data=b"x", headers={"X-Deadline-Ms": "0"}), 400, "invalid_parameter"),
-        (client.post("/v1/classify", data=b"x"), 503, "not_ready"),
+        (client.post("/v1/classify", data=b"x"), 415, "unsupported_media"),
+        (client.post("/v1/classify", data=b"\xff\xd8\xff"), 503, "not_ready"),
         (client.get("/v1/models"), 503, "not_ready"),
         (client.get("/readyz"), 503, "not_ready"),
     ]

@@ -1,0 +1,233 @@
+"""The table of all settings: name, type, default, parser and help, each declared once."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PREFIX = "CLIPSTACK_"
+SAMPLINGS = ("exact", "keyframe")
+
+# Parsers: each raises ValueError for an invalid text
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"must be a whole number between {low} and {high}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be between {low} and {high}")
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _file(text: str) -> str:
+    return str(_path(text))
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError("must be host:port, such as triton:8001")
+    return text
+
+
+def _networks(text: str) -> str:
+    for part in text.split(","):
+        ip_network(part.strip())
+    return ",".join(part.strip() for part in text.split(","))
+
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:\d{1,5})?|\[[0-9a-f:.]+\](:\d{1,5})?")
+
+
+def _hosts(text: str) -> str:
+    names = [part.strip().lower().removesuffix(".") for part in text.split(",") if part.strip()]
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name} is not a host name: write clips.example.com, *.example.com or [::1], not a URL")
+    return ",".join(names)
+
+
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return text
+
+
+_port = _between(1, 65535)
+
+
+def setting(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
+    """Return the field of one setting; `parse` raises ValueError for an invalid text."""
+    return field(default=default, metadata={"parse": parse, "help": help_text})
+
+
+@dataclass(frozen=True)
+class SettingsTable:
+    """The values of all settings; the environment variable CLIPSTACK_<NAME> sets each."""
+
+    host: str = setting("127.0.0.1", str, "Address nginx listens on.")
+    port: int = setting(8080, _port, "Port nginx listens on.")
+    published: str = setting(
+        "",
+        str,
+        "Published address of a container's port, as in `docker run -p`; (none): the address that nginx listens on.",
+    )
+    keys: str = setting(
+        "auto",
+        _one_of("auto", "required", "off"),
+        "Whether requests need a key (docs/access.md); `auto`: when other machines can reach the service.",
+    )
+    allowed_hosts: str = setting(
+        "",
+        _hosts,
+        "Further host names of this service, separated by commas; `*.example.com`: all subdomains (docs/access.md).",
+    )
+    tls_cert: str = setting("", _file, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP.")
+    tls_key: str = setting("", _file, "Private key of that certificate, PEM, without a passphrase.")
+    user: str = setting("", str, "When started as root: the user that nginx's workers, web and Triton run as.")
+    run_dir: Path = setting(CHECKOUT / ".runtime" / "run", _path, "Folder of sockets, logs, uploads and pid files.")
+    data_dir: Path = setting("", _path, "Folder of uploads, jobs and cached results; (none): `data` in the run folder.")
+    model_dir: Path = setting(CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository.")
+    model: str = setting("camera_motion", str, "Model used when a request names none.")
+    max_upload_mb: int = setting(1024, _between(1, 1 << 20), "Largest upload, MiB.")
+    max_uploads: int = setting(
+        256,
+        _between(1, 1 << 16),
+        "Concurrent uploads of one address where no keys are required; one more is answered 429.",
+    )
+    min_free_mb: int = setting(
+        512,
+        _between(0, 1 << 20),
+        "Free MiB to keep on the disks of uploads and data, at most 5 % of a disk; below: 503 storage_full.",
+    )
+    log_level: str = setting("info", _one_of("debug", "info", "warning", "error"), "Least severe log line written.")
+    log_format: str = setting(
+        "auto", _one_of("auto", "json", "text"), "Format of log lines; `auto`: text on a terminal and JSON elsewhere."
+    )
+    monitors: str = setting(
+        "127.0.0.1,::1",
+        _networks,
+        "Addresses and networks that may read /metrics and /status, separated by commas (docs/monitoring.md).",
+    )
+    web_workers: int = setting(2, _between(1, 256), "Gunicorn worker processes.")
+    web_threads: int = setting(
+        56, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
+    )
+    max_inflight: int = setting(
+        16, _between(1, 256), "Most requests that one worker processes at once; it adapts the limit below that."
+    )
+    max_queue: int = setting(24, _between(0, 1024), "Most requests that wait in one worker; one more is answered 503.")
+    queue_timeout_s: int = setting(20, _between(1, 3600), "Longest wait in the queue or for slots, seconds; then 503.")
+    deadline_s: int = setting(30, _between(1, 3600), "Deadline of a request without X-Deadline-Ms, seconds; then 504.")
+    decoders: int = setting(2, _between(1, 64), "Decoder processes of one worker.")
+    decoder_device: str = setting(
+        "cpu",
+        _one_of("cpu", "cuda"),
+        "Where videos are decoded for models on a GPU: `cuda` keeps their frames there (docs/gpu.md); not for jobs.",
+    )
+    decode_timeout_s: int = setting(20, _between(1, 3600), "Longest probing and decoding of a file, seconds; then 422.")
+    sandbox: str = setting(
+        "best",
+        _one_of("best", "required", "off"),
+        "Sandbox layers of decoders: all available ones, all or no start, or only limits of memory, time and files.",
+    )
+    max_pixels: int = setting(
+        36_000_000,
+        _between(1, 1 << 31),
+        "Most pixels of one frame or picture; JPEG may have 8 times as many, HEIC and AVIF 1.5 times.",
+    )
+    max_frames: int = setting(2_000_000, _between(1, 1 << 31), "Most frames of one video.")
+    max_duration_s: int = setting(4 * 3600, _between(1, 1 << 31), "Longest video, seconds.")
+    sampling: str = setting(
+        "exact", _one_of(*SAMPLINGS), "Default start of clips: `exact`, or the nearest `keyframe` (docs/sampling.md)."
+    )
+    max_clips: int = setting(8, _between(1, 64), "Most clips of one request.")
+    slots: int = setting(16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip.")
+    slot_mb: int = setting(5, _between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit.")
+    transport: str = setting(
+        "auto",
+        _one_of("auto", "cuda", "shm", "inline"),
+        "How clips reach Triton: shared GPU memory, shared host memory, inline in gRPC messages; `auto`: the best one.",
+    )
+    queue: str = setting(
+        "", _redis_url, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."
+    )
+    job_workers: int = setting(1, _between(1, 64), "Jobs that the job worker runs at the same time.")
+    max_jobs: int = setting(100, _between(1, 100000), "Most jobs that wait or run; one more is answered 503.")
+    max_windows: int = setting(100_000, _between(1, 1 << 24), "Most windows of one timeline.")
+    job_patience_s: int = setting(
+        600, _between(1, 86400), "Longest Triton outage that a job waits for, seconds; then it fails."
+    )
+    job_days: int = setting(7, _between(1, 3650), "Days for which a finished job and its video are kept.")
+    job_gb: int = setting(
+        20, _between(1, 1 << 20), "GiB of jobs and their videos; beyond it the oldest finished jobs are removed."
+    )
+    max_kept_jobs: int = setting(
+        10_000,
+        _between(1, 1000000),
+        "Finished jobs kept per key, or of all clients where no keys are required; beyond it the oldest are removed.",
+    )
+    max_watchers: int = setting(8, _between(0, 512), "Event streams of jobs that one web worker serves at once.")
+    results_mb: int = setting(256, _between(0, 1 << 20), "Size of the result cache, MiB; 0 turns it off.")
+    triton_address: str = setting(
+        "",
+        _address,
+        "Triton's gRPC address, `host:port`, in containers or on another machine; (none): a socket in the run folder.",
+    )
+    triton_key_file: str = setting(
+        "", _file, "Key of a Triton with a TCP address; (none): `sockets/key` in the run folder."
+    )
+    triton_metrics_port: int = setting(
+        0,
+        _between(0, 65535),
+        "TCP port of Triton's metrics, beside its gRPC address or on loopback; 0: only a socket in the run folder.",
+    )
+    max_processes_per_gpu: int = setting(1, _between(1, 16), "Instances of each model on each GPU.")
+    gpu_precision: str = setting("bf16", _one_of("bf16", "f16", "f32"), "Precision of models on a GPU.")
+    gpu_batch: int = setting(16, _between(1, 128), "Largest batch of a model on a GPU, clips.")
+    infer_timeout_s: int = setting(20, _between(1, 3600), "Longest inference of one request, seconds; then 503.")
+    restart_patience_s: int = setting(
+        10,
+        _between(0, 60),
+        "How long requests retry while Triton restarts, seconds from the start of the outage; then 503 within 2 s.",
+    )
+
+
+class Setting(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable."""
+        return PREFIX + self.name.upper()
+
+
+SETTINGS = tuple(
+    Setting(row.name, row.default, row.metadata["parse"], row.metadata["help"]) for row in fields(SettingsTable)
+)

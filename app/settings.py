@@ -15,6 +15,11 @@ __all__ = ["CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Set
 
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listen address: address for clients
+# Limits of a key's concurrent uploads: nginx has a location for each (deploy/stack/run_dir.py), web chooses one
+UPLOAD_LIMITS = (
+    *(3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
+    *(1024, 1536, 2048, 3072, 4096, 6144),
+)
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-EVERYBODY = "everybody"  # used without API keys; as in nginx/conf.d/shut.conf
+EVERYBODY = "everybody"  # used without API keys; as in nginx/conf.d/reject.conf
 STALE_S = 4.0
 SLACK = 8  # 1/SLACK of the capacity must be free before uploads are accepted again, so that a flag does not flap
 

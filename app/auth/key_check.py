@@ -17,14 +17,13 @@ from flask import Request
 
 from app.auth.authenticator import Authenticator
 from app.errors import ClipstackError, TooManyRequests, Unauthorized
+from app.settings import UPLOAD_LIMITS
 
 # nginx sends only the headers that can carry a key, each at most 8 KB (nginx/conf.d/limits.conf)
 MAX_HEAD_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 1.0  # nginx sends the whole head at once
 THREADS = 8  # per worker: checks of a busy worker wait for the interpreter's lock and must not wait in series
 RETRY_DELAY_S = 0.1  # after a failed accept, for example without a free file descriptor
-# Upload limits of a key that nginx can enforce (nginx/snippets/uploads_of_key.conf lists the same)
-UPLOADS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
 TRANSFER_RESERVE = 2  # uploads that may be in transfer while all permitted ones are processed
 PASSED_HEADERS = {"X-Key-Check": "passed"}
 PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
@@ -59,7 +58,7 @@ def check_key(authenticator: Authenticator, request: Request) -> tuple[int, Mapp
 
 def upload_limit(concurrent: int) -> int:
     """Return nginx's upload limit for a key with `at_work` slots: the next step that leaves RECEIVED more."""
-    return next((step for step in UPLOADS if step >= concurrent + TRANSFER_RESERVE), UPLOADS[-1])
+    return next((limit for limit in UPLOAD_LIMITS if limit >= concurrent + TRANSFER_RESERVE), UPLOAD_LIMITS[-1])
 
 
 class KeyCheckServer:

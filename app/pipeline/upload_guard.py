@@ -16,7 +16,7 @@ from pathlib import Path
 from app.admission.reject_flags import RejectFlags
 from app.uploads.parser import LEAST_BYTES_S, given_up
 
-# Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/shut.conf
+# Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/reject.conf
 STORAGE_FULL, JOBS_FULL = "storage_full", "jobs_full"
 PART_OF_DISK = 0.05  # upper bound of the minimum free space, as a fraction of the disk
 LEAST_WINDOW_S = 120.0

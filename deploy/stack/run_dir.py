@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app import recorded_settings
-from app.settings import METRICS_SOCKET, Settings
+from app.settings import METRICS_SOCKET, UPLOAD_LIMITS, Settings
 from deploy.gpu import discovery
 from deploy.nginx import hosts
 from deploy.nginx.config import render
@@ -65,6 +65,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     snippets = run_dir / "nginx" / "snippets"
     (snippets / "monitors.conf").write_text(f"{allowed}deny all;\n")
     (snippets / "address_limit.conf").write_text(_address_limit(settings))
+    (snippets / "uploads_of_key.conf").write_text("".join(map(_key_limit, UPLOAD_LIMITS)))
     (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
     recorded_settings.write(settings)
@@ -89,6 +90,16 @@ def _address_limit(settings: Settings) -> str:
     return f"limit_conn uploads_of_address {settings.max_uploads};\nlimit_conn_status 429;\n"
 
 
+def _key_limit(limit: int) -> str:
+    """Return the location that counts a key's concurrent uploads.
+
+    Web answers a valid key with one of these locations by X-Accel-Redirect. An upload counts until it is answered or
+    aborted, because nginx counts it for the main request of this check.
+    """
+    directives = f"limit_conn uploads_of_key {limit}; include snippets/uploads_of_key_answer.conf;"
+    return f"location /_uploads/{limit}/ {{ {directives} }}\n"
+
+
 def differences(settings: Settings) -> list[str]:
     """Return the names of the settings that differ from those of the stack's last start."""
     started = recorded_settings.read(settings.run_dir)
@@ -107,7 +118,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_KEY_CHECK_SOCKET": str(paths.key_check_socket(settings.run_dir)),
         "CLIPSTACK_WEB_HOLDS": str(max(MIN_FORWARDED, math.ceil(forwarded / (os.cpu_count() or 1)))),
         "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
-        "CLIPSTACK_SHUT": str(paths.reject_flags(settings.run_dir)),
+        "CLIPSTACK_REJECT_FLAGS": str(paths.reject_flags(settings.run_dir)),
         "CLIPSTACK_BACKLOG": str(paths.backlog_flags(settings.run_dir)),
         "CLIPSTACK_ANSWER_TIMEOUT_S": str(settings.longest_answer_s + ANSWER_SLACK_S),
     }

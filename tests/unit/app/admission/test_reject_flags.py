@@ -62,4 +62,4 @@ def test_a_part_of_the_places_must_be_free(places: int, free: int) -> None:
 
 
 def test_nginx_has_the_same_word() -> None:
-    assert EVERYBODY in re.findall(r'"off POST \S+"\s+(\w+);', (NGINX / "conf.d" / "shut.conf").read_text())
+    assert EVERYBODY in re.findall(r'"off POST \S+"\s+(\w+);', (NGINX / "conf.d" / "reject.conf").read_text())

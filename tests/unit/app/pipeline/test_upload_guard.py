@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, request
 
 from app.admission.reject_flags import RejectFlags
-from app.auth.key_check import UPLOADS, upload_limit
+from app.auth.key_check import upload_limit
 from app.errors import RequestTimeout
 from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
 from app.uploads.parser import LEAST_BYTES_S, receive
@@ -85,7 +85,7 @@ def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
 
 
 def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
-    shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "shut.conf").read_text()
+    shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "reject.conf").read_text()
     UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10, part_of_disk=1).look()
     assert names(shut) == [STORAGE_FULL]
     UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10, part_of_disk=1).look()
@@ -93,12 +93,6 @@ def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
     assert all(re.search(rf"POST.* {name};", conf) for name in (STORAGE_FULL, JOBS_FULL))
     guard(uploads, least_free_bytes=1).look()
     assert names(shut) == [], "there is room again"
-
-
-def test_nginx_counts_the_uploads_of_a_key_against_the_steps_that_web_names() -> None:
-    text = (NGINX / "snippets" / "uploads_of_key.conf").read_text()
-    assert tuple(map(int, re.findall(r"limit_conn uploads_of_key (\d+);", text))) == UPLOADS
-    assert tuple(map(int, re.findall(r"location /_uploads/(\d+)/", text))) == UPLOADS
 
 
 @pytest.mark.parametrize(("at_work", "most"), [(1, 3), (2, 4), (4, 6), (40, 48), (4096, 6144), (10_000, 6144)])

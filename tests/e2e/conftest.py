@@ -1,8 +1,7 @@
-"""Fixtures of the stack tests alone."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,15 @@ from deploy.stack.stack import Stack
 from tests.support.stacks import running_stack
 
 
-@pytest.fixture(scope="module")
-def small_stack() -> Iterator[Stack]:
-    """A stack that a module may disturb: one worker, uploads of 1 MiB at most."""
-    with running_stack(web_workers="1", max_upload_mb="1") as stack:
+@pytest.fixture(scope="session")
+def configured_stack() -> Iterator[Stack]:
+    """A stack with API keys, a result cache of 1 MiB and a model for pictures, `resnet18`, of random weights."""
+
+    def add_models(folder: Path) -> None:
+        from tests.support.networks import served_picture
+        from triton_repo.zoo.export.openvino import write_model
+
+        write_model(served_picture(), "resnet18", folder)
+
+    with running_stack(add_models=add_models, keys="required", results_mb="1", web_workers="2") as stack:
         yield stack

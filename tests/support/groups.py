@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SHARING = ("docker", "http_edge")  # an engine, and a stack that is looked at when all has been sent to it
+SHARING = ("docker", "http_edge", "operations", "configured")  # an engine, or one stack
 
 
 def group(nodeid: str) -> str:

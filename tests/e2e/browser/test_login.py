@@ -13,22 +13,19 @@ from app.auth import store
 from deploy.stack.stack import Stack
 from tests.e2e.browser.actions import choose, row, serious_issues
 from tests.support.api_keys import new_key, with_key
-from tests.support.stacks import running_stack
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """In the place of the one that asks for no keys."""
-    with running_stack(keys="required", web_workers="2") as stack:
-        yield stack
+@pytest.fixture(scope="session")
+def stack(configured_stack: Stack) -> Stack:
+    return configured_stack
 
 
 @pytest.fixture(scope="module")
 def alice(stack: Stack) -> str:
-    return new_key(stack, "alice")
+    return new_key(stack, "browser alice")
 
 
 @pytest.fixture
@@ -81,10 +78,10 @@ def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: st
 def test_whose_key_is_revoked_is_at_the_login_again(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
-    log_in(page, new_key(stack, "leaver"))
+    log_in(page, new_key(stack, "browser leaver"))
     page.wait_for_selector("[data-started]")
     page.goto("about:blank")  # an open page would go to the login by itself, in the midst of ours
-    store.revoke(stack.settings.keys_file, "leaver")
+    store.revoke(stack.settings.keys_file, "browser leaver")
     page.goto("/")
     expect(page).to_have_url(re.compile("/login$"))
 
@@ -92,9 +89,9 @@ def test_whose_key_is_revoked_is_at_the_login_again(page: Page, stack: Stack) ->
 def test_a_page_that_stays_open_notices_it_by_itself(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
-    log_in(page, new_key(stack, "stays"))
+    log_in(page, new_key(stack, "browser stays"))
     page.wait_for_selector("[data-started]")
-    store.revoke(stack.settings.keys_file, "stays")
+    store.revoke(stack.settings.keys_file, "browser stays")
     expect(page).to_have_url(re.compile("/login$"), timeout=25_000)
 
 

@@ -28,7 +28,7 @@ from tests.support.movements import film_movement
 from tests.support.open_routes import OPEN, VALUES, requests_of
 from tests.support.page_commands import CHECKOUT, run
 from tests.support.raw_http import parse_response, send
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 
 
 def a_picture() -> bytes:
@@ -38,31 +38,25 @@ def a_picture() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[Stack]:
-    with running_stack(keys="required", results_mb="64", web_workers="2") as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film_movement(tmp_path_factory.mktemp("film") / "film.mp4", "pan_left")
 
 
 @pytest.fixture(scope="module")
-def alice(guarded: Stack) -> Iterator[httpx.Client]:
-    with with_key(guarded, new_key(guarded, "alice")) as client:
+def alice(stack: Stack) -> Iterator[httpx.Client]:
+    with with_key(stack, new_key(stack, "alice")) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def bob(guarded: Stack) -> Iterator[httpx.Client]:
-    with with_key(guarded, new_key(guarded, "bob")) as client:
+def bob(stack: Stack) -> Iterator[httpx.Client]:
+    with with_key(stack, new_key(stack, "bob")) as client:
         yield client
 
 
-def test_every_route_but_the_open_ones_is_401(guarded: Stack) -> None:
-    with httpx.Client(base_url=guarded.url, timeout=20) as anybody:
-        for method, path, endpoint in requests_of(create_app(guarded.settings)):
+def test_every_route_but_the_open_ones_is_401(stack: Stack) -> None:
+    with httpx.Client(base_url=stack.url, timeout=20) as anybody:
+        for method, path, endpoint in requests_of(create_app(stack.settings)):
             answer = anybody.request(method, path)
             if path in ("/", "/docs"):
                 assert (answer.status_code, answer.headers["Location"]) == (303, "/login")
@@ -75,21 +69,21 @@ def test_every_route_but_the_open_ones_is_401(guarded: Stack) -> None:
         assert anybody.get("/_key").status_code == 404, "nginx alone may ask"
 
 
-def test_an_upload_without_a_key_is_refused_before_it_is_taken(guarded: Stack) -> None:
+def test_an_upload_without_a_key_is_refused_before_it_is_taken(stack: Stack) -> None:
     for path in ("/v1/classify", "/v1/jobs"):
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900000000\r\n\r\n"
-        answer = send(guarded.url, head.encode(), bytes(300_000))
+        answer = send(stack.url, head.encode(), bytes(300_000))
         assert (answer.status, answer.error["code"]) == (401, "unauthorized")
         assert "http" not in answer.headers.get("location", "")
-    assert list((guarded.run_dir / "uploads").iterdir()) == []
+    assert list((stack.run_dir / "uploads").iterdir()) == []
 
 
-def test_requests_on_one_connection_are_each_asked_for_their_key(guarded: Stack, alice: httpx.Client) -> None:
+def test_requests_on_one_connection_are_each_asked_for_their_key(stack: Stack, alice: httpx.Client) -> None:
     good = f"Authorization: {alice.headers['Authorization']}\r\n"
     wanted = [good, "", good, "Authorization: Bearer clipstack_aaaaaaaa_" + "a" * 32 + "\r\n", good, ""]
     requests = [f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\n{key}\r\n" for key in wanted]
     requests[-1] = requests[-1].replace("Host: x\r\n", "Host: x\r\nConnection: close\r\n")
-    received, address = b"", urlsplit(guarded.url)
+    received, address = b"", urlsplit(stack.url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         connection.sendall("".join(requests).encode())
         while part := connection.recv(65536):
@@ -98,14 +92,12 @@ def test_requests_on_one_connection_are_each_asked_for_their_key(guarded: Stack,
     assert statuses == [200, 401, 200, 401, 200, 401]
 
 
-def test_a_job_of_somebody_else_is_not_there(
-    guarded: Stack, alice: httpx.Client, bob: httpx.Client, film: Path
-) -> None:
+def test_a_job_of_somebody_else_is_not_there(stack: Stack, alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
     job = submit_job(alice, film)["id"]
     assert wait_for_job(alice, job)["state"] == "done"
     paths = [
         (method, path.replace(str(VALUES["identity"]), job))
-        for method, path, _ in requests_of(create_app(guarded.settings))
+        for method, path, _ in requests_of(create_app(stack.settings))
         if str(VALUES["identity"]) in path and method != "OPTIONS"
     ]
     assert len(paths) >= 7
@@ -142,15 +134,15 @@ def test_what_is_known_for_one_owner_is_not_told_to_another(alice: httpx.Client,
     assert [cache(alice), cache(alice), cache(bob), cache(bob)] == ["miss", "hit", "miss", "hit"]
 
 
-def test_a_key_that_is_revoked_is_refused_at_once_by_every_worker(guarded: Stack) -> None:
-    with with_key(guarded, new_key(guarded, "leaver")) as leaver:
+def test_a_key_that_is_revoked_is_refused_at_once_by_every_worker(stack: Stack) -> None:
+    with with_key(stack, new_key(stack, "leaver")) as leaver:
         assert {leaver.get("/v1/jobs").status_code for _ in range(10)} == {200}
-        store.revoke(guarded.settings.keys_file, "leaver")
+        store.revoke(stack.settings.keys_file, "leaver")
         assert {leaver.get("/v1/jobs").status_code for _ in range(20)} == {401}
 
 
-def test_a_key_for_pictures_alone_sends_no_video(guarded: Stack, film: Path) -> None:
-    with with_key(guarded, new_key(guarded, "photographer", lanes=("picture",))) as photographer:
+def test_a_key_for_pictures_alone_sends_no_video(stack: Stack, film: Path) -> None:
+    with with_key(stack, new_key(stack, "photographer", lanes=("picture",))) as photographer:
         for path in ("/v1/classify", "/v1/jobs"):
             answer = photographer.post(path, content=film.read_bytes())
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
@@ -159,8 +151,8 @@ def test_a_key_for_pictures_alone_sends_no_video(guarded: Stack, film: Path) -> 
         assert picture.status_code == 200, picture.text
 
 
-def test_too_fast_is_429_before_the_file_is_taken(guarded: Stack, film: Path) -> None:
-    with with_key(guarded, new_key(guarded, "hasty", rate=0.05, burst=2)) as hasty:
+def test_too_fast_is_429_before_the_file_is_taken(stack: Stack, film: Path) -> None:
+    with with_key(stack, new_key(stack, "hasty", rate=0.05, burst=2)) as hasty:
         answers = [hasty.post("/v1/classify", content=film.read_bytes()) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
         assert {answer.json()["error"]["code"] for answer in answers[2:]} == {"too_many_requests"}
@@ -169,13 +161,13 @@ def test_too_fast_is_429_before_the_file_is_taken(guarded: Stack, film: Path) ->
             f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nAuthorization: {hasty.headers['Authorization']}\r\n"
             "Content-Length: 900000000\r\nConnection: close\r\n\r\n"
         )
-        assert send(guarded.url, head.encode(), bytes(300_000)).status == 429
-    assert list((guarded.run_dir / "uploads").iterdir()) == []
+        assert send(stack.url, head.encode(), bytes(300_000)).status == 429
+    assert list((stack.run_dir / "uploads").iterdir()) == []
 
 
-def test_so_many_at_a_time_over_all_workers_while_others_go_on(guarded: Stack, bob: httpx.Client, film: Path) -> None:
+def test_so_many_at_a_time_over_all_workers_while_others_go_on(stack: Stack, bob: httpx.Client, film: Path) -> None:
     content, over = film.read_bytes(), threading.Event()
-    with with_key(guarded, new_key(guarded, "greedy", concurrent=2)) as greedy:
+    with with_key(stack, new_key(stack, "greedy", concurrent=2)) as greedy:
 
         def flood() -> Counter[int]:
             told: Counter[int] = Counter()
@@ -194,10 +186,10 @@ def test_so_many_at_a_time_over_all_workers_while_others_go_on(guarded: Stack, b
     assert set(told) == {200, 429} and min(told.values()) > 0
 
 
-def test_uploads_that_are_received_count_for_their_key(guarded: Stack, bob: httpx.Client, film: Path) -> None:
-    text, address = new_key(guarded, "slow sender", concurrent=2), urlsplit(guarded.url)
+def test_uploads_that_are_received_count_for_their_key(stack: Stack, bob: httpx.Client, film: Path) -> None:
+    text, address = new_key(stack, "slow sender", concurrent=2), urlsplit(stack.url)
     begun = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {text}\r\nContent-Length: 1000000\r\n\r\nand no more"
-    with ExitStack() as held, with_key(guarded, text) as same:
+    with ExitStack() as held, with_key(stack, text) as same:
         uploads = [
             held.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
             for _ in range(upload_limit(2) + 3)
@@ -215,26 +207,26 @@ def test_uploads_that_are_received_count_for_their_key(guarded: Stack, bob: http
         until(lambda: same.post("/v1/classify", content=film.read_bytes()).status_code == 200, 10)
 
 
-def test_while_web_is_away_it_is_not_ready_and_not_out_of_room(guarded: Stack, alice: httpx.Client) -> None:
-    guarded.supervisorctl("stop", "web")
+def test_while_web_is_away_it_is_not_ready_and_not_out_of_room(stack: Stack, alice: httpx.Client) -> None:
+    stack.supervisorctl("stop", "web")
     try:
         answer = alice.post("/v1/classify", content=b"x" * 100_000)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
-        nobody = httpx.post(f"{guarded.url}/v1/classify", content=b"x", timeout=20)
+        nobody = httpx.post(f"{stack.url}/v1/classify", content=b"x", timeout=20)
         assert nobody.status_code == 503
     finally:
-        guarded.supervisorctl("start", "web")
+        stack.supervisorctl("start", "web")
     until(lambda: alice.get("/readyz").status_code == 200, 60)
 
 
-def test_no_key_is_in_any_log(guarded: Stack, alice: httpx.Client) -> None:
+def test_no_key_is_in_any_log(stack: Stack, alice: httpx.Client) -> None:
     secret = alice.headers["Authorization"].rpartition("_")[2]
     wrong = "clipstack_aaaaaaaa_" + "b" * 32
     assert alice.get("/nothing", headers={"X-API-Key": wrong}).status_code == 404
-    answer = httpx.get(f"{guarded.url}/v1/jobs", headers={"X-API-Key": wrong}, timeout=20)
+    answer = httpx.get(f"{stack.url}/v1/jobs", headers={"X-API-Key": wrong}, timeout=20)
     assert answer.status_code == 401 and "b" * 32 not in answer.text
     request_id = answer.headers["X-Request-Id"]
-    logs = guarded.run_dir / "logs"
+    logs = stack.run_dir / "logs"
     until(lambda: request_id in (logs / "nginx-access.log").read_text(), 5)
     whole = "".join(path.read_text(errors="replace") for path in logs.iterdir())
     assert secret not in whole and "b" * 32 not in whole
@@ -245,19 +237,19 @@ def blocks() -> list[list[str]]:
     return [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", page, re.S)]
 
 
-def test_the_commands_of_the_page_make_and_end_keys(guarded: Stack, tmp_path: Path) -> None:
-    own = guarded.settings.environment() | {"CLIPSTACK_DATA_DIR": str(tmp_path / "data")}
-    told = [run(guarded, command, tmp_path, **own) for command in blocks()[0]]
+def test_the_commands_of_the_page_make_and_end_keys(stack: Stack, tmp_path: Path) -> None:
+    own = stack.settings.environment() | {"CLIPSTACK_DATA_DIR": str(tmp_path / "data")}
+    told = [run(stack, command, tmp_path, **own) for command in blocks()[0]]
     assert [text.partition("_")[0] for text in told[:2]] == ["clipstack"] * 2
     assert "picture,short" in told[2] and "bob" in told[4]
 
 
 @pytest.mark.parametrize("command", blocks()[1])
-def test_the_commands_of_the_page_show_a_key(guarded: Stack, alice: httpx.Client, tmp_path: Path, command: str) -> None:
+def test_the_commands_of_the_page_show_a_key(stack: Stack, alice: httpx.Client, tmp_path: Path, command: str) -> None:
     key = alice.headers["Authorization"].split()[1]
     (tmp_path / "key.txt").write_text(key)
     command = command.replace("clipstack_...", key)
-    assert "camera_motion" in run(guarded, command, tmp_path, CLIPSTACK_KEY="" if "file" in command else key)
+    assert "camera_motion" in run(stack, command, tmp_path, CLIPSTACK_KEY="" if "file" in command else key)
 
 
 @pytest.mark.parametrize(
@@ -266,12 +258,12 @@ def test_the_commands_of_the_page_show_a_key(guarded: Stack, alice: httpx.Client
     ids=str,
 )
 def test_whom_web_refused_nginx_refuses_and_nobody_else(
-    guarded: Stack, bob: httpx.Client, headers: dict[str, str]
+    stack: Stack, bob: httpx.Client, headers: dict[str, str]
 ) -> None:
-    text = new_key(guarded, f"shut {next(iter(headers.items()))}")
+    text = new_key(stack, f"shut {next(iter(headers.items()))}")
     shown = {name: value.format(text) for name, value in headers.items()}
-    shut = guarded.run_dir / "web" / "shut" / text.split("_")[1]
-    with httpx.Client(base_url=guarded.url, headers=shown, timeout=60) as client:
+    shut = stack.run_dir / "web" / "shut" / text.split("_")[1]
+    with httpx.Client(base_url=stack.url, headers=shown, timeout=60) as client:
         shut.touch()
         for path in ("/v1/classify?model=frame_quality", "/v1/jobs", "/"):
             answer = client.post(path, content=a_picture())

@@ -42,69 +42,69 @@ def faults(stack: Stack, *words: str) -> set[str]:
     return {each["fault"] for check in told for each in check["findings"] if each["fault"]}
 
 
-def test_a_healthy_stack_is_told_to_be_well(small_stack: Stack) -> None:
-    until(lambda: faults(small_stack) <= OF_THE_MACHINE, 60)  # other stacks of this machine may leave regions a moment
-    code, told = doctor(small_stack)
+def test_a_healthy_stack_is_told_to_be_well(stack: Stack) -> None:
+    until(lambda: faults(stack) <= OF_THE_MACHINE, 60)  # other stacks of this machine may leave regions a moment
+    code, told = doctor(stack)
     assert (code, told["counts"]["wrong"], told["counts"]["not checked"]) == (0, 0, 0)
     assert told["seconds"] < 20
 
 
-def test_a_program_that_was_stopped(small_stack: Stack) -> None:
-    small_stack.supervisorctl("stop", "watchdog")
-    code, told = doctor(small_stack, "programs")
+def test_a_program_that_was_stopped(stack: Stack) -> None:
+    stack.supervisorctl("stop", "watchdog")
+    code, told = doctor(stack, "programs")
     assert (code, told["checks"][0]["findings"][0]["fault"]) == (2, programs.NOT_RUNNING.name)
-    small_stack.supervisorctl("start", "watchdog")
-    assert faults(small_stack, "programs") == set()
+    stack.supervisorctl("start", "watchdog")
+    assert faults(stack, "programs") == set()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_uploads_that_were_given_to_somebody_else(small_stack: Stack) -> None:
-    uploads = small_stack.run_dir / "uploads"
+def test_uploads_that_were_given_to_somebody_else(stack: Stack) -> None:
+    uploads = stack.run_dir / "uploads"
     owner = uploads.stat()
     os.chown(uploads, 12345, 12345)
     uploads.chmod(0o755)
     try:
-        assert faults(small_stack, "owners", "modes") == {folders.WRONG_OWNER.name, folders.WRONG_MODE.name}
+        assert faults(stack, "owners", "modes") == {folders.WRONG_OWNER.name, folders.WRONG_MODE.name}
     finally:
         os.chown(uploads, owner.st_uid, owner.st_gid)
         uploads.chmod(0o700)
 
 
-def test_a_model_that_cannot_be_loaded_and_one_that_hangs(small_stack: Stack) -> None:
+def test_a_model_that_cannot_be_loaded_and_one_that_hangs(stack: Stack) -> None:
     """The watchdog, which would mend the second, is stopped meanwhile."""
-    watchdog = pid_of(small_stack, "watchdog")
+    watchdog = pid_of(stack, "watchdog")
     os.kill(watchdog, signal.SIGSTOP)
-    broken = small_stack.model_dir / "broken"
-    shutil.copytree(small_stack.model_dir / "camera_motion", broken)
+    broken = stack.model_dir / "broken"
+    shutil.copytree(stack.model_dir / "camera_motion", broken)
     _rename(broken)
     (broken / "1" / "model.bin").write_bytes(b"cut off")
-    hangs = model_process(small_stack, "frame_quality@1")
+    hangs = model_process(stack, "frame_quality@1")
     os.kill(hangs, signal.SIGSTOP)
     try:
-        with InferenceServerClient(small_stack.settings.triton_target) as triton:
+        with InferenceServerClient(stack.settings.triton_target) as triton:
             with pytest.raises(InferenceServerException):
                 triton.load_model("broken", client_timeout=20)
-            told = faults(small_stack, "canaries", "exported weights")
+            told = faults(stack, "canaries", "exported weights")
     finally:
         os.kill(hangs, signal.SIGCONT)
         shutil.rmtree(broken)
         os.kill(watchdog, signal.SIGCONT)
     assert told == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_TRUNCATED.name}
-    until(lambda: ready(small_stack), 60)
+    until(lambda: ready(stack), 60)
 
 
-def test_regions_that_triton_was_told_to_forget(small_stack: Stack) -> None:
-    until(lambda: faults(small_stack, "registered") == set(), 30)
-    with InferenceServerClient(small_stack.settings.triton_target) as triton:
+def test_regions_that_triton_was_told_to_forget(stack: Stack) -> None:
+    until(lambda: faults(stack, "registered") == set(), 30)
+    with InferenceServerClient(stack.settings.triton_target) as triton:
 
         def forgotten() -> set[str]:
             """What is found at once after it; web puts it right every two seconds, perhaps just before."""
-            for name in registered(small_stack):
+            for name in registered(stack):
                 forget_region(triton, name)
-            return faults(small_stack, "registered")
+            return faults(stack, "registered")
 
         assert until(forgotten, 30) == {memory.UNKNOWN_REGIONS.name}
-    until(lambda: faults(small_stack, "registered") == set(), 30)
+    until(lambda: faults(stack, "registered") == set(), 30)
 
 
 def _rename(model: Path) -> None:

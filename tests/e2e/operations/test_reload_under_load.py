@@ -13,17 +13,10 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.support.movements import film_movement
 from tests.support.stack_state import pid_of, ready
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 
 CLIENTS = 4
 PATIENCE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    """A stack whose parts are restarted."""
-    with running_stack() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +52,24 @@ def asking(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
 
 
 @pytest.mark.parametrize("words", [("restart", "triton"), ("signal", "KILL", "triton")], ids=" ".join)
-def test_a_triton_that_is_restarted_is_waited_for(own: Stack, film: bytes, words: tuple[str, ...]) -> None:
-    before = pid_of(own, "triton")
-    with asking(own, film) as told:
+def test_a_triton_that_is_restarted_is_waited_for(stack: Stack, film: bytes, words: tuple[str, ...]) -> None:
+    before = pid_of(stack, "triton")
+    with asking(stack, film) as told:
         until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
-        own.supervisorctl(*words)
-        until(lambda: pid_of(own, "triton") not in (0, before) and ready(own), PATIENCE_S)
+        stack.supervisorctl(*words)
+        until(lambda: pid_of(stack, "triton") not in (0, before) and ready(stack), PATIENCE_S)
         then = told["pan_left"]
         until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
     assert set(told) == {"pan_left"}
 
 
 @pytest.mark.parametrize("program", ["web", "nginx"])
-def test_a_program_that_is_reloaded_answers_all(own: Stack, film: bytes, program: str) -> None:
-    before = set(own.processes())
-    with asking(own, film) as told:
+def test_a_program_that_is_reloaded_answers_all(stack: Stack, film: bytes, program: str) -> None:
+    before = set(stack.processes())
+    with asking(stack, film) as told:
         until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
-        own.supervisorctl("signal", "HUP", program)
-        until(lambda: len(set(own.processes()) - before) >= 2 and ready(own), PATIENCE_S)  # its new workers
+        stack.supervisorctl("signal", "HUP", program)
+        until(lambda: len(set(stack.processes()) - before) >= 2 and ready(stack), PATIENCE_S)  # its new workers
         then = told["pan_left"]
         until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
     assert set(told) == {"pan_left"}

@@ -13,14 +13,7 @@ import pytest
 from deploy.stack.ports import free_ports
 from deploy.stack.processes import MARK
 from deploy.stack.stack import STOP_S, Stack, StackError
-from tests.support.stacks import CHECKOUT, own_environment, running_stack
-
-
-@pytest.fixture(scope="module")
-def stack():
-    """A stack of this module's own, stopped and started as it likes."""
-    with running_stack(web_workers="1") as stack:
-        yield stack
+from tests.support.stacks import CHECKOUT, own_environment
 
 
 def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:

@@ -22,16 +22,9 @@ from app.metrics.definitions import FAMILIES, series_names
 from deploy.stack.ports import free_ports
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
-from tests.support.stacks import CHECKOUT, running_stack, until
+from tests.support.stacks import CHECKOUT, until
 
 MONITORING = CHECKOUT / "deploy" / "monitoring"
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Stack]:
-    """A stack that this module may disturb."""
-    with running_stack(web_workers="2", monitors="127.0.0.1") as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -66,31 +59,31 @@ def workers(stack: Stack) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
 
-def test_every_number_of_the_table_is_exported_and_no_other(watched: Stack, clip: bytes) -> None:
-    until(lambda: ask(watched, "/v1/classify", clip).status_code == 200, 30)
-    until(lambda: (watched.run_dir / "watchdog" / "watchdog.prom").exists(), 20)
+def test_every_number_of_the_table_is_exported_and_no_other(stack: Stack, clip: bytes) -> None:
+    until(lambda: ask(stack, "/v1/classify", clip).status_code == 200, 30)
+    until(lambda: (stack.run_dir / "watchdog" / "watchdog.prom").exists(), 20)
 
     def missing() -> set[str]:
-        text = ask(watched, "/metrics").text
+        text = ask(stack, "/metrics").text
         return set(FAMILIES) - set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
     until(lambda: not missing(), 10)
-    assert {key.split()[0] for key in told(watched)} <= series_names()
+    assert {key.split()[0] for key in told(stack)} <= series_names()
 
 
-def test_what_was_done_is_counted(watched: Stack, clip: bytes) -> None:
-    until(lambda: ask(watched, "/readyz").status_code == 200, 30)
+def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
+    until(lambda: ask(stack, "/readyz").status_code == 200, 30)
     # A worker tells of its clips every other second: one of its own, and one of each upload before
-    sent = watched.settings.web_workers + told(watched).get("clipstack_requests_total ok POST /v1/classify 200", 0)
-    until(lambda: told(watched).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
-    before = told(watched)
+    sent = stack.settings.web_workers + told(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    until(lambda: told(stack).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
+    before = told(stack)
     for _ in range(4):
-        answer = ask(watched, "/v1/classify?clips=2", clip)
+        answer = ask(stack, "/v1/classify?clips=2", clip)
         assert answer.status_code == 200, answer.text
-    assert ask(watched, "/v1/classify", b"no video" * 99).status_code == 415
+    assert ask(stack, "/v1/classify", b"no video" * 99).status_code == 415
 
     def grown(key: str) -> float:
-        return told(watched)[key] - before.get(key, 0)
+        return told(stack)[key] - before.get(key, 0)
 
     assert grown("clipstack_requests_total ok POST /v1/classify 200") == 4
     assert grown("clipstack_requests_total unsupported_media POST /v1/classify 415") == 1
@@ -100,36 +93,36 @@ def test_what_was_done_is_counted(watched: Stack, clip: bytes) -> None:
     until(lambda: grown("clipstack_videos_decoded_total cpu web") == 4, 10)
 
 
-def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(watched: Stack, clip: bytes) -> None:
-    until(lambda: told(watched).get("clipstack_processes web") == 2, 20)
+def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, clip: bytes) -> None:
+    until(lambda: told(stack).get("clipstack_processes web") == 2, 20)
     # A worker is counted before it has told of its slots
-    slots = watched.settings.web_workers * watched.settings.slots
-    until(lambda: told(watched).get("clipstack_slots web free") == slots, 20)
-    answered = told(watched).get("clipstack_requests_total ok POST /v1/classify 200", 0)
-    files = {path.name for path in (watched.run_dir / "web" / "metrics").iterdir()}
+    slots = stack.settings.web_workers * stack.settings.slots
+    until(lambda: told(stack).get("clipstack_slots web free") == slots, 20)
+    answered = told(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    files = {path.name for path in (stack.run_dir / "web" / "metrics").iterdir()}
     for _ in range(2):
-        killed = workers(watched)
+        killed = workers(stack)
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        until(lambda killed=killed: len(workers(watched)) == 2 and not set(workers(watched)) & set(killed), 20)  # type: ignore[misc]
-        until(lambda: ask(watched, "/readyz").status_code == 200, 20)
-        assert ask(watched, "/v1/classify", clip).status_code == 200
-        until(lambda: told(watched)["clipstack_processes web"] == 2, 20)
-    until(lambda: told(watched).get("clipstack_slots web free") == slots, 20)
-    assert told(watched)["clipstack_requests_total ok POST /v1/classify 200"] == answered + 2
-    assert {path.name for path in (watched.run_dir / "web" / "metrics").iterdir()} <= files
+        until(lambda killed=killed: len(workers(stack)) == 2 and not set(workers(stack)) & set(killed), 20)  # type: ignore[misc]
+        until(lambda: ask(stack, "/readyz").status_code == 200, 20)
+        assert ask(stack, "/v1/classify", clip).status_code == 200
+        until(lambda: told(stack)["clipstack_processes web"] == 2, 20)
+    until(lambda: told(stack).get("clipstack_slots web free") == slots, 20)
+    assert told(stack)["clipstack_requests_total ok POST /v1/classify 200"] == answered + 2
+    assert {path.name for path in (stack.run_dir / "web" / "metrics").iterdir()} <= files
 
 
-def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(watched: Stack, clip: bytes) -> None:
-    with InferenceServerClient(watched.settings.triton_target) as triton:
+def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(stack: Stack, clip: bytes) -> None:
+    with InferenceServerClient(stack.settings.triton_target) as triton:
         triton.update_log_settings({"log_verbose_level": 1})
-        answer = ask(watched, "/v1/classify", clip)
+        answer = ask(stack, "/v1/classify", clip)
         triton.update_log_settings({"log_verbose_level": 0})
     number = answer.headers["X-Request-Id"]
     assert answer.json()["request_id"] == number
 
     def logged(log: str) -> list[dict[str, Any]]:
-        return [line for line in lines(watched, log) if line.get("request_id") == number]
+        return [line for line in lines(stack, log) if line.get("request_id") == number]
 
     def answered() -> list[dict[str, Any]]:
         return [line for line in logged("web.log") if "route" in line]  # what else is told of it is no second request
@@ -139,49 +132,49 @@ def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(watched: Sta
     assert (line["route"], line["status"], line["model"]) == ("/v1/classify", 200, "camera_motion")
     assert line["stages_ms"]["infer"] > 0
     assert len(logged("nginx-access.log")) == 1
-    until(lambda: number in (watched.run_dir / "logs" / "triton.log").read_text(errors="replace"), 10)
+    until(lambda: number in (stack.run_dir / "logs" / "triton.log").read_text(errors="replace"), 10)
 
 
-def test_what_others_sent_is_escaped_and_cut(watched: Stack) -> None:
+def test_what_others_sent_is_escaped_and_cut(stack: Stack) -> None:
     path = "/%0a%7b%22level%22:%22forged%22%7d%1b[2J/" + "a" * 5000
-    number = ask(watched, path).headers["X-Request-Id"]
+    number = ask(stack, path).headers["X-Request-Id"]
 
     def logged(log: str) -> list[dict[str, Any]]:
-        return [line for line in lines(watched, log) if line.get("request_id") == number]
+        return [line for line in lines(stack, log) if line.get("request_id") == number]
 
     for log in ("web.log", "nginx-access.log"):
         until(lambda log=log: logged(log), 10)  # type: ignore[misc]
         (line,) = logged(log)
         assert 20 < len(line["path"]) <= 310
-    assert not any(line.get("level") == "forged" for line in lines(watched, "web.log"))
+    assert not any(line.get("level") == "forged" for line in lines(stack, "web.log"))
 
 
-def test_only_supervisor_writes_and_rotates_logs(watched: Stack) -> None:
+def test_only_supervisor_writes_and_rotates_logs(stack: Stack) -> None:
     programs = (CHECKOUT / "supervisor" / "programs").glob("*.conf")
     told = {log for path in programs for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)}
-    assert {path.name for path in (watched.run_dir / "logs").iterdir()} - {"supervisord.log"} == told
+    assert {path.name for path in (stack.run_dir / "logs").iterdir()} - {"supervisord.log"} == told
     for path in (CHECKOUT / "supervisor" / "programs").glob("*.conf"):
         text = path.read_text()
         assert text.count("_logfile=") == text.count("_logfile_maxbytes=") == text.count("_logfile_backups=") > 0
     held = [
         os.readlink(link)
-        for pid in watched.processes()
+        for pid in stack.processes()
         for link in Path(f"/proc/{pid}/fd").glob("*")
         if link.is_symlink()
     ]
-    supervisor = int((watched.run_dir / "supervisord.pid").read_text())
+    supervisor = int((stack.run_dir / "supervisord.pid").read_text())
     own = [os.readlink(link) for link in Path(f"/proc/{supervisor}/fd").glob("*") if link.is_symlink()]
     assert sum("/logs/" in place for place in held) == sum("/logs/" in place for place in own) > 0
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/status", "/status.json", "//metrics", "/x/../metrics", "/%6detrics"])
-def test_who_is_not_named_is_told_nothing(watched: Stack, path: str) -> None:
+def test_who_is_not_named_is_told_nothing(stack: Stack, path: str) -> None:
     # From another address of this machine, which CLIPSTACK_MONITORS of this stack does not name
     transport = httpx.HTTPTransport(local_address="127.0.0.2")
     with httpx.Client(transport=transport) as stranger:
-        answer = stranger.get(httpx.URL(watched.url, raw_path=path.encode()))
+        answer = stranger.get(httpx.URL(stack.url, raw_path=path.encode()))
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
-        assert stranger.get(watched.url + "/healthz").status_code == 200
+        assert stranger.get(stack.url + "/healthz").status_code == 200
 
 
 @contextmanager
@@ -212,8 +205,8 @@ def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_an_alert_fires_when_triton_is_stopped_and_ends_with_it(watched: Stack, clip: bytes, tmp_path: Path) -> None:
-    with prometheus(watched, tmp_path) as api:
+def test_an_alert_fires_when_triton_is_stopped_and_ends_with_it(stack: Stack, clip: bytes, tmp_path: Path) -> None:
+    with prometheus(stack, tmp_path) as api:
 
         def get(path: str, **query: str) -> Any:
             try:
@@ -228,15 +221,15 @@ def test_an_alert_fires_when_triton_is_stopped_and_ends_with_it(watched: Stack, 
             return {alert["labels"]["alertname"] for alert in get("alerts")["alerts"] if alert["state"] == "firing"}
 
         until(lambda: healthy() == {"clipstack", "triton"}, 30)
-        assert ask(watched, "/v1/classify", clip).status_code == 200
+        assert ask(stack, "/v1/classify", clip).status_code == 200
         # What the dashboard asks of Triton's own numbers is there under these names
         named = set(re.findall(r"\bnv_\w+", (MONITORING / "dashboard.json").read_text()))
         until(lambda: named <= set(get("label/__name__/values")), 15)
         until(lambda: not firing() & {"ClipstackDown", "ClipstackTritonDown", "ClipstackModelNotReady"}, 15)
-        watched.supervisorctl("stop", "triton")
+        stack.supervisorctl("stop", "triton")
         try:
             until(lambda: "ClipstackTritonDown" in firing(), 30)
             assert "ClipstackDown" not in firing()
         finally:
-            watched.supervisorctl("start", "triton")
+            stack.supervisorctl("start", "triton")
         until(lambda: "ClipstackTritonDown" not in firing(), 30)

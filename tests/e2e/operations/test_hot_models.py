@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -18,17 +18,11 @@ from deploy.stack.stack import Stack
 from tests.support.checkpoints import labels_file, onnx_file
 from tests.support.films import texture
 from tests.support.movements import film_movement
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 from triton_repo.zoo.cli.main import main
 
 ROUNDS = int(os.environ.get("CLIPSTACK_TEST_ROUNDS", "3"))
 FOLLOWED_S = 15.0  # by every worker; two seconds on a machine at rest
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack() as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -9,17 +8,10 @@ import pytest
 from tests.support.leaks import SHARED_MEMORY
 from tests.support.movements import film_movement
 from tests.support.stack_state import NGINX_WORKERS, owners_of_regions, pid_of, ready, regions, registered
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 
 PROGRAMS = ("nginx", "web", "jobs", "triton", "watchdog")
 RECOVERY_S = 30
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator:
-    """A stack of this module's own: others must not see it stumble."""
-    with running_stack() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from deploy.stack import processes
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
 from tests.support.job_requests import journal, wait_for_job
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 
 RECOVERY_S = 60.0
 LONGEST_S = 3.0  # from one kill to the next, when all runs again
@@ -28,15 +28,9 @@ UNFINISHED = 2  # jobs there are at every kill, at least
 HOP_S = 0.06
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Stack]:
-    with running_stack(web_workers="1") as stack:
-        yield stack
-
-
 @pytest.fixture
-def http(own: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=own.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as client:
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as client:
         yield client
 
 
@@ -87,23 +81,23 @@ def kill(stack: Stack, victim: str) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_jobs_outlive_kills_at_random_moments(own: Stack, http: httpx.Client, film: bytes, kills: int) -> None:
+def test_jobs_outlive_kills_at_random_moments(stack: Stack, http: httpx.Client, film: bytes, kills: int) -> None:
     office, chance = Office(http, film), random.Random(kills)
     unharmed = office.outcome(office.hand_in())
-    right = read(journal(own, unharmed["id"])).scores
+    right = read(journal(stack, unharmed["id"])).scores
     for victim in (["jobs", "triton", "everything"] * kills)[:kills]:
         while office.unfinished() < UNFINISHED:
             office.hand_in()
         time.sleep(chance.uniform(0.05, LONGEST_S))  # the random moment
-        kill(own, victim)
+        kill(stack, victim)
     for identity in office.accepted:
         told = office.outcome(identity)
         assert told["state"] == "done", told["error"]
-        found = read(journal(own, identity))  # raises when a window is missing or there twice
+        found = read(journal(stack, identity))  # raises when a window is missing or there twice
         assert len(found.scores) == len(right) == told["progress"]["windows"]
         np.testing.assert_allclose(found.scores, right, atol=1e-3)
         assert told["timeline"]["segments"] == unharmed["timeline"]["segments"]
     assert sorted(job["id"] for job in office.listed()) == sorted(office.accepted)
     print(f"{kills} kills, {len(office.accepted)} jobs of {len(right)} windows")
-    held = {path.name for path in Path(own.settings.data_dir / "jobs").iterdir() if not path.name.startswith(".")}
+    held = {path.name for path in Path(stack.settings.data_dir / "jobs").iterdir() if not path.name.startswith(".")}
     assert held >= set(office.accepted)

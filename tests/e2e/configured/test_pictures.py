@@ -1,7 +1,6 @@
 """Pictures, and videos shown to a model for pictures, through the real stack; a ResNet of random weights answers."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,11 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from deploy.stack.stack import Stack
 from tests.support.films import texture, write_video
 from tests.support.networks import served_picture
-from tests.support.stacks import running_stack
-from triton_repo.zoo.export.openvino import write_model
 from triton_repo.zoo.export.spec import ServedNetwork
 
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
@@ -23,15 +19,9 @@ from torchvision.transforms import v2  # isort: skip
 TOLERANCE = 0.03  # of a probability: PNG is resized as torchvision does it, up to a rounding
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack(add_models=lambda models: write_model(served_picture(), "resnet18", models)) as stack:
-        yield stack
-
-
-def ask(stack: Stack, content: bytes, **params: object) -> dict:
+def ask(http: httpx.Client, content: bytes, **params: object) -> dict:
     told = {"model": "resnet18", "top_k": 6} | params
-    response = httpx.post(f"{stack.url}/v1/classify", params=told, content=content, timeout=60)
+    response = http.post("/v1/classify", params=told, content=content)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -59,35 +49,35 @@ PICTURE = Image.fromarray(texture(200, 150, seed=3))
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-def test_a_picture_gets_the_scores_that_torch_gives_it(stack: Stack, kind: str, options: dict) -> None:
-    answer = ask(stack, encoded(PICTURE, kind, **options))
+def test_a_picture_gets_the_scores_that_torch_gives_it(http: httpx.Client, kind: str, options: dict) -> None:
+    answer = ask(http, encoded(PICTURE, kind, **options))
     assert scores(answer) == pytest.approx(reference(PICTURE), abs=TOLERANCE)
     assert (answer["media"]["kind"], answer["media"]["container"]) == ("image", kind.lower())
     assert answer["transport"] == "system_shared_memory"
 
 
-def test_a_jpeg_on_its_side_is_seen_upright(stack: Stack) -> None:
+def test_a_jpeg_on_its_side_is_seen_upright(http: httpx.Client) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it a quarter clockwise
     lying = encoded(PICTURE.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=97, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(lying)))
-    answer = ask(stack, lying)
+    answer = ask(http, lying)
     assert (answer["media"]["width"], answer["media"]["height"]) == PICTURE.size == upright.size
     assert scores(answer) == pytest.approx(reference(upright), abs=TOLERANCE)
 
 
-def test_a_video_is_shown_to_a_model_for_pictures_frame_by_frame(stack: Stack, tmp_path: Path) -> None:
+def test_a_video_is_shown_to_a_model_for_pictures_frame_by_frame(http: httpx.Client, tmp_path: Path) -> None:
     frames = [np.asarray(PICTURE)] * 20
     path = write_video(tmp_path / "still.mp4", frames, 30, options={"crf": "10"})
-    answer = ask(stack, path.read_bytes(), clips=3)
+    answer = ask(http, path.read_bytes(), clips=3)
     assert [len(clip["frames"]) for clip in answer["clips"]] == [1, 1, 1]
     assert len({clip["frames"][0] for clip in answer["clips"]}) == 3
     best = max(reference(PICTURE), key=reference(PICTURE).__getitem__)
     assert answer["predictions"][0]["label"] == best
 
 
-def test_an_added_model_is_listed_and_the_default_stays(stack: Stack) -> None:
-    models = {m["name"]: m for m in httpx.get(f"{stack.url}/v1/models", timeout=30).json()["models"]}
+def test_an_added_model_is_listed_and_the_default_stays(http: httpx.Client) -> None:
+    models = {m["name"]: m for m in http.get("/v1/models").json()["models"]}
     assert models["resnet18"]["kind"] == "image"
     assert models["resnet18"]["labels"] == list(served_picture().labels)
     assert [name for name, model in models.items() if model["default"]] == ["camera_motion"]

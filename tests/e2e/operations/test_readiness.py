@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -14,16 +13,9 @@ from app.pipeline.readiness import Facts, WorkerRegistry
 from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.support.stack_state import pid_of, ready
-from tests.support.stacks import running_stack, until
+from tests.support.stacks import until
 
 RECOVERY_S = 60
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """A stack of this module's own: its workers are killed."""
-    with running_stack(web_workers="2", decoders="2") as stack:
-        yield stack
 
 
 def crew(stack: Stack) -> dict[int, Facts]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -20,31 +17,10 @@ from app.inference.channel import connect
 from deploy.stack.stack import Stack
 from tests.support.job_requests import submit_job, wait_for_job
 from tests.support.movements import film_movement
-from tests.support.stacks import CHECKOUT, running_stack, until
+from tests.support.stacks import until
 
 FOLLOWED_S = 5.0
 OWN = ("request_id", "timing_ms", "cache")
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[Path]:
-    """The built-in models, in a folder that may be changed."""
-    with TemporaryDirectory(prefix="models-") as name:
-        Path(name).chmod(0o755)
-        yield Path(shutil.copytree(CHECKOUT / "triton_repo" / "models", Path(name, "models")))
-
-
-@pytest.fixture(scope="module")
-def remembering(models: Path) -> Iterator[Stack]:
-    """A stack that keeps 1 MiB of answers."""
-    with running_stack(results_mb="1", model_dir=str(models)) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def http(remembering: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=remembering.url, timeout=60) as client:
-        yield client
 
 
 def asked(http: httpx.Client, content: bytes, headers: dict[str, str] | None = None, **params: Any) -> tuple[str, Any]:
@@ -92,10 +68,10 @@ def test_what_cannot_be_read_is_no_answer_to_keep(http: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")
 
 
-def test_the_store_stays_within_its_bound(remembering: Stack, http: httpx.Client) -> None:
+def test_the_store_stays_within_its_bound(stack: Stack, http: httpx.Client) -> None:
     """Every answer of these carries a picture of some 50 kB."""
     rng = np.random.default_rng(0)
-    kept = remembering.settings.data_dir / "results"
+    kept = stack.settings.data_dir / "results"
     for _ in range(40):
         noise = Image.fromarray(rng.integers(0, 255, (240, 320, 3), np.uint8))
         path = kept.parent / "noise.png"
@@ -120,33 +96,32 @@ def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_pa
 
 
 def test_changed_configuration_of_the_same_version_is_another_answer(
-    remembering: Stack, http: httpx.Client, models: Path, tmp_path: Path
+    stack: Stack, http: httpx.Client, tmp_path: Path
 ) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left", seed=77).read_bytes()
-    config = models / "camera_motion" / "config.pbtxt"
+    config = stack.model_dir / "camera_motion" / "config.pbtxt"
     text = config.read_text()
     changed = re.sub(r'(key: "stride"\s+value:? \{ string_value: )"\d+"', r'\1"2"', text)
     assert changed != text
-    first = answered_by_all(remembering, film)[-1]
-    with connect(remembering.settings.triton_target, remembering.settings.triton_key) as triton:
+    first = answered_by_all(http, film)[-1]
+    with connect(stack.settings.triton_target, stack.settings.triton_key) as triton:
         try:
             config.write_text(changed)
             triton.load_model("camera_motion")
-            second = until(lambda: answered_anew(remembering, film, first), FOLLOWED_S)
+            second = until(lambda: answered_anew(http, film, first), FOLLOWED_S)
         finally:
             config.write_text(text)
             triton.load_model("camera_motion")
     assert second["clips"][0]["frames"] != first["clips"][0]["frames"]
-    assert until(lambda: answered_anew(remembering, film, second), FOLLOWED_S) == first
+    assert until(lambda: answered_anew(http, film, second), FOLLOWED_S) == first
 
 
-def answered_by_all(stack: Stack, film: bytes) -> list[Any]:
-    """What the workers answer; each is asked more than once, as every request has a connection of its own."""
-    with httpx.Client(base_url=stack.url, timeout=60) as http:
-        return [asked(http, film)[1] for _ in range(8)]
+def answered_by_all(http: httpx.Client, film: bytes) -> list[Any]:
+    """What the workers answer: eight requests reach both."""
+    return [asked(http, film)[1] for _ in range(8)]
 
 
-def answered_anew(stack: Stack, film: bytes, before: Any) -> Any:
+def answered_anew(http: httpx.Client, film: bytes, before: Any) -> Any:
     """The answer of all workers; None while one of them still gives the one of `before`."""
-    answers = answered_by_all(stack, film)
+    answers = answered_by_all(http, film)
     return None if before in answers else answers[-1]

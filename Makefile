@@ -62,9 +62,9 @@ test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there i
 	$(PYTEST) tests/gpu tests/integration/app/test_slots.py tests/integration/app/test_cuda_slots.py \
 		tests/integration/media/test_gpu_decoding.py tests/unit/deploy/test_gpu_discovery.py
 
-faults:  ## too much work; parts killed, stopped, starved; bad inputs: writes docs/reliability.md's tables; ROWS=1,104: some
+faults:  ## too much work; parts killed, stopped, starved: writes docs/reliability.md's tables; ROWS=1,104: some
 	@deploy/setup test
-	$(PYTEST) tests/nightly/faults $(if $(ROWS),,tests/http_edge) $(if $(ROWS),--rows "$(ROWS)"); status=$$?; $(PYTHON) -m tests.nightly.faults.table && exit $$status
+	$(PYTEST) tests/nightly/faults $(if $(ROWS),--rows "$(ROWS)"); status=$$?; $(PYTHON) -m tests.nightly.faults.table && exit $$status
 
 formats:  ## files as people send them, to a stack of its own: writes docs/formats.md
 	@deploy/setup test

@@ -83,7 +83,6 @@ def test_an_upload_that_is_broken_off_leaves_no_file(stack):
 
 
 def test_slow_uploads_hold_no_thread_of_the_app(stack):
-    """More clients stall in the middle of an upload than the app has threads, and it answers others."""
     count = stack.settings.web_workers * stack.settings.web_threads + 4
     stalled, go_on = threading.Barrier(count + 1), threading.Event()
 

@@ -62,7 +62,7 @@ def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -
 
 
 def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
-    """A camera that pans, and then a still of ten minutes."""
+    # A pan, then a still of ten minutes
     film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
     with InferenceServerClient(stack.settings.triton_target) as triton:
         before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
@@ -120,7 +120,7 @@ def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: http
 
 @pytest.mark.alone
 def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
-    """A window a minute of video: there is hardly anything but decoding."""
+    # One window a minute: nearly all of the time is decoding
     repeat_film(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
     identity = submit_job(http, tmp_path / "longer.mp4", hop_s=60)["id"]
     until(lambda: windows_done(http, identity) > 0, 30)

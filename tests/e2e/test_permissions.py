@@ -108,9 +108,15 @@ def test_started_by_a_plain_user_everything_runs_as_that_user(checkout, place, u
     def command(word: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [stack.python, "-m", "deploy.stack", word],
-            user=user.uid, group=user.gid, extra_groups=[], cwd=checkout, env=environment,
-            capture_output=True, text=True, timeout=180,
-        )  # fmt: skip
+            user=user.uid,
+            group=user.gid,
+            extra_groups=[],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
 
     started = command("up")
     try:

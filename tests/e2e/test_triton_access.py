@@ -41,9 +41,15 @@ def test_another_user_cannot_connect_to_triton(stack: Stack, name: str) -> None:
 def test_another_user_cannot_load_a_model(stack: Stack) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOAD_A_PROGRAM, stack.settings.triton_target],
-        cwd="/", env={"HOME": "/"}, user=STRANGER, group="nogroup", extra_groups=[], capture_output=True, text=True,
+        cwd="/",
+        env={"HOME": "/"},
+        user=STRANGER,
+        group="nogroup",
+        extra_groups=[],
+        capture_output=True,
+        text=True,
         timeout=60,
-    )  # fmt: skip
+    )
     assert done.returncode != 0 and "Permission denied" in done.stderr
     with connect(stack.settings.triton_target) as triton:
         names = {model.name for model in triton.get_model_repository_index().models}
@@ -98,9 +104,14 @@ def test_the_key_is_for_its_user_alone(on_tcp, tmp_path) -> None:
     for name in ("one", "two"):
         environment["CLIPSTACK_TRITON_KEY_FILE"] = str(tmp_path / name / "key")
         done = subprocess.run(
-            [sys.executable, "-c", make], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=30,
+            [sys.executable, "-c", make],
+            cwd=CHECKOUT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
             check=True,
-        )  # fmt: skip
+        )
         keys.add(done.stdout.strip())
         assert (tmp_path / name / "key").stat().st_mode & 0o777 == 0o600
     assert len(keys) == 2 and {len(key) for key in keys} == {64}

@@ -168,9 +168,16 @@ def test_classification_names_the_labels_best_first(triton: grpc.InferenceServer
 def test_parameters_describe_the_clip(triton: grpc.InferenceServerClient) -> None:
     found = triton.get_model_config("video").config.parameters
     assert {name: value.string_value for name, value in found.items()} == {
-        "kind": "video", "frames": "4", "stride": "2", "fps": "30", "resize": "60", "crop": "48",
-        "architecture": "x3d_xs", "engine": "openvino", "precision": "f32",
-    }  # fmt: skip
+        "kind": "video",
+        "frames": "4",
+        "stride": "2",
+        "fps": "30",
+        "resize": "60",
+        "crop": "48",
+        "architecture": "x3d_xs",
+        "engine": "openvino",
+        "precision": "f32",
+    }
 
 
 def test_a_clip_of_another_shape_is_refused_and_the_model_lives_on(triton: grpc.InferenceServerClient) -> None:

@@ -54,14 +54,26 @@ def boxes(folder: Path) -> dict[str, bytes]:
         "moov in moov": start + deep,
         "tracks": start + box(b"moov", box(b"trak", b"") * (SIZE // 8)),
         "user data": start + box(b"moov", box(b"udta", box(b"\xa9nam", b"\0\4\0\0name") * (SIZE // 16))) + data,
-        "edits": start + box(b"moov", box(b"trak", box(b"edts", box(b"elst", bytes(4) + struct.pack(
-            ">I", SIZE // 12) + struct.pack(">III", 1, 0, 1 << 16) * (SIZE // 12))))),
+        "edits": start
+        + box(
+            b"moov",
+            box(
+                b"trak",
+                box(
+                    b"edts",
+                    box(
+                        b"elst",
+                        bytes(4) + struct.pack(">I", SIZE // 12) + struct.pack(">III", 1, 0, 1 << 16) * (SIZE // 12),
+                    ),
+                ),
+            ),
+        ),
         "fragments": data + box(b"moof", b"") * (SIZE // 8),
         "matroska": b"\x1aE\xdf\xa3\x80\x18S\x80g\x01\xff\xff\xff\xff\xff\xff\xff" + b"\xec\x80" * (SIZE // 2),
         "gif": b"GIF89a\x10\0\x10\0\0\0\0" + b"\x21\xfe\x01a\0" * (SIZE // 5) + b";",
         "riff": b"RIFF\xff\xff\xff\x7fAVI " + b"JUNK\0\0\0\0" * (SIZE // 8),
         "ogg": b"OggS\0\2" + bytes(20) + b"\0" + (b"OggS" + bytes(23)) * (SIZE // 27),
-    }  # fmt: skip
+    }
 
 
 def pictures() -> dict[str, bytes]:

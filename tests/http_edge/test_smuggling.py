@@ -1,4 +1,4 @@
-"""Security, 1 to 6: what a request may smuggle in: headers of our own, a second request, a way to other files."""
+"""Request smuggling: internal headers, second requests, paths to other files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from deploy.stack.stack import Stack
 from tests.http_edge.connections import everything, exchange, statuses
 from tests.http_edge.request_tap import Tap
 from tests.http_edge.requests import post
-from tests.http_edge.rows import Line
-from tests.nightly.faults.rows import Row
 from tests.support.stacks import until
 
-TABLE = Line
 SECRET = "spoofed7f3a"
 INTERNAL = [
     *sorted(OF_NGINX), "X-Forwarded-Host", "Forwarded", "Proxy", "Script-Name", "Path-Info", "Remote-User", "X-Real-Ip",
@@ -31,7 +28,7 @@ def web_log(stack: Stack) -> str:
     return (stack.run_dir / "logs" / "web.log").read_text(errors="replace")
 
 
-def test_01_internal_headers(edge: Stack, tap: Tap, row: Row) -> None:
+def test_internal_headers(edge: Stack, tap: Tap) -> None:
     told = [f"{spell(name)}: {SECRET}" for name in INTERNAL for spell in SPELLINGS]
     for path, body in (("/v1/models", b""), ("/v1/classify", b"a text"), ("/", b"a text"), ("/v1/jobs", b"a text")):
         before = len(tap)
@@ -39,15 +36,15 @@ def test_01_internal_headers(edge: Stack, tap: Tap, row: Row) -> None:
         sent = sent if body else sent + "\r\n".join([*told[:90], "", ""]).encode()
         reply = exchange(edge.url, sent)
         mine = [each for each in tap.requests[before:] if SECRET.encode() in each or path.encode() in each][:1]
-        row.holds(f"{path}: {reply.answer.status}, seen once", len(mine) == 1)
-        row.holds("nothing of nginx's own is the client's", not (believed(mine[0]) & KNOWN))
+        assert len(mine) == 1, f"{path}: {reply.answer.status}, seen once"
+        assert not (believed(mine[0]) & KNOWN), "nothing of nginx's own is the client's"
         request_id = reply.answer.headers["x-request-id"]
         until(lambda request_id=request_id: f"request {request_id}" in web_log(edge), 5)
         line = next(line for line in web_log(edge).splitlines() if f"request {request_id}" in line)
         seen = set(re.findall(r"HTTP_\w+", line))
-        row.holds("the app sees known headers alone", bool(seen) and seen <= KNOWN)
-    row.holds(f"{len(INTERNAL)} names in {len(SPELLINGS)} spellings", len(told) == len(INTERNAL) * len(SPELLINGS))
-    row.holds("no value of theirs in web's log", SECRET not in web_log(edge))
+        assert bool(seen) and seen <= KNOWN, "the app sees known headers alone"
+    assert len(told) == len(INTERNAL) * len(SPELLINGS), f"{len(INTERNAL)} names in {len(SPELLINGS)} spellings"
+    assert SECRET not in web_log(edge), "no value of theirs in web's log"
 
 
 def believed(request: bytes) -> set[str]:
@@ -59,8 +56,8 @@ def believed(request: bytes) -> set[str]:
 class Watch:
     """Sends a case and says how many answers and requests it became."""
 
-    def __init__(self, stack: Stack, tap: Tap, row: Row) -> None:
-        self.stack, self.tap, self.row = stack, tap, row
+    def __init__(self, stack: Stack, tap: Tap) -> None:
+        self.stack, self.tap = stack, tap
         self.cases = 0
 
     def __call__(self, what: str, sent: bytes, most: int = 1, app: int = 1) -> list[int]:
@@ -70,22 +67,22 @@ class Watch:
         answers = statuses(everything(self.stack.url, sent, 0.5))
         reached = len(self.tap) - before
         if len(answers) > most or reached > app:
-            self.row.holds(f"{what!r}: answers {answers}, requests at the app {reached}", False)
+            pytest.fail(f"{what!r}: answers {answers}, requests at the app {reached}")
         return answers
 
     def end(self) -> None:
         second = [each for each in self.tap.requests if each.startswith(b"GET /smuggled")]
-        self.row.holds(f"{self.cases} cases", self.cases > 0)
-        self.row.holds(f"second requests that reached the app: {len(second)}", not second)
+        assert self.cases > 0, f"{self.cases} cases"
+        assert not second, f"second requests that reached the app: {len(second)}"
         time.sleep(LOGGED_S)
         log = (self.stack.run_dir / "logs" / "nginx-access.log").read_text(errors="replace")
-        self.row.holds("none in nginx's log", '"path":"/smuggled"' not in log)
-        self.row.holds("none in web's log", "'/smuggled'" not in web_log(self.stack))
+        assert '"path":"/smuggled"' not in log, "none in nginx's log"
+        assert "'/smuggled'" not in web_log(self.stack), "none in web's log"
 
 
 @pytest.fixture
-def watch(edge: Stack, tap: Tap, row: Row) -> Watch:
-    return Watch(edge, tap, row)
+def watch(edge: Stack, tap: Tap) -> Watch:
+    return Watch(edge, tap)
 
 
 DISGUISES = (
@@ -104,7 +101,7 @@ DISGUISES = (
 )
 
 
-def test_02_disguises(watch: Watch, row: Row) -> None:
+def test_disguises(watch: Watch) -> None:
     body = b"0\r\n\r\n" + HIDDEN
     for path in (b"/v1/classify", b"/v1/models"):
         for disguise in DISGUISES:
@@ -113,11 +110,12 @@ def test_02_disguises(watch: Watch, row: Row) -> None:
                 # None but the spelling that is no such header at all may reach the app
                 app = 1 if b"_" in disguise else 0
                 answers = watch(
-                    disguise.decode("latin-1"), b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n" + body,
+                    disguise.decode("latin-1"),
+                    b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n" + body,
                     app=app,
-                )  # fmt: skip
+                )
                 if not app and (not answers or answers[0] not in (400, 501)):
-                    row.holds(f"{disguise!r}: {answers}", False)
+                    pytest.fail(f"{disguise!r}: {answers}")
             # TE.CL: the length covers the first chunk's head alone
             chunk = b"%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n"
             lines = disguise + b"\r\nContent-Length: 4\r\n\r\n"
@@ -149,14 +147,14 @@ HEADERS = (
 )
 
 
-def test_03_headers_and_lengths(watch: Watch, row: Row) -> None:
+def test_headers_and_lengths(watch: Watch) -> None:
     for header in HEADERS:
         sent = b"POST /v1/models HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\nhello" + HIDDEN
         if header.startswith(b"X-A: a\rG"):
             sent = sent.replace(b"\r\n\r\nhello" + HIDDEN, b"\r\nConnection: close\r\n\r\n")
         answers = watch(header.decode("latin-1"), sent, app=1 if header.startswith(b"X-A: a\rG") else 0)
         if header[:8] != b"X-A: a\rG" and answers != [400]:
-            row.holds(f"{header!r}: {answers}", False)
+            pytest.fail(f"{header!r}: {answers}")
     watch.end()
 
 
@@ -164,7 +162,7 @@ def chunked(body: bytes, path: bytes = b"/v1/models") -> bytes:
     return b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body
 
 
-def test_04_chunks(watch: Watch, tap: Tap, row: Row) -> None:
+def test_chunks(watch: Watch, tap: Tap) -> None:
     size = b"%x" % len(HIDDEN)
     end = b"\r\n0\r\n\r\n"
     sound = {  # one request: what is hidden is its body
@@ -189,12 +187,12 @@ def test_04_chunks(watch: Watch, tap: Tap, row: Row) -> None:
         for what, body in broken.items():
             answers = watch(what, chunked(body + HIDDEN, path), app=0)
             if answers != [400]:
-                row.holds(f"{what}: {answers}", False)
+                pytest.fail(f"{what}: {answers}")
     # After a whole request: garbage is answered 400 and is no request
     answers = watch("garbage behind", chunked(b"0\r\n\r\n") + b"\x00\x01garbage " + HIDDEN, most=2)
-    row.holds(f"garbage behind a whole request: {answers}", answers[1:] in ([], [400]))
+    assert answers[1:] in ([], [400]), f"garbage behind a whole request: {answers}"
     believed = [each for each in tap.requests if b"/etc/passwd" in each and b"Upload-Path: /etc" in _head(each)]
-    row.holds("no trailer is a header", not believed)
+    assert not believed, "no trailer is a header"
     watch.end()
 
 
@@ -202,7 +200,7 @@ def _head(request: bytes) -> bytes:
     return request.partition(b"\r\n\r\n")[0]
 
 
-def test_05_pipelined(edge: Stack, tap: Tap, row: Row) -> None:
+def test_pipelined(edge: Stack, tap: Tap) -> None:
     before = len(tap)
     sent = (
         b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer one\r\n\r\n"
@@ -210,15 +208,13 @@ def test_05_pipelined(edge: Stack, tap: Tap, row: Row) -> None:
         + b"GET /v1/jobs/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     )
     told = statuses(everything(edge.url, sent, 5))
-    row.holds(f"answers {told}", told == [200, 415, 404])
+    assert told == [200, 415, 404], f"answers {told}"
     mine = tap.requests[before:]
-    row.holds(f"requests at the app: {len(mine)}", len(mine) == 3)
+    assert len(mine) == 3, f"requests at the app: {len(mine)}"
     ids = {line for each in mine for line in _head(each).split(b"\r\n") if line.lower().startswith(b"x-request-id")}
-    row.holds("each with its own id", len(ids) == 3)
+    assert len(ids) == 3, "each with its own id"
     authorized = [each for each in mine if b"Bearer one" in _head(each)]
-    row.holds(
-        "the first one's token is its alone", len(authorized) == 1 and authorized[0].startswith(b"GET /v1/models")
-    )
+    assert len(authorized) == 1 and authorized[0].startswith(b"GET /v1/models"), "the first one's token is its alone"
 
 
 WAYS_OUT = (
@@ -247,13 +243,13 @@ WAYS_OUT = (
 )
 
 
-def test_06_ways_out(edge: Stack, row: Row) -> None:
+def test_ways_out(edge: Stack) -> None:
     told: dict[int, int] = {}
     for path in WAYS_OUT:
         reply = exchange(edge.url, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         told[reply.answer.status] = told.get(reply.answer.status, 0) + 1
         if reply.answer.status not in (400, 403, 404) or not reply.error:
-            row.holds(f"{path}: {reply.answer.status}", False)
+            pytest.fail(f"{path}: {reply.answer.status}")
         if re.search(rb"CLIPSTACK_|root:|import ", reply.answer.body):
-            row.holds(f"{path}: a file", False)
-    row.holds(f"{len(WAYS_OUT)} addresses: {told}", sum(told.values()) == len(WAYS_OUT))
+            pytest.fail(f"{path}: a file")
+    assert sum(told.values()) == len(WAYS_OUT), f"{len(WAYS_OUT)} addresses: {told}"

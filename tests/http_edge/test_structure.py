@@ -1,4 +1,4 @@
-"""Security, 40 to 46: requests and files that are small in bytes and large in structure, and answers nobody reads."""
+"""Small requests and files of large structure, and clients that read nothing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from deploy.stack.stack import Stack
 from tests.http_edge.conftest import DECODE_TIMEOUT_S
 from tests.http_edge.connections import ALIVE, Reply, exchange
 from tests.http_edge.requests import BOUNDARY, form, post, told
-from tests.http_edge.response_checks import QUICK_S, Judge
-from tests.http_edge.rows import Line
+from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.structured_files import boxes, pictures, tables
-from tests.nightly.faults.rows import Row
 from tests.nightly.faults.stack_processes import web_workers
 from tests.support.films import panning, write_video
 from tests.support.stacks import until
 
-TABLE = Line
 ATTACKERS = 6
 ATTACK_S = 3.0
 MEDIAN_S = 0.25
@@ -83,7 +80,7 @@ def attacked(url: str, ways: list[bytes]) -> Iterator[list[Reply]]:
             thread.join(60)
 
 
-def measured(stack: Stack, row: Row, ways: list[bytes]) -> list[Reply]:
+def measured(stack: Stack, ways: list[bytes]) -> list[Reply]:
     """Attack with `ways`, and hold another client's answers and the workers' memory against their limits."""
     before = resident_mb(stack)
     times, peak = list[float](), dict(before)
@@ -96,9 +93,9 @@ def measured(stack: Stack, row: Row, ways: list[bytes]) -> list[Reply]:
             time.sleep(0.01)
     growth = max(peak[pid] - before.get(pid, peak[pid]) for pid in peak)
     median = statistics.median(times)
-    row.holds(f"another client's median {median * 1e3:.0f} ms", median <= MEDIAN_S)
-    row.holds(f"a worker's memory grew by {growth:.0f} MiB", growth <= GROWTH_MB)
-    row.holds("the same workers", set(before) == set(web_workers(stack)))
+    assert median <= MEDIAN_S, f"another client's median {median * 1e3:.0f} ms"
+    assert growth <= GROWTH_MB, f"a worker's memory grew by {growth:.0f} MiB"
+    assert set(before) == set(web_workers(stack)), "the same workers"
     return replies
 
 
@@ -106,7 +103,7 @@ def codes(replies: list[Reply]) -> set[str]:
     return {f"{reply.answer.status} {reply.error.get('code', '')}".strip() for reply in replies}
 
 
-def test_40_json(edge: Stack, row: Row) -> None:
+def test_json(edge: Stack) -> None:
     size, kind = 15 << 20, "Content-Type: application/json"
     bodies = [
         b"[" * size,
@@ -122,25 +119,25 @@ def test_40_json(edge: Stack, row: Row) -> None:
         b" " * size,
         b"1" * size,
     ]
-    replies = measured(edge, row, [post("/v1/classify", body, kind) for body in bodies])
-    row.holds(f"{len(replies)} bodies: {sorted(codes(replies))}", codes(replies) <= REFUSED | BUSY)
+    replies = measured(edge, [post("/v1/classify", body, kind) for body in bodies])
+    assert codes(replies) <= REFUSED | BUSY, f"{len(replies)} bodies: {sorted(codes(replies))}"
 
 
-def test_47_files(edge: Stack, row: Row, tmp_path: Path) -> None:
+def test_files(edge: Stack, tmp_path: Path) -> None:
     ways = [post("/v1/classify", content) for content in (tables(tmp_path) | boxes(tmp_path)).values()]
     ways += [post("/v1/classify?model=frame_quality", content) for content in pictures().values()]
-    replies = measured(edge, row, ways)
+    replies = measured(edge, ways)
     known = {"200", "415 unsupported_media", "422 undecodable", "422 limit_exceeded", "422 no_video_stream",
              "422 wrong_media_kind", "422 decode_timeout"}  # fmt: skip
-    row.holds(f"{len(replies)} files of {len(ways)} kinds: {sorted(codes(replies))}", codes(replies) <= known | BUSY)
-    row.within("the slowest answer", max(reply.seconds for reply in replies), 10 * DECODE_TIMEOUT_S)
+    assert codes(replies) <= known | BUSY, f"{len(replies)} files of {len(ways)} kinds: {sorted(codes(replies))}"
+    assert (max(reply.seconds for reply in replies)) <= 10 * DECODE_TIMEOUT_S, "the slowest answer"
 
 
 REFUSED = {"413 too_large", "400 bad_request", "400 missing_file", "400 empty_file", "400 invalid_multipart"}
 BUSY = {"503 overloaded", "429 too_many_requests"}
 
 
-def test_41_forms(edge: Stack, row: Row) -> None:
+def test_forms(edge: Stack) -> None:
     size, field = 15 << 20, b'name="a"'
     film = b'name="file"; filename="a.mp4"\r\n\r\n'
     delimiter = b"--" + BOUNDARY
@@ -156,12 +153,12 @@ def test_41_forms(edge: Stack, row: Row) -> None:
         form(field + b"\r\n" + b"\r\x0b\x0c " * 100_000),
         post("/v1/classify", b"x", "Content-Type: multipart/form-data" + "; a*0=b" * 1000),
     ]
-    replies = measured(edge, row, forms)
+    replies = measured(edge, forms)
     others = codes(replies) - REFUSED - BUSY
-    row.holds(f"{len(replies)} forms: {sorted(codes(replies))}", others <= {"415 unsupported_media", "422 undecodable"})
+    assert others <= {"415 unsupported_media", "422 undecodable"}, f"{len(replies)} forms: {sorted(codes(replies))}"
 
 
-def test_42_headers_and_query(edge: Stack, row: Row) -> None:
+def test_headers_and_query(edge: Stack) -> None:
     ways = [
         get("/v1/jobs?" + "a&" * 3900),
         get("/v1/jobs?" + "limit=1&" * 950),
@@ -177,38 +174,37 @@ def test_42_headers_and_query(edge: Stack, row: Row) -> None:
         get("/v1/jobs", *[f"{name}: {'a,' * 3500}" for name in ("Accept", "Cookie", "If-Match")]),
     ]
     for way in ways:
-        row.holds(f"{len(way)} bytes of a request", len(way) < 32_000)
-    row.measured.clear()
-    replies = measured(edge, row, ways)
-    row.holds(f"{len(replies)} requests: {sorted(codes(replies))}", codes(replies) <= {"200", *BUSY})
+        assert len(way) < 32_000, f"{len(way)} bytes of a request"
+    replies = measured(edge, ways)
+    assert codes(replies) <= {"200", *BUSY}, f"{len(replies)} requests: {sorted(codes(replies))}"
     longest = max(len(reply.answer.body) for reply in replies)
-    row.holds(f"the longest answer {longest >> 10} KiB", longest < 1 << 20)
+    assert longest < 1 << 20, f"the longest answer {longest >> 10} KiB"
 
 
 NUMBERS = ("9" * 260, "9" * 5000, "0" * 300, "-1", "18446744073709551616", "%D9%A3", "1e400", "0x1")
 
 
-def test_43_numbers(answered: Judge, long_job: str) -> None:
+def test_numbers(check_response: ResponseCheck, long_job: str) -> None:
     for number in NUMBERS:
         what = f"{number[:12]} ({len(number)})"
         path = f"/v1/jobs/{long_job}/thumbnails/{number}.jpg"
-        answered(get(path), "404 not_found", within_s=QUICK_S, what=f"a picture's number {what}")
+        check_response(get(path), "404 not_found", within_s=QUICK_S, what=f"a picture's number {what}")
         for name in ("limit", "offset"):
             page = get(f"/v1/jobs/{long_job}?windows=true&{name}={number}")
-            answered(page, "400 invalid_parameter", within_s=QUICK_S, what=f"{name}={what}")
+            check_response(page, "400 invalid_parameter", within_s=QUICK_S, what=f"{name}={what}")
         listed = get(f"/v1/jobs?limit={number}")
-        answered(listed, "400 invalid_parameter", within_s=QUICK_S, what=f"a list's limit={what}")
+        check_response(listed, "400 invalid_parameter", within_s=QUICK_S, what=f"a list's limit={what}")
         if number != "0" * 300:
             status = get(f"/status.json?after={number}")
-            answered(status, "400 invalid_parameter", within_s=QUICK_S, what=f"after={what}")
+            check_response(status, "400 invalid_parameter", within_s=QUICK_S, what=f"after={what}")
         for name in ("window_s", "hop_s", "margin", "top_k"):
             sent = post(f"/v1/jobs?{name}={number}", b"GIF89a")
-            answered(sent, "400 invalid_parameter", within_s=QUICK_S, what=f"{name}={what}")
+            check_response(sent, "400 invalid_parameter", within_s=QUICK_S, what=f"{name}={what}")
         deadline = post("/v1/classify", b"text", f"X-Deadline-Ms: {number}")
-        answered(deadline, "400 invalid_parameter", within_s=QUICK_S, what=f"a deadline of {what}")
-        answered(get(f"/v1/jobs/{number}"), "404 job_not_found", within_s=QUICK_S, what=f"a job's id {what}")
+        check_response(deadline, "400 invalid_parameter", within_s=QUICK_S, what=f"a deadline of {what}")
+        check_response(get(f"/v1/jobs/{number}"), "404 job_not_found", within_s=QUICK_S, what=f"a job's id {what}")
         version = post(f"/v1/classify?model=camera_motion@{number}", b"GIF89a" + bytes(100))
-        answered(version, "404 model_not_found", within_s=QUICK_S, what=f"a version {what}")
+        check_response(version, "404 model_not_found", within_s=QUICK_S, what=f"a version {what}")
 
 
 @pytest.fixture(scope="module")
@@ -222,34 +218,34 @@ def long_job(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     until(lambda: b"removed" in exchange(edge.url, get(f"/v1/jobs/{job}", method="DELETE")).answer.body, 10)
 
 
-def test_44_heads_of_events(edge: Stack, long_job: str, answered: Judge, row: Row) -> None:
+def test_heads_of_events(edge: Stack, long_job: str, check_response: ResponseCheck) -> None:
     path = f"/v1/jobs/{long_job}/events"
     places = edge.settings.max_watchers * edge.settings.web_workers
     heads = [exchange(edge.url, get(path, method="HEAD")).answer.status for _ in range(3 * places)]
-    row.holds(f"{len(heads)} times HEAD: {sorted(set(heads))}", set(heads) == {200})
+    assert set(heads) == {200}, f"{len(heads)} times HEAD: {sorted(set(heads))}"
     for _ in range(2 * places):  # gone before the first event
         with socket.create_connection((urlsplit(edge.url).hostname, edge.settings.port)) as connection:
             connection.sendall(get(path))
     until(lambda: b"event: end" in exchange(edge.url, get(path, "Connection: close")).answer.body, 10)
     ends = [b"event: end" in exchange(edge.url, get(path, "Connection: close")).answer.body for _ in range(places)]
-    row.holds(f"{len(ends)} clients follow after that", all(ends))
+    assert all(ends), f"{len(ends)} clients follow after that"
 
 
-def test_45_windows(edge: Stack, long_job: str, row: Row) -> None:
+def test_windows(edge: Stack, long_job: str) -> None:
     path = f"/v1/jobs/{long_job}?windows=true"
     count, offset = 0, 0
     while offset is not None:
         timeline = told(exchange(edge.url, whole(f"{path}&offset={offset}")))["timeline"]
         count += len(timeline["windows"])
-        row.holds(f"a page of {len(timeline['windows'])} windows", 0 < len(timeline["windows"]) <= PAGE)
+        assert 0 < len(timeline["windows"]) <= PAGE, f"a page of {len(timeline['windows'])} windows"
         offset = timeline["next_offset"]
-    row.holds(f"{count} windows in all", abs(count - WINDOWS) < WINDOWS / 100)
+    assert abs(count - WINDOWS) < WINDOWS / 100, f"{count} windows in all"
     ways = [whole(path), whole(f"/v1/jobs/{long_job}/timeline?format=json"), whole(f"{path}&offset=9999")]
-    replies = measured(edge, row, ways)
-    row.holds(f"{len(replies)} pages: {sorted(codes(replies))}", codes(replies) <= {"200", *BUSY})
+    replies = measured(edge, ways)
+    assert codes(replies) <= {"200", *BUSY}, f"{len(replies)} pages: {sorted(codes(replies))}"
 
 
-def test_46_slow_readers(edge: Stack, long_job: str, row: Row) -> None:
+def test_slow_readers(edge: Stack, long_job: str) -> None:
     before = sockets_of_web(edge)
     with ExitStack() as readers:
         connections = []
@@ -260,12 +256,12 @@ def test_46_slow_readers(edge: Stack, long_job: str, row: Row) -> None:
             connection.sendall(whole(f"/v1/jobs/{long_job}?windows=true"))
             connections.append(connection)
         heads = [connection.recv(20) for connection in connections]
-        row.holds(f"{len(heads)} answers have begun", all(head.startswith(b"HTTP/1.1 200") for head in heads))
+        assert all(head.startswith(b"HTTP/1.1 200") for head in heads), f"{len(heads)} answers have begun"
         held = _least(lambda: sockets_of_web(edge) - before, until_s=20)
-        row.holds(f"of {READERS} clients that read nothing web waits for {max(0, held)}", held <= 0)
-        row.within("liveness meanwhile", exchange(edge.url, ALIVE).seconds, QUICK_S)
+        assert held <= 0, f"of {READERS} clients that read nothing web waits for {max(0, held)}"
+        assert (exchange(edge.url, ALIVE).seconds) <= QUICK_S, "liveness meanwhile"
         body = connections[0].makefile("rb").read(1 << 20)
-        row.holds("the rest comes when it is read", body.count(b'"start_s"') > 1000)
+        assert body.count(b'"start_s"') > 1000, "the rest comes when it is read"
 
 
 def _least(count: Callable[[], int], until_s: float) -> int:

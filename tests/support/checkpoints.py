@@ -98,9 +98,12 @@ def _onnx_model() -> type:
         message = file.message_type.add(name=name)
         for field, number, kind, of in fields:
             message.field.add(
-                name=field, number=number, type=kind, label=3 if of.startswith("*") else 1,
+                name=field,
+                number=number,
+                type=kind,
+                label=3 if of.startswith("*") else 1,
                 type_name=f".clipstack_onnx.{of.lstrip('*')}" if kind == _MESSAGE else None,
-            )  # fmt: skip
+            )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("clipstack_onnx.Model"))

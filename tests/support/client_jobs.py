@@ -153,32 +153,50 @@ class _Job:
         error = {"code": "undecodable", "message": "the file is damaged and cannot be decoded"}
         timing = {"queued": 0.1, "running": 4.2, "decode": 3.9, "infer": 2.0} if state == "done" else {"queued": 0.1}
         return {
-            "id": self._id, "state": state, "created": "2026-11-21T12:15:00.123Z", "started": started,
+            "id": self._id,
+            "state": state,
+            "created": "2026-11-21T12:15:00.123Z",
+            "started": started,
             "finished": "2026-11-21T12:15:04.723Z" if self.ended else None,
-            "name": self._name, "bytes": self._media["bytes"], "model": "camera_motion",
-            "model_version": None if started is None else "1", "parameters": told,
+            "name": self._name,
+            "bytes": self._media["bytes"],
+            "model": "camera_motion",
+            "model_version": None if started is None else "1",
+            "parameters": told,
             "progress": {
-                "percent": percent, "windows_done": round(0.37 * percent), "windows": 37 if started else None,
+                "percent": percent,
+                "windows_done": round(0.37 * percent),
+                "windows": 37 if started else None,
                 "eta_s": round((100 - percent) / 20, 1) if state == "running" else None,
                 "position": 2 if state == "queued" else None,
             },
-            "tries": 1, "cache": "miss" if state == "done" else None,
-            "error": error if state == "failed" else None, "timing_s": timing,
+            "tries": 1,
+            "cache": "miss" if state == "done" else None,
+            "error": error if state == "failed" else None,
+            "timing_s": timing,
             "media": None if started is None else self._media,
             "timeline": self._timeline(percent, offset) if percent and state in ("running", "done") else None,
             "links": {
-                "self": f"/v1/jobs/{self._id}", "events": f"/v1/jobs/{self._id}/events",
-                "timeline": f"/v1/jobs/{self._id}/timeline", "source": f"/v1/jobs/{self._id}/source",
+                "self": f"/v1/jobs/{self._id}",
+                "events": f"/v1/jobs/{self._id}/events",
+                "timeline": f"/v1/jobs/{self._id}/timeline",
+                "source": f"/v1/jobs/{self._id}/source",
             },
-        }  # fmt: skip
+        }
 
     def _timeline(self, percent: float, offset: int | None) -> dict[str, Any]:
         end_s = percent / 10
         segments = copy.deepcopy([segment for segment in SEGMENTS if segment["start_s"] < end_s])  # type: ignore[operator]
         segments[-1]["end_s"] = min(float(segments[-1]["end_s"]), end_s)  # type: ignore[arg-type]
         return {
-            "duration_s": 10.0, "complete_to_s": end_s, "window_s": 0.933, "hop_s": 0.25, "margin": 0.1,
-            "labels": list(LABELS), "segments": segments, "cuts_s": [3.25] if end_s > 3.25 else [],
+            "duration_s": 10.0,
+            "complete_to_s": end_s,
+            "window_s": 0.933,
+            "hop_s": 0.25,
+            "margin": 0.1,
+            "labels": list(LABELS),
+            "segments": segments,
+            "cuts_s": [3.25] if end_s > 3.25 else [],
             "thumbnails": [{"time_s": 0.47, "url": f"/v1/jobs/{self._id}/thumbnails/0.jpg"}],
             **({} if offset is None else _page(offset)),
-        }  # fmt: skip
+        }

@@ -36,9 +36,17 @@ def attempts(
     """
     asked = {"actions": list(actions), "lacking": list(lacking), "confinement": confinement}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.confined"], input=json.dumps(asked), cwd=CHECKOUT, user=user, group=user,
-        extra_groups=None if user is None else [], stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.support.confined"],
+        input=json.dumps(asked),
+        cwd=CHECKOUT,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
     told = json.loads(done.stdout)
     return {name: (holds, note) for name, holds, note in told["layers"]}, told["said"]
 

@@ -40,9 +40,12 @@ def healthy(folder: Path, **settings: object) -> Context:
 def context(checkout: Path, folder: Path, **settings: object) -> Context:
     port, metrics = free_ports(2)
     told = {
-        "port": port, "triton_metrics_port": metrics, "model": "camera",
-        "model_dir": folder / "models", "run_dir": folder / "run",
-    } | settings  # fmt: skip
+        "port": port,
+        "triton_metrics_port": metrics,
+        "model": "camera",
+        "model_dir": folder / "models",
+        "run_dir": folder / "run",
+    } | settings
     environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in told.items()}
     return Context(Settings.from_environment(environment), environment, checkout)
 

@@ -39,10 +39,12 @@ def test_a_video_gets_a_timeline_bars_frames_times_facts_and_files_to_take_along
         answer = page.request.get(link.get_attribute("href") or "")
         kinds[link.get_attribute("download")] = (answer.status, answer.headers["content-type"].split(";")[0])
     assert kinds == {
-        "panning left.json": (200, "application/json"), "panning left.csv": (200, "text/csv"),
-        "panning left.vtt": (200, "text/vtt"), "panning left.svg": (200, "image/svg+xml"),
+        "panning left.json": (200, "application/json"),
+        "panning left.csv": (200, "text/csv"),
+        "panning left.vtt": (200, "text/vtt"),
+        "panning left.svg": (200, "image/svg+xml"),
         "panning left.png": (200, "image/png"),
-    }  # fmt: skip
+    }
 
 
 def test_real_footage_gets_its_timeline_and_nothing_on_the_page_jumps(page: Page, real_videos: Path) -> None:

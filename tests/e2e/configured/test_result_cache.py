@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_no_answer_to_keep(http: httpx.Client) -> None:
 
 
 def test_the_store_stays_within_its_bound(stack: Stack, http: httpx.Client) -> None:
-    """Every answer of these carries a picture of some 50 kB."""
+    # Each of these results has a thumbnail of some 50 kB
     rng = np.random.default_rng(0)
     kept = stack.settings.data_dir / "results"
     for _ in range(40):

@@ -31,7 +31,7 @@ from tests.support.coded import (
     srgb_code,
     srgb_light,
     write_coded,
-)  # fmt: skip
+)
 from tests.support.films import Frame, write_video
 from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
 from tests.support.paff import write_paff
@@ -142,10 +142,14 @@ def _turned(suffix: str, codec: str, rotation: int, mirrored: bool) -> Case:
         )
 
     return _case(
-        f"turned_{rotation}{'_mirrored' if mirrored else ''}.{suffix}", make,
+        f"turned_{rotation}{'_mirrored' if mirrored else ''}.{suffix}",
+        make,
         f"{codec.removeprefix('lib')}, to be turned by {rotation}°{' and mirrored' if mirrored else ''}",
-        rotation=rotation, mirrored=mirrored, quarters=COLOURS, size=(240, 320) if sideways else (320, 240),
-    )  # fmt: skip
+        rotation=rotation,
+        mirrored=mirrored,
+        quarters=COLOURS,
+        size=(240, 320) if sideways else (320, 240),
+    )
 
 
 def _shapes() -> list[Case]:
@@ -170,15 +174,25 @@ def _shapes() -> list[Case]:
     shown = {"quarters": COLOURS}
     return [
         _case("pixels_2_1.mkv", stretched(Fraction(2)), "pixels of 2:1 (display size)", size=(640, 240), **shown),
-        _case("pixels_16_15.mpg", stretched(Fraction(4, 3), "mpeg2video"), "MPEG-2 whose picture is 16:9",
-              size=(427, 240), **shown),
+        _case(
+            "pixels_16_15.mpg",
+            stretched(Fraction(4, 3), "mpeg2video"),
+            "MPEG-2 whose picture is 16:9",
+            size=(427, 240),
+            **shown,
+        ),
         _case("pixels_1_2.mp4", stretched(Fraction(1, 2)), "pixels of 1:2", size=(160, 240), **shown),
         _case("pixels_4_3.avi", stretched(Fraction(4, 3), "mpeg4"), "MPEG-4, pixels of 4:3", size=(427, 240), **shown),
-        _case("pixels_sideways.mov", stretched(Fraction(3, 2), rotation=90), "pixels of 3:2, to be turned by 90°",
-              size=(320, 360), rotation=90),
+        _case(
+            "pixels_sideways.mov",
+            stretched(Fraction(3, 2), rotation=90),
+            "pixels of 3:2, to be turned by 90°",
+            size=(320, 360),
+            rotation=90,
+        ),
         _case("pixel_crop.mkv", cropped, "Matroska's PixelCrop hides a black edge", size=(320, 240), **shown),
         _case("clean_aperture.mp4", cropped, "a clean aperture hides a black edge", size=(320, 240), **shown),
-    ]  # fmt: skip
+    ]
 
 
 def _fields() -> list[Case]:
@@ -253,11 +267,16 @@ def _profiles() -> list[Case]:
         _case("adobe_rgb.png", saved(adobe, rgb_profile()), "PNG in Adobe RGB", quarters=COLOURS),
         _case("adobe_rgb.jpg", saved(adobe, rgb_profile()), "JPEG in Adobe RGB", quarters=COLOURS, within=16),
         _case("adobe_rgb.webp", saved(adobe, rgb_profile()), "WebP in Adobe RGB", quarters=COLOURS, within=20),
-        _case("grey_profile.png", saved(_picture(), grey_profile(1.0)), "PNG in colours, a profile for grey",
-              quarters=COLOURS),
-        _case("cmyk_profile.png", saved(_picture(), cmyk_profile()), "PNG in RGB, a profile for CMYK",
-              quarters=COLOURS),
-    ]  # fmt: skip
+        _case(
+            "grey_profile.png",
+            saved(_picture(), grey_profile(1.0)),
+            "PNG in colours, a profile for grey",
+            quarters=COLOURS,
+        ),
+        _case(
+            "cmyk_profile.png", saved(_picture(), cmyk_profile()), "PNG in RGB, a profile for CMYK", quarters=COLOURS
+        ),
+    ]
 
 
 def _clear() -> Frame:

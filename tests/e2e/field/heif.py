@@ -42,9 +42,16 @@ def _encoded(tiles: list[Frame], pixels: str) -> tuple[bytes, list[bytes]]:
 
 
 def write_heic(
-    picture: Frame, *, tile: int = 0, quarter_turns: int = 0, mirror: int | None = None, deep: bool = False,
-    exif: bytes = b"", brand: bytes = b"heic", coding: tuple[int, int] = (1, 13),
-) -> bytes:  # fmt: skip
+    picture: Frame,
+    *,
+    tile: int = 0,
+    quarter_turns: int = 0,
+    mirror: int | None = None,
+    deep: bool = False,
+    exif: bytes = b"",
+    brand: bytes = b"heic",
+    coding: tuple[int, int] = (1, 13),
+) -> bytes:
     """Return a HEIC file that shows `picture`, uint8 (height, width, 3), after its turns.
 
     With `tile` it is a grid of squares of so many pixels. A reader turns it counter-clockwise by `quarter_turns`, then
@@ -57,8 +64,9 @@ def write_heic(
     padded = np.pad(picture, ((0, rows * side_y - height), (0, columns * side_x - width), (0, 0)), "edge")
     tiles = [
         padded[y * side_y : (y + 1) * side_y, x * side_x : (x + 1) * side_x]
-        for y in range(rows) for x in range(columns)
-    ]  # fmt: skip
+        for y in range(rows)
+        for x in range(columns)
+    ]
     configuration, pictures = _encoded(tiles, "yuv420p10le" if deep else "yuv420p")
 
     turns = [box(b"irot", bytes([quarter_turns & 3]))] if quarter_turns else []
@@ -91,9 +99,14 @@ def write_heic(
 
 
 def _file(
-    brand: bytes, items: list[tuple[int, bytes]], properties: list[bytes], of_item: dict[int, list[int]],
-    references: list[bytes], contents: dict[int, bytes], primary: int,
-) -> bytes:  # fmt: skip
+    brand: bytes,
+    items: list[tuple[int, bytes]],
+    properties: list[bytes],
+    of_item: dict[int, list[int]],
+    references: list[bytes],
+    contents: dict[int, bytes],
+    primary: int,
+) -> bytes:
     head = box(b"ftyp", brand, bytes(4), b"mif1", b"heic")
     entries = [full_box(b"infe", 2, 0, struct.pack(">HH", number, 0), name, b"\0") for number, name in items]
     associations = b"".join(
@@ -108,14 +121,16 @@ def _file(
             places += struct.pack(">HHHII", number, 0, 1, at, len(content))
             at += len(content)
         return full_box(
-            b"meta", 0, 0,
+            b"meta",
+            0,
+            0,
             full_box(b"hdlr", 0, 0, bytes(4), b"pict", bytes(13)),
             full_box(b"pitm", 0, 0, struct.pack(">H", primary)),
             full_box(b"iloc", 0, 0, b"\x44\0", struct.pack(">H", len(contents)), places),
             full_box(b"iinf", 0, 0, struct.pack(">H", len(entries)), *entries),
             full_box(b"iref", 0, 0, *references) if references else b"",
             box(b"iprp", box(b"ipco", *properties), full_box(b"ipma", 0, 0, count, associations)),
-        )  # fmt: skip
+        )
 
     start = len(head) + len(meta(0)) + 8
     return head + meta(start) + box(b"mdat", *contents.values())

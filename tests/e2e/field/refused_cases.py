@@ -126,7 +126,7 @@ def cases() -> list[Case]:
         film("magicyuv.avi", "MagicYUV in AVI", "MagicYUV", "magicyuv", "gbrp"),
         Case("encrypted.mp4", encrypted_film, "MP4 with Common Encryption", "Refused", status=422, message="encrypted"),
         Case("sound.mp4", _sound_film, "MP4 without a picture", "Refused", status=422, message="sound"),
-    ]  # fmt: skip
+    ]
 
 
 def _sound_film(path: Path) -> object:

@@ -40,8 +40,10 @@ def answers(stack: Stack, folder: Path) -> Iterator[dict[str, tuple[int, dict[st
         replies = pool.map(lambda entry: send(client, entry, _path(folder, entry)), ENTRIES)
         answers = {entry["file"]: reply for entry, reply in zip(ENTRIES, replies, strict=True)}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{**entry, "came": summary(*answers[entry["file"]]), "faults": faults(entry, *answers[entry["file"]])}
-            for entry in ENTRIES]  # fmt: skip
+    rows = [
+        {**entry, "came": summary(*answers[entry["file"]]), "faults": faults(entry, *answers[entry["file"]])}
+        for entry in ENTRIES
+    ]
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     yield answers
 

@@ -98,14 +98,14 @@ def _cut_off() -> list[Case]:
             label=PAN,
             truncated=True,
             warning="cut off",
-        ),  # fmt: skip
+        ),
         Case(
             "cut_off_plain.mp4",
             cut(film(PAN, 5.0, **X264, container={"movflags": "faststart"}), 0.6),
             "a plain MP4 whose index names frames that are not there",
             "Cut off",
             status=422,
-        ),  # fmt: skip
+        ),
     ]
 
 
@@ -160,17 +160,27 @@ def _stills() -> list[Case]:
         case("slides.webm", slides, changes, "stills at 0, 9 and 21 s", made=VP9),
         case("slides.mov", slides, changes, "stills at 0, 9 and 21 s"),
         case("slides.flv", slides, changes, "stills at 0, 9 and 21 s"),
-        case("slides_middle.mkv", slides, [0, 6000, 20_000, 26_000], "a still lasts from 6 to 20 s",
-             warning="few different frames"),
+        case(
+            "slides_middle.mkv",
+            slides,
+            [0, 6000, 20_000, 26_000],
+            "a still lasts from 6 to 20 s",
+            warning="few different frames",
+        ),
         case("paused_20_s.mp4", pan, paused, "a hole of 20 s in the middle", warning="few different frames"),
         case("paused_20_s.mkv", pan, paused, "a hole of 20 s in the middle", warning="few different frames"),
         case("paused_20_s.flv", pan, paused, "a hole of 20 s in the middle", warning="few different frames"),
         case("paused_8_s.ts", pan, short_pause, "a hole of 8 s in a broadcast", warning="few different frames"),
-        case("freezes_at_the_end.mp4", frozen, [*steady, 30_000], "the last frame stays for 27 s",
-             warning="few different frames"),
+        case(
+            "freezes_at_the_end.mp4",
+            frozen,
+            [*steady, 30_000],
+            "the last frame stays for 27 s",
+            warning="few different frames",
+        ),
         case("uneven.mp4", pan, uneven, "gaps of 5 to 61 ms at random", label=PAN, frames=90),
         case("uneven.ts", pan, uneven, "gaps of 5 to 61 ms at random", label=PAN, frames=90),
-    ]  # fmt: skip
+    ]
 
 
 def _rates() -> list[Case]:
@@ -178,14 +188,26 @@ def _rates() -> list[Case]:
         return lambda path: write_video(path, movement(PAN, 3.0, fps), fps, **X264)
 
     cases = [
-        Case(f"pan_{fps}_fps.mp4", rate(fps), f"{fps} frames a second", "Frame rates",
-             label=PAN, duration_s=3, frames=3 * fps, no_warning=" ")
+        Case(
+            f"pan_{fps}_fps.mp4",
+            rate(fps),
+            f"{fps} frames a second",
+            "Frame rates",
+            label=PAN,
+            duration_s=3,
+            frames=3 * fps,
+            no_warning=" ",
+        )
         for fps in (10, 15, 24, 60, 120)
-    ]  # fmt: skip
+    ]
     lapse = Case(
-        "one_frame_in_2_s.mp4", at_times(lambda: movement(PAN)[::5], [2000 * number for number in range(18)]),
-        "one frame every two seconds", "Frame rates", warning="few different frames", frames=18,
-    )  # fmt: skip
+        "one_frame_in_2_s.mp4",
+        at_times(lambda: movement(PAN)[::5], [2000 * number for number in range(18)]),
+        "one frame every two seconds",
+        "Frame rates",
+        warning="few different frames",
+        frames=18,
+    )
     return [*cases, lapse]
 
 
@@ -218,8 +240,14 @@ def _timestamps() -> list[Case]:
         case("joined.mkv", both(), "two files joined", **two),
         case("joined.webm", both(**VP8), "two files joined", **two),
         case("joined_two_sizes.ts", joined(film(PAN), small), "two files of different sizes joined", **two),
-        case("joined_three.ts", joined(film(), film(), film()), "the same file three times", query="clips=3",
-             duration_s=9, frames=270),
+        case(
+            "joined_three.ts",
+            joined(film(), film(), film()),
+            "the same file three times",
+            query="clips=3",
+            duration_s=9,
+            frames=270,
+        ),
         case("leaps_an_hour.ts", leaping(3600), "the encoder's clock leaps by an hour"),
         case("wraps.ts", from_s(wrap_s - 1.4 - 1.5), "timestamps of 33 bits begin anew after 1.5 s"),
         case("starts_after_26_hours.ts", from_s(26 * 3600), "timestamps begin at 26 hours"),
@@ -231,4 +259,4 @@ def _timestamps() -> list[Case]:
         case("reordered_h264.asf", film(), "H.264 with reordered frames in ASF"),
         case("xvid_packed.avi", xvid, "Xvid with two frames in a packet"),
         case("mpeg2.mkv", film(**MPEG2), "MPEG-2 with reordered frames in Matroska"),
-    ]  # fmt: skip
+    ]

@@ -31,8 +31,12 @@ def doctor(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of the command, as the client's own command line hands it on."""
     done = subprocess.run(
         [stack.python.parent / "clipstack", "doctor", "--json", *words],
-        cwd=CHECKOUT, env=os.environ | stack.settings.environment(), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=CHECKOUT,
+        env=os.environ | stack.settings.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -71,7 +75,7 @@ def test_uploads_that_were_given_to_somebody_else(stack: Stack) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_and_one_that_hangs(stack: Stack) -> None:
-    """The watchdog, which would mend the second, is stopped meanwhile."""
+    # The watchdog would repair the second: stop it
     watchdog = pid_of(stack, "watchdog")
     os.kill(watchdog, signal.SIGSTOP)
     broken = stack.model_dir / "broken"

@@ -45,7 +45,6 @@ def test_status_names_the_programs_and_the_address(stack):
 
 
 def test_commands_beside_the_stack_know_its_settings(stack):
-    """Also in a shell without the variables that it was started with."""
     shell = {name: value for name, value in os.environ.items() if not name.startswith("CLIPSTACK_")}
     shell["CLIPSTACK_RUN_DIR"] = str(stack.run_dir)
     told = {}
@@ -84,7 +83,6 @@ def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack
 
 
 def test_of_two_stacks_started_together_on_one_port_one_gets_it():
-    """The other says so, and does not take the first one's answers for its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -115,10 +113,11 @@ def up_and_say(stack: Stack) -> str:
 
 
 def test_down_does_not_wait_for_who_does_not_listen(stack):
-    """An orphan of the stack that ignores requests to end; Supervisor does not know it."""
+    # A process of the stack that Supervisor does not know and that ignores SIGTERM
     mark = {MARK: str(stack.run_dir)}
-    with subprocess.Popen(["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"], env=os.environ | mark,
-                          stdout=subprocess.PIPE) as orphan:  # fmt: skip
+    with subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"], env=os.environ | mark, stdout=subprocess.PIPE
+    ) as orphan:
         orphan.stdout.readline()
         assert orphan.pid in stack.processes()
         started = time.monotonic()

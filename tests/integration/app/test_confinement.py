@@ -197,7 +197,7 @@ NETWORK = {
 
 @pytest.mark.parametrize("lacking", NETWORK.values(), ids=NETWORK)
 def test_no_connection_is_made_whatever_is_opened(lacking, place, listening):
-    """Most of these never come so far (app/media/formats.py): here they do."""
+    # app/media/formats.py refuses most of these before they are opened
     at = f"127.0.0.1:{listening.port}"
     playlist, segments, description = (place.folder / name for name in ("list.m3u8", "list.ffconcat", "session.sdp"))
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://{at}/a.ts\n#EXT-X-ENDLIST\n")
@@ -267,7 +267,7 @@ def test_limits_hold_in_every_mode(mode, place):
 
 
 def test_nothing_is_loaded_late(place):
-    """Of a service in a checkout of root's alone, decoders could not read it any more."""
+    # In a checkout that only root can read, decoders could not import it any more
     paths = [
         *(write_video(place.folder / f"film.{end}", map(numbered, range(30))) for end in ("mp4", "ts", "mkv")),
         *(place.folder / f"picture.{end}" for end in ("png", "jpg", "webp", "gif")),

@@ -80,9 +80,12 @@ def decoding(tmp_path) -> Iterator[Callable[..., Any]]:
     started = []
 
     def run(
-        use: Callable[[Decoder], Coroutine[Any, Any, Any]], processes: int = 1, timeout_s: float = 20,
-        memory_bytes: int = MEMORY_BYTES, folder: Path = tmp_path,
-    ) -> Any:  # fmt: skip
+        use: Callable[[Decoder], Coroutine[Any, Any, Any]],
+        processes: int = 1,
+        timeout_s: float = 20,
+        memory_bytes: int = MEMORY_BYTES,
+        folder: Path = tmp_path,
+    ) -> Any:
         regions = tuple(map(str, tmp_path.glob("region*")))
         confinement = SandboxConfig((str(folder),), regions, "best", memory_bytes)
         decoder = Decoder(processes, timeout_s, LIMITS, confinement)
@@ -543,11 +546,15 @@ def test_the_layers_are_around_the_processes_that_decode(decoding, film, region)
 
 
 def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
-    """On a kernel without user and network namespaces, as in a container."""
+    # As on a kernel without user and network namespaces
     done = subprocess.run(
-        [sys.executable, "-c", CONTAINED], cwd=CHECKOUT, env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", CONTAINED],
+        cwd=CHECKOUT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert said[0].startswith("SandboxError decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")

@@ -52,10 +52,17 @@ class Worker:
         self.rehearsals, self.crew = rehearse, WorkerRegistry(folder)
         self.progress, self.absence = StartupStatus(self.crew), TritonOutage(0)
         self.keeping = MaintenanceLoop(
-            self.slots, self.triton, ModelRegistry(self.triton, 1 << 20), self.absence, Admission(1, 1, 1),
-            BacklogFlag(folder / "backlog"), RejectFlags(folder / "shut"), self.progress,
-            rehearse if does_rehearse else None, offered=False,
-        )  # fmt: skip
+            self.slots,
+            self.triton,
+            ModelRegistry(self.triton, 1 << 20),
+            self.absence,
+            Admission(1, 1, 1),
+            BacklogFlag(folder / "backlog"),
+            RejectFlags(folder / "shut"),
+            self.progress,
+            rehearse if does_rehearse else None,
+            offered=False,
+        )
 
     @property
     def facts(self) -> Facts:

@@ -371,8 +371,11 @@ def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str
         small.write_bytes(less.file.read())
     facts = less.facts
     assert (facts.width, facts.height, facts.rotation, facts.mirrored) == (
-        media.width, media.height, media.rotation, media.mirrored,
-    )  # fmt: skip
+        media.width,
+        media.height,
+        media.rotation,
+        media.mirrored,
+    )
     assert np.abs(pixels - seen(small, model(), 1)[2]).mean() < 6
 
 

@@ -70,7 +70,7 @@ def test_decoding_on_a_gpu_needs_one(checkout):
 
 @pytest.mark.parametrize(("sandbox", "told"), [("required", True), ("best", False), ("off", False)])
 def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, told):
-    """On a kernel without Landlock."""
+    # As on a kernel without Landlock
     script = (
         "from app.sandbox.seccomp import refuse; from app.settings import Settings;"
         "from deploy.stack import preflight, users; from tests.support.confined import LACKS; refuse(LACKS['landlock']);"
@@ -78,9 +78,14 @@ def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, 
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": sandbox}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, timeout=60,
+        [sys.executable, "-c", script],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
         check=True,
-    )  # fmt: skip
+    )
     said = "CLIPSTACK_SANDBOX is required, but .*'s decoders cannot have every layer: files: Landlock is not known"
     assert bool(re.match(said, done.stdout)) == told
     assert bool(done.stdout.strip()) == told

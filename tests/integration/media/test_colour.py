@@ -30,7 +30,7 @@ from tests.support.coded import (
     srgb_code,
     srgb_light,
     write_coded,
-)  # fmt: skip
+)
 from tests.support.regions import whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)

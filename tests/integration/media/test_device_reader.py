@@ -35,7 +35,7 @@ from tests.support.coded import (
     centres,
     quarters,
     write_coded,
-)  # fmt: skip
+)
 from tests.support.films import corners, numbered, read_corners, read_number, texture, write_video
 from tests.support.odd_films import interlaced, with_clean_aperture
 from tests.support.regions import whole

@@ -271,7 +271,7 @@ def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Pat
 
 
 def test_what_nvdec_cannot_open_is_decoded_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
-    """Without a driver FFmpeg's own NVDEC refuses every file: the same way as one whose codec it does not know."""
+    # Without a driver FFmpeg's NVDEC refuses every file, as it does a codec that it does not know
     import torch
 
     from app.video import decode as video

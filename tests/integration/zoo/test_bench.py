@@ -55,8 +55,12 @@ def test_a_table_of_every_engine_that_can_run_and_why_the_others_cannot(models: 
     assert "▶ " in result.stdout
     assert (models / "x3d_xs" / "config.pbtxt").read_text() == config, "nothing is changed without --apply"
     assert sorted(path.name for path in installed(models, "x3d_xs").served.iterdir()) == [
-        "config.pbtxt", "labels.txt", "model.bin", "model.xml", "source.json",
-    ]  # fmt: skip
+        "config.pbtxt",
+        "labels.txt",
+        "model.bin",
+        "model.xml",
+        "source.json",
+    ]
 
 
 def test_apply_lets_the_recommended_engine_serve_and_it_answers_as_the_source(models: Path) -> None:

@@ -87,8 +87,12 @@ def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> 
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines()[1:-2]] == ["torch", "onnxruntime", "openvino"]
     assert sorted(path.name for path in (x3d / "models" / "x3d_xs" / "1").iterdir()) == [
-        "config.pbtxt", "labels.txt", "model.bin", "model.xml", "source.json",
-    ]  # fmt: skip
+        "config.pbtxt",
+        "labels.txt",
+        "model.bin",
+        "model.xml",
+        "source.json",
+    ]
 
 
 def test_verify_looks_at_real_clips_and_names_the_files_it_cannot_use(x3d: Path, tmp_path: Path) -> None:
@@ -116,9 +120,10 @@ def test_verify_takes_the_file_where_it_is_now_and_no_other(x3d: Path, tmp_path:
     assert invoke("verify", "x3d_xs", "--clips", 1, "--weights", moved, "--models", models).exit_code == 0
     with moved.open("ab") as file:
         file.write(b"more")
-    assert "is not the file that x3d_xs was made from" in invoke(
-        "verify", "x3d_xs", "--weights", moved, "--models", models
-    ).stderr  # fmt: skip
+    assert (
+        "is not the file that x3d_xs was made from"
+        in invoke("verify", "x3d_xs", "--weights", moved, "--models", models).stderr
+    )
 
 
 def test_show_and_list_say_what_is_there(x3d: Path) -> None:

@@ -170,9 +170,14 @@ def test_wrong_request(arguments: tuple[str, ...], words: str, refused: Callable
     ids=["classes", "clip", "probabilities", "logits", "layout"],
 )
 def test_onnx_that_does_not_fit(
-    shape: tuple[int, ...], classes: int, softmax: bool, options: tuple[str, ...], words: str,
-    refused: Callable[..., str], tmp_path: Path,
-) -> None:  # fmt: skip
+    shape: tuple[int, ...],
+    classes: int,
+    softmax: bool,
+    options: tuple[str, ...],
+    words: str,
+    refused: Callable[..., str],
+    tmp_path: Path,
+) -> None:
     file = onnx_file(tmp_path / "m.onnx", shape, classes, softmax)
     labels = labels_file(tmp_path / "labels.txt", 3)
     clip = ("--frames", "2", "--size", "8")

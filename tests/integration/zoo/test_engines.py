@@ -30,7 +30,7 @@ SERVED = NetworkSpec(
     ("a", "b", "c", "d"),
     (0.5,) * 3,
     (0.05,) * 3,
-)  # fmt: skip
+)
 BACKEND = Path(clip_engines.__file__).parents[1]
 MAX_BATCH = 4
 CLOSE = {"f32": 1e-5, "bf16": 2e-2, "f16": 3e-3}
@@ -141,7 +141,7 @@ def test_clips_that_may_only_be_read_are_taken_as_they_are(engine: str, version:
 
 
 def test_a_process_may_begin_with_several_clips(engine: str, version: Path) -> None:
-    """Libraries get ready at their first use, and may not be prepared for two threads at that."""
+    # Libraries initialise at their first use, which may not be safe in two threads
     program = (
         "import json, pathlib, sys; import numpy; sys.setswitchinterval(1e-6)\n"
         "from triton_repo.backends.clip.clip_engines import load_engine\n"
@@ -227,7 +227,7 @@ def test_an_engine_without_its_package_says_which(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
-    """The package itself may be there: a stand-in with the one name that is looked at before the GPU."""
+    # A fake package with the one name that is read before the GPU
     installed = ModuleType("tensorrt")
     installed.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, severity: None})  # type: ignore[attr-defined]
     module = "triton_repo.backends.clip.clip_engines.tensorrt_engine"
@@ -242,7 +242,7 @@ def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, exporte
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_nothing_is_reported_to_the_maker_of_an_engine(name: str, exported: Path, tmp_path: Path) -> None:
-    """What reports its use notes down who we are first: in a home of its own, an engine leaves nothing behind."""
+    # Telemetry first stores an id: a new home folder must stay empty
     pytest.importorskip(name)
     if name != "openvino" and not (exported / "model.onnx").exists():
         engine_files.make(name, "f32", SERVED, exported)
@@ -258,7 +258,7 @@ def test_nothing_is_reported_to_the_maker_of_an_engine(name: str, exported: Path
 
 
 def test_openvino_is_served_without_importing_other_engines(exported: Path) -> None:
-    """In a process of its own, with the backend's folder on the path as in the server."""
+    # A new process, with the backend's folder on the path as in the server
     code = (
         f"import sys, json; from pathlib import Path; sys.path.insert(0, {str(BACKEND)!r})\n"
         "from clip_engines import load_engine\n"

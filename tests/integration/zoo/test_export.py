@@ -63,8 +63,12 @@ def test_a_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) ->
     for _ in range(2):
         folder = export.write_model(TINY, "small", tmp_path)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*")} == {
-        "1", "1/model.bin", "1/model.xml", "config.pbtxt", "labels.txt",
-    }  # fmt: skip
+        "1",
+        "1/model.bin",
+        "1/model.xml",
+        "config.pbtxt",
+        "labels.txt",
+    }
     assert (folder / "1").stat().st_mode & 0o755 == 0o755
 
 

@@ -80,8 +80,9 @@ def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkey
         torch.manual_seed(0)
         config = TrainingConfig(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
         # workers=0: a process forked from one with threads, as this is, may hang
-        data = train_frame_quality.TrainingData(lambda _: batches, [(pictures, labels)], train_frame_quality.normalise,
-                                              bfloat16=False, workers=0)  # fmt: skip
+        data = train_frame_quality.TrainingData(
+            lambda _: batches, [(pictures, labels)], train_frame_quality.normalise, bfloat16=False, workers=0
+        )
         train(FrameQuality(), data, config)
         saved = torch.load(folder / "checkpoint.pt", weights_only=True)["history"]
         return [step["loss"] for step in saved]

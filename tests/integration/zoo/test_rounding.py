@@ -43,7 +43,6 @@ def test_a_fitted_picture_network_knows_most_clips_it_has_not_seen_and_says_the_
 
 
 def test_a_fitted_video_network_does_too(tmp_path: Path) -> None:
-    """Without what engines load, which takes longer than all the rest."""
     torch.set_num_threads(1)
     known, spec = published("x3d_xs"), SPECS["x3d_xs"]
     network = x3d("x3d_xs", len(known.labels)).eval()

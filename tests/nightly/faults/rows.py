@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bench import environment
 from tests.support.stacks import CHECKOUT
@@ -98,10 +97,8 @@ LOADS: dict[int, tuple[str, str]] = {
 
 @dataclass
 class Row:
-    """One row while it is measured; `judge` at its end. Those of other tables have other promises."""
+    """One row while it is measured; `judge` at its end."""
 
-    promises: ClassVar[Promises] = PROMISES | LOADS
-    folder: ClassVar[Path] = FOLDER
     number: int
     measured: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -122,17 +119,16 @@ class Row:
         self.measured.append(what)
 
     def judge(self) -> None:
-        assert not self.broken, f"promised: {self.promises[self.number][1]}; measured: {'; '.join(self.broken)}"
+        assert not self.broken, f"promised: {(PROMISES | LOADS)[self.number][1]}; measured: {'; '.join(self.broken)}"
 
-    def write(self, verdict: str, why: str, folder: Path | None = None) -> None:
+    def write(self, verdict: str, why: str) -> None:
         """Keeps the row for the table; `why` when it was skipped, or ended by something nobody foresaw."""
-        folder = folder or self.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
         told = asdict(self) | {"verdict": verdict, "why": why, "machine": environment.describe_machine()}
-        (folder / f"{self.number:02}.json").write_text(json.dumps(told, indent=1) + "\n")
+        (FOLDER / f"{self.number:02}.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
-def kept(folder: Path = FOLDER) -> dict[int, dict[str, Any]]:
+def kept() -> dict[int, dict[str, Any]]:
     """The rows that were measured here, each the last time that it was."""
-    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     return {row["number"]: row for row in rows}

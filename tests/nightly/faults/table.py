@@ -1,34 +1,30 @@
-"""Writes the tables of docs/reliability.md from the rows that were measured here.
+"""Write the tables of load and faults in docs/reliability.md from what was measured here.
 
 python -m tests.nightly.faults.table       (`make faults` does)
 
-A row that was not measured here stays as it stands in the page, unless something else is promised by now.
+A row that was not measured here stays as it is in the page, unless the promise has changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from tests.http_edge.rows import INPUTS, LINES, Input, Line
-from tests.nightly.faults.rows import FOLDER, LOADS, PROMISES, Promises, kept
+from tests.nightly.faults.rows import LOADS, PROMISES, Promises, kept
 from tests.support.stacks import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "reliability.md"
 END = "<!-- end -->"
-# What begins each table in the page, the head of its second column, where its rows are kept, and what they promise
-TABLES: dict[str, tuple[str, Path, Promises]] = {
-    "<!-- load, written by `make faults`: begin -->": ("load", FOLDER, LOADS),
-    "<!-- written by `make faults`: begin -->": ("fault", FOLDER, PROMISES),
-    "<!-- bad inputs, written by `make faults`: begin -->": ("input", Input.folder, INPUTS),
-    "<!-- security, written by `make faults`: begin -->": ("what is tried", Line.folder, LINES),
+# The mark before each table: the head of its second column, and its promises
+TABLES: dict[str, tuple[str, Promises]] = {
+    "<!-- load, written by `make faults`: begin -->": ("load", LOADS),
+    "<!-- written by `make faults`: begin -->": ("fault", PROMISES),
 }
 # Said in words below the table, and in it only where it is not so
 USUAL = ("other errors: none", "wrong answers: 0", "the job before it: done", "no orphan", "no region left")
 MEASURED = re.compile(r"^Measured on (.*)\. \d+ rows: ", re.MULTILINE)
-VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run", "otherwise": "otherwise"}
+VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run"}
 
 
 def lines(
@@ -78,9 +74,9 @@ def _measured(row: dict[str, Any]) -> str:
 
 def main() -> None:
     page = PAGE.read_text()
-    for begin, (what, folder, promises) in TABLES.items():
+    for begin, (what, promises) in TABLES.items():
         # a table of which nothing was measured here stays as it is
-        if rows := {number: row for number, row in kept(folder).items() if number in promises}:
+        if rows := {number: row for number, row in kept().items() if number in promises}:
             before, rest = page.split(begin)
             stands, after = rest.split(END, 1)
             page = "\n".join([before + begin, "", *lines(rows, promises, what, stands), "", END]) + after

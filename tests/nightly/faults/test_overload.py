@@ -151,7 +151,7 @@ def normal_after(outcomes: Sequence[Outcome], began_s: float, usual_s: float) ->
 
 @pytest.mark.timeout(300)
 def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
-    """Both by turns, twice: else whatever else the machine does would be in one of them alone."""
+    # Alternating, twice, so that other load on the machine affects both
     uploads = loaded.stack.run_dir / "uploads"
 
     async def alone() -> list[Outcome]:

@@ -57,9 +57,16 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
             statuses[f"{address} {answer.status_code}"] += 1
         later = http.post("/v1/jobs", content=film)
         statuses[f"POST {later.status_code}"] += 1
-        row.holds(f"just then: {dict(statuses)}", set(statuses) == {
-            "/v1/jobs 200", "/metrics 200", "/status.json 200", "POST 202",
-        })  # fmt: skip
+        row.holds(
+            f"just then: {dict(statuses)}",
+            set(statuses)
+            == {
+                "/v1/jobs 200",
+                "/metrics 200",
+                "/status.json 200",
+                "POST 202",
+            },
+        )
         row.holds(f"a new job: {(state := wait_for_job(http, later.json()['id'])['state'])}", state == "done")
         kept = {identity: http.get(f"/v1/jobs/{identity}").status_code for identity in made}
         wanted = dict.fromkeys(made, 404) | dict.fromkeys((whole.name, newer.name, cut_off.name), 200)

@@ -50,11 +50,33 @@ def _told(rng: random.Random, data: bytearray, field: Field) -> str:
     bits = 7 * field.width if field.vint else 8 * field.width
     most = (1 << bits) - 1
     before = int.from_bytes(data[field.at : field.at + field.width], order) & most
-    after = rng.choice((
-        0, 1, 2, most, most - 1, most >> 1, (most >> 1) + 1, before + 1, before - 1, before * 2, before // 2, ~before,
-        len(data), len(data) - field.at, before ^ 1 << rng.randrange(bits), rng.randrange(most + 1), 1000, 65535,
-        30000, -before,
-    )) & most  # fmt: skip
+    after = (
+        rng.choice(
+            (
+                0,
+                1,
+                2,
+                most,
+                most - 1,
+                most >> 1,
+                (most >> 1) + 1,
+                before + 1,
+                before - 1,
+                before * 2,
+                before // 2,
+                ~before,
+                len(data),
+                len(data) - field.at,
+                before ^ 1 << rng.randrange(bits),
+                rng.randrange(most + 1),
+                1000,
+                65535,
+                30000,
+                -before,
+            )
+        )
+        & most
+    )
     written = after | 1 << bits if field.vint else after
     data[field.at : field.at + field.width] = written.to_bytes(field.width, order)
     return f"number at {field.at}: {before} to {after}"

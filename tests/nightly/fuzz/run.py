@@ -65,8 +65,11 @@ async def _slots_missing(stack: Stack) -> list[str]:
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
         for _ in range(3):
             asked = (http.post(film.path, params={"clips": most}, content=film.content) for _ in range(4))
-            wrong = [f"all slots: {each.status_code} {each.text[:200]}" for each in await asyncio.gather(*asked)
-                     if each.status_code != 200]  # fmt: skip
+            wrong = [
+                f"all slots: {each.status_code} {each.text[:200]}"
+                for each in await asyncio.gather(*asked)
+                if each.status_code != 200
+            ]
             if wrong:
                 return wrong
     return []

@@ -33,8 +33,11 @@ def test_the_server_its_libraries_and_the_right_stub_are_taken(wheel, tmp_path):
 
     files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert files - {"backends/clip/model.py"} >= {
-        "bin/tritonserver", "lib/libz.so", "backends/python/libtriton_python.so", f"backends/python/{STUB}"
-    }  # fmt: skip
+        "bin/tritonserver",
+        "lib/libz.so",
+        "backends/python/libtriton_python.so",
+        f"backends/python/{STUB}",
+    }
     assert "3.11" in (target / "backends" / "python" / STUB).read_text()
     assert not any("pytriton" in name for name in files)
 

@@ -105,7 +105,7 @@ def start(context: Context) -> None:
 
 @AS_ROOT
 def test_a_parent_folder_that_the_user_cannot_enter(context) -> None:
-    """pytest's own folders are closed to others."""
+    # pytest's own folders are closed to other users
     wanted = replace(context, settings=replace(context.settings, user="www-data"))
     assert "www-data may not enter" in words(wanted, folders.CHECKS[:1], folders.PARENT_CLOSED)
     assert "www-data may not enter" in words(context, folders.CHECKS[:1], folders.RUNS_AS_ROOT)

@@ -46,7 +46,6 @@ def context() -> Iterator[Context]:
 
 @AS_ROOT
 def test_no_nginx() -> None:
-    """The whole command, where the program is hidden."""
     hide = 'mount --bind /dev/null "$1" && exec "$2" -m deploy.doctor --json start'
     arguments = [paths.program("nginx"), sys.executable]
     done = subprocess.run(
@@ -152,7 +151,6 @@ def test_states_of_programs(context, state: str, fault) -> None:
 
 
 def test_a_supervisor_that_does_not_answer(context, monkeypatch) -> None:
-    """Neither a line for every process as if it were left behind, nor a wait without an end."""
     monkeypatch.setattr("deploy.doctor.context.SUPERVISOR_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(context.run_dir / "supervisor.sock"))
@@ -168,7 +166,7 @@ def test_a_stack_of_another_user(context) -> None:
 
 @AS_ROOT
 def test_whoever_may_not_look_is_told_so(tmp_path) -> None:
-    """The command as nobody; the run folder is root's."""
+    # The run folder is root's; the command runs as nobody
     run_dir = Path(tempfile.mkdtemp(prefix="closed-"))
     environment = {"CLIPSTACK_RUN_DIR": str(run_dir), "PATH": os.environ["PATH"]}
     words = [CHECKOUT / ".venv" / "bin" / "python", "-m", "deploy.doctor", "--json", "programs"]

@@ -55,7 +55,7 @@ def test_no_libpython(context) -> None:
     ids=["2", "broken"],
 )
 def test_numpy_beside_triton(context, tmp_path, code: str, fault) -> None:
-    """In front of the right one, on the PYTHONPATH of the server that runs."""
+    # Before the right one on the PYTHONPATH of the running server
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text(code)
     environment = {"PATH": f"{context.python.parent}:/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
@@ -79,7 +79,7 @@ RIGHT = [f"{flag}={value}" for flag, value in triton.FLAGS.items()]
     ids=["right", "http", "no model control", "shm unknown to it", "shm"],
 )
 def test_flags_of_triton(context, tmp_path, flags: list[str], knows: bytes, fault) -> None:
-    """A shell under its name, with its flags."""
+    # A shell with the server's name and flags
     server = tmp_path / "tritonserver"
     server.write_bytes(Path("/bin/sh").resolve().read_bytes() + knows)
     server.chmod(0o755)
@@ -106,7 +106,7 @@ def test_web_and_triton_in_other_namespaces(context) -> None:
 
 
 def test_a_codec_that_cannot_be_opened(context) -> None:
-    """Another decord comes first, one that lacks codecs."""
+    # A decord without codecs comes first on the path
     (context.checkout / "decord").mkdir()
     (context.checkout / "decord" / "__init__.py").write_text(
         "class logging:\n    QUIET, set_level = 0, staticmethod(lambda level: None)\n"

@@ -29,8 +29,9 @@ def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACE
 
 
 @pytest.mark.parametrize(
-    ("last_frame_s", "count"), [(0.0, 1), (0.96, 1), (1.0, 1), (1.4, 1), (1.5, 2), (10.0, 19)],
-)  # fmt: skip
+    ("last_frame_s", "count"),
+    [(0.0, 1), (0.96, 1), (1.0, 1), (1.4, 1), (1.5, 2), (10.0, 19)],
+)
 def test_as_many_windows_as_fit(last_frame_s: float, count: int) -> None:
     placed = grid(frames=3, stride=15, fps=30, window_s=None, hop_s=0.5).fit(last_frame_s)
     assert (placed.count, placed.grid.span_s) == (count, 1.0)

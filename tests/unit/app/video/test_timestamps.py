@@ -66,7 +66,6 @@ def test_presentation_far_from_decoding_is_damage() -> None:
 
 
 def test_frame_that_leaps_before_the_others_is_shown_after_them() -> None:
-    """One is decoded ahead of two that are shown before it, and the leap lies between."""
     leap = 3600 * 90_000
     before = [(1, 0), (4, 1), (2, 2), (3, 3), (7, 4), (5, 5), (6, 6)]
     after = [(10 + leap, 7), (8, 8), (9, 9), (13 + leap, 10 + leap), (11 + leap, 11 + leap)]

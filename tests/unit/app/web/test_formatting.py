@@ -57,9 +57,7 @@ def test_limit_promises_no_more_than_is_taken(mebibytes, text):
     assert formatting.limit(mebibytes) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.04 s"), (59.999, "1:00"), (187, "3:07"), (3765, "1:02:45")]
-)  # fmt: skip
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.04 s"), (59.999, "1:00"), (187, "3:07"), (3765, "1:02:45")])
 def test_duration(seconds, text):
     assert formatting.duration(seconds) == text
 

@@ -42,9 +42,15 @@ def test_pictures_have_no_line():
 
 def test_facts_are_what_a_person_reads():
     assert dict(facts(VIDEO)) == {
-        "File": "clip.mp4", "Size": "636 kB", "Length": "10.00 s", "Picture": "340 × 256", "Frames": "12,345",
-        "Frame rate": "29.97 per second", "Codec": "H.264", "Container": "MP4",
-    }  # fmt: skip
+        "File": "clip.mp4",
+        "Size": "636 kB",
+        "Length": "10.00 s",
+        "Picture": "340 × 256",
+        "Frames": "12,345",
+        "Frame rate": "29.97 per second",
+        "Codec": "H.264",
+        "Container": "MP4",
+    }
 
 
 def test_facts_that_are_not_known_are_left_out():

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import Trials
-from tests.nightly.faults.load import Known, capacity, known_scores
+from tests.nightly.faults.fault_run import FaultRuns
+from tests.nightly.faults.load import ReferenceScores, capacity, known_scores
 from tests.nightly.faults.rows import Row
 from tests.support.films import panning, write_video
 from tests.support.movements import film_movement
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     result = yield
-    pyfuncitem.funcargs["row"].judge()
+    pyfuncitem.funcargs["row"].verify()
     return result
 
 
@@ -80,23 +80,23 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def hurt() -> Iterator[Stack]:
-    """The stack that most rows hurt, one after the other."""
+def faulty_stack() -> Iterator[Stack]:
+    """The stack that most rows harm, one after the other."""
     with running_stack() as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def known(hurt: Stack, films: dict[str, bytes]) -> Known:
-    return known_scores(hurt.url, films)
+def known(faulty_stack: Stack, films: dict[str, bytes]) -> ReferenceScores:
+    return known_scores(faulty_stack.url, films)
 
 
 @pytest.fixture(scope="session")
-def rate(hurt: Stack, films: dict[str, bytes], known: Known) -> float:
+def rate(faulty_stack: Stack, films: dict[str, bytes], known: ReferenceScores) -> float:
     """Requests a second: half of what the stack can do on this machine."""
-    return capacity(hurt.url, films) / 2
+    return capacity(faulty_stack.url, films) / 2
 
 
 @pytest.fixture
-def trials(films: dict[str, bytes], long_film: bytes, known: Known, rate: float, row: Row) -> Trials:
-    return Trials(films, long_film, known, rate, row)
+def fault_runs(films: dict[str, bytes], long_film: bytes, known: ReferenceScores, rate: float, row: Row) -> FaultRuns:
+    return FaultRuns(films, long_film, known, rate, row)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 
 from deploy.stack.stack import Stack
-from tests.nightly.faults.load import SHARED, Flow, Known, flowing
+from tests.nightly.faults.load import SHARED, ReferenceScores, SteadyLoad, running_load
 from tests.nightly.faults.rows import Row
 from tests.support.job_requests import wait_for_job
 from tests.support.leaks import descendants
@@ -23,82 +23,82 @@ LONGEST_S = 120.0
 
 
 @dataclass
-class Trials:
-    """Makes the trials of one row."""
+class FaultRuns:
+    """Makes the fault_runs of one row."""
 
     films: Mapping[str, bytes]
     long_film: bytes
-    known: Known
+    known: ReferenceScores
     rate: float
     row: Row
 
     @contextmanager
-    def of(self, stack: Stack, *, jobs: bool = True, private_memory: bool = False) -> Iterator[Trial]:
+    def of(self, stack: Stack, *, jobs: bool = True, private_memory: bool = False) -> Iterator[FaultRun]:
         """Half the capacity flows for the block, in which the fault comes; afterwards the stack is looked over.
 
         Without `jobs` none is handed in before; a stack with `private_memory` has a /dev/shm of its own.
         """
         stack.wait(60)
-        flow = Flow(stack.url, self.films, self.known, self.rate)
-        trial = Trial(stack, flow, self.row)
-        with flowing(flow):
+        flow = SteadyLoad(stack.url, self.films, self.known, self.rate)
+        fault_run = FaultRun(stack, flow, self.row)
+        with running_load(flow):
             if jobs:
-                trial.hand_in(self.long_film, USUAL_HOP_S)
-            until(lambda: flow.calm(flow.began), 30)
-            trial.fault = time.monotonic()
-            yield trial
-        self.row.tell(f"{self.rate:.0f} requests/s; answers: {_counted(flow, trial.fault)}")
-        trial.look_over(private_memory)
+                fault_run.submit_job(self.long_film, USUAL_HOP_S)
+            until(lambda: flow.is_calm(flow.began), 30)
+            fault_run.fault = time.monotonic()
+            yield fault_run
+        self.row.note(f"{self.rate:.0f} requests/s; answers: {_counted(flow, fault_run.fault)}")
+        fault_run.check_aftermath(private_memory)
 
 
-class Trial:
-    """A stack, the flow to it, and the moment `fault` at which it was hurt: set again when that is later."""
+class FaultRun:
+    """A stack, the flow to it, and the moment `fault` at which it was faulty_stack: set again when that is later."""
 
-    def __init__(self, stack: Stack, flow: Flow, row: Row) -> None:
+    def __init__(self, stack: Stack, flow: SteadyLoad, row: Row) -> None:
         self.stack, self.flow, self.row = stack, flow, row
         self.fault = time.monotonic()
         self.job = ""
 
-    def hand_in(self, film: bytes, hop_s: float) -> None:
+    def submit_job(self, film: bytes, hop_s: float) -> None:
         answer = httpx.post(f"{self.stack.url}/v1/jobs", content=film, params={"hop_s": hop_s}, timeout=30)
         assert answer.status_code == 202, answer.text
         self.job = answer.json()["id"]
 
-    def hurts(self) -> None:
+    def mark_fault(self) -> None:
         """The fault is now."""
         self.fault = time.monotonic()
 
-    def steady(self, limit_s: float, what: str = "right answers after", since: float | None = None) -> None:
+    def check_recovery(self, limit_s: float, what: str = "right answers after", since: float | None = None) -> None:
         """Waits until all is well again; within `limit_s` from the fault, or from `since`, was promised."""
         begin = self.fault if since is None else since
-        until(lambda: self.flow.calm(begin), LONGEST_S)
-        self.row.within(what, self.flow.unsteady_s(begin), limit_s)
+        until(lambda: self.flow.is_calm(begin), LONGEST_S)
+        self.row.check_within(what, self.flow.unsteady_s(begin), limit_s)
 
-    def only(self, *allowed: str) -> None:
+    def check_errors(self, *allowed: str) -> None:
         """No answer since the fault but right ones and these, such as "503 not_ready" or "503"."""
         found = self.flow.statuses(self.fault)
         others = {word: count for word, count in found.items() if not word.startswith(("200", *allowed))}
-        self.row.holds(f"other errors: {others or 'none'}", not others)
+        self.row.check(f"other errors: {others or 'none'}", not others)
 
-    def look_over(self, private_memory: bool = False) -> None:
+    def check_aftermath(self, private_memory: bool = False) -> None:
         """What holds in every row: right answers, jobs whole, no orphan, no region too many."""
         row, stack = self.row, self.stack
-        row.holds(f"wrong answers: {len(self.flow.wrong())}", not self.flow.wrong())
+        row.check(f"wrong answers: {len(self.flow.wrong())}", not self.flow.wrong())
         until(lambda: ready(stack), 30)
         if self.job:
             with httpx.Client(base_url=stack.url, timeout=30) as http:
                 told = wait_for_job(http, self.job, LONGEST_S)
             windows, progress = told["timeline"] and told["timeline"]["windows"], told["progress"]
             whole = told["state"] == "done" and len(windows) == progress["windows"]
-            row.holds(f"the job before it: {told['state']}", whole)
-        row.holds(
+            row.check(f"the job before it: {told['state']}", whole)
+        row.check(
             "no orphan" if _soon(lambda: not orphans(stack)) else f"orphans: {orphans(stack)}", not orphans(stack)
         )
         if not private_memory:
             tidy = _soon(
                 lambda: len(regions(stack)) == owners_of_regions(stack) and regions(stack) == registered(stack)
             )
-            row.holds("no region left" if tidy else f"regions {regions(stack)}, known {registered(stack)}", tidy)
+            row.check("no region left" if tidy else f"regions {regions(stack)}, known {registered(stack)}", tidy)
 
     def by_shared_memory(self) -> bool:
         """Whether the last answers came by it."""
@@ -122,5 +122,5 @@ def _soon(condition: object) -> bool:
     return True
 
 
-def _counted(flow: Flow, fault: float) -> str:
+def _counted(flow: SteadyLoad, fault: float) -> str:
     return ", ".join(f"{count}x {word}" for word, count in sorted(flow.statuses(fault).items()))

@@ -36,13 +36,13 @@ class Sample:
         return self.ended - self.sent
 
 
-Known = Mapping[str, tuple[tuple[str, float], ...]]
+ReferenceScores = Mapping[str, tuple[tuple[str, float], ...]]
 
 
-class Flow:
+class SteadyLoad:
     """`rate` requests a second with `films` in turns, each to be answered with its scores in `known`."""
 
-    def __init__(self, url: str, films: Mapping[str, bytes], known: Known, rate: float) -> None:
+    def __init__(self, url: str, films: Mapping[str, bytes], known: ReferenceScores, rate: float) -> None:
         self._url, self._films, self._known, self._rate = url, films, known, rate
         self._ends = threading.Event()
         self.samples: list[Sample] = []
@@ -71,7 +71,7 @@ class Flow:
         """Seconds from `fault` to the end of the last request without a right answer; 0 when there was none."""
         return max((sample.ended - fault for sample in self.bad(fault)), default=0.0)
 
-    def calm(self, fault: float) -> bool:
+    def is_calm(self, fault: float) -> bool:
         """Whether all that was sent lately has its right answer, and nobody waits."""
         now = time.monotonic()
         lately = [sample for sample in list(self.samples) if sample.sent >= now - CALM_S]
@@ -128,7 +128,7 @@ def told(film: str, sent: float, answer: httpx.Response) -> Sample:
         return Sample(film, sent, ended, 0, f"{answer.status_code} without our JSON")
 
 
-def known_scores(url: str, films: Mapping[str, bytes]) -> Known:
+def known_scores(url: str, films: Mapping[str, bytes]) -> ReferenceScores:
     """What the service says of each film when it has nothing else to do; no two have the same best label."""
     found = {}
     for name, film in films.items():
@@ -162,7 +162,7 @@ def capacity(url: str, films: Mapping[str, bytes], clients: int = 8, seconds: fl
 
 
 @contextmanager
-def flowing(flow: Flow) -> Iterator[Flow]:
+def running_load(flow: SteadyLoad) -> Iterator[SteadyLoad]:
     """With requests going out for the block; all are answered when it ends."""
     thread = threading.Thread(target=flow.run, name="flow", daemon=True)
     thread.start()

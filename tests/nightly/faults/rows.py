@@ -97,28 +97,28 @@ LOADS: dict[int, tuple[str, str]] = {
 
 @dataclass
 class Row:
-    """One row while it is measured; `judge` at its end."""
+    """One row while it is measured; `verify` at its end."""
 
     number: int
     measured: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
-    def within(self, what: str, seconds: float, limit_s: float) -> None:
+    def check_within(self, what: str, seconds: float, limit_s: float) -> None:
         """Something took `seconds`, and `limit_s` were promised."""
         told = f"{seconds * 1e3:.0f} ms" if 0 < limit_s < 0.5 else f"{seconds:.1f} s"
-        self.holds(f"{what} {told}", seconds <= limit_s)
+        self.check(f"{what} {told}", seconds <= limit_s)
 
-    def holds(self, what: str, so: bool) -> None:
+    def check(self, what: str, so: bool) -> None:
         """Says what was measured, and whether that is what was promised."""
         self.measured.append(what)
         if not so:
             self.broken.append(what)
 
-    def tell(self, what: str) -> None:
+    def note(self, what: str) -> None:
         """Measured, and nothing was promised about it."""
         self.measured.append(what)
 
-    def judge(self) -> None:
+    def verify(self) -> None:
         assert not self.broken, f"promised: {(PROMISES | LOADS)[self.number][1]}; measured: {'; '.join(self.broken)}"
 
     def write(self, verdict: str, why: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.fault_run import HOP_S, FaultRuns
 from tests.nightly.faults.rows import Row
 from tests.nightly.faults.stack_processes import decoders, send, web_workers
 from tests.support.films import Frame, numbered, write_video
@@ -67,63 +67,63 @@ def post(stack: Stack, content: bytes) -> tuple[str, float]:
 
 
 @pytest.mark.timeout(300)
-def test_05_decoder_spins(strict: Stack, trials: Trials, row: Row, slow_film: bytes) -> None:
-    with trials.of(strict) as trial:
-        trial.hurts()
+def test_05_decoder_spins(strict: Stack, fault_runs: FaultRuns, row: Row, slow_film: bytes) -> None:
+    with fault_runs.of(strict) as fault_run:
+        fault_run.mark_fault()
         alone, seconds = post(strict, slow_film)
-        row.holds(f"the file alone: {alone}", alone == "422 decode_timeout")
-        row.within("after", seconds, LIMIT_S + 0.5)
-        trial.steady(LIMIT_S + 1, "all others: errors until")
-        trial.hurts()
+        row.check(f"the file alone: {alone}", alone == "422 decode_timeout")
+        row.check_within("after", seconds, LIMIT_S + 0.5)
+        fault_run.check_recovery(LIMIT_S + 1, "all others: errors until")
+        fault_run.mark_fault()
         with ThreadPoolExecutor(SPINNING) as pool:
             told = [each.result() for each in [pool.submit(post, strict, slow_film) for _ in range(SPINNING)]]
         over = time.monotonic()
-        row.tell(f"{SPINNING} at once, as many as there are decoders: {sorted({answer for answer, _ in told})}")
-        trial.steady(1.0, "right answers to all others after the last of them and", since=over)
-        trial.only("503")
+        row.note(f"{SPINNING} at once, as many as there are decoders: {sorted({answer for answer, _ in told})}")
+        fault_run.check_recovery(1.0, "right answers to all others after the last of them and", since=over)
+        fault_run.check_errors("503")
 
 
-def test_06_decoder_aborts(strict: Stack, trials: Trials, row: Row, bomb: bytes) -> None:
-    with trials.of(strict) as trial:
-        trial.hurts()
+def test_06_decoder_aborts(strict: Stack, fault_runs: FaultRuns, row: Row, bomb: bytes) -> None:
+    with fault_runs.of(strict) as fault_run:
+        fault_run.mark_fault()
         told = [post(strict, bomb)[0] for _ in range(10)]
-        row.holds(f"10 files that would abort decord: {sorted(set(told))}", set(told) == {"422 undecodable"})
-        trial.steady(0.0, "all others: errors until")
-        trial.only()
-        trial.hurts()
+        row.check(f"10 files that would abort decord: {sorted(set(told))}", set(told) == {"422 undecodable"})
+        fault_run.check_recovery(0.0, "all others: errors until")
+        fault_run.check_errors()
+        fault_run.mark_fault()
         for number in range(KILLED):  # as the kernel does when there is no memory
             workers = web_workers(strict)
             send(signal.SIGKILL, sorted(decoders(workers[number % len(workers)]))[:1])
             time.sleep(0.5)
-        trial.steady(KILLED, f"{KILLED} decoders killed as for want of memory: errors until")
-        bad = trial.flow.bad(trial.fault)
-        row.holds(f"requests that failed by it: {len(bad)}", len(bad) <= KILLED)
-        trial.only("503")
+        fault_run.check_recovery(KILLED, f"{KILLED} decoders killed as for want of memory: errors until")
+        bad = fault_run.flow.bad(fault_run.fault)
+        row.check(f"requests that failed by it: {len(bad)}", len(bad) <= KILLED)
+        fault_run.check_errors("503")
 
 
 @pytest.mark.timeout(300)
 def test_43_decoders_killed_at_work(
-    hurt: Stack, trials: Trials, row: Row, films: dict[str, bytes], long_film: bytes
+    faulty_stack: Stack, fault_runs: FaultRuns, row: Row, films: dict[str, bytes], long_film: bytes
 ) -> None:
-    with trials.of(hurt) as trial:
-        trial.hand_in(long_film, HOP_S)
-        trial.hurts()
+    with fault_runs.of(faulty_stack) as fault_run:
+        fault_run.submit_job(long_film, HOP_S)
+        fault_run.mark_fault()
         for _ in range(KILLED):
-            worker = next(iter(web_workers(hurt)))
+            worker = next(iter(web_workers(faulty_stack)))
             send(signal.SIGKILL, decoders(worker))
             time.sleep(0.5)
-        trial.steady(STORM_S, f"all decoders of a worker killed {KILLED} times: errors until")
-        trial.only("503")
-        trial.hurts()
-        with killing(hurt):
-            told = [post(hurt, films["pan_left"])[0] for _ in range(5)]
+        fault_run.check_recovery(STORM_S, f"all decoders of a worker killed {KILLED} times: errors until")
+        fault_run.check_errors("503")
+        fault_run.mark_fault()
+        with killing(faulty_stack):
+            told = [post(faulty_stack, films["pan_left"])[0] for _ in range(5)]
         over = time.monotonic()
         allowed = {"200", "503 not_ready", "503 overloaded"}
-        row.holds(f"all decoders killed every {EVERY_S:g} s: {sorted(set(told))}", set(told) <= allowed)
-        trial.steady(STORM_S, "right answers to all after that and", since=over)
-        trial.only("503")
-        answer, _ = post(hurt, films["pan_left"])
-        row.holds(f"the same file afterwards: {answer}", answer == "200")
+        row.check(f"all decoders killed every {EVERY_S:g} s: {sorted(set(told))}", set(told) <= allowed)
+        fault_run.check_recovery(STORM_S, "right answers to all after that and", since=over)
+        fault_run.check_errors("503")
+        answer, _ = post(faulty_stack, films["pan_left"])
+        row.check(f"the same file afterwards: {answer}", answer == "200")
 
 
 @contextmanager

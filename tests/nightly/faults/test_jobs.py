@@ -18,7 +18,7 @@ import pytest
 from app.jobs.storage.journal import read
 from app.jobs.storage.store import Job
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.fault_run import HOP_S, FaultRuns
 from tests.nightly.faults.rows import Row
 from tests.nightly.faults.stack_processes import children, send, stopped
 from tests.support.films import numbered, write_video
@@ -32,31 +32,33 @@ MAX_DEATHS, MOST = 3, 12
 
 
 @pytest.fixture
-def http(hurt: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=hurt.url, timeout=30) as client:
+def http(faulty_stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=faulty_stack.url, timeout=30) as client:
         yield client
 
 
 @pytest.mark.timeout(300)
-def test_26_job_worker_killed(hurt: Stack, trials: Trials, row: Row, http: httpx.Client, long_film: bytes) -> None:
-    with trials.of(hurt) as trial:
-        trial.hand_in(long_film, HOP_S)
-        whole = wait_for_job(http, trial.job, 120)
-        trial.hand_in(long_film, HOP_S)
-        until(lambda: windows_done(http, trial.job) > 0, 30)
-        trial.hurts()
-        os.kill(pid_of(hurt, "jobs"), signal.SIGKILL)
-        before = windows_done(http, trial.job)
-        until(lambda: windows_done(http, trial.job) > before, 60)
-        row.within("went on after", time.monotonic() - trial.fault, 30)
-        told = wait_for_job(http, trial.job, 120)
-        read(journal(hurt, trial.job))  # raises when a window is missing or there twice
+def test_26_job_worker_killed(
+    faulty_stack: Stack, fault_runs: FaultRuns, row: Row, http: httpx.Client, long_film: bytes
+) -> None:
+    with fault_runs.of(faulty_stack) as fault_run:
+        fault_run.submit_job(long_film, HOP_S)
+        whole = wait_for_job(http, fault_run.job, 120)
+        fault_run.submit_job(long_film, HOP_S)
+        until(lambda: windows_done(http, fault_run.job) > 0, 30)
+        fault_run.mark_fault()
+        os.kill(pid_of(faulty_stack, "jobs"), signal.SIGKILL)
+        before = windows_done(http, fault_run.job)
+        until(lambda: windows_done(http, fault_run.job) > before, 60)
+        row.check_within("went on after", time.monotonic() - fault_run.fault, 30)
+        told = wait_for_job(http, fault_run.job, 120)
+        read(journal(faulty_stack, fault_run.job))  # raises when a window is missing or there twice
         same = told["timeline"]["segments"] == whole["timeline"]["segments"]
-        row.holds("one result, the same as without", same)
-        trial.steady(0.0, "requests: errors until")
-        trial.only()
-    deaths, state = _killed_at_one_window(hurt, http, long_film)
-    row.holds(f"{state} after {deaths} deaths at one window", (state, deaths) == ("failed", MAX_DEATHS))
+        row.check("one result, the same as without", same)
+        fault_run.check_recovery(0.0, "requests: errors until")
+        fault_run.check_errors()
+    deaths, state = _killed_at_one_window(faulty_stack, http, long_film)
+    row.check(f"{state} after {deaths} deaths at one window", (state, deaths) == ("failed", MAX_DEATHS))
 
 
 def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tuple[int, str]:
@@ -107,12 +109,12 @@ def killable(stack: Stack, victim: str) -> list[int]:
 
 @pytest.mark.timeout(900)
 def test_27_kills_at_random_moments(
-    roomy: Stack, trials: Trials, row: Row, tmp_path_factory: pytest.TempPathFactory
+    roomy: Stack, fault_runs: FaultRuns, row: Row, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     film = write_video(tmp_path_factory.mktemp("short") / "short.mp4", map(numbered, range(30))).read_bytes()
     accepted, others, ends, chance = list[str](), list[str](), threading.Event(), random.Random(27)
 
-    def hand_in() -> None:
+    def submit_job() -> None:
         with httpx.Client(base_url=roomy.url, timeout=30) as http:
             while not ends.is_set():
                 with suppress(httpx.HTTPError):
@@ -123,11 +125,11 @@ def test_27_kills_at_random_moments(
     def more_than(before: int) -> bool:
         return len(accepted) > before
 
-    office = threading.Thread(target=hand_in)
+    office = threading.Thread(target=submit_job)
     kills = dict.fromkeys(("a web worker", "gunicorn", "the job worker"), 0)
-    with trials.of(roomy, jobs=False) as trial:
+    with fault_runs.of(roomy, jobs=False) as fault_run:
         office.start()
-        trial.hurts()
+        fault_run.mark_fault()
         try:
             for number in range(KILLS):
                 victim = ["a web worker", "the job worker", "a web worker", "gunicorn"][number % 4]
@@ -140,60 +142,63 @@ def test_27_kills_at_random_moments(
         finally:
             ends.set()
             office.join()
-        trial.steady(30, since=last)
+        fault_run.check_recovery(30, since=last)
     with httpx.Client(base_url=roomy.url, timeout=30) as http:
         lost = [job_id for job_id in accepted if http.get(f"/v1/jobs/{job_id}").status_code != 200]
-    row.tell(f"kills of {kills}")
-    row.holds(f"of {len(accepted)} accepted jobs lost: {len(lost)}", not lost and len(accepted) > KILLS / 4)
+    row.note(f"kills of {kills}")
+    row.check(f"of {len(accepted)} accepted jobs lost: {len(lost)}", not lost and len(accepted) > KILLS / 4)
 
 
 @pytest.mark.timeout(300)
 def test_28_queue_locked_and_corrupt(
-    hurt: Stack, trials: Trials, row: Row, http: httpx.Client, long_film: bytes
+    faulty_stack: Stack, fault_runs: FaultRuns, row: Row, http: httpx.Client, long_film: bytes
 ) -> None:
-    queue = hurt.settings.data_dir / "queue.db"
+    queue = faulty_stack.settings.data_dir / "queue.db"
 
-    def hand_in() -> tuple[str, float]:
+    def submit_job() -> tuple[str, float]:
         begin = time.monotonic()
         answer = http.post("/v1/jobs", content=long_film)
         told = answer.json()
         return (told["id"] if answer.status_code == 202 else f"{answer.status_code}"), time.monotonic() - begin
 
-    with trials.of(hurt) as trial:
-        wait_for_job(http, trial.job, 120)
+    with fault_runs.of(faulty_stack) as fault_run:
+        wait_for_job(http, fault_run.job, 120)
         before = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
-        trial.hurts()
+        fault_run.mark_fault()
         held = sqlite3.connect(queue, isolation_level=None)
         held.execute("BEGIN EXCLUSIVE")
-        told, seconds = hand_in()
-        until(lambda: time.monotonic() > trial.fault + LOCKED_S, LOCKED_S + 30)
+        told, seconds = submit_job()
+        until(lambda: time.monotonic() > fault_run.fault + LOCKED_S, LOCKED_S + 30)
         held.execute("ROLLBACK")
         held.close()
-        row.holds(
+        row.check(
             f"locked: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s", len(told) == 24 or told == "503"
         )
         if len(told) == 24:
-            row.holds(
+            row.check(
                 f"and {wait_for_job(http, told, 120)['state']} later", wait_for_job(http, told)["state"] == "done"
             )
-        trial.steady(0.0, "requests: errors until")
-        trial.hurts()
+        fault_run.check_recovery(0.0, "requests: errors until")
+        fault_run.mark_fault()
         queue.write_bytes(b"this is no database " * 500)
-        told, seconds = hand_in()
-        row.holds(
+        told, seconds = submit_job()
+        row.check(
             f"corrupt: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s",
             len(told) == 24 or told == "503",
         )
         left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
-        row.holds(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
-        trial.steady(0.0, "requests: errors until")
-        trial.only()
+        row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
+        fault_run.check_recovery(0.0, "requests: errors until")
+        fault_run.check_errors()
         # What was written last lies in the queue's log: only who opens it after all have closed it finds no database
-        trial.hurts()
-        send(signal.SIGKILL, [pid_of(hurt, "web"), *children(pid_of(hurt, "web")), pid_of(hurt, "jobs")])
-        trial.steady(30, "all of its users killed: right answers after")
-        trial.only("503")
+        fault_run.mark_fault()
+        send(
+            signal.SIGKILL,
+            [pid_of(faulty_stack, "web"), *children(pid_of(faulty_stack, "web")), pid_of(faulty_stack, "jobs")],
+        )
+        fault_run.check_recovery(30, "all of its users killed: right answers after")
+        fault_run.check_errors("503")
         left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
-        row.holds(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
+        row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
         state = wait_for_job(http, told, 120)["state"] if len(told) == 24 else "not accepted"
-        row.holds(f"the job of the corrupt queue: {state}", state in ("done", "not accepted"))
+        row.check(f"the job of the corrupt queue: {state}", state in ("done", "not accepted"))

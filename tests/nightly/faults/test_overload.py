@@ -75,9 +75,9 @@ def others(outcomes: Sequence[Outcome]) -> int:
 def test_101_less_than_the_capacity(loaded: Loaded, row: Row) -> None:
     alone = asyncio.run(closed_loop(loaded.target, 1, CALM_S / 2))
     told = asyncio.run(open_loop(loaded.target, 0.7 * loaded.per_s, CALM_S))
-    row.tell(f"{CALM_S:.0f} s of {0.7 * loaded.per_s:.1f} requests/s")
-    row.holds(f"errors: {others(told)} of {len(told)}", not others(told))
-    row.holds(f"p99 {p99(told) * 1e3:.0f} ms, alone {p99(alone) * 1e3:.0f} ms", p99(told) <= 3 * p99(alone))
+    row.note(f"{CALM_S:.0f} s of {0.7 * loaded.per_s:.1f} requests/s")
+    row.check(f"errors: {others(told)} of {len(told)}", not others(told))
+    row.check(f"p99 {p99(told) * 1e3:.0f} ms, alone {p99(alone) * 1e3:.0f} ms", p99(told) <= 3 * p99(alone))
 
 
 @pytest.mark.timeout(300)
@@ -95,7 +95,7 @@ def test_104_ten_times_the_capacity(loaded: Loaded, row: Row) -> None:
     before = memory_mib(loaded.stack)["all"]
     _overload(loaded, row, 10, LONGEST_S, 0.8)
     after = memory_mib(loaded.stack)["all"]
-    row.holds(f"{before:.0f} MiB before, {after:.0f} after", after <= MORE_MEMORY * before)
+    row.check(f"{before:.0f} MiB before, {after:.0f} after", after <= MORE_MEMORY * before)
 
 
 def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: float) -> None:
@@ -106,15 +106,15 @@ def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: fl
     capacities = (before, now_per_s(loaded.target))
     per_s = sum(capacities) / 2
     share = told["goodput_per_s"] / per_s
-    row.tell(f"{seconds:.0f} s of {told['sent_per_s']} requests/s; C is {per_s:.1f}, {before:.1f} before it")
-    row.holds(f"goodput {share:.2f} C", share >= least)
-    row.within("p99 of those let in", told["admitted"]["p99_ms"] / 1e3, DEADLINE_S)
+    row.note(f"{seconds:.0f} s of {told['sent_per_s']} requests/s; C is {per_s:.1f}, {before:.1f} before it")
+    row.check(f"goodput {share:.2f} C", share >= least)
+    row.check_within("p99 of those let in", told["admitted"]["p99_ms"] / 1e3, DEADLINE_S)
     refused = told["refused"]["p99_ms"] or 0.0
-    row.within(f"{sum(told['codes'].values())} refused, p99", refused / 1e3, REFUSED_S)
-    row.holds(f"without Retry-After: {told['refused_without_retry_after']}", not told["refused_without_retry_after"])
+    row.check_within(f"{sum(told['codes'].values())} refused, p99", refused / 1e3, REFUSED_S)
+    row.check(f"without Retry-After: {told['refused_without_retry_after']}", not told["refused_without_retry_after"])
     strange = {status: count for status, count in told["statuses"].items() if status not in ("200", "429", "503")}
-    row.holds(f"others: {strange or 'none'}", not strange)
-    row.within("as before after", float("inf") if normal_s is None else normal_s, NORMAL_S)
+    row.check(f"others: {strange or 'none'}", not strange)
+    row.check_within("as before after", float("inf") if normal_s is None else normal_s, NORMAL_S)
 
 
 @pytest.mark.timeout(300)
@@ -132,10 +132,10 @@ def test_105_step(loaded: Loaded, row: Row) -> None:
 
     before, after, began = asyncio.run(steps())
     usual_s = quantile([outcome.seconds for outcome in before], 0.9) or 0.0
-    row.tell(f"{STEP_S:.0f} s of {calm:.1f}, {STEP_S:.0f} s of {much:.0f}, and {calm:.1f} requests/s again")
-    row.within("as before after", normal_after(after, began, usual_s), NORMAL_S)
+    row.note(f"{STEP_S:.0f} s of {calm:.1f}, {STEP_S:.0f} s of {much:.0f}, and {calm:.1f} requests/s again")
+    row.check_within("as before after", normal_after(after, began, usual_s), NORMAL_S)
     late = [outcome for outcome in after if outcome.sent_s > began + NORMAL_S]
-    row.holds(f"errors from then on: {others(late)}", not others(late))
+    row.check(f"errors from then on: {others(late)}", not others(late))
 
 
 def normal_after(outcomes: Sequence[Outcome], began_s: float, usual_s: float) -> float:
@@ -175,13 +175,13 @@ def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
         return quiet, beside, least
 
     quiet, beside, under_way = asyncio.run(turns())
-    row.holds(f"{under_way} were still sending", under_way == SLOW)
-    row.holds(f"errors: {others(beside)} of {len(beside)}", not others(beside))
+    row.check(f"{under_way} were still sending", under_way == SLOW)
+    row.check(f"errors: {others(beside)} of {len(beside)}", not others(beside))
     most_s = 1.2 * p99(quiet) + NOISE_S
-    row.holds(f"p99 {p99(beside) * 1e3:.0f} ms, without them {p99(quiet) * 1e3:.0f}", p99(beside) <= most_s)
+    row.check(f"p99 {p99(beside) * 1e3:.0f} ms, without them {p99(quiet) * 1e3:.0f}", p99(beside) <= most_s)
     gone = time.monotonic()
     until(lambda: not list(uploads.iterdir()), 30)
-    row.within("their files gone after", time.monotonic() - gone, 1)
+    row.check_within("their files gone after", time.monotonic() - gone, 1)
 
 
 def statuses(target: Target, rate: float, seconds: float) -> dict[str, int]:
@@ -216,7 +216,7 @@ def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
                 storm = other.submit(statuses, greedy, 10 * per_s, BESIDE_S)
                 told += asked()
                 refused += Counter(storm.result(120))
-    row.tell(f"{0.3 * per_s:.1f} requests/s beside {10 * per_s:.0f} of another key")
-    row.holds(f"errors: {others(told)} of {len(told)}", not others(told))
-    row.holds(f"p99 {p99(told) * 1e3:.0f} ms, without it {p99(quiet) * 1e3:.0f}", p99(told) <= 3 * p99(quiet))
-    row.tell(f"the other key: {dict(refused)}")
+    row.note(f"{0.3 * per_s:.1f} requests/s beside {10 * per_s:.0f} of another key")
+    row.check(f"errors: {others(told)} of {len(told)}", not others(told))
+    row.check(f"p99 {p99(told) * 1e3:.0f} ms, without it {p99(quiet) * 1e3:.0f}", p99(told) <= 3 * p99(quiet))
+    row.note(f"the other key: {dict(refused)}")

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.fault_run import FaultRuns
 from tests.nightly.faults.rows import Row
 from tests.support.job_requests import wait_for_job
 from tests.support.many_jobs import make_jobs
@@ -33,13 +33,13 @@ def as_the_service(path: Path, owner: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[str, bytes]) -> None:
-    jobs, film = hurt.settings.data_dir / "jobs", films["pan_left"]
-    with trials.of(hurt) as trial, httpx.Client(base_url=hurt.url, timeout=30) as http:
+def test_42_records_damaged(faulty_stack: Stack, fault_runs: FaultRuns, row: Row, films: dict[str, bytes]) -> None:
+    jobs, film = faulty_stack.settings.data_dir / "jobs", films["pan_left"]
+    with fault_runs.of(faulty_stack) as fault_run, httpx.Client(base_url=faulty_stack.url, timeout=30) as http:
         made = [http.post("/v1/jobs", content=film).json()["id"] for _ in range(6)]
         for identity in made:
             wait_for_job(http, identity)
-        trial.hurts()
+        fault_run.mark_fault()
         whole, newer, cut_off, zeros, fifo, folder = (jobs / identity for identity in made)
         told = json.loads((newer / "state.json").read_text())
         (newer / "state.json").write_text(json.dumps(told | {"of a newer version": [1]}))
@@ -49,7 +49,7 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
         os.mkfifo(fifo / "job.json")
         shutil.rmtree(folder)
         folder.write_bytes(b"no folder")
-        (index,) = hurt.settings.data_dir.glob("jobs-index-*.db")
+        (index,) = faulty_stack.settings.data_dir.glob("jobs-index-*.db")
         index.write_bytes(b"this is no database " * 500)
         statuses = Counter[str]()
         for address in ("/v1/jobs", "/metrics", "/status.json"):
@@ -57,7 +57,7 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
             statuses[f"{address} {answer.status_code}"] += 1
         later = http.post("/v1/jobs", content=film)
         statuses[f"POST {later.status_code}"] += 1
-        row.holds(
+        row.check(
             f"just then: {dict(statuses)}",
             set(statuses)
             == {
@@ -67,18 +67,18 @@ def test_42_records_damaged(hurt: Stack, trials: Trials, row: Row, films: dict[s
                 "POST 202",
             },
         )
-        row.holds(f"a new job: {(state := wait_for_job(http, later.json()['id'])['state'])}", state == "done")
+        row.check(f"a new job: {(state := wait_for_job(http, later.json()['id'])['state'])}", state == "done")
         kept = {identity: http.get(f"/v1/jobs/{identity}").status_code for identity in made}
         wanted = dict.fromkeys(made, 404) | dict.fromkeys((whole.name, newer.name, cut_off.name), 200)
-        row.holds(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
+        row.check(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
         again = wait_for_job(http, cut_off.name, RECONCILED_S)["state"]
-        row.holds(f"one without its state begins again: {again}", again == "done")
+        row.check(f"one without its state begins again: {again}", again == "done")
         # The index may go on in its log: what lies below it is then found to be damaged later, or never needed
         until(lambda: {"job": 3, "state": 1}.items() <= set_aside(http).items(), RECONCILED_S)
-        row.holds(f"set aside and counted: {set_aside(http)}", True)
-        trial.steady(0.0, "requests: errors until")
-        trial.only()
-    shutil.rmtree(hurt.settings.data_dir / "damaged")
+        row.check(f"set aside and counted: {set_aside(http)}", True)
+        fault_run.check_recovery(0.0, "requests: errors until")
+        fault_run.check_errors()
+    shutil.rmtree(faulty_stack.settings.data_dir / "damaged")
 
 
 def set_aside(http: httpx.Client) -> dict[str, int]:
@@ -99,7 +99,7 @@ def test_45_very_many_jobs(row: Row, films: dict[str, bytes]) -> None:
                     lambda _: httpx.post(f"{stack.url}/v1/jobs", content=film), range(CLIENTS * 5)
                 )
             )
-        row.holds(
+        row.check(
             f"{CLIENTS} clients, {PLACES} places: {dict(answers)}",
             answers == {202: PLACES, 503: CLIENTS * 5 - PLACES} and len(list(jobs.iterdir())) == PLACES,
         )
@@ -112,8 +112,8 @@ def test_45_very_many_jobs(row: Row, films: dict[str, bytes]) -> None:
         with httpx.Client(base_url=stack.url, timeout=60) as http:
             until(lambda: listed(http) >= KEPT, RECONCILED_S)
             until(lambda: open_jobs(http) == 0, 120)
-            row.within(f"with {KEPT} kept: list (median)", median_s(lambda: http.get("/v1/jobs")), 0.05)
-            row.within("a new job (median)", median_s(lambda: http.post("/v1/jobs", content=film)), 0.05)
+            row.check_within(f"with {KEPT} kept: list (median)", median_s(lambda: http.get("/v1/jobs")), 0.05)
+            row.check_within("a new job (median)", median_s(lambda: http.post("/v1/jobs", content=film)), 0.05)
 
 
 def listed(http: httpx.Client) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.stack import paths
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import Trials
+from tests.nightly.faults.fault_run import FaultRuns
 from tests.nightly.faults.private_mounts import Enclosure, no_enclosure
 from tests.nightly.faults.rows import Row
 from tests.nightly.faults.stack_processes import nginx_workers, send, web_workers
@@ -39,10 +39,10 @@ def enclosed(*folders: str) -> Iterator[tuple[Enclosure, Stack]]:
         yield enclosure, stack
 
 
-def test_17_disk_full(trials: Trials, row: Row, films: dict[str, bytes], long_film: bytes) -> None:
+def test_17_disk_full(fault_runs: FaultRuns, row: Row, films: dict[str, bytes], long_film: bytes) -> None:
     large = films["pan_left"] + bytes(8 << 20)  # nothing at the end harms an MP4; nginx has to write it to its disk
-    with enclosed("uploads", "data") as (enclosure, stack), trials.of(stack) as trial:
-        trial.hurts()
+    with enclosed("uploads", "data") as (enclosure, stack), fault_runs.of(stack) as fault_run:
+        fault_run.mark_fault()
         for folder, address in (("uploads", "/v1/classify"), ("data", "/v1/jobs")):
             enclosure.fill(stack, stack.run_dir / folder)
             told, ends = Counter[str](), time.monotonic() + FULL_S
@@ -50,13 +50,13 @@ def test_17_disk_full(trials: Trials, row: Row, films: dict[str, bytes], long_fi
                 answer = httpx.post(f"{stack.url}{address}", content=large, timeout=30)
                 code = "" if answer.status_code < 300 else f" {answer.json()['error']['code']}"
                 told[f"{answer.status_code}{code}"] += 1
-            row.holds(f"{folder} full: {dict(told)} to {address}", set(told) == {"503 storage_full"})
+            row.check(f"{folder} full: {dict(told)} to {address}", set(told) == {"503 storage_full"})
             enclosure.empty(stack, stack.run_dir / folder)
             freed = time.monotonic()
-            trial.steady(5, "right answers after there was room and", since=freed)
+            fault_run.check_recovery(5, "right answers after there was room and", since=freed)
         answer = httpx.post(f"{stack.url}/v1/jobs", content=long_film, timeout=30)
-        row.holds(f"a job then: {answer.status_code}", answer.status_code == 202)
-        trial.only("503 storage_full")
+        row.check(f"a job then: {answer.status_code}", answer.status_code == 202)
+        fault_run.check_errors("503 storage_full")
 
 
 def test_18_uploads_not_writable(row: Row, tmp_path: Path) -> None:
@@ -68,20 +68,20 @@ def test_18_uploads_not_writable(row: Row, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         enclosure.start(other)
     said = refused.value.stderr.strip().replace(str(other.run_dir), "…")
-    row.holds(f"said: {said[:160]}", "uploads" in said and len(said.splitlines()) == 1)
-    row.holds("nothing runs", not other.processes())
+    row.check(f"said: {said[:160]}", "uploads" in said and len(said.splitlines()) == 1)
+    row.check("nothing runs", not other.processes())
 
 
-def test_19_log_disk_full(trials: Trials, row: Row) -> None:
-    with enclosed("logs") as (enclosure, stack), trials.of(stack) as trial:
+def test_19_log_disk_full(fault_runs: FaultRuns, row: Row) -> None:
+    with enclosed("logs") as (enclosure, stack), fault_runs.of(stack) as fault_run:
         workers = web_workers(stack)
-        trial.hurts()
+        fault_run.mark_fault()
         enclosure.fill(stack, stack.run_dir / "logs")
         time.sleep(FULL_S)
-        trial.steady(0.0, "errors until")
-        trial.only()
-        row.holds("the same workers", web_workers(stack) == workers)
-        row.holds(
+        fault_run.check_recovery(0.0, "errors until")
+        fault_run.check_errors()
+        row.check("the same workers", web_workers(stack) == workers)
+        row.check(
             f"all programs run: {stack.supervisorctl('status').count('RUNNING')}",
             stack.supervisorctl("status").count("RUNNING") == 5,
         )
@@ -89,22 +89,22 @@ def test_19_log_disk_full(trials: Trials, row: Row) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_44_leftovers_of_the_killed(hurt: Stack, trials: Trials, row: Row) -> None:
-    uploads, temporary = hurt.run_dir / "uploads", paths.temporary_folder(hurt.run_dir)
-    with trials.of(hurt) as trial, ExitStack() as clients:
-        trial.hurts()
+def test_44_leftovers_of_the_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: Row) -> None:
+    uploads, temporary = faulty_stack.run_dir / "uploads", paths.temporary_folder(faulty_stack.run_dir)
+    with fault_runs.of(faulty_stack) as fault_run, ExitStack() as clients:
+        fault_run.mark_fault()
         before = set(uploads.iterdir())
         for _ in range(UPLOADS):
-            clients.enter_context(half_an_upload(hurt))
-        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
-        send(signal.SIGKILL, nginx_workers(hurt)[:1])
-        until(lambda: set(uploads.iterdir()) - before - opened(hurt, uploads), 10)
-        under_way = [clients.enter_context(half_an_upload(hurt)) for _ in range(UPLOADS)]
-        until(lambda: len(opened(hurt, uploads)) >= UPLOADS, 10)
+            clients.enter_context(half_an_upload(faulty_stack))
+        until(lambda: len(opened(faulty_stack, uploads)) >= UPLOADS, 10)
+        send(signal.SIGKILL, nginx_workers(faulty_stack)[:1])
+        until(lambda: set(uploads.iterdir()) - before - opened(faulty_stack, uploads), 10)
+        under_way = [clients.enter_context(half_an_upload(faulty_stack)) for _ in range(UPLOADS)]
+        until(lambda: len(opened(faulty_stack, uploads)) >= UPLOADS, 10)
         time.sleep(0.5)  # what the flow had is answered
-        held = opened(hurt, uploads)
+        held = opened(faulty_stack, uploads)
         left = set(uploads.iterdir()) - held - before
-        victim = web_workers(hurt)[0]
+        victim = web_workers(faulty_stack)[0]
         folders = set(temporary.glob("pymp-*"))
         send(signal.SIGKILL, [victim, *descendants(victim)])
         until(lambda: len(set(temporary.glob("pymp-*"))) > len(folders), 30)
@@ -112,10 +112,12 @@ def test_44_leftovers_of_the_killed(hurt: Stack, trials: Trials, row: Row) -> No
         begun = time.monotonic()
         until(lambda: not any(path.exists() for path in left), 60)
         until(lambda: sum(path.exists() for path in folders) == len(folders) - 1, 60)
-        row.within(f"{len(left)} uploads and a folder of a killed worker gone after", time.monotonic() - begun, 30)
+        row.check_within(
+            f"{len(left)} uploads and a folder of a killed worker gone after", time.monotonic() - begun, 30
+        )
         kept = sum(path.exists() for path in held)
-        row.holds(f"uploads under way: {len(under_way)}; files of them: {kept}", kept >= len(under_way))
-        trial.steady(30, "right answers after", since=begun)
+        row.check(f"uploads under way: {len(under_way)}; files of them: {kept}", kept >= len(under_way))
+        fault_run.check_recovery(30, "right answers after", since=begun)
 
 
 def half_an_upload(stack: Stack) -> socket.socket:

@@ -18,7 +18,7 @@ import pytest
 
 from deploy.stack import processes
 from deploy.stack.stack import Stack
-from tests.nightly.faults.fault_run import HOP_S, Trials
+from tests.nightly.faults.fault_run import HOP_S, FaultRuns
 from tests.nightly.faults.rows import Row
 from tests.support.job_requests import wait_for_job, windows_done
 from tests.support.stack_state import ready
@@ -29,51 +29,51 @@ HOUR_S = 3600
 CLOCK = Path(__file__).with_name("clock.c")
 
 
-def test_25_web_restarted(hurt: Stack, trials: Trials, row: Row) -> None:
-    with trials.of(hurt) as trial:
-        under_way = set(trial.flow.under_way.values())
-        trial.hurts()
-        hurt.supervisorctl("restart", "web")
-        trial.steady(10)
-        trial.only("503")
-        cut = [sample for sample in trial.flow.bad(trial.fault) if sample.sent in under_way]
-        row.holds(f"of {len(under_way)} requests under way failed: {len(cut)}", not cut)
+def test_25_web_restarted(faulty_stack: Stack, fault_runs: FaultRuns, row: Row) -> None:
+    with fault_runs.of(faulty_stack) as fault_run:
+        under_way = set(fault_run.flow.under_way.values())
+        fault_run.mark_fault()
+        faulty_stack.supervisorctl("restart", "web")
+        fault_run.check_recovery(10)
+        fault_run.check_errors("503")
+        cut = [sample for sample in fault_run.flow.bad(fault_run.fault) if sample.sent in under_way]
+        row.check(f"of {len(under_way)} requests under way failed: {len(cut)}", not cut)
 
 
-def test_29_supervisord_killed(hurt: Stack, trials: Trials, row: Row) -> None:
-    with trials.of(hurt) as trial:
-        orphans = set(hurt.processes())
-        trial.hurts()
-        os.kill(int((hurt.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
+def test_29_supervisord_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: Row) -> None:
+    with fault_runs.of(faulty_stack) as fault_run:
+        orphans = set(faulty_stack.processes())
+        fault_run.mark_fault()
+        os.kill(int((faulty_stack.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
         time.sleep(5)
-        bad = trial.flow.bad(trial.fault)
-        row.holds(f"errors while nobody supervises: {len(bad)}", not bad)
+        bad = fault_run.flow.bad(fault_run.fault)
+        row.check(f"errors while nobody supervises: {len(bad)}", not bad)
         begin = time.monotonic()
-        hurt.up()
-        row.within("ready again after `up` and", time.monotonic() - begin, COLD_S)
-        row.holds("none of the old processes is left", not orphans & hurt.processes().keys())
-        names = list(hurt.processes().values())
-        row.holds("one Triton", names.count("tritonserver") == 1)
-        trial.steady(COLD_S, "right answers after `up` and", since=begin)
+        faulty_stack.up()
+        row.check_within("ready again after `up` and", time.monotonic() - begin, COLD_S)
+        row.check("none of the old processes is left", not orphans & faulty_stack.processes().keys())
+        names = list(faulty_stack.processes().values())
+        row.check("one Triton", names.count("tritonserver") == 1)
+        fault_run.check_recovery(COLD_S, "right answers after `up` and", since=begin)
 
 
-def test_30_everything_killed(hurt: Stack, trials: Trials, row: Row, long_film: bytes) -> None:
-    with trials.of(hurt, jobs=False) as trial:
-        trial.hand_in(long_film, HOP_S)
-        with httpx.Client(base_url=hurt.url, timeout=30) as http:
-            until(lambda: windows_done(http, trial.job) > 0, 30)
-            trial.hurts()
-            everything = processes.of_stack(hurt.run_dir)
+def test_30_everything_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: Row, long_film: bytes) -> None:
+    with fault_runs.of(faulty_stack, jobs=False) as fault_run:
+        fault_run.submit_job(long_film, HOP_S)
+        with httpx.Client(base_url=faulty_stack.url, timeout=30) as http:
+            until(lambda: windows_done(http, fault_run.job) > 0, 30)
+            fault_run.mark_fault()
+            everything = processes.of_stack(faulty_stack.run_dir)
             for pid in everything:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             assert processes.wait_until_gone(everything, 10)
             begin = time.monotonic()
-            hurt.up()
-            row.within("ready after", time.monotonic() - begin, COLD_S)
-            trial.steady(COLD_S, "right answers after", since=begin)
-            told = wait_for_job(http, trial.job, 120)
-            row.holds(f"the job that was at work: {told['state']}", told["state"] == "done")
+            faulty_stack.up()
+            row.check_within("ready after", time.monotonic() - begin, COLD_S)
+            fault_run.check_recovery(COLD_S, "right answers after", since=begin)
+            told = wait_for_job(http, fault_run.job, 120)
+            row.check(f"the job that was at work: {told['state']}", told["state"] == "done")
 
 
 @pytest.fixture
@@ -102,23 +102,23 @@ def adrift() -> Iterator[tuple[Stack, Path]]:
 
 
 @pytest.mark.timeout(300)
-def test_31_clock_jumps(adrift: tuple[Stack, Path], trials: Trials, row: Row, long_film: bytes) -> None:
+def test_31_clock_jumps(adrift: tuple[Stack, Path], fault_runs: FaultRuns, row: Row, long_film: bytes) -> None:
     stack, offset = adrift
-    with trials.of(stack, jobs=False) as trial, httpx.Client(base_url=stack.url, timeout=30) as http:
-        trial.hurts()
+    with fault_runs.of(stack, jobs=False) as fault_run, httpx.Client(base_url=stack.url, timeout=30) as http:
+        fault_run.mark_fault()
         for jump in (HOUR_S, -HOUR_S):
-            trial.hand_in(long_film, HOP_S)
-            until(lambda: windows_done(http, trial.job) > 0, 30)
+            fault_run.submit_job(long_film, HOP_S)
+            until(lambda: windows_done(http, fault_run.job) > 0, 30)
             offset.write_text(f"{jump:+d}\n")
-            told = wait_for_job(http, trial.job, 120)
-            row.holds(f"a job during a jump of {jump:+d} s: {told['state']}", told["state"] == "done")
+            told = wait_for_job(http, fault_run.job, 120)
+            row.check(f"a job during a jump of {jump:+d} s: {told['state']}", told["state"] == "done")
             shift = datetime.fromisoformat(told["finished"]) - datetime.fromisoformat(told["created"])
             seen = abs(shift.total_seconds()) > HOUR_S - 1
-            row.holds(f"by its own account it took {shift.total_seconds():+.0f} s", seen)
+            row.check(f"by its own account it took {shift.total_seconds():+.0f} s", seen)
         time.sleep(3)
-        trial.steady(0.0, "requests: errors until")
-        trial.only()
-        row.holds(f"programs that run: {stack.supervisorctl('status').count('RUNNING')}", ready(stack))
+        fault_run.check_recovery(0.0, "requests: errors until")
+        fault_run.check_errors()
+        row.check(f"programs that run: {stack.supervisorctl('status').count('RUNNING')}", ready(stack))
 
 
 def test_32_gpu_memory(row: Row) -> None:

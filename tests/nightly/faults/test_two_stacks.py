@@ -56,14 +56,14 @@ def loaded(stack: Stack) -> set[str]:
 @pytest.mark.timeout(300)
 def test_46_two_stacks(pair: list[Stack], row: Row) -> None:
     for stack, model in zip(pair, ONLY, strict=True):
-        row.holds(f"{model}: of its own Triton alone", served(stack) == loaded(stack) == {model})
+        row.check(f"{model}: of its own Triton alone", served(stack) == loaded(stack) == {model})
     first, second = pair
     killed, before = pid_of(first, "triton"), pid_of(second, "triton")
     os.killpg(killed, signal.SIGKILL)
-    row.holds("one Triton killed: the other stack ready", ready(second))
+    row.check("one Triton killed: the other stack ready", ready(second))
     until(lambda: pid_of(first, "triton") not in (0, killed), READY_S)
     until(lambda: len(registered(first)) == owners_of_regions(first) and ready(first), READY_S)
-    row.holds("its answers are its own again", served(first) == loaded(first) == {ONLY[0]})
-    row.holds("the other Triton was not restarted", pid_of(second, "triton") == before)
+    row.check("its answers are its own again", served(first) == loaded(first) == {ONLY[0]})
+    row.check("the other Triton was not restarted", pid_of(second, "triton") == before)
     first.down()
-    row.holds("one stopped: the other stack ready", ready(second) and served(second) == {ONLY[1]})
+    row.check("one stopped: the other stack ready", ready(second) and served(second) == {ONLY[1]})

@@ -81,16 +81,16 @@ def test_40_keys_cannot_be_checked(row: Row, films: dict[str, bytes]) -> None:
                 answers = [_upload(stack, *headers) for _ in range(UPLOADS) for headers in ((), ("X-API-Key: none",))]
                 codes = {f"{answer.status} {answer.error['code']}" for answer, _ in answers}
                 refused = codes <= {"401 unauthorized", "503 not_ready"}
-                row.holds(f"{fault.__name__}: {len(answers)} uploads without a key: {sorted(codes)}", refused)
-                row.within("the slowest answer after", max(seconds for _, seconds in answers), QUICK_S)
-                row.holds("no byte on the disk", _bytes_in(stack.run_dir / "uploads") == 0)
+                row.check(f"{fault.__name__}: {len(answers)} uploads without a key: {sorted(codes)}", refused)
+                row.check_within("the slowest answer after", max(seconds for _, seconds in answers), QUICK_S)
+                row.check("no byte on the disk", _bytes_in(stack.run_dir / "uploads") == 0)
                 began = time.monotonic()
                 status = httpx.post(f"{stack.url}/v1/classify", content=films["pan_left"], headers=key, timeout=30)
-                row.holds(f"with a key {status.status_code}", status.status_code in (200, 503))
-                row.within("after", time.monotonic() - began, QUICK_S)
+                row.check(f"with a key {status.status_code}", status.status_code in (200, 503))
+                row.check_within("after", time.monotonic() - began, QUICK_S)
             until(lambda: httpx.get(f"{stack.url}/readyz", timeout=10).status_code == 200, 60)
         answer = httpx.post(f"{stack.url}/v1/classify", content=films["pan_left"], headers=key, timeout=30)
-        row.holds(f"afterwards {answer.status_code}", answer.status_code == 200)
+        row.check(f"afterwards {answer.status_code}", answer.status_code == 200)
 
 
 HELD, HELD_BYTES, TRICKLE_BYTES = 8, 2 << 20, 1000
@@ -151,15 +151,15 @@ def test_41_slow_uploads_and_a_nearly_full_disk(row: Row, films: dict[str, bytes
         began = time.monotonic()
         until(lambda: used() < HELD_BYTES, LEAST_WINDOW_S + 30)
         what = f"{HELD * HELD_BYTES >> 20} MiB of {HELD} slow uploads are free after"
-        row.within(what, time.monotonic() - began, LEAST_WINDOW_S + 10)
+        row.check_within(what, time.monotonic() - began, LEAST_WINDOW_S + 10)
         answers = slow.finish()
-        row.holds(f"told when all was sent: {sorted(answers)}", answers == {"408 request_timeout"})
+        row.check(f"told when all was sent: {sorted(answers)}", answers == {"408 request_timeout"})
         enclosure.fill(stack, uploads)
         until(lambda: _upload(stack)[0].status == 503, 10)
         answer, seconds = _upload(stack)
-        row.holds(f"disk nearly full: {answer.status} {answer.error['code']}", answer.error["code"] == "storage_full")
-        row.within("after", seconds, 1)
+        row.check(f"disk nearly full: {answer.status} {answer.error['code']}", answer.error["code"] == "storage_full")
+        row.check_within("after", seconds, 1)
         enclosure.empty(stack, uploads)
         freed = time.monotonic()
         until(lambda: httpx.post(url, content=films["pan_left"], timeout=30).status_code == 200, 20)
-        row.within("right answers after there was room and", time.monotonic() - freed, QUICK_S)
+        row.check_within("right answers after there was room and", time.monotonic() - freed, QUICK_S)

@@ -1,4 +1,4 @@
-"""One fault under load: what must be so before it, during it and after it, whatever the fault is."""
+"""One fault under steady load, and the checks that are the same for every fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_S = 120.0
 
 @dataclass
 class FaultRuns:
-    """Makes the fault_runs of one row."""
+    """Start the fault runs of one row."""
 
     films: Mapping[str, bytes]
     long_film: bytes
@@ -52,7 +52,7 @@ class FaultRuns:
 
 
 class FaultRun:
-    """A stack, the flow to it, and the moment `fault` at which it was faulty_stack: set again when that is later."""
+    """A stack under steady load, and the time of its fault."""
 
     def __init__(self, stack: Stack, flow: SteadyLoad, row: Row) -> None:
         self.stack, self.flow, self.row = stack, flow, row
@@ -65,23 +65,23 @@ class FaultRun:
         self.job = answer.json()["id"]
 
     def mark_fault(self) -> None:
-        """The fault is now."""
+        """Set the time of the fault to now."""
         self.fault = time.monotonic()
 
     def check_recovery(self, limit_s: float, what: str = "right answers after", since: float | None = None) -> None:
-        """Waits until all is well again; within `limit_s` from the fault, or from `since`, was promised."""
+        """Wait until responses are right again and check that it took at most `limit_s` from the fault or from `since`."""
         begin = self.fault if since is None else since
         until(lambda: self.flow.is_calm(begin), LONGEST_S)
         self.row.check_within(what, self.flow.unsteady_s(begin), limit_s)
 
     def check_errors(self, *allowed: str) -> None:
-        """No answer since the fault but right ones and these, such as "503 not_ready" or "503"."""
+        """Check that since the fault there were no errors but these, for instance "503 not_ready" or "503"."""
         found = self.flow.statuses(self.fault)
         others = {word: count for word, count in found.items() if not word.startswith(("200", *allowed))}
         self.row.check(f"other errors: {others or 'none'}", not others)
 
     def check_aftermath(self, private_memory: bool = False) -> None:
-        """What holds in every row: right answers, jobs whole, no orphan, no region too many."""
+        """Check what holds in every row: right answers, complete jobs, no orphaned process, no leaked region."""
         row, stack = self.row, self.stack
         row.check(f"wrong answers: {len(self.flow.wrong())}", not self.flow.wrong())
         until(lambda: ready(stack), 30)
@@ -101,7 +101,7 @@ class FaultRun:
             row.check("no region left" if tidy else f"regions {regions(stack)}, known {registered(stack)}", tidy)
 
     def by_shared_memory(self) -> bool:
-        """Whether the last answers came by it."""
+        """Return whether the last responses came through shared memory."""
         return all(sample.transport == SHARED for sample in self.flow.samples[-10:])
 
 

@@ -1,4 +1,4 @@
-"""The flow of known clips during a fault: at a steady rate, whatever the service does; every answer is remembered."""
+"""Load at a steady rate during a fault, whatever the service does; every response is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stack that sees small file systems of its own in the place of some folders: disks and memory that can be filled."""
+"""Stacks in a mount namespace with small file systems, which tests can fill."""
 
 from __future__ import annotations
 

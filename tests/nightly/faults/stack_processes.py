@@ -1,4 +1,4 @@
-"""The processes of a stack that faults happen to."""
+"""The processes of a stack, and signals to them."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_each_container_may_do_little(service: Compose, part: str) -> None:
     assert "Read-only file system" in refused
 
 
-def test_decoders_lack_no_layer_but_those_that_docker_lets_no_container_have(service: Compose) -> None:
+def test_decoders_lack_only_layers_that_docker_forbids(service: Compose) -> None:
     lines = service("exec", "-T", "web", "python", "-m", "app.sandbox").splitlines()
     found = {name: word for name, word, *_ in (line.split() for line in lines)}
     assert found.keys() == {"limits", "files", "user", "processes", "network", "calls"}

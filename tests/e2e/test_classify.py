@@ -52,7 +52,7 @@ def test_the_answer_tells_what_was_looked_at(stack: Stack, films: dict[str, Path
     assert len(answer["request_id"]) == 32
 
 
-def test_a_clip_begins_at_a_key_frame_where_that_is_asked_for(stack: Stack, films: dict[str, Path]) -> None:
+def test_clips_begin_at_key_frames_on_request(stack: Stack, films: dict[str, Path]) -> None:
     exact, moved = (post(stack, films["pan_left"], sampling=way).json() for way in ("exact", "keyframe"))
     assert exact["clips"][0]["frames"] == list(range(15, 44, 4))
     assert moved["clips"][0]["frames"] == list(range(0, 29, 4)), "its only key frame is the first one"

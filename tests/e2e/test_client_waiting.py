@@ -107,9 +107,7 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_watch_waits_for_files_to_be_whole_and_for_the_service_to_come_back(
-    service: RecordedService, tmp_path: Path
-) -> None:
+def test_watch_waits_for_complete_files_and_the_service(service: RecordedService, tmp_path: Path) -> None:
     films, out = tmp_path / "films", tmp_path / "seen.jsonl"
     films.mkdir()
     for name in ("a.mp4", "b.mkv"):

@@ -41,7 +41,7 @@ def test_triton_serves_a_placed_model_by_torch_from_its_links(tmp_path: Path) ->
     assert told.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
 
 
-def test_a_model_that_wants_a_gpu_is_refused_by_a_server_that_has_none(tmp_path: Path) -> None:
+def test_gpu_model_is_refused_without_a_gpu(tmp_path: Path) -> None:
     if os.path.exists("/proc/driver/nvidia"):
         pytest.skip("there is a GPU here")
     write_model(served_video(), "video", tmp_path / "models")

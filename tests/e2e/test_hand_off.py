@@ -28,7 +28,7 @@ def clip(tmp_path_factory) -> bytes:
     return content
 
 
-def test_the_body_reaches_the_app_as_a_file_and_the_file_is_removed(stack, clip):
+def test_body_reaches_the_app_as_a_file(stack, clip):
     answer = httpx.post(f"{stack.url}/v1/classify", content=clip, timeout=60)
 
     assert answer.status_code == 200, answer.text
@@ -67,7 +67,7 @@ def test_a_path_from_the_client_is_not_believed(stack, header, path):
     assert answer.status in (400, 415)  # of what was sent; /dev/zero could not even be read to its end
 
 
-def test_a_path_from_the_client_without_a_body_is_an_empty_file(stack):
+def test_upload_path_from_a_client_is_ignored(stack):
     answer = send(stack.url, HEAD, b"X-Upload-Path: /etc/passwd\r\nContent-Length: 0\r\n\r\n")
 
     assert (answer.status, answer.error["code"]) == (400, "empty_file")

@@ -15,7 +15,7 @@ def test_the_page_runs_its_own_scripts_and_styles_and_no_others(stack):
     assert "unsafe" not in policy and "*" not in policy
 
 
-def test_a_page_names_its_files_by_version_and_gets_all_of_one(stack):
+def test_static_files_have_one_version(stack):
     page = httpx.get(stack.url, timeout=10).text
     addresses = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
 
@@ -33,7 +33,7 @@ def test_static_files_come_from_nginx_typed_and_cacheable(stack):
     assert answer.headers["cache-control"] == "max-age=3600"
 
 
-def test_the_request_id_of_an_error_is_the_one_in_the_log(stack):
+def test_request_id_of_an_error_is_in_the_log(stack):
     answer = httpx.get(f"{stack.url}/nothing?secret=1", timeout=10)
 
     log, request_id = stack.run_dir / "logs" / "nginx-access.log", answer.json()["error"]["request_id"]

@@ -209,9 +209,7 @@ def test_a_damaged_video_is_refused_when_it_is_handed_in(http: httpx.Client) -> 
     assert len(http.get("/v1/jobs", params={"limit": 500}).json()["jobs"]) == before
 
 
-def test_a_video_that_is_damaged_later_on_is_a_job_that_failed_with_the_reason(
-    http: httpx.Client, stack: Stack, long_film: Path
-) -> None:
+def test_job_of_a_video_damaged_later_on_fails(http: httpx.Client, stack: Stack, long_film: Path) -> None:
     stack.supervisorctl("stop", "jobs")
     try:
         identity = submit_job(http, long_film)["id"]

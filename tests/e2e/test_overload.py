@@ -59,7 +59,7 @@ def test_ten_times_the_capacity(stack):
     assert told["normal_after_s"] is not None
 
 
-def test_a_client_that_goes_gives_up_its_place_and_a_deadline_ends_a_wait(narrow):
+def test_disconnect_and_deadline_free_the_queue_place(narrow):
     working = threading.Thread(
         target=lambda: httpx.post(
             f"{narrow.url}/v1/classify", content=picture(scripted_model.CALCULATE_LONG), timeout=60
@@ -110,7 +110,7 @@ def test_a_worker_tells_what_it_has_to_do(stack):
     assert 1 <= told["limit"] <= stack.settings.max_inflight
 
 
-def test_when_web_has_said_that_it_is_full_nginx_refuses_before_the_upload_is_read(stack):
+def test_nginx_refuses_uploads_while_web_is_full(stack):
     shut = stack.run_dir / "web" / "shut" / "everybody"
     shut.touch()
     with socket.create_connection((stack.settings.host, stack.settings.port), timeout=10) as client:

@@ -129,7 +129,7 @@ def test_started_by_a_plain_user_everything_runs_as_that_user(checkout, place, u
     assert stack.processes() == {}
 
 
-def test_started_by_root_where_the_user_cannot_go_all_runs_as_root_with_a_warning(checkout, place, tmp_path):
+def test_unreachable_checkout_runs_as_root_with_a_warning(checkout, place, tmp_path):
     stack = Stack(checkout, own_environment(place, web_workers="1", run_dir=str(place / "closed")))
     checkout.chmod(0o700)
     try:

@@ -88,9 +88,7 @@ def test_plain_http_on_that_port_is_told_what_to_do(secure: Stack) -> None:
     ("host", "told"),
     [("clips.example", "max-age=31536000"), ("clips.example:8443", None)],
 )
-def test_browsers_are_held_to_tls_where_the_name_alone_was_asked_for(
-    trusting: httpx.Client, host: str, told: str | None
-) -> None:
+def test_hsts_for_the_configured_name(trusting: httpx.Client, host: str, told: str | None) -> None:
     assert trusting.get("/healthz", headers={"Host": host}).headers.get("Strict-Transport-Security") == told
 
 

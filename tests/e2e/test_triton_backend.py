@@ -180,7 +180,7 @@ def test_parameters_describe_the_clip(triton: grpc.InferenceServerClient) -> Non
     }
 
 
-def test_a_clip_of_another_shape_is_refused_and_the_model_lives_on(triton: grpc.InferenceServerClient) -> None:
+def test_clip_of_another_shape_is_refused(triton: grpc.InferenceServerClient) -> None:
     with pytest.raises(grpc.InferenceServerException, match="shape"):
         triton.infer("video", inline(np.zeros((1, 4, 32, 32, 3), np.uint8)))
     assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5

@@ -207,9 +207,7 @@ def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: Mod
     counted(canaries, began + 3)  # nobody has asked since
 
 
-def test_a_model_that_nobody_asks_is_sent_a_canary_now_and_then(
-    canaries: ModelProber, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_model_gets_canaries(canaries: ModelProber, monkeypatch: pytest.MonkeyPatch) -> None:
     began = canaries._counted()[DEFAULT].answered
     canaries.ask()
     counted(canaries, began + 1)
@@ -237,7 +235,7 @@ def test_a_server_that_is_stopped_for_a_while_goes_on(watched: Stack, film: byte
     assert before.keys() <= watchdog_numbers(watched).keys()
 
 
-def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stack) -> None:
+def test_unloadable_model_is_loaded_later(watched: Stack) -> None:
     attempts = 'clipstack_model_loads_total{model="unloadable"}'
     until(lambda: watchdog_numbers(watched).get(attempts), 10)
     assert watchdog_numbers(watched)['clipstack_model_answers{model="unloadable"}'] == 0
@@ -253,7 +251,7 @@ def test_a_model_that_could_not_be_loaded_is_loaded_when_it_can_be(watched: Stac
     )
 
 
-def test_a_watchdog_that_is_killed_comes_back_and_one_without_supervisor_ends(watched: Stack) -> None:
+def test_watchdog_lives_and_ends_with_supervisor(watched: Stack) -> None:
     before = int(watched.supervisorctl("pid", "watchdog"))
     os.kill(before, signal.SIGKILL)
     until(lambda: int(watched.supervisorctl("pid", "watchdog")) not in (0, before), 10)
@@ -292,7 +290,7 @@ stderr_logfile=NONE
 """
 
 
-def test_a_program_that_was_given_up_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
+def test_fatal_program_is_restarted_and_stopped_one_is_not(tmp_path: Path) -> None:
     config = tmp_path / "supervisord.conf"
     config.write_text(CONFIG.format(folder=tmp_path))
     supervision = SupervisorClient(Path(sys.executable), config, tmp_path)

@@ -59,7 +59,7 @@ def test_places_in_a_video(page: Page, seconds: float, text: str) -> None:
     assert called(page, "words", "clock", seconds) == text
 
 
-def test_colours_are_stable_and_no_two_of_a_timeline_are_the_same(page: Page) -> None:
+def test_colours_are_stable_and_distinct(page: Page) -> None:
     dealt = page.evaluate(
         """async address => {
             const { Palette } = await import(address);

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 
-def test_a_video_gets_a_timeline_bars_frames_times_facts_and_files_to_take_along(page: Page, pan: Path) -> None:
+def test_video_result_has_all_its_parts(page: Page, pan: Path) -> None:
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
     expect(page.locator(".segment").first).to_have_attribute("aria-label", re.compile("^Pan left, 0:00.0 to 0:0"))
@@ -57,7 +57,7 @@ def test_real_footage_gets_its_timeline_and_nothing_on_the_page_jumps(page: Page
     assert page.evaluate("window.shifts") < 0.1
 
 
-def test_just_the_middle_or_several_places_of_a_video_are_answered_at_once(page: Page, pan: Path) -> None:
+def test_one_or_several_clips_are_answered_at_once(page: Page, pan: Path) -> None:
     page.select_option("select[name=clips]", "3")
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
@@ -132,9 +132,7 @@ def test_a_job_can_be_cancelled(page: Page, stack: Stack, idle_worker: None, pan
     assert [job["state"] for job in httpx.get(f"{stack.url}/v1/jobs").json()["jobs"]] == ["cancelled"]
 
 
-def test_a_reload_while_a_job_waits_shows_it_again_until_its_end(
-    page: Page, stack: Stack, idle_worker: None, pan: Path
-) -> None:
+def test_waiting_job_survives_a_reload(page: Page, stack: Stack, idle_worker: None, pan: Path) -> None:
     choose(page, pan)
     expect(row(page, pan.name, "queued")).to_be_visible()
     page.reload()
@@ -199,7 +197,7 @@ def test_a_lost_connection_is_tried_again_until_there_is_one(
     assert len(httpx.get(f"{stack.url}/v1/jobs").json()["jobs"]) == 1
 
 
-def test_a_service_that_is_not_ready_is_asked_again_when_it_said_so(page: Page, stack: Stack, pan: Path) -> None:
+def test_page_retries_after_retry_after(page: Page, stack: Stack, pan: Path) -> None:
     stack.supervisorctl("stop", "web")
     try:
         choose(page, pan)
@@ -209,7 +207,7 @@ def test_a_service_that_is_not_ready_is_asked_again_when_it_said_so(page: Page, 
     expect(row(page, pan.name, "done")).to_be_visible()
 
 
-def test_a_file_over_the_limit_or_without_a_byte_is_not_sent_at_all(page: Page, stack: Stack) -> None:
+def test_too_large_or_empty_file_is_not_sent(page: Page, stack: Stack) -> None:
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method))
     page.evaluate("""() => {

@@ -39,7 +39,7 @@ def test_a_clip_gets_a_page_with_label_frames_and_times(page: Page, tmp_path: Pa
     expect(page.locator("select[name=clips]")).to_have_value("3")
 
 
-def test_a_refused_file_gets_a_page_with_the_status_and_the_reason(page: Page, tmp_path: Path) -> None:
+def test_refused_file_gets_an_error_page(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("this is no video\n" * 100)
     assert send(page, tmp_path / "notes.mp4") == 415
     expect(page.locator("#answer-title")).to_have_attribute("data-code", "unsupported_media")

@@ -88,7 +88,7 @@ def test_frames_and_the_list_lead_to_their_place_too(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_a_screen_reader_is_told_of_the_whole_and_of_each_segment(page: Page) -> None:
+def test_screen_reader_reads_the_timeline(page: Page) -> None:
     group = page.get_by_role("group", name="Timeline of 6.00 s")
     expect(group.get_by_role("button")).to_have_count(len(starts(page)))
     assert (group.get_by_role("button").first.get_attribute("aria-label") or "").startswith("Pan left, 0:00.0 to 0:0")
@@ -102,7 +102,7 @@ def test_the_playhead_is_where_the_video_is(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_every_segment_has_a_colour_of_its_label_and_can_be_read_without(page: Page) -> None:
+def test_segments_are_readable_without_colour(page: Page) -> None:
     looks = page.locator(".segment").evaluate_all(
         "all => all.map(one => [one.getAttribute('aria-label').split(',')[0], getComputedStyle(one.firstChild).fill])"
     )

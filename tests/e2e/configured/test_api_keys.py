@@ -126,7 +126,7 @@ def test_two_owners_may_use_the_same_idempotency_key(alice: httpx.Client, bob: h
         assert wait_for_job(client, answer.json()["id"])["state"] == "done"
 
 
-def test_what_is_known_for_one_owner_is_not_told_to_another(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
+def test_results_are_cached_for_each_key(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
     def cache(client: httpx.Client) -> str:
         answer = client.post("/v1/classify", params={"top_k": 3}, content=film.read_bytes())
         return answer.headers["X-Clipstack-Cache"]
@@ -134,7 +134,7 @@ def test_what_is_known_for_one_owner_is_not_told_to_another(alice: httpx.Client,
     assert [cache(alice), cache(alice), cache(bob), cache(bob)] == ["miss", "hit", "miss", "hit"]
 
 
-def test_a_key_that_is_revoked_is_refused_at_once_by_every_worker(stack: Stack) -> None:
+def test_revoked_key_is_refused_by_every_worker(stack: Stack) -> None:
     with with_key(stack, new_key(stack, "leaver")) as leaver:
         assert {leaver.get("/v1/jobs").status_code for _ in range(10)} == {200}
         store.revoke(stack.settings.keys_file, "leaver")
@@ -165,7 +165,7 @@ def test_too_fast_is_429_before_the_file_is_taken(stack: Stack, film: Path) -> N
     assert list((stack.run_dir / "uploads").iterdir()) == []
 
 
-def test_so_many_at_a_time_over_all_workers_while_others_go_on(stack: Stack, bob: httpx.Client, film: Path) -> None:
+def test_concurrency_of_a_key_counts_over_all_workers(stack: Stack, bob: httpx.Client, film: Path) -> None:
     content, over = film.read_bytes(), threading.Event()
     with with_key(stack, new_key(stack, "greedy", concurrent=2)) as greedy:
 
@@ -207,7 +207,7 @@ def test_uploads_that_are_received_count_for_their_key(stack: Stack, bob: httpx.
         until(lambda: same.post("/v1/classify", content=film.read_bytes()).status_code == 200, 10)
 
 
-def test_while_web_is_away_it_is_not_ready_and_not_out_of_room(stack: Stack, alice: httpx.Client) -> None:
+def test_web_down_is_not_ready(stack: Stack, alice: httpx.Client) -> None:
     stack.supervisorctl("stop", "web")
     try:
         answer = alice.post("/v1/classify", content=b"x" * 100_000)
@@ -257,9 +257,7 @@ def test_the_commands_of_the_page_show_a_key(stack: Stack, alice: httpx.Client, 
     [{"Authorization": "Bearer {}"}, {"authorization": "bearer  {}"}, {"X-API-Key": "{}"}],
     ids=str,
 )
-def test_whom_web_refused_nginx_refuses_and_nobody_else(
-    stack: Stack, bob: httpx.Client, headers: dict[str, str]
-) -> None:
+def test_nginx_refuses_only_the_keys_that_web_refuses(stack: Stack, bob: httpx.Client, headers: dict[str, str]) -> None:
     text = new_key(stack, f"shut {next(iter(headers.items()))}")
     shown = {name: value.format(text) for name, value in headers.items()}
     shut = stack.run_dir / "web" / "shut" / text.split("_")[1]

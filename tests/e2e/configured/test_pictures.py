@@ -66,7 +66,7 @@ def test_a_jpeg_on_its_side_is_seen_upright(http: httpx.Client) -> None:
     assert scores(answer) == pytest.approx(reference(upright), abs=TOLERANCE)
 
 
-def test_a_video_is_shown_to_a_model_for_pictures_frame_by_frame(http: httpx.Client, tmp_path: Path) -> None:
+def test_picture_model_classifies_video_frames(http: httpx.Client, tmp_path: Path) -> None:
     frames = [np.asarray(PICTURE)] * 20
     path = write_video(tmp_path / "still.mp4", frames, 30, options={"crf": "10"})
     answer = ask(http, path.read_bytes(), clips=3)

@@ -71,7 +71,7 @@ def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
     assert stack.status()[0]
 
 
-def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack):
+def test_second_stack_on_the_port_is_refused(stack):
     taken = {"CLIPSTACK_PORT": str(stack.settings.port), "CLIPSTACK_MODEL_DIR": str(stack.model_dir)}
     with tempfile.TemporaryDirectory() as folder:
         second = Stack(CHECKOUT, own_environment(Path(folder)) | taken)
@@ -82,7 +82,7 @@ def test_a_second_stack_on_the_same_port_is_refused_before_anything_starts(stack
         assert not second.processes()
 
 
-def test_of_two_stacks_started_together_on_one_port_one_gets_it():
+def test_one_of_two_stacks_gets_the_port():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -112,7 +112,7 @@ def up_and_say(stack: Stack) -> str:
     return ""
 
 
-def test_down_does_not_wait_for_who_does_not_listen(stack):
+def test_down_kills_a_process_that_ignores_sigterm(stack):
     # A process of the stack that Supervisor does not know and that ignores SIGTERM
     mark = {MARK: str(stack.run_dir)}
     with subprocess.Popen(
@@ -140,7 +140,7 @@ def test_down_ends_every_process_and_up_starts_it_again(stack):
     assert stack.status()[0]
 
 
-def test_a_stack_that_does_not_become_ready_shows_its_logs_and_stops():
+def test_failed_start_shows_logs_and_stops():
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(CHECKOUT / "triton_repo" / "models", f"{folder}/models")
         for weights in Path(folder).glob("models/camera_motion/*/model.xml"):

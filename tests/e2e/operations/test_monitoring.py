@@ -113,7 +113,7 @@ def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, cli
     assert {path.name for path in (stack.run_dir / "web" / "metrics").iterdir()} <= files
 
 
-def test_a_request_is_one_line_with_one_number_from_nginx_to_triton(stack: Stack, clip: bytes) -> None:
+def test_request_id_is_the_same_in_all_logs(stack: Stack, clip: bytes) -> None:
     with InferenceServerClient(stack.settings.triton_target) as triton:
         triton.update_log_settings({"log_verbose_level": 1})
         answer = ask(stack, "/v1/classify", clip)

@@ -3,7 +3,7 @@
 import httpx
 
 
-def test_while_web_is_down_the_answer_is_503_and_says_when_to_come_back(stack):
+def test_web_down_is_503_with_retry_after(stack):
     stack.supervisorctl("stop", "web")
     try:
         answer = httpx.get(f"{stack.url}/v1/models", timeout=10)

@@ -61,7 +61,7 @@ class Watching(threading.Thread):
         self.join(30)
 
 
-def test_the_first_word_of_being_ready_comes_when_every_worker_and_every_decoder_is_warm(stack: Stack) -> None:
+def test_ready_means_every_worker_and_decoder_is_warm(stack: Stack) -> None:
     told = httpx.get(f"{stack.url}/readyz", timeout=20).json()
 
     assert told["status"] == "ready" and told["workers"] == [{"decoders": 2}, {"decoders": 2}]
@@ -69,7 +69,7 @@ def test_the_first_word_of_being_ready_comes_when_every_worker_and_every_decoder
     assert not (paths.worker_status(stack.run_dir) / "expected").exists()
 
 
-def test_the_clip_of_each_worker_is_counted_as_one_that_reached_triton(stack: Stack) -> None:
+def test_warmup_clips_are_counted(stack: Stack) -> None:
     name = 'clipstack_clips_total{program="web",transport="system_shared_memory"} '
 
     def counted() -> bool:  # each worker writes down what it did every two seconds
@@ -93,7 +93,7 @@ def test_a_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack:
     assert watching.refused == []
 
 
-def test_new_workers_of_a_reload_are_warm_before_the_old_ones_go(stack: Stack) -> None:
+def test_new_workers_are_warm_before_old_ones_end(stack: Stack) -> None:
     until(lambda: all_warm(stack), RECOVERY_S)
     before = set(crew(stack))
     watching = Watching(stack)
@@ -106,7 +106,7 @@ def test_new_workers_of_a_reload_are_warm_before_the_old_ones_go(stack: Stack) -
     assert watching.refused == []
 
 
-def test_while_triton_is_away_workers_start_and_answer_and_name_what_is_missing(stack: Stack) -> None:
+def test_workers_start_without_triton(stack: Stack) -> None:
     stack.supervisorctl("stop", "triton")
     stack.supervisorctl("restart", "web")
     try:

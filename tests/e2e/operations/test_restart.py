@@ -87,7 +87,7 @@ def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
     assert nginx_processes(stack)
 
 
-def test_an_nginx_that_has_not_written_its_number_yet_belongs_to_the_stack_too(stack):
+def test_nginx_without_pid_file_belongs_to_the_stack(stack):
     nginx = settled_nginx(stack)
     number = stack.run_dir / "nginx.pid"
     written = number.read_text()

@@ -142,7 +142,7 @@ CUT_OFF = (
 
 
 @pytest.mark.parametrize("sent", CUT_OFF)
-def test_a_message_that_is_cut_off_or_too_long_holds_nobody_up(sent: bytes) -> None:
+def test_truncated_or_long_message_blocks_nobody(sent: bytes) -> None:
     ours, theirs = forkserver().Pipe()
     with ours, theirs:
         os.write(theirs.fileno(), sent)

@@ -107,7 +107,7 @@ def test_every_layer_can_be_had_here_or_says_why():
 
 
 @pytest.mark.parametrize(("lacking", "lost"), KERNELS.values(), ids=KERNELS)
-def test_a_kernel_that_lacks_something_loses_that_layer_alone_and_says_so(lacking, lost, place):
+def test_missing_kernel_feature_drops_one_layer(lacking, lost, place):
     found, (said,) = attempts([("write_region", place.paths["region"])], lacking, **place.confinement())
     assert {name for name, (holds, _) in found.items() if not holds} == lost
     assert all(note for _, note in found.values())
@@ -143,7 +143,7 @@ def test_files_outside_cannot_be_read_with_landlock(place):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
-def test_a_service_of_root_has_decoders_that_are_not_root_and_read_nothing_of_roots(place):
+def test_decoders_of_a_root_service_drop_root(place):
     actions = [("numbers",), ("become_root",), ("read", place.paths["secret"]), ("read", place.paths["public"])]
     found, said = attempts(actions, ["landlock", "seccomp"], **place.confinement())
     assert found["user"][0]
@@ -160,7 +160,7 @@ def test_root_without_capabilities_says_that_its_decoders_are_root(place):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
-def test_a_file_of_roots_is_opened_to_decoders_and_to_nobody_else(tmp_path):
+def test_root_file_is_opened_for_decoders_alone(tmp_path):
     inner = tmp_path / "jobs" / "one"
     inner.mkdir(parents=True, mode=0o700)
     for path in (tmp_path, inner.parent):
@@ -182,7 +182,7 @@ def test_nothing_of_a_file_elsewhere_is_opened_to_decoders(place):
     assert stat.S_IMODE(os.stat(place.paths["secret"]).st_mode) == 0o600
 
 
-def test_a_source_is_reached_by_its_own_path_in_a_process_that_is_not_confined(place):
+def test_unconfined_process_opens_the_source_by_its_path(place):
     assert handles.region(place.paths["region"]) == Path(place.paths["region"])
     assert handles.region_bytes(place.paths["region"]) == 4096
 

@@ -63,13 +63,13 @@ def test_a_slot_can_be_filled_again_and_again(pool: CudaSlotPool, runtime: CudaR
         assert read_back(runtime, base, 64) == bytes([value]) * 64
 
 
-def test_the_region_on_the_gpu_is_a_block_of_its_own_that_another_process_can_open(pool: CudaSlotPool) -> None:
+def test_gpu_region_can_be_opened_by_another_process(pool: CudaSlotPool) -> None:
     assert pool.device.region_bytes == 2 * BLOCK_BYTES  # 3 MiB of slots: the rest would be some other allocation's
     assert len(pool.device.handle) == HANDLE_BYTES
     assert pool.device.handle.strip(b"\0")
 
 
-def test_a_clip_that_was_made_on_the_gpu_goes_to_the_host_once_and_never_back(fake: FakeCuda) -> None:
+def test_gpu_clip_is_copied_to_the_host_once(fake: FakeCuda) -> None:
     pool = CudaSlotPool(2, 4096, fake)
     try:
         assert pool.device._address is not None
@@ -86,7 +86,7 @@ def test_a_clip_that_was_made_on_the_gpu_goes_to_the_host_once_and_never_back(fa
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["written by the host again", "given back"])
-def test_a_slot_is_the_host_s_until_something_was_made_on_the_gpu(fake: FakeCuda, ended: bool) -> None:
+def test_slot_is_in_host_memory_until_the_gpu_writes(fake: FakeCuda, ended: bool) -> None:
     async def scenario() -> None:
         (offset,) = await pool.acquire(1)
         await pool.device.download(offset, 100)
@@ -144,7 +144,7 @@ def test_nothing_is_left_on_the_gpu(fake: FakeCuda) -> None:
     assert fake.held == []
 
 
-def test_memory_that_triton_may_still_read_is_left_to_the_end_of_the_process(fake: FakeCuda) -> None:
+def test_memory_that_triton_may_read_is_not_freed(fake: FakeCuda) -> None:
     pool = CudaSlotPool(3, 4096, fake)
     pool.device.lent = True
     pool.close()
@@ -173,7 +173,7 @@ def test_more_than_the_gpu_holds_is_refused(fake: FakeCuda) -> None:
 
 
 @pytest.mark.parametrize("when", ["copy", "over"])
-def test_a_gpu_that_is_lost_is_an_error_of_the_upload_and_not_of_the_end(fake: FakeCuda, when: str) -> None:
+def test_lost_gpu_fails_the_upload(fake: FakeCuda, when: str) -> None:
     pool = CudaSlotPool(3, 4096, fake)
     fake.fail(when, LOST)
     with pytest.raises(CudaError, match="cudaErrorDevicesUnavailable"):
@@ -202,7 +202,7 @@ def refusing(words: str) -> Callable[[int], CudaRuntime]:
 
 
 @pytest.mark.parametrize(("transport", "gpu"), [("auto", None), ("shm", 0), ("inline", 0)])
-def test_without_a_gpu_or_by_choice_slots_are_in_the_system_s_memory_alone(transport: str, gpu: int | None) -> None:
+def test_slots_without_a_gpu_are_in_system_memory(transport: str, gpu: int | None) -> None:
     pool = open_pool(transport, 1, 4096, gpu, refusing("not asked"))
     pool.close()
     assert pool.device is None

@@ -155,7 +155,7 @@ def test_errors_cross_the_process_boundary_as_ours(decoding, tmp_path, film, reg
     decoding(use)
 
 
-def test_a_file_that_aborts_its_decoder_is_undecodable_and_harms_no_other(decoding, bomb, film, tmp_path):
+def test_file_that_aborts_its_decoder_is_undecodable(decoding, bomb, film, tmp_path):
     regions = [Region(tmp_path / f"region {number}") for number in range(4)]
 
     async def use(decoder: Decoder) -> None:
@@ -183,7 +183,7 @@ def test_the_real_bomb_is_undecodable(decoding, real_videos, film, region):
     decoding(lambda decoder: good(decoder, film, region))
 
 
-def test_a_decoder_that_hangs_is_ended_at_its_limit_and_the_other_goes_on(decoding, endless, film, tmp_path):
+def test_hanging_decoder_is_killed_at_its_limit(decoding, endless, film, tmp_path):
     regions = [Region(tmp_path / f"region {number}") for number in range(5)]
 
     async def use(decoder: Decoder) -> float:
@@ -398,7 +398,7 @@ def test_file_whose_decoder_is_killed_once_is_tried_again(decoding, endless, fil
     decoding(use)
 
 
-def test_file_whose_decoders_are_killed_again_and_again_is_not_to_blame(decoding, endless, film, region):
+def test_killed_decoders_are_not_the_file_s_fault(decoding, endless, film, region):
     async def use(decoder: Decoder) -> None:
         task = asyncio.create_task(decoder.probe(endless))
         for _ in range(TRIES):
@@ -590,7 +590,7 @@ if __name__ == "__main__":
 """
 
 
-def test_after_stop_nothing_runs_and_a_request_is_told_to_come_back(film, tmp_path):
+def test_stopped_pool_refuses_requests(film, tmp_path):
     decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),)))
     decoder.start()
     assert decoder_pids()

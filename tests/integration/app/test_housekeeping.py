@@ -120,7 +120,7 @@ def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_a_film_of_our_own_that_is_not_answered_is_told_and_sent_again(tmp_path: Path) -> None:
+def test_unanswered_warmup_clip_is_sent_again(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address, failing=2) as told:
             await told.keeping.begin()
@@ -147,7 +147,7 @@ def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: p
     run(scenario)
 
 
-def test_what_uploads_were_answered_shows_as_much_as_a_film_of_our_own(tmp_path: Path) -> None:
+def test_answered_uploads_replace_warmup_clips(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address, failing=1000) as told:
             told.triton.transports.clips["system_shared_memory"] += 1
@@ -157,7 +157,7 @@ def test_what_uploads_were_answered_shows_as_much_as_a_film_of_our_own(tmp_path:
     run(scenario)
 
 
-def test_a_triton_that_is_away_is_noticed_and_so_is_its_return(tmp_path: Path) -> None:
+def test_triton_outage_and_return_are_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with worker(tmp_path / "crew", f"127.0.0.1:{free_ports(1)[0]}") as told:
             before = asyncio.get_running_loop().time()

@@ -125,9 +125,7 @@ def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Pat
 
 
 @pytest.mark.parametrize("before", [0, 40, WINDOWS - 1])
-def test_a_disk_that_gets_full_in_the_middle_of_a_try_does_not_count(
-    full: JobService, disk: Path, upload: Source, before: int
-) -> None:
+def test_disk_full_does_not_count_as_an_attempt(full: JobService, disk: Path, upload: Source, before: int) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = list[Path]()
     pipeline = Windows(before=before, do=lambda: filling.append(fill(disk)))
@@ -179,7 +177,7 @@ def twin(service: JobService, upload: Source) -> tuple[Job, Job]:
     return first, second
 
 
-def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(service: JobService, upload: Source) -> None:
+def test_retry_with_another_model_keeps_the_old_journal(service: JobService, upload: Source) -> None:
     first, second = twin(service, upload)
     journal, pictures = first.journal.read_bytes(), {path: path.read_bytes() for path in first.pictures.iterdir()}
     (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote down that it is done
@@ -191,7 +189,7 @@ def test_a_retry_with_another_model_leaves_the_journal_that_was_taken_over(servi
     assert len(read(first.journal).scores) == len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_retry_that_goes_on_writes_into_a_journal_of_its_own(service: JobService, upload: Source) -> None:
+def test_retry_writes_a_new_journal(service: JobService, upload: Source) -> None:
     first, second = twin(service, upload)
     os.truncate(first.journal, first.journal.stat().st_size - 100)  # of both: the last windows are missing
     journal = first.journal.read_bytes()
@@ -211,7 +209,7 @@ def test_a_damaged_twin_is_not_taken_over(service: JobService, upload: Source) -
     assert second.state().state == "done"
 
 
-def test_a_job_without_its_video_fails_and_is_not_tried_for_ever(service: JobService, upload: Source) -> None:
+def test_job_without_its_video_fails(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     job.source.unlink()
     worker(service, Windows(), 1).work(job.id)

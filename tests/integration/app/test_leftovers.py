@@ -141,7 +141,7 @@ def test_file_made_of_json_stays_while_its_request_is_answered(uploads: Path) ->
     assert not list(uploads.iterdir())
 
 
-def test_folder_and_semaphore_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(uploads: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed(uploads: Path) -> None:
     environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
     process = subprocess.Popen(
         [sys.executable, "-c", POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True

@@ -32,6 +32,6 @@ def test_a_sandbox_that_is_required_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", ["shm", "inline"])
-def test_a_transport_that_keeps_clips_off_the_gpu_is_refused_at_once(tmp_path: Path, transport: str) -> None:
+def test_transport_without_gpu_is_refused(tmp_path: Path, transport: str) -> None:
     with pytest.raises(InvalidSetting, match="CLIPSTACK_TRANSPORT.*keeps clips"):
         settings(tmp_path, transport=transport)

@@ -54,7 +54,7 @@ def test_all_workers_together_have_so_many(share: Maker) -> None:
     assert one.hold()
 
 
-def test_what_is_held_is_free_again_for_others_when_it_is_let_go(share: Maker) -> None:
+def test_released_place_is_free_for_others(share: Maker) -> None:
     one, other = share(), share()
     assert one.hold()
     assert not other.hold()
@@ -127,7 +127,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_who_asks_for_most_has_its_share_in_all_workers_together_and_they_take_turns(share: Maker) -> None:
+def test_heaviest_client_has_its_share_over_all_workers(share: Maker) -> None:
     async def scenario() -> None:
         workers = [Worker(share()) for _ in range(2)]
         asked = ["modest", *["greedy"] * 9]

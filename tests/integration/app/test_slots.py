@@ -122,7 +122,7 @@ def test_who_wants_many_is_not_overtaken_forever(make_pool: MakePool) -> None:
     asyncio.run(scenario())
 
 
-def test_a_full_shared_memory_is_an_error_at_the_start_and_leaves_nothing(make_pool: MakePool) -> None:
+def test_full_shared_memory_fails_the_start(make_pool: MakePool) -> None:
     before = set(os.listdir(SHM))
     with pytest.raises(RegionError, match="CLIPSTACK_SLOTS"):
         make_pool(1 << 10, 1 << 40)

@@ -119,7 +119,7 @@ def test_cuts_between_scenes_are_found_and_a_moving_camera_is_none(tmp_path: Pat
 
 
 @pytest.mark.parametrize("first", range(1, 11, 3))
-def test_a_pass_from_the_middle_finds_the_cuts_that_the_first_half_had_not_told(first: int, tmp_path: Path) -> None:
+def test_pass_from_the_middle_finds_unreported_cuts(first: int, tmp_path: Path) -> None:
     source = four_scenes(tmp_path)
     _, events, _ = swept(source, 0.5)
     before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == first - 1)
@@ -165,7 +165,7 @@ def test_stills_change_when_the_next_is_shown(tmp_path: Path, suffix: str) -> No
     assert {shown[start_s] for start_s in (20.5, 26.0)} == {(2,) * 4}
 
 
-def test_cut_to_a_still_is_not_lost_when_a_pass_ends_in_it(tmp_path: Path) -> None:
+def test_cut_to_a_still_at_the_end_of_a_pass(tmp_path: Path) -> None:
     source = slides(tmp_path, "mp4")
     _, events, _ = swept(source, 0.5)
     before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == 23)

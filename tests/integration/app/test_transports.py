@@ -95,7 +95,7 @@ def test_a_clip_goes_the_best_way_that_is_allowed(transport: str, way: str) -> N
 
 
 @pytest.mark.parametrize(("transport", "way"), [("auto", CUDA), ("shm", SYSTEM), ("inline", INLINE)])
-def test_a_clip_that_was_made_on_the_gpu_is_copied_only_where_it_must_be(transport: str, way: str) -> None:
+def test_gpu_clip_is_copied_only_if_needed(transport: str, way: str) -> None:
     async def scenario(one: Worker) -> None:
         assert await one.made_on_gpu(7) == way
         assert one.cuda.brought_back == (0 if way == CUDA else CLIP_BYTES)
@@ -104,7 +104,7 @@ def test_a_clip_that_was_made_on_the_gpu_is_copied_only_where_it_must_be(transpo
     run(scenario, transport)
 
 
-def test_a_clip_that_was_made_on_the_gpu_gets_through_when_triton_cannot_open_it() -> None:
+def test_gpu_clip_is_sent_when_triton_cannot_open_it() -> None:
     async def scenario(one: Worker) -> None:
         one.fake.can_open = False
         assert await one.made_on_gpu(7) == SYSTEM
@@ -113,7 +113,7 @@ def test_a_clip_that_was_made_on_the_gpu_gets_through_when_triton_cannot_open_it
     run(scenario)
 
 
-def test_a_clip_that_is_lost_with_the_gpu_may_be_sent_again() -> None:
+def test_clip_lost_with_the_gpu_may_be_retried() -> None:
     async def scenario(one: Worker) -> None:
         one.fake.can_open = False
         one.cuda.fail("copy", LOST)
@@ -123,7 +123,7 @@ def test_a_clip_that_is_lost_with_the_gpu_may_be_sent_again() -> None:
     run(scenario)
 
 
-def test_clips_are_made_on_the_gpu_for_models_that_take_them_there() -> None:
+def test_gpu_models_get_gpu_clips() -> None:
     async def scenario(one: Worker) -> None:
         assert one.triton.takes_clips_on_gpu(MODEL, "1")
         one.fake.on_gpu = False
@@ -133,7 +133,7 @@ def test_clips_are_made_on_the_gpu_for_models_that_take_them_there() -> None:
     run(scenario)
 
 
-def test_a_model_on_the_cpu_is_not_sent_clips_by_way_of_the_gpu() -> None:
+def test_cpu_model_gets_no_clips_by_the_gpu() -> None:
     async def scenario(one: Worker) -> None:
         one.fake.on_gpu = False
         await one.triton.models()
@@ -169,7 +169,7 @@ def test_a_gpu_that_is_lost_costs_no_request(where: str, monkeypatch: pytest.Mon
     run(scenario)
 
 
-def test_a_backend_that_cannot_open_the_gpu_s_memory_costs_no_request() -> None:
+def test_backend_without_gpu_memory_costs_no_request() -> None:
     async def scenario(one: Worker) -> None:
         one.fake.infer_error = "Failed to process the request(s): Failed to open the cudaIpcHandle. error: invalid"
         assert await one.ask(1) == SYSTEM
@@ -190,7 +190,7 @@ def test_a_restarted_triton_is_told_of_both_regions_again() -> None:
     run(scenario)
 
 
-def test_a_triton_that_was_away_when_it_was_to_be_told_is_told_at_the_next_look() -> None:
+def test_region_is_registered_after_triton_returns() -> None:
     async def scenario(one: Worker) -> None:
         await one.triton.regions.register()
         one.fake.restart()
@@ -241,7 +241,7 @@ def test_given_up_and_tried_again() -> None:
     assert list(ways.usable(on_gpu=True)) == [CUDA, SYSTEM, INLINE]
 
 
-def test_a_change_of_the_way_is_one_line_and_everything_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_transport_change_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     ways = Transports(transports.CHAINS["auto"])
     for way in (CUDA, CUDA, SYSTEM, SYSTEM):
@@ -275,7 +275,7 @@ async def server(name: str, real: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("name", ["fake", "real"])
-def test_a_server_without_our_gpu_refuses_its_memory_and_takes_the_system_s(name: str, real: str) -> None:
+def test_server_without_our_gpu_uses_system_memory(name: str, real: str) -> None:
     async def scenario() -> None:
         pool = CudaSlotPool(2, 1 << 20, FakeCuda())
         async with server(name, real) as address:

@@ -79,7 +79,7 @@ def test_the_bundle_s_packages_are_pinned() -> None:
     assert set(bundle.PACKAGES) <= bundle.pins().keys()
 
 
-def test_triton_s_python_has_the_packages_of_this_one_in_the_same_order(tmp_path: Path) -> None:
+def test_triton_python_has_the_same_packages(tmp_path: Path) -> None:
     own = tmp_path / "own"
     (own / "numpy").mkdir(parents=True)
     (own / "numpy" / "__init__.py").write_text("")

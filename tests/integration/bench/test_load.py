@@ -69,7 +69,7 @@ def test_an_open_loop_sends_as_many_as_it_is_told() -> None:
     assert len(served(lambda url: open_loop(Target(url, b"good"), 100, 0.3))) == 30
 
 
-def test_an_open_loop_tells_what_became_of_each_in_the_order_of_sending() -> None:
+def test_open_loop_reports_results_in_order() -> None:
     bodies = [b"good", b"refused", b"silent", b"html"]
     told = served(lambda url: open_loop([Target(url, body) for body in bodies], 200, 0.04))
     assert [outcome.status for outcome in told] == [200, 503, NO_ANSWER, 500] * 2

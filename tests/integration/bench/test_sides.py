@@ -63,7 +63,7 @@ def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None
     assert probe(Source(str(whole), 0, 2_000_000), LIMITS).frames == 30
 
 
-def test_networks_of_other_code_are_made_anew_and_those_of_this_code_stay(tmp_path: Path) -> None:
+def test_networks_of_other_code_are_rebuilt(tmp_path: Path) -> None:
     old, new = (tmp_path / "networks" / name / "weights.safetensors" for name in ("old", "new"))
     old.parent.mkdir(parents=True)
     old.touch()

@@ -185,7 +185,7 @@ def test_csv_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
     assert unescape_formula(cell) == text
 
 
-def test_csv_of_a_file_named_like_a_formula_is_inert_and_resumed(
+def test_csv_escapes_file_names_like_formulas(
     run: Run, service: RecordedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -276,7 +276,7 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
 # ---- keys
 
 
-def test_a_key_goes_with_every_request_and_the_environment_has_one_too(service, monkeypatch):
+def test_key_is_sent_with_every_request(service, monkeypatch):
     monkeypatch.setenv("CLIPSTACK_KEY", "clipstack_of_the_environment\n")
     for told, sent in (("clipstack_told", "clipstack_told"), (None, "clipstack_of_the_environment"), ("", None)):
         with Client(service.url, key=told) as client:
@@ -293,7 +293,7 @@ def test_what_is_no_key_is_refused_and_not_shown(service):
     assert "words" not in str(refused.value)
 
 
-def test_a_key_that_is_refused_is_an_error_of_its_own_and_not_tried_again(service):
+def test_refused_key_is_not_retried(service):
     body = {"error": {"code": "unauthorized", "message": "this key is not known here", "request_id": "r"}}
     service.replies = [Reply(401, body)] * 2
     with Client(service.url, key="clipstack_x") as client, pytest.raises(KeyRefused, match="not known") as refused:

@@ -24,7 +24,7 @@ def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_the_process_of_a_model_is_found_and_whether_it_is_dead(stub: subprocess.Popen[bytes]) -> None:
+def test_backend_process_of_a_model(stub: subprocess.Popen[bytes]) -> None:
     (living,) = backend_processes.of_server(os.getpid())
     assert (living.pid, living.model, living.dead) == (stub.pid, "film@2", False)
 

@@ -54,7 +54,7 @@ def told(master: subprocess.Popen[str], count: int) -> dict[int, int]:
     return found
 
 
-def test_workers_of_the_real_gunicorn_take_gpus_in_turns_and_their_successors_take_theirs(
+def test_gunicorn_workers_take_gpus_in_turns(
     master: subprocess.Popen[str],
 ) -> None:
     first = told(master, 4)

@@ -69,7 +69,7 @@ def test_decoding_on_a_gpu_needs_one(checkout):
 
 
 @pytest.mark.parametrize(("sandbox", "told"), [("required", True), ("best", False), ("off", False)])
-def test_a_layer_that_must_be_had_and_cannot_is_named_before_the_start(sandbox, told):
+def test_missing_required_layer_is_named_before_the_start(sandbox, told):
     # As on a kernel without Landlock
     script = (
         "from app.sandbox.seccomp import refuse; from app.settings import Settings;"
@@ -109,7 +109,7 @@ def test_a_key_file_that_was_named_must_hold_a_key(checkout, content, complaint)
 
 
 @pytest.mark.parametrize("room", [0, 1])
-def test_a_run_folder_may_be_as_deep_as_its_longest_socket_allows(checkout, room):
+def test_depth_limit_of_the_run_folder(checkout, room):
     longest = "/web/jobs/pymp-12345678/listener-12345678"
     depth = SOCKET_PATH_LIMIT - len(longest) + 1 - room
 

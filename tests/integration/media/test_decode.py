@@ -122,7 +122,7 @@ def test_variable_frame_rate_goes_by_timestamps(tmp_path, region, suffix):
     assert numbers == [wanted]
 
 
-def test_an_edit_list_that_cuts_into_a_group_of_pictures_is_obeyed(tmp_path, region):
+def test_edit_list_inside_a_gop_is_obeyed(tmp_path, region):
     pts = [33 * (i - 20) for i in range(COUNT)]
     muxer = {"avoid_negative_ts": "disabled"}
     path = write_video(tmp_path / "film.mp4", map(numbered, range(COUNT)), pts=pts, container=muxer)
@@ -138,7 +138,7 @@ def test_equal_timestamps_are_no_obstacle(tmp_path, region):
     assert [n // 2 for n in numbers[0]] == [0, 1, 9]
 
 
-def test_a_video_shorter_than_a_clip_is_padded_by_its_last_frame_and_says_so(tmp_path, region):
+def test_short_video_is_padded_with_its_last_frame(tmp_path, region):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(10)))
     decoded, numbers = decoded_numbers(path, region, [0.0, 0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4])
     assert numbers == [[0, 3, 6, 9], [3, 6, 9, 9]]

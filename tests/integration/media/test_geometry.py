@@ -133,7 +133,7 @@ def test_a_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path)
         assert np.abs(np.asarray(frame, np.int16) - truths[number]).mean() < 6
 
 
-def test_an_element_that_ends_behind_all_that_can_be_sought_is_ignored(tmp_path):
+def test_element_beyond_the_end_is_ignored(tmp_path):
     path = write_video(tmp_path / "film.mkv", [corners(64, 64)] * 3)
     content = path.read_bytes()
     segment = content.index(b"\x18\x53\x80\x67") + 12

@@ -156,7 +156,7 @@ def test_a_rotated_video_lies_there_upright(place: Place, tmp_path: Path, rotati
     assert [read_corners(frame) for frame in place.clip(0, 2)] == ["rgbw", "rgbw"]
 
 
-def test_a_clip_that_was_made_there_is_brought_to_the_host_when_it_is_wanted(place: Place, film: Source) -> None:
+def test_gpu_clip_is_copied_to_the_host_on_demand(place: Place, film: Source) -> None:
     place.decode(film, place.request(TIMES))
     place.pool.device.written(0, on_gpu=True)
     count = place.clip(0).nbytes
@@ -219,7 +219,7 @@ def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: S
     assert address_space() > 1 << 20
 
 
-def test_a_decoder_that_has_a_gpu_says_what_it_lacks_for_that(place: Place) -> None:
+def test_gpu_decoder_names_its_missing_layers(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
         return (await decoder._living()).schedule(held).result(30)
 
@@ -231,9 +231,7 @@ def test_a_decoder_that_has_a_gpu_says_what_it_lacks_for_that(place: Place) -> N
 
 
 @pytest.mark.parametrize("action", [start_a_program, leave_for_another_namespace])
-def test_what_containers_are_refused_is_refused_to_threads_of_the_driver_too(
-    place: Place, action: Callable[[], None]
-) -> None:
+def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None]) -> None:
     place.slots = replace(place.slots, runtime=ThreadedCuda)
     if place.slots.device != "cpu":
         pytest.skip("the real driver's threads do nothing for others")
@@ -252,14 +250,14 @@ def test_a_decoder_that_has_a_gpu_cannot_have_every_layer(place: Place) -> None:
         place.run(_probed, mode="required")
 
 
-def test_a_gpu_that_is_not_there_stops_the_start_with_its_own_words() -> None:
+def test_missing_gpu_stops_the_start() -> None:
     with pytest.raises(
         GpuUnavailable, match="DECODER_DEVICE is cuda, and no video can be decoded there: .*Unavailable"
     ):
         Decoder(1, 20, LIMITS, SandboxConfig((), gpu=GpuRegionHandle(0, bytes(64), 4096, FailingCuda, "cpu"))).start()
 
 
-def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
+def test_without_a_gpu_the_cpu_decodes(tmp_path: Path, film: Source) -> None:
     from app.decoding.worker import decode
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
@@ -270,7 +268,7 @@ def test_a_process_that_has_no_gpu_decodes_on_the_cpu_and_says_why(tmp_path: Pat
     assert decoded.frames == ((0, 5, 11, 20),)
 
 
-def test_what_nvdec_cannot_open_is_decoded_on_the_cpu_and_says_why(tmp_path: Path, film: Source) -> None:
+def test_cpu_decodes_what_nvdec_cannot(tmp_path: Path, film: Source) -> None:
     # Without a driver FFmpeg's NVDEC refuses every file, as it does a codec that it does not know
     import torch
 

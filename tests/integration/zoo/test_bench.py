@@ -45,7 +45,7 @@ def bench(models: Path, *more: str | int) -> Result:
     return invoke("bench", "x3d_xs", "--seconds", 1, "--clips", 4, "--models", models, *more)
 
 
-def test_a_table_of_every_engine_that_can_run_and_why_the_others_cannot(models: Path) -> None:
+def test_table_lists_engines_and_reasons(models: Path) -> None:
     config = (models / "x3d_xs" / "config.pbtxt").read_text()
     result = bench(models)
     assert result.exit_code == 0, result.output
@@ -63,7 +63,7 @@ def test_a_table_of_every_engine_that_can_run_and_why_the_others_cannot(models: 
     ]
 
 
-def test_apply_lets_the_recommended_engine_serve_and_it_answers_as_the_source(models: Path) -> None:
+def test_apply_serves_the_recommended_engine(models: Path) -> None:
     result = bench(models, "--engine", "torch", "--apply", "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
@@ -87,7 +87,7 @@ def test_without_the_source_only_what_is_there_is_measured(models: Path) -> None
     assert "gone.pyth, which x3d_xs was made from, is gone" in facts["absent"]["torch f32"]
 
 
-def test_an_engine_that_does_not_answer_as_the_source_is_not_recommended(tmp_path: Path) -> None:
+def test_inaccurate_engine_is_not_recommended(tmp_path: Path) -> None:
     file, labels = onnx_file(tmp_path / "m.onnx", (1, 3, 2, 8, 8), 3), labels_file(tmp_path / "l.txt", 3)
     add = ("add", "mine", "--onnx", file, "--labels", labels, "--frames", 2, "--size", 8, "--models", tmp_path)
     assert invoke(*add).exit_code == 0
@@ -130,7 +130,7 @@ def measured(engine: str, lone_s: float, rate: float, largest: float = 0.0) -> M
     )
 
 
-def test_every_engine_has_turns_at_every_batch_that_fits_into_its_time() -> None:
+def test_engines_take_turns_at_every_batch() -> None:
     made = Engines(quick=1e-3, slow=0.05)
     timings = measure(made.engines, np.zeros((8, 1, 2, 2, 3), np.uint8), (1, 4, 8), 0.6, lambda: made.now_s)
     assert set(made.batches["quick"]) == {1, 4, 8}
@@ -141,7 +141,7 @@ def test_every_engine_has_turns_at_every_batch_that_fits_into_its_time() -> None
     assert 0.3 < made.now_s < 0.7
 
 
-def test_an_engine_that_cannot_win_and_would_take_all_the_time_is_left_out() -> None:
+def test_engine_too_slow_to_win_is_skipped() -> None:
     fast, slow, slower = (Variant(name, "f32") for name in ("fast", "slow", "slower"))
     assert hopeless({fast: 0.1, slow: 0.4, slower: 3.0}, seconds=10) == {slower}
     assert hopeless({fast: 0.001, slow: 0.1}, seconds=10) == set(), "there is time for it"

@@ -55,7 +55,7 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
 
 
-def test_official_x3d_gets_the_labels_and_the_clip_it_was_trained_on(x3d: Path) -> None:
+def test_official_x3d_has_its_labels_and_clip(x3d: Path) -> None:
     model = installed(x3d / "models", "x3d_xs")
     assert (model.labels[0], model.labels[5], len(model.labels)) == ("abseiling", "archery", 400)
     assert (model.parameters["stride"], model.parameters["fps"]) == ("12", "30")
@@ -95,7 +95,7 @@ def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> 
     ]
 
 
-def test_verify_looks_at_real_clips_and_names_the_files_it_cannot_use(x3d: Path, tmp_path: Path) -> None:
+def test_verify_uses_real_clips(x3d: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "one.mp4", [numbered(number) for number in range(20)], 30)
     (tmp_path / "two.txt").write_text("no video")
     words = ("verify", "x3d_xs", "--clips", 1, "--models", x3d / "models", "--videos")
@@ -202,7 +202,7 @@ def test_onnx_with_probabilities_keeps_them(add_onnx: Run, tmp_path: Path) -> No
     assert "torch does not run models that came from ONNX" in torch.stderr
 
 
-def test_adding_an_existing_name_makes_the_next_version_and_that_is_served(add_onnx: Run, tmp_path: Path) -> None:
+def test_adding_an_existing_name_adds_a_version(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx(classes=3)
     assert add_onnx(classes=4).stdout.startswith("mine, version 2: ")
     model = installed(tmp_path / "models", "mine")
@@ -211,7 +211,7 @@ def test_adding_an_existing_name_makes_the_next_version_and_that_is_served(add_o
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["mine"]
 
 
-def test_a_version_that_cannot_take_its_place_leaves_the_old_one_as_it_was(add_onnx: Run, tmp_path: Path) -> None:
+def test_failed_version_leaves_the_old_one(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx(classes=3)
     folder = tmp_path / "models" / "mine"
     before = texts(folder)
@@ -222,7 +222,7 @@ def test_a_version_that_cannot_take_its_place_leaves_the_old_one_as_it_was(add_o
     assert sorted(path.name for path in folder.iterdir()) == ["1", "config.pbtxt", "labels.txt"]
 
 
-def test_two_at_a_time_do_not_get_in_each_other_s_way(add_onnx: Run, tmp_path: Path) -> None:
+def test_two_commands_at_once(add_onnx: Run, tmp_path: Path) -> None:
     with changing(tmp_path / "models"):
         result = add_onnx()
     assert result.exit_code == 1
@@ -281,7 +281,7 @@ def test_versions_that_fit_one_description_are_served_side_by_side(add_onnx: Run
     assert "1, 2, 3, 4 (3 and 4 are served)" in invoke("show", "mine", "--models", tmp_path / "models").stdout
 
 
-def test_a_version_that_is_removed_leaves_the_model_as_it_was_before_it(add_onnx: Run, tmp_path: Path) -> None:
+def test_removed_version_restores_the_model(add_onnx: Run, tmp_path: Path) -> None:
     models = tmp_path / "models"
     add_onnx(classes=3)
     before = texts(models / "mine")

@@ -105,7 +105,7 @@ def test_requests_of_one_that_streams_each_get_their_own_answer(engine: str, ver
         assert all(answer.empty() for answer in told)
 
 
-def test_requests_that_come_while_others_are_worked_at_get_their_own_answers(engine: str, version: Path) -> None:
+def test_concurrent_requests_get_their_own_scores(engine: str, version: Path) -> None:
     loaded = load_engine(config(engine), version)
     if not isinstance(loaded, StreamingEngine):
         pytest.skip(f"{engine} answers all requests of a batch together")

@@ -72,7 +72,7 @@ def test_a_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) ->
     assert (folder / "1").stat().st_mode & 0o755 == 0o755
 
 
-def test_the_engine_that_somebody_chose_stays_when_a_model_is_exported_anew(tmp_path: Path) -> None:
+def test_chosen_engine_survives_a_new_export(tmp_path: Path) -> None:
     folder = export.write_model(TINY, "small", tmp_path)
     config = folder / "config.pbtxt"
     engine_config.write(config, engine_config.with_engine(config.read_text(), "torch", "bf16"))

@@ -34,7 +34,7 @@ def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, in
         assert (stream.width, stream.height, stream.frames) == (*size, round(1.5 * fps))
 
 
-def test_a_movement_can_lie_between_standing_still_and_key_frames_where_they_are_wanted() -> None:
+def test_movement_between_stills_and_chosen_key_frames() -> None:
     padding = Padding(still_s=1.0, key_frames=12)
     with av.open(io.BytesIO(record(Film("pan_left", 24, (320, 240), 5), [texture(400, 300)], 1, padding))) as container:
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]

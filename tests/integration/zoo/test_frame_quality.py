@@ -42,14 +42,14 @@ def test_one_score_a_label_for_pictures_of_any_size() -> None:
     assert sum(weight.numel() for weight in network.parameters()) == 2_805_640
 
 
-def test_details_of_a_flat_picture_are_nothing_and_of_any_other_are_bounded() -> None:
+def test_detail_measure_is_bounded() -> None:
     assert details(torch.full((1, 3, 32, 32), 0.7)).abs().max() < 1e-4
     edges = details(torch.randint(0, 2, (1, 3, 64, 64)) * 4.4 - 2)
     assert edges.shape == (1, 3, 64, 64)
     assert 1 < edges.abs().max() < 8
 
 
-def test_details_of_a_dark_picture_count_as_much_as_of_a_bright_one() -> None:
+def test_detail_measure_ignores_brightness() -> None:
     bright = torch.randn(1, 3, 64, 64)
     dark = bright / 5 - 1.6
     torch.testing.assert_close(details(dark)[:, 2], details(bright)[:, 2], rtol=0.05, atol=0.05)
@@ -91,7 +91,7 @@ def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkey
     assert (tmp_path / "one" / "curve.png").exists()
 
 
-def test_every_label_is_sent_in_every_way_and_every_amount_equally_often() -> None:
+def test_labels_kinds_and_amounts_are_balanced() -> None:
     ways = len(KINDS) * len(SIZES)
     made = samples(ways)
     assert set(Counter((sample.label, sample.kind, sample.size) for sample in made).values()) == {1}
@@ -102,7 +102,7 @@ def test_every_label_is_sent_in_every_way_and_every_amount_equally_often() -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_is_a_file_of_its_kind_and_the_same_again(kind: str) -> None:
+def test_samples_are_reproducible(kind: str) -> None:
     sample, scenes = Sample("noise", (320, 240), kind, 0.5, 3), [photograph("coffee")]
     file = encode_sample(sample, scenes, seed=1)
     assert file == encode_sample(sample, scenes, seed=1)

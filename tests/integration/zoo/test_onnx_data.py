@@ -61,9 +61,7 @@ def add(home: Path, tmp_path: Path) -> Add:
 
 @pytest.mark.parametrize("within", ["initializer", "constant"])
 @pytest.mark.parametrize("location", [".ssh/id_rsa", "./.ssh/../.ssh/id_rsa", "secret.bin", "*/_ORT_MEM_ADDR_/*"])
-def test_file_below_its_folder_that_is_not_named_after_the_model_is_refused(
-    home: Path, add: Add, location: str, within: str
-) -> None:
+def test_external_data_of_another_name_is_refused(home: Path, add: Add, location: str, within: str) -> None:
     write_weights(home / "secret.bin")
     write_model(home / "m.onnx", location, within)
     result = add()
@@ -93,7 +91,7 @@ def test_file_outside_its_folder_is_refused_even_when_it_is_allowed(
         ("parts/weights.bin", ("--data", "{home}/parts")),
     ],
 )
-def test_file_that_belongs_to_the_model_is_taken_and_counts_as_the_model_does(
+def test_external_data_of_a_model_is_taken(
     home: Path, tmp_path: Path, add: Add, location: str, options: tuple[str, ...]
 ) -> None:
     weights = write_weights(home / location)

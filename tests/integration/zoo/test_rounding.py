@@ -33,7 +33,7 @@ def judge(exact: Scores, rounded: Scores) -> None:
     assert compared.ties < CLIPS / 4, compared
 
 
-def test_a_fitted_picture_network_knows_most_clips_it_has_not_seen_and_says_the_same_in_bf16(tmp_path: Path) -> None:
+def test_fitted_picture_network_agrees_in_bf16(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     model = add("resnet18", tmp_path, partial(classifier, labels=LABELS), SPECS["resnet18"])
     scores = rounding.looked_at(model, tmp_path, Held(SPECS["resnet18"], len(model.labels), LABELS), CLIPS, REALLY)

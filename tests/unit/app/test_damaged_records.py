@@ -121,7 +121,7 @@ def test_fields_of_a_newer_version_are_ignored_and_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", FILES)
-def test_a_file_of_keys_that_cannot_be_read_is_unavailable_and_never_written_over(path: Path, how: str) -> None:
+def test_unreadable_key_file_is_never_overwritten(path: Path, how: str) -> None:
     _, text = store.create(path, wanted("alice"))
     FILES[how](path)
     with pytest.raises(KeyStoreUnavailable):
@@ -132,7 +132,7 @@ def test_a_file_of_keys_that_cannot_be_read_is_unavailable_and_never_written_ove
 
 
 @pytest.mark.parametrize("how", [*FILES, "ends is a string", "ends is true", "a field is missing", "csrf is a list"])
-def test_a_damaged_session_is_no_session_and_is_set_aside_at_the_next_login(tmp_path: Path, how: str) -> None:
+def test_damaged_session_is_set_aside_at_login(tmp_path: Path, how: str) -> None:
     sessions = Sessions(tmp_path / "sessions")
     token = sessions.create(ALICE)
     (file,) = (tmp_path / "sessions").iterdir()

@@ -65,7 +65,7 @@ def test_words_for_a_terminal_are_one_line_that_cannot_steer_it(number: str) -> 
     assert "cache" not in line
 
 
-def test_a_story_is_set_in_so_that_it_cannot_pass_for_a_record() -> None:
+def test_traceback_lines_are_indented() -> None:
     first, *rest = logs.TextFormatter().format(failed("one\n12:00:00 error   app: forged")).splitlines()
     assert first.endswith("it failed") or "it failed" in first
     assert rest and all(line.startswith("    ") for line in rest)
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_a_minute() -> None:
     assert len(written(soon, full_disk(), full_disk())) == 2
 
 
-def test_the_same_error_again_and_again_is_told_once_and_then_counted() -> None:
+def test_repeated_error_is_logged_once() -> None:
     limit = logs.RepeatFilter()
     lines = written(limit, *(failed("same") for _ in range(50)), failed("other"))
     assert len([line for line in lines if "it failed" in line]) == 2

@@ -49,7 +49,7 @@ def test_the_summary_says_what_was_missed_and_what_was_not_measured() -> None:
     assert text.count("not measured") == len(targets.TARGETS) - 2
 
 
-def test_the_page_is_made_from_the_results_alone_and_twice_the_same(tmp_path: Path) -> None:
+def test_page_depends_on_results_alone(tmp_path: Path) -> None:
     row = {"offered": 2.0, "goodput_of_capacity": 0.9, "admitted": {"p50_ms": 20.0, "p99_ms": 41.0}}
     figures = {
         "machine": MACHINE,

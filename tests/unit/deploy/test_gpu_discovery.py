@@ -38,7 +38,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
     return driver
 
 
-def test_every_gpu_has_a_number_of_its_own_and_no_more_free_memory_than_it_has(driver: Driver) -> None:
+def test_gpus_have_distinct_numbers_and_plausible_memory(driver: Driver) -> None:
     found = driver.gpus()
     assert [gpu.number for gpu in found] == [gpu.bus for gpu in found] == list(range(len(found)))
     assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in found)
@@ -118,7 +118,7 @@ def test_who_comes_after_a_killed_worker_gets_its_gpu(killed: int) -> None:
     assert least_used(living, [0, 1, 2, 3]) == killed
 
 
-def test_new_workers_beside_the_old_ones_of_a_reload_are_spread_as_they_were() -> None:
+def test_workers_of_a_reload_are_spread_over_gpus() -> None:
     old, new = [0, 1, 0], list[int]()
     for _ in range(3):
         new.append(least_used(old + new, [0, 1]))

@@ -45,7 +45,7 @@ def parameters(config: ModelConfig) -> dict[str, str]:
     return {name: value.string_value for name, value in config.parameters.items()}
 
 
-def test_a_model_gets_as_many_instances_on_each_gpu_as_are_asked_for(models: Path, run_dir: Path) -> None:
+def test_instances_per_gpu(models: Path, run_dir: Path) -> None:
     assert write_all(models, run_dir, TWO) == ["seen: torch bf16 on GPU 0, 1, 3 on each"]
     config = config_of(run_dir)
     (group,) = config.instance_group
@@ -69,9 +69,7 @@ def test_everything_else_is_the_model_s_own(models: Path, run_dir: Path) -> None
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_a_model_with_a_served_version_that_no_gpu_can_run_stays_as_it_is(
-    models: Path, run_dir: Path, version: str
-) -> None:
+def test_model_that_no_gpu_can_run_is_not_placed(models: Path, run_dir: Path, version: str) -> None:
     (models / "seen" / version / "model.pt2").unlink()
     assert write_all(models, run_dir, TWO) == ["seen: on the CPU: its version has no model.pt2 (docs/gpu.md)"]
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == CONFIG

@@ -31,7 +31,7 @@ def test_where_keys_are_asked_for_any_name_will_do() -> None:
     assert host_rules(settings) == "default 1;\n"
 
 
-def test_without_keys_on_a_public_address_it_is_known_by_numbers_and_its_own_names() -> None:
+def test_public_address_without_keys_allows_own_names() -> None:
     known = names(keys="off", host="clips.lan")
     assert known == LOOPBACK | {
         "clips.lan",
@@ -47,7 +47,7 @@ def test_listed_names_are_known_with_any_port() -> None:
     assert added == {"clips.example", "*.lan.example", "[fd00::1]"}
 
 
-def test_a_listed_origin_without_a_port_stands_behind_the_rule_for_other_ports_of_the_same_name() -> None:
+def test_port_rule_precedes_origin_without_port() -> None:
     settings = Settings.from_environment({"CLIPSTACK_ALLOWED_HOSTS": "a.example,b.example:81"})
     first, rule, last = origin_rules(settings).splitlines()
     assert r"b\.example:81 " in first and rule.endswith("0;") and r"//a\.example " in last

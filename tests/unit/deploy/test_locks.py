@@ -47,7 +47,7 @@ def test_locks_hold_the_versions_that_the_project_names(lock: str, extra: str) -
     assert wanted and {name: have.get(name) for name in wanted} == wanted, "run `make lock`"
 
 
-def test_the_image_of_triton_holds_no_torch_and_that_of_web_no_engine() -> None:
+def test_images_hold_no_needless_engines() -> None:
     assert "torch" not in locked("triton")
     assert not {"torch", "openvino"} & (locked("web").keys() | locked("web-gpu").keys())
     assert locked("triton")["numpy"].startswith("1.")

@@ -24,7 +24,7 @@ def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[b
     ]
 
 
-def test_two_canaries_in_a_row_without_an_answer_from_an_idle_process_are_a_hang() -> None:
+def test_two_silent_canaries_of_an_idle_process_are_a_hang() -> None:
     assert judged(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
 
 
@@ -42,7 +42,7 @@ def test_a_model_that_calculates_is_only_slow() -> None:
     assert judged(("answered", 1, 5.0), *looks) == [False] * 25
 
 
-def test_a_model_that_calculates_for_ever_is_given_up_when_no_client_waits_any_more() -> None:
+def test_endless_calculation_ends_when_no_client_waits() -> None:
     looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
     told = judged(("answered", 1, 5.0), *looks)
     assert told.index(True) == LOST_S // LOOK_S + 1
@@ -62,7 +62,7 @@ def test_time_in_which_nobody_looked_says_nothing() -> None:
     assert judged(("answered", 1, 5.0), ("failed", 1, 5.0), look_s=10 * LOST_S) == [False, False]
 
 
-def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() -> None:
+def test_failing_model_is_named_and_reload_resets_it() -> None:
     judge = HealthTracker()
     good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
     for look in range(3):
@@ -72,7 +72,7 @@ def test_one_of_several_is_named_and_one_that_was_loaded_anew_starts_afresh() ->
     assert judge.failed({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
 
 
-def test_a_program_that_starts_again_and_again_is_counted_for_five_minutes() -> None:
+def test_restarts_count_for_five_minutes() -> None:
     history = RestartHistory()
     starts = ((0, 0.0), (7, 2.0), (7, 4.0), (9, 6.0), (12, 9.0))
     counts = [history.update({"web": start, "jobs": 1}, now)["web"] for start, now in starts]
@@ -91,14 +91,14 @@ def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
     assert words.startswith("web was restarted 3 times")
 
 
-def test_waits_double_up_to_a_bound_and_begin_anew_after_a_quiet_time() -> None:
+def test_backoff_doubles_and_resets_after_a_quiet_time() -> None:
     backoff = Backoff(10.0, 40.0)
     tried = [now for now in range(0, 200) if backoff.allows(now)]
     assert tried == [0, 10, 30, 70, 110, 150, 190]
     assert backoff.allows(300.0) and not backoff.allows(309.0) and backoff.allows(310.0)
 
 
-def test_models_that_could_not_be_loaded_are_told_from_those_that_nobody_wants() -> None:
+def test_unloadable_models_differ_from_unloaded_ones() -> None:
     index = [
         {"name": "good", "version": "1", "state": "READY"},
         {"name": "good", "version": "2", "state": "UNAVAILABLE", "reason": "damaged"},

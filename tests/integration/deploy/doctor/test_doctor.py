@@ -121,7 +121,7 @@ def test_all_of_it_ends_within_twenty_seconds() -> None:
     assert max(check.timeout_s for check in CHECKS) < 20
 
 
-def test_a_stack_that_does_not_run_and_is_well_has_nothing_wrong(context) -> None:
+def test_stopped_healthy_stack_has_no_issues(context) -> None:
     skipped = ("parent folders", "packages", "torchvision")  # of the real checkout
     told = [each for each in CHECKS if each.name not in skipped]
     assert found(context, told) <= {

@@ -67,7 +67,7 @@ def test_port_taken(context) -> None:
     assert f"(pid {os.getpid()})" in told and "CLIPSTACK_PORT" in told
 
 
-def test_port_of_a_running_stack_taken_by_a_stranger_and_nobody_on_the_others(context) -> None:
+def test_port_of_a_running_stack_taken_by_another_program(context) -> None:
     with socket.create_server(("127.0.0.1", context.settings.port)), program("sleep", 60) as pid:
         told = found(running(context, nginx=pid), ports.CHECKS[:1])
     assert told == {ports.PORT_TAKEN.name, ports.NOT_LISTENING.name}

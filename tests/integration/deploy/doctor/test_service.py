@@ -22,7 +22,7 @@ def context(tmp_path: Path) -> Context:
 # --- settings
 
 
-def test_a_setting_that_is_refused_is_said_and_the_rest_is_looked_at() -> None:
+def test_invalid_setting_does_not_stop_other_checks() -> None:
     context = Context.current({"CLIPSTACK_PORT": "http", "CLIPSTACK_RUN_DIR": "/nowhere/run"})
     assert context.run_dir == Path("/nowhere/run")
     assert "CLIPSTACK_PORT='http'" in words(context, config.CHECKS, config.INVALID_SETTING)

@@ -55,7 +55,7 @@ def test_it_finds_the_capacity_and_little_more(cores: int, workers: int) -> None
     assert machine.allowed < 4 * cores
 
 
-def test_it_falls_when_the_machine_gets_slower_and_rises_when_that_is_over() -> None:
+def test_limit_follows_the_speed_of_the_machine() -> None:
     machine = Machine(cores=16, workers=1)
     machine.work(3000)
     before = machine.allowed

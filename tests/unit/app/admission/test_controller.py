@@ -58,7 +58,7 @@ def test_a_turn_knows_whether_it_is_the_only_one() -> None:
     run(scenario())
 
 
-def test_a_wait_that_is_too_long_ends_and_frees_its_place_in_the_queue() -> None:
+def test_queue_timeout_frees_the_place() -> None:
     async def scenario() -> None:
         admission, until = Admission(most=1, queue=1, timeout_s=0.01), asyncio.Event()
         tasks = await filled(admission, until, 1)
@@ -73,7 +73,7 @@ def test_a_wait_that_is_too_long_ends_and_frees_its_place_in_the_queue() -> None
     run(scenario())
 
 
-def test_jobs_are_told_of_who_waits_and_not_of_who_goes_in_at_once(tmp_path: Path) -> None:
+def test_jobs_yield_only_to_waiting_uploads(tmp_path: Path) -> None:
     async def scenario() -> None:
         waiting = UploadWaitingFlag(tmp_path / "waiting")
         admission, until = Admission(most=1, queue=1, timeout_s=60, waiting=waiting), asyncio.Event()
@@ -110,7 +110,7 @@ async def worked(admission: Admission, seconds: float, count: int) -> None:
             await asyncio.sleep(seconds)
 
 
-def test_a_client_is_told_to_come_back_when_those_who_wait_had_their_turn() -> None:
+def test_retry_after_covers_the_queue() -> None:
     async def scenario() -> None:
         admission, until = Admission(most=1, queue=30, timeout_s=60), asyncio.Event()
         await worked(admission, 0.1, 3)
@@ -185,7 +185,7 @@ def test_one_key_has_half_of_a_worker_and_others_find_room() -> None:
         pass
 
 
-def test_the_queue_of_one_key_is_not_reckoned_as_the_wait_of_another() -> None:
+def test_queue_of_one_key_does_not_delay_another() -> None:
     async def scenario() -> None:
         admission, end = Admission(2, 20, 60), asyncio.Event()
         admission._means_s[Lane.SHORT] = 1.0
@@ -230,7 +230,7 @@ def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
     run(scenario())
 
 
-def test_who_is_refused_at_the_door_is_refused_by_nginx_until_there_is_room(tmp_path: Path) -> None:
+def test_nginx_refuses_until_there_is_room(tmp_path: Path) -> None:
     admission = Admission(8, 24, 10, RejectFlags(tmp_path))
 
     def shut() -> list[str]:

@@ -189,7 +189,7 @@ def test_who_had_least_goes_first_even_several_times() -> None:
     run(scenario())
 
 
-def test_who_asks_for_less_finds_one_place_more_where_there_may_be_one() -> None:
+def test_lighter_client_gets_one_more_place() -> None:
     async def scenario() -> None:
         keys, full = Keys(2, most=16), Keys(2, most=2)
         for each in (keys, full):
@@ -208,7 +208,7 @@ def test_who_asks_for_less_finds_one_place_more_where_there_may_be_one() -> None
     run(scenario())
 
 
-def test_a_key_alone_has_all_places_and_its_share_while_another_asks() -> None:
+def test_key_alone_has_all_places() -> None:
     async def scenario() -> None:
         keys = Keys(8, share=2)
         await keys.come(*["greedy"] * 17)
@@ -232,7 +232,7 @@ def test_a_key_alone_has_all_places_and_its_share_while_another_asks() -> None:
     run(scenario())
 
 
-def test_who_asks_for_less_finds_room_also_after_more_work_than_the_other() -> None:
+def test_lighter_client_finds_room_after_more_work() -> None:
     async def scenario() -> None:
         keys = Keys(8, share=2)
         await keys.come(*["modest"] * 3)
@@ -263,7 +263,7 @@ def test_a_burst_is_kept_to_a_part_at_once() -> None:
     run(scenario())
 
 
-def test_of_two_that_ask_for_about_as_much_none_is_kept_to_a_part() -> None:
+def test_equally_heavy_clients_are_not_limited() -> None:
     async def scenario() -> None:
         keys = Keys(8, share=2)
         await keys.come(*["one", "other"] * 2, "one")

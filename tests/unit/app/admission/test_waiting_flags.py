@@ -13,7 +13,7 @@ def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:
     assert UploadWaitingFlag(tmp_path / "waiting").lately()
 
 
-def test_it_is_forgotten_and_what_an_earlier_run_of_the_machine_left_is_no_reason_to_wait(tmp_path: Path) -> None:
+def test_waiting_flag_expires_and_does_not_survive_reboot(tmp_path: Path) -> None:
     waiting = UploadWaitingFlag(tmp_path / "waiting")
     waiting.note()
     for then in (time.monotonic() - RECENT_S - 0.1, time.monotonic() + 3600):

@@ -112,7 +112,7 @@ def test_without_keys_all_is_open(tmp_path: Path) -> None:
     assert client.get("/login").headers["Location"] == "/"
 
 
-def test_the_rate_of_a_key_ends_in_429_with_a_time_to_come_back(app: Flask, client: FlaskClient) -> None:
+def test_rate_limit_of_a_key_is_429_with_retry_after(app: Flask, client: FlaskClient) -> None:
     shown = {"X-API-Key": key(app, rate=0.2, burst=2)}
     answers = [client.post("/v1/classify", headers=shown) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [400, 400, 429]
@@ -153,7 +153,7 @@ def log_in(client: FlaskClient, text: str) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_session_begins_with_a_key_and_the_cookie_is_well_kept(tmp_path: Path, tls: bool) -> None:
+def test_session_cookie_is_protected(tmp_path: Path, tls: bool) -> None:
     app = made(tmp_path, **({"tls_cert": "/c", "tls_key": "/k"} if tls else {}))
     text = key(app)
     with app.test_client() as client:
@@ -261,7 +261,7 @@ def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
     assert list(limiter.hold(iter(["news"]), "one")) == ["news"]
 
 
-def test_an_answer_that_is_still_being_made_counts_as_a_request_of_its_key(app: Flask, client: FlaskClient) -> None:
+def test_streamed_response_counts_for_its_key(app: Flask, client: FlaskClient) -> None:
     @app.get("/stream")
     def stream() -> Response:
         return Response(guard.hold_quota_until_sent(iter(["more", "and more"])))

@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "access" / "keys.json"
 
 
-def test_a_key_has_an_id_that_finds_it_and_a_secret_that_nobody_guesses() -> None:
+def test_key_has_an_id_and_a_random_secret() -> None:
     key_id, text, sha256 = new_secret()
     assert re.fullmatch(rf"clipstack_{key_id}_[a-z2-7]{{32}}", text)
     assert (len(key_id), sha256) == (8, digest(text))
@@ -40,7 +40,7 @@ def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
     assert not list(path.parent.glob(".keys*")), "what is written beside is gone"
 
 
-def test_a_key_is_found_by_its_text_and_by_nothing_like_it(path: Path) -> None:
+def test_key_is_found_by_its_exact_text(path: Path) -> None:
     key, text = store.create(path, wanted("alice", rate=2.5, burst=4, concurrent=3, lanes=("picture", "short")))
     keys = KeyFile(path)
     assert keys.find(text) == key

@@ -63,7 +63,7 @@ def catalogue(triton: FakeTriton) -> ModelRegistry:
     return ModelRegistry(triton, 1 << 20)  # type: ignore[arg-type]
 
 
-def test_a_model_that_could_not_be_loaded_is_not_ready_and_one_that_never_was_is_not_found() -> None:
+def test_unloadable_model_is_not_ready_and_unknown_one_not_found() -> None:
     triton = FakeTriton(config())
     triton.unready = frozenset(("lame",))
 
@@ -98,7 +98,7 @@ def test_one_broken_model_does_not_take_the_others_away(broken: dict[str, Any]) 
     asyncio.run(scenario())
 
 
-def test_a_model_that_is_too_slow_for_its_canary_is_not_ready_rather_than_unknown() -> None:
+def test_model_too_slow_for_its_canary_is_not_ready() -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         triton.broken = InferenceTimeout("slow")
@@ -171,7 +171,7 @@ def test_a_model_that_is_gone_for_a_moment_is_not_gone(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_a_list_in_which_a_model_was_missed_is_too_old_for_all() -> None:
+def test_list_that_lacks_a_model_is_refreshed() -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
@@ -186,7 +186,7 @@ def test_a_list_in_which_a_model_was_missed_is_too_old_for_all() -> None:
     asyncio.run(scenario())
 
 
-def test_a_version_that_fails_its_canary_does_not_replace_one_that_answers(at_once: None) -> None:
+def test_version_that_fails_its_canary_is_not_used(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config(version="1"), config(version="2", fps="0"))
         models = catalogue(triton)
@@ -283,7 +283,7 @@ def test_other_configuration_has_another_mark(at_once: None, changed: dict[str, 
     asyncio.run(scenario())
 
 
-def test_a_triton_that_was_away_is_asked_anew_for_what_it_serves(at_once: None) -> None:
+def test_models_are_listed_again_after_an_outage(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)

@@ -37,7 +37,7 @@ def test_a_restart_is_waited_for() -> None:
     assert triton.times == 0
 
 
-def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
+def test_outage_fails_requests_fast_after_patience() -> None:
     async def scenario() -> None:
         away, triton = TritonOutage(0.05), Restarted(times=float("inf"))
         started = asyncio.get_running_loop().time()
@@ -52,7 +52,7 @@ def test_who_stays_away_is_told_after_that_time_and_then_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_the_time_counts_from_when_it_went_and_anew_after_it_was_back() -> None:
+def test_outage_time_resets_after_recovery() -> None:
     async def scenario() -> None:
         away = TritonOutage(0.05)
         away.record_failure()

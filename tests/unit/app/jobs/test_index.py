@@ -118,9 +118,7 @@ def test_the_place_of_a_maker_that_was_killed_is_free_again(service: JobService)
     assert index.open_jobs() == []
 
 
-def test_a_folder_that_is_being_made_is_not_tidied_away_by_a_clock_that_is_set(
-    service: JobService, upload: Source
-) -> None:
+def test_clock_change_does_not_remove_new_folder(service: JobService, upload: Source) -> None:
     with service.folder.new("a" * 24) as new:
         new.write(dataclasses.replace(ASKED, id="a" * 24, created=now()), Path(upload.path), 0, 10)
         (hidden,) = service.folder.path.iterdir()
@@ -144,7 +142,7 @@ def test_whole_blocks_are_counted(service: JobService, upload: Source) -> None:
     assert service.folder.index.bytes() == on_disk > PLACES * 4096
 
 
-def test_what_is_over_the_limit_is_refused_or_makes_the_oldest_go(settings: Settings, upload: Source) -> None:
+def test_limit_of_jobs_refuses_or_removes_the_oldest(settings: Settings, upload: Source) -> None:
     with closing_desk(dataclasses.replace(settings, job_gb=1)) as service:
         first, second = (finish(service.accept(ASKED, upload, None)[0]) for _ in range(2))
         row = next(row for row in service.folder.index.newest(9) if row.id == first.id)
@@ -266,9 +264,7 @@ def test_totals_are_the_sums_of_the_rows(service: JobService, upload: Source) ->
     assert counts == Counter(row.state for row in all_rows)
 
 
-def test_an_index_that_another_process_locks_is_an_answer_not_a_wait_for_ever(
-    service: JobService, upload: Source
-) -> None:
+def test_locked_index_is_an_error_after_a_timeout(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     index = JobIndex(service.folder.path.parent, lambda: [], wait_s=0.1)
     with closing(index), closing(sqlite3.connect(index.path, isolation_level=None)) as other:
@@ -332,9 +328,7 @@ def test_requests_do_not_read_what_they_do_not_show(service: JobService, upload:
 # --- Idempotency ---
 
 
-def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(
-    service: JobService, upload: Source, tmp_path: Path
-) -> None:
+def test_key_with_other_bytes_is_a_conflict(service: JobService, upload: Source, tmp_path: Path) -> None:
     first, _ = service.accept(ASKED, upload, "a key")
     (tmp_path / "other").write_bytes(b"9876543210")
     with pytest.raises(IdempotencyConflict):
@@ -343,9 +337,7 @@ def test_a_key_with_other_bytes_of_the_same_length_is_a_conflict(
     assert (again.id, new) == (first.id, False)
 
 
-def test_a_key_of_a_job_from_before_there_were_hashes_is_compared_by_its_file(
-    service: JobService, upload: Source, tmp_path: Path
-) -> None:
+def test_idempotency_key_without_hash_compares_the_file(service: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = service.accept(ASKED, upload, "a key")
     told = json.loads((job.path / "job.json").read_text())
     del told["sha256"]
@@ -390,7 +382,7 @@ def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(service: JobService)
     assert restarted.check(running + 61 + DAY_S, 21 + DAY_S)
 
 
-def test_a_service_that_was_off_for_a_night_or_a_weekend_goes_on_removing(service: JobService) -> None:
+def test_removal_continues_after_downtime(service: JobService) -> None:
     clock = Clock(service.folder.index, 7)
     clock.check(0.0, 0.0)
     assert clock.check(DAY_S, DAY_S)

@@ -47,9 +47,7 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_an_accepted_job_is_on_disk_and_in_the_queue_and_outlives_its_upload(
-    service: JobService, upload: Source
-) -> None:
+def test_accepted_job_is_on_disk_and_queued(service: JobService, upload: Source) -> None:
     job, new = service.accept(ASKED, upload, None)
     Path(upload.path).unlink()
     assert new
@@ -109,7 +107,7 @@ def test_what_is_no_id_is_no_job(service: JobService, job_id: str) -> None:
         service.find(job_id)
 
 
-def test_a_record_that_was_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
+def test_truncated_record_is_dropped(tmp_path: Path) -> None:
     path, header = tmp_path / "journal", {"model": "m", "version": "1"}
     scores = np.array([0.25, 0.75], np.float32)
     journal = Journal(path, header, 2)
@@ -233,9 +231,7 @@ def worker(service: JobService, pipeline: Faulty, tmp_path: Path, parent_id: str
     return Worker(service.folder, service.queue, pipeline, ResultCache(tmp_path / "results", 0), parent_id)  # type: ignore[arg-type]
 
 
-def test_a_job_that_fails_three_times_at_the_same_window_is_given_up(
-    service: JobService, upload: Source, tmp_path: Path
-) -> None:
+def test_third_failure_at_one_window_ends_the_job(service: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = service.accept(ASKED, upload, None)
     pipeline = Faulty(NotReady("the model server is away"))
     for _ in range(5):

@@ -74,7 +74,7 @@ def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
     crew.leave()
 
 
-def test_one_that_was_killed_counts_no_more_and_nobody_waits_for_who_takes_its_place(folder: Path) -> None:
+def test_killed_worker_does_not_count(folder: Path) -> None:
     crew = WorkerRegistry(folder)
     crew.tell(WARM)
     with colleague(folder, WARM) as kill:

@@ -38,7 +38,7 @@ def names(uploads: Path) -> list[str]:
     return sorted(path.name for path in uploads.iterdir())
 
 
-def test_an_upload_that_grows_too_little_is_given_up_and_takes_no_space(uploads: Path) -> None:
+def test_slow_upload_is_ended_and_its_space_freed(uploads: Path) -> None:
     quick, watched = uploads / "0000000001", guard(uploads)
     grow(quick, 1 << 20)
     with (uploads / "0000000002").open("wb") as slow:  # as nginx, which holds it open
@@ -52,7 +52,7 @@ def test_an_upload_that_grows_too_little_is_given_up_and_takes_no_space(uploads:
             assert (uploads / "slow-0000000002").stat().st_size == 0
 
 
-def test_a_file_that_is_worked_at_and_one_that_a_job_has_are_left_alone(uploads: Path) -> None:
+def test_files_in_use_are_kept(uploads: Path) -> None:
     kept, other, watched = uploads / "0000000001", uploads / "body-1", guard(uploads, longest_answer_s=300)
     for path in (kept, other):
         grow(path, 1000)
@@ -96,5 +96,5 @@ def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
 
 
 @pytest.mark.parametrize(("at_work", "most"), [(1, 3), (2, 4), (4, 6), (40, 48), (4096, 6144), (10_000, 6144)])
-def test_a_key_may_receive_a_little_more_than_it_may_have_at_work(at_work: int, most: int) -> None:
+def test_key_may_upload_slightly_more_than_its_concurrency(at_work: int, most: int) -> None:
     assert upload_limit(at_work) == most

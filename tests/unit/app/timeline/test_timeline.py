@@ -46,7 +46,7 @@ def test_what_is_not_told_comes_from_the_model() -> None:
     assert grid(1, 1, 30, None, None) == Grid(1, 0.0, 0.5)
 
 
-def test_neighbours_with_one_label_are_one_segment_and_there_is_no_gap() -> None:
+def test_neighbours_of_one_label_are_one_segment() -> None:
     assert told(scores("aaabbbbccc")) == [(0, 3, "a"), (3, 7, "b"), (7, 10, "c")]
 
 
@@ -79,7 +79,7 @@ def test_a_margin_of_nothing_follows_every_window() -> None:
     assert "".join("abc"[each.label] * round(each.end_s - each.start_s) for each in found) == "abacbbabca"
 
 
-def test_no_segment_crosses_a_cut_and_windows_across_it_are_not_asked() -> None:
+def test_segments_end_at_cuts() -> None:
     # The window from 4 to 5 shows both sides of the cut at 4.3, and something that is on neither.
     assert told(scores("aaaacbbbbb"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "b")]
     assert told(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]

@@ -119,7 +119,7 @@ def test_a_damaged_file_ends_it_however_near_an_answer_is(rounds: int) -> None:
     bounded(scenario())
 
 
-def test_windows_of_the_same_frames_share_an_answer_and_keep_their_order() -> None:
+def test_windows_of_the_same_frames_share_a_result() -> None:
     async def scenario() -> None:
         run, slots, triton, recorder = made()
         triton.answers.set()

@@ -316,7 +316,7 @@ def test_too_large_by_its_length_or_by_its_bytes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_went_with_its_sender_is_no_fault_of_ours(tmp_path: Path) -> None:
+def test_file_removed_by_its_client(tmp_path: Path) -> None:
     body = tmp_path / "handed-on"
     body.write_bytes(CONTENT)
     handed_on = {"HTTP_X_UPLOAD_PATH": str(body)}

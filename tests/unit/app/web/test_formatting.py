@@ -14,7 +14,7 @@ def codes() -> set[str]:
     return {kind.code for kind in classes if issubclass(kind, errors.ClipstackError)}
 
 
-def test_every_error_is_explained_and_what_nobody_foresaw_is_said_to_be_our_fault():
+def test_every_error_is_explained():
     assert codes() - set(formatting.PROBLEMS) == {"internal"}
     assert formatting.problem("internal") is formatting.UNEXPECTED
 

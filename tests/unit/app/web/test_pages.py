@@ -26,7 +26,7 @@ def test_a_clip_in_the_middle_lies_in_the_middle():
     assert spans([{"start_s": 4.0, "end_s": 6.0}], 10.0) == [{"x": 40.0, "width": 20.0}]
 
 
-def test_a_clip_of_a_long_video_can_be_seen_and_stays_on_the_line():
+def test_clip_mark_of_a_long_video_is_visible():
     (span,) = spans([{"start_s": 3599.5, "end_s": 3600.0}], 3600.0)
     assert span["width"] >= 0.5
     assert span["x"] + span["width"] <= 100.001

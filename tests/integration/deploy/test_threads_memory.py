@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deploy.stack.launch import THREADS_MEMORY
+from deploy.stack.launch import MALLOC_LIMITS
 
 THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
 EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes
@@ -53,11 +53,11 @@ ends.set()
 
 def kept(environment: dict[str, str]) -> int:
     """Bytes that are in use when threads have freed all they had."""
-    clean = {name: value for name, value in os.environ.items() if name not in THREADS_MEMORY}
+    clean = {name: value for name, value in os.environ.items() if name not in MALLOC_LIMITS}
     command = [sys.executable, "-c", PROGRAM]
     return int(subprocess.run(command, env=clean | environment, check=True, capture_output=True, timeout=30).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_threads_keep_nothing() -> None:
-    assert kept(THREADS_MEMORY) < EVERYTHING / 20 < EVERYTHING / 2 < kept({})
+    assert kept(MALLOC_LIMITS) < EVERYTHING / 20 < EVERYTHING / 2 < kept({})

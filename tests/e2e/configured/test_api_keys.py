@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import select
 import socket
 import threading
@@ -26,7 +25,6 @@ from tests.support.api_keys import new_key, with_key
 from tests.support.job_requests import submit_job, wait_for_job
 from tests.support.movements import film_movement
 from tests.support.open_routes import OPEN, VALUES, requests_of
-from tests.support.page_commands import CHECKOUT, run
 from tests.support.raw_http import parse_response, send
 from tests.support.stacks import until
 
@@ -230,26 +228,6 @@ def test_no_key_is_in_any_log(stack: Stack, alice: httpx.Client) -> None:
     until(lambda: request_id in (logs / "nginx-access.log").read_text(), 5)
     whole = "".join(path.read_text(errors="replace") for path in logs.iterdir())
     assert secret not in whole and "b" * 32 not in whole
-
-
-def blocks() -> list[list[str]]:
-    page = (CHECKOUT / "docs" / "access.md").read_text()
-    return [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", page, re.S)]
-
-
-def test_the_commands_of_the_page_make_and_end_keys(stack: Stack, tmp_path: Path) -> None:
-    own = stack.settings.environment() | {"CLIPSTACK_DATA_DIR": str(tmp_path / "data")}
-    told = [run(stack, command, tmp_path, **own) for command in blocks()[0]]
-    assert [text.partition("_")[0] for text in told[:2]] == ["clipstack"] * 2
-    assert "picture,short" in told[2] and "bob" in told[4]
-
-
-@pytest.mark.parametrize("command", blocks()[1])
-def test_the_commands_of_the_page_show_a_key(stack: Stack, alice: httpx.Client, tmp_path: Path, command: str) -> None:
-    key = alice.headers["Authorization"].split()[1]
-    (tmp_path / "key.txt").write_text(key)
-    command = command.replace("clipstack_...", key)
-    assert "camera_motion" in run(stack, command, tmp_path, CLIPSTACK_KEY="" if "file" in command else key)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ NOT_HERE = {
         "docs/access.md",
         "CLIPSTACK_HOST=0.0.0.0",
     ): "port 443, and files in /etc: tests/e2e/test_tls.py",
-    ("docs/access.md", "curl -H"): "needs a stack with keys: tests/e2e/test_access.py",
+    ("docs/access.md", "curl -H"): "needs a stack with keys: tests/nightly/docs/test_access_page.py",
     ("docs/access.md", "CLIPSTACK_KEY=clipstack_..."): "the same",
     ("docs/access.md", ".venv/bin/clipstack models --key-file"): "the same",
     ("docs/client.md", "clipstack"): "tests/nightly/docs/test_client_page.py",
@@ -45,8 +45,8 @@ NOT_HERE = {
     ("docs/docker.md", "install"): "the same",
     ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
     ("docs/formats.md", "make formats"): "tests/e2e/field sends the same files",
-    ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; tests/nightly/fuzz runs a short one",
-    ("docs/fuzzing.md", ".venv/bin/python -m tests.nightly.fuzz"): "tests/nightly/fuzz/test_campaign.py",
+    ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; make test-nightly runs it",
+    ("docs/fuzzing.md", ".venv/bin/python -m tests.nightly.fuzz"): "make test-nightly runs it",
     (
         "docs/gpu.md",
         "",
@@ -63,8 +63,11 @@ NOT_HERE = {
     ): "measures for a minute; tests/integration/zoo/test_bench.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
-    ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/test_monitoring.py starts it",
-    ("docs/supply.md", "make"): "an advisory service, and files of the checkout; tests/e2e/test_supply.py",
+    ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/operations/test_monitoring.py starts it",
+    (
+        "docs/supply.md",
+        "make",
+    ): "an advisory service, and files of the checkout; tests/nightly/docs/test_supply_page.py",
     ("docs/upload.md", ""): "minutes over slow links; tests/integration/client/test_upload_bench.py",
 }
 

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real footage, one running stack, and the guard against leaks."""
+"""Fixtures for all tests: real footage, a running stack, and the leak guard."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOOTAGE = CHECKOUT.parent / "shared" / "videos"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session a temporary folder of its own: nothing in it is anybody else's."""
+    """Give the session a temporary folder of its own."""
     # tmp_path stays where pytest tidies it up; those of `-n 2` lie beside each other, because sockets' paths are short
     shared = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     multiprocessing.util.get_temp_dir()  # lives as long as this process: not in the folder that is watched
@@ -55,13 +55,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
 
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
-    told: int = request.config.getoption("--kills")
-    return told
+    count: int = request.config.getoption("--kills")
+    return count
 
 
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
-    """Folder of real clips; the tests that need them are skipped where it is absent."""
+    """Return the folder of real clips; skip the test where there is none."""
     if not FOOTAGE.is_dir():
         pytest.skip(f"no real footage: {FOOTAGE} does not exist")
     return FOOTAGE
@@ -69,7 +69,7 @@ def real_videos() -> Path:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The real stack, ready: own run folder, own copy of the models, free ports; shared by the session."""
+    """A ready stack with the default settings, shared by the session. Tests may not disturb it."""
     from tests.support.stacks import running_stack
 
     with running_stack() as stack:

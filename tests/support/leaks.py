@@ -1,4 +1,4 @@
-"""What a test may not leave behind: shared memory, temporary files, processes."""
+"""Find what a test leaves behind: shared memory, temporary files, processes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
-PATIENCE_S = 10.0  # what was asked to end may take this long to be gone
+PATIENCE_S = 10.0  # for processes that are ending
 Things = frozenset[str]
 
 
 def parents() -> dict[int, int]:
-    """Every process of the machine and its parent, from /proc; zombies are left out."""
+    """Return the parent of every process of the machine that is no zombie."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal():
@@ -34,7 +34,7 @@ def parents() -> dict[int, int]:
 
 
 def is_childless() -> bool:
-    """Whether this process has no child, not even one that has ended: then it has no descendants either."""
+    """Return whether this process has no child, not even one that has ended."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -43,7 +43,7 @@ def is_childless() -> bool:
 
 
 def descendants(root: int, table: Mapping[int, int] | None = None) -> set[int]:
-    """Pids of the children of `root`, their children, and so on; in `table` if it was read before."""
+    """Return the pids of all descendants of `root`."""
     table = parents() if table is None else table
     family, found = {root}, {root}
     while found:
@@ -53,9 +53,9 @@ def descendants(root: int, table: Mapping[int, int] | None = None) -> set[int]:
 
 
 def regions(table: Mapping[int, int] | None = None) -> set[str]:
-    """Our regions of shared memory: those of this process's family, and those whose owner is dead.
+    """Return regions of shared memory whose owner is this process, a descendant, or dead.
 
-    A living process outside the family is another run, or the session's own stack: not ours to judge.
+    A living owner elsewhere is another run, or the session's own stack.
     """
     alive = parents() if table is None else table
     ours = descendants(os.getpid(), alive) | {os.getpid()}
@@ -68,10 +68,7 @@ def regions(table: Mapping[int, int] | None = None) -> set[str]:
 
 
 def processes(table: Mapping[int, int], spared: int | None = None) -> set[str]:
-    """Children of this process, without multiprocessing's two helpers that live as long as it does.
-
-    Those of `spared`, which several tests share, are its own business.
-    """
+    """Return descendants of this process, without multiprocessing's two helpers and without those of `spared`."""
     helpers = {
         getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None),
         getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None),
@@ -81,7 +78,7 @@ def processes(table: Mapping[int, int], spared: int | None = None) -> set[str]:
 
 
 def files(folder: Path) -> set[str]:
-    """Whatever lies directly in `folder`."""
+    """Return the paths directly in `folder`."""
     return {str(path) for path in folder.iterdir()} if folder.is_dir() else set()
 
 
@@ -94,7 +91,7 @@ def _command(pid: int) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was there at one moment."""
+    """Regions, processes and files at one moment."""
 
     regions: Things
     processes: Things
@@ -118,9 +115,9 @@ class Snapshot:
 def guarded(
     fail: Callable[[str], object], *folders: Path, patience_s: float = PATIENCE_S, spared: int | None = None
 ) -> Iterator[None]:
-    """Call `fail` with a list when the block leaves something that is still there after `patience_s`.
+    """Call `fail` if the block leaves something behind that is still there after `patience_s`.
 
-    Whatever the process `spared` starts is not looked at.
+    Descendants of the process `spared` do not count.
     """
     before = Snapshot.take(*folders, spared=spared)
     yield

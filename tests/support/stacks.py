@@ -25,9 +25,13 @@ def running_stack(
     start: Callable[[Stack], object] = Stack.up,
     **settings: str,
 ) -> Iterator[Stack]:
-    """Start a stack in a temporary folder with `settings` (CLIPSTACK_ names, lower case); stop it after.
+    """Start a stack in a temporary folder and stop it afterwards.
 
-    `add_models` may write more models into the stack's own model folder before the start, which `start` does.
+    Args:
+        checkout: The code that the stack runs.
+        add_models: Writes more models into the stack's model folder before the start.
+        start: Starts the stack.
+        settings: Names as in CLIPSTACK_NAME, in lower case.
     """
     folder = Path(tempfile.mkdtemp(prefix="stack-"))
     folder.chmod(0o755)  # as the session's own temporary folder
@@ -43,21 +47,21 @@ def running_stack(
 
 
 def own_environment(folder: Path, **settings: str) -> dict[str, str]:
-    """The environment of a stack that lives in `folder`, on a port nobody listens on."""
+    """Return the environment of a stack in `folder`, with a free port."""
     (port,) = free_ports(1)
     own = {
         "CLIPSTACK_PORT": str(port),
         "CLIPSTACK_RUN_DIR": str(folder / "run"),
         "CLIPSTACK_MODEL_DIR": str(folder / "models"),
-        "CLIPSTACK_RESULTS_MB": "0",  # tests send the same film often, to have it looked at
+        "CLIPSTACK_RESULTS_MB": "0",  # tests send the same video often, and want it classified each time
     }
     return os.environ | own | {f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()}
 
 
 def until(condition: Callable[[], T], patience_s: float) -> T:
-    """What `condition` says as soon as it holds; fail the test when it does not within `patience_s`."""
+    """Wait until `condition` returns something true and return that; fail the test after `patience_s`."""
     deadline = time.monotonic() + patience_s
-    while not (told := condition()):
-        assert time.monotonic() < deadline, f"still not so after {patience_s} s"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"the condition does not hold after {patience_s} s"
         time.sleep(0.05)
-    return told
+    return result

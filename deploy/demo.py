@@ -20,7 +20,7 @@ from deploy.stack.stack import Stack
 
 CLIP = CHECKOUT / ".runtime" / "demo" / "pan_left.mp4"
 WIDTH, HEIGHT, FPS, SECONDS, SPEED = 640, 360, 30, 3, 4  # SPEED: pixels per frame
-COMMAND_S = 120
+COMMAND_TIMEOUT_S = 120
 Floats = NDArray[np.float64]
 
 
@@ -61,14 +61,14 @@ def film(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def main(words: list[str]) -> int:
-    """Classify the file in `words`, or a rendered clip, and return the client's exit status."""
-    if words:
-        clip = Path(words[0])
+def main(arguments: list[str]) -> int:
+    """Classify the file in `arguments`, or a rendered clip, and return the client's exit status."""
+    if arguments:
+        clip = Path(arguments[0])
     else:
         clip = CLIP
         film(clip)
-        print(f"filmed {clip.relative_to(CHECKOUT)}: {SECONDS} s in which the camera pans left")
+        print(f"Rendered {clip.relative_to(CHECKOUT)}: {SECONDS} s in which the camera pans left")
     command = [
         str(Path(sys.executable).with_name("clipstack")),
         "classify",
@@ -76,7 +76,7 @@ def main(words: list[str]) -> int:
         Stack().as_started().url,
         str(clip),
     ]
-    return subprocess.run(command, timeout=COMMAND_S).returncode
+    return subprocess.run(command, timeout=COMMAND_TIMEOUT_S).returncode
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 
 SERVER, LIBRARIES = "pytriton/tritonserver/", "nvidia_pytriton.libs/"
 STUB = "triton_python_backend_stub"
-CLIP = Path(__file__).resolve().parent.parent / "triton_repo" / "backends" / "clip"
+CLIP_BACKEND = Path(__file__).resolve().parent.parent / "triton_repo" / "backends" / "clip"
 
 
-def place(name: str, python: str) -> Path | None:
+def target_path(name: str, python: str) -> Path | None:
     """Return the path below the target for the wheel's member `name`, or None to skip the member.
 
     The Python backend looks for its stub next to its library. The stub must match the running Python, for example
@@ -43,15 +43,15 @@ def unpack(wheel: Path, target: Path, python: str) -> None:
         ValueError: The wheel has no stub for `python`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as fresh, zipfile.ZipFile(wheel) as archive:
-        folder = Path(fresh, "triton")
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary, zipfile.ZipFile(wheel) as archive:
+        folder = Path(temporary, "triton")
         for member in archive.infolist():
-            relative = None if member.is_dir() else place(member.filename, python)
+            relative = None if member.is_dir() else target_path(member.filename, python)
             if relative:
                 _write(archive, member, folder / relative)
         if not (folder / "backends" / "python" / STUB).exists():
             raise ValueError(f"{wheel.name} has no stub for Python {python}")
-        (folder / "backends" / "clip").symlink_to(os.path.relpath(CLIP, target.resolve() / "backends"))
+        (folder / "backends" / "clip").symlink_to(os.path.relpath(CLIP_BACKEND, target.resolve() / "backends"))
         folder.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)

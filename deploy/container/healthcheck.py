@@ -37,24 +37,16 @@ def triton(settings: Settings) -> str:
     Raises:
         OSError: The inference failed.
     """
-    import numpy as np
-    from tritonclient.grpc import InferInput
     from tritonclient.utils import InferenceServerException
 
     from app.inference.channel import connect
+    from deploy.watchdog.prober import CALL_TIMEOUT_S, send_canary
 
     try:
         with connect(settings.triton_target, settings.triton_key) as client:
-            config = client.get_model_config(settings.model, client_timeout=TIMEOUT_S).config
-            clip = np.zeros((1, *config.input[0].dims), np.uint8)
-            infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
-            infer_input.set_data_from_numpy(clip)
-            result = client.infer(settings.model, [infer_input], client_timeout=TIMEOUT_S)
-    except InferenceServerException as error:
-        raise OSError(str(error)) from error
-    scores = result.as_numpy(config.output[0].name)
-    if scores is None or scores.size == 0:
-        raise OSError(f"{settings.model} gives empty scores")
+            send_canary(client, settings.model, "", TIMEOUT_S - CALL_TIMEOUT_S)
+    except (InferenceServerException, ValueError) as error:
+        raise OSError(f"{settings.model}: {error}") from error
     return f"{settings.model} answers"
 
 

@@ -24,7 +24,7 @@ FAILED = KnownIssue(
     name="check failed",
     verdict="warning",
     symptom="The doctor could not run a check.",
-    message="The check could not run: {why}",
+    message="The check could not run: {reason}",
     fix="Run it as the user that started the stack, or as root. If it fails again, this is a bug of the doctor.",
 )
 RUNNER_ISSUES = (TIMED_OUT, FAILED)
@@ -69,8 +69,8 @@ def _run(check: Check, context: Context) -> list[Finding]:
     except ModuleNotFoundError as error:
         if context.in_image:
             return [Finding("not checked", f"{error.name} is not in this container")]
-        return [FAILED.finding(why=error)]
+        return [FAILED.finding(reason=error)]
     except Exception as error:  # a broken check must not hide the others' results
-        return [FAILED.finding(why=f"{type(error).__name__}: {error}")]
+        return [FAILED.finding(reason=f"{type(error).__name__}: {error}")]
     problems = [finding for finding in findings if finding.verdict != "ok"]
     return problems or findings[:1] or [ok("")]

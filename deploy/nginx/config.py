@@ -19,12 +19,12 @@ def render(source: Path, target: Path, values: Mapping[str, str]) -> None:
     """
     shutil.rmtree(target, ignore_errors=True)
     for path in sorted(source.rglob("*.conf")):
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(_NAME.sub(lambda found: _quotable(values[found[1]]), path.read_text()))
+        rendered = target / path.relative_to(source)
+        rendered.parent.mkdir(parents=True, exist_ok=True)
+        rendered.write_text(_NAME.sub(lambda match: _checked(values[match[1]]), path.read_text()))
 
 
-def _quotable(value: str) -> str:
+def _checked(value: str) -> str:
     if bad := set(value) & set("\"'\\;{}$\n"):
-        raise ValueError(f"nginx cannot take {value!r}: it has {' '.join(sorted(bad))} in it")
+        raise ValueError(f"nginx cannot use the value {value!r}: remove {' '.join(sorted(bad))}")
     return value

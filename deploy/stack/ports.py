@@ -61,14 +61,14 @@ def listeners() -> list[Listener]:
             fields = line.split()
             if fields[3] == LISTENING:
                 addresses[f"socket:[{fields[9]}]"] = _address(fields[1])
-    found = [
+    owned = [
         (file, Listener(*addresses[file], process.pid, process.name))
         for process in processes.all_processes()
         for file in set(processes.open_files(process.pid)) & addresses.keys()
     ]
-    owned = {file for file, _ in found}
-    foreign = [Listener(*address, 0, "") for file, address in addresses.items() if file not in owned]
-    return [listener for _, listener in found] + foreign
+    owned_files = {file for file, _ in owned}
+    foreign = [Listener(*address, 0, "") for file, address in addresses.items() if file not in owned_files]
+    return [listener for _, listener in owned] + foreign
 
 
 def holders(port: int) -> str:

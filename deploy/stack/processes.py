@@ -86,13 +86,13 @@ def nginx_groups(run_dir: Path) -> set[int]:
     """
     config = f"{run_dir}/nginx/nginx.conf"
     titles = {process: " ".join(command_line(process.pid)) for process in all_processes() if process.name == "nginx"}
-    own = {process.group for process, title in titles.items() if config in title}
-    others = {process.group for process, title in titles.items() if "master process" in title} - own
+    groups = {process.group for process, title in titles.items() if config in title}
+    others = {process.group for process, title in titles.items() if "master process" in title} - groups
     try:
         last = int((run_dir / "nginx.pid").read_text())
     except (OSError, ValueError):
-        return own
-    return own | ({last} & {process.group for process in titles} - others)
+        return groups
+    return groups | ({last} & {process.group for process in titles} - others)
 
 
 def end(pids: Iterable[int], timeout_s: float) -> None:

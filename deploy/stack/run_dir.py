@@ -129,7 +129,7 @@ def program_environment(
 ) -> dict[str, str]:
     """Return the environment of Supervisor and all programs, based on `environment`, that of the starting user."""
     inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
-    own = {
+    of_stack = {
         processes.MARK: str(settings.run_dir),
         "CLIPSTACK_PYTHON": str(python),
         "CLIPSTACK_RUN_AS": user.name,
@@ -142,7 +142,7 @@ def program_environment(
         "CUDA_DEVICE_ORDER": discovery.ORDER,  # all programs and the driver must use the same GPU indices
         "TMPDIR": str(paths.temporary_folder(settings.run_dir)),
     }
-    return inherited | settings.environment() | own
+    return inherited | settings.environment() | of_stack
 
 
 def bracketed(host: str) -> str:

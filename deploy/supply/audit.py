@@ -2,7 +2,7 @@
 
 Usage: python -m deploy.supply.audit (`make audit`)
 
-Exit status: 0 clean, 1 vulnerabilities or expired exceptions, 75 not checked.
+Exit status: 0 clean, 1 vulnerabilities or expired waivers, 75 not checked.
 pip-audit reports "no known vulnerabilities" even for packages unknown to the service; those count as not checked.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 
 from deploy.supply.locks import all_pins
 
-EXCEPTIONS = Path(__file__).with_name("exceptions.toml")
+WAIVERS = Path(__file__).with_name("exceptions.toml")
 NOT_CHECKED = 75  # sysexits' EX_TEMPFAIL
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -39,80 +39,73 @@ class Waiver:
 class Audit:
     """Result of an audit: vulnerability ids by package, and unchecked packages with the reason."""
 
-    faults: dict[str, list[str]] = field(default_factory=dict)
+    vulnerabilities: dict[str, list[str]] = field(default_factory=dict)
     unchecked: dict[str, str] = field(default_factory=dict)
     checked: int = 0
 
 
-def excuses(path: Path = EXCEPTIONS) -> list[Waiver]:
-    """Return the exceptions listed in `path`."""
+def read_waivers(path: Path = WAIVERS) -> list[Waiver]:
+    """Return the waivers listed in `path`."""
     return [Waiver(**entry) for entry in tomllib.loads(path.read_text()).get("exception", [])]
 
 
-def expired(known: list[Waiver], today: date) -> list[Waiver]:
-    """Return the exceptions that expired before `today`."""
-    return [waiver for waiver in known if waiver.expires < today]
-
-
-def ask() -> Audit:
+def run_audit() -> Audit:
     """Run pip-audit over all pins; when the service is unreachable, every package is unchecked."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="pins-") as file:
         # One version per package: pip-audit rejects a list that pins a package twice.
-        by_name = dict(sorted(all_pins()))
-        file.writelines(f"{name}=={version}\n" for name, version in by_name.items())
+        versions = dict(sorted(all_pins()))
+        file.writelines(f"{name}=={version}\n" for name, version in versions.items())
         file.flush()
-        words = [sys.executable, "-m", "pip_audit", "--requirement", file.name, "--no-deps", "--disable-pip"]
-        words += ["--format", "json", "--progress-spinner", "off", "--timeout", "15"]
+        command = [sys.executable, "-m", "pip_audit", "--requirement", file.name, "--no-deps", "--disable-pip"]
+        command += ["--format", "json", "--progress-spinner", "off", "--timeout", "15"]
         try:
-            completed = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+            completed = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return Audit(unchecked=dict.fromkeys(by_name, f"no answer in {PATIENCE_S} s"))
-    return read(completed.stdout, completed.stderr, list(by_name))
+            return Audit(unchecked=dict.fromkeys(versions, f"no answer in {TIMEOUT_S} s"))
+    return parse(completed.stdout, completed.stderr, list(versions))
 
 
-def read(said: str, complaint: str, names: list[str]) -> Audit:
-    """Return the result in pip-audit's JSON output `said`.
+def parse(stdout: str, stderr: str, packages: list[str]) -> Audit:
+    """Return the result in pip-audit's JSON output.
 
-    Without valid JSON all packages of `names` are unchecked, and the last line of `complaint` is the reason.
+    Without valid JSON all `packages` are unchecked, and the last line of `stderr` is the reason.
     """
     try:
-        entries = {dependency["name"]: dependency for dependency in json.loads(said)["dependencies"]}
+        entries = {dependency["name"]: dependency for dependency in json.loads(stdout)["dependencies"]}
     except (ValueError, KeyError, TypeError):
-        why = complaint.strip().splitlines()[-1][:200] if complaint.strip() else "pip-audit said nothing"
-        return Audit(unchecked=dict.fromkeys(names, why))
+        reason = stderr.strip().splitlines()[-1][:200] if stderr.strip() else "pip-audit printed nothing"
+        return Audit(unchecked=dict.fromkeys(packages, reason))
     audit = Audit()
-    for name in names:
-        entry = entries.get(name, {"skip_reason": "pip-audit did not name it"})
+    for name in packages:
+        entry = entries.get(name, {"skip_reason": "pip-audit did not report it"})
         if "skip_reason" in entry:
             audit.unchecked[name] = entry["skip_reason"]
             continue
         audit.checked += 1
         if entry["vulns"]:
-            audit.faults[name] = [fault["id"] for fault in entry["vulns"]]
+            audit.vulnerabilities[name] = [vulnerability["id"] for vulnerability in entry["vulns"]]
     return audit
 
 
-def verdict(found: Audit, known: list[Waiver], today: date) -> tuple[int, list[str]]:
+def verdict(audit: Audit, waivers: list[Waiver], today: date) -> tuple[int, list[str]]:
     """Return the exit status and the lines to print."""
-    lines = [f"the exception for {each.id} of {each.package} has expired" for each in expired(known, today)]
-    accepted = {(each.package, each.id) for each in known if each.expires >= today}
-    for name, ids in found.faults.items():
-        lines += [f"{name}: {each}" for each in ids if (name, each) not in accepted]
+    expired = [waiver for waiver in waivers if waiver.expires < today]
+    waived = {(waiver.package, waiver.id) for waiver in waivers if waiver.expires >= today}
+    lines = [f"the waiver of {waiver.id} in {waiver.package} has expired" for waiver in expired]
+    for package, ids in audit.vulnerabilities.items():
+        lines += [f"{package}: {id}" for id in ids if (package, id) not in waived]
     if lines:
         return 1, lines
-    if found.unchecked:
-        reasons = sorted(set(found.unchecked.values()))[:3]
-        total = len(found.unchecked) + found.checked
-        return NOT_CHECKED, [
-            f"not checked: {len(found.unchecked)} of {total} packages, advisory service unreachable or silent",
-            *reasons,
-        ]
-    return 0, [f"{found.checked} packages checked, none has a known fault that is not excused"]
+    if audit.unchecked:
+        total = len(audit.unchecked) + audit.checked
+        summary = f"not checked: {len(audit.unchecked)} of {total} packages. Reasons:"
+        return NOT_CHECKED, [summary, *sorted(set(audit.unchecked.values()))[:3]]
+    return 0, [f"{audit.checked} packages checked: no known vulnerability without a waiver"]
 
 
 def main() -> int:
     """Audit all packages, print the result and return the exit status."""
-    status, lines = verdict(ask(), excuses(), date.today())
+    status, lines = verdict(run_audit(), read_waivers(), date.today())
     print("\n".join(lines))
     if status == NOT_CHECKED and os.environ.get("GITHUB_ACTIONS") == "true":
         return 1  # CI has a network, so an unreachable service is a failure

@@ -17,7 +17,7 @@ TABLE = Path(__file__).with_name("licences.toml")
 UNKNOWN = "unknown"
 
 
-def read() -> tuple[set[str], dict[str, str]]:
+def read_table() -> tuple[set[str], dict[str, str]]:
     """Return the licences allowed in an image, and the licences entered by hand, by package."""
     document = tomllib.loads(TABLE.read_text())
     return {licence for kind in document["allowed"].values() for licence in kind}, document["packages"]
@@ -36,7 +36,7 @@ def licence_of(package: str, by_hand: dict[str, str]) -> str:
 
 def licences() -> dict[str, str]:
     """Return the licence of every package in any image."""
-    by_hand = read()[1]
+    by_hand = read_table()[1]
     packages = sorted({name for lock in locks() for name in pins(lock)})
     return {package: licence_of(package, by_hand) for package in packages}
 
@@ -48,7 +48,7 @@ def parts_of(expression: str) -> set[str]:
 
 def unexpected() -> dict[str, str]:
     """Return the packages whose licence is unknown or not allowed."""
-    allowed = read()[0]
+    allowed = read_table()[0]
     return {package: licence for package, licence in licences().items() if not parts_of(licence) <= allowed}
 
 

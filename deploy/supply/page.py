@@ -13,7 +13,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "supply.md"
 TABLES = {"parts": parts.table, "licences": licences.table}
 
 
-def written(page: str) -> str:
+def updated(page: str) -> str:
     """Return `page` with its tables replaced by the current ones."""
     for name, table in TABLES.items():
         before, _, rest = page.partition(f"<!-- {name}: begin -->")
@@ -23,4 +23,4 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    PAGE.write_text(updated(PAGE.read_text()))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TRITON = CHECKOUT / ".runtime" / "triton"
-ABSENT = "not here"
+ABSENT = "not installed"
 
 
 def _library(package: str, start: str) -> Path | None:
@@ -25,39 +25,39 @@ def _library(package: str, start: str) -> Path | None:
     return Path(str(matches[0].locate())) if matches else None
 
 
-def _said(library: Path | None, pattern: bytes) -> str:
+def _version_in(library: Path | None, pattern: bytes) -> str:
     """Return group 1 of the first match of `pattern` in the bytes of a library."""
     if library is None or not library.is_file():
         return ABSENT
     match = re.search(pattern, library.read_bytes())
-    return match[1].decode() if match else "says no version"
+    return match[1].decode() if match else "no version"
 
 
-def ffmpeg(package: str) -> str:
+def ffmpeg_version(package: str) -> str:
     """Return the version that the wheel's libavutil reports."""
-    return _answer(package, "libavutil", "av_version_info")
+    return _call(package, "libavutil", "av_version_info")
 
 
 def ffmpeg_licence(package: str) -> str:
     """Return the licence that the wheel's libavutil reports."""
-    return _answer(package, "libavutil", "avutil_license")
+    return _call(package, "libavutil", "avutil_license")
 
 
 def ffmpeg_configuration(package: str) -> str:
     """Return the build configuration that the wheel's libavutil reports."""
-    return _answer(package, "libavutil", "avutil_configuration")
+    return _call(package, "libavutil", "avutil_configuration")
 
 
-def _answer(package: str, library: str, function: str) -> str:
+def _call(package: str, library: str, function: str) -> str:
     path = _library(package, library)
     if path is None:
         return ABSENT
-    ask = getattr(ctypes.CDLL(str(path)), function)
-    ask.restype = ctypes.c_char_p
-    return str(ask().decode())
+    library_function = getattr(ctypes.CDLL(str(path)), function)
+    library_function.restype = ctypes.c_char_p
+    return str(library_function().decode())
 
 
-def copyleft(package: str) -> list[str]:
+def gpl_libraries(package: str) -> list[str]:
     """Return the GPL libraries in a wheel, whatever licence its FFmpeg reports."""
     return [name for name in ("libx264", "libx265") if _library(package, name)]
 
@@ -95,12 +95,12 @@ def nginx() -> str:
 
 def triton_library(start: str, pattern: bytes) -> str:
     """Return the version of a library that was unpacked with Triton."""
-    return _said(next(iter((TRITON / "lib").glob(f"{start}*")), None), pattern)
+    return _version_in(next(iter((TRITON / "lib").glob(f"{start}*")), None), pattern)
 
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
-    "FFmpeg in decord2": ("web", lambda: ffmpeg("decord2")),
-    "FFmpeg in av (PyAV)": ("web", lambda: ffmpeg("av")),
+    "FFmpeg in decord2": ("web", lambda: ffmpeg_version("decord2")),
+    "FFmpeg in av (PyAV)": ("web", lambda: ffmpeg_version("av")),
     "dav1d in decord2 (soname)": ("web", lambda: soname("decord2", "libdav1d")),
     "dav1d in av (soname)": ("web", lambda: soname("av", "libdav1d")),
     "libvpx in av (soname)": ("web", lambda: soname("av", "libvpx")),
@@ -122,7 +122,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
 
 def versions() -> dict[str, str]:
     """Return the version of every part."""
-    return {name: ask() for name, (_, ask) in PARTS.items()}
+    return {name: read_version() for name, (_, read_version) in PARTS.items()}
 
 
 def table() -> list[str]:

@@ -17,13 +17,13 @@ class Observation(NamedTuple):
 
     Attributes:
         outcome: Result of its canary.
-        why: Reason, when the canary was not answered.
+        reason: Reason, when the canary was not answered.
         answers: Inferences that it ever answered.
         cpu_s: CPU time that its processes ever used, in seconds.
     """
 
     outcome: Outcome
-    why: str
+    reason: str
     answers: int
     cpu_s: float
 
@@ -77,9 +77,9 @@ class _Record(NamedTuple):
 
     def verdict(self, now: float) -> str:
         if self.has_answered and self.idle_since is not None and now - self.idle_since >= HUNG_S:
-            return f"hangs: {self.latest.why}"
+            return f"hangs: {self.latest.reason}"
         if self.has_answered and self.silent_since is not None and now - self.silent_since >= LOST_S:
-            return f"has answered nobody for {now - self.silent_since:.0f} s: {self.latest.why}"
+            return f"has answered nobody for {now - self.silent_since:.0f} s: {self.latest.reason}"
         return ""
 
 

@@ -41,17 +41,17 @@ class WatchdogMetrics:
         """Count the outcomes of canaries, and log models that stop or start answering."""
         for key, canary in canaries.items():
             self._count("clipstack_canaries_total", model=key, outcome=canary.outcome)
-        errors = {key: "" if canary.outcome == "answered" else canary.why for key, canary in canaries.items()}
+        errors = {key: "" if canary.outcome == "answered" else canary.reason for key, canary in canaries.items()}
         self._log_changes(errors | dict(unloaded))
 
-    def unreachable(self, why: str) -> None:
+    def unreachable(self, reason: str) -> None:
         """Record that no model answers because Triton is unavailable."""
-        self._log_changes(dict.fromkeys(self._errors, f"Triton does not answer: {why}"))
+        self._log_changes(dict.fromkeys(self._errors, f"Triton does not answer: {reason}"))
 
-    def waiting(self, why: str) -> None:
+    def waiting(self, reason: str) -> None:
         """Log once that the backoff prevents a restart."""
         if not self._waiting:
-            log.error("%s", why)
+            log.error("%s", reason)
         self._waiting = True
 
     def restarted(self, cause: str) -> None:
@@ -81,7 +81,7 @@ class WatchdogMetrics:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             lines += [f"{series} {count}" for series, count in sorted(self._counts.items()) if series.startswith(name)]
         lines += [f"# HELP {ANSWERS} 1 when the last canary was answered.", f"# TYPE {ANSWERS} gauge"]
-        lines += [f"{_series(ANSWERS, model=key)} {int(not why)}" for key, why in sorted(self._errors.items())]
+        lines += [f"{_series(ANSWERS, model=key)} {int(not reason)}" for key, reason in sorted(self._errors.items())]
         lines += [f"# HELP {GAUGE} Restarts of a program within 5 minutes.", f"# TYPE {GAUGE} gauge"]
         lines += [f"{_series(GAUGE, program=name)} {count}" for name, count in sorted(self._restarts.items())]
         with suppress(OSError):
@@ -91,10 +91,10 @@ class WatchdogMetrics:
         self._counts[_series(name, **labels)] += 1
 
     def _log_changes(self, errors: dict[str, str]) -> None:
-        for key, why in errors.items():
-            if why and not self._errors.get(key):
-                log.error("%s does not answer: %s", key, why)
-            elif not why and self._errors.get(key):
+        for key, reason in errors.items():
+            if reason and not self._errors.get(key):
+                log.error("%s does not answer: %s", key, reason)
+            elif not reason and self._errors.get(key):
                 log.info("%s answers again", key)
         self._errors = errors
 

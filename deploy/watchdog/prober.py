@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from tritonclient.grpc import InferInput
+from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from app.inference.channel import connect
@@ -34,7 +34,7 @@ class Canary(NamedTuple):
     """Outcome of one canary with its reason, and the number of inferences that the version ever answered."""
 
     outcome: Outcome
-    why: str
+    reason: str
     answers: int
 
 
@@ -50,6 +50,24 @@ class Report(NamedTuple):
 
     canaries: dict[str, Canary]
     unloaded: dict[str, str]
+
+
+def send_canary(client: InferenceServerClient, name: str, version: str, timeout_s: float) -> None:
+    """Have a model version classify a black clip; an empty `version` means the latest.
+
+    Raises:
+        InferenceServerException: Triton does not answer, or with an error.
+        ValueError: The model returned no scores.
+        IndexError: The model has no input or output.
+    """
+    config = client.get_model_config(name, version, client_timeout=CALL_TIMEOUT_S).config
+    clip = np.zeros((1, *config.input[0].dims), np.uint8)
+    infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
+    infer_input.set_data_from_numpy(clip)
+    result = client.infer(name, [infer_input], version, client_timeout=timeout_s)
+    scores = result.as_numpy(config.output[0].name)
+    if scores is None or scores.size == 0:
+        raise ValueError("it returns empty scores")
 
 
 class ModelProber:
@@ -131,20 +149,14 @@ class ModelProber:
             return "answered", ""
         name, _, version = key.rpartition("@")
         try:
-            config = self._client.get_model_config(name, version, client_timeout=CALL_TIMEOUT_S).config
-            clip = np.zeros((1, *config.input[0].dims), np.uint8)
-            infer_input = InferInput(config.input[0].name, clip.shape, "UINT8")
-            infer_input.set_data_from_numpy(clip)
-            scores = self._client.infer(name, [infer_input], version, client_timeout=CANARY_TIMEOUT_S).as_numpy(
-                config.output[0].name
-            )
+            send_canary(self._client, name, version, CANARY_TIMEOUT_S)
         except InferenceServerException as error:
-            why = str(error.message())
-            silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(text in why for text in SILENT)
-            return "silent" if silent else "failed", in_short(why)
+            reason = str(error.message())
+            silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(text in reason for text in SILENT)
+            return "silent" if silent else "failed", in_short(reason)
         except (IndexError, ValueError) as error:  # a configuration unlike that of our models
-            return "failed", f"has no usable input or output: {error}"
-        return ("failed", "returns empty scores") if scores is None or scores.size == 0 else ("answered", "")
+            return "failed", str(error)
+        return "answered", ""
 
     def _read_counts(self) -> dict[str, _Counts]:
         statistics: dict[str, Any] = self._client.get_inference_statistics(as_json=True, client_timeout=CALL_TIMEOUT_S)

@@ -129,19 +129,19 @@ class Watchdog:
         dead = {process.pid for process in processes if process.dead}
         still_dead, server.dead = dead & server.dead, dead
         models = {server.models.get(pid) for pid in still_dead}  # None: it died before this watchdog started
-        silent = {key: canary.why for key, canary in report.canaries.items() if canary.outcome != "answered"}
-        return {key: f"has lost its process: {why}" for key, why in silent.items() if models & {key, None}}
+        silent = {key: canary.reason for key, canary in report.canaries.items() if canary.outcome != "answered"}
+        return {key: f"has lost its process: {reason}" for key, reason in silent.items() if models & {key, None}}
 
-    def _handle_unreachable(self, why: str) -> None:
+    def _handle_unreachable(self, reason: str) -> None:
         """Record that Triton does not answer, and restart it after UNREACHABLE_S.
 
         A server that never answered may have much to load: it is restarted when its backend processes stop loading.
         """
-        self._metrics.unreachable(why)
+        self._metrics.unreachable(reason)
         server, now = self._server, time.monotonic()
         server.unreachable_since = server.unreachable_since or now
         if server.has_answered and now - server.unreachable_since >= UNREACHABLE_S:
-            self._restart("away", {"triton": f"has not answered for {UNREACHABLE_S:g} s: {why}"})
+            self._restart("away", {"triton": f"has not answered for {UNREACHABLE_S:g} s: {reason}"})
         elif not server.has_answered and server.is_stuck(now):
             self._restart("hung", {"triton": f"loads its models and has used no CPU for {STUCK_S:g} s"})
 
@@ -175,6 +175,6 @@ def _observations(report: Report, processes: list[backend_processes.BackendProce
     for process in processes:
         cpu_s[process.model] += process.cpu_s
     return {
-        key: Observation(canary.outcome, canary.why, canary.answers, cpu_s[key])
+        key: Observation(canary.outcome, canary.reason, canary.answers, cpu_s[key])
         for key, canary in report.canaries.items()
     }

@@ -9,12 +9,12 @@ from datetime import date
 import pytest
 
 from deploy.supply import licences, page, parts
-from deploy.supply.audit import NOT_CHECKED, Audit, Waiver, excuses, expired, read, verdict
+from deploy.supply.audit import NOT_CHECKED, Audit, Waiver, parse, read_waivers, verdict
 from deploy.supply.locks import locks, pins
 from tests.conftest import CHECKOUT
 
 TODAY = date(2026, 11, 21)
-EXCUSED = Waiver("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
+WAIVED = Waiver("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
 
 
 def test_the_page_tells_the_versions_that_are_installed() -> None:
@@ -32,11 +32,11 @@ def _update(version: str) -> int:
 
 
 def test_no_version_is_unknown() -> None:
-    assert [name for name, version in parts.versions().items() if version in (parts.ABSENT, "says no version")] == []
+    assert [name for name, version in parts.versions().items() if version in (parts.ABSENT, "no version")] == []
 
 
 def test_the_fault_that_decord_is_kept_from_is_still_in_it() -> None:
-    assert parts.ffmpeg("decord2") == "8.1.1", "is CVE-2026-8461 mended there? then docs/supply.md can say so"
+    assert parts.ffmpeg_version("decord2") == "8.1.1", "is CVE-2026-8461 mended there? then docs/supply.md can say so"
 
 
 def test_the_page_has_every_package_with_its_licence() -> None:
@@ -50,14 +50,14 @@ def test_every_licence_is_known_and_expected() -> None:
 
 
 def test_a_licence_that_nobody_has_thought_about_is_unexpected() -> None:
-    assert not licences.parts_of("MIT OR AGPL-3.0-only") <= licences.read()[0]
+    assert not licences.parts_of("MIT OR AGPL-3.0-only") <= licences.read_table()[0]
     assert licences.licence_of("no-such-package", {}) == licences.UNKNOWN
 
 
 @pytest.mark.parametrize("package", ["av", "decord2"])
 def test_what_is_said_of_the_licence_of_ffmpeg_is_so(package: str) -> None:
     assert parts.ffmpeg_licence(package) == "LGPL version 3 or later"
-    assert parts.copyleft(package) == ["libx264", "libx265"]
+    assert parts.gpl_libraries(package) == ["libx264", "libx265"]
     assert "--enable-gpl" not in parts.ffmpeg_configuration(package)
 
 
@@ -75,14 +75,14 @@ def test_every_lock_is_read_whole() -> None:
 
 def test_packages_that_nobody_answered_for_are_not_checked() -> None:
     said = '{"dependencies": [{"name": "flask", "version": "3", "vulns": []}, {"name": "av", "skip_reason": "gone"}]}'
-    found = read(said, "", ["flask", "av", "numpy"])
-    assert found == Audit(unchecked={"av": "gone", "numpy": "pip-audit did not name it"}, checked=1)
+    found = parse(said, "", ["flask", "av", "numpy"])
+    assert found == Audit(unchecked={"av": "gone", "numpy": "pip-audit did not report it"}, checked=1)
     status, lines = verdict(found, [], TODAY)
     assert status == NOT_CHECKED and "not checked: 2 of 3" in lines[0]
 
 
 def test_a_service_that_cannot_be_reached_is_no_pass() -> None:
-    status, lines = verdict(read("", "ConnectionError: no route\n", ["flask"]), [], TODAY)
+    status, lines = verdict(parse("", "ConnectionError: no route\n", ["flask"]), [], TODAY)
     assert (status, lines[1]) == (NOT_CHECKED, "ConnectionError: no route")
 
 
@@ -90,18 +90,18 @@ def test_a_service_that_cannot_be_reached_is_no_pass() -> None:
     ("known", "status", "said"),
     [
         ([], 1, "flask: PYSEC-1"),
-        ([EXCUSED], 0, "1 packages checked, none has a known fault that is not excused"),
-        ([Waiver("PYSEC-1", "flask", "", date(2026, 11, 1))], 1, "the exception for PYSEC-1 of flask has expired"),
+        ([WAIVED], 0, "1 packages checked: no known vulnerability without a waiver"),
+        ([Waiver("PYSEC-1", "flask", "", date(2026, 11, 1))], 1, "the waiver of PYSEC-1 in flask has expired"),
         ([Waiver("PYSEC-2", "flask", "", date(2027, 1, 1))], 1, "flask: PYSEC-1"),
     ],
     ids=["known to nobody", "excused", "excused until lately", "another one excused"],
 )
 def test_a_fault_fails_unless_it_is_excused_today(known: list[Waiver], status: int, said: str) -> None:
-    found = Audit(faults={"flask": ["PYSEC-1"]}, checked=1)
+    found = Audit(vulnerabilities={"flask": ["PYSEC-1"]}, checked=1)
     assert verdict(found, known, TODAY)[0] == status
     assert said in verdict(found, known, TODAY)[1]
 
 
 def test_no_exception_has_expired() -> None:
-    assert expired(excuses(), date.today()) == []
-    assert all(each.reason for each in excuses())
+    assert [waiver.id for waiver in read_waivers() if waiver.expires < date.today()] == []
+    assert all(waiver.reason for waiver in read_waivers())

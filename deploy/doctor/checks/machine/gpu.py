@@ -15,14 +15,14 @@ GPU_UNUSABLE = KnownIssue(
     name="GPU unusable",
     verdict="warning",
     symptom="Models run on the CPU although the machine has a GPU.",
-    message="A GPU driver is installed, but no GPU can be used: {why}.",
+    message="A GPU driver is installed, but no GPU can be used: {reason}.",
     fix="Run `nvidia-smi`. CUDA_VISIBLE_DEVICES may hide the GPU, or another program may fill its memory. In Docker "
     "add deploy/compose.gpu.yml.",
 )
 GPU_REQUIRED = KnownIssue(
     name="GPU required",
     symptom="Web workers exit at their start.",
-    message="CLIPSTACK_TRANSPORT=cuda requires a GPU, but there is none: {why}.",
+    message="CLIPSTACK_TRANSPORT=cuda requires a GPU, but there is none: {reason}.",
     fix="Unset CLIPSTACK_TRANSPORT, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs.",
 )
 
@@ -33,7 +33,7 @@ def usable(context: Context) -> Iterator[Finding]:
         gpus = discovery.usable(environment=context.environment)
     except discovery.NoGpu as error:
         if DRIVER.exists():
-            yield GPU_UNUSABLE.finding(why=error)
+            yield GPU_UNUSABLE.finding(reason=error)
         yield ok(f"no GPU; models run on the CPU ({error})")
         return
     driver = DRIVER.read_text().splitlines()[0] if DRIVER.exists() else "driver of an unknown version"
@@ -46,7 +46,7 @@ def required(context: Context) -> Iterator[Finding]:
         try:
             discovery.usable(environment=context.environment)
         except discovery.NoGpu as error:
-            yield GPU_REQUIRED.finding(why=error)
+            yield GPU_REQUIRED.finding(reason=error)
     yield ok("the transport requires no missing GPU")
 
 

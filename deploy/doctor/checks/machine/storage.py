@@ -60,7 +60,7 @@ DAMAGED = KnownIssue(
 DAMAGED_KEYS = KnownIssue(
     name="damaged keys",
     symptom="401 unauthorized or 503 unavailable for keys that worked.",
-    message="Some keys in {file} cannot be read: {why}.",
+    message="Some keys in {file} cannot be read: {reason}.",
     fix="Revoke them and create new ones with `clipstack-keys`, or restore the file from a backup.",
 )
 READ_ONLY = KnownIssue(
@@ -121,17 +121,17 @@ def records(context: Context) -> Iterator[Finding]:
     data = context.settings.data_dir
     try:
         counts = {kind: count for kind, count in damaged.count(data).items() if count}
-        why = "; ".join(KeyFile(context.settings.keys_file).damaged())
+        reason = "; ".join(KeyFile(context.settings.keys_file).damaged())
     except PermissionError:
         raise Skipped(f"this user may not read {data}") from None
     except KeyStoreUnavailable as error:
-        why = f"{error.message}: {error.__cause__}"
+        reason = f"{error.message}: {error.__cause__}"
     if counts:
         kinds = ", ".join(f"{count} of kind {kind}" for kind, count in counts.items())
         total, folder = sum(counts.values()), damaged.folder(data)
         yield DAMAGED.finding(folder=folder, count=total, kinds=kinds, jobs=data / "jobs")
-    if why:
-        yield DAMAGED_KEYS.finding(file=context.settings.keys_file, why=why)
+    if reason:
+        yield DAMAGED_KEYS.finding(file=context.settings.keys_file, reason=reason)
     yield ok("no damaged record or key")
 
 

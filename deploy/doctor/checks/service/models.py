@@ -19,7 +19,7 @@ NETWORK_FILES = ("model.xml", "model.pt2", "model.onnx", "model.plan")  # one pe
 MODEL_INCOMPLETE = KnownIssue(
     name="model incomplete",
     symptom="/readyz names the model. 503 or 404 for requests to it.",
-    message="{model}: {why}.",
+    message="{model}: {reason}.",
     fix="Add it again with clipstack-models. For a bundled model: rm .runtime/stamps/export-* and `make setup`.",
 )
 CLIP_TOO_LARGE = KnownIssue(
@@ -31,14 +31,14 @@ CLIP_TOO_LARGE = KnownIssue(
 CANARY_FAILED = KnownIssue(
     name="test clip not answered",
     symptom="/readyz is not ready, or names the model. 503 for requests to it.",
-    message="{model} does not answer a test clip: {why}.",
+    message="{model} does not answer a test clip: {reason}.",
     fix="The watchdog restarts Triton if that can help; `make logs` shows the reason. For empty scores see the check "
     "of NumPy.",
 )
 NOT_LOADED = KnownIssue(
     name="model not loaded",
     symptom="404 or 503 for requests to the model.",
-    message="Triton could not load {model}: {why}.",
+    message="Triton could not load {model}: {reason}.",
     fix="Repair the model's folder. The watchdog then loads it again.",
 )
 
@@ -50,7 +50,7 @@ def folders(context: Context) -> Iterator[Finding]:
     for folder in model_folders(context):
         names.append(folder.name)
         for problem in _problems(folder):
-            yield MODEL_INCOMPLETE.finding(model=folder.name, why=problem)
+            yield MODEL_INCOMPLETE.finding(model=folder.name, reason=problem)
     yield ok(f"complete: {', '.join(names)}")
 
 
@@ -84,9 +84,9 @@ def canaries(context: Context) -> Iterator[Finding]:
         prober.close()
     for model, canary in report.canaries.items():
         if canary.outcome != "answered":
-            yield CANARY_FAILED.finding(model=model, why=canary.why)
-    for model, why in report.unloaded.items():
-        yield NOT_LOADED.finding(model=model, why=why)
+            yield CANARY_FAILED.finding(model=model, reason=canary.reason)
+    for model, reason in report.unloaded.items():
+        yield NOT_LOADED.finding(model=model, reason=reason)
     yield ok(f"answered a test clip: {', '.join(report.canaries)}")
 
 

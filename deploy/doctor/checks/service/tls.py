@@ -16,27 +16,27 @@ RELOAD = "`.venv/bin/supervisorctl -c supervisor/supervisord.conf signal HUP ngi
 UNREADABLE = KnownIssue(
     name="certificate unreadable",
     symptom="`make up` refuses to start. After a renewal nginx does not start again.",
-    message="{why}.",
+    message="{reason}.",
     fix="Correct the path, or let the user that starts the stack read the file and enter its folders "
     "(`namei -l FILE` shows them).",
 )
 KEY_MISMATCH = KnownIssue(
     name="key of another certificate",
     symptom="`make up` refuses to start. After a renewal nginx keeps the old certificate.",
-    message="{why}.",
+    message="{reason}.",
     fix="Set CLIPSTACK_TLS_KEY to the certificate's own key. For the right pair `openssl x509 -noout -pubkey -in CERT` "
     "and `openssl pkey -pubout -in KEY` print the same.",
 )
 UNUSABLE = KnownIssue(
     name="certificate unusable",
     symptom="`make up` refuses to start and names the file.",
-    message="{why}.",
+    message="{reason}.",
     fix="Use a certificate with its chain, and a key without a passphrase, both in PEM format (docs/access.md).",
 )
 EXPIRED = KnownIssue(
     name="certificate expired",
     symptom="Browsers warn, clients refuse to connect.",
-    message="{why}.",
+    message="{reason}.",
     fix=f"Renew the certificate, then make nginx read it: {RELOAD}.",
 )
 EXPIRES_SOON = KnownIssue(
@@ -71,7 +71,7 @@ def certificate(context: Context) -> Iterator[Finding]:
         days = (tls.check(cert, key) - time.time()) / 86_400
     except tls.Unusable as error:
         issues = {tls.Unreadable: UNREADABLE, tls.KeyMismatch: KEY_MISMATCH, tls.Expired: EXPIRED}
-        yield issues.get(type(error), UNUSABLE).finding(why=error)
+        yield issues.get(type(error), UNUSABLE).finding(reason=error)
         return
     if days * 86_400 < tls.SOON_S:
         yield EXPIRES_SOON.finding(cert=cert, days=days)

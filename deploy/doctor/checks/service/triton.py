@@ -30,7 +30,7 @@ STUB_OF_OTHER_PYTHON = KnownIssue(
 NO_LIBPYTHON = KnownIssue(
     name="no libpython",
     symptom='No model loads: "error while loading shared libraries: libpython" in Triton\'s log.',
-    message="Triton's stub needs {library}, which cannot be loaded: {why}.",
+    message="Triton's stub needs {library}, which cannot be loaded: {reason}.",
     fix="Run `apt-get install libpython{version}`, or create .venv with a Python that has its shared library.",
 )
 NUMPY_2 = KnownIssue(
@@ -42,7 +42,7 @@ NUMPY_2 = KnownIssue(
 NO_NUMPY = KnownIssue(
     name="no NumPy beside Triton",
     symptom="No model loads.",
-    message="The Python of Triton's backend cannot import NumPy: {why}.",
+    message="The Python of Triton's backend cannot import NumPy: {reason}.",
     fix="Run `make setup`, then restart triton.",
 )
 WRONG_FLAGS = KnownIssue(
@@ -103,7 +103,7 @@ def python(context: Context) -> Iterator[Finding]:
     try:
         ctypes.CDLL(str(path) if path.exists() else library)
     except OSError as error:
-        yield NO_LIBPYTHON.finding(library=library, why=error, version=version)
+        yield NO_LIBPYTHON.finding(library=library, reason=error, version=version)
     yield ok(f"stub, libpython and .venv have Python {version}")
 
 
@@ -114,7 +114,7 @@ def numpy(context: Context) -> Iterator[Finding]:
     completed = probes.output(["python3", "-c", script], _environment(context))
     version, _, path = completed.stdout.strip().partition(" ")
     if not version:
-        yield NO_NUMPY.finding(why=completed.stderr.strip().rpartition("\n")[2])
+        yield NO_NUMPY.finding(reason=completed.stderr.strip().rpartition("\n")[2])
     elif int(version.split(".")[0]) >= 2:
         yield NUMPY_2.finding(version=version, path=path)
     yield ok(f"NumPy {version}")

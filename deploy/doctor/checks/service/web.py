@@ -32,7 +32,7 @@ PROXY_TIMEOUT_TOO_SHORT = KnownIssue(
 GUNICORN_SETTING = KnownIssue(
     name="gunicorn's settings",
     symptom="Other users reach web without nginx, or a worker that hangs is not replaced.",
-    message="deploy/gunicorn/config.py has {actual}: {why}.",
+    message="deploy/gunicorn/config.py has {actual}: {reason}.",
     fix="Set {expected} in deploy/gunicorn/config.py and restart web.",
 )
 CONTROL_SOCKET = KnownIssue(
@@ -50,7 +50,7 @@ NOT_READY = KnownIssue(
 NO_ANSWER = KnownIssue(
     name="no answer",
     symptom="Connections are refused, or the page does not load.",
-    message="nginx does not answer at {url}: {why}.",
+    message="nginx does not answer at {url}: {reason}.",
     fix="See the checks of ports and programs. `make logs` shows more.",
 )
 PAGE_FORBIDDEN = KnownIssue(
@@ -62,12 +62,12 @@ PAGE_FORBIDDEN = KnownIssue(
 
 
 class _Required(NamedTuple):
-    """Required value of a gunicorn setting; `bad` is a pattern of values that are wrong for the reason `why`."""
+    """Required value of a gunicorn setting; `bad` is a pattern of values that are wrong for the reason `reason`."""
 
     setting: str
     bad: str
     value: str
-    why: str
+    reason: str
 
 
 GUNICORN = (
@@ -110,18 +110,18 @@ def gunicorn(context: Context) -> Iterator[Finding]:
     """Check gunicorn's critical settings, and that no control socket exists."""
     context.require_web()
     text = _read(context.checkout / "deploy" / "gunicorn" / "config.py")
-    for setting, bad, value, why in GUNICORN:
+    for setting, bad, value, reason in GUNICORN:
         match = re.search(rf"^{setting} *= *(\S+)", text, re.M)
         if not match or re.fullmatch(bad, match[1]):
             actual = f"{setting} = {match[1]}" if match else f"no {setting}"
-            yield GUNICORN_SETTING.finding(actual=actual, why=why, expected=f"{setting} = {value}")
+            yield GUNICORN_SETTING.finding(actual=actual, reason=reason, expected=f"{setting} = {value}")
     for path in (context.run_dir / "web" / ".gunicorn" / "gunicorn.ctl", context.run_dir / "web" / "gunicorn.ctl"):
         if path.exists():
             yield CONTROL_SOCKET.finding(path=path)
     yield ok("its socket is for nginx only, and workers that hang are replaced")
 
 
-def answers(context: Context) -> Iterator[Finding]:
+def readiness(context: Context) -> Iterator[Finding]:
     """Check that /readyz and a static file are answered with 200."""
     context.require_web()
     context.require_running()
@@ -130,7 +130,7 @@ def answers(context: Context) -> Iterator[Finding]:
         ready = probes.page(f"{url}/readyz")
         style = probes.page(f"{url}/static/page.css")
     except OSError as error:
-        yield NO_ANSWER.finding(url=url, why=error)
+        yield NO_ANSWER.finding(url=url, reason=error)
         return
     if ready.status != 200:
         yield NOT_READY.finding(status=ready.status, body=" ".join(ready.body.split())[:200])
@@ -152,5 +152,5 @@ CHECKS = (
     Check("nginx's configuration", configuration, (OLD_CONFIGURATION,)),
     Check("timeouts", timeouts, (PROXY_TIMEOUT_TOO_SHORT,)),
     Check("gunicorn's settings", gunicorn, (GUNICORN_SETTING, CONTROL_SOCKET)),
-    Check("readiness", answers, (NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)),
+    Check("readiness", readiness, (NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)),
 )

@@ -14,7 +14,7 @@ from deploy.stack import preflight
 INVALID_SETTING = KnownIssue(
     name="invalid setting",
     symptom="`make up` refuses a setting.",
-    message="{why}.",
+    message="{reason}.",
     fix="Correct the value. docs/settings.md lists all settings, `python -m app.settings` prints the current ones.",
 )
 UNKNOWN_SETTING = KnownIssue(
@@ -47,7 +47,7 @@ DATA_IN_UPLOADS = KnownIssue(
 QUEUE_UNREACHABLE = KnownIssue(
     name="job queue unreachable",
     symptom="503 for jobs, while single files are answered.",
-    message="The job queue at {queue} does not answer: {why}.",
+    message="The job queue at {queue} does not answer: {reason}.",
     fix="Start that Redis, or unset CLIPSTACK_QUEUE, so that jobs wait in a file of the data folder.",
 )
 
@@ -70,17 +70,17 @@ REDIS_TIMEOUT_S = 3.0
 def values(context: Context) -> Iterator[Finding]:
     """Report settings with an invalid value."""
     if context.settings_error:
-        yield INVALID_SETTING.finding(why=context.settings_error)
+        yield INVALID_SETTING.finding(reason=context.settings_error)
     yield ok("all values are valid")
 
 
 def names(context: Context) -> Iterator[Finding]:
     """Report CLIPSTACK_ variables that are no settings."""
-    known = {setting.name.upper() for setting in SETTINGS} | OTHER_VARIABLES
+    valid = {setting.name.upper() for setting in SETTINGS} | OTHER_VARIABLES
     for variable in sorted(key for key in context.environment if key.startswith(PREFIX)):
         name = variable.removeprefix(PREFIX)
-        if name not in known:
-            similar = difflib.get_close_matches(name, known, 1)
+        if name not in valid:
+            similar = difflib.get_close_matches(name, valid, 1)
             hint = f" Did you mean {PREFIX}{similar[0]}?" if similar else ""
             yield UNKNOWN_SETTING.finding(variable=variable, hint=hint)
     yield ok(f"every {PREFIX}* variable is one of the {len(SETTINGS)} settings")
@@ -122,7 +122,7 @@ def queue(context: Context) -> Iterator[Finding]:
         with redis.Redis.from_url(address, **timeouts) as connection:
             connection.ping()
     except (redis.RedisError, OSError) as error:
-        yield QUEUE_UNREACHABLE.finding(queue=address.rpartition("@")[2], why=error)  # without the password
+        yield QUEUE_UNREACHABLE.finding(queue=address.rpartition("@")[2], reason=error)  # without the password
     yield ok("Redis answers")
 
 

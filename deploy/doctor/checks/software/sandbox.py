@@ -13,14 +13,14 @@ TIMEOUT_S = 14.0
 LAYER_REQUIRED = KnownIssue(
     name="required sandbox layer missing",
     symptom="`make up` refuses CLIPSTACK_SANDBOX=required.",
-    message="CLIPSTACK_SANDBOX is required, but {user}'s decoders cannot have the layer {layer}: {why}.",
+    message="CLIPSTACK_SANDBOX is required, but {user}'s decoders cannot have the layer {layer}: {reason}.",
     fix="Use a newer kernel, or a container that allows the layer (docs/security.md), or set CLIPSTACK_SANDBOX=best.",
 )
 LAYER_MISSING = KnownIssue(
     name="sandbox layer missing",
     verdict="warning",
     symptom="web's log says that decoders run without a layer of the sandbox.",
-    message="{user}'s decoders run without the sandbox layer {layer}: {why}.",
+    message="{user}'s decoders run without the sandbox layer {layer}: {reason}.",
     fix="Use a newer kernel, or a container that allows the layer. docs/security.md lists what each layer needs.",
 )
 SANDBOX_OFF = KnownIssue(
@@ -44,9 +44,9 @@ def layers(context: Context) -> Iterator[Finding]:
         return
     completed = preflight.try_layers("best", user, TIMEOUT_S)
     rows = [line.split(maxsplit=2) for line in completed.stdout.splitlines()]
-    for name, _, why in (row for row in rows if row[1] == "MISSING"):
+    for name, _, reason in (row for row in rows if row[1] == "MISSING"):
         issue = LAYER_REQUIRED if mode == "required" else LAYER_MISSING
-        yield issue.finding(user=user.name, layer=name, why=why)
+        yield issue.finding(user=user.name, layer=name, reason=reason)
     if not rows:
         raise RuntimeError(completed.stderr.strip().rpartition("\n")[2] or f"status {completed.returncode}")
     yield ok(f"all {len(rows)} layers work: {', '.join(row[0] for row in rows)}")

@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
 
-__all__ = ["CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Settings", "table"]
+__all__ = ["CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Settings", "require_checkout", "table"]
 
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listen address: address for clients
@@ -21,6 +22,12 @@ UPLOAD_LIMITS = (
     *(1024, 1536, 2048, 3072, 4096, 6144),
 )
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def require_checkout(command: str) -> None:
+    """Exit with one sentence unless this code runs from a checkout of Clipstack, or from its image."""
+    if not (CHECKOUT / "nginx" / "nginx.conf").is_file():
+        sys.exit(f"{command}: this command needs a checkout of Clipstack: run .venv/bin/{command} there")
 
 
 class InvalidSetting(Exception):

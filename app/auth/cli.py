@@ -15,7 +15,7 @@ from app.auth import store
 from app.auth.keys import LANES, Key, parse_keys, read_document
 from app.auth.limits import MAX_SLOTS
 from app.errors import KeyStoreUnavailable
-from app.settings import InvalidSetting, Settings
+from app.settings import InvalidSetting, Settings, require_checkout
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -23,10 +23,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clipstack")
 def main() -> None:
-    """Make, list and end the keys that let people and programs use a Clipstack service.
+    """Create, list and revoke the API keys of a Clipstack service, on its machine and in its checkout.
 
     It is the service that runs in CLIPSTACK_RUN_DIR, or from this checkout; CLIPSTACK_DATA_DIR matters when none runs.
     """
+    require_checkout("clipstack-keys")
 
 
 @contextmanager

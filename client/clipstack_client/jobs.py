@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from .models import Media, Prediction, Sent
+from .notebook import data_frame, html_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 
@@ -47,6 +52,16 @@ class Timeline:
     segments: tuple[Segment, ...]
     cuts_s: tuple[float, ...]
     windows: tuple[Window, ...]
+
+    def to_pandas(self) -> DataFrame:
+        """Return the segments as a data frame: `start_s`, `end_s`, `label` and `score`; needs pandas."""
+        names = ("start_s", "end_s", "label", "score")
+        return data_frame({name: [getattr(segment, name) for segment in self.segments] for name in names})
+
+    def _repr_html_(self) -> str:
+        rows = [(f"{s.start_s:.2f}", f"{s.end_s:.2f}", s.label, f"{s.score:.1%}") for s in self.segments]
+        caption = f"{len(self.segments)} segments of {self.duration_s:.2f} s"
+        return html_table(caption, ("start, s", "end, s", "label", "score"), rows)
 
 
 @dataclass(frozen=True)
@@ -91,3 +106,7 @@ class Job:
     def ended(self) -> bool:
         """Return whether the job is done, failed or cancelled."""
         return self.state in ENDED
+
+    def _repr_html_(self) -> str:
+        title = f"<p>{escape(self.name or 'unnamed file')}: {escape(self.state)}, {self.progress.percent:.0f}%</p>"
+        return title if self.timeline is None else title + self.timeline._repr_html_()

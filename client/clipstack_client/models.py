@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .notebook import data_frame, html_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,20 @@ class Result:
     sent: Sent | None
     thumbnails: tuple[bytes, ...] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False, compare=False)
+
+    def to_pandas(self) -> DataFrame:
+        """Return the predictions as a data frame with the columns `label` and `score`; needs pandas."""
+        return data_frame(
+            {
+                "label": [prediction.label for prediction in self.predictions],
+                "score": [prediction.score for prediction in self.predictions],
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.media.name or 'unnamed file'}, by {self.model} {self.model_version}"
+        rows = [(prediction.label, f"{prediction.score:.1%}") for prediction in self.predictions]
+        return html_table(caption, ("label", "score"), rows)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import time
 import click
 from rich.console import Console
 
+from app.settings import require_checkout
 from deploy.doctor import pages, report
 from deploy.doctor.context import Context
 from deploy.doctor.registry import CHECKS
@@ -38,6 +39,7 @@ def main(names: tuple[str, ...], as_json: bool, strict: bool, quiet: bool, page:
       1  warnings, with --strict
       2  problems, or an invalid command line
     """
+    require_checkout("clipstack doctor")
     if page:
         click.echo(pages.tables())
         return

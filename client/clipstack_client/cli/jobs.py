@@ -33,7 +33,8 @@ class ListByDefault(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert `list` before the arguments if they name no command."""
         named = args and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if named else ["list", *args])
+        completing = ctx.resilient_parsing
+        return super().parse_args(ctx, args if named or completing else ["list", *args])
 
 
 @click.group(cls=ListByDefault, short_help="List, show, cancel and remove timelines.")

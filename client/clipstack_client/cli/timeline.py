@@ -45,7 +45,7 @@ class TimelineRequest:
 
 
 @click.command(cls=ShrinkCommand, short_help="Label videos from start to end.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(readable=False))
 @click.option("--model", help="Name of the model.  [default: the service's]")
 @click.option("--hop", "hop_s", type=POSITIVE, help="Seconds from one window to the next.")
 @click.option("--window", "window_s", type=POSITIVE, help="Length of a window in seconds.")

@@ -260,3 +260,15 @@ def read_terminal(master: int) -> bytes:
         return os.read(master, 4096)
     except OSError:
         return b""
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("clipstack cl", "plain,classify"), ("clipstack jobs sh", "plain,show"), ("clipstack classify x", "file,x")],
+)
+def test_shell_completes_commands_and_files(typed: str, completed: str) -> None:
+    environment = {"_CLIPSTACK_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        COMMAND, env={**os.environ, **environment}, cwd=CHECKOUT, capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.splitlines() == [completed]

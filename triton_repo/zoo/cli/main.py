@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from app.settings import require_checkout
 from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.add_command import add
 from triton_repo.zoo.cli.check_commands import bench, verify
@@ -21,7 +22,7 @@ from triton_repo.zoo.repository.server import running
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clipstack")
 def main() -> None:
-    """Add, check and remove the models of a Clipstack service.
+    """Add, check and remove the models of a Clipstack service, on its machine and in its checkout.
 
     \b
     Exit codes: 0 success, 1 the command failed, 2 wrong command line.
@@ -29,6 +30,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Print a question mark for characters that the terminal's encoding lacks, instead of failing.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    require_checkout("clipstack-models")
 
 
 @main.command(name="list")

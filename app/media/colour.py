@@ -58,6 +58,11 @@ def _is_grey(frame: VideoFrame) -> bool:
     return frame.format.name.startswith("gray")
 
 
+def _is_plain(frame: VideoFrame) -> bool:
+    """Return whether a frame has the most usual format: its planes may be resized before they become RGB."""
+    return frame.format.name == "yuv420p" and not _is_full_range(frame)
+
+
 def _is_full_range(frame: VideoFrame) -> bool:
     return bool(frame.color_range == ColorRange.JPEG) or frame.format.name.startswith("yuvj")
 
@@ -76,7 +81,8 @@ class SrgbScaler:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
-        self._scaler, self._flattener = VideoReformatter(), VideoReformatter()  # reused: a new one costs 0.7 ms
+        # Reused: a new one costs 0.7 ms
+        self._scaler, self._flattener, self._resizer = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._frame_format: tuple[object, ...] = ()
         self._matrix = BT601
         self._has_alpha = self._needs_numpy = False
@@ -94,6 +100,12 @@ class SrgbScaler:
         if self._has_alpha:  # composed at its own size: hidden pixels must not bleed into visible ones
             source = compose_on_white(self._flattener.reformat(frame, None, None, "rgba", self._matrix, threads=1))
         width, height = self._size
+        if (frame.width, frame.height) != self._size and _is_plain(frame):
+            # swscale resizes planes with SIMD, and straight to RGB without: 1.3 to 1.6 times as slow
+            matrices = BT709, BT709  # any will do, because source and result use the same
+            source = self._resizer.reformat(
+                source, width, height, "yuv444p", *matrices, interpolation=Interpolation.BICUBIC, threads=1
+            )
         scaled = self._scaler.reformat(
             source, width, height, "rgb24", self._matrix, interpolation=Interpolation.BICUBIC, threads=1
         )

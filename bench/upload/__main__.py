@@ -15,11 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 
-from bench.upload import films, measure
+from bench.upload import films, measure, page
 from bench.upload.link import WORDS, Kind, best_kind
-from bench.upload.table import bench_table
 from clipstack_client import ClipstackError
 from clipstack_client.cli.inputs import expand
 from clipstack_client.cli.options import SHOWN_URL, default_url
@@ -80,12 +78,13 @@ def main(
     shaped = [None] if kind == "as it is" else rates
 
     async def run(folder: Path) -> dict[str, Any]:
-        runs: list[tuple[Path, float | None, list[dict[str, Any]]]] = []
+        runs: list[measure.Runs] = []
         for name, seconds, codec in FILMS if made else ():
             print(f"filming {name}", file=sys.stderr)
             paths.append(films.film(folder / name, seconds, codec))
         print(f"measuring over {WORDS[kind]}", file=sys.stderr)
-        async for file, mbit, measured in measure.measure(service, paths, kind, shaped, times, model):
+        plan = measure.Plan(service, paths, kind, shaped, times, model)
+        async for file, mbit, measured in measure.measure(plan):
             runs.append((file, mbit, measured))
             print(f"{len(runs)} of {len(paths) * len(shaped)} measured: {file.name}", file=sys.stderr)
             if path is not None:
@@ -99,7 +98,7 @@ def main(
         raise click.ClickException(error.message) from error
     except subprocess.CalledProcessError as error:
         raise click.ClickException(f"the link cannot be made here: {error}") from error
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(bench_table(results))
+    print(page.table(results), page.answers(results), sep="\n", end="")
 
 
 if __name__ == "__main__":

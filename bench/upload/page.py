@@ -28,7 +28,9 @@ def table(results: Mapping[str, Any]) -> str:
         for mbit, runs in by_rate(file):
             best = min(run["median_s"] for run in runs.values())
             cells = [_cell(way, run, best) for way, run in runs.items()]
-            lines.append(f"| {file['name']} | {mbit:g} | {' | '.join(cells)} |")
+            lines.append(
+                f"| {file['name']} | {'as it is' if mbit is None else format(mbit, 'g')} | {' | '.join(cells)} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +61,7 @@ def difference(file: Mapping[str, Any], way: str) -> str:
     return f"±{largest:.4f}" + ("" if all(run["same_label"] for run in runs) else ", other label")
 
 
-def by_rate(file: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Mapping[str, Any]]]]:
+def by_rate(file: Mapping[str, Any]) -> Iterator[tuple[float | None, dict[str, Mapping[str, Any]]]]:
     """Yield each rate with the runs of a file by way."""
     for mbit in dict.fromkeys(run["mbit"] for run in file["runs"]):
         yield mbit, {run["way"]: run for run in file["runs"] if run["mbit"] == mbit}

@@ -68,7 +68,7 @@ NOT_HERE = {
         "docs/supply.md",
         "make",
     ): "an advisory service, and files of the checkout; tests/nightly/docs/test_supply_page.py",
-    ("docs/upload.md", ""): "minutes over slow links; tests/integration/client/test_upload_bench.py",
+    ("docs/upload.md", ""): "minutes over slow links; tests/integration/bench/test_upload.py",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 from pathlib import Path
@@ -11,18 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from rich.console import Console
 
-from bench.upload.measure import WAYS, compared
-from bench.upload.measuring import measured
+from bench.upload.measure import compare
 from bench.upload.page import PAGE, PICTURE, RESULTS, answers, by_rate, table
 from bench.upload.relay import relay
-from bench.upload.table import WAYS as SHOWN
-from bench.upload.table import bench_table
+from bench.upload.worker import Measurement, run
 from clipstack_client import AsyncClient
 from clipstack_client.reduction.probe import Facts
 from clipstack_client.reduction.strategy import DECODED_MPX_S, choose
-from tests.support.client_service import MP4, recorded_service
+from tests.support.client_service import MP4, RecordedService, recorded_service
 
 RESULT: dict[str, Any] = json.loads(RESULTS.read_text())
 MEASURED = [
@@ -71,25 +67,11 @@ def test_page_shows_what_was_measured() -> None:
     assert all(file["name"] in PICTURE.read_text() for file in RESULT["files"])
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_terminal_has_room_for_the_table(width: int) -> None:
-    out = io.StringIO()
-    Console(file=out, width=width).print(bench_table(RESULT))
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    assert lines[0].split() == ["file", "Mbit/s", "whole", "shrink", "frames", "auto", "at", "first"]
-    assert [line.split()[-1] for line in lines[1:4]] == [
-        "whole" if runs["auto at first"]["sent"] == "none" else runs["auto at first"]["sent"]
-        for _, runs in by_rate(RESULT["files"][0])
-    ]
-    assert list(WAYS) == list(SHOWN)
-
-
 def test_answers_are_compared_by_label() -> None:
     whole = {"scores": {"pan": 0.9, "zoom": 0.1}, "seconds": [3.0, 1.0, 2.0], "media": {}, "model": "m"}
     less = {**whole, "scores": {"pan": 0.4, "zoom": 0.6}}
-    assert compared(whole, whole)["median_s"] == 2.0
-    told = compared(less, whole)
+    assert compare(whole, whole)["median_s"] == 2.0
+    told = compare(less, whole)
     assert (told["label"], told["same_label"], told["largest_difference"]) == ("zoom", False, 0.5)
 
 
@@ -109,6 +91,10 @@ def test_relay_lets_bytes_through_at_its_rate_and_no_faster() -> None:
         assert [request.body for request in service.received] == [body] * 2
 
 
+def host(service: RecordedService) -> str:
+    return service.url.removeprefix("http://")
+
+
 @pytest.fixture
 def clip(tmp_path: Path) -> str:
     path = tmp_path / "clip.mp4"
@@ -119,15 +105,7 @@ def clip(tmp_path: Path) -> str:
 def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
     with recorded_service() as service:
         told = asyncio.run(
-            measured(
-                service.url,
-                service.url.removeprefix("http://"),
-                clip,
-                "none",
-                times=2,
-                budget_s=60.0,
-                model="camera_motion",
-            )
+            run(Measurement(service.url, host(service), clip, "none", times=2, budget_s=60.0, model="camera_motion"))
         )
         asked = [request for request in service.received if request.method == "POST"]
     assert (len(told["seconds"]), told["sent"], told["bytes"]) == (2, "none", len(MP4))
@@ -136,12 +114,12 @@ def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["hit", "miss"])
-def test_answer_out_of_a_store_is_no_measure(clip: str, answer: str) -> None:
+def test_cached_answer_does_not_count(clip: str, answer: str) -> None:
     with recorded_service() as service:
         service.cache = answer
-        asked = measured(service.url, service.url.removeprefix("http://"), clip, "none", times=1, budget_s=1.0)
+        asked = run(Measurement(service.url, host(service), clip, "none", times=1, budget_s=1.0))
         if answer == "hit":
-            with pytest.raises(SystemExit, match="from its store"):
+            with pytest.raises(SystemExit, match="from its cache"):
                 asyncio.run(asked)
         else:
             assert asyncio.run(asked)["seconds"]

@@ -23,7 +23,7 @@ from app.decoding import warmup, worker
 from app.decoding.worker import DecodeTask
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.media.types import DecodedFile, Limits, Media, Source
-from app.sandbox import SandboxConfig, exits, forkserver, held, tell
+from app.sandbox import SandboxConfig, current_layers, exits, forkserver, report_missing
 from app.sandbox.exits import Exit
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
@@ -101,7 +101,7 @@ class Decoder:
         """
         self._pool = self._new_pool()
         try:
-            tell(self._pool.schedule(held).result(START_TIMEOUT_S), self.confinement)
+            report_missing(self._pool.schedule(current_layers).result(START_TIMEOUT_S), self.confinement)
             if self.confinement.gpu is not None:
                 self._has_gpu(self._pool)
             self._all_rehearsed(self._pool)
@@ -246,7 +246,7 @@ class Decoder:
         error = answer.exception()
         if isinstance(error, ProcessExpired):
             self._ends[exits.label(error.exitcode)] += 1
-            end = exits.judge(error.exitcode)
+            end = exits.classify(error.exitcode)
             if end is Exit.OUTSIDE:
                 raise _Killed from error
             if end is Exit.FILE:

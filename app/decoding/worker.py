@@ -20,7 +20,7 @@ from app.malloc import give_back
 from app.media.formats import HEAD_BYTES, Format, recognise
 from app.media.handles import reachable
 from app.media.types import ClipRequest, DecodedFile, DecodeResult, Limits, Media, Source
-from app.sandbox import SandboxConfig, confine, demand
+from app.sandbox import SandboxConfig, confine, require_layers
 from app.video import decode as video
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
@@ -130,7 +130,7 @@ def decode(
 def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
     """Run a task with a limit on its CPU time. The service's timeout on elapsed time usually expires first."""
     global _tasks
-    demand()
+    require_layers()
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = math.ceil(used.ru_utime + used.ru_stime + 2 * timeout_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))

@@ -70,7 +70,7 @@ class RegionRegistration:
             except (RegionUnknown, RegionRefused, InferenceFailed) as error:
                 if "already" not in str(error):
                     if transport == CUDA and self._region.device:
-                        self._region.device.lent = False
+                        self._region.device.is_shared = False
                     raise RegionRefused(str(error)) from error
             self._registered.add(transport)
             self._transports.registrations[transport] += 1
@@ -79,7 +79,7 @@ class RegionRegistration:
         region = self._region
         if transport == CUDA and region.device:
             mirror = region.device
-            mirror.lent = True  # from now on, even if this call fails
+            mirror.is_shared = True  # from now on, even if this call fails
             raw = base64.b64encode(mirror.handle)
             await self._client.register_cuda_shared_memory(
                 mirror.name, raw, mirror.device, mirror.region_bytes, client_timeout=CALL_TIMEOUT_S
@@ -126,4 +126,4 @@ class RegionRegistration:
                 log.info("region not unregistered: %s", str(error)[:200])
             else:
                 if transport == CUDA and self._region.device:
-                    self._region.device.lent = False
+                    self._region.device.is_shared = False

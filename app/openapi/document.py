@@ -4,12 +4,12 @@ from collections import defaultdict
 from http import HTTPStatus
 from typing import Any
 
-from app.openapi.routes import ANYWHERE, EDGE, JSON, Parameter, Route, body, routes
+from app.openapi.routes import COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
 from app.openapi.schemas import SCHEMAS, ref
 from app.settings import Settings
 
 VERSION = "1"
-_COME_BACK = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_RETRYABLE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 # Clients may send a key either way; CLIPSTACK_KEYS says whether they must
 _KEYS = {
@@ -28,7 +28,7 @@ def document(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "Clipstack",
             "version": VERSION,
-            "description": "Says what is in a video or a picture. Every error is JSON with a code.",
+            "description": "Classifies videos and pictures. Every error is JSON with a code.",
         },
         "servers": [{"url": "/"}],
         "paths": dict(paths),
@@ -46,9 +46,9 @@ def codes(settings: Settings, path: str, method: str) -> dict[int, set[str]]:
 def _codes(route: Route) -> dict[int, set[str]]:
     """Return the error codes of `route` by status."""
     result: dict[int, set[str]] = defaultdict(set)
-    for status, names in EDGE.items():
+    for status, names in NGINX_ERRORS.items():
         result[status].update(names)
-    for error in ANYWHERE + route.errors:
+    for error in COMMON_ERRORS + route.errors:
         result[error.status].add(error.code)
     if route.fields is not None:
         result[HTTPStatus.SERVICE_UNAVAILABLE] |= {"overloaded", "storage_full"}  # nginx answers uploads with these too
@@ -74,8 +74,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     """Return `parameter` as an OpenAPI parameter object."""
     return {
         "name": parameter.name,
-        "in": parameter.where,
-        "required": parameter.where == "path",
+        "in": parameter.location,
+        "required": parameter.location == "path",
         "description": parameter.help,
         "schema": parameter.schema,
     }
@@ -84,7 +84,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     """Return the OpenAPI responses of `route` by status: first its successes, then its errors."""
     responses: dict[str, Any] = {}
-    for status, content in route.answers.items():
+    for status, content in route.responses.items():
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
@@ -95,6 +95,6 @@ def _responses(route: Route) -> dict[str, Any]:
         responses[str(status)] = {
             "description": f"{descriptions.get(status) or HTTPStatus(status).phrase}: {', '.join(sorted(names))}",
             "content": {JSON: {"schema": ref("Error")}},
-            "headers": _RETRY_AFTER if status in _COME_BACK else {},
+            "headers": _RETRY_AFTER if status in _RETRYABLE else {},
         }
     return responses

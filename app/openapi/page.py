@@ -16,7 +16,7 @@ from app.web import pages
 from app.web.classify import settings
 
 Codes = set[tuple[int, str]]
-RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+RETRYABLE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 blueprint = Blueprint("reference", __name__)
 
@@ -30,14 +30,14 @@ def page() -> str:
     )
 
 
-def contents(told: Settings, host: str) -> dict[str, Any]:
+def contents(limits: Settings, host: str) -> dict[str, Any]:
     """Return the template's data: operations, schemas, errors and limits.
 
     Errors that every operation can answer are listed once and left out of the single operations.
     """
-    api = document(told)
+    api = document(limits)
     errors = {
-        (path, method): {(status, code) for status, names in codes(told, path, method).items() for code in names}
+        (path, method): {(status, code) for status, names in codes(limits, path, method).items() for code in names}
         for path, methods in api["paths"].items()
         for method in methods
     }
@@ -49,12 +49,12 @@ def contents(told: Settings, host: str) -> dict[str, Any]:
         ],
         "schemas": {name: list(rows(schema)) for name, schema in api["components"]["schemas"].items()},
         "errors": _errors(set.union(*errors.values()), common),
-        "max_upload_mb": told.max_upload_mb,
-        "max_json_mb": min(told.max_upload_mb, MAX_JSON_BYTES >> 20),
+        "max_upload_mb": limits.max_upload_mb,
+        "max_json_mb": min(limits.max_upload_mb, MAX_JSON_BYTES >> 20),
     }
 
 
-def _operation(path: str, method: str, operation: dict[str, Any], own: Codes, host: str) -> dict[str, Any]:
+def _operation(path: str, method: str, operation: dict[str, Any], specific_errors: Codes, host: str) -> dict[str, Any]:
     """Return one operation for the template; `own` are the errors that not every operation can answer."""
     return {
         "id": operation["operationId"],
@@ -71,26 +71,26 @@ def _operation(path: str, method: str, operation: dict[str, Any], own: Codes, ho
             if int(status) < 400 or "application/json" not in response["content"]
             for content, media in response["content"].items()
         ],
-        "headers": {name: kind(media["schema"]) for name, media in _good(operation)["headers"].items()},
-        "errors": _by_status(own),
+        "headers": {name: kind(media["schema"]) for name, media in _success(operation)["headers"].items()},
+        "errors": _by_status(specific_errors),
         "curl": [command(path, method, operation, host, key=False), command(path, method, operation, host, key=True)],
     }
 
 
-def _good(operation: dict[str, Any]) -> dict[str, Any]:
+def _success(operation: dict[str, Any]) -> dict[str, Any]:
     """Return the operation's first response, which is a success."""
     response: dict[str, Any] = next(iter(operation["responses"].values()))
     return response
 
 
-def _by_status(found: Codes) -> list[tuple[int, list[str]]]:
+def _by_status(pairs: Codes) -> list[tuple[int, list[str]]]:
     """Return the sorted codes of each status, in the order of the statuses."""
     return [
-        (status, sorted(code for other, code in found if other == status)) for status in sorted({s for s, _ in found})
+        (status, sorted(code for other, code in pairs if other == status)) for status in sorted({s for s, _ in pairs})
     ]
 
 
-def _errors(found: Codes, common: Codes) -> list[dict[str, Any]]:
+def _errors(pairs: Codes, common: Codes) -> list[dict[str, Any]]:
     """Return the rows of the error table; `anywhere` marks those in `common`, `again` those worth a retry."""
     return [
         {
@@ -98,7 +98,7 @@ def _errors(found: Codes, common: Codes) -> list[dict[str, Any]]:
             "code": code,
             "meaning": MEANINGS[code],
             "anywhere": (status, code) in common,
-            "again": status in RETRIED,
+            "again": status in RETRYABLE,
         }
-        for status, code in sorted(found)
+        for status, code in sorted(pairs)
     ]

@@ -11,7 +11,7 @@ from app.openapi.schemas import Schema
 Operation = dict[str, Any]
 _NAMES = {"string": "text", "boolean": "true or false"}
 _FORMATS = {"date-time": "time, ISO 8601"}
-_SAVED = {"image/jpeg": "frame.jpg", "video/*": "film.mp4"}
+_OUTPUT_FILES = {"image/jpeg": "frame.jpg", "video/*": "film.mp4"}
 
 
 class Kind(NamedTuple):
@@ -48,8 +48,8 @@ def kind(schema: Schema) -> Kind:
         return Kind("text, base64")
     if "contentMediaType" in schema:
         return Kind("bytes")
-    plain: str = schema.get("type", "anything")
-    return Kind((_FORMATS.get(schema.get("format", "")) or _NAMES.get(plain, plain)) + _bounds(schema))
+    type_name: str = schema.get("type", "anything")
+    return Kind((_FORMATS.get(schema.get("format", "")) or _NAMES.get(type_name, type_name)) + _bounds(schema))
 
 
 def _either(choices: list[Schema]) -> Kind:
@@ -60,11 +60,11 @@ def _either(choices: list[Schema]) -> Kind:
 
 def _bounds(schema: Schema) -> str:
     """Return the range or length limit of a value as a suffix, empty when there is none."""
-    least, most = schema.get("minimum"), schema.get("maximum")
-    if least is not None and most is not None:
-        return f", {least} to {most}"
-    if least is not None:
-        return f", at least {least}"
+    minimum, maximum = schema.get("minimum"), schema.get("maximum")
+    if minimum is not None and maximum is not None:
+        return f", {minimum} to {maximum}"
+    if minimum is not None:
+        return f", at least {minimum}"
     if "maxLength" in schema:
         return f", at most {schema['maxLength']} characters"
     return ""
@@ -75,14 +75,14 @@ def rows(schema: Schema, path: str = "") -> Iterator[Row]:
     required = schema.get("required", ())
     for name, value in schema.get("properties", {}).items():
         full_path = f"{path}{name}"
-        inner = value["anyOf"][0] if "anyOf" in value else value
-        listed = inner.get("type") == "array"
-        element = inner["items"] if listed else inner
-        nested = "properties" in element
-        words = kind(value)
-        yield Row(full_path, words, name not in required)
-        if nested:
-            yield from rows(element, f"{full_path}[]." if listed else f"{full_path}.")
+        value_schema = value["anyOf"][0] if "anyOf" in value else value
+        is_list = value_schema.get("type") == "array"
+        item_schema = value_schema["items"] if is_list else value_schema
+        is_nested = "properties" in item_schema
+        value_kind = kind(value)
+        yield Row(full_path, value_kind, name not in required)
+        if is_nested:
+            yield from rows(item_schema, f"{full_path}[]." if is_list else f"{full_path}.")
 
 
 def command(path: str, method: str, operation: Operation, host: str, key: bool) -> str:
@@ -90,16 +90,16 @@ def command(path: str, method: str, operation: Operation, host: str, key: bool) 
 
     The command uses the shell variable `JOB` for a job's id, and `CLIPSTACK_KEY` when `key` is set.
     """
-    words = ["curl -sS"]
+    parts = ["curl -sS"]
     if key:
-        words.append('-H "Authorization: Bearer $CLIPSTACK_KEY"')
+        parts.append('-H "Authorization: Bearer $CLIPSTACK_KEY"')
     contents = next(iter(operation["responses"].values()))["content"]
     if "requestBody" in operation:
-        words.append("-X POST -T clip.mp4")
+        parts.append("-X POST -T clip.mp4")
     elif method != "get":
-        words.append(f"-X {method.upper()}")
+        parts.append(f"-X {method.upper()}")
     if "text/event-stream" in contents:
-        words.append("-N")
-    words += [f"-o {_SAVED[content]}" for content in list(contents)[:1] if content in _SAVED]
+        parts.append("-N")
+    parts += [f"-o {_OUTPUT_FILES[content]}" for content in list(contents)[:1] if content in _OUTPUT_FILES]
     address = re.sub(r"\{place\}", "0", path.replace("{identity}", "$JOB"))
-    return " ".join([*words, f'"{host.rstrip("/")}{address}"'])
+    return " ".join([*parts, f'"{host.rstrip("/")}{address}"'])

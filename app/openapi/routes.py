@@ -18,7 +18,7 @@ JSON = "application/json"
 Errors = tuple[type[ClipstackError], ...]
 
 # Errors that nginx itself answers on any path (nginx/conf.d/errors.conf)
-EDGE: dict[int, tuple[str, ...]] = {
+NGINX_ERRORS: dict[int, tuple[str, ...]] = {
     400: ("bad_request",), 401: ("unauthorized",), 403: ("forbidden", "cross_site"), 404: ("not_found",),
     405: ("method_not_allowed",), 408: ("request_timeout",), 411: ("length_required",), 412: ("precondition_failed",),
     413: ("too_large",), 414: ("uri_too_long",), 416: ("range_not_satisfiable",), 421: ("unknown_host",),
@@ -26,18 +26,18 @@ EDGE: dict[int, tuple[str, ...]] = {
     503: ("not_ready", "overloaded"), 505: ("http_version",),
 }  # fmt: skip
 
-ANYWHERE: Errors = (
+COMMON_ERRORS: Errors = (
     ClipstackError, errors.BadRequest, errors.NotFound, errors.MethodNotAllowed,
     errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeyStoreUnavailable,
 )  # fmt: skip
-RECEIVING: Errors = (
+UPLOAD_ERRORS: Errors = (
     errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
     errors.RequestTimeout, errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady,
     errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
 )  # fmt: skip
-PROBING: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
-LOOKING: Errors = (
-    *PROBING, errors.InferenceTimeout,
+PROBE_ERRORS: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
+CLASSIFY_ERRORS: Errors = (
+    *PROBE_ERRORS, errors.InferenceTimeout,
     errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientDisconnected,
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ class Parameter:
     name: str
     schema: Schema
     help: str
-    where: str = "query"
+    location: str = "query"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Route:
     path: str
     method: str
     help: str
-    answers: dict[int, dict[str, Schema]]
+    responses: dict[int, dict[str, Schema]]
     errors: Errors = ()
     parameters: tuple[Parameter, ...] = ()
     fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
@@ -71,84 +71,84 @@ def json_of(schema: str) -> dict[str, Schema]:
     return {JSON: ref(schema)}
 
 
-def _whole(most: int, default: int) -> Schema:
+def _integer(maximum: int, default: int) -> Schema:
     """Return the schema of an integer from 1 to `most`."""
-    return {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
 
 
-def _seconds(least: float, most: float) -> Schema:
+def _seconds(minimum: float, maximum: float) -> Schema:
     """Return the schema of a number of seconds."""
-    return {"type": "number", "minimum": least, "maximum": most}
+    return {"type": "number", "minimum": minimum, "maximum": maximum}
 
 
-_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "The job's id.", "path")
+_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path")
 _DEADLINE = Parameter(
     HEADER, {"type": "integer", "minimum": 1, "maximum": MOST_MS},
-    "After so many milliseconds an answer is of no more use: 504.", "header",
+    "Deadline in milliseconds after the request; then 504.", "header",
 )  # fmt: skip
 _KEY = Parameter(
     "Idempotency-Key", {"type": "string", "maxLength": jobs.MAX_KEY, "pattern": "^[ -~]*$"},
-    "The same key with the same file is the same job, not another one; with anything else it is 409.", "header",
+    "A second request with the same key and file returns the first one's job; with another file it is 409.", "header",
 )  # fmt: skip
 _CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
 
 
 def routes(settings: Settings) -> list[Route]:
     """Return all routes, with the limits in `settings`."""
-    model = Parameter("model", TEXT, f"A name that /v1/models lists, or `name@version`. Default: `{settings.model}`.")
-    top_k = Parameter("top_k", _whole(MAX_TOP_K, classify.DEFAULT_TOP_K), "How many of the best labels.")
-    clips = Parameter("clips", _whole(settings.max_clips, 1), "How many clips of a video, whose scores are averaged.")
+    model = Parameter("model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: `{settings.model}`.")
+    top_k = Parameter("top_k", _integer(MAX_TOP_K, classify.DEFAULT_TOP_K), "Number of best labels to return.")
+    clips = Parameter("clips", _integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
     sampling = Parameter(
         "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},
-        "Where clips begin: evenly spread, or each at the key frame nearest to that, which is quicker to decode.",
+        "Start of clips: evenly spaced, or at the nearest key frame, which is faster to decode.",
     )  # fmt: skip
-    thumbnails = Parameter("thumbnails", FLAG, "Whether the answer shows the first clip as the model saw it.")
+    thumbnails = Parameter("thumbnails", FLAG, "Whether the response contains the first clip as the model sees it.")
     timeline_params = (
         model,
-        Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Seconds of one window."),
+        Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Length of a window, seconds."),
         Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Seconds from one window to the next."),
-        Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "How clearly another label must lead to begin one."),
+        Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "Lead that another label needs to begin a segment."),
         top_k,
     )
-    limit = Parameter("limit", _whole(jobs.MAX_LISTED, 50), "How many, the newest first.")
-    windows = Parameter("windows", FLAG, "Whether the timeline has its windows too, a page of them at a time.")
+    limit = Parameter("limit", _integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first.")
+    windows = Parameter("windows", FLAG, "Whether the timeline contains a page of its windows.")
     page = (
         Parameter("offset", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET, "default": 0},
-                  "The number of the page's first window: 0, then what `next_offset` says."),
-        Parameter("limit", _whole(MAX_PAGE, MAX_PAGE),
-                  f"How many windows; fewer come where they have more than {MAX_PREDICTIONS} predictions in all."),
+                  "Number of the page's first window: 0, then `next_offset` of the page before."),
+        Parameter("limit", _integer(MAX_PAGE, MAX_PAGE),
+                  f"Number of windows; fewer if the page would have more than {MAX_PREDICTIONS} predictions."),
     )  # fmt: skip
     export_format = Parameter(
-        "format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "What it is sent as."
+        "format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "Format of the export."
     )
-    picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Which picture.", "path")
-    job_lost, job_path = (errors.JobNotFound,), "/v1/jobs/{identity}"
+    picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Its number.", "path")
+    not_found, path = (errors.JobNotFound,), "/v1/jobs/{identity}"
     exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": _binary()}
     source_types = {kind: _binary() for kind in ("video/*", "image/gif")}
     return [
-        Route("/v1/classify", "post", "Says what is in a video or a picture.", {200: json_of("Classification")},
-              RECEIVING + LOOKING, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
-        Route("/v1/jobs", "post", "Takes a long video; its timeline is made meanwhile.",
-              {202: json_of("Job"), 200: json_of("Job")}, RECEIVING + PROBING + (errors.IdempotencyConflict,), (_KEY,),
-              timeline_params),
-        Route("/v1/jobs", "get", "The newest jobs, without their timelines.", {200: json_of("Jobs")},
+        Route("/v1/classify", "post", "Classify a video or a picture.", {200: json_of("Classification")},
+              UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
+        Route("/v1/jobs", "post", "Create a job that makes the timeline of a video.",
+              {202: json_of("Job"), 200: json_of("Job")},
+              UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY,), timeline_params),
+        Route("/v1/jobs", "get", "List the newest jobs, without their timelines.", {200: json_of("Jobs")},
               (errors.InvalidParameter, errors.Overloaded), (limit,)),
-        Route(job_path, "get", "How far a job is, and what was found.", {200: json_of("Job")},
-              (*job_lost, errors.InvalidParameter), (_JOB_ID, windows, *page)),
-        Route(job_path, "delete", "Ends a job that is at work or waits; removes one that has ended.",
-              {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, job_lost, (_JOB_ID,)),
-        Route(f"{job_path}/events", "get", "A job as it goes along, as server-sent events.",
-              {200: {"text/event-stream": {}}}, (*job_lost, errors.Overloaded), (_JOB_ID,)),
-        Route(f"{job_path}/timeline", "get", "What was found so far, as a file.", {200: exports},
-              (*job_lost, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, export_format, *page)),
-        Route(f"{job_path}/thumbnails/{{place}}.jpg", "get", "The middle frame of a window.",
-              {200: {"image/jpeg": _binary()}}, job_lost, (_JOB_ID, picture_number)),
-        Route(f"{job_path}/source", "get", "The video itself; knows ranges.",
-              {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, job_lost, (_JOB_ID,)),
-        Route("/v1/models", "get", "The models that answer now.", {200: json_of("Models")}, (errors.NotReady,)),
-        Route("/v1/openapi.json", "get", "This description.", {200: {JSON: {"type": "object"}}}),
-        Route("/healthz", "get", "Whether the web server lives.", {200: json_of("Alive")}),
-        Route("/readyz", "get", "Whether models and workers answer.", {200: json_of("Ready")}, (errors.NotReady,)),
+        Route(path, "get", "Show the progress and the result of a job.", {200: json_of("Job")},
+              (*not_found, errors.InvalidParameter), (_JOB_ID, windows, *page)),
+        Route(path, "delete", "Cancel a running or waiting job, or remove a finished one.",
+              {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, not_found, (_JOB_ID,)),
+        Route(f"{path}/events", "get", "Follow a job by server-sent events.",
+              {200: {"text/event-stream": {}}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
+        Route(f"{path}/timeline", "get", "Export the timeline as far as it is computed.", {200: exports},
+              (*not_found, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, export_format, *page)),
+        Route(f"{path}/thumbnails/{{place}}.jpg", "get", "Return the middle frame of a window.",
+              {200: {"image/jpeg": _binary()}}, not_found, (_JOB_ID, picture_number)),
+        Route(f"{path}/source", "get", "Return the video; supports range requests.",
+              {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, not_found, (_JOB_ID,)),
+        Route("/v1/models", "get", "List the models that are ready.", {200: json_of("Models")}, (errors.NotReady,)),
+        Route("/v1/openapi.json", "get", "Return this document.", {200: {JSON: {"type": "object"}}}),
+        Route("/healthz", "get", "Check whether the web server runs.", {200: json_of("Alive")}),
+        Route("/readyz", "get", "Check whether the models are ready.", {200: json_of("Ready")}, (errors.NotReady,)),
     ]  # fmt: skip
 
 

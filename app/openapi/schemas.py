@@ -39,9 +39,9 @@ def one_of(*values: str) -> Schema:
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-AMOUNT: Schema = {"type": "number", "minimum": 0}
-SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-MOMENT: Schema = {"type": "string", "format": "date-time"}
+NUMBER: Schema = {"type": "number", "minimum": 0}
+FRACTION: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+TIME: Schema = {"type": "string", "format": "date-time"}
 STATES = ("queued", "running", "done", "failed", "cancelled")
 
 _MEDIA = record(
@@ -49,15 +49,15 @@ _MEDIA = record(
         "name": TEXT, "kind": one_of("video", "image"), "container": TEXT, "codec": TEXT,
         "width": {"type": "integer", "minimum": 1}, "height": {"type": "integer", "minimum": 1},
         "rotation": {"type": "integer", "enum": [0, 90, 180, 270]}, "mirrored": FLAG,
-        "duration_s": nullable(AMOUNT), "fps": nullable(AMOUNT), "frames": COUNT, "truncated": FLAG, "bytes": COUNT,
+        "duration_s": nullable(NUMBER), "fps": nullable(NUMBER), "frames": COUNT, "truncated": FLAG, "bytes": COUNT,
     }
 )  # fmt: skip
 
 _TIMELINE = record(
     {
-        "duration_s": AMOUNT, "complete_to_s": AMOUNT, "window_s": AMOUNT, "hop_s": AMOUNT, "margin": SHARE,
-        "labels": array(TEXT), "segments": array(ref("Segment")), "cuts_s": array(AMOUNT),
-        "thumbnails": array(record({"time_s": AMOUNT, "url": TEXT})), "windows": array(ref("Window")),
+        "duration_s": NUMBER, "complete_to_s": NUMBER, "window_s": NUMBER, "hop_s": NUMBER, "margin": FRACTION,
+        "labels": array(TEXT), "segments": array(ref("Segment")), "cuts_s": array(NUMBER),
+        "thumbnails": array(record({"time_s": NUMBER, "url": TEXT})), "windows": array(ref("Window")),
         "next_offset": nullable(COUNT),
     },
     optional=("windows", "next_offset"),
@@ -66,49 +66,49 @@ _TIMELINE = record(
 _JOB = record(
     {
         "id": TEXT, "state": one_of(*STATES),
-        "created": MOMENT, "started": nullable(MOMENT), "finished": nullable(MOMENT),
+        "created": TIME, "started": nullable(TIME), "finished": nullable(TIME),
         "name": TEXT, "bytes": COUNT, "model": TEXT, "model_version": nullable(TEXT),
         "parameters": record({
-            "hop_s": nullable(AMOUNT), "window_s": nullable(AMOUNT), "margin": SHARE,
+            "hop_s": nullable(NUMBER), "window_s": nullable(NUMBER), "margin": FRACTION,
             "top_k": {"type": "integer", "minimum": 1},
         }),
         "progress": record({
             "percent": {"type": "number", "minimum": 0, "maximum": 100}, "windows_done": COUNT,
-            "windows": nullable(COUNT), "eta_s": nullable(AMOUNT), "position": nullable(COUNT),
+            "windows": nullable(COUNT), "eta_s": nullable(NUMBER), "position": nullable(COUNT),
         }),
         "tries": COUNT, "cache": nullable(one_of("hit", "miss")),
         "error": nullable(record({"code": TEXT, "message": TEXT})),
-        "timing_s": mapping(AMOUNT), "media": nullable(ref("Media")), "timeline": nullable(ref("Timeline")),
+        "timing_s": mapping(NUMBER), "media": nullable(ref("Media")), "timeline": nullable(ref("Timeline")),
         "links": record(dict.fromkeys(("self", "events", "timeline", "source"), TEXT)),
     }
 )  # fmt: skip
 
 SCHEMAS: dict[str, Schema] = {
-    "Prediction": record({"label": TEXT, "score": SHARE}),
+    "Prediction": record({"label": TEXT, "score": FRACTION}),
     "Media": _MEDIA,
     "Clip": record(
-        {"start_s": AMOUNT, "end_s": AMOUNT, "frames": array(COUNT), "times_s": array(AMOUNT), "padded": FLAG}
+        {"start_s": NUMBER, "end_s": NUMBER, "frames": array(COUNT), "times_s": array(NUMBER), "padded": FLAG}
     ),
     "Classification": record(
         {
             "request_id": TEXT, "model": TEXT, "model_version": TEXT, "predictions": array(ref("Prediction")),
             "media": ref("Media"), "clips": array(ref("Clip")), "transport": one_of("cuda_shared_memory",
             "system_shared_memory", "inline"), "warnings": array(TEXT), "thumbnails": array(TEXT),
-            "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(AMOUNT),
+            "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(NUMBER),
         },
         optional=("thumbnails",),
     ),
     "Model": record(
         {
             "name": TEXT, "version": TEXT, "kind": one_of("video", "image"), "frames": COUNT, "stride": COUNT,
-            "fps": AMOUNT, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
+            "fps": NUMBER, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
             "versions": array(TEXT), "default": FLAG,
         }
     ),
     "Models": record({"models": array(ref("Model"))}),
-    "Segment": record({"start_s": AMOUNT, "end_s": AMOUNT, "label": TEXT, "score": SHARE}),
+    "Segment": record({"start_s": NUMBER, "end_s": NUMBER, "label": TEXT, "score": FRACTION}),
     "Window": record(
-        {"start_s": AMOUNT, "end_s": AMOUNT, "padded": FLAG, "predictions": array(ref("Prediction"))}
+        {"start_s": NUMBER, "end_s": NUMBER, "padded": FLAG, "predictions": array(ref("Prediction"))}
     ),
     "Timeline": _TIMELINE,
     "Job": _JOB,
@@ -119,7 +119,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "status": one_of("ready"), "models": array(TEXT), "left_out": mapping(TEXT),
             "workers": array(record({"decoders": COUNT})),
-            "transports": {"type": "object"}, "decoding": {"type": "object"}, "admission": mapping(AMOUNT),
+            "transports": {"type": "object"}, "decoding": {"type": "object"}, "admission": mapping(NUMBER),
         }
     ),
     "Error": record({"error": record({"code": TEXT, "message": TEXT, "request_id": TEXT})}),

@@ -165,14 +165,14 @@ class Classifier:
         try:
             return await self.decoder.decode(task, context.deadline, context.budget)
         except (Undecodable, ValueError) as error:
-            if self.slots.whole:
+            if self.slots.is_whole:
                 raise
             raise NotReady("the service has lost its memory for clips; please try again in a moment") from error
 
     def _note_decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
         if self.slots.device is not None:
             for offset in offsets:
-                self.slots.device.written(offset, decoded.on_gpu)
+                self.slots.device.mark_written(offset, decoded.on_gpu)
         self.decodings.count(decoded)
 
     async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:

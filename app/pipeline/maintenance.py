@@ -94,7 +94,7 @@ class MaintenanceLoop:
         """Run the loop; set `looked` after the first round, whether or not it succeeded."""
         began = time.monotonic()
         while True:
-            if not self.slots.whole:
+            if not self.slots.is_whole:
                 # The truncated memory would read as zeros, like a black clip, so the process cannot go on.
                 log.critical("somebody has cut off %s: this process ends, another takes its place", self.slots.path)
                 os.kill(os.getpid(), signal.SIGKILL)

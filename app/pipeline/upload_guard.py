@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.admission.reject_flags import RejectFlags
-from app.uploads.parser import LEAST_BYTES_S, given_up
+from app.uploads.parser import MIN_BYTES_S, rejected_path
 
 # Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/reject.conf
 STORAGE_FULL, JOBS_FULL = "storage_full", "jobs_full"
@@ -56,7 +56,7 @@ class UploadGuard:
             else:
                 self._shut.opened(name, lambda: True)
         if ended := self.end_slow(time.monotonic()):
-            log.warning("%d uploads were given up: slower than %d bytes a second", ended, LEAST_BYTES_S)
+            log.warning("%d uploads were given up: slower than %d bytes a second", ended, MIN_BYTES_S)
 
     def is_low(self, folder: Path) -> bool:
         """Return whether the disk of `folder` has less than the minimum free space."""
@@ -75,18 +75,18 @@ class UploadGuard:
         progress: dict[str, tuple[int, float]] = {}
         ended = 0
         for path, size in _files(self._uploads):
-            if path == given_up(path):
+            if path == rejected_path(path):
                 _empty(path, size)
             elif path.name.isdecimal():  # nginx's file names
                 before, since = self._progress.get(path.name, (size, now))
-                if size < before or size >= before + LEAST_BYTES_S * self.window_s:
+                if size < before or size >= before + MIN_BYTES_S * self.window_s:
                     before, since = size, now
                 progress[path.name] = (before, since)
                 if now - since > self.window_s:
                     with suppress(OSError):  # it ended, or another worker renamed it
-                        path.rename(given_up(path))
+                        path.rename(rejected_path(path))
                         ended += 1
-                        _empty(given_up(path), size)
+                        _empty(rejected_path(path), size)
         self._progress = progress
         return ended
 

@@ -20,20 +20,27 @@ from multiprocessing import parent_process
 from app.errors import NotReady
 from app.sandbox import linux
 from app.sandbox.ipc import Forkserver
-from app.sandbox.layers import Layer, SandboxConfig, raise_all
+from app.sandbox.layers import Layer, SandboxConfig, apply_all
 from app.sandbox.rlimits import MEMORY_BYTES
 from app.video import gpu_decoding
 
 __all__ = [
-    "MEMORY_BYTES", "SandboxConfig", "Layer", "SandboxError", "confine", "demand", "forkserver", "held",
-    "missing", "tell",
-]  # fmt: skip
+    "MEMORY_BYTES",
+    "Layer",
+    "SandboxConfig",
+    "SandboxError",
+    "confine",
+    "current_layers",
+    "forkserver",
+    "missing",
+    "report_missing",
+    "require_layers",
+]
 
-# The last ones would be imported late, after confinement may have made that impossible: only root may read a checkout
-PRELOADED = [
-    "app.decoding.pool", "app.timeline.process", "mmap", "encodings.ascii", "encodings.latin_1", "encodings.utf_16",
-    "av.subtitles.codeccontext", "av.subtitles.stream", "av.subtitles.subtitle", "av.sidedata.encparams",
-]  # fmt: skip
+PRELOADED = ["app.decoding.pool", "app.timeline.process"]
+# These would be imported late, after confinement may have made that impossible: only root may read a checkout
+PRELOADED += ["mmap", "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "av.sidedata.encparams"]
+PRELOADED += [f"av.subtitles.{name}" for name in ("codeccontext", "stream", "subtitle")]
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +50,7 @@ class SandboxError(Exception):
 
 
 _layers: tuple[Layer, ...] = ()
-_lacking = ""
+_missing_layers = ""
 
 
 def forkserver() -> Forkserver:
@@ -58,7 +65,7 @@ def confine(confinement: SandboxConfig) -> None:
 
     GPU decoding is prepared first: CUDA starts threads, opens devices, and may write files of its own.
     """
-    global _layers, _lacking
+    global _layers, _missing_layers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for native code that hangs
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing a file becomes an error instead of killing the process
     # Decoders print what they find in a file: unbounded, unescaped and useless to an operator
@@ -67,40 +74,40 @@ def confine(confinement: SandboxConfig) -> None:
         os.dup2(silence, descriptor)
     if confinement.gpu is not None:
         gpu_decoding.prepare(confinement.gpu)
-    _layers = raise_all(confinement)
-    _lacking = missing(_layers) if confinement.mode == "required" else ""
+    _layers = apply_all(confinement)
+    _missing_layers = missing(_layers) if confinement.mode == "required" else ""
     # The parent is the forkserver: without it the service cannot see whether this process still writes to the region
     linux.die_with_parent()
     # Last: a process with two threads cannot enter a new user namespace
-    threading.Thread(target=_follow_the_service, daemon=True).start()
+    threading.Thread(target=_die_with_service, daemon=True).start()
 
 
-def held() -> tuple[Layer, ...]:
+def current_layers() -> tuple[Layer, ...]:
     """Return the layers of this process; none before `confine`."""
     return _layers
 
 
-def demand() -> None:
+def require_layers() -> None:
     """Raise NotReady if a required layer is missing; the process calls it before it opens a file."""
-    if _lacking:
-        raise NotReady("the decoder is not confined as it must be")
+    if _missing_layers:
+        raise NotReady("the decoder lacks a sandbox layer that CLIPSTACK_SANDBOX=required demands")
 
 
-def missing(found: tuple[Layer, ...]) -> str:
+def missing(layers: tuple[Layer, ...]) -> str:
     """Return the missing layers with the reasons as text; empty if none is missing."""
-    return "; ".join(f"{layer.name}: {layer.note}" for layer in found if not layer.holds)
+    return "; ".join(f"{layer.name}: {layer.note}" for layer in layers if not layer.holds)
 
 
-def tell(found: tuple[Layer, ...], confinement: SandboxConfig) -> None:
+def report_missing(layers: tuple[Layer, ...], confinement: SandboxConfig) -> None:
     """Log the layers that the first process found missing; raise SandboxError if they are required."""
-    missing_layers = missing(found)
+    missing_layers = missing(layers)
     if missing_layers and confinement.mode == "required":
         raise SandboxError(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {missing_layers}")
     if missing_layers:
         log.warning("decoders are confined without some layers (docs/security.md): %s", missing_layers)
 
 
-def _follow_the_service() -> None:
+def _die_with_service() -> None:
     """Kill this process when the service process ends, even in the middle of a file."""
     service = parent_process()
     if service is not None:

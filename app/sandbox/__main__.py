@@ -11,6 +11,6 @@ from app.settings import Settings
 
 if __name__ == "__main__":
     mode = Settings.from_environment().sandbox
-    found = available(SandboxConfig((), mode=mode))
-    print(table(found))
-    sys.exit(missing(found) if mode == "required" else None)
+    layers = available(SandboxConfig((), mode=mode))
+    print(table(layers))
+    sys.exit(missing(layers) if mode == "required" else None)

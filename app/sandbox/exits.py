@@ -6,7 +6,7 @@ from enum import Enum
 # Signals that the kernel or a library sends because of the process's own code. No other signal is evidence against the
 # file: the OOM killer sends SIGKILL, SIGBUS means that a mapped page could not be read (memory or a disk failed), and
 # people and programs send SIGTERM, SIGHUP and similar. Exceeding RLIMIT_AS gives a MemoryError or SIGABRT.
-_BY_ITS_CODE = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGSYS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP})
+_FILE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGSYS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP})
 
 
 _UNKNOWN = 255  # multiprocessing's exit code when the forkserver is gone and the status is lost
@@ -20,7 +20,7 @@ class Exit(Enum):
     OUTSIDE = "outside"
 
 
-def judge(exit_code: int) -> Exit:
+def classify(exit_code: int) -> Exit:
     """Return why a process with this exit code ended; multiprocessing reports signal 9 as -9.
 
     A plain exit status counts as the file's fault, because our code never exits a decoder while it reads a file.
@@ -29,12 +29,12 @@ def judge(exit_code: int) -> Exit:
         return Exit.TIME_LIMIT
     if exit_code == _UNKNOWN:
         return Exit.OUTSIDE
-    return Exit.FILE if exit_code >= 0 or -exit_code in _BY_ITS_CODE else Exit.OUTSIDE
+    return Exit.FILE if exit_code >= 0 or -exit_code in _FILE_SIGNALS else Exit.OUTSIDE
 
 
 def label(exit_code: int) -> str:
     """Return the exit's name for metrics: a signal's name, an exit status, or `timeout`; never text from the file."""
-    if judge(exit_code) is Exit.TIME_LIMIT:
+    if classify(exit_code) is Exit.TIME_LIMIT:
         return "timeout"
     try:
         return signal.Signals(-exit_code).name

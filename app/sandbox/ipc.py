@@ -16,7 +16,6 @@ from __future__ import annotations
 import builtins
 import importlib
 import json
-import math
 import os
 import pickle
 import socket
@@ -27,16 +26,16 @@ from functools import cache
 from multiprocessing.connection import Connection, reduce_connection  # type: ignore[attr-defined]
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import DupFd, register
-from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from pebble.common.types import RemoteException, ResultStatus
 
 from app import errors
+from app.type_matching import matches
 
-MOST_BYTES = 1 << 20  # of one message; the largest of ours, frames and times of 100 clips, has a quarter of that
-MOST_TEXT = 16 << 10  # characters of one string
-RECEIVE_S = 2.0  # from the first to the last byte of a message
+MAX_MESSAGE_BYTES = 1 << 20  # of one message; the largest of ours, frames and times of 100 clips, has a quarter of that
+MAX_TEXT = 16 << 10  # characters of one string
+RECEIVE_TIMEOUT_S = 2.0  # from the first to the last byte of a message
 _LARGEST = 1 << 63
 
 _RECORDS = {
@@ -56,85 +55,85 @@ _ERRORS = ("UnsupportedMedia", "Undecodable", "NoVideoStream", "LimitExceeded", 
 _ERROR = "error"
 
 
-class NotAFact(pickle.PicklingError):
+class InvalidMessage(pickle.PicklingError):
     """Error for a message that is not allowed; pebble treats a PicklingError as a broken pool."""
 
 
 def encode(value: Any) -> bytes:
     """Return a confined process's message; raise PicklingError for values that are not allowed."""
     try:
-        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(_to_json(value), allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise NotAFact(f"this is no fact: {error}") from None
+        raise InvalidMessage(f"a value of this type cannot be sent: {error}") from None
 
 
 def decode(message: bytes) -> Any:
     """Return the value of a confined process's message; raise PicklingError if it is not allowed."""
     try:
-        return _value(json.loads(message, parse_constant=_refuse_constant))
+        return _from_json(json.loads(message, parse_constant=_reject_constant))
     except (ValueError, TypeError, RecursionError) as error:
-        raise NotAFact(f"a confined process said what is no fact: {type(error).__name__}") from None
+        raise InvalidMessage(f"a confined process sent an invalid message: {type(error).__name__}") from None
 
 
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+def _reject_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number")
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON-compatible parts."""
+def _to_json(value: Any) -> Any:
+    """Return a value in JSON's types."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, ResultStatus):
         return int(value)
     if isinstance(value, int | float):
         return value
-    kind = type(value).__name__
-    if isinstance(value, tuple) and hasattr(value, "_fields") and kind in _RECORDS:
-        return {kind: [_plain(item) for item in value]}
+    type_ = type(value).__name__
+    if isinstance(value, tuple) and hasattr(value, "_fields") and type_ in _RECORDS:
+        return {type_: [_to_json(item) for item in value]}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if is_dataclass(value) and kind in _RECORDS:
-        return {kind: [_plain(getattr(value, field.name)) for field in fields(value)]}
+        return [_to_json(item) for item in value]
+    if is_dataclass(value) and type_ in _RECORDS:
+        return {type_: [_to_json(getattr(value, field.name)) for field in fields(value)]}
     if isinstance(value, RemoteException):
-        return _plain_error(value.exception, str(value.traceback))
+        return _error_to_json(value.exception, str(value.traceback))
     if isinstance(value, BaseException):
-        return _plain_error(value, "")
-    raise TypeError(f"a {kind}")
+        return _error_to_json(value, "")
+    raise TypeError(f"a {type_}")
 
 
-def _plain_error(error: BaseException, traceback: str) -> dict[str, Any]:
-    words = [argument if isinstance(argument, int) else str(argument)[:MOST_TEXT] for argument in error.args[:5]]
-    kind = type(error)
-    return {_ERROR: [kind.__module__, kind.__name__, words, traceback[-MOST_TEXT:]]}
+def _error_to_json(error: BaseException, traceback: str) -> dict[str, Any]:
+    arguments = [argument if isinstance(argument, int) else str(argument)[:MAX_TEXT] for argument in error.args[:5]]
+    type_ = type(error)
+    return {_ERROR: [type_.__module__, type_.__name__, arguments, traceback[-MAX_TEXT:]]}
 
 
-def _value(plain: Any) -> Any:
-    """Return the value of JSON parts; raise TypeError or ValueError."""
-    if isinstance(plain, list):
-        return tuple(_value(item) for item in plain)
-    if not isinstance(plain, dict):
-        if not _is_scalar(plain):
-            raise ValueError("a number or a word beyond the limits")
-        return plain
-    ((name, parts),) = plain.items()
+def _from_json(value: Any) -> Any:
+    """Return the value that JSON parts stand for; raise TypeError or ValueError."""
+    if isinstance(value, list):
+        return tuple(_from_json(item) for item in value)
+    if not isinstance(value, dict):
+        if not _is_scalar(value):
+            raise ValueError("a number or text beyond the limits")
+        return value
+    ((name, parts),) = value.items()
     if not isinstance(parts, list):
-        raise ValueError("no list of fields")
+        raise ValueError("the fields are not a list")
     if name == _ERROR:
         return _error(*parts)
-    kind, hints = _hints(name)
-    values = [_value(item) for item in parts]
-    if len(values) != len(hints) or not all(map(_fits, values, hints)):
-        raise ValueError(f"other fields than those of {kind.__name__}")
-    if kind.__name__ == "Result":
+    type_, hints = _hints(name)
+    values = [_from_json(item) for item in parts]
+    if len(values) != len(hints) or not all(map(matches, values, hints)):
+        raise ValueError(f"not the fields of {type_.__name__}")
+    if type_.__name__ == "Result":
         values[0] = ResultStatus(values[0])
         if (values[0] != ResultStatus.SUCCESS) != isinstance(values[1], Exception):
-            raise ValueError("an error that is none")
-    return kind(*values)
+            raise ValueError("a result whose status and value disagree")
+    return type_(*values)
 
 
 def _is_scalar(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) <= MOST_TEXT
+        return len(value) <= MAX_TEXT
     return value is None or isinstance(value, bool) or abs(value) < _LARGEST
 
 
@@ -142,55 +141,34 @@ def _is_scalar(value: Any) -> bool:
 def _hints(name: str) -> tuple[type[Any], tuple[Any, ...]]:
     """Return the record class of that name and the types of its fields in order; raise ValueError if unknown."""
     if name not in _RECORDS:
-        raise ValueError("no record of ours")
-    kind = getattr(importlib.import_module(_RECORDS[name]), name)
-    hints = get_type_hints(kind)
+        raise ValueError(f"unknown record {name[:40]!r}")
+    type_ = getattr(importlib.import_module(_RECORDS[name]), name)
+    hints = get_type_hints(type_)
     if name == "TaskResult":
         hints["result"] = _hints("Result")[0]  # pebble requires a Result: any other value ends its threads
-    return kind, tuple(hints.values())
+    if name == "Result":
+        hints["status"] = int  # as sent; `_from_json` converts it
+    return type_, tuple(hints.values())
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value has the type of a field's hint."""
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, item) for item in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin is tuple:
-        kinds = get_args(hint)
-        if not isinstance(value, tuple):
-            return False
-        if kinds[1:] == (...,):
-            return all(_fits(item, kinds[0]) for item in value)
-        return len(value) == len(kinds) and all(map(_fits, value, kinds))
-    if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    if hint in (int, ResultStatus):
-        return type(value) is int
-    if hint in (None, NoneType):
-        return value is None
-    return hint is Any or isinstance(value, hint)
-
-
-def _error(module: str, name: str, words: Any, traceback: str) -> Exception:
+def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
     """Return the error for a message.
 
     It is one of our errors that a decoder may raise, a built-in exception, or RuntimeError in place of any other.
     """
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(traceback, str)):
-        raise ValueError("an error is named by words")
-    arguments = [word for word in words if isinstance(word, int | str) and _is_scalar(word)]
-    error: Exception = RuntimeError(f"{name}: {arguments[-1] if arguments else ''}"[:MOST_TEXT])
+        raise ValueError("an error needs a module, a name and a traceback")
+    arguments = [word for word in arguments if isinstance(word, int | str) and _is_scalar(word)]
+    error: Exception = RuntimeError(f"{name}: {arguments[-1] if arguments else ''}"[:MAX_TEXT])
     if module == errors.__name__ and name in _ERRORS:
         error = getattr(errors, name)(str(arguments[0]) if arguments else "")
     elif module == builtins.__name__ and not name.startswith("Stop"):  # those end generators and coroutines
-        kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        type_ = getattr(builtins, name, None)
+        if isinstance(type_, type) and issubclass(type_, Exception):
             with suppress(TypeError, ValueError):
-                error = kind(*arguments)
+                error = type_(*arguments)
     if traceback:
-        RemoteException.rebuild_exception(error, traceback[:MOST_TEXT])  # type: ignore[no-untyped-call]
+        RemoteException.rebuild_exception(error, traceback[:MAX_TEXT])  # type: ignore[no-untyped-call]
     return error
 
 
@@ -202,9 +180,9 @@ class SafeConnection(Connection):
     def recv(self) -> Any:
         """Return the next message; raise PicklingError if it is not allowed or stops in the middle."""
         self.poll(None)
-        self._deadline = time.monotonic() + RECEIVE_S
+        self._deadline = time.monotonic() + RECEIVE_TIMEOUT_S
         try:
-            return decode(self.recv_bytes(MOST_BYTES))
+            return decode(self.recv_bytes(MAX_MESSAGE_BYTES))
         finally:
             self._deadline = None
 
@@ -213,13 +191,13 @@ class SafeConnection(Connection):
 
         def read_in_time(handle: int, remaining: int) -> bytes:
             if self._deadline is not None and not self.poll(max(0.0, self._deadline - time.monotonic())):
-                raise NotAFact("a confined process stopped in the middle of a message")
+                raise InvalidMessage("a confined process stopped in the middle of a message")
             return bytes(read(handle, remaining))
 
         return super()._recv(size, read_in_time)  # type: ignore[misc]
 
 
-class Speaker(Connection):
+class JsonConnection(Connection):
     """Confined process's end: sends JSON and receives pickles."""
 
     def send(self, obj: Any) -> None:
@@ -227,7 +205,7 @@ class Speaker(Connection):
         self.send_bytes(encode(obj))
 
 
-class _BecomesSpeaker(Connection):
+class _HandedOver(Connection):
     """Service's copy of that end, which it only hands over."""
 
 
@@ -235,12 +213,12 @@ def _reduce(connection: Connection) -> Any:
     return _rebuild, (DupFd(connection.fileno()), connection.readable, connection.writable)
 
 
-def _rebuild(descriptor: Any, readable: bool, writable: bool) -> Speaker:
-    return Speaker(descriptor.detach(), readable, writable)
+def _rebuild(descriptor: Any, readable: bool, writable: bool) -> JsonConnection:
+    return JsonConnection(descriptor.detach(), readable, writable)
 
 
 register(SafeConnection, reduce_connection)  # in a confined process it becomes a plain Connection
-register(_BecomesSpeaker, _reduce)
+register(_HandedOver, _reduce)
 
 
 class Forkserver(ForkServerContext):
@@ -250,6 +228,6 @@ class Forkserver(ForkServerContext):
         """Return two connected ends, the service's first, or the reader and the writer of a one-way pipe."""
         if duplex:
             ours, theirs = socket.socketpair()
-            return SafeConnection(ours.detach()), _BecomesSpeaker(theirs.detach())
+            return SafeConnection(ours.detach()), _HandedOver(theirs.detach())
         reader, writer = os.pipe()
-        return SafeConnection(reader, writable=False), _BecomesSpeaker(writer, readable=False)
+        return SafeConnection(reader, writable=False), _HandedOver(writer, readable=False)

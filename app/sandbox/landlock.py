@@ -27,8 +27,8 @@ def version() -> int:
     try:
         return call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
     except OSError as error:
-        why = "is not switched on" if error.errno == errno.EOPNOTSUPP else "is not known or not allowed"
-        raise LayerUnavailable(f"Landlock {why} here ({error.strerror})") from None
+        reason = "is not switched on" if error.errno == errno.EOPNOTSUPP else "is not known or not allowed"
+        raise LayerUnavailable(f"Landlock {reason} here ({error.strerror})") from None
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from app.sandbox.rlimits import MEMORY_BYTES, limit
 from app.video.gpu_decoding import GpuRegionHandle
 
 THREADS = 256  # FFmpeg and decord start a few, OpenBLAS one per core
-COUNTED_APART_SINCE = (5, 14)  # since this Linux version a user namespace counts only its own processes
+SEPARATE_COUNT_SINCE = (5, 14)  # since this Linux version a user namespace counts only its own processes
 ON_GPU = "decodes on the GPU"
 
 
@@ -60,49 +60,47 @@ def nobody() -> pwd.struct_passwd:
         return pwd.struct_passwd(("nobody", "x", 65534, 65534, "", "/", "/bin/false"))
 
 
-def raise_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
+def apply_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Put every available layer around this process and return all layers.
 
     The process must have a single thread, unless it decodes on a GPU.
     """
-    layers = [_tried("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
+    layers = [_attempt("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
     if confinement.mode == "off":
         handles.hold(confinement.writable, ())
         return (*layers, Layer("all others", False, "switched off (CLIPSTACK_SANDBOX)"))
     linux.forbid_new_rights()
     if confinement.gpu is not None:
         handles.hold(confinement.writable, ())
-        return (*layers, *_beside_a_gpu(confinement))
+        return (*layers, *_layers_beside_gpu(confinement))
     changes_user = confinement.changes_user()
-    network = _tried("network", _leave_network)  # enough as root; other users need a user namespace first
-    readable = [*paths.of_the_program(), *confinement.readable]
-    layers.append(_tried("files", lambda: landlock.restrict(readable, confinement.writable)))
+    network = _attempt("network", _leave_network)  # enough as root; other users need a user namespace first
+    readable = [*paths.program_folders(), *confinement.readable]
+    layers.append(_attempt("files", lambda: landlock.restrict(readable, confinement.writable)))
     # Only after Landlock: a file that is already open for writing could still be truncated
     handles.hold(confinement.writable, confinement.readable if changes_user else ())
-    layers.append(_tried("user", lambda: _become_nobody(confinement, changes_user)))
-    layers.append(_tried("processes", _count_apart))
-    layers.append(network if network.holds else _tried("network", _leave_network))
+    layers.append(_attempt("user", lambda: _drop_to_nobody(confinement, changes_user)))
+    layers.append(_attempt("processes", _enter_user_namespace))
+    layers.append(network if network.holds else _attempt("network", _leave_network))
     linux.drop_capabilities()
-    layers.append(_tried("calls", _refuse_calls))
+    layers.append(_attempt("calls", _block_calls))
     return tuple(layers)
 
 
-def _beside_a_gpu(confinement: SandboxConfig) -> tuple[Layer, ...]:
+def _layers_beside_gpu(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Return the layers of a process with CUDA open: those known not to disturb it.
 
     CUDA opens devices for writing with every file that NVDEC decodes, its driver identifies processes by user, and
     slots are opened through an abstract socket (docs/security.md). The other layers would not reach CUDA's threads.
     """
     root = confinement.own_user and os.geteuid() == 0
-    user = Layer("user", False, ON_GPU) if root else _tried("user", lambda: _become_nobody(confinement, False))
-    calls = _tried("calls", _refuse_what_containers_do)
-    return (
-        Layer("files", False, ON_GPU), user, Layer("processes", False, ON_GPU), Layer("network", False, ON_GPU),
-        Layer("calls", False, f"{ON_GPU}: {calls.note}"),
-    )  # fmt: skip
+    user = Layer("user", False, ON_GPU) if root else _attempt("user", lambda: _drop_to_nobody(confinement, False))
+    calls = _attempt("calls", _block_container_calls)
+    files, processes, network = (Layer(name, False, ON_GPU) for name in ("files", "processes", "network"))
+    return files, user, processes, network, Layer("calls", False, f"{ON_GPU}: {calls.note}")
 
 
-def _tried(name: str, layer: Callable[[], str]) -> Layer:
+def _attempt(name: str, layer: Callable[[], str]) -> Layer:
     try:
         return Layer(name, True, layer())
     except (LayerUnavailable, OSError) as error:
@@ -114,7 +112,7 @@ def _leave_network() -> str:
     return "a namespace of its own, with no address"
 
 
-def _become_nobody(confinement: SandboxConfig, drops: bool) -> str:
+def _drop_to_nobody(confinement: SandboxConfig, drops: bool) -> str:
     if drops:
         user = nobody()
         os.setgroups([])
@@ -123,22 +121,22 @@ def _become_nobody(confinement: SandboxConfig, drops: bool) -> str:
     return f"number {os.geteuid()}" if confinement.own_user else f"number {os.geteuid()}, whose files they are"
 
 
-def _count_apart() -> str:
+def _enter_user_namespace() -> str:
     linux.unshare(linux.NEW_USER)
     release = tuple(int(word) for word in os.uname().release.split("-")[0].split(".")[:2])
-    if release < COUNTED_APART_SINCE:
+    if release < SEPARATE_COUNT_SINCE:
         raise LayerUnavailable(
-            "this kernel counts all threads of the user together: to start some is left to other layers"
+            "this kernel counts the threads of all processes of the user together; other layers limit new ones"
         )
     resource.setrlimit(resource.RLIMIT_NPROC, (THREADS, THREADS))
     return f"a user namespace of its own, {THREADS} threads"
 
 
-def _refuse_calls() -> str:
-    seccomp.refuse(syscall_rules.of_a_decoder())
+def _block_calls() -> str:
+    seccomp.block(syscall_rules.decoder_rules())
     return "seccomp: no sockets, no programs, no process, no change of a file"
 
 
-def _refuse_what_containers_do() -> str:
-    seccomp.refuse(syscall_rules.of_containers(), every_thread=True)
+def _block_container_calls() -> str:
+    seccomp.block(syscall_rules.container_rules(), every_thread=True)
     return "seccomp refuses programs, and what containers are refused, alone"

@@ -18,31 +18,31 @@ class LayerUnavailable(Exception):
 def call(number: int, *arguments: object) -> int:
     """Make a system call by number; numbers from 424 are the same on all architectures."""
     _libc.syscall.restype = ctypes.c_long
-    return _checked(_libc.syscall(ctypes.c_long(number), *arguments))
+    return _check_result(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def forbid_new_rights() -> None:
     """Set no_new_privs: programs that this process starts never gain privileges; irreversible."""
-    _checked(_libc.prctl(_NO_NEW_PRIVILEGES, *(ctypes.c_ulong(word) for word in (1, 0, 0, 0))))
+    _check_result(_libc.prctl(_NO_NEW_PRIVILEGES, *(ctypes.c_ulong(word) for word in (1, 0, 0, 0))))
 
 
 def die_with_parent() -> None:
     """Have the kernel send SIGKILL when the parent ends; a later change of user would reset it."""
-    _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, *(ctypes.c_ulong(word) for word in (signal.SIGKILL, 0, 0, 0))))
+    _check_result(_libc.prctl(_PARENT_DEATH_SIGNAL, *(ctypes.c_ulong(word) for word in (signal.SIGKILL, 0, 0, 0))))
 
 
 def unshare(what: int) -> None:
     """Move into new namespaces; a user namespace requires a process with one thread."""
-    _checked(_libc.unshare(ctypes.c_int(what)))
+    _check_result(_libc.unshare(ctypes.c_int(what)))
 
 
 def drop_capabilities() -> None:
     """Give up all capabilities, including those within the process's own user namespace."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+    _check_result(_libc.capset(header, (ctypes.c_uint32 * 6)()))
 
 
-def _checked(result: int) -> int:
+def _check_result(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

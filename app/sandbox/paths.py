@@ -14,7 +14,7 @@ _PROGRAM = (
 )
 
 
-def of_the_program() -> list[str]:
+def program_folders() -> list[str]:
     """Return the folders that Python itself reads."""
     return list(dict.fromkeys(_PROGRAM))
 
@@ -25,10 +25,10 @@ def admit(path: str, folders: Iterable[str], group: int) -> None:
         if path.startswith(f"{folder}/"):
             inside = Path(path).relative_to(folder)
             for step in (Path(folder), *(Path(folder, parent) for parent in reversed(inside.parents)), Path(path)):
-                _open_to(step, group)
+                _grant(step, group)
 
 
-def _open_to(step: Path, group: int) -> None:
+def _grant(step: Path, group: int) -> None:
     status = step.stat()
     permission = stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP
     if status.st_mode & permission >> 3 or (status.st_gid == group and status.st_mode & permission):

@@ -2,14 +2,14 @@
 
 from multiprocessing.connection import Connection
 
-from app.sandbox import Layer, SandboxConfig, confine, forkserver, held
+from app.sandbox import Layer, SandboxConfig, confine, current_layers, forkserver
 
 
 def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Return every layer, with the reason if it is missing, for decoders of the calling process."""
     context = forkserver()
     ours, theirs = context.Pipe()
-    process = context.Process(target=_say, args=(theirs, confinement), daemon=True)
+    process = context.Process(target=_send_layers, args=(theirs, confinement), daemon=True)
     process.start()
     theirs.close()
     with ours:
@@ -18,11 +18,11 @@ def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
     return layers
 
 
-def table(found: tuple[Layer, ...]) -> str:
+def table(layers: tuple[Layer, ...]) -> str:
     """Return a text table with one line per layer."""
-    return "\n".join(f"{layer.name:<9}  {'holds' if layer.holds else 'MISSING':<7}  {layer.note}" for layer in found)
+    return "\n".join(f"{layer.name:<9}  {'holds' if layer.holds else 'MISSING':<7}  {layer.note}" for layer in layers)
 
 
-def _say(connection: Connection, confinement: SandboxConfig) -> None:
+def _send_layers(connection: Connection, confinement: SandboxConfig) -> None:
     confine(confinement)
-    connection.send(held())
+    connection.send(current_layers())

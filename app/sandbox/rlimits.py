@@ -16,15 +16,15 @@ def limit(memory_bytes: int, has_gpu: bool) -> str:
     if has_gpu:
         memory_bytes += address_space()
         open_files += len(list(Path("/proc/self/fd").iterdir()))
-    for kind, most in (
+    for resource_id, maximum in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_NOFILE, open_files),
     ):
-        hard = resource.getrlimit(kind)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        hard = resource.getrlimit(resource_id)[1]
+        maximum = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
+        resource.setrlimit(resource_id, (maximum, maximum))
     return f"{memory_bytes >> 20} MiB of address space, {open_files} open files, none written, time by the task"
 
 

@@ -38,7 +38,7 @@ class _Comparison(ctypes.Structure):
     _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
 
 
-def refuse(refusals: Iterable[SyscallRule], every_thread: bool = False) -> None:
+def block(rules: Iterable[SyscallRule], every_thread: bool = False) -> None:
     """Have the kernel refuse these calls to this thread and all that it starts; irreversible.
 
     With `every_thread` the filter applies to all threads of the process, none of which may have another filter yet.
@@ -50,32 +50,32 @@ def refuse(refusals: Iterable[SyscallRule], every_thread: bool = False) -> None:
     if _library is None:
         raise LayerUnavailable("there is no libseccomp.so.2 (Debian: libseccomp2)")
     _library.seccomp_init.restype = ctypes.c_void_p
-    rules = ctypes.c_void_p(_library.seccomp_init(ctypes.c_uint32(_ALLOW)))
+    filter_ = ctypes.c_void_p(_library.seccomp_init(ctypes.c_uint32(_ALLOW)))
     try:
-        _library.seccomp_attr_set(rules, _OPTIMIZE, ctypes.c_uint32(_BINARY_TREE))  # from 2.5 on
-        _library.seccomp_attr_set(rules, _EVERY_THREAD, ctypes.c_uint32(every_thread))
-        for refusal in refusals:
-            _add(rules, refusal)
-        if failed := _library.seccomp_load(rules):
+        _library.seccomp_attr_set(filter_, _OPTIMIZE, ctypes.c_uint32(_BINARY_TREE))  # from 2.5 on
+        _library.seccomp_attr_set(filter_, _EVERY_THREAD, ctypes.c_uint32(every_thread))
+        for rule in rules:
+            _add(filter_, rule)
+        if failed := _library.seccomp_load(filter_):
             raise LayerUnavailable(f"the kernel takes no seccomp filter ({errno.errorcode.get(-failed, failed)})")
     finally:
-        _library.seccomp_release(rules)
+        _library.seccomp_release(filter_)
 
 
-def _add(rules: ctypes.c_void_p, refusal: SyscallRule) -> None:
-    number = refusal.name
+def _add(filter_: ctypes.c_void_p, rule: SyscallRule) -> None:
+    number = rule.name
     if isinstance(number, str):
         number = int(_library.seccomp_syscall_resolve_name(number.encode()))
     if number < 0:  # a call that this architecture lacks, or that is newer than this libseccomp
         return
     comparisons = (_Comparison * 1)()
-    if refusal.argument is not None:
-        masked = refusal.compare == MASKED_EQUAL
-        first, second = (refusal.mask, refusal.value) if masked else (refusal.value, 0)
-        comparisons[0] = _Comparison(refusal.argument, refusal.compare, first, second)
-    count = int(refusal.argument is not None)
-    action = ctypes.c_uint32(_ERRNO | refusal.errno)
-    if failed := _library.seccomp_rule_add_array(rules, action, number, count, comparisons):
+    if rule.argument is not None:
+        masked = rule.compare == MASKED_EQUAL
+        first, second = (rule.mask, rule.value) if masked else (rule.value, 0)
+        comparisons[0] = _Comparison(rule.argument, rule.compare, first, second)
+    count = int(rule.argument is not None)
+    action = ctypes.c_uint32(_ERRNO | rule.errno)
+    if failed := _library.seccomp_rule_add_array(filter_, action, number, count, comparisons):
         raise LayerUnavailable(
-            f"libseccomp does not take the rule for {refusal.name} ({errno.errorcode.get(-failed, failed)})"
+            f"libseccomp does not take the rule for {rule.name} ({errno.errorcode.get(-failed, failed)})"
         )

@@ -36,7 +36,7 @@ class CudaSlotPool(SlotPool):
 
     def release(self, offset: int) -> None:
         """Return a slot to the pool and forget where its clip was written."""
-        self.device.written(offset, on_gpu=False)
+        self.device.mark_written(offset, on_gpu=False)
         super().release(offset)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ DEVICE_SUFFIX = ".cuda"  # suffix of the mirror's name in Triton, which lists bo
 # A handle opens the whole block of an allocation. Only an allocation of whole 2 MiB has a block of its own, and so
 # offset 0 in the other process too (CUDA C++ programming guide, interprocess communication).
 BLOCK_BYTES = 2 << 20
-SPIN_S = 0.0005  # busy-wait time: a clip of 2.4 MB needs a tenth of it; longer copies are polled
+BUSY_WAIT_S = 0.0005  # busy-wait time: a clip of 2.4 MB needs a tenth of it; longer copies are polled
 POLL_S = 0.0002
 COPY_TIMEOUT_S = 5.0
 
@@ -31,12 +31,12 @@ class DeviceRegion:
     def __init__(self, region: str, source: int, size: int, slot_bytes: int, runtime: CudaRuntime) -> None:
         self.name, self.device = region + DEVICE_SUFFIX, runtime.device
         self.region_bytes = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        self.lent = False  # whether Triton may have it open; freeing it then would be undefined behaviour
+        self.is_shared = False  # whether Triton may have it open; freeing it then would be undefined behaviour
         self._runtime, self._source, self._slot_bytes = runtime, source, slot_bytes
         self._address: int | None = None
         self._pinned = False
         # Slots with a clip made on the GPU, and whether it was copied to the host
-        self._written: dict[int, bool] = {}
+        self._gpu_clips: dict[int, bool] = {}
         try:
             self._address = runtime.allocate(self.region_bytes)
             self.handle = runtime.handle(self._address)
@@ -54,38 +54,38 @@ class DeviceRegion:
         the next copy to the slot runs after it.
         """
         assert self._address is not None
-        if offset not in self._written:
-            await self._copied(self._address + offset, self._source + offset, count, offset)
+        if offset not in self._gpu_clips:
+            await self._copy(self._address + offset, self._source + offset, count, offset)
 
     async def download(self, offset: int, count: int) -> None:
         """Copy a clip made on the GPU to the host, unless it is there already; raise CudaError on failure."""
         assert self._address is not None
-        if self._written.get(offset, True):
+        if self._gpu_clips.get(offset, True):
             return
-        await self._copied(self._source + offset, self._address + offset, count, offset)
-        self._written[offset] = True
+        await self._copy(self._source + offset, self._address + offset, count, offset)
+        self._gpu_clips[offset] = True
 
-    def written(self, offset: int, on_gpu: bool) -> None:
+    def mark_written(self, offset: int, on_gpu: bool) -> None:
         """Record where the clip in the slot at `offset` was last written; the default is the host."""
-        self._written.pop(offset, None)
+        self._gpu_clips.pop(offset, None)
         if on_gpu:
-            self._written[offset] = False
+            self._gpu_clips[offset] = False
 
-    async def _copied(self, target: int, source: int, count: int, offset: int) -> None:
-        event, begun = self._events[offset // self._slot_bytes], time.monotonic()
+    async def _copy(self, target: int, source: int, count: int, offset: int) -> None:
+        event, started = self._events[offset // self._slot_bytes], time.monotonic()
         self._runtime.copy(target, source, count, event)
-        while not self._runtime.over(event):
-            waited = time.monotonic() - begun
-            if waited > COPY_TIMEOUT_S:
+        while not self._runtime.is_complete(event):
+            elapsed = time.monotonic() - started
+            if elapsed > COPY_TIMEOUT_S:
                 raise CudaError(f"a copy was not over after {COPY_TIMEOUT_S:g} s")
-            await asyncio.sleep(0 if waited < SPIN_S else POLL_S)
+            await asyncio.sleep(0 if elapsed < BUSY_WAIT_S else POLL_S)
 
     def close(self) -> None:
         """Release everything; device memory stays until this process ends if Triton may read it."""
         steps: list[Callable[[], None]] = []
         if self._pinned:
             steps.append(lambda: self._runtime.unpin(self._source))
-        if self._address is not None and not self.lent:
+        if self._address is not None and not self.is_shared:
             address = self._address
             steps.append(lambda: self._runtime.free(address))
         self._pinned, self._address = False, None

@@ -44,7 +44,7 @@ class CudaRuntime(Protocol):
     def copy(self, target: int, source: int, size: int, event: int) -> None:
         """Start a copy between host and GPU and return at once; it uses `event` until it is over."""
 
-    def over(self, event: int) -> bool:
+    def is_complete(self, event: int) -> bool:
         """Return whether the copy of `event` is over."""
 
     def close(self) -> None:
@@ -70,10 +70,10 @@ class CudaBindings:
         self._events: list[Any] = []
 
     def _call(self, function: Any, *arguments: object) -> Any:
-        status, *answer = function(*arguments)
+        status, *result = function(*arguments)
         if status != self._cuda.cudaError_t.cudaSuccess:
-            raise CudaError(self._words(status))
-        return answer[0] if answer else None
+            raise CudaError(self._describe(status))
+        return result[0] if result else None
 
     def _on_device(self, function: Any, *arguments: object) -> Any:
         """Call `function` with this GPU as the thread's current one.
@@ -83,9 +83,9 @@ class CudaBindings:
         self._call(self._cuda.cudaSetDevice, self.device)
         return self._call(function, *arguments)
 
-    def _words(self, status: Any) -> str:
-        name, words = self._cuda.cudaGetErrorName(status)[1], self._cuda.cudaGetErrorString(status)[1]
-        return f"{name.decode()}: {words.decode()}"
+    def _describe(self, status: Any) -> str:
+        name, description = self._cuda.cudaGetErrorName(status)[1], self._cuda.cudaGetErrorString(status)[1]
+        return f"{name.decode()}: {description.decode()}"
 
     def allocate(self, size: int) -> int:
         """Allocate `size` bytes on the GPU and return the address."""
@@ -128,13 +128,13 @@ class CudaBindings:
         self._on_device(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
         self._call(self._cuda.cudaEventRecord, self._events[event], self._stream)
 
-    def over(self, event: int) -> bool:
+    def is_complete(self, event: int) -> bool:
         """Return whether the copy of `event` is over."""
         (status,) = self._cuda.cudaEventQuery(self._events[event])
         if status == self._not_ready:
             return False
         if status != self._cuda.cudaError_t.cudaSuccess:
-            raise CudaError(self._words(status))
+            raise CudaError(self._describe(status))
         return True
 
     def close(self) -> None:

@@ -40,11 +40,11 @@ class SlotPool:
         self.region_bytes = count * slot_bytes
         self._free = [index * slot_bytes for index in reversed(range(count))]
         self._quarantined: set[int] = set()
-        self._map = self._make()
-        self._turn = asyncio.Lock()
+        self._map = self._create()
+        self._queue = asyncio.Lock()
         self._freed = asyncio.Event()
 
-    def _make(self) -> mmap.mmap:
+    def _create(self) -> mmap.mmap:
         """Create the region and name it last, so that nobody sees it without its memory or its lock."""
         self._descriptor = os.open(SHM, os.O_TMPFILE | os.O_RDWR, 0o600)
         try:
@@ -62,7 +62,7 @@ class SlotPool:
             ) from error
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether the region has its full size; any process with write access to /dev/shm could truncate it."""
         return os.fstat(self._descriptor).st_size == self.region_bytes
 
@@ -76,7 +76,7 @@ class SlotPool:
 
         All are granted at once: two requests that each hold half of what they need would deadlock.
         """
-        async with self._turn:
+        async with self._queue:
             while len(self._free) < count:
                 self._freed.clear()
                 await self._freed.wait()

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media.handles import reachable, region, region_bytes
 from app.media.types import Media, Source
-from app.sandbox import SandboxConfig, confine, demand, forkserver
-from app.sandbox.exits import Exit, judge
+from app.sandbox import SandboxConfig, confine, forkserver, require_layers
+from app.sandbox.exits import Exit, classify
 from app.timeline.scan import COMPARE_INTERVAL_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Windows
 
@@ -165,7 +165,7 @@ class Stream:
         """Return the error for a scan whose process has ended."""
         await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
         exit_code = self._process.exitcode
-        if exit_code is not None and judge(exit_code) is not Exit.OUTSIDE:
+        if exit_code is not None and classify(exit_code) is not Exit.OUTSIDE:
             return Undecodable(CRASHED)
         return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
 
@@ -220,7 +220,7 @@ def _run_scan(
         return np.memmap(region(slots), np.uint8, "r+", offset, shape)
 
     try:
-        demand()
+        require_layers()
         for event in scan(reachable(source), media, spec, next_slot):
             connection.send(event)
         connection.send(ScanFinished(time.monotonic() - started - waited_s))

@@ -78,41 +78,41 @@ class _Splitter:
         self._on_long = on_long
         self.placeholder = secrets.token_hex(16)  # replaces the long string in the rest
         self._rest: list[str] = []
-        self._rest_length = self._string_length = self._string_at = 0
+        self._rest_length = self._string_length = self._string_start = 0
         self._escaped = self.has_long = False
         self._step = self._outside
 
     def feed(self, text: str) -> None:
         """Process the next piece of text."""
-        at = 0
-        while at < len(text):
-            at = self._step(text, at)
+        position = 0
+        while position < len(text):
+            position = self._step(text, position)
 
     def parse(self) -> Any:
         """Return the value of the rest; raises ValueError if it is invalid or incomplete JSON."""
         return json.loads("".join(self._rest), strict=False)  # not strict: shells insert line breaks into strings
 
-    def _outside(self, text: str, at: int) -> int:
+    def _outside(self, text: str, position: int) -> int:
         """Keep text up to and including the next quote; return the index after it."""
-        end = text.find('"', at) + 1
-        self._keep(text[at : end or len(text)])
+        end = text.find('"', position) + 1
+        self._keep(text[position : end or len(text)])
         if end:
-            self._step, self._string_at, self._string_length = self._inside, len(self._rest), 0
+            self._step, self._string_start, self._string_length = self._inside, len(self._rest), 0
         return end or len(text)
 
-    def _inside(self, text: str, at: int) -> int:
+    def _inside(self, text: str, position: int) -> int:
         """Keep the text of a string up to its end or next escape; return the index after it."""
         if self._escaped:
             self._escaped = False
-            self._keep(text[at])
-            return at + 1
-        special = _QUOTE_OR_BACKSLASH.search(text, at)
-        piece = text[at : special.start() if special else len(text)]
-        self._string_length += len(piece) + 1
+            self._keep(text[position])
+            return position + 1
+        special = _QUOTE_OR_BACKSLASH.search(text, position)
+        chunk = text[position : special.start() if special else len(text)]
+        self._string_length += len(chunk) + 1
         if self._string_length > MAX_STRING:
-            self._begin_long(piece)
-            return at + len(piece)
-        self._keep(piece)
+            self._start_long(chunk)
+            return position + len(chunk)
+        self._keep(chunk)
         if special is None:
             return len(text)
         self._keep(special[0])
@@ -122,22 +122,22 @@ class _Splitter:
             self._escaped = True
         return special.end()
 
-    def _begin_long(self, piece: str) -> None:
+    def _start_long(self, chunk: str) -> None:
         """Replace the current string by the placeholder and pass on its text; raises TooLarge unless it is `file`."""
-        before, begun = self._rest[: self._string_at], self._rest[self._string_at :]
-        if self.has_long or not _FILE_KEY.search("".join(before[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
+        kept, started = self._rest[: self._string_start], self._rest[self._string_start :]
+        if self.has_long or not _FILE_KEY.search("".join(kept[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
             raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
         self.has_long, self._step = True, self._long
-        self._rest = before
-        self._rest_length -= sum(map(len, begun))
+        self._rest = kept
+        self._rest_length -= sum(map(len, started))
         self._keep(self.placeholder)
-        self._on_long("".join(begun) + piece)
+        self._on_long("".join(started) + chunk)
 
-    def _long(self, text: str, at: int) -> int:
+    def _long(self, text: str, position: int) -> int:
         """Pass on the long string up to its closing quote; return the index after it."""
         # Base64 contains no backslash and no quote, so the next quote ends the string
-        end = text.find('"', at)
-        self._on_long(text[at:] if end < 0 else text[at:end])
+        end = text.find('"', position)
+        self._on_long(text[position:] if end < 0 else text[position:end])
         if end < 0:
             return len(text)
         self._keep('"')
@@ -155,22 +155,22 @@ class _Splitter:
 class _Unescaper:
     """A decoder of the escapes of a JSON string that arrives in pieces."""
 
-    def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
-        self._held = ""  # an escape that is still incomplete
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._pending = ""  # an escape that is still incomplete
 
-    def feed(self, piece: str) -> None:
+    def feed(self, chunk: str) -> None:
         """Pass on `piece` without escapes, holding back one that may be incomplete."""
-        piece = self._held + piece
-        cut = piece.rfind("\\", max(0, len(piece) - _LONGEST_ESCAPE + 1))
-        self._held = piece[cut:] if cut >= 0 else ""
-        piece = piece[: len(piece) - len(self._held)]
-        self._take(json.loads(f'"{piece}"', strict=False) if "\\" in piece else piece)
+        chunk = self._pending + chunk
+        cut = chunk.rfind("\\", max(0, len(chunk) - _LONGEST_ESCAPE + 1))
+        self._pending = chunk[cut:] if cut >= 0 else ""
+        chunk = chunk[: len(chunk) - len(self._pending)]
+        self._write(json.loads(f'"{chunk}"', strict=False) if "\\" in chunk else chunk)
 
     def finish(self) -> None:
         """Pass on the held escape; raises ValueError if it is incomplete."""
-        if self._held:
-            self._take(json.loads(f'"{self._held}"', strict=False))
+        if self._pending:
+            self._write(json.loads(f'"{self._pending}"', strict=False))
 
 
 class Base64Decoder:
@@ -182,13 +182,13 @@ class Base64Decoder:
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content
         self._tail = b""  # up to three undecoded characters
-        self._begun = self._padded = False
+        self._started = self._padded = False
 
     def feed(self, text: str) -> None:
         """Write the decoded bytes of `text`; the first piece must contain any `data:` prefix. Raises BadRequest."""
-        if not self._begun:
+        if not self._started:
             text = _without_prefix(text)
-            self._begun = True
+            self._started = True
         try:
             characters = text.encode("ascii").translate(_URL_SAFE, _WHITESPACE)
             self._decode(characters)
@@ -199,8 +199,8 @@ class Base64Decoder:
 
     def _decode(self, characters: bytes) -> None:
         """Write the bytes of all complete groups of four characters; raises ValueError."""
-        characters, equals, after = characters.partition(b"=")
-        if (self._padded and characters) or after.strip(b"="):
+        characters, equals, rest_of_text = characters.partition(b"=")
+        if (self._padded and characters) or rest_of_text.strip(b"="):
             raise ValueError("something comes after the padding")
         self._padded = self._padded or bool(equals)
         characters = self._tail + characters

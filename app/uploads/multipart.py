@@ -32,7 +32,7 @@ class FormFile(NamedTuple):
     fields: dict[str, str]
 
 
-def boundary_of(content_type: str) -> str:
+def parse_boundary(content_type: str) -> str:
     """Return the boundary in a Content-Type, empty when there is none.
 
     Unquoted characters that RFC 2046 requires to be quoted (/ : = ?) are accepted.
@@ -54,9 +54,9 @@ def find_file(body: Path, boundary: str) -> FormFile:
     try:
         with body.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
-                for piece in form.pieces(chunk):
-                    form.take(piece)
-            form.take(None)
+                for part in form.split(chunk):
+                    form.feed(part)
+            form.feed(None)
     except RequestEntityTooLarge:
         raise TooLarge(f"the form has more than {MAX_FIELDS} fields, or a very large one") from None
     except (ValueError, UnicodeError):
@@ -90,15 +90,15 @@ class _Form:
     def __init__(self, boundary: bytes) -> None:
         self._decoder = _Decoder(boundary, max_form_memory_size=None, max_parts=MAX_FIELDS)
         self._delimiter = b"--" + boundary
-        self._fed = 0
-        self._part: str | None = None
-        self._whole = False
+        self._received = 0
+        self._field: str | None = None
+        self._is_complete = False
         self.offset: int | None = None
         self.length = 0
         self.name = ""
         self.fields: dict[str, str] = {}
 
-    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+    def split(self, chunk: bytes) -> Iterator[bytes]:
         """Split the chunk one line break before each possible delimiter.
 
         With a delimiter in its buffer the decoder searches the whole buffer with a regular expression: 10 ms per MiB.
@@ -113,20 +113,20 @@ class _Form:
                 yield chunk[cut:start]
         yield chunk[start:]
 
-    def take(self, chunk: bytes | None) -> None:
+    def feed(self, chunk: bytes | None) -> None:
         """Process the next bytes of the body, None at its end; raises ValueError for an invalid form."""
         self._decoder.receive_data(chunk)
-        self._fed += len(chunk or b"")
+        self._received += len(chunk or b"")
         while not isinstance(event := self._decoder.next_event(), NeedData):
             self._handle(event)
-            if self._whole:
+            if self._is_complete:
                 break
         # The decoder buffers everything but file content until it can parse it: without a bound, a whole body.
         if len(self._decoder.buffer) > MAX_OUTSIDE_BYTES:
             if self._decoder.state is State.PREAMBLE:
                 raise ValueError("no part")
             raise TooLarge(_LARGE_HEAD)
-        if chunk is None and not self._whole:
+        if chunk is None and not self._is_complete:
             raise ValueError("cut off")
 
     def _handle(self, event: Event) -> None:
@@ -135,12 +135,12 @@ class _Form:
             case File() | Field(name="file"):  # some clients send no filename
                 self._start_file(event)
             case Field():
-                self._part = event.name or ""
-                self.fields[self._part] = ""
+                self._field = event.name or ""
+                self.fields[self._field] = ""
             case Data():
-                self._data(event.data)
+                self._add_data(event.data)
             case Epilogue():
-                self._whole = True
+                self._is_complete = True
 
     def _start_file(self, event: File | Field) -> None:
         """Record where the file begins; raises InvalidMultipart or TooManyFiles."""
@@ -156,15 +156,15 @@ class _Form:
             )
         # The decoder's unused bytes start with the line break before the file's first byte.
         line_break = 2 if self._decoder.buffer.startswith(b"\r\n") else 1
-        self.offset = self._fed - len(self._decoder.buffer) + line_break
-        self.name, self._part = event.filename if isinstance(event, File) else "", None
+        self.offset = self._received - len(self._decoder.buffer) + line_break
+        self.name, self._field = event.filename if isinstance(event, File) else "", None
 
-    def _data(self, data: bytes) -> None:
+    def _add_data(self, data: bytes) -> None:
         """Add to the file's length or to the current field; raises TooLarge."""
-        if self._part is None:
+        if self._field is None:
             self.length += len(data)
             return
-        value = self.fields[self._part] + data.decode("utf-8", "replace")
+        value = self.fields[self._field] + data.decode("utf-8", "replace")
         if len(value) > MAX_FIELD_BYTES:
-            raise TooLarge(f"the form's field {self._part[:40]!r} is too large")
-        self.fields[self._part] = value
+            raise TooLarge(f"the form's field {self._field[:40]!r} is too large")
+        self.fields[self._field] = value

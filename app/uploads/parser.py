@@ -30,12 +30,12 @@ from app.errors import (
 )
 from app.media.types import Source
 from app.uploads.json_body import read_json
-from app.uploads.multipart import CHUNK_BYTES, boundary_of, find_file
+from app.uploads.multipart import CHUNK_BYTES, find_file, parse_boundary
 
 MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger files are better sent raw
 MAX_NAME = 200
-LEAST_BYTES_S = 8 << 10  # minimum speed of an upload over minutes, bytes/s
-_WAYS = "send the file as the form field 'file', as the raw body, or as base64 in JSON"
+MIN_BYTES_S = 8 << 10  # minimum speed of an upload over minutes, bytes/s
+_HOW_TO_SEND = "send the file as the form field 'file', as the raw body, or as base64 in JSON"
 _HEAD_BYTES = 512
 # First bytes of bodies with a wrong Content-Type; no picture or video starts like them.
 _JSON = re.compile(rb"""(?:\xef\xbb\xbf)?\s*\{\s*["}]""")
@@ -68,15 +68,15 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
         BadRequest: The JSON is invalid, or the upload cannot be read.
         StorageFull: The disk is full.
     """
-    codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
-    if compressed := sorted(codings - {"", "identity"}):
-        raise UnsupportedMedia(f"the body is compressed ({', '.join(compressed)[:40]}): send the file as it is")
-    with ExitStack() as temporary:
-        body = _body_file(request, folder, max_bytes, temporary)
-        upload = _parse(request, body, folder, temporary)
+    encodings = {encoding.strip().lower() for encoding in request.headers.get("Content-Encoding", "").split(",")}
+    if unsupported := sorted(encodings - {"", "identity"}):
+        raise UnsupportedMedia(f"the body is compressed ({', '.join(unsupported)[:40]}): send the file as it is")
+    with ExitStack() as cleanup:
+        body = _body_file(request, folder, max_bytes, cleanup)
+        upload = _parse(request, body, folder, cleanup)
         if upload.source.length == 0:
             raise EmptyFile("the file is empty")
-        upload.name = _shown(upload.name)
+        upload.name = _display_name(upload.name)
         try:
             yield upload
         except FileNotFoundError as error:
@@ -86,12 +86,12 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
             raise BadRequest("the sender has gone, and the file with it") from error
 
 
-def _shown(name: str) -> str:
+def _display_name(name: str) -> str:
     """Return the last part of a path of any system, without unprintable characters, cut to MAX_NAME."""
     return "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable())[:MAX_NAME]
 
 
-def _parse(request: Request, body: Path, folder: Path, temporary: ExitStack) -> Upload:
+def _parse(request: Request, body: Path, folder: Path, cleanup: ExitStack) -> Upload:
     """Return the file in the body by its Content-Type; where that is plainly wrong, by the body's first bytes."""
     content_type = request.headers.get("Content-Type", "")
     media_type = content_type.partition(";")[0].strip().lower()
@@ -100,7 +100,7 @@ def _parse(request: Request, body: Path, folder: Path, temporary: ExitStack) -> 
     with body.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if media_type in ("application/json", "text/json") or media_type.endswith("+json") or _JSON.match(head):
-        return _from_json(body, folder, temporary)
+        return _from_json(body, folder, cleanup)
     _check_raw(head, media_type)
     name = unquote(_as_utf_8(request.headers.get("X-File-Name", "")))
     return Upload(Source(str(body), 0, body.stat().st_size), name)
@@ -135,19 +135,19 @@ def _check_content(head: bytes) -> None:
         raise BadRequest('the file is a data: URL: send its bytes, or the URL as "file" in JSON')
 
 
-def given_up(path: Path) -> Path:
+def rejected_path(path: Path) -> Path:
     """Return the name that an upload's file gets when it was too slow (app/pipeline/upload_guard.py)."""
     return path.with_name(f"slow-{path.name.removeprefix('slow-')}")
 
 
-def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitStack) -> Path:
+def _body_file(request: Request, folder: Path, max_bytes: int, cleanup: ExitStack) -> Path:
     """Return the file with the body: the one that nginx wrote, or else a temporary copy of the stream."""
     upload_path = request.headers.get("X-Upload-Path")
     if upload_path:
         path = Path(upload_path)
-        if given_up(path).exists():
+        if rejected_path(path).exists():
             raise RequestTimeout(
-                f"the upload was slower than {LEAST_BYTES_S >> 10} KiB/s for minutes and was given up: send a smaller "
+                f"the upload was slower than {MIN_BYTES_S >> 10} KiB/s for minutes and was given up: send a smaller "
                 "file, or send it over a faster connection"
             )
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
@@ -158,8 +158,8 @@ def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitSt
     if request.content_length == 0 or request.headers.get("X-Upload-Length") == "0":
         raise EmptyFile("the file is empty")
     if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
-        raise MissingFile(f"the request has no body: {_WAYS}")
-    path, file = _temporary_file(folder, temporary)
+        raise MissingFile(f"the request has no body: {_HOW_TO_SEND}")
+    path, file = _temporary_file(folder, cleanup)
     with file, _disk_errors():
         remaining = max_bytes
         while chunk := request.stream.read(min(CHUNK_BYTES, remaining + 1)):
@@ -170,14 +170,14 @@ def _body_file(request: Request, folder: Path, max_bytes: int, temporary: ExitSt
     return path
 
 
-def _temporary_file(folder: Path, temporary: ExitStack) -> tuple[Path, IO[bytes]]:
+def _temporary_file(folder: Path, cleanup: ExitStack) -> tuple[Path, IO[bytes]]:
     """Create a temporary file; `temporary` removes it at the end."""
     with _disk_errors():
         descriptor, name = tempfile.mkstemp(prefix="body-", dir=folder)
     path = Path(name)
     # An open descriptor marks the file as in use (app/pipeline/leftovers.py).
-    temporary.callback(os.close, os.dup(descriptor))
-    temporary.callback(path.unlink, missing_ok=True)
+    cleanup.callback(os.close, os.dup(descriptor))
+    cleanup.callback(path.unlink, missing_ok=True)
     return path, os.fdopen(descriptor, "wb")
 
 
@@ -192,11 +192,11 @@ def _disk_errors() -> Iterator[None]:
         raise
 
 
-def _from_json(body: Path, folder: Path, temporary: ExitStack) -> Upload:
+def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
     """Return the upload in a JSON body, decoded into a temporary file."""
     if body.stat().st_size > MAX_JSON_BYTES:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
-    path, file = _temporary_file(folder, temporary)
+    path, file = _temporary_file(folder, cleanup)
     with file, _disk_errors():
         members = read_json(body, file)
     fields = {name: _as_text(value) for name, value in members.items() if isinstance(value, str | int | float)}
@@ -210,7 +210,7 @@ def _as_text(value: str | float) -> str:
 
 def _from_form(body: Path, content_type: str) -> Upload:
     """Return the upload in a multipart form, as a byte range of the body."""
-    boundary = boundary_of(content_type)
+    boundary = parse_boundary(content_type)
     if not boundary:
         raise InvalidMultipart(
             "the form has no boundary: Content-Type must be 'multipart/form-data; boundary=...'; programs set it "

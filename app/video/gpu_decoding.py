@@ -51,16 +51,16 @@ def _open(slots: GpuRegionHandle) -> GpuDecoder:
     global _context
     import torch  # 2 s, so only in processes that use it
 
-    from app.video.gpu_frames import DeviceRegion, create_context
+    from app.video.gpu_frames import DeviceDecoder, create_context
 
     device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
     if device.type == "cuda":
         if torch.version.cuda is None:
             raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
         _context = create_context(slots.number)
-    region = DeviceRegion(slots.runtime(slots.number), slots.handle, slots.region_bytes, device)
-    region.warm_up()
-    return region
+    decoder = DeviceDecoder(slots.runtime(slots.number), slots.handle, slots.region_bytes, device)
+    decoder.warm_up()
+    return decoder
 
 
 def unavailable_reason() -> str:

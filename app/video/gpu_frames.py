@@ -116,7 +116,7 @@ def _conversion(space: int, full_range: bool, scale: int, device: torch.device) 
     return (coefficients / scale).to(device), offset.to(device)
 
 
-class DeviceRegion:
+class DeviceDecoder:
     """GpuDecoder on `size` bytes of device memory that another process has allocated."""
 
     def __init__(self, runtime: CudaRuntime, handle: bytes, size: int, device: torch.device) -> None:
@@ -157,4 +157,4 @@ class _CudaArray:
         self.__cuda_array_interface__: dict[str, Any] = interface
 
 
-__all__ = ["DeviceReader", "DeviceRegion", "NotOnDevice", "create_context", "hwaccel", "to_rgb"]
+__all__ = ["DeviceDecoder", "DeviceReader", "NotOnDevice", "create_context", "hwaccel", "to_rgb"]

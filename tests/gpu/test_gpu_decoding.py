@@ -43,7 +43,7 @@ async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: 
     request = ClipRequest((TIMES,), 256, 224, (offset,), str(pool.path), on_gpu)
     told = (await decoder.decode(DecodeTask(source, request))).clips
     assert told is not None
-    pool.device.written(offset, told.on_gpu)
+    pool.device.mark_written(offset, told.on_gpu)
     await pool.device.download(offset, math.prod(SHAPE))
     return told
 

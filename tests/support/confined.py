@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.sandbox import SandboxConfig, confine, forkserver, held
-from app.sandbox.seccomp import EQUAL, SyscallRule, refuse
+from app.sandbox import SandboxConfig, confine, current_layers, forkserver
+from app.sandbox.seccomp import EQUAL, SyscallRule, block
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LACKS = {
@@ -54,7 +54,7 @@ def attempts(
 def main() -> None:
     asked = json.loads(sys.stdin.read())
     if asked["lacking"]:
-        refuse([refusal for name in asked["lacking"] for refusal in LACKS[name]])
+        block([refusal for name in asked["lacking"] for refusal in LACKS[name]])
     told = asked["confinement"]
     confinement = SandboxConfig(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
@@ -86,7 +86,7 @@ def _act(connection: Connection, confinement: SandboxConfig, action: str, argume
 
     confine(confinement)
     if not action:
-        connection.send(held())
+        connection.send(current_layers())
         return
     try:
         connection.send(getattr(hostile, action)(*arguments))

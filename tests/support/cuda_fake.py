@@ -38,8 +38,8 @@ class FakeCuda:
         self.copied = self.brought_back = 0  # bytes, from host to GPU, and the other way
         self.stuck = False  # copies are never over
 
-    def fail(self, method: str, words: str) -> None:
-        self._failing[method] = words
+    def fail(self, method: str, description: str) -> None:
+        self._failing[method] = description
 
     def heal(self) -> None:
         self._failing.clear()
@@ -55,8 +55,8 @@ class FakeCuda:
         return [name for name, things in names.items() for _ in things]
 
     def _may(self, method: str) -> None:
-        if words := self._failing.get(method):
-            raise CudaError(words)
+        if description := self._failing.get(method):
+            raise CudaError(description)
 
     def allocate(self, size: int) -> int:
         self._may("allocate")
@@ -119,7 +119,7 @@ class FakeCuda:
         assert self._on_gpu(target, size) != self._on_gpu(source, size)
         self._copies[event] = (target, source, size, ASKED_BEFORE_OVER)
 
-    def over(self, event: int) -> bool:
+    def is_complete(self, event: int) -> bool:
         self._may("over")
         if event not in self._copies:
             return True

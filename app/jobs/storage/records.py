@@ -7,16 +7,15 @@ that jobs of an older version survive an upgrade.
 from __future__ import annotations
 
 import json
-import math
-import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
 from app.errors import JobNotFound
 from app.files import DamagedFile
+from app.type_matching import matches
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED = ("done", "failed", "cancelled")
@@ -121,7 +120,7 @@ def parse(kind: type[Record], content: bytes) -> Record:
         raise DamagedFile(f"without {', '.join(sorted(missing))}")
     accepted = {name: value for name, value in values.items() if name in types_of}
     for name, value in accepted.items():
-        if not _fits(value, types_of[name]) or (name in _TIMES and value is not None and not _is_time(value)):
+        if not matches(value, types_of[name]) or (name in _TIMES and value is not None and not _is_time(value)):
             raise DamagedFile(f"{name} is {str(value)[:100]!r}")
     return kind(**accepted)
 
@@ -130,31 +129,6 @@ def parse(kind: type[Record], content: bytes) -> Record:
 def _types(kind: type) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
     return {**hints, "timeline": Timeline | None} if kind is JobState else hints
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a JSON value has the type `hint`; an integer is also a float, a boolean is neither."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin in (types.UnionType, Union):
-        return any(_fits(value, item) for item in arguments)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
-    if is_typeddict(hint):
-        item_types = _types(hint)
-        return isinstance(value, dict) and all(
-            name in value and _fits(value[name], item_types[name]) for name in item_types
-        )
-    if isinstance(value, bool) and hint is not bool:
-        return False
-    if hint is float:
-        return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    return isinstance(value, hint)
 
 
 def _is_time(value: str) -> bool:

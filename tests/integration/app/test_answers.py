@@ -16,7 +16,7 @@ from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
 from app.errors import NotReady, Undecodable
 from app.media.types import DecodeResult, Media
 from app.sandbox import Layer, forkserver
-from app.sandbox.ipc import MOST_BYTES, RECEIVE_S, Speaker, decode, encode
+from app.sandbox.ipc import MAX_MESSAGE_BYTES, RECEIVE_TIMEOUT_S, JsonConnection, decode, encode
 from app.timeline.process import ScanFinished
 from app.timeline.scan import Cut, ScanProgress, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
@@ -32,10 +32,10 @@ FACTS = [
     Acknowledgement(4711, 7), TaskResult(7, Result(SUCCESS, DECODED)), TaskResult(8, Result(SUCCESS, None)),
 ]  # fmt: skip
 BOMBS = {
-    "a deep list": b"[" * (MOST_BYTES - 1),
+    "a deep list": b"[" * (MAX_MESSAGE_BYTES - 1),
     "a deep list that ends": b"[" * 400_000 + b"]" * 400_000,
     "deep records": b'{"Layer":[' * 90_000 + b"]}" * 90_000,
-    "a long number": b"9" * (MOST_BYTES - 1),
+    "a long number": b"9" * (MAX_MESSAGE_BYTES - 1),
     "a number of 4000 digits": b"9" * 4000,
     "a large exponent": b"1e999999",
     "no number": b"NaN",
@@ -85,7 +85,7 @@ def test_no_message_costs_much(message: bytes) -> None:
 
 def test_the_dearest_message_that_is_a_fact_costs_little() -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    decode(b"[" + b"[]," * (MOST_BYTES // 3 - 2) + b"0]")
+    decode(b"[" + b"[]," * (MAX_MESSAGE_BYTES // 3 - 2) + b"0]")
     assert time.process_time() - began < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
@@ -136,7 +136,7 @@ def test_an_error_of_the_pool_comes_with_what_happened() -> None:
 CUT_OFF = (
     b"\0",
     struct.pack("!i", 100) + b"half",
-    struct.pack("!i", MOST_BYTES + 1),
+    struct.pack("!i", MAX_MESSAGE_BYTES + 1),
     struct.pack("!iQ", -1, 1 << 40),
 )
 
@@ -149,13 +149,13 @@ def test_truncated_or_long_message_blocks_nobody(sent: bytes) -> None:
         began = time.monotonic()
         with pytest.raises((pickle.PicklingError, OSError)):
             ours.recv()
-        assert time.monotonic() - began < RECEIVE_S + 1
+        assert time.monotonic() - began < RECEIVE_TIMEOUT_S + 1
 
 
 def test_a_large_message_comes_whole() -> None:
     ours, theirs = forkserver().Pipe(duplex=False)
     text = tuple("x" * 1000 for _ in range(50))  # less than a pipe holds
-    with ours, Speaker(os.dup(theirs.fileno()), readable=False) as speaker:
+    with ours, JsonConnection(os.dup(theirs.fileno()), readable=False) as speaker:
         theirs.close()
         speaker.send(text)
         assert ours.recv() == text

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app.media import handles
-from app.sandbox import Layer, SandboxConfig, SandboxError, held, missing, tell
+from app.sandbox import Layer, SandboxConfig, SandboxError, current_layers, missing, report_missing
 from app.sandbox.report import available, table
 from tests.support.confined import attempts
 from tests.support.films import numbered, write_video
@@ -103,7 +103,7 @@ def test_every_layer_can_be_had_here_or_says_why():
     assert {layer.name for layer in found} == LAYERS
     assert all(layer.note for layer in found)
     assert table(found).count("\n") == len(found) - 1
-    assert held() == ()  # of this process
+    assert current_layers() == ()  # of this process
 
 
 @pytest.mark.parametrize(("lacking", "lost"), KERNELS.values(), ids=KERNELS)
@@ -291,9 +291,9 @@ def test_switched_off_it_says_so(place):
 def test_what_is_missing_is_logged_once_or_ends_the_start(caplog):
     found = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
     assert missing(found[:1]) == ""
-    tell(found[:1], SandboxConfig((), mode="required"))
+    report_missing(found[:1], SandboxConfig((), mode="required"))
     assert not caplog.records
-    tell(found, SandboxConfig(()))
+    report_missing(found, SandboxConfig(()))
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["Operation not permitted"]
     with pytest.raises(SandboxError, match="network: Operation not permitted"):
-        tell(found, SandboxConfig((), mode="required"))
+        report_missing(found, SandboxConfig((), mode="required"))

@@ -74,7 +74,7 @@ def test_gpu_clip_is_copied_to_the_host_once(fake: FakeCuda) -> None:
     try:
         assert pool.device._address is not None
         fake.write(pool.device._address + 4096, b"\7" * 100)
-        pool.device.written(4096, on_gpu=True)
+        pool.device.mark_written(4096, on_gpu=True)
         fake.copied = 0
         for _ in range(2):
             asyncio.run(pool.device.upload(4096, 100))
@@ -90,12 +90,12 @@ def test_slot_is_in_host_memory_until_the_gpu_writes(fake: FakeCuda, ended: bool
     async def scenario() -> None:
         (offset,) = await pool.acquire(1)
         await pool.device.download(offset, 100)
-        pool.device.written(offset, on_gpu=True)
+        pool.device.mark_written(offset, on_gpu=True)
         if ended:
             pool.release(offset)
             assert await pool.acquire(1) == [offset]
         else:
-            pool.device.written(offset, on_gpu=False)
+            pool.device.mark_written(offset, on_gpu=False)
         pool.view(offset, (100,))[:] = 9
         await pool.device.upload(offset, 100)
         await pool.device.download(offset, 100)
@@ -146,7 +146,7 @@ def test_nothing_is_left_on_the_gpu(fake: FakeCuda) -> None:
 
 def test_memory_that_triton_may_read_is_not_freed(fake: FakeCuda) -> None:
     pool = CudaSlotPool(3, 4096, fake)
-    pool.device.lent = True
+    pool.device.is_shared = True
     pool.close()
     assert fake.held == ["memory"]
     assert not pool.path.exists()

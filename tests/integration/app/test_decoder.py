@@ -558,21 +558,21 @@ def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert said[0].startswith("SandboxError decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")
-    assert said[1] == "NotReady the decoder is not confined as it must be"
+    assert said[1] == "NotReady the decoder lacks a sandbox layer that CLIPSTACK_SANDBOX=required demands"
     assert done.stderr.count("decoders are confined without some layers") == 1
 
 
 CONTAINED = """
 import asyncio
 from app.sandbox import SandboxConfig, SandboxError
-from app.sandbox.seccomp import refuse
+from app.sandbox.seccomp import block
 from app.decoding.pool import TRIES, Decoder
 from app.errors import NotReady
 from app.media.types import Limits, Source
 from tests.support.confined import LACKS
 
 if __name__ == "__main__":
-    refuse(LACKS["namespaces"])
+    block(LACKS["namespaces"])
     decoder = Decoder(1, 60, Limits(1, 1, 1), SandboxConfig((), mode="required"))
     try:
         decoder.start()

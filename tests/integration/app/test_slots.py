@@ -72,9 +72,9 @@ def test_each_slot_is_free_used_or_held_for_triton_alone(make_pool: MakePool) ->
 def test_a_region_that_somebody_has_cut_off_is_not_whole(make_pool: MakePool) -> None:
     pool = make_pool(2, 4096)
     try:
-        assert pool.whole
+        assert pool.is_whole
         os.truncate(pool.path, 4096)
-        assert not pool.whole
+        assert not pool.is_whole
     finally:
         pool.close()
 

@@ -48,7 +48,7 @@ class Worker:
             assert self.pool.device._address is not None
             self.cuda.write(self.pool.device._address + offset, bytes([value]) * CLIP_BYTES)
             self.cuda.copied = 0
-            self.pool.device.written(offset, on_gpu=True)
+            self.pool.device.mark_written(offset, on_gpu=True)
             scores = await self.triton.infer(MODEL, "1", offset, CLIP)
             assert self.cuda.copied == 0
         finally:
@@ -147,7 +147,7 @@ def test_what_triton_cannot_open_is_told_once_and_done_without(caplog: pytest.Lo
     async def scenario(one: Worker) -> None:
         one.fake.can_open = False
         await one.triton.regions.register()
-        assert not one.pool.device.lent
+        assert not one.pool.device.is_shared
         assert [await one.ask(1), await one.ask(2)] == [SYSTEM, SYSTEM]
         assert one.triton.transports.refusals == {CUDA: 1}
 

@@ -72,8 +72,8 @@ def test_decoding_on_a_gpu_needs_one(checkout):
 def test_missing_required_layer_is_named_before_the_start(sandbox, told):
     # As on a kernel without Landlock
     script = (
-        "from app.sandbox.seccomp import refuse; from app.settings import Settings;"
-        "from deploy.stack import preflight, users; from tests.support.confined import LACKS; refuse(LACKS['landlock']);"
+        "from app.sandbox.seccomp import block; from app.settings import Settings;"
+        "from deploy.stack import preflight, users; from tests.support.confined import LACKS; block(LACKS['landlock']);"
         "print(*preflight.sandbox_problems(Settings.from_environment(), users.User.current()))"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": sandbox}

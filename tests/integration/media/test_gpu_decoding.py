@@ -24,7 +24,7 @@ from app.decoding.pool import Decoder
 from app.decoding.worker import DecodeTask
 from app.errors import Undecodable
 from app.media.types import ClipRequest, DecodeResult, Limits, Source
-from app.sandbox import Layer, SandboxConfig, SandboxError, held, linux
+from app.sandbox import Layer, SandboxConfig, SandboxError, current_layers, linux
 from app.sandbox.layers import ON_GPU
 from app.sandbox.rlimits import address_space
 from app.shm.cuda_pool import CudaSlotPool
@@ -158,7 +158,7 @@ def test_a_rotated_video_lies_there_upright(place: Place, tmp_path: Path, rotati
 
 def test_gpu_clip_is_copied_to_the_host_on_demand(place: Place, film: Source) -> None:
     place.decode(film, place.request(TIMES))
-    place.pool.device.written(0, on_gpu=True)
+    place.pool.device.mark_written(0, on_gpu=True)
     count = place.clip(0).nbytes
     asyncio.run(place.pool.device.upload(0, count))  # nothing: else the host's zeros would lie there now
     asyncio.run(place.pool.device.download(0, count))
@@ -221,7 +221,7 @@ def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: S
 
 def test_gpu_decoder_names_its_missing_layers(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
-        return (await decoder._living()).schedule(held).result(30)
+        return (await decoder._living()).schedule(current_layers).result(30)
 
     found: tuple[Layer, ...] = place.run(use)
     user = set() if os.geteuid() == 0 else {"user"}

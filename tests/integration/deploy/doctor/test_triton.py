@@ -136,9 +136,9 @@ def test_a_damaged_film_is_told_from_a_good_one(tmp_path) -> None:
 @pytest.mark.parametrize("mode", ["best", "required"])
 def test_a_layer_that_this_kernel_has_not(context, mode: str) -> None:
     script = (
-        "import json; from app.sandbox.seccomp import refuse; from tests.support.confined import LACKS;"
+        "import json; from app.sandbox.seccomp import block; from tests.support.confined import LACKS;"
         "from deploy.doctor.checks.software import sandbox; from deploy.doctor.context import Context;"
-        "refuse(LACKS['landlock']); print(*[each.issue for each in sandbox.layers(Context.current())])"
+        "block(LACKS['landlock']); print(*[each.issue for each in sandbox.layers(Context.current())])"
     )
     environment = {**os.environ, "CLIPSTACK_SANDBOX": mode}
     done = subprocess.run(

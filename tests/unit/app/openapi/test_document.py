@@ -9,7 +9,7 @@ import pytest
 
 from app import create_app, errors
 from app.openapi import codes, document
-from app.openapi.routes import EDGE, routes
+from app.openapi.routes import NGINX_ERRORS, routes
 from app.settings import Settings
 from tests.conftest import CHECKOUT
 
@@ -59,7 +59,7 @@ def test_nginx_s_own_errors_are_described() -> None:
         assert told[status] == {name}
         table = text.partition(f" {name} {{")[2].partition("}")[0]
         told[status] = set(re.findall(r"^ +\S+ +(\w+);", table, re.MULTILINE))
-    assert told == {status: set(codes) for status, codes in EDGE.items()}
+    assert told == {status: set(codes) for status, codes in NGINX_ERRORS.items()}
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/jobs"])

@@ -12,10 +12,10 @@ from app.admission.reject_flags import RejectFlags
 from app.auth.key_check import upload_limit
 from app.errors import RequestTimeout
 from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard
-from app.uploads.parser import LEAST_BYTES_S, receive
+from app.uploads.parser import MIN_BYTES_S, receive
 
 NGINX = Path(__file__).parents[4] / "nginx"
-ENOUGH = int(LEAST_BYTES_S * LEAST_WINDOW_S)
+ENOUGH = int(MIN_BYTES_S * LEAST_WINDOW_S)
 
 
 @pytest.fixture

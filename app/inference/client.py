@@ -17,7 +17,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from app.errors import InferenceFailed, NotReady
 from app.inference.channel import connect_async
 from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegistration
-from app.inference.repository_index import unready
+from app.inference.repository_index import ready, unready
 from app.inference.transports import CHAINS, CUDA, INLINE, Transport, Transports
 from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
 from app.request_id import request_id
@@ -58,6 +58,7 @@ class Triton:
         self._client = connect_async(address, key)
         self._region = region
         self._on_gpu: set[tuple[str, str]] = set()  # models (name, version) that take clips on a GPU
+        self._ready_before = frozenset[str]()  # models that were ready at any listing
         self.unready = frozenset[str]()  # models unavailable at the last listing (app/inference/repository_index.py)
         chain = CHAINS[transport]
         self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
@@ -181,9 +182,10 @@ class Triton:
             async with translate_errors():
                 response = await self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S)
             index = response.get("models", [])
-            self.unready = unready(index)
-            ready = [model for model in index if model.get("state") == "READY"]
-            answers = await asyncio.gather(*(self._config(model["name"], model.get("version", "1")) for model in ready))
+            self.unready = unready(index, self._ready_before)
+            self._ready_before |= ready(index)
+            versions = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
+            answers = await asyncio.gather(*(self._config(name, version) for name, version in versions))
             configs = [result for result in answers if result]
             if len(configs) == len(answers):
                 break  # else a model was replaced in the meantime, and its successor is missing from this list

@@ -10,11 +10,20 @@ def unloaded(index: list[dict[str, str]]) -> dict[str, str]:
     return {name: in_short(why) for name, why in failed.items() if name not in lives and why not in ("", "unloaded")}
 
 
-def unready(index: list[dict[str, str]]) -> frozenset[str]:
-    """Return the names of requested models that are not ready: loading, being replaced, or failed to load."""
-    ready = {model["name"] for model in index if model.get("state") == "READY"}
+def ready(index: list[dict[str, str]]) -> frozenset[str]:
+    """Return the names of the models that answer."""
+    return frozenset(model["name"] for model in index if model.get("state") == "READY")
+
+
+def unready(index: list[dict[str, str]], ready_before: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of models that are not ready but may become so.
+
+    These are requested models that are loading, being replaced, or failed to load. A model of `ready_before` is one of
+    them too if Triton has no state for it: a Triton that has just started has not begun to load it.
+    """
     changing = {model["name"] for model in index if model.get("state") in ("LOADING", "UNLOADING")}
-    return frozenset((changing | unloaded(index).keys()) - ready)
+    not_begun = {model["name"] for model in index if not model.get("state")} & ready_before
+    return frozenset((changing | not_begun | unloaded(index).keys()) - ready(index))
 
 
 def in_short(why: str) -> str:

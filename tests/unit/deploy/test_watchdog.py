@@ -109,6 +109,7 @@ def test_unloadable_models_differ_from_unloaded_ones() -> None:
     ]
     assert unloaded(index) == {"bad": "Internal: no such file"}
     assert unready(index) == {"bad", "coming"}
+    assert unready(index, frozenset(("good", "never"))) == {"bad", "coming", "never"}
 
 
 def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:

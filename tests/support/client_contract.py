@@ -137,8 +137,8 @@ class ClientContract:
 
     def test_parameters_reach_the_job(self, client: Client, video: Path) -> None:
         job = client.submit(video, hop_s=0.5, margin=0.2, top_k=3)
-        told = job.answer["parameters"]
-        assert (told["hop_s"], told["margin"], told["top_k"]) == (0.5, 0.2, 3)
+        parameters = job.answer["parameters"]
+        assert (parameters["hop_s"], parameters["margin"], parameters["top_k"]) == (0.5, 0.2, 3)
 
     def test_windows_come_when_wanted(self, client: Client, video: Path) -> None:
         id = client.timeline(video).id
@@ -188,7 +188,7 @@ class ClientContract:
             client.submit(b"hello, this is no video at all\n")
         assert (refused.value.status, refused.value.code) == (415, "unsupported_media")
 
-    def test_unknown_job_is_told(self, client: Client) -> None:
+    def test_unknown_job_is_an_error(self, client: Client) -> None:
         with pytest.raises(RequestRefused) as refused:
             list(client.follow("20000101T000000-0000"))
         assert refused.value.code == "job_not_found"

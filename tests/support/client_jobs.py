@@ -147,8 +147,8 @@ class _Job:
         state = "queued" if percent is None else "done" if self.ended else "running"
         state = "cancelled" if self.cancelled else "failed" if state == "done" and self._broken else state
         percent = percent or 0.0
-        told = {"hop_s": None, "window_s": None, "margin": 0.1, "top_k": 5}
-        told |= {name: float(value) for name, value in self._query.items() if name in told}
+        parameters = {"hop_s": None, "window_s": None, "margin": 0.1, "top_k": 5}
+        parameters |= {name: float(value) for name, value in self._query.items() if name in parameters}
         started = None if state == "queued" else "2026-11-21T12:15:00.523Z"
         error = {"code": "undecodable", "message": "the file is damaged and cannot be decoded"}
         timing = {"queued": 0.1, "running": 4.2, "decode": 3.9, "infer": 2.0} if state == "done" else {"queued": 0.1}
@@ -162,7 +162,7 @@ class _Job:
             "bytes": self._media["bytes"],
             "model": "camera_motion",
             "model_version": None if started is None else "1",
-            "parameters": told,
+            "parameters": parameters,
             "progress": {
                 "percent": percent,
                 "windows_done": round(0.37 * percent),

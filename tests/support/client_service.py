@@ -86,8 +86,8 @@ class RecordedService(ThreadingHTTPServer):
         if self.replies:
             return self.replies.pop(0)
         if request.path == "/v1/classify":
-            told = () if self.cache is None else (("X-Clipstack-Cache", self.cache),)
-            return replace(_classified(request), headers=told)
+            headers = () if self.cache is None else (("X-Clipstack-Cache", self.cache),)
+            return replace(_classified(request), headers=headers)
         if request.path.startswith("/v1/jobs"):
             try:
                 return _job_reply(self.jobs, request)

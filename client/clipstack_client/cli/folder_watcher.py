@@ -19,7 +19,7 @@ class FolderWatcher:
     """
 
     def __init__(self, path: str, done: set[Key], *, every_s: float, settle_s: float) -> None:
-        self._path, self._seen = path, done
+        self._path, self._done = path, done
         self._every_s, self._settle_s = every_s, settle_s
         self._growing: dict[str, tuple[File, float]] = {}
 
@@ -36,12 +36,12 @@ class FolderWatcher:
         now = time.monotonic()
         complete, growing = [], {}
         for file in map(describe, walk_folder(self._path)):
-            if not file.size or file.key in self._seen:
+            if not file.size or file.key in self._done:
                 continue
             previous, since = self._growing.get(file.path, (None, now))
             since = since if file == previous else now
             if file == previous and now - since >= self._settle_s:
-                self._seen.add(file.key)
+                self._done.add(file.key)
                 complete.append(file)
             else:
                 growing[file.path] = (file, since)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +22,11 @@ from .response import Response, retry_after_s
 from .sse import Event, EventReader
 
 CONNECT_TIMEOUT_S = 5.0
-# Labels of a thousand classes with thumbnails stay below 1 MB.
+# Labels of a thousand classes with thumbnails stay below 1 MB
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 MAX_CONNECTIONS = 64
 UNSENT_BYTES = 128 * 1024
-# One connection a request: the service may close an idle one just as a file is sent on it.
+# A connection for each request: the service may close an idle one just as a file is sent on it
 ONE_REQUEST = {"Connection": "close"}
 
 
@@ -207,9 +208,10 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return f"no TLS connection: {cause.reason or 'the server does not use TLS'}"
         if isinstance(cause, OSError) and cause.errno:
-            # Name resolution errors have negative numbers.
-            message = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or message
-        # With several addresses, use the last one's error.
+            # Only `strerror` describes errors of name resolution, which have negative numbers, and of Windows
+            described = cause.errno < 0 or sys.platform == "win32"
+            message = (cause.strerror or message) if described else os.strerror(cause.errno)
+        # With several addresses, use the last one's error
         group: Sequence[BaseException] = getattr(cause, "exceptions", ())
         cause = (group[-1] if group else cause.__cause__) or cause.__context__
     return message

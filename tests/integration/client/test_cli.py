@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from app.settings import CHECKOUT
 from clipstack_client.cli import main
+from tests.support.client_process import CHECKOUT
 from tests.support.client_service import MP4, SCORES, RecordedService, recorded_service, refusal
 
 COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
@@ -55,7 +55,7 @@ def note(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
+def unused_url() -> Iterator[str]:
     """The URL of a port that nobody listens on."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -116,16 +116,18 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_nothing_more_is_sent_once_the_service_is_out_of_reach(run: Run, clip: Path, nobody: str) -> None:
-    result = run("classify", "--jobs", "1", "--patience", "0", "--url", nobody, clip, clip, clip)
+def test_nothing_more_is_sent_once_the_service_is_out_of_reach(run: Run, clip: Path, unused_url: str) -> None:
+    result = run("classify", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
     assert result.exit_code == 3
-    assert f"no connection to {nobody}" in result.stderr
+    assert f"no connection to {unused_url}" in result.stderr
     assert "make up" in result.stderr
     assert "1 failed, 2 not sent" in result.stderr
 
 
-def test_files_not_sent_are_lines_of_json_too(run: Run, clip: Path, nobody: str) -> None:
-    lines = run("classify", "--json", "--jobs", "1", "--patience", "0", "--url", nobody, clip, clip).stdout.splitlines()
+def test_files_not_sent_are_lines_of_json_too(run: Run, clip: Path, unused_url: str) -> None:
+    lines = run(
+        "classify", "--json", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip
+    ).stdout.splitlines()
     assert [json.loads(line)["error"]["code"] for line in lines] == ["connect_failed", "not_sent"]
 
 
@@ -183,8 +185,8 @@ def test_models_as_json(run: Run) -> None:
     assert (model["name"], model["labels"]) == ("camera_motion", list(SCORES))
 
 
-def test_models_of_a_service_out_of_reach_exit_3(run: Run, nobody: str) -> None:
-    result = run("models", "--patience", "0", "--url", nobody)
+def test_models_of_a_service_out_of_reach_exit_3(run: Run, unused_url: str) -> None:
+    result = run("models", "--patience", "0", "--url", unused_url)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "no connection to" in result.stderr
 
@@ -229,11 +231,11 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_interrupt_ends_at_once_with_its_own_code(clip: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        environment = {**os.environ, "CLIPSTACK_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {**os.environ, "CLIPSTACK_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         with subprocess.Popen([*COMMAND, "classify", clip], env=environment, cwd=CHECKOUT) as process:
-            deaf.settimeout(30)
-            connection, _ = deaf.accept()
+            silent.settimeout(30)
+            connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
                 assert process.wait(timeout=10) == 130

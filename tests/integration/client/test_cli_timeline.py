@@ -84,14 +84,14 @@ def test_timeline_shows_a_strip_and_a_line_for_each_segment(run: Run, clip: Path
 def test_folder_goes_into_one_file_of_json_lines(run: Run, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     result = run("timeline", films, "-o", out)
-    told = {Path(str(line["file"])).name: line for line in lines_of(out)}
+    lines = {Path(str(line["file"])).name: line for line in lines_of(out)}
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == "2 looked through, 1 failed"
-    assert set(told) == {"a.mp4", "b.mkv", "c.mp4"}
-    assert told["a.mp4"]["size"] == len(MP4)
-    assert told["a.mp4"]["mtime_ns"] == (films / "a.mp4").stat().st_mtime_ns
-    assert [segment["label"] for segment in told["b.mkv"]["timeline"]["segments"]] == ["static", "pan_left", "zoom_in"]  # type: ignore[index]
-    assert told["c.mp4"]["error"]["code"] == "undecodable"  # type: ignore[index]
+    assert set(lines) == {"a.mp4", "b.mkv", "c.mp4"}
+    assert lines["a.mp4"]["size"] == len(MP4)
+    assert lines["a.mp4"]["mtime_ns"] == (films / "a.mp4").stat().st_mtime_ns
+    assert [segment["label"] for segment in lines["b.mkv"]["timeline"]["segments"]] == ["static", "pan_left", "zoom_in"]  # type: ignore[index]
+    assert lines["c.mp4"]["error"]["code"] == "undecodable"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])

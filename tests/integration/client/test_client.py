@@ -155,8 +155,8 @@ def test_pipe_is_not_sent_twice(client: Client, service: RecordedService) -> Non
 
 
 def test_silence_times_out(client: Client) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with Client(url, timeout=0.2) as client, pytest.raises(TimedOut) as timed_out:
             client.classify(MP4)
     assert timed_out.value.code == "timed_out"
@@ -278,8 +278,8 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
 
 def test_key_is_sent_with_every_request(service, monkeypatch):
     monkeypatch.setenv("CLIPSTACK_KEY", "clipstack_of_the_environment\n")
-    for told, sent in (("clipstack_told", "clipstack_told"), (None, "clipstack_of_the_environment"), ("", None)):
-        with Client(service.url, key=told) as client:
+    for key, sent in (("clipstack_argument", "clipstack_argument"), (None, "clipstack_of_the_environment"), ("", None)):
+        with Client(service.url, key=key) as client:
             client.models()
         assert service.received[-1].headers.get("authorization") == (sent and f"Bearer {sent}")
     with Client(service.url, headers={"authorization": "Basic abc"}) as client:

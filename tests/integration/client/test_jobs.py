@@ -99,9 +99,13 @@ def test_cancelled_wait_cancels_the_job(service: RecordedService) -> None:
 
 
 def test_windows_of_a_job_are_read(client: Client) -> None:
-    told = client.job(client.timeline(MP4).id, windows=True).timeline
-    assert told is not None
-    assert (len(told.windows), told.windows[-1].padded, told.windows[0].predictions[0].label) == (37, True, "static")
+    timeline = client.job(client.timeline(MP4).id, windows=True).timeline
+    assert timeline is not None
+    assert (len(timeline.windows), timeline.windows[-1].padded, timeline.windows[0].predictions[0].label) == (
+        37,
+        True,
+        "static",
+    )
 
 
 def test_closed_client_refuses_to_go_on(service: RecordedService) -> None:

@@ -42,7 +42,7 @@ def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80,
     return Model("some", "1", "video", (), frames, stride, fps, resize, crop, True)
 
 
-def seen(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
+def decode(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
     """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
     source = Source(str(path), 0, path.stat().st_size)
     media = worker.probe(source, LIMITS)
@@ -58,7 +58,7 @@ def seen(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDA
     return media, decoded, pixels.astype(np.int64)
 
 
-def made(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
+def reduce_file(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
     with path.open("rb") as file:
         facts = probe(file, path.stat().st_size)
         assert facts is not None
@@ -137,21 +137,25 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("reduction", ["frames", "shrink"])
 def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Path, reduction: str, clips: int) -> None:
     path, rotation = film
-    asked = model(crop=80)
-    less = made(path, reduction, asked, clips)
-    assert less is not None
-    with less.file:
-        small.write_bytes(less.file.read())
-    media, decoded, pixels = seen(path, asked, clips)
-    _, again, pixels_again = seen(small, asked, clips)
-    assert less.facts.container == media.container
-    assert (less.facts.width, less.facts.height, less.facts.rotation) == (media.width, media.height, media.rotation)
-    if less.selection is None:
+    wanted_model = model(crop=80)
+    reduced = reduce_file(path, reduction, wanted_model, clips)
+    assert reduced is not None
+    with reduced.file:
+        small.write_bytes(reduced.file.read())
+    media, decoded, pixels = decode(path, wanted_model, clips)
+    _, again, pixels_again = decode(small, wanted_model, clips)
+    assert reduced.facts.container == media.container
+    assert (reduced.facts.width, reduced.facts.height, reduced.facts.rotation) == (
+        media.width,
+        media.height,
+        media.rotation,
+    )
+    if reduced.selection is None:
         assert again.frames == decoded.frames
     else:
-        assert [clip.frames for clip in less.selection.clips] == [tuple(row) for row in decoded.frames]
-        assert (less.selection.frames, less.selection.fps) == (decoded.total, decoded.fps)
-        assert less.selection.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
+        assert [clip.frames for clip in reduced.selection.clips] == [tuple(row) for row in decoded.frames]
+        assert (reduced.selection.frames, reduced.selection.fps) == (decoded.total, decoded.fps)
+        assert reduced.selection.duration_s == pytest.approx(decoded.duration_s, abs=1e-3)
     assert again.padded == decoded.padded
     assert np.abs(pixels - pixels_again).mean() < 6
     if rotation == 0:
@@ -162,34 +166,34 @@ def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Pa
 @pytest.mark.parametrize(("width", "height", "crop"), [(320, 240, 64), (427, 240, 79), (241, 333, 33)])
 def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width: int, height: int, crop: int) -> None:
     path = write_video(tmp_path / "film.mkv", panning(30, width, height), codec="ffv1", pixels="yuv444p")
-    less = made(path, "frames", model(crop=crop))
-    assert less is not None
-    with less.file:
-        small.write_bytes(less.file.read())
-    _, _, pixels = seen(path, model(crop=crop), 1)
-    _, _, pixels_again = seen(small, model(crop=crop), 1)
+    reduced = reduce_file(path, "frames", model(crop=crop))
+    assert reduced is not None
+    with reduced.file:
+        small.write_bytes(reduced.file.read())
+    _, _, pixels = decode(path, model(crop=crop), 1)
+    _, _, pixels_again = decode(small, model(crop=crop), 1)
     assert np.abs(pixels - pixels_again).mean() < 2.5
 
 
 def test_short_video_counts_as_padded_though_what_is_sent_is_not(tmp_path: Path, small: Path) -> None:
     path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
-    less = made(path, "frames", model())
-    assert less is not None and less.selection is not None
-    with less.file:
-        small.write_bytes(less.file.read())
-    _, decoded, pixels = seen(path, model(), 1)
-    _, again, pixels_again = seen(small, model(), 1)
-    assert (decoded.padded, again.padded, less.selection.clips[0].padded) == ((True,), (False,), True)
+    reduced = reduce_file(path, "frames", model())
+    assert reduced is not None and reduced.selection is not None
+    with reduced.file:
+        small.write_bytes(reduced.file.read())
+    _, decoded, pixels = decode(path, model(), 1)
+    _, again, pixels_again = decode(small, model(), 1)
+    assert (decoded.padded, again.padded, reduced.selection.clips[0].padded) == ((True,), (False,), True)
     assert np.abs(pixels - pixels_again).mean() < 6
-    answer = less.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
+    answer = reduced.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
     assert answer["warnings"] == ["the video is shorter than one clip: its last frame was repeated"]
     assert (answer["media"]["duration_s"], answer["sent"]["reduction"]) == (pytest.approx(0.3), "frames")
 
 
 def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
     path = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
-    assert made(path, "shrink", model()) is None
-    assert made(path, "frames", model()) is None
+    assert reduce_file(path, "shrink", model()) is None
+    assert reduce_file(path, "frames", model()) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "sound", "text", "empty"])
@@ -225,13 +229,13 @@ def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
 
 def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "slides.mp4", panning(4, 320, 240), pts=[0, 8000, 20_000, 28_000])
-    less = made(path, "frames", model())
-    assert less is not None
-    with less.file:
-        answer = less.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
+    reduced = reduce_file(path, "frames", model())
+    assert reduced is not None
+    with reduced.file:
+        answer = reduced.describe({"media": {"frames": 8}, "clips": [], "warnings": []})
     (warning,) = answer["warnings"]
     assert "few different frames" in warning
-    _, decoded, _ = seen(path, model(), 1)
+    _, decoded, _ = decode(path, model(), 1)
     assert (answer["media"]["frames"], answer["media"]["duration_s"]) == (4, pytest.approx(decoded.duration_s))
 
 
@@ -364,19 +368,19 @@ LOOKS = {
 def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str, reduction: str, suffix: str) -> None:
     frames = [np.where(corners(320, 240) > 128, frame, frame // 4) for frame in grainy(40)]
     path = write_video(tmp_path / f"film.{suffix}", frames, options={"preset": "ultrafast"}, **LOOKS[look])
-    media, _, pixels = seen(path, model(), 1)
-    less = made(path, reduction, model())
-    assert less is not None
-    with less.file:
-        small.write_bytes(less.file.read())
-    facts = less.facts
+    media, _, pixels = decode(path, model(), 1)
+    reduced = reduce_file(path, reduction, model())
+    assert reduced is not None
+    with reduced.file:
+        small.write_bytes(reduced.file.read())
+    facts = reduced.facts
     assert (facts.width, facts.height, facts.rotation, facts.mirrored) == (
         media.width,
         media.height,
         media.rotation,
         media.mirrored,
     )
-    assert np.abs(pixels - seen(small, model(), 1)[2]).mean() < 6
+    assert np.abs(pixels - decode(small, model(), 1)[2]).mean() < 6
 
 
 LARGE = {"crf": "1", "preset": "ultrafast", "g": "1"}
@@ -396,11 +400,11 @@ def test_what_is_sent_has_the_colours_of_the_file(tmp_path: Path, small: Path, n
     size, coding = COLOURED[name]
     noise = np.random.default_rng(0).integers(0, 40, (size[1], size[0], 1)) / 255 - 20 / 255
     path = write_coded(tmp_path / "film.mkv", coding, (quarters(*size) + noise).clip(0, 1), count=40)
-    less = made(path, reduction, model(resize=120, crop=120))
-    assert less is not None
-    with less.file:
-        small.write_bytes(less.file.read())
-    frames = seen(small, model(resize=120, crop=120), 1)[2][0]
+    reduced = reduce_file(path, reduction, model(resize=120, crop=120))
+    assert reduced is not None
+    with reduced.file:
+        small.write_bytes(reduced.file.read())
+    frames = decode(small, model(resize=120, crop=120), 1)[2][0]
     for y, x, colour in zip((30, 30, 90, 90), (30, 90, 30, 90), COLOURS, strict=True):
         assert np.abs(frames[3, y - 9 : y + 9, x - 9 : x + 9].mean(axis=(0, 1)) - colour).max() < 8
 

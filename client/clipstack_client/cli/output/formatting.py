@@ -1,4 +1,4 @@
-"""Facts and figures as one line of text without colour."""
+"""Properties, times and sizes as one line of text without colour."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def windows(job: Job) -> str:
 
 
 def seconds_spent(job: Job) -> str:
-    """Return the duration of a job, by timings."""
+    """Return the duration of a job, by stage."""
     rest = ", ".join(f"{stage} {s:.1f}" for stage, s in job.timing_s.items() if stage not in ("queued", "running"))
     waited = f", after {job.timing_s['queued']:.1f} s in the queue" if job.timing_s.get("queued", 0) >= 0.1 else ""
     cached = " · cached" if job.cache == "hit" else ""

@@ -188,5 +188,6 @@ class PacketReader:
             yield from decoder.decode(packet)
         if not has_started:  # this container cannot be sought by time
             with self._open() as (container, stream):
+                decoder = alpha_decoder(stream) or stream.codec_context
                 for packet in self._packets(container, stream):
-                    yield from packet.decode()
+                    yield from decoder.decode(packet)

@@ -25,14 +25,14 @@ def folder(data_dir: Path) -> Path:
     return data_dir / "damaged"
 
 
-def set_aside(path: Path, data_dir: Path, kind: str, why: object) -> bool:
+def set_aside(path: Path, data_dir: Path, kind: str, reason: object) -> bool:
     """Move a damaged file or folder to the quarantine folder and log it.
 
     Args:
         path: The damaged file or folder.
         data_dir: The data folder.
         kind: One of KINDS.
-        why: The reason, for the log.
+        reason: The reason, for the log.
 
     Returns:
         Whether `path` no longer exists.
@@ -46,11 +46,11 @@ def set_aside(path: Path, data_dir: Path, kind: str, why: object) -> bool:
     except OSError as error:
         if path not in _stuck and len(_stuck) < MAX_LOGGED:
             _stuck.add(path)
-            log.error("the damaged %s %s cannot be moved to %s (%s): %s", kind, path, target.parent, error, why)
+            log.error("the damaged %s %s cannot be moved to %s (%s): %s", kind, path, target.parent, error, reason)
         return False
     with suppress(OSError):
         os.utime(target)  # `remove_old` measures the age from here
-    log.error("the %s %s is damaged and was moved to %s: %s", kind, path, target, why)
+    log.error("the %s %s is damaged and was moved to %s: %s", kind, path, target, reason)
     return True
 
 

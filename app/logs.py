@@ -19,18 +19,18 @@ from typing import Any
 from app.files import FULL
 from app.request_id import request_id
 
-MOST_WORDS, MOST_FACT, MOST_STORY = 2000, 300, 8000  # characters of a message, a field, a traceback
+MAX_MESSAGE, MAX_FIELD, MAX_TRACEBACK = 2000, 300, 8000  # characters of a message, a field, a traceback
 
-REPEAT_S = 60.0
-MOST_REPEATS = 1000
+REPEAT_INTERVAL_S = 60.0
+MAX_REMEMBERED = 1000
 DISK_FULL = "the disk is full"
-FULL_WORDS = (os.strerror(ENOSPC), os.strerror(EDQUOT), "database or disk is full")
+DISK_FULL_TEXTS = (os.strerror(ENOSPC), os.strerror(EDQUOT), "database or disk is full")
 
 
-def set_up(level: str, form: str) -> None:
-    """Configure logging for this process and its forks; `form` is `auto`, `json` or `text`."""
+def set_up(level: str, log_format: str) -> None:
+    """Configure logging for this process and its forks; `log_format` is `auto`, `json` or `text`."""
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter(form))
+    handler.setFormatter(formatter(log_format))
     handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
@@ -42,10 +42,10 @@ class RepeatFilter(logging.Filter):
     program that polls ten times a second would fill the rest of the disk with tracebacks.
     """
 
-    def __init__(self, every_s: float = REPEAT_S) -> None:
+    def __init__(self, every_s: float = REPEAT_INTERVAL_S) -> None:
         super().__init__()
         self._every_s = every_s
-        self._passed: dict[tuple[str, str], tuple[float, int]] = {}  # when it last passed, suppressed since
+        self._last_logged: dict[tuple[str, str], tuple[float, int]] = {}  # when it last passed, suppressed since
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is logged; may rewrite its message."""
@@ -55,34 +55,36 @@ class RepeatFilter(logging.Filter):
         full = _is_disk_full(record, message)
         key = (record.name, DISK_FULL if full else f"{message} {record.exc_info and record.exc_info[1]!r}")
         now = time.monotonic()
-        passed, more = self._passed.get(key, (-self._every_s, 0))
+        passed, suppressed = self._last_logged.get(key, (-self._every_s, 0))
         if now - passed < self._every_s:
-            self._passed[key] = (passed, more + 1)
+            self._last_logged[key] = (passed, suppressed + 1)
             return False
-        if len(self._passed) >= MOST_REPEATS:
-            self._passed.clear()
-        self._passed[key] = (now, 0)
+        if len(self._last_logged) >= MAX_REMEMBERED:
+            self._last_logged.clear()
+        self._last_logged[key] = (now, 0)
         if full:
             record.exc_info = None
             message = f"{message}: {DISK_FULL}; make room" if DISK_FULL not in message else message
-        record.msg, record.args = message + (f" ({more} more like this since the last one)" if more else ""), ()
+        suffix = f" ({suppressed} more like this since the last one)" if suppressed else ""
+        record.msg, record.args = message + suffix, ()
         return True
 
 
 def _is_disk_full(record: logging.LogRecord, message: str) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited = set[int]()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         if getattr(error, "errno", None) in FULL or getattr(error, "sqlite_errorcode", None) == SQLITE_FULL:
             return True
         error = error.__cause__ or error.__context__
-    return any(words in message for words in FULL_WORDS)
+    return any(phrase in message for phrase in DISK_FULL_TEXTS)
 
 
-def formatter(form: str) -> logging.Formatter:
-    """Return the formatter for `form`; `auto` is text on a terminal and JSON elsewhere."""
-    return TextFormatter() if form == "text" or (form == "auto" and sys.stderr.isatty()) else JsonFormatter()
+def formatter(log_format: str) -> logging.Formatter:
+    """Return the formatter for `log_format`; `auto` is text on a terminal and JSON elsewhere."""
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    return TextFormatter() if is_text else JsonFormatter()
 
 
 class JsonFormatter(logging.Formatter):
@@ -96,12 +98,12 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "pid": record.process,
             "request_id": request_id.get(),
-            "message": _cut(record.getMessage(), MOST_WORDS),
+            "message": _truncate(record.getMessage(), MAX_MESSAGE),
         }
-        for name, fact in _facts(record).items():
-            entry.setdefault(name, _cut(fact, MOST_FACT) if isinstance(fact, str) else fact)
+        for name, value in _fields(record).items():
+            entry.setdefault(name, _truncate(value, MAX_FIELD) if isinstance(value, str) else value)
         if record.exc_info:
-            entry["story"] = _story(record)
+            entry["story"] = _format_traceback(record)
         return json.dumps({name: value for name, value in entry.items() if value != ""}, default=str)
 
 
@@ -111,43 +113,42 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        parts = [clock, f"{record.levelname.lower():7}", record.name + ":", _cut(record.getMessage(), MOST_WORDS)]
-        facts = _facts(record)
-        parts += [
-            f"{name}={_cut(_word(fact), MOST_FACT)}" for name, fact in facts.items() if fact not in ("", None, {})
-        ]
+        parts = [clock, f"{record.levelname.lower():7}", record.name + ":", _truncate(record.getMessage(), MAX_MESSAGE)]
+        fields = _fields(record)
+        present = {name: value for name, value in fields.items() if value not in ("", None, {})}
+        parts += [f"{name}={_truncate(_to_text(value), MAX_FIELD)}" for name, value in present.items()]
         if request_id.get():
             parts.append(f"[{request_id.get()}]")
         lines = [printable(" ".join(parts))]
         if record.exc_info:
-            lines += ["    " + printable(line) for line in _story(record).splitlines()]
+            lines += ["    " + printable(line) for line in _format_traceback(record).splitlines()]
         return "\n".join(lines)
 
 
 def printable(text: str) -> str:
     """Return `text` with line ends and terminal control characters escaped as in a Python literal."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    facts: dict[str, Any] = getattr(record, "facts", {})
-    return facts
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "facts", {})
+    return fields
 
 
-def _word(fact: Any) -> str:
-    if isinstance(fact, dict):
-        return ",".join(f"{name}:{value}" for name, value in fact.items())
-    return str(fact)
+def _to_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{entry}" for name, entry in value.items())
+    return str(value)
 
 
-def _story(record: logging.LogRecord) -> str:
+def _format_traceback(record: logging.LogRecord) -> str:
     """Return the traceback, truncated to its end, which says most."""
-    story = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
-    return story if len(story) <= MOST_STORY else "…" + story[-MOST_STORY:]
+    text = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+    return text if len(text) <= MAX_TRACEBACK else "…" + text[-MAX_TRACEBACK:]
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most] + "…"
+def _truncate(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else text[:max_length] + "…"
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -16,7 +16,7 @@ from app.settings import InvalidSetting, Settings
 
 RECORD = "settings.json"
 FOLDERS = ("CLIPSTACK_DATA_DIR", "CLIPSTACK_MODEL_DIR")
-ANSWER_S = 4.0  # timeout for connecting to Supervisor; allows for a busy machine
+CONNECT_TIMEOUT_S = 4.0  # timeout for connecting to Supervisor; allows for a busy machine
 
 
 def write(settings: Settings) -> None:
@@ -33,7 +33,7 @@ def read(run_dir: Path) -> dict[str, str]:
     return record
 
 
-def of_running_stack(run_dir: Path) -> Settings | None:
+def running_stack(run_dir: Path) -> Settings | None:
     """Return the settings of the stack that runs in `run_dir`; None when none runs there.
 
     A record alone proves nothing. It may belong to a stopped stack whose address another program now uses, or to the
@@ -48,24 +48,24 @@ def of_running_stack(run_dir: Path) -> Settings | None:
     return settings if settings.run_dir == run_dir else None
 
 
-def in_force(environment: Mapping[str, str] = os.environ) -> Settings:
+def current(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the running stack's settings, or those of `environment` if none runs or `environment` names other folders.
 
     Raises:
         InvalidSetting: A variable of `environment` has a value that its setting does not take.
     """
     settings = Settings.from_environment(environment)
-    stack = of_running_stack(settings.run_dir)
+    stack = running_stack(settings.run_dir)
     if stack is None:
         return settings
-    mine, others = settings.environment(), stack.environment()
-    elsewhere = any(environment.get(name) and mine[name] != others[name] for name in FOLDERS)
+    own, running = settings.environment(), stack.environment()
+    elsewhere = any(environment.get(name) and own[name] != running[name] for name in FOLDERS)
     return settings if elsewhere else stack
 
 
 def _supervisor_listens(run_dir: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(CONNECT_TIMEOUT_S)
         try:
             connection.connect(str(run_dir / "supervisor.sock"))
         except OSError:

@@ -34,7 +34,7 @@ def main() -> None:
 def _service_settings() -> Iterator[Settings]:
     """Yield the settings; turn the expected errors of the block into messages without a traceback."""
     try:
-        yield recorded_settings.in_force()
+        yield recorded_settings.current()
     except store.NameTaken as error:
         raise click.ClickException(
             f"there is a key {error} already: rotate or revoke it, or choose another name"
@@ -58,7 +58,7 @@ def _lanes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
     """Return the lanes of a comma-separated list without repetitions; raises BadParameter for an unknown one."""
     if text is None:
         return None
-    lanes = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    lanes = tuple(dict.fromkeys(lane.strip() for lane in text.split(",")))
     if unknown := [lane for lane in lanes if lane not in LANES]:
         raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(LANES)}")
     return lanes

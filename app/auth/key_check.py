@@ -83,9 +83,9 @@ class KeyCheckServer:
                 time.sleep(RETRY_DELAY_S)
                 continue
             with connection, suppress(OSError):  # nginx has gone
-                self._answer(connection)
+                self._respond(connection)
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _respond(self, connection: socket.socket) -> None:
         """Read one request head, check its key and send the response."""
         connection.settimeout(HEAD_TIMEOUT_S)
         head = b""

@@ -82,7 +82,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
         self._damaged: tuple[str, ...] = ()
 
@@ -103,9 +103,9 @@ class KeyFile:
             raise KeyStoreUnavailable("the keys cannot be read now") from error
         version = (status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
-            if version != self._seen:
+            if version != self._version:
                 self._keys, self._damaged = parse_keys(read_document(self.path))
-                self._seen = version
+                self._version = version
                 for reason in self._damaged:
                     log.error("a key in %s is damaged and lets nobody in: %s", self.path, reason)
             return self._keys

@@ -62,7 +62,7 @@ class Sessions:
             return None
         return session if session and session.ends > time.time() else None
 
-    def end(self, token: str) -> None:
+    def remove(self, token: str) -> None:
         """End the session of a token, if there is one."""
         if _TOKEN.fullmatch(token):
             self._path(token).unlink(missing_ok=True)
@@ -108,8 +108,8 @@ def _read(path: Path) -> Session | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"no session: {str(error)[:200]}") from error
-    words = (session.key, session.sha256, session.csrf)
-    if not all(isinstance(word, str) and word.isascii() for word in words) or not _is_time(session.ends):
+    texts = (session.key, session.sha256, session.csrf)
+    if not all(isinstance(text, str) and text.isascii() for text in texts) or not _is_time(session.ends):
         raise DamagedFile("its fields are not those of a session")
     return session
 

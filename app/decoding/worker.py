@@ -16,7 +16,7 @@ from app.admission.pricing import is_long
 from app.decoding import warmup
 from app.images import animations
 from app.images import decode as pictures
-from app.malloc import give_back
+from app.malloc import trim
 from app.media.formats import HEAD_BYTES, Format, recognise
 from app.media.handles import reachable
 from app.media.types import ClipRequest, DecodedFile, DecodeResult, Limits, Media, Source
@@ -143,4 +143,4 @@ def limited(timeout_s: float, function: Callable[..., Result], *arguments: objec
     finally:
         _tasks += 1
         if _tasks % TRIM_TASKS == 0:
-            give_back()
+            trim()

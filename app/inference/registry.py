@@ -111,17 +111,17 @@ class ModelRegistry:
         self._slot_bytes = slot_bytes
         self._entries: dict[_Key, _Entry] = {}
         self._was_away = False  # after an outage Triton may serve another model of the same name and version
-        self._refreshed = SingleFlight(REFRESH_S, lambda: self._ask(anew=False))
-        self._checked = SingleFlight(CHECK_S, lambda: self._ask(anew=True))
+        self._refreshed = SingleFlight(REFRESH_S, lambda: self._ask(force=False))
+        self._checked = SingleFlight(CHECK_S, lambda: self._ask(force=True))
 
-    async def get(self, wanted: str) -> Model:
+    async def get(self, name_or_version: str) -> Model:
         """Return the model for `name` or `name@version`.
 
         Raises:
             ModelNotFound: No model has this name.
             NotReady: Triton is unavailable, or the model's canary fails.
         """
-        name, _, version = wanted.partition("@")
+        name, _, version = name_or_version.partition("@")
         entries = self._of(name, version)
         if not any(entry.model for entry in entries):
             await self.refresh()
@@ -131,11 +131,11 @@ class ModelRegistry:
                 return entry.model
         if entries or name in self._triton.unready:
             raise NotReady("this model does not answer now; please try again in a moment")
-        raise ModelNotFound(f"there is no model {wanted[:80]!r}")
+        raise ModelNotFound(f"there is no model {name_or_version[:80]!r}")
 
-    def recent(self, wanted: str) -> Model | None:
+    def recent(self, name_or_version: str) -> Model | None:
         """Return what `get` returns if the list of models is recent enough, else None. Callable from any thread."""
-        name, _, version = wanted.partition("@")
+        name, _, version = name_or_version.partition("@")
         if not self._refreshed.is_recent:
             return None
         return next((entry.model for entry in self._of(name, version) if entry.model), None)
@@ -171,21 +171,21 @@ class ModelRegistry:
         """Fetch Triton's list of models if it is older than REFRESH_S, and send each new model a canary."""
         await self._refreshed.get()
 
-    async def gone(self, model: Model) -> None:
+    async def record_unloaded(self, model: Model) -> None:
         """Record that Triton has unloaded `model`, and fetch the list of models at once."""
         key = _Key(model.name, int(model.version))
         if key in self._entries:
             self._entries[key] = _Entry({}, time.monotonic())  # no model; the empty configuration forces a new canary
-        await self._refreshed.get(anew=True)
+        await self._refreshed.get(force=True)
 
-    async def _ask(self, anew: bool) -> None:
+    async def _ask(self, force: bool) -> None:
         try:
             configs = await self._listed()
         except ClipstackError:
             self._was_away = True
             raise
-        anew, self._was_away = anew or self._was_away, False
-        entries = await asyncio.gather(*(self._entry(config, anew) for config in configs))
+        force, self._was_away = force or self._was_away, False
+        entries = await asyncio.gather(*(self._entry(config, force) for config in configs))
         keys = (_Key(str(config["name"]), int(config["version"])) for config in configs)
         self._entries = dict(zip(keys, entries, strict=True))
 
@@ -201,14 +201,14 @@ class ModelRegistry:
             configs = await self._triton.models()
         return configs
 
-    async def _entry(self, config: dict[str, Any], anew: bool) -> "_Entry":
+    async def _entry(self, config: dict[str, Any], force: bool) -> "_Entry":
         previous = self._entries.get(_Key(str(config["name"]), int(config["version"])))
         if previous and previous.config != config:
             previous = None
-        is_recent = previous and not anew and (previous.model or time.monotonic() - previous.asked < CHECK_S)
+        is_recent = previous and not force and (previous.model or time.monotonic() - previous.checked_at < CHECK_S)
         if previous and is_recent and await self._is_same(previous):
             return previous
-        patience_s = CHECK_PATIENCE_S if anew else FIRST_PATIENCE_S
+        patience_s = CHECK_PATIENCE_S if force else FIRST_PATIENCE_S
         try:
             model, fingerprint = await self._described(config, patience_s)
             return _Entry(config, time.monotonic(), model=model, fingerprint=fingerprint, compared=time.monotonic())
@@ -272,7 +272,7 @@ class _Entry:
     """State of one version: its model, once a canary was answered, and the fault of the last canary."""
 
     config: dict[str, Any]
-    asked: float  # time.monotonic()
+    checked_at: float  # time.monotonic()
     model: Model | None = None
     fault: str = ""
     unusable: bool = False

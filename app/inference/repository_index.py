@@ -1,13 +1,14 @@
 """Helpers for the response of Triton's `RepositoryIndex` call; the watchdog uses them too."""
 
-LONGEST = 300  # characters of a reason
+MAX_REASON = 300  # characters of a reason
 
 
 def unloaded(index: list[dict[str, str]]) -> dict[str, str]:
     """Return the requested models of which no version could be loaded: name and reason."""
-    lives = {model["name"] for model in index if model.get("state") in ("READY", "LOADING", "UNLOADING")}
+    available = {model["name"] for model in index if model.get("state") in ("READY", "LOADING", "UNLOADING")}
     failed = {model["name"]: model.get("reason", "") for model in index if model.get("state") == "UNAVAILABLE"}
-    return {name: in_short(why) for name, why in failed.items() if name not in lives and why not in ("", "unloaded")}
+    failed = {name: reason for name, reason in failed.items() if name not in available}
+    return {name: shorten(reason) for name, reason in failed.items() if reason not in ("", "unloaded")}
 
 
 def ready(index: list[dict[str, str]]) -> frozenset[str]:
@@ -26,6 +27,6 @@ def unready(index: list[dict[str, str]], ready_before: frozenset[str] = frozense
     return frozenset((changing | not_begun | unloaded(index).keys()) - ready(index))
 
 
-def in_short(why: str) -> str:
+def shorten(reason: str) -> str:
     """Return a reason in one line of at most LONGEST characters, without the backend's stack trace."""
-    return " ".join(why.split("At:")[0].split())[:LONGEST]
+    return " ".join(reason.split("At:")[0].split())[:MAX_REASON]

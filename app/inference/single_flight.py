@@ -12,9 +12,9 @@ class SingleFlight:
     Without sharing, callers would wait one after the other for a Triton that hangs.
     """
 
-    def __init__(self, age_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, age_s: float, refresh: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._age_s = age_s
-        self._work = work
+        self._refresh = refresh
         self._done = float("-inf")
         self._run: asyncio.Future[None] | None = None
 
@@ -23,21 +23,21 @@ class SingleFlight:
         """Whether the work was done at most `age_s` seconds ago."""
         return time.monotonic() - self._done < self._age_s
 
-    async def get(self, anew: bool = False) -> None:
+    async def get(self, force: bool = False) -> None:
         """Wait until the work was done at most `age_s` seconds ago; with `anew`, run it now.
 
         With `anew` the previous result expires for all callers, even when the new run fails.
         """
-        if anew:
+        if force:
             self._done = float("-inf")
-        if anew and self._run and not self._run.done():
+        if force and self._run and not self._run.done():
             await asyncio.wait([self._run])
         if self._run is None or self._run.done():
-            if not anew and self.is_recent:
+            if not force and self.is_recent:
                 return
             self._run = asyncio.ensure_future(self._do())
         await asyncio.shield(self._run)
 
     async def _do(self) -> None:
-        await self._work()
+        await self._refresh()
         self._done = time.monotonic()

@@ -36,12 +36,12 @@ class _Json(Serializer):  # type: ignore[misc]
     def _deserialize(self, data: bytes) -> Message:
         try:
             message_id, _, eta, (job,) = json.loads(bytes(data))
-            at = eta and datetime.fromisoformat(eta)
+            run_at = eta and datetime.fromisoformat(eta)
             if not (isinstance(message_id, str) and isinstance(job, str)):
                 raise ValueError("its ids are not strings")
         except (ValueError, TypeError, RecursionError):
-            message_id, at, job = "damaged", None, NO_JOB
-        return Message(message_id, _TASK_NAME, at, retries=0, retry_delay=0, args=(job,), kwargs={})
+            message_id, run_at, job = "damaged", None, NO_JOB
+        return Message(message_id, _TASK_NAME, run_at, retries=0, retry_delay=0, args=(job,), kwargs={})
 
 
 class Queue:

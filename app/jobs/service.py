@@ -169,12 +169,12 @@ class JobService:
         except FileNotFoundError:
             raise JobNotFound(NO_SUCH_JOB) from None
 
-    def newest(self, most: int, owner: str | None) -> list[tuple[JobSpec, JobState]]:
-        """Return at most `most` jobs, newest first, of `owner` or of all owners if None."""
+    def newest(self, max_count: int, owner: str | None) -> list[tuple[JobSpec, JobState]]:
+        """Return at most `max_count` jobs, newest first, of `owner` or of all owners if None."""
         self.folder.path.stat()  # Raises when the disk is missing; an empty list would be wrong
         records = list[tuple[JobSpec, JobState]]()
         last: Row | None = None
-        while len(records) < most and (rows := self.folder.index.newest(most - len(records), owner, last)):
+        while len(records) < max_count and (rows := self.folder.index.newest(max_count - len(records), owner, last)):
             last = rows[-1]
             for row in rows:
                 with suppress(JobNotFound):  # removed meanwhile, or damaged
@@ -191,7 +191,7 @@ class JobService:
             log.warning("the queue does not answer", exc_info=True)
             return None
 
-    def end(self, job: Job) -> str:
+    def cancel_or_remove(self, job: Job) -> str:
         """Cancel a running or waiting job, or remove a finished one; return its state, or `removed`.
 
         A worker needs a moment to stop: after `CANCEL_S` the state may still be `running`.

@@ -18,7 +18,7 @@ from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobStore
-from app.malloc import give_all_back
+from app.malloc import collect_and_trim
 from app.media.types import Source
 from app.pipeline.cache import CacheEntry, ResultCache, digest, key
 from app.pipeline.worker import Pipeline
@@ -82,7 +82,7 @@ class Worker:
         except DamagedRecord:
             repair(self._folder, job)
             return
-        give_all_back()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
+        collect_and_trim()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
         if retry_after_s is not None:  # only after the lock is released
             self._requeue(job_id, retry_after_s)
 

@@ -93,17 +93,17 @@ def recognise(head: bytes) -> Format:
 def _format_from_brands(head: bytes) -> Format | None:
     """Return the picture format that the brands of an ISO base media file name, or None for a video."""
     end = int.from_bytes(head[:4], "big")
-    major, others = head[8:12], [head[offset : offset + 4] for offset in range(16, min(end, len(head)), 4)]
+    major, minor = head[8:12], [head[offset : offset + 4] for offset in range(16, min(end, len(head)), 4)]
     if major in _CAMERA_RAW:
         raise UnsupportedMedia(refused_formats.CAMERA_RAW)
     if major not in (*_AVIF_ANIMATIONS, *_AVIF, *_HEIF, *_HEIF_TRACKS):
         return None
-    if major in _AVIF_ANIMATIONS or (b"avis" in others and major == b"msf1"):
+    if major in _AVIF_ANIMATIONS or (b"avis" in minor and major == b"msf1"):
         return Format("video", "AVIF")
-    has_heif = any(brand in others for brand in _HEIF[:-1])
-    if major in _AVIF or (b"avif" in others and not has_heif):
+    has_heif = any(brand in minor for brand in _HEIF[:-1])
+    if major in _AVIF or (b"avif" in minor and not has_heif):
         return Format("image", "AVIF")
-    if major in _HEIF_TRACKS and not has_heif and b"mif1" not in others:
+    if major in _HEIF_TRACKS and not has_heif and b"mif1" not in minor:
         return None  # only a track, which is read as an MP4
     return Format("image", "HEIF")
 

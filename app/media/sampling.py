@@ -123,10 +123,10 @@ def frames_at(timing: Timing, times_s: Sequence[float] | NDArray[np.float64]) ->
     The frame on screen is the last one shown at or before that time. If two frames are equally near, it is the earlier.
     """
     targets_s = np.asarray(times_s, np.float64)
-    shown = timing.times_s
-    current = (np.searchsorted(shown, targets_s + EQUAL_S, side="right") - 1).clip(0)
-    following = (current + 1).clip(max=len(shown) - 1)
-    ahead, behind = shown[following] - targets_s, targets_s - shown[current]
+    frame_times_s = timing.times_s
+    current = (np.searchsorted(frame_times_s, targets_s + EQUAL_S, side="right") - 1).clip(0)
+    following = (current + 1).clip(max=len(frame_times_s) - 1)
+    ahead, behind = frame_times_s[following] - targets_s, targets_s - frame_times_s[current]
     nearer = (ahead + EQUAL_S < behind) & (ahead <= timing.gap_s / 2 + EQUAL_S)
     return [int(number) for number in np.where(nearer, following, current)]
 

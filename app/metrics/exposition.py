@@ -75,9 +75,9 @@ class Exposition:
         settings, facts = self._settings, self._facts()
         jobs, now = self._job_stats.count(), time.time()
         yield _gauge("clipstack_info", {(_version(), settings.model): 1})
-        answers = facts.get("triton_answers", False)
-        yield _gauge("clipstack_triton_answers", {(): answers})
-        ready = {key: good and answers for key, good in facts.get("models", {}).items()}
+        triton_answers = facts.get("triton_answers", False)
+        yield _gauge("clipstack_triton_answers", {(): triton_answers})
+        ready = {key: is_ready and triton_answers for key, is_ready in facts.get("models", {}).items()}
         yield _gauge("clipstack_model_ready", ready)
         yield _gauge("clipstack_jobs", {(state,): count for state, count in jobs.states.items()})
         yield _gauge("clipstack_jobs_oldest_waiting_seconds", {(): jobs.oldest_waiting_s})

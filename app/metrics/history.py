@@ -126,11 +126,11 @@ def _adder(part: str, *names: str) -> Any:
     return add_value
 
 
-def _fact(part: str, word: str) -> Any:
+def _fact(part: str, entry_name: str) -> Any:
     """Return a function that adds a value to the entry `word` of `part`."""
 
     def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats[part][word] = stats[part].get(word, 0) + value
+        stats[part][entry_name] = stats[part].get(entry_name, 0) + value
 
     return add_value
 
@@ -140,20 +140,20 @@ def _ends(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
     stats["ends"] += value
 
 
-def _disk(word: str) -> Any:
+def _disk(entry_name: str) -> Any:
     """Return a function that sets the entry `word` of a folder's disk."""
 
     def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats["disks"].setdefault(labels["folder"], {})[word] = value
+        stats["disks"].setdefault(labels["folder"], {})[entry_name] = value
 
     return add_value
 
 
-def _work(word: str) -> Any:
+def _lane(entry_name: str) -> Any:
     """Return a function that sets the entry `word` of a lane."""
 
     def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats["lanes"].setdefault(labels["lane"], {})[word] = value
+        stats["lanes"].setdefault(labels["lane"], {})[entry_name] = value
 
     return add_value
 
@@ -170,8 +170,8 @@ _ADDERS = {
     "clipstack_damaged_records": _adder("damaged", "kind"),
     "clipstack_jobs_oldest_waiting_seconds": _fact("facts", "oldest_waiting_s"),
     "clipstack_decoder_ends_total": _ends,
-    "clipstack_at_work": _work("at_work"),
-    "clipstack_waiting": _work("waiting"),
+    "clipstack_at_work": _lane("at_work"),
+    "clipstack_waiting": _lane("waiting"),
     "clipstack_work_limit": _fact("facts", "limit"),
     "clipstack_processes": _adder("facts", "program"),
     "clipstack_triton_answers": _fact("facts", "triton_answers"),

@@ -24,12 +24,12 @@ def record_requests(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         """Start the request's clock."""
-        g.began = time.perf_counter()
+        g.started = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
         """Record the request and log it."""
-        seconds = time.perf_counter() - g.began + deadline.waited_s(request.headers)
+        seconds = time.perf_counter() - g.started + deadline.waited_s(request.headers)
         recorder: MetricsRecorder = app.extensions["clipstack.monitor"].recorder
         route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"

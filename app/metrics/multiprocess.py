@@ -55,9 +55,9 @@ def is_held(folder: Path, name: str) -> bool:
 
 def readable(folder: Path) -> list[str]:
     """Return the files that count now: all counters and histograms, and the gauges of living processes."""
-    held = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
+    living = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
     files = sorted(path for path in folder.glob("*.db") if path.is_file())
-    return [str(path) for path in files if not path.name.startswith("gauge_") or _process_name(path) in held]
+    return [str(path) for path in files if not path.name.startswith("gauge_") or _process_name(path) in living]
 
 
 def remove_dead_gauges(folder: Path) -> None:

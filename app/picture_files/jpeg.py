@@ -24,7 +24,7 @@ class _Jpeg:
     """Parser of a JPEG file's markers."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._kept = data, [b"\xff\xd8"]
+        self._data, self._chunks = data, [b"\xff\xd8"]
         self._profile: dict[int, bytes] = {}
         self._profile_parts = 0
         self._components = 0
@@ -32,8 +32,8 @@ class _Jpeg:
         position = self._read_head()
         end = self._find_end(position)
         self.file.has_end = end > 0
-        self._kept.append(data[position:end] if end else data[position:].rstrip(b"\xff"))
-        self.file.pixels = b"".join(self._kept)
+        self._chunks.append(data[position:end] if end else data[position:].rstrip(b"\xff"))
+        self.file.pixels = b"".join(self._chunks)
         parts = [self._profile[number] for number in sorted(self._profile)]
         if len(parts) == self._profile_parts:
             self.file.icc = b"".join(parts)
@@ -70,7 +70,7 @@ class _Jpeg:
             if marker in _FRAMES:
                 self._read_frame(marker, body)
             if _is_needed(marker, body):
-                self._kept.append(self._data[start:end])
+                self._chunks.append(self._data[start:end])
             elif marker == 0xE1 and body.startswith(b"Exif\0") and not self.file.exif:
                 self.file.exif = body[6:]
             elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:

@@ -40,7 +40,7 @@ def split_png(data: bytes) -> PictureFile:
         UnsupportedMedia: It is an iOS variant that decoders do not read.
         LimitExceeded: It has too many chunks.
     """
-    file, kept = PictureFile(b""), [_PNG_HEAD]
+    file, chunks = PictureFile(b""), [_PNG_HEAD]
     animated, is_complete = is_animated_png(data), True
     name = b""
     for name, start, end in png_chunks(data):
@@ -48,32 +48,32 @@ def split_png(data: bytes) -> PictureFile:
         if name == b"CgBI":
             raise UnsupportedMedia("this is a PNG as iOS apps hold them, which is not supported: send the original PNG")
         if name in _PNG_PIXELS or (animated and name in _PNG_FRAMES):
-            kept.append(data[start:end])
+            chunks.append(data[start:end])
         elif name != b"IEND":
-            _read_metadata(file, kept, data, name, start, end)
+            _read_metadata(file, chunks, data, name, start, end)
     if animated and name != b"IEND":
         file.cut_off, is_complete = True, True
-        _drop_last_frame(kept)
+        _drop_last_frame(chunks)
     if is_complete or name not in _PNG_PIXELS:
-        kept.append(_PNG_END)
-    file.pixels = b"".join(kept)
+        chunks.append(_PNG_END)
+    file.pixels = b"".join(chunks)
     file.notes = list(dict.fromkeys(file.notes))[:MAX_NOTES]
     return file
 
 
-def _drop_last_frame(kept: list[bytes]) -> None:
+def _drop_last_frame(chunks: list[bytes]) -> None:
     """Drop the last frame of a truncated animation, because it may be incomplete."""
-    frames = [index for index, chunk in enumerate(kept) if chunk[4:8] == b"fcTL"]
+    frames = [index for index, chunk in enumerate(chunks) if chunk[4:8] == b"fcTL"]
     if len(frames) > 1:
-        del kept[frames[-1] :]
+        del chunks[frames[-1] :]
 
 
-def _read_metadata(file: PictureFile, kept: list[bytes], data: bytes, name: bytes, start: int, end: int) -> None:
+def _read_metadata(file: PictureFile, chunks: list[bytes], data: bytes, name: bytes, start: int, end: int) -> None:
     """Read a chunk that the pixels do not need, or one (tRNS) that is dropped if damaged."""
     if not _has_right_crc(data, start, end):
         file.notes.append(_ignored_chunk(name))
     elif name == b"tRNS":
-        kept.append(data[start:end])
+        chunks.append(data[start:end])
     elif name == b"eXIf":
         file.exif = data[start + 8 : end - 4]
     elif name == b"cICP" and end - start == 16:

@@ -11,22 +11,22 @@ _WEBP_PIXELS = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 
 def split_webp(data: bytes) -> PictureFile:
     """Return the parts of a WebP file; an animation keeps its complete frames. Raises LimitExceeded."""
-    file, kept = PictureFile(b""), []
+    file, chunks = PictureFile(b""), []
     for name, start, end in webp_chunks(data):
         body = data[start + 8 : end]
         if name == b"VP8X" and body:
             flags = body[0] & ~sum(_WEBP_METADATA.values())
-            kept.append(data[start : start + 8] + bytes([flags]) + data[start + 9 : end + (end & 1)])
+            chunks.append(data[start : start + 8] + bytes([flags]) + data[start + 9 : end + (end & 1)])
         elif name == b"ANMF" and end > len(data):
             file.cut_off = True
         elif name in _WEBP_PIXELS:
-            kept.append(data[start : end + (end & 1)])
+            chunks.append(data[start : end + (end & 1)])
         elif name == b"EXIF":
             file.exif = body.removeprefix(b"Exif\0\0")
         elif name == b"ICCP":
             file.icc = body[:MAX_PROFILE_BYTES]
-    chunks = b"".join(kept)
-    file.pixels = b"RIFF" + (4 + len(chunks)).to_bytes(4, "little") + b"WEBP" + chunks
+    body = b"WEBP" + b"".join(chunks)
+    file.pixels = b"RIFF" + len(body).to_bytes(4, "little") + body
     return file
 
 

@@ -114,7 +114,7 @@ class Classifier:
 
     async def _successor(self, model: Model, name: str) -> Model:
         """Return the model for `name` after `model` was unloaded. Raises like `ModelRegistry.get`."""
-        await self.catalogue.gone(model)
+        await self.catalogue.record_unloaded(model)
         return await self.catalogue.get(name)
 
     async def _with_model(

@@ -95,7 +95,7 @@ class _Splitter:
     def _outside(self, text: str, position: int) -> int:
         """Keep text up to and including the next quote; return the index after it."""
         end = text.find('"', position) + 1
-        self._keep(text[position : end or len(text)])
+        self._append(text[position : end or len(text)])
         if end:
             self._step, self._string_start, self._string_length = self._inside, len(self._rest), 0
         return end or len(text)
@@ -104,7 +104,7 @@ class _Splitter:
         """Keep the text of a string up to its end or next escape; return the index after it."""
         if self._escaped:
             self._escaped = False
-            self._keep(text[position])
+            self._append(text[position])
             return position + 1
         special = _QUOTE_OR_BACKSLASH.search(text, position)
         chunk = text[position : special.start() if special else len(text)]
@@ -112,10 +112,10 @@ class _Splitter:
         if self._string_length > MAX_STRING:
             self._start_long(chunk)
             return position + len(chunk)
-        self._keep(chunk)
+        self._append(chunk)
         if special is None:
             return len(text)
-        self._keep(special[0])
+        self._append(special[0])
         if special[0] == '"':
             self._step = self._outside
         else:
@@ -124,13 +124,13 @@ class _Splitter:
 
     def _start_long(self, chunk: str) -> None:
         """Replace the current string by the placeholder and pass on its text; raises TooLarge unless it is `file`."""
-        kept, started = self._rest[: self._string_start], self._rest[self._string_start :]
-        if self.has_long or not _FILE_KEY.search("".join(kept[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
+        rest, started = self._rest[: self._string_start], self._rest[self._string_start :]
+        if self.has_long or not _FILE_KEY.search("".join(rest[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
             raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
         self.has_long, self._step = True, self._long
-        self._rest = kept
+        self._rest = rest
         self._rest_length -= sum(map(len, started))
-        self._keep(self.placeholder)
+        self._append(self.placeholder)
         self._on_long("".join(started) + chunk)
 
     def _long(self, text: str, position: int) -> int:
@@ -140,11 +140,11 @@ class _Splitter:
         self._on_long(text[position:] if end < 0 else text[position:end])
         if end < 0:
             return len(text)
-        self._keep('"')
+        self._append('"')
         self._step = self._outside
         return end + 1
 
-    def _keep(self, text: str) -> None:
+    def _append(self, text: str) -> None:
         """Append text to the rest; raises TooLarge when the rest is too long."""
         self._rest_length += len(text)
         if self._rest_length > MAX_REST:
@@ -162,8 +162,8 @@ class _Unescaper:
     def feed(self, chunk: str) -> None:
         """Pass on `piece` without escapes, holding back one that may be incomplete."""
         chunk = self._pending + chunk
-        cut = chunk.rfind("\\", max(0, len(chunk) - _LONGEST_ESCAPE + 1))
-        self._pending = chunk[cut:] if cut >= 0 else ""
+        escape_start = chunk.rfind("\\", max(0, len(chunk) - _LONGEST_ESCAPE + 1))
+        self._pending = chunk[escape_start:] if escape_start >= 0 else ""
         chunk = chunk[: len(chunk) - len(self._pending)]
         self._write(json.loads(f'"{chunk}"', strict=False) if "\\" in chunk else chunk)
 

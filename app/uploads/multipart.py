@@ -108,9 +108,9 @@ class _Form:
             position = chunk.find(self._delimiter, end)
             if position < 0:
                 break
-            start, cut, end = max(start, position - len(b"\r\n")), start, position + len(self._delimiter)
-            if start > cut:
-                yield chunk[cut:start]
+            start, previous_start, end = max(start, position - len(b"\r\n")), start, position + len(self._delimiter)
+            if start > previous_start:
+                yield chunk[previous_start:start]
         yield chunk[start:]
 
     def feed(self, chunk: bytes | None) -> None:

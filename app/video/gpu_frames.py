@@ -97,12 +97,12 @@ def to_rgb(luma: Tensor, chroma: Tensor, size: tuple[int, int], space: int, full
     P010 has its samples in the upper bits. `light` is (H, W), `colour` (H // 2, W // 2, 2). Scaling comes first and is
     bicubic, as in FFmpeg.
     """
-    parts = [
+    planes = [
         interpolate(plane.float(), (size[1], size[0]), mode="bicubic", align_corners=False, antialias=True)[0]
         for plane in (luma[None, None], chroma.permute(2, 0, 1)[None])
     ]
     coefficients, offset = _conversion(space, full_range, 256 if luma.dtype == torch.uint16 else 1, luma.device)
-    pixels = torch.cat(parts).permute(1, 2, 0) @ coefficients + offset
+    pixels = torch.cat(planes).permute(1, 2, 0) @ coefficients + offset
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -75,8 +75,8 @@ class PacketReader:
         """Yield the frames; see `Reader.read`."""
         stamps = [self._stamps[number] for number in numbers]
         with self._reopen() as (container, stream):
-            for place, frame in enumerate(self._select(container, stream, stamps)):
-                if self._skips and stamp_of(frame) != stamps[place]:
+            for index, frame in enumerate(self._select(container, stream, stamps)):
+                if self._skips and stamp_of(frame) != stamps[index]:
                     break  # the stream contradicts its headers: repeat with every frame decoded
                 if frame.interlaced_frame and not self._deinterlaces:
                     self._deinterlaces = True  # interlaced from here on
@@ -85,7 +85,7 @@ class PacketReader:
             else:
                 return
         self._skips = False
-        yield from self.read(numbers[place:])
+        yield from self.read(numbers[index:])
 
     @contextmanager
     def _reopen(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -112,14 +112,14 @@ class PacketReader:
         """Return a decoded frame as `read` yields it."""
         return upright(self._scaler.scale(frame), self._media.rotation, self._media.mirrored)
 
-    def _select(self, container: InputContainer, stream: VideoStream, wanted: list[int]) -> Iterator[VideoFrame]:
+    def _select(self, container: InputContainer, stream: VideoStream, stamps: list[int]) -> Iterator[VideoFrame]:
         """Yield for each of `wanted` the first frame at or after it, or else the file's last frame."""
-        needed, packets = frozenset(wanted), self._packets(container, stream)
+        needed, packets = frozenset(stamps), self._packets(container, stream)
         frames, frame, last_stamp = self._display(stream, packets, self._keys[0], needed), None, -sys.maxsize
         if self._list.order:  # find how far the decoder lags behind its packets
             frame = next(frames, None)
             last_stamp = -sys.maxsize if frame is None else self._stamps[0]
-        for stamp in wanted:
+        for stamp in stamps:
             # In `order` a key frame may be shown after frames that follow it, so start at the key frame before it
             before = bisect_right(self._keys, (stamp, sys.maxsize)) - (2 if self._list.order else 1)
             key = self._keys[max(0, before)]

@@ -62,7 +62,7 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
     """
     base = float(stream.time_base or 1)
     clock = Clock(1 / base, demuxer)
-    shown: list[int] = []
+    stamps: list[int] = []
     previous = last = (0, 0)  # timestamp and duration of the last two frames in display order
     keys: list[tuple[int, int]] = []
     count = 0
@@ -77,8 +77,8 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
         is_second = pairs.are_possible and pairs.is_second(memoryview(packet))
         if is_second:  # it belongs to the previous frame
             count += 1
-            begin = sum(last) if stamp is None else stamp
-            last = (last[0], max(last[1], begin + duration - last[0]))
+            start = sum(last) if stamp is None else stamp
+            last = (last[0], max(last[1], start + duration - last[0]))
             continue
         if stamp is None or not (keys or packet.is_keyframe):
             continue  # the end of the file, or a start in the middle of a group of pictures
@@ -89,18 +89,18 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
         if last_is_shown:
             if keeps_order and dts is not None:
                 order.append(dts + clock.offset)
-            shown.append(stamp)
-            if len(shown) == 1 or stamp >= last[0]:
+            stamps.append(stamp)
+            if len(stamps) == 1 or stamp >= last[0]:
                 previous, last = last, (stamp, duration)
-    partial = shown.pop() if cut_off and last_is_shown and len(shown) > 1 else None
+    partial = stamps.pop() if cut_off and last_is_shown and len(stamps) > 1 else None
     if partial is not None and partial == last[0]:
         last = previous
-    if not shown:
+    if not stamps:
         raise Undecodable("there is no frame in this video")
-    is_reordered = keeps_order and len(order) >= len(shown) and all(map(int.__lt__, shown, shown[1:]))
-    shown.sort()
+    is_reordered = keeps_order and len(order) >= len(stamps) and all(map(int.__lt__, stamps, stamps[1:]))
+    stamps.sort()
     return PacketList(
-        base, shown, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if is_reordered else []
+        base, stamps, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if is_reordered else []
     )
 
 

@@ -27,12 +27,12 @@ RETRY_MS = 500
 class EventStreamLimiter:
     """A limit on concurrent event streams, each of which occupies a thread.
 
-    At most `most` streams run at a time in this worker; one key may have at most half of them, rounded up.
+    At most `maximum` streams run at a time in this worker; one key may have at most half of them, rounded up.
     """
 
     def __init__(self, maximum: int) -> None:
-        self._most, self._lock = maximum, threading.Lock()
-        self._held: Counter[str] = Counter()
+        self._max_streams, self._lock = maximum, threading.Lock()
+        self._streams: Counter[str] = Counter()
 
     def hold(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
         """Return `stream`, counted until it ends or is closed.
@@ -41,9 +41,10 @@ class EventStreamLimiter:
             Overloaded: The worker or the owner has too many streams.
         """
         with self._lock:
-            if self._held.total() >= self._most or (owner and self._held[owner] >= -(-self._most // 2)):
-                raise Overloaded("too many clients follow jobs now; ask for the job itself now and then instead")
-            self._held[owner] += 1
+            is_owner_full = owner and self._streams[owner] >= -(-self._max_streams // 2)
+            if self._streams.total() >= self._max_streams or is_owner_full:
+                raise Overloaded("too many clients follow jobs now: poll the job itself instead")
+            self._streams[owner] += 1
         quota = self._held_until_end(stream, owner)
         next(quota)  # a generator that never started (HEAD) would never run its `finally`
         return quota
@@ -55,7 +56,7 @@ class EventStreamLimiter:
             yield from stream
         finally:
             with self._lock:
-                self._held[owner] -= 1
+                self._streams[owner] -= 1
 
 
 def events(service: JobService, job: Job) -> Iterator[str]:

@@ -141,7 +141,7 @@ def end(identity: str) -> tuple[Response, int]:
     """Cancel a job that waits or runs; remove one that has ended."""
     service = _service()
     job = _find(identity)
-    state = service.end(job)
+    state = service.cancel_or_remove(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
     return _record(job), 202 if state == "running" else 200

@@ -48,7 +48,7 @@ def login() -> ResponseReturnValue:
         return _form(formatting.sentence(error.message), error.status)
     if key is None:
         return _form("This key is not known here. Was all of it copied, or has it been revoked?", 401)
-    authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
+    authenticator.sessions.remove(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/", 303)
     _set(response, authenticator.cookie, authenticator.sessions.create(key), int(LIFETIME_S))
     response.delete_cookie(LOGIN_COOKIE)
@@ -59,16 +59,16 @@ def login() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End the session and redirect to the login form."""
     authenticator = get_authenticator()
-    authenticator.sessions.end(request.cookies.get(authenticator.cookie, ""))
+    authenticator.sessions.remove(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/login", 303)
     response.delete_cookie(authenticator.cookie, secure=authenticator.secure, httponly=True, samesite="Strict")
     return response
 
 
-def _form(trouble: str = "", status: int = 200) -> Response:
+def _form(message: str = "", status: int = 200) -> Response:
     """Return the login form with a new CSRF token, and the error `trouble` where there is one."""
     token = secrets.token_urlsafe(24)
-    page = render_template("login.html", trouble=trouble, token=token, static=static_url)
+    page = render_template("login.html", message=message, token=token, static=static_url)
     response = make_response(page, status)
     response.headers["Cache-Control"] = "no-store"
     if status == 401:

@@ -105,7 +105,7 @@ class _Longest:
 def main() -> None:
     """Measure a short and a long video and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    settings = recorded_settings.in_force()
+    settings = recorded_settings.current()
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--url", default=f"http://127.0.0.1:{settings.port}")
     parser.add_argument("--run-dir", type=Path, default=settings.run_dir)

@@ -44,7 +44,7 @@ class Stack:
 
     def as_started(self) -> Stack:
         """Return this stack with the settings it was started with; return itself when it does not run."""
-        settings = recorded_settings.of_running_stack(self.run_dir)
+        settings = recorded_settings.running_stack(self.run_dir)
         return Stack(self.checkout, {**self._environment, **settings.environment()}) if settings else self
 
     @property

@@ -15,7 +15,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from app.inference.channel import connect
-from app.inference.repository_index import in_short, unloaded
+from app.inference.repository_index import shorten, unloaded
 from deploy.watchdog.health import Outcome
 
 CANARY_TIMEOUT_S = 3.0
@@ -153,7 +153,7 @@ class ModelProber:
         except InferenceServerException as error:
             reason = str(error.message())
             silent = "DEADLINE_EXCEEDED" in str(error.status()) or any(text in reason for text in SILENT)
-            return "silent" if silent else "failed", in_short(reason)
+            return "silent" if silent else "failed", shorten(reason)
         except (IndexError, ValueError) as error:  # a configuration unlike that of our models
             return "failed", str(error)
         return "answered", ""

@@ -103,7 +103,7 @@ class JobIndex:
     def reserve(self, row: Row, limits: Limits) -> Verdict:
         """Reserve capacity for a new job, or return why there is none; atomic across processes."""
 
-        def work(connection: sqlite3.Connection) -> Verdict:
+        def operation(connection: sqlite3.Connection) -> Verdict:
             if connection.execute("select 1 from job where id = ?", (row.id,)).fetchone():
                 return "known"
             open_jobs = "select coalesce(sum(jobs), 0) from total where not ended"
@@ -117,7 +117,7 @@ class JobIndex:
             connection.execute(_PUT, row.values())
             return "reserved"
 
-        return self._file.write(work)
+        return self._file.write(operation)
 
     def put(self, *rows: Row) -> None:
         """Insert or replace jobs."""
@@ -134,24 +134,24 @@ class JobIndex:
         rows = [(job_id,) for job_id in identities]
         self._file.write(lambda connection: connection.executemany("delete from job where id = ?", rows))
 
-    def newest(self, most: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
-        """Return at most `most` of the newest jobs, of `owner` or of all owners, that are older than `before`."""
+    def newest(self, max_count: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
+        """Return at most `max_count` of the newest jobs, of `owner` or of all owners, that are older than `before`."""
         where, values = ["state != 'adding'"], list[object]()
         if owner is not None:
             where, values = [*where, "owner = ?"], [owner]
         if before is not None:
             where, values = [*where, "(created, id) < (?, ?)"], [*values, before.created, before.id]
-        return self._select(f"where {' and '.join(where)} order by created desc, id desc limit ?", *values, most)
+        return self._select(f"where {' and '.join(where)} order by created desc, id desc limit ?", *values, max_count)
 
     def open_jobs(self) -> list[Row]:
         """Return all jobs that are not finished."""
         return self._select("where ended = 0")
 
-    def oldest_finished(self, most: int, owner: str | None = None) -> list[Row]:
-        """Return at most `most` finished jobs, those that finished first at the front."""
+    def oldest_finished(self, max_count: int, owner: str | None = None) -> list[Row]:
+        """Return at most `max_count` finished jobs, those that finished first at the front."""
         if owner is None:
-            return self._select("where ended = 1 order by since limit ?", most)
-        return self._select("where ended = 1 and owner = ? order by since limit ?", owner, most)
+            return self._select("where ended = 1 order by since limit ?", max_count)
+        return self._select("where ended = 1 and owner = ? order by since limit ?", owner, max_count)
 
     def running(self) -> list[Row]:
         """Return the running jobs."""
@@ -169,10 +169,10 @@ class JobIndex:
         counts["queued"] += int(rows.get(ADDING, 0))
         return counts
 
-    def finished_by_owner(self, most: int) -> dict[str, int]:
-        """Return the number of finished jobs of each owner that has more than `most`."""
+    def finished_by_owner(self, max_count: int) -> dict[str, int]:
+        """Return the number of finished jobs of each owner that has more than `max_count`."""
         sql = "select owner, sum(jobs) as kept from total where ended group by owner having kept > ?"
-        return dict(self._file.read(lambda connection: connection.execute(sql, (most,)).fetchall()))
+        return dict(self._file.read(lambda connection: connection.execute(sql, (max_count,)).fetchall()))
 
     def bytes(self) -> int:
         """Return the disk usage of all jobs."""

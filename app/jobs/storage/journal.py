@@ -50,7 +50,7 @@ class Journal:
             raise ValueError("the journal's head is too long")
         self._type = _record(classes)
         contents = _resumable(path, head, self._type)
-        _take_ownership(path, head, self._type, keep=contents is not None)
+        _take_ownership(path, head, self._type, has_contents=contents is not None)
         self.contents = contents or JournalContents.empty(classes)
         self._file = path.open("ab", buffering=0)  # unbuffered: what a full disk rejects is not retried on close
 
@@ -110,14 +110,14 @@ class WindowScores(NamedTuple):
     padded: NDArray[np.bool_]
 
 
-def read_windows(path: Path, first: int, count: int, most: int) -> Iterator[WindowScores]:
-    """Yield the `count` windows from number `first`, at most `most` at a time.
+def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator[WindowScores]:
+    """Yield the `count` windows from number `first`, at most `max_count` at a time.
 
     There are fewer when the journal is still being written or is truncated meanwhile. Raises the errors of `read`.
     """
     with open_file(path) as file:
         kind = _record(_classes(path, file.read(HEAD_BYTES)))
-        chunk_bytes = max(1, min(most, READ_BYTES // kind.itemsize)) * kind.itemsize
+        chunk_bytes = max(1, min(max_count, READ_BYTES // kind.itemsize)) * kind.itemsize
         file.seek(HEAD_BYTES + first * kind.itemsize)  # cuts lie between windows, so it is here or later
         number, end = first, first + count
         while number < end and (content := file.read(chunk_bytes)):
@@ -162,13 +162,13 @@ def _resumable(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents 
     return None
 
 
-def _take_ownership(path: Path, head: bytes, kind: np.dtype[Any], *, keep: bool) -> None:
+def _take_ownership(path: Path, head: bytes, kind: np.dtype[Any], *, has_contents: bool) -> None:
     """Leave a journal at `path` that only this job has, without a partial record at its end."""
-    if keep and path.stat().st_nlink == 1:
+    if has_contents and path.stat().st_nlink == 1:
         size = path.stat().st_size
         os.truncate(path, HEAD_BYTES + (size - HEAD_BYTES) // kind.itemsize * kind.itemsize)
         return
-    content = read_file(path, MAX_BYTES) if keep else head
+    content = read_file(path, MAX_BYTES) if has_contents else head
     whole_bytes = HEAD_BYTES + (len(content) - HEAD_BYTES) // kind.itemsize * kind.itemsize
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

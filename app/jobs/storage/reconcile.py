@@ -41,8 +41,8 @@ def repair(folder: JobStore, job: Job) -> bool:
         return True
 
 
-def _set_aside(folder: JobStore, job: Job, why: object) -> None:
-    if damaged.set_aside(job.path, job.data_dir, "job", why):
+def _set_aside(folder: JobStore, job: Job, reason: object) -> None:
+    if damaged.set_aside(job.path, job.data_dir, "job", reason):
         folder.index.remove(job.id)
 
 

@@ -26,12 +26,12 @@ Record = TypeVar("Record", "JobSpec", "JobState")
 class DamagedRecord(JobNotFound):
     """Error for a job whose files cannot be used; clients get the same answer as for a missing job."""
 
-    def __init__(self, why: object) -> None:
+    def __init__(self, reason: object) -> None:
         super().__init__("the record of this job is damaged: hand the video in again")
-        self.why = why
+        self.reason = reason
 
     def __str__(self) -> str:
-        return str(self.why)
+        return str(self.reason)
 
 
 class Segment(TypedDict):

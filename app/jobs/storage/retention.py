@@ -64,7 +64,7 @@ def _remove_count(folder: JobStore, owner: str, number: int) -> None:
         remaining -= 1
         return remaining >= 0
 
-    _remove(folder, lambda most: folder.index.oldest_finished(most, owner), should_remove)
+    _remove(folder, lambda max_count: folder.index.oldest_finished(max_count, owner), should_remove)
 
 
 def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], should_remove: Callable[[Row], bool]) -> None:

@@ -47,12 +47,12 @@ class SqliteFile:
         self.path, self._create_tables, self._wait_s = path, make, wait_s
         self._reader, self._writer = _Connection(), _Connection()
 
-    def read(self, work: Work[Result]) -> Result:
-        """Return the result of `work`; raise Unavailable while the file cannot be used."""
-        return self._attempt(self._reader, work)
+    def read(self, operation: Work[Result]) -> Result:
+        """Return the result of `operation`; raise Unavailable while the file cannot be used."""
+        return self._attempt(self._reader, operation)
 
-    def write(self, work: Work[Result]) -> Result:
-        """Run `work` in one transaction and return its result.
+    def write(self, operation: Work[Result]) -> Result:
+        """Run `operation` in one transaction and return its result.
 
         Raises:
             Unavailable: The file cannot be used now.
@@ -62,7 +62,7 @@ class SqliteFile:
         def transaction(connection: sqlite3.Connection) -> Result:
             connection.execute("begin immediate")
             try:
-                result = work(connection)
+                result = operation(connection)
                 connection.execute("commit")
                 return result
             except BaseException:
@@ -78,13 +78,13 @@ class SqliteFile:
             with shared.lock:
                 shared.close()
 
-    def _attempt(self, shared: _Connection, work: Work[Result]) -> Result:
+    def _attempt(self, shared: _Connection, operation: Work[Result]) -> Result:
         if not shared.lock.acquire(timeout=self._wait_s):
             raise Overloaded(_BUSY)
         try:
             for is_last_try in (False, True):
                 try:
-                    return work(self._open(shared))
+                    return operation(self._open(shared))
                 except sqlite3.Error as error:
                     broken_inode = shared.inode
                     shared.close()
@@ -134,13 +134,13 @@ class SqliteFile:
                 for path in unusable_parts(self.path):
                     damaged.set_aside(path, self.path.parent, "index", UNUSABLE)
 
-    def _set_aside(self, broken_inode: int | None, why: object) -> None:
+    def _set_aside(self, broken_inode: int | None, reason: object) -> None:
         with self._exclusive():
             if inode(self.path) != broken_inode if broken_inode is not None else self._is_intact():
                 return  # another process has rebuilt it
             for end in LOG_FILES:
                 self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
-            damaged.set_aside(self.path, self.path.parent, "index", why)
+            damaged.set_aside(self.path, self.path.parent, "index", reason)
 
     def _is_intact(self) -> bool:
         """Return whether the file has tables and passes SQLite's integrity check."""

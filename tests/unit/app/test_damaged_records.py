@@ -151,7 +151,7 @@ def test_damaged_session_is_set_aside_at_login(tmp_path: Path, how: str) -> None
     assert sessions.find(token) is None
     assert sessions.find(sessions.create(ALICE)) is not None
     assert damaged.count(tmp_path)["session"] == 1
-    sessions.end(token)
+    sessions.remove(token)
 
 
 def test_a_session_of_a_newer_version_is_a_session(tmp_path: Path) -> None:

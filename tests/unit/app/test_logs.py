@@ -18,15 +18,15 @@ from app.request_id import request_id
 HOSTILE = 'a\n{"level":"critical"}\r\x1b[2J\u2028\x00é'
 
 
-def record(message: str, **facts: object) -> logging.LogRecord:
+def record(message: str, **fields: object) -> logging.LogRecord:
     made = logging.LogRecord("app.requests", logging.INFO, __file__, 1, "%s", (message,), None)
-    made.facts = facts
+    made.facts = fields
     return made
 
 
-def failed(words: str) -> logging.LogRecord:
+def failed(phrase: str) -> logging.LogRecord:
     try:
-        raise ValueError(words)
+        raise ValueError(phrase)
     except ValueError:
         return logging.LogRecord("app", logging.ERROR, __file__, 1, "it failed", (), sys.exc_info())
 
@@ -54,8 +54,8 @@ def test_a_fact_does_not_replace_what_the_log_itself_says(number: str) -> None:
 
 def test_long_things_are_cut() -> None:
     told = json.loads(logs.JsonFormatter().format(record("x" * 100_000, path="y" * 100_000)))
-    assert (len(told["message"]), len(told["path"])) == (logs.MOST_WORDS + 1, logs.MOST_FACT + 1)
-    assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MOST_STORY + 1
+    assert (len(told["message"]), len(told["path"])) == (logs.MAX_MESSAGE + 1, logs.MAX_FIELD + 1)
+    assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MAX_TRACEBACK + 1
 
 
 def test_words_for_a_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:

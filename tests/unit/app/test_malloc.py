@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.malloc import give_all_back, give_back
+from app.malloc import collect_and_trim, trim
 
 PIECE, PIECES, EVERY = 4096, 10_000, 64  # bytes; of each so many one stays
 KEPT = 1000
@@ -26,7 +26,7 @@ def test_freed_pieces_between_those_that_stay_are_given_back() -> None:
     stay = pieces[::EVERY]
     pieces.clear()
     full = resident_mib()
-    give_back()
+    trim()
     assert full - resident_mib() > 0.5 * PIECE * PIECES / 2**20
     assert {len(piece) for piece in stay} == {PIECE}
 
@@ -36,10 +36,10 @@ def test_what_python_keeps_for_tuples_to_come_is_given_back_too() -> None:
         """Pieces of memory in use when no tuple of ours lives."""
         return sys.getallocatedblocks()
 
-    give_all_back()
+    collect_and_trim()
     before = kept()
     for _ in range(KEPT):
         tuple(number for number in range(7))  # made for ten, and kept as one of seven
     grown = kept() - before
-    give_all_back()
+    collect_and_trim()
     assert grown > KEPT / 2 > kept() - before

@@ -33,23 +33,23 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
 
 def test_a_running_stack_is_found_by_its_run_folder_alone(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir)}
-    assert recorded_settings.in_force(environment) == stack
-    assert recorded_settings.in_force(environment | {"CLIPSTACK_PORT": "9191"}) == stack
+    assert recorded_settings.current(environment) == stack
+    assert recorded_settings.current(environment | {"CLIPSTACK_PORT": "9191"}) == stack
 
 
 def test_an_environment_with_other_folders_speaks_of_another_stack(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir), "CLIPSTACK_DATA_DIR": "/elsewhere"}
-    assert recorded_settings.in_force(environment) == Settings.from_environment(environment)
+    assert recorded_settings.current(environment) == Settings.from_environment(environment)
 
 
 def test_the_record_of_a_stopped_stack_says_nothing(stack: Settings) -> None:
-    assert recorded_settings.in_force({"CLIPSTACK_RUN_DIR": str(stack.run_dir)}).port != stack.port
+    assert recorded_settings.current({"CLIPSTACK_RUN_DIR": str(stack.run_dir)}).port != stack.port
 
 
 def test_the_record_of_a_killed_stack_says_nothing(stack: Settings, supervisor: socket.socket) -> None:
     supervisor.close()
     assert (stack.run_dir / "supervisor.sock").exists()
-    assert recorded_settings.of_running_stack(stack.run_dir) is None
+    assert recorded_settings.running_stack(stack.run_dir) is None
 
 
 def test_the_record_of_another_run_folder_says_nothing(stack: Settings, supervisor: socket.socket) -> None:
@@ -57,7 +57,7 @@ def test_the_record_of_another_run_folder_says_nothing(stack: Settings, supervis
     original.run_dir.mkdir()
     recorded_settings.write(original)
     (original.run_dir / recorded_settings.RECORD).replace(stack.run_dir / recorded_settings.RECORD)
-    assert recorded_settings.of_running_stack(stack.run_dir) is None
+    assert recorded_settings.running_stack(stack.run_dir) is None
 
 
 def test_nobody_at_the_old_address_of_a_stopped_stack_is_called(stack: Settings) -> None:

@@ -59,7 +59,7 @@ def command_settings() -> Iterator[Settings]:
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     try:
-        yield recorded_settings.in_force()
+        yield recorded_settings.current()
     except (ModelError, InvalidSetting, OSError) as error:
         print_error(error)
         raise SystemExit(1) from None

@@ -102,7 +102,7 @@ def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
 
     A stopped stack has no server: another stack may answer at its old address.
     """
-    stack = recorded_settings.of_running_stack(settings.run_dir)
+    stack = recorded_settings.running_stack(settings.run_dir)
     if stack is None or stack.model_dir.resolve() != models.resolve():
         yield None
         return

@@ -30,12 +30,12 @@ def test_a_token_stands_for_its_key(sessions: Sessions, tmp_path: Path) -> None:
 def test_nothing_else_is_one(sessions: Sessions, token: str) -> None:
     sessions.create(ALICE)
     assert sessions.find(token) is None
-    sessions.end(token)
+    sessions.remove(token)
 
 
 def test_it_ends_when_it_is_ended(sessions: Sessions) -> None:
     token, other = sessions.create(ALICE), sessions.create(ALICE)
-    sessions.end(token)
+    sessions.remove(token)
     assert (sessions.find(token), sessions.find(other) is None) == (None, False)
 
 

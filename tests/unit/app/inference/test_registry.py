@@ -17,8 +17,8 @@ class FakeTriton:
     def __init__(self, *configs: dict[str, Any]) -> None:
         self.configs = configs
         self.broken: Exception | None = None
-        self.gone: Exception | None = None
-        self.asked = 0
+        self.record_unloaded: Exception | None = None
+        self.checked_at = 0
         self.blink = 0  # how many times more it says that it has nothing
         self.canaries: list[str] = []
         self.score = 0.5
@@ -27,13 +27,13 @@ class FakeTriton:
         self.unready: frozenset[str] = frozenset()
 
     async def models(self) -> list[dict[str, Any]]:
-        self.asked += 1
+        self.checked_at += 1
         if self.blink:
             self.blink -= 1
             return []
         await asyncio.sleep(0.01)
-        if self.gone:
-            raise self.gone
+        if self.record_unloaded:
+            raise self.record_unloaded
         return list(self.configs)
 
     async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
@@ -115,12 +115,12 @@ def test_model_too_slow_for_its_canary_is_not_ready() -> None:
 def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
-        triton.gone = NotReady("away")
+        triton.record_unloaded = NotReady("away")
         models = catalogue(triton)
         answers = await asyncio.gather(*(models.health() for _ in range(5)), return_exceptions=True)
         assert [type(result) for result in answers] == [NotReady] * 5
-        assert triton.asked == 1
-        triton.gone = None
+        assert triton.checked_at == 1
+        triton.record_unloaded = None
         assert len((await models.health()).models) == 1
 
     asyncio.run(scenario())
@@ -144,7 +144,7 @@ def test_versions_come_and_go(at_once: None) -> None:
             await models.get("good@3")
         latest = await models.get("good")
         triton.configs = (config(version="2"),)
-        await models.gone(latest)
+        await models.record_unloaded(latest)
         assert (await models.get("good")).version == "2"
         with pytest.raises(ModelNotFound):
             await models.get("other")
@@ -158,7 +158,7 @@ def test_a_model_that_is_gone_for_a_moment_is_not_gone(at_once: None) -> None:
         models = catalogue(triton)
         first = await models.get("good")
         triton.blink = 2
-        await models.gone(first)
+        await models.record_unloaded(first)
         assert (await models.get("good")).version == "1"
         triton.blink = 2
         await models.refresh()
@@ -176,11 +176,11 @@ def test_list_that_lacks_a_model_is_refreshed() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
         first = await models.get("good")
-        triton.gone = TritonUnavailable("it is ending")
-        for call in (lambda: models.gone(first), lambda: models.get("good")):
+        triton.record_unloaded = TritonUnavailable("it is ending")
+        for call in (lambda: models.record_unloaded(first), lambda: models.get("good")):
             with pytest.raises(TritonUnavailable):
                 await call()
-        triton.gone = None
+        triton.record_unloaded = None
         assert (await models.get("good")).version == "1"
 
     asyncio.run(scenario())
@@ -288,10 +288,10 @@ def test_models_are_listed_again_after_an_outage(at_once: None) -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
         first = (await models.get("good")).mark
-        triton.gone = TritonUnavailable("it restarts")
+        triton.record_unloaded = TritonUnavailable("it restarts")
         with pytest.raises(TritonUnavailable):
             await models.refresh()
-        triton.gone, triton.weights = None, "bb"
+        triton.record_unloaded, triton.weights = None, "bb"
         await models.refresh()
         assert (await models.get("good")).mark != first
 

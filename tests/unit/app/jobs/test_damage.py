@@ -194,7 +194,7 @@ def test_job_without_usable_lock_is_worked_on(service: JobService, upload: Sourc
     {"missing": lambda path: path.unlink(), **ANY_FILE}[how](lock)
     with job.locked() as mine, job.locked() as twice:
         assert (mine, twice) == (True, False)
-    assert service.end(job) == "cancelled"
+    assert service.cancel_or_remove(job) == "cancelled"
 
 
 def test_fields_of_a_newer_version_are_ignored(service: JobService, upload: Source) -> None:

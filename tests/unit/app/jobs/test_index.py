@@ -51,8 +51,8 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def finish(job: Job, at: str = "") -> Job:
-    job.save(JobState(state="done", finished=at or now()))
+def finish(job: Job, run_at: str = "") -> Job:
+    job.save(JobState(state="done", finished=run_at or now()))
     return job
 
 

@@ -92,9 +92,9 @@ def test_one_job_has_one_worker(service: JobService, upload: Source) -> None:
 
 def test_a_waiting_job_is_cancelled_at_once_and_then_removed(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
-    assert service.end(job) == "cancelled"
+    assert service.cancel_or_remove(job) == "cancelled"
     assert job.state().state == "cancelled"
-    assert service.end(job) == "removed"
+    assert service.cancel_or_remove(job) == "removed"
     with pytest.raises(JobNotFound):
         service.find(job.id)
     with pytest.raises(JobNotFound):
@@ -205,9 +205,9 @@ def test_the_windows_of_a_removed_job_cannot_be_found(tmp_path: Path) -> None:
         shown(Job(tmp_path), offset=0, limit=1, top_k=1)
 
 
-def finished(service: JobService, upload: Source, at: str) -> Job:
+def finished(service: JobService, upload: Source, run_at: str) -> Job:
     job, _ = service.accept(ASKED, upload, None)
-    job.save(JobState(state="done", finished=at))
+    job.save(JobState(state="done", finished=run_at))
     return job
 
 
@@ -220,10 +220,10 @@ class Faulty:
     """A pipeline whose every try ends with `fault`."""
 
     def __init__(self, fault: BaseException) -> None:
-        self.fault, self.spec = fault, 0
+        self.fault, self.runs = fault, 0
 
     def timeline(self, *_: object) -> None:
-        self.spec += 1
+        self.runs += 1
         raise self.fault
 
 
@@ -237,17 +237,17 @@ def test_third_failure_at_one_window_ends_the_job(service: JobService, upload: S
     for _ in range(5):
         worker(service, pipeline, tmp_path).work(job.id)
     told = job.state()
-    assert (told.state, told.tries, pipeline.spec) == ("failed", 3, 3)
+    assert (told.state, told.tries, pipeline.runs) == ("failed", 3, 3)
     assert told.error == {"code": "not_ready", "message": "the model server is away"}
 
 
 @pytest.mark.parametrize(
-    ("keepers", "most"),
+    ("keepers", "max_tries"),
     [("aaaa", MAX_DEATHS), ("abcdefghijk", MAX_FALLS), ("abbbb", MAX_DEATHS + 1)],
     ids=["alone", "all", "both"],
 )
 def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
-    service: JobService, upload: Source, tmp_path: Path, keepers: str, most: int
+    service: JobService, upload: Source, tmp_path: Path, keepers: str, max_tries: int
 ) -> None:
     job, _ = service.accept(ASKED, upload, None)
     pipeline = Faulty(KeyboardInterrupt())  # takes the worker out of its work, as a kill does
@@ -257,8 +257,8 @@ def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
         assert (job.state().state, job.state().tries) == ("running", 1)
     worker(service, pipeline, tmp_path, keepers[-1]).work(job.id)
     told = job.state()
-    assert (told.state, pipeline.spec) == ("failed", most)
-    assert told.error is not None and f"{most} workers" in told.error["message"]
+    assert (told.state, pipeline.runs) == ("failed", max_tries)
+    assert told.error is not None and f"{max_tries} workers" in told.error["message"]
 
 
 class OneWindow(Faulty):

@@ -25,6 +25,7 @@ from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 FINGERPRINT = "clipstack_fingerprint"  # a request parameter (triton_repo/backends/clip/model.py)
+DIGEST_BYTES = 32
 LISTINGS = 5  # attempts to list the models while they change
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,16 @@ class ProbeResult(NamedTuple):
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+
+
+class Fingerprint(NamedTuple):
+    """Digest, in hex, of everything that determines a model's output, and the precision that it calculates in.
+
+    Both are empty for a model of another backend.
+    """
+
+    digest: str = ""
+    precision: str = ""
 
 
 class Triton:
@@ -159,10 +170,10 @@ class Triton:
         order = range(classes)
         return ProbeResult(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
 
-    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
-        """Return the backend's digest, in hex, of everything that determines a model's output. Raises like `infer`.
+    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> Fingerprint:
+        """Return the backend's fingerprint of a model. Raises like `infer`.
 
-        Empty for a model of another backend, which ignores the request parameter and returns scores.
+        A model of another backend ignores the request parameter and returns scores.
         """
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
@@ -171,10 +182,11 @@ class Triton:
                 model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
             )
         values = result.as_numpy(OUTPUT)
-        # -1 is not a score: it marks the digest that follows, one byte per number
-        if values is None or values.size != 33 or values.ravel()[0] != -1:
-            return ""
-        return bytes(values.ravel()[1:].astype(np.uint8)).hex()
+        # -1 is not a score: it marks the bytes that follow, one per number: the digest and the name of the precision
+        if values is None or values.size <= DIGEST_BYTES or values.ravel()[0] != -1:
+            return Fingerprint()
+        content = bytes(values.ravel()[1:].astype(np.uint8))
+        return Fingerprint(content[:DIGEST_BYTES].hex(), content[DIGEST_BYTES:].decode("ascii", "replace"))
 
     async def models(self) -> list[dict[str, Any]]:
         """Return Triton's configuration of every ready model version, with the version under `"version"`."""

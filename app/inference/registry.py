@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
-from app.inference.client import OUTPUT, ProbeResult, Triton
+from app.inference.client import OUTPUT, Fingerprint, ProbeResult, Triton
 from app.inference.single_flight import SingleFlight
 from app.media.types import Kind
 from app.software import software_digest
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`."""
+    """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`.
+
+    `precision` is the one that it calculates in; None for a model of another backend.
+    """
 
     name: str
     version: str
@@ -38,6 +41,7 @@ class Model:
     crop: int
     architecture: str
     labels: tuple[str, ...]
+    precision: str | None = None
     mark: str = ""  # digest of everything but the file that determines a result (see `_mark`)
     versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
 
@@ -85,12 +89,12 @@ def _model(config: dict[str, Any]) -> Model:
     return model
 
 
-def _mark(config: dict[str, Any], canary: ProbeResult, fingerprint: str) -> str:
+def _mark(config: dict[str, Any], canary: ProbeResult, fingerprint: Fingerprint) -> str:
     """Return the digest of everything but the file that determines a result: model, configuration and software.
 
     The canary's rounded scores are included, because models of other backends have no fingerprint.
     """
-    parts = [json.dumps(config, sort_keys=True), fingerprint, software_digest(), *canary.labels]
+    parts = [json.dumps(config, sort_keys=True), *fingerprint, software_digest(), *canary.labels]
     parts += [f"{score:.2e}" for score in canary.scores]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -167,6 +171,11 @@ class ModelRegistry:
             (key.name, str(key.version)): bool(entry.model and not entry.fault) for key, entry in self._entries.items()
         }
 
+    def precisions(self) -> dict[tuple[str, str, str], bool]:
+        """Return (name, version, precision) of all models whose precision is known, each with True."""
+        models = (entry.model for entry in self._entries.values())
+        return {(model.name, model.version, model.precision): True for model in models if model and model.precision}
+
     async def refresh(self) -> None:
         """Fetch Triton's list of models if it is older than REFRESH_S, and send each new model a canary."""
         await self._refreshed.get()
@@ -223,14 +232,15 @@ class ModelRegistry:
         # A model that answered before may only be slow; requests have a timeout of their own.
         return _Entry(config, time.monotonic(), previous.model if previous else None, fault, unusable)
 
-    async def _described(self, config: dict[str, Any], patience_s: float) -> tuple[Model, str]:
+    async def _described(self, config: dict[str, Any], patience_s: float) -> tuple[Model, Fingerprint]:
         """Return the model with labels, and its fingerprint. Raises like `canary`, or ValueError for a large clip."""
         model = _model(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
         fingerprint = await self._triton.fingerprint(model.name, model.version, model.clip_shape, patience_s)
         canary = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
-        return replace(model, labels=canary.labels, mark=_mark(config, canary, fingerprint)), fingerprint
+        precision, mark = fingerprint.precision or None, _mark(config, canary, fingerprint)
+        return replace(model, labels=canary.labels, precision=precision, mark=mark), fingerprint
 
     async def _is_same(self, entry: "_Entry") -> bool:
         """Return whether a model with the same configuration has the same weights; checked every FINGERPRINT_S."""
@@ -276,5 +286,5 @@ class _Entry:
     model: Model | None = None
     fault: str = ""
     unusable: bool = False
-    fingerprint: str = ""
+    fingerprint: Fingerprint = Fingerprint()
     compared: float = 0.0  # time.monotonic() of the last fingerprint check

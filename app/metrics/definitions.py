@@ -64,6 +64,8 @@ _SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("info", "gauge", "version model", "Always 1: the version of Clipstack and the default model."),
     ("triton_answers", "gauge", "", "1 when Triton answered the worker that was asked, a moment ago."),
     ("model_ready", "gauge", "model version", "1 when requests to this version of a model are answered."),
+    ("model_precision", "gauge", "model version precision",
+     "Always 1: the precision that this version of a model calculates in, for example bf16."),
     ("jobs", "gauge", "state", "Jobs on the disk: queued, running, done, failed, cancelled."),
     ("jobs_oldest_waiting_seconds", "gauge", "", "Age of the oldest job that waits; 0 when none does."),
     ("jobs_longest_still_seconds", "gauge", "",

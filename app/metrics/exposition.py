@@ -79,6 +79,7 @@ class Exposition:
         yield _gauge("clipstack_triton_answers", {(): triton_answers})
         ready = {key: is_ready and triton_answers for key, is_ready in facts.get("models", {}).items()}
         yield _gauge("clipstack_model_ready", ready)
+        yield _gauge("clipstack_model_precision", facts.get("precisions", {}))
         yield _gauge("clipstack_jobs", {(state,): count for state, count in jobs.states.items()})
         yield _gauge("clipstack_jobs_oldest_waiting_seconds", {(): jobs.oldest_waiting_s})
         yield _gauge("clipstack_jobs_longest_still_seconds", {(): jobs.longest_still_s})

@@ -93,8 +93,8 @@ SCHEMAS: dict[str, Schema] = {
         {
             "request_id": TEXT, "model": TEXT, "model_version": TEXT, "predictions": array(ref("Prediction")),
             "media": ref("Media"), "clips": array(ref("Clip")), "transport": one_of("cuda_shared_memory",
-            "system_shared_memory", "inline"), "warnings": array(TEXT), "thumbnails": array(TEXT),
-            "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(NUMBER),
+            "system_shared_memory", "inline"), "precision": nullable(TEXT), "warnings": array(TEXT),
+            "thumbnails": array(TEXT), "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(NUMBER),
         },
         optional=("thumbnails",),
     ),
@@ -102,7 +102,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "name": TEXT, "version": TEXT, "kind": one_of("video", "image"), "frames": COUNT, "stride": COUNT,
             "fps": NUMBER, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
-            "versions": array(TEXT), "default": FLAG,
+            "precision": nullable(TEXT), "versions": array(TEXT), "default": FLAG,
         }
     ),
     "Models": record({"models": array(ref("Model"))}),

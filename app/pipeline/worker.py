@@ -269,6 +269,7 @@ class Pipeline:
                 "admission": self._admission.details(), "slots": self._slots.facts(), "decoder": self._decoder.facts(),
                 "transports": self._triton.transports.details(), "decoding": self._decodings.facts(),
                 "triton_answers": self._housekeeping.triton_answers, "models": self._catalogue.readiness(),
+                "precisions": self._catalogue.precisions(),
             }  # fmt: skip
 
         return self._run(told())

@@ -27,6 +27,7 @@ def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
         ),
         "clips": _clips_json(answer),
         "transport": answer.transport,
+        "precision": answer.model.precision,
         "warnings": _warnings(answer),
     }
     if answer.first_clip is not None:

@@ -90,6 +90,7 @@ class Result:
         request_id: Identifier of the request in the service's logs.
         model: Name of the model.
         model_version: Version of the model.
+        precision: Precision that the model calculates in, for example `bf16`; None where the service does not say.
         transport: How the frames reached the model.
         predictions: Labels with scores, best first.
         media: Properties of the file itself, also if something else was sent.
@@ -105,6 +106,7 @@ class Result:
     request_id: str
     model: str
     model_version: str
+    precision: str | None
     transport: str
     predictions: tuple[Prediction, ...]
     media: Media
@@ -137,7 +139,7 @@ class Model:
 
     A video model takes `frames` frames, every `stride`-th one of a video at `fps` frames per second. `stride` and `fps`
     are None where they do not apply. `resize` is the short side of the scaled frame and `crop` the side of the square
-    cut from it, in pixels.
+    cut from it, in pixels. `precision` is the one that the model calculates in, None where the service does not say.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Model:
     resize: int
     crop: int
     default: bool
+    precision: str | None = None
 
 
 @dataclass(frozen=True)

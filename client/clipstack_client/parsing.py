@@ -19,6 +19,7 @@ def parse_result(data: Mapping[str, Any], cache: str | None = None) -> Result:
         request_id=str(data["request_id"]),
         model=str(data["model"]),
         model_version=str(data["model_version"]),
+        precision=_optional(str, data.get("precision")),
         transport=str(data["transport"]),
         predictions=tuple(parse_prediction(prediction) for prediction in data["predictions"]),
         media=parse_media(data["media"]),
@@ -45,6 +46,7 @@ def parse_model(data: Mapping[str, Any]) -> Model:
         resize=int(data["resize"]),
         crop=int(data["crop"]),
         default=bool(data.get("default", False)),
+        precision=_optional(str, data.get("precision")),
     )
 
 

@@ -14,10 +14,9 @@ def configured_stack() -> Iterator[Stack]:
     """A stack with API keys, a result cache of 1 MiB and a model for pictures, `resnet18`, of random weights."""
 
     def add_models(folder: Path) -> None:
-        from tests.support.networks import served_picture
-        from triton_repo.zoo.export.openvino import write_model
+        from tests.support.networks import served_picture, write_f32_model
 
-        write_model(served_picture(), "resnet18", folder)
+        write_f32_model(served_picture(), "resnet18", folder)
 
     with running_stack(add_models=add_models, keys="required", results_mb="1", web_workers="2") as stack:
         yield stack

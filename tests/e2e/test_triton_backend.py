@@ -16,13 +16,20 @@ import torch
 from tritonclient import grpc
 
 from tests.support import failing_model
-from tests.support.networks import served_picture, served_video
+from tests.support.networks import served_picture, served_video, write_f32_model
 from tests.support.stacks import until
 from tests.support.triton_server import forget_region, running_triton
-from triton_repo.zoo.export.openvino import example_clips, write_model
+from triton_repo.backends.clip.clip_engines import precision
+from triton_repo.backends.clip.clip_engines.accuracy import Agreement
+from triton_repo.backends.clip.clip_engines.precision import PrecisionRecord
+from triton_repo.zoo.export.openvino import example_clips
+from triton_repo.zoo.export.precision import has_bf16
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
+from triton_repo.zoo.repository import engine_config
 
 SERVED = {"video": served_video(), "picture": served_picture()}
+CLOSE = Agreement(clips=32, ties=0, largest=0.01, mean=0.001, same=1.0, top_1=1.0)
+RECORDS = {"close": CLOSE, "far": CLOSE._replace(mean=0.1), "unrecorded": CLOSE}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,13 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         folder = Path(name)
         for model, served in SERVED.items():
-            write_model(served, model, folder / "models")
+            write_f32_model(served, model, folder / "models")
+        for model, agreement in RECORDS.items():
+            copy = shutil.copytree(folder / "models" / "video", folder / "models" / model)
+            config = (copy / "config.pbtxt").read_text().replace('name: "video"', f'name: "{model}"')
+            (copy / "config.pbtxt").write_text(engine_config.with_engine(config, "openvino", "auto"))
+            PrecisionRecord(agreement, is_native=True).write(copy / "1")
+        (folder / "models" / "unrecorded" / "1" / precision.FILE).unlink()
         broken = shutil.copytree(folder / "models" / "video", folder / "models" / "broken")
         config = (broken / "config.pbtxt").read_text()
         (broken / "config.pbtxt").write_text(config.replace('name: "video"', 'name: "broken"'))
@@ -109,12 +122,19 @@ def test_requests_at_the_same_time_each_get_their_own_answer(triton: grpc.Infere
     assert executions < 24, "no two requests shared an execution"
 
 
-def fingerprint(triton: grpc.InferenceServerClient, model: str) -> bytes:
-    clips = example_clips(SERVED["video" if model == "video" else "picture"], 1)
+def fingerprint(triton: grpc.InferenceServerClient, model: str, precision: str = "f32") -> bytes:
+    clips = example_clips(SERVED["video" if model in ("video", *RECORDS) else "picture"], 1)
     values = triton.infer(model, inline(clips), parameters={"clipstack_fingerprint": True}).as_numpy("SCORES")
-    assert values.shape == (1, 33)
     assert values[0, 0] == -1
-    return bytes(values[0, 1:].astype(np.uint8))
+    content = bytes(values[0, 1:].astype(np.uint8))
+    assert content[32:].decode() == precision
+    return content[:32]
+
+
+def test_precision_follows_the_record_where_the_cpu_has_bf16(triton: grpc.InferenceServerClient) -> None:
+    best = "bf16" if has_bf16() else "f32"
+    for model, expected in {"close": best, "far": "f32", "unrecorded": "f32"}.items():
+        fingerprint(triton, model, expected)
 
 
 def test_fingerprint_is_given_beside_answers_and_is_the_same_each_time(triton: grpc.InferenceServerClient) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from tritonclient import grpc
 
 from tests.support.checkpoints import labels_file, onnx_file
+from tests.support.networks import select_f32
 from tests.support.triton_server import running_triton
 from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.cli.main import main
@@ -27,6 +28,7 @@ def test_the_latest_version_is_served_and_answers_as_its_source() -> None:
             words = ["add", "mine", "--onnx", file, "--labels", labels, "--frames", 2, "--size", 8, "--models", models]
             result = CliRunner().invoke(main, [str(word) for word in words])
             assert result.exit_code == 0, result.output
+        select_f32(models / "mine")
         clips = np.concatenate(random_clips((2, 8, 8, 3), 3, seed=0))
         tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
         tensor.set_data_from_numpy(clips)

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tritonclient import grpc
 
 from tests.support.checkpoints import official
+from tests.support.networks import select_f32
 from tests.support.triton_server import running_triton
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
@@ -37,6 +38,7 @@ def add(name: str, folder: Path) -> None:
     words = ["add", name, "--from-file", file, *clip, "--models", folder / "models"]
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exit_code == 0, result.output
+    select_f32(folder / "models" / name)
 
 
 def clone(models: Path, variant: Variant) -> None:

@@ -157,7 +157,7 @@ def _classified(request: Received) -> Reply:
     predictions = [{"label": label, "score": score} for label, score in SCORES.items()]
     answer = {
         "request_id": "1badb002", "model": MODEL["name"], "model_version": "1",
-        "transport": "system_shared_memory", "predictions": predictions[: int(request.query.get("top_k", "5"))],
+        "transport": "system_shared_memory", "precision": "f32", "predictions": predictions[: int(request.query.get("top_k", "5"))],
         "media": {**MEDIA, "bytes": len(request.body), "name": unquote(request.headers.get("x-file-name", ""))},
         "clips": [CLIP] * int(request.query.get("clips", "1")), "timing_ms": TIMING, "warnings": [],
     }  # fmt: skip

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from triton_repo.zoo.architectures.resnet import resnet
 from triton_repo.zoo.architectures.x3d import x3d
+from triton_repo.zoo.export.openvino import write_model
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
+from triton_repo.zoo.repository import engine_config
 
 torch.set_num_threads(1)  # on networks this small, threads wait for each other longer than they work
 SPREAD = 2.0  # standard deviation of the logits
@@ -61,4 +65,17 @@ def served_picture() -> NetworkSpec:
     return NetworkSpec(network, "resnet18", spec, labels, real.mean, real.std)
 
 
-__all__ = ["served_picture", "served_video", "spread_out", "told_apart"]
+def write_f32_model(served: NetworkSpec, name: str, models: Path) -> Path:
+    """Write a model that is served in f32, so that its scores equal torch's, and return its folder."""
+    folder = write_model(served, name, models)
+    select_f32(folder)
+    return folder
+
+
+def select_f32(folder: Path) -> None:
+    """Let the model in this folder be served by OpenVINO in f32."""
+    config = folder / "config.pbtxt"
+    engine_config.write(config, engine_config.with_engine(config.read_text(), "openvino", "f32"))
+
+
+__all__ = ["select_f32", "served_picture", "served_video", "spread_out", "told_apart", "write_f32_model"]

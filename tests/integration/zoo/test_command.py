@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from tests.support.films import numbered, write_video
 from tests.support.networks import spread_out
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.zoo.architectures.catalog import published
+from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.repository.store import changing, installed
 
@@ -65,12 +68,13 @@ def test_official_x3d_has_its_labels_and_clip(x3d: Path) -> None:
         "labels.txt",
         "model.bin",
         "model.xml",
+        "precision.json",
         "source.json",
     ]
 
 
 def test_verify_compares_with_the_network_in_torch(x3d: Path) -> None:
-    result = invoke("verify", "x3d_xs", "--clips", 4, "--models", x3d / "models")
+    result = invoke("verify", "x3d_xs", "--clips", 4, "--precision", "f32", "--models", x3d / "models")
     assert result.exit_code == 0, result.output
     header, row, _, last = (line.rstrip() for line in result.stdout.splitlines())
     assert header.split()[:3] == ["engine", "precision", "clips"]
@@ -91,6 +95,7 @@ def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> 
         "labels.txt",
         "model.bin",
         "model.xml",
+        "precision.json",
         "source.json",
     ]
 
@@ -176,7 +181,8 @@ def test_own_checkpoint_answers_as_the_network_did_in_training(tmp_path: Path) -
     with torch.no_grad():
         wanted = network(normal.permute(0, 4, 1, 2, 3)).softmax(1).numpy()
     assert wanted.std(axis=0).max() > 0.1, "the scores must differ for the comparison to mean anything"
-    np.testing.assert_allclose(load_engine(model.config, model.served).infer(clips), wanted, atol=1e-4)
+    exact = engines.load(model, Variant("openvino", "f32"), None, model.served)
+    np.testing.assert_allclose(exact.infer(clips), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +198,23 @@ def test_onnx_in_every_layout(layout: str, shape: tuple[int, ...], frames: int, 
     verdict = invoke("verify", "mine", *engines, "--models", tmp_path / "models")
     assert verdict.exit_code == 0, verdict.output
     assert "against the ONNX file" in verdict.stdout
+
+
+def test_precision_is_automatic_unless_it_is_chosen(add_onnx: Run, tmp_path: Path) -> None:
+    for options, precision in (((), "auto"), (("--precision", "f32"), "f32")):
+        assert add_onnx(*options).exit_code == 0
+        assert installed(tmp_path / "models", "mine").parameters["precision"] == precision
+    shown = invoke("show", "mine", "--models", tmp_path / "models").stdout
+    assert re.search(r"bf16 +(close to|too far from) f32 \((measured|emulated)\): differs by ", shown)
+
+
+def test_verify_measures_a_version_without_record(add_onnx: Run, tmp_path: Path) -> None:
+    add_onnx()
+    version = installed(tmp_path / "models", "mine").served
+    record = (version / "precision.json").read_text()
+    (version / "precision.json").unlink()
+    assert invoke("verify", "mine", "--clips", 2, "--models", tmp_path / "models").exit_code == 0
+    assert (version / "precision.json").read_text() == record
 
 
 def test_onnx_with_probabilities_keeps_them(add_onnx: Run, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) ->
         "1",
         "1/model.bin",
         "1/model.xml",
+        "1/precision.json",
         "config.pbtxt",
         "labels.txt",
     }

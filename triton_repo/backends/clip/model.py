@@ -42,7 +42,11 @@ class TritonPythonModel:
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
         self.engine.warm_up()  # so that no request waits for the first run's preparations
-        self.fingerprint = _fingerprint(args["model_config"], folder, config["output"][0].get("label_filename", ""))
+        pb_utils.Logger.log_info(
+            f"model {args['model_name']}, version {args['model_version']}, calculates in {self.engine.precision}"
+        )
+        labels = config["output"][0].get("label_filename", "")
+        self.fingerprint = _fingerprint(args["model_config"], folder, labels, self.engine.precision)
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
         """Answer all requests; a request for the fingerprint gets it in place of scores."""
@@ -87,12 +91,16 @@ class TritonPythonModel:
             self.engine.drain()
 
 
-def _fingerprint(config: str, folder: Path, labels: str) -> Scores:
-    """Return the SHA-256 of all that determines this version's scores: configuration, labels, files and engine code.
+def _fingerprint(config: str, folder: Path, labels: str, precision: str) -> Scores:
+    """Return the SHA-256 of all that determines this version's scores, and the precision.
 
-    The result is float32 (1, 33): -1, which is not a valid score, then one byte of the digest in each number.
+    These are its configuration, labels and files, the engine's code, and the precision that it calculates in.
+
+    The result is float32 (1, N): -1, which is not a valid score, then one byte in each number: the 32 bytes of the
+    digest, and the name of the precision.
     """
     sha = hashlib.sha256(json.dumps(json.loads(config), sort_keys=True).encode())  # the key order is random
+    sha.update(b"\0" + precision.encode())
     code = Path(__file__).parent
     for below in (folder, code):
         for path in sorted(below.rglob("*")):
@@ -100,7 +108,7 @@ def _fingerprint(config: str, folder: Path, labels: str) -> Scores:
                 _add(sha, path, str(path.relative_to(below)))
     if labels:
         _add(sha, folder.parent / labels, labels)
-    return np.array([[-1, *sha.digest()]], np.float32)
+    return np.array([[-1, *sha.digest(), *precision.encode()]], np.float32)
 
 
 def _add(sha: Any, path: Path, name: str) -> None:

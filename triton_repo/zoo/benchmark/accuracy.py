@@ -9,32 +9,25 @@ from typing import NamedTuple
 import numpy as np
 
 from triton_repo.backends.clip.clip_engines import Engine
+from triton_repo.backends.clip.clip_engines.accuracy import (
+    BF16_BOUND,
+    LEAST_TOP_1,
+    Agreement,
+    Bound,
+    compare_scores,
+    is_close,
+    random_clips,
+)
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.export.openvino import TOLERANCE
 from triton_repo.zoo.export.reference import Clips, Network, Scores
 
-
-class Bound(NamedTuple):
-    """How far a precision may change a clip's scores.
-
-    `largest` limits the largest difference of a probability, `mean` its mean over clips. Each clip counts with its
-    largest difference over all labels. docs/models.md has the measurements behind the figures.
-    """
-
-    largest: float
-    mean: float
-
-
 BOUNDS = {
     "f32": Bound(largest=TOLERANCE, mean=TOLERANCE),
     "f16": Bound(largest=0.05, mean=0.005),
-    "bf16": Bound(largest=0.1, mean=0.02),
+    "bf16": BF16_BOUND,
     "int8": Bound(largest=0.1, mean=0.02),
 }
-LEAST_TOP_1 = 0.99  # share of clips with the same best label
-# A clip is a near-tie if its second label has more than this part of the best label's probability (logits less than 0.1
-# apart): rounding decides which label wins. Near-ties count for scores, not for labels.
-NEAR_TIE = 0.9
 
 
 class ClipSet(NamedTuple):
@@ -65,29 +58,8 @@ class AccuracyRow:
     @property
     def good(self) -> bool:
         """Return whether scores and labels match the source within the bounds of this precision."""
-        bound = BOUNDS[self.precision]
-        if not (self.largest <= bound.largest and self.mean <= bound.mean and self.top_1 >= LEAST_TOP_1):
-            return False  # NaN is within no bound
-        return self.precision == "f32" or self.ties < self.clips
-
-
-def random_clips(shape: tuple[int, ...], count: int, seed: int) -> list[Clips]:
-    """Return `count` clips uint8 (1, *shape) of random patches in varied light.
-
-    A patch is from 2 pixels to a quarter of the frame wide.
-    """
-    rng = np.random.default_rng(seed)
-    frames, height, width, _ = shape
-    clips = []
-    for _ in range(count):
-        patch = int(rng.integers(2, max(3, height // 4 + 1)))
-        moving = rng.integers(0, 2)  # the same patches in all frames, or new ones in each
-        across = (frames if moving else 1, -(-height // patch), -(-width // patch), 3)
-        light = rng.uniform(0.3, 1)
-        patches = (rng.integers(0, 256, across) * light + rng.uniform(0, 255 * (1 - light), 3)).astype(np.uint8)
-        frame_patches = patches.repeat(patch, axis=1).repeat(patch, axis=2)[:, :height, :width]
-        clips.append(np.broadcast_to(frame_patches, shape)[None].copy())
-    return clips
+        agreement = Agreement(self.clips, self.ties, self.largest, self.mean, self.same, self.top_1)
+        return is_close(agreement, BOUNDS[self.precision]) and (self.precision == "f32" or self.ties < self.clips)
 
 
 def compare(
@@ -110,15 +82,7 @@ def compare(
 
 def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> AccuracyRow:
     """Compare scores float32 (N, classes) with the reference scores `right`."""
-    differences = np.abs(scores - right).max(axis=1)
-    same = scores.argmax(axis=1) == right.argmax(axis=1)
-    best = np.sort(right, axis=1)
-    clear = best[:, -2] <= NEAR_TIE * best[:, -1] if right.shape[1] > 1 else np.ones(len(right), bool)
-    top_1 = float(same[clear].mean()) if clear.any() else 1.0
-    return AccuracyRow(
-        *variant, kind, len(right), int((~clear).sum()), float(differences.max()), float(differences.mean()),
-        float(same.mean()), top_1,
-    )  # fmt: skip
+    return AccuracyRow(*variant, kind, **compare_scores(scores, right)._asdict())
 
 
-__all__ = ["BOUNDS", "LEAST_TOP_1", "NEAR_TIE", "Bound", "AccuracyRow", "ClipSet", "compare", "random_clips", "row"]
+__all__ = ["BOUNDS", "LEAST_TOP_1", "AccuracyRow", "ClipSet", "compare", "random_clips", "row"]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from triton_repo.backends.clip.clip_engines import ENGINES, Engine, EngineError, engine_class, load_engine
+from triton_repo.backends.clip.clip_engines.interface import Clips
+from triton_repo.backends.clip.clip_engines.precision import AUTO, automatic_precision, read_record
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import engine_files
+from triton_repo.zoo.export.precision import has_bf16
+from triton_repo.zoo.export.precision import record as make_record
 from triton_repo.zoo.export.reference import Reference
 from triton_repo.zoo.repository.store import InstalledModel
 
@@ -28,8 +33,37 @@ class Variant(NamedTuple):
 
 
 def own(model: InstalledModel) -> Variant:
-    """Return the variant that the model's configuration selects."""
-    return Variant(model.parameters.get("engine", "openvino"), model.parameters.get("precision", "f32"))
+    """Return the variant that the model's configuration selects on this machine."""
+    engine = model.parameters.get("engine", "openvino")
+    return Variant(engine, own_precision(model, engine))
+
+
+def own_precision(model: InstalledModel, engine: str) -> str:
+    """Return the precision that the model's configuration selects for `engine` on this machine."""
+    precision = model.parameters.get("precision", "f32")
+    return automatic(model, engine) if precision == AUTO else precision
+
+
+def automatic(model: InstalledModel, engine: str) -> str:
+    """Return the precision that `auto` stands for on this machine; f32 for an engine that it cannot run."""
+    try:
+        return automatic_precision(engine, engine_class(engine).precisions(), model.served)
+    except EngineError:
+        return "f32"
+
+
+def update_record(model: InstalledModel, clips: Sequence[Clips] = ()) -> None:
+    """Measure the served version's accuracy in bf16 if it has no record of what this CPU's instructions give.
+
+    Args:
+        model: The installed model.
+        clips: Clips of real videos; they are a reason to measure again.
+    """
+    if not os.access(model.served, os.W_OK):
+        return  # the models belong to another user
+    record = read_record(model.served)
+    if clips or record is None or (has_bf16() and not record.is_native):
+        make_record(model.served, clips)
 
 
 def of_this_machine() -> tuple[list[Variant], dict[str, str]]:

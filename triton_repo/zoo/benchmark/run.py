@@ -71,6 +71,8 @@ def run(
     Raises:
         ModelError: No engine can be measured.
     """
+    say("comparing bf16 with f32")
+    variants.update_record(model)
     ready, absent, source = _ready(model, engines, weights, version, say)
     config = model.config
     shape = tuple(int(size) for size in config["input"][0]["dims"])

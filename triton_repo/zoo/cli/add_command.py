@@ -61,6 +61,13 @@ LOCK = Path(__file__).parents[1] / "weights.lock"
     show_default=True,
     help="Output of the ONNX model.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "f32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Precision; auto uses bf16 where the CPU supports it and the scores stay close to those of f32.",
+)
 @click.option("--url", help="Download the published checkpoint from this address.")
 @click.option("--cache", type=FOLDER, default=CACHE, help="Folder for downloads.  [default: .runtime/weights]")
 @click.option(
@@ -80,6 +87,7 @@ def add(
     labels: Path | None,
     layout: str | None,
     scores: str,
+    precision: str,
     url: str | None,
     cache: Path,
     lock: Path,
@@ -116,7 +124,7 @@ def add(
         file = from_file or weights or onnx or _download(name, url, cache, lock)
         with running(settings, folder) as server:
             with err.status("...") as status:
-                target = Target(folder, name, server, status.update)
+                target = Target(folder, name, server, status.update, precision)
                 if onnx:
                     assert labels
                     version = add_onnx(target, OnnxInput(onnx, layout, scores, data), labels, overrides)

@@ -59,10 +59,15 @@ def verify(
         from triton_repo.zoo.export.reference import origin
 
         source, own = origin(model, weights), variants.own(model)
-        selected = [variants.Variant(e, p) for e in engines or [own.engine] for p in precisions or [own.precision]]
+        selected = [
+            variants.Variant(e, p)
+            for e in engines or [own.engine]
+            for p in precisions or [variants.own_precision(model, e)]
+        ]
         clip_sets = [accuracy.ClipSet("random", accuracy.random_clips(_clip_shape(model), clips, seed))]
         if videos:
             clip_sets.append(accuracy.ClipSet("real", _real_clips(videos, model, settings)))
+        variants.update_record(model, [clip for clip_set in clip_sets[1:] for clip in clip_set.clips])
         err = console(stderr=True)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress_bar:
             task = progress_bar.add_task(f"comparing {name}", total=sum(len(clip_set.clips) for clip_set in clip_sets))

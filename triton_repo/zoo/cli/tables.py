@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from triton_repo.zoo.repository.names import PUBLISHED
 from triton_repo.zoo.repository.store import InstalledModel
+
+if TYPE_CHECKING:
+    from triton_repo.backends.clip.clip_engines.precision import PrecisionRecord
 
 MAX_LABELS = 12
 
@@ -43,6 +46,7 @@ def available_line(models: Sequence[InstalledModel]) -> Text:
 
 def installed_facts(model: InstalledModel) -> dict[str, Any]:
     """Return the properties of an installed model that `show` prints."""
+    from triton_repo.backends.clip.clip_engines.precision import read_record
     from triton_repo.zoo.repository.sources import read_source
 
     parameters = model.parameters
@@ -57,7 +61,19 @@ def installed_facts(model: InstalledModel) -> dict[str, Any]:
     }
     if model.versions and (source := read_source(model.served)):
         facts |= {"source": source.weights, "sha256": source.sha256}
+    if model.versions and (record := read_record(model.served)):
+        facts["bf16"] = _bf16_summary(record)
     return facts
+
+
+def _bf16_summary(record: PrecisionRecord) -> str:
+    """Return the record of a version's accuracy in bf16 against f32 in one line."""
+    clips, ties, largest, mean, _, top_1 = record.agreement
+    verdict = "close to f32" if record.allows_bf16 else "too far from f32"
+    return (
+        f"{verdict} ({'measured' if record.is_native else 'emulated'}): differs by {largest:.1e} at most and "
+        f"{mean:.1e} on average, same best label for {top_1:.1%} of {clips - ties} clips"
+    )
 
 
 def _frame(parameters: dict[str, str]) -> str:

@@ -7,7 +7,8 @@
 
 A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`; where there is a GPU, or
 for another machine that has one (--gpu), also `<version>/model.pt2`, by which the model can be placed on it. The
-exported model is checked against the network it came from before it takes its place.
+exported model is checked against the network it came from before it takes its place, and its accuracy in bf16 is
+recorded in `precision.json`.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
 from triton_repo.zoo.errors import ModelError  # noqa: E402
-from triton_repo.zoo.export import engine_files  # noqa: E402
+from triton_repo.zoo.export import engine_files, precision  # noqa: E402
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402
 from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
@@ -113,8 +114,9 @@ def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, 
         difference = largest_difference(served, new / "model.xml")
         if not difference <= TOLERANCE:
             raise ExportMismatch(f"the exported model is off by {difference:.2g}, allowed is {TOLERANCE:g}")
+        precision.record(new)
         config, text = folder / "config.pbtxt", config_text(name, served)
-        engine = engine_config.engine_of(config.read_text(encoding="utf-8")) if config.exists() else engine_config.USUAL
+        engine = engine_config.engine_of(config.read_text(encoding="utf-8") if config.exists() else text)
         if engine[0] != "openvino":
             engine_files.make(*engine, served, new)
         if engine[0] != "torch" and (torch.cuda.is_available() if gpu is None else gpu):

@@ -111,7 +111,7 @@ def config_text(name: str, served: ModelInfo) -> str:
         "crop": spec.crop,
         "architecture": served.architecture,
         "engine": "openvino",
-        "precision": "f32",
+        "precision": "auto",
     }
     entries = ",\n".join(
         f'  {{ key: "{key}" value: {{ string_value: "{value}" }} }}' for key, value in parameters.items()

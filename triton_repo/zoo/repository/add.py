@@ -10,14 +10,16 @@ from typing import Literal
 import numpy as np
 import openvino
 
+from triton_repo.backends.clip.clip_engines.precision import AUTO
 from triton_repo.zoo import onnx_data
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import openvino as export
+from triton_repo.zoo.export import precision as bf16
 from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
 from triton_repo.zoo.export.spec import ClipSpec, Description, config_text
-from triton_repo.zoo.repository import store
+from triton_repo.zoo.repository import engine_config, store
 from triton_repo.zoo.repository.names import BUILT_IN, checked
 from triton_repo.zoo.repository.server import TritonServer
 from triton_repo.zoo.repository.sources import ONNX, Source, read_labels
@@ -57,12 +59,14 @@ class Target:
         name: Name of the model.
         server: Running server that loads the version at once, or None.
         say: Receives progress messages.
+        precision: Precision that the version is served in; `auto` follows the version's accuracy in bf16.
     """
 
     models: Path
     name: str
     server: TritonServer | None
     say: Notice
+    precision: str = AUTO
 
 
 def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: ClipOverrides) -> int:
@@ -129,6 +133,7 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
         folder = making / target.name
         (folder / str(version)).mkdir(parents=True)
         openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
+        bf16.record(folder / str(version))
         (folder / "labels.txt").write_text("".join(f"{word}\n" for word in label_names), encoding="utf-8")
         (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
 
@@ -159,6 +164,10 @@ def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> 
         version = store.next_version(models, name)
         target.say(f"converting {name}, version {version}")
         write(making, version)
+        if target.precision != AUTO:
+            config = making / name / "config.pbtxt"
+            text = engine_config.with_engine(config.read_text(encoding="utf-8"), "openvino", target.precision)
+            engine_config.write(config, text)
         source.write(making / name / str(version))
         try:
             with store.installing(making / name, models, version):

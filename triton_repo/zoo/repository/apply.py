@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from triton_repo.backends.clip.clip_engines import engine_class
-from triton_repo.zoo.benchmark.engines import Variant
+from triton_repo.backends.clip.clip_engines.precision import AUTO
+from triton_repo.zoo.benchmark.engines import Variant, automatic
 from triton_repo.zoo.repository import engine_config, store
 from triton_repo.zoo.repository.server import TritonServer
 
@@ -14,7 +15,7 @@ from triton_repo.zoo.repository.server import TritonServer
 def apply(
     models: Path, model: store.InstalledModel, variant: Variant, made: Path, server: TritonServer | None = None
 ) -> None:
-    """Serve the model by the engine and precision of `variant`.
+    """Serve the model by the engine and precision of `variant`; the precision `auto` is kept where it means the same.
 
     The engine's file is copied into the newest version first; then the configuration names the engine. Each step is
     atomic. Until the last step succeeds, and if `server` cannot load the model, the old engine serves it.
@@ -27,7 +28,9 @@ def apply(
         server: Running server that loads the model, or None.
     """
     with store.changing(models) as making:
-        text = engine_config.with_engine((model.folder / "config.pbtxt").read_text(encoding="utf-8"), *variant)
+        config = (model.folder / "config.pbtxt").read_text(encoding="utf-8")
+        is_automatic = variant.engine == "openvino" and automatic(model, "openvino") == variant.precision
+        text = engine_config.with_engine(config, variant.engine, AUTO if is_automatic else variant.precision)
         place = model.served / engine_class(variant.engine).file(variant.precision)
         if not place.exists():
             new = making / place.name

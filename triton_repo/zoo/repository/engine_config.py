@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triton_repo.zoo.errors import ModelError
 
-USUAL = ("openvino", "f32")
+USUAL = ("openvino", "f32")  # of a configuration that names none
 
 
 def engine_of(text: str) -> tuple[str, str]:
@@ -44,4 +44,4 @@ def _entry(name: str) -> re.Pattern[str]:
     return re.compile(rf'(key:\s*"{name}"\s*value:?\s*\{{\s*string_value:\s*")([^"]*)(")')
 
 
-__all__ = ["USUAL", "engine_of", "with_engine", "write"]
+__all__ = ["engine_of", "with_engine", "write"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
-from app.inference.client import ProbeResult
+from app.inference.client import Fingerprint, ProbeResult
 from app.inference.registry import ModelRegistry
 from app.inference.triton_errors import TritonUnavailable
 
@@ -23,6 +23,7 @@ class FakeTriton:
         self.canaries: list[str] = []
         self.score = 0.5
         self.weights = "aa"
+        self.precision = "f32"
         self.fingerprints = 0
         self.unready: frozenset[str] = frozenset()
 
@@ -36,9 +37,9 @@ class FakeTriton:
             raise self.record_unloaded
         return list(self.configs)
 
-    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> str:
+    async def fingerprint(self, model: str, version: str, shape: tuple[int, ...], patience_s: float) -> Fingerprint:
         self.fingerprints += 1
-        return self.weights
+        return Fingerprint(self.weights, self.precision)
 
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
@@ -263,6 +264,34 @@ def test_other_weights_under_the_same_configuration_have_another_mark(
         monkeypatch.setattr("app.inference.registry.FINGERPRINT_S", 0.0)
         await models.refresh()
         assert (await models.get("good")).mark != first
+
+    asyncio.run(scenario())
+
+
+def test_precision_is_shown_and_another_one_has_another_mark(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.inference.registry.FINGERPRINT_S", 0.0)
+
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        models = catalogue(triton)
+        exact = await models.get("good")
+        assert exact.facts(default=True)["precision"] == "f32"
+        triton.precision = "bf16"
+        await models.refresh()
+        fast = await models.get("good")
+        assert fast.mark != exact.mark
+        assert models.precisions() == {("good", "1", "bf16"): True}
+
+    asyncio.run(scenario())
+
+
+def test_precision_of_another_backend_is_unknown(at_once: None) -> None:
+    async def scenario() -> None:
+        triton = FakeTriton(config())
+        triton.weights = triton.precision = ""
+        models = catalogue(triton)
+        assert (await models.get("good")).facts(default=True)["precision"] is None
+        assert models.precisions() == {}
 
     asyncio.run(scenario())
 

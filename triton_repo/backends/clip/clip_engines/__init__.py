@@ -6,9 +6,10 @@
     onnxruntime    onnxruntime      CPU, CUDA     f32, f16         model.onnx, model.f16.onnx
     tensorrt       tensorrt, torch  CUDA          f32, bf16, f16   model.f32.plan, ...
 
-The parameters `engine`, `precision` and `device` in a model's `config.pbtxt` select the engine. Each engine's library
-is imported only when that engine is loaded. Both the Triton server and the checkout import this package. The server
-sees only this folder, so the package imports nothing else of the project and uses relative imports.
+The parameters `engine`, `precision` and `device` in a model's `config.pbtxt` select the engine; precision.py chooses
+what the precision `auto` stands for. Each engine's library is imported only when that engine is loaded. Both the Triton
+server and the checkout import this package. The server sees only this folder, so the package imports nothing else of
+the project and uses relative imports.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .interface import Clips, DlpackEngine, Engine, EngineError, Scores, StreamingEngine, chosen
+from .precision import AUTO, agree, automatic_precision, read_record
 
 ENGINES = {
     "openvino": ("openvino_engine", "OpenVinoEngine"),
@@ -55,8 +57,7 @@ def load_engine(config: dict[str, Any], folder: Path, device: str | None = None)
     parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
     if device:
         parameters.setdefault("device", device)
-    name = chosen("engine", parameters, list(ENGINES))
-    engine = engine_class(name)(folder, parameters, max(1, int(config.get("max_batch_size", 1))))
+    engine = _load(folder, parameters, max(1, int(config.get("max_batch_size", 1))))
     clip_shape = tuple(int(size) for size in config["input"][0]["dims"])
     classes = int(config["output"][0]["dims"][0])
     if engine.clip_shape != clip_shape:
@@ -67,6 +68,22 @@ def load_engine(config: dict[str, Any], folder: Path, device: str | None = None)
     if len(labels) != classes:
         raise EngineError(f"labels.txt has {len(labels)} labels, the model gives {classes} classes")
     return engine
+
+
+def _load(folder: Path, parameters: dict[str, str], max_batch: int) -> Engine:
+    """Return the engine that the parameters name, with the precision that `auto` stands for."""
+    name = chosen("engine", parameters, list(ENGINES))
+    cls = engine_class(name)
+    if parameters.get("precision") != AUTO:
+        return cls(folder, parameters, max_batch)
+    precision = automatic_precision(name, cls.precisions(parameters.get("device")), folder)
+    engine = cls(folder, parameters | {"precision": precision}, max_batch)
+    record = read_record(folder)
+    if precision == "f32" or record is None or record.is_native:
+        return engine
+    # The record was made on a CPU without bf16 instructions: check it on this one, which has them.
+    exact = cls(folder, parameters | {"precision": "f32"}, max_batch)
+    return engine if agree(engine, exact) else exact
 
 
 __all__ = [

@@ -26,10 +26,12 @@ class Engine(Protocol):
     Attributes:
         clip_shape: Shape of a clip, without the batch axis.
         classes: Number of scores of a clip.
+        precision: Precision that it calculates in.
     """
 
     clip_shape: tuple[int, ...]
     classes: int
+    precision: str
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         """Load the version in `folder`.

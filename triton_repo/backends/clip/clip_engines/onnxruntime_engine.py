@@ -25,7 +25,7 @@ class OnnxRuntimeEngine:
         if (requested := parameters.get("device", available[0])).startswith("cuda:") and "cuda" in available:
             available = [*available, requested]  # CUDA checks below whether this GPU exists
         device = chosen("device", parameters, available)
-        precision = chosen("precision", parameters, ("f32", "f16"))
+        self.precision = precision = chosen("precision", parameters, ("f32", "f16"))
         offered(precision, device, self.precisions(device))
         path = existing(folder, self.file(precision))
         self._max_batch = max_batch

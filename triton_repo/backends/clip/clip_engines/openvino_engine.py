@@ -28,7 +28,7 @@ class OpenVinoEngine:
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         chosen("device", parameters, ["cpu"])
-        precision = chosen("precision", parameters, PRECISIONS)
+        self.precision = precision = chosen("precision", parameters, PRECISIONS)
         # OpenVINO silently falls back to f32 where the CPU lacks a precision.
         offered(precision, "CPU", self.precisions())
         path = existing(folder, self.file(precision))

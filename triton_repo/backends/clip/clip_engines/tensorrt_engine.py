@@ -23,7 +23,7 @@ class TensorRtEngine:
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
-        precision = chosen("precision", parameters, PRECISIONS)
+        self.precision = precision = chosen("precision", parameters, PRECISIONS)
         offered(precision, "GPU", self.precisions())
         self._device = torch.device(chosen("device", parameters, devices()))
         torch.cuda.set_device(self._device)  # TensorRT builds and runs on the current device

@@ -33,7 +33,7 @@ class TorchEngine:
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         self._device = torch.device(chosen("device", parameters, devices()))
-        precision = chosen("precision", parameters, list(DTYPES))
+        self.precision = precision = chosen("precision", parameters, list(DTYPES))
         offered(precision, self._device.type, self.precisions(self._device.type))
         self._dtype, self._max_batch = DTYPES[precision], max_batch
         named = chosen("layout", parameters, LAYOUTS) if "layout" in parameters else None

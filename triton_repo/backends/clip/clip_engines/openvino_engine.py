@@ -13,6 +13,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 from .interface import Clips, Done, EngineError, Scores, chosen, existing, offered  # noqa: E402
+from .openvino_memory import release_weights_file  # noqa: E402
 from .openvino_streams import Streams, StreamsThread, engine_error, scores_of  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")
@@ -21,9 +22,11 @@ PRECISIONS = ("f32", "bf16")
 class OpenVinoEngine:
     """Engine for `model.xml` and `model.bin`, in `precision` f32 (same scores as torch) or bf16 (faster).
 
-    The model is compiled twice, each time for one clip. All cores share a lone clip. Several clips run side by side, in
-    as many streams as the cores allow and a batch can fill. A free stream takes the next clip at once, whichever
-    request it belongs to. Measurements: docs/decisions/0010-no-end-of-a-batch.md.
+    Where a batch fills several streams, the model is compiled twice, each time for one clip. All cores share a lone
+    clip. Several clips run side by side, in as many streams as the cores allow and a batch can fill. A free stream
+    takes the next clip at once, whichever request it belongs to.
+
+    Measurements: docs/decisions/0010-no-end-of-a-batch.md.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -32,7 +35,7 @@ class OpenVinoEngine:
         # OpenVINO silently falls back to f32 where the CPU lacks a precision.
         offered(precision, "CPU", self.precisions())
         path = existing(folder, self.file(precision))
-        self._max_batch = max_batch
+        self._max_batch, self._weights = max_batch, path.with_suffix(".bin")
         try:
             self._load(path, precision)
         except RuntimeError as error:
@@ -58,16 +61,19 @@ class OpenVinoEngine:
         # Without pinning, inference leaves cores to decoders that run at the same time (docs/decisions/0010).
         hints = {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         together = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": self._max_batch}
-        lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"})
         many = core.compile_model(model, "CPU", hints | together)
+        # With one stream all cores share each clip anyway.
+        has_streams = int(many.get_property("NUM_STREAMS")) > 1
+        lone = core.compile_model(model, "CPU", hints | {"PERFORMANCE_HINT": "LATENCY"}) if has_streams else many
         self._lone = lone.create_infer_request()
         self._streams = Streams(many, self.classes)
         self._thread: StreamsThread | None = None
 
     def warm_up(self) -> None:
-        """Infer blank batches of one clip and of `max_batch` clips."""
+        """Infer blank batches of one clip and of `max_batch` clips, then release memory that is not needed any more."""
         for batch in {1, self._max_batch}:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
+        release_weights_file(self._weights)
 
     def infer(self, clips: Clips) -> Scores:
         """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""

@@ -46,7 +46,7 @@ def open_file(path: Path, *, follow_links: bool = False) -> BinaryIO:
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DamagedFile(f"{path} is no regular file")
+        raise DamagedFile(f"{path} is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -49,11 +49,11 @@ class Authenticator:
         if text:
             key = self.keys.find(text.strip())
             if key is None:
-                raise Unauthorized("this key is not known here; it may have been revoked")
+                raise Unauthorized("unknown API key: check it, or ask for a new one; it may have been revoked")
             return key, None
         session = self.session(request.cookies)
         if session is None:
-            raise Unauthorized("this service needs a key: send it as `Authorization: Bearer <key>`")
+            raise Unauthorized("this service needs an API key: send it as `Authorization: Bearer <key>`")
         return session
 
     def session(self, cookies: Mapping[str, str]) -> tuple[Key, Session] | None:
@@ -92,6 +92,7 @@ class Authenticator:
         """Raise TooManyRequests if `acquire` would raise it now; count nothing."""
         if not self.quotas.has_slot(key.id, "work", self.max_concurrent(key)):
             self._reject_flags.shut(key.id, lambda: self._has_room(key))
-            raise TooManyRequests("this key has as many requests under way as it may have", self._retry_after_s())
+            message = f"this key has {self.max_concurrent(key)} requests in progress, the most allowed at a time"
+            raise TooManyRequests(message, self._retry_after_s())
         if key.rate:
             self.quotas.check_rate(key.id, key.rate, key.burst)

@@ -100,7 +100,7 @@ class KeyFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise KeyStoreUnavailable("the keys cannot be read now") from error
+            raise KeyStoreUnavailable("the API keys cannot be read now; please try again in a moment") from error
         version = (status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
             if version != self._version:
@@ -139,7 +139,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"keys": []}
     except (OSError, ValueError, RecursionError, DamagedFile) as error:
-        raise KeyStoreUnavailable("the keys cannot be read now") from error
+        raise KeyStoreUnavailable("the API keys cannot be read now; please try again in a moment") from error
 
 
 def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
@@ -160,14 +160,16 @@ def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, 
         except ValueError as error:
             damaged.append(f"row {number} ({_name(row)}): {error}")
     if damaged and not keys:
-        raise KeyStoreUnavailable("the keys cannot be read now") from ValueError("; ".join(damaged)[:500])
+        raise KeyStoreUnavailable("the API keys cannot be read now; please try again in a moment") from ValueError(
+            "; ".join(damaged)[:500]
+        )
     return keys, tuple(damaged)
 
 
 def _parse(row: Any) -> Key:
     """Return the key of a row; raises ValueError that says what is wrong."""
     if not isinstance(row, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     for name, is_right in _FIELDS.items():
         if name not in row:
             if name in _REQUIRED:

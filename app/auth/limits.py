@@ -37,7 +37,7 @@ class Quotas:
         """Hold one of the `most` slots of `key` in the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # closing it releases the slot
             if not sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
-                message = f"this key has {maximum} requests under way already, and may have no more at a time"
+                message = f"this key has {maximum} requests in progress, the most allowed at a time"
                 raise TooManyRequests(message, retry_after_s)
             yield
 
@@ -101,4 +101,5 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
 
 def _rate_error(rate: float, wait_s: float) -> TooManyRequests:
     """Return the error for a request above the rate."""
-    return TooManyRequests(f"this key may send {rate:g} files a second", max(1, math.ceil(wait_s)))
+    retry_after_s = max(1, math.ceil(wait_s))
+    return TooManyRequests(f"this key may send {rate:g} files a second: retry in {retry_after_s} s", retry_after_s)

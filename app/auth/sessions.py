@@ -107,7 +107,7 @@ def _read(path: Path) -> Session | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DamagedFile(f"no session: {str(error)[:200]}") from error
+        raise DamagedFile(f"not a session: {str(error)[:200]}") from error
     texts = (session.key, session.sha256, session.csrf)
     if not all(isinstance(text, str) and text.isascii() for text in texts) or not _is_time(session.ends):
         raise DamagedFile("its fields are not those of a session")

@@ -207,7 +207,7 @@ class Decoder:
                 if attempt + 1 < TRIES:
                     await asyncio.sleep(RETRY_DELAY_S * (attempt + 1))
         log.debug("a decoder was ended from outside %d times in a row", TRIES)  # /metrics counts them
-        raise NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
+        raise NotReady("the decoder was killed from outside, perhaps because memory ran out; please try again")
 
     async def _attempt(
         self, pool: ProcessPool, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]

@@ -38,7 +38,9 @@ def probe(source: Source, limits: Limits) -> Media:
         timing = _timing(format_name, file)
         frames = len(timing.times_s)
         if frames > MAX_FRAMES:
-            raise LimitExceeded(f"the animation has more than the {MAX_FRAMES} frames allowed")
+            raise LimitExceeded(
+                f"the animation has {frames} frames, more than the {MAX_FRAMES} allowed: send it as a video"
+            )
         limits.check_size(picture.width, picture.height)
         rotation, mirrored = rotation_of(read_orientation(picture, file))
         width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]

@@ -161,7 +161,7 @@ def open_pixels(format_name: str, file: PictureFile, max_pixels: int) -> Iterato
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitExceeded(f"the picture has more than the {limit} pixels allowed") from error
     except MemoryError as error:
-        raise LimitExceeded("decoding this picture needs more memory than is allowed") from error
+        raise LimitExceeded("decoding this picture needs more memory than allowed: send a smaller version") from error
     except _DAMAGE as error:
         if "nsupported codec" in str(error):
             raise UnsupportedMedia(
@@ -220,7 +220,7 @@ def _complete(picture: Image.Image, file: PictureFile, resize: int) -> Image.Ima
             copy.info.update(picture.info)
             copies.append(copy)
     if copies[0].tobytes() != copies[1].tobytes():
-        raise Undecodable("the picture is cut off: only a part of it is there")
+        raise Undecodable("the picture is cut off: send the complete file")
     return copies[0]
 
 

@@ -136,7 +136,7 @@ class Triton:
         result = await self._client.infer(model, [clip], version, request_id=request_id.get())
         scores = result.as_numpy(OUTPUT)
         if scores is None or scores.size == 0:
-            raise InferenceFailed("the model gave no scores")
+            raise InferenceFailed("the model returned no scores")
         return np.asarray(scores[0], dtype=np.float32)
 
     async def canary(
@@ -166,7 +166,7 @@ class Triton:
             score, index, label = [*result.decode().split(":", 2), ""][:3]
             labels[int(index)], scores[int(index)] = label or index, float(score)
         if len(labels) != classes:
-            raise InferenceFailed(f"model {model} gave {len(labels)} scores instead of {classes}")
+            raise InferenceFailed(f"model {model} returned {len(labels)} scores instead of {classes}")
         order = range(classes)
         return ProbeResult(tuple(labels[index] for index in order), tuple(scores[index] for index in order))
 

@@ -135,7 +135,7 @@ class ModelRegistry:
                 return entry.model
         if entries or name in self._triton.unready:
             raise NotReady("this model does not answer now; please try again in a moment")
-        raise ModelNotFound(f"there is no model {name_or_version[:80]!r}")
+        raise ModelNotFound(f"there is no model {name_or_version[:80]!r}: /v1/models lists all")
 
     def recent(self, name_or_version: str) -> Model | None:
         """Return what `get` returns if the list of models is recent enough, else None. Callable from any thread."""

@@ -24,7 +24,7 @@ CANCEL_TIMEOUT_S = 2.0
 POLL_S = 0.05
 RETRY_AFTER_S = 10
 MAX_REMOVED = 100  # finished jobs that one request may remove to make room; the job worker removes the rest
-NO_ROOM = "the service has no room for this file now; please try again later"
+NO_ROOM = "the server's disk has no room for this file; please try again later"
 NO_SUCH_JOB = "there is no such job; it may have been removed"
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class JobService:
             raise
         if job is None:  # another request used the same key at the same time
             if (existing := self._existing(spec)) is None:
-                raise Overloaded("the job of this key is just being removed; please try again")
+                raise Overloaded("the job of this Idempotency-Key is being removed; please try again in a moment")
             return existing, False
         try:
             self.queue.put(job.id)
@@ -97,10 +97,14 @@ class JobService:
             )
         except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
             if job.path.is_dir():
-                raise Overloaded("the job of this key is just being removed; please try again") from None
+                raise Overloaded(
+                    "the job of this Idempotency-Key is being removed; please try again in a moment"
+                ) from None
             return None
         if not same:
-            raise IdempotencyConflict("this Idempotency-Key was used for another file or other parameters")
+            raise IdempotencyConflict(
+                "this Idempotency-Key was used for another file or other parameters: use a new one"
+            )
         return job
 
     def _add(self, spec: JobSpec, source: Source) -> Job | None:
@@ -135,7 +139,9 @@ class JobService:
             verdict = index.reserve(row, limits)
         match verdict:
             case "full":
-                raise Overloaded(f"there are {limits.jobs} jobs already; please try again later")
+                raise Overloaded(
+                    f"the service has {limits.jobs} unfinished jobs, the most allowed; please try again later"
+                )
             case "owner full":
                 message = f"this key has {limits.jobs_per_owner} unfinished jobs, the most allowed: wait for one to end"
                 raise TooManyRequests(message, RETRY_AFTER_S)

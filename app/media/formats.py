@@ -154,7 +154,7 @@ _CODEC_NAMES = {
 def unsupported_codec(name: str) -> UnsupportedMedia:
     """Return the error for a video codec that is not decoded; `name` is FFmpeg's name, or empty."""
     display_name = _CODEC_NAMES.get(name, name)
-    description = f"the codec {display_name}" if display_name else "a codec that is not known here"
+    description = f"the codec {display_name}" if display_name else "an unknown codec"
     return UnsupportedMedia(f"the video uses {description}, which is not supported: send it as {CODECS_TO_SEND}")
 
 

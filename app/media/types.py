@@ -86,21 +86,27 @@ class Limits:
     def check_size(self, width: int, height: int) -> None:
         """Raise `LimitExceeded` if a picture or frame of `width` x `height` pixels exceeds the limits."""
         if width * height > self.max_pixels:
-            raise LimitExceeded(f"{width}x{height} pixels are more than the {self.max_pixels} allowed")
+            raise LimitExceeded(
+                f"{width}x{height} are {width * height} pixels, more than the {self.max_pixels} allowed: scale it"
+            )
         self.check_aspect(width, height)
 
     def check_aspect(self, width: int, height: int) -> None:
         """Raise `LimitExceeded` if a picture or frame is too narrow."""
         # Scaling keeps the aspect, so a 1x65535 strip would grow to gigabytes when scaled to the model's size
         if max(width, height) > self.max_aspect * min(width, height):
-            raise LimitExceeded(f"{width}x{height} is narrower than the 1:{self.max_aspect:g} allowed")
+            raise LimitExceeded(f"{width}x{height} is narrower than the 1:{self.max_aspect:g} allowed: crop it")
 
     def check_length(self, frames: int | None, duration_s: float | None) -> None:
         """Raise `LimitExceeded` if a video has more frames or seconds than the limits; None passes."""
         if frames is not None and frames > self.max_frames:
-            raise LimitExceeded(f"the video has more than the {self.max_frames} frames allowed")
+            raise LimitExceeded(
+                f"the video has {frames} frames, more than the {self.max_frames} allowed: send a part of it"
+            )
         if duration_s is not None and duration_s > self.max_duration_s:
-            raise LimitExceeded(f"the video is longer than the {self.max_duration_s:g} seconds allowed")
+            raise LimitExceeded(
+                f"the video has {duration_s:.1f} s, more than the {self.max_duration_s:g} s allowed: send a part of it"
+            )
 
 
 @dataclass(frozen=True, slots=True)

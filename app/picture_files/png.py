@@ -46,7 +46,9 @@ def split_png(data: bytes) -> PictureFile:
     for name, start, end in png_chunks(data):
         is_complete = end <= len(data)
         if name == b"CgBI":
-            raise UnsupportedMedia("this is a PNG as iOS apps hold them, which is not supported: send the original PNG")
+            raise UnsupportedMedia(
+                "this is a PNG in the private format of iOS apps, which is not supported: send the original PNG"
+            )
         if name in _PNG_PIXELS or (animated and name in _PNG_FRAMES):
             chunks.append(data[start:end])
         elif name != b"IEND":

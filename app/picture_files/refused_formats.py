@@ -122,4 +122,4 @@ def message_for_unknown(head: bytes) -> str:
     """Return the message that refuses a file of an unknown format."""
     if head and not head.translate(None, _NO_CONTROLS):
         return "this is text, not a video or picture: " + ACCEPTED
-    return "this is no format of a video or picture that is known here: " + ACCEPTED
+    return "the format of this file is unknown: " + ACCEPTED

@@ -102,7 +102,7 @@ def report_missing(layers: tuple[Layer, ...], confinement: SandboxConfig) -> Non
     """Log the layers that the first process found missing; raise SandboxError if they are required."""
     missing_layers = missing(layers)
     if missing_layers and confinement.mode == "required":
-        raise SandboxError(f"decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: {missing_layers}")
+        raise SandboxError(f"CLIPSTACK_SANDBOX=required, and decoders lack these sandbox layers: {missing_layers}")
     if missing_layers:
         log.warning("decoders are confined without some layers (docs/security.md): %s", missing_layers)
 

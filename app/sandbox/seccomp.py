@@ -57,7 +57,7 @@ def block(rules: Iterable[SyscallRule], every_thread: bool = False) -> None:
         for rule in rules:
             _add(filter_, rule)
         if failed := _library.seccomp_load(filter_):
-            raise LayerUnavailable(f"the kernel takes no seccomp filter ({errno.errorcode.get(-failed, failed)})")
+            raise LayerUnavailable(f"the kernel rejects the seccomp filter ({errno.errorcode.get(-failed, failed)})")
     finally:
         _library.seccomp_release(filter_)
 
@@ -76,6 +76,4 @@ def _add(filter_: ctypes.c_void_p, rule: SyscallRule) -> None:
     count = int(rule.argument is not None)
     action = ctypes.c_uint32(_ERRNO | rule.errno)
     if failed := _library.seccomp_rule_add_array(filter_, action, number, count, comparisons):
-        raise LayerUnavailable(
-            f"libseccomp does not take the rule for {rule.name} ({errno.errorcode.get(-failed, failed)})"
-        )
+        raise LayerUnavailable(f"libseccomp rejects the rule for {rule.name} ({errno.errorcode.get(-failed, failed)})")

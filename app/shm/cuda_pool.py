@@ -59,7 +59,7 @@ def open_pool(
         cuda: Factory of the CUDA runtime.
     """
     if transport == "cuda" and gpu is None:
-        raise RegionError("CLIPSTACK_TRANSPORT is cuda, and there is no GPU here that can be used")
+        raise RegionError("CLIPSTACK_TRANSPORT=cuda needs a GPU, and none can be used: set auto, shm or inline")
     if transport not in ("auto", "cuda") or gpu is None:
         return SlotPool(count, slot_bytes)
     try:

@@ -77,7 +77,7 @@ class DeviceRegion:
         while not self._runtime.is_complete(event):
             elapsed = time.monotonic() - started
             if elapsed > COPY_TIMEOUT_S:
-                raise CudaError(f"a copy was not over after {COPY_TIMEOUT_S:g} s")
+                raise CudaError(f"a copy did not finish within {COPY_TIMEOUT_S:g} s")
             await asyncio.sleep(0 if elapsed < BUSY_WAIT_S else POLL_S)
 
     def close(self) -> None:

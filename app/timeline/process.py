@@ -152,7 +152,7 @@ class Stream:
                 async with asyncio.timeout_at(deadline):
                     await self._readable.wait()
             except TimeoutError:
-                raise DecodeTimeout(f"no frame could be decoded for {self._patience_s:g} s") from None
+                raise DecodeTimeout(f"no frame could be decoded within {self._patience_s:g} s") from None
         try:
             event: Event | ScanFinished | ClipstackError = self._connection.recv()
         except (EOFError, ConnectionResetError):
@@ -167,7 +167,7 @@ class Stream:
         exit_code = self._process.exitcode
         if exit_code is not None and classify(exit_code) is not Exit.OUTSIDE:
             return Undecodable(CRASHED)
-        return NotReady("the decoder was ended from outside, perhaps for want of memory; please try again")
+        return NotReady("the decoder was killed from outside, perhaps because memory ran out; please try again")
 
 
 @asynccontextmanager

@@ -148,7 +148,7 @@ class _Form:
             name = (event.name or "")[:40]
             raise InvalidMultipart(f"the file came in the form field {name!r}: send it in the field 'file'")
         if self.offset is not None:
-            raise TooManyFiles("send one file at a time")
+            raise TooManyFiles("the form has more than one file: send one file per request")
         encoding = event.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
         if encoding not in ("binary", "8bit", "7bit"):
             raise InvalidMultipart(

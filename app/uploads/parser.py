@@ -83,7 +83,7 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
             if body.exists():
                 raise
             # nginx deletes its file on disconnect.
-            raise BadRequest("the sender has gone, and the file with it") from error
+            raise BadRequest("the client closed the connection before its file was read") from error
 
 
 def _display_name(name: str) -> str:
@@ -147,7 +147,7 @@ def _body_file(request: Request, folder: Path, max_bytes: int, cleanup: ExitStac
         path = Path(upload_path)
         if rejected_path(path).exists():
             raise RequestTimeout(
-                f"the upload was slower than {MIN_BYTES_S >> 10} KiB/s for minutes and was given up: send a smaller "
+                f"the upload was slower than {MIN_BYTES_S >> 10} KiB/s for minutes and was stopped: send a smaller "
                 "file, or send it over a faster connection"
             )
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
@@ -188,7 +188,7 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT):
-            raise StorageFull("the service has no room for this file now; please try again later") from error
+            raise StorageFull("the server's disk has no room for this file; please try again later") from error
         raise
 
 

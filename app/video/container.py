@@ -25,7 +25,7 @@ def convert_errors() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except MemoryError as error:
-        raise LimitExceeded("decoding this file needs more memory than is allowed") from error
+        raise LimitExceeded("decoding this file needs more memory than allowed: send a smaller version") from error
     except av.error.DecoderNotFoundError as error:
         raise UnsupportedMedia("the video uses a codec that is not supported") from error
     except (av.error.FFmpegError, decord.DECORDError, RuntimeError, AssertionError) as error:
@@ -68,7 +68,7 @@ def open_container(
     try:
         container = av.open(ffmpeg_name(source), options=options, metadata_errors="replace", hwaccel=hwaccel)
     except av.error.ArgumentError as error:  # decord guesses formats as FFmpeg does, and must not open the other format
-        raise UnsupportedMedia("the file is not what its first bytes say") from error
+        raise UnsupportedMedia("the file's content does not match its first bytes: export it again") from error
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:

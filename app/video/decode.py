@@ -78,7 +78,7 @@ def check_length(reader: Reader, limits: Limits | None) -> Reader:
     """
     total = len(reader.timing.times_s)
     if reader.missing > max(2, total // 100):  # an index that is off by one is not damage
-        raise Undecodable("the file is cut off: frames that it promises are missing")
+        raise Undecodable("the file is cut off: frames in its index are missing; send the complete file")
     if limits is not None:
         limits.check_length(total, reader.timing.end_s)
     return reader
@@ -112,7 +112,7 @@ def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: in
             destination[...] = centre_crop(frame, crop)
         count += 1
     if count < len(numbers):
-        raise Undecodable("the file is damaged: it ends before the wanted frames")
+        raise Undecodable("the file is damaged: it ends before the last requested frame")
 
 
 __all__ = ["GpuDecoder", "check_length", "decode", "open_video", "probe"]

@@ -138,7 +138,7 @@ def _check_frames(source: Source, demuxer: str, stream: VideoStream, limits: Lim
     if demuxer != "mov":
         return
     if stream.frames > source.length:
-        raise Undecodable("the file is damaged: it promises more frames than it has bytes")
+        raise Undecodable("the file is damaged: its header claims more frames than the file has bytes")
     index = stream.index_entries
     if len(index):
         limits.check_length(len(index), (index[-1].timestamp - index[0].timestamp) * float(stream.time_base or 0))

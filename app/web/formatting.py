@@ -39,15 +39,15 @@ PROBLEMS = {
         "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG, WebP or HEIC picture.",
     ),
     "undecodable": ErrorHelp("This file is damaged", "If it plays for you, export it again and send the new one."),
-    "no_video_stream": ErrorHelp("There is no picture in this file", "It seems to hold sound alone."),
+    "no_video_stream": ErrorHelp("There is no picture in this file", "It seems to contain only sound."),
     "limit_exceeded": ErrorHelp("This is more than we take", "Try a shorter video, or one with a smaller picture."),
     "decode_timeout": ErrorHelp(
         "Decoding took too long", "The file may be damaged, or very heavy. Try a shorter or smaller version."
     ),
     "wrong_media_kind": ErrorHelp(
-        "This model wants something else", "Choose another model, or send another kind of file."
+        "This model expects another kind of file", "Choose another model, or send another kind of file."
     ),
-    "invalid_parameter": ErrorHelp("One of the choices is not possible", "Reload the page and try again."),
+    "invalid_parameter": ErrorHelp("One of the choices is not valid", "Reload the page and try again."),
     "model_not_found": ErrorHelp("This model is gone", "Reload the page to see the models that are served now."),
     "overloaded": ErrorHelp("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
     "deadline_exceeded": ErrorHelp("It took too long", "The service is busy. Please try again in a moment."),
@@ -59,11 +59,11 @@ PROBLEMS = {
         "Not available right now", "The service is starting or busy. Please try again in a moment."
     ),
     "inference_failed": ErrorHelp(
-        "The model failed on this file", "The fault is ours, not your file's. Please try again."
+        "The model failed on this file", "The fault is the service's, not your file's. Please try again."
     ),
-    "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or its days of keeping are over."),
+    "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or it has expired."),
     "not_ready_yet": ErrorHelp(
-        "Nothing to show yet", "The first seconds are still being looked at. Try again in a moment."
+        "Nothing to show yet", "The first seconds are still being analysed. Try again in a moment."
     ),
     "idempotency_conflict": ErrorHelp(
         "This upload got mixed up with another", "Take the file off the list and send it once more."
@@ -71,30 +71,30 @@ PROBLEMS = {
     "unauthorized": ErrorHelp("You are logged out", "Log in again with your key, then send the file once more."),
     "csrf_failed": ErrorHelp("This page is out of date", "Reload it and try again."),
     "too_many_requests": ErrorHelp(
-        "This is more than your key may send", "It goes on as soon as there is room for it."
+        "This is more than your key may send", "The upload continues as soon as there is room."
     ),
     "bad_request": ErrorHelp("The request was not understood", "Reload the page and try again."),
     "not_found": ErrorHelp("There is nothing here", "Reload the page; what you asked for may have been deleted."),
     "method_not_allowed": ErrorHelp("This cannot be done here", "Reload the page and try again."),
     # Errors from nginx
-    "forbidden": ErrorHelp("This is not for you", "Ask whoever runs this service to let you in."),
+    "forbidden": ErrorHelp("You have no access", "Ask whoever runs this service to let you in."),
     "cross_site": ErrorHelp(
         "Another site asked for this", "Open this page by the service's own address and try again."
     ),
     "unknown_host": ErrorHelp("This address is not known here", "Open the page by the address that you were given."),
-    "precondition_failed": ErrorHelp("It has changed meanwhile", "Reload the page and try again."),
-    "range_not_satisfiable": ErrorHelp("There is no more of this video", "Reload the page and try again."),
+    "precondition_failed": ErrorHelp("The page has changed", "Reload the page and try again."),
+    "range_not_satisfiable": ErrorHelp("The video ends before this point", "Reload the page and try again."),
     "request_timeout": ErrorHelp("The upload took too long", "The network is slow or broke off. Please send it again."),
     "length_required": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
     "uri_too_long": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
     "headers_too_large": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
-    "not_implemented": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
-    "http_version": ErrorHelp("Something between us is in the way", "Try another browser or another network."),
+    "not_implemented": ErrorHelp("A proxy or the browser is in the way", "Try another browser or another network."),
+    "http_version": ErrorHelp("A proxy or the browser is in the way", "Try another browser or another network."),
     # Errors from the page's scripts
     "no_connection": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
     "not_a_file": ErrorHelp("That is not a file", "Drop videos or pictures, not folders or links."),
 }
-UNEXPECTED = ErrorHelp("Something went wrong", "The fault is ours, not your file's. Please try again.")
+UNEXPECTED = ErrorHelp("Something went wrong", "The fault is the service's, not your file's. Please try again.")
 
 
 def problem(code: str) -> ErrorHelp:

@@ -91,7 +91,7 @@ def accept() -> tuple[Response, int]:
 def _key(text: str) -> str | None:
     """Return the idempotency key, None when there is none; raises InvalidParameter."""
     if len(text) > MAX_KEY or not (text.isascii() and text.isprintable()):
-        raise InvalidParameter(f"Idempotency-Key must be at most {MAX_KEY} printable characters of ASCII")
+        raise InvalidParameter(f"Idempotency-Key must be at most {MAX_KEY} printable ASCII characters")
     return text or None
 
 
@@ -165,7 +165,7 @@ def timeline(identity: str) -> Response:
     spec, state = service.read(job)
     result = record_json(spec, state)["timeline"]
     if result is None:
-        raise TimelineNotReady("no window of this video has been looked at yet")
+        raise TimelineNotReady("no window of this video has been computed yet; please try again in a moment")
     match file_format:
         case "json":
             response = _with_windows(job, spec.top_k, result, result)
@@ -178,7 +178,7 @@ def timeline(identity: str) -> Response:
         case "png":
             response = Response(plot.to_png(result, spec.name), content_type="image/png")
         case _:
-            raise InvalidParameter("format must be json, csv, vtt, svg or png")
+            raise InvalidParameter(f"format={file_format[:40]!r}: must be json, csv, vtt, svg or png")
     response.headers["Cache-Control"] = "no-store"
     response.headers.set("Content-Disposition", "inline", filename=f"timeline-{job.id}.{file_format}")
     return response
@@ -188,11 +188,11 @@ def timeline(identity: str) -> Response:
 def thumbnail(identity: str, place: str) -> Response:
     """Return the middle frame of a window as JPEG."""
     if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is too long a file name
-        raise NotFound("there is no such picture")
+        raise NotFound("there is no thumbnail with this number")
     try:
         picture = read_file(_find(identity).pictures / f"{int(place)}.jpg")
     except (FileNotFoundError, DamagedFile):
-        raise NotFound("there is no such picture") from None
+        raise NotFound("there is no thumbnail with this number") from None
     response = Response(picture, mimetype="image/jpeg")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response

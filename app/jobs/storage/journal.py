@@ -124,9 +124,9 @@ def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator
             entries = np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], kind)
             entries = entries[(entries["kind"] == WINDOW) & (entries["index"] >= first)][: end - number]
             if not np.array_equal(entries["index"], np.arange(number, number + len(entries))):
-                raise DamagedFile(f"{path}: its windows are not one after the other")
+                raise DamagedFile(f"{path}: its windows are not consecutive")
             if not np.isfinite(entries["scores"]).all():
-                raise DamagedFile(f"{path}: a score is no number")
+                raise DamagedFile(f"{path}: a score is not a number")
             if len(entries):
                 yield WindowScores(number, entries["scores"].astype(np.float32), entries["padded"].astype(np.bool_))
                 number += len(entries)
@@ -139,16 +139,16 @@ def _classes(path: Path, head: bytes) -> int:
             raise ValueError(f"{str(classes)[:50]} classes")
         return classes
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{path} is no journal: {str(error)[:200]}") from error
+        raise DamagedFile(f"{path} is not a journal: {str(error)[:200]}") from error
 
 
 def _parse(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
     entries = np.frombuffer(content, kind, max(0, len(content) - HEAD_BYTES) // kind.itemsize, HEAD_BYTES)
     windows = entries[entries["kind"] == WINDOW]
     if not np.array_equal(windows["index"], np.arange(len(windows))):
-        raise DamagedFile(f"{path}: its windows are not one after the other")
+        raise DamagedFile(f"{path}: its windows are not consecutive")
     if not np.isfinite(windows["scores"]).all():
-        raise DamagedFile(f"{path}: a score is no number")
+        raise DamagedFile(f"{path}: a score is not a number")
     cuts = sorted(set(entries["time_s"][entries["kind"] == CUT].tolist()))
     return JournalContents(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
 

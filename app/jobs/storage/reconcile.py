@@ -72,7 +72,7 @@ class Reconciler:
         """Add missing jobs to the index and remove deleted ones; return how many jobs cannot be read."""
         index = self._folder.index
         for name in self._folder.non_folders():
-            _set_aside(self._folder, Job(self._folder.path / name), "it is no folder")
+            _set_aside(self._folder, Job(self._folder.path / name), "it is not a folder")
         indexed = index.identities()
         names = self._folder.names()
         reserved = {row.id for row in index.open_jobs() if row.state == ADDING}

@@ -27,7 +27,7 @@ class DamagedRecord(JobNotFound):
     """Error for a job whose files cannot be used; clients get the same answer as for a missing job."""
 
     def __init__(self, reason: object) -> None:
-        super().__init__("the record of this job is damaged: hand the video in again")
+        super().__init__("the record of this job is damaged: send the video again")
         self.reason = reason
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ def parse(kind: type[Record], content: bytes) -> Record:
     try:
         values = json.loads(content, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"no JSON: {str(error)[:200]}") from error
+        raise DamagedFile(f"not JSON: {str(error)[:200]}") from error
     if not isinstance(values, dict):
         raise DamagedFile(f"a JSON {type(values).__name__}, not an object")
     types_of = _types(kind)  # type: ignore[arg-type]  # a dataclass's type can be hashed

@@ -27,7 +27,7 @@ _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_SCHEMA}
 _READING = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 _READING |= {sqlite3.SQLITE_IOERR_SHMMAP}
 LOG_FILES = ("-wal", "-shm")  # suffixes of SQLite's files beside the database
-UNUSABLE = "it is no regular file, or may not be used"
+UNUSABLE = "it is not a regular file, or may not be used"
 _HEADER = b"SQLite format 3\0"
 _BUSY = "the list of jobs is busy; please try again"
 
@@ -237,7 +237,7 @@ def _has_header(path: Path) -> bool:
 def _unavailable(error: sqlite3.Error) -> Unavailable:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return StorageFull("the service has no room for this file now; please try again later")
+        return StorageFull("the server's disk has no room for this file; please try again later")
     if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         log.error("the list of jobs cannot be used: %s", error)
     return Overloaded(_BUSY)

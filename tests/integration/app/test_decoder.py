@@ -557,7 +557,9 @@ def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0].startswith("SandboxError decoders cannot be confined as CLIPSTACK_SANDBOX=required asks: processes:")
+    assert said[0].startswith(
+        "SandboxError CLIPSTACK_SANDBOX=required, and decoders lack these sandbox layers: processes:"
+    )
     assert said[1] == "NotReady the decoder lacks a sandbox layer that CLIPSTACK_SANDBOX=required demands"
     assert done.stderr.count("decoders are confined without some layers") == 1
 

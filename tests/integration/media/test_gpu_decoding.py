@@ -246,7 +246,7 @@ def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None
 
 
 def test_a_decoder_that_has_a_gpu_cannot_have_every_layer(place: Place) -> None:
-    with pytest.raises(SandboxError, match=f"CLIPSTACK_SANDBOX=required asks: files: {ON_GPU}"):
+    with pytest.raises(SandboxError, match=f"lack these sandbox layers: files: {ON_GPU}"):
         place.run(_probed, mode="required")
 
 

@@ -15,8 +15,8 @@ test-unit: WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
 # every verb that `make help` lists; some are names of folders too
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*  \#\# .*/\1/p' $(MAKEFILE_LIST))
 
-help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## install what is missing; quick when nothing is
 	@deploy/setup
@@ -27,7 +27,7 @@ up: setup  ## start the stack, wait until it is ready, print its address
 down:  ## stop the stack
 	@if [ -x $(PYTHON) ]; then $(STACK) down; else echo "nothing is set up here"; fi
 
-status:  ## say what runs and whether it is ready
+status:  ## show the programs and whether the stack is ready
 	@$(STACK) status
 
 logs:  ## follow all logs
@@ -36,10 +36,10 @@ logs:  ## follow all logs
 doctor:  ## check the stack, running or stopped, and say how to fix what is wrong; CHECK="ports nginx" for some checks
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.doctor $(CHECK); else echo "nothing is set up here: make setup"; exit 2; fi
 
-demo: up  ## start the stack and have it classify a video; FILE=... for one of your own
+demo: up  ## start the stack and classify a video; FILE=... for your own
 	@$(PYTHON) -m deploy.demo $(if $(FILE),"$(FILE)")
 
-model: setup  ## add a model: NAME=x3d_m downloads a published one; your own: clipstack-models add --help
+model: setup  ## add a model: NAME=x3d_m downloads a published one; for your own: clipstack-models add --help
 	@.venv/bin/clipstack-models add $(if $(NAME),"$(NAME)",$(error say which: make model NAME=x3d_m))
 
 # Real processes on a shared machine: what failed beside others is tried once more by itself, and fails if it fails again
@@ -76,11 +76,11 @@ fuzz:  ## damaged files and odd requests to a stack of its own: MINUTES=10, SEED
 	$(PYTHON) -m tests.nightly.fuzz.api --seed "$(or $(SEED),1)"
 	$(PYTHON) -m tests.nightly.fuzz.table
 
-audit:  ## ask the advisory service about every package of the images; 75: it did not answer
+audit:  ## check every package of the images for known vulnerabilities; exit status 75: not checked
 	@deploy/setup test audit
 	$(PYTHON) -m deploy.supply.audit
 
-sbom:  ## lists of all packages, CycloneDX, one for each lock: build/sbom/
+sbom:  ## write lists of all packages (CycloneDX), one for each lock, to build/sbom/
 	@deploy/setup test audit
 	@mkdir -p build/sbom
 	@for lock in deploy/locks/*.txt; do \
@@ -88,7 +88,7 @@ sbom:  ## lists of all packages, CycloneDX, one for each lock: build/sbom/
 			--output-file "build/sbom/$$(basename "$$lock" .txt).json" || exit 1; \
 	done; ls build/sbom
 
-supply:  ## write the tables of docs/supply.md anew
+supply:  ## update the tables of docs/supply.md
 	@deploy/setup test
 	$(PYTHON) -m deploy.supply.page
 
@@ -125,13 +125,13 @@ lint:  ## ruff, codespell, mypy, and that imports flow one way
 	$(PYTHON) -m mypy --python-version 3.10 --platform win32 client  # the oldest Python of the client, without POSIX
 	.venv/bin/lint-imports --no-cache --no-logo
 
-lock:  ## write deploy/locks anew: what the images install, with hashes
+lock:  ## update deploy/locks: what the images install, with hashes
 	@deploy/setup lint
 	$(LOCK) --extra web --output-file deploy/locks/web.txt
 	$(LOCK) --extra web --extra cuda --output-file deploy/locks/web-gpu.txt
 	$(LOCK) --extra triton --output-file deploy/locks/triton.txt
 	$(LOCK) --extra gpu --output-file deploy/locks/triton-gpu.txt
 
-clean: down  ## stop the stack and remove everything that setup made
+clean: down  ## stop the stack and remove everything that setup created
 	rm -rf .venv .runtime build clipstack.egg-info client/build client/clipstack_client.egg-info
 	rm -rf triton_repo/models/camera_motion/[0-9]* triton_repo/models/frame_quality/[0-9]*

@@ -46,10 +46,17 @@ class _Counts(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Canaries by name@version, and the load errors of models without a loaded version, by name."""
+    """What Triton's models do.
+
+    Attributes:
+        canaries: By name@version.
+        unloaded: Load errors of models without a loaded version, by name.
+        loading: Versions that are being loaded, as name@version.
+    """
 
     canaries: dict[str, Canary]
     unloaded: dict[str, str]
+    loading: frozenset[str] = frozenset()
 
 
 def send_canary(client: InferenceServerClient, name: str, version: str, timeout_s: float) -> None:
@@ -97,11 +104,10 @@ class ModelProber:
             index = self._client.get_model_repository_index(as_json=True, client_timeout=CALL_TIMEOUT_S).get(
                 "models", []
             )
-            ready = [(model["name"], model.get("version", "1")) for model in index if model.get("state") == "READY"]
             before, self._counts = self._counts, self._read_counts()
             in_use = {key for key, entry in self._counts.items() if entry.answered > before.get(key, entry).answered}
             spared = in_use if all_versions else in_use | self._recently_answered()
-            keys = [f"{name}@{version}" for name, version in ready]
+            keys = _in_state("READY", index)
             with ThreadPoolExecutor(MAX_PARALLEL) as pool:
                 outcomes = dict(zip(keys, pool.map(lambda key: self._outcome(key, key in spared), keys), strict=True))
             counts = self._read_counts()
@@ -112,7 +118,7 @@ class ModelProber:
                 counts[key] = self._record(key, outcome, counts.get(key, _Counts()))
         self._counts = counts
         canaries = {key: Canary(*entry, counts.get(key, _Counts()).answered) for key, entry in outcomes.items()}
-        return Report(canaries, unloaded(index))
+        return Report(canaries, unloaded(index), frozenset(_in_state("LOADING", index)))
 
     def _record(self, key: str, outcome: Outcome, counts: _Counts) -> _Counts:
         """Record a canary's outcome and return the counts including it; Triton counts only after it has answered."""
@@ -166,3 +172,7 @@ class ModelProber:
             )
             for model in statistics.get("model_stats", [])
         }
+
+
+def _in_state(state: str, index: list[dict[str, str]]) -> list[str]:
+    return [f"{model['name']}@{model.get('version', '1')}" for model in index if model.get("state") == state]

@@ -24,8 +24,33 @@ PAUSE_S, SHORT_PAUSE_S = 2.0, 0.5  # between checks, normally and with a suspici
 UNREACHABLE_S = 60.0  # a server that was paused for half a minute resumes without harm
 # A model that loads uses the CPU; in one start of some hundred, OpenVINO's Python bindings deadlock while it loads.
 STUCK_S, STUCK_CPU_S = 20.0, 0.1
+LOAD_LIMIT_S = 1800.0  # a load that uses the CPU but takes longer does not end; engines for GPUs are built for minutes
 
 log = logging.getLogger("deploy.watchdog")
+
+
+@dataclass
+class Load:
+    """Progress of a load, measured by the CPU time of its processes."""
+
+    started: float
+    cpu_s: float = -1.0  # at the last progress
+    progress_at: float = 0.0
+
+    def problem(self, cpu_s: float | None, now: float) -> str:
+        """Return why the load will not end, or an empty text.
+
+        Args:
+            cpu_s: CPU time that its processes ever used; None while there is no process.
+            now: Time in seconds of a clock that does not jump.
+        """
+        if cpu_s is None or abs(cpu_s - self.cpu_s) > STUCK_CPU_S:
+            self.cpu_s, self.progress_at = cpu_s or 0.0, now
+        if now - self.progress_at >= STUCK_S:
+            return f"has used no CPU for {STUCK_S:g} s"
+        if now - self.started >= LOAD_LIMIT_S:
+            return f"has not finished after {LOAD_LIMIT_S / 60:g} minutes"
+        return ""
 
 
 @dataclass
@@ -36,18 +61,10 @@ class _Server:
     health: HealthTracker = field(default_factory=HealthTracker)
     has_answered: bool = False
     unreachable_since: float | None = None
+    start: Load = field(default_factory=lambda: Load(time.monotonic()))
+    loads: dict[int, Load] = field(default_factory=dict)  # by pid, of models that are loaded into a running server
     dead: set[int] = field(default_factory=set)  # pids of backend processes that were dead at the last check
     models: dict[int, str] = field(default_factory=dict)  # model by pid, including processes that are dead now
-    load_cpu_s: float = -1.0  # CPU time of the backend processes when they last used some
-    idle_since: float = 0.0
-
-    def is_stuck(self, now: float) -> bool:
-        """Return whether its backend processes have used no CPU for STUCK_S, while it loads its models."""
-        processes = [process for process in backend_processes.of_server(self.pid) if not process.dead]
-        cpu_s = sum(process.cpu_s for process in processes)
-        if not processes or abs(cpu_s - self.load_cpu_s) > STUCK_CPU_S:
-            self.load_cpu_s, self.idle_since = cpu_s, now
-        return now - self.idle_since >= STUCK_S
 
 
 class Watchdog:
@@ -111,6 +128,7 @@ class Watchdog:
         server.has_answered, server.unreachable_since = True, None
         self._metrics.canaries(report.canaries, report.unloaded)
         processes = backend_processes.of_server(pid)
+        self._end_stuck_loads(processes, report)
         dead = self._dead_versions(processes, report)
         failed = server.health.failed(_observations(report, processes), time.monotonic())
         if dead or failed:
@@ -135,15 +153,33 @@ class Watchdog:
     def _handle_unreachable(self, reason: str) -> None:
         """Record that Triton does not answer, and restart it after UNREACHABLE_S.
 
-        A server that never answered may have much to load: it is restarted when its backend processes stop loading.
+        A server that never answered may have much to load: it is restarted when its backend processes make no progress.
         """
         self._metrics.unreachable(reason)
         server, now = self._server, time.monotonic()
         server.unreachable_since = server.unreachable_since or now
-        if server.has_answered and now - server.unreachable_since >= UNREACHABLE_S:
-            self._restart("away", {"triton": f"has not answered for {UNREACHABLE_S:g} s: {reason}"})
-        elif not server.has_answered and server.is_stuck(now):
-            self._restart("hung", {"triton": f"loads its models and has used no CPU for {STUCK_S:g} s"})
+        if server.has_answered:
+            if now - server.unreachable_since >= UNREACHABLE_S:
+                self._restart("away", {"triton": f"has not answered for {UNREACHABLE_S:g} s: {reason}"})
+            return
+        processes = [process for process in backend_processes.of_server(server.pid) if not process.dead]
+        cpu_s = sum(process.cpu_s for process in processes) if processes else None
+        if problem := server.start.problem(cpu_s, now):
+            self._restart("hung", {"triton": f"loads its models and {problem}"})
+
+    def _end_stuck_loads(self, processes: list[backend_processes.BackendProcess], report: Report) -> None:
+        """Kill the process of a model that a running Triton loads without progress.
+
+        Triton then reports that it could not load the model, and serves the others meanwhile.
+        """
+        now, loads = time.monotonic(), self._server.loads
+        loading = [process for process in processes if process.model in report.loading and not process.dead]
+        self._server.loads = {process.pid: loads.get(process.pid, Load(now)) for process in loading}
+        for process in loading:
+            if problem := self._server.loads[process.pid].problem(process.cpu_s, now):
+                log.error("ending the load of %s, which %s", process.model, problem)
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
 
     def _restart(self, cause: str, reasons: dict[str, str]) -> None:
         """Kill Triton and its backend processes; Supervisor starts it again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from deploy.stack import paths, processes
@@ -138,6 +140,31 @@ def test_a_model_that_hangs_while_triton_starts_answers_after_another_start(watc
     assert is_right(classify(watched, film))
     assert watchdog_numbers(watched)['clipstack_model_restarts_total{cause="hung"}'] == 1
     assert "loads its models" in (watched.run_dir / "logs" / "watchdog.log").read_text()
+
+
+def test_a_model_that_hangs_while_a_running_triton_loads_it_is_loaded_again(watched: Stack, film: bytes) -> None:
+    triton, late = server(watched), watched.model_dir / "late"
+    shutil.copytree(watched.model_dir / "camera_motion", late)
+    config = late / "config.pbtxt"
+    config.write_text(config.read_text().replace('"camera_motion"', '"late"'))
+
+    def stop() -> bool:  # in the first moments of the process, long before its model is loaded
+        pids = [process.pid for process in backend_processes.of_server(triton) if process.model == "late@1"]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return bool(pids)
+
+    with InferenceServerClient(watched.settings.triton_target) as client, ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(client.load_model, "late", client_timeout=2 * STUCK_S)
+        until(stop, 10)
+        assert is_right(classify(watched, film))
+        with pytest.raises(InferenceServerException):
+            loading.result()
+        until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="late@1"}') == 1, HUNG_S)
+        assert server(watched) == triton
+        shutil.rmtree(late)
+        client.unload_model("late")
+    assert "ending the load of late@1" in (watched.run_dir / "logs" / "watchdog.log").read_text()
 
 
 def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:

@@ -10,6 +10,7 @@ from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, 
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import Canary, unloaded
 from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
+from deploy.watchdog.watchdog import LOAD_LIMIT_S, STUCK_S, Load
 
 GOOD = "camera_motion@1"
 LOOK_S = 4.0
@@ -132,3 +133,17 @@ def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
         'clipstack_model_answers{model="a@1"} 1',
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["watchdog.prom"]
+
+
+def test_a_load_without_cpu_is_stuck_once_it_has_a_process() -> None:
+    load = Load(started=0.0)
+    assert [load.problem(None, now) for now in (0.0, 2 * STUCK_S)] == ["", ""]
+    assert [load.problem(3.0, now) for now in (2 * STUCK_S + 1, 3 * STUCK_S)] == ["", ""]
+    assert load.problem(3.0, 3 * STUCK_S + 1) == "has used no CPU for 20 s"
+
+
+def test_a_load_that_spins_ends_at_the_limit() -> None:
+    load = Load(started=100.0)
+    problems = [load.problem(now, 100.0 + now) for now in range(0, int(LOAD_LIMIT_S) + 1, 2)]
+    assert not any(problems[:-1])
+    assert problems[-1] == "has not finished after 30 minutes"

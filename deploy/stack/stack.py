@@ -107,7 +107,7 @@ class Stack:
     def status(self) -> tuple[bool, str]:
         """Return whether the stack is ready, and a table of its programs to print."""
         if not self._supervisor.is_running():
-            return False, "stopped"
+            return False, "stopped: `make up` starts the stack"
         reason = self._unready_reason() or self._port_conflict()
         summary = f"ready at {self.url}" if reason is None else f"not ready: {reason}"
         warnings = [f"warning: {warning}\n" for warning in restarts.warnings(self.run_dir)]

@@ -52,7 +52,7 @@ def pss_mib(pid: int) -> float:
 
 def session_members(leader: int) -> list[int]:
     """Return the processes of a session; all programs of a stack share supervisord's."""
-    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
     return [pid for pid in pids if (fields := _stat(pid)) and int(fields[3]) == leader and fields[0] not in "ZX"]
 
 

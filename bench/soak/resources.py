@@ -89,18 +89,18 @@ def _decoding(worker: int, below: Mapping[int, list[int]], word: str) -> dict[in
 
 def _children() -> defaultdict[int, list[int]]:
     children: defaultdict[int, list[int]] = defaultdict(list)
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
             with suppress(OSError):
-                state, parent = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+                state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
                 if state not in "ZX":
-                    children[int(parent)].append(int(entry))
+                    children[int(parent)].append(int(entry.name))
     return children
 
 
 def _add(share: Share, process: Path) -> None:
     pages = int((process / "statm").read_text().split()[1])
-    threads, fds = len(os.listdir(process / "task")), len(os.listdir(process / "fd"))
+    threads, fds = (len(list((process / name).iterdir())) for name in ("task", "fd"))
     share.processes += 1
     share.rss_mib += pages * PAGE_BYTES / MIB
     share.fds += fds
@@ -111,7 +111,7 @@ def _regions(pids: set[int]) -> Iterator[Path]:
     """Yield shared memory regions of the stack's processes, and leaked ones without a process."""
     for path in SHARED_MEMORY.glob("clipstack-*"):
         owner = path.name.split("-")[1]
-        if owner.isdecimal() and (int(owner) in pids or not os.path.exists(f"/proc/{owner}")):
+        if owner.isdecimal() and (int(owner) in pids or not Path("/proc", owner).exists()):
             yield path
 
 

@@ -1,18 +1,15 @@
 """Registry of the available models, read from Triton's configuration, which is the only description of a model."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from app.errors import ClipstackError, ModelNotFound, NotReady
-from app.inference.client import OUTPUT, Fingerprint, ProbeResult, Triton
+from app.inference.client import Fingerprint, Triton
+from app.inference.model import Model, class_count, parse_config, result_digest
 from app.inference.single_flight import SingleFlight
-from app.media.types import Kind
-from app.software import software_digest
 
 REFRESH_S = 1.0  # maximum age of the list of models
 CHECK_S = 5.0  # maximum age of a canary result in health checks
@@ -22,86 +19,6 @@ FINGERPRINT_S = 15.0  # interval of checks that a known model has the same weigh
 FIRST_PATIENCE_S = 20.0  # timeout of the canary of a new model, which requests wait for
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`.
-
-    `precision` is the one that it calculates in; None for a model of another backend.
-    """
-
-    name: str
-    version: str
-    kind: Kind
-    frames: int
-    stride: int
-    fps: float
-    resize: int
-    crop: int
-    architecture: str
-    labels: tuple[str, ...]
-    precision: str | None = None
-    mark: str = ""  # digest of everything but the file that determines a result (see `_mark`)
-    versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
-
-    @property
-    def clip_shape(self) -> tuple[int, int, int, int]:
-        """(T, H, W, 3) of one uint8 clip."""
-        return (self.frames, self.crop, self.crop, 3)
-
-    @property
-    def clip_bytes(self) -> int:
-        """Size of one uint8 clip in bytes."""
-        return self.frames * self.crop * self.crop * 3
-
-    def facts(self, default: bool) -> dict[str, Any]:
-        """Return the model as the API shows it; `default` says whether it is the default model."""
-        result = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
-        del result["mark"]
-        return result
-
-
-def _model(config: dict[str, Any]) -> Model:
-    """Return the model of one of Triton's configurations, without labels.
-
-    Raises:
-        KeyError: A parameter is missing.
-        ValueError: A parameter is invalid.
-    """
-    params = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
-    if params["kind"] not in ("video", "image"):
-        raise ValueError(f"kind {params['kind']!r}")
-    model = Model(
-        name=config["name"],
-        version=config["version"],
-        kind=params["kind"],
-        frames=int(params["frames"]),
-        stride=int(params["stride"]),
-        fps=float(params["fps"]),
-        resize=int(params["resize"]),
-        crop=int(params["crop"]),
-        architecture=params.get("architecture", ""),
-        labels=(),
-    )
-    if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
-        raise ValueError("frames, stride, fps and crop must be above 0, and crop no larger than resize")
-    return model
-
-
-def _mark(config: dict[str, Any], canary: ProbeResult, fingerprint: Fingerprint) -> str:
-    """Return the digest of everything but the file that determines a result: model, configuration and software.
-
-    The canary's rounded scores are included, because models of other backends have no fingerprint.
-    """
-    parts = [json.dumps(config, sort_keys=True), *fingerprint, software_digest(), *canary.labels]
-    parts += [f"{score:.2e}" for score in canary.scores]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _classes(config: dict[str, Any]) -> int:
-    classes = {output["name"]: int(output["dims"][0]) for output in config["output"]}
-    return classes[OUTPUT]
 
 
 class ModelRegistry:
@@ -234,12 +151,12 @@ class ModelRegistry:
 
     async def _described(self, config: dict[str, Any], patience_s: float) -> tuple[Model, Fingerprint]:
         """Return the model with labels, and its fingerprint. Raises like `canary`, or ValueError for a large clip."""
-        model = _model(config)
+        model = parse_config(config)
         if model.clip_bytes > self._slot_bytes:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
         fingerprint = await self._triton.fingerprint(model.name, model.version, model.clip_shape, patience_s)
-        canary = await self._triton.canary(model.name, model.version, model.clip_shape, _classes(config), patience_s)
-        precision, mark = fingerprint.precision or None, _mark(config, canary, fingerprint)
+        canary = await self._triton.canary(model.name, model.version, model.clip_shape, class_count(config), patience_s)
+        precision, mark = fingerprint.precision or None, result_digest(config, canary, fingerprint)
         return replace(model, labels=canary.labels, precision=precision, mark=mark), fingerprint
 
     async def _is_same(self, entry: "_Entry") -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.files import FULL, DamagedFile, write_file
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.store import DamagedRecord, Job, JobState
 from app.media.facts import media_json

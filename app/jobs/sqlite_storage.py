@@ -16,9 +16,8 @@ from typing import Any
 
 from huey.storage import SqliteStorage
 
-from app import damaged
 from app.files import file_lock
-from app.jobs.storage.sqlite_file import LOG_FILES, UNUSABLE, inode, is_damage, passes_check, unusable_parts
+from app.jobs.storage.sqlite_file import LOG_FILES, inode, is_damage, passes_check, set_aside_unusable, unusable_parts
 
 ASIDE = ".damaged"  # suffix of the damaged file; only the latest is kept
 
@@ -48,8 +47,7 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
         path = Path(self.filename)
         if unusable_parts(path):
             with file_lock(Path(f"{path}.lock")):
-                for part in unusable_parts(path):
-                    damaged.set_aside(part, path.parent, "queue", UNUSABLE)
+                set_aside_unusable(path, "queue")
         try:
             connection = self._connected()
         except sqlite3.DatabaseError as error:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from app.errors import Unavailable
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,98 +86,55 @@ def _json(point: dict[str, Any]) -> str:
 def point(families: Iterable[Metric]) -> dict[str, Any]:
     """Return the data of one moment for /status: counters, which the page turns into rates, and gauges."""
     result: dict[str, Any] = {"time": round(time.time(), 2)}
-    result |= dict.fromkeys(("ok", "refused", "failed", "ends"), 0)
-    result |= {name: {} for name in _GROUPS}
+    result |= dict.fromkeys(("ok", "refused", "failed", "ends"), 0) | {name: {} for name in _GROUPS}
     for family in families:
         for name, labels, value, *_ in family.samples:
-            if add_value := _ADDERS.get(name):
-                add_value(result, labels, value)
+            if name == "clipstack_requests_total":
+                _add_requests(result, labels, value)
+            elif name == "clipstack_request_seconds_bucket":  # the latency of successful classifications
+                if labels["route"] in ("/v1/classify", "/") and labels["outcome"] == "ok":
+                    _add(result, ("seconds", labels["le"]), value)
+            elif steps := _STEPS.get(name):
+                _add(result, [step.format(**labels) for step in steps], value)
     return result
 
 
-def _request(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-    """Add to the responses by outcome and to the error codes; upload routes only."""
+def _add_requests(result: dict[str, Any], labels: dict[str, str], value: float) -> None:
+    """Add uploads to the responses by outcome and to the error codes."""
     if labels["route"] not in ("/v1/classify", "/", "/v1/jobs") or labels["method"] != "POST":
         return
     status = int(labels["status"])
-    stats["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
+    result["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
     if status >= 400:
-        stats["codes"][labels["code"]] = stats["codes"].get(labels["code"], 0) + value
+        _add(result, ("codes", labels["code"]), value)
 
 
-def _seconds(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-    """Add to the latency histogram of successful classifications."""
-    if labels["route"] in ("/v1/classify", "/") and labels["outcome"] == "ok":
-        stats["seconds"][labels["le"]] = stats["seconds"].get(labels["le"], 0) + value
+def _add(result: dict[str, Any], steps: Sequence[str], value: float) -> None:
+    """Add to the entry of `result` that these steps lead to."""
+    for step in steps[:-1]:
+        result = result.setdefault(step, {})
+    result[steps[-1]] = round(result.get(steps[-1], 0) + value, 4)
 
 
-def _stage(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-    """Set the total seconds of a stage."""
-    stats["stages"][labels["stage"]] = round(value, 4)
-
-
-def _adder(part: str, *names: str) -> Any:
-    """Return a function that adds a value to `part`, by the values of the labels `names`."""
-
-    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        key = ":".join(labels[name] for name in names)
-        stats[part][key] = stats[part].get(key, 0) + value
-
-    return add_value
-
-
-def _fact(part: str, entry_name: str) -> Any:
-    """Return a function that adds a value to the entry `word` of `part`."""
-
-    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats[part][entry_name] = stats[part].get(entry_name, 0) + value
-
-    return add_value
-
-
-def _ends(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-    """Add to the number of decoder processes that ended."""
-    stats["ends"] += value
-
-
-def _disk(entry_name: str) -> Any:
-    """Return a function that sets the entry `word` of a folder's disk."""
-
-    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats["disks"].setdefault(labels["folder"], {})[entry_name] = value
-
-    return add_value
-
-
-def _lane(entry_name: str) -> Any:
-    """Return a function that sets the entry `word` of a lane."""
-
-    def add_value(stats: dict[str, Any], labels: dict[str, str], value: float) -> None:
-        stats["lanes"].setdefault(labels["lane"], {})[entry_name] = value
-
-    return add_value
-
-
-_ADDERS = {
-    "clipstack_requests_total": _request,
-    "clipstack_request_seconds_bucket": _seconds,
-    "clipstack_stage_seconds_sum": _stage,
-    "clipstack_model_ready": _adder("models", "model", "version"),
-    "clipstack_answers_total": _adder("answers", "cache"),
-    "clipstack_slots": _adder("slots", "program", "state"),
-    "clipstack_decoders": _adder("decoders", "program", "state"),
-    "clipstack_jobs": _adder("jobs", "state"),
-    "clipstack_damaged_records": _adder("damaged", "kind"),
-    "clipstack_jobs_oldest_waiting_seconds": _fact("facts", "oldest_waiting_s"),
-    "clipstack_decoder_ends_total": _ends,
-    "clipstack_at_work": _lane("at_work"),
-    "clipstack_waiting": _lane("waiting"),
-    "clipstack_work_limit": _fact("facts", "limit"),
-    "clipstack_processes": _adder("facts", "program"),
-    "clipstack_triton_answers": _fact("facts", "triton_answers"),
-    "clipstack_model_restarts_total": _fact("facts", "restarts"),
-    "clipstack_program_restarts": _adder("restarts", "program"),
-    "clipstack_watchdog_age_seconds": _fact("facts", "age_s"),
-    "clipstack_disk_free_bytes": _disk("free"),
-    "clipstack_disk_bytes": _disk("whole"),
+# Where a point has the value of a series: the steps from its top, with the values of labels in braces
+_STEPS = {
+    "clipstack_stage_seconds_sum": ("stages", "{stage}"),
+    "clipstack_model_ready": ("models", "{model}:{version}"),
+    "clipstack_answers_total": ("answers", "{cache}"),
+    "clipstack_slots": ("slots", "{program}:{state}"),
+    "clipstack_decoders": ("decoders", "{program}:{state}"),
+    "clipstack_decoder_ends_total": ("ends",),
+    "clipstack_jobs": ("jobs", "{state}"),
+    "clipstack_jobs_oldest_waiting_seconds": ("facts", "oldest_waiting_s"),
+    "clipstack_damaged_records": ("damaged", "{kind}"),
+    "clipstack_at_work": ("lanes", "{lane}", "at_work"),
+    "clipstack_waiting": ("lanes", "{lane}", "waiting"),
+    "clipstack_work_limit": ("facts", "limit"),
+    "clipstack_processes": ("facts", "{program}"),
+    "clipstack_triton_answers": ("facts", "triton_answers"),
+    "clipstack_model_restarts_total": ("facts", "restarts"),
+    "clipstack_program_restarts": ("restarts", "{program}"),
+    "clipstack_watchdog_age_seconds": ("facts", "age_s"),
+    "clipstack_disk_free_bytes": ("disks", "{folder}", "free"),
+    "clipstack_disk_bytes": ("disks", "{folder}", "whole"),
 }

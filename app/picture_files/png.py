@@ -52,7 +52,7 @@ def split_png(data: bytes) -> PictureFile:
         if name in _PNG_PIXELS or (animated and name in _PNG_FRAMES):
             chunks.append(data[start:end])
         elif name != b"IEND":
-            _read_metadata(file, chunks, data, name, start, end)
+            _read_metadata(file, chunks, name, data[start:end])
     if animated and name != b"IEND":
         file.cut_off, is_complete = True, True
         _drop_last_frame(chunks)
@@ -70,24 +70,21 @@ def _drop_last_frame(chunks: list[bytes]) -> None:
         del chunks[frames[-1] :]
 
 
-def _read_metadata(file: PictureFile, chunks: list[bytes], data: bytes, name: bytes, start: int, end: int) -> None:
+def _read_metadata(file: PictureFile, chunks: list[bytes], name: bytes, chunk: bytes) -> None:
     """Read a chunk that the pixels do not need, or one (tRNS) that is dropped if damaged."""
-    if not _has_right_crc(data, start, end):
+    body = chunk[8:-4]
+    if len(body) != int.from_bytes(chunk[:4], "big") or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
         file.notes.append(_ignored_chunk(name))
     elif name == b"tRNS":
-        chunks.append(data[start:end])
+        chunks.append(chunk)
     elif name == b"eXIf":
-        file.exif = data[start + 8 : end - 4]
-    elif name == b"cICP" and end - start == 16:
-        file.coding = data[start + 8], data[start + 9]
+        file.exif = body
+    elif name == b"cICP" and len(body) == 4:
+        file.coding = body[0], body[1]
     elif name == b"iCCP":
-        file.icc = _inflate_profile(data[start + 8 : end - 4])
+        file.icc = _inflate_profile(body)
         if not file.icc:
             file.notes.append(DAMAGED_PROFILE)
-
-
-def _has_right_crc(data: bytes, start: int, end: int) -> bool:
-    return end <= len(data) and zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
 
 
 def _ignored_chunk(name: bytes) -> str:

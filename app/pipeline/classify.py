@@ -21,8 +21,9 @@ from app.decoding.stats import DecodeStats
 from app.decoding.worker import DecodeTask
 from app.errors import InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
 from app.inference.client import Scores, Triton
+from app.inference.model import Model
 from app.inference.postprocess import Prediction, average, top
-from app.inference.registry import Model, ModelRegistry
+from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import ModelUnloaded
 from app.media.formats import Format

@@ -25,7 +25,8 @@ from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
 from app.errors import ClientDisconnected, ClipstackError, NotReady
 from app.inference.client import Triton
-from app.inference.registry import Health, Model, ModelRegistry
+from app.inference.model import Model
+from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
 from app.media.types import Limits, Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult

@@ -26,10 +26,19 @@ from numpy.typing import NDArray
 
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media.handles import reachable, region, region_bytes
-from app.media.types import Media, Source
 from app.sandbox import SandboxConfig, confine, forkserver, require_layers
 from app.sandbox.exits import Exit, classify
-from app.timeline.scan import COMPARE_INTERVAL_S, Cut, Event, ScanProgress, ScanSpec, ScanStarted, Window, scan
+from app.timeline.scan import (
+    COMPARE_INTERVAL_S,
+    Cut,
+    Event,
+    ScanProgress,
+    ScanSpec,
+    ScanStarted,
+    ScanTask,
+    Window,
+    scan,
+)
 from app.timeline.windows import Windows
 
 AHEAD = 2  # free slots that the decoder process holds in advance
@@ -172,20 +181,20 @@ class Stream:
 
 @asynccontextmanager
 async def open_stream(
-    source: Source, media: Media, spec: ScanSpec, slots: Slots, patience_s: float, confinement: SandboxConfig
+    task: ScanTask, slots: Slots, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
-    """Scan `source` in a new process for the duration of the block.
+    """Run a scan in a new process for the duration of the block.
 
     On exit the process is dead and the slots that it did not fill are free.
     """
-    confinement.admit(source.path)
+    confinement.admit(task.source.path)
     context = forkserver()
     ours, theirs = context.Pipe()
-    args = (theirs, confinement, source, media, spec, str(slots.path))
+    args = (theirs, confinement, task, str(slots.path))
     process = context.Process(target=_run_scan, args=args, name="sweep", daemon=True)
     loop = asyncio.get_running_loop()
     started = loop.run_in_executor(None, process.start)
-    stream = Stream(ours, process, spec, slots, patience_s)
+    stream = Stream(ours, process, task.spec, slots, patience_s)
     try:
         await asyncio.shield(started)
         theirs.close()
@@ -200,13 +209,11 @@ async def open_stream(
             slots.release(offset)
 
 
-def _run_scan(
-    connection: Connection, confinement: SandboxConfig, source: Source, media: Media, spec: ScanSpec, slots: str
-) -> None:
+def _run_scan(connection: Connection, confinement: SandboxConfig, task: ScanTask, slots: str) -> None:
     """Run the scan in the decoder process and send its events."""
     os.nice(NICE)
     confine(confinement)
-    shape = (spec.grid.frames, spec.crop, spec.crop, 3)
+    spec, shape = task.spec, (task.spec.grid.frames, task.spec.crop, task.spec.crop, 3)
     last_offset = region_bytes(slots) - int(np.prod(shape))
     started, waited_s = time.monotonic(), 0.0
 
@@ -221,7 +228,7 @@ def _run_scan(
 
     try:
         require_layers()
-        for event in scan(reachable(source), media, spec, next_slot):
+        for event in scan(reachable(task.source), task.media, spec, next_slot):
             connection.send(event)
         connection.send(ScanFinished(time.monotonic() - started - waited_s))
     except ClipstackError as error:

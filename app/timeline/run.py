@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.errors import WrongMediaKind
 from app.media.types import Source
 from app.timeline.process import open_stream
-from app.timeline.scan import ScanSpec
+from app.timeline.scan import ScanSpec, ScanTask
 from app.timeline.services import TimelineServices, TimelineSink
 from app.timeline.window_inference import WindowInference
 from app.timeline.windows import grid
@@ -72,6 +72,6 @@ async def _timeline(services: TimelineServices, source: Source, request: Timelin
         max_windows=services.max_windows,
         limits=services.decoder.limits,
     )
-    pool, timeout_s, confinement = services.slots, services.frame_timeout_s, services.decoder.confinement
-    async with open_stream(source, media, spec, pool, timeout_s, confinement) as stream:
+    task, timeout_s = ScanTask(source, media, spec), services.frame_timeout_s
+    async with open_stream(task, services.slots, timeout_s, services.decoder.confinement) as stream:
         await WindowInference(services, model, media, sink).follow(stream)

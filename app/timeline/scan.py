@@ -49,6 +49,15 @@ class ScanSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanTask:
+    """Scan to run: the file, its properties and the parameters."""
+
+    source: Source
+    media: Media
+    spec: ScanSpec
+
+
+@dataclass(frozen=True, slots=True)
 class ScanStarted:
     """Start of a scan: `windows` over the measured `duration_s` seconds and `total` frames."""
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from app.decoding.pool import Decoder
 from app.errors import NotReady
 from app.inference.client import Triton
-from app.inference.registry import Model, ModelRegistry
+from app.inference.model import Model
+from app.inference.registry import ModelRegistry
 from app.inference.retry import retry_until_ready
 from app.inference.triton_errors import ModelUnloaded
 from app.media.types import Media

@@ -7,7 +7,7 @@ import time
 
 from app.errors import InferenceTimeout
 from app.inference.client import Scores
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.media.types import Media
 from app.timeline.process import AHEAD, Stream
 from app.timeline.scan import Cut, ScanProgress, ScanStarted, Window

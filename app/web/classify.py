@@ -14,7 +14,7 @@ from app import errors
 from app.admission import deadline as deadlines
 from app.admission.pricing import lane_of
 from app.auth import guard
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.media.formats import HEAD_BYTES, recognise
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
@@ -130,7 +130,7 @@ def _classify(upload: Upload, wanted: ClassifyRequest, context: RequestContext) 
 
 def models_list() -> list[dict[str, Any]]:
     """Return the API's description of every model that answers; raises NotReady."""
-    return [model.facts(default=model.name == settings().model) for model in pipeline().health().models]
+    return [model.to_json(default=model.name == settings().model) for model in pipeline().health().models]
 
 
 @blueprint.before_app_request

@@ -12,7 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,7 +99,8 @@ class SqliteFile:
         if shared.connection is not None and shared.inode == inode(self.path):
             return shared.connection
         shared.close()  # another process has replaced the file
-        self._check_kind()
+        with self._exclusive() if unusable_parts(self.path) else nullcontext():
+            set_aside_unusable(self.path, "index")
         connection = _connect(self.path, self._wait_s)
         try:
             if self._is_empty(connection):
@@ -126,13 +127,6 @@ class SqliteFile:
                 yield
         except TimeoutError:
             raise Overloaded("the list of jobs is being made again; please try again") from None
-
-    def _check_kind(self) -> None:
-        """Set aside what SQLite cannot open: a folder in the file's place, or a file without permissions."""
-        if unusable_parts(self.path):
-            with self._exclusive():
-                for path in unusable_parts(self.path):
-                    damaged.set_aside(path, self.path.parent, "index", UNUSABLE)
 
     def _set_aside(self, broken_inode: int | None, reason: object) -> None:
         with self._exclusive():
@@ -215,6 +209,12 @@ def unusable_parts(path: Path) -> list[Path]:
     """Return the files of a database that SQLite cannot open: not regular, or without permissions."""
     parts = [path, *(path.with_name(f"{path.name}{end}") for end in LOG_FILES)]
     return [part for part in parts if _is_unusable(part)]
+
+
+def set_aside_unusable(path: Path, kind: str) -> None:
+    """Set aside what SQLite cannot open: a folder in the file's place, or a file without permissions."""
+    for part in unusable_parts(path):
+        damaged.set_aside(part, path.parent, kind, UNUSABLE)
 
 
 def _is_unusable(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.errors import StorageFull
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.jobs.service import JobService
 from app.jobs.storage.journal import read
 from app.jobs.storage.store import Job, JobSpec

@@ -172,7 +172,7 @@ def test_requests_are_counted_by_route(client: FlaskClient) -> None:
         client.get(f"/no/{number}")
         client.get(f"/v1/jobs/{number:024x}")
         client.open("/v1/models", method=f"BREW{number}")
-    client.post("/v1/classify", data=b"x")
+    client.post("/v1/classify", data=b"GIF89a")
     counted = {dict(labels)["route"]: got for (name, labels), got in scraped(client).items() if name == COUNTED}
     assert counted == {"(none)": 20, "/v1/jobs/<identity>": 20, "/v1/classify": 1} | counted
     assert len(counted) == 3
@@ -187,13 +187,13 @@ COUNTED = "clipstack_requests_total"
 
 
 def test_a_refused_page_is_counted_with_its_code(client: FlaskClient) -> None:
-    client.post("/", data=b"x")
+    client.post("/", data=b"GIF89a")
     labels = {"method": "POST", "route": "/", "status": "503", "code": "not_ready"}
     assert value(scraped(client), COUNTED, **labels) == 1
 
 
 def test_nothing_is_exported_that_the_table_does_not_name(client: FlaskClient, tmp_path: Path) -> None:
-    client.post("/v1/classify", data=b"x")
+    client.post("/v1/classify", data=b"GIF89a")
     (tmp_path / "watchdog" / "watchdog.prom").write_text("# TYPE clipstack_model_answers gauge\n")
     assert {name for name, _ in scraped(client)} <= series_names()
     for family in text_string_to_metric_families(client.get("/metrics").get_data(as_text=True)):
@@ -229,7 +229,7 @@ def test_parts_are_told_of_and_a_triton_that_is_away(client: FlaskClient) -> Non
 
 def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) -> None:
     (before,) = client.get("/status.json").get_json()["points"]
-    client.post("/v1/classify", data=b"x")
+    client.post("/v1/classify", data=b"GIF89a")
     (after,) = client.get("/status.json").get_json()["points"]
     assert after["failed"] - before["failed"] == 1
     assert after["codes"]["not_ready"] - before["codes"].get("not_ready", 0) == 1

@@ -15,7 +15,7 @@ from app.errors import ClipstackError, NotReady, Undecodable
 from app.media.types import Media, Source
 from app.sandbox import SandboxConfig
 from app.timeline.process import ScanFinished, Stream, _EventChecker, open_stream
-from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, Window
+from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, ScanTask, Window
 from app.timeline.windows import Grid, Windows
 from tests.integration.app.test_decoder import decoder_pids, nobody_reads, writing
 from tests.support.films import numbered, write_video
@@ -48,7 +48,7 @@ def sweeping(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     def run(source: Source, use: Callable[[Stream], Any]) -> Any:
         async def scenario() -> Any:
             confinement = SandboxConfig((str(tmp_path),), (str(region.path),))
-            async with open_stream(source, FILM, LOOK, Slots(region.path), 20, confinement) as stream:
+            async with open_stream(ScanTask(source, FILM, LOOK), Slots(region.path), 20, confinement) as stream:
                 return await use(stream)
 
         return asyncio.run(scenario())

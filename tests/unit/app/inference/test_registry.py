@@ -275,7 +275,7 @@ def test_precision_is_shown_and_another_one_has_another_mark(at_once: None, monk
         triton = FakeTriton(config())
         models = catalogue(triton)
         exact = await models.get("good")
-        assert exact.facts(default=True)["precision"] == "f32"
+        assert exact.to_json(default=True)["precision"] == "f32"
         triton.precision = "bf16"
         await models.refresh()
         fast = await models.get("good")
@@ -290,7 +290,7 @@ def test_precision_of_another_backend_is_unknown(at_once: None) -> None:
         triton = FakeTriton(config())
         triton.weights = triton.precision = ""
         models = catalogue(triton)
-        assert (await models.get("good")).facts(default=True)["precision"] is None
+        assert (await models.get("good")).to_json(default=True)["precision"] is None
         assert models.precisions() == {}
 
     asyncio.run(scenario())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.jobs.attempt import MAX_DEATHS, MAX_FALLS
 from app.jobs.clock import Clock
 from app.jobs.service import JobService

@@ -1,0 +1,91 @@
+"""Model: its description in Triton's configuration, and the digest of everything that determines its results."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from app.inference.client import OUTPUT, Fingerprint, ProbeResult
+from app.media.types import Kind
+from app.software import software_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`.
+
+    `precision` is the one that it calculates in; None for a model of another backend.
+    """
+
+    name: str
+    version: str
+    kind: Kind
+    frames: int
+    stride: int
+    fps: float
+    resize: int
+    crop: int
+    architecture: str
+    labels: tuple[str, ...]
+    precision: str | None = None
+    mark: str = ""  # digest of everything but the file that determines a result (see `result_digest`)
+    versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, 3) of one uint8 clip."""
+        return (self.frames, self.crop, self.crop, 3)
+
+    @property
+    def clip_bytes(self) -> int:
+        """Size of one uint8 clip in bytes."""
+        return self.frames * self.crop * self.crop * 3
+
+    def to_json(self, default: bool) -> dict[str, Any]:
+        """Return the model as the API shows it; `default` says whether it is the default model."""
+        result = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
+        del result["mark"]
+        return result
+
+
+def parse_config(config: dict[str, Any]) -> Model:
+    """Return the model of one of Triton's configurations, without labels.
+
+    Raises:
+        KeyError: A parameter is missing.
+        ValueError: A parameter is invalid.
+    """
+    params = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
+    if params["kind"] not in ("video", "image"):
+        raise ValueError(f"kind {params['kind']!r}")
+    model = Model(
+        name=config["name"],
+        version=config["version"],
+        kind=params["kind"],
+        frames=int(params["frames"]),
+        stride=int(params["stride"]),
+        fps=float(params["fps"]),
+        resize=int(params["resize"]),
+        crop=int(params["crop"]),
+        architecture=params.get("architecture", ""),
+        labels=(),
+    )
+    if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
+        raise ValueError("frames, stride, fps and crop must be above 0, and crop no larger than resize")
+    return model
+
+
+def result_digest(config: dict[str, Any], canary: ProbeResult, fingerprint: Fingerprint) -> str:
+    """Return the digest of everything but the file that determines a result: model, configuration and software.
+
+    The canary's rounded scores are included, because models of other backends have no fingerprint.
+    """
+    parts = [json.dumps(config, sort_keys=True), *fingerprint, software_digest(), *canary.labels]
+    parts += [f"{score:.2e}" for score in canary.scores]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def class_count(config: dict[str, Any]) -> int:
+    """Return the number of scores that a model with this configuration returns."""
+    classes = {output["name"]: int(output["dims"][0]) for output in config["output"]}
+    return classes[OUTPUT]

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from app.settings import CHECKOUT
 from clipstack_client import __version__
 from deploy.stack.stack import Stack
+from tests.support.client_environment import VERSIONS, Environment
 from tests.support.movements import film_movement
-
-VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-LEFT_BEHIND = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-
-
-class Environment:
-    """A virtual environment that has the client and nothing of the service."""
-
-    def __init__(self, folder: Path, python: Path) -> None:
-        self.folder = folder
-        self._run(str(python), "-m", "venv", "venv")
-        shutil.copytree(CHECKOUT / "client", folder / "client", ignore=LEFT_BEHIND)
-        self._run("venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "./client")
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(f"venv/bin/{arguments[0]}", *arguments[1:], check=False)
-
-    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
-        return subprocess.run(
-            arguments, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=check
-        )
-
-
-def find_python(version: str) -> Path:
-    """Return a Python of this version that can make environments; skip the test if there is none."""
-    for folder in (*os.get_exec_path(), *Path.home().glob(f".pyenv/versions/{version}.*/bin")):
-        python = Path(folder, f"python{version}")
-        probe = [python, "-c", "import ensurepip, ssl"]
-        if python.exists() and subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-            return python
-    pytest.skip(f"this machine has no Python {version}")
-
-
-@pytest.fixture(params=VERSIONS)
-def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
-    return Environment(tmp_path, find_python(request.param))
 
 
 @pytest.mark.timeout(400)
-def test_installed_client_classifies_a_video(environment: Environment, stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_installed_client_classifies_a_video(stack: Stack, tmp_path: Path, version: str) -> None:
+    environment = Environment(tmp_path, version)
+    environment.install("./client")
     film_movement(tmp_path / "clip.mp4", "pan_left")
     assert environment.run("clipstack", "--version").stdout == f"clipstack, version {__version__}\n"
     imported = environment.run("python", "-W", "error", "-c", "import clipstack_client as c; print(c.__version__)")

@@ -152,5 +152,4 @@ def _truncate(text: str, max_length: int) -> str:
 
 
 def _time(record: logging.LogRecord) -> str:
-    """Return the record's time in RFC 3339, in UTC, with milliseconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"

@@ -142,7 +142,6 @@ def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
 
 @blueprint.after_app_request
 def _add_vary(response: Response) -> Response:
-    """Add `Vary` headers where keys are required."""
     if get_authenticator().required:  # a browser must not show one key's cached responses to another key's owner
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response

@@ -57,7 +57,7 @@ def check_key(authenticator: Authenticator, request: Request) -> tuple[int, Mapp
 
 
 def upload_limit(concurrent: int) -> int:
-    """Return nginx's upload limit for a key with `at_work` slots: the next step that leaves RECEIVED more."""
+    """Return nginx's upload limit for a key with `concurrent` slots: the next step that leaves RECEIVED more."""
     return next((limit for limit in UPLOAD_LIMITS if limit >= concurrent + TRANSFER_RESERVE), UPLOAD_LIMITS[-1])
 
 
@@ -74,7 +74,6 @@ class KeyCheckServer:
             threading.Thread(target=self._serve, name=f"key-check-{number}", daemon=True).start()
 
     def _serve(self) -> None:
-        """Accept and answer connections until the listener is closed."""
         while self._listener.fileno() >= 0:
             try:
                 connection, _ = self._listener.accept()
@@ -86,7 +85,6 @@ class KeyCheckServer:
                 self._respond(connection)
 
     def _respond(self, connection: socket.socket) -> None:
-        """Read one request head, check its key and send the response."""
         connection.settimeout(HEAD_TIMEOUT_S)
         head = b""
         while not head.endswith(b"\r\n\r\n") and len(head) < MAX_HEAD_BYTES and (part := connection.recv(65536)):

@@ -60,7 +60,7 @@ class Key:
 
 
 def new_secret(key_id: str | None = None) -> tuple[str, str, str]:
-    """Return the id, the whole text and its hash of a new key; `identity` keeps an existing id."""
+    """Return the id, the whole text and its hash of a new key; `key_id` keeps an existing id."""
     key_id = key_id or _letters(ID_BYTES)
     text = f"{PREFIX}_{key_id}_{_letters(SECRET_BYTES)}"
     return key_id, text, digest(text)
@@ -183,17 +183,14 @@ def _parse(row: Any) -> Key:
 
 
 def _name(row: Any) -> str:
-    """Return a row's name for messages."""
     return str(row.get("name", "no name"))[:64] if isinstance(row, dict) else "no name"
 
 
 def _is_count(value: Any) -> bool:
-    """Return whether `value` is an integer of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_rate(value: Any) -> bool:
-    """Return whether `value` is a finite positive number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 

@@ -34,7 +34,7 @@ class Quotas:
 
     @contextmanager
     def slot(self, key: str, kind: str, maximum: int, retry_after_s: int = 1) -> Iterator[None]:
-        """Hold one of the `most` slots of `key` in the block; raises TooManyRequests when all are taken."""
+        """Hold one of the `maximum` slots of `key` in the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # closing it releases the slot
             if not sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
                 message = f"this key has {maximum} requests in progress, the most allowed at a time"
@@ -47,7 +47,7 @@ class Quotas:
             return sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS))
 
     def has_slots(self, key: str, kind: str, maximum: int, needed: int) -> bool:
-        """Return whether `enough` of the `most` slots are free now; takes none, not even for a moment."""
+        """Return whether `needed` of the `maximum` slots are free now; takes none, not even for a moment."""
         maximum = min(maximum, MAX_SLOTS)
         with self._open(key) as descriptor:
             free = (is_free(descriptor, SLOT_OFFSETS[kind] + seat) for seat in range(maximum))
@@ -100,6 +100,5 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
 
 
 def _rate_error(rate: float, wait_s: float) -> TooManyRequests:
-    """Return the error for a request above the rate."""
     retry_after_s = max(1, math.ceil(wait_s))
     return TooManyRequests(f"this key may send {rate:g} files a second: retry in {retry_after_s} s", retry_after_s)

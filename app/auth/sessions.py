@@ -1,7 +1,7 @@
 """Browser sessions: a random token in a cookie, and a file for each that all workers read.
 
 The file's name is the token's hash, so reading the folder does not reveal a token. A session belongs to one secret
-of one key: it ends when that key is revoked or rotated, and after LIFE_S in any case. Files are not fsynced: a power
+of one key: it ends when that key is revoked or rotated, and after LIFETIME_S in any case. Files are not fsynced: a power
 loss costs a new login at most.
 """
 
@@ -68,7 +68,6 @@ class Sessions:
             self._path(token).unlink(missing_ok=True)
 
     def _path(self, token: str) -> Path:
-        """Return the path of a token's session."""
         return self._folder / hashlib.sha256(token.encode()).hexdigest()
 
     def _remove_expired(self, key: str) -> None:
@@ -115,5 +114,4 @@ def _read(path: Path) -> Session | None:
 
 
 def _is_time(value: object) -> bool:
-    """Return whether `value` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

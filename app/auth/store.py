@@ -78,12 +78,10 @@ def _find_row(rows: list[Any], name: str) -> dict[str, Any]:
 
 
 def _has_name(row: Any, name: str) -> bool:
-    """Return whether `name` is the row's name or id."""
     return isinstance(row, dict) and name in (row.get("name"), row.get("id"))
 
 
 def _now() -> str:
-    """Return the current UTC time in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

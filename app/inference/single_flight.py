@@ -24,9 +24,9 @@ class SingleFlight:
         return time.monotonic() - self._done < self._age_s
 
     async def get(self, force: bool = False) -> None:
-        """Wait until the work was done at most `age_s` seconds ago; with `anew`, run it now.
+        """Wait until the work was done at most `age_s` seconds ago; with `force`, run it now.
 
-        With `anew` the previous result expires for all callers, even when the new run fails.
+        With `force` the previous result expires for all callers, even when the new run fails.
         """
         if force:
             self._done = float("-inf")

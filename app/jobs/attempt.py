@@ -145,7 +145,7 @@ class Attempt:
         self._job.save(state, durable=True)
 
     def _requeue(self, delay_s: float) -> float:
-        """Put the job back to `queued` without counting the attempt; return `after_s`."""
+        """Put the job back to `queued` without counting the attempt; return `delay_s`."""
         self._state.state, self._state.eta_s = "queued", None
         self._state.tries -= 1
         self._add_running_time()

@@ -200,7 +200,7 @@ class JobService:
     def cancel_or_remove(self, job: Job) -> str:
         """Cancel a running or waiting job, or remove a finished one; return its state, or `removed`.
 
-        A worker needs a moment to stop: after `CANCEL_S` the state may still be `running`.
+        A worker needs a moment to stop: after `CANCEL_TIMEOUT_S` the state may still be `running`.
         """
         deadline = time.monotonic() + CANCEL_TIMEOUT_S
         is_requested = False

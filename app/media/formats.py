@@ -109,7 +109,7 @@ def _format_from_brands(head: bytes) -> Format | None:
 
 
 def _animation(candidate: Format, head: bytes) -> Format:
-    """Return the video format if a PNG or WebP is an animation, otherwise `form`."""
+    """Return the video format if a PNG or WebP is an animation, otherwise `candidate`."""
     if candidate.name == "WEBP" and head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 0x02:
         return Format("video", "WEBP")
     if candidate.name == "PNG" and is_animated_png(head):

@@ -31,7 +31,7 @@ _UNREADABLE = (struct.error, OSError, ValueError, KeyError, IndexError, TypeErro
 
 
 class Exposition:
-    """A collector over all processes that share the folder of `meter`.
+    """A collector over all processes that share the folder of `recorder`.
 
     `facts` is called at each scrape for the current state of the worker that answers.
     """
@@ -99,7 +99,6 @@ class Exposition:
             return 1
 
     def _folders(self) -> dict[str, Path]:
-        """Return the folder of each disk to report, by its label."""
         settings = self._settings
         return {"data": settings.data_dir, "uploads": settings.run_dir / "uploads", "shared_memory": Path("/dev/shm")}
 
@@ -114,7 +113,6 @@ class Exposition:
 
 
 def _merge(paths: list[str]) -> list[Metric]:
-    """Return the metrics in these files, merged."""
     return list(MultiProcessCollector.merge(paths))  # type: ignore[no-untyped-call]
 
 
@@ -128,7 +126,6 @@ def _is_readable(path: str) -> bool:
 
 
 def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
-    """Return a gauge with these values by label."""
     family = GaugeMetricFamily(name, FAMILIES[name].help, labels=FAMILIES[name].labels)
     for labels, value in values.items():
         family.add_metric(labels, float(value))
@@ -142,7 +139,6 @@ def _disk(path: Path) -> tuple[int, int]:
 
 
 def _version() -> str:
-    """Return the installed version of Clipstack."""
     try:
         return version("clipstack")
     except PackageNotFoundError:

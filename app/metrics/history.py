@@ -79,7 +79,6 @@ class History:
 
 
 def _json(point: dict[str, Any]) -> str:
-    """Return a point as compact JSON."""
     return json.dumps(point, separators=(",", ":"))
 
 

@@ -82,5 +82,5 @@ def clear(folder: Path, program: str) -> None:
 
 
 def _process_name(path: Path) -> str:
-    """Return the place that a metrics file belongs to."""
+    """Return the name of the process that a metrics file belongs to."""
     return path.stem.rpartition("_")[2]

@@ -34,7 +34,6 @@ class MetricsRecorder:
         self._get_series("clipstack_stage_seconds", ("infer",))
 
     def _create(self, family: Family) -> Any:
-        """Return a new prometheus-client metric for `family`."""
         args = (family.name, family.help, family.labels)
         if family.kind == "counter":
             return Counter(*args, registry=self.registry)

@@ -1,4 +1,4 @@
-"""A thread that samples the state of this process's components every LOOK_S and records it."""
+"""A thread that samples the state of this process's components every SAMPLE_INTERVAL_S and records it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ class Sampler:
             self._thread.join()
 
     def _run(self) -> None:
-        """Sample until `stop` is called."""
         while True:
             try:
                 self.sample()
@@ -71,7 +70,6 @@ class Sampler:
             self._record(facts)
 
     def _record(self, facts: Facts) -> None:
-        """Record `facts`."""
         set_, program = self._recorder.set, self._recorder.program
         set_("clipstack_memory_bytes", _resident_bytes(), program)
         if program == "web":
@@ -93,7 +91,6 @@ class Sampler:
         self._total("clipstack_videos_not_on_gpu_total", sum(decoding["not_on_gpu"].values()), program)
 
     def _admission(self, stats: Facts) -> None:
-        """Record the state of admission."""
         for lane, (at_work, waiting) in stats["lanes"].items():
             self._recorder.set("clipstack_at_work", at_work, lane)
             self._recorder.set("clipstack_waiting", waiting, lane)
@@ -115,5 +112,4 @@ class Sampler:
 
 
 def _resident_bytes() -> int:
-    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES

@@ -44,7 +44,6 @@ def codes(settings: Settings, path: str, method: str) -> dict[int, set[str]]:
 
 
 def _codes(route: Route) -> dict[int, set[str]]:
-    """Return the error codes of `route` by status."""
     result: dict[int, set[str]] = defaultdict(set)
     for status, names in NGINX_ERRORS.items():
         result[status].update(names)
@@ -56,7 +55,6 @@ def _codes(route: Route) -> dict[int, set[str]]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    """Return `route` as an OpenAPI operation object."""
     parameters = route.parameters + (route.fields or ())
     operation: dict[str, Any] = {
         "summary": route.help,
@@ -71,7 +69,6 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    """Return `parameter` as an OpenAPI parameter object."""
     return {
         "name": parameter.name,
         "in": parameter.location,

@@ -55,7 +55,7 @@ def contents(limits: Settings, host: str) -> dict[str, Any]:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any], specific_errors: Codes, host: str) -> dict[str, Any]:
-    """Return one operation for the template; `own` are the errors that not every operation can answer."""
+    """Return one operation for the template; `specific_errors` are the errors that not every operation can answer."""
     return {
         "id": operation["operationId"],
         "path": path,
@@ -78,7 +78,6 @@ def _operation(path: str, method: str, operation: dict[str, Any], specific_error
 
 
 def _success(operation: dict[str, Any]) -> dict[str, Any]:
-    """Return the operation's first response, which is a success."""
     response: dict[str, Any] = next(iter(operation["responses"].values()))
     return response
 

@@ -72,12 +72,10 @@ def json_of(schema: str) -> dict[str, Schema]:
 
 
 def _integer(maximum: int, default: int) -> Schema:
-    """Return the schema of an integer from 1 to `most`."""
     return {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
 
 
 def _seconds(minimum: float, maximum: float) -> Schema:
-    """Return the schema of a number of seconds."""
     return {"type": "number", "minimum": minimum, "maximum": maximum}
 
 
@@ -153,7 +151,6 @@ def routes(settings: Settings) -> list[Route]:
 
 
 def _binary() -> Schema:
-    """Return the schema of a binary body."""
     return {"type": "string", "contentMediaType": "application/octet-stream"}
 
 

@@ -41,7 +41,7 @@ class _Jpeg:
             self.file.notes.append(DAMAGED_PROFILE)
 
     def _segments(self, position: int) -> Iterator[tuple[int, int, int]]:
-        """Yield marker, start and end of each segment from `at`; skip stray bytes between them."""
+        """Yield marker, start and end of each segment from `position`; skip stray bytes between them."""
         data = self._data
         while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
             marker = data[position + 1]

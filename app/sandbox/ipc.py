@@ -80,7 +80,6 @@ def _reject_constant(word: str) -> NoReturn:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value in JSON's types."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, ResultStatus):
@@ -173,7 +172,7 @@ def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
 
 
 class SafeConnection(Connection):
-    """Service's end: accepts only allowed messages of at most MOST_BYTES that arrive within RECEIVE_S."""
+    """Service's end: accepts only allowed messages of at most MAX_MESSAGE_BYTES that arrive within RECEIVE_TIMEOUT_S."""
 
     _deadline: float | None = None
 

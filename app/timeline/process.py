@@ -171,7 +171,6 @@ class Stream:
         return event
 
     async def _exit_error(self) -> ClipstackError:
-        """Return the error for a scan whose process has ended."""
         await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
         exit_code = self._process.exitcode
         if exit_code is not None and classify(exit_code) is not Exit.OUTSIDE:

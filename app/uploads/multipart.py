@@ -130,7 +130,6 @@ class _Form:
             raise ValueError("cut off")
 
     def _handle(self, event: Event) -> None:
-        """Process one event of the decoder."""
         match event:
             case File() | Field(name="file"):  # some clients send no filename
                 self._start_file(event)

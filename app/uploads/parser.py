@@ -130,7 +130,6 @@ def _check_raw(head: bytes, media_type: str) -> None:
 
 
 def _check_content(head: bytes) -> None:
-    """Raise BadRequest if the file is a data: URL."""
     if _DATA_URL.match(head):
         raise BadRequest('the file is a data: URL: send its bytes, or the URL as "file" in JSON')
 
@@ -171,7 +170,7 @@ def _body_file(request: Request, folder: Path, max_bytes: int, cleanup: ExitStac
 
 
 def _temporary_file(folder: Path, cleanup: ExitStack) -> tuple[Path, IO[bytes]]:
-    """Create a temporary file; `temporary` removes it at the end."""
+    """Create a temporary file; `cleanup` removes it at the end."""
     with _disk_errors():
         descriptor, name = tempfile.mkstemp(prefix="body-", dir=folder)
     path = Path(name)
@@ -183,7 +182,6 @@ def _temporary_file(folder: Path, cleanup: ExitStack) -> tuple[Path, IO[bytes]]:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Turn the errors of a full disk into StorageFull."""
     try:
         yield
     except OSError as error:
@@ -193,7 +191,6 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
-    """Return the upload in a JSON body, decoded into a temporary file."""
     if body.stat().st_size > MAX_JSON_BYTES:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
     path, file = _temporary_file(folder, cleanup)

@@ -94,7 +94,7 @@ class DeviceReader(PacketReader):
 def to_rgb(luma: Tensor, chroma: Tensor, size: tuple[int, int], space: int, full_range: bool) -> Tensor:
     """Return uint8 RGB (height, width, 3) of `size` (width, height) from NV12 or P010.
 
-    P010 has its samples in the upper bits. `light` is (H, W), `colour` (H // 2, W // 2, 2). Scaling comes first and is
+    P010 has its samples in the upper bits. `luma` is (H, W), `chroma` (H // 2, W // 2, 2). Scaling comes first and is
     bicubic, as in FFmpeg.
     """
     planes = [

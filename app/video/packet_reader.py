@@ -105,15 +105,13 @@ class PacketReader:
         return True
 
     def _open(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
-        """Open the video for decoding."""
         return open_container(self._source, self._demuxer, threads=self._threads, end=self._end)
 
     def _to_pixels(self, frame: VideoFrame) -> Any:
-        """Return a decoded frame as `read` yields it."""
         return upright(self._scaler.scale(frame), self._media.rotation, self._media.mirrored)
 
     def _select(self, container: InputContainer, stream: VideoStream, stamps: list[int]) -> Iterator[VideoFrame]:
-        """Yield for each of `wanted` the first frame at or after it, or else the file's last frame."""
+        """Yield for each of `stamps` the first frame at or after it, or else the file's last frame."""
         needed, packets = frozenset(stamps), self._packets(container, stream)
         frames, frame, last_stamp = self._display(stream, packets, self._keys[0], needed), None, -sys.maxsize
         if self._list.order:  # find how far the decoder lags behind its packets
@@ -149,7 +147,7 @@ class PacketReader:
     def _display(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
     ) -> Iterator[VideoFrame]:
-        """Yield the frames of `_decoded`, deinterlaced and without the edges that the container hides."""
+        """Yield the frames of `_decode`, deinterlaced and without the edges that the container hides."""
         frames = self._decode(stream, packets, key, needed)
         if self._list.order:
             frames = self._assign_times(frames, self._list.order)

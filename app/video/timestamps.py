@@ -66,7 +66,7 @@ class Clock:
         return 0 if self._decoded is None else self._decoded + self._step - self.offset
 
     def _advance(self, dts: int, duration: int, minimum: int | None) -> None:
-        """Advance to a packet; after a jump the offset is at least `least`."""
+        """Advance to a packet; after a jump the offset is at least `minimum`."""
         time = dts + self.offset
         if self._decoded is not None:
             following = self._decoded + self._step

@@ -18,7 +18,7 @@ from app.jobs.storage.store import FINISHED, Job, JobState
 from app.web.job_serializers import record_json
 
 POLL_INTERVAL_S = 0.2  # polling interval
-EVENT_INTERVAL_S = 0.7  # event interval of a running job without changes; LOOK_S + TELL_S < 1 s
+EVENT_INTERVAL_S = 0.7  # event interval of a running job without changes; POLL_INTERVAL_S + EVENT_INTERVAL_S < 1 s
 HEARTBEAT_S = 5.0  # interval of comments for a waiting job; only a write notices that the client has gone
 MAX_STREAM_S = 25.0  # the client then reconnects; a stopping worker waits only 30 s for its requests
 RETRY_MS = 500
@@ -60,9 +60,9 @@ class EventStreamLimiter:
 
 
 def events(service: JobService, job: Job) -> Iterator[str]:
-    """Yield a `progress` event on every change and every TELL_S of a running job, then one `end` event.
+    """Yield a `progress` event on every change and every EVENT_INTERVAL_S of a running job, then one `end` event.
 
-    The data is the job's record, without the timeline's windows. The stream closes after LIFE_S at the latest, and the
+    The data is the job's record, without the timeline's windows. The stream closes after MAX_STREAM_S at the latest, and the
     client reconnects.
     """
     yield f"retry: {RETRY_MS}\n\n"
@@ -107,10 +107,8 @@ def _version(job: Job) -> tuple[int, ...] | None:
 
 
 def _mark(job: Job, state: JobState) -> tuple[Any, ...]:
-    """Return the parts of the state that change whenever it is saved."""
     return (state.windows_done, state.percent, state.tries, state.model_version)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
-    """Return one server-sent event with JSON data."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -33,7 +33,6 @@ blueprint = Blueprint("jobs", __name__)
 
 
 def _service() -> JobService:
-    """Return this worker's job service."""
     service: JobService = current_app.extensions["clipstack.jobs"]
     return service
 

@@ -66,7 +66,7 @@ def logout() -> ResponseReturnValue:
 
 
 def _form(message: str = "", status: int = 200) -> Response:
-    """Return the login form with a new CSRF token, and the error `trouble` where there is one."""
+    """Return the login form with a new CSRF token, and the error `message` where there is one."""
     token = secrets.token_urlsafe(24)
     page = render_template("login.html", message=message, token=token, static=static_url)
     response = make_response(page, status)

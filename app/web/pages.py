@@ -112,7 +112,6 @@ def facts(media: dict[str, Any]) -> list[tuple[str, str]]:
 
 @blueprint.errorhandler(ClipstackError)
 def _problem_page(error: ClipstackError) -> ResponseReturnValue:
-    """Show the error page."""
     g.error_code = error.code
     page = render_template("problem.html", problem=formatting.problem(error.code), error=error, **_form_values())
     response = make_response(page, error.status)

@@ -36,7 +36,6 @@ def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
 
 
 def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
-    """Return the clips with their times in seconds and their frame numbers."""
     decoded = answer.decoded
     return [
         {

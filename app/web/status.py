@@ -20,7 +20,6 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def _monitor() -> MetricsService:
-    """Return this worker's metrics service."""
     service: MetricsService = current_app.extensions["clipstack.monitor"]
     return service
 

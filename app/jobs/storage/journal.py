@@ -41,7 +41,7 @@ class Journal:
     """Open journal with one writer."""
 
     def __init__(self, path: Path, header: Mapping[str, Any], classes: int) -> None:
-        """Resume the intact journal at `path` if it has the same `about`, otherwise start a new one.
+        """Resume the intact journal at `path` if it has the same `header`, otherwise start a new one.
 
         A file that another job shares through a hard link is never changed: this job gets a copy.
         """

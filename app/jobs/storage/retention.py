@@ -39,9 +39,9 @@ def remove_expired(folder: JobStore, limits: RetentionLimits, clock: Clock) -> N
 
 
 def make_room(folder: JobStore, max_bytes: int, max_jobs: int | None = None) -> None:
-    """Remove the oldest finished jobs until all jobs take at most `most_bytes`.
+    """Remove the oldest finished jobs until all jobs take at most `max_bytes`.
 
-    At most `most_jobs` are removed.
+    At most `max_jobs` are removed.
     """
     remaining = folder.index.bytes() - max_bytes
     removed = 0
@@ -68,7 +68,7 @@ def _remove_count(folder: JobStore, owner: str, number: int) -> None:
 
 
 def _remove(folder: JobStore, oldest: Callable[[int], list[Row]], should_remove: Callable[[Row], bool]) -> None:
-    """Remove jobs, oldest first, until `wanted` returns False."""
+    """Remove jobs, oldest first, until `should_remove` returns False."""
     failed = set[str]()
     while rows := [row for row in oldest(BATCH + len(failed)) if row.id not in failed]:
         for row in rows:

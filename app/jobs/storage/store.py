@@ -96,7 +96,7 @@ class Job:
         return spec
 
     def state(self) -> JobState:
-        """Return the job's state; raises the errors of `asked`."""
+        """Return the job's state; raises the errors of `spec`."""
         try:
             return parse(JobState, read_file(self.path / "state.json"))
         except FileNotFoundError:
@@ -107,7 +107,7 @@ class Job:
             raise DamagedRecord(f"state.json: {error}") from error
 
     def row(self) -> Row:
-        """Return the job's index row; raises the errors of `asked`."""
+        """Return the job's index row; raises the errors of `spec`."""
         spec, state = self.spec(), self.state()
         return Row(self.id, spec.owner, spec.created, state.state, self._since(state), disk_usage(self.path))
 
@@ -220,7 +220,7 @@ class JobStore:
         return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{job_id}-*"))
 
     def remove_leftovers(self) -> None:
-        """Remove hidden folders that a killed process left behind more than `LEFT_S` ago."""
+        """Remove hidden folders that a killed process left behind more than `LEFTOVER_AGE_S` ago."""
         with os.scandir(self.path) as entries:
             hidden = [Path(entry.path) for entry in entries if entry.name.startswith(HIDDEN)]
         for path in hidden:

@@ -1,8 +1,8 @@
 """Browser sessions: a random token in a cookie, and a file for each that all workers read.
 
 The file's name is the token's hash, so reading the folder does not reveal a token. A session belongs to one secret
-of one key: it ends when that key is revoked or rotated, and after LIFETIME_S in any case. Files are not fsynced: a power
-loss costs a new login at most.
+of one key: it ends when that key is revoked or rotated, and after LIFETIME_S in any case. Files are not fsynced: after
+a power loss people log in again at most.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
 
 
 class SafeConnection(Connection):
-    """Service's end: accepts only allowed messages of at most MAX_MESSAGE_BYTES that arrive within RECEIVE_TIMEOUT_S."""
+    """Service's end: accepts allowed messages, of at most MAX_MESSAGE_BYTES, that arrive within RECEIVE_TIMEOUT_S."""
 
     _deadline: float | None = None
 

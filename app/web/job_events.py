@@ -62,8 +62,8 @@ class EventStreamLimiter:
 def events(service: JobService, job: Job) -> Iterator[str]:
     """Yield a `progress` event on every change and every EVENT_INTERVAL_S of a running job, then one `end` event.
 
-    The data is the job's record, without the timeline's windows. The stream closes after MAX_STREAM_S at the latest, and the
-    client reconnects.
+    The data is the job's record, without the timeline's windows. The stream ends after MAX_STREAM_S at the latest, and
+    the client reconnects.
     """
     yield f"retry: {RETRY_MS}\n\n"
     started = sent = time.monotonic()

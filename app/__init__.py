@@ -19,7 +19,6 @@ def create_app(settings: Settings) -> Flask:
     from app.jobs.service import JobService
     from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
-    from app.openapi import page as reference
     from app.openapi import views as openapi_views
     from app.pipeline.cache import ResultCache
     from app.pipeline.readiness import WorkerRegistry
@@ -46,7 +45,6 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
     app.register_blueprint(openapi_views.blueprint)
-    app.register_blueprint(reference.blueprint)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(metrics_views.blueprint)
     app.wsgi_app = KnownHeaders(app.wsgi_app)  # type: ignore[method-assign]

@@ -13,17 +13,17 @@ import hashlib
 import hmac
 import json
 import logging
-import math
 import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from app.errors import KeyStoreUnavailable
 from app.files import DamagedFile, read_file
+from app.type_matching import matches
 
 PREFIX = "clipstack"
 LANES = ("picture", "short", "long", "jobs")  # the lanes of app/admission/queue.py in their order, then timeline jobs
@@ -170,15 +170,15 @@ def _parse(row: Any) -> Key:
     """Return the key of a row; raises ValueError that says what is wrong."""
     if not isinstance(row, dict):
         raise ValueError("it is not a JSON object")
-    for name, is_right in _FIELDS.items():
-        if name not in row:
-            if name in _REQUIRED:
-                raise ValueError(f"it has no {name}")
-        elif not is_right(row[name]):
-            raise ValueError(f"its {name} is {str(row[name])[:50]!r}")
-    values = {name: row[name] for name in _FIELDS if name in row}
-    if (lanes := values.get("lanes")) is not None:
-        values["lanes"] = tuple(lanes)
+    if missing := [name for name in ("id", "name", "created", "sha256") if name not in row]:
+        raise ValueError(f"it has no {missing[0]}")
+    values = {name: row[name] for name in _TYPES if name in row}
+    for name, value in values.items():
+        is_valid = _CHECKS.get(name, lambda _: True)
+        if not matches(value, _TYPES[name]) or (value is not None and not is_valid(value)):
+            raise ValueError(f"its {name} is {str(value)[:50]!r}")
+    if values.get("lanes") is not None:
+        values["lanes"] = tuple(values["lanes"])
     return Key(**values)
 
 
@@ -186,22 +186,9 @@ def _name(row: Any) -> str:
     return str(row.get("name", "no name"))[:64] if isinstance(row, dict) else "no name"
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-_REQUIRED = frozenset(("id", "name", "created", "sha256"))
-_FIELDS: Mapping[str, Callable[[Any], bool]] = {
-    "id": lambda value: isinstance(value, str) and bool(_ID.fullmatch(value)),
-    "name": lambda value: isinstance(value, str),
-    "created": lambda value: isinstance(value, str),
-    "sha256": lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)),
-    "rate": lambda value: value is None or _is_rate(value),
-    "burst": _is_count,
-    "concurrent": lambda value: value is None or _is_count(value),
-    "lanes": lambda value: value is None or (isinstance(value, list) and all(isinstance(lane, str) for lane in value)),
+_TYPES = get_type_hints(Key) | {"lanes": list[str] | None}
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "id": _ID.fullmatch,
+    "sha256": _SHA256.fullmatch,
+    **dict.fromkeys(("rate", "burst", "concurrent"), lambda value: value > 0),
 }

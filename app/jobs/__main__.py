@@ -10,12 +10,12 @@ import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from huey.consumer import Consumer
 
 from app import logs
 from app.jobs.clock import Clock
-from app.jobs.parent_id import parent_id
 from app.jobs.queue import Queue
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.retention import RetentionLimits, remove_expired
@@ -27,6 +27,8 @@ from app.pipeline.worker import Pipeline
 from app.settings import Settings
 from app.shm.pool import remove_stale_regions
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+START = 19  # field of /proc/<pid>/stat after the name: start time in ticks since boot
 POLL_S = 0.1  # polling interval of the SQLite queue; Redis notifies by itself
 CHORES_S = 20.0  # between two rounds of recovery and clean-up
 END_S = 8.0  # shutdown timeout; Supervisor waits longer
@@ -44,7 +46,7 @@ def main() -> None:
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
-    worker = Worker(folder, queue, pipeline, results, parent_id())
+    worker = Worker(folder, queue, pipeline, results, _parent_id())
     queue.set_handler(worker.work)
     pipeline.start()
     monitor = MetricsService(settings, "jobs", pipeline.facts)
@@ -55,6 +57,19 @@ def main() -> None:
     pipeline.stop()
     queue.close()
     folder.index.close()
+
+
+def _parent_id() -> str:
+    """Return an identity of the parent process that is unique across boots and reused PIDs.
+
+    It is "" when the parent cannot be inspected; attempts then count as having the same parent.
+    """
+    parent = os.getppid()
+    try:
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[START]
+        return f"{BOOT.read_text().strip()}-{parent}-{started}"
+    except (OSError, IndexError):
+        return ""
 
 
 class _Consumer(Consumer):  # type: ignore[misc]

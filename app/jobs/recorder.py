@@ -19,7 +19,6 @@ from app.files import FULL, DamagedFile, write_file
 from app.inference.model import Model
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.store import DamagedRecord, Job, JobState
-from app.media.facts import media_json
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
 from app.timeline.segments import Segment, limit_segments, merge_windows
@@ -76,7 +75,7 @@ class JobRecorder:
         self._scores = scores
         state = self._state
         state.model_version, state.windows = model.version, scan.windows.count
-        state.media = media_json(media, "", scan.total, scan.truncated, self._spec.bytes)
+        state.media = media.to_json("", scan.total, scan.truncated, self._spec.bytes)
         state.media |= {"duration_s": scan.duration_s, "fps": scan.fps}
         self._started = time.monotonic()
         self._save()

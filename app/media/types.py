@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.errors import LimitExceeded
 from app.media.formats import HEAD_BYTES, Kind, sniff
@@ -67,6 +67,12 @@ class Media:
     interlaced: bool = False
     conversion: Conversion = "ordinary"
     notes: tuple[str, ...] = ()
+
+    def to_json(self, name: str, frames: int, truncated: bool, length: int) -> dict[str, Any]:
+        """Return the `media` object of a response for a file of `length` bytes, in which `frames` were counted."""
+        names = ("kind", "container", "codec", "width", "height", "rotation", "mirrored", "duration_s", "fps")
+        properties = {name: getattr(self, name) for name in names}
+        return {"name": name, **properties, "frames": frames, "truncated": truncated, "bytes": length}
 
     @property
     def shown_as_stored(self) -> bool:

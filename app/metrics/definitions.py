@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
 # Each process reports its own events, the worker that answers /metrics reads the rest, the watchdog writes a file.
-Source = Literal["process", "asked", "watchdog"]
+Source = Literal["process", "scrape", "watchdog"]
 
 # Steps of 2 to 2.5 keep a quantile's error below half. Under 1 ms there are no steps: only receive and answer are that
 # short. A usual response takes 20 to 60 ms. Decoding, inference and the queue time out after 20 s, the default deadline
@@ -29,68 +29,70 @@ class Family(NamedTuple):
 
 _TABLE: tuple[tuple[str, Kind, str, str], ...] = (
     ("requests_total", "counter", "method route status code",
-     "Requests that web answered, by the route's pattern and the error's code, `ok` where there is none."),
+     "Requests answered by web, by route pattern and error code; `ok` without an error."),
     ("request_seconds", "histogram", "route outcome",
-     "Time from nginx having the whole request to web's answer; `outcome` is ok, refused (4xx) or failed (5xx)."),
-    ("stage_seconds", "histogram", "stage", "Time of each stage of a classification, also of those that fail in it."),
+     "Time from the complete request to web's response; `outcome` is ok, refused (4xx) or failed (5xx)."),
+    ("stage_seconds", "histogram", "stage", "Time of each stage of a classification, also of those that fail."),
     ("answers_total", "counter", "model cache",
-     "Classifications answered, by model and whether they were known already: hit, miss or off."),
-    ("processes", "gauge", "program", "Processes that answer requests (`web`) or do jobs (`jobs`)."),
+     "Classifications answered, by model and cache result: hit, miss or off."),
+    ("processes", "gauge", "program", "Processes that answer requests (`web`) or run jobs (`jobs`)."),
     ("memory_bytes", "gauge", "program", "Resident memory of those processes, without their decoders."),
-    ("at_work", "gauge", "lane", "Requests at work, by lane: picture, short, long."),
-    ("waiting", "gauge", "lane", "Requests that wait for their turn, by lane."),
-    ("work_limit", "gauge", "", "Requests that may be at work now; it finds itself (docs/overload.md)."),
-    ("backlog_seconds", "gauge", "", "How long those take that wait now, of the worker with most to do."),
+    ("at_work", "gauge", "lane", "Requests in progress, by lane: picture, short, long."),
+    ("waiting", "gauge", "lane", "Requests that wait in the queue, by lane."),
+    ("work_limit", "gauge", "", "Current limit of requests in progress; it adapts to the load (docs/overload.md)."),
+    ("backlog_seconds", "gauge", "",
+     "Time that the queue needs at the current speed, of the worker with the longest queue."),
     ("refusals_total", "counter", "reason",
-     "Requests refused by admission: door (no thread), full (queue), slow (too long a queue), "
-     "deadline (not in the time asked for), waited (its turn did not come)."),
+     "Requests refused by admission: door (no free thread), full (queue), slow (queue too long), "
+     "deadline (would miss it), waited (queue timeout)."),
     ("slots", "gauge", "program state",
      "Slots of shared memory: free, used, or quarantined (its request is over, and Triton may still read it)."),
     ("region_registrations_total", "counter", "program transport",
-     "Regions of shared memory made known to Triton: once a process, and again when Triton forgot them."),
-    ("clips_total", "counter", "program transport", "Clips that reached Triton, by the way they went."),
-    ("transport_refusals_total", "counter", "program transport", "How often a way to Triton was refused."),
-    ("transport_in_use", "gauge", "program transport", "Processes whose last clip went that way."),
+     "Registrations of shared-memory regions with Triton: one per process, and one more after a restart of Triton."),
+    ("clips_total", "counter", "program transport", "Clips sent to Triton, by transport."),
+    ("transport_refusals_total", "counter", "program transport", "Refusals of a transport by Triton."),
+    ("transport_in_use", "gauge", "program transport", "Processes whose last clip used this transport."),
     ("decoders", "gauge", "program state", "Decoder processes, busy or free."),
     ("decoder_waiting", "gauge", "program", "Files that wait for a decoder process."),
     ("decoder_ends_total", "counter", "program reason",
-     "Decoder processes that ended at work: by a signal's name, an exit status, timeout (killed: it took too long), "
-     "cancelled (killed: nobody waits any more), idle (died without work), lost (the pool forgot its task)."),
+     "Decoder processes that ended while they worked: by signal, exit status, timeout (killed: too slow), "
+     "cancelled (killed: the client is gone), idle (died without work), lost (the pool lost its task)."),
     ("videos_decoded_total", "counter", "program device", "Videos and pictures decoded, by cpu or cuda."),
-    ("videos_not_on_gpu_total", "counter", "program", "Videos that were to be decoded on the GPU, and were not."),
+    ("videos_not_on_gpu_total", "counter", "program",
+     "Videos that should have been decoded on the GPU, and were decoded on the CPU."),
 )  # fmt: skip
 
 _SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("info", "gauge", "version model", "Always 1: the version of Clipstack and the default model."),
-    ("triton_answers", "gauge", "", "1 when Triton answered the worker that was asked, a moment ago."),
-    ("model_ready", "gauge", "model version", "1 when requests to this version of a model are answered."),
+    ("triton_answers", "gauge", "", "1 if Triton answered the worker that serves this scrape."),
+    ("model_ready", "gauge", "model version", "1 if requests to this version of a model are answered."),
     ("model_precision", "gauge", "model version precision",
      "Always 1: the precision that this version of a model calculates in, for example bf16."),
     ("jobs", "gauge", "state", "Jobs on the disk: queued, running, done, failed, cancelled."),
-    ("jobs_oldest_waiting_seconds", "gauge", "", "Age of the oldest job that waits; 0 when none does."),
+    ("jobs_oldest_waiting_seconds", "gauge", "", "Age of the oldest waiting job; 0 without one."),
     ("jobs_longest_still_seconds", "gauge", "",
-     "Longest time since a job that is running told how far it is; 0 when none runs."),
+     "Longest time since a running job saved its progress; 0 without one."),
     ("damaged_records", "gauge", "kind",
-     "Damaged records that were set aside, by kind: job, state (the job began again), session, result, index, queue; "
-     "and keys that let nobody in because they are damaged."),
-    ("disk_free_bytes", "gauge", "folder", "Room on the disk of data, of uploads, and of shared memory."),
-    ("disk_bytes", "gauge", "folder", "Size of that disk."),
-    ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last told anything; it does every 2 s."),
+     "Damaged records that were set aside, by kind: job, state (the job started again), session, result, index, "
+     "queue; and damaged API keys."),
+    ("disk_free_bytes", "gauge", "folder", "Free space on the disks of data, uploads and shared memory."),
+    ("disk_bytes", "gauge", "folder", "Size of those disks."),
+    ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last wrote its metrics; it does so every 2 s."),
 )  # fmt: skip
 
 _WATCHDOG: tuple[tuple[str, Kind, str, str], ...] = (
     ("canaries_total", "counter", "model outcome", "Canaries by model and outcome."),
-    ("model_restarts_total", "counter", "cause", "Restarts of Triton, by what was wrong: dead, hung, away."),
-    ("program_starts_total", "counter", "program", "Starts of programs that Supervisor had given up."),
+    ("model_restarts_total", "counter", "cause", "Restarts of Triton, by cause: dead, hung, away."),
+    ("program_starts_total", "counter", "program", "Starts of programs that Supervisor had stopped restarting."),
     ("model_loads_total", "counter", "model", "Attempts to load a model that Triton could not load."),
     ("program_restarts", "gauge", "program", "Restarts of a program within 5 minutes."),
-    ("model_answers", "gauge", "model", "1 when the last canary was answered."),
+    ("model_answers", "gauge", "model", "1 if the last canary was answered."),
 )
 
 PREFIX = "clipstack_"
 _SOURCES: tuple[tuple[tuple[tuple[str, Kind, str, str], ...], Source], ...] = (
     (_TABLE, "process"),
-    (_SCRAPED, "asked"),
+    (_SCRAPED, "scrape"),
     (_WATCHDOG, "watchdog"),
 )
 FAMILIES: dict[str, Family] = {

@@ -25,7 +25,7 @@ from app.request_id import request_id
 from app.settings import SAMPLINGS, Settings
 from app.uploads.parser import Upload, receive
 from app.web.params import MAX_TOP_K, choice, flag, whole_number
-from app.web.serializers import answer_json
+from app.web.serializers import classification_json
 
 DEFAULT_TOP_K = 5
 MOST_HASHED_BYTES = 64 << 20  # about 50 ms; hashing a larger file may take longer than classifying its clips
@@ -125,7 +125,7 @@ def _classify(upload: Upload, wanted: ClassifyRequest, context: RequestContext) 
     """Classify the upload; return the model that answered and the response body."""
     result = pipeline().classify(wanted, context)
     with context.timings.stage("answer"):
-        return result.model, answer_json(result, upload)
+        return result.model, classification_json(result, upload)
 
 
 def models_list() -> list[dict[str, Any]]:

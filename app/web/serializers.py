@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.media.facts import media_json
 from app.media.sampling import is_mostly_repeated
 from app.pipeline.classify import ClassifyResult
 from app.uploads.parser import Upload
@@ -16,27 +15,27 @@ from app.uploads.parser import Upload
 JPEG_QUALITY = 85
 
 
-def answer_json(answer: ClassifyResult, upload: Upload) -> dict[str, Any]:
+def classification_json(result: ClassifyResult, upload: Upload) -> dict[str, Any]:
     """Return the response body of a successful `/v1/classify`; equal uploads get equal bodies."""
     body: dict[str, Any] = {
-        "model": answer.model.name,
-        "model_version": answer.model.version,
-        "predictions": answer.predictions,
-        "media": media_json(
-            answer.media, upload.name, answer.decoded.total, answer.decoded.truncated, upload.source.length
+        "model": result.model.name,
+        "model_version": result.model.version,
+        "predictions": result.predictions,
+        "media": result.media.to_json(
+            upload.name, result.decoded.total, result.decoded.truncated, upload.source.length
         ),
-        "clips": _clips_json(answer),
-        "transport": answer.transport,
-        "precision": answer.model.precision,
-        "warnings": _warnings(answer),
+        "clips": _clips_json(result),
+        "transport": result.transport,
+        "precision": result.model.precision,
+        "warnings": _warnings(result),
     }
-    if answer.first_clip is not None:
-        body["thumbnails"] = [_data_url(frame) for frame in answer.first_clip]
+    if result.first_clip is not None:
+        body["thumbnails"] = [_data_url(frame) for frame in result.first_clip]
     return body
 
 
-def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
-    decoded = answer.decoded
+def _clips_json(result: ClassifyResult) -> list[dict[str, Any]]:
+    decoded = result.decoded
     return [
         {
             "start_s": round(times[0], 3),
@@ -49,9 +48,9 @@ def _clips_json(answer: ClassifyResult) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(answer: ClassifyResult) -> list[str]:
+def _warnings(result: ClassifyResult) -> list[str]:
     """Return the notes of the decoder and warnings about padding, repeated frames and truncation."""
-    warnings, decoded = list(answer.media.notes), answer.decoded
+    warnings, decoded = list(result.media.notes), result.decoded
     if any(decoded.padded):
         warnings.append("the video is shorter than one clip: its last frame was repeated")
     if any(is_mostly_repeated(row) for row, padded in zip(decoded.frames, decoded.padded, strict=True) if not padded):

@@ -188,7 +188,7 @@ def test_a_copy_that_never_ends_is_given_up(fake: FakeCuda, monkeypatch: pytest.
     pool = CudaSlotPool(1, 4096, fake)
     fake.stuck = True
     try:
-        with pytest.raises(CudaError, match="not over after 0.01 s"):
+        with pytest.raises(CudaError, match="did not finish within 0.01 s"):
             asyncio.run(pool.device.upload(0, 10))
     finally:
         pool.close()
@@ -226,7 +226,7 @@ def test_a_gpu_that_cannot_be_used_is_named_and_done_without(caplog: pytest.LogC
 
 @pytest.mark.parametrize("gpu", [None, 0])
 def test_who_insists_on_cuda_gets_it_or_no_start(gpu: int | None) -> None:
-    with pytest.raises(RegionError, match="CLIPSTACK_TRANSPORT is cuda"):
+    with pytest.raises(RegionError, match="CLIPSTACK_TRANSPORT( is |=)cuda"):
         open_pool("cuda", 1, 4096, gpu, refusing("no GPU"))
 
 

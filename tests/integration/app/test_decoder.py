@@ -405,7 +405,7 @@ def test_killed_decoders_are_not_the_file_s_fault(decoding, endless, film, regio
             with await writing(endless) as pipe:
                 kill_decoders(signal.SIGKILL)
                 await nobody_reads(pipe)
-        with pytest.raises(NotReady, match="want of memory") as refused:
+        with pytest.raises(NotReady, match="memory ran out") as refused:
             await task
         assert refused.value.retry_after_s
         assert decoder.facts()["ends"] == {"SIGKILL": TRIES}

@@ -32,6 +32,7 @@ from bench.fixtures import networks, videos
 from bench.fixtures.service import Service
 from bench.load import turns
 from bench.profile import QUICK
+from bench.stats import reasons
 from deploy.stack.ports import free_ports
 
 START_S = 900  # an old checkout may have to be set up first
@@ -128,7 +129,7 @@ def main() -> None:
                 continue
             row = turns.comparison(both[sides[0]], both[sides[1]], clip)
             result["clients"][str(clients)] = row
-            print(f"{clients} clients: measured, failed: {row['failed']}", flush=True)
+            print(f"{clients} clients: measured, failed: {row['failed']}", *reasons(row), flush=True)
     print("\n" + table(result))
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")

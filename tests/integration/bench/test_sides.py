@@ -1,7 +1,9 @@
 """Both sides of a comparison look at the same pixels."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -73,3 +75,18 @@ def test_networks_of_other_code_are_rebuilt(tmp_path: Path) -> None:
     new.touch()
     networks.remove_outdated(tmp_path)
     assert new.exists()
+
+
+def test_a_film_with_oblong_pixels_is_copied_with_square_ones(tmp_path: Path) -> None:
+    film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
+    assert videos.square_pixels(film, tmp_path / "copy.mp4") == film
+    oblong, declare = tmp_path / "oblong.mp4", Fraction(64, 51)
+    with av.open(str(oblong), "w") as container:
+        stream = container.add_stream("libx264", rate=30, width=160, height=96, pix_fmt="yuv420p")
+        stream.codec_context.sample_aspect_ratio = declare
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((96, 160, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    copy = videos.square_pixels(oblong, tmp_path / "copy.mp4")
+    sizes = [probe(Source(str(path), 0, path.stat().st_size), LIMITS) for path in (oblong, copy)]
+    assert [(media.width, media.height, media.frames) for media in sizes] == [(201, 96, 30), (160, 96, 30)]

@@ -38,9 +38,9 @@ def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) 
     decode(source, media, ClipRequest(EvenClips(16, 5 / 30), 256, 224, (0,), str(region)))
     ours = np.fromfile(region, np.uint8).reshape(16, 224, 224, 3)
     theirs = frames(str(film), WANTED)
-    # Theirs are decord's, whose FFmpeg is another one and rounds otherwise when it scales
+    # decord converts to RGB before it scales, our readers scale the planes; both round
     apart = np.abs(ours.astype(np.int16) - theirs)
-    assert apart.mean() < 1.0 and apart.max() < 20 and ours.std() > 10
+    assert apart.mean() < 2.0 and apart.max() < 20 and ours.std() > 10
     moved = np.abs(ours[1:].astype(np.int16) - theirs[:-1])
     assert moved.mean() > 10 * apart.mean(), "frames beside each other are too much alike to be told apart"
 

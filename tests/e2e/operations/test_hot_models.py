@@ -157,7 +157,7 @@ def test_another_engine_takes_over_on_the_running_stack(
     stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes
 ) -> None:
     pytest.importorskip("onnxruntime")
-    assert add("changed", 3).exit_code == 0
+    assert add("changed", 3, "--precision", "f32").exit_code == 0
     until(followed(stack, "changed", picture, 200), FOLLOWED_S)
     before = ask(stack, "changed", picture).json()["predictions"]
     applied = invoke("bench", "changed", "--engine", "onnxruntime", "--seconds", 1, "--apply")

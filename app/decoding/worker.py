@@ -25,6 +25,7 @@ from app.video import decode as video
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
 from app.video.probe import OpenVideo
+from app.video.resources import Resources
 
 Result = TypeVar("Result")
 
@@ -123,7 +124,7 @@ def decode(
             gpu = gpu_decoding.decoder()
         except GpuUnavailable as error:
             reason = str(error)
-    decoded = video.decode(source, media, request, limits, gpu, opened)
+    decoded = video.decode(source, media, request, limits, Resources(gpu=gpu, video=opened))
     return replace(decoded, not_on_gpu=reason) if reason else decoded
 
 

@@ -13,8 +13,11 @@ SYSTEM: Transport = "system_shared_memory"
 INLINE: Transport = "inline"
 # Transports to try for each value of CLIPSTACK_TRANSPORT; a single transport has no fallback.
 CHAINS: dict[str, tuple[Transport, ...]] = {
-    "auto": (CUDA, SYSTEM, INLINE), "cuda": (CUDA,), "shm": (SYSTEM,), "inline": (INLINE,),
-}  # fmt: skip
+    "auto": (CUDA, SYSTEM, INLINE),
+    "cuda": (CUDA,),
+    "shm": (SYSTEM,),
+    "inline": (INLINE,),
+}
 RETRY_S = 30.0  # time for which a refused transport is skipped
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from app.media.frames import centre_crop, open_clips, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.video.container import convert_errors
-from app.video.probe import OpenVideo, open_video, probe, threads_for
+from app.video.probe import open_video, probe, threads_for
 from app.video.readers import Reader, open_reader
+from app.video.resources import DEFAULTS, Resources
 
 REASON = 200  # characters
 
@@ -34,21 +35,23 @@ class GpuDecoder(Protocol):
 
 
 def decode(
-    source: Source, media: Media, request: ClipRequest, limits: Limits | None = None,
-    gpu: GpuDecoder | None = None, video: OpenVideo | None = None,
-) -> DecodeResult:  # fmt: skip
-    """Write the requested clips of a video into the region, or with `gpu` into its mirror there.
+    source: Source,
+    media: Media,
+    request: ClipRequest,
+    limits: Limits | None = None,
+    resources: Resources = DEFAULTS,
+) -> DecodeResult:
+    """Write the requested clips of a video into the region, or with a GPU into its mirror there.
 
     The length of the video is measured first, from its packets, and checked against `limits`; then the clips are
-    placed. A time after the end selects the last frame, and the clip counts as padded. `video` is the source if it is
-    open already.
+    placed. A time after the end selects the last frame, and the clip counts as padded.
 
     Raises:
         UnsupportedMedia: The format or codec is not supported.
         LimitExceeded: The video is too long, or needs too much memory.
         Undecodable: The file is damaged.
     """
-    reason = ""
+    reason, gpu, video = "", resources.gpu, resources.video
     size = scaled_size(media.width, media.height, request.resize)
     demuxer = video.demuxer if video else recognise(source.read(HEAD_BYTES)).name
     if gpu is not None:
@@ -65,7 +68,7 @@ def decode(
     clips = open_clips(request)
     with convert_errors():
         threads = threads_for(media.width, media.height, request.threads)
-        reader = check_length(open_reader(source, media, demuxer, size, threads, video), limits)
+        reader = check_length(open_reader(source, media, demuxer, size, replace(resources, threads=threads)), limits)
         return replace(_decode(reader, request, clips), not_on_gpu=reason)
 
 

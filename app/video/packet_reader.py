@@ -21,7 +21,8 @@ from app.video.container import open_container
 from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
 from app.video.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
-from app.video.probe import SEEKABLE, OpenVideo
+from app.video.probe import SEEKABLE
+from app.video.resources import DEFAULTS, Resources
 from app.video.truncation import find_ending
 
 NEAR_FRAMES = 8  # frames: decoding on to a key frame this close is faster than seeking it
@@ -40,9 +41,14 @@ class PacketReader:
     _delay: int | None = None  # packets from a frame's own to the one after which the decoder returns it
 
     def __init__(
-        self, source: Source, demuxer: str, media: Media, size: tuple[int, int], threads: int = 1,
-        video: OpenVideo | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        source: Source,
+        demuxer: str,
+        media: Media,
+        size: tuple[int, int],
+        resources: Resources = DEFAULTS,
+    ) -> None:
+        threads, video = resources.threads, resources.video
         self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
         self._size = size if media.rotation % 180 == 0 else (size[1], size[0])
         self._scaler = SrgbScaler(self._size)
@@ -50,11 +56,11 @@ class PacketReader:
         self._end = end = video.end if video else find_ending(source, demuxer)
         packets: Sequence[VideoPacket] = ()
         self._resources = ExitStack()
-        with ExitStack() as resources:
+        with ExitStack() as stack:
             if video is not None and video.is_reusable:
                 container, stream, packets = video.container, video.stream, video.packets
             else:
-                container, stream = resources.enter_context(open_container(source, demuxer, threads=threads, end=end))
+                container, stream = stack.enter_context(open_container(source, demuxer, threads=threads, end=end))
             codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
             self._skips = (
                 self.skips
@@ -65,7 +71,7 @@ class PacketReader:
             self._list = list_packets(chain(packets, container.demux(stream)), stream, demuxer, end.cut_off)
             missing = len(stream.index_entries) - self._list.count if demuxer == "mov" else 0
             if self.reuses_container and demuxer in SEEKABLE and not self._list.sequential:
-                self._list_container, self._resources = (container, stream), resources.pop_all()
+                self._list_container, self._resources = (container, stream), stack.pop_all()
         self.missing = 0 if end.fragmented else missing
         self.cut_off = end.cut_off or (end.fragmented and missing > 0)
         self.timing = self._list.timing()

@@ -16,7 +16,7 @@ from app.media.sampling import Timing
 from app.media.types import Media, Source
 from app.video.decord_reader import open_decord_reader
 from app.video.packet_reader import PacketReader
-from app.video.probe import OpenVideo
+from app.video.resources import DEFAULTS, Resources
 
 
 class Reader(Protocol):
@@ -34,17 +34,16 @@ class Reader(Protocol):
 
 
 def open_reader(
-    source: Source, media: Media, demuxer: str, size: tuple[int, int], threads: int = 1, video: OpenVideo | None = None
+    source: Source, media: Media, demuxer: str, size: tuple[int, int], resources: Resources = DEFAULTS
 ) -> Reader:
     """Open a video for reading some upright frames of `size` (width, height) pixels.
 
-    PyAV decodes with `threads` threads. `video` is the source if it is open already. Use `open_sequentially` to read
-    all of a long video: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
+    Use `open_sequentially` to read all of a long video: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
     """
     if demuxer in ANIMATED:
         return AnimationReader(source, media, size)
-    reader = open_decord_reader(source, media, demuxer, size, video)
-    return reader or PacketReader(source, demuxer, media, size, threads, video)
+    reader = open_decord_reader(source, media, demuxer, size, resources.video)
+    return reader or PacketReader(source, demuxer, media, size, resources)
 
 
 def open_sequentially(source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:

@@ -12,6 +12,7 @@ from app.media.types import Limits, Source
 from app.video import decode
 from app.video.packet_reader import PacketReader
 from app.video.probe import MAX_GIF_FRAMES
+from app.video.resources import Resources
 from tests.support.films import (
     corners,
     numbered,
@@ -399,7 +400,11 @@ WITH_B_FRAMES = {"options": {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:
 def test_frames_that_nothing_refers_to_are_left_out(tmp_path, suffix, threads):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **WITH_B_FRAMES)
     reader = Counting(
-        whole(path), "mov" if suffix == "mp4" else "matroska", decode.probe(whole(path), LIMITS), (160, 120), threads
+        whole(path),
+        "mov" if suffix == "mp4" else "matroska",
+        decode.probe(whole(path), LIMITS),
+        (160, 120),
+        Resources(threads),
     )
     assert [read_number(centre_crop(frame, 120)) for frame in reader.read([50, 60, 70, 80])] == [50, 60, 70, 80]
     assert 20 <= reader.decoded <= 40
@@ -411,7 +416,9 @@ def test_two_threads_give_the_same_frames(tmp_path, suffix):
     demuxer = {"mp4": "mov", "mkv": "matroska", "ts": "mpegts", "avi": "avi"}[suffix]
     numbers = [3, 4, 31, 32, 59, 88, COUNT - 1]
     media = decode.probe(whole(path), LIMITS)
-    one, two = (PacketReader(whole(path), demuxer, media, (160, 120), threads).read(numbers) for threads in (1, 2))
+    one, two = (
+        PacketReader(whole(path), demuxer, media, (160, 120), Resources(threads)).read(numbers) for threads in (1, 2)
+    )
     for alone, together in zip(one, two, strict=True):
         assert np.array_equal(alone, together)
 

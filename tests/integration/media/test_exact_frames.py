@@ -20,6 +20,7 @@ from app.video import decode
 from app.video.decord_reader import DecordReader
 from app.video.packet_reader import PacketReader
 from app.video.readers import Reader, open_reader
+from app.video.resources import Resources
 from tests.support.avi import mpeg4_chunks, packed, write_avi
 from tests.support.films import numbered, read_number, write_video
 from tests.support.regions import Region, whole
@@ -174,7 +175,7 @@ def test_windows_show_the_frames_they_name(film: tuple[Source, Media]) -> None:
 def test_single_frames_are_found(film: tuple[Source, Media], threads: int) -> None:
     source, media = film
     demuxer = recognise(source.read(HEAD_BYTES)).name
-    readers: list[Reader] = [PacketReader(source, demuxer, media, SIZE, threads)]
+    readers: list[Reader] = [PacketReader(source, demuxer, media, SIZE, Resources(threads))]
     chosen = open_reader(source, media, demuxer, SIZE)
     readers += [chosen] * isinstance(chosen, DecordReader)
     for reader in readers:

@@ -30,6 +30,7 @@ from app.sandbox.rlimits import address_space
 from app.shm.cuda_pool import CudaSlotPool
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+from app.video.resources import Resources
 from tests.support.cuda_fake import LOST, FakeCuda
 from tests.support.cuda_here import read_back, real_cuda
 from tests.support.films import corners, numbered, read_corners, read_number, write_video
@@ -290,7 +291,7 @@ def test_cpu_decodes_what_nvdec_cannot(tmp_path: Path, film: Source) -> None:
 
     (tmp_path / "region").write_bytes(bytes(SLOT))
     request = ClipRequest((TIMES,), SIZE, SIZE, (0,), str(tmp_path / "region"), on_gpu=True)
-    decoded = video.decode(film, asyncio.run(_probed(film)), request, gpu=Absent())
+    decoded = video.decode(film, asyncio.run(_probed(film)), request, resources=Resources(gpu=Absent()))
     assert decoded.not_on_gpu and not decoded.on_gpu
     clip = np.frombuffer((tmp_path / "region").read_bytes(), np.uint8)[: 4 * SIZE * SIZE * 3].reshape(4, SIZE, SIZE, 3)
     assert [read_number(frame) for frame in clip] == [0, 5, 11, 20]

@@ -126,7 +126,7 @@ def _record(job: Job, *, windows: bool = False) -> Response:
 
 def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
     """Return `record` as JSON, with the page of windows that the request asks for inside `timeline`."""
-    offset = whole_number(request.args, "offset", 0, MAX_OFFSET, smallest=0)
+    offset = whole_number(request.args, "offset", 0, MAX_OFFSET, minimum=0)
     page = Page(offset, whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE), top_k)
     try:
         stream = stream_with_windows(record, timeline, job.journal, page)

@@ -218,33 +218,33 @@ def canaries(own: Stack) -> Iterator[ModelProber]:
 
 def counted(canaries: ModelProber, count: int) -> None:
     """Triton counts after it has answered."""
-    until(lambda: canaries._counted()[DEFAULT].answered >= count, 5)
-    assert canaries._counted()[DEFAULT].answered == count
+    until(lambda: canaries._read_counts()[DEFAULT].answered >= count, 5)
+    assert canaries._read_counts()[DEFAULT].answered == count
 
 
 def test_a_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: ModelProber, film: bytes) -> None:
-    began = canaries._counted()[DEFAULT].answered
-    canaries.ask()
+    began = canaries._read_counts()[DEFAULT].answered
+    canaries.probe()
     counted(canaries, began + 1)  # a first canary
     assert classify(own, film).status_code == 200
     counted(canaries, began + 2)
 
-    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 2)
-    canaries.ask()
+    assert canaries.probe().canaries[DEFAULT] == ("answered", "", began + 2)
+    canaries.probe()
     counted(canaries, began + 3)  # nobody has asked since
 
 
 def test_idle_model_gets_canaries(canaries: ModelProber, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = canaries._counted()[DEFAULT].answered
-    canaries.ask()
+    began = canaries._read_counts()[DEFAULT].answered
+    canaries.probe()
     counted(canaries, began + 1)
 
-    assert canaries.ask().canaries[DEFAULT] == ("answered", "", began + 1)  # a moment ago is enough
-    canaries.ask(doubts=True)
+    assert canaries.probe().canaries[DEFAULT] == ("answered", "", began + 1)  # a moment ago is enough
+    canaries.probe(all_versions=True)
     counted(canaries, began + 2)
 
     monkeypatch.setattr("deploy.watchdog.prober.IDLE_S", 0.0)
-    canaries.ask()
+    canaries.probe()
     counted(canaries, began + 3)
 
 
@@ -272,10 +272,7 @@ def test_unloadable_model_is_loaded_later(watched: Stack) -> None:
     (watched.model_dir / "unloadable" / scripted_model.CURED).touch()
 
     until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="unloadable@1"}'), 30)
-    assert (
-        "unloadable, which Triton could not load, is loaded again"
-        in (watched.run_dir / "logs/watchdog.log").read_text()
-    )
+    assert "could not load unloadable: loading it again" in (watched.run_dir / "logs/watchdog.log").read_text()
 
 
 def test_watchdog_lives_and_ends_with_supervisor(watched: Stack) -> None:
@@ -320,27 +317,27 @@ stderr_logfile=NONE
 def test_fatal_program_is_restarted_and_stopped_one_is_not(tmp_path: Path) -> None:
     config = tmp_path / "supervisord.conf"
     config.write_text(CONFIG.format(folder=tmp_path))
-    supervision = SupervisorClient(Path(sys.executable), config, tmp_path)
-    supervision.launch(os.environ)
-    canaries = ModelProber("127.0.0.1:1")  # no Triton is among these programs
-    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
-    keeper = Watchdog(supervision, canaries, ledger, tmp_path, tmp_path)
+    supervisor = SupervisorClient(Path(sys.executable), config, tmp_path)
+    supervisor.launch(os.environ)
+    prober = ModelProber("127.0.0.1:1")  # no Triton is among these programs
+    metrics = WatchdogMetrics(tmp_path / "watchdog.prom")
+    watchdog = Watchdog(supervisor, prober, metrics, tmp_path, tmp_path)
     try:
-        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
-        keeper.check()
-        until(lambda: supervision.programs()["weak"].state == "FATAL", 10)
+        until(lambda: supervisor.programs()["weak"].state == "FATAL", 10)
+        watchdog.check()
+        until(lambda: supervisor.programs()["weak"].state == "FATAL", 10)
         (tmp_path / "cured").touch()
-        keeper.check()  # too soon: it waits longer each time
-        assert supervision.programs()["weak"].state == "FATAL"
+        watchdog.check()  # too soon: it waits longer each time
+        assert supervisor.programs()["weak"].state == "FATAL"
 
         def healed() -> bool:
-            keeper.check()
-            return supervision.programs()["weak"].state == "RUNNING"
+            watchdog.check()
+            return supervisor.programs()["weak"].state == "RUNNING"
 
         until(healed, 15)
-        assert supervision.programs()["unwanted"].state == "STOPPED"
+        assert supervisor.programs()["unwanted"].state == "STOPPED"
         assert 'clipstack_program_starts_total{program="weak"} 2' in (tmp_path / "watchdog.prom").read_text()
     finally:
-        canaries.close()
-        supervision.shutdown()
-        until(lambda: not supervision.programs(), 10)
+        prober.close()
+        supervisor.shutdown()
+        until(lambda: not supervisor.programs(), 10)

@@ -23,7 +23,7 @@ def test_any_other_number_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["9" * 260, "9" * 5000, "-1", "4294967296"])
 def test_a_number_of_any_length_is_compared_with_its_limits(text: str) -> None:
     with pytest.raises(InvalidParameter, match="offset=.*must be a whole number from 0 to 4294967295"):
-        whole_number({"offset": text}, "offset", 0, 4294967295, smallest=0)
+        whole_number({"offset": text}, "offset", 0, 4294967295, minimum=0)
 
 
 @pytest.mark.parametrize(("text", "meant"), [("", False), ("true", True), ("1", True), ("No", False)])

@@ -88,20 +88,16 @@ class CudaBindings:
         return f"{name.decode()}: {description.decode()}"
 
     def allocate(self, size: int) -> int:
-        """Allocate `size` bytes on the GPU and return the address."""
         return int(self._on_device(self._cuda.cudaMalloc, size))
 
     def free(self, address: int) -> None:
-        """Free an allocation."""
         self._on_device(self._cuda.cudaFree, address)
 
     def handle(self, address: int) -> bytes:
-        """Return the IPC handle of an allocation."""
         ipc_handle = self._on_device(self._cuda.cudaIpcGetMemHandle, address)
         return ctypes.string_at(ipc_handle.getPtr(), HANDLE_BYTES)
 
     def open(self, handle: bytes) -> int:
-        """Open another process's allocation and return its address."""
         ipc_handle = self._cuda.cudaIpcMemHandle_t()
         ctypes.memmove(ipc_handle.getPtr(), handle, HANDLE_BYTES)
         return int(
@@ -109,27 +105,22 @@ class CudaBindings:
         )
 
     def pin(self, address: int, size: int) -> None:
-        """Page-lock host memory."""
         self._on_device(self._cuda.cudaHostRegister, address, size, self._cuda.cudaHostRegisterDefault)
 
     def unpin(self, address: int) -> None:
-        """Unlock host memory."""
         self._on_device(self._cuda.cudaHostUnregister, address)
 
     def event(self) -> int:
-        """Create an event and return its number."""
         # Events without timing are cheaper to record and to query
         self._events.append(self._on_device(self._cuda.cudaEventCreateWithFlags, self._cuda.cudaEventDisableTiming))
         return len(self._events) - 1
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
-        """Start an asynchronous copy and record `event` after it."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault  # the addresses determine the direction
         self._on_device(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
         self._call(self._cuda.cudaEventRecord, self._events[event], self._stream)
 
     def is_complete(self, event: int) -> bool:
-        """Return whether the copy of `event` is over."""
         (status,) = self._cuda.cudaEventQuery(self._events[event])
         if status == self._not_ready:
             return False
@@ -138,7 +129,6 @@ class CudaBindings:
         return True
 
     def close(self) -> None:
-        """Destroy the events and the stream."""
         while self._events:
             self._on_device(self._cuda.cudaEventDestroy, self._events.pop())
         self._on_device(self._cuda.cudaStreamDestroy, self._stream)

@@ -48,33 +48,14 @@ class Job:
     """Folder of one job.
 
     It may be removed at any time; reads then raise FileNotFoundError. Saving and removing also update `index`, if there
-    is one.
+    is one. `source` is the uploaded file, `pictures` the folder of preview pictures, `data_dir` the service's folder.
     """
 
     def __init__(self, path: Path, index: JobIndex | None = None) -> None:
-        self.path, self.id = path, path.name
+        self.path, self.id, self.data_dir = path, path.name, path.parent.parent
+        self.source, self.journal, self.pictures = path / "source", path / "journal", path / "pictures"
         self._index = index
         self._saved: State | None = None
-
-    @property
-    def source(self) -> Path:
-        """Path of the uploaded file."""
-        return self.path / "source"
-
-    @property
-    def journal(self) -> Path:
-        """Path of the journal."""
-        return self.path / "journal"
-
-    @property
-    def pictures(self) -> Path:
-        """Path of the folder of preview pictures."""
-        return self.path / "pictures"
-
-    @property
-    def data_dir(self) -> Path:
-        """Path of the service's data folder."""
-        return self.path.parent.parent
 
     def spec(self) -> JobSpec:
         """Return the job's parameters.

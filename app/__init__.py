@@ -32,8 +32,8 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["CLIPSTACK"] = settings
-    crew = app.extensions["clipstack.crew"] = WorkerRegistry(settings.run_dir / "web" / "crew")
-    pipeline = app.extensions["clipstack"] = Pipeline(settings, crew)
+    workers = app.extensions["clipstack.workers"] = WorkerRegistry(settings.run_dir / "web" / "crew")
+    pipeline = app.extensions["clipstack"] = Pipeline(settings, workers)
     app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
     app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = JobService(settings)

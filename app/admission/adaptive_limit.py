@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from statistics import median
 
 TOLERANCE = 2.0
-FALL = 0.8
+DECREASE = 0.8
 SAMPLES = 8  # minimum for one decision and for the baseline of a kind; fewer are noise
 WEIGHT = 0.1  # of one sample in the mean of its kind; the minimum of single samples would be the minimum of the noise
 PERIOD_S = 300.0
-MOST_KINDS = 256
-FLOOR = 3
+MAX_KINDS = 256
+MIN_UNDER_LOAD = 3
 START = 4
 
 
@@ -45,7 +45,9 @@ class AdaptiveLimit:
             raise ValueError(f"no limit can be between {least} and {most}")
         self._least, self._most = least, most
         self._value = float(least)
-        self._then = float(min(most, max(least, START)))  # limit to return to once the baseline is known; 0: none
+        self._resume_value = float(
+            min(most, max(least, START))
+        )  # limit to return to once the baseline is known; 0: none
         self._period, self._since_s = -1, -math.inf
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
         self._ratios: list[float] = []
@@ -56,32 +58,32 @@ class AdaptiveLimit:
         """The current limit."""
         return int(self._value)
 
-    def took(self, kind: Hashable, seconds: float, at_work: int, now_s: float) -> None:
+    def record(self, kind: Hashable, seconds: float, running: int, now_s: float) -> None:
         """Record the duration of a finished request and adjust the limit.
 
         Args:
             kind: Key of requests with comparable durations.
             seconds: Duration of the request.
-            at_work: Requests that were running when it ended, itself included.
+            running: Requests that were running when it ended, itself included.
             now_s: Time of `time.monotonic`, which is the same for all workers, so that their periods coincide.
         """
         if (period := int(now_s // PERIOD_S)) != self._period:
-            self._measure_anew(period, now_s)
+            self._start_period(period, now_s)
         if now_s - seconds < self._since_s:
             return  # it started before the limit was lowered to measure the baseline
         ratio = self._ratio(kind, seconds)
         if ratio is None:
             return
         self._ratios.append(ratio)
-        self._used = self._used or at_work >= self.value
+        self._used = self._used or running >= self.value
         if len(self._ratios) >= max(SAMPLES, 2 * self.value):
             self._decide(median(self._ratios))
             self._ratios, self._used = [], False
 
-    def _measure_anew(self, period: int, now_s: float) -> None:
+    def _start_period(self, period: int, now_s: float) -> None:
         if self._period >= 0:
             self._since_s = now_s
-        self._then = max(self._then, self._value)
+        self._resume_value = max(self._resume_value, self._value)
         self._period, self._value = period, float(self._least)
         self._kinds.clear()
         self._ratios, self._used = [], False
@@ -96,18 +98,18 @@ class AdaptiveLimit:
             stats.mean_s += max(WEIGHT, 1 / stats.count) * (seconds - stats.mean_s)
             stats.least_s = stats.mean_s if stats.count <= SAMPLES else min(stats.least_s, stats.mean_s)
         self._kinds[kind] = stats
-        if len(self._kinds) > MOST_KINDS:
+        if len(self._kinds) > MAX_KINDS:
             self._kinds.popitem(last=False)
         if stats.count < SAMPLES:
             return None
-        if self._then:
-            self._value, self._then = self._then, 0.0
+        if self._resume_value:
+            self._value, self._resume_value = self._resume_value, 0.0
         return seconds / max(1e-6, stats.least_s)
 
     def _decide(self, ratio: float) -> None:
         if ratio > TOLERANCE:
-            # The cause may be a job or another program; a limit below FLOOR would then only lower the throughput.
-            floor = min(self._most, max(self._least, FLOOR))
-            self._value = max(floor, self._value * max(FALL, TOLERANCE / ratio))
+            # The cause may be another program: a limit below MIN_UNDER_LOAD would then only lower the throughput
+            floor = min(self._most, max(self._least, MIN_UNDER_LOAD))
+            self._value = max(floor, self._value * max(DECREASE, TOLERANCE / ratio))
         elif self._used:  # a limit that was never reached gives no evidence for a higher one
             self._value = min(self._most, self._value + 1)

@@ -13,12 +13,12 @@ STALE_S = 5.0
 
 
 class BacklogFlag:
-    """Backlog file of one worker. Call `tell` more often than every STALE_S seconds."""
+    """Backlog file of one worker. Call `publish` more often than every STALE_S seconds."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def tell(self, seconds: float) -> None:
+    def publish(self, seconds: float) -> None:
         """Touch the file for a backlog of `seconds` and remove stale files."""
         step = max((step for step in STEPS_S if seconds > step / 2), default=0)
         with suppress(OSError):  # full disk: nginx says 2

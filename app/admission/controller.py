@@ -20,18 +20,17 @@ from typing import Any
 from app.admission.adaptive_limit import AdaptiveLimit
 from app.admission.deadline import Deadline
 from app.admission.queue import Lane, LaneScheduler
-from app.admission.reject_flags import EVERYBODY, RejectFlags, enough
-from app.admission.shared_semaphore import SharedSemaphore
+from app.admission.reject_flags import EVERYBODY, RejectFlags, free_places
 from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
 
-LEAST = 2  # permits, where the setting allows; with only one a long video would hold all of them
-LONGEST_RETRY_S = 30
+MIN_PERMITS = 2  # permits, where the setting allows; with only one a long video would hold all of them
+MAX_RETRY_S = 30
 WEIGHT = 0.1  # of one request in the mean of its lane
-SHARE = 0.5  # of a worker's capacity that one key may use, so that other keys find room
-SPARE = 4  # requests beyond the capacity, for keys that have none in this worker
-NOBODY_TOLD, NO_JOBS = RejectFlags(None), UploadWaitingFlag(None)
-FULL = "the service has more work than it can do now; please try again in a moment"
+KEY_SHARE = 0.5  # of a worker's capacity that one key may use, so that other keys find room
+SPARE_PLACES = 4  # requests beyond the capacity, for keys that have none in this worker
+NO_FLAGS, NO_WAITING_FLAG = RejectFlags(None), UploadWaitingFlag(None)
+FULL_MESSAGE = "the service has more work than it can do now; please try again in a moment"
 
 
 class Admission:
@@ -41,22 +40,26 @@ class Admission:
         most: Upper bound of running requests.
         queue: Requests that the worker may hold besides.
         timeout_s: Longest wait for a permit, seconds.
-        shut: Flags by which nginx rejects uploads.
+        reject_flags: Flags by which nginx rejects uploads.
         waiting: Flag by which jobs see that uploads wait.
-        share: Semaphore across workers for owners with heavy demand.
         most_long: Maximum number of running long videos; 0 for one fewer than run in all.
     """
 
     def __init__(
         self, most: int, queue: int, timeout_s: float,
-        shut: RejectFlags = NOBODY_TOLD, waiting: UploadWaitingFlag = NO_JOBS,
-        share: SharedSemaphore | None = None, most_long: int = 0,
+        reject_flags: RejectFlags = NO_FLAGS, waiting: UploadWaitingFlag = NO_WAITING_FLAG,
+        most_long: int = 0,
     ) -> None:  # fmt: skip
-        self._limit = AdaptiveLimit(min(LEAST, most), most)
-        self._lanes = LaneScheduler(lambda: self._limit.value, most, share=share, most_long=most_long)
-        self._most, self._timeout_s, self._shut, self._waiting = most + queue, timeout_s, shut, waiting
+        self._limit = AdaptiveLimit(min(MIN_PERMITS, most), most)
+        self._lanes = LaneScheduler(lambda: self._limit.value, most_long)
+        self._capacity, self._timeout_s, self._reject_flags, self._waiting = (
+            most + queue,
+            timeout_s,
+            reject_flags,
+            waiting,
+        )
         self._held, self._lock = Counter[str](), threading.RLock()
-        self._most_of_key = math.ceil(SHARE * self._most)
+        self._key_capacity = math.ceil(KEY_SHARE * self._capacity)
         self._means_s = dict.fromkeys(Lane, 0.0)
         self._admitted = 0
         self._refused: Counter[str] = Counter()
@@ -65,7 +68,7 @@ class Admission:
     def admit(self, owner: str = "") -> Iterator[None]:
         """Hold a place in this worker for the block. Callable from any thread.
 
-        An owner without a request here may enter a full worker, up to SPARE requests beyond its capacity.
+        An owner without a request here may enter a full worker, up to SPARE_PLACES requests beyond its capacity.
 
         Raises:
             Overloaded: The worker is full.
@@ -73,12 +76,12 @@ class Admission:
         """
         with self._lock:
             full = not self._has_room(owner)
-            too_much = bool(owner) and self._held[owner] >= self._most_of_key
-            if not full and not too_much:
+            over_quota = bool(owner) and self._held[owner] >= self._key_capacity
+            if not full and not over_quota:
                 self._held[owner] += 1
-        if full or too_much:
-            self._shut.shut(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
-            raise self._refusal("door") if full else self._too_much()
+        if full or over_quota:
+            self._reject_flags.raise_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
+            raise self._count_refusal("door") if full else self._quota_error()
         try:
             yield
         finally:
@@ -86,18 +89,18 @@ class Admission:
                 self._held[owner] -= 1
                 if not self._held[owner]:
                     del self._held[owner]
-            self._shut.opened(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
+            self._reject_flags.clear_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
 
     def _has_room(self, owner: str, slack: bool = False) -> bool:
-        """Return whether one more request of `owner` fits; with `slack`, whether enough fit to remove nginx's flag."""
+        """Return whether one more request of `owner` fits; with `slack`, whether nginx's flag may be removed."""
         if not slack:
-            return self._held.total() < self._most + self._spare(self._held[owner], owner)
-        of_owner = not owner or self._held[owner] <= self._most_of_key - enough(self._most_of_key)
-        return of_owner and self._held.total() <= self._most - enough(self._most)
+            return self._held.total() < self._capacity + self._spare(self._held[owner], owner)
+        of_owner = not owner or self._held[owner] <= self._key_capacity - free_places(self._key_capacity)
+        return of_owner and self._held.total() <= self._capacity - free_places(self._capacity)
 
     @staticmethod
     def _spare(has: int, owner: str) -> int:
-        return SPARE if owner and not has else 0
+        return SPARE_PLACES if owner and not has else 0
 
     @asynccontextmanager
     async def permit(self, lane: Lane, deadline: Deadline, owner: str = "") -> AsyncIterator[Permit]:
@@ -118,22 +121,22 @@ class Admission:
             raise
         finally:
             if done:
-                self._took(permit)
+                self._record(permit)
             self._lanes.leave(lane, owner)
 
     async def enter(self, lane: Lane, deadline: Deadline, owner: str = "") -> None:
         """Wait for a permit, to be returned with `leave`. Raises like `permit`."""
         if not self._lanes.is_open(lane, owner):
-            self._waiting.note()
-            room = self._most - self._limit.value + self._spare(self._lanes.queue(lane, owner), owner)
+            self._waiting.touch()
+            room = self._capacity - self._limit.value + self._spare(self._lanes.queue(lane, owner), owner)
             if self._lanes.waiting >= room or (lane is Lane.LONG and self._lanes.queue(lane) >= -(-room // 2)):
-                raise self._refusal("full")
+                raise self._count_refusal("full")
             if owner and lane is Lane.LONG and self._lanes.queue(lane, owner) >= max(1, room // 4):
-                raise self._too_much()
+                raise self._quota_error()
             if self._wait_s(lane, owner) > self._timeout_s:
-                raise self._refusal("slow")
+                raise self._count_refusal("slow")
             if self._wait_s(lane, owner) + self._means_s[lane] > deadline.left_s:
-                raise self._refusal(
+                raise self._count_refusal(
                     "deadline", "the service has too much work to answer in the time that was asked for"
                 )
         try:
@@ -141,44 +144,40 @@ class Admission:
                 await self._lanes.enter(lane, owner)
         except TimeoutError:
             words = "the request waited too long for its turn; please try again in a moment"
-            raise self._refusal("waited", words) from None
+            raise self._count_refusal("waited", words) from None
 
-    def _took(self, permit: Permit) -> None:
+    def _record(self, permit: Permit) -> None:
         seconds = time.monotonic() - permit.began
         mean_s = self._means_s[permit.lane]
         self._means_s[permit.lane] = mean_s + WEIGHT * (seconds - mean_s) if mean_s else seconds
         if permit.kind is not None:
-            self._limit.took((permit.lane, permit.kind), seconds, self._lanes.all_at_work, time.monotonic())
+            self._limit.record((permit.lane, permit.kind), seconds, self._lanes.all_running, time.monotonic())
 
     @property
-    def at_work(self) -> int:
+    def running(self) -> int:
         """Number of running requests."""
-        return self._lanes.all_at_work
+        return self._lanes.all_running
 
     def leave(self, lane: Lane, owner: str = "") -> None:
         """Return a permit."""
         self._lanes.leave(lane, owner)
-
-    def close(self) -> None:
-        """Stop granting permits to waiting requests. Call on the event loop."""
-        self._lanes.close()
 
     def _wait_s(self, lane: Lane, owner: str) -> float:
         """Return the expected wait in seconds of one more request of `lane` and `owner`."""
         ahead = (self._lanes.ahead(other, owner) * self._means_s[other] for other in Lane if other <= lane)
         return sum(ahead) / self._limit.value
 
-    def _too_much(self) -> TooManyRequests:
+    def _quota_error(self) -> TooManyRequests:
         return TooManyRequests("this key has its share of the service at work and waiting", self._retry_after_s())
 
-    def _refusal(self, why: str, words: str = FULL) -> Overloaded:
+    def _count_refusal(self, why: str, words: str = FULL_MESSAGE) -> Overloaded:
         """Return the error for a rejected request, with the backlog as `Retry-After`; count it under the word `why`."""
         with self._lock:
             self._refused[why] += 1
         return Overloaded(words, self._retry_after_s())
 
     def _retry_after_s(self) -> int:
-        return min(LONGEST_RETRY_S, max(1, math.ceil(self.backlog_s())))
+        return min(MAX_RETRY_S, max(1, math.ceil(self.backlog_s())))
 
     def backlog_s(self) -> float:
         """Return the expected time in seconds until all waiting requests have run."""
@@ -189,7 +188,7 @@ class Admission:
         """Return the limit, the running and waiting requests, and the totals admitted and refused since the start."""
         return {
             "limit": self._limit.value,
-            "at_work": self._lanes.all_at_work,
+            "at_work": self._lanes.all_running,
             "waiting": self._lanes.waiting,
             "admitted": self._admitted,
             "refused": sum(self._refused.values()),
@@ -197,7 +196,7 @@ class Admission:
 
     def details(self) -> dict[str, Any]:
         """Return `facts` with (running, waiting) by lane, refusals by reason and backlog. Call on the event loop."""
-        lanes = {lane.name.lower(): (self._lanes.at_work[lane], self._lanes.queue(lane)) for lane in Lane}
+        lanes = {lane.name.lower(): (self._lanes.running[lane], self._lanes.queue(lane)) for lane in Lane}
         with self._lock:
             refused = dict(self._refused)
         return self.facts() | {"lanes": lanes, "refused_by": refused, "backlog_s": self.backlog_s()}
@@ -214,4 +213,4 @@ class Permit:
     @property
     def is_alone(self) -> bool:
         """Whether no other request runs in this worker."""
-        return self._admission.at_work <= 1
+        return self._admission.running <= 1

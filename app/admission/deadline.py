@@ -10,8 +10,8 @@ from app.errors import DeadlineExceeded, InvalidParameter
 
 HEADER = "X-Deadline-Ms"
 HANDED_OVER = "X-Handed-Over"  # time in seconds at which nginx had received the whole upload
-MOST_MS = 3_600_000
-MOST_WAITED_S = 60.0  # no backlog is longer: a larger value comes from another clock
+MAX_MS = 3_600_000
+MAX_WAITED_S = 60.0  # no backlog is longer: a larger value comes from another clock
 
 
 class Headers(Protocol):
@@ -62,10 +62,10 @@ def deadline_from_headers(headers: Headers, default_s: float) -> Deadline:
     text = headers.get(HEADER, "")
     if not text:
         limit_s = float(default_s)
-    elif text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST_MS:
+    elif text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_MS:
         limit_s = int(text) / 1e3
     else:
-        raise InvalidParameter(f"{HEADER} must be a whole number of milliseconds from 1 to {MOST_MS}")
+        raise InvalidParameter(f"{HEADER} must be a whole number of milliseconds from 1 to {MAX_MS}")
     return Deadline(limit_s - waited_s(headers))
 
 
@@ -75,7 +75,7 @@ def waited_s(headers: Headers) -> float:
         waited = time.time() - float(headers.get(HANDED_OVER, ""))
     except ValueError:
         return 0.0
-    return waited if 0 < waited < MOST_WAITED_S else 0.0
+    return waited if 0 < waited < MAX_WAITED_S else 0.0
 
 
 def _over(doing: str) -> DeadlineExceeded:

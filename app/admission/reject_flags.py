@@ -15,7 +15,7 @@ STALE_S = 4.0
 SLACK = 8  # 1/SLACK of the capacity must be free before uploads are accepted again, so that a flag does not flap
 
 
-def enough(places: int) -> int:
+def free_places(places: int) -> int:
     """Return how many of `places` must be free before a flag is removed; at least one."""
     return max(1, places // SLACK)
 
@@ -26,20 +26,20 @@ class RejectFlags:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def shut(self, name: str, has_room: Callable[[], bool]) -> None:
+    def raise_flag(self, name: str, has_room: Callable[[], bool]) -> None:
         """Make nginx reject uploads of `name`, a key's id or EVERYBODY, unless `has_room()` is already true again."""
         if self._folder is None:
             return
         with suppress(OSError):  # full disk or no descriptor: the worker keeps rejecting
             (self._folder / name).touch(exist_ok=True)
-        self.opened(name, has_room)  # the last running request may have just finished
+        self.clear_flag(name, has_room)  # the last running request may have just finished
 
-    def opened(self, name: str, has_room: Callable[[], bool]) -> None:
+    def clear_flag(self, name: str, has_room: Callable[[], bool]) -> None:
         """Remove the flag of `name` if `has_room()`. Call whenever a request finishes."""
         if self._folder is not None and (path := self._folder / name).exists() and has_room():
             path.unlink(missing_ok=True)
 
-    def tidy(self) -> None:
+    def remove_stale(self) -> None:
         """Remove stale flags: the worker that set one may have been killed."""
         with suppress(OSError):
             for path in self._folder.iterdir() if self._folder else ():

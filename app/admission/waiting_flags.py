@@ -19,7 +19,7 @@ class UploadWaitingFlag:
     def __init__(self, path: Path | None) -> None:
         self._path, self._told_s = path, float("-inf")
 
-    def note(self) -> None:
+    def touch(self) -> None:
         """Record that an upload waits."""
         now = time.monotonic()
         if self._path is None or now < self._told_s + TOLD_S:
@@ -29,7 +29,7 @@ class UploadWaitingFlag:
             self._path.touch()
             os.utime(self._path, (now, now))
 
-    def lately(self) -> bool:
+    def is_recent(self) -> bool:
         """Return whether an upload waited in any worker within the last RECENT_S seconds."""
         if self._path is None:
             return False

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 from flask import Request
 
-from app.admission.controller import LONGEST_RETRY_S
-from app.admission.reject_flags import RejectFlags, enough
+from app.admission.controller import MAX_RETRY_S
+from app.admission.reject_flags import RejectFlags, free_places
 from app.auth.keys import Key, KeyFile
 from app.auth.limits import Quotas
 from app.auth.sessions import Session, Sessions
@@ -69,29 +69,29 @@ class Authenticator:
     def acquire(self, key: Key, quota: ExitStack) -> None:
         """Count one file of this key until `quota` is closed; raises TooManyRequests."""
         quota.callback(
-            self._reject_flags.opened, key.id, lambda: self._has_room(key)
+            self._reject_flags.clear_flag, key.id, lambda: self._has_room(key)
         )  # runs after the slot is released
         try:
             quota.enter_context(self.quotas.slot(key.id, "work", self.max_concurrent(key), self._retry_after_s()))
         except TooManyRequests:
-            self._reject_flags.shut(key.id, lambda: self._has_room(key))
+            self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             raise
         if key.rate:
             self.quotas.count_request(key.id, key.rate, key.burst)
 
     def _has_room(self, key: Key) -> bool:
-        """Return whether enough of the key's slots are free for nginx to admit its uploads again."""
+        """Return whether free_places of the key's slots are free for nginx to admit its uploads again."""
         maximum = self.max_concurrent(key)
-        return self.quotas.has_slots(key.id, "work", maximum, enough(maximum))
+        return self.quotas.has_slots(key.id, "work", maximum, free_places(maximum))
 
     def _retry_after_s(self) -> int:
         """Return the Retry-After in seconds: the time that the current queue needs, at least 1."""
-        return min(LONGEST_RETRY_S, max(1, math.ceil(self._backlog_s())))
+        return min(MAX_RETRY_S, max(1, math.ceil(self._backlog_s())))
 
     def check(self, key: Key) -> None:
         """Raise TooManyRequests if `acquire` would raise it now; count nothing."""
         if not self.quotas.has_slot(key.id, "work", self.max_concurrent(key)):
-            self._reject_flags.shut(key.id, lambda: self._has_room(key))
+            self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             message = f"this key has {self.max_concurrent(key)} requests in progress, the most allowed at a time"
             raise TooManyRequests(message, self._retry_after_s())
         if key.rate:

@@ -1,7 +1,7 @@
 """Rate and concurrency limits of each key, shared by all workers of this machine through files.
 
-Each key has one small file. Its first eight bytes hold the rate limiter's state. The bytes from SEATS on are slots
-that are only locked, never written (app/admission/shared_semaphore.py): the kernel frees those of a killed worker.
+Each key has one small file. Its first eight bytes hold the rate limiter's state. The bytes from SLOT_OFFSETS on are
+slots that are only locked, never written (app/auth/byte_locks.py): the kernel frees those of a killed worker.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.admission.shared_semaphore import is_free, lock, sit
+from app.auth.byte_locks import is_free, lock, lock_any
 from app.errors import TooManyRequests
 from app.files import open_lock
 
@@ -36,7 +36,7 @@ class Quotas:
     def slot(self, key: str, kind: str, maximum: int, retry_after_s: int = 1) -> Iterator[None]:
         """Hold one of the `maximum` slots of `key` in the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # closing it releases the slot
-            if not sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
+            if not lock_any(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
                 message = f"this key has {maximum} requests in progress, the most allowed at a time"
                 raise TooManyRequests(message, retry_after_s)
             yield
@@ -44,7 +44,7 @@ class Quotas:
     def has_slot(self, key: str, kind: str, maximum: int) -> bool:
         """Return whether a slot is free now."""
         with self._open(key) as descriptor:
-            return sit(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS))
+            return lock_any(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS))
 
     def has_slots(self, key: str, kind: str, maximum: int, needed: int) -> bool:
         """Return whether `needed` of the `maximum` slots are free now; takes none, not even for a moment."""

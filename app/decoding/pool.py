@@ -7,32 +7,28 @@ only metadata crosses the process boundary. app/decoding/worker.py contains the 
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from app.admission.deadline import Deadline
+from app.decoding import startup, warmup, worker
 from app.decoding import tasks as decoder_tasks
-from app.decoding import warmup, worker
+from app.decoding.tasks import TimeBudget
 from app.decoding.worker import DecodeTask
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.media.types import DecodedFile, Limits, Media, Source
-from app.sandbox import SandboxConfig, current_layers, exits, forkserver, report_missing
+from app.sandbox import SandboxConfig, exits, forkserver
 from app.sandbox.exits import Exit
-from app.video import gpu_decoding
-from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
 MAX_TASKS = 2000  # tasks before a process is replaced, as a limit on leaks (docs/decisions/0004)
-START_TIMEOUT_S = 30.0
-ROUND_S = 0.02
 # Attempts for a file whose decoder was killed from outside; memory may become free during the delay.
 TRIES, RETRY_DELAY_S = 3, 0.2
 
@@ -43,22 +39,6 @@ log = logging.getLogger(__name__)
 
 class _Killed(Exception):
     """A decoder process was killed from outside; the file is not the cause."""
-
-
-class TimeBudget:
-    """Time that one file may spend in decoder processes, over all tries."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.left_s = seconds, seconds
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Subtract the duration of the block."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.left_s = max(0.0, self.left_s - (time.monotonic() - began))
 
 
 class Decoder:
@@ -83,11 +63,6 @@ class Decoder:
         self.warm = 0  # processes that completed their warm-up
         self.cold = "its decoders have not started"  # why not all processes are warm; empty when they are
 
-    @property
-    def processes(self) -> int:
-        """Number of processes."""
-        return self._processes
-
     def budget(self) -> TimeBudget:
         """Return a time budget for one file. Without one, each call gets its own."""
         return TimeBudget(self._timeout_s)
@@ -101,40 +76,17 @@ class Decoder:
         """
         self._pool = self._new_pool()
         try:
-            report_missing(self._pool.schedule(current_layers).result(START_TIMEOUT_S), self.confinement)
-            if self.confinement.gpu is not None:
-                self._has_gpu(self._pool)
-            self._all_rehearsed(self._pool)
+            startup.check_layers(self._pool, self.confinement)
+            self.warm, self.cold = startup.wait_warm(self._pool, self._processes)
         except BaseException:
             self.stop()
             raise
-
-    @staticmethod
-    def _has_gpu(pool: ProcessPool) -> None:
-        if reason := pool.schedule(gpu_decoding.unavailable_reason).result(START_TIMEOUT_S):
-            raise GpuUnavailable(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
-
-    def _all_rehearsed(self, pool: ProcessPool) -> None:
-        """Wait until each process has reported its warm-up; repeated, because any free process may take a task."""
-        faults_by_pid: dict[int, str] = {}
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while len(faults_by_pid) < self._processes and time.monotonic() < deadline:
-            tasks = [pool.schedule(worker.rehearsed) for _ in range(self._processes)]
-            faults_by_pid |= dict(task.result(START_TIMEOUT_S) for task in tasks)
-            if len(faults_by_pid) < self._processes:
-                time.sleep(ROUND_S)
-        faults = sorted({fault for fault in faults_by_pid.values() if fault})
-        if len(faults_by_pid) < self._processes:
-            faults.append(f"{len(faults_by_pid)} of its {self._processes} decoders have started")
-        self.warm, self.cold = list(faults_by_pid.values()).count(""), "; ".join(faults)
-        if faults:
-            log.warning("decoders are not warm: %s", self.cold)
 
     def stop(self) -> None:
         """End the processes, even busy ones. Safe to call twice."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            decoder_tasks.end(pool)
+            decoder_tasks.stop(pool)
 
     async def probe(self, source: Source, deadline: Deadline | None = None, budget: TimeBudget | None = None) -> Media:
         """Return the kind and properties of a file.
@@ -199,7 +151,7 @@ class Decoder:
         for attempt in range(TRIES):
             left_s = budget.left_s
             try:
-                return await self._attempt(await self._living(), budget, function, arguments)
+                return await self._attempt(await self._current_pool(), budget, function, arguments)
             except BrokenProcessPool:
                 self._ends["idle"] += 1  # an idle process died and broke the pool; the file is not the cause
             except _Killed:
@@ -215,23 +167,23 @@ class Decoder:
         """Run one task in the pool. Raises _Killed or BrokenProcessPool when the file did not cause the failure."""
         try:
             # The pool's own timeout uses the wall clock: a clock change would end all tasks.
-            task: Future[Result] = pool.schedule(worker.limited, (budget.left_s, function, *arguments))
+            task: Future[Result] = pool.schedule(worker.run_limited, (budget.left_s, function, *arguments))
         except RuntimeError as error:  # the pool broke just now
             raise BrokenProcessPool(str(error)) from error
         answer = asyncio.wrap_future(task)
         is_lost, why = False, "cancelled"
         try:
-            if not await decoder_tasks.begun(task, answer, pool):
+            if not await decoder_tasks.wait_started(task, answer, pool):
                 self._replace(pool)
                 raise BrokenProcessPool("the pool lost the task")
             with budget.used():
-                is_lost = await decoder_tasks.is_lost(task, answer, pool, budget.left_s)
+                is_lost = await decoder_tasks.wait_done_or_lost(task, answer, pool, budget.left_s)
             why = "lost" if is_lost else "timeout"
         finally:
             if task.running():
                 self._ends[why] += 1
             is_done = answer.done()
-            await decoder_tasks.ended(task)
+            await decoder_tasks.cancel(task)
             answer.cancel()
         if is_lost:
             raise _Killed
@@ -262,7 +214,7 @@ class Decoder:
         counts = {"processes": self._processes, "busy": self._busy, "waiting": self._waiting}
         return counts | {"ends": dict(self._ends)}
 
-    async def _living(self) -> ProcessPool:
+    async def _current_pool(self) -> ProcessPool:
         """Return the pool; replace a broken one after its processes, which may write into the region, have ended."""
         if self._pool is not None and not self._pool.active:
             self._replace(self._pool)
@@ -276,7 +228,7 @@ class Decoder:
         """Replace the pool `broken` if it is still current; its remaining tasks are cancelled."""
         if self._pool is broken:
             self._pool = self._new_pool()
-            self._ending = asyncio.get_running_loop().run_in_executor(None, decoder_tasks.end, broken)
+            self._ending = asyncio.get_running_loop().run_in_executor(None, decoder_tasks.stop, broken)
 
     def _new_pool(self) -> ProcessPool:
         ready = (self.confinement, warmup.files())

@@ -30,7 +30,7 @@ from app.video.resources import Resources
 Result = TypeVar("Result")
 
 NICE = 5  # nginx and web have priority: their work is short, and a rejection must not wait for a video
-REHEARSED = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of the warm-up files
+WARMUP_LIMITS = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of the warm-up files
 TRIM_TASKS = 20  # tasks between two returns of freed memory; each return costs a tenth of a decode
 
 _fault = ""  # error of this process's warm-up
@@ -38,20 +38,20 @@ _tasks = 0  # tasks done by this process
 
 
 def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
-    """Sandbox this process and decode the warm-up `files`; `rehearsed` reports a failure."""
+    """Sandbox this process and decode the warm-up `files`; `warmup_error` reports a failure."""
     global _fault
     os.nice(NICE)
     warmup.hold(files)
     confine(confinement)
     try:
         for source, request in warmup.requests(files):
-            decode_file(DecodeTask(source, request), Limits(*REHEARSED))
+            decode_file(DecodeTask(source, request), Limits(*WARMUP_LIMITS))
         _fault = ""
     except Exception as error:  # uploads may still succeed
         _fault = f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
 
 
-def rehearsed() -> tuple[int, str]:
+def warmup_error() -> tuple[int, str]:
     """Return this process's pid and the error of its warm-up; empty after a success."""
     return os.getpid(), _fault
 
@@ -128,7 +128,7 @@ def decode(
     return replace(decoded, not_on_gpu=reason) if reason else decoded
 
 
-def limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
+def run_limited(timeout_s: float, function: Callable[..., Result], *arguments: object) -> Result:
     """Run a task with a limit on its CPU time. The service's timeout on elapsed time usually expires first."""
     global _tasks
     require_layers()

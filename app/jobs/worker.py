@@ -119,7 +119,7 @@ class Worker:
             entries.append(exit_stack.enter_context(self._results.entry(cache_key, 0.0)))
             if entries[0].answer and self._copy_results(recorder, entries[0].answer, grid):
                 raise CacheHit
-            if not entries[0].mine:
+            if not entries[0].is_locked:
                 raise DuplicateRunning
             recorder.record_cache_miss()
 

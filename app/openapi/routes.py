@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app import errors
-from app.admission.deadline import HEADER, MOST_MS
+from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.schemas import FLAG, TEXT, Schema, nullable, one_of, record, ref
@@ -81,7 +81,7 @@ def _seconds(minimum: float, maximum: float) -> Schema:
 
 _JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path")
 _DEADLINE = Parameter(
-    HEADER, {"type": "integer", "minimum": 1, "maximum": MOST_MS},
+    HEADER, {"type": "integer", "minimum": 1, "maximum": MAX_MS},
     "Deadline in milliseconds after the request; then 504.", "header",
 )  # fmt: skip
 _KEY = Parameter(

@@ -38,18 +38,18 @@ class CacheEntry:
     Attributes:
         path: File of the entry.
         answer: The cached result; None on a miss.
-        mine: Whether this caller holds the lock; False when an identical request is still computing the result.
-        found: The new result, which is written when the block ends.
+        is_locked: Whether this caller holds the lock; False when an identical request is still computing the result.
+        new_answer: The new result, which is written when the block ends.
     """
 
     path: Path
     answer: bytes | None
-    mine: bool
-    found: bytes | None = None
+    is_locked: bool
+    new_answer: bytes | None = None
 
     def keep(self, answer: bytes) -> None:
         """Set the result to write to the cache when the block ends."""
-        self.found = answer
+        self.new_answer = answer
 
 
 class ResultCache:
@@ -69,15 +69,15 @@ class ResultCache:
         """Yield the entry of `key`; wait up to `patience_s` seconds for an identical request that is computing it."""
         path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:
-            yield CacheEntry(path, answer, mine=True)
+            yield CacheEntry(path, answer, is_locked=True)
             return
         locks = self._path / "locks"
         with closing_descriptor(self._open_lock(locks / key[:LOCK_DIGITS])) as descriptor:
-            mine = descriptor is None or _lock(descriptor, patience_s)
-            entry = CacheEntry(path, self._read(path), mine)
+            is_locked = descriptor is None or _lock(descriptor, patience_s)
+            entry = CacheEntry(path, self._read(path), is_locked)
             yield entry
-            if entry.found is not None:
-                self._write(path, entry.found)
+            if entry.new_answer is not None:
+                self._write(path, entry.new_answer)
 
     def _open_lock(self, path: Path) -> int | None:
         """Return the descriptor of a lock; None on failure, in which case identical requests are computed twice."""
@@ -117,9 +117,9 @@ class ResultCache:
         self._added += len(answer)
         if self._added > self._most_bytes * (FULL - SPARE):
             self._added = 0
-            self.tidy()
+            self.evict()
 
-    def tidy(self) -> None:
+    def evict(self) -> None:
         """Evict the least recently used results when the cache is over its limit."""
         entries = []
         for path in self._path.glob("[0-9a-f][0-9a-f]/*"):

@@ -71,12 +71,12 @@ class Classifier:
     """Resources that classify the uploads of one worker. Use from the event loop alone."""
 
     admission: Admission
-    absence: TritonOutage
+    outage: TritonOutage
     catalogue: ModelRegistry
     decoder: Decoder
     slots: SlotPool
     triton: Triton
-    decodings: DecodeStats
+    decode_stats: DecodeStats
     decodes_on_gpu: bool  # decode videos on the GPU when the model takes its clips there
     queue_timeout_s: float
     infer_timeout_s: float
@@ -104,12 +104,12 @@ class Classifier:
             with context.timings.stage("queue"):
                 admitted = self.admission.permit(lane, context.deadline, context.owner)
                 permit = await held.enter_async_context(admitted)
-            model = await self.absence.retry_while_unavailable(lambda: self.catalogue.get(request.model))
+            model = await self.outage.retry_while_unavailable(lambda: self.catalogue.get(request.model))
             try:
                 return await self._with_model(model, request, context, permit)
             except ModelUnloaded:
                 # The version was replaced or removed in the meantime. One retry: a second failure is no coincidence.
-                model = await self.absence.retry_while_unavailable(lambda: self._successor(model, request.model))
+                model = await self.outage.retry_while_unavailable(lambda: self._successor(model, request.model))
                 context.budget = self.decoder.budget()
                 return await self._with_model(model, request, context, permit)
 
@@ -174,7 +174,7 @@ class Classifier:
         if self.slots.device is not None:
             for offset in offsets:
                 self.slots.device.mark_written(offset, decoded.on_gpu)
-        self.decodings.count(decoded)
+        self.decode_stats.count(decoded)
 
     async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
         """Return a copy of the clip in a slot, uint8 (T, H, W, 3). Raises NotReady when its GPU was lost."""
@@ -202,7 +202,7 @@ class Classifier:
         def ask() -> Coroutine[Any, Any, Scores]:
             return self.triton.infer(model.name, model.version, offset, model.clip_shape)
 
-        call = asyncio.ensure_future(self.absence.retry_while_unavailable(ask))
+        call = asyncio.ensure_future(self.outage.retry_while_unavailable(ask))
 
         def done(call: asyncio.Future[Scores]) -> None:
             self.slots.release(offset)

@@ -22,11 +22,11 @@ from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import TritonUnavailable
 from app.pipeline import leftovers
-from app.pipeline.readiness import Facts, WorkerRegistry
+from app.pipeline.readiness import WorkerRegistry, WorkerStatus
 from app.pipeline.upload_guard import UploadGuard
 from app.shm.pool import SlotPool, is_stale
 
-HOUSEKEEPING_S = 2.0  # interval of the loop; every worker sees a new model within this time
+INTERVAL_S = 2.0  # interval of the loop; every worker sees a new model within this time
 COLD_S, FIRST_S = 0.25, 60.0  # interval until the warm-up clip succeeds, for at most FIRST_S after the start
 LEFTOVERS_S = 20.0  # interval between two removals of leftover files
 SETTLE_S = 8.0  # below gunicorn's worker timeout (deploy/gunicorn/config.py)
@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 class StartupStatus:
     """Startup status of one worker, published to its worker registry if it has one."""
 
-    def __init__(self, crew: WorkerRegistry | None) -> None:
-        self._crew = crew
-        self.facts = Facts()
+    def __init__(self, registry: WorkerRegistry | None) -> None:
+        self._worker_registry = registry
+        self.status = WorkerStatus()
 
-    def tell(self, **facts: Any) -> None:
+    def update(self, **fields: Any) -> None:
         """Update fields of the status and publish it to the other workers."""
-        self.facts = replace(self.facts, **facts)
-        if self._crew is not None:
-            self._crew.tell(self.facts)
+        self.status = replace(self.status, **fields)
+        if self._worker_registry is not None:
+            self._worker_registry.publish(self.status)
 
     def leave(self) -> None:
         """Remove this worker from the registry. Safe to call twice."""
-        if self._crew is not None:
-            self._crew.leave()
+        if self._worker_registry is not None:
+            self._worker_registry.leave()
 
 
 @dataclass(slots=True)
@@ -63,13 +63,13 @@ class MaintenanceLoop:
     slots: SlotPool
     triton: Triton
     catalogue: ModelRegistry
-    absence: TritonOutage
+    outage: TritonOutage
     admission: Admission
     backlog: BacklogFlag
-    shut: RejectFlags
-    progress: StartupStatus
+    reject_flags: RejectFlags
+    status: StartupStatus
     rehearse: Callable[[], Awaitable[None]] | None  # classifies a warm-up video; None for no warm-up
-    offered: bool  # whether the region was registered with Triton, or does not need to be
+    region_offered: bool  # whether the region was registered with Triton, or does not need to be
     guard: UploadGuard | None = None  # None: this process receives no uploads
     uploads: Path | None = None  # folder to clear of leftover files; None: no clean-up
     triton_answers: bool = field(default=False, init=False)
@@ -78,11 +78,11 @@ class MaintenanceLoop:
 
     async def begin(self) -> None:
         """Start the loop and wait for its first round, for at most SETTLE_S; the warm-up may have failed by then."""
-        looked = asyncio.Event()
-        self._task = asyncio.ensure_future(self._keep(looked))
+        first_round = asyncio.Event()
+        self._task = asyncio.ensure_future(self._loop(first_round))
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await looked.wait()
+                await first_round.wait()
 
     async def end(self) -> None:
         """Stop the loop. Safe to call when it has not started."""
@@ -90,8 +90,8 @@ class MaintenanceLoop:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _keep(self, looked: asyncio.Event) -> None:
-        """Run the loop; set `looked` after the first round, whether or not it succeeded."""
+    async def _loop(self, first_round: asyncio.Event) -> None:
+        """Run the loop; set `first_round` after the first round, whether or not it succeeded."""
         began = time.monotonic()
         while True:
             if not self.slots.is_whole:
@@ -99,23 +99,23 @@ class MaintenanceLoop:
                 log.critical("somebody has cut off %s: this process ends, another takes its place", self.slots.path)
                 os.kill(os.getpid(), signal.SIGKILL)
             try:
-                await self._look()
+                await self._check_triton()
             except ClipstackError as error:
                 self.triton_answers = False
                 if isinstance(error, TritonUnavailable):
-                    self.absence.record_failure()
-                    self.progress.tell(triton=False)
+                    self.outage.record_failure()
+                    self.status.update(triton=False)
                 log.debug("Triton does not answer: %s", error)
             except Exception:
                 log.exception("housekeeping goes on after a mistake")
-            looked.set()
-            self.backlog.tell(self.admission.backlog_s())
-            self.shut.tidy()
+            first_round.set()
+            self.backlog.publish(self.admission.backlog_s())
+            self.reject_flags.remove_stale()
             if self.guard is not None:
-                await asyncio.get_running_loop().run_in_executor(None, self.guard.look)
+                await asyncio.get_running_loop().run_in_executor(None, self.guard.check)
             await self._remove_leftovers()
-            cold = self.progress.facts.clip and time.monotonic() < began + FIRST_S
-            await asyncio.sleep(COLD_S if cold else HOUSEKEEPING_S)
+            cold = self.status.status.clip and time.monotonic() < began + FIRST_S
+            await asyncio.sleep(COLD_S if cold else INTERVAL_S)
 
     async def _remove_leftovers(self) -> None:
         """Remove leftover files of killed processes, in a thread, every LEFTOVERS_S."""
@@ -130,24 +130,24 @@ class MaintenanceLoop:
         if removed:
             log.info("removed %d temporary files that killed processes had left", removed)
 
-    async def _look(self) -> None:
+    async def _check_triton(self) -> None:
         """Do the maintenance that needs Triton; raise ClipstackError when it does not answer."""
         await self.catalogue.refresh()
         self.triton_answers = True
-        self.progress.tell(triton=True)
-        self.absence.record_success()
-        if not self.offered:
+        self.status.update(triton=True)
+        self.outage.record_success()
+        if not self.region_offered:
             await self.triton.regions.register()
-            self.offered = True  # once: after a refusal, requests decide when to register it again
-        self.progress.tell(region=True)
-        await self._rehearsed()
+            self.region_offered = True  # once: after a refusal, requests decide when to register it again
+        self.status.update(region=True)
+        await self._warm_up()
         # Triton keeps the regions of killed workers mapped until they are unregistered.
         for name in filter(is_stale, await self.triton.regions.names()):
             await self.triton.regions.unregister(name)
 
-    async def _rehearsed(self) -> None:
+    async def _warm_up(self) -> None:
         """Classify the warm-up video until it succeeds once, so that no upload is the first request."""
-        if not self.progress.facts.clip:
+        if not self.status.status.clip:
             return
         try:
             if self.rehearse is not None:
@@ -155,6 +155,6 @@ class MaintenanceLoop:
         except ClipstackError as error:
             # An upload that was answered warms the worker up too
             if not self.triton.transports.clips.total():
-                self.progress.tell(clip=f"a clip of its own was not answered: {error}")
+                self.status.update(clip=f"a clip of its own was not answered: {error}")
                 return
-        self.progress.tell(clip="")
+        self.status.update(clip="")

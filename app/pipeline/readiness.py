@@ -22,7 +22,7 @@ EXPECTED = "expected"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class WorkerStatus:
     """Startup progress of one worker."""
 
     serves: bool = False  # accepts requests
@@ -32,7 +32,7 @@ class Facts:
     region: bool = False  # Triton has registered or refused the region; requests handle a refusal
     clip: str = "no clip of its own was answered yet"  # why the warm-up clip has no answer; empty when it has
 
-    def lacks(self) -> str:
+    def missing_step(self) -> str:
         """Return the first missing step in words; empty when the worker is ready."""
         if self.cold:
             return self.cold
@@ -57,18 +57,18 @@ class WorkerRegistry:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: int | None = None
-        self._told: Facts | None = None
+        self._published: WorkerStatus | None = None
 
-    def tell(self, facts: Facts) -> None:
+    def publish(self, status: WorkerStatus) -> None:
         """Publish the status of this worker."""
-        if facts == self._told:
+        if status == self._published:
             return
-        self._told, path = facts, self._folder / str(os.getpid())
+        self._published, path = status, self._folder / str(os.getpid())
         fresh = path.with_suffix(".new")
         with suppress(OSError):  # full disk or no folder: the other workers do not see this one
             lock = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            os.write(lock, json.dumps(asdict(facts)).encode())
+            os.write(lock, json.dumps(asdict(status)).encode())
             fresh.replace(path)  # readers see a complete, locked file
             if self._lock is not None:
                 os.close(self._lock)
@@ -76,18 +76,18 @@ class WorkerRegistry:
 
     def leave(self) -> None:
         """Remove this worker's record. Safe to call twice."""
-        lock, self._lock, self._told = self._lock, None, None
+        lock, self._lock, self._published = self._lock, None, None
         if lock is not None:
             with suppress(OSError):
                 (self._folder / str(os.getpid())).unlink(missing_ok=True)
             os.close(lock)
 
-    def living(self) -> list[Facts]:
+    def statuses(self) -> list[WorkerStatus]:
         """Return the status of all living workers; remove the records of dead ones."""
-        own = [self._told] if self._lock is None and self._told else []
+        own = [self._published] if self._lock is None and self._published else []
         return [*own, *self._others()]
 
-    def _others(self) -> Iterator[Facts]:
+    def _others(self) -> Iterator[WorkerStatus]:
         for path in sorted(self._folder.glob("[0-9]*")):
             with suppress(OSError, ValueError, TypeError), path.open("rb") as file:
                 if path.suffix:
@@ -96,13 +96,13 @@ class WorkerRegistry:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     path.unlink()
                 except BlockingIOError:
-                    yield Facts(**json.load(file))
+                    yield WorkerStatus(**json.load(file))
 
-    def lacking(self) -> list[str]:
+    def missing(self) -> list[str]:
         """Return what keeps the service from being ready, as one line per reason with the number of workers."""
-        expected, living = self._expected(), self.living()
-        counted = [facts for facts in living if facts.serves or expected]
-        lacks = Counter(lack for facts in counted if (lack := facts.lacks()))
+        expected, living = self._expected(), self.statuses()
+        counted = [status for status in living if status.serves or expected]
+        lacks = Counter(lack for status in counted if (lack := status.missing_step()))
         lacks["not there yet"] = max(0, expected - len(living))
         of = max(expected, len(counted))
         reasons = [f"{count} of {of} web workers: {lack}" for lack, count in lacks.items() if count]

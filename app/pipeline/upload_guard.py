@@ -30,7 +30,7 @@ class UploadGuard:
     """Guard of the upload and data folders.
 
     Args:
-        shut: Flags by which nginx rejects uploads.
+        reject_flags: Flags by which nginx rejects uploads.
         uploads: Folder of uploads.
         data: Folder of jobs.
         least_free_bytes: Minimum free space.
@@ -39,22 +39,22 @@ class UploadGuard:
     """
 
     def __init__(
-        self, shut: RejectFlags, uploads: Path, data: Path, least_free_bytes: int, longest_answer_s: float,
+        self, reject_flags: RejectFlags, uploads: Path, data: Path, least_free_bytes: int, longest_answer_s: float,
         part_of_disk: float = PART_OF_DISK,
     ) -> None:  # fmt: skip
-        self._shut, self._uploads = shut, uploads
+        self._reject_flags, self._uploads = reject_flags, uploads
         self._folders = {STORAGE_FULL: uploads, JOBS_FULL: data}
         self._least_free_bytes, self._part_of_disk = least_free_bytes, part_of_disk
         self.window_s = max(LEAST_WINDOW_S, longest_answer_s + WINDOW_SLACK_S)
-        self._progress: dict[str, tuple[int, float]] = {}  # by file name: size, and the time at which it was reached
+        self._status: dict[str, tuple[int, float]] = {}  # by file name: size, and the time at which it was reached
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Reject new uploads while a disk is nearly full, and end slow ones."""
         for name, folder in self._folders.items():
             if self.is_low(folder):
-                self._shut.shut(name, lambda: False)
+                self._reject_flags.raise_flag(name, lambda: False)
             else:
-                self._shut.opened(name, lambda: True)
+                self._reject_flags.clear_flag(name, lambda: True)
         if ended := self.end_slow(time.monotonic()):
             log.warning("%d uploads were given up: slower than %d bytes a second", ended, MIN_BYTES_S)
 
@@ -78,7 +78,7 @@ class UploadGuard:
             if path == rejected_path(path):
                 _empty(path, size)
             elif path.name.isdecimal():  # nginx's file names
-                before, since = self._progress.get(path.name, (size, now))
+                before, since = self._status.get(path.name, (size, now))
                 if size < before or size >= before + MIN_BYTES_S * self.window_s:
                     before, since = size, now
                 progress[path.name] = (before, since)
@@ -87,7 +87,7 @@ class UploadGuard:
                         path.rename(rejected_path(path))
                         ended += 1
                         _empty(rejected_path(path), size)
-        self._progress = progress
+        self._status = progress
         return ended
 
 

@@ -7,9 +7,7 @@ app/timeline handles a whole video, and app/pipeline/maintenance.py does the bac
 
 import asyncio
 import logging
-import os
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -19,28 +17,25 @@ from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
 from app.admission.deadline import Deadline
 from app.admission.reject_flags import RejectFlags
-from app.admission.shared_semaphore import SharedSemaphore
 from app.admission.waiting_flags import UploadWaitingFlag
-from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
 from app.errors import ClientDisconnected, ClipstackError, NotReady
 from app.inference.client import Triton
 from app.inference.model import Model
 from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
-from app.media.types import Limits, Source
+from app.media.types import Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
+from app.pipeline.loop_thread import LoopThread
 from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
 from app.pipeline.readiness import WorkerRegistry
-from app.pipeline.upload_guard import UploadGuard
-from app.sandbox import SandboxConfig
+from app.pipeline.resources import new_decoder, new_upload_guard
 from app.settings import Settings
 from app.shm.cuda_pool import open_pool
-from app.shm.pool import SlotPool
 from app.timeline.run import TimelineRequest, timeline
 from app.timeline.services import TimelineServices, TimelineSink
-from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+from app.video.gpu_decoding import GpuUnavailable
 
 STOP_TIMEOUT_S = 5.0
 PROBE_WAIT_S = 2.0
@@ -55,24 +50,22 @@ class Pipeline:
 
     Args:
         settings: The settings of the stack.
-        crew: Registry to which a web worker publishes its status; None for the job worker.
+        registry: Registry to which a web worker publishes its status; None for the job worker.
     """
 
-    def __init__(self, settings: Settings, crew: WorkerRegistry | None = None) -> None:
-        self._settings, self._crew = settings, crew
-        self._progress = StartupStatus(crew)
-        self._shut = RejectFlags(settings.run_dir / "web" / "shut")
+    def __init__(self, settings: Settings, registry: WorkerRegistry | None = None) -> None:
+        self._settings, self._worker_registry = settings, registry
+        self._status = StartupStatus(registry)
+        self._reject_flags = RejectFlags(settings.run_dir / "web" / "shut")
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
-        # A running request uses about one CPU: half of the CPUs stay free for lighter clients
-        share = SharedSemaphore(max(1, len(os.sched_getaffinity(0)) // 2), settings.run_dir / "web" / "share")
         self._admission = Admission(
-            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._shut, self._waiting, share,
+            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._reject_flags, self._waiting,
             most_long=max(1, settings.decoders - 1),  # a picture must find a decoder beside them
         )  # fmt: skip
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
-        self._decodings = DecodeStats(settings.decoder_device)
-        self._absence = TritonOutage(settings.restart_patience_s)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._decode_stats = DecodeStats(settings.decoder_device)
+        self._outage = TritonOutage(settings.restart_patience_s)
+        self._loop = LoopThread()
         self._probing = asyncio.Semaphore(1)
 
     def start(self, gpu: int | None = None) -> None:
@@ -86,89 +79,64 @@ class Pipeline:
             SandboxError: A required layer of the decoders' sandbox is unavailable.
             GpuUnavailable: Decoding on a GPU is configured but impossible.
         """
-        self._progress.tell()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_live, args=(self._loop,), name="pipeline", daemon=True)
-        self._thread.start()
+        self._status.update()
+        self._loop.start()
         try:
-            self._run(self._open(gpu))
+            self._loop.run(self._open(gpu))
         except BaseException:
-            loop, self._loop = self._loop, None
-            self._end(loop)
+            self._loop.stop()
             raise
         try:
             self._decoder.start()
-            self._progress.tell(decoders=self._decoder.warm, cold=self._decoder.cold)
-            self._run(self._housekeeping.begin())
+            self._status.update(decoders=self._decoder.warm, cold=self._decoder.cold)
+            self._loop.run(self._maintenance.begin())
         except BaseException:
             self.stop()
             raise
-        self._progress.tell(serves=True)
+        self._status.update(serves=True)
 
     async def _open(self, gpu: int | None) -> None:
         settings = self._settings
         self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
         try:
-            self._decoder = self._new_decoder(self._slots)
+            self._decoder = new_decoder(settings, self._slots)
         except GpuUnavailable:
             self._slots.close()
             raise
         self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
         self._catalogue = ModelRegistry(self._triton, self._slots.slot_bytes)
         self._classifier = Classifier(
-            self._admission, self._absence, self._catalogue, self._decoder, self._slots, self._triton, self._decodings,
-            settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
+            self._admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton,
+            self._decode_stats, settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
         )  # fmt: skip
-        # The job worker needs no warm-up, which would only delay waiting jobs
-        rehearse = None if self._crew is None else partial(self._classifier.rehearse, settings.model)
-        self._housekeeping = MaintenanceLoop(
-            self._slots, self._triton, self._catalogue, self._absence, self._admission, self._backlog, self._shut,
-            self._progress, rehearse, offered=settings.transport == "inline",
-            guard=None if self._crew is None else self._new_guard(), uploads=settings.run_dir / "uploads",
+        # The job worker receives no uploads, and a warm-up would only delay waiting jobs
+        rehearse = guard = None
+        if self._worker_registry is not None:
+            rehearse = partial(self._classifier.rehearse, settings.model)
+            guard = new_upload_guard(settings, self._reject_flags)
+        self._maintenance = MaintenanceLoop(
+            self._slots, self._triton, self._catalogue, self._outage, self._admission, self._backlog,
+            self._reject_flags, self._status, rehearse, region_offered=settings.transport == "inline",
+            guard=guard, uploads=settings.run_dir / "uploads",
         )  # fmt: skip
-
-    def _new_guard(self) -> UploadGuard:
-        settings = self._settings
-        uploads, data = settings.run_dir / "uploads", settings.data_dir
-        return UploadGuard(self._shut, uploads, data, settings.min_free_mb << 20, settings.longest_answer_s)
-
-    def _new_decoder(self, slots: SlotPool) -> Decoder:
-        """Return a decoder whose processes read uploads and jobs and write only into this worker's region.
-
-        Raises:
-            GpuUnavailable: Decoding on a GPU is configured, and the slots are not on one.
-        """
-        settings = self._settings
-        limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
-        uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
-        gpu = _gpu_slots(slots) if settings.decoder_device == "cuda" else None
-        confinement = SandboxConfig((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
-        return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
 
     async def _close(self) -> None:
-        await self._housekeeping.end()
-        self._admission.close()
+        await self._maintenance.end()
         await self._triton.close()
 
     def stop(self) -> None:
         """Stop the decoder processes, release the region and stop the loop. Safe to call twice."""
-        loop, self._loop = self._loop, None
-        if loop is None:
+        if not self._loop.close():
             return
-        self._progress.leave()
+        self._status.leave()
         self._decoder.stop()
         try:
-            asyncio.run_coroutine_threadsafe(self._close(), loop).result(STOP_TIMEOUT_S)
+            self._loop.finish(self._close(), STOP_TIMEOUT_S)
         except TimeoutError:
             log.warning("the connection to Triton did not close in %g s", STOP_TIMEOUT_S)
         finally:
             self._slots.close()
-            self._end(loop)
-
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Stop the event loop and its thread."""
-        loop.call_soon_threadsafe(loop.stop)
-        self._thread.join(STOP_TIMEOUT_S)
+            self._loop.stop()
 
     def admit(self, owner: str = "") -> AbstractContextManager[None]:
         """Hold a place in this worker for one upload. Raises as `Admission.admit`."""
@@ -181,9 +149,9 @@ class Pipeline:
         lists for the pipeline.
         """
         try:
-            return self._run(self._classifier.classify(request, context))
+            return self._loop.run(self._classifier.classify(request, context))
         except CancelledError:
-            if self._loop is None:
+            if not self._loop.accepts_work:
                 raise NotReady("this worker is ending; please try again in a moment") from None
             # The coroutine finished at the moment of the cancellation
             raise ClientDisconnected("the client has closed its connection") from None
@@ -200,7 +168,7 @@ class Pipeline:
                 async with asyncio.timeout(PROBE_WAIT_S), self._probing:
                     await self._decoder.probe(source)
 
-        self._run(probe())
+        self._loop.run(probe())
 
     def timeline(
         self, source: Source, question: TimelineRequest, recorder: TimelineSink, stopped: Callable[[], bool]
@@ -215,9 +183,9 @@ class Pipeline:
         parts = TimelineServices(
             self._decoder, self._slots, self._triton, self._catalogue,
             settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
-            self._waiting.lately,
+            self._waiting.is_recent,
         )  # fmt: skip
-        self._run(timeline(parts, source, question, recorder, stopped))
+        self._loop.run(timeline(parts, source, question, recorder, stopped))
 
     def model(self, name: str, deadline: Deadline | None = None) -> Model:
         """Return the model that answers requests for `name`; callable from any thread.
@@ -229,7 +197,7 @@ class Pipeline:
             NotReady: The model or Triton does not answer.
             DeadlineExceeded: The deadline has passed.
         """
-        if self._loop is not None and (recent := self._catalogue.recent(name)):
+        if self._loop.accepts_work and (recent := self._catalogue.recent(name)):
             return recent
 
         async def get() -> Model:
@@ -239,7 +207,7 @@ class Pipeline:
                         await self._catalogue.refresh()
                 return await self._catalogue.get(name)
 
-        return self._run(get())
+        return self._loop.run(get())
 
     def has_model(self, name: str) -> None:
         """Raise ModelNotFound for a model that does not exist; accept any name while Triton is unavailable."""
@@ -252,7 +220,7 @@ class Pipeline:
         async def get() -> Health:
             return await self._catalogue.health()
 
-        return self._run(get())
+        return self._loop.run(get())
 
     def transports(self) -> dict[str, Any]:
         """Return how this worker's clips reach Triton, with the refusals of each transport."""
@@ -260,20 +228,20 @@ class Pipeline:
 
     def decoding(self) -> dict[str, Any]:
         """Return how many of this worker's videos were decoded on the CPU and on a GPU."""
-        return self._decodings.facts()
+        return self._decode_stats.facts()
 
     def facts(self) -> dict[str, Any]:
         """Return the state of this worker for app/metrics. Raises NotReady when the worker is not started."""
 
-        async def told() -> dict[str, Any]:
+        async def collect() -> dict[str, Any]:
             return {
                 "admission": self._admission.details(), "slots": self._slots.facts(), "decoder": self._decoder.facts(),
-                "transports": self._triton.transports.details(), "decoding": self._decodings.facts(),
-                "triton_answers": self._housekeeping.triton_answers, "models": self._catalogue.readiness(),
+                "transports": self._triton.transports.details(), "decoding": self._decode_stats.facts(),
+                "triton_answers": self._maintenance.triton_answers, "models": self._catalogue.readiness(),
                 "precisions": self._catalogue.precisions(),
             }  # fmt: skip
 
-        return self._run(told())
+        return self._loop.run(collect())
 
     def admission(self) -> dict[str, Any]:
         """Return this worker's load and its refusals."""
@@ -282,24 +250,3 @@ class Pipeline:
     def backlog_s(self) -> float:
         """Return the expected time in seconds until all waiting requests have run. Callable from any thread."""
         return self._admission.backlog_s()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop is None:
-            work.close()
-            raise NotReady("this worker is not started")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-def _gpu_slots(slots: SlotPool) -> GpuRegionHandle:
-    """Return the handle of the slots' region on a GPU, for decoder processes. Raises GpuUnavailable without one."""
-    if slots.device is None:
-        raise GpuUnavailable(
-            "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
-            "(`python -m deploy.gpu.discovery` lists those that can be used)"
-        )
-    return GpuRegionHandle(slots.device.device, slots.device.handle, slots.device.region_bytes)
-
-
-def _live(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    loop.close()

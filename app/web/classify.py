@@ -177,13 +177,13 @@ def ready() -> Response:
     silent, default = sorted(health.failing), settings().model
     if default not in names and not any(name.startswith(f"{default}@") for name in silent):
         silent.append(default)
-    registry: WorkerRegistry = current_app.extensions["clipstack.crew"]
+    registry: WorkerRegistry = current_app.extensions["clipstack.workers"]
     missing = [f"these models do not answer: {', '.join(silent)}"] if silent else []
-    missing += registry.lacking()
+    missing += registry.missing()
     if missing:
         raise errors.NotReady("; ".join(missing))
     details = {
-        "workers": [{"decoders": worker.decoders} for worker in registry.living()],
+        "workers": [{"decoders": worker.decoders} for worker in registry.statuses()],
         "left_out": health.unusable,
         "transports": pipeline().transports(),
         "decoding": pipeline().decoding(),

@@ -146,7 +146,7 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
 
     def wait() -> None:
         while not over.wait(RECENT_S / 4):
-            waiting.note()
+            waiting.touch()
 
     uploads = threading.Thread(target=wait)
     uploads.start()

@@ -16,7 +16,7 @@ import av
 import decord
 import numpy as np
 
-from app.decoding.worker import limited, probe
+from app.decoding.worker import probe, run_limited
 from app.errors import ClipstackError
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.handles import region
@@ -135,7 +135,7 @@ def allocate(size: str) -> str:
 
 def spin() -> str:
     """As a task with a tenth of a second: processor time for itself ends, whatever the clock says."""
-    limited(0.1, _turn)
+    run_limited(0.1, _turn)
     return "went on"
 
 

@@ -9,7 +9,7 @@ import threading
 import httpx
 import pytest
 
-from app.pipeline.readiness import Facts, WorkerRegistry
+from app.pipeline.readiness import WorkerRegistry, WorkerStatus
 from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.support.stack_state import pid_of, ready
@@ -18,23 +18,23 @@ from tests.support.stacks import until
 RECOVERY_S = 60
 
 
-def crew(stack: Stack) -> dict[int, Facts]:
-    """What every living worker says, by its pid, without a word of our own among it."""
+def workers(stack: Stack) -> dict[int, WorkerStatus]:
+    """Return the status of each living worker by pid."""
     folder = paths.worker_status(stack.run_dir)
-    WorkerRegistry(folder).living()  # takes away what dead ones left
+    WorkerRegistry(folder).statuses()  # removes the records of dead ones
     found = {}
     for path in folder.glob("[0-9]*"):
         if not path.suffix:
-            found[int(path.name)] = Facts(**json.loads(path.read_text()))
+            found[int(path.name)] = WorkerStatus(**json.loads(path.read_text()))
     return found
 
 
-def is_warm(facts: Facts) -> bool:
-    return facts == Facts(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
+def is_warm(facts: WorkerStatus) -> bool:
+    return facts == WorkerStatus(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
 
 
 def all_warm(stack: Stack) -> bool:
-    return len(crew(stack)) == 2 and all(map(is_warm, crew(stack).values()))
+    return len(workers(stack)) == 2 and all(map(is_warm, workers(stack).values()))
 
 
 class Watching(threading.Thread):
@@ -82,12 +82,12 @@ def test_warmup_clips_are_counted(stack: Stack) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 def test_a_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack: Stack, how: signal.Signals) -> None:
     until(lambda: all_warm(stack), RECOVERY_S)
-    before = set(crew(stack))
+    before = set(workers(stack))
     watching = Watching(stack)
     watching.start()
     try:
         os.kill(min(before), how)
-        until(lambda: set(crew(stack)) != before and all_warm(stack) and watching.asked > 5, RECOVERY_S)
+        until(lambda: set(workers(stack)) != before and all_warm(stack) and watching.asked > 5, RECOVERY_S)
     finally:
         watching.end()
     assert watching.refused == []
@@ -95,12 +95,12 @@ def test_a_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack:
 
 def test_new_workers_are_warm_before_old_ones_end(stack: Stack) -> None:
     until(lambda: all_warm(stack), RECOVERY_S)
-    before = set(crew(stack))
+    before = set(workers(stack))
     watching = Watching(stack)
     watching.start()
     try:
         os.kill(pid_of(stack, "web"), signal.SIGHUP)
-        until(lambda: not before & set(crew(stack)) and all_warm(stack), RECOVERY_S)
+        until(lambda: not before & set(workers(stack)) and all_warm(stack), RECOVERY_S)
     finally:
         watching.end()
     assert watching.refused == []
@@ -113,9 +113,9 @@ def test_workers_start_without_triton(stack: Stack) -> None:
         until(lambda: alive(stack), RECOVERY_S)
         answer = httpx.get(f"{stack.url}/readyz", timeout=20)
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "not_ready"
-        until(lambda: len(crew(stack)) == 2 and all(facts.serves for facts in crew(stack).values()), RECOVERY_S)
-        assert {facts.lacks() for facts in crew(stack).values()} == {"has not reached Triton"}
-        assert all(facts.decoders == 2 for facts in crew(stack).values())
+        until(lambda: len(workers(stack)) == 2 and all(facts.serves for facts in workers(stack).values()), RECOVERY_S)
+        assert {facts.missing_step() for facts in workers(stack).values()} == {"has not reached Triton"}
+        assert all(facts.decoders == 2 for facts in workers(stack).values())
     finally:
         stack.supervisorctl("start", "triton")
     until(lambda: ready(stack), RECOVERY_S)

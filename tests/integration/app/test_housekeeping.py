@@ -22,7 +22,7 @@ from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.pipeline import maintenance
 from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
-from app.pipeline.readiness import Facts, WorkerRegistry
+from app.pipeline.readiness import WorkerRegistry, WorkerStatus
 from app.shm.pool import PREFIX, SlotPool
 from deploy.stack.ports import free_ports
 from tests.support.triton_fake import FakeTriton, running_fake
@@ -50,24 +50,24 @@ class Worker:
         self.slots = SlotPool(1, 1 << 20)
         self.triton = Triton(address, self.slots, "auto")
         self.rehearsals, self.crew = rehearse, WorkerRegistry(folder)
-        self.progress, self.absence = StartupStatus(self.crew), TritonOutage(0)
+        self.status, self.outage = StartupStatus(self.crew), TritonOutage(0)
         self.keeping = MaintenanceLoop(
             self.slots,
             self.triton,
             ModelRegistry(self.triton, 1 << 20),
-            self.absence,
+            self.outage,
             Admission(1, 1, 1),
             BacklogFlag(folder / "backlog"),
             RejectFlags(folder / "shut"),
-            self.progress,
+            self.status,
             rehearse if does_rehearse else None,
-            offered=False,
+            region_offered=False,
         )
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> WorkerStatus:
         """As other workers read them."""
-        (facts,) = WorkerRegistry(self.crew._folder).living()
+        (facts,) = WorkerRegistry(self.crew._folder).statuses()
         return facts
 
 
@@ -79,7 +79,7 @@ async def worker(folder: Path, address: str, failing: int = 0, does_rehearse: bo
         yield made
     finally:
         await made.keeping.end()
-        made.progress.leave()
+        made.status.leave()
         await made.triton.close()
         made.slots.close()
 
@@ -99,7 +99,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", 0.02)
+    monkeypatch.setattr(maintenance, "INTERVAL_S", 0.02)
     monkeypatch.setattr(maintenance, "COLD_S", 0.02)
 
 
@@ -115,7 +115,7 @@ def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
             await until(lambda: GONE not in fake.system)
             assert set(fake.system) == {told.slots.name, "another"}, "what is not a worker's is not its to forget"
             assert told.rehearsals.count == 1, "once a worker"
-        assert not WorkerRegistry(tmp_path / "crew").living(), "who has ended has no facts"
+        assert not WorkerRegistry(tmp_path / "crew").statuses(), "who has ended has no facts"
 
     run(scenario)
 
@@ -133,7 +133,7 @@ def test_unanswered_warmup_clip_is_sent_again(tmp_path: Path) -> None:
 
 def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "COLD_S", 0.0)
-    monkeypatch.setattr(maintenance, "HOUSEKEEPING_S", PATIENCE_S)
+    monkeypatch.setattr(maintenance, "INTERVAL_S", PATIENCE_S)
 
     async def scenario(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address, does_rehearse=False) as told:
@@ -164,17 +164,17 @@ def test_triton_outage_and_return_are_noticed(tmp_path: Path) -> None:
             await told.keeping.begin()
             assert not told.keeping.triton_answers
             assert not told.facts.triton
-            assert told.absence._since is not None
-            assert told.absence._since >= before
+            assert told.outage._since is not None
+            assert told.outage._since >= before
             assert told.rehearsals.count == 0
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
 
     async def again(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address) as told:
-            told.absence.record_failure()
+            told.outage.record_failure()
             await told.keeping.begin()
-            assert told.absence._since is None
+            assert told.outage._since is None
 
     run(again)
 

@@ -34,7 +34,7 @@ def decoder(tmp_path: Path) -> Iterator[Decoder]:
     decoder.stop()
 
 
-def rehearsed() -> set[int]:
+def warm_processes() -> set[int]:
     """Decoder processes of ours that hold all the films; a fork of the server that is none yet holds nothing."""
     return {pid for pid in descendants(os.getpid()) if held(pid) >= set(warmup.files())}
 
@@ -62,17 +62,17 @@ def test_each_reader_has_its_film(tmp_path: Path, name: str, kind: type) -> None
 
 def test_a_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> None:
     assert (decoder.warm, decoder.cold) == (2, "")
-    assert len(rehearsed()) == 2
+    assert len(warm_processes()) == 2
 
 
 def test_who_takes_the_place_of_a_killed_one_holds_them_too(decoder: Decoder, tmp_path: Path) -> None:
-    before = rehearsed()
+    before = warm_processes()
     os.kill(min(before), signal.SIGKILL)
     film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
 
     def replaced() -> bool:
         assert asyncio.run(decoder.probe(film)).frames == 30
-        return len(rehearsed() - before) >= 1 and len(rehearsed()) == 2
+        return len(warm_processes() - before) >= 1 and len(warm_processes()) == 2
 
     until(replaced, 30)
 

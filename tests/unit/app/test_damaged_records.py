@@ -167,7 +167,7 @@ KEY = "ab" + "0" * 62
 
 def kept(results: ResultCache, answer: bytes) -> None:
     with results.entry(KEY, 0.0) as entry:
-        assert entry.answer is None and entry.mine
+        assert entry.answer is None and entry.is_locked
         entry.keep(answer)
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
     with results.entry(KEY, 0.0) as entry:
         assert entry.answer == b"{}"
     assert damaged.count(tmp_path)["result"] == 1
-    results.tidy()
+    results.evict()
 
 
 @pytest.mark.parametrize("how", ["a folder", "a FIFO", "endless", "no folder of locks"])

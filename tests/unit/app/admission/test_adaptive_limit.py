@@ -34,7 +34,7 @@ class Machine:
             for request in at_work:
                 request[0] -= step_s * speed
             for request in [request for request in at_work if request[0] <= 0]:
-                limit.took("clip", self.now_s - request[1], len(at_work), self.now_s)
+                limit.record("clip", self.now_s - request[1], len(at_work), self.now_s)
                 at_work.remove(request)
                 self.done += 1
         self.now_s += step_s
@@ -81,7 +81,7 @@ def test_it_never_leaves_its_bounds() -> None:
     limit = AdaptiveLimit(1, 3)
     seen = set()
     for number in range(2000):
-        limit.took("clip", 0.05 if number % 400 < 200 else 5.0, at_work=3, now_s=number)
+        limit.record("clip", 0.05 if number % 400 < 200 else 5.0, running=3, now_s=number)
         seen.add(limit.value)
 
     assert min(seen) == 1 and max(seen) == 3
@@ -90,7 +90,7 @@ def test_it_never_leaves_its_bounds() -> None:
 def test_requests_of_another_kind_are_not_compared() -> None:
     limit = AdaptiveLimit(1, 8)
     for number in range(2000):
-        limit.took(*(("short", 0.01) if number % 2 else ("long", 3.0)), at_work=8, now_s=number / 10)
+        limit.record(*(("short", 0.01) if number % 2 else ("long", 3.0)), running=8, now_s=number / 10)
 
     assert limit.value == 8
 
@@ -98,7 +98,7 @@ def test_requests_of_another_kind_are_not_compared() -> None:
 def test_what_is_never_used_does_not_grow() -> None:
     limit = AdaptiveLimit(1, 64)
     for number in range(2000):
-        limit.took("clip", 0.05, at_work=1, now_s=number / 100)
+        limit.record("clip", 0.05, running=1, now_s=number / 100)
 
     assert limit.value <= 5
 

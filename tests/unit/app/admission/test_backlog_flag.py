@@ -17,27 +17,27 @@ def told(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("seconds", "name"), [(2.5, "4"), (5, "8"), (10, "15"), (20, "30"), (1000, "30")])
 def test_a_backlog_is_a_file(tmp_path: Path, seconds: float, name: str) -> None:
-    BacklogFlag(tmp_path / "backlog").tell(seconds)
+    BacklogFlag(tmp_path / "backlog").publish(seconds)
     assert told(tmp_path / "backlog") == [name]
 
 
 def test_a_short_one_is_none(tmp_path: Path) -> None:
-    BacklogFlag(tmp_path).tell(1.9)
+    BacklogFlag(tmp_path).publish(1.9)
     assert told(tmp_path) == []
 
 
 def test_what_nobody_keeps_fresh_goes(tmp_path: Path) -> None:
-    BacklogFlag(tmp_path).tell(1000)
-    BacklogFlag(tmp_path).tell(0)
+    BacklogFlag(tmp_path).publish(1000)
+    BacklogFlag(tmp_path).publish(0)
     assert told(tmp_path) == ["30"]  # another worker's, for all we know
     then = time.time() - STALE_S - 1
     os.utime(tmp_path / "30", (then, then))
-    BacklogFlag(tmp_path).tell(0)
+    BacklogFlag(tmp_path).publish(0)
     assert told(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
-    BacklogFlag(tmp_path / "no" / "such").tell(1000)
+    BacklogFlag(tmp_path / "no" / "such").publish(1000)
 
 
 def test_nginx_has_the_same_list_in_rising_order() -> None:

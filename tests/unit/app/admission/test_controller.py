@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.admission.controller import LONGEST_RETRY_S, SPARE, Admission
+from app.admission.controller import MAX_RETRY_S, SPARE_PLACES, Admission
 from app.admission.deadline import Deadline
 from app.admission.queue import Lane
 from app.admission.reject_flags import EVERYBODY, RejectFlags
@@ -78,9 +78,9 @@ def test_jobs_yield_only_to_waiting_uploads(tmp_path: Path) -> None:
         waiting = UploadWaitingFlag(tmp_path / "waiting")
         admission, until = Admission(most=1, queue=1, timeout_s=60, waiting=waiting), asyncio.Event()
         tasks = await filled(admission, until, 1)
-        assert not waiting.lately()
+        assert not waiting.is_recent()
         tasks += await filled(admission, until, 1)
-        assert waiting.lately()
+        assert waiting.is_recent()
         until.set()
         await asyncio.gather(*tasks)
 
@@ -120,7 +120,7 @@ def test_retry_after_covers_the_queue() -> None:
         until.set()
         await asyncio.gather(*tasks)
 
-        assert 2 <= (refused.value.retry_after_s or 0) <= LONGEST_RETRY_S
+        assert 2 <= (refused.value.retry_after_s or 0) <= MAX_RETRY_S
 
     run(scenario())
 
@@ -177,7 +177,7 @@ def test_one_key_has_half_of_a_worker_and_others_find_room() -> None:
             inside.enter_context(admission.admit("modest"))
         with pytest.raises(Overloaded), admission.admit("modest"):
             pass
-        for name in range(SPARE):
+        for name in range(SPARE_PLACES):
             inside.enter_context(admission.admit(f"new {name}"))
         with pytest.raises(Overloaded), admission.admit("one more"):
             pass

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from app.admission.client_usage import LATELY_S, ClientUsage
-from app.admission.queue import Lane, LaneScheduler
-from app.admission.shared_semaphore import SharedSemaphore
+from app.admission.queue import ACTIVE_S, Lane, LaneScheduler
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -85,7 +83,7 @@ def test_who_gives_up_leaves_the_queue_and_takes_no_place() -> None:
         lanes.leave(Lane.SHORT)  # before the one that goes knows it
         await stays
 
-        assert (lanes.all_at_work, lanes.waiting) == (1, 0)
+        assert (lanes.all_running, lanes.waiting) == (1, 0)
 
     run(scenario())
 
@@ -100,7 +98,7 @@ def test_who_is_cancelled_with_the_place_in_hand_passes_it_on() -> None:
         gone.cancel()
         await stays
 
-        assert (lanes.all_at_work, lanes.waiting) == (1, 0)
+        assert (lanes.all_running, lanes.waiting) == (1, 0)
 
     run(scenario())
 
@@ -116,178 +114,114 @@ def test_more_places_let_more_in() -> None:
         lanes.leave(Lane.SHORT)
         await settle()
 
-        assert (lanes.all_at_work, lanes.waiting) == (3, 0)
+        assert (lanes.all_running, lanes.waiting) == (3, 0)
         await asyncio.gather(*tasks)
 
     run(scenario())
 
 
-class Clock:
-    """Seconds that pass when they are told to."""
+class Clients:
+    """Requests of several keys to one lane, and the order in which they started. `now` is the time in seconds."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Keys:
-    """Lanes with `places`, files of several keys in them, and who began in which order."""
-
-    def __init__(self, places: int, most: int = 0, share: int = 1) -> None:
-        self.clock, self.order = Clock(), list[str]()
-        self.owners = ClientUsage(self.clock)
-        self.lanes = LaneScheduler(lambda: places, most, self.owners, SharedSemaphore(share))
+    def __init__(self, limit: int) -> None:
+        self.now, self.started = 0.0, list[str]()
+        self.lanes = LaneScheduler(lambda: limit, clock=lambda: self.now)
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def come(self, *owners: str) -> None:
+    async def send(self, *owners: str) -> None:
         async def enter(owner: str) -> None:
             await self.lanes.enter(Lane.SHORT, owner)
-            self.order.append(owner)
+            self.started.append(owner)
 
         self.tasks += [asyncio.ensure_future(enter(owner)) for owner in owners]
         await settle()
 
-    async def leave(self, owner: str, after_s: float = 0.0) -> None:
-        self.clock.now += after_s
+    async def finish(self, owner: str, after_s: float = 0.0) -> None:
+        self.now += after_s
         self.lanes.leave(Lane.SHORT, owner)
         await settle()
 
-    def end(self) -> None:
+    async def cancel(self) -> None:
         for task in self.tasks:
             task.cancel()
-
-
-def test_owners_take_turns_however_many_one_of_them_sends() -> None:
-    async def scenario() -> None:
-        keys = Keys(1)
-        await keys.come("greedy", *["greedy"] * 5, "modest", "third", "modest")
-        assert (keys.lanes.ahead(Lane.SHORT, "modest"), keys.lanes.ahead(Lane.SHORT, "fourth")) == (6, 3)
-        assert keys.lanes.queue(Lane.SHORT, "greedy") == 5
-        for place in range(8):
-            await keys.leave(keys.order[place])
-        assert keys.order[1:] == ["greedy", "modest", "third", "greedy", "modest", "greedy", "greedy", "greedy"]
-        assert keys.lanes.waiting == 0
-
-    run(scenario())
-
-
-def test_who_had_least_goes_first_even_several_times() -> None:
-    async def scenario() -> None:
-        keys = Keys(1)
-        await keys.come(*["greedy"] * 4)
-        await keys.leave("greedy", after_s=5)
-        await keys.come(*["modest"] * 3)
-        for _ in range(3):
-            await keys.leave(keys.order[-1], after_s=0.5)
-        assert keys.order == ["greedy", "greedy", "modest", "modest", "modest"]
-        await keys.leave("modest", after_s=0.5)
-        assert keys.order[-1] == "greedy"
-        keys.end()
-
-    run(scenario())
-
-
-def test_lighter_client_gets_one_more_place() -> None:
-    async def scenario() -> None:
-        keys, full = Keys(2, most=16), Keys(2, most=2)
-        for each in (keys, full):
-            await each.come(*["greedy"] * 9)
-            each.clock.now += 1
-            await each.come("modest", "modest", "modest")
-        assert keys.order == ["greedy", "greedy", "modest"]
-        assert full.order == ["greedy", "greedy"]
-        await keys.leave("modest")
-        assert keys.order == ["greedy", "greedy", "modest", "modest"]
-        await keys.leave("greedy")
-        assert keys.order == ["greedy", "greedy", "modest", "modest", "modest"], "two and one more"
-        keys.end()
-        full.end()
-
-    run(scenario())
-
-
-def test_key_alone_has_all_places() -> None:
-    async def scenario() -> None:
-        keys = Keys(8, share=2)
-        await keys.come(*["greedy"] * 17)
-        assert keys.order == ["greedy"] * 8
-        await keys.leave("greedy", after_s=1)
-        assert keys.order == ["greedy"] * 9
-        await keys.come("modest")
-        await keys.leave("greedy", after_s=1)
-        await keys.leave("modest", after_s=1)
-        for _ in range(6):
-            await keys.leave("greedy", after_s=1)
-        assert keys.order == ["greedy"] * 9 + ["modest", "greedy"], "two at work, and six places free"
-        await keys.come("modest", "modest")
-        assert keys.order[-2:] == ["modest", "modest"], "at once"
-        await keys.leave("modest")
-        await keys.leave("modest")
-        await keys.leave("greedy", after_s=LATELY_S + 1)
-        assert keys.order[-3:] == ["greedy"] * 3, "nobody else asks any more"
-        keys.end()
-
-    run(scenario())
-
-
-def test_lighter_client_finds_room_after_more_work() -> None:
-    async def scenario() -> None:
-        keys = Keys(8, share=2)
-        await keys.come(*["modest"] * 3)
-        keys.clock.now += 5
-        await keys.come(*["greedy"] * 20)
-        keys.clock.now += 2
-        for _ in range(6):
-            await keys.leave("greedy", after_s=0.1)
-        assert keys.owners.used_s("greedy") < keys.owners.used_s("modest")
-        assert keys.owners.at_work("greedy") == 2, "its share"
-        assert keys.lanes.is_open(Lane.SHORT, "modest")
-        assert not keys.lanes.is_open(Lane.SHORT, "greedy")
-        keys.end()
-
-    run(scenario())
-
-
-def test_a_burst_is_kept_to_a_part_at_once() -> None:
-    async def scenario() -> None:
-        keys = Keys(8, share=2)
-        await keys.come("modest")
-        keys.clock.now += 5
-        await keys.come(*["greedy"] * 20)
-        assert keys.owners.at_work("greedy") == 2, "the first two could be anybody's"
-        assert keys.lanes.is_open(Lane.SHORT, "modest")
-        keys.end()
-
-    run(scenario())
-
-
-def test_equally_heavy_clients_are_not_limited() -> None:
-    async def scenario() -> None:
-        keys = Keys(8, share=2)
-        await keys.come(*["one", "other"] * 2, "one")
-        keys.clock.now += 5
-        assert keys.lanes.is_open(Lane.SHORT, "one")
-        assert keys.lanes.is_open(Lane.SHORT, "other")
-        keys.end()
-
-    run(scenario())
-
-
-def test_who_gave_up_waiting_asks_for_nothing_more() -> None:
-    async def scenario() -> None:
-        keys = Keys(1)
-        await keys.come(*["greedy"] * 9, "modest")
-        keys.clock.now += 1
-        keys.end()
         await settle()
-        keys.lanes.leave(Lane.SHORT, "greedy")
-        keys.clock.now += LATELY_S + 5
-        await keys.come("modest")
-        assert keys.order == ["greedy", "modest"]
-        assert keys.lanes.waiting == 0
-        assert not keys.owners.asks("greedy")
-        keys.end()
+
+
+def test_keys_take_turns_however_many_one_of_them_sends() -> None:
+    async def scenario() -> None:
+        clients = Clients(1)
+        await clients.send("heavy", *["heavy"] * 5, "light", "third", "light")
+        assert (clients.lanes.ahead(Lane.SHORT, "light"), clients.lanes.ahead(Lane.SHORT, "fourth")) == (6, 3)
+        assert clients.lanes.queue(Lane.SHORT, "heavy") == 5
+        for number in range(8):
+            await clients.finish(clients.started[number])
+        assert clients.started[1:] == ["heavy", "light", "third", "heavy", "light", "heavy", "heavy", "heavy"]
+        assert clients.lanes.waiting == 0
+
+    run(scenario())
+
+
+def test_the_key_with_the_fewest_running_requests_goes_first() -> None:
+    async def scenario() -> None:
+        clients = Clients(4)
+        await clients.send(*["heavy"] * 6, "light")
+        assert clients.started == ["heavy"] * 4
+        await clients.finish("heavy")
+        assert clients.started[4:] == ["light"]
+        await clients.send("light", "light")
+        await clients.finish("heavy")
+        assert clients.started[5:] == ["light"], "heavy has two, its half"
+        await clients.cancel()
+
+    run(scenario())
+
+
+def test_a_key_alone_has_all_permits_and_half_while_another_is_active() -> None:
+    async def scenario() -> None:
+        clients = Clients(8)
+        await clients.send(*["heavy"] * 20)
+        assert clients.started == ["heavy"] * 8
+        await clients.send("light")
+        await clients.finish("heavy", after_s=1)
+        await clients.finish("light", after_s=1)
+        for _ in range(3):
+            await clients.finish("heavy")
+        assert clients.started == ["heavy"] * 8 + ["light"], "four run, and four permits are free"
+        await clients.send("light", "light")
+        assert clients.started[-2:] == ["light", "light"], "at once"
+        await clients.finish("heavy")
+        assert clients.started[-1] == "heavy"
+        await clients.finish("light")
+        await clients.finish("light")
+        await clients.finish("heavy", after_s=ACTIVE_S + 1)
+        assert clients.started[-5:] == ["heavy"] * 5, "nobody else is active"
+        await clients.cancel()
+
+    run(scenario())
+
+
+def test_with_one_permit_a_key_may_have_it() -> None:
+    async def scenario() -> None:
+        clients = Clients(1)
+        await clients.send("one")
+        await clients.finish("one")
+        await clients.send("other")
+        assert clients.started == ["one", "other"]
+
+    run(scenario())
+
+
+def test_keys_that_gave_up_are_forgotten() -> None:
+    async def scenario() -> None:
+        clients = Clients(2)
+        await clients.send(*["heavy"] * 9, "light")
+        await clients.cancel()
+        clients.lanes.leave(Lane.SHORT, "heavy")
+        clients.lanes.leave(Lane.SHORT, "heavy")
+        assert (clients.lanes.all_running, clients.lanes.waiting) == (0, 0)
+        clients.now += ACTIVE_S + 1
+        await clients.send("third", "third")
+        assert clients.started[-2:] == ["third", "third"], "it is alone and has all permits"
+        await clients.cancel()
 
     run(scenario())

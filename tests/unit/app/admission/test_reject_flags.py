@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, RejectFlags, enough
+from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, RejectFlags, free_places
 
 NGINX = Path(__file__).parents[4] / "nginx"
 
@@ -18,47 +18,47 @@ def told(folder: Path) -> list[str]:
 
 def test_who_is_shut_stays_so_until_there_is_room(tmp_path: Path) -> None:
     shut = RejectFlags(tmp_path)
-    shut.shut("abcdefgh", lambda: False)
-    shut.opened("abcdefgh", lambda: False)
+    shut.raise_flag("abcdefgh", lambda: False)
+    shut.clear_flag("abcdefgh", lambda: False)
     assert told(tmp_path) == ["abcdefgh"]
-    shut.opened("another2", lambda: True)
+    shut.clear_flag("another2", lambda: True)
     assert told(tmp_path) == ["abcdefgh"]
-    RejectFlags(tmp_path).opened("abcdefgh", lambda: True)
+    RejectFlags(tmp_path).clear_flag("abcdefgh", lambda: True)
     assert told(tmp_path) == []
 
 
 def test_nobody_is_shut_when_all_left_in_that_moment(tmp_path: Path) -> None:
-    RejectFlags(tmp_path).shut(EVERYBODY, lambda: True)
+    RejectFlags(tmp_path).raise_flag(EVERYBODY, lambda: True)
     assert told(tmp_path) == []
 
 
 def test_room_is_not_asked_for_where_nobody_is_shut(tmp_path: Path) -> None:
     asked: list[bool] = []
-    RejectFlags(tmp_path).opened(EVERYBODY, lambda: bool(asked.append(True)))
+    RejectFlags(tmp_path).clear_flag(EVERYBODY, lambda: bool(asked.append(True)))
     assert asked == []
 
 
 def test_what_a_killed_worker_left_goes(tmp_path: Path) -> None:
     shut = RejectFlags(tmp_path)
-    shut.shut(EVERYBODY, lambda: False)
-    shut.tidy()
+    shut.raise_flag(EVERYBODY, lambda: False)
+    shut.remove_stale()
     assert told(tmp_path) == [EVERYBODY]
     then = time.time() - STALE_S - 1
     os.utime(tmp_path / EVERYBODY, (then, then))
-    shut.tidy()
+    shut.remove_stale()
     assert told(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
     for shut in (RejectFlags(tmp_path / "no" / "such"), RejectFlags(None)):
-        shut.shut(EVERYBODY, lambda: False)
-        shut.opened(EVERYBODY, lambda: True)
-        shut.tidy()
+        shut.raise_flag(EVERYBODY, lambda: False)
+        shut.clear_flag(EVERYBODY, lambda: True)
+        shut.remove_stale()
 
 
 @pytest.mark.parametrize(("places", "free"), [(1, 1), (SLACK, 1), (2 * SLACK, 2), (40, 5)])
 def test_a_part_of_the_places_must_be_free(places: int, free: int) -> None:
-    assert enough(places) == free
+    assert free_places(places) == free
 
 
 def test_nginx_has_the_same_word() -> None:

@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from app.pipeline.readiness import Facts, WorkerRegistry, expect
+from app.pipeline.readiness import WorkerRegistry, WorkerStatus, expect
 
-WARM = Facts(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
+WARM = WorkerStatus(serves=True, decoders=2, cold="", triton=True, region=True, clip="")
 SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    expect(tmp_path / "crew", 2)
-    return tmp_path / "crew"
+    expect(tmp_path / "registry", 2)
+    return tmp_path / "registry"
 
 
-def _live(folder: Path, facts: Facts, told: "multiprocessing.connection.Connection") -> None:
-    WorkerRegistry(folder).tell(facts)
+def _live(folder: Path, status: WorkerStatus, told: "multiprocessing.connection.Connection") -> None:
+    WorkerRegistry(folder).publish(status)
     told.send("told")
     told.recv()  # until it is killed
 
 
 @contextmanager
-def colleague(folder: Path, facts: Facts) -> Iterator[Callable[[], None]]:
+def colleague(folder: Path, status: WorkerStatus) -> Iterator[Callable[[], None]]:
     """Another worker, a real process; what is handed out kills it."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_live, args=(folder, facts, theirs), daemon=True)
+    process = SPAWN.Process(target=_live, args=(folder, status, theirs), daemon=True)
     process.start()
 
     def kill() -> None:
@@ -57,59 +57,59 @@ def colleague(folder: Path, facts: Facts) -> Iterator[Callable[[], None]]:
     ],
 )
 def test_what_a_worker_lacks_is_named(folder: Path, missing: dict[str, object], words: str) -> None:
-    crew = WorkerRegistry(folder)
+    registry = WorkerRegistry(folder)
     with colleague(folder, WARM):
-        crew.tell(replace(WARM, **missing))
-        assert crew.lacking() == [f"1 of 2 web workers: {words}"]
-        crew.tell(WARM)
-        assert crew.lacking() == []
-    crew.leave()
+        registry.publish(replace(WARM, **missing))
+        assert registry.missing() == [f"1 of 2 web workers: {words}"]
+        registry.publish(WARM)
+        assert registry.missing() == []
+    registry.leave()
 
 
 def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
-    crew = WorkerRegistry(folder)
-    assert crew.lacking() == ["2 of 2 web workers: not there yet"]
-    crew.tell(WARM)
-    assert crew.lacking() == ["1 of 2 web workers: not there yet"]
-    crew.leave()
+    registry = WorkerRegistry(folder)
+    assert registry.missing() == ["2 of 2 web workers: not there yet"]
+    registry.publish(WARM)
+    assert registry.missing() == ["1 of 2 web workers: not there yet"]
+    registry.leave()
 
 
 def test_killed_worker_does_not_count(folder: Path) -> None:
-    crew = WorkerRegistry(folder)
-    crew.tell(WARM)
+    registry = WorkerRegistry(folder)
+    registry.publish(WARM)
     with colleague(folder, WARM) as kill:
-        assert crew.lacking() == [] and len(crew.living()) == 2
+        assert registry.missing() == [] and len(registry.statuses()) == 2
         kill()
-        assert crew.living() == [WARM] and crew.lacking() == []
+        assert registry.statuses() == [WARM] and registry.missing() == []
         assert len(list(folder.iterdir())) == 1
-    with colleague(folder, Facts()):
-        assert crew.lacking() == [] and len(crew.living()) == 2
-    crew.leave()
-    assert crew.living() == [] and list(folder.iterdir()) == []
+    with colleague(folder, WorkerStatus()):
+        assert registry.missing() == [] and len(registry.statuses()) == 2
+    registry.leave()
+    assert registry.statuses() == [] and list(folder.iterdir()) == []
 
 
 def test_a_later_one_that_takes_requests_and_is_not_warm_counts(folder: Path) -> None:
-    crew = WorkerRegistry(folder)
-    crew.tell(WARM)
+    registry = WorkerRegistry(folder)
+    registry.publish(WARM)
     with colleague(folder, WARM):
-        assert crew.lacking() == []
+        assert registry.missing() == []
     with colleague(folder, replace(WARM, triton=False)):
-        assert crew.lacking() == ["1 of 2 web workers: has not reached Triton"]
-    crew.leave()
+        assert registry.missing() == ["1 of 2 web workers: has not reached Triton"]
+    registry.leave()
 
 
 def test_a_new_start_knows_nothing_of_those_before(folder: Path) -> None:
     with colleague(folder, WARM):
         expect(folder, 1)
-        assert WorkerRegistry(folder).lacking() == ["1 of 1 web workers: not there yet"]
+        assert WorkerRegistry(folder).missing() == ["1 of 1 web workers: not there yet"]
 
 
 def test_without_a_folder_a_worker_knows_itself_alone(tmp_path: Path) -> None:
-    crew = WorkerRegistry(tmp_path / "no" / "such")
-    assert crew.lacking() == []
-    crew.tell(replace(WARM, triton=False))
-    assert crew.lacking() == ["1 of 1 web workers: has not reached Triton"]
-    crew.tell(WARM)
-    assert crew.lacking() == []
-    crew.leave()
-    crew.leave()
+    registry = WorkerRegistry(tmp_path / "no" / "such")
+    assert registry.missing() == []
+    registry.publish(replace(WARM, triton=False))
+    assert registry.missing() == ["1 of 1 web workers: has not reached Triton"]
+    registry.publish(WARM)
+    assert registry.missing() == []
+    registry.leave()
+    registry.leave()

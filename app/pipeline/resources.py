@@ -1,0 +1,39 @@
+"""Resources of one worker that are built from several settings."""
+
+from app.admission.reject_flags import RejectFlags
+from app.decoding.pool import Decoder
+from app.media.types import Limits
+from app.pipeline.upload_guard import UploadGuard
+from app.sandbox import SandboxConfig
+from app.settings import Settings
+from app.shm.pool import SlotPool
+from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+
+
+def new_decoder(settings: Settings, slots: SlotPool) -> Decoder:
+    """Return a decoder whose processes read uploads and jobs and write only into this worker's region.
+
+    Raises:
+        GpuUnavailable: Decoding on a GPU is configured, and the slots are not on one.
+    """
+    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
+    uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
+    gpu = _gpu_region(slots) if settings.decoder_device == "cuda" else None
+    confinement = SandboxConfig((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
+    return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
+
+
+def _gpu_region(slots: SlotPool) -> GpuRegionHandle:
+    """Return the handle of the slots' region on a GPU, for decoder processes. Raises GpuUnavailable without one."""
+    if slots.device is None:
+        raise GpuUnavailable(
+            "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
+            "(`python -m deploy.gpu.discovery` lists those that can be used)"
+        )
+    return GpuRegionHandle(slots.device.device, slots.device.handle, slots.device.region_bytes)
+
+
+def new_upload_guard(settings: Settings, reject_flags: RejectFlags) -> UploadGuard:
+    """Return the guard of the folders of uploads and jobs."""
+    uploads, data = settings.run_dir / "uploads", settings.data_dir
+    return UploadGuard(reject_flags, uploads, data, settings.min_free_mb << 20, settings.longest_answer_s)

@@ -28,7 +28,7 @@ class Model:
     architecture: str
     labels: tuple[str, ...]
     precision: str | None = None
-    mark: str = ""  # digest of everything but the file that determines a result (see `result_digest`)
+    digest: str = ""  # digest of everything but the file that determines a result (see `result_digest`)
     versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
 
     @property
@@ -44,7 +44,7 @@ class Model:
     def to_json(self, default: bool) -> dict[str, Any]:
         """Return the model as the API shows it; `default` says whether it is the default model."""
         result = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
-        del result["mark"]
+        del result["digest"]
         return result
 
 

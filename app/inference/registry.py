@@ -156,8 +156,8 @@ class ModelRegistry:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
         fingerprint = await self._triton.fingerprint(model.name, model.version, model.clip_shape, patience_s)
         canary = await self._triton.canary(model.name, model.version, model.clip_shape, class_count(config), patience_s)
-        precision, mark = fingerprint.precision or None, result_digest(config, canary, fingerprint)
-        return replace(model, labels=canary.labels, precision=precision, mark=mark), fingerprint
+        precision, digest = fingerprint.precision or None, result_digest(config, canary, fingerprint)
+        return replace(model, labels=canary.labels, precision=precision, digest=digest), fingerprint
 
     async def _is_same(self, entry: "_Entry") -> bool:
         """Return whether a model with the same configuration has the same weights; checked every FINGERPRINT_S."""

@@ -59,7 +59,7 @@ class JobRecorder:
         if self.before_scan is not None:
             self.before_scan(model, grid)
         # Results of other weights, another configuration or another version are not resumed
-        header: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.mark}
+        header: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.digest}
         header["grid"] = [grid.frames, grid.step_s, grid.hop_s]
         self._journal = Journal(self._job.journal, header, len(model.labels))
         contents = self._journal.contents

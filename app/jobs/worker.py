@@ -115,7 +115,7 @@ class Worker:
         def before_scan(model: Model, grid: Grid) -> None:
             if not self._results.on:
                 return
-            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.mark, grid)
+            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.digest, grid)
             entries.append(exit_stack.enter_context(self._results.entry(cache_key, 0.0)))
             if entries[0].answer and self._copy_results(recorder, entries[0].answer, grid):
                 raise CacheHit

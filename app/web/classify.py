@@ -110,7 +110,7 @@ def _answer(upload: Upload, wanted: ClassifyRequest, context: RequestContext) ->
             body: dict[str, Any] = json.loads(entry.answer)
             return own | body | {"media": body["media"] | {"name": upload.name}, "cache": "hit"}
         used_model, body = _classify(upload, wanted, context)
-        if used_model.mark == model.mark:  # else the model was replaced meanwhile
+        if used_model.digest == model.digest:  # else the model was replaced meanwhile
             entry.keep(json.dumps(body).encode())
         return own | body | {"cache": "miss"}
 
@@ -118,7 +118,7 @@ def _answer(upload: Upload, wanted: ClassifyRequest, context: RequestContext) ->
 def _cache_key(wanted: ClassifyRequest, model: Model, owner: str) -> str:
     file_digest = digest(wanted.source.path, wanted.source.offset, wanted.source.length)
     options = (wanted.top_k, wanted.clips, wanted.sampling, wanted.keep_first_clip)
-    return key(file_digest, owner, "classify", model.name, model.version, model.mark, *options)
+    return key(file_digest, owner, "classify", model.name, model.version, model.digest, *options)
 
 
 def _classify(upload: Upload, wanted: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:

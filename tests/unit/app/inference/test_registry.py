@@ -240,13 +240,13 @@ def test_another_model_of_the_same_name_and_version_has_another_mark(
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
-        first = (await models.get("good")).mark
+        first = (await models.get("good")).digest
         triton.score = 0.5 + 1e-6
         await models.health()
-        assert (await models.get("good")).mark == first, "sums in another order"
+        assert (await models.get("good")).digest == first, "sums in another order"
         triton.score = 0.6
         await models.health()
-        assert (await models.get("good")).mark != first
+        assert (await models.get("good")).digest != first
 
     asyncio.run(scenario())
 
@@ -257,13 +257,13 @@ def test_other_weights_under_the_same_configuration_have_another_mark(
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
-        first = (await models.get("good")).mark
+        first = (await models.get("good")).digest
         triton.weights = "bb"
         await models.refresh()
-        assert ((await models.get("good")).mark, triton.fingerprints) == (first, 1), "not asked every time"
+        assert ((await models.get("good")).digest, triton.fingerprints) == (first, 1), "not asked every time"
         monkeypatch.setattr("app.inference.registry.FINGERPRINT_S", 0.0)
         await models.refresh()
-        assert (await models.get("good")).mark != first
+        assert (await models.get("good")).digest != first
 
     asyncio.run(scenario())
 
@@ -279,7 +279,7 @@ def test_precision_is_shown_and_another_one_has_another_mark(at_once: None, monk
         triton.precision = "bf16"
         await models.refresh()
         fast = await models.get("good")
-        assert fast.mark != exact.mark
+        assert fast.digest != exact.digest
         assert models.precisions() == {("good", "1", "bf16"): True}
 
     asyncio.run(scenario())
@@ -301,13 +301,13 @@ def test_other_configuration_has_another_mark(at_once: None, changed: dict[str, 
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
-        first = (await models.get("good")).mark
+        first = (await models.get("good")).digest
         triton.configs = (config(**changed),)
         await models.refresh()
-        assert (await models.get("good")).mark != first
+        assert (await models.get("good")).digest != first
         triton.configs = (config(),)
         await models.refresh()
-        assert (await models.get("good")).mark == first
+        assert (await models.get("good")).digest == first
 
     asyncio.run(scenario())
 
@@ -316,12 +316,12 @@ def test_models_are_listed_again_after_an_outage(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
-        first = (await models.get("good")).mark
+        first = (await models.get("good")).digest
         triton.record_unloaded = TritonUnavailable("it restarts")
         with pytest.raises(TritonUnavailable):
             await models.refresh()
         triton.record_unloaded, triton.weights = None, "bb"
         await models.refresh()
-        assert (await models.get("good")).mark != first
+        assert (await models.get("good")).digest != first
 
     asyncio.run(scenario())

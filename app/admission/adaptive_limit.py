@@ -38,15 +38,15 @@ class _Kind:
 
 
 class AdaptiveLimit:
-    """Limit on concurrent requests, between `least` and `most`. Not thread-safe."""
+    """Limit on concurrent requests, between `minimum` and `maximum`. Not thread-safe."""
 
-    def __init__(self, least: int, most: int) -> None:
-        if not 1 <= least <= most:
-            raise ValueError(f"no limit can be between {least} and {most}")
-        self._least, self._most = least, most
-        self._value = float(least)
+    def __init__(self, minimum: int, maximum: int) -> None:
+        if not 1 <= minimum <= maximum:
+            raise ValueError(f"no limit can be between {minimum} and {maximum}")
+        self._minimum, self._maximum = minimum, maximum
+        self._value = float(minimum)
         self._resume_value = float(
-            min(most, max(least, START))
+            min(maximum, max(minimum, START))
         )  # limit to return to once the baseline is known; 0: none
         self._period, self._since_s = -1, -math.inf
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
@@ -84,7 +84,7 @@ class AdaptiveLimit:
         if self._period >= 0:
             self._since_s = now_s
         self._resume_value = max(self._resume_value, self._value)
-        self._period, self._value = period, float(self._least)
+        self._period, self._value = period, float(self._minimum)
         self._kinds.clear()
         self._ratios, self._used = [], False
 
@@ -109,7 +109,7 @@ class AdaptiveLimit:
     def _decide(self, ratio: float) -> None:
         if ratio > TOLERANCE:
             # The cause may be another program: a limit below MIN_UNDER_LOAD would then only lower the throughput
-            floor = min(self._most, max(self._least, MIN_UNDER_LOAD))
+            floor = min(self._maximum, max(self._minimum, MIN_UNDER_LOAD))
             self._value = max(floor, self._value * max(DECREASE, TOLERANCE / ratio))
         elif self._used:  # a limit that was never reached gives no evidence for a higher one
-            self._value = min(self._most, self._value + 1)
+            self._value = min(self._maximum, self._value + 1)

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.admission.adaptive_limit import AdaptiveLimit
 from app.admission.deadline import Deadline
@@ -29,35 +29,33 @@ MAX_RETRY_S = 30
 WEIGHT = 0.1  # of one request in the mean of its lane
 KEY_SHARE = 0.5  # of a worker's capacity that one key may use, so that other keys find room
 SPARE_PLACES = 4  # requests beyond the capacity, for keys that have none in this worker
-NO_FLAGS, NO_WAITING_FLAG = RejectFlags(None), UploadWaitingFlag(None)
 FULL_MESSAGE = "the service has more work than it can do now; please try again in a moment"
+
+
+class Flags(NamedTuple):
+    """Flags by which nginx rejects uploads, and by which jobs see that uploads wait."""
+
+    reject: RejectFlags = RejectFlags(None)
+    waiting: UploadWaitingFlag = UploadWaitingFlag(None)
 
 
 class Admission:
     """Admission of requests to one worker.
 
     Args:
-        most: Upper bound of running requests.
-        queue: Requests that the worker may hold besides.
+        max_running: Upper bound of running requests.
+        max_queue: Requests that the worker may hold besides.
         timeout_s: Longest wait for a permit, seconds.
-        reject_flags: Flags by which nginx rejects uploads.
-        waiting: Flag by which jobs see that uploads wait.
-        most_long: Maximum number of running long videos; 0 for one fewer than run in all.
+        flags: Flags for nginx and for jobs.
+        max_long: Maximum number of running long videos; 0 for one fewer than run in all.
     """
 
     def __init__(
-        self, most: int, queue: int, timeout_s: float,
-        reject_flags: RejectFlags = NO_FLAGS, waiting: UploadWaitingFlag = NO_WAITING_FLAG,
-        most_long: int = 0,
-    ) -> None:  # fmt: skip
-        self._limit = AdaptiveLimit(min(MIN_PERMITS, most), most)
-        self._lanes = LaneScheduler(lambda: self._limit.value, most_long)
-        self._capacity, self._timeout_s, self._reject_flags, self._waiting = (
-            most + queue,
-            timeout_s,
-            reject_flags,
-            waiting,
-        )
+        self, max_running: int, max_queue: int, timeout_s: float, flags: Flags | None = None, max_long: int = 0
+    ) -> None:
+        self._limit = AdaptiveLimit(min(MIN_PERMITS, max_running), max_running)
+        self._lanes = LaneScheduler(lambda: self._limit.value, max_long)
+        self._capacity, self._timeout_s, self._flags = max_running + max_queue, timeout_s, flags or Flags()
         self._held, self._lock = Counter[str](), threading.RLock()
         self._key_capacity = math.ceil(KEY_SHARE * self._capacity)
         self._means_s = dict.fromkeys(Lane, 0.0)
@@ -80,7 +78,7 @@ class Admission:
             if not full and not over_quota:
                 self._held[owner] += 1
         if full or over_quota:
-            self._reject_flags.raise_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
+            self._flags.reject.raise_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
             raise self._count_refusal("door") if full else self._quota_error()
         try:
             yield
@@ -89,7 +87,7 @@ class Admission:
                 self._held[owner] -= 1
                 if not self._held[owner]:
                     del self._held[owner]
-            self._reject_flags.clear_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
+            self._flags.reject.clear_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
 
     def _has_room(self, owner: str, slack: bool = False) -> bool:
         """Return whether one more request of `owner` fits; with `slack`, whether nginx's flag may be removed."""
@@ -127,7 +125,7 @@ class Admission:
     async def enter(self, lane: Lane, deadline: Deadline, owner: str = "") -> None:
         """Wait for a permit, to be returned with `leave`. Raises like `permit`."""
         if not self._lanes.is_open(lane, owner):
-            self._waiting.touch()
+            self._flags.waiting.touch()
             room = self._capacity - self._limit.value + self._spare(self._lanes.queue(lane, owner), owner)
             if self._lanes.waiting >= room or (lane is Lane.LONG and self._lanes.queue(lane) >= -(-room // 2)):
                 raise self._count_refusal("full")

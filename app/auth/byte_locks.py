@@ -39,7 +39,7 @@ def is_free(descriptor: int, start: int, length: int = 1) -> bool:
     return bool(struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, flock))[0] == fcntl.F_UNLCK)
 
 
-def lock_any(descriptor: int, first: int, most: int) -> bool:
-    """Try to lock one of the `most` bytes from `first` on, and return whether that succeeded."""
-    start = random.randrange(most)  # random, so that concurrent callers try different bytes
-    return any(lock(descriptor, fcntl.F_WRLCK, first + (start + number) % most, 1) for number in range(most))
+def lock_any(descriptor: int, first: int, max_count: int) -> bool:
+    """Try to lock one of the `max_count` bytes from `first` on, and return whether that succeeded."""
+    start = random.randrange(max_count)  # random, so that concurrent callers try different bytes
+    return any(lock(descriptor, fcntl.F_WRLCK, first + (start + number) % max_count, 1) for number in range(max_count))

@@ -171,17 +171,17 @@ class Decoder:
         except RuntimeError as error:  # the pool broke just now
             raise BrokenProcessPool(str(error)) from error
         answer = asyncio.wrap_future(task)
-        is_lost, why = False, "cancelled"
+        is_lost, reason = False, "cancelled"
         try:
             if not await decoder_tasks.wait_started(task, answer, pool):
                 self._replace(pool)
                 raise BrokenProcessPool("the pool lost the task")
             with budget.used():
                 is_lost = await decoder_tasks.wait_done_or_lost(task, answer, pool, budget.left_s)
-            why = "lost" if is_lost else "timeout"
+            reason = "lost" if is_lost else "timeout"
         finally:
             if task.running():
-                self._ends[why] += 1
+                self._ends[reason] += 1
             is_done = answer.done()
             await decoder_tasks.cancel(task)
             answer.cancel()

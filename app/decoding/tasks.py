@@ -26,11 +26,11 @@ class TimeBudget:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Subtract the duration of the block."""
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             yield
         finally:
-            self.left_s = max(0.0, self.left_s - (time.monotonic() - began))
+            self.left_s = max(0.0, self.left_s - (time.monotonic() - started))
 
 
 def stop(pool: ProcessPool) -> None:
@@ -41,9 +41,9 @@ def stop(pool: ProcessPool) -> None:
 
 async def wait_started(task: Future[Result], answer: asyncio.Future[Result], pool: ProcessPool) -> bool:
     """Wait until a process has started the task; return False when none will."""
-    began = time.monotonic()
+    started = time.monotonic()
     while not (task.running() or task.done()):
-        if not pool.active or time.monotonic() > began + START_TIMEOUT_S:
+        if not pool.active or time.monotonic() > started + START_TIMEOUT_S:
             return False
         await asyncio.wait([answer], timeout=POLL_INTERVAL_S)
     return True

@@ -86,10 +86,10 @@ def decode_file(task: DecodeTask, limits: Limits) -> DecodedFile:
     """Read the file's properties, decode its clips into the region and check the measured length, in this process."""
     if task.media is not None:
         return DecodedFile(task.media, decode(task.source, task.media, task.request, limits), 0.0)
-    began, source = time.perf_counter(), reachable(task.source)
+    started, source = time.perf_counter(), reachable(task.source)
     form = task.format or recognise(source.read(HEAD_BYTES))
     with _opened(source, form, limits, task.request.threads) as (media, opened):
-        probe_s = time.perf_counter() - began
+        probe_s = time.perf_counter() - started
         if task.only_short and is_long(media, task.request.shape[0]):
             return DecodedFile(media, None, probe_s)
         return DecodedFile(media, decode(source, media, task.request, limits, opened), probe_s)

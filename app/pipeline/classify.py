@@ -123,32 +123,32 @@ class Classifier:
     ) -> ClassifyResult:
         clips = _clips(model, request)
         with context.timings.stage("queue"):
-            offsets = await self._slots_for(clips.count)
+            offsets = await self._acquire_slots(clips.count)
         try:
             with context.timings.stage("decode"):
                 task = self._decode_task(model, request, clips, offsets, permit)
-                decoded = await self._decoded(task, context)
+                decoded = await self._decode(task, context)
             if decoded.clips is None:
                 raise _LongVideo
-            self._note_decoded(decoded.clips, offsets)
+            self._record_decoding(decoded.clips, offsets)
             context.timings.split("decode", "probe", decoded.probe_s)
             permit.kind = _kind(model, task, decoded.media)
             context.deadline.check("it was decoded")
-            first = await self._seen(offsets[0], model) if request.keep_first_clip else None
+            first = await self._copy_clip(offsets[0], model) if request.keep_first_clip else None
         except BaseException:
             self._release(offsets)
             raise
         with context.timings.stage("infer"):
             scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
         predictions = top(average([clip.values for clip in scores]), model.labels, request.top_k)
-        found = decoded.clips
-        media = replace(decoded.media, duration_s=found.duration_s, fps=found.fps, frames=found.total)
-        return ClassifyResult(model, media, found, predictions, scores[0].transport, first)
+        measured = decoded.clips
+        media = replace(decoded.media, duration_s=measured.duration_s, fps=measured.fps, frames=measured.total)
+        return ClassifyResult(model, media, measured, predictions, scores[0].transport, first)
 
     def _decode_task(
         self, model: Model, request: ClassifyRequest, clips: EvenClips, offsets: list[int], permit: Permit
     ) -> DecodeTask:
-        wanted = ClipRequest(
+        clip_request = ClipRequest(
             clips,
             model.resize,
             model.crop,
@@ -159,9 +159,9 @@ class Classifier:
             and self.triton.takes_clips_on_gpu(model.name, model.version),
             threads=LONE_THREADS if permit.is_alone else 1,
         )
-        return DecodeTask(request.source, wanted, format=request.format, only_short=permit.lane is Lane.SHORT)
+        return DecodeTask(request.source, clip_request, format=request.format, only_short=permit.lane is Lane.SHORT)
 
-    async def _decoded(self, task: DecodeTask, context: RequestContext) -> DecodedFile:
+    async def _decode(self, task: DecodeTask, context: RequestContext) -> DecodedFile:
         """Decode clips into the slots. Raises NotReady when a truncated region caused the failure, not the file."""
         try:
             return await self.decoder.decode(task, context.deadline, context.budget)
@@ -170,13 +170,13 @@ class Classifier:
                 raise
             raise NotReady("the service has lost its memory for clips; please try again in a moment") from error
 
-    def _note_decoded(self, decoded: DecodeResult, offsets: list[int]) -> None:
+    def _record_decoding(self, decoded: DecodeResult, offsets: list[int]) -> None:
         if self.slots.device is not None:
             for offset in offsets:
                 self.slots.device.mark_written(offset, decoded.on_gpu)
         self.decode_stats.count(decoded)
 
-    async def _seen(self, offset: int, model: Model) -> NDArray[np.uint8]:
+    async def _copy_clip(self, offset: int, model: Model) -> NDArray[np.uint8]:
         """Return a copy of the clip in a slot, uint8 (T, H, W, 3). Raises NotReady when its GPU was lost."""
         if self.slots.device is not None:
             try:
@@ -185,7 +185,7 @@ class Classifier:
                 raise NotReady("the GPU was lost; please try again in a moment") from error
         return self.slots.view(offset, model.clip_shape).copy()
 
-    async def _slots_for(self, count: int) -> list[int]:
+    async def _acquire_slots(self, count: int) -> list[int]:
         try:
             async with asyncio.timeout(self.queue_timeout_s):
                 return await self.slots.acquire(count)

@@ -33,18 +33,18 @@ class UploadGuard:
         reject_flags: Flags by which nginx rejects uploads.
         uploads: Folder of uploads.
         data: Folder of jobs.
-        least_free_bytes: Minimum free space.
+        min_free_bytes: Minimum free space.
         longest_answer_s: Longest time from a complete upload to its response, seconds.
-        part_of_disk: Upper bound of the minimum free space, as a fraction of the disk.
     """
 
+    part_of_disk = PART_OF_DISK  # upper bound of the minimum free space, as a fraction of the disk
+
     def __init__(
-        self, reject_flags: RejectFlags, uploads: Path, data: Path, least_free_bytes: int, longest_answer_s: float,
-        part_of_disk: float = PART_OF_DISK,
-    ) -> None:  # fmt: skip
+        self, reject_flags: RejectFlags, uploads: Path, data: Path, min_free_bytes: int, longest_answer_s: float
+    ) -> None:
         self._reject_flags, self._uploads = reject_flags, uploads
         self._folders = {STORAGE_FULL: uploads, JOBS_FULL: data}
-        self._least_free_bytes, self._part_of_disk = least_free_bytes, part_of_disk
+        self._min_free_bytes = min_free_bytes
         self.window_s = max(LEAST_WINDOW_S, longest_answer_s + WINDOW_SLACK_S)
         self._status: dict[str, tuple[int, float]] = {}  # by file name: size, and the time at which it was reached
 
@@ -64,7 +64,7 @@ class UploadGuard:
             total, _, free = shutil.disk_usage(folder)
         except OSError:
             return False
-        return free < min(self._least_free_bytes, total * self._part_of_disk)
+        return free < min(self._min_free_bytes, total * self.part_of_disk)
 
     def end_slow(self, now: float) -> int:
         """Rename and truncate the files of slow uploads, and return their number.

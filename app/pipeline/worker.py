@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.admission.backlog_flag import BacklogFlag
-from app.admission.controller import Admission
+from app.admission.controller import Admission, Flags
 from app.admission.deadline import Deadline
 from app.admission.reject_flags import RejectFlags
 from app.admission.waiting_flags import UploadWaitingFlag
@@ -58,10 +58,9 @@ class Pipeline:
         self._status = StartupStatus(registry)
         self._reject_flags = RejectFlags(settings.run_dir / "web" / "shut")
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
-        self._admission = Admission(
-            settings.max_inflight, settings.max_queue, settings.queue_timeout_s, self._reject_flags, self._waiting,
-            most_long=max(1, settings.decoders - 1),  # a picture must find a decoder beside them
-        )  # fmt: skip
+        limits = (settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
+        max_long = max(1, settings.decoders - 1)  # a picture must find a decoder beside long videos
+        self._admission = Admission(*limits, Flags(self._reject_flags, self._waiting), max_long)
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
         self._decode_stats = DecodeStats(settings.decoder_device)
         self._outage = TritonOutage(settings.restart_patience_s)
@@ -105,20 +104,19 @@ class Pipeline:
             raise
         self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
         self._catalogue = ModelRegistry(self._triton, self._slots.slot_bytes)
-        self._classifier = Classifier(
-            self._admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton,
-            self._decode_stats, settings.decoder_device == "cuda", settings.queue_timeout_s, settings.infer_timeout_s,
-        )  # fmt: skip
+        parts = (self._admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton)
+        on_gpu, timeouts = settings.decoder_device == "cuda", (settings.queue_timeout_s, settings.infer_timeout_s)
+        self._classifier = Classifier(*parts, self._decode_stats, on_gpu, *timeouts)
         # The job worker receives no uploads, and a warm-up would only delay waiting jobs
         rehearse = guard = None
         if self._worker_registry is not None:
             rehearse = partial(self._classifier.rehearse, settings.model)
             guard = new_upload_guard(settings, self._reject_flags)
+        resources = (self._slots, self._triton, self._catalogue, self._outage, self._admission, self._backlog)
+        region_offered, uploads = settings.transport == "inline", settings.run_dir / "uploads"
         self._maintenance = MaintenanceLoop(
-            self._slots, self._triton, self._catalogue, self._outage, self._admission, self._backlog,
-            self._reject_flags, self._status, rehearse, region_offered=settings.transport == "inline",
-            guard=guard, uploads=settings.run_dir / "uploads",
-        )  # fmt: skip
+            *resources, self._reject_flags, self._status, rehearse, region_offered, guard, uploads
+        )
 
     async def _close(self) -> None:
         await self._maintenance.end()
@@ -171,21 +169,19 @@ class Pipeline:
         self._loop.run(probe())
 
     def timeline(
-        self, source: Source, question: TimelineRequest, recorder: TimelineSink, stopped: Callable[[], bool]
+        self, source: Source, request: TimelineRequest, sink: TimelineSink, is_cancelled: Callable[[], bool]
     ) -> None:
-        """Classify all windows of a video and pass the results to `recorder`. Callable from any thread.
+        """Classify all windows of a video and pass the results to `sink`. Callable from any thread.
 
         Raises:
-            Cancelled: Shortly after `stopped()` returns true.
+            Cancelled: Shortly after `is_cancelled()` returns true.
             ClipstackError: As `app/errors.py` lists for the pipeline.
         """
         settings = self._settings
-        parts = TimelineServices(
-            self._decoder, self._slots, self._triton, self._catalogue,
-            settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s, settings.max_windows,
-            self._waiting.is_recent,
-        )  # fmt: skip
-        self._loop.run(timeline(parts, source, question, recorder, stopped))
+        timeouts = (settings.decode_timeout_s, settings.infer_timeout_s, settings.job_patience_s)
+        parts = (self._decoder, self._slots, self._triton, self._catalogue)
+        services = TimelineServices(*parts, *timeouts, settings.max_windows, self._waiting.is_recent)
+        self._loop.run(timeline(services, source, request, sink, is_cancelled))
 
     def model(self, name: str, deadline: Deadline | None = None) -> Model:
         """Return the model that answers requests for `name`; callable from any thread.
@@ -216,11 +212,7 @@ class Pipeline:
 
     def health(self) -> Health:
         """Return the models that answer and why others do not. Raises NotReady while Triton is unavailable."""
-
-        async def get() -> Health:
-            return await self._catalogue.health()
-
-        return self._loop.run(get())
+        return self._loop.run(self._catalogue.health())
 
     def transports(self) -> dict[str, Any]:
         """Return how this worker's clips reach Triton, with the refusals of each transport."""
@@ -235,11 +227,15 @@ class Pipeline:
 
         async def collect() -> dict[str, Any]:
             return {
-                "admission": self._admission.details(), "slots": self._slots.facts(), "decoder": self._decoder.facts(),
-                "transports": self._triton.transports.details(), "decoding": self._decode_stats.facts(),
-                "triton_answers": self._maintenance.triton_answers, "models": self._catalogue.readiness(),
+                "admission": self._admission.details(),
+                "slots": self._slots.facts(),
+                "decoder": self._decoder.facts(),
+                "transports": self._triton.transports.details(),
+                "decoding": self._decode_stats.facts(),
+                "triton_answers": self._maintenance.triton_answers,
+                "models": self._catalogue.readiness(),
                 "precisions": self._catalogue.precisions(),
-            }  # fmt: skip
+            }
 
         return self._loop.run(collect())
 

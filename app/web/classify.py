@@ -28,7 +28,7 @@ from app.web.params import MAX_TOP_K, choice, flag, whole_number
 from app.web.serializers import classification_json
 
 DEFAULT_TOP_K = 5
-MOST_HASHED_BYTES = 64 << 20  # about 50 ms; hashing a larger file may take longer than classifying its clips
+MAX_HASHED_BYTES = 64 << 20  # about 50 ms; hashing a larger file may take longer than classifying its clips
 
 blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
@@ -63,14 +63,14 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
         connection=request.environ.get("gunicorn.socket"),
     )
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
-    folder, most_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with pipeline().admit(context.owner), receive(request, folder, most_bytes) as upload:
+    folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
+    with pipeline().admit(context.owner), receive(request, folder, max_bytes) as upload:
         if check is not None:
             check(upload.fields)
-        wanted = _parse(upload, limits)
+        classification = _parse(upload, limits)
         context.timings.end("receive")
-        context.check_lane(lane_of(wanted.format.kind, upload.source.length))
-        body = _answer(upload, wanted, context)
+        context.check_lane(lane_of(classification.format.kind, upload.source.length))
+        body = _answer(upload, classification, context)
         body["timing_ms"] = context.timings.milliseconds()
         g.answered = (body["model"], body["cache"])
         return body
@@ -90,40 +90,40 @@ def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
     )
 
 
-def _answer(upload: Upload, wanted: ClassifyRequest, context: RequestContext) -> dict[str, Any]:
+def _answer(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> dict[str, Any]:
     """Return the response body from the result cache, or else from a new classification.
 
     The field `cache` says which: hit, miss or off.
     """
     results: ResultCache = current_app.extensions["clipstack.results"]
     own = {"request_id": g.request_id}
-    if not results.on or upload.source.length > MOST_HASHED_BYTES or request.cache_control.no_cache:
-        return own | _classify(upload, wanted, context)[1] | {"cache": "off"}
+    if not results.on or upload.source.length > MAX_HASHED_BYTES or request.cache_control.no_cache:
+        return own | _classify(upload, classification, context)[1] | {"cache": "off"}
     with ExitStack() as cleanup:
         with context.timings.stage("known"):
-            model = pipeline().model(wanted.model, context.deadline)
-            cache_key = _cache_key(wanted, model, context.owner)
+            model = pipeline().model(classification.model, context.deadline)
+            cache_key = _cache_key(classification, model, context.owner)
             context.deadline.check("it was received")
             patience_s = min(settings().queue_timeout_s, context.deadline.left_s)
             entry = cleanup.enter_context(results.entry(cache_key, patience_s))
         if entry.answer is not None:
             body: dict[str, Any] = json.loads(entry.answer)
             return own | body | {"media": body["media"] | {"name": upload.name}, "cache": "hit"}
-        used_model, body = _classify(upload, wanted, context)
+        used_model, body = _classify(upload, classification, context)
         if used_model.digest == model.digest:  # else the model was replaced meanwhile
             entry.keep(json.dumps(body).encode())
         return own | body | {"cache": "miss"}
 
 
-def _cache_key(wanted: ClassifyRequest, model: Model, owner: str) -> str:
-    file_digest = digest(wanted.source.path, wanted.source.offset, wanted.source.length)
-    options = (wanted.top_k, wanted.clips, wanted.sampling, wanted.keep_first_clip)
+def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str:
+    file_digest = digest(classification.source.path, classification.source.offset, classification.source.length)
+    options = (classification.top_k, classification.clips, classification.sampling, classification.keep_first_clip)
     return key(file_digest, owner, "classify", model.name, model.version, model.digest, *options)
 
 
-def _classify(upload: Upload, wanted: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:
+def _classify(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:
     """Classify the upload; return the model that answered and the response body."""
-    result = pipeline().classify(wanted, context)
+    result = pipeline().classify(classification, context)
     with context.timings.stage("answer"):
         return result.model, classification_json(result, upload)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.admission.controller import MAX_RETRY_S, SPARE_PLACES, Admission
+from app.admission.controller import MAX_RETRY_S, SPARE_PLACES, Admission, Flags
 from app.admission.deadline import Deadline
 from app.admission.queue import Lane
 from app.admission.reject_flags import EVERYBODY, RejectFlags
@@ -34,7 +34,7 @@ async def filled(admission: Admission, until: asyncio.Event, count: int) -> list
 
 def test_beyond_the_queue_is_refused_at_once() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=1, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=1, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 2)
         with pytest.raises(Overloaded):
             await held(admission, until)
@@ -48,7 +48,7 @@ def test_beyond_the_queue_is_refused_at_once() -> None:
 
 def test_a_turn_knows_whether_it_is_the_only_one() -> None:
     async def scenario() -> None:
-        admission = Admission(most=4, queue=1, timeout_s=60)
+        admission = Admission(max_running=4, max_queue=1, timeout_s=60)
         async with admission.permit(Lane.SHORT, Deadline(60)) as first:
             assert first.is_alone
             async with admission.permit(Lane.SHORT, Deadline(60)) as second:
@@ -60,7 +60,7 @@ def test_a_turn_knows_whether_it_is_the_only_one() -> None:
 
 def test_queue_timeout_frees_the_place() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=1, timeout_s=0.01), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=1, timeout_s=0.01), asyncio.Event()
         tasks = await filled(admission, until, 1)
         for _ in range(3):
             with pytest.raises(Overloaded, match="waited too long"):
@@ -76,7 +76,10 @@ def test_queue_timeout_frees_the_place() -> None:
 def test_jobs_yield_only_to_waiting_uploads(tmp_path: Path) -> None:
     async def scenario() -> None:
         waiting = UploadWaitingFlag(tmp_path / "waiting")
-        admission, until = Admission(most=1, queue=1, timeout_s=60, waiting=waiting), asyncio.Event()
+        admission, until = (
+            Admission(max_running=1, max_queue=1, timeout_s=60, flags=Flags(waiting=waiting)),
+            asyncio.Event(),
+        )
         tasks = await filled(admission, until, 1)
         assert not waiting.is_recent()
         tasks += await filled(admission, until, 1)
@@ -89,7 +92,7 @@ def test_jobs_yield_only_to_waiting_uploads(tmp_path: Path) -> None:
 
 def test_long_videos_have_half_of_the_queue() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=4, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=4, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 1)
         tasks += [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -112,7 +115,7 @@ async def worked(admission: Admission, seconds: float, count: int) -> None:
 
 def test_retry_after_covers_the_queue() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=30, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=30, timeout_s=60), asyncio.Event()
         await worked(admission, 0.1, 3)
         tasks = await filled(admission, until, 31)
         with pytest.raises(Overloaded) as refused:
@@ -127,7 +130,7 @@ def test_retry_after_covers_the_queue() -> None:
 
 def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=30, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=30, timeout_s=60), asyncio.Event()
         await worked(admission, 0.1, 3)
         tasks = await filled(admission, until, 11)
         with pytest.raises(Overloaded, match="in the time"):
@@ -140,7 +143,7 @@ def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
 
 
 def test_the_door_is_closed_when_all_threads_are_needed() -> None:
-    admission = Admission(most=1, queue=1, timeout_s=60)
+    admission = Admission(max_running=1, max_queue=1, timeout_s=60)
     with admission.admit():
         with admission.admit():
             began = time.monotonic()
@@ -153,7 +156,7 @@ def test_the_door_is_closed_when_all_threads_are_needed() -> None:
 
 def test_long_videos_leave_a_decoder_to_others() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=8, queue=4, timeout_s=60, most_long=1), asyncio.Event()
+        admission, until = Admission(max_running=8, max_queue=4, timeout_s=60, max_long=1), asyncio.Event()
         long = [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
         await asyncio.sleep(0)
         assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 1)
@@ -210,7 +213,7 @@ def test_queue_of_one_key_does_not_delay_another() -> None:
 
 def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=2, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=2, timeout_s=60), asyncio.Event()
 
         async def of(owner: str) -> None:
             async with admission.permit(Lane.SHORT, Deadline(60), owner):
@@ -231,7 +234,7 @@ def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
 
 
 def test_nginx_refuses_until_there_is_room(tmp_path: Path) -> None:
-    admission = Admission(8, 24, 10, RejectFlags(tmp_path))
+    admission = Admission(8, 24, 10, Flags(RejectFlags(tmp_path)))
 
     def shut() -> list[str]:
         return sorted(path.name for path in tmp_path.iterdir())
@@ -255,7 +258,7 @@ def test_nginx_refuses_until_there_is_room(tmp_path: Path) -> None:
 
 def test_details_tell_the_lanes_and_why_somebody_was_refused() -> None:
     async def scenario() -> None:
-        admission, until = Admission(most=1, queue=1, timeout_s=60), asyncio.Event()
+        admission, until = Admission(max_running=1, max_queue=1, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 2)
         with pytest.raises(Overloaded):
             await held(admission, until)

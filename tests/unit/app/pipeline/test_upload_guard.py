@@ -84,11 +84,12 @@ def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
         pass
 
 
-def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path) -> None:
+def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "reject.conf").read_text()
-    UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10, part_of_disk=1).check()
+    monkeypatch.setattr(UploadGuard, "part_of_disk", 1)
+    UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10).check()
     assert names(shut) == [STORAGE_FULL]
-    UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10, part_of_disk=1).check()
+    UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10).check()
     assert names(shut) == [JOBS_FULL, STORAGE_FULL]
     assert all(re.search(rf"POST.* {name};", conf) for name in (STORAGE_FULL, JOBS_FULL))
     guard(uploads, least_free_bytes=1).check()

@@ -212,7 +212,11 @@ class Pipeline:
 
     def health(self) -> Health:
         """Return the models that answer and why others do not. Raises NotReady while Triton is unavailable."""
-        return self._loop.run(self._catalogue.health())
+
+        async def get() -> Health:  # in a coroutine: a worker that is not started has no registry
+            return await self._catalogue.health()
+
+        return self._loop.run(get())
 
     def transports(self) -> dict[str, Any]:
         """Return how this worker's clips reach Triton, with the refusals of each transport."""
@@ -226,12 +230,10 @@ class Pipeline:
         """Return the state of this worker for app/metrics. Raises NotReady when the worker is not started."""
 
         async def collect() -> dict[str, Any]:
-            return {
+            slots, decoder, decoding = self._slots.facts(), self._decoder.facts(), self._decode_stats.facts()
+            return {"slots": slots, "decoder": decoder, "decoding": decoding} | {
                 "admission": self._admission.details(),
-                "slots": self._slots.facts(),
-                "decoder": self._decoder.facts(),
                 "transports": self._triton.transports.details(),
-                "decoding": self._decode_stats.facts(),
                 "triton_answers": self._maintenance.triton_answers,
                 "models": self._catalogue.readiness(),
                 "precisions": self._catalogue.precisions(),

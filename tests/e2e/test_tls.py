@@ -147,7 +147,7 @@ def test_the_command_line_takes_key_and_certificate_from_files(
     by_environment = typed(CLIPSTACK_KEY=key, CLIPSTACK_CA_FILE=str(pair.cert))
     assert by_environment.returncode == 0, by_environment.stderr
     without = typed("--ca-file", pair.cert)
-    assert (without.returncode, "needs a key" in without.stderr) == (3, True), without.stderr
+    assert (without.returncode, "needs an API key" in without.stderr) == (3, True), without.stderr
     assert typed("--key-file", tmp_path / "key").returncode == 3
 
 

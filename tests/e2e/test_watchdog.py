@@ -160,10 +160,12 @@ def test_a_model_that_hangs_while_a_running_triton_loads_it_is_loaded_again(watc
         assert is_right(classify(watched, film))
         with pytest.raises(InferenceServerException):
             loading.result()
-        until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="late@1"}') == 1, HUNG_S)
-        assert server(watched) == triton
-        shutil.rmtree(late)
-        client.unload_model("late")
+        try:
+            until(lambda: watchdog_numbers(watched).get('clipstack_model_answers{model="late@1"}') == 1, 3 * HUNG_S)
+            assert server(watched) == triton
+        finally:
+            shutil.rmtree(late)
+            client.unload_model("late")
     assert "ending the load of late@1" in (watched.run_dir / "logs" / "watchdog.log").read_text()
 
 

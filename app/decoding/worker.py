@@ -24,8 +24,7 @@ from app.sandbox import SandboxConfig, confine, require_layers
 from app.video import decode as video
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
-from app.video.probe import OpenVideo
-from app.video.resources import Resources
+from app.video.probe import OpenVideo, Resources
 
 Result = TypeVar("Result")
 

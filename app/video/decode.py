@@ -13,9 +13,8 @@ from app.media.frames import centre_crop, open_clips, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.video.container import convert_errors
-from app.video.probe import open_video, probe, threads_for
+from app.video.probe import DEFAULTS, Resources, open_video, probe, threads_for
 from app.video.readers import Reader, open_reader
-from app.video.resources import DEFAULTS, Resources
 
 REASON = 200  # characters
 

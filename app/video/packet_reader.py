@@ -21,8 +21,7 @@ from app.video.container import open_container
 from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
 from app.video.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
-from app.video.probe import SEEKABLE
-from app.video.resources import DEFAULTS, Resources
+from app.video.probe import DEFAULTS, SEEKABLE, Resources
 from app.video.truncation import find_ending
 
 NEAR_FRAMES = 8  # frames: decoding on to a key frame this close is faster than seeking it

@@ -1,9 +1,12 @@
 """Properties of a video, read from its header and first frame; the video stays open for readers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from av.container import InputContainer
 from av.error import InvalidDataError
@@ -20,6 +23,9 @@ from app.video.container import convert_errors, open_container
 from app.video.container_crop import container_crop
 from app.video.packets import VideoPacket
 from app.video.truncation import Ending, find_ending
+
+if TYPE_CHECKING:
+    from app.video.decode import GpuDecoder
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
@@ -48,6 +54,24 @@ class OpenVideo:
     def is_reusable(self) -> bool:
         """Whether a list of packets can continue with this container, and decoding can start again by seeking."""
         return self.demuxer in SEEKABLE and len(self.packets) <= MOST_KEPT_PACKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Resources of one decoding.
+
+    Attributes:
+        threads: Number of decoding threads of PyAV.
+        gpu: Decoder whose frames stay on a GPU, which is tried first.
+        video: The source, if it is open already.
+    """
+
+    threads: int = 1
+    gpu: GpuDecoder | None = None
+    video: OpenVideo | None = None
+
+
+DEFAULTS = Resources()
 
 
 def probe(source: Source, limits: Limits) -> Media:

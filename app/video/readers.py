@@ -16,7 +16,7 @@ from app.media.sampling import Timing
 from app.media.types import Media, Source
 from app.video.decord_reader import open_decord_reader
 from app.video.packet_reader import PacketReader
-from app.video.resources import DEFAULTS, Resources
+from app.video.probe import DEFAULTS, Resources
 
 
 class Reader(Protocol):

@@ -11,8 +11,7 @@ from app.media.sampling import EvenClips
 from app.media.types import Limits, Source
 from app.video import decode
 from app.video.packet_reader import PacketReader
-from app.video.probe import MAX_GIF_FRAMES
-from app.video.resources import Resources
+from app.video.probe import MAX_GIF_FRAMES, Resources
 from tests.support.films import (
     corners,
     numbered,

@@ -19,8 +19,8 @@ from app.timeline.windows import grid
 from app.video import decode
 from app.video.decord_reader import DecordReader
 from app.video.packet_reader import PacketReader
+from app.video.probe import Resources
 from app.video.readers import Reader, open_reader
-from app.video.resources import Resources
 from tests.support.avi import mpeg4_chunks, packed, write_avi
 from tests.support.films import numbered, read_number, write_video
 from tests.support.regions import Region, whole

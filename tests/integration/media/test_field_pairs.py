@@ -5,7 +5,7 @@ import pytest
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.types import Limits
 from app.video import decode
-from app.video.field_pairs import FieldPairs
+from app.video.nal_units import FieldPairs
 from app.video.readers import open_reader
 from tests.support.films import panning, write_video
 from tests.support.paff import write_paff

@@ -30,7 +30,7 @@ from app.sandbox.rlimits import address_space
 from app.shm.cuda_pool import CudaSlotPool
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
-from app.video.resources import Resources
+from app.video.probe import Resources
 from tests.support.cuda_fake import LOST, FakeCuda
 from tests.support.cuda_here import read_back, real_cuda
 from tests.support.films import corners, numbered, read_corners, read_number, write_video

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.video.timestamps import Clock
+from app.video.packets import Clock
 from clipstack_client.reduction.clock import Clock as ClientClock
 
 STEP = 3000  # of 90,000 ticks a second: 30 frames

@@ -12,6 +12,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -61,6 +62,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - set(SECTIONS):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the services, as Ctrl-C does
     arguments.results.mkdir(parents=True, exist_ok=True)
     networks.remove_outdated()
     profile = QUICK if arguments.quick else FULL

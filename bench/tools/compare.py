@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--set-other", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--output", type=Path, help="file for all figures as JSON")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the services, as Ctrl-C does
     clip = arguments.clip or videos.reference().path
     result: dict[str, Any] = {"machine": describe_machine(), "clip": clip.name, "load_before": os.getloadavg()[0]}
     profile = QUICK._replace(turns=arguments.turns, seconds=arguments.seconds)

@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
-from tests.support.leaks import files, regions
+from tests.support.leaks import SHARED_MEMORY, files
 from tests.support.movements import film_movement
+from tests.support.stack_state import regions
 from triton_repo.zoo.training.camera_motion.paths import LABELS
 
 
@@ -107,21 +109,24 @@ def test_models_are_listed_with_their_labels(stack: Stack) -> None:
     assert motion["default"]
 
 
-@pytest.mark.alone  # whatever comes into /dev/shm meanwhile would be its own
+def shared_memory(stack: Stack) -> set[str]:
+    """Return the files in /dev/shm that belong to the stack."""
+    of_triton = {path.name for path in SHARED_MEMORY.glob(f"{paths.triton_regions(stack.run_dir)}*")}
+    return regions(stack) | of_triton
+
+
 def test_two_hundred_requests_eight_at_a_time_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
     path = films["pan_right"]
     post(stack, path)
-    uploads, before = stack.run_dir / "uploads", stack.processes()
-    shared_memory = set(Path("/dev/shm").iterdir())
+    uploads, processes, memory = stack.run_dir / "uploads", stack.processes(), shared_memory(stack)
     with ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(lambda _: post(stack, path), range(200)))
     assert [r.status_code for r in responses if r.status_code != 200] == []
     assert {r.json()["predictions"][0]["label"] for r in responses} == {"pan_right"}
     assert {r.json()["transport"] for r in responses} == {"system_shared_memory"}
     assert files(uploads) == set()
-    assert set(Path("/dev/shm").iterdir()) <= shared_memory
-    assert len(stack.processes()) == len(before)
-    assert regions() == set() or regions() <= {str(p) for p in shared_memory}
+    assert shared_memory(stack) <= memory
+    assert len(stack.processes()) == len(processes)
 
 
 def test_a_picture_is_not_for_a_video_model(stack: Stack, tmp_path: Path) -> None:

@@ -6,9 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from app import damaged
-from app.auth.keys import KeyFile
-from app.errors import KeyStoreUnavailable
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import paths
@@ -118,6 +115,11 @@ def jobs(context: Context) -> Iterator[Finding]:
 
 def records(context: Context) -> Iterator[Finding]:
     """Report damaged records and keys."""
+    context.require_web()
+    from app import damaged  # these modules are not in Triton's image
+    from app.auth.keys import KeyFile
+    from app.errors import KeyStoreUnavailable
+
     data = context.settings.data_dir
     try:
         counts = {kind: count for kind, count in damaged.count(data).items() if count}

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from app.admission.adaptive_limit import AdaptiveLimit
 from app.admission.deadline import Deadline
-from app.admission.queue import Lane, LaneScheduler
+from app.admission.queue import Bounds, Lane, LaneScheduler
 from app.admission.reject_flags import EVERYBODY, RejectFlags, free_places
 from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
@@ -47,14 +47,19 @@ class Admission:
         max_queue: Requests that the worker may hold besides.
         timeout_s: Longest wait for a permit, seconds.
         flags: Flags for nginx and for jobs.
-        max_long: Maximum number of running long videos; 0 for one fewer than run in all.
+        bounds: Upper bounds of running requests of some kinds.
     """
 
     def __init__(
-        self, max_running: int, max_queue: int, timeout_s: float, flags: Flags | None = None, max_long: int = 0
+        self,
+        max_running: int,
+        max_queue: int,
+        timeout_s: float,
+        flags: Flags | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self._limit = AdaptiveLimit(min(MIN_PERMITS, max_running), max_running)
-        self._lanes = LaneScheduler(lambda: self._limit.value, max_long)
+        self._lanes = LaneScheduler(lambda: self._limit.value, bounds)
         self._capacity, self._timeout_s, self._flags = max_running + max_queue, timeout_s, flags or Flags()
         self._held, self._lock = Counter[str](), threading.RLock()
         self._key_capacity = math.ceil(KEY_SHARE * self._capacity)

@@ -5,8 +5,9 @@ A returned permit goes to a lane without a running request, the longest waiting 
 go first.
 
 Within a lane the owner (of an API key) with the fewest running requests goes first, then round robin. While several
-owners are active, each may hold half of the permits, so that the next request of a light owner finds a free one. An
-owner that is alone may hold all.
+owners are active, each may hold half of the permits, and all workers together run at most as many of its requests as
+half of the CPUs, so that the next request of a light owner finds a free permit and a free CPU. An owner that is alone
+may hold all permits.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
+from typing import NamedTuple
 
 ACTIVE_S = 10.0  # an owner is active until this long after its last request came
 
@@ -30,19 +32,31 @@ class Lane(IntEnum):
     LONG = 2
 
 
+class Bounds(NamedTuple):
+    """Upper bounds of permits, besides those that follow from the current number of permits.
+
+    Attributes:
+        long: Permits for long videos.
+        of_key: Permits of one owner while another is active.
+    """
+
+    long: int = sys.maxsize
+    of_key: int = sys.maxsize
+
+
 class LaneScheduler:
     """Scheduler of permits over lanes and owners. Use from one event loop.
 
     Args:
         limit: Returns the current number of permits.
-        most_long: Maximum number of permits for long videos; 0 for one fewer than `limit()`.
+        bounds: Upper bounds for long videos and for one owner.
         clock: Returns seconds.
     """
 
     def __init__(
-        self, limit: Callable[[], int], most_long: int = 0, clock: Callable[[], float] = time.monotonic
+        self, limit: Callable[[], int], bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit, self._most_long, self._clock = limit, most_long or sys.maxsize, clock
+        self._limit, self._bounds, self._clock = limit, bounds or Bounds(), clock
         self.running = dict.fromkeys(Lane, 0)
         self._running_of = Counter[str]()
         self._last_arrivals: dict[str, float] = {}  # by owner; the newest is last
@@ -81,7 +95,7 @@ class LaneScheduler:
     def _may_start(self, lane: Lane, owner: str) -> bool:
         """Return whether `owner` may have a permit, regardless of the queue."""
         limit = self._limit()
-        if lane is Lane.LONG and self.running[lane] >= max(1, min(limit - 1, self._most_long)):
+        if lane is Lane.LONG and self.running[lane] >= max(1, min(limit - 1, self._bounds.long)):
             return False
         return self.all_running < limit and self._running_of[owner] < self._limit_of(owner, limit)
 
@@ -89,7 +103,7 @@ class LaneScheduler:
         """Return how many of `limit` permits one owner may hold."""
         since = self._clock() - ACTIVE_S
         newest = next((arrival for other, arrival in reversed(self._last_arrivals.items()) if other != owner), since)
-        return max(1, limit // 2) if newest > since else limit
+        return max(1, min(limit // 2, self._bounds.of_key)) if newest > since else limit
 
     def _ready(self, lane: Lane) -> Iterator[str]:
         """Yield the owners that wait in `lane` and may start."""

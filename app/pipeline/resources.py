@@ -1,5 +1,8 @@
 """Resources of one worker that are built from several settings."""
 
+import os
+
+from app.admission.queue import Bounds
 from app.admission.reject_flags import RejectFlags
 from app.decoding.pool import Decoder
 from app.media.types import Limits
@@ -8,6 +11,15 @@ from app.sandbox import SandboxConfig
 from app.settings import Settings
 from app.shm.pool import SlotPool
 from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+
+
+def permit_bounds(settings: Settings) -> Bounds:
+    """Return the bounds of permits: a picture finds a decoder beside long videos, a light key a CPU beside a heavy one.
+
+    A running request uses about one CPU.
+    """
+    cpus = len(os.sched_getaffinity(0))
+    return Bounds(long=max(1, settings.decoders - 1), of_key=max(1, cpus // (2 * settings.web_workers)))
 
 
 def new_decoder(settings: Settings, slots: SlotPool) -> Decoder:

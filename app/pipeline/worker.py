@@ -30,7 +30,7 @@ from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread
 from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
 from app.pipeline.readiness import WorkerRegistry
-from app.pipeline.resources import new_decoder, new_upload_guard
+from app.pipeline.resources import new_decoder, new_upload_guard, permit_bounds
 from app.settings import Settings
 from app.shm.cuda_pool import open_pool
 from app.timeline.run import TimelineRequest, timeline
@@ -59,8 +59,8 @@ class Pipeline:
         self._reject_flags = RejectFlags(settings.run_dir / "web" / "shut")
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
         limits = (settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
-        max_long = max(1, settings.decoders - 1)  # a picture must find a decoder beside long videos
-        self._admission = Admission(*limits, Flags(self._reject_flags, self._waiting), max_long)
+        flags = Flags(self._reject_flags, self._waiting)
+        self._admission = Admission(*limits, flags, permit_bounds(settings))
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
         self._decode_stats = DecodeStats(settings.decoder_device)
         self._outage = TritonOutage(settings.restart_patience_s)

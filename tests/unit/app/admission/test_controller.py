@@ -11,7 +11,7 @@ import pytest
 
 from app.admission.controller import MAX_RETRY_S, SPARE_PLACES, Admission, Flags
 from app.admission.deadline import Deadline
-from app.admission.queue import Lane
+from app.admission.queue import Bounds, Lane
 from app.admission.reject_flags import EVERYBODY, RejectFlags
 from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import Overloaded, TooManyRequests
@@ -156,7 +156,7 @@ def test_the_door_is_closed_when_all_threads_are_needed() -> None:
 
 def test_long_videos_leave_a_decoder_to_others() -> None:
     async def scenario() -> None:
-        admission, until = Admission(max_running=8, max_queue=4, timeout_s=60, max_long=1), asyncio.Event()
+        admission, until = Admission(max_running=8, max_queue=4, timeout_s=60, bounds=Bounds(long=1)), asyncio.Event()
         long = [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
         await asyncio.sleep(0)
         assert (admission.facts()["at_work"], admission.facts()["waiting"]) == (1, 1)

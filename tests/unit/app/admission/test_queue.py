@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from app.admission.queue import ACTIVE_S, Lane, LaneScheduler
+from app.admission.queue import ACTIVE_S, Bounds, Lane, LaneScheduler
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -123,9 +123,9 @@ def test_more_places_let_more_in() -> None:
 class Clients:
     """Requests of several keys to one lane, and the order in which they started. `now` is the time in seconds."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, bounds: Bounds | None = None) -> None:
         self.now, self.started = 0.0, list[str]()
-        self.lanes = LaneScheduler(lambda: limit, clock=lambda: self.now)
+        self.lanes = LaneScheduler(lambda: limit, bounds, lambda: self.now)
         self.tasks: list[asyncio.Task[None]] = []
 
     async def send(self, *owners: str) -> None:
@@ -195,6 +195,18 @@ def test_a_key_alone_has_all_permits_and_half_while_another_is_active() -> None:
         await clients.finish("light")
         await clients.finish("heavy", after_s=ACTIVE_S + 1)
         assert clients.started[-5:] == ["heavy"] * 5, "nobody else is active"
+        await clients.cancel()
+
+    run(scenario())
+
+
+def test_a_bound_for_each_key_holds_while_another_is_active() -> None:
+    async def scenario() -> None:
+        clients = Clients(8, Bounds(of_key=1))
+        await clients.send("light", *["heavy"] * 9)
+        assert clients.started == ["light", "heavy"]
+        await clients.finish("light", after_s=ACTIVE_S + 1)
+        assert clients.started == ["light"] + ["heavy"] * 8
         await clients.cancel()
 
     run(scenario())

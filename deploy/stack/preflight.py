@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -70,23 +71,20 @@ def installation_problems(settings: Settings, checkout: Path = CHECKOUT) -> list
     ]
 
 
-def sandbox_problems(settings: Settings, user: users.User) -> list[Problem]:
-    """Return the sandbox layer that `user`'s decoders lack, if CLIPSTACK_SANDBOX requires all of them.
+def sandbox_problems(settings: Settings, user: users.User) -> Iterator[Problem]:
+    """Yield the sandbox layer that `user`'s decoders lack, if CLIPSTACK_SANDBOX requires all of them.
 
     A trial process determines it.
     """
     if settings.sandbox != "required":
-        return []
+        return
     trial = try_layers(settings.sandbox, user)
-    if trial.returncode == 0:
-        return []
-    reason = trial.stderr.strip().rpartition("\n")[2]
-    return [
-        Problem(
+    if trial.returncode:
+        reason = trial.stderr.strip().rpartition("\n")[2]
+        yield Problem(
             f"CLIPSTACK_SANDBOX is required, but {user.name}'s decoders cannot have every layer: {reason}",
             "Use a newer kernel, or a container that allows the layer (docs/security.md), or CLIPSTACK_SANDBOX=best",
         )
-    ]
 
 
 def try_layers(mode: str, user: users.User, timeout_s: float = SANDBOX_TRIAL_S) -> subprocess.CompletedProcess[str]:
@@ -111,34 +109,29 @@ def try_layers(mode: str, user: users.User, timeout_s: float = SANDBOX_TRIAL_S) 
     )
 
 
-def _programs(checkout: Path) -> list[Problem]:
-    problems = []
+def _programs(checkout: Path) -> Iterator[Problem]:
     try:
         program("nginx")
     except FileNotFoundError as error:
-        problems.append(Problem(str(error), "Run `make setup`, or `apt-get install nginx-light`"))
+        yield Problem(str(error), "Run `make setup`, or `apt-get install nginx-light`")
     if not os.access(checkout / ".runtime" / "triton" / "bin" / "tritonserver", os.X_OK):
-        problems.append(Problem("Triton is not unpacked", "Run `make setup`"))
-    return problems
+        yield Problem("Triton is not unpacked", "Run `make setup`")
 
 
-def _default_model(settings: Settings) -> list[Problem]:
-    """Return a problem unless the default model has been exported; other models may be missing or broken."""
+def _default_model(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem unless the default model has been exported; other models may be missing or broken."""
     model = settings.model_dir / settings.model
     if not (model / "config.pbtxt").is_file():
-        return [
-            Problem(
-                f"There is no model {settings.model!r} in {settings.model_dir}",
-                "Set CLIPSTACK_MODEL to the name of a folder there, or run `make setup` for the bundled models",
-            )
-        ]
-    if not any(path.is_dir() and path.name.isdecimal() for path in model.iterdir()):
-        return [Problem(f"The model {settings.model!r} has not been exported", "Run `make setup`")]
-    return []
+        yield Problem(
+            f"There is no model {settings.model!r} in {settings.model_dir}",
+            "Set CLIPSTACK_MODEL to the name of a folder there, or run `make setup` for the bundled models",
+        )
+    elif not any(path.is_dir() and path.name.isdecimal() for path in model.iterdir()):
+        yield Problem(f"The model {settings.model!r} has not been exported", "Run `make setup`")
 
 
-def _socket_paths(settings: Settings) -> list[Problem]:
-    """Return a problem when the longest socket path exceeds the system's limit."""
+def _socket_paths(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem when the longest socket path exceeds the system's limit."""
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor first binds a name that ends in its pid
         web_socket(settings.run_dir),
@@ -148,87 +141,71 @@ def _socket_paths(settings: Settings) -> list[Problem]:
         jobs_temporary_folder(settings.run_dir) / "pymp-12345678" / "listener-12345678",
     )
     length, longest = max((len(os.fsencode(path)), path) for path in candidates)
-    if length <= SOCKET_PATH_LIMIT:
-        return []
-    return [
-        Problem(
+    if length > SOCKET_PATH_LIMIT:
+        yield Problem(
             f"The socket path {longest} has {length} bytes; the limit is {SOCKET_PATH_LIMIT}",
             "Set CLIPSTACK_RUN_DIR to a shorter folder, such as /run/clipstack",
         )
-    ]
 
 
-def _triton_address(settings: Settings) -> list[Problem]:
-    if not settings.triton_address:
-        return []
-    return [
-        Problem(
+def _triton_address(settings: Settings) -> Iterator[Problem]:
+    if settings.triton_address:
+        yield Problem(
             f"CLIPSTACK_TRITON_ADDRESS is {settings.triton_address}, but this stack starts its own Triton, which "
             "listens on a socket in the run folder",
             "Unset CLIPSTACK_TRITON_ADDRESS: it is for containers and for a Triton on another machine",
         )
-    ]
 
 
-def _ports(settings: Settings) -> list[Problem]:
+def _ports(settings: Settings) -> Iterator[Problem]:
     candidates = [("CLIPSTACK_PORT", settings.host.strip("[]"), settings.port)]
     if settings.triton_metrics_port:
         candidates.append(("CLIPSTACK_TRITON_METRICS_PORT", "127.0.0.1", settings.triton_metrics_port))
-    return [
-        Problem(
-            f"Cannot listen on {host}:{port} ({reason}{holders(port)})",
-            f"Stop the program that listens there, or set {setting} to a free port",
-        )
-        for setting, host, port in candidates
-        if (reason := bind_error(host, port))
-    ]
+    for setting, host, port in candidates:
+        if reason := bind_error(host, port):
+            yield Problem(
+                f"Cannot listen on {host}:{port} ({reason}{holders(port)})",
+                f"Stop the program that listens there, or set {setting} to a free port",
+            )
 
 
-def triton_key_problems(settings: Settings) -> list[Problem]:
-    """Return what is wrong with the configured key file of a Triton on TCP."""
+def triton_key_problems(settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong with the configured key file of a Triton on TCP."""
     if not settings.triton_address or not settings.triton_key_file:
-        return []
+        return
     try:
         reason = "" if settings.triton_key_path.read_text().strip() else "it is empty"
     except OSError as error:
         reason = error.strerror or str(error)
-    if not reason:
-        return []
-    return [
-        Problem(
+    if reason:
+        yield Problem(
             f"CLIPSTACK_TRITON_KEY_FILE={settings.triton_key_file} cannot be used: {reason}",
             f"Write Triton's key to it, and let user {os.geteuid()} read it",
         )
-    ]
 
 
-def _tls(settings: Settings) -> list[Problem]:
-    """Return why nginx could not use the configured certificate and key."""
-    if not settings.tls:
-        return []
-    try:
-        tls.check(settings.tls_cert, settings.tls_key)
-    except tls.Unusable as error:
-        return [Problem(str(error), "`make doctor CHECK=certificate` says what to do")]
-    return []
+def _tls(settings: Settings) -> Iterator[Problem]:
+    """Yield why nginx could not use the configured certificate and key."""
+    if settings.tls:
+        try:
+            tls.check(settings.tls_cert, settings.tls_key)
+        except tls.Unusable as error:
+            yield Problem(str(error), "`make doctor CHECK=certificate` says what to do")
 
 
-def _gpu_decoding(settings: Settings) -> list[Problem]:
-    """Return what is missing for decoding on the GPU; errors that only CUDA can detect stop the worker later."""
+def _gpu_decoding(settings: Settings) -> Iterator[Problem]:
+    """Yield what is missing for decoding on the GPU; errors that only CUDA can detect stop the worker later."""
     if settings.decoder_device != "cuda":
-        return []
+        return
     setting = "CLIPSTACK_DECODER_DEVICE is cuda"
-    problems = [
-        Problem(f"{setting}, but {name} is missing", "Run `pip install 'clipstack[gpu-decode]'`")
-        for name in ("torch", "cuda")
-        if not find_spec(name)
-    ]
+    for name in ("torch", "cuda"):
+        if not find_spec(name):
+            yield Problem(f"{setting}, but {name} is missing", "Run `.venv/bin/pip install -e '.[gpu-decode]'`")
     try:
         discovery.usable()
     except discovery.NoGpu as error:
         fix = "Unset CLIPSTACK_DECODER_DEVICE, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs"
-        problems.append(Problem(f"{setting}, but there is no GPU: {error}", fix))
-    return problems
+        yield Problem(f"{setting}, but there is no GPU: {error}", fix)
 
 
 def needed_memory(settings: Settings) -> int:
@@ -236,18 +213,15 @@ def needed_memory(settings: Settings) -> int:
     return (settings.web_workers + JOB_REGIONS) * settings.slots * (settings.slot_mb << 20) + SPARE_SHM
 
 
-def _shared_memory(settings: Settings) -> list[Problem]:
+def _shared_memory(settings: Settings) -> Iterator[Problem]:
     from app.shm.pool import remove_stale_regions  # Triton's container does not have this module
 
     remove_stale_regions()  # left by a dead container; memory that Triton still maps counts until it unregisters it
     need = needed_memory(settings)
     memory = os.statvfs("/dev/shm")
     free = memory.f_bavail * memory.f_frsize
-    if free >= need:
-        return []
-    return [
-        Problem(
+    if free < need:
+        yield Problem(
             f"/dev/shm has {free >> 20} MiB free, but {need >> 20} MiB are needed",
             "Enlarge it, or lower CLIPSTACK_SLOTS or CLIPSTACK_WEB_WORKERS",
         )
-    ]

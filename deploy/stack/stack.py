@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,22 +123,22 @@ class Stack:
 
     def _start(self) -> None:
         processes.end(self.processes(), timeout_s=10)  # left by a killed supervisor
-        self._require(preflight.stack_problems(self.settings, self.checkout))
+        self._require_none(preflight.stack_problems(self.settings, self.checkout))
         used_paths = (self.python, self.run_dir.parent, self.model_dir, self.checkout / "app" / "static")
         try:
             user, warning = users.choose(self.settings.user, used_paths)
             run_dir.fill(self.settings, self.checkout, user)
         except (users.UnusableUser, ValueError) as error:
             raise StackError(str(error)) from error
-        self._require(preflight.sandbox_problems(self.settings, user))
+        self._require_none(preflight.sandbox_problems(self.settings, user))
         self.warnings = [warning] if warning else []
         paths.url_file(self.run_dir).write_text(self.url)
         self._supervisor.launch(run_dir.program_environment(self.settings, self.python, user, self._environment))
 
     @staticmethod
-    def _require(problems: list[preflight.Problem]) -> None:
-        if problems:
-            raise StackError("cannot start:\n" + "\n".join(map(str, problems)))
+    def _require_none(problems: Iterable[preflight.Problem]) -> None:
+        if text := "\n".join(map(str, problems)):
+            raise StackError(f"cannot start:\n{text}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

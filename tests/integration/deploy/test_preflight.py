@@ -103,7 +103,7 @@ def test_a_key_file_that_was_named_must_hold_a_key(checkout, content, complaint)
     file = checkout / "key"
     if content is not None:
         file.write_text(content)
-    found = triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file)))
+    found = list(triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file))))
 
     assert [complaint in problem.message for problem in found] == [True] * bool(complaint)
 

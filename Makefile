@@ -134,4 +134,5 @@ lock:  ## update deploy/locks: what the images install, with hashes
 
 clean: down  ## stop the stack and remove everything that setup created
 	rm -rf .venv .runtime build clipstack.egg-info client/build client/clipstack_client.egg-info
-	rm -rf triton_repo/models/camera_motion/[0-9]* triton_repo/models/frame_quality/[0-9]*
+	rm -rf triton_repo/models/camera_motion/[0-9]* triton_repo/models/frame_quality/[0-9]* \
+		triton_repo/models/objects/[0-9]*

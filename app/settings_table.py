@@ -110,6 +110,7 @@ class SettingsTable:
     data_dir: Path = setting("", _path, "Folder of uploads, jobs and cached results; (none): `data` in the run folder.")
     model_dir: Path = setting(CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository.")
     model: str = setting("camera_motion", str, "Model used when a request names none.")
+    picture_model: str = setting("objects", str, "The same for pictures, unless `CLIPSTACK_MODEL` takes pictures.")
     max_upload_mb: int = setting(1024, _between(1, 1 << 20), "Largest upload, MiB.")
     max_uploads: int = setting(
         256,

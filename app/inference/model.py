@@ -28,6 +28,9 @@ class Model:
     architecture: str
     labels: tuple[str, ...]
     precision: str | None = None
+    title: str = ""
+    description: str = ""
+    examples: tuple[str, ...] = ()  # some of the labels
     digest: str = ""  # digest of everything but the file that determines a result (see `result_digest`)
     versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
 
@@ -41,9 +44,10 @@ class Model:
         """Size of one uint8 clip in bytes."""
         return self.frames * self.crop * self.crop * 3
 
-    def to_json(self, default: bool) -> dict[str, Any]:
-        """Return the model as the API shows it; `default` says whether it is the default model."""
-        result = asdict(self) | {"labels": list(self.labels), "versions": list(self.versions), "default": default}
+    def to_json(self, default_for: list[Kind]) -> dict[str, Any]:
+        """Return the model as the API shows it; `default_for` are the kinds of files that it is the default for."""
+        lists = {name: list(getattr(self, name)) for name in ("labels", "examples", "versions")}
+        result = asdict(self) | lists | {"default": "video" in default_for, "default_for": default_for}
         del result["digest"]
         return result
 
@@ -69,6 +73,9 @@ def parse_config(config: dict[str, Any]) -> Model:
         crop=int(params["crop"]),
         architecture=params.get("architecture", ""),
         labels=(),
+        title=params.get("title") or config["name"],
+        description=params.get("description", ""),
+        examples=tuple(word.strip() for word in params.get("examples", "").split(",") if word.strip()),
     )
     if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
         raise ValueError("frames, stride, fps and crop must be above 0, and crop no larger than resize")

@@ -10,12 +10,14 @@ from app.errors import ClipstackError, ModelNotFound, NotReady
 from app.inference.client import Fingerprint, Triton
 from app.inference.model import Model, class_count, parse_config, result_digest
 from app.inference.single_flight import SingleFlight
+from app.media.types import Kind
 
 REFRESH_S = 1.0  # maximum age of the list of models
 CHECK_S = 5.0  # maximum age of a canary result in health checks
 MISSED, MISSED_S = 3, 0.1  # retries and their delay before a missing model counts as removed
 CHECK_PATIENCE_S = 5.0  # timeout of a canary in health checks
 FINGERPRINT_S = 15.0  # interval of checks that a known model has the same weights
+EXAMPLES = 3  # labels that stand for a model without examples of its own
 FIRST_PATIENCE_S = 20.0  # timeout of the canary of a new model, which requests wait for
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,17 @@ class ModelRegistry:
         entries = self._entries  # never changes in size: other threads read it too
         keys = [key for key in entries if key.name == name and version in ("", str(key.version))]
         return [entries[key] for key in sorted(keys, reverse=True)]
+
+    def default(self, kind: Kind, model: str, picture_model: str) -> str:
+        """Return the model for a file of this kind when the request names none. Callable from any thread.
+
+        It is `model`, but for pictures `picture_model` if that exists and `model` takes only videos.
+        """
+        name, _, version = model.partition("@")
+        takes_pictures = any(entry.model and entry.model.kind == "image" for entry in self._of(name, version))
+        names = {key.name for key in self._entries}
+        is_missing = bool(names) and picture_model.partition("@")[0] not in names
+        return model if kind == "video" or takes_pictures or is_missing else picture_model
 
     async def health(self) -> "Health":
         """Return the health of all models, from canaries at most CHECK_S old. Raises NotReady without Triton."""
@@ -156,8 +169,14 @@ class ModelRegistry:
             raise ValueError(f"a clip of {model.clip_bytes} bytes needs a larger CLIPSTACK_SLOT_MB")
         fingerprint = await self._triton.fingerprint(model.name, model.version, model.clip_shape, patience_s)
         canary = await self._triton.canary(model.name, model.version, model.clip_shape, class_count(config), patience_s)
-        precision, digest = fingerprint.precision or None, result_digest(config, canary, fingerprint)
-        return replace(model, labels=canary.labels, precision=precision, digest=digest), fingerprint
+        model = replace(
+            model,
+            labels=canary.labels,
+            examples=model.examples or canary.labels[:EXAMPLES],
+            precision=fingerprint.precision or None,
+            digest=result_digest(config, canary, fingerprint),
+        )
+        return model, fingerprint
 
     async def _is_same(self, entry: "_Entry") -> bool:
         """Return whether a model with the same configuration has the same weights; checked every FINGERPRINT_S."""

@@ -93,7 +93,8 @@ _CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
 
 def routes(settings: Settings) -> list[Route]:
     """Return all routes, with the limits in `settings`."""
-    model = Parameter("model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: `{settings.model}`.")
+    defaults = f"`{settings.model}` for videos; for pictures too if it takes them, else `{settings.picture_model}`"
+    model = Parameter("model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: {defaults}.")
     top_k = Parameter("top_k", _integer(MAX_TOP_K, classify.DEFAULT_TOP_K), "Number of best labels to return.")
     clips = Parameter("clips", _integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
     sampling = Parameter(

@@ -102,7 +102,8 @@ SCHEMAS: dict[str, Schema] = {
         {
             "name": TEXT, "version": TEXT, "kind": one_of("video", "image"), "frames": COUNT, "stride": COUNT,
             "fps": NUMBER, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
-            "precision": nullable(TEXT), "versions": array(TEXT), "default": FLAG,
+            "precision": nullable(TEXT), "versions": array(TEXT), "title": TEXT, "description": TEXT,
+            "examples": array(TEXT), "default": FLAG, "default_for": array(one_of("video", "image")),
         }
     ),
     "Models": record({"models": array(ref("Model"))}),

@@ -24,7 +24,7 @@ from app.inference.client import Triton
 from app.inference.model import Model
 from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
-from app.media.types import Source
+from app.media.types import Kind, Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread
@@ -204,6 +204,12 @@ class Pipeline:
                 return await self._catalogue.get(name)
 
         return self._loop.run(get())
+
+    def default_model(self, kind: Kind) -> str:
+        """Return the model for files of this kind when a request names none. Raises NotReady before the start."""
+        if not self._loop.accepts_work:
+            raise NotReady("this worker is not started")
+        return self._catalogue.default(kind, self._settings.model, self._settings.picture_model)
 
     def has_model(self, name: str) -> None:
         """Raise ModelNotFound for a model that does not exist; accept any name while Triton is unavailable."""

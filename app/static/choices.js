@@ -1,11 +1,19 @@
 // What a person chooses before a file is sent: the model, and how much of a video is looked at.
 
 import * as jobs from "./jobs.js";
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 import { pause } from "./send.js";
 import { label } from "./words.js";
 
 const ASK_AGAIN_MS = 2000;
+const KINDS = { video: "videos", image: "pictures" };
+
+/** What a model answers, and some of its labels. */
+const about = (model) => `${model.description} ${model.examples.map(label).join(", ")} …`.trim();
+
+/** `Camera motion for videos, Objects for pictures`. */
+const defaults = (models) => Object.entries(KINDS).flatMap(([kind, files]) =>
+  models.filter((model) => model.default_for.includes(kind)).map((model) => `${label(model.title)} for ${files}`)).join(", ");
 
 export class Choices {
   constructor(form) {
@@ -14,6 +22,14 @@ export class Choices {
     // In a page without JavaScript an answer must come at once: the whole of a video is for this one
     this.clips.prepend(h("option", { value: "whole" }, "the whole video"));
     this.clips.value = "whole";
+    form.addEventListener("change", () => this.describe());
+    this.describe();
+  }
+
+  /** Writes below the picker what the chosen model answers. */
+  describe() {
+    const note = this.form.querySelector("[data-slot=about]");
+    if (note) write(note, this.form.elements.model?.selectedOptions[0]?.dataset.about ?? "");
   }
 
   /** Offers the models as soon as there are some, where the page was opened before they were ready. */
@@ -25,17 +41,19 @@ export class Choices {
       await pause(ASK_AGAIN_MS);
       models = await jobs.models().catch(() => []);
     }
-    const options = models.map((model) => h("option", { value: model.name, selected: model.default, "data-kind": model.kind }, label(model.name)));
+    const options = models.map((model) => h("option", { value: model.name, "data-kind": model.kind, "data-about": about(model) }, label(model.title)));
+    options.unshift(h("option", { value: "", "data-about": defaults(models) }, "Automatic"));
     place.replaceWith(h("span.picker", {}, h("select", { name: "model", "aria-label": "Model" }, options)));
+    this.describe();
     onReady();
   }
 
-  /** The choices for a file of this kind. A model that wants videos is no use for a picture: another takes it. */
+  /** The choices for a file of this kind. A picture that the chosen model does not take goes to the default model. */
   of(kind) {
     const select = this.form.elements.model;
     const options = [...(select?.options ?? [])];
     const chosen = options.find((option) => option.value === select.value);
-    const other = kind === "picture" && chosen?.dataset.kind === "video" && options.find((option) => option.dataset.kind === "image");
-    return { model: (other || chosen)?.value ?? "", clips: this.clips.value };
+    const takes = kind !== "picture" || chosen?.dataset.kind !== "video";
+    return { model: takes ? chosen?.value ?? "" : "", clips: this.clips.value };
   }
 }

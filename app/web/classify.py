@@ -15,7 +15,7 @@ from app.admission import deadline as deadlines
 from app.admission.pricing import lane_of
 from app.auth import guard
 from app.inference.model import Model
-from app.media.formats import HEAD_BYTES, recognise
+from app.media.formats import HEAD_BYTES, Kind, recognise
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
 from app.pipeline.context import RequestContext
@@ -80,13 +80,13 @@ def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
     """Return what the request asks for; raises InvalidParameter, or UnsupportedMedia for a file that is refused."""
     params = upload.fields | request.args.to_dict()
     return ClassifyRequest(
-        model=params.get("model") or limits.model,
         top_k=whole_number(params, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
         clips=whole_number(params, "clips", 1, limits.max_clips),
         sampling=choice(params, "sampling", limits.sampling, SAMPLINGS),
         keep_first_clip=flag(params, "thumbnails"),
         source=upload.source,
-        format=recognise(upload.source.read(HEAD_BYTES)),
+        format=(file_format := recognise(upload.source.read(HEAD_BYTES))),
+        model=params.get("model") or pipeline().default_model(file_format.kind),
     )
 
 
@@ -130,7 +130,9 @@ def _classify(upload: Upload, classification: ClassifyRequest, context: RequestC
 
 def models_list() -> list[dict[str, Any]]:
     """Return the API's description of every model that answers; raises NotReady."""
-    return [model.to_json(default=model.name == settings().model) for model in pipeline().health().models]
+    models = pipeline().health().models
+    defaults: dict[Kind, str] = {kind: pipeline().default_model(kind) for kind in ("video", "image")}
+    return [model.to_json([kind for kind, name in defaults.items() if name == model.name]) for model in models]
 
 
 @blueprint.before_app_request

@@ -109,6 +109,22 @@ def label(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def about_model(model: dict[str, Any]) -> str:
+    """Return what a model of /v1/models answers, and some of its labels."""
+    return f"{model['description']} {', '.join(map(label, model['examples']))} …".strip()
+
+
+def default_models(models: list[dict[str, Any]]) -> str:
+    """Return which models files are sent to when nobody names one: `Camera motion for videos, Objects for pictures`."""
+    kinds = {"video": "videos", "image": "pictures"}
+    return ", ".join(
+        f"{label(model['title'])} for {files}"
+        for kind, files in kinds.items()
+        for model in models
+        if kind in model["default_for"]
+    )
+
+
 def format_name(name: str) -> str:
     """Return a codec's or container's display name: `h264` -> `H.264`, `mov` -> `MOV`; long names unchanged."""
     return _FORMATS.get(name, name.upper() if len(name) <= 4 else name)

@@ -127,7 +127,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
     Without models the list is empty and the page still renders.
 
     Args:
-        model: The model to preselect; default: the one in the query.
+        model: The model to preselect, unless it is the default for some files; default: the one in the query.
         clips: The number of clips to preselect; default: the one in the query.
     """
     try:
@@ -135,9 +135,13 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
     except ClipstackError:
         models = []
     settings: Settings = current_app.config["CLIPSTACK"]
+    is_default = any(entry["name"] == model and entry["default_for"] for entry in models)
     return {
         "models": models,
-        "chosen": {"model": model or request.args.get("model", ""), "clips": clips or request.args.get("clips", "")},
+        "chosen": {
+            "model": "" if is_default else model or request.args.get("model", ""),
+            "clips": clips or request.args.get("clips", ""),
+        },
         "clip_choices": [count for count in CLIP_CHOICES if count <= settings.max_clips],
         "max_upload_mb": settings.max_upload_mb,
         "job_days": settings.job_days,

@@ -140,6 +140,7 @@ class Model:
     A video model takes `frames` frames, every `stride`-th one of a video at `fps` frames per second. `stride` and `fps`
     are None where they do not apply. `resize` is the short side of the scaled frame and `crop` the side of the square
     cut from it, in pixels. `precision` is the one that the model calculates in, None where the service does not say.
+    `default_for` are the kinds of files (`video`, `image`) that go to this model when the request names none.
     """
 
     name: str
@@ -153,6 +154,10 @@ class Model:
     crop: int
     default: bool
     precision: str | None = None
+    title: str = ""
+    description: str = ""
+    examples: tuple[str, ...] = ()
+    default_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ def parse_model(data: Mapping[str, Any]) -> Model:
         crop=int(data["crop"]),
         default=bool(data.get("default", False)),
         precision=_optional(str, data.get("precision")),
+        title=str(data.get("title") or data["name"]),
+        description=str(data.get("description", "")),
+        examples=tuple(str(label) for label in data.get("examples", ())),
+        default_for=tuple(str(kind) for kind in data.get("default_for", ())),
     )
 
 

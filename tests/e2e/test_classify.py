@@ -134,6 +134,6 @@ def test_a_picture_is_not_for_a_video_model(stack: Stack, tmp_path: Path) -> Non
 
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 64), "teal").save(path)
-    response = post(stack, path)
+    response = post(stack, path, model="camera_motion")
     assert (response.status_code, response.json()["error"]["code"]) == (422, "wrong_media_kind")
     assert "image model" in response.json()["error"]["message"]

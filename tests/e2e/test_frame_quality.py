@@ -47,7 +47,7 @@ def test_the_model_is_listed_beside_the_default(stack: Stack) -> None:
     assert not quality["default"]
 
 
-@pytest.mark.parametrize("name", ["camera_motion", "frame_quality"])
+@pytest.mark.parametrize("name", ["camera_motion", "frame_quality", "objects"])
 def test_what_setup_made_answers_as_the_network_does(name: str) -> None:
     result = CliRunner().invoke(main, ["verify", name, "--clips", "3"])
     assert result.exit_code == 0, result.output

@@ -74,7 +74,7 @@ def test_a_picture_goes_to_the_model_for_pictures(page: Page, tmp_path: Path) ->
     Image.new("RGB", (320, 240), (2, 2, 3)).save(tmp_path / "night.png")
     choose(page, tmp_path / "night.png")
     expect(row(page, "night.png", "done")).to_be_visible()
-    expect(page.locator(".card-answer")).to_contain_text("By frame_quality")
+    expect(page.locator(".card-answer")).to_contain_text("By objects")
     expect(page.locator(".frames img")).to_have_count(1)
     assert page.locator(".screen img").evaluate("picture => picture.naturalWidth") == 320
 

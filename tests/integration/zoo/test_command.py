@@ -133,11 +133,11 @@ def test_verify_takes_the_file_where_it_is_now_and_no_other(x3d: Path, tmp_path:
 
 def test_show_and_list_say_what_is_there(x3d: Path) -> None:
     shown = invoke("show", "x3d_xs", "--models", x3d / "models").stdout
-    assert "input     2 frames in 0.4 s, 32 × 32\n" in shown
-    assert f"source    {x3d / 'X3D_XS.pyth'}\n" in shown
+    assert "input        2 frames in 0.4 s, 32 × 32\n" in shown
+    assert f"source       {x3d / 'X3D_XS.pyth'}\n" in shown
     listed = invoke("list", "--models", x3d / "models").stdout
     assert "x3d_xs  1        x3d_xs   2 frames in 0.4 s, 32 × 32  400" in listed
-    assert "can be added: x3d_s, x3d_m, x3d_l, resnet18" in listed
+    assert "can be added: x3d_s, x3d_m, x3d_l, efficientnet_lite0, efficientnet_lite1" in listed
 
 
 def test_show_tells_of_a_published_model_that_is_not_here(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_checkpoint_without_weights(refused: Callable[..., str], tmp_path: Path)
         (("add", "../evil", "--arch", "x3d_xs", "--weights", "w.pth"), "'../evil' is no name for a model"),
         (("add", "x3d_xs", "--from-file", "nowhere.pth"), "nowhere.pth does not exist"),
         (("add", "camera_motion", "--arch", "x3d_xs", "--weights", "w.pth"), "choose another name"),
+        (("add", "objects", "--arch", "resnet18", "--weights", "w.pth"), "choose another name"),
         (("add", "frame_quality", "--arch", "resnet18", "--weights", "w.pth"), "choose another name"),
         (("add", "x3d_xs", "--url", "ftp://127.0.0.1/X3D_XS.pyth"), "is not the address of a file"),
         (("add", "s3d", "--from-file", "w.pth", "--size", "112"), "at least 14 frames of 224 x 224 pixels"),
@@ -151,6 +152,7 @@ def test_checkpoint_without_weights(refused: Callable[..., str], tmp_path: Path)
         (("remove", "../models"), "is no name for a model"),
         (("remove", "camera_motion"), "camera_motion is the default model"),
         (("remove", "frame_quality"), "frame_quality is built in"),
+        (("remove", "objects"), "objects is built in"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
 )

@@ -15,7 +15,7 @@ from tests.nightly.docs.snippets import ADDRESS, CHECKOUT, PORT
 
 PYTHON = Path("/usr/bin/python3.11")
 SCRIPTS = ("clipstack", "clipstack-keys", "clipstack-models", "supervisorctl")
-MODELS = ("camera_motion", "frame_quality")
+MODELS = ("camera_motion", "frame_quality", "objects")
 COMMAND_S = 150
 
 

@@ -63,6 +63,7 @@ NOT_HERE = {
     ): "measures for a minute; tests/integration/zoo/test_bench.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
+    ("docs/objects.md", ".venv/bin/clipstack-models add"): "a package index",
     ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/operations/test_monitoring.py starts it",
     (
         "docs/supply.md",

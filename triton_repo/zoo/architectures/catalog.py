@@ -1,6 +1,7 @@
 """Published networks: address of their weights, labels, clip and preprocessing.
 
     X3D         PyTorchVideo, Kinetics-400
+    LITE        Google, ImageNet
     ResNet      torchvision, ImageNet
     VIDEO       torchvision, Kinetics-400
 
@@ -16,11 +17,13 @@ from typing import Any
 
 from torch import nn
 
+from triton_repo.zoo.architectures import efficientnet_lite as lite
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d
+from triton_repo.zoo.architectures.weight_packages import PACKAGES
 from triton_repo.zoo.architectures.x3d import x3d
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.export.spec import ClipSpec
-from triton_repo.zoo.repository.names import PUBLISHED, VIDEO, X3D
+from triton_repo.zoo.export.spec import ClipSpec, Summary
+from triton_repo.zoo.repository.names import LITE, PUBLISHED, VIDEO, X3D
 
 # Source: pytorchvideo.models.hub.x3d
 X3D_ADDRESS = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
@@ -43,10 +46,19 @@ class Published:
     std: Colours
     smallest: tuple[int, int]  # frames, pixels
 
+    @property
+    def summary(self) -> Summary:
+        """Return the text about the network with its published labels."""
+        if self.spec.kind == "video":
+            return Summary(description="What people do, in the 400 actions of Kinetics-400.")
+        return Summary(description="The main thing in a picture, in the 1000 words of ImageNet.")
+
     def network(self, classes: int) -> nn.Module:
         """Return the network with random weights."""
         if self.name in X3D:
             return x3d(self.name, classes).eval()
+        if self.name in LITE:
+            return lite.EfficientNetLite(classes, lite.VARIANTS[self.name]).eval()
         network: nn.Module = _models().get_model(self.name, weights=None, num_classes=classes)
         return network.eval()
 
@@ -72,6 +84,8 @@ def published(name: str, file: str | None = None) -> Published:
     """
     if name not in PUBLISHED:
         raise ModelError(f"there is no published network {name!r}; published are {', '.join(PUBLISHED)}.")
+    if name in LITE:
+        return _lite(name)
     return _x3d(name) if name in X3D else _torchvision(name, file)
 
 
@@ -80,6 +94,13 @@ def _x3d(name: str) -> Published:
     url = X3D_ADDRESS.format(file=f"{name.upper()}.pyth")
     labels = tuple(_models().get_model_weights(X3D_LABELS_OF).DEFAULT.meta["categories"])
     return Published(name, url, labels, served.spec, served.mean, served.std, (1, 32))
+
+
+def _lite(name: str) -> Published:
+    variant = lite.VARIANTS[name]
+    labels = tuple(_models().get_model_weights("resnet18").DEFAULT.meta["categories"])
+    spec = ClipSpec("image", 1, 1, 30, variant.resize, variant.size)
+    return Published(name, PACKAGES[name].url, labels, spec, (lite.MEAN,) * 3, (lite.STD,) * 3, (1, 32))
 
 
 def _torchvision(name: str, file: str | None) -> Published:

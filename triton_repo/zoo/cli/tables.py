@@ -27,11 +27,12 @@ def clip_summary(parameters: dict[str, str]) -> str:
     return f"{parameters['frames']} frames in {seconds:.1f} s, {size}"
 
 
-def models_table(models: Sequence[InstalledModel], default: str) -> RenderableType:
-    """Return a table of the installed models; the default model is marked."""
+def models_table(models: Sequence[InstalledModel], default: str, for_pictures: str) -> RenderableType:
+    """Return a table of the installed models; the default models are marked."""
+    notes = {for_pictures: "  default for pictures", default: "  default"}
     table = Table("model", "version", "network", "input", "labels", box=None, pad_edge=False, header_style="dim")
     for model in models:
-        name = Text.assemble((model.name, "bold"), ("  default", "green") if model.name == default else "")
+        name = Text.assemble((model.name, "bold"), (notes.get(model.name, ""), "green"))
         parameters, versions = model.parameters, ", ".join(map(str, model.versions)) or "none"
         network, labels = parameters.get("architecture", ""), str(len(model.labels))
         table.add_row(name, versions, network, clip_summary(parameters), labels)
@@ -50,7 +51,8 @@ def installed_facts(model: InstalledModel) -> dict[str, Any]:
     from triton_repo.zoo.repository.sources import read_source
 
     parameters = model.parameters
-    facts = {
+    about = {name: parameters[name] for name in ("title", "description") if name in parameters}
+    facts = about | {
         "versions": _versions(model),
         "network": parameters.get("architecture", ""),
         "input": clip_summary(parameters),

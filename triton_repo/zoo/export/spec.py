@@ -28,6 +28,20 @@ class ClipSpec:
     crop: int
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Text about a model for its users: what it is called, what it answers, and some of its labels."""
+
+    title: str = ""
+    description: str = ""
+    examples: tuple[str, ...] = ()
+
+    def parameters(self) -> dict[str, str]:
+        """Return the entries of `config.pbtxt`; empty ones are left out."""
+        entries = {"title": self.title, "description": self.description, "examples": ", ".join(self.examples)}
+        return {name: value for name, value in entries.items() if value}
+
+
 class ModelInfo(Protocol):
     """Properties that a model folder's description is written from."""
 
@@ -46,6 +60,11 @@ class ModelInfo(Protocol):
         """Return the labels in the order of the scores."""
         ...
 
+    @property
+    def summary(self) -> Summary:
+        """Return the text about the model."""
+        ...
+
 
 @dataclass(frozen=True)
 class Description:
@@ -54,6 +73,7 @@ class Description:
     architecture: str
     spec: ClipSpec
     labels: tuple[str, ...]
+    summary: Summary = Summary()
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,7 @@ class NetworkSpec:
     labels: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    summary: Summary = Summary()
 
 
 class ServedNetwork(nn.Module):
@@ -112,6 +133,7 @@ def config_text(name: str, served: ModelInfo) -> str:
         "architecture": served.architecture,
         "engine": "openvino",
         "precision": "auto",
+        **served.summary.parameters(),
     }
     entries = ",\n".join(
         f'  {{ key: "{key}" value: {{ string_value: "{value}" }} }}' for key, value in parameters.items()
@@ -144,4 +166,13 @@ parameters [
 """
 
 
-__all__ = ["MAX_BATCH", "ClipSpec", "ModelInfo", "Description", "NetworkSpec", "ServedNetwork", "config_text"]
+__all__ = [
+    "MAX_BATCH",
+    "ClipSpec",
+    "ModelInfo",
+    "Description",
+    "NetworkSpec",
+    "ServedNetwork",
+    "Summary",
+    "config_text",
+]

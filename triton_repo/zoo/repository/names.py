@@ -9,8 +9,9 @@ from triton_repo.zoo.errors import ModelError
 X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")
 RESNETS = ("resnet18", "resnet50", "resnet101")
 VIDEO = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
-PUBLISHED = X3D + RESNETS + VIDEO
-BUILT_IN = ("camera_motion", "frame_quality")  # `make setup` makes them from the weights in this package
+LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+PUBLISHED = X3D + LITE + RESNETS + VIDEO
+BUILT_IN = ("camera_motion", "frame_quality", "objects")  # `make setup` exports them
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
@@ -24,4 +25,4 @@ def checked(name: str) -> str:
     return name
 
 
-__all__ = ["BUILT_IN", "PUBLISHED", "RESNETS", "VIDEO", "X3D", "checked"]
+__all__ = ["BUILT_IN", "LITE", "PUBLISHED", "RESNETS", "VIDEO", "X3D", "checked"]

@@ -24,6 +24,7 @@ from .formatting import (
 BAR_WIDTH = 40
 MAX_LABEL_WIDTH = 40
 MAX_LABELS = 12
+KINDS = {"video": "videos", "image": "pictures"}
 
 
 class Predictions:
@@ -102,10 +103,14 @@ def models_block(models: Sequence[Model]) -> RenderableType:
     """Return the models with their clips and labels."""
     lines: list[RenderableType] = []
     for model in models:
-        default = ("  default", "green") if model.default else ""
+        kinds = " and ".join(KINDS.get(kind, kind) for kind in model.default_for)
+        default = f"  default for {kinds}" if kinds else "  default" if model.default else ""
         facts = f"  {model.kind} · {model_input(model)} · version {model.version}"
-        lines.append(Text.assemble((plain(model.name), "bold"), default, (plain(facts), "dim")))
-        rest = len(model.labels) - MAX_LABELS
-        labels = ", ".join(model.labels[:MAX_LABELS]) + (f" and {rest} more" if rest > 0 else "")
-        lines.append(Indented(Text(plain(labels))))
+        lines.append(Text.assemble((plain(model.name), "bold"), (default, "green"), (plain(facts), "dim")))
+        if model.description:
+            lines.append(Indented(Text(plain(f"{model.title}: {model.description}"))))
+        has_many = len(model.labels) > MAX_LABELS
+        shown = (has_many and model.examples) or model.labels[:MAX_LABELS]
+        labels = ", ".join(shown) + (f" and {len(model.labels) - len(shown)} more" if has_many else "")
+        lines.append(Indented(Text(plain(labels), style="dim")))
     return Group(*lines)

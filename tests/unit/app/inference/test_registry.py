@@ -9,6 +9,7 @@ from app.errors import InferenceTimeout, ModelNotFound, NotReady
 from app.inference.client import Fingerprint, ProbeResult
 from app.inference.registry import ModelRegistry
 from app.inference.triton_errors import TritonUnavailable
+from app.media.types import Kind
 
 
 class FakeTriton:
@@ -275,7 +276,7 @@ def test_precision_is_shown_and_another_one_has_another_mark(at_once: None, monk
         triton = FakeTriton(config())
         models = catalogue(triton)
         exact = await models.get("good")
-        assert exact.to_json(default=True)["precision"] == "f32"
+        assert exact.to_json(["video"])["precision"] == "f32"
         triton.precision = "bf16"
         await models.refresh()
         fast = await models.get("good")
@@ -290,7 +291,7 @@ def test_precision_of_another_backend_is_unknown(at_once: None) -> None:
         triton = FakeTriton(config())
         triton.weights = triton.precision = ""
         models = catalogue(triton)
-        assert (await models.get("good")).to_json(default=True)["precision"] is None
+        assert (await models.get("good")).to_json(["video"])["precision"] is None
         assert models.precisions() == {}
 
     asyncio.run(scenario())
@@ -323,5 +324,40 @@ def test_models_are_listed_again_after_an_outage(at_once: None) -> None:
         triton.record_unloaded, triton.weights = None, "bb"
         await models.refresh()
         assert (await models.get("good")).digest != first
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "others", "chosen"),
+    [
+        ("video", "camera", ("words",), "camera"),
+        ("image", "camera", ("words",), "words"),
+        ("image", "faults", ("camera", "words"), "faults"),  # the default model takes pictures itself
+        ("image", "camera", ("faults",), "camera"),  # there is no model for pictures: the request is refused
+        ("image", "camera@1", ("words",), "words"),
+    ],
+)
+def test_the_kind_of_the_file_chooses_the_model(kind: Kind, model: str, others: tuple[str, ...], chosen: str) -> None:
+    kinds = {"camera": "video", "words": "image", "faults": "image"}
+    names = (model.partition("@")[0], *others)
+    models = catalogue(FakeTriton(*(config(name, kind=kinds[name]) for name in names)))
+    asyncio.run(models.refresh())
+    assert models.default(kind, model, "words") == chosen
+
+
+def test_before_the_models_are_known_pictures_go_to_the_model_for_pictures() -> None:
+    assert catalogue(FakeTriton()).default("image", "camera", "words") == "words"
+
+
+def test_a_model_without_a_title_is_called_by_its_name_and_its_first_labels() -> None:
+    models = catalogue(FakeTriton(config(title="Words", examples="label2, label0"), config("plain")))
+
+    async def scenario() -> None:
+        good, plain = await models.get("good"), await models.get("plain")
+        assert (good.title, good.examples) == ("Words", ("label2", "label0"))
+        assert (plain.title, plain.description, plain.examples) == ("plain", "", ("label0", "label1", "label2"))
+        facts = good.to_json(["image"])
+        assert (facts["default"], facts["default_for"], facts["examples"]) == (False, ["image"], ["label2", "label0"])
 
     asyncio.run(scenario())

@@ -94,3 +94,8 @@ def reasons(figures: Any) -> list[str]:
         for part in figures.values():
             unique |= dict.fromkeys(reasons(part))
     return list(unique)
+
+
+def short_number(value: float) -> str:
+    """Return the number with three digits, or as an integer from 1000 on."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bench.stats import short_number
+
 Results = Mapping[str, Any]
 Path = tuple[str, ...]
 LITSERVE, FLASK = "LitServe + OpenVINO", "Flask + torch"
@@ -63,7 +65,7 @@ TARGETS = (
     Target("share of the parts' own limit, clips/s", ("throughput", "parts", "per_s"), 0.9, True, "decode + infer"),
     Target("clips/s, 4 clients, defaults", _against("flask_torch", 4, "per_s"), 4.5, True, FLASK),
     Target("clips/s, 16 clients, defaults", _against("flask_torch", 16, "per_s"), 4.5, True, FLASK),
-    Target("gunicorn's CPU a clip, 4 clients, ms", _against("litserve_openvino", 4, "cpu_ms", "ours", "web"), 4),
+    Target("gunicorn's CPU a clip, 16 clients, ms", _against("litserve_openvino", 16, "cpu_ms", "ours", "web"), 4),
     Target("Triton's memory, MiB", ("memory", "triton"), 2, False, "the weights"),
     Target("cold start to the first answer, s", ("startup", "first_answer_s"), 1.5, False, LITSERVE),
     Target("to Triton and back with 2.4 MB, beyond inference, ms", ("transport", "overhead_ms"), 1.5),
@@ -118,6 +120,4 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "–" if value is None else short_number(value)

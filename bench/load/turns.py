@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench import processes
@@ -26,24 +25,27 @@ FEW_TURNS = 2  # of longer turns
 
 @dataclass
 class Turns:
-    """What the turns of one service gave: results, and processor milliseconds of one answer by part."""
+    """What the turns of one service gave: results, and the processor seconds of all turns by part."""
 
     service: Service
     results: list[LoadResult] = field(default_factory=list)
-    cpu_ms: list[Counter[str]] = field(default_factory=list)
+    cpu_s: Counter[str] = field(default_factory=Counter)
 
     def run(self, load: ab.Load, clients: int, requests: int) -> None:
         """Run one turn."""
         before = processes.ticks_of_session(self.service.session)
-        result = ab.run(load, clients, requests)
-        used = processes.cpu_seconds_by_part(self.service.session, before)
-        self.results.append(result)
-        if result.answered:
-            self.cpu_ms.append(Counter({part: 1e3 * used_s / result.answered for part, used_s in used.items()}))
+        self.results.append(ab.run(load, clients, requests))
+        self.cpu_s.update(processes.cpu_seconds_by_part(self.service.session, before))
 
     def figures(self, name: str) -> list[float | None]:
         """Return one figure of every turn."""
         return [getattr(result, name) for result in self.results]
+
+    def cpu_ms(self) -> dict[str, float]:
+        """Return the processor milliseconds of one answer by part, and of all parts; empty without answers."""
+        answered = sum(result.answered for result in self.results)
+        costs = self.cpu_s | {"all": self.cpu_s.total()}
+        return {part: round(1e3 * used_s / answered, 2) for part, used_s in costs.items()} if answered else {}
 
 
 def measure(services: Sequence[Service], film: Path, clients: int, profile: Profile) -> dict[Service, Turns] | None:
@@ -82,12 +84,5 @@ def comparison(ours: Turns, theirs: Turns, film: Path) -> dict[str, Any]:
     sides = {"ours": ours, "theirs": theirs}
     result: dict[str, Any] = {name: compare(ours.figures(name), theirs.figures(name), labels) for name in FIGURES}
     result["failed"] = {name: sum(turn.failed for turn in side.results) for name, side in sides.items()}
-    result["cpu_ms"] = {name: medians(side.cpu_ms) for name, side in sides.items()}
+    result["cpu_ms"] = {name: side.cpu_ms() for name, side in sides.items()}
     return result
-
-
-def medians(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the median of each part over the turns, and of their sum as "all"."""
-    by_part = {part: [row.get(part, 0.0) for row in rows] for row in rows for part in row}
-    totals = {"all": [sum(row.values()) for row in rows]} if rows else {}
-    return {part: round(median(values), 2) for part, values in (by_part | totals).items()}

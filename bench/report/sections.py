@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.stats import short_number
+
 Figures = Mapping[str, Any]
 NAMES = {
     "clipstack": "Clipstack",
@@ -23,11 +25,12 @@ def title(name: str) -> str:
     return NAMES[name] if name in NAMES else f"{NAMES[baseline]}, both in {precision}"
 
 
-def spread_cell(figure: Figures | None, digits: int = 3) -> str:
+def spread_cell(figure: Figures | None) -> str:
     """Return `12.3 (11.9–12.8)`, or a dash without figures."""
     if not figure:
         return "–"
-    return f"{figure['median']:.{digits}g} ({figure['least']:.{digits}g}–{figure['most']:.{digits}g})"
+    median, least, most = (short_number(figure[name]) for name in ("median", "least", "most"))
+    return f"{median} ({least}–{most})"
 
 
 def comparison_cells(figure: Figures) -> list[str]:
@@ -102,7 +105,9 @@ def cpu(figures: Figures) -> str:
     }
     rows = [[part, *(f"{cost['ours'].get(part, 0):.1f}" for cost in columns.values())] for part in PARTS]
     rows.append(["LitServe, all", *(f"{cost['theirs']['all']:.1f}" for cost in columns.values())])
-    return f"### Processor time of a clip\n\nMilliseconds of one core, medians.\n\n{grid(['part', *columns], rows)}"
+    return (
+        f"### Processor time of a clip\n\nMilliseconds of one core, over all turns.\n\n{grid(['part', *columns], rows)}"
+    )
 
 
 def one_client(figures: Figures) -> str:

@@ -68,7 +68,8 @@ def against(name: str, ours: list[Service], films: dict[str, Film], profile: Pro
             key: {"precision": precisions(pair, clip), "clients": {}} for key, pair in pairs.items()
         }
         for clients in profile.baselines[name]:
-            for key, row in rows(pairs, films["small"], clients, profile).items():
+            compared = {name: pairs[name]} if clients == 1 else pairs
+            for key, row in rows(compared, films["small"], clients, profile).items():
                 result[key]["clients"][str(clients)] = row
         if name == servers.STRONGEST:
             result[name]["large"] = rows({name: pairs[name]}, films["large"], 1, profile)[name]

@@ -63,8 +63,10 @@ def idle(sides: list[Service]) -> dict[str, dict[str, float]]:
     before = [processes.ticks_of_session(side.session) for side in sides]
     time.sleep(IDLE_S)
     used = [processes.cpu_seconds_by_part(side.session, ticks) for side, ticks in zip(sides, before, strict=True)]
-    shares = [{part: 100 * used_s / IDLE_S for part, used_s in by_part.items()} for by_part in used]
-    return {name: turns.medians([share]) for name, share in zip(("ours", "theirs"), shares, strict=True)}
+    return {
+        name: {part: 100 * used_s / IDLE_S for part, used_s in (*by_part.items(), ("all", by_part.total()))}
+        for name, by_part in zip(("ours", "theirs"), used, strict=True)
+    }
 
 
 def table(result: dict[str, Any]) -> str:

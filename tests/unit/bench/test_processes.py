@@ -1,9 +1,13 @@
 """Processes of a stack by part, and their processor time."""
 
 import os
+from collections import Counter
 
 import pytest
 
+from bench.fixtures.service import Service
+from bench.load.ab import LoadResult
+from bench.load.turns import Turns
 from bench.processes import cpu_seconds_by_part, part_of, ticks_of_session
 
 
@@ -33,3 +37,10 @@ def test_processor_time_of_this_session_grows_with_work() -> None:
         sum(range(10_000))
     assert os.getpid() in before
     assert cpu_seconds_by_part(session, before).total() >= 0.09
+
+
+def test_processor_time_of_an_answer_is_that_of_all_turns() -> None:
+    results = [LoadResult(1.0, None, None, answered, 0) for answered in (10, 30)]
+    turns = Turns(Service("clipstack", "", 0), results, Counter({"web": 0.4, "decoders": 2.0}))
+    assert turns.cpu_ms() == {"web": 10.0, "decoders": 50.0, "all": 60.0}
+    assert Turns(Service("clipstack", "", 0)).cpu_ms() == {}

@@ -224,13 +224,10 @@ class Pipeline:
 
         return self._loop.run(get())
 
-    def transports(self) -> dict[str, Any]:
-        """Return how this worker's clips reach Triton, with the refusals of each transport."""
-        return self._triton.transports.facts()
-
-    def decoding(self) -> dict[str, Any]:
-        """Return how many of this worker's videos were decoded on the CPU and on a GPU."""
-        return self._decode_stats.facts()
+    def load(self) -> dict[str, Any]:
+        """Return the transports of this worker's clips, its decoded videos, and its running and waiting requests."""
+        transports, decoding = self._triton.transports.facts(), self._decode_stats.facts()
+        return {"transports": transports, "decoding": decoding, "admission": self._admission.facts()}
 
     def facts(self) -> dict[str, Any]:
         """Return the state of this worker for app/metrics. Raises NotReady when the worker is not started."""
@@ -246,10 +243,6 @@ class Pipeline:
             }
 
         return self._loop.run(collect())
-
-    def admission(self) -> dict[str, Any]:
-        """Return this worker's load and its refusals."""
-        return self._admission.facts()
 
     def backlog_s(self) -> float:
         """Return the expected time in seconds until all waiting requests have run. Callable from any thread."""

@@ -187,9 +187,7 @@ def ready() -> Response:
     details = {
         "workers": [{"decoders": worker.decoders} for worker in registry.statuses()],
         "left_out": health.unusable,
-        "transports": pipeline().transports(),
-        "decoding": pipeline().decoding(),
-        "admission": pipeline().admission(),
+        **pipeline().load(),
     }
     return jsonify(status="ready", models=names, **details)
 

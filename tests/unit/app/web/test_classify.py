@@ -91,14 +91,8 @@ class FakePipeline:
         models: list[Any] = [types.SimpleNamespace(name=name) for name in self._names]
         return Health(models, dict.fromkeys(self._broken, "slow"), {"huge@1": "too large"})
 
-    def transports(self) -> dict[str, Any]:
-        return {"last": "inline"}
-
-    def decoding(self) -> dict[str, Any]:
-        return {"device": "cpu"}
-
-    def admission(self) -> dict[str, Any]:
-        return {"limit": 4}
+    def load(self) -> dict[str, Any]:
+        return {"transports": {"last": "inline"}, "decoding": {"device": "cpu"}, "admission": {"limit": 4}}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ class Profile(NamedTuple):
         turns: Turns of each side.
         seconds: Length of a turn.
         baselines: Baselines of the throughput suite, each with its numbers of clients.
-        pinned: Whether each baseline is also compared in the same precision as our stack.
         workers: Numbers of workers of the memory suite.
         overload_s: Seconds of each rate of the load curve.
         repeats: Repetitions of operations that take milliseconds.
@@ -25,7 +24,6 @@ class Profile(NamedTuple):
     turns: int
     seconds: float
     baselines: Mapping[str, Sequence[int]]
-    pinned: bool
     workers: tuple[int, int]
     overload_s: float
     repeats: int
@@ -33,8 +31,8 @@ class Profile(NamedTuple):
 
 
 BASELINES = {"litserve_openvino": (1, 4, 16), "flask_torch": (4, 16), "aiohttp_torch": (4,), "flask_triton": (4,)}
-FULL = Profile(3, 2, BASELINES, True, (1, 4), 4, 5, 2)
-QUICK = Profile(3, 2, {"litserve_openvino": (1, 4, 16)}, False, (1, 4), 4, 5, 2)
+FULL = Profile(3, 2, BASELINES, (1, 4), 4, 5, 2)
+QUICK = FULL._replace(baselines={"litserve_openvino": (1, 4, 16)})
 
 
 def in_turns(turns: int, *sides: Callable[[], Result]) -> list[list[Result]]:

@@ -35,7 +35,7 @@ def measure(profile: Profile) -> dict[str, Any]:
     }
     with ExitStack() as running:
         ours = [servers.ours(running.enter_context(servers.stack()))]
-        if profile.pinned and ours[0].answer(clip.path).precision != PINNED:
+        if ours[0].answer(clip.path).precision != PINNED:
             ours.append(servers.ours(running.enter_context(servers.stack(precision=PINNED))))
         time.sleep(SETTLE_S)
         result["precision"] = ours[0].answer(clip.path).precision
@@ -59,11 +59,9 @@ def against(name: str, ours: list[Service], films: dict[str, Film], profile: Pro
             models = networks.float_repository(networks.VIDEO, networks.cpu_precisions())
             words = ("--triton", running.enter_context(servers.triton(models))[1])
         theirs = [running.enter_context(servers.baseline(name, *words))]
-        if profile.pinned and theirs[0].answer(clip).precision != PINNED:
+        if theirs[0].answer(clip).precision != PINNED:
             theirs.append(running.enter_context(servers.baseline(name, *words, "--precision", PINNED)))
-        pairs = {name: (ours[0], theirs[0])}
-        if profile.pinned:
-            pairs[f"{name}_{PINNED}"] = (ours[-1], theirs[-1])
+        pairs = {name: (ours[0], theirs[0]), f"{name}_{PINNED}": (ours[-1], theirs[-1])}
         result: dict[str, Any] = {
             key: {"precision": precisions(pair, clip), "clients": {}} for key, pair in pairs.items()
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -268,7 +270,9 @@ def test_unloadable_model_is_loaded_later(watched: Stack) -> None:
     attempts = 'clipstack_model_loads_total{model="unloadable"}'
     until(lambda: watchdog_numbers(watched).get(attempts), 10)
     assert watchdog_numbers(watched)['clipstack_model_answers{model="unloadable"}'] == 0
-    answer = httpx.post(f"{watched.url}/v1/classify?model=unloadable", content=b"a text", timeout=20)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    answer = httpx.post(f"{watched.url}/v1/classify?model=unloadable", content=picture.getvalue(), timeout=20)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
 
     (watched.model_dir / "unloadable" / scripted_model.CURED).touch()

@@ -222,7 +222,7 @@ def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: S
 
 def test_gpu_decoder_names_its_missing_layers(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
-        return (await decoder._living()).schedule(current_layers).result(30)
+        return (await decoder._current_pool()).schedule(current_layers).result(30)
 
     found: tuple[Layer, ...] = place.run(use)
     user = set() if os.geteuid() == 0 else {"user"}
@@ -238,7 +238,7 @@ def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None
         pytest.skip("the real driver's threads do nothing for others")
 
     async def use(decoder: Decoder) -> list[str]:
-        pool = await decoder._living()
+        pool = await decoder._current_pool()
         return [pool.schedule(in_that_thread, (tried,)).result(30) for tried in (os.getpid, action)]
 
     works, refused = place.run(use)

@@ -79,7 +79,7 @@ def test_15_memory_full(cramped: tuple[Enclosure, Stack], fault_runs: FaultRuns,
     small = Enclosure(lambda stack: {SHARED_MEMORY: "100m"})
     with pytest.raises(subprocess.CalledProcessError) as refused:
         small.start(Stack(CHECKOUT, own_environment(tmp_path) | {"CLIPSTACK_MODEL_DIR": str(stack.model_dir)}))
-    row.check(f"at the start: {refused.value.stderr.strip()[:90]}…", "/dev/shm has" in refused.value.stderr)
+    row.check(f"at the start: {' '.join(refused.value.stderr.split())[:90]}…", "/dev/shm has" in refused.value.stderr)
     with fault_runs.of(stack, private_memory=True) as fault_run:
         workers = web_workers(stack)
         fault_run.mark_fault()

@@ -92,7 +92,7 @@ def _authenticate() -> ResponseReturnValue | None:
     try:
         g.key, g.session = authenticator.authenticate(request)
     except Unauthorized:
-        if request.blueprint in PAGES:
+        if request.blueprint in PAGES and not request.path.startswith("/v1/"):
             return redirect("/login", 303)
         raise
     if g.session and request.method not in SAFE:

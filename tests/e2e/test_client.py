@@ -61,7 +61,7 @@ def test_command_line_gives_json_of_many_files(stack: Stack, video: Path) -> Non
 
 
 def test_command_line_lists_the_models(stack: Stack) -> None:
-    assert "camera_motion  default  video" in clipstack(stack, "models").stdout
+    assert "camera_motion  default for videos  video" in clipstack(stack, "models").stdout
 
 
 def test_command_line_refuses_a_damaged_film(stack: Stack, real_videos: Path) -> None:

@@ -67,7 +67,7 @@ class ResponseCheck:
             assert answer.headers["content-type"].startswith("application/json"), what
             assert answer.headers["x-request-id"] == error["request_id"], what
         text = answer.body + repr(answer.headers).encode()
-        assert not LEAKS.search(text), what
+        assert not LEAKS.search(text.replace(b"rock python", b"").replace(b"pillow", b"")), what  # labels of ImageNet
         assert not any(str(path).encode() in text for path in (CHECKOUT, self.stack.run_dir)), what
 
 

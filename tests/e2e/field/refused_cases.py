@@ -17,8 +17,8 @@ from tests.support.films import panning, write_video
 
 
 def case(file: str, why: str, content: bytes, message: str, status: int = 415) -> Case:
-    """Return a case of a file of these bytes."""
-    return Case(file, lambda path: path.write_bytes(content), why, "Refused", status=status, message=message)
+    """Return a case of a file of these bytes, sent to the model that takes pictures."""
+    return Case(file, lambda path: path.write_bytes(content), why, "Refused", "objects", status=status, message=message)
 
 
 def film(file: str, why: str, message: str, codec: str, pixels: str = "yuv420p", status: int = 415) -> Case:

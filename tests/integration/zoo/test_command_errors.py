@@ -17,7 +17,7 @@ from triton_repo.zoo.architectures.checkpoints import read_checkpoint
 from triton_repo.zoo.architectures.resnet import RESNETS as KNOWN_RESNETS
 from triton_repo.zoo.architectures.x3d import VARIANTS
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.repository.names import LITE, PUBLISHED, RESNETS, VIDEO, X3D
+from triton_repo.zoo.repository.names import LITE, PUBLISHED, RESNETS, X3D
 
 WEIGHTS = {"a.weight": torch.arange(4.0), "a.bias": torch.ones(2)}
 
@@ -227,7 +227,7 @@ def test_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_facts_are_torchvision_s_own(name: str) -> None:
     known = published(name)
-    assert len(known.labels) == (400 if name in VIDEO else 1000)
+    assert len(known.labels) == (1000 if name in (*RESNETS, *LITE) else 400)
     assert known.url.startswith("https://")
     if name not in (*X3D, *LITE):
         from torchvision import models

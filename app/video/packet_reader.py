@@ -20,7 +20,7 @@ from app.media.types import Media, Source
 from app.video.container import open_container
 from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
-from app.video.packets import VideoPacket, list_packets, packets_on_clock, stamp_of
+from app.video.packets import VideoPacket, demux, list_packets, packets_on_clock, stamp_of
 from app.video.probe import DEFAULTS, SEEKABLE, Resources
 from app.video.truncation import find_ending
 
@@ -67,7 +67,7 @@ class PacketReader:
                 and length_bytes(codec, configuration) > 0
                 and not self._deinterlaces  # deinterlacing needs the frames before and after
             )
-            self._list = list_packets(chain(packets, container.demux(stream)), stream, demuxer, end.cut_off)
+            self._list = list_packets(chain(packets, demux(container, stream)), stream, demuxer, end.cut_off)
             missing = len(stream.index_entries) - self._list.count if demuxer == "mov" else 0
             if self.reuses_container and demuxer in SEEKABLE and not self._list.sequential:
                 self._list_container, self._resources = (container, stream), stack.pop_all()
@@ -144,7 +144,7 @@ class PacketReader:
         """Yield the packets from the container's position, with the list's timestamps."""
         if self._list.sequential:
             return packets_on_clock(container, stream, self._demuxer)
-        return container.demux(stream)
+        return demux(container, stream)
 
     def _frame_number(self, stamp: int) -> int:
         return bisect_left(self._stamps, stamp)

@@ -30,6 +30,20 @@ LEAP_S = 10.0
 BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})  # FFmpeg's demuxers with AVFMT_TS_DISCONT
 
 
+def demux(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
+    """Yield the packets of `stream`, from the container's position on.
+
+    PyAV's own `demux` raises IndexError at the first packet of a stream that begins later in the file (MPEG-TS, FLV).
+    That packet is another stream's: reading goes on after it.
+    """
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:
+            continue
+
+
 class Clock:
     """Clock that maps each packet of a stream, in file order, to the display time of its frame.
 
@@ -190,7 +204,7 @@ def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: st
     """Yield all packets from the start of the file, with the timestamps that `list_packets` assigns."""
     clock = Clock(1 / float(stream.time_base or 1), demuxer)
     untimed = _is_untimed(stream, demuxer)
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         pts, dts = _decoding_times(packet, clock) if untimed else (packet.pts, packet.dts)
         stamp = clock.stamp(pts, dts, packet.duration or 0, packet.is_keyframe)
         packet.pts = None if pts is None else stamp

@@ -21,7 +21,7 @@ from app.media.transparency import has_second_picture
 from app.media.types import Limits, Media, Source
 from app.video.container import convert_errors, open_container
 from app.video.container_crop import container_crop
-from app.video.packets import VideoPacket
+from app.video.packets import VideoPacket, demux
 from app.video.truncation import Ending, find_ending
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, packets: list[V
 
     The packets that were read are added to `packets`.
     """
-    for packet in islice(container.demux(stream), FIRST_FRAME_PACKETS):
+    for packet in islice(demux(container, stream), FIRST_FRAME_PACKETS):
         if len(packets) <= MOST_KEPT_PACKETS:
             packets.append(packet)
         if packet.has_sidedata("encryption_info"):

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from .clock import Clock
-from .probe import open_video
+from .probe import demux, open_video
 
 EQUAL_S = 5e-4  # The service's rules (app/media/sampling.py): times this close are equal
 MAX_GAP_S = 0.2  # a frame that stays longer is a still
@@ -78,7 +78,7 @@ def read_frame_times(file: BinaryIO) -> FrameTimes:
     with open_video(file) as (container, stream):
         base = stream.time_base or Fraction(1)
         clock = Clock(float(1 / base), demuxer(container))
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             stamp = clock.stamp(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
             if stamp is None or not (keys or packet.is_keyframe):
                 continue
@@ -95,7 +95,7 @@ def read_frame_times(file: BinaryIO) -> FrameTimes:
 def packets_on_clock(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Yield all packets, with timestamps that never jump back."""
     clock = Clock(float(1 / (stream.time_base or Fraction(1))), demuxer(container))
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         pts, dts = packet.pts, packet.dts
         stamp = clock.stamp(pts, dts, packet.duration or 0, packet.is_keyframe)
         packet.pts = None if pts is None else stamp

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import av
 from av.container import InputContainer
 from av.error import InvalidDataError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -118,8 +119,18 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     return None
 
 
+def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets of `stream`; PyAV's `demux` raises IndexError where another stream begins later in the file."""
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:
+            continue
+
+
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
-    for number, packet in enumerate(container.demux(stream)):
+    for number, packet in enumerate(demux(container, stream)):
         if number >= FIRST_FRAME_PACKETS:
             break
         try:

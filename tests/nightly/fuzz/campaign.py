@@ -145,7 +145,6 @@ def _faults_of_job(told: dict[str, Any]) -> list[str]:
         return [f"a job is still {told['state']} {JOB_S:.0f} s after the one before it has ended"]
     if told["state"] == "failed" and told["error"]["code"] in ("internal", "inference_failed", "unavailable"):
         return [f"a job failed by {told['error']['code']}"]
-    expected = min(told["progress"]["windows"], MAX_PAGE)
-    if told["state"] == "done" and len(told["timeline"]["windows"]) != expected:
+    if told["state"] == "done" and len(told["timeline"]["windows"]) != min(told["progress"]["windows"], MAX_PAGE):
         return [f"a job is done with {len(told['timeline']['windows'])} of {told['progress']['windows']} windows"]
     return []

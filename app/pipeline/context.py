@@ -12,7 +12,7 @@ from app.pipeline.timings import StageTimings
 
 @dataclass(slots=True)
 class RequestContext:
-    """Who asks, with which rights, and until when an answer is of use.
+    """The owner, rights, deadline and timings of one request.
 
     Attributes:
         deadline: The work is cancelled then.

@@ -25,7 +25,7 @@ FEW_TURNS = 2  # of longer turns
 
 @dataclass
 class Turns:
-    """What the turns of one service gave: results, and the processor seconds of all turns by part."""
+    """Results of one service's turns, and the processor seconds of all turns by part."""
 
     service: Service
     results: list[LoadResult] = field(default_factory=list)

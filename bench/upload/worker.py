@@ -23,7 +23,7 @@ MEDIA = ("codec", "container", "width", "height", "fps", "duration_s", "frames",
 
 @dataclass(frozen=True)
 class Measurement:
-    """What to measure.
+    """Settings of one upload measurement.
 
     Attributes:
         url: Near end of a link to the service.

@@ -46,7 +46,7 @@ class _Counts(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What Triton's models do.
+    """State of Triton's models after one round of canaries.
 
     Attributes:
         canaries: By name@version.

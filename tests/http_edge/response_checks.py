@@ -12,7 +12,7 @@ from tests.http_edge.connections import Reply, exchange
 from tests.http_edge.request_tap import Tap
 from tests.support.stacks import CHECKOUT
 
-# Of no use to a client, and of some use to an attacker
+# Internal names and paths: answers must not show them
 LEAKS = re.compile(
     rb"Traceback|File \"|\.py\b|/dev/shm|/proc|/tmp/|/run/|/usr/|avcodec|libav|ffmpeg|decord|pillow|werkzeug|gunicorn|"
     rb"python|flask|triton|errno|0x[0-9a-f]{6}",

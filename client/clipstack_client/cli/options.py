@@ -61,7 +61,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ReductionOptions:
-    """What to send of a video; `rate` is the upload rate in Mbit/s, if known."""
+    """Options that choose the part of a video to send; `rate` is the upload rate in Mbit/s, or None if unknown."""
 
     shrink: str | None
     rate: float | None

@@ -117,7 +117,7 @@ def test_changed_configuration_of_the_same_version_is_another_answer(
 
 
 def answered_by_all(http: httpx.Client, film: bytes) -> list[Any]:
-    """What the workers answer: eight requests reach both."""
+    """Return the answers of eight requests, which reach both workers."""
     return [asked(http, film)[1] for _ in range(8)]
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says as a whole: its table, its JSON, its exit codes and its page."""
+"""The doctor's table, JSON, exit codes and page."""
 
 from __future__ import annotations
 

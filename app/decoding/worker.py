@@ -41,6 +41,8 @@ def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
     global _fault
     os.nice(NICE)
     warmup.hold(files)
+    if confinement.gpu is not None:  # before the sandbox: CUDA starts threads, opens devices and may write files
+        gpu_decoding.prepare(confinement.gpu)
     confine(confinement)
     try:
         for source, request in warmup.requests(files):

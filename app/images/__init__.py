@@ -1,1 +1,1 @@
-"""Picture decoding: still pictures and animations, with colour profiles, into the shared region."""
+"""Pictures: pixels separated from metadata, then decoded, with colour profiles, into the shared region."""

@@ -11,13 +11,13 @@ import numpy as np
 
 from app.errors import LimitExceeded, Undecodable
 from app.images.decode import open_picture, open_pixels, read_orientation, render, rotation_of
+from app.images.picture_file import PictureFile
+from app.images.png import png_chunks
+from app.images.webp import webp_chunks
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame
 from app.media.sampling import Timing
 from app.media.types import Limits, Media, Source
-from app.picture_files.picture_file import PictureFile
-from app.picture_files.png import png_chunks
-from app.picture_files.webp import webp_chunks
 
 ANIMATED = frozenset(("WEBP", "PNG", "AVIF"))  # names of formats.Format of kind "video" that this module reads
 MAX_FRAMES = 5000  # the last frame requires decoding all

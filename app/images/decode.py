@@ -15,12 +15,12 @@ from PIL import Image
 
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.images.colour_profile import is_usable, to_srgb
+from app.images.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, exif_orientation
+from app.images.split import split_picture
 from app.media import transfer
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
-from app.picture_files.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, exif_orientation
-from app.picture_files.split import split_picture
 
 Image.preinit()  # loads Pillow's plugins before the fork instead of in each process
 # One thread per picture, because there are as many decoders as cores

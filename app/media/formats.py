@@ -7,8 +7,7 @@ other files and hosts.
 from typing import Literal, NamedTuple
 
 from app.errors import UnsupportedMedia
-from app.picture_files import refused_formats
-from app.picture_files.png import is_animated_png
+from app.media import refused_formats
 
 Kind = Literal["video", "image"]
 
@@ -26,12 +25,13 @@ class Format(NamedTuple):
 
 CODECS_TO_SEND = "H.264, HEVC, AV1, VP9 or ProRes"
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # header size in bytes after a BMP's first 14 bytes
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # an MP4 or QuickTime file starts with one
 
 # Bytes that must all stand at their offsets; the first matching row wins
 _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     (((0, b"\xff\xd8\xff"),), Format("image", "JPEG")),
-    (((0, b"\x89PNG\r\n\x1a\n"),), Format("image", "PNG")),
+    (((0, PNG_HEAD),), Format("image", "PNG")),
     (((0, b"RIFF"), (8, b"WEBP")), Format("image", "WEBP")),
     (((0, b"RIFF"), (8, b"AVI ")), Format("video", "avi")),
     (((0, b"\x1aE\xdf\xa3"),), Format("video", "matroska")),
@@ -115,6 +115,16 @@ def _animation(candidate: Format, head: bytes) -> Format:
     if candidate.name == "PNG" and is_animated_png(head):
         return Format("video", "PNG")
     return candidate
+
+
+def is_animated_png(head: bytes) -> bool:
+    """Return whether a PNG's first bytes announce an animation of several frames."""
+    position = len(PNG_HEAD)
+    while position + 8 <= len(head) and (name := head[position + 4 : position + 8]) not in (b"IDAT", b"IEND"):
+        if name == b"acTL" and position + 20 <= len(head):
+            return int.from_bytes(head[position + 8 : position + 12], "big") > 1
+        position += 12 + int.from_bytes(head[position : position + 4], "big")
+    return False
 
 
 def ts_start(head: bytes) -> int | None:

@@ -9,8 +9,9 @@ from app.media.types import Limits
 from app.pipeline.upload_guard import UploadGuard
 from app.sandbox import SandboxConfig
 from app.settings import Settings
+from app.shm.cuda_runtime import GpuRegionHandle
 from app.shm.pool import SlotPool
-from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+from app.video.gpu_decoding import GpuUnavailable
 
 
 def permit_bounds(settings: Settings) -> Bounds:

@@ -22,7 +22,6 @@ from app.sandbox import linux
 from app.sandbox.ipc import Forkserver
 from app.sandbox.layers import Layer, SandboxConfig, apply_all
 from app.sandbox.rlimits import MEMORY_BYTES
-from app.video import gpu_decoding
 
 __all__ = [
     "MEMORY_BYTES",
@@ -61,10 +60,7 @@ def forkserver() -> Forkserver:
 
 
 def confine(confinement: SandboxConfig) -> None:
-    """Confine a new process for hostile files, with every layer that is available.
-
-    GPU decoding is prepared first: CUDA starts threads, opens devices, and may write files of its own.
-    """
+    """Confine a new process for hostile files, with every layer that is available."""
     global _layers, _missing_layers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would wait for native code that hangs
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing a file becomes an error instead of killing the process
@@ -72,8 +68,6 @@ def confine(confinement: SandboxConfig) -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):
         os.dup2(silence, descriptor)
-    if confinement.gpu is not None:
-        gpu_decoding.prepare(confinement.gpu)
     _layers = apply_all(confinement)
     _missing_layers = missing(_layers) if confinement.mode == "required" else ""
     # The parent is the forkserver: without it the service cannot see whether this process still writes to the region

@@ -11,7 +11,7 @@ from app.media import handles
 from app.sandbox import landlock, linux, paths, seccomp, syscall_rules
 from app.sandbox.linux import LayerUnavailable
 from app.sandbox.rlimits import MEMORY_BYTES, limit
-from app.video.gpu_decoding import GpuRegionHandle
+from app.shm.cuda_runtime import GpuRegionHandle
 
 THREADS = 256  # FFmpeg and decord start a few, OpenBLAS one per core
 SEPARATE_COUNT_SINCE = (5, 14)  # since this Linux version a user namespace counts only its own processes

@@ -5,6 +5,8 @@ CUDA does not survive a fork: the process that uses a runtime creates it.
 """
 
 import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 HANDLE_BYTES = 64  # CUDA_IPC_HANDLE_SIZE
@@ -132,3 +134,17 @@ class CudaBindings:
         while self._events:
             self._on_device(self._cuda.cudaEventDestroy, self._events.pop())
         self._on_device(self._cuda.cudaStreamDestroy, self._stream)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRegionHandle:
+    """Description of a worker's slots on the GPU with CUDA's `number`, for a decoder process.
+
+    `device` is torch's name for the GPU; tests use `cpu` with a runtime that is not a GPU's.
+    """
+
+    number: int
+    handle: bytes
+    region_bytes: int
+    runtime: Callable[[int], CudaRuntime] = CudaBindings
+    device: str = "cuda"

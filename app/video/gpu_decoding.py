@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.shm.cuda_runtime import CudaBindings, CudaRuntime
+from app.shm.cuda_runtime import GpuRegionHandle
 
 if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
@@ -16,20 +14,6 @@ if TYPE_CHECKING:
 
 class GpuUnavailable(RuntimeError):
     """Error for a process that cannot decode on a GPU; the message gives the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class GpuRegionHandle:
-    """Description of a worker's slots on the GPU with CUDA's `number`, for a decoder process.
-
-    `device` is torch's name for the GPU; tests use `cpu` with a runtime that is not a GPU's.
-    """
-
-    number: int
-    handle: bytes
-    region_bytes: int
-    runtime: Callable[[int], CudaRuntime] = CudaBindings
-    device: str = "cuda"
 
 
 _context: HWAccel | None = None
@@ -73,6 +57,3 @@ def decoder() -> GpuDecoder:
     if _decoder is None:
         raise GpuUnavailable(_unavailable_reason)
     return _decoder
-
-
-__all__ = ["GpuRegionHandle", "GpuUnavailable", "decoder", "prepare", "unavailable_reason"]

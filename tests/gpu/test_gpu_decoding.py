@@ -20,7 +20,7 @@ from app.media.types import ClipRequest, DecodeResult, Limits, Source
 from app.sandbox import SandboxConfig
 from app.settings import CHECKOUT
 from app.shm.cuda_pool import CudaSlotPool
-from app.video.gpu_decoding import GpuRegionHandle
+from app.shm.cuda_runtime import GpuRegionHandle
 from bench.gpu.memory import PAGE_BYTES
 from tests.support.cuda_here import real_cuda
 from tests.support.films import numbered, write_video

@@ -28,8 +28,9 @@ from app.sandbox import Layer, SandboxConfig, SandboxError, current_layers, linu
 from app.sandbox.layers import ON_GPU
 from app.sandbox.rlimits import address_space
 from app.shm.cuda_pool import CudaSlotPool
+from app.shm.cuda_runtime import GpuRegionHandle
 from app.video import gpu_decoding
-from app.video.gpu_decoding import GpuRegionHandle, GpuUnavailable
+from app.video.gpu_decoding import GpuUnavailable
 from app.video.probe import Resources
 from tests.support.cuda_fake import LOST, FakeCuda
 from tests.support.cuda_here import read_back, real_cuda

@@ -7,9 +7,9 @@ from PIL import Image, ImageCms, features
 
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.images import decode as pictures
+from app.images.picture_file import exif_orientation
+from app.images.split import split_picture
 from app.media.types import Limits, Source
-from app.picture_files.picture_file import exif_orientation
-from app.picture_files.split import split_picture
 from tests.e2e.field.picture_files import exif, srgb, with_segment
 from tests.support.films import corners, read_corners, texture
 from tests.support.regions import Region, whole

@@ -6,11 +6,11 @@ Damaged metadata raises no error here: it is dropped, and a note says so.
 import re
 
 from app.errors import UnsupportedMedia
-from app.picture_files.jpeg import split_jpeg
-from app.picture_files.picture_file import MAX_CHUNKS, PictureFile, first_directory
-from app.picture_files.png import split_png
-from app.picture_files.refused_formats import CAMERA_RAW
-from app.picture_files.webp import split_webp
+from app.images.jpeg import split_jpeg
+from app.images.picture_file import MAX_CHUNKS, PictureFile, first_directory
+from app.images.png import split_png
+from app.images.webp import split_webp
+from app.media.refused_formats import CAMERA_RAW
 
 
 def split_picture(name: str, data: bytes) -> PictureFile:

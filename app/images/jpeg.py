@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from app.errors import UnsupportedMedia
-from app.picture_files.picture_file import DAMAGED_PROFILE, PictureFile
+from app.images.picture_file import DAMAGED_PROFILE, PictureFile
 
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7))

@@ -1,7 +1,7 @@
 """Parts of a picture file: what decoding the pixels needs, and the metadata in use, EXIF and a colour profile.
 
 The decoder gets only the pixels, so that damaged, unusual or huge metadata cannot affect it
-(app/picture_files/split.py).
+(app/images/split.py).
 """
 
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.errors import LimitExceeded
-from app.picture_files.picture_file import MAX_CHUNKS, MAX_PROFILE_BYTES, PictureFile
+from app.images.picture_file import MAX_CHUNKS, MAX_PROFILE_BYTES, PictureFile
 
 _WEBP_METADATA = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}  # and their flags in VP8X
 _WEBP_PIXELS = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")

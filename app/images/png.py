@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.picture_files.picture_file import (
+from app.images.picture_file import (
     DAMAGED_EXIF,
     DAMAGED_PROFILE,
     MAX_CHUNKS,
@@ -12,8 +12,8 @@ from app.picture_files.picture_file import (
     MAX_PROFILE_BYTES,
     PictureFile,
 )
+from app.media.formats import PNG_HEAD, is_animated_png
 
-_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT")
 _PNG_FRAMES = (b"acTL", b"fcTL", b"fdAT")
@@ -21,7 +21,7 @@ _PNG_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of each chunk, the end chunk last; an end may lie beyond the data."""
-    position, count = len(_PNG_HEAD), 0
+    position, count = len(PNG_HEAD), 0
     while position + 8 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         name = data[position + 4 : position + 8]
@@ -40,7 +40,7 @@ def split_png(data: bytes) -> PictureFile:
         UnsupportedMedia: It is an iOS variant that decoders do not read.
         LimitExceeded: It has too many chunks.
     """
-    file, chunks = PictureFile(b""), [_PNG_HEAD]
+    file, chunks = PictureFile(b""), [PNG_HEAD]
     animated, is_complete = is_animated_png(data), True
     name = b""
     for name, start, end in png_chunks(data):
@@ -105,13 +105,3 @@ def _inflate_profile(body: bytes) -> bytes:
     except zlib.error:
         return b""
     return profile if stream.eof else b""
-
-
-def is_animated_png(head: bytes) -> bool:
-    """Return whether a PNG's first bytes announce an animation of several frames."""
-    for name, start, end in png_chunks(head):
-        if name == b"acTL" and end <= len(head):
-            return int.from_bytes(head[start + 8 : start + 12], "big") > 1
-        if name == b"IDAT":
-            return False
-    return False

@@ -1,1 +1,0 @@
-"""Picture file formats: pixels and metadata separated before decoding, and messages for refused formats."""

@@ -19,11 +19,12 @@ def create_app(settings: Settings) -> Flask:
     from app.jobs.service import JobService
     from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
+    from app.openapi import parameter_names
     from app.openapi import views as openapi_views
     from app.pipeline.cache import ResultCache
     from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
-    from app.web import classify, login, pages
+    from app.web import classify, known_params, login, pages
     from app.web import jobs as job_views
     from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
@@ -39,9 +40,11 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
+    app.extensions[known_params.EXTENSION] = parameter_names(settings)
     record_requests(app)
     app.register_blueprint(classify.blueprint)
     app.register_blueprint(guard.blueprint)
+    app.register_blueprint(known_params.blueprint)  # after the guard: only for requests with a key
     app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
     app.register_blueprint(openapi_views.blueprint)

@@ -5,5 +5,6 @@ the errors with `app/errors.py` and nginx's own errors, and the responses with t
 """
 
 from app.openapi.document import codes, document
+from app.openapi.routes import parameter_names
 
-__all__ = ["codes", "document"]
+__all__ = ["codes", "document", "parameter_names"]

@@ -4,13 +4,17 @@ from collections import defaultdict
 from http import HTTPStatus
 from typing import Any
 
+from app.openapi import classify_schemas, job_schemas
+from app.openapi.error_meanings import MEANINGS
 from app.openapi.routes import COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
-from app.openapi.schemas import SCHEMAS, ref
+from app.openapi.schemas import ref
+from app.openapi.texts import DETAILS, TAGS, introduction
 from app.settings import Settings
 
 VERSION = "1"
 _RETRYABLE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+SCHEMAS = classify_schemas.SCHEMAS | job_schemas.SCHEMAS
 # Clients may send a key either way; CLIPSTACK_KEYS says whether they must
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `clipstack-keys create`."},
@@ -28,9 +32,11 @@ def document(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "Clipstack",
             "version": VERSION,
-            "description": "Classifies videos and pictures. Every error is JSON with a code.",
+            "summary": "Classifies videos and pictures.",
+            "description": introduction(settings),
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "/", "description": "This service."}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": dict(paths),
         "components": {"schemas": SCHEMAS, "securitySchemes": _KEYS},
         "security": [{"bearer": []}, {"header": []}, {}],
@@ -57,24 +63,30 @@ def _codes(route: Route) -> dict[int, set[str]]:
 def _operation(route: Route) -> dict[str, Any]:
     parameters = route.parameters + (route.fields or ())
     operation: dict[str, Any] = {
+        "operationId": route.id,
+        "tags": [route.tag],
         "summary": route.help,
-        "operationId": route.method + "".join(filter(str.isalnum, route.path.title())),
+        "description": DETAILS.get(route.id, route.help),
         "responses": _responses(route),
     }
     if parameters:
         operation["parameters"] = [_parameter(parameter) for parameter in parameters]
     if route.fields is not None:
         operation["requestBody"] = body(route.fields)
+    if route.public:
+        operation["security"] = []
     return operation
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema = parameter.documented
     return {
         "name": parameter.name,
         "in": parameter.location,
         "required": parameter.location == "path",
-        "description": parameter.help,
-        "schema": parameter.schema,
+        "description": schema.pop("description"),
+        "example": schema.pop("examples")[0],
+        "schema": schema,
     }
 
 
@@ -85,12 +97,13 @@ def _responses(route: Route) -> dict[str, Any]:
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
-            "headers": {name: {"schema": schema} for name, schema in route.headers.items()},
+            "headers": {
+                name: {"description": schema["description"], "schema": schema} for name, schema in route.headers.items()
+            },
         }
-    descriptions = {error.status: "client closed its connection" for error in route.errors if error.status == 499}
     for status, names in sorted(_codes(route).items()):
         responses[str(status)] = {
-            "description": f"{descriptions.get(status) or HTTPStatus(status).phrase}: {', '.join(sorted(names))}",
+            "description": "\n".join(f"- `{name}`: {MEANINGS[name]}" for name in sorted(names)),
             "content": {JSON: {"schema": ref("Error")}},
             "headers": _RETRY_AFTER if status in _RETRYABLE else {},
         }

@@ -6,7 +6,7 @@ MEANINGS = {
     "missing_file": "The request has no file: send it as the body, as the form field `file`, or as `file` in JSON.",
     "empty_file": "The file has no bytes.",
     "too_many_files": "The request has more than one file.",
-    "invalid_parameter": "A parameter or header has an invalid value; the message names it and the valid values.",
+    "invalid_parameter": "A parameter is unknown or invalid, or a header is invalid; the message says what is valid.",
     "unauthorized": "The request has no API key, or an unknown one.",
     "forbidden": "The API key does not permit this request, or your address may not use this path.",
     "csrf_failed": "The request changes something and carries a browser's session without the page's CSRF token.",

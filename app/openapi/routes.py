@@ -7,7 +7,8 @@ from app import errors
 from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
-from app.openapi.schemas import FLAG, TEXT, Schema, nullable, one_of, record, ref
+from app.openapi.classify_schemas import CACHE
+from app.openapi.schemas import TEXT, Schema, binary, nullable, one_of, prop, record, ref
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
 from app.web import classify
@@ -28,11 +29,11 @@ NGINX_ERRORS: dict[int, tuple[str, ...]] = {
 
 COMMON_ERRORS: Errors = (
     ClipstackError, errors.BadRequest, errors.NotFound, errors.MethodNotAllowed,
-    errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeyStoreUnavailable,
+    errors.InvalidParameter, errors.Unauthorized, errors.CsrfFailed, errors.TooManyRequests, errors.KeyStoreUnavailable,
 )  # fmt: skip
 UPLOAD_ERRORS: Errors = (
     errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
-    errors.RequestTimeout, errors.StorageFull, errors.InvalidParameter, errors.ModelNotFound, errors.NotReady,
+    errors.RequestTimeout, errors.StorageFull, errors.ModelNotFound, errors.NotReady,
     errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
 )  # fmt: skip
 PROBE_ERRORS: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
@@ -44,26 +45,50 @@ CLASSIFY_ERRORS: Errors = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """A request parameter; `where` is query, header or path."""
+    """A request parameter. `location` is query, header or path; `example` is needed where the schema offers none."""
 
     name: str
     schema: Schema
     help: str
     location: str = "query"
+    example: Any = None
+
+    @property
+    def documented(self) -> Schema:
+        """Return the schema with an example, and without its default, which the description has.
+
+        A generated client would send each default in the query, where it would replace the field of a form.
+        """
+        schema = {name: value for name, value in self.schema.items() if name != "default"}
+        derived = self.schema.get("default", self.schema.get("minimum"))
+        return prop(schema, self.description, derived if self.example is None else self.example)
+
+    @property
+    def description(self) -> str:
+        """Return the help with the default."""
+        default = self.schema.get("default")
+        return self.help if default is None else f"{self.help} Default: `{str(default).lower()}`."
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path; `answers` maps status to content type to schema."""
+    """One method of one path; `id` names the operation, `responses` maps status to content type to schema."""
 
     path: str
     method: str
+    id: str
+    tag: str
     help: str
     responses: dict[int, dict[str, Schema]]
     errors: Errors = ()
     parameters: tuple[Parameter, ...] = ()
     fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
     headers: dict[str, Schema] = field(default_factory=dict)
+
+    @property
+    def public(self) -> bool:
+        """Return whether the route needs no key."""
+        return self.tag == "Service"
 
 
 def json_of(schema: str) -> dict[str, Schema]:
@@ -79,22 +104,29 @@ def _seconds(minimum: float, maximum: float) -> Schema:
     return {"type": "number", "minimum": minimum, "maximum": maximum}
 
 
-_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path")
+_JOB_ID = Parameter(
+    "identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path", "3f9a1c0b7d2e4f5a6b8c9d0e"
+)
 _DEADLINE = Parameter(
     HEADER, {"type": "integer", "minimum": 1, "maximum": MAX_MS},
-    "Deadline in milliseconds after the request; then 504.", "header",
+    "Deadline in milliseconds after the request; then 504.", "header", 10_000,
 )  # fmt: skip
+_FILE_NAME = Parameter("X-File-Name", TEXT, "Name of a raw body, percent-encoded.", "header", "clip.mp4")
 _KEY = Parameter(
     "Idempotency-Key", {"type": "string", "maxLength": jobs.MAX_KEY, "pattern": "^[ -~]*$"},
     "A second request with the same key and file returns the first one's job; with another file it is 409.", "header",
+    "film-17",
 )  # fmt: skip
-_CACHE = {"X-Clipstack-Cache": one_of("hit", "miss", "off")}
+FLAG = {"type": "boolean", "default": False}
+_CACHE = {"X-Clipstack-Cache": CACHE}
 
 
 def routes(settings: Settings) -> list[Route]:
     """Return all routes, with the limits in `settings`."""
     defaults = f"`{settings.model}` for videos; for pictures too if it takes them, else `{settings.picture_model}`"
-    model = Parameter("model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: {defaults}.")
+    model = Parameter(
+        "model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: {defaults}.", example=settings.model
+    )
     top_k = Parameter("top_k", _integer(MAX_TOP_K, classify.DEFAULT_TOP_K), "Number of best labels to return.")
     clips = Parameter("clips", _integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
     sampling = Parameter(
@@ -104,8 +136,8 @@ def routes(settings: Settings) -> list[Route]:
     thumbnails = Parameter("thumbnails", FLAG, "Whether the response contains the first clip as the model sees it.")
     timeline_params = (
         model,
-        Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Length of a window, seconds."),
-        Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Seconds from one window to the next."),
+        Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Length of a window, s.", example=2),
+        Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Time between two windows, s.", example=1),
         Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "Lead that another label needs to begin a segment."),
         top_k,
     )
@@ -122,37 +154,53 @@ def routes(settings: Settings) -> list[Route]:
     )
     picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Its number.", "path")
     not_found, path = (errors.JobNotFound,), "/v1/jobs/{identity}"
-    exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": _binary()}
-    source_types = {kind: _binary() for kind in ("video/*", "image/gif")}
+    exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": binary()}
+    source_types = {kind: binary() for kind in ("video/*", "image/gif")}
     return [
-        Route("/v1/classify", "post", "Classify a video or a picture.", {200: json_of("Classification")},
-              UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE,), (model, top_k, clips, sampling, thumbnails), _CACHE),
-        Route("/v1/jobs", "post", "Create a job that makes the timeline of a video.",
+        Route("/v1/classify", "post", "classify", "Classify", "Classify a video or a picture.",
+              {200: json_of("Classification")}, UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
+              (model, top_k, clips, sampling, thumbnails), _CACHE),
+        Route("/v1/jobs", "post", "submit_job", "Jobs", "Create a job that makes the timeline of a video.",
               {202: json_of("Job"), 200: json_of("Job")},
-              UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY,), timeline_params),
-        Route("/v1/jobs", "get", "List the newest jobs, without their timelines.", {200: json_of("Jobs")},
-              (errors.InvalidParameter, errors.Overloaded), (limit,)),
-        Route(path, "get", "Show the progress and the result of a job.", {200: json_of("Job")},
-              (*not_found, errors.InvalidParameter), (_JOB_ID, windows, *page)),
-        Route(path, "delete", "Cancel a running or waiting job, or remove a finished one.",
+              UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY, _FILE_NAME), timeline_params),
+        Route("/v1/jobs", "get", "list_jobs", "Jobs", "List the newest jobs, without their timelines.",
+              {200: json_of("Jobs")}, (errors.Overloaded,), (limit,)),
+        Route(path, "get", "get_job", "Jobs", "Show the progress and the result of a job.", {200: json_of("Job")},
+              not_found, (_JOB_ID, windows, *page)),
+        Route(path, "delete", "delete_job", "Jobs", "Cancel a running or waiting job, or remove a finished one.",
               {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, not_found, (_JOB_ID,)),
-        Route(f"{path}/events", "get", "Follow a job by server-sent events.",
-              {200: {"text/event-stream": {}}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
-        Route(f"{path}/timeline", "get", "Export the timeline as far as it is computed.", {200: exports},
-              (*not_found, errors.TimelineNotReady, errors.InvalidParameter), (_JOB_ID, export_format, *page)),
-        Route(f"{path}/thumbnails/{{place}}.jpg", "get", "Return the middle frame of a window.",
-              {200: {"image/jpeg": _binary()}}, not_found, (_JOB_ID, picture_number)),
-        Route(f"{path}/source", "get", "Return the video; supports range requests.",
+        Route(f"{path}/events", "get", "follow_job", "Jobs", "Follow a job by server-sent events.",
+              {200: {"text/event-stream": TEXT}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
+        Route(f"{path}/timeline", "get", "get_timeline", "Jobs", "Export the timeline as far as it is computed.",
+              {200: exports}, (*not_found, errors.TimelineNotReady), (_JOB_ID, export_format, *page)),
+        Route(f"{path}/thumbnails/{{place}}.jpg", "get", "get_thumbnail", "Jobs",
+              "Return the middle frame of a window.", {200: {"image/jpeg": binary()}}, not_found,
+              (_JOB_ID, picture_number)),
+        Route(f"{path}/source", "get", "get_source", "Jobs", "Return the video; supports range requests.",
               {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, not_found, (_JOB_ID,)),
-        Route("/v1/models", "get", "List the models that are ready.", {200: json_of("Models")}, (errors.NotReady,)),
-        Route("/v1/openapi.json", "get", "Return this document.", {200: {JSON: {"type": "object"}}}),
-        Route("/healthz", "get", "Check whether the web server runs.", {200: json_of("Alive")}),
-        Route("/readyz", "get", "Check whether the models are ready.", {200: json_of("Ready")}, (errors.NotReady,)),
+        Route("/v1/models", "get", "list_models", "Models", "List the models that are ready.",
+              {200: json_of("Models")}, (errors.NotReady,)),
+        Route("/v1/openapi.json", "get", "get_openapi", "Service", "Return this document.",
+              {200: {JSON: {"type": "object"}}}),
+        Route("/healthz", "get", "check_alive", "Service", "Check whether the web server runs.",
+              {200: json_of("Alive")}),
+        Route("/readyz", "get", "check_ready", "Service", "Check whether the models are ready.",
+              {200: json_of("Ready")}, (errors.NotReady,)),
     ]  # fmt: skip
 
 
-def _binary() -> Schema:
-    return {"type": "string", "contentMediaType": "application/octet-stream"}
+def parameter_names(settings: Settings) -> dict[tuple[str, str], frozenset[str]]:
+    """Return the names of the parameters in the query or form of each (Flask's rule, method).
+
+    Public routes are left out: load balancers add parameters of their own to health checks.
+    """
+    return {
+        (route.path.replace("{", "<").replace("}", ">"), route.method.upper()): frozenset(
+            parameter.name for parameter in route.parameters + (route.fields or ()) if parameter.location == "query"
+        )
+        for route in routes(settings)
+        if not route.public
+    }
 
 
 def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
@@ -160,14 +208,17 @@ def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
 
     A file is sent as raw bytes, in a multipart form or as base64 in JSON. The form and the JSON may carry `fields` too.
     """
-    schemas = {parameter.name: parameter.schema for parameter in fields}
-    optional = (*schemas, "name")
+    schemas = {parameter.name: parameter.documented for parameter in fields}
     encoded = {"type": "string", "contentEncoding": "base64"}
+    name = prop(nullable(TEXT), "Name of the file.", "clip.mp4")
+    form = record({"file": prop(binary(), "The file."), **schemas}, tuple(schemas))
+    in_json = record({"file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"), "name": name, **schemas})
     return {
         "required": True,
+        "description": "The file: raw (fastest), in a form, or in base64 in JSON. Parameters may stand in the query.",
         "content": {
-            "application/octet-stream": {"schema": _binary()},
-            "multipart/form-data": {"schema": record({"file": _binary(), **schemas}, tuple(schemas))},
-            JSON: {"schema": record({"file": encoded, "name": nullable(TEXT), **schemas}, optional)},
+            "multipart/form-data": {"schema": form | {"additionalProperties": False}},
+            "application/octet-stream": {"schema": binary()},
+            JSON: {"schema": in_json | {"required": ["file"], "additionalProperties": False}},
         },
     }

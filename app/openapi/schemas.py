@@ -1,4 +1,8 @@
-"""JSON schemas of the API's responses; properties are required unless listed as optional, and no others exist."""
+"""Building blocks of JSON schemas, and all schemas of the API's responses.
+
+Properties are required unless listed as optional. Responses may get further properties in later versions, so clients
+must ignore unknown ones.
+"""
 
 from typing import Any
 
@@ -21,13 +25,18 @@ def mapping(values: Schema) -> Schema:
 
 
 def record(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
-    """Return the schema of an object with exactly these properties, required unless listed in `optional`."""
+    """Return the schema of an object with these properties, required unless listed in `optional`."""
     required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def prop(schema: Schema, description: str, example: Any = None) -> Schema:
+    """Return `schema` with the description and example of one property; a reference has the examples of its target."""
+    return schema | {"description": description} | ({} if example is None else {"examples": [example]})
 
 
 def ref(name: str) -> Schema:
-    """Return a reference to the named schema in SCHEMAS."""
+    """Return a reference to the named schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -36,92 +45,15 @@ def one_of(*values: str) -> Schema:
     return {"type": "string", "enum": list(values)}
 
 
+def binary() -> Schema:
+    """Return the schema of a file: `format` for code generators, `contentMediaType` as JSON Schema has it."""
+    return {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+
+
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+POSITIVE: Schema = {"type": "integer", "minimum": 1}
 NUMBER: Schema = {"type": "number", "minimum": 0}
 FRACTION: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 TIME: Schema = {"type": "string", "format": "date-time"}
-STATES = ("queued", "running", "done", "failed", "cancelled")
-
-_MEDIA = record(
-    {
-        "name": TEXT, "kind": one_of("video", "image"), "container": TEXT, "codec": TEXT,
-        "width": {"type": "integer", "minimum": 1}, "height": {"type": "integer", "minimum": 1},
-        "rotation": {"type": "integer", "enum": [0, 90, 180, 270]}, "mirrored": FLAG,
-        "duration_s": nullable(NUMBER), "fps": nullable(NUMBER), "frames": COUNT, "truncated": FLAG, "bytes": COUNT,
-    }
-)  # fmt: skip
-
-_TIMELINE = record(
-    {
-        "duration_s": NUMBER, "complete_to_s": NUMBER, "window_s": NUMBER, "hop_s": NUMBER, "margin": FRACTION,
-        "labels": array(TEXT), "segments": array(ref("Segment")), "cuts_s": array(NUMBER),
-        "thumbnails": array(record({"time_s": NUMBER, "url": TEXT})), "windows": array(ref("Window")),
-        "next_offset": nullable(COUNT),
-    },
-    optional=("windows", "next_offset"),
-)  # fmt: skip
-
-_JOB = record(
-    {
-        "id": TEXT, "state": one_of(*STATES),
-        "created": TIME, "started": nullable(TIME), "finished": nullable(TIME),
-        "name": TEXT, "bytes": COUNT, "model": TEXT, "model_version": nullable(TEXT),
-        "parameters": record({
-            "hop_s": nullable(NUMBER), "window_s": nullable(NUMBER), "margin": FRACTION,
-            "top_k": {"type": "integer", "minimum": 1},
-        }),
-        "progress": record({
-            "percent": {"type": "number", "minimum": 0, "maximum": 100}, "windows_done": COUNT,
-            "windows": nullable(COUNT), "eta_s": nullable(NUMBER), "position": nullable(COUNT),
-        }),
-        "tries": COUNT, "cache": nullable(one_of("hit", "miss")),
-        "error": nullable(record({"code": TEXT, "message": TEXT})),
-        "timing_s": mapping(NUMBER), "media": nullable(ref("Media")), "timeline": nullable(ref("Timeline")),
-        "links": record(dict.fromkeys(("self", "events", "timeline", "source"), TEXT)),
-    }
-)  # fmt: skip
-
-SCHEMAS: dict[str, Schema] = {
-    "Prediction": record({"label": TEXT, "score": FRACTION}),
-    "Media": _MEDIA,
-    "Clip": record(
-        {"start_s": NUMBER, "end_s": NUMBER, "frames": array(COUNT), "times_s": array(NUMBER), "padded": FLAG}
-    ),
-    "Classification": record(
-        {
-            "request_id": TEXT, "model": TEXT, "model_version": TEXT, "predictions": array(ref("Prediction")),
-            "media": ref("Media"), "clips": array(ref("Clip")), "transport": one_of("cuda_shared_memory",
-            "system_shared_memory", "inline"), "precision": nullable(TEXT), "warnings": array(TEXT),
-            "thumbnails": array(TEXT), "cache": one_of("hit", "miss", "off"), "timing_ms": mapping(NUMBER),
-        },
-        optional=("thumbnails",),
-    ),
-    "Model": record(
-        {
-            "name": TEXT, "version": TEXT, "kind": one_of("video", "image"), "frames": COUNT, "stride": COUNT,
-            "fps": NUMBER, "resize": COUNT, "crop": COUNT, "architecture": TEXT, "labels": array(TEXT),
-            "precision": nullable(TEXT), "versions": array(TEXT), "title": TEXT, "description": TEXT,
-            "examples": array(TEXT), "default": FLAG, "default_for": array(one_of("video", "image")),
-        }
-    ),
-    "Models": record({"models": array(ref("Model"))}),
-    "Segment": record({"start_s": NUMBER, "end_s": NUMBER, "label": TEXT, "score": FRACTION}),
-    "Window": record(
-        {"start_s": NUMBER, "end_s": NUMBER, "padded": FLAG, "predictions": array(ref("Prediction"))}
-    ),
-    "Timeline": _TIMELINE,
-    "Job": _JOB,
-    "Jobs": record({"jobs": array(ref("Job"))}),
-    "Removed": record({"id": TEXT, "state": one_of("removed")}),
-    "Alive": record({"status": one_of("alive")}),
-    "Ready": record(
-        {
-            "status": one_of("ready"), "models": array(TEXT), "left_out": mapping(TEXT),
-            "workers": array(record({"decoders": COUNT})),
-            "transports": {"type": "object"}, "decoding": {"type": "object"}, "admission": mapping(NUMBER),
-        }
-    ),
-    "Error": record({"error": record({"code": TEXT, "message": TEXT, "request_id": TEXT})}),
-}  # fmt: skip

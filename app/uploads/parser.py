@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import unquote
 
 from flask import Request
@@ -196,12 +196,14 @@ def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
     path, file = _temporary_file(folder, cleanup)
     with file, _disk_errors():
         members = read_json(body, file)
-    fields = {name: _as_text(value) for name, value in members.items() if isinstance(value, str | int | float)}
+    fields = {name: _as_text(value) for name, value in members.items() if value is not None}
     return Upload(Source(str(path), 0, path.stat().st_size), fields.pop("name", ""), fields)
 
 
-def _as_text(value: str | float) -> str:
+def _as_text(value: Any) -> str:
     """Return a JSON value as a form would send it; some clients write whole numbers as 3.0."""
+    if isinstance(value, list | dict):
+        return "[...]" if isinstance(value, list) else "{...}"  # no parameter takes it, but the message shows it
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

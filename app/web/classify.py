@@ -24,6 +24,7 @@ from app.pipeline.worker import Pipeline
 from app.request_id import request_id
 from app.settings import SAMPLINGS, Settings
 from app.uploads.parser import Upload, receive
+from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, whole_number
 from app.web.serializers import classification_json
 
@@ -78,7 +79,7 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
 
 def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
     """Return what the request asks for; raises InvalidParameter, or UnsupportedMedia for a file that is refused."""
-    params = upload.fields | request.args.to_dict()
+    params = upload_params(upload.fields)
     return ClassifyRequest(
         top_k=whole_number(params, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
         clips=whole_number(params, "clips", 1, limits.max_clips),

@@ -20,6 +20,7 @@ from app.uploads.parser import receive
 from app.web import classify
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
+from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, flag, number, whole_number
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
@@ -63,7 +64,7 @@ def accept() -> tuple[Response, int]:
     guard.require_lane("jobs")
     key = _key(request.headers.get("Idempotency-Key", ""))
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
-        params = upload.fields | request.args.to_dict()
+        params = upload_params(upload.fields)
         model = params.get("model") or settings.model
         spec = JobSpec(
             id="",

@@ -64,6 +64,19 @@ def test_clips_begin_at_key_frames_on_request(stack: Stack, films: dict[str, Pat
     assert "exact or keyframe" in refused.json()["error"]["message"]
 
 
+def test_a_misspelled_parameter_is_refused_wherever_it_stands(stack: Stack, films: dict[str, Path]) -> None:
+    url, film = f"{stack.url}/v1/classify", films["pan_left"].read_bytes()
+    encoded = base64.b64encode(film).decode()
+    for answer in (
+        httpx.post(url, content=film, params={"topk": 1}, timeout=60),
+        httpx.post(url, files={"file": film}, data={"topk": "1"}, timeout=60),
+        httpx.post(url, json={"file": encoded, "name": "a.mp4", "topk": 1}, timeout=60),
+    ):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "invalid_parameter")
+        assert "unknown parameter 'topk': did you mean top_k?" in error["message"]
+
+
 @pytest.mark.parametrize("fps", [24, 30, 60])
 def test_the_same_movement_is_named_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
     path = film_movement(tmp_path / "a.mp4", "zoom_in", fps=fps)

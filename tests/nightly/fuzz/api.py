@@ -41,6 +41,8 @@ PATIENT_MS = 20_000  # of less the answer is 504, as promised, which schemathesi
 def enriched(document: dict[str, Any], kept: list[str], doomed: list[str], files: list[bytes]) -> dict[str, Any]:
     """The description with ids of jobs, some of which may be deleted, and files that can be looked at."""
     told = copy.deepcopy(document)
+    for schema in told["components"]["schemas"].values():
+        schema["additionalProperties"] = False  # a field that is not described would be a fault of the description
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
             for parameter in operation.get("parameters", ()):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from app import create_app, errors
 from app.openapi import codes, document
@@ -15,6 +17,7 @@ from tests.conftest import CHECKOUT
 
 SETTINGS = Settings.from_environment({})
 DOCUMENT = document(SETTINGS)
+OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 # Pages for people and their numbers, what Prometheus reads, and what nginx alone asks
 NO_API = {"/", "/docs", "/login", "/logout", "/status", "/status.json", "/metrics"}
 
@@ -71,6 +74,65 @@ def test_limits_are_those_in_force() -> None:
     other = Settings.from_environment({"CLIPSTACK_MAX_CLIPS": "3"})
     asked = document(other)["paths"]["/v1/classify"]["post"]["parameters"]
     assert {each["name"]: each["schema"].get("maximum") for each in asked}["clips"] == 3
+
+
+def test_the_document_is_valid_openapi() -> None:
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
+
+
+def test_operations_have_unique_names_and_one_known_tag() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS]
+    assert {"classify", "submit_job", "list_jobs", "get_job"} <= set(names) and len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in names)
+    tags = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert all(len(operation["tags"]) == 1 and operation["tags"][0] in tags for operation in OPERATIONS)
+
+
+def fields(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every property below `schema`, with its path."""
+    for name, value in schema.get("properties", {}).items():
+        yield f"{path}.{name}", value
+        yield from fields(value, f"{path}.{name}")
+    for inner in [schema.get("items"), *schema.get("anyOf", ())]:
+        if inner is not None:
+            yield from fields(inner, path)
+
+
+def has_example(schema: Any) -> bool:
+    """Whether there is an example of the value, or of all that it is made of."""
+    inner = [schema.get("items"), *schema.get("anyOf", ())]
+    nested = "$ref" in schema or any(part and ("properties" in part or "$ref" in part) for part in [schema, *inner])
+    return "examples" in schema or nested
+
+
+def test_every_field_has_a_description_and_an_example() -> None:
+    schemas = dict(DOCUMENT["components"]["schemas"])
+    for operation in OPERATIONS:
+        for kind, media in operation.get("requestBody", {}).get("content", {}).items():
+            schemas[f"{operation['operationId']} {kind}"] = media["schema"]
+    told = [field for name, schema in schemas.items() for field in fields(schema, name)]
+    assert [path for path, schema in told if "description" not in schema] == []
+    files = ("multipart/form-data.file", ".thumbnails")  # bytes; pictures in base64
+    assert [path for path, schema in told if not has_example(schema) and not path.endswith(files)] == []
+    for operation in OPERATIONS:
+        for parameter in operation.get("parameters", ()):
+            assert parameter["description"] and parameter["example"] is not None, parameter["name"]
+
+
+def test_answers_may_get_further_fields_and_requests_may_not() -> None:
+    answers = str(DOCUMENT["components"]["schemas"])
+    assert "'additionalProperties': False" not in answers
+    for path in ("/v1/classify", "/v1/jobs"):
+        content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+        assert content["multipart/form-data"]["schema"]["additionalProperties"] is False
+        assert content["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
+        assert content["application/octet-stream"]["schema"]["format"] == "binary"
+
+
+def test_generated_clients_send_no_defaults_that_replace_the_fields_of_a_form() -> None:
+    for operation in OPERATIONS:
+        assert not [each["name"] for each in operation.get("parameters", ()) if "default" in each["schema"]]
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -36,6 +36,9 @@ def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) 
         (client.post("/v1/classify", data=b"x" * (1 << 20) + b"x"), 413, "too_large"),
         (client.post("/v1/classify?top_k=NaN", data=b"x"), 400, "invalid_parameter"),
         (client.post("/v1/classify?clips=9", data=b"x"), 400, "invalid_parameter"),
+        (client.post("/v1/classify?topk=9", data=b"x"), 400, "invalid_parameter"),
+        (client.get("/v1/jobs?limits=9"), 400, "invalid_parameter"),
+        (client.get("/v1/models?limit=9"), 400, "invalid_parameter"),
         (client.post("/v1/classify", data=b"x", headers={"X-Deadline-Ms": "0"}), 400, "invalid_parameter"),
         (client.post("/v1/classify", data=b"x"), 415, "unsupported_media"),
         (client.post("/v1/classify", data=b"\xff\xd8\xff"), 503, "not_ready"),
@@ -51,7 +54,7 @@ def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) 
 
 
 def test_alive_does_not_ask_anybody_else(client: FlaskClient) -> None:
-    assert client.get("/healthz").get_json() == {"status": "alive"}
+    assert client.get("/healthz?probe=7").get_json() == {"status": "alive"}
 
 
 def test_unavailable_says_when_to_come_back(client: FlaskClient) -> None:

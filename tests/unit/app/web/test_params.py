@@ -3,6 +3,7 @@
 import pytest
 
 from app.errors import InvalidParameter
+from app.web.known_params import check_names
 from app.web.params import flag, whole_number
 
 
@@ -34,3 +35,21 @@ def test_flags(text: str, meant: bool) -> None:
 def test_an_unclear_flag_is_refused() -> None:
     with pytest.raises(InvalidParameter):
         flag({"thumbnails": "maybe"}, "thumbnails")
+
+
+KNOWN = {"model", "top_k", "clips", "sampling", "thumbnails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("clip", "clips"), ("modle", "model")]
+)
+def test_a_misspelled_name_is_refused_with_the_one_meant(name: str, meant: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"unknown parameter '{name}': did you mean {meant}\\?"):
+        check_names(["model", name], KNOWN)
+
+
+def test_another_name_is_refused_with_all_that_are_known() -> None:
+    with pytest.raises(InvalidParameter, match="'xxxx': this address knows clips, model, sampling, thumbnails, top_k"):
+        check_names(["xxxx"], KNOWN)
+    with pytest.raises(InvalidParameter, match="this address knows none"):
+        check_names(["x" * 10_000], ())

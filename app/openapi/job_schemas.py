@@ -1,0 +1,134 @@
+"""Schemas of the responses about jobs and timelines."""
+
+from app.openapi.schemas import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    TIME,
+    Schema,
+    array,
+    mapping,
+    nullable,
+    one_of,
+    prop,
+    record,
+    ref,
+)
+
+STATES = ("queued", "running", "done", "failed", "cancelled")
+_ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
+_URL = f"/v1/jobs/{_ID}"
+
+_SEGMENT = record(
+    {
+        "start_s": prop(NUMBER, "Start, seconds.", 0.0),
+        "end_s": prop(NUMBER, "End, seconds.", 12.5),
+        "label": prop(TEXT, "Label.", "pan_left"),
+        "score": prop(FRACTION, "Mean score of the label, 0 to 1.", 0.91),
+    }
+)
+
+_WINDOW = record(
+    {
+        "start_s": prop(NUMBER, "Time of the first frame, seconds.", 0.0),
+        "end_s": prop(NUMBER, "Time of the last frame, seconds.", 2.0),
+        "padded": prop(FLAG, "Whether the video ended before the window.", False),
+        "predictions": prop(array(ref("Prediction")), "Best labels, highest score first."),
+    }
+)
+
+_THUMBNAIL = record(
+    {
+        "time_s": prop(NUMBER, "Time of the frame, seconds.", 1.0),
+        "url": prop(TEXT, "URL of the JPEG.", f"{_URL}/thumbnails/0.jpg"),
+    }
+)
+
+_TIMELINE = record(
+    {
+        "duration_s": prop(NUMBER, "Duration of the video, seconds.", 60.0),
+        "complete_to_s": prop(NUMBER, "The timeline is complete up to this time, seconds.", 60.0),
+        "window_s": prop(NUMBER, "Length of a window, seconds.", 2.0),
+        "hop_s": prop(NUMBER, "Time from one window to the next, seconds.", 1.0),
+        "margin": prop(FRACTION, "Lead that another label needs to begin a segment.", 0.15),
+        "labels": prop(array(TEXT), "Labels of the segments.", ["pan_left", "static"]),
+        "segments": prop(array(ref("Segment")), "Parts of the video with one label each, in order."),
+        "cuts_s": prop(array(NUMBER), "Times at which a new shot begins, seconds.", [12.5, 40.0]),
+        "thumbnails": prop(array(_THUMBNAIL), "Middle frames of some windows."),
+        "windows": prop(array(ref("Window")), "One page of windows; only if requested."),
+        "next_offset": prop(nullable(COUNT), "`offset` of the next page; null after the last one.", 500),
+    },
+    optional=("windows", "next_offset"),
+)
+
+_PARAMETERS = record(
+    {
+        "hop_s": prop(nullable(NUMBER), "Requested `hop_s`; null: the model's.", 1.0),
+        "window_s": prop(nullable(NUMBER), "Requested `window_s`; null: the model's.", 2.0),
+        "margin": prop(FRACTION, "Requested `margin`, or the default.", 0.15),
+        "top_k": prop(POSITIVE, "Requested `top_k`, or the default.", 5),
+    }
+)
+
+_PROGRESS = record(
+    {
+        "percent": prop({"type": "number", "minimum": 0, "maximum": 100}, "Share that is done, percent.", 42.0),
+        "windows_done": prop(COUNT, "Windows that are done.", 25),
+        "windows": prop(nullable(COUNT), "Windows in all; null while unknown.", 60),
+        "eta_s": prop(nullable(NUMBER), "Estimated time left, seconds; null while unknown.", 8.5),
+        "position": prop(nullable(COUNT), "Jobs ahead in the queue; null unless the job is queued.", 0),
+    }
+)
+
+_FAILURE = record(
+    {
+        "code": prop(TEXT, "Machine-readable code.", "undecodable"),
+        "message": prop(TEXT, "What happened, for people.", "the file is damaged"),
+    }
+)
+
+_LINKS = record(
+    {
+        "self": prop(TEXT, "This record.", _URL),
+        "events": prop(TEXT, "Its events.", f"{_URL}/events"),
+        "timeline": prop(TEXT, "Its timeline.", f"{_URL}/timeline"),
+        "source": prop(TEXT, "Its video.", f"{_URL}/source"),
+    }
+)
+
+_JOB = record(
+    {
+        "id": prop(TEXT, "Id of the job.", _ID),
+        "state": prop(one_of(*STATES), "State of the job.", "running"),
+        "created": prop(TIME, "Time of the request, UTC.", "2026-05-04T10:00:00Z"),
+        "started": prop(nullable(TIME), "Time of the first attempt, UTC; null before.", "2026-05-04T10:00:01Z"),
+        "finished": prop(nullable(TIME), "Time of the end, UTC; null before.", "2026-05-04T10:00:20Z"),
+        "name": prop(TEXT, "File name that the client sent, empty if none.", "film.mp4"),
+        "bytes": prop(COUNT, "Size of the file, bytes.", 73_400_320),
+        "model": prop(TEXT, "Requested model.", "camera_motion"),
+        "model_version": prop(nullable(TEXT), "Version that runs; null before the first window.", "1"),
+        "parameters": prop(_PARAMETERS, "Parameters of the timeline."),
+        "progress": prop(_PROGRESS, "Progress."),
+        "tries": prop(COUNT, "Attempts so far.", 1),
+        "cache": prop(
+            nullable(one_of("hit", "miss")), "Whether the timeline came from the cache; null: not asked.", "miss"
+        ),
+        "error": prop(nullable(_FAILURE), "Why the job failed; null unless it did."),
+        "timing_s": prop(mapping(NUMBER), "Time of each stage, seconds.", {"queued": 0.4, "total": 18.2}),
+        "media": prop(nullable(ref("Media")), "Properties of the video; null before it was probed."),
+        "timeline": prop(nullable(ref("Timeline")), "Timeline so far; null before the first window, and in lists."),
+        "links": prop(_LINKS, "URLs of the job."),
+    }
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "Segment": _SEGMENT,
+    "Window": _WINDOW,
+    "Timeline": _TIMELINE,
+    "Job": _JOB,
+    "Jobs": record({"jobs": prop(array(ref("Job")), "Jobs, newest first.")}),
+    "Removed": record({"id": prop(TEXT, "Id of the job.", _ID), "state": prop(one_of("removed"), "State.", "removed")}),
+}

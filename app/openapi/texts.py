@@ -1,0 +1,66 @@
+"""Texts of the OpenAPI document in Markdown: its introduction, its tags and the details of operations."""
+
+from app.settings import Settings
+from app.uploads.parser import MAX_JSON_BYTES
+
+TAGS = {
+    "Classify": "One request, one answer: for pictures and short videos.",
+    "Jobs": "Timelines of long videos: submit a video, follow its job, read its segments.",
+    "Models": "What can be recognised.",
+    "Service": "Health and this document. These need no key.",
+}
+
+_UPLOAD = (
+    "The file comes as the raw body (fastest), as the field `file` of a form, or in base64 in JSON. Parameters "
+    "stand in the query, or beside the file in a form or in JSON; the query wins. Unknown ones are refused."
+)
+
+DETAILS = {
+    "classify": "Returns the best labels, the properties of the file, the frames that the model saw and the time "
+    f"of each stage.\n\n{_UPLOAD}",
+    "submit_job": "Returns 202 at once, with the id of the job. The job computes labels for each window and "
+    f"joins them to segments.\n\n{_UPLOAD}",
+    "get_job": "Poll this every second or so, or follow the job by its events. With `windows=true` the timeline "
+    "contains one page of windows; `next_offset` gives the next page's `offset`.",
+    "delete_job": "202: the running job stops soon; ask again to remove it. 200: the job was cancelled or removed.",
+    "follow_job": "Sends a `progress` event on each change and one `end` event. The data is the job as JSON. The "
+    "stream ends after a while; reconnect until `end`.",
+    "get_timeline": "JSON has one page of windows; CSV and WebVTT have the segments; SVG and PNG are pictures.",
+}
+
+_INTRODUCTION = """\
+Send a video or a picture and get what is in it as JSON. This page describes the service that you are reading it from,
+with its own limits.
+
+## Send a file
+
+| Way | Limit | Example |
+|---|---|---|
+| Raw body (fastest) | {upload_mb} MiB | `curl -T clip.mp4 -X POST "…/v1/classify?top_k=3"` |
+| Form | {upload_mb} MiB | `curl -F top_k=3 -F file=@clip.mp4 …/v1/classify` |
+| JSON with base64 | {json_mb} MiB | `{{"file": "AAAAIGZ0eXBpc29t…", "name": "clip.mp4", "top_k": 3}}` |
+
+## Keys
+
+{keys}
+
+## Errors
+
+Every error is JSON of one form:
+
+```json
+{{"error": {{"code": "undecodable", "message": "…", "request_id": "…"}}}}
+```
+
+Programs decide by `code`; `message` is for people and may change. A 4xx response is about the request: do not repeat it
+unchanged. After 429 and 503 retry when the seconds in `Retry-After` have passed. `request_id` is also in the header
+`X-Request-Id` and in the logs. Each operation below lists the codes that it can answer.
+"""
+
+
+def introduction(settings: Settings) -> str:
+    """Return the introduction, with the limits in `settings`."""
+    json_mb = min(settings.max_upload_mb, MAX_JSON_BYTES >> 20)
+    required = "This service requires a key. " if settings.asks_for_keys else "This service requires no key. "
+    keys = required + "Send a key as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+    return _INTRODUCTION.format(upload_mb=settings.max_upload_mb, json_mb=json_mb, keys=keys)

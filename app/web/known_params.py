@@ -1,0 +1,48 @@
+"""Refusal of unknown parameters, which would otherwise be ignored: a misspelled one would change the result unnoticed.
+
+The names come from app/openapi/routes.py: a parameter that is declared there is accepted.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+
+from flask import Blueprint, current_app, request
+
+from app.errors import InvalidParameter
+
+EXTENSION = "clipstack.parameters"  # names by (Flask's rule, method); routes that are not in it accept all names
+MAX_NAME = 40  # characters of an unknown name that are compared and shown
+
+blueprint = Blueprint("known_params", __name__)
+
+
+def check_names(names: Iterable[str], known: Collection[str]) -> None:
+    """Raise InvalidParameter for the first name that is not in `known`; the message has the closest known name."""
+    for name in names:
+        if name not in known:
+            match = get_close_matches(name[:MAX_NAME].lower(), known, n=1)
+            hint = f"did you mean {match[0]}?" if match else f"this address knows {', '.join(sorted(known)) or 'none'}"
+            raise InvalidParameter(f"unknown parameter {name[:MAX_NAME]!r}: {hint}")
+
+
+def upload_params(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters of an upload: the fields of its form or JSON, replaced by those in the query.
+
+    Raises:
+        InvalidParameter: A field is unknown.
+    """
+    _check(fields)
+    return {**fields, **request.args.to_dict()}
+
+
+@blueprint.before_app_request
+def _check_query() -> None:
+    _check(request.args)
+
+
+def _check(names: Iterable[str]) -> None:
+    rule = request.url_rule.rule if request.url_rule else ""
+    method = "GET" if request.method == "HEAD" else request.method
+    known = current_app.extensions[EXTENSION].get((rule, method))
+    if known is not None:
+        check_names(names, known)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from app.admission.pricing import is_long
 from app.decoding import warmup
 from app.images import animations
 from app.images import decode as pictures
+from app.images.source import ReadPicture
 from app.malloc import trim
 from app.media.formats import HEAD_BYTES, Format, recognise
 from app.media.handles import reachable
@@ -27,6 +28,7 @@ from app.video.gpu_decoding import GpuUnavailable
 from app.video.probe import OpenVideo, Resources
 
 Result = TypeVar("Result")
+Opened: TypeAlias = OpenVideo | ReadPicture
 
 NICE = 5  # nginx and web have priority: their work is short, and a rejection must not wait for a video
 WARMUP_LIMITS = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of the warm-up files
@@ -79,8 +81,8 @@ class DecodeTask:
 def probe(source: Source, limits: Limits) -> Media:
     """Return the kind and properties of a file, in this process."""
     source = reachable(source)
-    with _opened(source, recognise(source.read(HEAD_BYTES)), limits, 1) as (media, _):
-        return media
+    with _opened(source, recognise(source.read(HEAD_BYTES)), limits, 1) as opened:
+        return opened.media
 
 
 def decode_file(task: DecodeTask, limits: Limits) -> DecodedFile:
@@ -89,23 +91,23 @@ def decode_file(task: DecodeTask, limits: Limits) -> DecodedFile:
         return DecodedFile(task.media, decode(task.source, task.media, task.request, limits), 0.0)
     started, source = time.perf_counter(), reachable(task.source)
     form = task.format or recognise(source.read(HEAD_BYTES))
-    with _opened(source, form, limits, task.request.threads) as (media, opened):
-        probe_s = time.perf_counter() - started
+    with _opened(source, form, limits, task.request.threads) as opened:
+        media, probe_s = opened.media, time.perf_counter() - started
         if task.only_short and is_long(media, task.request.shape[0]):
             return DecodedFile(media, None, probe_s)
         return DecodedFile(media, decode(source, media, task.request, limits, opened), probe_s)
 
 
 @contextmanager
-def _opened(source: Source, form: Format, limits: Limits, threads: int) -> Iterator[tuple[Media, OpenVideo | None]]:
-    """Yield a file's properties, and the open video if it is one."""
+def _opened(source: Source, form: Format, limits: Limits, threads: int) -> Iterator[Opened]:
+    """Yield a file with its properties, opened once for these and for decoding."""
     if form.kind == "image":
-        yield pictures.probe(source, limits), None
+        yield pictures.read(source, limits)
     elif form.name in animations.ANIMATED:
-        yield animations.probe(source, limits), None
+        yield animations.read(source, limits)
     else:
         with video.open_video(source, form.name, limits, threads) as opened:
-            yield opened.media, opened
+            yield opened
 
 
 def decode(
@@ -113,19 +115,22 @@ def decode(
     media: Media,
     request: ClipRequest,
     limits: Limits | None = None,
-    opened: OpenVideo | None = None,
+    opened: Opened | None = None,
 ) -> DecodeResult:
     """Decode the requested clips into the region, in this process, and check the measured length against `limits`."""
     source = reachable(source)
+    picture = opened if isinstance(opened, ReadPicture) else None
+    open_film = opened if isinstance(opened, OpenVideo) else None
     if media.kind == "image":
-        return pictures.decode(source, media, request)
+        return pictures.decode(source, media, request, picture)
     gpu, reason = None, ""
     if request.on_gpu:
         try:
             gpu = gpu_decoding.decoder()
         except GpuUnavailable as error:
             reason = str(error)
-    decoded = video.decode(source, media, request, limits, Resources(gpu=gpu, video=opened))
+    resources = Resources(gpu=gpu, video=open_film, animation=picture)
+    decoded = video.decode(source, media, request, limits, resources)
     return replace(decoded, not_on_gpu=reason) if reason else decoded
 
 

@@ -10,11 +10,11 @@ import av
 import numpy as np
 
 from app.errors import LimitExceeded, Undecodable
-from app.images.decode import open_picture, open_pixels, read_orientation, render, rotation_of
+from app.images.decode import open_pixels, read_orientation, render, rotation_of
 from app.images.picture_file import PictureFile
 from app.images.png import png_chunks
+from app.images.source import ReadPicture, split_source
 from app.images.webp import webp_chunks
-from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame
 from app.media.sampling import Timing
 from app.media.types import Limits, Media, Source
@@ -26,15 +26,20 @@ _CONTAINERS = {"WEBP": ("webp", "webp"), "PNG": ("png", "png"), "AVIF": ("avif",
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the properties of an animation from its structure, without decoding a frame.
+    """Return the properties of an animation; raise as `read`."""
+    return read(source, limits).media
+
+
+def read(source: Source, limits: Limits) -> ReadPicture:
+    """Read an animation and the properties in its structure, without decoding a frame.
 
     Raises:
         UnsupportedMedia: The format or codec is not supported.
         LimitExceeded: The animation is too large or has too many frames.
         Undecodable: The file is damaged.
     """
-    with open_picture(source, limits.max_pixels) as (picture, file):
-        format_name = recognise(source.read(HEAD_BYTES)).name
+    format_name, file = split_source(source)
+    with open_pixels(format_name, file, limits.max_pixels) as picture:
         timing = _timing(format_name, file)
         frames = len(timing.times_s)
         if frames > MAX_FRAMES:
@@ -46,20 +51,22 @@ def probe(source: Source, limits: Limits) -> Media:
         width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]
         notes = tuple(file.notes)
     container, codec = _CONTAINERS[format_name]
-    return Media(
+    media = Media(
         "video", container, codec, width, height, rotation, timing.end_s, timing.fps, frames, mirrored, notes=notes
     )
+    return ReadPicture(media, format_name, file)
 
 
 class AnimationReader:
-    """Reader of an animation's frames; implements readers.Reader."""
+    """Reader of an animation's frames; implements readers.Reader. `animation` is the source if it was read already."""
 
     missing = 0
 
-    def __init__(self, source: Source, media: Media, size: tuple[int, int]) -> None:
+    def __init__(
+        self, source: Source, media: Media, size: tuple[int, int], animation: ReadPicture | None = None
+    ) -> None:
         self._size, self._max_pixels = size, media.width * media.height
-        with open_picture(source, self._max_pixels) as (_, self._file):
-            self._format_name = recognise(source.read(HEAD_BYTES)).name
+        self._format_name, self._file = (animation.format_name, animation.file) if animation else split_source(source)
         self.timing, self.cut_off = _timing(self._format_name, self._file), self._file.cut_off
 
     def read(self, numbers: Sequence[int]) -> Iterator[Frame]:

@@ -16,9 +16,8 @@ from PIL import Image
 from app.errors import LimitExceeded, Undecodable, UnsupportedMedia
 from app.images.colour_profile import is_usable, to_srgb
 from app.images.picture_file import DAMAGED_EXIF, DAMAGED_PROFILE, NO_END, PictureFile, exif_orientation
-from app.images.split import split_picture
+from app.images.source import ReadPicture, split_source
 from app.media import transfer
-from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import Frame, centre_crop, open_clips, scaled_size
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 
@@ -27,7 +26,6 @@ Image.preinit()  # loads Pillow's plugins before the fork instead of in each pro
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 
-MAX_BYTES = 128 << 20  # unlike a video, a picture is read into memory completely
 # Peak memory of decoding per pixel of max_pixels: that of a PNG with alpha, the most expensive
 BYTES_PER_PIXEL = 16
 # A JPEG is decoded at 1/2 to 1/8 of its size; HEIC and AVIF without alpha take about 8 bytes per pixel
@@ -59,14 +57,20 @@ _ENDS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xf
 
 
 def probe(source: Source, limits: Limits) -> Media:
-    """Read the properties of a picture from its header, without decoding pixels.
+    """Return the properties of a picture; raise as `read`."""
+    return read(source, limits).media
+
+
+def read(source: Source, limits: Limits) -> ReadPicture:
+    """Read a picture and the properties in its header, without decoding pixels.
 
     Raises:
         UnsupportedMedia: The format or codec is not supported.
         LimitExceeded: The picture is too large.
         Undecodable: The file is damaged.
     """
-    with open_picture(source, limits.max_pixels) as (picture, file):
+    claimed, file = split_source(source)
+    with open_pixels(claimed, file, limits.max_pixels) as picture:
         format_name = picture.format or ""
         limits.check_aspect(picture.width, picture.height)
         rotation, mirrored = rotation_of(read_orientation(picture, file))
@@ -75,7 +79,7 @@ def probe(source: Source, limits: Limits) -> Media:
     if not file.has_end:
         file.notes.append(NO_END)
     container, codec = _CONTAINERS.get(format_name, (format_name.lower(), format_name.lower()))
-    return Media(
+    media = Media(
         kind="image",
         container=container,
         codec=codec,
@@ -88,10 +92,13 @@ def probe(source: Source, limits: Limits) -> Media:
         mirrored=mirrored,
         notes=tuple(file.notes),
     )
+    return ReadPicture(media, claimed, file)
 
 
-def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
+def decode(source: Source, media: Media, request: ClipRequest, picture_read: ReadPicture | None = None) -> DecodeResult:
     """Write a picture as every clip of the region; each clip must have one frame.
+
+    `picture_read` is the source if it was read already.
 
     Raises:
         UnsupportedMedia: The format or codec is not supported.
@@ -102,7 +109,8 @@ def decode(source: Source, media: Media, request: ClipRequest) -> DecodeResult:
     if request.shape[1] != 1:
         raise ValueError("a picture is a clip of one frame")
     size = scaled_size(media.width, media.height, request.resize)
-    with open_picture(source, max(media.width * media.height, size[0] * size[1])) as (picture, file):
+    format_name, file = (picture_read.format_name, picture_read.file) if picture_read else split_source(source)
+    with open_pixels(format_name, file, max(media.width * media.height, size[0] * size[1])) as picture:
         if not file.has_end:
             picture = _complete(picture, file, request.resize)
         reduce_detail(picture, request.resize)
@@ -127,21 +135,8 @@ def render(picture: Image.Image, orientation: int, size: tuple[int, int]) -> Fra
 
 
 @contextmanager
-def open_picture(source: Source, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFile]]:
-    """Open the source's pixels as the one format that its first bytes claim; map Pillow's errors to ours."""
-    if source.length > MAX_BYTES:
-        raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")
-    data = source.read(source.length)
-    format_name = recognise(data[:HEAD_BYTES]).name
-    file = split_picture(format_name, data)
-    del data
-    with open_pixels(format_name, file, max_pixels) as picture:
-        yield picture, file
-
-
-@contextmanager
 def open_pixels(format_name: str, file: PictureFile, max_pixels: int) -> Iterator[Image.Image]:
-    """Open the pixels of a file that was taken apart; raises as `open_picture`."""
+    """Open the pixels of a file as one format; map Pillow's errors to ours."""
     if file.coefficient_bytes > BYTES_PER_PIXEL * max_pixels:
         raise LimitExceeded(
             f"decoding this progressive JPEG takes {file.coefficient_bytes >> 20} MiB, more than the "

@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from app.errors import LimitExceeded, Undecodable
+from app.images.source import ReadPicture
 from app.media.colour import conversion
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.geometry import display_size, orientation
@@ -64,11 +65,13 @@ class Resources:
         threads: Number of decoding threads of PyAV.
         gpu: Decoder whose frames stay on a GPU, which is tried first.
         video: The source, if it is open already.
+        animation: The source, if it is an animation that was read already.
     """
 
     threads: int = 1
     gpu: GpuDecoder | None = None
     video: OpenVideo | None = None
+    animation: ReadPicture | None = None
 
 
 DEFAULTS = Resources()

@@ -41,7 +41,7 @@ def open_reader(
     Use `open_sequentially` to read all of a long video: decord holds the whole file in memory, 0.6 GB for 0.5 GB.
     """
     if demuxer in ANIMATED:
-        return AnimationReader(source, media, size)
+        return AnimationReader(source, media, size, resources.animation)
     reader = open_decord_reader(source, media, demuxer, size, resources.video)
     return reader or PacketReader(source, demuxer, media, size, resources)
 

@@ -14,6 +14,7 @@ from app.media.formats import recognise
 from app.media.types import HEAD_BYTES, Limits, Media
 from app.timeline.scan import ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Grid
+from app.video.probe import Resources
 from app.video.readers import open_reader, open_sequentially
 from tests.support.films import corners, numbered, read_corners, read_number
 from tests.support.regions import whole
@@ -52,6 +53,14 @@ def test_frames_are_exact_and_keep_their_own_times(film: Path) -> None:
         numbers = [0, 1, 5, 7, 19]
         assert [read_number(frame[:, 20:140]) for frame in reader.read(numbers)] == numbers
         assert [read_number(frame[:, 20:140]) for frame in reader.read([3])] == [3]
+
+
+def test_an_animation_is_read_once_for_properties_and_frames(film: Path) -> None:
+    source, name = whole(film), recognise(film.read_bytes()[:HEAD_BYTES]).name
+    animation = animations.read(source, LIMITS)
+    film.unlink()
+    reader = open_reader(source, animation.media, name, (160, 120), Resources(animation=animation))
+    assert [read_number(frame[:, 20:140]) for frame in reader.read([3, 8])] == [3, 8]
 
 
 @pytest.mark.parametrize("name", ["webp", "png"])

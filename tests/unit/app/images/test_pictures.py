@@ -132,6 +132,15 @@ def test_a_range_of_a_file_is_a_picture_too(tmp_path, region):
     assert read_corners(region.clips(request)[0][0]) == "rgbw"
 
 
+def test_a_picture_is_read_once_for_properties_and_pixels(tmp_path, region):
+    path = saved(tmp_path / "picture.png", corners())
+    source, request = whole(path), region.request([0.0])
+    picture = pictures.read(source, LIMITS)
+    path.unlink()
+    pictures.decode(source, picture.media, request, picture)
+    assert read_corners(region.clips(request)[0][0]) == "rgbw"
+
+
 @pytest.mark.parametrize("suffix", ["jpeg", "png", "webp"])
 def test_a_truncated_picture_is_undecodable(tmp_path, decoded, suffix):
     path = saved(tmp_path / f"picture.{suffix}", texture(200, 200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,11 @@ from typing import Any
 
 def describe_machine() -> dict[str, Any]:
     """Return the processor, usable cores, memory in GiB and day."""
-    model = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
-    total = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.M)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "processor": model,
+        "processor": names[0] if names else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(total / 2**20, 1),
+        "memory_gib": round(total / 2**30, 1),
         "day": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []

@@ -31,7 +31,7 @@ PROJECT = (
     "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/**/*.py",
 )  # fmt: skip
 # As in the extras `web`, `triton` and `cuda`; Triton's Python backend needs NumPy 1.
-PACKAGES = ("numpy", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
+PACKAGES = ("numpy", "psutil", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
 # Parts of packages that nothing here imports
 UNNEEDED = (
     "numpy/**/tests", "numpy/f2py", "numpy/distutils", "cuda/bindings/nvrtc*", "cuda/bindings/nvvm*",

@@ -33,7 +33,7 @@ class Turns:
 
     def run(self, load: ab.Load, clients: int, requests: int) -> None:
         """Run one turn."""
-        before = processes.ticks_of_session(self.service.session)
+        before = processes.cpu_of_session(self.service.session)
         self.results.append(ab.run(load, clients, requests))
         self.cpu_s.update(processes.cpu_seconds_by_part(self.service.session, before))
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from deploy.stack import paths
 from deploy.stack.stack import Stack
 from deploy.stack.supervisor import SupervisorClient
 
 SHARED_MEMORY = Path("/dev/shm")
-MIB, PAGE_BYTES = 1 << 20, os.sysconf("SC_PAGE_SIZE")
+MIB = 1 << 20
 
 
 @dataclass
@@ -43,8 +45,13 @@ def take_snapshot(stack: Stack) -> ResourceSnapshot:
     shares: defaultdict[str, Share] = defaultdict(Share)
     pids = parts(stack)
     for pid, part in pids.items():
-        with suppress(OSError):
-            _add(shares[part], Path("/proc", str(pid)))
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            share, memory = shares[part], process.memory_info()
+            share.processes += 1
+            share.rss_mib += memory.rss / MIB
+            share.fds += process.num_fds()
+            share.threads += process.num_threads()
     snapshot.parts = dict(sorted(shares.items()))
     snapshot.places = {
         "shared memory MiB": sum(_bytes(path) for path in _regions(set(pids))) / MIB,
@@ -59,7 +66,6 @@ def take_snapshot(stack: Stack) -> ResourceSnapshot:
 
 def parts(stack: Stack) -> dict[int, str]:
     """Return the part of every process of the stack."""
-    below = _children()
     config = stack.checkout / "supervisor" / "supervisord.conf"
     roles = {}
     with suppress(OSError, ValueError):
@@ -69,49 +75,35 @@ def parts(stack: Stack) -> dict[int, str]:
             continue
         roles[program.pid] = {"web": "gunicorn", "jobs": "job worker"}.get(name, name)
         if name == "web":
-            for worker in below[program.pid]:
+            for worker in _children(program.pid):
                 roles[worker] = "web workers"
-                roles |= _decoding(worker, below, "decoders")
+                roles |= _decoding(worker, "decoders")
         elif name == "jobs":
-            roles |= _decoding(program.pid, below, "job decoders")
+            roles |= _decoding(program.pid, "job decoders")
         elif name == "triton":
-            roles |= dict.fromkeys(below[program.pid], "model processes")
+            roles |= dict.fromkeys(_children(program.pid), "model processes")
         elif name == "nginx":
-            roles |= dict.fromkeys(below[program.pid], "nginx")
+            roles |= dict.fromkeys(_children(program.pid), "nginx")
     return roles
 
 
-def _decoding(worker: int, below: Mapping[int, list[int]], word: str) -> dict[int, str]:
+def _decoding(worker: int, word: str) -> dict[int, str]:
     """Return a worker's decoder server and the decoder processes forked from it."""
-    servers = dict.fromkeys(below[worker], f"{word}' server")
-    return servers | {child: word for server in servers for child in below[server]}
+    servers = dict.fromkeys(_children(worker), f"{word}' server")
+    return servers | {child: word for server in servers for child in _children(server)}
 
 
-def _children() -> defaultdict[int, list[int]]:
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError):
-                state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-                if state not in "ZX":
-                    children[int(parent)].append(int(entry.name))
-    return children
-
-
-def _add(share: Share, process: Path) -> None:
-    pages = int((process / "statm").read_text().split()[1])
-    threads, fds = (len(list((process / name).iterdir())) for name in ("task", "fd"))
-    share.processes += 1
-    share.rss_mib += pages * PAGE_BYTES / MIB
-    share.fds += fds
-    share.threads += threads
+def _children(pid: int) -> list[int]:
+    with suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return []
 
 
 def _regions(pids: set[int]) -> Iterator[Path]:
     """Yield shared memory regions of the stack's processes, and leaked ones without a process."""
     for path in SHARED_MEMORY.glob("clipstack-*"):
         owner = path.name.split("-")[1]
-        if owner.isdecimal() and (int(owner) in pids or not Path("/proc", owner).exists()):
+        if owner.isdecimal() and (int(owner) in pids or not psutil.pid_exists(int(owner))):
             yield path
 
 

@@ -60,9 +60,9 @@ def running(checkout: Path, name: str, settings: dict[str, str]) -> Iterator[Ser
 
 def idle(sides: list[Service]) -> dict[str, dict[str, float]]:
     """Return the share of one core, in per cent, that each part uses without requests, and all."""
-    before = [processes.ticks_of_session(side.session) for side in sides]
+    before = [processes.cpu_of_session(side.session) for side in sides]
     time.sleep(IDLE_S)
-    used = [processes.cpu_seconds_by_part(side.session, ticks) for side, ticks in zip(sides, before, strict=True)]
+    used = [processes.cpu_seconds_by_part(side.session, used) for side, used in zip(sides, before, strict=True)]
     return {
         name: {part: 100 * used_s / IDLE_S for part, used_s in (*by_part.items(), ("all", by_part.total()))}
         for name, by_part in zip(("ours", "theirs"), used, strict=True)

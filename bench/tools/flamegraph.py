@@ -18,7 +18,7 @@ from pathlib import Path
 from app.settings import CHECKOUT
 from bench.fixtures import servers, videos
 from bench.load.ab import Load
-from bench.processes import command_line, cpu_ticks, part_of
+from bench.processes import command_line, cpu_s, part_of
 from deploy.stack.paths import program
 from deploy.stack.stack import Stack
 
@@ -31,9 +31,9 @@ MANY = 1_000_000  # requests: more than can be answered meanwhile
 def busiest_first(pids: list[int], part: str) -> list[int]:
     """Return the processes of a part, the busiest first; masters were busy only at the start."""
     candidates = [pid for pid in pids if part_of(command_line(pid)) == part]
-    before = {pid: cpu_ticks(pid) for pid in candidates}
+    before = {pid: cpu_s(pid) for pid in candidates}
     time.sleep(LOOK_S)
-    return sorted(candidates, key=lambda pid: cpu_ticks(pid) - before[pid], reverse=True)
+    return sorted(candidates, key=lambda pid: cpu_s(pid) - before[pid], reverse=True)
 
 
 def record(pid: int, seconds: int, output: Path, gil: bool) -> None:

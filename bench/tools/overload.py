@@ -26,6 +26,7 @@ from PIL import Image
 
 from bench.environment import describe_machine
 from bench.load.client import Outcome, Target, closed_loop, open_loop, quantile, send
+from bench.processes import pss_mib
 from deploy.demo import film, landscape
 from deploy.stack.stack import Stack
 
@@ -120,14 +121,8 @@ def memory_mib(stack: Stack) -> dict[str, float]:
     """Return the proportional set size in MiB of every program of the stack."""
     totals: Counter[str] = Counter()
     for pid, name in stack.processes().items():
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        totals[name] += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return {name: round(kib / 1024, 1) for name, kib in sorted(totals.items())} | {
-        "all": round(sum(totals.values()) / 1024, 1)
-    }
+        totals[name] += pss_mib(pid)  # type: ignore[assignment]
+    return {name: round(used, 1) for name, used in (*sorted(totals.items()), ("all", totals.total()))}
 
 
 async def measured(stack: Stack, body: bytes, factor: float, seconds: float, clients: Sequence[int]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.environment import describe_machine
 from bench.upload.link import BITS_A_BYTE, WORDS, Kind, Link, link
 from bench.upload.worker import Measurement
 from clipstack_client import ClipstackError
@@ -97,7 +96,7 @@ def compare(run: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 def results(kind: Kind, measured: Sequence[Runs]) -> dict[str, Any]:
     """Return all results as one JSON object: the machine, and the runs of each file."""
-    files: dict[str, dict[str, Any]] = {}
+    machine, files = describe_machine(), dict[str, dict[str, Any]]()
     for path, mbit, runs in measured:
         entry = files.setdefault(path.name, {"name": path.name, "media": runs[0]["media"], "runs": []})
         entry["runs"] += [
@@ -106,17 +105,8 @@ def results(kind: Kind, measured: Sequence[Runs]) -> dict[str, Any]:
         ]
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        "machine": f"{machine['cores']} cores, {machine['processor']}",
         "link": WORDS[kind],
         "model": measured[0][2][0]["model"] if measured else None,
         "files": list(files.values()),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

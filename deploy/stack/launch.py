@@ -40,9 +40,7 @@ def nginx(settings: Settings) -> list[str]:
 
     First it kills the workers that a killed master left behind, and removes unfinished uploads.
     """
-    if groups := processes.nginx_groups(settings.run_dir):
-        # Workers outlive a killed master and keep the port.
-        processes.end([process.pid for process in processes.all_processes() if process.group in groups], 2)
+    processes.end(processes.of_nginx(settings.run_dir), 2)  # workers outlive a killed master and keep the port
     for upload in (settings.run_dir / "uploads").iterdir():
         upload.unlink(missing_ok=True)  # web may remove its own at the same time
     user = os.environ["CLIPSTACK_RUN_AS"]

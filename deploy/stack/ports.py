@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
-from ipaddress import IPv6Address, ip_address
-from pathlib import Path
+from contextlib import ExitStack, suppress
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from deploy.stack import processes
-
-LISTENING = "0A"  # state TCP_LISTEN in /proc/net/tcp
+import psutil
 
 
 class Listener(NamedTuple):
@@ -54,21 +51,9 @@ def on_loopback(host: str) -> bool:
 
 
 def listeners() -> list[Listener]:
-    """Return every listening TCP socket of this network namespace, once per process that holds it."""
-    addresses = {}  # by the target of a descriptor
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        for line in table.read_text().splitlines()[1:] if table.exists() else []:
-            fields = line.split()
-            if fields[3] == LISTENING:
-                addresses[f"socket:[{fields[9]}]"] = _address(fields[1])
-    owned = [
-        (file, Listener(*addresses[file], process.pid, process.name))
-        for process in processes.all_processes()
-        for file in set(processes.open_files(process.pid)) & addresses.keys()
-    ]
-    owned_files = {file for file, _ in owned}
-    foreign = [Listener(*address, 0, "") for file, address in addresses.items() if file not in owned_files]
-    return [listener for _, listener in owned] + foreign
+    """Return every listening TCP socket of this network namespace, with the first process that holds it."""
+    sockets = [entry for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN]
+    return [Listener(entry.laddr.ip, entry.laddr.port, entry.pid or 0, _name(entry.pid)) for entry in sockets]
 
 
 def holders(port: int) -> str:
@@ -79,11 +64,7 @@ def holders(port: int) -> str:
     return f" by {', '.join(names)}" if names else ""
 
 
-def _address(text: str) -> tuple[str, int]:
-    """Parse an address of /proc/net/tcp: hexadecimal words in the machine's byte order."""
-    host, _, port = text.partition(":")
-    raw = b"".join(bytes.fromhex(host[start : start + 8])[::-1] for start in range(0, len(host), 8))
-    if len(raw) == 4:
-        return socket.inet_ntop(socket.AF_INET, raw), int(port, 16)
-    address = IPv6Address(raw)
-    return str(address.ipv4_mapped or address), int(port, 16)
+def _name(pid: int | None) -> str:
+    with suppress(psutil.Error):
+        return str(psutil.Process(pid).name()) if pid else ""
+    return ""

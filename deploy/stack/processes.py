@@ -1,4 +1,4 @@
-"""Processes of one stack, found in /proc even when their supervisor is gone."""
+"""Processes of one stack, found even when their supervisor is gone."""
 
 from __future__ import annotations
 
@@ -8,91 +8,47 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+
+import psutil
 
 MARK = "CLIPSTACK_STACK"  # environment variable of every process of a stack; its value is the run folder
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-class Process(NamedTuple):
-    """State of one process.
-
-    Attributes:
-        name: Short name, as truncated by the kernel to 15 characters.
-        dead: Whether it is a zombie.
-        parent: Process id of its parent.
-        group: Process group.
-        cpu_s: CPU time since its start, in seconds.
-        started_s: When it started, in seconds of CLOCK_BOOTTIME.
-    """
-
-    pid: int
-    name: str
-    dead: bool
-    parent: int
-    group: int
-    cpu_s: float
-    started_s: float
-
-
-def process(pid: int) -> Process | None:
-    """Return the state of a process, or None when it has ended (proc_pid_stat(5))."""
-    head, _, tail = _read(pid, "stat").decode(errors="replace").rpartition(")")
-    fields = tail.split()
-    if not fields:
-        return None
-    cpu_ticks, started = int(fields[11]) + int(fields[12]), int(fields[19]) / TICKS_PER_S
-    name = head.partition("(")[2]
-    return Process(pid, name, fields[0] in "ZX", int(fields[1]), int(fields[2]), cpu_ticks / TICKS_PER_S, started)
-
-
-def all_processes() -> list[Process]:
-    """Return every process of this pid namespace."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [state for pid in pids if (state := process(pid))]
 
 
 def is_running(pid: int) -> bool:
     """Return whether the process exists and is no zombie."""
-    state = process(pid)
-    return bool(state and not state.dead)
-
-
-def command_line(pid: int) -> list[str]:
-    """Return the arguments of a process; empty when it has ended."""
-    text = _read(pid, "cmdline").decode(errors="replace").rstrip("\0")
-    return text.split("\0") if text else []
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def of_stack(run_dir: Path) -> dict[int, str]:
     """Return pid and name of every living process of the stack in `run_dir`, except this one."""
-    mark = f"{MARK}={run_dir}".encode()
-    groups = nginx_groups(run_dir)
-    # nginx overwrites its environment with its title, so its process group identifies it.
+    nginx = of_nginx(run_dir)  # nginx overwrites its environment with its title
     return {
-        process.pid: process.name
-        for process in all_processes()
+        process.pid: process.info["name"]
+        for process in psutil.process_iter(["name", "environ"])
         if process.pid != os.getpid()
-        and not process.dead
-        and (process.group in groups or mark in _read(process.pid, "environ").split(b"\0"))
+        and (process.pid in nginx or (process.info["environ"] or {}).get(MARK) == str(run_dir))
+        and is_running(process.pid)
     }
 
 
-def nginx_groups(run_dir: Path) -> set[int]:
-    """Return the process groups of every nginx started in `run_dir`, including one whose master is dead.
+def of_nginx(run_dir: Path) -> set[int]:
+    """Return the processes of every nginx started in `run_dir`, including one whose master is dead.
 
     A master's title contains its configuration path, even before it has written its pid file. Titles of workers contain
-    no path.
+    no path; their process group is that of their master.
     """
     config = f"{run_dir}/nginx/nginx.conf"
-    titles = {process: " ".join(command_line(process.pid)) for process in all_processes() if process.name == "nginx"}
-    groups = {process.group for process, title in titles.items() if config in title}
-    others = {process.group for process, title in titles.items() if "master process" in title} - groups
-    try:
-        last = int((run_dir / "nginx.pid").read_text())
-    except (OSError, ValueError):
-        return groups
-    return groups | ({last} & {process.group for process in titles} - others)
+    groups = {process.pid: _group(process.pid) for process in psutil.process_iter()}
+    nginx = [process for process in psutil.process_iter(["name", "cmdline"]) if process.info["name"] == "nginx"]
+    titles = {process.pid: " ".join(process.info["cmdline"] or ()) for process in nginx}
+    own = {groups.get(pid) for pid, title in titles.items() if config in title}
+    others = {groups.get(pid) for pid, title in titles.items() if "master process" in title} - own
+    with suppress(OSError, ValueError):
+        own |= {int((run_dir / "nginx.pid").read_text())} & {groups.get(pid) for pid in titles} - others
+    return {pid for pid, group in groups.items() if group in own - {None}}
 
 
 def end(pids: Iterable[int], timeout_s: float) -> None:
@@ -117,28 +73,30 @@ def wait_until_gone(pids: Iterable[int], timeout_s: float) -> bool:
 def unused(files: Iterable[Path]) -> list[Path]:
     """Return the `files` that no process has open or mapped, as far as this user may read /proc."""
     candidates = {str(path): path for path in files}
-    if not candidates:
-        return []
-    for process in all_processes():
-        maps = _read(process.pid, "maps").decode(errors="replace").splitlines()
-        for path in (*open_files(process.pid), *(line[line.index("/") :] for line in maps if "/" in line)):
+    for pid in psutil.pids() if candidates else ():
+        for path in _used_by(Path("/proc", str(pid))):
             candidates.pop(path, None)
     return list(candidates.values())
 
 
-def open_files(pid: int) -> Iterator[str]:
-    """Yield the target of every open descriptor of a process; nothing when this user may not read them."""
-    with suppress(OSError):
-        for descriptor in Path("/proc", str(pid), "fd").iterdir():
+def _used_by(process: Path) -> Iterator[str]:
+    """Yield the files that a process has open or mapped; psutil needs seconds for the mapped ones."""
+    with suppress(OSError):  # the process ended or belongs to another user
+        yield from (
+            line[line.index("/") :]
+            for line in (process / "maps").read_text(errors="replace").splitlines()
+            if "/" in line
+        )
+        for descriptor in (process / "fd").iterdir():
             with suppress(OSError):  # the descriptor was closed in the meantime
                 yield str(descriptor.readlink())
 
 
-def _read(pid: int, file: str) -> bytes:
+def _group(pid: int) -> int | None:
     try:
-        return Path("/proc", str(pid), file).read_bytes()
-    except OSError:
-        return b""  # the process ended or belongs to another user
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.stack import processes
+import psutil
 
-NAME = "triton_python_b"  # as truncated by the kernel
+NAME = "triton_python_b"  # the kernel keeps 15 characters
 
 
 class BackendProcess(NamedTuple):
@@ -31,14 +32,20 @@ def of_server(server: int) -> list[BackendProcess]:
 
     Triton never reaps its dead children, so they stay in the list as zombies.
     """
-    return [
-        BackendProcess(process.pid, _model(process.pid), process.dead, process.cpu_s)
-        for process in processes.all_processes()
-        if process.parent == server and process.name == NAME
-    ]
+    backends = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(server).children():
+            with suppress(psutil.NoSuchProcess), child.oneshot():
+                if child.name().startswith(NAME):
+                    times = child.cpu_times()
+                    dead = child.status() == psutil.STATUS_ZOMBIE
+                    backends.append(BackendProcess(child.pid, _model(child), dead, times.user + times.system))
+    return backends
 
 
-def _model(pid: int) -> str:
+def _model(process: psutil.Process) -> str:
     """Return the model version: the first argument is <models>/<name>/<version>/model.py."""
-    arguments = processes.command_line(pid)[1:]
-    return "@".join(Path(arguments[0]).parts[-3:-1]) if arguments else ""
+    with suppress(psutil.ZombieProcess):
+        arguments = process.cmdline()[1:]
+        return "@".join(Path(arguments[0]).parts[-3:-1]) if arguments else ""
+    return ""

@@ -8,7 +8,7 @@ import pytest
 from bench.fixtures.service import Service
 from bench.load.ab import LoadResult
 from bench.load.turns import Turns
-from bench.processes import cpu_seconds_by_part, part_of, ticks_of_session
+from bench.processes import cpu_of_session, cpu_seconds_by_part, part_of
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_part_of_a_command_line(command: str, part: str) -> None:
 
 def test_processor_time_of_this_session_grows_with_work() -> None:
     session = os.getsid(0)
-    before = ticks_of_session(session)
+    before = cpu_of_session(session)
     started = os.times().user
     while os.times().user < started + 0.1:
         sum(range(10_000))

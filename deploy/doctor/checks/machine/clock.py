@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+
+import psutil
 
 from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.checks.service.web import address
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import processes
 
 MAX_JUMP_S, MAX_SKEW_S, MAX_AHEAD_S = 5.0, 3.0, 60.0
 
@@ -41,10 +43,9 @@ def wall_clock(context: Context) -> Iterator[Finding]:
     """Compare Supervisor's wall-clock time of each start with the kernel's monotonic one."""
     context.require_running()
     for name, program in context.programs.items():
-        process = processes.process(program.pid) if program.started else None
-        if process:
-            age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - process.started_s
-            jump = time.time() - age_s - program.started
+        with suppress(psutil.NoSuchProcess):
+            started_s = psutil.Process(program.pid).create_time() - psutil.boot_time()  # of CLOCK_BOOTTIME
+            jump = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + started_s - program.started
             if abs(jump) > MAX_JUMP_S:
                 yield CLOCK_JUMPED.finding(jump=jump, program=name)
                 return

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import paths
@@ -153,10 +155,9 @@ def _existing(path: Path) -> Path:
 
 
 def _kind(folder: Path) -> str:
-    """Return the file system's type as listed in /proc/mounts."""
-    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    containing = [(mount, kind) for mount, kind in mounts if folder == Path(mount) or Path(mount) in folder.parents]
-    return max(containing, key=lambda entry: len(entry[0]))[1] if containing else "unknown"
+    """Return the file system's type."""
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if folder.is_relative_to(mount.mountpoint)]
+    return str(max(mounts, key=lambda mount: len(mount.mountpoint)).fstype) if mounts else "unknown"
 
 
 CHECKS = (

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
+import psutil
+
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
@@ -152,10 +154,10 @@ def open_files(context: Context) -> Iterator[Finding]:
 
 
 def _open_files(name: str, pid: int) -> Iterator[Finding]:
-    process = Path("/proc", str(pid))
-    match = re.search(r"^Max open files +(\d+)", (process / "limits").read_text(), re.M)
-    limit = int(match[1]) if match else 1 << 30  # unlimited
-    used = sum(1 for _ in (process / "fd").iterdir())
+    process = psutil.Process(pid)
+    limit, used = process.rlimit(psutil.RLIMIT_NOFILE)[0], process.num_fds()
+    if limit == psutil.RLIM_INFINITY:
+        return
     if limit < MIN_FILES:
         yield FEW_FILES.finding(program=name, limit=limit, need=MIN_FILES)
     if used > NEARLY_USED * limit:

@@ -9,6 +9,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
@@ -122,7 +124,7 @@ def numpy(context: Context) -> Iterator[Finding]:
 
 def flags(context: Context) -> Iterator[Finding]:
     """Check the flags of the running Triton."""
-    command = Path(f"/proc/{context.pid('triton')}/cmdline").read_text().split("\0")
+    command = psutil.Process(context.pid("triton")).cmdline()
     actual = dict(word.partition("=")[::2] for word in command if word.startswith("--"))
     for flag, value in FLAGS.items():
         if actual.get(flag) != value:
@@ -150,10 +152,9 @@ def _namespace(process: Path, kind: str) -> str:
 def _environment(context: Context) -> dict[str, str]:
     """Return the relevant environment of the running Triton, or the one it would start with."""
     try:
-        pairs = Path(f"/proc/{context.pid('triton')}/environ").read_text().split("\0")
-    except (Skipped, PermissionError):
+        variables = psutil.Process(context.pid("triton")).environ()
+    except (Skipped, psutil.AccessDenied):
         return {"PATH": f"{context.python.parent}:{context.environment.get('PATH', os.defpath)}"}
-    variables = dict(pair.partition("=")[::2] for pair in pairs if "=" in pair)
     return {name: value for name, value in variables.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
 
 

@@ -9,17 +9,7 @@ import click
 from ..models import Result
 from ..upload import Source
 from .inputs import STANDARD_INPUT, File, expand
-from .options import (
-    OutputOptions,
-    ReductionOptions,
-    ServiceOptions,
-    ShrinkCommand,
-    concurrency_option,
-    connect,
-    output_options,
-    reduction_options,
-    service_options,
-)
+from .options import SendingOptions, ShrinkCommand, connect, sending_options
 from .output.progress import ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import iterate, run, run_command
@@ -33,33 +23,25 @@ from .runner import iterate, run, run_command
 @click.option(
     "--sampling", type=click.Choice(["exact", "keyframe"]), help="Placement of the clips; keyframe is faster."
 )
-@concurrency_option
-@reduction_options(frames=True)
-@output_options
-@service_options
-@click.pass_context
+@sending_options(frames=True)
 def classify(
-    context: click.Context,
     files: tuple[str, ...],
     model: str | None,
     top_k: int,
     clips: int | None,
     sampling: str | None,
-    concurrency: int,
-    reduction: ReductionOptions,
-    output: OutputOptions,
-    service: ServiceOptions,
+    sending: SendingOptions,
 ) -> None:
     """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
-    reduce = reduction.reduction
-    target = OutputTarget.from_options("classify", output, top_k, model)
+    reduce = sending.reduction.reduction
+    target = OutputTarget.from_options("classify", sending.output, top_k, model)
     selected = expand(files)
     unfinished = target.unfinished(selected)
 
     async def work() -> int:
         err, apart = error_console(), len(selected) > 1
         lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
-        async with connect(service, reduction.rate) as client:
+        async with connect(sending.service, sending.reduction.rate) as client:
 
             async def ask(file: File) -> Result:
                 with lines.line(file.shown) as line:
@@ -76,7 +58,8 @@ def classify(
 
             with target.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
                 # A file gets answers as they come: its order does not matter, and written answers are safe
-                await run(ask, iterate(unfinished), concurrency, report.show, in_order=output.save is None)
+                in_order = sending.output.save is None
+                await run(ask, iterate(unfinished), sending.concurrency, report.show, in_order=in_order)
         return report.code
 
-    context.exit(run_command(work()))
+    run_command(work())

@@ -45,8 +45,8 @@ def jobs() -> None:
     """
 
 
-def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaitable[int]]) -> int:
-    """Run `ask` with a client and return the exit code; print an error of the service."""
+def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaitable[int]]) -> None:
+    """Run `ask` with a client and exit with its code; print an error of the service."""
 
     async def work() -> int:
         async with connect(service) as client:
@@ -56,15 +56,14 @@ def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaita
                 error_console().print(error_block(None, error))
                 return exit_code(Outcome(File(""), error=error))
 
-    return run_command(work())
+    run_command(work())
 
 
 @jobs.command("list")
 @click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, show_default=True, help="Most jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each job.")
 @service_options
-@click.pass_context
-def list_jobs(context: click.Context, limit: int, as_json: bool, service: ServiceOptions) -> None:
+def list_jobs(limit: int, as_json: bool, service: ServiceOptions) -> None:
     """List the jobs, newest first."""
 
     async def show(client: AsyncClient) -> int:
@@ -78,7 +77,7 @@ def list_jobs(context: click.Context, limit: int, as_json: bool, service: Servic
             error_console().print(Text("there are no jobs: `clipstack timeline FILE` makes one", "dim"))
         return OK
 
-    context.exit(run_with_client(service, show))
+    run_with_client(service, show)
 
 
 @jobs.command()
@@ -87,8 +86,7 @@ def list_jobs(context: click.Context, limit: int, as_json: bool, service: Servic
 @click.option("--windows", is_flag=True, help="Include every window in the JSON.")
 @click.option("--follow", is_flag=True, help="Wait until the job has ended.")
 @service_options
-@click.pass_context
-def show(context: click.Context, id: str, as_json: bool, windows: bool, follow: bool, service: ServiceOptions) -> None:
+def show(id: str, as_json: bool, windows: bool, follow: bool, service: ServiceOptions) -> None:
     """Show the job ID, and its timeline as far as it is complete."""
 
     async def show(client: AsyncClient) -> int:
@@ -103,7 +101,7 @@ def show(context: click.Context, id: str, as_json: bool, windows: bool, follow: 
             console_on(sys.stdout).print(timeline_block(job.name or "(no name)", job))
         return OK
 
-    context.exit(run_with_client(service, show))
+    run_with_client(service, show)
 
 
 async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int:
@@ -121,22 +119,20 @@ async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int
 @jobs.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @service_options
-@click.pass_context
-def cancel(context: click.Context, ids: tuple[str, ...], service: ServiceOptions) -> None:
+def cancel(ids: tuple[str, ...], service: ServiceOptions) -> None:
     """Stop the jobs ID...; those that have ended stay unchanged."""
 
     async def stop(client: AsyncClient, id: str) -> str:
         return (await client.cancel(id)).state
 
-    context.exit(run_with_client(service, lambda client: _apply(client, ids, stop)))
+    run_with_client(service, lambda client: _apply(client, ids, stop))
 
 
 @jobs.command(short_help="Remove jobs with their files.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--ended", is_flag=True, help="Remove all jobs that have ended.")
 @service_options
-@click.pass_context
-def remove(context: click.Context, ids: tuple[str, ...], ended: bool, service: ServiceOptions) -> None:
+def remove(ids: tuple[str, ...], ended: bool, service: ServiceOptions) -> None:
     """Remove the jobs ID... with their files; running jobs are stopped first."""
     if bool(ids) == ended:
         raise click.UsageError("name the jobs to remove, or use --ended")
@@ -149,4 +145,4 @@ def remove(context: click.Context, ids: tuple[str, ...], ended: bool, service: S
         listed = await client.jobs(MAX_LISTED) if ended else ()
         return await _apply(client, ids or [job.id for job in listed if job.ended], drop)
 
-    context.exit(run_with_client(service, remove_all))
+    run_with_client(service, remove_all)

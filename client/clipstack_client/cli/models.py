@@ -19,8 +19,7 @@ from .output.tables import models_block
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @service_options
-@click.pass_context
-def models(context: click.Context, service: ServiceOptions, as_json: bool) -> None:
+def models(service: ServiceOptions, as_json: bool) -> None:
     """List the models that the service offers."""
 
     async def show(client: AsyncClient) -> int:
@@ -31,4 +30,4 @@ def models(context: click.Context, service: ServiceOptions, as_json: bool) -> No
             console_on(sys.stdout).print(models_block(offered))
         return OK
 
-    context.exit(run_with_client(service, show))
+    run_with_client(service, show)

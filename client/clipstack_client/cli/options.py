@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,19 +83,29 @@ class ReductionOptions:
         return "frames" if self.frames else "auto" if self.shrink == "auto" else "shrink"
 
 
+@dataclass(frozen=True)
+class SendingOptions:
+    """Options of a command that sends files; `concurrency` is the number of files sent at the same time."""
+
+    concurrency: int
+    reduction: ReductionOptions
+    output: OutputOptions
+    service: ServiceOptions
+
+
 def _bundle(name: str, kind: Callable[..., object], *options: Callable[[Command], Command]) -> Callable[..., Any]:
     """Return a decorator that adds options to a command and passes their values as one argument, a `kind`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def call(**arguments: Any) -> Any:
-            values = {field: arguments.pop(field) for field in fields}
+            values = {option: arguments.pop(option) for option in names}
             return command(**arguments, **{name: kind(**values)})
 
         before = len(getattr(command, "__click_params__", ()))
         for option in reversed(options):
             call = option(call)
-        fields = [parameter.name for parameter in call.__click_params__[before:]]  # type: ignore[attr-defined]
+        names = [parameter.name for parameter in call.__click_params__[before:]]  # type: ignore[attr-defined]
         return call
 
     return decorate
@@ -190,6 +200,22 @@ def reduction_options(frames: bool) -> Callable[[Command], Command]:
         help="Upload rate in Mbit/s for --shrink auto.  [default: measured]",
     )
     return _bundle("reduction", ReductionOptions, *([shrink, single, rate] if frames else [shrink, rate]))
+
+
+def sending_options(frames: bool) -> Callable[..., Any]:
+    """Return a decorator that adds the options of `SendingOptions`; `frames` allows single frames."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def call(**arguments: Any) -> Any:
+            values = {field.name: arguments.pop(field.name) for field in fields(SendingOptions)}
+            return command(**arguments, sending=SendingOptions(**values))
+
+        for option in (service_options, output_options, reduction_options(frames), concurrency_option):
+            call = option(call)
+        return call
+
+    return decorate
 
 
 @asynccontextmanager

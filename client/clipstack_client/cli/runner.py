@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
+import click
 
 from ..errors import (
     ClipstackError,
@@ -45,8 +46,8 @@ class Outcome:
 Work: TypeAlias = Callable[[File], Awaitable[Result | Job]]
 
 
-def run_command(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command and return its exit code; Ctrl-C and SIGTERM cancel it and give their usual codes."""
+def run_command(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command and exit with its code; Ctrl-C and SIGTERM cancel it and give their usual codes."""
 
     async def interruptible() -> int:
         task = asyncio.current_task()
@@ -55,13 +56,14 @@ def run_command(work: Coroutine[Any, Any, int]) -> int:
         return await work
 
     try:
-        return asyncio.run(interruptible())
+        code = asyncio.run(interruptible())
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
     except asyncio.CancelledError:
-        return TERMINATED
+        code = TERMINATED
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
+    click.get_current_context().exit(code)
 
 
 async def run(

@@ -9,18 +9,7 @@ from ..async_client import AsyncClient
 from ..jobs import Job
 from ..reduction.uploader import Reduction
 from .inputs import STANDARD_INPUT, File, expand
-from .options import (
-    POSITIVE,
-    OutputOptions,
-    ReductionOptions,
-    ServiceOptions,
-    ShrinkCommand,
-    concurrency_option,
-    connect,
-    output_options,
-    reduction_options,
-    service_options,
-)
+from .options import POSITIVE, OutputOptions, SendingOptions, ShrinkCommand, connect, sending_options
 from .output.export import FORMATS, Exports, format_of_name
 from .output.formatting import plain
 from .output.progress import Line, ProgressLines
@@ -52,21 +41,12 @@ class TimelineRequest:
 @click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
 @click.option("--format", type=click.Choice(FORMATS), help="Write the timeline of each video as a file in this format.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
-@concurrency_option
-@reduction_options(frames=False)
-@output_options
-@service_options
-@click.pass_context
+@sending_options(frames=False)
 def timeline(
-    context: click.Context,
-    /,
     files: tuple[str, ...],
     format: str | None,
     detach: bool,
-    concurrency: int,
-    reduction: ReductionOptions,
-    output: OutputOptions,
-    service: ServiceOptions,
+    sending: SendingOptions,
     **parameters: str | float | None,
 ) -> None:
     """Label each FILE from start to end: a video, a folder, or a quoted pattern.
@@ -81,17 +61,17 @@ def timeline(
     selected = expand(files)
     if any(file.path == STANDARD_INPUT for file in selected):
         raise click.UsageError("a timeline needs a file, because it may be sent again: standard input is not possible")
-    exports = _plan_exports(format, detach, output, selected)
+    exports = _plan_exports(format, detach, sending.output, selected)
     model = parameters["model"]
-    destination = output if exports is None else OutputOptions(None, False, None, False)
+    destination = sending.output if exports is None else OutputOptions(None, False, None, False)
     target = OutputTarget.from_options("timeline", destination, TOP_K, None if model is None else str(model))
-    request = TimelineRequest(reduction.reduction, detach, **parameters)
+    request = TimelineRequest(sending.reduction.reduction, detach, **parameters)
     unfinished = target.unfinished(selected)
 
     async def work() -> int:
         err, apart = error_console(), len(selected) > 1
         lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
-        async with connect(service, reduction.rate) as client:
+        async with connect(sending.service, sending.reduction.rate) as client:
 
             async def ask(file: File) -> Job:
                 with lines.line(file.shown) as line:
@@ -109,10 +89,10 @@ def timeline(
 
             verb = "begun" if detach else "looked through"
             with target.report(lines, err, verb, apart=apart, skipped=skipped) as report:
-                await run(ask, iterate(unfinished), concurrency, show, in_order=output.save is None)
+                await run(ask, iterate(unfinished), sending.concurrency, show, in_order=sending.output.save is None)
         return report.code
 
-    context.exit(run_command(work()))
+    run_command(work())
 
 
 def _plan_exports(format: str | None, detach: bool, output: OutputOptions, files: list[File]) -> Exports | None:

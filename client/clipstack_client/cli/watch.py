@@ -13,17 +13,7 @@ from ..jobs import Job
 from ..models import Result
 from .folder_watcher import FolderWatcher
 from .inputs import File
-from .options import (
-    OutputOptions,
-    ReductionOptions,
-    ServiceOptions,
-    ShrinkCommand,
-    concurrency_option,
-    connect,
-    output_options,
-    reduction_options,
-    service_options,
-)
+from .options import SendingOptions, ShrinkCommand, connect, sending_options
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import run, run_command
@@ -56,33 +46,25 @@ Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
     help="Seconds that a file must stay unchanged before it is sent.",
 )
 @click.option("--once", is_flag=True, help="End once the present files are done.")
-@concurrency_option
-@reduction_options(frames=True)
-@output_options
-@service_options
-@click.pass_context
+@sending_options(frames=True)
 def watch(
-    context: click.Context,
     folder: str,
     timeline: bool,
     model: str | None,
     every_s: float,
     settle_s: float,
     once: bool,
-    concurrency: int,
-    reduction: ReductionOptions,
-    output: OutputOptions,
-    service: ServiceOptions,
+    sending: SendingOptions,
 ) -> None:
     """Send every video and picture in FOLDER, and new ones as they arrive, once they have stopped growing.
 
     With `-o answers.jsonl --resume` a restart repeats nothing: files with an answer there are skipped. While the
     service is away files wait; with --once they fail.
     """
-    if timeline and reduction.frames:
+    if timeline and sending.reduction.frames:
         raise click.UsageError("--timeline and --frames exclude each other: a timeline uses all frames of a video")
-    reduce = reduction.reduction
-    target = OutputTarget.from_options("timeline" if timeline else "classify", output, TOP_K, model)
+    reduce = sending.reduction.reduction
+    target = OutputTarget.from_options("timeline" if timeline else "classify", sending.output, TOP_K, model)
     watcher = FolderWatcher(folder, target.finished(), every_s=every_s, settle_s=settle_s)
     request = TimelineRequest(reduce, False, model=model)
 
@@ -94,7 +76,7 @@ def watch(
     async def work() -> int:
         err = error_console()
         lines = ProgressLines(err, None, idle=f"watching {folder}")
-        async with connect(service, reduction.rate) as client:
+        async with connect(sending.service, sending.reduction.rate) as client:
 
             async def process(file: File) -> Result | Job:
                 with lines.line(file.shown) as line:
@@ -102,10 +84,10 @@ def watch(
 
             verb = "looked through" if timeline else "classified"
             with target.report(lines, err, verb, apart=True) as report:
-                await run(process, watcher.files(once=once), concurrency, report.show, in_order=False)
+                await run(process, watcher.files(once=once), sending.concurrency, report.show, in_order=False)
         return report.code
 
-    context.exit(run_command(work()))
+    run_command(work())
 
 
 def _with_retries(ask: Ask) -> Ask:

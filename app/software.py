@@ -32,6 +32,3 @@ def digest_of(folder: Path) -> str:
         except PackageNotFoundError:
             sha.update(f"{name} is not installed\0".encode())
     return sha.hexdigest()
-
-
-__all__ = ["digest_of", "software_digest"]

@@ -1,7 +1,8 @@
 """Estimate the cost of an upload, to assign it to a lane."""
 
 from app.admission.queue import Lane
-from app.media.types import Kind, Media
+from app.media.formats import Kind
+from app.media.types import Media
 
 # Above these, decoding takes longer than about 0.5 s (docs/overload.md).
 LONG_BYTES = 100_000_000

@@ -33,6 +33,3 @@ class DecodeStats:
     def facts(self) -> dict[str, Any]:
         """Return the counts for monitoring."""
         return {"device": self._device, "videos": dict(self._videos), "not_on_gpu": dict(self._reasons)}
-
-
-__all__ = ["DecodeStats"]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.inference.client import OUTPUT, Fingerprint, ProbeResult
-from app.media.types import Kind
+from app.media.formats import Kind
 from app.software import software_digest
 
 

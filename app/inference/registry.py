@@ -10,7 +10,7 @@ from app.errors import ClipstackError, ModelNotFound, NotReady
 from app.inference.client import Fingerprint, Triton
 from app.inference.model import Model, class_count, parse_config, result_digest
 from app.inference.single_flight import SingleFlight
-from app.media.types import Kind
+from app.media.formats import Kind
 
 REFRESH_S = 1.0  # maximum age of the list of models
 CHECK_S = 5.0  # maximum age of a canary result in health checks

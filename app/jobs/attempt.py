@@ -25,7 +25,8 @@ from app.errors import ClipstackError, Unavailable
 from app.files import FULL
 from app.inference.triton_errors import ModelUnloaded
 from app.jobs.recorder import JobRecorder
-from app.jobs.storage.store import FINISHED, Job, State, now
+from app.jobs.storage.records import FINISHED, State
+from app.jobs.storage.store import Job, now
 from app.timeline.run import Cancelled
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from PIL import Image
 from app.files import FULL, DamagedFile, write_file
 from app.inference.model import Model
 from app.jobs.storage.journal import Journal, read
-from app.jobs.storage.store import DamagedRecord, Job, JobState
+from app.jobs.storage.records import DamagedRecord, JobState
+from app.jobs.storage.store import Job
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
 from app.timeline.segments import Segment, limit_segments, merge_windows

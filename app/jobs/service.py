@@ -14,8 +14,9 @@ from app.jobs.queue import Queue
 from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
+from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState
 from app.jobs.storage.retention import make_room
-from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobSpec, JobState, JobStore, job_id, now
+from app.jobs.storage.store import Job, JobStore, job_id, now
 from app.media.types import Source
 from app.pipeline.cache import digest
 from app.settings import Settings

@@ -10,7 +10,8 @@ from typing import NamedTuple, get_args
 from app import damaged
 from app.errors import Unavailable
 from app.jobs.storage.reconcile import UNREADABLE
-from app.jobs.storage.store import JobStore, State
+from app.jobs.storage.records import State
+from app.jobs.storage.store import JobStore
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunn
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
-from app.jobs.storage.store import FINISHED, DamagedRecord, Job, JobStore
+from app.jobs.storage.records import FINISHED, DamagedRecord
+from app.jobs.storage.store import Job, JobStore
 from app.malloc import collect_and_trim
 from app.media.types import Source
 from app.pipeline.cache import CacheEntry, ResultCache, digest, key

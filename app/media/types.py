@@ -5,23 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.errors import LimitExceeded
-from app.media.formats import HEAD_BYTES, Kind, sniff
+from app.media.formats import Kind
 from app.media.sampling import EvenClips, Times
 
 Conversion = Literal["ordinary", "matrix", "full"]
-
-__all__ = [
-    "HEAD_BYTES",
-    "ClipRequest",
-    "Conversion",
-    "DecodeResult",
-    "DecodedFile",
-    "Kind",
-    "Limits",
-    "Media",
-    "Source",
-    "sniff",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,3 @@ def _remove_folders(temporary: Path) -> int:
     for folder in removed:
         shutil.rmtree(folder, ignore_errors=True)
     return len(removed)
-
-
-__all__ = ["remove_all"]

@@ -24,7 +24,8 @@ from app.inference.client import Triton
 from app.inference.model import Model
 from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
-from app.media.types import Kind, Source
+from app.media.formats import Kind
+from app.media.types import Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread

@@ -68,6 +68,3 @@ def _cells(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     cropped = frame[: side * CELLS, : side * CELLS]
     means: NDArray[np.float64] = cropped.reshape(CELLS, side, CELLS, side, 3).mean(axis=(1, 3)) / 255
     return means
-
-
-__all__ = ["CutFinder"]

@@ -155,6 +155,3 @@ class _CudaArray:
     def __init__(self, address: int, size: int) -> None:
         interface = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
         self.__cuda_array_interface__: dict[str, Any] = interface
-
-
-__all__ = ["DeviceDecoder", "DeviceReader", "NotOnDevice", "create_context", "hwaccel", "to_rgb"]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from app.media.formats import TS_PACKETS
-from app.media.types import HEAD_BYTES, Source
+from app.media.formats import HEAD_BYTES, TS_PACKETS
+from app.media.types import Source
 
 TAIL_BYTES = 4 << 20  # searched at the end for a Matroska cluster: the largest common clusters are 5 s long
 MAX_STEPS = 200_000  # limit of boxes, tags or elements visited; 4 hours of fragments have fewer

@@ -14,7 +14,8 @@ from typing import Any
 
 from app.errors import JobNotFound, Overloaded
 from app.jobs.service import JobService
-from app.jobs.storage.store import FINISHED, Job, JobState
+from app.jobs.storage.records import FINISHED, JobState
+from app.jobs.storage.store import Job
 from app.web.job_serializers import record_json
 
 POLL_INTERVAL_S = 0.2  # polling interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from app.jobs.storage.store import JobSpec, JobState
+from app.jobs.storage.records import JobSpec, JobState
 
 
 def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, brief: bool = False) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
 from app.jobs.service import NO_SUCH_JOB, JobService
-from app.jobs.storage.store import Job, JobSpec
+from app.jobs.storage.records import JobSpec
+from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.timeline import export, plot

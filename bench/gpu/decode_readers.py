@@ -58,10 +58,10 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     from app.media.sampling import frames_at
     from app.media.types import Limits, Source
     from app.video.container import ffmpeg_name
-    from app.video.decode import probe
     from app.video.decord_reader import DecordReader
     from app.video.gpu_frames import DeviceReader
     from app.video.packet_reader import PacketReader
+    from app.video.probe import probe
     from app.video.readers import Reader
 
     source = Source(str(path), 0, path.stat().st_size)

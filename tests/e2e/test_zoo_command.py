@@ -12,7 +12,7 @@ from tritonclient import grpc
 from tests.support.checkpoints import labels_file, onnx_file
 from tests.support.networks import select_f32
 from tests.support.triton_server import running_triton
-from triton_repo.zoo.benchmark.accuracy import random_clips
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.reference import origin
 from triton_repo.zoo.repository.store import installed

@@ -16,9 +16,9 @@ from tritonclient import grpc
 from tests.support.checkpoints import official
 from tests.support.networks import select_f32
 from tests.support.triton_server import running_triton
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
-from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.reference import origin

@@ -15,8 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor, nn
 
 from tests.support.networks import spread_out, told_apart
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published
-from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import X3D
 

@@ -21,10 +21,11 @@ from click.testing import CliRunner
 
 from app.settings import CHECKOUT
 from tests.support.checkpoints import official
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
-from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare, random_clips
+from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
 from triton_repo.zoo.cli.tables import clip_summary

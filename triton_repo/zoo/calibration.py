@@ -114,6 +114,3 @@ def _softmax(logits: Array) -> Array:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
     return result
-
-
-__all__ = ["DEFAULT_THRESHOLD", "MAX_TEMPERATURE", "MIN_TEMPERATURE", "fit_temperature", "label_thresholds"]

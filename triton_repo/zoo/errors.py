@@ -9,6 +9,3 @@ def listed(names: list[str], most: int = 3) -> str:
     """Return the first `most` names, and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-__all__ = ["ModelError", "listed"]

@@ -118,6 +118,3 @@ def _model_class() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Model"))
-
-
-__all__ = ["check", "digest"]

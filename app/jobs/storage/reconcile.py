@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from app import damaged
 from app.jobs.storage.index import ADDING, Row
-from app.jobs.storage.records import DamagedRecord
-from app.jobs.storage.store import FINISHED, Job, JobStore
+from app.jobs.storage.records import FINISHED, DamagedRecord
+from app.jobs.storage.store import Job, JobStore
 
 UNREADABLE = "unreadable"  # name of the fact that counts the damaged jobs that could not be moved
 BATCH = 1000

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from app import damaged
 from app.jobs.clock import Clock
 from app.jobs.storage.index import Row
-from app.jobs.storage.records import DamagedRecord
-from app.jobs.storage.store import FINISHED, JobStore
+from app.jobs.storage.records import FINISHED, DamagedRecord
+from app.jobs.storage.store import JobStore
 
 DAY_S = 86400.0
 BATCH = 100

@@ -32,8 +32,6 @@ from app.jobs.storage.index import JobIndex, Row
 from app.jobs.storage.new_job import HIDDEN, NewJob
 from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
 
-__all__ = ["FINISHED", "JobSpec", "DamagedRecord", "JobStore", "Job", "JobState", "State", "job_id", "now"]
-
 _ID = re.compile(r"[0-9a-f]{24}")
 LEFTOVER_AGE_S = 600.0  # longer than copying any upload takes
 MAX_SPEC_BYTES = 1 << 20

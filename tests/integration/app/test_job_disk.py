@@ -16,7 +16,8 @@ from app.errors import StorageFull
 from app.inference.model import Model
 from app.jobs.service import JobService
 from app.jobs.storage.journal import read
-from app.jobs.storage.store import Job, JobSpec
+from app.jobs.storage.records import JobSpec
+from app.jobs.storage.store import Job
 from app.jobs.worker import Worker
 from app.media.types import Media, Source
 from app.pipeline.cache import ResultCache

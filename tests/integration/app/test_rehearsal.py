@@ -14,9 +14,9 @@ from app.media.formats import recognise
 from app.media.frames import scaled_size
 from app.media.types import Limits
 from app.sandbox import SandboxConfig
-from app.video.decode import probe
 from app.video.decord_reader import DecordReader
 from app.video.packet_reader import PacketReader
+from app.video.probe import probe
 from app.video.readers import open_reader
 from tests.support.films import numbered, write_video
 from tests.support.leaks import descendants

@@ -21,8 +21,8 @@ from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, scaled_size
 from app.media.geometry import Crop
 from app.media.types import Limits
-from app.video.decode import probe
 from app.video.gpu_frames import DeviceReader, NotOnDevice, to_rgb
+from app.video.probe import probe
 from app.video.readers import Reader, open_reader
 from tests.support.coded import (
     BT601,

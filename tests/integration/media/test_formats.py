@@ -1,7 +1,6 @@
 import pytest
 
-from app.media.formats import recognise
-from app.media.types import HEAD_BYTES
+from app.media.formats import HEAD_BYTES, recognise
 from app.video.truncation import find_ending
 from tests.support.films import numbered, write_video
 from tests.support.regions import whole

@@ -195,7 +195,7 @@ def test_a_damaged_file_is_judged_by_the_cpu(place: Place, film: Source, tmp_pat
 
 
 async def _probed(source: Source) -> Any:
-    from app.video.decode import probe
+    from app.video.probe import probe
 
     return probe(source, LIMITS)
 

@@ -16,9 +16,9 @@ from tests.support.checkpoints import labels_file, normal_clips, official_resnet
 from tests.support.films import numbered, write_video
 from tests.support.networks import spread_out
 from triton_repo.backends.clip.clip_engines import load_engine
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
-from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.repository.store import changing, installed

@@ -14,8 +14,8 @@ from app.media.frames import centre_crop, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits
 from app.settings import CHECKOUT
-from app.video.decode import probe
 from app.video.gpu_frames import DeviceReader
+from app.video.probe import probe
 from app.video.readers import Reader, open_reader
 from tests.support.regions import whole
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine

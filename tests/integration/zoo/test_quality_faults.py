@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from triton_repo.zoo.architectures import quality_labels as amounts
-from triton_repo.zoo.training.camera_motion.scenes import Image
+from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, Image
 from triton_repo.zoo.training.frame_quality.defects import add_noise, amount_at, apply_fault, brightness, disc, stroke
 from triton_repo.zoo.training.frame_quality.scenes import (
-    HELD_OUT_PHOTOGRAPHS,
     TRAINING_PHOTOGRAPHS,
     Scenes,
     add_letterbox,

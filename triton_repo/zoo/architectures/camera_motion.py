@@ -40,6 +40,3 @@ def brightness_and_change(x: Tensor) -> Tensor:
     contrast = light.square().mean(dim=axes, keepdim=True).sqrt() + NOISE
     movement = change.square().mean(dim=axes, keepdim=True).sqrt() + NOISE
     return torch.cat([light / contrast, change / movement, 2 * change / contrast], dim=1)
-
-
-__all__ = ["FPS", "FRAMES", "LABELS", "SIZE", "STRIDE", "CameraMotion"]

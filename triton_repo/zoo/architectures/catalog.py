@@ -135,6 +135,3 @@ def _models() -> Any:
     from torchvision import models
 
     return models
-
-
-__all__ = ["Published", "published"]

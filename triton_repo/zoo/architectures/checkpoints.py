@@ -134,6 +134,3 @@ def _unreadable(path: Path, reason: str) -> ModelError:
         f"{path} ({path.stat().st_size} bytes) is not a PyTorch checkpoint, or is damaged or cut off: "
         "download or copy it again and compare its size."
     )
-
-
-__all__ = ["fill", "read_checkpoint", "without_prefixes"]

@@ -198,6 +198,3 @@ def _locked(part: Path) -> Iterator[None]:
         finally:
             if part.exists() and not part.stat().st_size:
                 part.unlink()
-
-
-__all__ = ["CACHE", "Lock", "Progress", "fetch", "sha256_of"]

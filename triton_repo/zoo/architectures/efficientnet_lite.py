@@ -122,6 +122,3 @@ class EfficientNetLite(nn.Module):
         x = F.relu6(self._bn1(self._conv_head(x)))
         logits: Tensor = self._fc(x.mean(dim=(2, 3)))
         return logits
-
-
-__all__ = ["MEAN", "STD", "VARIANTS", "EfficientNetLite", "Variant"]

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from triton_repo.zoo.architectures.quality_labels import LABELS, SIZE, VIEW
+from triton_repo.zoo.architectures.quality_labels import LABELS
 
 MEAN, STD = 0.45, 0.225
 WIDTH = 32
@@ -59,6 +59,3 @@ def details(x: Tensor) -> Tensor:
     contrast = (_mean((light - wide).square(), 17) + LEVEL**2).sqrt()
     compressed = fine / (fine.abs() + 4 * LEVEL), coarse / (coarse.abs() + 8 * LEVEL)
     return torch.cat([2 * compressed[0], 2 * compressed[1], 2 * fine / contrast], dim=1)
-
-
-__all__ = ["LABELS", "MEAN", "SIZE", "STD", "VIEW", "FrameQuality", "details"]

@@ -25,6 +25,3 @@ def kinetics_x3d(variant: str, checkpoint: Path | None, labels: tuple[str, ...])
     size = VARIANTS[variant]
     spec = ClipSpec("video", size.frames, size.stride, FPS, size.resize, size.crop)
     return NetworkSpec(network.eval(), variant, spec, labels, (MEAN,) * 3, (STD,) * 3)
-
-
-__all__ = ["kinetics_x3d"]

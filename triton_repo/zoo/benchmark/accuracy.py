@@ -11,12 +11,10 @@ import numpy as np
 from triton_repo.backends.clip.clip_engines import Engine
 from triton_repo.backends.clip.clip_engines.accuracy import (
     BF16_BOUND,
-    LEAST_TOP_1,
     Agreement,
     Bound,
     compare_scores,
     is_close,
-    random_clips,
 )
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.export.openvino import TOLERANCE
@@ -83,6 +81,3 @@ def compare(
 def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> AccuracyRow:
     """Compare scores float32 (N, classes) with the reference scores `right`."""
     return AccuracyRow(*variant, kind, **compare_scores(scores, right)._asdict())
-
-
-__all__ = ["BOUNDS", "LEAST_TOP_1", "AccuracyRow", "ClipSet", "compare", "random_clips", "row"]

@@ -86,6 +86,3 @@ async def _of_file(decoder: Decoder, file: Path, told: dict[str, str], each: int
     await decoder.decode(DecodeTask(source, request, media))
     pixels = np.fromfile(region, np.uint8)
     return list(pixels.reshape(clips.count, 1, *shape))
-
-
-__all__ = ["real_clips"]

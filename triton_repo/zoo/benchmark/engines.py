@@ -116,6 +116,3 @@ def configured(model: InstalledModel, variant: Variant) -> dict[str, object]:
         parameters.pop("device", None)
     parameters |= {name: {"string_value": value} for name, value in variant._asdict().items()}
     return config
-
-
-__all__ = ["Variant", "configured", "load", "of_this_machine", "own", "workshop"]

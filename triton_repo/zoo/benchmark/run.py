@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from triton_repo.backends.clip.clip_engines import Engine
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.benchmark import engines as variants
 from triton_repo.zoo.benchmark import timing
-from triton_repo.zoo.benchmark.accuracy import ClipSet, compare, random_clips
+from triton_repo.zoo.benchmark.accuracy import ClipSet, compare
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.reference import Network, Reference, origin
@@ -125,6 +126,3 @@ def _exported(model: InstalledModel) -> tuple[Network, str]:
     """Return the model in OpenVINO f32 as the reference when the source is gone; adding it checked this export."""
     engine = variants.load(model, Variant("openvino", "f32"), None, model.served)
     return engine.infer, "its own export, for the source is gone"
-
-
-__all__ = ["Run", "run"]

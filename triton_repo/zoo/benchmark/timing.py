@@ -134,6 +134,3 @@ def best(results: Sequence[Result], present: Variant) -> Result | None:
     fastest = max(good, key=speed)
     current = next((result for result in good if result.variant == present), fastest)
     return fastest if speed(fastest) > WORTH_IT * speed(current) else current
-
-
-__all__ = ["ROUNDS", "Result", "Timing", "best", "first_clip_s", "hopeless", "measure"]

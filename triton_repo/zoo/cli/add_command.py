@@ -174,6 +174,3 @@ def _next_step(model: store.InstalledModel, slot_bytes: int, server: TritonServe
     if server:
         return f"served now, as {model.name} and {model.name}@{model.versions[-1]}"
     return "not served yet: start the service with `make up`"
-
-
-__all__ = ["add"]

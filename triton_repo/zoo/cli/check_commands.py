@@ -53,6 +53,7 @@ def verify(
     """Compare the scores of a model with those of its source, in one or more engines."""
     with command_settings() as settings:
         model = store.installed(models or settings.model_dir, name)
+        from triton_repo.backends.clip.clip_engines.accuracy import LEAST_TOP_1, random_clips
         from triton_repo.zoo.benchmark import accuracy
         from triton_repo.zoo.benchmark import engines as variants
         from triton_repo.zoo.cli import verdict_tables
@@ -64,7 +65,7 @@ def verify(
             for e in engines or [own.engine]
             for p in precisions or [variants.own_precision(model, e)]
         ]
-        clip_sets = [accuracy.ClipSet("random", accuracy.random_clips(_clip_shape(model), clips, seed))]
+        clip_sets = [accuracy.ClipSet("random", random_clips(_clip_shape(model), clips, seed))]
         if videos:
             clip_sets.append(accuracy.ClipSet("real", _real_clips(videos, model, settings)))
         variants.update_record(model, [clip for clip_set in clip_sets[1:] for clip in clip_set.clips])
@@ -85,7 +86,7 @@ def verify(
             )
             raise ModelError(
                 f"{name} differs from its source: allowed is a difference of the scores of {allowed}, "
-                f"and at least {accuracy.LEAST_TOP_1:.0%} of the best labels must be the same."
+                f"and at least {LEAST_TOP_1:.0%} of the best labels must be the same."
             )
 
 
@@ -160,6 +161,3 @@ def _real_clips(videos: Path, model: store.InstalledModel, settings: Settings) -
         print_error(ModelError(f"skipped {file}: {error}"))
 
     return real_clips(videos, model, settings.max_clips, settings, report_skipped)
-
-
-__all__ = ["bench", "verify"]

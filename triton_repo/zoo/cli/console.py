@@ -76,6 +76,3 @@ def console(stderr: bool = False) -> Console:
     """Return a console for standard output or error; output to files and pipes is not wrapped."""
     result = Console(stderr=stderr, highlight=False)
     return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
-
-
-__all__ = ["COUNT", "FILE", "FOLDER", "ColoursType", "print_error", "console", "models_option", "command_settings"]

@@ -116,14 +116,3 @@ def labels_line(labels: Sequence[str]) -> str:
     """Return the number of labels and the first MAX_LABELS of them."""
     rest = len(labels) - MAX_LABELS
     return f"{len(labels)}: {', '.join(labels[:MAX_LABELS])}" + (f" and {rest} more" if rest > 0 else "")
-
-
-__all__ = [
-    "facts_lines",
-    "installed_facts",
-    "labels_line",
-    "clip_summary",
-    "models_table",
-    "published_facts",
-    "available_line",
-]

@@ -97,6 +97,3 @@ def bench_report(
         ],
         "absent": dict(absent),
     }
-
-
-__all__ = ["VERDICT_LEGEND", "absent_lines", "bench_report", "bench_table", "bench_legend", "verdict_table"]

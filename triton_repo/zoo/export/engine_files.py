@@ -91,6 +91,3 @@ def _tensorrt(made_of: MadeOf, precision: str, path: Path) -> None:
     onnx = path.with_name("model.onnx")
     _onnx(made_of, precision, onnx)
     build_plan(onnx, path, MAX_BATCH)
-
-
-__all__ = ["make", "program"]

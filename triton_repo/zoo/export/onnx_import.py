@@ -102,6 +102,3 @@ def _short(error: Exception) -> str:
     """Return the last line of OpenVINO's message; the lines before it name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
-
-
-__all__ = ["LAYOUTS", "OnnxNetwork", "convert_onnx"]

@@ -71,6 +71,3 @@ def _constant(name: str, value: NDArray[np.generic]) -> TensorProto:
 
 def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs, [output], name=f"{OURS}{kind}_{output}", **attributes)
-
-
-__all__ = ["write_served"]

@@ -90,6 +90,3 @@ def _scores(core: openvino.Core, model: openvino.Model, precision: str, clips: S
     compiled = core.compile_model(model, "CPU", hints)
     scores: Scores = np.concatenate([compiled(clip)["SCORES"] for clip in clips])
     return scores
-
-
-__all__ = ["emulated_bf16", "has_bf16", "record"]

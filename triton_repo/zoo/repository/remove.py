@@ -22,6 +22,3 @@ def remove(models: Path, name: str, version: int | None, server: TritonServer | 
         if server:
             server.restore(name, there=(models / name).exists())
         raise
-
-
-__all__ = ["remove"]

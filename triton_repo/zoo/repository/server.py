@@ -120,6 +120,3 @@ def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
             placement.place_again(models / name, stack.run_dir)
 
         yield TritonServer(client, stack.slot_mb << 20, follow) if is_live else None
-
-
-__all__ = ["TritonServer", "running"]

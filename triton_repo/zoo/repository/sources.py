@@ -70,6 +70,3 @@ def read_labels(path: Path) -> tuple[str, ...]:
         if not line or not line.isprintable():
             raise ModelError(f"{path}, line {number}: {line!r} is no label; a labels file holds one label a line.")
     return tuple(lines)
-
-
-__all__ = ["ONNX", "Source", "read_labels", "read_source"]

@@ -263,16 +263,3 @@ def _remember(models: Path, name: str, version: int) -> None:
     _replace(
         models / REMOVED, json.dumps(last_versions | {name: max(version, last_versions.get(name, 0))}, indent=2) + "\n"
     )
-
-
-__all__ = [
-    "SIDE_BY_SIDE",
-    "InstalledModel",
-    "changing",
-    "installed",
-    "installing",
-    "names",
-    "next_version",
-    "redescribing",
-    "removing",
-]

@@ -99,6 +99,3 @@ def conditions_table(
         matching = [a for a in answers if matches(a.item)]
         table.add_row(name, str(len(matching)), f"{top_1(matching):.1%}" if matching else "")
     return table
-
-
-__all__ = ["Answer", "Evaluation", "label_table", "top_1", "conditions_table"]

@@ -184,6 +184,3 @@ def print_progress(history: list[dict[str, float]], steps: int, pace: float) -> 
         f"  {pace:.2f} s/step  {pace * (steps - done) / 60:.0f} min left",
         file=sys.stderr,
     )
-
-
-__all__ = ["Batch", "TrainingConfig", "TrainingData", "accuracy", "config_from_command_line", "save_weights", "train"]

@@ -6,7 +6,8 @@ import pytest
 
 from app.admission.pricing import LONG_BYTES, LONG_FRAMES, is_long, lane_of
 from app.admission.queue import Lane
-from app.media.types import Kind, Media
+from app.media.formats import Kind
+from app.media.types import Media
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from app.errors import LimitExceeded, Undecodable
 from app.images import animations
-from app.media.formats import recognise
-from app.media.types import HEAD_BYTES, Limits, Media
+from app.media.formats import HEAD_BYTES, recognise
+from app.media.types import Limits, Media
 from app.timeline.scan import ScanSpec, ScanStarted, Window, scan
 from app.timeline.windows import Grid
 from app.video.probe import Resources

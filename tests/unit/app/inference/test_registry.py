@@ -9,7 +9,7 @@ from app.errors import InferenceTimeout, ModelNotFound, NotReady
 from app.inference.client import Fingerprint, ProbeResult
 from app.inference.registry import ModelRegistry
 from app.inference.triton_errors import TritonUnavailable
-from app.media.types import Kind
+from app.media.formats import Kind
 
 
 class FakeTriton:

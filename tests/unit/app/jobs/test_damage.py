@@ -22,9 +22,9 @@ from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.reconcile import Reconciler
-from app.jobs.storage.records import parse
+from app.jobs.storage.records import JobSpec, JobState, parse
 from app.jobs.storage.retention import RetentionLimits, remove_expired
-from app.jobs.storage.store import Job, JobSpec, JobState
+from app.jobs.storage.store import Job
 from app.jobs.worker import Worker
 from app.media.types import Source
 from app.pipeline.cache import ResultCache

@@ -22,8 +22,9 @@ from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.index import ADDING, JobIndex, Row
 from app.jobs.storage.reconcile import Reconciler
+from app.jobs.storage.records import JobSpec, JobState
 from app.jobs.storage.retention import RetentionLimits, remove_expired
-from app.jobs.storage.store import Job, JobSpec, JobState, JobStore, now
+from app.jobs.storage.store import Job, JobStore, now
 from app.media.types import Source
 from app.settings import Settings
 

@@ -17,8 +17,9 @@ from app.jobs.attempt import MAX_DEATHS, MAX_FALLS
 from app.jobs.clock import Clock
 from app.jobs.service import JobService
 from app.jobs.storage.journal import Journal, read
+from app.jobs.storage.records import JobSpec, JobState
 from app.jobs.storage.retention import RetentionLimits, remove_expired
-from app.jobs.storage.store import Job, JobSpec, JobState
+from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import Page, stream_with_windows
 from app.jobs.worker import Worker
 from app.media.types import Media, Source

@@ -1,8 +1,8 @@
 import pytest
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.media.formats import recognise
-from app.media.types import HEAD_BYTES, Limits, sniff
+from app.media.formats import HEAD_BYTES, recognise, sniff
+from app.media.types import Limits
 
 TS = b"\x47" + bytes(187)
 

@@ -77,6 +77,3 @@ def random_clips(shape: tuple[int, ...], count: int, seed: int) -> list[Clips]:
         frame_patches = patches.repeat(patch, axis=1).repeat(patch, axis=2)[:, :height, :width]
         clips.append(np.broadcast_to(frame_patches, shape)[None].copy())
     return clips
-
-
-__all__ = ["BF16_BOUND", "LEAST_TOP_1", "NEAR_TIE", "Agreement", "Bound", "compare_scores", "is_close", "random_clips"]

@@ -114,18 +114,3 @@ def existing(folder: Path, name: str) -> Path:
 def first_line(error: Exception) -> str:
     """Return the first line of a library's error message, without the details of its source code."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
-
-
-__all__ = [
-    "Clips",
-    "DlpackEngine",
-    "Done",
-    "Engine",
-    "EngineError",
-    "Scores",
-    "StreamingEngine",
-    "chosen",
-    "existing",
-    "first_line",
-    "offered",
-]

@@ -70,6 +70,3 @@ class OnnxRuntimeEngine:
 def devices() -> list[str]:
     """Return the devices that the installed package supports, the default first."""
     return [device for device, provider in PROVIDERS.items() if provider in onnxruntime.get_available_providers()]
-
-
-__all__ = ["OnnxRuntimeEngine", "devices"]

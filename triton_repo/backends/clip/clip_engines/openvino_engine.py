@@ -111,6 +111,3 @@ class OpenVinoEngine:
             return scores_of(self._lone)[None]
         except Exception as error:  # the caller waits for an answer, whatever fails
             return engine_error(error)
-
-
-__all__ = ["OpenVinoEngine"]

@@ -24,6 +24,3 @@ def release_weights_file(weights: Path) -> None:
                 start, end = (int(address, 16) for address in addresses.split("-"))
                 libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
         libc.malloc_trim(0)
-
-
-__all__ = ["release_weights_file"]

@@ -150,6 +150,3 @@ def scores_of(request: openvino.InferRequest) -> Scores:
 def engine_error(error: Exception) -> EngineError:
     """Return an EngineError with the last line of OpenVINO's message, which holds the reason."""
     return EngineError((str(error).strip().splitlines() or [type(error).__name__])[-1][:300])
-
-
-__all__ = ["Streams", "StreamsThread", "engine_error", "scores_of"]

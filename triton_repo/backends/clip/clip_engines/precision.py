@@ -74,6 +74,3 @@ def agree(engine: Engine, reference: Engine) -> bool:
     clips = random_clips(engine.clip_shape, CHECK_CLIPS, CHECK_SEED)
     scores, expected = (np.concatenate([one.infer(clip) for clip in clips]) for one in (engine, reference))
     return is_close(compare_scores(scores, expected), BF16_BOUND)
-
-
-__all__ = ["AUTO", "FILE", "PrecisionRecord", "agree", "automatic_precision", "read_record"]

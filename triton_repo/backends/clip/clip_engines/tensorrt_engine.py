@@ -79,6 +79,3 @@ class TensorRtEngine:
 def devices() -> list[str]:
     """Return the GPUs of this machine, the default first."""
     return ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-
-
-__all__ = ["TensorRtEngine"]

@@ -85,6 +85,3 @@ def fastest(seconds: Mapping[str, float]) -> str:
     """Return the first name, unless another one is faster by more than WORTH_IT."""
     first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
     return best if seconds[first] > WORTH_IT * seconds[best] else first
-
-
-__all__ = ["Batches", "Network", "Record", "Run", "cut", "fastest", "sizes"]

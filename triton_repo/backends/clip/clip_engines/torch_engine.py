@@ -149,6 +149,7 @@ class Recorder:
         self._device, self._pool = device, torch.cuda.graph_pool_handle()
 
     def __call__(self, network: Network, clips: Tensor) -> Run:
+        """Record the network's work on these clips, and return what repeats it."""
         side = torch.cuda.Stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
@@ -177,6 +178,3 @@ def seconds(run: Run, device: torch.device) -> float:
         torch.cuda.synchronize(device)
         times.append(begin.elapsed_time(end) / 1e3)
     return float(np.median(times[3:]))
-
-
-__all__ = ["TorchEngine", "devices"]

@@ -188,6 +188,3 @@ def _convert(network: GraphModule, dtype: torch.dtype, layout: Layout) -> None:
             weight.data = weight.data.to(
                 dtype, memory_format=order if layout != "contiguous" else torch.preserve_format
             )
-
-
-__all__ = ["LAYOUTS", "Layout", "normalised", "pointwise", "prepared"]

@@ -110,6 +110,3 @@ def random_path(label: str, times: NDArray[np.float64], rng: np.random.Generator
     pose[0] += hand * _wobble(rng, times, (0.5, 4.0))
     pose[1] += hand * _wobble(rng, times, (0.5, 4.0))
     return CameraPath(label, pose[0], pose[1], pose[2], np.radians(pose[3]))
-
-
-__all__ = ["LABELS", "CameraPath", "random_path"]

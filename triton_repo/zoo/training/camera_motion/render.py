@@ -137,6 +137,3 @@ def record(film: Film, scenes: list[Image], seed: int, padding: Padding = NO_PAD
     path = random_path(film.label, times, rng)
     frames = random_view(scenes, rng).film(path, *film.size)
     return encode(frames, film.fps, int(rng.integers(RATE_FACTORS[0], RATE_FACTORS[1] + 1)), padding)
-
-
-__all__ = ["FPS", "SIZES", "Padding", "Film", "films", "record", "stills"]

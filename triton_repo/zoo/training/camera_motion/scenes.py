@@ -176,15 +176,3 @@ def render(scene: Image, path: CameraPath, width: int, height: int, view: float,
             borderMode=cv2.BORDER_REFLECT_101,
         )
     return frames
-
-
-__all__ = [
-    "HELD_OUT_PHOTOGRAPHS",
-    "TRAINING_PHOTOGRAPHS",
-    "bundled",
-    "fit_scene",
-    "photograph",
-    "render",
-    "sharp_texture",
-    "texture",
-]

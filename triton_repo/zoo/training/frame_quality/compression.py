@@ -41,6 +41,3 @@ def even(picture: Image) -> Image:
     """Return the picture without an odd last row or column, because H.264 halves the chroma resolution."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(picture[: height & ~1, : width & ~1])
-
-
-__all__ = ["even", "h264_frame", "through_h264", "through_jpeg"]

@@ -222,6 +222,3 @@ def apply_fault(label: str, picture: Image, scale: float, strength: float, rng: 
         picture = add_sensor_noise(picture, rng)
     picture = FAULTS[label](picture, scale, strength, rng)
     return picture if label == "noise" else add_sensor_noise(picture, rng)
-
-
-__all__ = ["FAULTS", "amount_at", "apply_fault", "brightness"]

@@ -112,6 +112,3 @@ def encode_sample(sample: Sample, scenes: list[Image], seed: int, min_pixels: fl
     quality = int(rng.integers(amounts.SHARP_QUALITY[0], amounts.SHARP_QUALITY[1] + 1))
     Pillow.fromarray(frames[0]).save(file, sample.kind, quality=quality)
     return file.getvalue()
-
-
-__all__ = ["MIN_FOOTAGE_PIXELS", "KINDS", "SIZES", "Sample", "encode_sample", "samples", "sharp_frames"]

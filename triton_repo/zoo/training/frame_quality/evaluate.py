@@ -17,6 +17,7 @@ from rich.console import Console
 
 from clipstack_client import Client, ClipstackError
 from triton_repo.zoo.architectures.quality_labels import LABELS
+from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS
 from triton_repo.zoo.training.evaluate import Evaluation, conditions_table, label_table, top_1
 from triton_repo.zoo.training.frame_quality.encode import (
     KINDS,
@@ -27,7 +28,7 @@ from triton_repo.zoo.training.frame_quality.encode import (
     samples,
     sharp_frames,
 )
-from triton_repo.zoo.training.frame_quality.scenes import HELD_OUT_PHOTOGRAPHS, MIN_PIXELS, photograph
+from triton_repo.zoo.training.frame_quality.scenes import MIN_PIXELS, photograph
 
 
 def conditions() -> Iterator[tuple[str, Callable[[Sample], bool]]]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from triton_repo.zoo.architectures import quality_labels as amounts
-from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, Image, bundled, sharp_texture
+from triton_repo.zoo.training.camera_motion.scenes import Image, bundled, sharp_texture
 from triton_repo.zoo.training.frame_quality.defects import Plane, brightness
 
 # The photographs that camera_motion is trained on, without the soft ones (moon, retina, moving clock), the small
@@ -166,18 +166,3 @@ def detailed(picture: Image, scale: float) -> bool:
     """Return whether the picture has enough detail for blur to be visible."""
     edge, change = detail(picture, scale)
     return edge >= amounts.LEAST_EDGE and change >= amounts.LEAST_CHANGE
-
-
-__all__ = [
-    "MIN_PIXELS",
-    "HELD_OUT_PHOTOGRAPHS",
-    "TRAINING_PHOTOGRAPHS",
-    "Scenes",
-    "detail",
-    "detailed",
-    "add_letterbox",
-    "adjust_light",
-    "random_part",
-    "photograph",
-    "well_lit",
-]

@@ -1,4 +1,4 @@
-"""Errors of a request. Each class carries its HTTP status and its code.
+"""Errors of a request. Each class carries its HTTP status and its code; its docstring stands in the API reference.
 
 Raised by:
 
@@ -44,31 +44,31 @@ class BadRequest(ClipstackError):
 
 
 class InvalidMultipart(BadRequest):
-    """The multipart body cannot be parsed."""
+    """The multipart form is damaged or cut off."""
 
     code = "invalid_multipart"
 
 
 class MissingFile(BadRequest):
-    """The request contains no file."""
+    """The request has no file: send it as the body, as the form field `file`, or as `file` in JSON."""
 
     code = "missing_file"
 
 
 class EmptyFile(BadRequest):
-    """The uploaded file has no bytes."""
+    """The file has no bytes."""
 
     code = "empty_file"
 
 
 class TooManyFiles(BadRequest):
-    """The request contains more than one file."""
+    """The request has more than one file."""
 
     code = "too_many_files"
 
 
 class InvalidParameter(BadRequest):
-    """A parameter or header has a value that the service does not accept."""
+    """A parameter is unknown or invalid, or a header is invalid; the message says what is valid."""
 
     code = "invalid_parameter"
 
@@ -80,55 +80,55 @@ class Unauthorized(ClipstackError):
 
 
 class Forbidden(ClipstackError):
-    """The API key is valid but does not permit this request."""
+    """The API key does not permit this request, or your address may not use this path."""
 
     status, code = 403, "forbidden"
 
 
 class CsrfFailed(Forbidden):
-    """A changing request is authenticated by the session cookie alone: another site may have sent it."""
+    """The request changes something and carries a browser's session without the page's CSRF token."""
 
     code = "csrf_failed"
 
 
 class NotFound(ClipstackError):
-    """The path or resource does not exist."""
+    """The path does not exist."""
 
     status, code = 404, "not_found"
 
 
 class ModelNotFound(NotFound):
-    """No model has this name."""
+    """There is no model with this name or version; `/v1/models` lists all."""
 
     code = "model_not_found"
 
 
 class JobNotFound(NotFound):
-    """No job has this id."""
+    """There is no job with this id: it was removed, has expired, or belongs to another key."""
 
     code = "job_not_found"
 
 
 class RequestTimeout(ClipstackError):
-    """The upload was slower than the minimum rate."""
+    """The upload was too slow."""
 
     status, code = 408, "request_timeout"
 
 
 class IdempotencyConflict(ClipstackError):
-    """The `Idempotency-Key` was used before with a different request."""
+    """This `Idempotency-Key` was used for another file or other parameters."""
 
     status, code = 409, "idempotency_conflict"
 
 
 class TimelineNotReady(ClipstackError):
-    """No window of the job's timeline has been computed yet."""
+    """The job has no result yet; retry in a moment."""
 
     status, code = 409, "not_ready_yet"
 
 
 class MethodNotAllowed(ClipstackError):
-    """The path exists but does not support the HTTP method."""
+    """The path does not support this method; `Allow` lists those that it does."""
 
     status, code = 405, "method_not_allowed"
 
@@ -140,7 +140,7 @@ class TooLarge(ClipstackError):
 
 
 class UnsupportedMedia(ClipstackError):
-    """The file is in a format that the service does not read."""
+    """The format or codec of the file is not supported."""
 
     status, code = 415, "unsupported_media"
 
@@ -152,64 +152,64 @@ class Undecodable(ClipstackError):
 
 
 class NoVideoStream(Undecodable):
-    """The file contains no video stream."""
+    """The file contains no video, for example only sound."""
 
     code = "no_video_stream"
 
 
 class LimitExceeded(ClipstackError):
-    """The media exceeds a limit, for example on pixels, frames, duration or memory."""
+    """The media has more pixels, frames or seconds than the limits allow."""
 
     status, code = 422, "limit_exceeded"
 
 
 class DecodeTimeout(ClipstackError):
-    """Probing and decoding took longer than `decode_timeout_s`."""
+    """Probing and decoding took too long."""
 
     status, code = 422, "decode_timeout"
 
 
 class WrongMediaKind(ClipstackError):
-    """The model does not accept this kind of media, for example a picture for a video model."""
+    """The model expects a video and this is a picture, or the other way round."""
 
     status, code = 422, "wrong_media_kind"
 
 
 class TooManyRequests(ClipstackError):
-    """One client, identified by API key or address, exceeds its share or quota; others may still be served."""
+    """The key or address exceeds its rate limit or its number of concurrent requests."""
 
     status, code = 429, "too_many_requests"
     retry_after_s = 1
 
 
 class ClientDisconnected(ClipstackError):
-    """The client closed its connection; the status is the one that nginx logs."""
+    """The client closed its connection before the response; only the log shows this code."""
 
     status, code = 499, "client_gone"
 
 
 class DeadlineExceeded(ClipstackError):
-    """The request's deadline has passed; unlike Unavailable, the response has no `Retry-After`."""
+    """The request's deadline passed: that in `X-Deadline-Ms`, or the service's default."""
 
     status, code = 504, "deadline_exceeded"
 
 
 class Unavailable(ClipstackError):
-    """The service cannot answer now; `Retry-After` says when to retry."""
+    """The service cannot answer now; retry later."""
 
     status, code = 503, "unavailable"
     retry_after_s = 2
 
 
 class Overloaded(Unavailable):
-    """The service is at capacity."""
+    """The service is at capacity; retry later."""
 
     code = "overloaded"
     retry_after_s = 1
 
 
 class NotReady(Unavailable):
-    """A part of the service is not running or not reachable."""
+    """The service or a model is starting or restarting; retry in a moment."""
 
     code = "not_ready"
 
@@ -219,19 +219,19 @@ class KeyStoreUnavailable(Unavailable):
 
 
 class InferenceTimeout(Unavailable):
-    """Inference took longer than `infer_timeout_s`."""
+    """The model did not answer in time."""
 
     code = "inference_timeout"
 
 
 class InferenceFailed(ClipstackError):
-    """The model failed on this input."""
+    """The model failed on this clip."""
 
     status, code = 500, "inference_failed"
 
 
 class StorageFull(Unavailable):
-    """The disk has no room for the upload or job."""
+    """The server's disk has no room for the file."""
 
     code = "storage_full"
     retry_after_s = 5

@@ -12,12 +12,15 @@ import os
 import sys
 import time
 import traceback
+from contextvars import ContextVar
 from errno import EDQUOT, ENOSPC
 from sqlite3 import SQLITE_FULL
 from typing import Any
 
 from app.files import FULL
-from app.request_id import request_id
+
+# Id of the current request, for log lines and Triton; a coroutine submitted to an event loop keeps its submitter's
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 MAX_MESSAGE, MAX_FIELD, MAX_TRACEBACK = 2000, 300, 8000  # characters of a message, a field, a traceback
 

@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 
 from app.admission.adaptive_limit import AdaptiveLimit
 from app.admission.deadline import Deadline
+from app.admission.flags import EVERYBODY, RejectFlags, UploadWaitingFlag, free_places
 from app.admission.queue import Bounds, Lane, LaneScheduler
-from app.admission.reject_flags import EVERYBODY, RejectFlags, free_places
-from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import InferenceTimeout, Overloaded, TooManyRequests
 
 MIN_PERMITS = 2  # permits, where the setting allows; with only one a long video would hold all of them

@@ -19,7 +19,15 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import NamedTuple
 
+from app.media.formats import Kind
+from app.media.types import Media
+
 ACTIVE_S = 10.0  # an owner is active until this long after its last request came
+
+# Above these, decoding takes longer than about 0.5 s (docs/overload.md).
+LONG_BYTES = 100_000_000
+LONG_FRAMES = 100_000
+LONG_PIXELS = 8_000_000  # of a frame, times the clips
 
 Place = tuple[float, asyncio.Future[None]]  # queue entry: start of the wait, future that grants the permit
 
@@ -30,6 +38,21 @@ class Lane(IntEnum):
     PICTURE = 0
     SHORT = 1
     LONG = 2
+
+
+def lane_of(kind: Kind, length: int) -> Lane:
+    """Return the lane of a file of `length` bytes that was not opened yet."""
+    if kind == "image":
+        return Lane.PICTURE
+    return Lane.LONG if length > LONG_BYTES else Lane.SHORT
+
+
+def is_long(media: Media, clips: int) -> bool:
+    """Return whether an opened file belongs into the lane for long videos, however few bytes it has."""
+    if media.kind == "image":
+        return False
+    frames = media.frames or (media.duration_s or 0.0) * (media.fps or 30.0)
+    return frames > LONG_FRAMES or media.width * media.height * clips > LONG_PIXELS
 
 
 class Bounds(NamedTuple):

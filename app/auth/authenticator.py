@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from flask import Request
 
 from app.admission.controller import MAX_RETRY_S
-from app.admission.reject_flags import RejectFlags, free_places
+from app.admission.flags import RejectFlags, free_places
 from app.auth.keys import Key, KeyFile
 from app.auth.limits import Quotas
 from app.auth.sessions import Session, Sessions

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from app.admission.pricing import is_long
+from app.admission.queue import is_long
 from app.decoding import warmup
 from app.images import animations
 from app.images import decode as pictures

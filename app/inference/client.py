@@ -20,7 +20,7 @@ from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegi
 from app.inference.repository_index import ready, unready
 from app.inference.transports import CHAINS, CUDA, INLINE, Transport, Transports
 from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
-from app.request_id import request_id
+from app.logs import request_id
 from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"

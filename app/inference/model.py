@@ -1,9 +1,12 @@
-"""Model: its description in Triton's configuration, and the digest of everything that determines its results."""
+"""Model: its description in Triton's configuration, the digest of what determines its results, and its best labels."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.inference.client import OUTPUT, Fingerprint, ProbeResult
 from app.media.formats import Kind
@@ -96,3 +99,21 @@ def class_count(config: dict[str, Any]) -> int:
     """Return the number of scores that a model with this configuration returns."""
     classes = {output["name"]: int(output["dims"][0]) for output in config["output"]}
     return classes[OUTPUT]
+
+
+class Prediction(TypedDict):
+    """One label with its score."""
+
+    label: str
+    score: float
+
+
+def average(scores: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean over clips: a list of float32 (classes,) becomes float32 (classes,)."""
+    return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
+
+
+def top(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> list[Prediction]:
+    """Return the `count` best labels of `scores` (classes,), best first; all labels if there are fewer."""
+    best = np.argsort(-scores, kind="stable")[:count]
+    return [Prediction(label=labels[i], score=round(float(scores[i]), 6)) for i in best]

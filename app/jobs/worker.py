@@ -19,11 +19,11 @@ from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.records import FINISHED, DamagedRecord
 from app.jobs.storage.store import Job, JobStore
+from app.logs import request_id
 from app.malloc import collect_and_trim
 from app.media.types import Source
 from app.pipeline.cache import CacheEntry, ResultCache, digest, key
 from app.pipeline.worker import Pipeline
-from app.request_id import request_id
 from app.timeline.run import TimelineRequest
 from app.timeline.windows import Grid
 

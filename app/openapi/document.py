@@ -5,10 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 from app.openapi import classify_schemas, job_schemas
-from app.openapi.error_meanings import MEANINGS
 from app.openapi.routes import COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
 from app.openapi.schemas import ref
-from app.openapi.texts import DETAILS, TAGS, introduction
+from app.openapi.texts import DETAILS, MEANINGS, TAGS, introduction
 from app.settings import Settings
 
 VERSION = "1"

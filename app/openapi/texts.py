@@ -1,5 +1,6 @@
-"""Texts of the OpenAPI document in Markdown: its introduction, its tags and the details of operations."""
+"""Texts of the OpenAPI document in Markdown: introduction, tags, details of operations, meanings of error codes."""
 
+from app import errors
 from app.settings import Settings
 from app.uploads.parser import MAX_JSON_BYTES
 
@@ -56,6 +57,20 @@ Programs decide by `code`; `message` is for people and may change. A 4xx respons
 unchanged. After 429 and 503 retry when the seconds in `Retry-After` have passed. `request_id` is also in the header
 `X-Request-Id` and in the logs. Each operation below lists the codes that it can answer.
 """
+
+# Explanations of the codes for API users: the docstrings of the errors, and of the codes that only nginx answers
+MEANINGS = {kind.code: kind.__doc__ for kind in vars(errors).values() if "code" in getattr(kind, "__dict__", ())} | {
+    "internal": "The service failed; the request id finds the details in the log.",
+    "cross_site": "A page of another site made this request in a browser.",
+    "unknown_host": "`Host` is not a name of this service; `CLIPSTACK_ALLOWED_HOSTS` adds names.",
+    "precondition_failed": "A condition of the request, such as `If-Match`, does not hold.",
+    "range_not_satisfiable": "`Range` starts after the end of the file; `Content-Range` gives its length.",
+    "length_required": "The request has a body and no length.",
+    "uri_too_long": "The URL is too long.",
+    "headers_too_large": "The headers are too large or too many.",
+    "not_implemented": "The transfer encoding is not supported.",
+    "http_version": "The HTTP version is not supported.",
+}
 
 
 def introduction(settings: Settings) -> str:

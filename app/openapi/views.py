@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
 from app.openapi.document import codes, document
-from app.openapi.error_meanings import MEANINGS
 from app.openapi.reading import command, kind, rows
+from app.openapi.texts import MEANINGS
 from app.settings import Settings
 from app.uploads.parser import MAX_JSON_BYTES
 from app.web import pages

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from app.admission.controller import Admission, Permit
 from app.admission.deadline import Deadline
 from app.admission.disconnect import connected
-from app.admission.pricing import lane_of
-from app.admission.queue import Lane
+from app.admission.queue import Lane, lane_of
 from app.decoding import warmup
 from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
 from app.decoding.worker import DecodeTask
 from app.errors import InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
 from app.inference.client import Scores, Triton
-from app.inference.model import Model
-from app.inference.postprocess import Prediction, average, top
+from app.inference.model import Model, Prediction, average, top
 from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import ModelUnloaded

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission
-from app.admission.reject_flags import RejectFlags
+from app.admission.flags import BacklogFlag, RejectFlags
 from app.errors import ClipstackError
 from app.inference.client import Triton
 from app.inference.registry import ModelRegistry

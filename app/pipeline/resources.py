@@ -2,8 +2,8 @@
 
 import os
 
+from app.admission.flags import RejectFlags
 from app.admission.queue import Bounds
-from app.admission.reject_flags import RejectFlags
 from app.decoding.pool import Decoder
 from app.media.types import Limits
 from app.pipeline.upload_guard import UploadGuard

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from app.admission.reject_flags import RejectFlags
+from app.admission.flags import RejectFlags
 from app.uploads.parser import MIN_BYTES_S, rejected_path
 
 # Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/reject.conf

@@ -13,11 +13,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from app.admission.backlog_flag import BacklogFlag
 from app.admission.controller import Admission, Flags
 from app.admission.deadline import Deadline
-from app.admission.reject_flags import RejectFlags
-from app.admission.waiting_flags import UploadWaitingFlag
+from app.admission.flags import BacklogFlag, RejectFlags, UploadWaitingFlag
 from app.decoding.stats import DecodeStats
 from app.errors import ClientDisconnected, ClipstackError, NotReady
 from app.inference.client import Triton

@@ -12,16 +12,16 @@ from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.admission import deadline as deadlines
-from app.admission.pricing import lane_of
+from app.admission.queue import lane_of
 from app.auth import guard
 from app.inference.model import Model
+from app.logs import request_id
 from app.media.formats import HEAD_BYTES, Kind, recognise
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
 from app.pipeline.context import RequestContext
 from app.pipeline.readiness import WorkerRegistry
 from app.pipeline.worker import Pipeline
-from app.request_id import request_id
 from app.settings import SAMPLINGS, Settings
 from app.uploads.parser import Upload, receive
 from app.web.known_params import upload_params

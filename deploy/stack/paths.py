@@ -27,7 +27,7 @@ def key_check_socket(run_dir: Path) -> Path:
 
 
 def backlog_flags(run_dir: Path) -> Path:
-    """Return the folder by which web publishes its backlog to nginx (app/admission/backlog_flag.py)."""
+    """Return the folder by which web publishes its backlog to nginx (app/admission/flags.py)."""
     return run_dir / "web" / "backlog"
 
 
@@ -37,7 +37,7 @@ def worker_status(run_dir: Path) -> Path:
 
 
 def reject_flags(run_dir: Path) -> Path:
-    """Return the folder by which web tells nginx which clients to reject (app/admission/reject_flags.py)."""
+    """Return the folder by which web tells nginx which clients to reject (app/admission/flags.py)."""
     return run_dir / "web" / "shut"
 
 

@@ -31,7 +31,7 @@ USER_FOLDERS = (
 DATA_FOLDERS = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
 MIN_FORWARDED = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
-# nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/reject_flags.py); this
+# nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/flags.py); this
 # bounds the requests that arrive before that.
 FORWARDED_SHARE = 2.0
 ANSWER_SLACK_S = 15  # nginx waits this much longer than the sum of the pipeline's limits

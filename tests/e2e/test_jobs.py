@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
-from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
+from app.admission.flags import RECENT_S, UploadWaitingFlag
 from app.jobs.storage.journal import read
 from app.timeline.window_inference import GROUP, MAX_YIELD_S
 from bench.fixtures.videos import repeat_film

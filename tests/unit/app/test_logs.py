@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import logs
-from app.request_id import request_id
+from app.logs import request_id
 
 HOSTILE = 'a\n{"level":"critical"}\r\x1b[2J\u2028\x00é'
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admission.backlog_flag import STALE_S, STEPS_S, BacklogFlag
+from app.admission.flags import BACKLOG_STALE_S, STEPS_S, BacklogFlag
 
 SNIPPET = Path(__file__).parents[4] / "nginx" / "snippets" / "backlog.conf"
 
@@ -30,7 +30,7 @@ def test_what_nobody_keeps_fresh_goes(tmp_path: Path) -> None:
     BacklogFlag(tmp_path).publish(1000)
     BacklogFlag(tmp_path).publish(0)
     assert told(tmp_path) == ["30"]  # another worker's, for all we know
-    then = time.time() - STALE_S - 1
+    then = time.time() - BACKLOG_STALE_S - 1
     os.utime(tmp_path / "30", (then, then))
     BacklogFlag(tmp_path).publish(0)
     assert told(tmp_path) == []

@@ -11,9 +11,8 @@ import pytest
 
 from app.admission.controller import MAX_RETRY_S, SPARE_PLACES, Admission, Flags
 from app.admission.deadline import Deadline
+from app.admission.flags import EVERYBODY, RejectFlags, UploadWaitingFlag
 from app.admission.queue import Bounds, Lane
-from app.admission.reject_flags import EVERYBODY, RejectFlags
-from app.admission.waiting_flags import UploadWaitingFlag
 from app.errors import Overloaded, TooManyRequests
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admission.reject_flags import EVERYBODY, SLACK, STALE_S, RejectFlags, free_places
+from app.admission.flags import EVERYBODY, SLACK, STALE_S, RejectFlags, free_places
 
 NGINX = Path(__file__).parents[4] / "nginx"
 

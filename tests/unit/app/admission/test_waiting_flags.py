@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from app.admission.waiting_flags import RECENT_S, UploadWaitingFlag
+from app.admission.flags import RECENT_S, UploadWaitingFlag
 
 
 def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:

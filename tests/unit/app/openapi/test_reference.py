@@ -10,8 +10,8 @@ import pytest
 
 from app import create_app
 from app.openapi import codes, document
-from app.openapi.error_meanings import MEANINGS
 from app.openapi.reading import Kind, command, kind, rows
+from app.openapi.texts import MEANINGS
 from app.settings import Settings
 
 SETTINGS = Settings.from_environment({"CLIPSTACK_MAX_CLIPS": "5", "CLIPSTACK_MAX_UPLOAD_MB": "77"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from app.admission.reject_flags import RejectFlags
+from app.admission.flags import RejectFlags
 from app.auth.key_check import upload_limit
 from app.errors import RequestTimeout
 from app.pipeline.upload_guard import JOBS_FULL, LEAST_WINDOW_S, STORAGE_FULL, UploadGuard

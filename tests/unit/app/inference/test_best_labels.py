@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.inference.postprocess import average, top
+from app.inference.model import average, top
 
 LABELS = ("a", "b", "c")
 

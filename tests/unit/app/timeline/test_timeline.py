@@ -67,6 +67,40 @@ def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
     assert told(rows) == [(0, 10, "a")]
 
 
+STILLS = Windows(Grid(frames=1, step_s=0.0, hop_s=0.5), count=20)
+
+
+def still_labels(letters: str, cuts: tuple[float, ...] = (), sure: float = 0.8, margin: float = 0.5) -> str:
+    """Label of each half second, of frames with these best labels."""
+    found = merge_windows(scores(letters, sure), STILLS, len(letters) / 2, cuts, margin)
+    return "".join("abc"[each.label] * round(2 * (each.end_s - each.start_s)) for each in found)
+
+
+@pytest.mark.parametrize("frames", ["aaaabaaaaa", "aabaaacaaa", "aaaaaaaaab"])
+def test_single_frames_are_averaged_with_their_neighbours(frames: str) -> None:
+    assert still_labels(frames, margin=0.0) == "aaaaaaaaaa"
+
+
+def test_a_label_of_two_frames_is_a_segment() -> None:
+    assert still_labels("aaaabbaaaa", sure=0.9) == "aaaabbaaaa"
+
+
+def test_averages_do_not_cross_a_cut() -> None:
+    assert still_labels("aaaaabbbbb", cuts=(2.5,)) == "aaaaabbbbb"
+    assert still_labels("aaaabaaaaa", cuts=(2.0, 2.5)) == "aaaabaaaaa"
+
+
+def test_frames_far_apart_are_not_averaged() -> None:
+    sparse = Windows(Grid(frames=1, step_s=0.0, hop_s=2.0), count=5)
+    found = merge_windows(scores("aabaa"), sparse, 10.0, (), margin=0.0)
+    assert ["abc"[each.label] for each in found] == ["a", "b", "a"]
+
+
+def test_the_score_of_averaged_frames_is_the_mean_of_their_own() -> None:
+    (only,) = merge_windows(scores("aaab", sure=0.7), STILLS, 2.0, ())
+    assert only.score == pytest.approx((3 * 0.7 + 0.15) / 4)
+
+
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 10])
 def test_more_segments_than_may_be_are_merged_with_a_larger_margin(most: int) -> None:
     rows = scores("ababababab")

@@ -1,7 +1,7 @@
 // The answer: the best label in large, the others as bars under it.
 
 import { h, s } from "./dom.js";
-import { hueOf, shares } from "./segments.js";
+import { hueOf, shares, UNSURE, UNSURE_BELOW } from "./segments.js";
 import { label, percent, sentence, share } from "./words.js";
 
 const MOST_BARS = 8;
@@ -37,6 +37,7 @@ function overTime(item) {
       ...shown.map((row) => ({ name: label(row.label), figure: share(row.share), part: row.share, hue: hue(row.label) })),
       ...(rest.length ? [{ name: `${rest.length} more`, figure: share(rest.reduce((sum, row) => sum + row.share, 0)), part: rest.reduce((sum, row) => sum + row.share, 0) }] : []),
     ], "The other labels, by their share of the time"),
+    rows.some((row) => row.label === UNSURE) ? h("p.quiet.note", {}, `Unsure: the best label has less than ${share(UNSURE_BELOW)}.`) : null,
     item.media?.truncated ? h("p.warning", {}, "The file is cut off: only the part that could be read was looked at.") : null,
     h("p.footnote", {}, `${percent(rows.reduce((sum, row) => sum + row.share * row.score, 0))} sure on average · by ${item.record.model}${version}`),
   ];

@@ -3,7 +3,7 @@
 import { csrfToken } from "./csrf.js";
 import { fit, h, icon, s, set, write } from "./dom.js";
 import { timelineOf } from "./jobs.js";
-import { hueOf, nearest, segmentAt } from "./segments.js";
+import { hueOf, nameOf, nearest, segmentAt } from "./segments.js";
 import { clock, duration, formatName, label, milliseconds, percent, plural, seconds, shell, size } from "./words.js";
 
 const STAGES = { receive: "Receive", queue: "Wait", probe: "Inspect", decode: "Decode", infer: "Infer", answer: "Answer", other: "In between" };
@@ -176,7 +176,7 @@ export class SegmentList {
       const segment = segments[index];
       const [colour, name, time, score] = row.firstElementChild.children;
       set(colour, { class: `swatch ${hueOf(palette, segment.label)}` });
-      write(name, label(segment.label));
+      write(name, nameOf(segment));
       write(time, `${clock(segment.start_s)} – ${clock(segment.end_s)}`);
       write(score, percent(segment.score));
     }

@@ -8,8 +8,10 @@ import { label } from "./words.js";
 const ASK_AGAIN_MS = 2000;
 const KINDS = { video: "videos", image: "pictures" };
 
-/** What a model answers, and some of its labels. */
-const about = (model) => `${model.description} ${model.examples.map(label).join(", ")} …`.trim();
+/** What a model answers, some of its labels, and what a model for pictures makes of a video. */
+const about = (model) => [
+  model.description, `${model.examples.map(label).join(", ")} …`, model.kind === "image" ? "A video gets a timeline of single frames." : "",
+].filter(Boolean).join(" ");
 
 /** `Camera motion for videos, Objects for pictures`. */
 const defaults = (models) => Object.entries(KINDS).flatMap(([kind, files]) =>
@@ -41,11 +43,18 @@ export class Choices {
       await pause(ASK_AGAIN_MS);
       models = await jobs.models().catch(() => []);
     }
-    const options = models.map((model) => h("option", { value: model.name, "data-kind": model.kind, "data-about": about(model) }, label(model.title)));
+    const options = models.map((model) => h("option", {
+      value: model.name, "data-kind": model.kind, "data-default-for": model.default_for.join(" "), "data-about": about(model) }, label(model.title)));
     options.unshift(h("option", { value: "", "data-about": defaults(models) }, "Automatic"));
     place.replaceWith(h("span.picker", {}, h("select", { name: "model", "aria-label": "Model" }, options)));
     this.describe();
     onReady();
+  }
+
+  /** `{ name, title }` of the model that pictures go to, when another one takes the videos; else null. */
+  get forPictures() {
+    const option = this.form.querySelector('option[data-kind=image][data-default-for="image"]');
+    return option && { name: option.value, title: option.textContent };
   }
 
   /** The choices for a file of this kind. A picture that the chosen model does not take goes to the default model. */

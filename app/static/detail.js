@@ -12,7 +12,7 @@ export class Detail {
   item = null;
 
   /** Shows itself in `element`, in the place of what stands there while no file is chosen. */
-  constructor(element, { onCancel, onRetry, onRemove }) {
+  constructor(element, { onCancel, onRetry, onRemove, onOther, otherModel }) {
     this.place = element;
     this.empty = [...element.children];
     this.player = new Player((time) => this.#at(time));
@@ -24,9 +24,11 @@ export class Detail {
     this.cancel = button("Cancel", onCancel);
     this.retry = button("Try again", onRetry);
     this.remove = button("Delete", onRemove);
+    this.other = button("", onOther);
+    this.otherModel = otherModel;
     this.problem = h("div.problem", { hidden: true });
     this.stage = h("section.card.stage", { "aria-labelledby": "detail-title" },
-      h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.remove),
+      h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.other, this.remove),
       this.player.element, this.timeline.element, this.problem);
     this.cards = {};
     for (const name of ["answer", "times", "frames", "facts", "takeAway", "terminal"]) {
@@ -51,6 +53,9 @@ export class Detail {
     this.cancel.hidden = !item.active;
     this.retry.hidden = item.active || item.state === "done" || !item.file;
     this.remove.hidden = item.active || !item.jobId;
+    const other = this.otherModel(item);
+    this.other.hidden = !other;
+    write(this.other, other ? `Analyse with ${other.title}` : "");
     this.player.show(item);
     const { timeline } = item;
     this.timeline.element.hidden = !timeline && !(item.asJob && item.active);

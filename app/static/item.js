@@ -3,6 +3,7 @@
 import { ACTIVE } from "./jobs.js";
 import { Palette } from "./colours.js";
 import { Problem } from "./problems.js";
+import { withUnsure } from "./segments.js";
 
 // waiting -> uploading -> sent [-> paused -> uploading] -> queued -> running -> done | failed | cancelled
 export const UNDER_WAY = ["waiting", "uploading", "sent", "paused", ...ACTIVE];
@@ -52,7 +53,9 @@ export class Item {
 
   /** A job's record; a `brief` one, of the list, has no timeline and leaves the one that is known. */
   take(record, brief = false) {
-    this.record = brief ? { ...record, timeline: this.timeline } : record;
+    const { timeline } = record;
+    const read = timeline && { ...timeline, segments: withUnsure(timeline.segments) };
+    this.record = { ...record, timeline: brief ? this.timeline : read };
     this.state = record.state;
     this.complete = !brief; // whether this is all that the service knows
     this.problem = record.state === "failed" ? new Problem(record.error?.code ?? "", record.error?.message) : null;

@@ -40,7 +40,16 @@ const acts = {
     } catch (error) { tell(error); }
   },
 };
-const detail = new Detail($("detail"), acts);
+const detail = new Detail($("detail"), {
+  ...acts,
+  onOther: (item) => {
+    const [added] = queue.add([[item.file, item.kind]], { model: choices.forPictures.name, clips: "whole" });
+    say(`${added.name} was added`);
+    choose(added, true);
+  },
+  // A video that this page holds can be looked at by the model for pictures too, frame by frame
+  otherModel: (item) => (item.asJob && item.file && item.state === "done" && item.record.model !== choices.forPictures?.name ? choices.forPictures : null),
+});
 const lists = new Lists({ queue, now: $("lists"), earlier: $("earlier"), acts });
 
 function choose(item, byHand = false) {

@@ -2,6 +2,17 @@
 
 import { clock, label, percent } from "./words.js";
 
+/** Stands in for the label of a segment whose score is below UNSURE_BELOW (docs/objects.md). */
+export const UNSURE = "unsure";
+export const UNSURE_BELOW = 0.3;
+
+/** The segments as people read them: one that the model hardly believes is unsure, and its label is the guess. */
+export const withUnsure = (segments) => segments.map((segment) =>
+  (segment.score < UNSURE_BELOW ? { ...segment, label: UNSURE, guess: segment.label } : segment));
+
+/** `Espresso`, or `Unsure (bobsled?)`. */
+export const nameOf = ({ label: name, guess }) => (guess ? `${label(name)} (${guess.replaceAll("_", " ")}?)` : label(name));
+
 /** The classes of page.css that colour a label. */
 export function hueOf(palette, name) {
   const { hue, hatched } = palette.of(name);
@@ -9,7 +20,7 @@ export function hueOf(palette, name) {
 }
 
 export const segmentWords = (segment) =>
-  `${label(segment.label)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}, ${percent(segment.score)}`;
+  `${nameOf(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}, ${percent(segment.score)}`;
 
 /** Index of the segment at a time; the last one from its end on, -1 when there is none. */
 export function segmentAt(segments, time) {

@@ -110,8 +110,9 @@ def label(name: str) -> str:
 
 
 def about_model(model: dict[str, Any]) -> str:
-    """Return what a model of /v1/models answers, and some of its labels."""
-    return f"{model['description']} {', '.join(map(label, model['examples']))} …".strip()
+    """Return what a model of /v1/models answers, some of its labels, and what a model for pictures makes of a video."""
+    about = f"{model['description']} {', '.join(map(label, model['examples']))} …".strip()
+    return f"{about} A video gets a timeline of single frames." if model["kind"] == "image" else about
 
 
 def default_models(models: list[dict[str, Any]]) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 
 import httpx
 import pytest
-from PIL import Image
 
 from tests.docker.conftest import CHECKOUT, UP_S, Compose, command
+from tests.support.photographs import photograph_file
 from tests.support.stacks import until
 from triton_repo.zoo.repository.names import BUILT_IN
-from triton_repo.zoo.training.camera_motion.scenes import bundled
 
 RECOVERY_S = 90.0
 VOLUME = "/var/lib/clipstack/models"
@@ -38,9 +36,7 @@ def renew(service: Compose, **settings: str) -> None:
 
 @pytest.fixture(scope="module")
 def coffee() -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(bundled("coffee")).save(file, "JPEG")
-    return file.getvalue()
+    return photograph_file("coffee")
 
 
 def best(service: Compose, picture: bytes, **params: str) -> tuple[str, str]:

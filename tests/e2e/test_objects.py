@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
-from PIL import Image
 
 from deploy.stack.stack import Stack
+from tests.support.job_requests import wait_for_job
 from tests.support.movements import film_movement
-from triton_repo.zoo.training.camera_motion.scenes import bundled
+from tests.support.photographs import film_of_photographs, photograph_file
 
-
-def photograph(name: str, kind: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(bundled(name)).save(file, kind)
-    return file.getvalue()
+CLIPSTACK = Path(sys.executable).with_name("clipstack")
 
 
 def classify(stack: Stack, content: bytes, **params: str) -> dict:
@@ -30,7 +26,7 @@ def classify(stack: Stack, content: bytes, **params: str) -> dict:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_cup_of_coffee_is_an_espresso(stack: Stack, kind: str) -> None:
-    result = classify(stack, photograph("coffee", kind))
+    result = classify(stack, photograph_file("coffee", kind))
     best = result["predictions"][0]
     assert (result["model"], best["label"]) == ("objects", "espresso")
     assert best["score"] > 0.8
@@ -56,9 +52,30 @@ def test_models_say_what_they_answer_and_for_which_files(stack: Stack) -> None:
     }
 
 
+def test_the_command_line_sends_each_kind_of_file_to_its_model(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "cup.jpg").write_bytes(photograph_file("coffee"))
+    film_movement(tmp_path / "pan.mp4", "pan_left")
+    command = [CLIPSTACK, "classify", "cup.jpg", "pan.mp4", "--url", stack.url, "--json"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    best = {answer["file"]: (answer["model"], answer["predictions"][0]["label"]) for answer in answers}
+    assert best == {"cup.jpg": ("objects", "espresso"), "pan.mp4": ("camera_motion", "pan_left")}
+
+
+def test_a_film_of_three_things_gets_a_timeline_of_them(stack: Stack, tmp_path: Path) -> None:
+    film = film_of_photographs(tmp_path / "things.mp4", ("coffee", "camera", "stereo_motorcycle"))
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
+        job = http.post("/v1/jobs", params={"model": "objects"}, content=film.read_bytes()).json()
+        timeline = wait_for_job(http, job["id"])["timeline"]
+    assert (timeline["window_s"], timeline["hop_s"]) == (0.0, 0.5)
+    found = [(segment["label"], round(segment["start_s"])) for segment in timeline["segments"]]
+    assert found == [("espresso", 0), ("tripod", 3), ("moped", 6)]
+    assert min(segment["score"] for segment in timeline["segments"]) > 0.5
+
+
 def test_the_command_line_lists_titles_and_defaults(stack: Stack) -> None:
-    clipstack = Path(sys.executable).with_name("clipstack")
-    result = subprocess.run([clipstack, "models", "--url", stack.url], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([CLIPSTACK, "models", "--url", stack.url], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert "objects  default for pictures" in result.stdout
     assert "Objects: The main thing in a picture" in result.stdout

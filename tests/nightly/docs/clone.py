@@ -12,10 +12,10 @@ from pathlib import Path
 
 from deploy.stack.ports import free_ports
 from tests.nightly.docs.snippets import ADDRESS, CHECKOUT, PORT
+from triton_repo.zoo.repository.names import BUILT_IN
 
 PYTHON = Path("/usr/bin/python3.11")
 SCRIPTS = ("clipstack", "clipstack-keys", "clipstack-models", "supervisorctl")
-MODELS = ("camera_motion", "frame_quality", "objects")
 COMMAND_S = 150
 
 
@@ -58,7 +58,7 @@ def clone(folder: Path) -> Iterator[Clone]:
         if (CHECKOUT / name).is_file():  # one that was removed is listed until the commit
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / name, folder / name)
-    for model in MODELS:
+    for model in BUILT_IN:
         shutil.copytree(
             CHECKOUT / "triton_repo" / "models" / model, folder / "triton_repo" / "models" / model, dirs_exist_ok=True
         )

@@ -27,6 +27,7 @@ from tests.nightly.fuzz.stack_watch import holding, lost
 from tests.support.films import panning, write_video
 from tests.support.job_requests import wait_for_job
 from tests.support.stacks import CHECKOUT, running_stack, until
+from triton_repo.zoo.repository.names import BUILT_IN
 
 RESULT = CHECKOUT / "bench" / "results" / "fuzz_api.json"
 EXAMPLES = 50  # of every address, beside those that go through its parameters one by one
@@ -52,7 +53,7 @@ def enriched(document: dict[str, Any], kept: list[str], doomed: list[str], files
                 if parameter["name"] == "X-Deadline-Ms":
                     parameter["schema"]["minimum"] = PATIENT_MS
                 if parameter["name"] == "model":
-                    parameter["schema"] = {"type": "string", "enum": ["camera_motion", "frame_quality", "no such"]}
+                    parameter["schema"] = {"type": "string", "enum": [*BUILT_IN, "no such"]}
             if "requestBody" in operation and path == "/v1/classify":
                 schema = operation["requestBody"]["content"]["application/json"]["schema"]
                 texts = [base64.b64encode(content).decode() for content in files]

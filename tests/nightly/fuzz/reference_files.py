@@ -12,6 +12,7 @@ import httpx
 from tests.nightly.fuzz.requests import Order, send
 from tests.nightly.fuzz.seeds import Seed
 from tests.support.movements import film_movement
+from tests.support.photographs import photograph_file
 
 NEAR = 2e-3  # by which a score may differ: a clip's place in a batch rounds it otherwise
 
@@ -41,13 +42,14 @@ class Known:
 
 
 def known(picture: Seed) -> Known:
-    """Two films of known movements, each of which takes a good part of the slots, and a picture."""
+    """Two films of known movements, each of which takes a good part of the slots, and pictures for two models."""
     orders = {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         for label in ("pan_left", "zoom_in"):
             film = film_movement(Path(folder) / f"{label}.mp4", label, width=160, height=120).read_bytes()
             orders[label] = Order("/v1/classify", {"model": "camera_motion", "top_k": "10"}, film)
     orders["picture"] = Order("/v1/classify", {"model": "frame_quality", "top_k": "8"}, picture.content)
+    orders["espresso"] = Order("/v1/classify", {"model": "objects", "top_k": "8"}, photograph_file("coffee"))
     return Known(orders)
 
 

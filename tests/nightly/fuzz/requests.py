@@ -14,9 +14,9 @@ import httpx
 
 from tests.nightly.fuzz.mutants import Mutant
 from tests.nightly.fuzz.response_checks import Reply
+from triton_repo.zoo.repository.names import BUILT_IN
 
 JOBS_SHARE, JSON_SHARE, FORM_SHARE = 0.04, 0.05, 0.3
-MODELS = ("camera_motion", "frame_quality")
 BUSY_TRIES = 40
 
 
@@ -33,7 +33,7 @@ class Order:
 def order(seed: int, mutant: Mutant) -> Order:
     """The same for the same seed and number."""
     rng = random.Random(f"{seed}:{mutant.number}:order")
-    query: dict[str, Any] = {"model": rng.choice(MODELS)}
+    query: dict[str, Any] = {"model": rng.choice(BUILT_IN)}
     path = "/v1/classify"
     if rng.random() < JOBS_SHARE:
         path = "/v1/jobs"

@@ -10,6 +10,7 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.nightly.fuzz.response_checks import Judge, Reply
 from tests.support.job_requests import wait_for_job
+from triton_repo.zoo.repository.names import BUILT_IN
 
 FINDINGS = sorted((Path(__file__).parent / "findings").iterdir())
 PATIENCE_S = 30.0
@@ -20,7 +21,7 @@ def reply(answer: httpx.Response) -> Reply:
     return Reply(answer.status_code, headers, answer.content, answer.elapsed.total_seconds())
 
 
-@pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
+@pytest.mark.parametrize("model", BUILT_IN)
 @pytest.mark.parametrize("file", FINDINGS, ids=lambda path: path.stem)
 def test_the_answer_is_as_promised(fuzzed: Stack, file: Path, model: str) -> None:
     judge = Judge(fuzzed.settings, "/v1/classify", PATIENCE_S)

@@ -13,7 +13,7 @@ from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.console import COUNT, FILE, FOLDER, ColoursType, command_settings, console, models_option
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.names import LITE, PUBLISHED, checked
+from triton_repo.zoo.repository.names import LITE, PUBLISHED, SHORT, checked
 from triton_repo.zoo.repository.server import TritonServer, running
 
 # Torch, torchvision and OpenVINO take seconds to import, so the command imports them.
@@ -112,7 +112,8 @@ def add(
     with command_settings() as settings:
         folder = models or settings.model_dir
         checked(name)
-        if not (arch or onnx) and name not in PUBLISHED:
+        network = arch or SHORT.get(name, name)
+        if not onnx and network not in PUBLISHED:
             raise ModelError(
                 f"there is no published model {name!r}; published are {', '.join(PUBLISHED)}. "
                 "For your own model, give --arch and --weights, or --onnx."
@@ -120,7 +121,7 @@ def add(
         from triton_repo.zoo.repository.add import ClipOverrides, OnnxInput, Target, add_network, add_onnx
 
         overrides, err = ClipOverrides(**clip), console(stderr=True)
-        file = from_file or weights or onnx or _download(name, url, cache, lock)
+        file = from_file or weights or onnx or _download(network, url, cache, lock)
         with running(settings, folder) as server:
             with err.status("...") as status:
                 target = Target(folder, name, server, status.update, precision)
@@ -128,7 +129,7 @@ def add(
                     assert labels
                     version = add_onnx(target, OnnxInput(onnx, layout, scores, data), labels, overrides)
                 else:
-                    version = add_network(target, arch or name, file, labels, overrides)
+                    version = add_network(target, network, file, labels, overrides)
             added = store.installed(folder, name)
             summary = f"{tables.clip_summary(added.parameters)}, {len(added.labels)} labels"
             console().print(f"{name}, version {version}: {summary}")

@@ -15,7 +15,7 @@ from triton_repo.zoo.cli.console import command_settings, console, models_option
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import remove as removal
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED
+from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, SHORT
 from triton_repo.zoo.repository.server import running
 
 
@@ -56,8 +56,11 @@ def show(name: str, models: Path | None) -> None:
     """Show the input, labels, engine and source of a model."""
     with command_settings() as settings:
         folder = models or settings.model_dir
-        is_installed = name in store.names(folder) or name not in PUBLISHED
-        facts = tables.installed_facts(store.installed(folder, name)) if is_installed else tables.published_facts(name)
+        network = SHORT.get(name, name)
+        is_installed = name in store.names(folder) or network not in PUBLISHED
+        facts = (
+            tables.installed_facts(store.installed(folder, name)) if is_installed else tables.published_facts(network)
+        )
         console().print(tables.facts_lines({"model": name, **facts}))
 
 

@@ -11,6 +11,7 @@ RESNETS = ("resnet18", "resnet50", "resnet101")
 VIDEO = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_t")
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 PUBLISHED = X3D + LITE + RESNETS + VIDEO
+SHORT = {name.removeprefix("efficientnet_"): name for name in LITE}  # other names of published networks
 BUILT_IN = ("camera_motion", "frame_quality", "objects")  # `make setup` exports them
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")

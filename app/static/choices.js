@@ -10,7 +10,7 @@ const KINDS = { video: "videos", image: "pictures" };
 
 /** What a model answers, some of its labels, and what a model for pictures makes of a video. */
 const about = (model) => [
-  model.description, `${model.examples.map(label).join(", ")} …`, model.kind === "image" ? "A video gets a timeline of single frames." : "",
+  model.description, `For example: ${model.examples.map(label).join(", ")}.`, model.kind === "image" ? "A video gets a timeline of single frames." : "",
 ].filter(Boolean).join(" ");
 
 /** `Camera motion for videos, Objects for pictures`. */

@@ -111,7 +111,7 @@ def label(name: str) -> str:
 
 def about_model(model: dict[str, Any]) -> str:
     """Return what a model of /v1/models answers, some of its labels, and what a model for pictures makes of a video."""
-    about = f"{model['description']} {', '.join(map(label, model['examples']))} …".strip()
+    about = f"{model['description']} For example: {', '.join(map(label, model['examples']))}.".strip()
     return f"{about} A video gets a timeline of single frames." if model["kind"] == "image" else about
 
 

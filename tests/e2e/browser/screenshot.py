@@ -1,6 +1,6 @@
 """Takes the picture of the page for the documentation, from a stack that runs.
 
-.venv/bin/python -m tests.e2e.browser.screenshot docs/page.png photo.jpg [more.mp4] [--url http://127.0.0.1:8080] [--dark]
+.venv/bin/python -m tests.e2e.browser.screenshot docs/page.png photo.jpg [more.mp4] [--model objects] [--url http://127.0.0.1:8080]
 """
 
 import argparse
@@ -14,13 +14,14 @@ PATIENCE_MS = 120_000
 SCREEN = {"width": 1440, "height": 900}
 
 
-def take(url: str, files: list[Path], picture: Path, dark: bool) -> str:
+def take(url: str, files: list[Path], picture: Path, model: str, dark: bool) -> str:
     """Upload `files`, open the first one, write what a screen shows to `picture`; return the answer's best label."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         colours = "dark" if dark else "light"
         page = browser.new_page(viewport=SCREEN, color_scheme=colours, reduced_motion="reduce")
         page.goto(url)
+        page.select_option("select[name=model]", model)
         page.set_input_files("#file", files)
         rows = page.locator("#queue-card .row")
         rows.and_(page.locator("[data-state=done]")).nth(len(files) - 1).wait_for(timeout=PATIENCE_MS)
@@ -37,6 +38,7 @@ if __name__ == "__main__":
     parser.add_argument("picture", type=Path)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--model", default="", help="default: the model of each kind of file")
     parser.add_argument("--dark", action="store_true")
     options = parser.parse_args()
-    print(take(options.url, options.files, options.picture, options.dark))
+    print(take(options.url, options.files, options.picture, options.model, options.dark))

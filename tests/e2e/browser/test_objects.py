@@ -30,10 +30,10 @@ def test_below_the_picker_stands_what_the_model_answers(page: Page) -> None:
     expect(about).to_have_text("Camera motion for videos, Objects for pictures")
     page.select_option("select[name=model]", "objects")
     expect(about).to_contain_text("in the 1000 words of ImageNet")
-    expect(about).to_contain_text("Espresso, Tabby, Mountain bike …")
+    expect(about).to_contain_text("For example: Espresso, Tabby, Mountain bike.")
     expect(about).to_contain_text("A video gets a timeline of single frames.")
     page.select_option("select[name=model]", "camera_motion")
-    expect(about).to_have_text(re.compile("How the camera moves: .* Static, Pan left, Zoom in …$"))
+    expect(about).to_have_text(re.compile("How the camera moves: .* For example: Static, Pan left, Zoom in\\.$"))
 
 
 def test_a_film_gets_a_timeline_of_what_is_in_it(page: Page, tmp_path: Path) -> None:

@@ -132,7 +132,5 @@ def _steady(scores: NDArray[np.float32], change: float, reach: int) -> list[int]
 
 def _mean(scores: NDArray[np.float32], index: int, reach: int) -> NDArray[np.float32]:
     """Return the mean of the rows up to `reach` before and after number `index`, float32 (classes,)."""
-    if reach == 0:
-        return scores[index]
     mean: NDArray[np.float32] = scores[max(0, index - reach) : index + reach + 1].mean(axis=0)
     return mean

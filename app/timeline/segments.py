@@ -48,9 +48,8 @@ def merge_windows(
     nearest one decides.
 
     A window of a single frame knows nothing of its neighbours, and its label flickers. So the scores of single frames
-    are averaged over the frames within AVERAGE_S, inside a shot. Averaged scores change in steps, and half the margin
-    keeps the segments as stable (12 films of objects, 2026-11-30: 94 segments found of 94, 96 with the whole margin
-    and no average).
+    are averaged over the frames within AVERAGE_S, inside a shot. Averaging halves the lead of a short label: a change
+    then needs half of `margin`.
 
     Args:
         scores: float32 (windows, classes), of the first of `windows`.

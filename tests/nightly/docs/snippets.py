@@ -43,6 +43,8 @@ NOT_HERE = {
     ("docs/deploy.md", "make down"): "the same; others on this stack go on",
     ("docs/docker.md", "docker"): "needs a second machine; tests/e2e/test_triton_access.py tries its key",
     ("docs/docker.md", "install"): "the same",
+    ("docs/docker.md", ".venv/bin/clipstack-models add"): "a package index",
+    ("docs/docker.md", "tar"): "tests/docker/test_models.py imports a model so",
     ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
     ("docs/formats.md", "make formats"): "tests/e2e/field sends the same files",
     ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; make test-nightly runs it",

@@ -68,6 +68,19 @@ def _hosts(text: str) -> str:
     return ",".join(names)
 
 
+_ORIGIN = re.compile(rf"https?://({_HOST.pattern})")
+
+
+def _origins(text: str) -> str:
+    origins = [part.strip().lower() for part in text.split(",") if part.strip()]
+    for origin in origins:
+        if origin == "*":
+            raise ValueError("* would let every web page use this service: list each origin, separated by commas")
+        if "*" in origin or not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin} is not an origin: write https://app.example.com, without a path or *")
+    return ",".join(re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in origins)
+
+
 def _redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
@@ -102,6 +115,11 @@ class SettingsTable:
         "",
         _hosts,
         "Further host names of this service, separated by commas; `*.example.com`: all subdomains (docs/access.md).",
+    )
+    origins: str = setting(
+        "",
+        _origins,
+        "Origins whose web pages may call the API (CORS), such as `https://app.example.com`, separated by commas.",
     )
     tls_cert: str = setting("", _file, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP.")
     tls_key: str = setting("", _file, "Private key of that certificate, PEM, without a passphrase.")

@@ -22,7 +22,7 @@ from app.errors import CsrfFailed, Forbidden, Unauthorized
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAX_READS = 32  # concurrent requests of one key without a file; each takes a few milliseconds
-PAGES = ("pages", "reference")  # blueprints for people: without a session they redirect to the login form
+PAGE = "pages"  # the blueprint for people: without a session it redirects to the login form
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 
 blueprint = Blueprint("gate", __name__)
@@ -92,7 +92,7 @@ def _authenticate() -> ResponseReturnValue | None:
     try:
         g.key, g.session = authenticator.authenticate(request)
     except Unauthorized:
-        if request.blueprint in PAGES and not request.path.startswith("/v1/"):
+        if request.blueprint == PAGE:
             return redirect("/login", 303)
         raise
     if g.session and request.method not in SAFE:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.openapi import classify_schemas, job_schemas
 from app.openapi.routes import COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
+from app.openapi.samples import code_samples
 from app.openapi.schemas import ref
 from app.openapi.texts import DETAILS, MEANINGS, TAGS, introduction
 from app.settings import Settings
@@ -21,11 +22,12 @@ _KEYS = {
 }
 
 
-def document(settings: Settings) -> dict[str, Any]:
-    """Return the whole API as an OpenAPI 3.1 document, with the limits in `settings`."""
+def document(settings: Settings, url: str = "http://127.0.0.1:8080") -> dict[str, Any]:
+    """Return the whole API as an OpenAPI 3.1 document with the limits in `settings`; its samples use `url`."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for route in routes(settings):
-        paths[route.path][route.method] = _operation(route)
+        samples = {"x-codeSamples": code_samples(route, url, settings.asks_for_keys)}
+        paths[route.path][route.method] = _operation(route) | samples
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,8 +66,8 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.id,
         "tags": [route.tag],
-        "summary": route.help,
-        "description": DETAILS.get(route.id, route.help),
+        "summary": route.summary,
+        "description": DETAILS[route.id],
         "responses": _responses(route),
     }
     if parameters:
@@ -78,13 +80,15 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = parameter.documented
+    schema, required = parameter.documented, parameter.location == "path"
+    # The viewer fills its request form with examples; x-disabled keeps it from sending optional ones unasked.
+    example = {"value": schema.pop("examples")[0]} | ({} if required else {"x-disabled": True})
     return {
         "name": parameter.name,
         "in": parameter.location,
-        "required": parameter.location == "path",
+        "required": required,
         "description": schema.pop("description"),
-        "example": schema.pop("examples")[0],
+        "examples": {"default": example},
         "schema": schema,
     }
 

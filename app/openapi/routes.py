@@ -78,7 +78,7 @@ class Route:
     method: str
     id: str
     tag: str
-    help: str
+    summary: str
     responses: dict[int, dict[str, Schema]]
     errors: Errors = ()
     parameters: tuple[Parameter, ...] = ()
@@ -157,34 +157,34 @@ def routes(settings: Settings) -> list[Route]:
     exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": binary()}
     source_types = {kind: binary() for kind in ("video/*", "image/gif")}
     return [
-        Route("/v1/classify", "post", "classify", "Classify", "Classify a video or a picture.",
+        Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
               {200: json_of("Classification")}, UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
               (model, top_k, clips, sampling, thumbnails), _CACHE),
-        Route("/v1/jobs", "post", "submit_job", "Jobs", "Create a job that makes the timeline of a video.",
+        Route("/v1/jobs", "post", "submit_job", "Jobs", "Submit a job",
               {202: json_of("Job"), 200: json_of("Job")},
               UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY, _FILE_NAME), timeline_params),
-        Route("/v1/jobs", "get", "list_jobs", "Jobs", "List the newest jobs, without their timelines.",
+        Route("/v1/jobs", "get", "list_jobs", "Jobs", "List jobs",
               {200: json_of("Jobs")}, (errors.Overloaded,), (limit,)),
-        Route(path, "get", "get_job", "Jobs", "Show the progress and the result of a job.", {200: json_of("Job")},
+        Route(path, "get", "get_job", "Jobs", "Get a job", {200: json_of("Job")},
               not_found, (_JOB_ID, windows, *page)),
-        Route(path, "delete", "delete_job", "Jobs", "Cancel a running or waiting job, or remove a finished one.",
+        Route(path, "delete", "delete_job", "Jobs", "Cancel or remove a job",
               {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, not_found, (_JOB_ID,)),
-        Route(f"{path}/events", "get", "follow_job", "Jobs", "Follow a job by server-sent events.",
+        Route(f"{path}/events", "get", "follow_job", "Jobs", "Follow a job",
               {200: {"text/event-stream": TEXT}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
-        Route(f"{path}/timeline", "get", "get_timeline", "Jobs", "Export the timeline as far as it is computed.",
+        Route(f"{path}/timeline", "get", "get_timeline", "Jobs", "Export a timeline",
               {200: exports}, (*not_found, errors.TimelineNotReady), (_JOB_ID, export_format, *page)),
         Route(f"{path}/thumbnails/{{place}}.jpg", "get", "get_thumbnail", "Jobs",
-              "Return the middle frame of a window.", {200: {"image/jpeg": binary()}}, not_found,
+              "Get a thumbnail", {200: {"image/jpeg": binary()}}, not_found,
               (_JOB_ID, picture_number)),
-        Route(f"{path}/source", "get", "get_source", "Jobs", "Return the video; supports range requests.",
+        Route(f"{path}/source", "get", "get_source", "Jobs", "Get the video",
               {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, not_found, (_JOB_ID,)),
-        Route("/v1/models", "get", "list_models", "Models", "List the models that are ready.",
+        Route("/v1/models", "get", "list_models", "Models", "List models",
               {200: json_of("Models")}, (errors.NotReady,)),
-        Route("/v1/openapi.json", "get", "get_openapi", "Service", "Return this document.",
+        Route("/v1/openapi.json", "get", "get_openapi", "Service", "Get this document",
               {200: {JSON: {"type": "object"}}}),
-        Route("/healthz", "get", "check_alive", "Service", "Check whether the web server runs.",
+        Route("/healthz", "get", "check_alive", "Service", "Check liveness",
               {200: json_of("Alive")}),
-        Route("/readyz", "get", "check_ready", "Service", "Check whether the models are ready.",
+        Route("/readyz", "get", "check_ready", "Service", "Check readiness",
               {200: json_of("Ready")}, (errors.NotReady,)),
     ]  # fmt: skip
 

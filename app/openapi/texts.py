@@ -17,16 +17,25 @@ _UPLOAD = (
 )
 
 DETAILS = {
-    "classify": "Returns the best labels, the properties of the file, the frames that the model saw and the time "
-    f"of each stage.\n\n{_UPLOAD}",
-    "submit_job": "Returns 202 at once, with the id of the job. The job computes labels for each window and "
-    f"joins them to segments.\n\n{_UPLOAD}",
-    "get_job": "Poll this every second or so, or follow the job by its events. With `windows=true` the timeline "
-    "contains one page of windows; `next_offset` gives the next page's `offset`.",
-    "delete_job": "202: the running job stops soon; ask again to remove it. 200: the job was cancelled or removed.",
-    "follow_job": "Sends a `progress` event on each change and one `end` event. The data is the job as JSON. The "
-    "stream ends after a while; reconnect until `end`.",
-    "get_timeline": "JSON has one page of windows; CSV and WebVTT have the segments; SVG and PNG are pictures.",
+    "classify": "Classifies a video or a picture. Returns the best labels, the properties of the file, the frames that "
+    f"the model saw and the time of each stage.\n\n{_UPLOAD}",
+    "submit_job": "Creates a job that makes the timeline of a video. Returns 202 at once, with the id of the job. The "
+    f"job computes labels for each window and joins them to segments.\n\n{_UPLOAD}",
+    "list_jobs": "Lists the newest jobs, without their timelines. With keys, these are the key's own jobs.",
+    "get_job": "Returns the progress and the result of a job. Poll it every second or so, or follow the job by its "
+    "events. With `windows=true` the timeline contains one page of windows; `next_offset` is the next page's `offset`.",
+    "delete_job": "Cancels a job that waits or runs, or removes a finished one. 202: the running job stops soon; ask "
+    "again to remove it. 200: the job was cancelled or removed.",
+    "follow_job": "Sends server-sent events: `progress` on each change, then one `end`. The data is the job as JSON. "
+    "The stream ends after a while; reconnect until `end`.",
+    "get_timeline": "Returns the timeline as far as it is computed. JSON has one page of windows; CSV and WebVTT have "
+    "the segments; SVG and PNG are pictures.",
+    "get_thumbnail": "Returns the middle frame of a window as JPEG.",
+    "get_source": "Returns the video of the job. Supports range requests.",
+    "list_models": "Lists the models that answer now, with their labels.",
+    "get_openapi": "Returns this document.",
+    "check_alive": "Returns 200 while the web server runs.",
+    "check_ready": "Returns 200 when all models and web workers are ready, else 503 with what is missing.",
 }
 
 _INTRODUCTION = """\
@@ -35,11 +44,9 @@ with its own limits.
 
 ## Send a file
 
-| Way | Limit | Example |
-|---|---|---|
-| Raw body (fastest) | {upload_mb} MiB | `curl -T clip.mp4 -X POST "…/v1/classify?top_k=3"` |
-| Form | {upload_mb} MiB | `curl -F top_k=3 -F file=@clip.mp4 …/v1/classify` |
-| JSON with base64 | {json_mb} MiB | `{{"file": "AAAAIGZ0eXBpc29t…", "name": "clip.mp4", "top_k": 3}}` |
+- **Raw body**, the fastest, up to {upload_mb} MiB: `curl -X POST -T clip.mp4 "…/v1/classify?top_k=3"`
+- **Form**, up to {upload_mb} MiB: `curl -F top_k=3 -F file=@clip.mp4 …/v1/classify`
+- **JSON** with base64, up to {json_mb} MiB: `{{"file": "AAAAIGZ0eXBpc29t…", "name": "clip.mp4", "top_k": 3}}`
 
 ## Keys
 

@@ -157,9 +157,9 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
 
 @cache
 def modules() -> list[str]:
-    """Return the file names of the page's scripts, which it preloads; /status has its own."""
+    """Return the file names of the page's scripts, which it preloads; /docs and /status have their own."""
     names = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
-    return sorted(name for name in names if not name.startswith("status"))
+    return sorted(name for name in names if not name.startswith(("docs", "status")))
 
 
 def static_url(name: str) -> str:

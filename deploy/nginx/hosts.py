@@ -1,6 +1,6 @@
 """Nginx rules for the host names that reach this service and for the origins of its own pages.
 
-They are entries of two maps in nginx/conf.d/origin.conf.
+They are entries of three maps in nginx/conf.d/origin.conf.
 """
 
 from __future__ import annotations
@@ -47,6 +47,15 @@ def origin_rules(settings: Settings) -> str:
         *(_origin(name) for name in listed if name not in with_port),
     ]
     return "\n".join([*lines, ""])
+
+
+def page_origin_rules(settings: Settings) -> str:
+    """Return the entries of the map of origins whose pages may call the API, which CLIPSTACK_ORIGINS lists.
+
+    Patterns, because nginx limits the length of plain keys.
+    """
+    origins = [origin for origin in settings.origins.split(",") if origin]
+    return "".join(f'"~^{re.escape(origin)}$" "{origin}";\n' for origin in origins)
 
 
 def _origin(name: str) -> str:

@@ -68,6 +68,7 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     (snippets / "uploads_of_key.conf").write_text("".join(map(_key_limit, UPLOAD_LIMITS)))
     (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
+    (snippets / "page_origins.conf").write_text(hosts.page_origin_rules(settings))
     recorded_settings.write(settings)
 
 
@@ -114,6 +115,7 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_TLS": "yes" if settings.tls else "no",
         "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
         "CLIPSTACK_STATIC": str(checkout / "app"),
+        "CLIPSTACK_VIEWER": str(checkout / ".runtime" / "viewer" / "flask_openapi_scalar" / "templates/scalar/js"),
         "CLIPSTACK_WEB_SOCKET": str(paths.web_socket(settings.run_dir)),
         "CLIPSTACK_KEY_CHECK_SOCKET": str(paths.key_check_socket(settings.run_dir)),
         "CLIPSTACK_WEB_HOLDS": str(max(MIN_FORWARDED, math.ceil(forwarded / (os.cpu_count() or 1)))),

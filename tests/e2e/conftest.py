@@ -8,6 +8,8 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.support.stacks import running_stack
 
+LISTED_ORIGIN = "http://app.example"  # of web pages that may call the API of the stack with keys
+
 
 @pytest.fixture(scope="session")
 def configured_stack() -> Iterator[Stack]:
@@ -18,5 +20,7 @@ def configured_stack() -> Iterator[Stack]:
 
         write_f32_model(served_picture(), "resnet18", folder)
 
-    with running_stack(add_models=add_models, keys="required", results_mb="1", web_workers="2") as stack:
+    with running_stack(
+        add_models=add_models, keys="required", origins=LISTED_ORIGIN, results_mb="1", web_workers="2"
+    ) as stack:
         yield stack

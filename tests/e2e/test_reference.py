@@ -1,64 +1,76 @@
-"""The page at /docs through nginx: under the policy of all pages, and every command on it does what it says."""
+"""The description of the API and its viewer, through nginx: neither needs a key, and every code sample works."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from html import unescape
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from app.openapi.samples import JOB_ID
+from deploy.stack.stack import Stack
+from tests.support.job_requests import wait_for_job
 from tests.support.movements import film_movement
-from tests.support.page_commands import run
-from tests.support.stacks import until
 
-if TYPE_CHECKING:
-    from deploy.stack.stack import Stack
-
-
-@pytest.fixture
-def page(stack: Stack) -> httpx.Response:
-    return httpx.get(f"{stack.url}/docs", timeout=20)
+RUN: dict[str, Callable[[str], list[str]]] = {
+    "Shell": lambda source: ["bash", "-ec", source.replace("curl -sS", "curl -sS --fail")],
+    "Python": lambda source: [sys.executable, "-c", source],
+    "JavaScript": lambda source: ["node", "--input-type=module", "--eval", source],
+}
+PROGRAMS = {"Shell": "curl", "Python": sys.executable, "JavaScript": "node"}
 
 
-def test_its_style_comes_from_here_and_nothing_else_is_asked_for(stack: Stack, page: httpx.Response) -> None:
-    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    fetched = re.findall(r'<(?:link|img)[^>]*(?:href|src)="([^"]+)"', page.text)
-    assert any("docs.css" in address for address in fetched)
-    assert [httpx.get(stack.url + address, timeout=20).status_code for address in fetched] == [200] * len(fetched)
+def samples(stack: Stack, language: str) -> dict[str, str]:
+    """The samples in one language, by operation."""
+    paths = httpx.get(f"{stack.url}/v1/openapi.json", timeout=20).json()["paths"]
+    return {
+        operation["operationId"]: sample["source"]
+        for methods in paths.values()
+        for operation in methods.values()
+        for sample in operation["x-codeSamples"]
+        if sample["lang"] == language
+    }
 
 
-def test_every_command_works(stack: Stack, page: httpx.Response, tmp_path: Path) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("curl is not installed")
+@pytest.mark.parametrize(("language", "count"), [("Shell", 13), ("Python", 8), ("JavaScript", 8)])
+def test_every_sample_works(stack: Stack, tmp_path: Path, language: str, count: int) -> None:
+    if not shutil.which(PROGRAMS[language]):
+        pytest.skip(f"{PROGRAMS[language]} is not installed")
     film_movement(tmp_path / "clip.mp4", "pan_left")
-    blocks = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page.text, re.S)
-    texts = [unescape(re.sub("<[^>]+>", "", block)).removeprefix("$ ") for block in blocks]
-    commands = [text for text in texts if text.startswith("curl ")]
-    assert len(commands) == 15 and len(texts) == len(commands) + 2  # and two of JSON
-    job = json.loads(run(stack, commands[3], tmp_path))["id"]
-    until(lambda: _state(stack, job) == "done", patience_s=60)
-    removing = [command for command in commands if "-X DELETE" in command]
-    for command in [command for command in commands if command not in removing] + removing:
-        out = run(stack, command.replace(" -sS ", " -sS --fail "), tmp_path, JOB=job)
-        for picked in re.findall(r"-o (\S+)", command):
-            assert (tmp_path / picked).stat().st_size > 500
-            (tmp_path / picked).unlink()
-        if "-X POST" in command and "classify" in command:
-            assert json.loads(out)["predictions"][0]["label"] == "pan_left"
-        elif command.endswith('/events"'):
-            assert "event: end" in out
-        elif "-o " not in command:
-            assert json.loads(out)
-    assert httpx.get(f"{stack.url}/v1/jobs/{job}", timeout=20).status_code == 404
-    run(stack, "clipstack jobs remove --ended", tmp_path)
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "film.mp4")
+    todo = samples(stack, language)
+    assert len(todo) == count
+
+    def run(name: str, job: str = "") -> str:
+        command = RUN[language](todo.pop(name).replace(JOB_ID, job))
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
+        return done.stdout
+
+    job = re.findall(r"\b[0-9a-f]{24}\b", run("submit_job"))[0]
+    with httpx.Client(base_url=stack.url, timeout=20) as http:
+        wait_for_job(http, job)
+        assert "pan_left" in run("classify") and "pan_left" in run("get_timeline", job)
+        assert job in run("list_jobs") and "camera_motion" in run("list_models") and "done" in run("get_job", job)
+        for name in sorted(todo.keys() - {"delete_job"}):
+            printed = run(name, job)
+            assert printed or any((tmp_path / file).exists() for file in ("frame.jpg", "film.mp4")), name
+        run("delete_job", job)
+        assert todo == {} and http.get(f"/v1/jobs/{job}").status_code == 404
 
 
-def _state(stack: Stack, job: str) -> str:
-    told: str = httpx.get(f"{stack.url}/v1/jobs/{job}", timeout=20).json()["state"]
-    return told
+def test_the_viewer_has_a_policy_of_its_own_and_comes_from_here(stack: Stack) -> None:
+    page = httpx.get(f"{stack.url}/docs", timeout=20)
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self';" in policy and "connect-src 'self'" in policy
+    assert page.headers.get_list("Content-Security-Policy") == [policy]
+    addresses = re.findall(r'<(?:link|script|img)[^>]*(?:href|src)="([^"]+)"', page.text)
+    answers = [httpx.get(stack.url + address, timeout=20) for address in addresses]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    (viewer,) = [answer for answer in answers if "scalar" in answer.url.path]
+    assert viewer.headers["Content-Type"].startswith("text/javascript") and viewer.headers["Content-Encoding"] == "gzip"

@@ -70,3 +70,58 @@ def test_pages_of_other_sites(check_response: ResponseCheck, edge: Stack) -> Non
     reply = exchange(edge.url, foreign_get)
     readable = [name for name in reply.answer.headers if name.startswith("access-control")]
     assert reply.answer.status == 200 and not readable, f"a page of another site cannot read an answer: {readable}"
+
+
+PAGE = "http://page.example"
+
+
+def cors(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith("access-control-") or name == "vary"}
+
+
+def test_pages_of_listed_origins_may_call_the_api(check_response: ResponseCheck, edge: Stack) -> None:
+    for headers in ([], ["Sec-Fetch-Site: cross-site"], ["Sec-Fetch-Site: same-site"]):
+        sent = _of("x", "DELETE", "/v1/jobs/0", "Content-Length: 0", f"Origin: {PAGE}", *headers)
+        check_response(sent, "404 job_not_found", what="listed")
+    for method, path in (("POST", "/"), ("POST", "/login"), ("PUT", "/static/page.css")):
+        sent = _of("x", method, path, "Content-Length: 0", f"Origin: {PAGE}", "Sec-Fetch-Site: cross-site")
+        check_response(sent, "403 cross_site", app=(0,), what="pages are for people")
+    for origin in ("https://page.example", f"{PAGE}:81", f"{PAGE}.attacker.example", "http://sub.page.example", "null"):
+        sent = _of("x", "DELETE", "/v1/jobs/0", "Content-Length: 0", f"Origin: {origin}")
+        check_response(sent, "403 cross_site", app=(0,), what="not listed")
+
+
+def test_answers_to_listed_origins_can_be_read_errors_included(edge: Stack) -> None:
+    for sent, status in (
+        (_of("x", "GET", "/v1/models", f"Origin: {PAGE}"), 200),
+        (_of("x", "GET", "/healthz", f"Origin: {PAGE}"), 200),
+        (_of("x", "GET", "/v1/nothing", f"Origin: {PAGE}"), 404),
+        (_of("attacker.example", "GET", "/v1/models", f"Origin: {PAGE}"), 421),
+        (_of("x", "TRACE", "/v1/models", f"Origin: {PAGE}"), 405),
+        (_of("x", "POST", "/v1/classify", f"Origin: {PAGE}", f"Content-Length: {MAX_UPLOAD_MB << 21}"), 413),
+    ):
+        answer = exchange(edge.url, sent).answer
+        told = cors(answer.headers)
+        assert answer.status == status
+        assert (told["access-control-allow-origin"], told["vary"]) == (PAGE, "Origin")
+        assert "Retry-After" in told["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in told
+    for path, origin in (("/v1/models", "http://other.example"), ("/", PAGE), ("/login", PAGE), ("/metrics", PAGE)):
+        told = cors(exchange(edge.url, _of("x", "GET", path, f"Origin: {origin}")).answer.headers)
+        assert "access-control-allow-origin" not in told, path
+
+
+def test_preflights(edge: Stack) -> None:
+    asks = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
+    answer = exchange(edge.url, _of("x", "OPTIONS", "/v1/classify", f"Origin: {PAGE}", *asks)).answer
+    told = cors(answer.headers)
+    assert (answer.status, told["access-control-allow-origin"]) == (204, PAGE)
+    assert "POST" in told["access-control-allow-methods"] and "Authorization" in told["access-control-allow-headers"]
+    assert int(told["access-control-max-age"]) > 0
+    for path, headers in (
+        ("/v1/classify", ["Origin: http://other.example", *asks]),
+        ("/login", [f"Origin: {PAGE}", *asks]),
+        ("/v1/classify", list(asks)),
+    ):
+        told = cors(exchange(edge.url, _of("x", "OPTIONS", path, *headers)).answer.headers)
+        assert "access-control-allow-origin" not in told and "access-control-allow-methods" not in told, path

@@ -98,11 +98,3 @@ def until_focused(page: Page, selector: str) -> None:
             return
         page.keyboard.press("Tab")
     pytest.fail(f"Tab does not lead to {selector}")
-
-
-@looks
-def test_the_description_of_the_api(page: Page, scheme: str) -> None:
-    page.goto("/docs")
-    check(page, scheme)
-    page.goto("/docs#postV1Classify")
-    check(page, scheme)

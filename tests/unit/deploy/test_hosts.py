@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from app.settings import InvalidSetting, Settings
-from deploy.nginx.hosts import host_rules, origin_rules
+from deploy.nginx.hosts import host_rules, origin_rules, page_origin_rules
 
 LOOPBACK = {"localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$", ""}
 
@@ -57,3 +57,24 @@ def test_port_rule_precedes_origin_without_port() -> None:
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(InvalidSetting, match="is not a host name"):
         Settings.from_environment({"CLIPSTACK_ALLOWED_HOSTS": text})
+
+
+def test_origins_are_exact_and_without_default_ports() -> None:
+    text = "HTTPS://App.Example:443, http://localhost:3000,http://[::1]:80"
+    settings = Settings.from_environment({"CLIPSTACK_ORIGINS": text})
+    assert settings.origins == "https://app.example,http://localhost:3000,http://[::1]"
+    assert page_origin_rules(settings).splitlines()[0] == r'"~^https://app\.example$" "https://app.example";'
+    assert page_origin_rules(Settings.from_environment({})) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["app.example", "https://a.example/", "https://*.example", "null", "ftp://a", 'http://a"b']
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"is not an origin: write https://app\.example\.com"):
+        Settings.from_environment({"CLIPSTACK_ORIGINS": f"https://b.example,{text}"})
+
+
+def test_all_origins_are_refused() -> None:
+    with pytest.raises(InvalidSetting, match="every web page"):
+        Settings.from_environment({"CLIPSTACK_ORIGINS": "*"})

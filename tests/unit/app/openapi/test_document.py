@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from app import create_app, errors
 from app.openapi import codes, document
 from app.openapi.routes import NGINX_ERRORS, routes
+from app.openapi.texts import MEANINGS
 from app.settings import Settings
 from tests.conftest import CHECKOUT
 
@@ -52,6 +53,21 @@ def test_every_error_of_the_app_is_described_somewhere() -> None:
 
 def _codes(route) -> dict[int, set[str]]:
     return codes(SETTINGS, route.path, route.method)
+
+
+def test_every_code_has_a_meaning_and_no_other_has_one() -> None:
+    told = {code for route in routes(SETTINGS) for names in _codes(route).values() for code in names}
+    assert told == MEANINGS.keys()
+
+
+def test_samples_send_a_key_where_one_is_required() -> None:
+    settings = Settings.from_environment({"CLIPSTACK_KEYS": "required"})
+    paths = document(settings, "https://clips.example")["paths"]
+    curl, python, javascript = (sample["source"] for sample in paths["/v1/classify"]["post"]["x-codeSamples"])
+    assert 'Bearer $CLIPSTACK_KEY" \\\n  "https://clips.example/v1/classify?top_k=3"' in curl
+    assert "process.env.CLIPSTACK_KEY" in javascript and 'Client("https://clips.example")' in python
+    (curl,) = (sample["source"] for sample in paths["/healthz"]["get"]["x-codeSamples"])
+    assert curl == 'curl -sS \\\n  "https://clips.example/healthz"'
 
 
 def test_nginx_s_own_errors_are_described() -> None:
@@ -117,7 +133,7 @@ def test_every_field_has_a_description_and_an_example() -> None:
     assert [path for path, schema in told if not has_example(schema) and not path.endswith(files)] == []
     for operation in OPERATIONS:
         for parameter in operation.get("parameters", ()):
-            assert parameter["description"] and parameter["example"] is not None, parameter["name"]
+            assert parameter["description"] and parameter["examples"]["default"]["value"] is not None, parameter["name"]
 
 
 def test_answers_may_get_further_fields_and_requests_may_not() -> None:

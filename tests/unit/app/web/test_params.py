@@ -41,7 +41,7 @@ KNOWN = {"model", "top_k", "clips", "sampling", "thumbnails"}
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("clip", "clips"), ("modle", "model")]
+    ("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("clip", "clips"), ("Models", "model")]
 )
 def test_a_misspelled_name_is_refused_with_the_one_meant(name: str, meant: str) -> None:
     with pytest.raises(InvalidParameter, match=f"unknown parameter '{name}': did you mean {meant}\\?"):

@@ -19,12 +19,13 @@ from triton_repo.backends.clip.clip_engines.accuracy import (
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.export.openvino import TOLERANCE
 from triton_repo.zoo.export.reference import Clips, Network, Scores
+from triton_repo.zoo.repository.int8_record import BOUND as INT8_BOUND
 
 BOUNDS = {
     "f32": Bound(largest=TOLERANCE, mean=TOLERANCE),
     "f16": Bound(largest=0.05, mean=0.005),
     "bf16": BF16_BOUND,
-    "int8": Bound(largest=0.1, mean=0.02),
+    "int8": INT8_BOUND,
 }
 
 

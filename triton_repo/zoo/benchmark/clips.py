@@ -41,10 +41,17 @@ def real_clips(videos: Path, model: InstalledModel, each: int, settings: Setting
     if not videos.exists():
         raise ModelError(f"{videos} does not exist.")
     files = sorted(path for path in videos.iterdir() if path.is_file()) if videos.is_dir() else [videos]
-    clips = asyncio.run(_of_files(files, model.parameters, each, settings, refused))
+    clips = clips_of_files(files, model, each, settings, refused)
     if not clips:
         raise ModelError(f"there is nothing in {videos} that {model.name} could look at.")
     return clips
+
+
+def clips_of_files(
+    files: list[Path], model: InstalledModel, each: int, settings: Settings, refused: Refused
+) -> list[Clips]:
+    """Return clips like `real_clips`, of these files; none if all are refused."""
+    return asyncio.run(_of_files(files, model.parameters, each, settings, refused))
 
 
 async def _of_files(

@@ -77,6 +77,11 @@ def of_this_machine() -> tuple[list[Variant], dict[str, str]]:
     return variants, reasons
 
 
+def quantized(model: InstalledModel) -> list[Variant]:
+    """Return the int8 variant of a version that `clipstack-models quantize` made."""
+    return [Variant("openvino", "int8")] if (model.served / engine_class("openvino").file("int8")).is_file() else []
+
+
 @contextmanager
 def workshop(model: InstalledModel) -> Iterator[Path]:
     """Yield a temporary version folder for files that the served version lacks."""

@@ -109,7 +109,7 @@ def _ready(
     except ModelError as error:
         source, missing = None, error
     ready: dict[Variant, Engine] = {}
-    for variant in available:
+    for variant in available + variants.quantized(model):
         if engines and variant.engine not in engines:
             continue
         say(f"preparing {variant}")

@@ -31,7 +31,7 @@ weights_option = click.option("--weights", type=FILE, help="Present path of the 
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["f32", "bf16", "f16"]),
+    type=click.Choice(["f32", "bf16", "f16", "int8"]),
     multiple=True,
     help="Can be repeated.  [default of engine and precision: the model's]",
 )

@@ -12,6 +12,7 @@ from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.add_command import add
 from triton_repo.zoo.cli.check_commands import bench, verify
 from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
+from triton_repo.zoo.cli.quantize_command import quantize
 from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import remove as removal
 from triton_repo.zoo.repository import store
@@ -85,7 +86,7 @@ def remove(name: str, models: Path | None) -> None:
         console().print(f"removed {name}{at}{number}")
 
 
-for _command in (add, verify, bench):
+for _command in (add, verify, bench, quantize):
     main.add_command(_command)
 
 

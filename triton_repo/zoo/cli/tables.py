@@ -48,6 +48,7 @@ def available_line(models: Sequence[InstalledModel]) -> Text:
 def installed_facts(model: InstalledModel) -> dict[str, Any]:
     """Return the properties of an installed model that `show` prints."""
     from triton_repo.backends.clip.clip_engines.precision import read_record
+    from triton_repo.zoo.repository.int8_record import read_int8_record
     from triton_repo.zoo.repository.sources import read_source
 
     parameters = model.parameters
@@ -65,6 +66,8 @@ def installed_facts(model: InstalledModel) -> dict[str, Any]:
         facts |= {"source": source.weights, "sha256": source.sha256}
     if model.versions and (record := read_record(model.served)):
         facts["bf16"] = _bf16_summary(record)
+    if model.versions and (int8 := read_int8_record(model.served)):
+        facts["int8"] = f"{int8.accuracy}; {int8.speed}, calibrated on {int8.calibration} clips"
     return facts
 
 

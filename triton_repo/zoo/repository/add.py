@@ -162,16 +162,32 @@ def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
 
 
 def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:
+    def write_with_source(making: Path, version: int) -> None:
+        target.say(f"converting {target.name}, version {version}")
+        write(making, version)
+        if target.precision != AUTO:
+            config = making / target.name / "config.pbtxt"
+            text = engine_config.with_engine(config.read_text(encoding="utf-8"), "openvino", target.precision)
+            engine_config.write(config, text)
+        source.write(making / target.name / str(version))
+
+    return install(target, write_with_source)
+
+
+def install(target: Target, write: Callable[[Path, int], None]) -> int:
+    """Install a model's next version and return its number; nothing changes if a step fails.
+
+    Args:
+        target: Destination of the version.
+        write: Writes the model folder, with this version, into the folder that it gets.
+
+    Raises:
+        ModelError: Another process changes the models, or the server cannot load the version.
+    """
     models, name, server = target.models, target.name, target.server
     with store.changing(models) as making:
         version = store.next_version(models, name)
-        target.say(f"converting {name}, version {version}")
         write(making, version)
-        if target.precision != AUTO:
-            config = making / name / "config.pbtxt"
-            text = engine_config.with_engine(config.read_text(encoding="utf-8"), "openvino", target.precision)
-            engine_config.write(config, text)
-        source.write(making / name / str(version))
         try:
             with store.installing(making / name, models, version):
                 if server:

@@ -1,7 +1,7 @@
 """Inference engines of the backend `clip`, one file each, behind the interface in interface.py.
 
     engine         runs             on            precision        file of a version
-    openvino       openvino         CPU           f32, bf16        model.xml, model.bin
+    openvino       openvino         CPU           f32, bf16, int8  model.xml, model.int8.xml
     torch          torch            CUDA, CPU     f32, bf16, f16   model.pt2
     onnxruntime    onnxruntime      CPU, CUDA     f32, f16         model.onnx, model.f16.onnx
     tensorrt       tensorrt, torch  CUDA          f32, bf16, f16   model.f32.plan, ...

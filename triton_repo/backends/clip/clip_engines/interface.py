@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+EXPORT = "bench NAME --apply"  # command of clipstack-models that makes missing files
+
 Clips = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
@@ -103,11 +105,11 @@ def offered(precision: str, device: str, precisions: Sequence[str]) -> None:
         )
 
 
-def existing(folder: Path, name: str) -> Path:
-    """Return the path of a version's file; raise EngineError if the file is missing."""
+def existing(folder: Path, name: str, command: str = EXPORT) -> Path:
+    """Return the path of a version's file; raise EngineError if it is missing, with the `command` that makes it."""
     path = folder / name
     if not path.is_file():
-        raise EngineError(f"{path} is missing: export the model first (`clipstack-models bench NAME --apply`)")
+        raise EngineError(f"{path} is missing: export the model first (`clipstack-models {command}`)")
     return path
 
 

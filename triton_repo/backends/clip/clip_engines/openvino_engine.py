@@ -12,15 +12,20 @@ import numpy as np
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
-from .interface import Clips, Done, EngineError, Scores, chosen, existing, offered  # noqa: E402
+from .interface import EXPORT, Clips, Done, EngineError, Scores, chosen, existing, offered  # noqa: E402
 from .openvino_memory import release_weights_file  # noqa: E402
 from .openvino_streams import Streams, StreamsThread, engine_error, scores_of  # noqa: E402
+from .precision import automatic_precision  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")
+INT8 = "int8"
 
 
 class OpenVinoEngine:
     """Engine for `model.xml` and `model.bin`, in `precision` f32 (same scores as torch) or bf16 (faster).
+
+    In `precision` int8 it loads `model.int8.xml`, which `clipstack-models quantize` makes. Layers that were not
+    quantized calculate in what `auto` stands for.
 
     Where a batch fills several streams, the model is compiled twice, each time for one clip. All cores share a lone
     clip. Several clips run side by side, in as many streams as the cores allow and a batch can fill. A free stream
@@ -31,10 +36,11 @@ class OpenVinoEngine:
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         chosen("device", parameters, ["cpu"])
-        self.precision = precision = chosen("precision", parameters, PRECISIONS)
+        self.precision = precision = chosen("precision", parameters, (*PRECISIONS, INT8))
         # OpenVINO silently falls back to f32 where the CPU lacks a precision.
-        offered(precision, "CPU", self.precisions())
-        path = existing(folder, self.file(precision))
+        if precision != INT8:
+            offered(precision, "CPU", self.precisions())
+        path = existing(folder, self.file(precision), "quantize NAME" if precision == INT8 else EXPORT)
         self._max_batch, self._weights = max_batch, path.with_suffix(".bin")
         try:
             self._load(path, precision)
@@ -43,14 +49,17 @@ class OpenVinoEngine:
 
     @staticmethod
     def precisions(device: str | None = None) -> tuple[str, ...]:
-        """Return the supported precisions: f32, and bf16 where the CPU calculates in it."""
+        """Return the precisions of every version: f32, and bf16 where the CPU calculates in it.
+
+        int8 is not among them: only quantized versions have it, and every CPU calculates in it.
+        """
         fast = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return PRECISIONS if fast else PRECISIONS[:1]
 
     @staticmethod
     def file(precision: str) -> str:
-        """Return the name of the model file, which is the same for every precision."""
-        return "model.xml"
+        """Return the name of the model file: one for int8, another for the other precisions."""
+        return "model.int8.xml" if precision == INT8 else "model.xml"
 
     def _load(self, path: Path, precision: str) -> None:
         core = openvino.Core()
@@ -59,7 +68,8 @@ class OpenVinoEngine:
         self.classes = int(model.output("SCORES").partial_shape[1].get_length())
         model.reshape([1, *self.clip_shape])
         # Without pinning, inference leaves cores to decoders that run at the same time (docs/decisions/0010).
-        hints = {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+        hint = automatic_precision("openvino", self.precisions(), path.parent) if precision == INT8 else precision
+        hints = {"INFERENCE_PRECISION_HINT": hint, "ENABLE_CPU_PINNING": False}
         together = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": self._max_batch}
         many = core.compile_model(model, "CPU", hints | together)
         # With one stream all cores share each clip anyway.

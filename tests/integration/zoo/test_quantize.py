@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 import openvino
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from PIL import Image
-from torch import nn
 
+from tests.support.networks import tiny_picture
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export import int8
 from triton_repo.zoo.export.openvino import write_model
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 from triton_repo.zoo.repository import engine_config, int8_record
 from triton_repo.zoo.repository.store import installed
 
@@ -32,18 +30,8 @@ Run = Callable[..., Result]
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    write_model(tiny(), "mine", folder)
+    write_model(tiny_picture(), "mine", folder)
     return folder
-
-
-def tiny() -> NetworkSpec:
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
-    with torch.no_grad():
-        network[-1].weight.mul_(20)
-    spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=36, crop=32)
-    return NetworkSpec(network, "resnet18", spec, ("ant", "bee", "cow"), (0.45,) * 3, (0.225,) * 3)
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,11 @@ NOT_HERE = {
         "docs/models.md",
         ".venv/bin/clipstack-models bench",
     ): "measures for a minute; tests/integration/zoo/test_bench.py",
+    ("docs/models.md", "deploy/setup quantize"): "a package index",
+    (
+        "docs/models.md",
+        ".venv/bin/clipstack-models quantize",
+    ): "hundreds of files; tests/integration/zoo/test_quantize.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
     ("docs/objects.md", ".venv/bin/clipstack-models add"): "a package index",

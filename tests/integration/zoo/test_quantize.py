@@ -89,6 +89,8 @@ def test_quantized_version_is_served_in_int8(quantize: Run, models: Path, pictur
     shown = CliRunner().invoke(main, ["show", "mine", "--models", str(models)]).stdout
     assert "openvino, int8" in shown
     assert "calibrated on 12 clips" in shown
+    again = quantize("--data", pictures, "--force")
+    assert again.stdout.startswith("mine, version 3, int8: "), again.output
 
 
 def _ways() -> tuple[engines.Variant, engines.Variant]:

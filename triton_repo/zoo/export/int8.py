@@ -65,6 +65,8 @@ def quantize(source: Path, clips: Sequence[Clips], target: Path, max_drop: float
                 quantized = nncf.quantize(model, nncf.Dataset(clips), **options)
             else:
                 quantized = _controlled(nncf, model, clips, max_drop, options)
+        for file in (target, target.with_suffix(".bin")):  # an engine may have mapped the previous one
+            file.unlink(missing_ok=True)
         openvino.save_model(quantized, target, compress_to_fp16=False)
     except Exception as error:  # NNCF and OpenVINO raise errors of any type
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.errors import ClipstackError
 from app.settings import Settings
-from triton_repo.backends.clip.clip_engines import Engine, engine_class
+from triton_repo.backends.clip.clip_engines import Engine, EngineError, engine_class, load_engine
 from triton_repo.backends.clip.clip_engines.accuracy import Agreement, compare_scores, is_close
 from triton_repo.backends.clip.clip_engines.interface import Clips, Scores
 from triton_repo.backends.clip.clip_engines.precision import FILE as BF16_RECORD
@@ -150,8 +150,12 @@ def _clip_bytes(model: InstalledModel) -> int:
 
 def _compared(model: InstalledModel, data: QuantizationData, version: Path) -> tuple[Agreement, dict[str, Engine]]:
     """Return the agreement of int8 with f32 on the held-out clips, and an engine for each precision."""
-    precisions = (*engine_class("openvino").precisions(), "int8")
+    precisions = engine_class("openvino").precisions()
     ready = {name: engines.load(model, Variant("openvino", name), None, version) for name in precisions}
+    try:  # the served version may have an int8 file of its own
+        ready["int8"] = load_engine(engines.configured(model, Variant("openvino", "int8")), version)
+    except EngineError as error:
+        raise ModelError(f"OpenVINO cannot run {model.name} in int8: {error}") from error
     return compare_scores(_scores(ready["int8"], data.held_out), _scores(ready["f32"], data.held_out)), ready
 
 

@@ -47,15 +47,18 @@ test:  ## install what is missing, run all tests but nightly ones: two files at 
 	@deploy/setup test audit
 	$(PYTEST) -m "not alone" -n 2 || $(PYTEST) -m "not alone" --last-failed
 	$(PYTEST) -m alone || $(PYTEST) -m alone --last-failed
-	@echo "not run, see make test-nightly: faults, fuzzing, soak, the GPU bench, and every command of every page of docs"
+	@echo "not run, see make test-nightly: faults, fuzzing, soak, the GPU bench, every command of every page of docs,"
+	@echo "the client under other Pythons, large X3D and ResNet sizes, bf16 of fitted networks, repeated kills"
 
 test-unit:  ## only tests that start nothing: seconds
 	@deploy/setup test
 	$(PYTEST) tests/unit -n $(WORKERS)
 
-test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU, then faults, fuzz and soak: two hours
+test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU, every Python, then faults, fuzz and soak: two hours
 	@deploy/setup test fuzz
-	$(PYTEST) tests/nightly/docs tests/nightly/bench tests/nightly/fuzz; status=$$?; $(MAKE) --keep-going faults fuzz soak && exit $$status
+	$(PYTEST) tests/nightly --ignore=tests/nightly/faults; status=$$?; \
+		$(PYTEST) tests/e2e/operations/test_job_kills.py tests/e2e/operations/test_hot_models.py --repeats 9 || status=1; \
+		$(MAKE) --keep-going faults fuzz soak && exit $$status
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none
 	@deploy/setup test

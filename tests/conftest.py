@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=3, help="how many kills at random moments jobs must outlive")
+    parser.addoption("--repeats", type=int, default=1, help="of tests at random moments: kills, rounds of models")
     parser.addoption("--rows", default="all", help="faults to try: all, or their numbers: 1,2,3")
 
 
@@ -54,8 +54,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
 
 
 @pytest.fixture(scope="session")
-def kills(request: pytest.FixtureRequest) -> int:
-    count: int = request.config.getoption("--kills")
+def repeats(request: pytest.FixtureRequest) -> int:
+    count: int = request.config.getoption("--repeats")
     return count
 
 

@@ -48,7 +48,7 @@ def engine_answers() -> bool:
     if not shutil.which("docker"):
         return False
     words = (["docker", "info"], ["docker", "compose", "version"])
-    return all(subprocess.run(each, capture_output=True, timeout=60).returncode == 0 for each in words)
+    return all(subprocess.run(word, capture_output=True, timeout=60).returncode == 0 for word in words)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +90,8 @@ class Compose:
         return self("ps", "-q", service).split()[0]
 
     def inspect(self, service: str) -> dict:
-        (told,) = json.loads(command("docker", "inspect", self.container(service)))
-        return told
+        (body,) = json.loads(command("docker", "inspect", self.container(service)))
+        return body
 
     def wait_until_ready(self, patience_s: float = UP_S) -> None:
         deadline = time.monotonic() + patience_s
@@ -100,11 +100,11 @@ class Compose:
                 answer = httpx.get(f"{self.url}/readyz", timeout=10)
                 if answer.status_code == 200:
                     return
-                said = answer.text
+                text = answer.text
             except httpx.HTTPError as error:
-                said = str(error)
+                text = str(error)
             if time.monotonic() > deadline:
-                pytest.fail(f"not ready after {patience_s} s: {said}\n{self('ps', '-a')}{self('logs', '--tail', 40)}")
+                pytest.fail(f"not ready after {patience_s} s: {text}\n{self('ps', '-a')}{self('logs', '--tail', 40)}")
             time.sleep(0.2)
 
     def classify(self, content: bytes, **params: object) -> httpx.Response:

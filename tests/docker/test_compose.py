@@ -33,8 +33,8 @@ def layers(image: str) -> int:
     """Bytes that an image adds to the base image."""
     sizes = {}
     for name in (image, "python:3.11-slim-bookworm"):
-        (told,) = json.loads(command("docker", "image", "inspect", name))
-        sizes[name] = told["Size"]
+        (body,) = json.loads(command("docker", "image", "inspect", name))
+        sizes[name] = body["Size"]
     return sizes[image] - sizes["python:3.11-slim-bookworm"]
 
 
@@ -56,7 +56,7 @@ def test_images_hold_no_tools_to_build_with(images: float, image: str) -> None:
     command("docker", "run", "--rm", "--network", "none", image, "sh", "-c", script)
 
 
-def test_the_answer_is_that_of_the_stack_without_containers(service: Compose, stack: Stack, film: bytes) -> None:
+def test_answer_is_that_of_stack_without_containers(service: Compose, stack: Stack, film: bytes) -> None:
     answer = service.classify(film).json()
     alone = httpx.post(f"{stack.url}/v1/classify", content=film, timeout=60).json()
     assert answer["predictions"][0]["label"] == alone["predictions"][0]["label"] == "pan_left"
@@ -95,7 +95,7 @@ def test_decoders_lack_only_layers_that_docker_forbids(service: Compose) -> None
 def test_only_the_port_of_nginx_is_published(service: Compose) -> None:
     published = {part: service.inspect(part)["NetworkSettings"]["Ports"] or {} for part in PARTS}
     hosts = {
-        part: [each for places in ports.values() if places for each in places] for part, ports in published.items()
+        part: [place for places in ports.values() if places for place in places] for part, ports in published.items()
     }
     assert hosts == {
         "web": [{"HostIp": "127.0.0.1", "HostPort": service.url.rpartition(":")[2]}],
@@ -126,7 +126,7 @@ def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) ->
     assert service.classify(film).status_code == 200
 
 
-def test_a_model_whose_process_is_killed_in_its_container_answers_again(service: Compose, film: bytes) -> None:
+def test_model_whose_process_is_killed_in_its_container_answers_again(service: Compose, film: bytes) -> None:
     script = """if 1:
         import os, signal, sys
         from deploy.watchdog import backend_processes
@@ -211,7 +211,7 @@ def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> 
     service.wait_until_ready(RECOVERY_S)
 
 
-def test_nothing_is_left_in_shared_memory_or_among_the_uploads(service: Compose, film: bytes) -> None:
+def test_nothing_is_left_in_shared_memory_or_among_uploads(service: Compose, film: bytes) -> None:
     service.classify(film)
     until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") == "", 20)
     regions = service("exec", "-T", "memory", "sh", "-c", "ls /dev/shm | grep ^clipstack-").split()

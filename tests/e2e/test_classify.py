@@ -78,7 +78,7 @@ def test_a_misspelled_parameter_is_refused_wherever_it_stands(stack: Stack, film
 
 
 @pytest.mark.parametrize("fps", [24, 30, 60])
-def test_the_same_movement_is_named_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
+def test_same_movement_is_named_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
     path = film_movement(tmp_path / "a.mp4", "zoom_in", fps=fps)
     answer = post(stack, path).json()
     assert answer["predictions"][0]["label"] == "zoom_in"
@@ -128,7 +128,7 @@ def shared_memory(stack: Stack) -> set[str]:
     return regions(stack) | of_triton
 
 
-def test_two_hundred_requests_eight_at_a_time_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
+def test_two_hundred_requests_eight_at_time_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
     path = films["pan_right"]
     post(stack, path)
     uploads, processes, memory = stack.run_dir / "uploads", stack.processes(), shared_memory(stack)

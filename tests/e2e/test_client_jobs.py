@@ -60,7 +60,7 @@ def best(answer: dict[str, Any]) -> str:
     return str(answer["predictions"][0]["label"])
 
 
-def test_folder_is_classified_into_a_file_and_gone_on_with(stack: Stack, films: Path, tmp_path: Path) -> None:
+def test_folder_is_classified_into_file_and_gone_on_with(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     done = clipstack(stack, "classify", films, "-o", out)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 classified\n")
@@ -95,7 +95,7 @@ def test_less_is_sent_and_the_answer_stays(stack: Stack, films: Path, way: str) 
 @pytest.mark.parametrize(("rate", "sent"), [("0.2", "frames"), ("100000", "none")])
 def test_auto_sends_what_the_rate_asks_for(stack: Stack, films: Path, rate: str, sent: str) -> None:
     done = clipstack(stack, "classify", films, "--json", "--shrink", "auto", "--rate", rate)
-    ways = {told.get("sent", {}).get("reduction", "none") for told in answers(done.stdout).values()}
+    ways = {value.get("sent", {}).get("reduction", "none") for value in answers(done.stdout).values()}
     assert ways == {sent}
 
 
@@ -103,21 +103,21 @@ def test_auto_sends_what_the_rate_asks_for(stack: Stack, films: Path, rate: str,
 def test_timelines_of_a_folder_and_their_jobs(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "timelines.jsonl"
     assert clipstack(stack, "timeline", films, "-o", out).stderr == "3 looked through\n"
-    told = answers(out.read_text())
-    labels = {stem: {segment["label"] for segment in job["timeline"]["segments"]} for stem, job in told.items()}
+    result = answers(out.read_text())
+    labels = {stem: {segment["label"] for segment in job["timeline"]["segments"]} for stem, job in result.items()}
     assert labels == {name: {name} for name in MOVEMENTS}
     assert clipstack(stack, "timeline", films, "-o", out, "--resume").stderr == "3 done before\n"
     listed = clipstack(stack, "jobs")
-    assert all(job["id"] in listed.stdout for job in told.values())
-    shown = clipstack(stack, "jobs", "show", told["zoom_in"]["id"]).stdout
+    assert all(job["id"] in listed.stdout for job in result.values())
+    shown = clipstack(stack, "jobs", "show", result["zoom_in"]["id"]).stdout
     assert "zoom_in" in shown and "camera_motion" in shown
-    assert clipstack(stack, "jobs", "cancel", told["zoom_in"]["id"]).stdout.endswith("  done\n")
+    assert clipstack(stack, "jobs", "cancel", result["zoom_in"]["id"]).stdout.endswith("  done\n")
     assert clipstack(stack, "jobs", "remove", "--ended").stdout.count("removed") == 3
-    assert clipstack(stack, "jobs", "show", told["zoom_in"]["id"]).returncode == 1
+    assert clipstack(stack, "jobs", "show", result["zoom_in"]["id"]).returncode == 1
 
 
 @pytest.mark.usefixtures("no_jobs")
-def test_timeline_of_a_smaller_copy_is_that_of_the_film(stack: Stack, films: Path, tmp_path: Path) -> None:
+def test_timeline_of_smaller_copy_is_that_of_film(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "pan.vtt"
     assert clipstack(stack, "timeline", films / "pan_left.mp4", "--shrink", "-o", out).returncode == 0
     assert out.read_text().startswith("WEBVTT")

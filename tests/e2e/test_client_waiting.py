@@ -29,7 +29,7 @@ def client(service: RecordedService) -> Iterator[Client]:
         yield client
 
 
-def test_busy_service_is_asked_again_with_the_whole_body(client: Client, service: RecordedService) -> None:
+def test_busy_service_is_asked_again_with_whole_body(client: Client, service: RecordedService) -> None:
     service.replies = [refusal(503, "overloaded", ("Retry-After", "0"))] * 2
     stages: list[str] = []
     result = client.classify(MP4, progress=lambda progress: stages.append(progress.stage))

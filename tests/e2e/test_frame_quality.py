@@ -26,10 +26,10 @@ def answer(stack: Stack, sample: Sample, scenes: list[Image]) -> dict:
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "moving video"])
 @pytest.mark.parametrize("label", LABELS)
-def test_a_photograph_with_a_plain_fault_gets_its_name(stack: Stack, label: str, kind: str) -> None:
-    told = answer(stack, Sample(label, (640, 360), kind, 0.6, 5), [photograph("stereo_motorcycle")])
-    assert told["predictions"][0]["label"] == label
-    assert (told["media"]["kind"], len(told["clips"][0]["frames"])) == ("video" if "video" in kind else "image", 1)
+def test_photograph_with_plain_fault_gets_its_name(stack: Stack, label: str, kind: str) -> None:
+    result = answer(stack, Sample(label, (640, 360), kind, 0.6, 5), [photograph("stereo_motorcycle")])
+    assert result["predictions"][0]["label"] == label
+    assert (result["media"]["kind"], len(result["clips"][0]["frames"])) == ("video" if "video" in kind else "image", 1)
 
 
 def test_real_frames_get_the_names_of_their_faults(stack: Stack, real_videos: Path) -> None:

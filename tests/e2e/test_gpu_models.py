@@ -19,7 +19,7 @@ from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
 
 
-def test_triton_serves_a_placed_model_by_torch_from_its_links(tmp_path: Path) -> None:
+def test_triton_serves_placed_model_by_torch_from_its_links(tmp_path: Path) -> None:
     served = served_video()
     version = write_model(served, "video", tmp_path / "models") / "1"
     engine_files.make("torch", "f32", served, version)

@@ -73,7 +73,7 @@ def test_upload_path_from_a_client_is_ignored(stack):
     assert (answer.status, answer.error["code"]) == (400, "empty_file")
 
 
-def test_an_upload_that_is_broken_off_leaves_no_file(stack):
+def test_upload_that_is_broken_off_leaves_no_file(stack):
     address = httpx.URL(stack.url)
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
         connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n" + bytes(500_000))

@@ -5,13 +5,13 @@ import httpx
 from tests.support.stacks import until
 
 
-def test_the_page_runs_its_own_scripts_and_styles_and_no_others(stack):
+def test_page_runs_its_own_scripts_and_styles_and_no_others(stack):
     policy = httpx.get(stack.url, timeout=10).headers["content-security-policy"]
-    told = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    result = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 
-    assert told["default-src"] == told["object-src"] == told["base-uri"] == "'none'"
-    assert told["script-src"] == told["style-src"] == told["connect-src"] == "'self'"
-    assert told["trusted-types"] == "'none'" and told["require-trusted-types-for"] == "'script'"
+    assert result["default-src"] == result["object-src"] == result["base-uri"] == "'none'"
+    assert result["script-src"] == result["style-src"] == result["connect-src"] == "'self'"
+    assert result["trusted-types"] == "'none'" and result["require-trusted-types-for"] == "'script'"
     assert "unsafe" not in policy and "*" not in policy
 
 
@@ -33,7 +33,7 @@ def test_static_files_come_from_nginx_typed_and_cacheable(stack):
     assert answer.headers["cache-control"] == "max-age=3600"
 
 
-def test_request_id_of_an_error_is_in_the_log(stack):
+def test_request_id_of_error_is_in_log(stack):
     answer = httpx.get(f"{stack.url}/nothing?secret=1", timeout=10)
 
     log, request_id = stack.run_dir / "logs" / "nginx-access.log", answer.json()["error"]["request_id"]

@@ -46,11 +46,11 @@ def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -
     with http.stream("GET", f"/v1/jobs/{identity}/events") as stream:
         lines = list(stream.iter_lines())
     assert "event: end" in lines
-    told = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
-    assert (told["state"], told["progress"]["percent"]) == ("done", 100.0)
-    assert [segment["label"] for segment in told["timeline"]["segments"]] == ["pan_left"]
-    assert told["timeline"]["segments"][0]["end_s"] == pytest.approx(3.0, abs=0.05)
-    picture = http.get(told["timeline"]["thumbnails"][0]["url"])
+    body = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
+    assert (body["state"], body["progress"]["percent"]) == ("done", 100.0)
+    assert [segment["label"] for segment in body["timeline"]["segments"]] == ["pan_left"]
+    assert body["timeline"]["segments"][0]["end_s"] == pytest.approx(3.0, abs=0.05)
+    picture = http.get(body["timeline"]["thumbnails"][0]["url"])
     assert picture.content.startswith(b"\xff\xd8")
     for form, start in {"json": b"{", "csv": b"start_s", "vtt": b"WEBVTT", "svg": b"<svg", "png": b"\x89PNG"}.items():
         answer = http.get(f"/v1/jobs/{identity}/timeline", params={"format": form})
@@ -66,30 +66,30 @@ def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Clie
     film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
     with InferenceServerClient(stack.settings.triton_target) as triton:
         before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
-        told = wait_for_job(http, submit_job(http, film, hop_s=0.1)["id"])
+        job = wait_for_job(http, submit_job(http, film, hop_s=0.1)["id"])
         asked = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before
-    assert told["state"] == "done"
-    windows = told["timeline"]["windows"]
-    assert len(windows) == told["progress"]["windows"] > 5_900
+    assert job["state"] == "done"
+    windows = job["timeline"]["windows"]
+    assert len(windows) == job["progress"]["windows"] > 5_900
     assert 10 < asked < 60
-    stills = [each["predictions"] for each in windows[20:2980]]
-    assert all(each == stills[0] for each in stills)
+    stills = [still["predictions"] for still in windows[20:2980]]
+    assert all(still == stills[0] for still in stills)
     assert windows[0]["predictions"] != stills[0]
-    assert len(told["timeline"]["thumbnails"]) > 50
+    assert len(job["timeline"]["thumbnails"]) > 50
 
 
-def test_a_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+def test_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     identity = submit_job(http, long_film, hop_s=0.05)["id"]
     until(lambda: windows_done(http, identity) > 20, 30)
     (worker,) = [int(line.split()[3].rstrip(",")) for line in stack.supervisorctl("status", "jobs").splitlines()]
     os.kill(worker, signal.SIGKILL)
     before = len(read(journal(stack, identity)).scores)
     assert processes.wait_until_gone([worker], 5)
-    told = wait_for_job(http, identity)
+    job = wait_for_job(http, identity)
     found = read(journal(stack, identity))  # raises when a window is missing or there twice
-    assert (told["state"], told["tries"]) == ("done", 1)
-    assert len(found.scores) == told["progress"]["windows"] > before > 20
-    assert told["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
+    assert (job["state"], job["tries"]) == ("done", 1)
+    assert len(found.scores) == job["progress"]["windows"] > before > 20
+    assert job["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
 
 
 def cancelled_within_2_s(http: httpx.Client, identity: str) -> None:
@@ -108,18 +108,18 @@ def test_a_running_job_is_cancelled(http: httpx.Client, long_film: Path) -> None
     cancelled_within_2_s(http, identity)
 
 
-def test_a_job_is_cancelled_while_it_waits_in_the_queue(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+def test_job_is_cancelled_while_it_waits_in_queue(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     stack.supervisorctl("stop", "jobs")
     try:
-        told = submit_job(http, long_film)
-        assert (told["state"], told["progress"]["position"]) == ("queued", 1)
-        cancelled_within_2_s(http, told["id"])
+        result = submit_job(http, long_film)
+        assert (result["state"], result["progress"]["position"]) == ("queued", 1)
+        cancelled_within_2_s(http, result["id"])
     finally:
         stack.supervisorctl("start", "jobs")
 
 
 @pytest.mark.alone
-def test_a_job_is_cancelled_in_the_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
+def test_job_is_cancelled_in_middle_of_decoding(http: httpx.Client, long_film: Path, tmp_path: Path) -> None:
     # One window a minute: nearly all of the time is decoding
     repeat_film(tmp_path / "longer.mp4", long_film.read_bytes(), seconds=900)
     identity = submit_job(http, tmp_path / "longer.mp4", hop_s=60)["id"]
@@ -164,7 +164,7 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
     assert wait_for_job(http, identity)["state"] == "done"
 
 
-def test_an_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+def test_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     before = http.get("/v1/jobs").json()["jobs"]
     with socket.create_connection(("127.0.0.1", stack.settings.port)) as connection:
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
@@ -202,7 +202,7 @@ def test_what_can_be_seen_at_once_is_refused_at_once(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_a_damaged_video_is_refused_when_it_is_handed_in(http: httpx.Client) -> None:
+def test_damaged_video_is_refused_when_it_is_handed_in(http: httpx.Client) -> None:
     before = len(http.get("/v1/jobs", params={"limit": 500}).json()["jobs"])
     answer = http.post("/v1/jobs", content=b"GIF89a" + bytes(100))
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")
@@ -216,5 +216,5 @@ def test_job_of_a_video_damaged_later_on_fails(http: httpx.Client, stack: Stack,
         (stack.settings.data_dir / "jobs" / identity / "source").write_bytes(b"GIF89a" + bytes(100))
     finally:
         stack.supervisorctl("start", "jobs")
-    told = wait_for_job(http, identity)
-    assert (told["state"], told["error"]["code"]) == ("failed", "undecodable")
+    job = wait_for_job(http, identity)
+    assert (job["state"], job["error"]["code"]) == ("failed", "undecodable")

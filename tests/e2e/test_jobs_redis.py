@@ -13,10 +13,10 @@ from deploy.stack.stack import Stack
 from tests.e2e.test_jobs import (  # noqa: F401  the tests, and what they need
     http,
     long_film,
-    test_a_job_is_cancelled_while_it_waits_in_the_queue,
     test_a_job_is_followed_to_its_timeline,
     test_a_key_sent_twice_is_one_job,
-    test_a_killed_worker_s_job_goes_on_where_it_was,
+    test_job_is_cancelled_while_it_waits_in_queue,
+    test_killed_worker_s_job_goes_on_where_it_was,
 )
 from tests.support.job_requests import submit_job
 from tests.support.movements import film_movement
@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose queue is in Redis."""
     with (
         running_redis(tmp_path_factory.mktemp("redis")) as address,
-        running_stack(queue=address, web_workers="1") as stack,
+        running_stack(models=("camera_motion",), queue=address, web_workers="1") as stack,
     ):
         yield stack
 

@@ -32,7 +32,7 @@ def test_a_cup_of_coffee_is_an_espresso(stack: Stack, kind: str) -> None:
     assert best["score"] > 0.8
 
 
-def test_a_video_goes_to_the_default_model_and_to_objects_by_name(stack: Stack, tmp_path: Path) -> None:
+def test_video_goes_to_default_model_and_to_objects_by_name(stack: Stack, tmp_path: Path) -> None:
     content = film_movement(tmp_path / "pan.mp4", "pan_left").read_bytes()
     assert classify(stack, content)["model"] == "camera_motion"
     result = classify(stack, content, model="objects", clips="3")

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -26,9 +27,8 @@ SOON_MS = 300
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Stack]:
     """One request at work, one that waits, and a model that takes long when it is told to."""
-    with running_stack(
-        add_models=scripted_model.add, web_workers="1", max_inflight="1", max_queue="1", decoders="1", model="scripted"
-    ) as stack:
+    settings = {"web_workers": "1", "max_inflight": "1", "max_queue": "1", "decoders": "1", "model": "scripted"}
+    with running_stack(models=(), add_models=scripted_model.add, **settings) as stack:
         yield stack
 
 
@@ -49,35 +49,44 @@ def code(stack: Stack, mood: int = scripted_model.ANSWER) -> str:
 
 
 def test_ten_times_the_capacity(stack):
-    told = asyncio.run(measured(stack, demo_clip(), factor=10, seconds=2, clients=(4,)))
+    result = asyncio.run(measured(stack, demo_clip(), factor=10, seconds=2, clients=(4,)))
 
-    overload = told["overload"]
+    overload = result["overload"]
     assert set(overload["statuses"]) == {"200", "503"}, overload
     assert set(overload["codes"]) == {"overloaded"}
     assert overload["refused_without_retry_after"] == 0
-    assert overload["admitted"]["most_ms"] <= told["deadline_ms"]
-    assert told["normal_after_s"] is not None
+    assert overload["admitted"]["most_ms"] <= result["deadline_ms"]
+    assert result["normal_after_s"] is not None
+
+
+@contextmanager
+def working(stack: Stack) -> Iterator[threading.Thread]:
+    """One request that the model works on until the block ends."""
+    released = stack.model_dir / "scripted" / scripted_model.RELEASED
+    content = picture(scripted_model.CALCULATE)
+    request = threading.Thread(
+        target=httpx.post, args=(f"{stack.url}/v1/classify",), kwargs={"content": content, "timeout": 60}
+    )
+    request.start()
+    try:
+        yield request
+    finally:
+        released.touch()
+        request.join()
+        released.unlink()
 
 
 def test_disconnect_and_deadline_free_the_queue_place(narrow):
-    working = threading.Thread(
-        target=lambda: httpx.post(
-            f"{narrow.url}/v1/classify", content=picture(scripted_model.CALCULATE_LONG), timeout=60
-        )
-    )
-    working.start()
-    until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
+    with working(narrow) as request:
+        until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
 
-    address, content = httpx.URL(narrow.url), picture(scripted_model.ANSWER)
-    head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
-        connection.sendall(head.encode() + content)
-        until(lambda: code(narrow) == "overloaded", 10)  # the queue has one
-    until(lambda: code(narrow) == "deadline_exceeded", 10)  # and now it has none
-    went_on = working.is_alive()
-    working.join()
-
-    assert went_on, "the queue was empty because everything was done"
+        address, content = httpx.URL(narrow.url), picture(scripted_model.ANSWER)
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+        with socket.create_connection((address.host, address.port), timeout=10) as connection:
+            connection.sendall(head.encode() + content)
+            until(lambda: code(narrow) == "overloaded", 10)  # the queue has one
+        until(lambda: code(narrow) == "deadline_exceeded", 10)  # and now it has none
+        assert request.is_alive(), "the queue was empty because everything was done"
     until(lambda: code(narrow) == "ok", 10)
 
 
@@ -88,7 +97,7 @@ def test_a_deadline_that_is_none_is_refused(stack, text):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
 
 
-def test_what_a_client_says_about_the_hand_over_is_not_believed(stack):
+def test_what_client_says_about_hand_over_is_not_believed(stack):
     headers = {"X-Handed-Over": "1.0", "X-Deadline-Ms": "20000"}
     answer = httpx.post(f"{stack.url}/v1/classify", content=demo_clip(), headers=headers, timeout=30)
 
@@ -104,10 +113,10 @@ def test_who_is_waited_for_by_all_goes_first(stack):
 
 
 def test_a_worker_tells_what_it_has_to_do(stack):
-    told = httpx.get(f"{stack.url}/readyz", timeout=20).json()["admission"]
+    admission = httpx.get(f"{stack.url}/readyz", timeout=20).json()["admission"]
 
-    assert set(told) == {"limit", "at_work", "waiting", "admitted", "refused"}
-    assert 1 <= told["limit"] <= stack.settings.max_inflight
+    assert set(admission) == {"limit", "at_work", "waiting", "admitted", "refused"}
+    assert 1 <= admission["limit"] <= stack.settings.max_inflight
 
 
 def test_nginx_refuses_uploads_while_web_is_full(stack):

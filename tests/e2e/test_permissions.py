@@ -36,7 +36,8 @@ def checkout(user):
 def place(checkout, user):
     """A folder of `user`'s own for models and run folders."""
     folder = checkout.parent / "of the user"
-    shutil.copytree(checkout / "triton_repo" / "models", folder / "models")
+    model = "camera_motion"
+    shutil.copytree(checkout / "triton_repo" / "models" / model, folder / "models" / model)
     subprocess.run(["chown", "-R", user.name, folder], check=True, timeout=10)
     return folder
 
@@ -68,7 +69,7 @@ def dropped(checkout, place):
     shutil.rmtree(stack.run_dir)
 
 
-def test_started_by_root_the_programs_run_as_the_user(dropped, user):
+def test_started_by_root_programs_run_as_user(dropped, user):
     masters = {int((dropped.run_dir / name).read_text()) for name in ("supervisord.pid", "nginx.pid")}
     owner = {pid: owner_of(pid) for pid in dropped.processes()}
 
@@ -77,7 +78,7 @@ def test_started_by_root_the_programs_run_as_the_user(dropped, user):
     assert set(owner.values()) == {user.uid}
 
 
-def test_started_by_root_uploads_and_shared_memory_work_for_the_user(dropped, user, tmp_path):
+def test_started_by_root_uploads_and_shared_memory_work_for_user(dropped, user, tmp_path):
     answer = classify(dropped, tmp_path)
 
     assert answer.status_code == 200, answer.text
@@ -101,7 +102,7 @@ def test_no_other_user_can_reach_what_is_inside(dropped):
         assert connect_as("nobody", run_dir / name) == "PermissionError"
 
 
-def test_started_by_a_plain_user_everything_runs_as_that_user(checkout, place, user, tmp_path):
+def test_started_by_plain_user_everything_runs_as_that_user(checkout, place, user, tmp_path):
     environment = own_environment(place, web_workers="1", run_dir=str(place / "own"))
     stack = Stack(checkout, environment)
 

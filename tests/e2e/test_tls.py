@@ -27,7 +27,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(scope="module")
 def secure(pair: Pair) -> Iterator[Stack]:
-    with running_stack(host="0.0.0.0", tls_cert=str(pair.cert), tls_key=str(pair.key), web_workers="1") as stack:
+    tls = {"tls_cert": str(pair.cert), "tls_key": str(pair.key)}
+    with running_stack(models=("camera_motion",), host="0.0.0.0", web_workers="1", **tls) as stack:
         yield stack
 
 
@@ -43,7 +44,7 @@ def trusting(secure: Stack, pair: Pair) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_others_can_reach_it_so_a_key_is_needed(secure: Stack, trusting: httpx.Client, key: str) -> None:
+def test_others_can_reach_it_so_key_is_needed(secure: Stack, trusting: httpx.Client, key: str) -> None:
     assert secure.url.startswith("https://127.0.0.1:")
     assert trusting.get("/readyz").status_code == 200
     assert trusting.get("/v1/models").status_code == 401
@@ -85,18 +86,18 @@ def test_plain_http_on_that_port_is_told_what_to_do(secure: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "header"),
     [("clips.example", "max-age=31536000"), ("clips.example:8443", None)],
 )
-def test_hsts_for_the_configured_name(trusting: httpx.Client, host: str, told: str | None) -> None:
-    assert trusting.get("/healthz", headers={"Host": host}).headers.get("Strict-Transport-Security") == told
+def test_hsts_for_the_configured_name(trusting: httpx.Client, host: str, header: str | None) -> None:
+    assert trusting.get("/healthz", headers={"Host": host}).headers.get("Strict-Transport-Security") == header
 
 
-def test_the_cookie_of_a_session_never_leaves_without_tls(trusting: httpx.Client, key: str) -> None:
+def test_cookie_of_session_never_leaves_without_tls(trusting: httpx.Client, key: str) -> None:
     page = trusting.get("/login")
     token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
     answer = trusting.post("/login", data={"csrf": token, "key": key})
-    cookie = next(each for each in answer.headers.get_list("Set-Cookie") if each.startswith("__Host-clipstack="))
+    cookie = next(item for item in answer.headers.get_list("Set-Cookie") if item.startswith("__Host-clipstack="))
     assert all(word in cookie for word in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/"))
     assert trusting.get("/").status_code == 200
 
@@ -121,9 +122,7 @@ def test_curl_speaks_http_2_and_an_upload_arrives(secure: Stack, pair: Pair, key
     assert done.stdout.endswith("\n2 200") and '"pan_left"' in done.stdout, done.stdout + done.stderr
 
 
-def test_the_client_trusts_the_certificate_that_it_is_given(
-    secure: Stack, pair: Pair, key: str, tmp_path: Path
-) -> None:
+def test_client_trusts_certificate_that_it_is_given(secure: Stack, pair: Pair, key: str, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left")
     with Client(secure.url, key=key, verify=pair.cert) as client:
         assert client.classify(film).predictions[0].label == "pan_left"
@@ -133,9 +132,7 @@ def test_the_client_trusts_the_certificate_that_it_is_given(
         client.models()
 
 
-def test_the_command_line_takes_key_and_certificate_from_files(
-    secure: Stack, pair: Pair, key: str, tmp_path: Path
-) -> None:
+def test_command_line_takes_key_and_certificate_from_files(secure: Stack, pair: Pair, key: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{key}\n")
 
     def typed(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -151,7 +148,7 @@ def test_the_command_line_takes_key_and_certificate_from_files(
     assert typed("--key-file", tmp_path / "key").returncode == 3
 
 
-def test_a_renewed_certificate_is_taken_up_without_a_restart(secure: Stack, pair: Pair, tmp_path: Path) -> None:
+def test_renewed_certificate_is_taken_up_without_restart(secure: Stack, pair: Pair, tmp_path: Path) -> None:
     def shown() -> str:
         return ssl.get_server_certificate(("127.0.0.1", secure.settings.port), timeout=20)
 

@@ -57,7 +57,7 @@ def test_another_user_cannot_load_a_model(stack: Stack) -> None:
 
 
 def test_triton_listens_on_no_port(stack: Stack) -> None:
-    assert [each for each in listeners() if each.pid == pid_of(stack, "triton")] == []
+    assert [listener for listener in listeners() if listener.pid == pid_of(stack, "triton")] == []
 
 
 @pytest.fixture(scope="module")

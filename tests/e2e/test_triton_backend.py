@@ -103,7 +103,7 @@ def test_clips_are_read_from_shared_memory_at_their_offset(triton: grpc.Inferenc
     np.testing.assert_allclose(swapped, scores[::-1], atol=1e-6)
 
 
-def test_requests_at_the_same_time_each_get_their_own_answer(triton: grpc.InferenceServerClient) -> None:
+def test_requests_at_same_time_each_get_their_own_answer(triton: grpc.InferenceServerClient) -> None:
     clips = example_clips(SERVED["video"], 24)
     before = triton.get_inference_statistics("video").model_stats[0]
     with ThreadPoolExecutor(8) as pool:
@@ -131,18 +131,18 @@ def fingerprint(triton: grpc.InferenceServerClient, model: str, precision: str =
     return content[:32]
 
 
-def test_precision_follows_the_record_where_the_cpu_has_bf16(triton: grpc.InferenceServerClient) -> None:
+def test_precision_follows_record_where_cpu_has_bf16(triton: grpc.InferenceServerClient) -> None:
     best = "bf16" if has_bf16() else "f32"
     for model, expected in {"close": best, "far": "f32", "unrecorded": "f32"}.items():
         fingerprint(triton, model, expected)
 
 
-def test_fingerprint_is_given_beside_answers_and_is_the_same_each_time(triton: grpc.InferenceServerClient) -> None:
+def test_fingerprint_is_given_beside_answers_and_is_same_each_time(triton: grpc.InferenceServerClient) -> None:
     clips = example_clips(SERVED["video"], 12)
     with ThreadPoolExecutor(8) as pool:
-        told = [pool.submit(fingerprint, triton, "video") for _ in range(12)]
+        futures = [pool.submit(fingerprint, triton, "video") for _ in range(12)]
         answers = list(pool.map(lambda one: triton.infer("video", inline(one[None])), clips))
-        fingerprints = {each.result() for each in told}
+        fingerprints = {item.result() for item in futures}
     assert len(fingerprints) == 1
     scores = np.concatenate([answer.as_numpy("SCORES") for answer in answers])
     np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
@@ -206,7 +206,7 @@ def test_clip_of_another_shape_is_refused(triton: grpc.InferenceServerClient) ->
     assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5
 
 
-def test_an_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerClient) -> None:
+def test_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerClient) -> None:
     bads = [failing_model.clips(value) for value in failing_model.BADS[:17]]
     good = failing_model.clips(failing_model.GOOD)
 
@@ -223,9 +223,7 @@ def test_an_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServ
         assert set(pool.map(ask, [good] * 16)) == {"right"}
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_others_served(
-    triton: grpc.InferenceServerClient, folder: Path
-) -> None:
+def test_model_that_cannot_be_loaded_leaves_others_served(triton: grpc.InferenceServerClient, folder: Path) -> None:
     assert not triton.is_model_ready("broken")
     assert triton.is_model_ready("video")
     assert "model broken: labels.txt has 1 labels, the model gives 5" in (folder / "triton.log").read_text()

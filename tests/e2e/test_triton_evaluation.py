@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import pytest
@@ -12,50 +12,59 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.support.films import write_video
 from triton_repo.zoo.architectures import quality_labels
-from triton_repo.zoo.training.camera_motion import paths
+from triton_repo.zoo.training.camera_motion import evaluate as camera_motion
+from triton_repo.zoo.training.camera_motion import evaluate_timeline, paths
+from triton_repo.zoo.training.frame_quality import evaluate as frame_quality
 from triton_repo.zoo.training.frame_quality.scenes import photograph
 
-MEASURED = {"camera_motion": paths.LABELS, "frame_quality": quality_labels.LABELS}
+Run = Callable[..., tuple[int, str, str]]
+MEASURED = [(camera_motion, paths.LABELS), (frame_quality, quality_labels.LABELS)]
+BARS = pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
 
 
-@pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
-@pytest.mark.parametrize("model", MEASURED)
-def test_evaluation_prints_every_label_and_holds_the_bar(
-    stack: Stack, tmp_path: Path, model: str, bar: str, status: int
-) -> None:
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a program with its arguments; returns its exit code and what it printed."""
+
+    def call(program: ModuleType, *words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["evaluate", *map(str, words)])
+        return program.main(), *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Path:
     scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
     write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
-    command = [sys.executable, "-m", f"triton_repo.zoo.training.{model}.evaluate", "--url", stack.url]
-    options = ["--footage", str(tmp_path), "--per-class", "1", "--bar", bar, "--jobs", "2"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
-    assert done.returncode == status, done.stderr
-    assert all(label in done.stdout for label in MEASURED[model])
+    return tmp_path
+
+
+@BARS
+@pytest.mark.parametrize(("program", "labels"), MEASURED, ids=["camera_motion", "frame_quality"])
+def test_evaluation_prints_every_label_and_holds_the_bar(
+    stack: Stack, run: Run, footage: Path, program: ModuleType, labels: tuple[str, ...], bar: str, status: int
+) -> None:
+    options = ("--url", stack.url, "--footage", footage, "--per-class", 1, "--bar", bar, "--jobs", 2)
+    code, output, errors = run(program, *options)
+    assert code == status, errors
+    assert all(label in output for label in labels)
 
 
 @pytest.mark.parametrize(
-    ("model", "words"), [("camera_motion", "can be decoded"), ("frame_quality", "is large enough and can be decoded")]
+    ("program", "words"),
+    [(camera_motion, "can be decoded"), (frame_quality, "is large enough and can be decoded")],
+    ids=["camera_motion", "frame_quality"],
 )
-def test_evaluation_without_footage_says_so(tmp_path: Path, model: str, words: str) -> None:
+def test_evaluation_without_footage_says_so(run: Run, tmp_path: Path, program: ModuleType, words: str) -> None:
     (tmp_path / "notes.txt").write_text("no video")
-    command = [sys.executable, "-m", f"triton_repo.zoo.training.{model}.evaluate", "--footage", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (2, f"evaluate: no video that {words} in {tmp_path}\n")
+    code, _, errors = run(program, "--footage", tmp_path)
+    assert (code, errors) == (2, f"evaluate: no video that {words} in {tmp_path}\n")
 
 
-@pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=["above the bar", "below the bar"])
-def test_timelines_are_held_against_what_happens(stack: Stack, tmp_path: Path, bar: str, status: int) -> None:
-    scene = cv2.resize(photograph("stereo_motorcycle"), (1080, 720), interpolation=cv2.INTER_CUBIC)
-    write_video(tmp_path / "footage.mp4", [scene] * 5, 30)
-    command = [
-        sys.executable,
-        "-m",
-        "triton_repo.zoo.training.camera_motion.evaluate_timeline",
-        "--url",
-        stack.url,
-        "--seed",
-        "3",
-    ]
-    options = ["--footage", str(tmp_path), "--films", "1", "--moves", "3", "--bar", bar]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=150)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "24 fps 320x240" in done.stdout
+@BARS
+def test_timelines_are_held_against_what_happens(stack: Stack, run: Run, footage: Path, bar: str, status: int) -> None:
+    options = ("--url", stack.url, "--footage", footage, "--seed", 3, "--films", 1, "--moves", 3, "--bar", bar)
+    code, output, errors = run(evaluate_timeline, *options)
+    assert code == status, output + errors
+    assert "24 fps 320x240" in output

@@ -1,10 +1,11 @@
-"""Every X3D and ResNet size, and engines other than OpenVINO, in one real Triton server."""
+"""An X3D, a ResNet, and engines other than OpenVINO, in one real Triton server; nightly has every other size."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.reference import origin
 from triton_repo.zoo.repository import apply
-from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.repository.names import X3D
 from triton_repo.zoo.repository.store import installed
 
 SIZE, FRAMES = 64, 4  # small, for the time: the published sizes are compared by tests/support/parity.py
 OTHERS = [Variant("torch", "f32"), Variant("onnxruntime", "f32")]
+SMALL = ("x3d_xs", "resnet18")
 CLONED = "x3d_xs"  # served once more by each of them
 
 
@@ -52,29 +54,21 @@ def clone(models: Path, variant: Variant) -> None:
         apply.apply(models, model, variant, version)
 
 
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+@contextmanager
+def served(names: Sequence[str], variants: Sequence[Variant] = ()) -> Iterator[tuple[grpc.InferenceServerClient, Path]]:
+    """Serve these models, and CLONED by these engines; yields a client and the model folder."""
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         folder = Path(name)
-        for model in X3D + RESNETS:
+        for model in names:
             add(model, folder)
-        for variant in OTHERS:
+        for variant in variants:
             clone(folder / "models", variant)
-        yield folder
+        with running_triton(folder / "models", folder) as client:
+            yield client, folder / "models"
 
 
-@pytest.fixture(scope="module")
-def triton(folder: Path) -> Iterator[grpc.InferenceServerClient]:
-    with running_triton(folder / "models", folder) as client:
-        yield client
-
-
-@pytest.mark.timeout(900)  # the first one waits for all to be exported and loaded
-@pytest.mark.parametrize("name", [*X3D, *RESNETS, *(f"{CLONED}_{variant.engine}" for variant in OTHERS)])
-def test_scores_from_the_server_are_those_of_the_source(
-    triton: grpc.InferenceServerClient, folder: Path, name: str
-) -> None:
-    model = installed(folder / "models", name)
+def compare_with_source(triton: grpc.InferenceServerClient, models: Path, name: str) -> None:
+    model = installed(models, name)
     clips = np.concatenate(random_clips((FRAMES if "x3d" in name else 1, SIZE, SIZE, 3), 3, seed=2))
     tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
     tensor.set_data_from_numpy(clips)
@@ -82,3 +76,15 @@ def test_scores_from_the_server_are_those_of_the_source(
     wanted = origin(model).network(clips)
     assert np.abs(wanted[0] - wanted[1]).max() > 1e-2, "the scores must differ for the comparison to mean anything"
     np.testing.assert_allclose(scores, wanted, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def triton() -> Iterator[tuple[grpc.InferenceServerClient, Path]]:
+    with served(SMALL, OTHERS) as server:
+        yield server
+
+
+@pytest.mark.timeout(400)  # the first one waits for all to be exported and loaded
+@pytest.mark.parametrize("name", [*SMALL, *(f"{CLONED}_{variant.engine}" for variant in OTHERS)])
+def test_scores_from_server_are_those_of_source(triton: tuple[grpc.InferenceServerClient, Path], name: str) -> None:
+    compare_with_source(*triton, name)

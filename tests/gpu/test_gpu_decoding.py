@@ -41,11 +41,11 @@ def pool(gpu: int) -> Iterator[CudaSlotPool]:
 
 async def decoded(decoder: Decoder, pool: CudaSlotPool, source: Source, offset: int, on_gpu: bool) -> DecodeResult:
     request = ClipRequest((TIMES,), 256, 224, (offset,), str(pool.path), on_gpu)
-    told = (await decoder.decode(DecodeTask(source, request))).clips
-    assert told is not None
-    pool.device.mark_written(offset, told.on_gpu)
+    clips = (await decoder.decode(DecodeTask(source, request))).clips
+    assert clips is not None
+    pool.device.mark_written(offset, clips.on_gpu)
     await pool.device.download(offset, math.prod(SHAPE))
-    return told
+    return clips
 
 
 def running(pool: CudaSlotPool) -> Decoder:
@@ -79,7 +79,7 @@ def test_real_clips_agree_with_the_cpu(real_videos: Path, pool: CudaSlotPool, na
         decoder.stop()
 
 
-def test_a_hundred_videos_take_no_more_memory_of_the_gpu(pool: CudaSlotPool, gpu: int, tmp_path: Path) -> None:
+def test_hundred_videos_take_no_more_memory_of_gpu(pool: CudaSlotPool, gpu: int, tmp_path: Path) -> None:
     film = whole(write_video(tmp_path / "film.mp4", (numbered(n % 256, 640, 360) for n in range(60))))
 
     async def scenario(decoder: Decoder) -> int:
@@ -98,9 +98,9 @@ def test_a_hundred_videos_take_no_more_memory_of_the_gpu(pool: CudaSlotPool, gpu
 
 
 @pytest.mark.timeout(600)
-def test_the_measurement_runs_and_every_way_shows_the_same(gpu: int, tmp_path: Path) -> None:
+def test_measurement_runs_and_every_way_shows_same(gpu: int, tmp_path: Path) -> None:
     command = [sys.executable, "bench/gpu/decode.py", "--output", str(tmp_path / "decode.json")]
-    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     films = json.loads((tmp_path / "decode.json").read_text())["films"]
     assert all(film["ways"]["PyAV, NVDEC"]["at_once_1"]["clips_per_s"] > 0 for film in films.values())

@@ -36,7 +36,7 @@ def engine(made: tuple[BenchModel, Path], gpu: int) -> TorchEngine:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, MOST, MOST + 3])
-def test_a_clip_s_scores_do_not_depend_on_its_batch(
+def test_clip_s_scores_do_not_depend_on_its_batch(
     made: tuple[BenchModel, Path], engine: TorchEngine, count: int
 ) -> None:
     clips = np.resize(made[0].clips, (count, *made[0].clips.shape[1:]))
@@ -44,7 +44,7 @@ def test_a_clip_s_scores_do_not_depend_on_its_batch(
     np.testing.assert_allclose(engine.infer(clips), alone, atol=2e-2)
 
 
-def test_clips_on_the_gpu_and_on_the_host_are_taken_together(
+def test_clips_on_gpu_and_on_host_are_taken_together(
     made: tuple[BenchModel, Path], engine: TorchEngine, gpu: int
 ) -> None:
     host = [torch.from_numpy(clip[None].copy()) for clip in made[0].clips]

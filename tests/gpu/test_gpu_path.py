@@ -33,18 +33,18 @@ def test_the_model_is_placed_on_the_gpu(served: tuple[str, BenchModel, Path]) ->
 @pytest.mark.parametrize("way", path.WAYS)
 def test_clips_get_their_scores_by_every_way(served: tuple[str, BenchModel, Path], gpu: int, way: str) -> None:
     address, one, _ = served
-    told = asyncio.run(path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
-    assert told["senders"]["16"]["clips_per_s"] > 0
+    result = asyncio.run(path.measure(address, one, way, gpu, CLOSE, seconds=1.0))
+    assert result["senders"]["16"]["clips_per_s"] > 0
 
 
-def test_a_thousand_requests_take_no_more_memory_of_the_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
+def test_thousand_requests_take_no_more_memory_of_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(memory.growth(address, one, "cuda", gpu, memory.of_gpu, 1000))
-    assert told["growth_bytes"] <= memory.PAGE_BYTES
+    result = asyncio.run(memory.growth(address, one, "cuda", gpu, memory.of_gpu, 1000))
+    assert result["growth_bytes"] <= memory.PAGE_BYTES
 
 
-def test_a_killed_worker_leaves_no_memory_on_the_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
+def test_killed_worker_leaves_no_memory_on_gpu(served: tuple[str, BenchModel, Path], gpu: int) -> None:
     address, one, _ = served
-    told = asyncio.run(memory.killed(address, one, "cuda", gpu, memory.of_gpu))
-    assert told["held_bytes"] > memory.PAGE_BYTES
-    assert told["left_bytes"] <= memory.PAGE_BYTES
+    result = asyncio.run(memory.killed(address, one, "cuda", gpu, memory.of_gpu))
+    assert result["held_bytes"] > memory.PAGE_BYTES
+    assert result["left_bytes"] <= memory.PAGE_BYTES

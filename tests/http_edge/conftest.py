@@ -30,7 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def edge() -> Iterator[Stack]:
     """The stack that all of it is sent to; its log tells the headers that the app saw."""
-    settings = {"max_upload_mb": str(MAX_UPLOAD_MB), "decode_timeout_s": str(DECODE_TIMEOUT_S), "log_level": "debug"}
+    settings = {
+        "max_upload_mb": str(MAX_UPLOAD_MB),
+        "decode_timeout_s": str(DECODE_TIMEOUT_S),
+        "log_level": "debug",
+        "web_workers": "2",
+    }
     settings["allowed_hosts"] = "x,y.example:8443"  # "Host: x" is what most requests here say
     settings["origins"] = "http://page.example"
     with running_stack(**settings) as stack:

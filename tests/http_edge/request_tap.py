@@ -60,7 +60,7 @@ class Tap:
 def tapped(web_socket: Path) -> Iterator[Tap]:
     """A tap on that socket for as long as the block lasts."""
     tap, behind = Tap(), web_socket.with_name("web.behind.sock")
-    told = web_socket.stat()
+    result = web_socket.stat()
     threads = []
 
     def accept() -> None:
@@ -73,8 +73,8 @@ def tapped(web_socket: Path) -> Iterator[Tap]:
     with socket.socket(socket.AF_UNIX) as listening:
         fresh = web_socket.with_name("web.tap.sock")
         listening.bind(str(fresh))
-        os.chown(fresh, told.st_uid, told.st_gid)
-        fresh.chmod(told.st_mode & 0o777)
+        os.chown(fresh, result.st_uid, result.st_gid)
+        fresh.chmod(result.st_mode & 0o777)
         listening.listen(512)
         os.link(web_socket, behind)
         fresh.replace(web_socket)

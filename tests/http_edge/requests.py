@@ -27,7 +27,7 @@ def part(content: bytes, name: bytes = b"clip.mp4") -> bytes:
     return b'name="file"; filename="' + name + b'"\r\nContent-Type: video/mp4\r\n\r\n' + content
 
 
-def told(reply: Reply) -> dict[str, Any]:
+def json_body(reply: Reply) -> dict[str, Any]:
     """The JSON of an answer; empty when there is none."""
     try:
         answer: dict[str, Any] = json.loads(reply.answer.body)

@@ -59,8 +59,8 @@ def _busy(stack: Stack) -> int:
         return "admission" in answers[-1]
 
     until(answered, 20)
-    told = answers[-1]["admission"]
-    return int(told["at_work"] + told["waiting"])
+    admission = answers[-1]["admission"]
+    return int(admission["at_work"] + admission["waiting"])
 
 
 def logs(stack: Stack) -> dict[str, list[str]]:
@@ -77,7 +77,7 @@ def tracebacks(stack: Stack) -> list[str]:
     for name, lines in logs(stack).items():
         for number, line in enumerate(lines):
             if line.startswith("Traceback"):
-                last = next((each for each in lines[number + 1 :] if each and each[0] not in " \t"), "")
+                last = next((item for item in lines[number + 1 :] if item and item[0] not in " \t"), "")
                 found.append(f"{name}: {last[:100]}")
             elif "Traceback" in line:
                 found.append(f"{name}: {line[:160]}")

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import signal
 import stat
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,12 +16,11 @@ from deploy.stack import paths
 from deploy.stack.stack import Stack
 from tests.http_edge.conftest import MAX_UPLOAD_MB
 from tests.http_edge.connections import Reply, Stalled, exchange, latencies
-from tests.http_edge.files import concat, film, playlist, session
-from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.files import film
+from tests.http_edge.requests import form, json_body, part, post
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.stack_snapshot import logs
-from tests.http_edge.test_files import Listener, listening, pointing
-from tests.support.leaks import SHARED_MEMORY, descendants
+from tests.support.leaks import SHARED_MEMORY
 from tests.support.listening_ports import is_loopback, listeners, sockets
 from tests.support.other_users import connect_as, owner_of
 from tests.support.stack_state import pid_of, regions
@@ -94,6 +89,8 @@ KINDS = {
     "too large": get("/v1/classify", "Content-Length: 99999999999", method="POST"),
     "HTTP/9.9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
 }
+
+
 EACH = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -105,8 +102,8 @@ EACH = {
 def kinds(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[bytes, Reply]]]:
     """Every kind of answer, with the bytes of its head; those of a job that is done too."""
     content = film(tmp_path_factory.mktemp("job"))
-    job = told(exchange(edge.url, post("/v1/jobs", content)))["id"]
-    until(lambda: told(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 30)
+    job = json_body(exchange(edge.url, post("/v1/jobs", content)))["id"]
+    until(lambda: json_body(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 30)
     own = {name: get(f"/v1/jobs/{job}/{name}") for name in ("source", "timeline?format=svg", "thumbnails/0.jpg")}
     own["no part of a video"] = get(f"/v1/jobs/{job}/source", "Range: bytes=99999999-")
     own["a video that changed"] = get(f"/v1/jobs/{job}/source", 'If-Match: "x"')
@@ -148,7 +145,9 @@ def test_versions(kinds: dict[str, tuple[bytes, Reply]]) -> None:
         if reply.answer.headers.get("server") != "nginx":
             pytest.fail(f"{what}: server {reply.answer.headers.get('server')}")
     gunicorns = [kinds[what][1] for what in ("a short method", "too many headers")]
-    assert all(each.error for each in gunicorns), f"gunicorn's own: {[reply.answer.status for reply in gunicorns]}"
+    assert all(gunicorn.error for gunicorn in gunicorns), (
+        f"gunicorn's own: {[reply.answer.status for reply in gunicorns]}"
+    )
 
 
 def test_own_mistake(check_response: ResponseCheck, edge: Stack) -> None:
@@ -166,6 +165,8 @@ def test_own_mistake(check_response: ResponseCheck, edge: Stack) -> None:
 
 LONGEST = 4096
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 # Control characters of seven bits and of eight (C1), alone and in UTF-8, line separators and changes of direction
 RAW = (b"\x1b[31m", b"\x7f", b"\x9b31m", b"\xc2\x9b31m", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xae", b"\xff")
 PERCENT = ((0x1B, "[31m"), (0x0A, ""), (0x7F, ""), (0x9B, "31m"), (0xC2, "%9b31m"), (0xE2, "%80%ae"))
@@ -197,8 +198,8 @@ def test_logs(edge: Stack) -> None:
         *(get(f"{path}%{letter:02x}{tail}") for path in ("/static/", "/v1/jobs/") for letter, tail in PERCENT),
         get("/last-of-the-odd-ones"),
     ]
-    for each in sent:
-        exchange(edge.url, each)
+    for item in sent:
+        exchange(edge.url, item)
     until(lambda: "/last-of-the-odd-ones" in "\n".join(logs(edge)["nginx-access.log"]), 5)
     count, longest = 0, 0
     for name, lines in logs(edge).items():
@@ -213,7 +214,7 @@ def test_logs(edge: Stack) -> None:
                 pytest.fail(f"{name}: {line[:80]!r}, {len(line)} letters")
         if name == "nginx-access.log":
             whole = [json.loads(line) for line in lines if line]
-            assert all({"path", "status"} <= set(each) for each in whole), f"{len(whole)} requests, a line each"
+            assert all({"path", "status"} <= set(item) for item in whole), f"{len(whole)} requests, a line each"
     assert count > 20 and longest <= LONGEST, f"{count} lines in all logs, the longest {longest} letters"
     assert not [line for line in logs(edge)["web.log"] if line.startswith("INFO")], "no line that a client wrote"
 
@@ -266,98 +267,3 @@ def test_model_control(edge: Stack) -> None:
     command = Path(f"/proc/{pid_of(edge, 'triton')}/cmdline").read_bytes().decode().split("\0")
     # Not none: models are added and replaced while it runs, by root and the service's user, who alone reach its socket
     assert [word for word in command if "control-mode" in word] == ["--model-control-mode=explicit"]
-
-
-def test_pointing(check_response: ResponseCheck, tmp_path: Path) -> None:
-    url = check_response.stack.url
-    with listening() as listener:
-        ways = [*pointing(listener.port).values(), *more_ways(listener, tmp_path)]
-        jobs = []
-        for content in ways:
-            now, later = (exchange(url, post(path, content)) for path in ("/v1/classify", "/v1/jobs"))
-            if later.answer.status == 202:  # what is in it is looked at later
-                jobs.append(told(later)["id"])
-            if now.answer.status not in (415, 422) or later.answer.status not in (415, 422, 202):
-                pytest.fail(f"{content[:20]!r}: {now.answer.status}, as a job {later.answer.status}")
-        ends = {_end_of_job(url, job) for job in jobs}
-        assert ends <= {"failed"}, f"jobs that were taken in: {len(jobs)}, ended as {sorted(ends)}"
-        assert listener.came() == 0, f"{2 * len(ways)} files; connections and datagrams: {listener.came()}"
-
-
-def _end_of_job(url: str, identity: str) -> str:
-    """The state in which it ends; it is removed then."""
-
-    def state() -> str:
-        return str(told(exchange(url, get(f"/v1/jobs/{identity}")))["state"])
-
-    until(lambda: state() not in ("queued", "running"), 20)
-    ended = state()
-    until(lambda: b"removed" in exchange(url, get(f"/v1/jobs/{identity}", method="DELETE")).answer.body, 10)
-    return ended
-
-
-def more_ways(listener: Listener, folder: Path) -> list[bytes]:
-    """Files that look like media and point elsewhere."""
-    address = f"http://127.0.0.1:{listener.port}/a.ts"
-    stream = bytearray(4096)
-    stream[::188] = b"\x47" * len(stream[::188])
-    lines = b"\n" + session(listener.port)
-    stream[1 : 1 + len(lines)] = lines
-    good = film(folder)
-    reference = good.replace(b"\0\0\0\x0curl \0\0\0\x01", b"\0\0\0\x0curl \0\0\0\0")  # its pictures lie elsewhere
-    return [
-        bytes(stream),
-        b"\xef\xbb\xbf" + playlist(address),
-        b"\n\n" + playlist(address),
-        b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + playlist(address),
-        b"GIF89a" + concat(address),
-        b"RIFF\xff\xff\0\0AVI " + playlist(address),
-        b"\x1aE\xdf\xa3" + playlist(address),
-        reference[: len(reference) // 2],
-    ]
-
-
-@contextmanager
-def traced(pids: set[int], into: Path) -> Iterator[None]:
-    """System calls of these processes and what they start, written to a file."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("needs strace")
-    calls = "connect,sendto,sendmsg,sendmmsg,openat"
-    words = [strace, "-f", "-qq", "-e", f"trace={calls}", "-o", str(into), *(f"-p{pid}" for pid in sorted(pids))]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
-        try:
-            until(lambda: process.poll() is not None or all(_traced(pid) for pid in pids), 10)
-            if process.poll() is not None:
-                assert process.stderr is not None
-                pytest.skip(f"strace may not: {process.stderr.read().decode().splitlines()[:1]}")
-            yield
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                process.wait(20)
-
-
-def _traced(pid: int) -> bool:
-    try:
-        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return True  # it ended
-
-
-@AS_ROOT
-def test_calls(edge: Stack, tmp_path: Path) -> None:
-    web = pid_of(edge, "web")
-    with listening() as listener:
-        with traced({web, *descendants(web)}, tmp_path / "calls"):
-            good = exchange(edge.url, post("/v1/classify", film(tmp_path)))
-            for content in [*pointing(listener.port).values(), *more_ways(listener, tmp_path)]:
-                exchange(edge.url, post("/v1/classify", content))
-        came = listener.came()
-    calls = (tmp_path / "calls").read_text(errors="replace").splitlines()
-    assert good.answer.status == 200, "a good film meanwhile is answered"
-    opened = sum("openat" in call and "/uploads" in call or "openat" in call and '"0' in call for call in calls)
-    assert opened > 0, f"{len(calls)} calls seen, {opened} that open an upload"
-    out = [call for call in calls if "sa_family=AF_INET" in call]
-    assert not out, f"calls with an address: {len(out)}"
-    assert came == 0, f"connections and datagrams: {came}"

@@ -22,7 +22,7 @@ from tests.conftest import FOOTAGE
 from tests.http_edge import files
 from tests.http_edge.connections import exchange
 from tests.http_edge.expected import EXPECTED
-from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.requests import form, json_body, part, post
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.stack_snapshot import State, tracebacks
 from tests.support.films import Frame, read_corners, read_number
@@ -147,9 +147,9 @@ def seen(
     check_response: ResponseCheck, content: bytes, model: str = "camera_motion"
 ) -> tuple[dict[str, Any], list[Frame]]:
     """The answer, and the frames that the model saw."""
-    answer = told(check_response(post(f"/v1/classify?thumbnails=true&model={model}", content), "200"))
-    pictures = [base64.b64decode(each.partition(",")[2]) for each in answer.get("thumbnails", [])]
-    return answer, [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in pictures]
+    answer = json_body(check_response(post(f"/v1/classify?thumbnails=true&model={model}", content), "200"))
+    pictures = [base64.b64decode(picture.partition(",")[2]) for picture in answer.get("thumbnails", [])]
+    return answer, [np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in pictures]
 
 
 def test_one_frame(check_response: ResponseCheck, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_nothing_is_left(edge: Stack, before: State, check_response: ResponseChe
     assert few, f"descriptors: {before.descriptors}, then {after.descriptors}"
     clips = post("/v1/classify?clips=8", files.film(tmp_path))
     with ThreadPoolExecutor(8) as pool:  # all slots of both workers, twice
-        told_all = [told(reply) for reply in pool.map(lambda _: exchange(edge.url, clips), range(8))]
+        told_all = [json_body(reply) for reply in pool.map(lambda _: exchange(edge.url, clips), range(8))]
     shared = [answer.get("transport") for answer in told_all]
     assert shared == ["system_shared_memory"] * 8, "64 clips by shared memory"
     stories = tracebacks(edge)

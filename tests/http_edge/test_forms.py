@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,8 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.http_edge.expected import EXPECTED
 from tests.http_edge.files import film
-from tests.http_edge.request_tap import Tap
-from tests.http_edge.requests import form, part, post, told
+from tests.http_edge.requests import form, json_body, part, post
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
-from tests.support.api_keys import new_key
-from tests.support.stacks import running_stack
 
 
 @pytest.fixture(scope="module")
@@ -64,44 +60,11 @@ def test_idempotency(check_response: ResponseCheck, edge: Stack, good: bytes) ->
     check_response(
         post("/v1/jobs", good + other, padded), "409 idempotency_conflict", within_s=QUICK_S, what="a byte differs"
     )
-    assert bool(told(first)) and told(first)["id"] == told(again)["id"], "one job"
+    assert bool(json_body(first)) and json_body(first)["id"] == json_body(again)["id"], "one job"
     for job in (first, second):
-        removed = b"DELETE /v1/jobs/%s HTTP/1.1\r\nHost: x\r\n\r\n" % told(job)["id"].encode()
-        while told(check_response(removed, "200", what="removed")).get("state") != "removed":
+        removed = b"DELETE /v1/jobs/%s HTTP/1.1\r\nHost: x\r\n\r\n" % json_body(job)["id"].encode()
+        while json_body(check_response(removed, "200", what="removed")).get("state") != "removed":
             pass
-
-
-@pytest.fixture(scope="module")
-def keyed() -> Iterator[Stack]:
-    """A stack of its own: the other one asks nobody for a key."""
-    with running_stack(keys="required") as stack:
-        yield stack
-
-
-def test_token(keyed: Stack, tap: Tap) -> None:
-    asked, good = ResponseCheck(keyed, tap), new_key(keyed, "good")
-    name, _, secret = good.rpartition("_")
-    wrong = {
-        "none": "",
-        "another": "nothing",
-        "one letter less": good[:-1],
-        "another's secret": f"{name}_{secret[::-1]}",
-    }
-    for what, key in wrong.items():
-        for head in (f"Authorization: Bearer {key}", f"X-API-Key: {key}", f"Authorization: Basic {key}"):
-            sent = f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode()
-            asked(sent, "401 unauthorized", within_s=QUICK_S, what=what)
-    asked(f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-API-Key: {good}\r\n\r\n".encode(), "200", what="a good one")
-
-
-def test_tenant(keyed: Stack, tap: Tap, good: bytes) -> None:
-    asked = ResponseCheck(keyed, tap)
-    mine, theirs = (f"X-API-Key: {new_key(keyed, name)}" for name in ("me", "they"))
-    job = told(asked(post("/v1/jobs", good, theirs), "202", what="their job"))["id"]
-    for method, rest in (("GET", ""), ("GET", "/events"), ("GET", "/timeline"), ("GET", "/source"), ("DELETE", "")):
-        sent = f"{method} /v1/jobs/{job}{rest} HTTP/1.1\r\nHost: x\r\n{mine}\r\n\r\n".encode()
-        asked(sent, "404 job_not_found", within_s=QUICK_S, what=f"{method} {rest}".strip())
-    asked(f"GET /v1/jobs/{job} HTTP/1.1\r\nHost: x\r\n{theirs}\r\n\r\n".encode(), "200", what="they themselves")
 
 
 NAMES: dict[str, tuple[bytes, str]] = {
@@ -115,18 +78,18 @@ NAMES: dict[str, tuple[bytes, str]] = {
 def test_name(name: str, check_response: ResponseCheck, edge: Stack, good: bytes) -> None:
     name, shown = NAMES[name]
     reply = check_response(form(part(good, name)), "200", what="in a form")
-    assert told(reply)["media"]["name"] == shown, (
+    assert json_body(reply)["media"]["name"] == shown, (
         "shown as its last part" if name == "a file named ../../etc/passwd" else "shown as it is"
     )
     if name == "a file with CR LF in its name":
         reply = check_response(
             post("/v1/classify", good, "X-File-Name: a%0D%0AX-Evil: 1"), "200", what="in X-File-Name"
         )
-        assert told(reply)["media"]["name"] == "aX-Evil: 1", "without CR and LF"
+        assert json_body(reply)["media"]["name"] == "aX-Evil: 1", "without CR and LF"
         broken = form(part(good, b"a\r\nX-Evil: 1\r\n.mp4"))
         reply = check_response(broken, "200", what="as bytes it ends the line: a file without a name")
     assert "x-evil" not in reply.answer.headers, "no header of it"
-    assert not [each for each in _files(edge.run_dir) if shown[:20] in each], "no file of it"
+    assert not [file for file in _files(edge.run_dir) if shown[:20] in file], "no file of it"
 
 
 def _files(folder: Path) -> list[str]:

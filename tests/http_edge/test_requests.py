@@ -64,7 +64,7 @@ def test_http_09(check_response: ResponseCheck, edge: Stack) -> None:
 
 def _many_headers(path: bytes, count: int) -> bytes:
     verb = b"POST" if path == b"/v1/classify" else b"GET"
-    more = b"".join(b"X-%d: 1\r\n" % each for each in range(count - 2))
+    more = b"".join(b"X-%d: 1\r\n" % item for item in range(count - 2))
     return verb + b" " + path + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n" + more + END
 
 
@@ -115,8 +115,8 @@ def test_form(name: str, check_response: ResponseCheck) -> None:
 def _closed(stalled: Stalled, connections: list[socket.socket], limit_s: float) -> None:
     ended = stalled.ended(connections, limit_s + 5)
     assert len(ended) == len(connections), f"closed: {len(ended)} of {len(connections)}"
-    told = sum(bool(received) for _, received in ended)
-    assert not told, f"told anything: {told}"
+    result = sum(bool(received) for _, received in ended)
+    assert not result, f"told anything: {result}"
     assert (max(seconds for seconds, _ in ended)) <= limit_s + 5, "the last after"
 
 

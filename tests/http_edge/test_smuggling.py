@@ -35,7 +35,7 @@ def test_internal_headers(edge: Stack, tap: Tap) -> None:
         sent = post(path, body, *told[:90]) if body else f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
         sent = sent if body else sent + "\r\n".join([*told[:90], "", ""]).encode()
         reply = exchange(edge.url, sent)
-        mine = [each for each in tap.requests[before:] if SECRET.encode() in each or path.encode() in each][:1]
+        mine = [item for item in tap.requests[before:] if SECRET.encode() in item or path.encode() in item][:1]
         assert len(mine) == 1, f"{path}: {reply.answer.status}, seen once"
         assert not (believed(mine[0]) & KNOWN), "nothing of nginx's own is the client's"
         request_id = reply.answer.headers["x-request-id"]
@@ -71,7 +71,7 @@ class Watch:
         return answers
 
     def end(self) -> None:
-        second = [each for each in self.tap.requests if each.startswith(b"GET /smuggled")]
+        second = [request for request in self.tap.requests if request.startswith(b"GET /smuggled")]
         assert self.cases > 0, f"{self.cases} cases"
         assert not second, f"second requests that reached the app: {len(second)}"
         time.sleep(LOGGED_S)
@@ -191,7 +191,9 @@ def test_chunks(watch: Watch, tap: Tap) -> None:
     # After a whole request: garbage is answered 400 and is no request
     answers = watch("garbage behind", chunked(b"0\r\n\r\n") + b"\x00\x01garbage " + HIDDEN, most=2)
     assert answers[1:] in ([], [400]), f"garbage behind a whole request: {answers}"
-    believed = [each for each in tap.requests if b"/etc/passwd" in each and b"Upload-Path: /etc" in _head(each)]
+    believed = [
+        request for request in tap.requests if b"/etc/passwd" in request and b"Upload-Path: /etc" in _head(request)
+    ]
     assert not believed, "no trailer is a header"
     watch.end()
 
@@ -207,13 +209,13 @@ def test_pipelined(edge: Stack, tap: Tap) -> None:
         + post("/v1/classify", b"text with GET /v1/jobs HTTP/1.1\r\n\r\n")
         + b"GET /v1/jobs/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     )
-    told = statuses(everything(edge.url, sent, 5))
-    assert told == [200, 415, 404], f"answers {told}"
+    result = statuses(everything(edge.url, sent, 5))
+    assert result == [200, 415, 404], f"answers {result}"
     mine = tap.requests[before:]
     assert len(mine) == 3, f"requests at the app: {len(mine)}"
-    ids = {line for each in mine for line in _head(each).split(b"\r\n") if line.lower().startswith(b"x-request-id")}
+    ids = {line for item in mine for line in _head(item).split(b"\r\n") if line.lower().startswith(b"x-request-id")}
     assert len(ids) == 3, "each with its own id"
-    authorized = [each for each in mine if b"Bearer one" in _head(each)]
+    authorized = [item for item in mine if b"Bearer one" in _head(item)]
     assert len(authorized) == 1 and authorized[0].startswith(b"GET /v1/models"), "the first one's token is its alone"
 
 

@@ -17,7 +17,7 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.http_edge.conftest import DECODE_TIMEOUT_S
 from tests.http_edge.connections import ALIVE, Reply, exchange
-from tests.http_edge.requests import BOUNDARY, form, post, told
+from tests.http_edge.requests import BOUNDARY, form, json_body, post
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.structured_files import boxes, pictures, tables
 from tests.nightly.faults.stack_processes import web_workers
@@ -212,8 +212,8 @@ def long_job(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A job with a timeline of WINDOWS windows: a camera that pans, then a still of ten minutes."""
     path = tmp_path_factory.mktemp("long") / "still.mp4"
     film = write_video(path, panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000]).read_bytes()
-    job = told(exchange(edge.url, post(f"/v1/jobs?hop_s={600 / WINDOWS}", film)))["id"]
-    until(lambda: told(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 60)
+    job = json_body(exchange(edge.url, post(f"/v1/jobs?hop_s={600 / WINDOWS}", film)))["id"]
+    until(lambda: json_body(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 60)
     yield job
     until(lambda: b"removed" in exchange(edge.url, get(f"/v1/jobs/{job}", method="DELETE")).answer.body, 10)
 
@@ -235,7 +235,7 @@ def test_windows(edge: Stack, long_job: str) -> None:
     path = f"/v1/jobs/{long_job}?windows=true"
     count, offset = 0, 0
     while offset is not None:
-        timeline = told(exchange(edge.url, whole(f"{path}&offset={offset}")))["timeline"]
+        timeline = json_body(exchange(edge.url, whole(f"{path}&offset={offset}")))["timeline"]
         count += len(timeline["windows"])
         assert 0 < len(timeline["windows"]) <= PAGE, f"a page of {len(timeline['windows'])} windows"
         offset = timeline["next_offset"]

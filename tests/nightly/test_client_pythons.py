@@ -6,14 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from deploy.stack.stack import Stack
+from tests.e2e.test_client_install import check_installed_client
 from tests.support.client_environment import CHECKOUT, VERSIONS, Environment
 
 OPTIONS = ("-q", "--noconftest", "-o", "pythonpath=.", "-p", "no:cacheprovider")
-NEEDS_THE_SERVICE = "--ignore=tests/integration/client/test_reduction.py"
+NEEDS_THE_SERVICE = "--ignore-glob=*/test_reduction*.py"
+OTHERS = pytest.mark.parametrize("version", [version for version in VERSIONS if version != "3.11"])
+
+
+@pytest.mark.timeout(400)
+@OTHERS
+def test_installed_client_classifies_a_video(stack: Stack, tmp_path: Path, version: str) -> None:
+    check_installed_client(stack, tmp_path, version)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("version", [version for version in VERSIONS if version != "3.11"])
+@OTHERS
 def test_tests_of_the_client_pass(tmp_path: Path, version: str) -> None:
     environment = Environment(tmp_path, version)
     environment.install("./client[shrink,pandas]", "pytest", "pytest-timeout")

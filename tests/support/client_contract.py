@@ -41,7 +41,7 @@ class ClientContract:
         assert len(clip.frames) == len(clip.times_s) == model.frames
         assert clip.start_s <= min(clip.times_s) <= max(clip.times_s) <= clip.end_s + 0.01
 
-    def test_stages_add_up_to_no_more_than_the_total(self, client: Client, video: Path) -> None:
+    def test_stages_add_up_to_no_more_than_total(self, client: Client, video: Path) -> None:
         timing = client.classify(video).timing_ms
         assert 0 < sum(ms for stage, ms in timing.items() if stage != "total") <= timing["total"] * 1.05
 
@@ -177,7 +177,7 @@ class ClientContract:
             client.job(id)
         assert (refused.value.status, refused.value.code) == (404, "job_not_found")
 
-    def test_damaged_video_is_refused_or_fails_as_a_job(self, client: Client, damaged: Path) -> None:
+    def test_damaged_video_is_refused_or_fails_as_job(self, client: Client, damaged: Path) -> None:
         with pytest.raises((JobFailed, RequestRefused)) as failed:
             client.timeline(damaged)
         assert failed.value.code == "undecodable"

@@ -47,20 +47,20 @@ def attempts(
         timeout=PATIENCE_S,
         check=True,
     )
-    told = json.loads(done.stdout)
-    return {name: (holds, note) for name, holds, note in told["layers"]}, told["said"]
+    body = json.loads(done.stdout)
+    return {name: (holds, note) for name, holds, note in body["layers"]}, body["said"]
 
 
 def main() -> None:
-    asked = json.loads(sys.stdin.read())
-    if asked["lacking"]:
-        block([refusal for name in asked["lacking"] for refusal in LACKS[name]])
-    told = asked["confinement"]
+    body = json.loads(sys.stdin.read())
+    if body["lacking"]:
+        block([refusal for name in body["lacking"] for refusal in LACKS[name]])
+    told = body["confinement"]
     confinement = SandboxConfig(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
     )
     found = attempt(confinement, "")
-    print(json.dumps({"layers": found, "said": [attempt(confinement, *action) for action in asked["actions"]]}))
+    print(json.dumps({"layers": found, "said": [attempt(confinement, *action) for action in body["actions"]]}))
 
 
 def attempt(confinement: SandboxConfig, action: str, *arguments: str) -> Any:

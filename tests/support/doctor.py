@@ -70,8 +70,10 @@ def found(context: Context, checks: Sequence[Check]) -> set[str]:
 
 def words(context: Context, checks: Sequence[Check], fault: KnownIssue) -> str:
     """What is said of one fault, and how to mend it."""
-    findings = [each for report in run_checks(context, checks) for each in report.findings if each.issue == fault.name]
-    return "\n".join(f"{each.message}: {each.fix}" for each in findings)
+    findings = [
+        finding for report in run_checks(context, checks) for finding in report.findings if finding.issue == fault.name
+    ]
+    return "\n".join(f"{finding.message}: {finding.fix}" for finding in findings)
 
 
 def write_model(folder: Path) -> None:

@@ -16,9 +16,9 @@ def submit_job(http: httpx.Client, film: Path | bytes, **params: Any) -> dict[st
     content, name = (film, "film") if isinstance(film, bytes) else (film.read_bytes(), film.name)
     answer = http.post("/v1/jobs", content=content, params=params, headers={"X-File-Name": name})
     assert answer.status_code == 202, answer.text
-    told: dict[str, Any] = answer.json()
-    assert answer.headers["Location"] == told["links"]["self"]
-    return told
+    body: dict[str, Any] = answer.json()
+    assert answer.headers["Location"] == body["links"]["self"]
+    return body
 
 
 def wait_for_job(http: httpx.Client, identity: str, patience_s: float = 60) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def wait_for_job(http: httpx.Client, identity: str, patience_s: float = 60) -> d
     def record(**params: str) -> dict[str, Any]:
         answer = http.get(f"/v1/jobs/{identity}", params=params)
         assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+        body: dict[str, Any] = answer.json()
+        return body
 
     until(lambda: record()["state"] in ("done", "failed", "cancelled"), patience_s)
     return record(windows="true")

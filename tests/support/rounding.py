@@ -127,7 +127,7 @@ def looked_at(model: InstalledModel, folder: Path, held: Held, count: int, real:
 def line(model: InstalledModel, way: str, scores: Scores, right: Scores, truth: NDArray[np.int64]) -> tuple[str, bool]:
     """A row of the table, and whether it is good by the rule of `verify`."""
     given = row(BF16, "filmed", scores, right)
-    knows = [f"{(each.argmax(axis=1) == truth).mean():.1%}" for each in (right, scores)]
+    knows = [f"{(item.argmax(axis=1) == truth).mean():.1%}" for item in (right, scores)]
     compared = (f"{given.largest:.1e}", f"{given.same:.1%}", str(given.ties), f"{given.top_1:.1%}")
     numbers = (str(given.clips), *knows, *compared)
     verdict = "good" if given.good else "**differs**"

@@ -1,23 +1,29 @@
-"""Two models for Triton's Python backend: `scripted` does what its clip says, `unloadable` fails to load until it may."""
+"""Two models for Triton's Python backend: `scripted` does what its clip says, `unloadable` loads once it is cured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-ANSWER, CALCULATE_LONG, WAIT_FOR_EVER, CALCULATE = range(4)  # first byte of a clip; the response repeats it
-LONG_S, SHORT_S = 11.0, 2.0
-CURED = "cured"
+ANSWER, CALCULATE, WAIT_FOR_EVER = range(3)  # first byte of a clip; the response repeats it
+MOST_S = 90.0  # CALCULATE ends by then, released or not
+RELEASED, CURED = "released", "cured"  # files in the folder of a model
 
 SCRIPTED = f"""
-import threading, time
+import pathlib, threading, time
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
+    def initialize(self, args):
+        self.folder = pathlib.Path(args["model_repository"])
+
     def execute(self, requests):
         return [self.answer(pb_utils.get_input_tensor_by_name(request, "CLIP").as_numpy()) for request in requests]
 
@@ -25,15 +31,14 @@ class TritonPythonModel:
         action = int(clip.flat[0])
         if action == {WAIT_FOR_EVER}:
             threading.Event().wait()
-        ends = time.monotonic() + {{{CALCULATE_LONG}: {LONG_S}, {CALCULATE}: {SHORT_S}}}.get(action, 0.0)
-        while time.monotonic() < ends:
+        ends = time.monotonic() + {MOST_S}
+        while action == {CALCULATE} and time.monotonic() < ends and not (self.folder / "{RELEASED}").exists():
             pass
         scores = np.array([[action, 1.0]], np.float32)
         return pb_utils.InferenceResponse([pb_utils.Tensor("SCORES", scores)])
 """
 UNLOADABLE = f"""{SCRIPTED}
     def initialize(self, args):
-        import pathlib
         if not pathlib.Path(args["model_repository"], "{CURED}").exists():
             raise ValueError("not yet")
 """
@@ -62,6 +67,20 @@ def add(models: Path) -> None:
         (version / "model.py").write_text(program)
         (models / name / "config.pbtxt").write_text(CONFIG)
         (models / name / "labels.txt").write_text("action\nrest\n")
+
+
+@contextmanager
+def calculating(models: Path, address: str) -> Iterator[Future[int]]:
+    """Keep `scripted` busy for the block and release it afterwards; yields the future response."""
+    released = models / "scripted" / RELEASED
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(infer, address, CALCULATE, MOST_S + 30)
+        try:
+            yield response
+        finally:
+            released.touch()
+            wait([response])
+            released.unlink()
 
 
 def infer(address: str, action: int, timeout_s: float) -> int:

@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from deploy.stack.ports import free_ports
 from deploy.stack.stack import Stack
+from triton_repo.zoo.repository.names import BUILT_IN
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ def running_stack(
     checkout: Path = CHECKOUT,
     add_models: Callable[[Path], object] = lambda models: None,
     start: Callable[[Stack], object] = Stack.up,
+    models: Sequence[str] = BUILT_IN,
     **settings: str,
 ) -> Iterator[Stack]:
     """Start a stack in a temporary folder and stop it afterwards.
@@ -31,11 +33,13 @@ def running_stack(
         checkout: The code that the stack runs.
         add_models: Writes more models into the stack's model folder before the start.
         start: Starts the stack.
+        models: The built-in models that it serves; each costs two seconds of its start.
         settings: Names as in CLIPSTACK_NAME, in lower case.
     """
     folder = Path(tempfile.mkdtemp(prefix="stack-"))
     folder.chmod(0o755)  # as the session's own temporary folder
-    shutil.copytree(checkout / "triton_repo" / "models", folder / "models")
+    for model in models:
+        shutil.copytree(checkout / "triton_repo" / "models" / model, folder / "models" / model)
     add_models(folder / "models")
     stack = Stack(checkout, own_environment(folder, **settings))
     try:

@@ -88,11 +88,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return answer
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        told = request.inputs[0].parameters
-        if "shared_memory_region" in told:
-            name = told["shared_memory_region"].string_param
-            begin = told["shared_memory_offset"].int64_param if "shared_memory_offset" in told else 0
-            size = told["shared_memory_byte_size"].int64_param
+        parameters = request.inputs[0].parameters
+        if "shared_memory_region" in parameters:
+            name = parameters["shared_memory_region"].string_param
+            begin = parameters["shared_memory_offset"].int64_param if "shared_memory_offset" in parameters else 0
+            size = parameters["shared_memory_byte_size"].int64_param
             if name in self.cuda and self.infer_error:
                 await _refuse(context, self.infer_error)
             if name not in self.system | self.cuda:

@@ -60,8 +60,8 @@ def browser(browser_arguments: list[str]) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def browser_process(browser: Browser) -> int:
     """Its pid; it starts and ends further processes as it likes."""
-    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
-    (pid,) = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
+    result = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    (pid,) = [process["id"] for process in result["processInfo"] if process["type"] == "browser"]
     return int(pid)
 
 

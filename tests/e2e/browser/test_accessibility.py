@@ -51,7 +51,7 @@ def test_empty_queue_answer_and_errors(page: Page, idle_worker, stack, pan: Path
 
 
 @looks
-def test_a_picture_an_earlier_job_a_notice_and_a_question(page: Page, pan: Path, tmp_path: Path, scheme: str) -> None:
+def test_picture_earlier_job_notice_and_question(page: Page, pan: Path, tmp_path: Path, scheme: str) -> None:
     Image.effect_noise((320, 240), 60).convert("RGB").save(tmp_path / "noise.png")
     choose(page, pan, tmp_path / "noise.png")
     expect(row(page, pan.name, "done")).to_be_visible()
@@ -69,7 +69,7 @@ def test_a_picture_an_earlier_job_a_notice_and_a_question(page: Page, pan: Path,
 
 
 @pytest.mark.parametrize("screen", [PHONE], ids=["phone"])
-def test_on_a_phone_an_opened_file_comes_into_view(page: Page, pan: Path) -> None:
+def test_on_phone_opened_file_comes_into_view(page: Page, pan: Path) -> None:
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
     row(page, pan.name).locator(".row-open").click()
@@ -77,7 +77,7 @@ def test_on_a_phone_an_opened_file_comes_into_view(page: Page, pan: Path) -> Non
     expect(page.locator("#detail-title")).to_be_focused()
 
 
-def test_the_keyboard_reaches_the_files_the_rows_and_the_timeline(page: Page, pan: Path) -> None:
+def test_keyboard_reaches_files_rows_and_timeline(page: Page, pan: Path) -> None:
     # The browser must know that choosers are waited for before the key that opens one can be quicker
     page.on("filechooser", lambda chooser: None)
     until_focused(page, "#file")

@@ -75,7 +75,7 @@ def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: st
     expect(page).to_have_url(re.compile("/login$"))
 
 
-def test_whose_key_is_revoked_is_at_the_login_again(page: Page, stack: Stack) -> None:
+def test_whose_key_is_revoked_is_at_login_again(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
     log_in(page, new_key(stack, "browser leaver"))
@@ -86,7 +86,7 @@ def test_whose_key_is_revoked_is_at_the_login_again(page: Page, stack: Stack) ->
     expect(page).to_have_url(re.compile("/login$"))
 
 
-def test_a_page_that_stays_open_notices_it_by_itself(page: Page, stack: Stack) -> None:
+def test_page_that_stays_open_notices_it_by_itself(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
     log_in(page, new_key(stack, "browser stays"))

@@ -85,8 +85,8 @@ def test_a_page_of_another_site_changes_nothing(
     foreign_page.on("response", lambda answer: statuses.append(answer.status) if stack.url in answer.url else None)
     for path, method in (("/v1/jobs", "POST"), ("/v1/classify", "POST"), ("/", "POST"), (f"/v1/jobs/{job}", "DELETE")):
         for mode in ("no-cors", "cors"):
-            said = foreign_page.evaluate(SEND, [stack.url + path, method, mode])
-            assert said in ("opaque 0", "failed"), "the answer cannot be read"
+            output = foreign_page.evaluate(SEND, [stack.url + path, method, mode])
+            assert output in ("opaque 0", "failed"), "the answer cannot be read"
     for path in ("/v1/jobs", "/"):
         foreign_page.goto(f"http://{name}:{foreign_port}/")
         foreign_page.eval_on_selector("form", "(form, url) => { form.action = url; }", stack.url + path)
@@ -98,7 +98,7 @@ def test_a_page_of_another_site_changes_nothing(
     assert jobs(stack) == [job]
 
 
-def test_a_name_that_leads_here_by_dns_rebinding_is_not_answered(stack: Stack, foreign_page: Page, job: str) -> None:
+def test_name_that_leads_here_by_dns_rebinding_is_not_answered(stack: Stack, foreign_page: Page, job: str) -> None:
     origin = f"http://{REBOUND}:{stack.settings.port}"
     answer = foreign_page.goto(f"{origin}/")
     assert answer is not None and answer.status == 421

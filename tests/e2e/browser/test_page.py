@@ -47,7 +47,7 @@ def test_video_result_has_all_its_parts(page: Page, pan: Path) -> None:
     }
 
 
-def test_real_footage_gets_its_timeline_and_nothing_on_the_page_jumps(page: Page, real_videos: Path) -> None:
+def test_real_footage_gets_its_timeline_and_nothing_on_page_jumps(page: Page, real_videos: Path) -> None:
     choose(page, real_videos / "arm_wrestling.mp4")
     expect(row(page, "arm_wrestling.mp4", "done")).to_be_visible()
     expect(page.locator(".facts")).to_contain_text("427 × 256")
@@ -80,7 +80,7 @@ def test_a_picture_goes_to_the_model_for_pictures(page: Page, tmp_path: Path) ->
 
 
 @pytest.mark.alone
-def test_upload_and_analysis_show_their_progress_and_the_time_left(
+def test_upload_and_analysis_show_their_progress_and_time_left(
     context: BrowserContext, page: Page, long_pan: Path
 ) -> None:
     Line(context, page).upload_at(long_pan.stat().st_size // 3)
@@ -101,7 +101,7 @@ def test_upload_and_analysis_show_their_progress_and_the_time_left(
     assert page.locator(".unseen-part").evaluate("rect => rect.getBBox().width") == 0
 
 
-def test_of_many_files_two_are_sent_at_a_time(context: BrowserContext, page: Page, pan: Path) -> None:
+def test_of_many_files_two_are_sent_at_time(context: BrowserContext, page: Page, pan: Path) -> None:
     line = Line(context, page)
     line.upload_at(10_000)
     drop(page, *[(f"{number}.mp4", pan.read_bytes() + bytes([number])) for number in range(4)])
@@ -165,7 +165,7 @@ def test_jobs_of_earlier_are_listed_opened_and_deleted(page: Page, stack: Stack,
     assert httpx.get(f"{stack.url}/v1/jobs").json() == {"jobs": []}
 
 
-def test_a_refused_file_is_explained_and_the_next_one_works(page: Page, pan: Path, tmp_path: Path) -> None:
+def test_refused_file_is_explained_and_next_one_works(page: Page, pan: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("this is no video\n" * 100)
     choose(page, tmp_path / "notes.mp4")
     expect(row(page, "notes.mp4", "failed")).to_contain_text("This is not a video we can read")
@@ -177,7 +177,7 @@ def test_a_refused_file_is_explained_and_the_next_one_works(page: Page, pan: Pat
     expect(page.locator(".problem")).to_be_hidden()
 
 
-def test_a_video_that_turns_out_to_be_damaged_is_explained(page: Page, pan: Path, tmp_path: Path) -> None:
+def test_video_that_turns_out_to_be_damaged_is_explained(page: Page, pan: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(pan.read_bytes()[: pan.stat().st_size // 2])
     choose(page, damaged)
@@ -186,7 +186,7 @@ def test_a_video_that_turns_out_to_be_damaged_is_explained(page: Page, pan: Path
     expect(page.get_by_role("button", name="Try again: damaged.mp4")).to_be_visible()
 
 
-def test_a_lost_connection_is_tried_again_until_there_is_one(
+def test_lost_connection_is_tried_again_until_there_is_one(
     context: BrowserContext, page: Page, stack: Stack, pan: Path
 ) -> None:
     context.set_offline(True)

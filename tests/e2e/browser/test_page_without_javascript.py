@@ -28,7 +28,7 @@ def send(page: Page, path: Path) -> int:
     return navigation.value.status
 
 
-def test_a_clip_gets_a_page_with_label_frames_and_times(page: Page, tmp_path: Path) -> None:
+def test_clip_gets_page_with_label_frames_and_times(page: Page, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", panning(60, 320, 240, step=3, seed=3))
     page.select_option("select[name=clips]", "3")
     assert send(page, clip) == 200

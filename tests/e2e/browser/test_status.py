@@ -82,7 +82,7 @@ def re_label(word: str) -> re.Pattern[str]:
     return re.compile(f"^Requests a second, .*{word}: Answered ")
 
 
-def test_a_service_that_does_not_answer_is_said_to(page: Page) -> None:
+def test_service_that_does_not_answer_is_said_to(page: Page) -> None:
     page.route("**/status.json*", lambda route: route.abort())
     page.reload()
     expect(page.locator("#verdict")).to_have_text("The service does not answer", timeout=20_000)

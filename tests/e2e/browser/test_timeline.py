@@ -36,7 +36,7 @@ def starts(page: Page) -> list[float]:
 
 
 @pytest.mark.usefixtures("film")
-def test_a_click_on_a_segment_jumps_to_its_beginning(page: Page) -> None:
+def test_click_on_segment_jumps_to_its_beginning(page: Page) -> None:
     last = len(starts(page)) - 1
     assert last >= 2
     page.locator(".segment").nth(last).click()
@@ -46,7 +46,7 @@ def test_a_click_on_a_segment_jumps_to_its_beginning(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_under_the_pointer_stand_the_scores_of_the_window(page: Page) -> None:
+def test_under_pointer_stand_scores_of_window(page: Page) -> None:
     page.locator(".track").hover(position={"x": 40, "y": 30})
     scores = page.locator(".scores")
     expect(scores).to_be_visible()
@@ -57,7 +57,7 @@ def test_under_the_pointer_stand_the_scores_of_the_window(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_the_keyboard_goes_from_segment_to_segment_and_jumps(page: Page) -> None:
+def test_keyboard_goes_from_segment_to_segment_and_jumps(page: Page) -> None:
     count = len(starts(page))
     page.locator(".screen video").focus()
     page.locator('.segment[tabindex="0"]').focus()
@@ -80,7 +80,7 @@ def test_the_keyboard_goes_from_segment_to_segment_and_jumps(page: Page) -> None
 
 
 @pytest.mark.usefixtures("film")
-def test_frames_and_the_list_lead_to_their_place_too(page: Page) -> None:
+def test_frames_and_list_lead_to_their_place_too(page: Page) -> None:
     page.locator(".segment-row").nth(1).click()
     assert page.evaluate(TIME) == pytest.approx(starts(page)[1], abs=0.06)
     page.locator(".frame").first.click()

@@ -49,7 +49,7 @@ PICTURE = Image.fromarray(texture(200, 150, seed=3))
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-def test_a_picture_gets_the_scores_that_torch_gives_it(http: httpx.Client, kind: str, options: dict) -> None:
+def test_picture_gets_scores_that_torch_gives_it(http: httpx.Client, kind: str, options: dict) -> None:
     answer = ask(http, encoded(PICTURE, kind, **options))
     assert scores(answer) == pytest.approx(reference(PICTURE), abs=TOLERANCE)
     assert (answer["media"]["kind"], answer["media"]["container"]) == ("image", kind.lower())
@@ -76,7 +76,7 @@ def test_picture_model_classifies_video_frames(http: httpx.Client, tmp_path: Pat
     assert answer["predictions"][0]["label"] == best
 
 
-def test_an_added_model_is_listed_and_the_default_stays(http: httpx.Client) -> None:
+def test_added_model_is_listed_and_default_stays(http: httpx.Client) -> None:
     models = {m["name"]: m for m in http.get("/v1/models").json()["models"]}
     assert models["resnet18"]["kind"] == "image"
     assert models["resnet18"]["labels"] == list(served_picture().labels)

@@ -23,43 +23,49 @@ FOLLOWED_S = 5.0
 OWN = ("request_id", "timing_ms", "cache")
 
 
-def asked(http: httpx.Client, content: bytes, headers: dict[str, str] | None = None, **params: Any) -> tuple[str, Any]:
+def classify(
+    http: httpx.Client, content: bytes, headers: dict[str, str] | None = None, **params: Any
+) -> tuple[str, Any]:
     """What the header says, and the answer without what is this request's alone."""
     answer = http.post(
         "/v1/classify", content=content, params=params, headers={"X-File-Name": "a.mp4"} | (headers or {})
     )
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert answer.headers["X-Clipstack-Cache"] == told["cache"]
-    return told["cache"], {name: value for name, value in told.items() if name not in OWN}
+    body = answer.json()
+    assert answer.headers["X-Clipstack-Cache"] == body["cache"]
+    return body["cache"], {name: value for name, value in body.items() if name not in OWN}
 
 
 def test_an_upload_is_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left", seed=1).read_bytes()
-    first, second = asked(http, film), asked(http, film)
+    first, second = classify(http, film), classify(http, film)
     assert (first[0], second[0]) == ("miss", "hit")
     assert first[1] == second[1]
-    assert asked(http, film, {"X-File-Name": "b.mp4"})[1]["media"]["name"] == "b.mp4"
+    assert classify(http, film, {"X-File-Name": "b.mp4"})[1]["media"]["name"] == "b.mp4"
 
 
 @pytest.mark.parametrize("changed", [{"top_k": 2}, {"clips": 2}, {"thumbnails": "true"}, {"model": "frame_quality"}])
 def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, changed: dict[str, Any]) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_down", seed=sum(map(ord, str(changed)))).read_bytes()
-    assert [asked(http, film)[0], asked(http, film, **changed)[0], asked(http, film)[0]] == ["miss", "miss", "hit"]
-    assert asked(http, film + b"\0")[0] == "miss"
+    assert [classify(http, film)[0], classify(http, film, **changed)[0], classify(http, film)[0]] == [
+        "miss",
+        "miss",
+        "hit",
+    ]
+    assert classify(http, film + b"\0")[0] == "miss"
 
 
 def test_who_wants_it_looked_at_says_so(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "zoom_out", seed=2).read_bytes()
     anew = {"Cache-Control": "no-cache"}
-    assert [asked(http, film)[0], asked(http, film, anew)[0], asked(http, film)[0]] == ["miss", "off", "hit"]
+    assert [classify(http, film)[0], classify(http, film, anew)[0], classify(http, film)[0]] == ["miss", "off", "hit"]
 
 
 def test_twins_are_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
     films = [film_movement(tmp_path / f"{seed}.mp4", "roll_cw", seed=seed).read_bytes() for seed in (3, 4)]
     with ThreadPoolExecutor(8) as pool:
-        said = Counter(said for said, _ in pool.map(lambda place: asked(http, films[place % 2]), range(16)))
-    assert said == {"miss": 2, "hit": 14}
+        counts = Counter(counts for counts, _ in pool.map(lambda place: classify(http, films[place % 2]), range(16)))
+    assert counts == {"miss": 2, "hit": 14}
 
 
 def test_what_cannot_be_read_is_no_answer_to_keep(http: httpx.Client) -> None:
@@ -76,14 +82,14 @@ def test_the_store_stays_within_its_bound(stack: Stack, http: httpx.Client) -> N
         noise = Image.fromarray(rng.integers(0, 255, (240, 320, 3), np.uint8))
         path = kept.parent / "noise.png"
         noise.save(path)
-        assert asked(http, path.read_bytes(), model="frame_quality", thumbnails="true")[0] == "miss"
+        assert classify(http, path.read_bytes(), model="frame_quality", thumbnails="true")[0] == "miss"
         path.unlink()
     sizes = [path.stat().st_size for path in kept.glob("[0-9a-f][0-9a-f]/*")]
     assert len(sizes) > 5
     assert sum(sizes) < 2 << 20, "each of two web workers may be a fifth of the bound behind"
 
 
-def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_path: Path) -> None:
+def test_second_job_takes_over_what_first_found(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
     first = wait_for_job(http, submit_job(http, film)["id"])
     second = wait_for_job(http, submit_job(http, film)["id"])
@@ -95,7 +101,7 @@ def test_a_second_job_takes_over_what_the_first_found(http: httpx.Client, tmp_pa
     assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
 
 
-def test_changed_configuration_of_the_same_version_is_another_answer(
+def test_changed_configuration_of_same_version_is_another_answer(
     stack: Stack, http: httpx.Client, tmp_path: Path
 ) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left", seed=77).read_bytes()
@@ -118,7 +124,7 @@ def test_changed_configuration_of_the_same_version_is_another_answer(
 
 def answered_by_all(http: httpx.Client, film: bytes) -> list[Any]:
     """Return the answers of eight requests, which reach both workers."""
-    return [asked(http, film)[1] for _ in range(8)]
+    return [classify(http, film)[1] for _ in range(8)]
 
 
 def answered_anew(http: httpx.Client, film: bytes, before: Any) -> Any:

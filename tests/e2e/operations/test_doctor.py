@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient, InferenceServerException
 from deploy.doctor.checks.machine import folders, memory
 from deploy.doctor.checks.service import models, programs, weights
 from deploy.doctor.checks.software import sandbox, versions
-from tests.support.stack_state import model_process, pid_of, ready, registered
+from tests.support.stack_state import model_process, owners_of_regions, pid_of, ready, regions, registered
 from tests.support.stacks import CHECKOUT, until
 from tests.support.triton_server import forget_region
 
@@ -42,18 +43,18 @@ def doctor(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
 
 
 def faults(stack: Stack, *words: str) -> set[str]:
-    told = doctor(stack, *words)[1]["checks"]
-    return {each["fault"] for check in told for each in check["findings"] if each["fault"]}
+    checks = doctor(stack, *words)[1]["checks"]
+    return {finding["fault"] for check in checks for finding in check["findings"] if finding["fault"]}
 
 
-def test_a_healthy_stack_is_told_to_be_well(stack: Stack) -> None:
+def test_healthy_stack_has_no_finding(stack: Stack) -> None:
     until(lambda: faults(stack) <= OF_THE_MACHINE, 60)  # other stacks of this machine may leave regions a moment
     code, told = doctor(stack)
     assert (code, told["counts"]["wrong"], told["counts"]["not checked"]) == (0, 0, 0)
     assert told["seconds"] < 20
 
 
-def test_a_program_that_was_stopped(stack: Stack) -> None:
+def test_stopped_program_is_found(stack: Stack) -> None:
     stack.supervisorctl("stop", "watchdog")
     code, told = doctor(stack, "programs")
     assert (code, told["checks"][0]["findings"][0]["fault"]) == (2, programs.NOT_RUNNING.name)
@@ -62,7 +63,7 @@ def test_a_program_that_was_stopped(stack: Stack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_uploads_that_were_given_to_somebody_else(stack: Stack) -> None:
+def test_uploads_of_another_owner_are_found(stack: Stack) -> None:
     uploads = stack.run_dir / "uploads"
     owner = uploads.stat()
     os.chown(uploads, 12345, 12345)
@@ -74,7 +75,7 @@ def test_uploads_that_were_given_to_somebody_else(stack: Stack) -> None:
         uploads.chmod(0o700)
 
 
-def test_a_model_that_cannot_be_loaded_and_one_that_hangs(stack: Stack) -> None:
+def test_unloadable_and_hanging_models_are_found(stack: Stack) -> None:
     # The watchdog would repair the second: stop it
     watchdog = pid_of(stack, "watchdog")
     os.kill(watchdog, signal.SIGSTOP)
@@ -88,27 +89,34 @@ def test_a_model_that_cannot_be_loaded_and_one_that_hangs(stack: Stack) -> None:
         with InferenceServerClient(stack.settings.triton_target) as triton:
             with pytest.raises(InferenceServerException):
                 triton.load_model("broken", client_timeout=20)
-            told = faults(stack, "canaries", "exported weights")
+            result = faults(stack, "canaries", "exported weights")
     finally:
         os.kill(hangs, signal.SIGCONT)
         shutil.rmtree(broken)
         os.kill(watchdog, signal.SIGCONT)
-    assert told == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_TRUNCATED.name}
+    assert result == {models.NOT_LOADED.name, models.CANARY_FAILED.name, weights.WEIGHTS_TRUNCATED.name}
     until(lambda: ready(stack), 60)
 
 
-def test_regions_that_triton_was_told_to_forget(stack: Stack) -> None:
-    until(lambda: faults(stack, "registered") == set(), 30)
+@pytest.fixture
+def stopped_owners(stack: Stack) -> Iterator[set[str]]:
+    """Regions whose owners cannot register them again meanwhile."""
+    until(lambda: registered(stack) == regions(stack) and len(regions(stack)) == owners_of_regions(stack), 30)
+    names = registered(stack)
+    owners = {int(name.split("-")[1]) for name in names}
+    for pid in owners:
+        os.kill(pid, signal.SIGSTOP)
+    yield names
+    for pid in owners:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: registered(stack) == names, 30)
+
+
+def test_unregistered_regions_are_found(stack: Stack, stopped_owners: set[str]) -> None:
     with InferenceServerClient(stack.settings.triton_target) as triton:
-
-        def forgotten() -> set[str]:
-            """What is found at once after it; web puts it right every two seconds, perhaps just before."""
-            for name in registered(stack):
-                forget_region(triton, name)
-            return faults(stack, "registered")
-
-        assert until(forgotten, 30) == {memory.UNKNOWN_REGIONS.name}
-    until(lambda: faults(stack, "registered") == set(), 30)
+        for name in stopped_owners:
+            forget_region(triton, name)
+    assert faults(stack, "registered") == {memory.UNKNOWN_REGIONS.name}
 
 
 def _rename(model: Path) -> None:

@@ -57,8 +57,8 @@ class Office:
         return sum(job["state"] in ("queued", "running") for job in self.listed())
 
     def listed(self) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = self._http.get("/v1/jobs", params={"limit": 200}).raise_for_status().json()["jobs"]
-        return told
+        jobs: list[dict[str, Any]] = self._http.get("/v1/jobs", params={"limit": 200}).raise_for_status().json()["jobs"]
+        return jobs
 
     def outcome(self, identity: str) -> dict[str, Any]:
         return wait_for_job(self._http, identity, patience_s=120)
@@ -81,23 +81,23 @@ def kill(stack: Stack, victim: str) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_jobs_outlive_kills_at_random_moments(stack: Stack, http: httpx.Client, film: bytes, kills: int) -> None:
-    office, chance = Office(http, film), random.Random(kills)
+def test_jobs_outlive_kills_at_random_moments(stack: Stack, http: httpx.Client, film: bytes, repeats: int) -> None:
+    office, chance = Office(http, film), random.Random(repeats)
     unharmed = office.outcome(office.hand_in())
     right = read(journal(stack, unharmed["id"])).scores
-    for victim in (["jobs", "triton", "everything"] * kills)[:kills]:
+    for victim in (["everything", "jobs", "triton"] * repeats)[:repeats]:
         while office.unfinished() < UNFINISHED:
             office.hand_in()
         time.sleep(chance.uniform(0.05, LONGEST_S))  # the random moment
         kill(stack, victim)
     for identity in office.accepted:
-        told = office.outcome(identity)
-        assert told["state"] == "done", told["error"]
+        result = office.outcome(identity)
+        assert result["state"] == "done", result["error"]
         found = read(journal(stack, identity))  # raises when a window is missing or there twice
-        assert len(found.scores) == len(right) == told["progress"]["windows"]
+        assert len(found.scores) == len(right) == result["progress"]["windows"]
         np.testing.assert_allclose(found.scores, right, atol=1e-3)
-        assert told["timeline"]["segments"] == unharmed["timeline"]["segments"]
+        assert result["timeline"]["segments"] == unharmed["timeline"]["segments"]
     assert sorted(job["id"] for job in office.listed()) == sorted(office.accepted)
-    print(f"{kills} kills, {len(office.accepted)} jobs of {len(right)} windows")
+    print(f"{repeats} kills, {len(office.accepted)} jobs of {len(right)} windows")
     held = {path.name for path in Path(stack.settings.data_dir / "jobs").iterdir() if not path.name.startswith(".")}
     assert held >= set(office.accepted)

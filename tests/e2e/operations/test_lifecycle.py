@@ -5,12 +5,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deploy.stack.ports import free_ports
 from deploy.stack.processes import MARK
 from deploy.stack.stack import STOP_S, Stack, StackError
 from tests.support.stacks import CHECKOUT, own_environment
@@ -62,7 +60,7 @@ def test_commands_beside_the_stack_know_its_settings(stack):
     assert "camera_motion" in told[models]
 
 
-def test_up_with_other_settings_says_which_and_leaves_the_stack_alone(stack):
+def test_up_with_other_settings_says_which_and_leaves_stack_alone(stack):
     other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
 
     with pytest.raises(StackError, match="runs with other values of CLIPSTACK_MAX_QUEUE"):
@@ -82,42 +80,11 @@ def test_second_stack_on_the_port_is_refused(stack):
         assert not second.processes()
 
 
-def test_one_of_two_stacks_gets_the_port():
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copytree(CHECKOUT / "triton_repo" / "models", folder / "models")
-        port = str(free_ports(1)[0])
-        pair = [
-            Stack(CHECKOUT, own_environment(folder, run_dir=str(folder / run_dir), port=port, web_workers="1"))
-            for run_dir in ("one", "two")
-        ]
-        try:
-            with ThreadPoolExecutor(2) as pool:
-                said = list(pool.map(up_and_say, pair))
-            assert sorted(map(bool, said)) == [False, True]
-            assert port in "".join(said)
-            assert [bool(stack.processes()) for stack in pair] == [not words for words in said]
-        finally:
-            for stack in pair:
-                stack.down()
-
-
-def up_and_say(stack: Stack) -> str:
-    """What stood in the way of a start; empty when it is ready."""
-    try:
-        stack.up(60)
-    except StackError as error:
-        return str(error)
-    return ""
-
-
-def test_down_kills_a_process_that_ignores_sigterm(stack):
+def test_down_ends_every_process_and_up_starts_it_again(stack):
     # A process of the stack that Supervisor does not know and that ignores SIGTERM
     mark = {MARK: str(stack.run_dir)}
-    with subprocess.Popen(
-        ["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"], env=os.environ | mark, stdout=subprocess.PIPE
-    ) as orphan:
+    stubborn = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"]
+    with subprocess.Popen(stubborn, env=os.environ | mark, stdout=subprocess.PIPE) as orphan:
         orphan.stdout.readline()
         assert orphan.pid in stack.processes()
         started = time.monotonic()
@@ -126,11 +93,6 @@ def test_down_kills_a_process_that_ignores_sigterm(stack):
 
         assert orphan.wait(5) == -signal.SIGKILL
         assert time.monotonic() - started < STOP_S / 2
-    stack.up()
-
-
-def test_down_ends_every_process_and_up_starts_it_again(stack):
-    stack.down()
     assert stack.processes() == {}
     assert command(stack, "status").returncode == 3
     stack.down()  # nothing to do, and no complaint
@@ -147,8 +109,8 @@ def test_failed_start_shows_logs_and_stops():
             weights.write_text("this is no network")
         broken = Stack(CHECKOUT, own_environment(Path(folder), web_workers="1"))
 
-        with pytest.raises(StackError, match="(?s)not ready after 10 s.*supervisord.log"):
-            broken.up(timeout_s=10)
+        with pytest.raises(StackError, match="(?s)not ready after 5 s.*supervisord.log"):
+            broken.up(timeout_s=5)
 
         assert broken.processes() == {}
 
@@ -166,7 +128,7 @@ def test_a_wrong_setting_is_named_before_anything_starts():
     assert answer.returncode == 1 and "CLIPSTACK_PORT='eighty'" in answer.stderr
 
 
-def test_the_settings_of_a_start_are_kept_beside_it(stack):
+def test_settings_of_start_are_kept_beside_it(stack):
     kept = json.loads((stack.run_dir / "settings.json").read_text())
 
     assert kept == stack.settings.environment()

@@ -38,7 +38,7 @@ def ask(stack: Stack, path: str, content: bytes | None = None) -> httpx.Response
     return httpx.request(method, stack.url + path, content=content, timeout=30)
 
 
-def told(stack: Stack) -> dict[str, float]:
+def series(stack: Stack) -> dict[str, float]:
     """The sum of every series by its name and the values of its labels."""
     text = ask(stack, "/metrics").text
     return {
@@ -59,7 +59,7 @@ def workers(stack: Stack) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
 
-def test_every_number_of_the_table_is_exported_and_no_other(stack: Stack, clip: bytes) -> None:
+def test_every_number_of_table_is_exported_and_no_other(stack: Stack, clip: bytes) -> None:
     until(lambda: ask(stack, "/v1/classify", clip).status_code == 200, 30)
     until(lambda: (stack.run_dir / "watchdog" / "watchdog.prom").exists(), 20)
 
@@ -68,22 +68,22 @@ def test_every_number_of_the_table_is_exported_and_no_other(stack: Stack, clip: 
         return set(FAMILIES) - set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
     until(lambda: not missing(), 10)
-    assert {key.split()[0] for key in told(stack)} <= series_names()
+    assert {key.split()[0] for key in series(stack)} <= series_names()
 
 
 def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
     until(lambda: ask(stack, "/readyz").status_code == 200, 30)
     # A worker tells of its clips every other second: one of its own, and one of each upload before
-    sent = stack.settings.web_workers + told(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
-    until(lambda: told(stack).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
-    before = told(stack)
+    sent = stack.settings.web_workers + series(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    until(lambda: series(stack).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
+    before = series(stack)
     for _ in range(4):
         answer = ask(stack, "/v1/classify?clips=2", clip)
         assert answer.status_code == 200, answer.text
     assert ask(stack, "/v1/classify", b"no video" * 99).status_code == 415
 
     def grown(key: str) -> float:
-        return told(stack)[key] - before.get(key, 0)
+        return series(stack)[key] - before.get(key, 0)
 
     assert grown("clipstack_requests_total ok POST /v1/classify 200") == 4
     assert grown("clipstack_requests_total unsupported_media POST /v1/classify 415") == 1
@@ -93,12 +93,12 @@ def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
     until(lambda: grown("clipstack_videos_decoded_total cpu web") == 4, 10)
 
 
-def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, clip: bytes) -> None:
-    until(lambda: told(stack).get("clipstack_processes web") == 2, 20)
+def test_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, clip: bytes) -> None:
+    until(lambda: series(stack).get("clipstack_processes web") == 2, 20)
     # A worker is counted before it has told of its slots
     slots = stack.settings.web_workers * stack.settings.slots
-    until(lambda: told(stack).get("clipstack_slots web free") == slots, 20)
-    answered = told(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
+    until(lambda: series(stack).get("clipstack_slots web free") == slots, 20)
+    answered = series(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
     files = {path.name for path in (stack.run_dir / "web" / "metrics").iterdir()}
     for _ in range(2):
         killed = workers(stack)
@@ -107,9 +107,9 @@ def test_a_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, cli
         until(lambda killed=killed: len(workers(stack)) == 2 and not set(workers(stack)) & set(killed), 20)  # type: ignore[misc]
         until(lambda: ask(stack, "/readyz").status_code == 200, 20)
         assert ask(stack, "/v1/classify", clip).status_code == 200
-        until(lambda: told(stack)["clipstack_processes web"] == 2, 20)
-    until(lambda: told(stack).get("clipstack_slots web free") == slots, 20)
-    assert told(stack)["clipstack_requests_total ok POST /v1/classify 200"] == answered + 2
+        until(lambda: series(stack)["clipstack_processes web"] == 2, 20)
+    until(lambda: series(stack).get("clipstack_slots web free") == slots, 20)
+    assert series(stack)["clipstack_requests_total ok POST /v1/classify 200"] == answered + 2
     assert {path.name for path in (stack.run_dir / "web" / "metrics").iterdir()} <= files
 
 
@@ -205,7 +205,7 @@ def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_an_alert_fires_when_triton_is_stopped_and_ends_with_it(stack: Stack, clip: bytes, tmp_path: Path) -> None:
+def test_alert_fires_when_triton_is_stopped_and_ends_with_it(stack: Stack, clip: bytes, tmp_path: Path) -> None:
     with prometheus(stack, tmp_path) as api:
 
         def get(path: str, **query: str) -> Any:

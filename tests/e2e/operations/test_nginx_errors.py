@@ -15,7 +15,7 @@ def test_web_down_is_503_with_retry_after(stack):
     assert answer.headers["retry-after"] == "2"
 
 
-def test_an_upload_that_cannot_be_stored_is_503_storage_full(stack):
+def test_upload_that_cannot_be_stored_is_503_storage_full(stack):
     uploads, away = stack.run_dir / "uploads", stack.run_dir / "uploads-away"
     uploads.rename(away)
     try:

@@ -50,11 +50,11 @@ class Watching(threading.Thread):
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
-            told = answer.read().decode()
+            result = answer.read().decode()
             connection.close()
             self.asked += 1
             if answer.status != 200:
-                self.refused.append(told)
+                self.refused.append(result)
 
     def end(self) -> None:
         self._done.set()
@@ -62,9 +62,9 @@ class Watching(threading.Thread):
 
 
 def test_ready_means_every_worker_and_decoder_is_warm(stack: Stack) -> None:
-    told = httpx.get(f"{stack.url}/readyz", timeout=20).json()
+    body = httpx.get(f"{stack.url}/readyz", timeout=20).json()
 
-    assert told["status"] == "ready" and told["workers"] == [{"decoders": 2}, {"decoders": 2}]
+    assert body["status"] == "ready" and body["workers"] == [{"decoders": 2}, {"decoders": 2}]
     assert all_warm(stack)
     assert not (paths.worker_status(stack.run_dir) / "expected").exists()
 
@@ -80,7 +80,7 @@ def test_warmup_clips_are_counted(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
-def test_a_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack: Stack, how: signal.Signals) -> None:
+def test_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack: Stack, how: signal.Signals) -> None:
     until(lambda: all_warm(stack), RECOVERY_S)
     before = set(workers(stack))
     watching = Watching(stack)

@@ -25,9 +25,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @contextmanager
-def asking(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
-    """Clients that ask all the time; what they were told, by best label or by error, is whole after the block."""
-    told: Counter[str] = Counter()
+def under_load(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
+    """Clients that ask all the time; what they were labels, by best label or by error, is whole after the block."""
+    counts: Counter[str] = Counter()
     enough = threading.Event()
 
     def ask() -> None:
@@ -36,15 +36,15 @@ def asking(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
                 try:
                     answer = http.post("/v1/classify", content=film)
                 except httpx.HTTPError as error:
-                    told[repr(error)] += 1
+                    counts[repr(error)] += 1
                     continue
-                told[answer.json()["predictions"][0]["label"] if answer.status_code == 200 else answer.text] += 1
+                counts[answer.json()["predictions"][0]["label"] if answer.status_code == 200 else answer.text] += 1
 
     threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     try:
-        yield told
+        yield counts
     finally:
         enough.set()
         for thread in threads:
@@ -54,22 +54,22 @@ def asking(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
 @pytest.mark.parametrize("words", [("restart", "triton"), ("signal", "KILL", "triton")], ids=" ".join)
 def test_a_triton_that_is_restarted_is_waited_for(stack: Stack, film: bytes, words: tuple[str, ...]) -> None:
     before = pid_of(stack, "triton")
-    with asking(stack, film) as told:
-        until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
+    with under_load(stack, film) as labels:
+        until(lambda: labels["pan_left"] >= CLIENTS, PATIENCE_S)
         stack.supervisorctl(*words)
         until(lambda: pid_of(stack, "triton") not in (0, before) and ready(stack), PATIENCE_S)
-        then = told["pan_left"]
-        until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
-    assert set(told) == {"pan_left"}
+        then = labels["pan_left"]
+        until(lambda: labels["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
+    assert set(labels) == {"pan_left"}
 
 
 @pytest.mark.parametrize("program", ["web", "nginx"])
 def test_a_program_that_is_reloaded_answers_all(stack: Stack, film: bytes, program: str) -> None:
     before = set(stack.processes())
-    with asking(stack, film) as told:
-        until(lambda: told["pan_left"] >= CLIENTS, PATIENCE_S)
+    with under_load(stack, film) as labels:
+        until(lambda: labels["pan_left"] >= CLIENTS, PATIENCE_S)
         stack.supervisorctl("signal", "HUP", program)
         until(lambda: len(set(stack.processes()) - before) >= 2 and ready(stack), PATIENCE_S)  # its new workers
-        then = told["pan_left"]
-        until(lambda: told["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
-    assert set(told) == {"pan_left"}
+        then = labels["pan_left"]
+        until(lambda: labels["pan_left"] >= then + 4 * CLIENTS, PATIENCE_S)
+    assert set(labels) == {"pan_left"}

@@ -44,39 +44,36 @@ def running_pid(stack, program) -> int:
     return pid
 
 
+def classifies_through_shared_memory(stack, film) -> bool:
+    answers = [classify(stack, film) for _ in range(2 * stack.settings.web_workers)]
+    labels = {answer["predictions"][0]["label"] for answer in answers}
+    return labels == {"pan_left"} and {answer["transport"] for answer in answers} == {"system_shared_memory"}
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_that_is_restarted_recovers_by_itself(stack, program):
+def test_restarted_program_recovers(stack, film, program):
     before = pid_of(stack, program)
 
-    said = stack.supervisorctl("restart", program)
+    output = stack.supervisorctl("restart", program)
 
-    assert f"{program}: started" in said
+    assert f"{program}: started" in output
     assert pid_of(stack, program) != before
     until(lambda: ready(stack), RECOVERY_S)
+    assert classifies_through_shared_memory(stack, film)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_after_a_restart_clips_go_through_shared_memory_as_before(stack, film, program):
-    stack.supervisorctl("restart", program)
-    until(lambda: ready(stack), RECOVERY_S)
-
-    answers = [classify(stack, film) for _ in range(2 * stack.settings.web_workers)]
-
-    assert [answer["transport"] for answer in answers] == ["system_shared_memory"] * len(answers)
-    assert {answer["predictions"][0]["label"] for answer in answers} == {"pan_left"}
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_that_is_killed_recovers_by_itself(stack, program):
+def test_killed_program_recovers(stack, film, program):
     before = running_pid(stack, program)
 
     os.kill(before, signal.SIGKILL)
 
     until(lambda: pid_of(stack, program) not in (0, before), RECOVERY_S)
     until(lambda: ready(stack), RECOVERY_S)
+    assert classifies_through_shared_memory(stack, film)
 
 
-def test_workers_of_a_killed_nginx_do_not_keep_the_port(stack):
+def test_workers_of_killed_nginx_do_not_keep_port(stack):
     before = settled_nginx(stack)
 
     os.kill(running_pid(stack, "nginx"), signal.SIGKILL)
@@ -99,30 +96,20 @@ def test_nginx_without_pid_file_belongs_to_the_stack(stack):
     assert found == nginx and len(nginx) > 1
 
 
-def test_triton_forgets_the_region_of_a_killed_worker(stack):
-    until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
-    victim = min(registered(stack))
+def test_region_of_killed_worker_is_removed_and_forgotten(stack):
+    until(lambda: len(registered(stack)) == owners_of_regions(stack) == len(regions(stack)), RECOVERY_S)
+    before, victim = regions(stack), min(registered(stack))
 
     os.kill(int(victim.split("-")[1]), signal.SIGKILL)
 
+    until(lambda: not (SHARED_MEMORY / victim).exists(), RECOVERY_S)
     until(lambda: victim not in registered(stack), RECOVERY_S)
     until(lambda: len(registered(stack)) == owners_of_regions(stack), RECOVERY_S)
     until(lambda: registered(stack) == regions(stack), RECOVERY_S)
-
-
-def test_the_region_of_a_killed_worker_is_removed(stack):
-    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
-    before = regions(stack)
-    left = min(before)
-
-    os.kill(int(left.split("-")[1]), signal.SIGKILL)
-
-    until(lambda: not (SHARED_MEMORY / left).exists(), RECOVERY_S)
-    until(lambda: len(regions(stack)) == owners_of_regions(stack), RECOVERY_S)
     assert len(regions(stack) & before) == len(before) - 1
 
 
-def test_up_after_the_supervisor_was_killed_leaves_one_stack(stack):
+def test_up_after_supervisor_was_killed_leaves_one_stack(stack):
     orphans = set(stack.processes())
     supervisor = int((stack.run_dir / "supervisord.pid").read_text())
     os.kill(supervisor, signal.SIGKILL)
@@ -134,7 +121,7 @@ def test_up_after_the_supervisor_was_killed_leaves_one_stack(stack):
     assert not orphans & stack.processes().keys()
 
 
-def test_a_request_under_way_survives_a_restart_of_nginx_and_web(stack, tmp_path):
+def test_request_under_way_survives_restart_of_nginx_and_web(stack, tmp_path):
     clip = tmp_path / "clip.bin"
     clip.write_bytes(b"not a video, but slow to arrive" * 1000)
 

@@ -83,7 +83,7 @@ def test_no_message_costs_much(message: bytes) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
 
 
-def test_the_dearest_message_that_is_a_fact_costs_little() -> None:
+def test_dearest_message_that_is_fact_costs_little() -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     decode(b"[" + b"[]," * (MAX_MESSAGE_BYTES // 3 - 2) + b"0]")
     assert time.process_time() - began < 2
@@ -91,7 +91,7 @@ def test_the_dearest_message_that_is_a_fact_costs_little() -> None:
 
 
 @pytest.mark.parametrize("said", FALSE.values(), ids=FALSE)
-def test_a_record_has_its_own_fields_of_their_own_types(said: object) -> None:
+def test_record_has_its_own_fields_of_their_own_types(said: object) -> None:
     with pytest.raises(pickle.PicklingError):
         decode(json.dumps(said).encode())
 
@@ -102,11 +102,11 @@ def test_a_decoder_sends_nothing_but_facts(thing: object) -> None:
         encode(thing)
 
 
-def test_an_error_is_what_its_class_and_its_words_make_it() -> None:
+def test_error_is_what_its_class_and_its_words_make_it() -> None:
     error = Undecodable("damaged")
     error.status, error.message = 200, "all is well"
-    told = decode(encode(error))
-    assert (type(told), told.status, told.message) == (Undecodable, 422, "damaged")
+    result = decode(encode(error))
+    assert (type(result), result.status, result.message) == (Undecodable, 422, "damaged")
     assert (type(decode(encode(NotReady("later")))), type(decode(encode(KeyError("a"))))) == (NotReady, KeyError)
     assert decode(encode(PermissionError(1, "no"))).errno == 1
 
@@ -119,15 +119,15 @@ def test_an_error_is_what_its_class_and_its_words_make_it() -> None:
         ("builtins", "UnicodeDecodeError"), ("os", "error"), ("pebble", "ProcessExpired"),
     ],
 )  # fmt: skip
-def test_no_other_error_can_be_raised_by_a_decoder(module: str, name: str) -> None:
-    told = decode(json.dumps({"error": [module, name, ["word", [1], 2], "line 1"]}).encode())
-    assert type(told) is RuntimeError
-    assert str(told.__cause__) == "line 1"
+def test_no_other_error_can_be_raised_by_decoder(module: str, name: str) -> None:
+    result = decode(json.dumps({"error": [module, name, ["word", [1], 2], "line 1"]}).encode())
+    assert type(result) is RuntimeError
+    assert str(result.__cause__) == "line 1"
 
 
-def test_an_error_of_the_pool_comes_with_what_happened() -> None:
-    told = decode(encode(TaskProblem(7, Undecodable("damaged"))))
-    assert (told.task, told.error.message) == (7, "damaged")
+def test_error_of_pool_comes_with_what_happened() -> None:
+    result = decode(encode(TaskProblem(7, Undecodable("damaged"))))
+    assert (result.task, result.error.message) == (7, "damaged")
     failed = decode(encode(TaskResult(7, Result(FAILURE, RemoteException(Undecodable("damaged"), "line 1")))))
     assert (failed.result.status, failed.result.value.message) == (FAILURE, "damaged")
     assert str(failed.result.value.__cause__) == "line 1"

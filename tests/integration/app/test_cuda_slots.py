@@ -34,7 +34,7 @@ def pool(runtime: CudaRuntime) -> Iterator[CudaSlotPool]:
     pool.close()
 
 
-def test_a_clip_is_on_the_gpu_when_its_upload_returns(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+def test_clip_is_on_gpu_when_its_upload_returns(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
     clip = np.arange(1 << 20, dtype=np.uint32).astype(np.uint8)[: (1 << 20) - 7]
     pool.view(1 << 20, clip.shape)[:] = clip
     asyncio.run(pool.device.upload(1 << 20, clip.nbytes))
@@ -42,7 +42,7 @@ def test_a_clip_is_on_the_gpu_when_its_upload_returns(pool: CudaSlotPool, runtim
     assert read_back(runtime, pool.device._address + (1 << 20), clip.nbytes) == clip.tobytes()
 
 
-def test_uploads_at_the_same_time_each_bring_their_own_clip(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+def test_uploads_at_same_time_each_bring_their_own_clip(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
     async def scenario() -> None:
         for number, offset in enumerate(await pool.acquire(3)):
             pool.view(offset, (1000,))[:] = number + 1
@@ -86,7 +86,7 @@ def test_gpu_clip_is_copied_to_the_host_once(fake: FakeCuda) -> None:
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["written by the host again", "given back"])
-def test_slot_is_in_host_memory_until_the_gpu_writes(fake: FakeCuda, ended: bool) -> None:
+def test_slot_is_in_host_memory_until_gpu_writes(fake: FakeCuda, ended: bool) -> None:
     async def scenario() -> None:
         (offset,) = await pool.acquire(1)
         await pool.device.download(offset, 100)
@@ -120,7 +120,7 @@ def test_a_handle_of_nothing_is_refused(runtime: CudaRuntime) -> None:
         runtime.open(bytes(HANDLE_BYTES))
 
 
-def test_the_loop_goes_on_while_a_clip_is_copied(fake: FakeCuda) -> None:
+def test_loop_goes_on_while_clip_is_copied(fake: FakeCuda) -> None:
     async def scenario() -> int:
         upload, rounds = asyncio.create_task(pool.device.upload(0, 1000)), 0
         while not upload.done():
@@ -217,7 +217,7 @@ def test_each_worker_has_its_slots_on_its_own_gpu() -> None:
         pool.close()
 
 
-def test_a_gpu_that_cannot_be_used_is_named_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_gpu_that_cannot_be_used_is_named_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
     pool = open_pool("auto", 1, 4096, 0, refusing("cudaErrorInsufficientDriver: CUDA driver version is ..."))
     pool.close()
     assert pool.device is None
@@ -230,7 +230,7 @@ def test_who_insists_on_cuda_gets_it_or_no_start(gpu: int | None) -> None:
         open_pool("cuda", 1, 4096, gpu, refusing("no GPU"))
 
 
-def test_the_real_runtime_says_why_it_is_not_to_be_had() -> None:
+def test_real_runtime_says_why_it_is_not_to_be_had() -> None:
     from app.shm.cuda_runtime import CudaBindings
 
     with pytest.raises(CudaError, match=r"^(cudaError\w+: |there is no GPU 4096 here)"):

@@ -104,16 +104,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as told:
-            await told.keeping.begin()
-            assert told.keeping.triton_answers
-            assert (told.facts.triton, told.facts.region, told.facts.clip) == (True, True, "")
-            assert list(fake.system) == [told.slots.name]
-            fake.system["another"] = fake.system[told.slots.name]
-            fake.system[GONE] = fake.system[told.slots.name]
+        async with worker(tmp_path / "crew", address) as web:
+            await web.keeping.begin()
+            assert web.keeping.triton_answers
+            assert (web.facts.triton, web.facts.region, web.facts.clip) == (True, True, "")
+            assert list(fake.system) == [web.slots.name]
+            fake.system["another"] = fake.system[web.slots.name]
+            fake.system[GONE] = fake.system[web.slots.name]
             await until(lambda: GONE not in fake.system)
-            assert set(fake.system) == {told.slots.name, "another"}, "what is not a worker's is not its to forget"
-            assert told.rehearsals.count == 1, "once a worker"
+            assert set(fake.system) == {web.slots.name, "another"}, "what is not a worker's is not its to forget"
+            assert web.rehearsals.count == 1, "once a worker"
         assert not WorkerRegistry(tmp_path / "crew").statuses(), "who has ended has no facts"
 
     run(scenario)
@@ -121,11 +121,11 @@ def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
 
 def test_unanswered_warmup_clip_is_sent_again(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, failing=2) as told:
-            await told.keeping.begin()
-            assert told.facts.clip == "a clip of its own was not answered: no model yet"
-            await until(lambda: not told.facts.clip)
-            assert told.rehearsals.count == 3
+        async with worker(tmp_path / "crew", address, failing=2) as web:
+            await web.keeping.begin()
+            assert web.facts.clip == "a clip of its own was not answered: no model yet"
+            await until(lambda: not web.facts.clip)
+            assert web.rehearsals.count == 3
 
     run(scenario)
 
@@ -135,11 +135,11 @@ def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(maintenance, "INTERVAL_S", PATIENCE_S)
 
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, does_rehearse=False) as told:
-            await told.keeping.begin()
-            assert (told.facts.clip, told.rehearsals.count) == ("", 0)
-            looked = AsyncMock(side_effect=told.triton.regions.names)
-            monkeypatch.setattr(told.triton.regions, "names", looked)
+        async with worker(tmp_path / "crew", address, does_rehearse=False) as web:
+            await web.keeping.begin()
+            assert (web.facts.clip, web.rehearsals.count) == ("", 0)
+            looked = AsyncMock(side_effect=web.triton.regions.names)
+            monkeypatch.setattr(web.triton.regions, "names", looked)
             await asyncio.sleep(0.2)
             assert not looked.await_count, "it looks as seldom as one that has rehearsed"
 
@@ -148,32 +148,32 @@ def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: p
 
 def test_answered_uploads_replace_warmup_clips(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, failing=1000) as told:
-            told.triton.transports.clips["system_shared_memory"] += 1
-            await told.keeping.begin()
-            assert (told.facts.clip, told.rehearsals.count) == ("", 1)
+        async with worker(tmp_path / "crew", address, failing=1000) as web:
+            web.triton.transports.clips["system_shared_memory"] += 1
+            await web.keeping.begin()
+            assert (web.facts.clip, web.rehearsals.count) == ("", 1)
 
     run(scenario)
 
 
 def test_triton_outage_and_return_are_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with worker(tmp_path / "crew", f"127.0.0.1:{free_ports(1)[0]}") as told:
+        async with worker(tmp_path / "crew", f"127.0.0.1:{free_ports(1)[0]}") as web:
             before = asyncio.get_running_loop().time()
-            await told.keeping.begin()
-            assert not told.keeping.triton_answers
-            assert not told.facts.triton
-            assert told.outage._since is not None
-            assert told.outage._since >= before
-            assert told.rehearsals.count == 0
+            await web.keeping.begin()
+            assert not web.keeping.triton_answers
+            assert not web.facts.triton
+            assert web.outage._since is not None
+            assert web.outage._since >= before
+            assert web.rehearsals.count == 0
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
 
     async def again(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as told:
-            told.outage.record_failure()
-            await told.keeping.begin()
-            assert told.outage._since is None
+        async with worker(tmp_path / "crew", address) as web:
+            web.outage.record_failure()
+            await web.keeping.begin()
+            assert web.outage._since is None
 
     run(again)
 
@@ -183,10 +183,10 @@ def test_a_worker_whose_region_was_cut_off_ends(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
 
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as told:
-            await told.keeping.begin()
+        async with worker(tmp_path / "crew", address) as web:
+            await web.keeping.begin()
             assert not killed
-            os.truncate(told.slots.path, 0)
+            os.truncate(web.slots.path, 0)
             await until(lambda: bool(killed))
             assert set(killed) == {(os.getpid(), signal.SIGKILL)}
 

@@ -108,7 +108,7 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Path, upload: Source) -> None:
+def test_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = fill(disk)
     with pytest.raises(StorageFull):
@@ -120,8 +120,8 @@ def test_a_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Pat
     filling.unlink()
     assert (pipeline.tries, job.state().state, job.state().tries) == (0, "queued", 0)
     worker(full, pipeline).work(job.id)
-    told = job.state()
-    assert (told.state, told.deaths, told.falls) == ("done", 0, 0)
+    result = job.state()
+    assert (result.state, result.deaths, result.falls) == ("done", 0, 0)
     assert full.accept(ASKED, upload, None)[1]
 
 
@@ -139,14 +139,14 @@ def test_disk_full_does_not_count_as_an_attempt(full: JobService, disk: Path, up
     filling[0].unlink()
     at_work.join(10)
     assert not at_work.is_alive()
-    told = job.state()
-    assert (told.state, told.tries, told.deaths, told.error) == ("queued", 0, 0, None)
+    result = job.state()
+    assert (result.state, result.tries, result.deaths, result.error) == ("queued", 0, 0, None)
     worker(full, pipeline).work(job.id)
     assert job.state().state == "done"
     assert len(read(job.journal).scores) == WINDOWS
 
 
-def test_a_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
+def test_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = list[Path]()
     ending = worker(full, Windows(before=5, do=lambda: filling.append(fill(disk))))
@@ -214,5 +214,5 @@ def test_job_without_its_video_fails(service: JobService, upload: Source) -> Non
     job, _ = service.accept(ASKED, upload, None)
     job.source.unlink()
     worker(service, Windows(), 1).work(job.id)
-    told = job.state()
-    assert told.state == "failed" and told.error is not None and "not there" in told.error["message"]
+    result = job.state()
+    assert result.state == "failed" and result.error is not None and "not there" in result.error["message"]

@@ -84,7 +84,7 @@ def damage(folder: Path) -> None:
     (folder / "queue.db").write_bytes(NO_DATABASE)
 
 
-def test_a_damaged_file_is_set_aside_at_the_start(tmp_path: Path) -> None:
+def test_damaged_file_is_set_aside_at_start(tmp_path: Path) -> None:
     damage(tmp_path)
     with closing(Queue("", tmp_path)) as queue:
         queue.put("a")
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_set_aside_at_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "queue.db.damaged").read_bytes() == NO_DATABASE
 
 
-def test_who_has_the_damaged_file_open_turns_to_the_new_one(tmp_path: Path) -> None:
+def test_who_has_damaged_file_open_turns_to_new_one(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as old:
         old.put("before")
         damage(tmp_path)
@@ -124,7 +124,7 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, what: str) -> None:
     assert damaged.count(tmp_path)["queue"] == 1
 
 
-def test_a_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
+def test_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as queue:
         queue.put("before")
         with closing(sqlite3.connect(tmp_path / "queue.db")) as other:
@@ -135,7 +135,7 @@ def test_a_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
         assert taken(queue) == ["b"]
 
 
-def test_damage_that_is_found_at_work_is_an_error_once(tmp_path: Path) -> None:
+def test_damage_that_is_found_at_work_is_error_once(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as queue:
         for number in range(300):
             queue.put(f"job {number}")

@@ -116,7 +116,7 @@ def test_upload_that_is_mapped_stays(uploads: Path) -> None:
     mapped.close()
 
 
-def test_upload_that_a_link_names_and_one_of_another_user_stay(uploads: Path, tmp_path: Path) -> None:
+def test_upload_that_link_names_and_one_of_another_user_stay(uploads: Path, tmp_path: Path) -> None:
     target = upload(tmp_path, "job")
     (uploads / "link").symlink_to(target)
     aged(uploads / "link")

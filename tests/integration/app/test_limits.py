@@ -63,7 +63,7 @@ def test_threads_count_too(quotas: Quotas) -> None:
     assert quotas.has_slot("alice", "work", 1)
 
 
-def test_a_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
+def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "quota")], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -87,9 +87,9 @@ def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None
     others = [Quotas(tmp_path / "quota") for _ in range(4)]
     taken, began = 0, time.monotonic()
     while time.monotonic() - began < 0.5:
-        for each in others:
+        for other in others:
             try:
-                each.count_request("alice", 40, 2)
+                other.count_request("alice", 40, 2)
                 taken += 1
             except TooManyRequests:
                 time.sleep(0.001)

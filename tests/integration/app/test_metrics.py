@@ -122,7 +122,7 @@ def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
     assert value(stats(tmp_path), "clipstack_requests_total", **REQUEST) == 4
 
 
-def test_a_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
+def test_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
     with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
         multiprocess.clear(tmp_path, "web")
         with worker(tmp_path):
@@ -192,7 +192,7 @@ def test_a_refused_page_is_counted_with_its_code(client: FlaskClient) -> None:
     assert value(scraped(client), COUNTED, **labels) == 1
 
 
-def test_nothing_is_exported_that_the_table_does_not_name(client: FlaskClient, tmp_path: Path) -> None:
+def test_nothing_is_exported_that_table_does_not_name(client: FlaskClient, tmp_path: Path) -> None:
     client.post("/v1/classify", data=b"GIF89a")
     (tmp_path / "watchdog" / "watchdog.prom").write_text("# TYPE clipstack_model_answers gauge\n")
     assert {name for name, _ in scraped(client)} <= series_names()
@@ -201,7 +201,7 @@ def test_nothing_is_exported_that_the_table_does_not_name(client: FlaskClient, t
         assert family.type == known.kind
 
 
-def test_what_the_watchdog_told_is_told_again_while_it_lives(client: FlaskClient, tmp_path: Path) -> None:
+def test_what_watchdog_told_is_told_again_while_it_lives(client: FlaskClient, tmp_path: Path) -> None:
     path = tmp_path / "watchdog" / "watchdog.prom"
     lines = ["# HELP clipstack_model_answers 1 when.", "# TYPE clipstack_model_answers gauge"]
     path.write_text("\n".join([*lines, 'clipstack_model_answers{model="camera_motion@1"} 1', ""]))
@@ -216,7 +216,7 @@ def test_what_the_watchdog_told_is_told_again_while_it_lives(client: FlaskClient
     assert value(scraped(client), "clipstack_work_limit") is not None
 
 
-def test_parts_are_told_of_and_a_triton_that_is_away(client: FlaskClient) -> None:
+def test_parts_are_told_of_and_triton_that_is_away(client: FlaskClient) -> None:
     found = scraped(client)
     assert value(found, "clipstack_slots", program="web", state="free") == 16
     assert value(found, "clipstack_slots", program="web", state="quarantined") == 0
@@ -235,7 +235,7 @@ def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) 
     assert after["codes"]["not_ready"] - before["codes"].get("not_ready", 0) == 1
 
 
-def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> None:
+def test_jobs_are_counted_by_state_with_longest_waits(tmp_path: Path) -> None:
     folder = JobStore(tmp_path / "jobs")
     job_stats = JobStats(folder)
     assert job_stats.count().states["queued"] == 0  # nothing is there yet
@@ -255,7 +255,7 @@ def test_jobs_are_counted_by_state_with_the_longest_waits(tmp_path: Path) -> Non
     folder.index.close()
 
 
-def test_the_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> None:
+def test_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> None:
     first, second = History(tmp_path), History(tmp_path)
     assert first.is_due() and not second.is_due()
     for number in range(MAX_POINTS + 5):
@@ -285,7 +285,7 @@ def test_the_documentation_has_the_table_as_it_is() -> None:
     assert markdown() in (CHECKOUT / "docs" / "monitoring.md").read_text()
 
 
-def test_buckets_rise_and_hold_the_limits_of_the_stages() -> None:
+def test_buckets_rise_and_hold_limits_of_stages() -> None:
     assert list(BUCKETS_S) == sorted(BUCKETS_S)
     settings = Settings.from_environment({})
     assert {settings.decode_timeout_s, settings.infer_timeout_s, settings.deadline_s} <= set(BUCKETS_S)

@@ -26,7 +26,7 @@ def test_a_worker_without_a_gpu_is_refused(tmp_path: Path) -> None:
     assert set(SHM.glob(f"{PREFIX}-*")) <= before
 
 
-def test_a_sandbox_that_is_required_is_refused_at_once(tmp_path: Path) -> None:
+def test_sandbox_that_is_required_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="CLIPSTACK_SANDBOX is required, .* on the GPU cannot have every layer"):
         settings(tmp_path, sandbox="required")
 

@@ -60,12 +60,12 @@ def test_each_reader_has_its_film(tmp_path: Path, name: str, kind: type) -> None
     assert len(list(reader.read(range(warmup.FRAMES[name])))) == warmup.FRAMES[name]
 
 
-def test_a_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> None:
+def test_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> None:
     assert (decoder.warm, decoder.cold) == (2, "")
     assert len(warm_processes()) == 2
 
 
-def test_who_takes_the_place_of_a_killed_one_holds_them_too(decoder: Decoder, tmp_path: Path) -> None:
+def test_who_takes_place_of_killed_one_holds_them_too(decoder: Decoder, tmp_path: Path) -> None:
     before = warm_processes()
     os.kill(min(before), signal.SIGKILL)
     film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
@@ -77,7 +77,7 @@ def test_who_takes_the_place_of_a_killed_one_holds_them_too(decoder: Decoder, tm
     until(replaced, 30)
 
 
-def test_a_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
+def test_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
     media = asyncio.run(decoder.probe(warmup.source()))
     assert (media.codec, media.width, media.frames) == ("h264", warmup.WIDTH, warmup.FRAMES["film.mp4"])
 

@@ -31,7 +31,7 @@ def make_pool(request: pytest.FixtureRequest) -> MakePool:
     return lambda count, slot_bytes: CudaSlotPool(count, slot_bytes, runtime())
 
 
-def test_the_region_exists_with_its_memory_until_it_is_closed(make_pool: MakePool) -> None:
+def test_region_exists_with_its_memory_until_it_is_closed(make_pool: MakePool) -> None:
     pool = make_pool(4, 1 << 20)
     try:
         status = os.stat(pool.path)
@@ -69,7 +69,7 @@ def test_each_slot_is_free_used_or_held_for_triton_alone(make_pool: MakePool) ->
         pool.close()
 
 
-def test_a_region_that_somebody_has_cut_off_is_not_whole(make_pool: MakePool) -> None:
+def test_region_that_somebody_has_cut_off_is_not_whole(make_pool: MakePool) -> None:
     pool = make_pool(2, 4096)
     try:
         assert pool.is_whole

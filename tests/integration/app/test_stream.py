@@ -17,7 +17,7 @@ from app.sandbox import SandboxConfig
 from app.timeline.process import ScanFinished, Stream, _EventChecker, open_stream
 from app.timeline.scan import Cut, ScanProgress, ScanSpec, ScanStarted, ScanTask, Window
 from app.timeline.windows import Grid, Windows
-from tests.integration.app.test_decoder import decoder_pids, nobody_reads, writing
+from tests.support.decoders import decoder_pids, nobody_reads, writing
 from tests.support.films import numbered, write_video
 from tests.support.regions import Region, whole
 
@@ -77,7 +77,7 @@ def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp
         (signal.SIGSYS, Undecodable),
     ],
 )
-def test_only_a_sweep_that_breaks_by_itself_condemns_its_file(
+def test_only_sweep_that_breaks_by_itself_condemns_its_file(
     sweeping: Callable[..., Any], tmp_path: Path, number: signal.Signals, error: type[ClipstackError]
 ) -> None:
     os.mkfifo(tmp_path / "endless")

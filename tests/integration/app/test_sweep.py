@@ -112,7 +112,7 @@ def cuts_of(events: list) -> list[float]:
     return [event.time_s for event in events if isinstance(event, Cut)]
 
 
-def test_cuts_between_scenes_are_found_and_a_moving_camera_is_none(tmp_path: Path) -> None:
+def test_cuts_between_scenes_are_found_and_moving_camera_is_none(tmp_path: Path) -> None:
     cuts = cuts_of(swept(four_scenes(tmp_path), 0.5)[1])
     assert len(cuts) == 3
     assert cuts == pytest.approx([1.5, 3.0, 4.5], abs=0.11)
@@ -123,9 +123,9 @@ def test_pass_from_the_middle_finds_unreported_cuts(first: int, tmp_path: Path) 
     source = four_scenes(tmp_path)
     _, events, _ = swept(source, 0.5)
     before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == first - 1)
-    told = cuts_of(events[:before])
+    result = cuts_of(events[:before])
     _, rest, _ = swept(source, 0.5, first)
-    assert sorted({*told, *cuts_of(rest)}) == cuts_of(events)
+    assert sorted({*result, *cuts_of(rest)}) == cuts_of(events)
 
 
 def test_a_timeline_with_too_many_windows_is_refused(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_stills_change_when_the_next_is_shown(tmp_path: Path, suffix: str) -> No
     assert {shown[start_s] for start_s in (20.5, 26.0)} == {(2,) * 4}
 
 
-def test_cut_to_a_still_at_the_end_of_a_pass(tmp_path: Path) -> None:
+def test_cut_to_still_at_end_of_pass(tmp_path: Path) -> None:
     source = slides(tmp_path, "mp4")
     _, events, _ = swept(source, 0.5)
     before = next(place for place, event in enumerate(events) if isinstance(event, Window) and event.index == 23)

@@ -83,7 +83,7 @@ def run(scenario: Callable[[Worker], Awaitable[None]], transport: str = "auto") 
 
 
 @pytest.mark.parametrize(("transport", "way"), [("auto", CUDA), ("cuda", CUDA), ("shm", SYSTEM), ("inline", INLINE)])
-def test_a_clip_goes_the_best_way_that_is_allowed(transport: str, way: str) -> None:
+def test_clip_goes_best_way_that_is_allowed(transport: str, way: str) -> None:
     async def scenario(one: Worker) -> None:
         assert [await one.ask(value) for value in (3, 200, 0)] == [way] * 3
         assert one.triton.transports.clips == {way: 3}
@@ -177,7 +177,7 @@ def test_backend_without_gpu_memory_costs_no_request() -> None:
     run(scenario)
 
 
-def test_a_restarted_triton_is_told_of_both_regions_again() -> None:
+def test_restarted_triton_is_told_of_both_regions_again() -> None:
     async def scenario(one: Worker) -> None:
         assert await one.ask(1) == CUDA
         one.fake.restart()
@@ -204,7 +204,7 @@ def test_region_is_registered_after_triton_returns() -> None:
     run(scenario)
 
 
-def test_a_dead_worker_s_region_is_closed_by_its_name() -> None:
+def test_dead_worker_s_region_is_closed_by_its_name() -> None:
     async def scenario(one: Worker) -> None:
         await one.triton.regions.register()
         dead = "clipstack-1-dead"
@@ -301,7 +301,7 @@ def test_server_without_our_gpu_uses_system_memory(name: str, real: str) -> None
 
 
 @pytest.mark.parametrize("name", ["fake", "real"])
-def test_a_region_that_somebody_took_away_is_registered_again(name: str, real: str) -> None:
+def test_region_that_somebody_took_away_is_registered_again(name: str, real: str) -> None:
     async def scenario() -> None:
         pool = SlotPool(2, 1 << 20)
         async with server(name, real) as address:
@@ -317,7 +317,7 @@ def test_a_region_that_somebody_took_away_is_registered_again(name: str, real: s
 
 
 @pytest.mark.parametrize("name", ["fake", "real"])
-def test_who_insists_on_cuda_is_told_when_the_server_cannot(name: str, real: str) -> None:
+def test_who_insists_on_cuda_is_told_when_server_cannot(name: str, real: str) -> None:
     async def scenario() -> None:
         pool = CudaSlotPool(2, 1 << 20, FakeCuda())
         async with server(name, real) as address:

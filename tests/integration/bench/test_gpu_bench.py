@@ -33,7 +33,7 @@ def test_right_answers_are_good_in_every_layout_and_precision(rows: list[dict[st
     assert all(row["good"] for row in rows), rows
 
 
-def test_the_answers_of_another_clip_are_wrong_in_every_precision(
+def test_answers_of_another_clip_are_wrong_in_every_precision(
     made: tuple[BenchModel, Path], rows: list[dict[str, Any]]
 ) -> None:
     one, folder = made

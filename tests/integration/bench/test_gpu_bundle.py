@@ -42,7 +42,7 @@ def test_good_figures_reach_all_targets() -> None:
         ((9999.0, 1.0, PAGE_BYTES + 1), "bytes that a killed worker leaves, by cuda"),
     ],
 )
-def test_a_figure_that_is_not_good_enough_is_named(figures: tuple[float, float, int], missed: str) -> None:
+def test_figure_that_is_not_good_enough_is_named(figures: tuple[float, float, int], missed: str) -> None:
     facts = [target.as_dict() for target in gpu_targets.judge(result(*figures))]
     assert [fact["name"] for fact in facts if not fact["met"]] == [missed]
 
@@ -64,7 +64,7 @@ def test_without_a_gpu_the_exit_status_is_3() -> None:
     assert told.stderr.startswith("no CUDA device here: torch ")
 
 
-def test_the_bundle_holds_all_of_the_project_that_the_bench_imports(tmp_path: Path) -> None:
+def test_bundle_holds_all_of_project_that_bench_imports(tmp_path: Path) -> None:
     bundle.copy_project(tmp_path)
     told = bench(tmp_path)
     assert told.returncode == 3, told.stderr
@@ -89,11 +89,11 @@ def test_triton_python_has_the_same_packages(tmp_path: Path) -> None:
     subprocess.run(command, env=environment, check=True)
     find = "import importlib.util as u; print(*(u.find_spec(name).origin for name in ('numpy', 'torch')), sep='\\n')"
     bare = {"PATH": f"{tmp_path / 'python' / 'bin'}:/usr/bin:/bin"}
-    told = subprocess.run(["python3", "-c", find], env=bare, cwd=tmp_path, capture_output=True, text=True, check=True)
-    numpy, torch = told.stdout.splitlines()
+    done = subprocess.run(["python3", "-c", find], env=bare, cwd=tmp_path, capture_output=True, text=True, check=True)
+    numpy, torch = done.stdout.splitlines()
     assert Path(numpy).is_relative_to(own)
     assert Path(torch).exists()
 
 
-def test_a_checkout_that_is_set_up_can_start_triton() -> None:
+def test_checkout_that_is_set_up_can_start_triton() -> None:
     assert server.missing() is None

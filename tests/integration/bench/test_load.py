@@ -65,34 +65,34 @@ def test_a_closed_loop_sends_again_and_again() -> None:
     assert len(outcomes) > 3 and {outcome.status for outcome in outcomes} == {200}
 
 
-def test_an_open_loop_sends_as_many_as_it_is_told() -> None:
+def test_open_loop_sends_as_many_as_it_is_told() -> None:
     assert len(served(lambda url: open_loop(Target(url, b"good"), 100, 0.3))) == 30
 
 
 def test_open_loop_reports_results_in_order() -> None:
     bodies = [b"good", b"refused", b"silent", b"html"]
-    told = served(lambda url: open_loop([Target(url, body) for body in bodies], 200, 0.04))
-    assert [outcome.status for outcome in told] == [200, 503, NO_ANSWER, 500] * 2
-    assert [outcome.sent_s for outcome in told] == sorted(outcome.sent_s for outcome in told)
+    result = served(lambda url: open_loop([Target(url, body) for body in bodies], 200, 0.04))
+    assert [outcome.status for outcome in result] == [200, 503, NO_ANSWER, 500] * 2
+    assert [outcome.sent_s for outcome in result] == sorted(outcome.sent_s for outcome in result)
 
 
-def test_an_open_loop_sends_evenly_and_waits_for_nobody() -> None:
+def test_open_loop_sends_evenly_and_waits_for_nobody() -> None:
     began = time.monotonic()
-    told = served(lambda url: open_loop(Target(url, b"late"), 50, 0.4))
-    assert all(abs(outcome.sent_s - told[0].sent_s - number / 50) < 0.2 for number, outcome in enumerate(told))
-    assert told[-1].sent_s < min(outcome.ended_s for outcome in told)
-    assert time.monotonic() - began < 10 and {outcome.status for outcome in told} == {200}
+    result = served(lambda url: open_loop(Target(url, b"late"), 50, 0.4))
+    assert all(abs(outcome.sent_s - result[0].sent_s - number / 50) < 0.2 for number, outcome in enumerate(result))
+    assert result[-1].sent_s < min(outcome.ended_s for outcome in result)
+    assert time.monotonic() - began < 10 and {outcome.status for outcome in result} == {200}
 
 
-def test_an_open_loop_gives_up_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_loop_gives_up_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.client.PATIENCE_S", 0.2)
     (told,) = served(lambda url: open_loop(Target(url, b"late"), 10, 0.1))
     assert told.status == NO_ANSWER and told.seconds >= 0.2
 
 
 def test_an_open_loop_to_nobody_ends() -> None:
-    told = asyncio.run(open_loop(Target("http://127.0.0.1:9/", b""), 100, 0.05))
-    assert [outcome.status for outcome in told] == [NO_ANSWER] * 5
+    result = asyncio.run(open_loop(Target("http://127.0.0.1:9/", b""), 100, 0.05))
+    assert [outcome.status for outcome in result] == [NO_ANSWER] * 5
 
 
 def test_a_large_request_is_sent_whole() -> None:

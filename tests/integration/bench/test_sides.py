@@ -22,7 +22,7 @@ LIMITS = Limits(36_000_000, 500_000, 14_400)
 
 @pytest.mark.parametrize("fps", [15.0, 24.0, 25.0, 28.0, 29.97, 30.0, 50.0, 60.0])
 @pytest.mark.parametrize("total", [20, 90, 280, 301, 1000])
-def test_a_baseline_looks_at_the_frames_that_the_app_looks_at(fps: float, total: int) -> None:
+def test_baseline_looks_at_frames_that_app_looks_at(fps: float, total: int) -> None:
     timing = regular(total, fps)
     (times_s,) = place_clips(timing, EvenClips(16, 5 / 30))
     assert frame_numbers(total, fps, WANTED) == frames_at(timing, times_s)
@@ -45,20 +45,20 @@ def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) 
     assert moved.mean() > 10 * apart.mean(), "frames beside each other are too much alike to be told apart"
 
 
-def test_the_best_label_is_answered_with_its_score_and_the_precision() -> None:
+def test_best_label_is_answered_with_its_score_and_precision() -> None:
     body = answer(np.array([0.25, 0.5, 0.25], np.float32), "bf16")
     assert body == {"label": "label 1", "score": 0.5, "precision": "bf16"}
     assert read_answer(body) == ("label 1", "bf16")
 
 
-def test_a_pinned_model_folder_has_another_precision_and_the_same_rest() -> None:
+def test_pinned_model_folder_has_another_precision_and_same_rest() -> None:
     config = '{ key: "kind" value: { string_value: "video" } }, { key: "precision" value: { string_value: "auto" } }'
     assert networks.with_precision(config, "f32") == config.replace("auto", "f32")
     with pytest.raises(ValueError, match="no precision"):
         networks.with_precision("", "f32")
 
 
-def test_a_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
+def test_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
     film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
     whole = pad_film(film, 2, tmp_path)
     assert whole.stat().st_size == 2_000_000
@@ -77,7 +77,7 @@ def test_networks_of_other_code_are_rebuilt(tmp_path: Path) -> None:
     assert new.exists()
 
 
-def test_a_film_with_oblong_pixels_is_copied_with_square_ones(tmp_path: Path) -> None:
+def test_film_with_oblong_pixels_is_copied_with_square_ones(tmp_path: Path) -> None:
     film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
     assert videos.square_pixels(film, tmp_path / "copy.mp4") == film
     oblong, declare = tmp_path / "oblong.mp4", Fraction(64, 51)

@@ -33,9 +33,7 @@ def chosen(media: dict[str, Any], mbit: float) -> str:
 
 
 @pytest.mark.parametrize(("file", "mbit", "runs"), MEASURED)
-def test_auto_takes_no_much_longer_than_the_quickest_way(
-    file: dict[str, Any], mbit: float, runs: dict[str, Any]
-) -> None:
+def test_auto_takes_no_much_longer_than_quickest_way(file: dict[str, Any], mbit: float, runs: dict[str, Any]) -> None:
     seconds = {way: runs[way]["median_s"] for way in ("none", "shrink", "frames")}
     # Measured twice, by its name and by auto: other programs can only have made it longer.
     taken_s = min(seconds[chosen(file["media"], mbit)], runs["auto"]["median_s"])
@@ -71,8 +69,8 @@ def test_answers_are_compared_by_label() -> None:
     whole = {"scores": {"pan": 0.9, "zoom": 0.1}, "seconds": [3.0, 1.0, 2.0], "media": {}, "model": "m"}
     less = {**whole, "scores": {"pan": 0.4, "zoom": 0.6}}
     assert compare(whole, whole)["median_s"] == 2.0
-    told = compare(less, whole)
-    assert (told["label"], told["same_label"], told["largest_difference"]) == ("zoom", False, 0.5)
+    result = compare(less, whole)
+    assert (result["label"], result["same_label"], result["largest_difference"]) == ("zoom", False, 0.5)
 
 
 def test_relay_lets_bytes_through_at_its_rate_and_no_faster() -> None:
@@ -104,11 +102,11 @@ def clip(tmp_path: Path) -> str:
 
 def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
     with recorded_service() as service:
-        told = asyncio.run(
+        result = asyncio.run(
             run(Measurement(service.url, host(service), clip, "none", times=2, budget_s=60.0, model="camera_motion"))
         )
         asked = [request for request in service.received if request.method == "POST"]
-    assert (len(told["seconds"]), told["sent"], told["bytes"]) == (2, "none", len(MP4))
+    assert (len(result["seconds"]), result["sent"], result["bytes"]) == (2, "none", len(MP4))
     assert {request.headers["cache-control"] for request in asked} == {"no-cache"}
     assert {tuple(request.query.items()) for request in asked} == {(("model", "camera_motion"), ("top_k", "10"))}
 
@@ -128,10 +126,10 @@ def test_cached_answer_does_not_count(clip: str, answer: str) -> None:
 @pytest.mark.parametrize("way", ["shrink", "frames"])
 @pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
 def test_page_tells_how_answers_stay(model: str, way: str) -> None:
-    told = json.loads(RESULTS.with_name(f"upload_{model}.json").read_text())
-    runs = [run for file in told["files"] for run in file["runs"] if run["way"] == way and run["sent"] != "none"]
+    body = json.loads(RESULTS.with_name(f"upload_{model}.json").read_text())
+    runs = [run for file in body["files"] for run in file["runs"] if run["way"] == way and run["sent"] != "none"]
     changes = sorted(run["largest_difference"] for run in runs)
     same = sum(run["same_label"] for run in runs)
     row = f"| `{model}` | `--{way}` | {len(runs)} | {same} | {changes[-1]:.4f} | {changes[len(changes) // 2]:.4f} |"
-    assert told["model"] == model
+    assert body["model"] == model
     assert row in PAGE.read_text()

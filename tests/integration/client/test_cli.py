@@ -78,7 +78,7 @@ def test_table_shows_labels_bars_facts_and_times(run: Run, clip: Path) -> None:
     ]
 
 
-def test_json_is_the_answer_of_the_service_with_the_file(run: Run, clip: Path) -> None:
+def test_json_is_answer_of_service_with_file(run: Run, clip: Path) -> None:
     result = run("classify", "--json", "--top-k", "2", clip)
     answer = json.loads(result.stdout)
     assert answer["file"] == str(clip)
@@ -95,7 +95,7 @@ def test_files_come_in_their_order_whatever_the_jobs(run: Run, tmp_path: Path) -
     assert [answer["media"]["bytes"] for answer in answers] == [len(MP4) + number for number in range(12)]
 
 
-def test_refused_file_leaves_the_others_alone_and_exits_1(run: Run, clip: Path, note: Path) -> None:
+def test_refused_file_leaves_others_alone_and_exits_1(run: Run, clip: Path, note: Path) -> None:
     result = run("classify", note, clip)
     assert result.exit_code == 1
     assert "pan_left" in result.stdout
@@ -116,7 +116,7 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_nothing_more_is_sent_once_the_service_is_out_of_reach(run: Run, clip: Path, unused_url: str) -> None:
+def test_nothing_more_is_sent_once_service_is_out_of_reach(run: Run, clip: Path, unused_url: str) -> None:
     result = run("classify", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
     assert result.exit_code == 3
     assert f"no connection to {unused_url}" in result.stderr
@@ -138,7 +138,7 @@ def test_unavailable_service_exits_3(run: Run, service: RecordedService, clip: P
     assert "the models are starting" in result.stderr
 
 
-def test_failure_of_the_service_exits_3_but_not_before_the_rest(run: Run, service: RecordedService, clip: Path) -> None:
+def test_failure_of_service_exits_3_but_not_before_rest(run: Run, service: RecordedService, clip: Path) -> None:
     service.replies = [refusal(500, "internal")]
     result = run("classify", clip, clip)
     assert result.exit_code == 3
@@ -185,7 +185,7 @@ def test_models_as_json(run: Run) -> None:
     assert (model["name"], model["labels"]) == ("camera_motion", list(SCORES))
 
 
-def test_models_of_a_service_out_of_reach_exit_3(run: Run, unused_url: str) -> None:
+def test_models_of_service_out_of_reach_exit_3(run: Run, unused_url: str) -> None:
     result = run("models", "--patience", "0", "--url", unused_url)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "no connection to" in result.stderr

@@ -65,7 +65,7 @@ def uploads(service: RecordedService) -> int:
     return sum(request.method == "POST" for request in service.received)
 
 
-def test_timeline_shows_a_strip_and_a_line_for_each_segment(run: Run, clip: Path) -> None:
+def test_timeline_shows_strip_and_line_for_each_segment(run: Run, clip: Path) -> None:
     result = run("timeline", clip)
     lines = result.stdout.splitlines()
     assert (result.exit_code, result.stderr) == (0, "")
@@ -112,7 +112,7 @@ def test_resume_leaves_out_what_is_done_and_takes_up_what_changed(
     assert out.read_bytes().startswith(first)
 
 
-def test_resume_tries_failures_of_the_service_again_but_no_refused_file(
+def test_resume_tries_failures_of_service_again_but_no_refused_file(
     run: Run, service: RecordedService, films: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
@@ -199,7 +199,7 @@ def test_csv_escapes_file_names_like_formulas(
     assert (again.stderr, Path("out.csv").read_text(), uploads(service)) == ("1 done before\n", first, 1)
 
 
-def test_csv_has_a_row_a_file_or_a_segment(run: Run, clip: Path) -> None:
+def test_csv_has_row_file_or_segment(run: Run, clip: Path) -> None:
     classified = list(csv.DictReader(run("classify", "--output", "csv", "--top-k", "2", clip).stdout.splitlines()))
     assert [(row["label_1"], row["score_1"], row["label_2"]) for row in classified] == [
         ("pan_left", "0.9714", "static")
@@ -225,9 +225,7 @@ def test_timeline_is_written_as_what_its_name_says(
     assert out.read_bytes().startswith(start)
 
 
-def test_one_export_goes_to_standard_output_many_into_a_folder(
-    run: Run, clip: Path, films: Path, tmp_path: Path
-) -> None:
+def test_one_export_goes_to_standard_output_many_into_folder(run: Run, clip: Path, films: Path, tmp_path: Path) -> None:
     assert run("timeline", clip, "--format", "vtt").stdout.startswith("WEBVTT")
     assert run("timeline", films, "--format", "vtt").exit_code == 2
     result = run("timeline", films, "--format", "vtt", "-o", tmp_path / "subtitles")
@@ -296,7 +294,7 @@ def watched(*more: str | Path) -> tuple[str | Path, ...]:
     return ("watch", *more, "--once", "--every", "0.05", "--settle", "0.1")
 
 
-def test_watch_does_what_is_there_and_repeats_nothing_after_a_restart(
+def test_watch_does_what_is_there_and_repeats_nothing_after_restart(
     run: Run, service: RecordedService, films: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "seen.jsonl"

@@ -107,7 +107,7 @@ def test_name_of_arbitrary_bytes_is_percent_encoded(client: Client, service: Rec
     assert service.received[0].headers["x-file-name"] == "caf%E9%201.mp4"
 
 
-def test_text_file_object_is_a_mistake_of_the_caller(client: Client) -> None:
+def test_text_file_object_is_mistake_of_caller(client: Client) -> None:
     with pytest.raises(TypeError, match="binary"):
         client.classify(io.StringIO("text"))  # type: ignore[arg-type]
 
@@ -117,7 +117,7 @@ def test_missing_file_is_an_os_error(client: Client, tmp_path: Path) -> None:
         client.classify(tmp_path / "missing.mp4")
 
 
-def test_file_that_shrinks_while_it_is_sent_is_an_os_error(client: Client, tmp_path: Path) -> None:
+def test_file_that_shrinks_while_it_is_sent_is_os_error(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "shrinking.mp4"
     path.write_bytes(MP4)
     with pytest.raises(OSError, match="shorter"):
@@ -258,13 +258,13 @@ def test_wrong_url_is_a_value_error(url: str) -> None:
         Client(url)
 
 
-def test_url_may_have_a_path_and_a_slash_at_the_end(service: RecordedService) -> None:
+def test_url_may_have_path_and_slash_at_end(service: RecordedService) -> None:
     with Client(service.url + "/clipstack/") as client, pytest.raises(RequestRefused):
         client.models()
     assert service.received[0].path == "/clipstack/v1/models"
 
 
-def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+def test_retry_after_is_read_as_seconds_and_as_date() -> None:
     soon = formatdate(time.time() + 60, usegmt=True)
     assert retry_after_s("7") == 7
     assert 50 < (retry_after_s(soon) or 0) <= 60
@@ -301,7 +301,7 @@ def test_refused_key_is_not_retried(service):
     assert (refused.value.code, len(service.received)) == ("unauthorized", 1)
 
 
-def test_too_many_requests_are_tried_again_when_the_service_says(service):
+def test_too_many_requests_are_tried_again_when_service_says(service):
     body = {"error": {"code": "too_many_requests", "message": "this key may send 2 files a second", "request_id": "r"}}
     service.replies = [Reply(429, body, (("Retry-After", "1"),))]
     began = time.monotonic()

@@ -44,7 +44,7 @@ def test_nobody_need_follow_to_the_end(client: Client, service: RecordedService)
     assert client.models()
 
 
-def test_lost_answer_to_an_upload_makes_no_second_job(client: Client, service: RecordedService) -> None:
+def test_lost_answer_to_upload_makes_no_second_job(client: Client, service: RecordedService) -> None:
     service.replies = [Reply(body=None)]
     client.submit(MP4)
     first, second = (request.headers["idempotency-key"] for request in service.received)
@@ -145,7 +145,7 @@ def test_both_clients_have_the_same_methods_and_words() -> None:
     assert public <= set(vars(Client))
 
 
-def test_error_in_a_thread_of_work_reaches_the_caller() -> None:
+def test_error_in_thread_of_work_reaches_caller() -> None:
     async def fails() -> None:
         raise KeyError("inside")
 
@@ -170,6 +170,6 @@ def test_events_are_put_together(lines: list[str], events: list[Event]) -> None:
     assert [event for line in lines if (event := reader.take(line))] == events
 
 
-def test_reduction_of_a_timeline_to_frames_is_a_mistake(client: Client, tmp_path: Path) -> None:
+def test_reduction_of_timeline_to_frames_is_mistake(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="all frames"):
         client.submit(MP4, reduce="frames")

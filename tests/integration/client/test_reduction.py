@@ -13,63 +13,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from app.decoding import worker
-from app.media.geometry import Crop
 from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place_clips as service_place
-from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.settings import CHECKOUT
 from clipstack_client import Client, Progress
-from clipstack_client.models import Model
 from clipstack_client.reduction.bandwidth import Rate
 from clipstack_client.reduction.frame_times import FrameTimes
-from clipstack_client.reduction.prepare import ReducedFile, Target, probe, reduce
+from clipstack_client.reduction.prepare import probe
 from clipstack_client.reduction.sampling import clip_times, film_layout, film_rate
 from clipstack_client.reduction.strategy import choose
 from clipstack_client.reduction.transcode import MARGIN, shrunk_size
 from tests.support.client_service import RecordedService, recorded_service
-from tests.support.coded import COLOURS, Coding, quarters, write_coded
-from tests.support.films import Frame, corners, numbered, panning, read_number, write_sound, write_video
-from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
+from tests.support.films import numbered, panning, read_number, write_sound, write_video
+from tests.support.reduced import decode, grainy, model, reduce_file
 from tests.support.timings import regular
-
-LIMITS = Limits(max_pixels=36_000_000, max_frames=100_000, max_duration_s=1000.0)
-
-
-def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80, crop: int = 64) -> Model:
-    return Model("some", "1", "video", (), frames, stride, fps, resize, crop, True)
-
-
-def decode(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
-    """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
-    source = Source(str(path), 0, path.stat().st_size)
-    media = worker.probe(source, LIMITS)
-    stride, fps = model.stride or 1, model.fps or 1.0
-    size = model.frames * model.crop * model.crop * 3
-    region = path.with_suffix(".region")
-    region.write_bytes(bytes(size * clips))
-    offsets = tuple(size * clip for clip in range(clips))
-    wanted = EvenClips(model.frames, stride / fps, clips)
-    request = ClipRequest(wanted, model.resize, model.crop, offsets, str(region))
-    decoded = worker.decode(source, media, request)
-    pixels = np.fromfile(region, np.uint8).reshape(clips, model.frames, model.crop, model.crop, 3)
-    return media, decoded, pixels.astype(np.int64)
-
-
-def reduce_file(path: Path, reduction: str, model: Model, clips: int = 1) -> ReducedFile | None:
-    with path.open("rb") as file:
-        facts = probe(file, path.stat().st_size)
-        assert facts is not None
-        return reduce(file, facts, reduction, Target(model, clips), lambda done_s: None)
-
-
-def grainy(count: int) -> list[Frame]:
-    """Numbered frames, with grain on them that makes large files of them."""
-    chance = np.random.default_rng(1)
-    grain = chance.integers(0, 20, (240, 320, 3), np.uint8)
-    return [numbered(number, 320, 240) + np.roll(grain, 7 * number, axis=1) for number in range(count)]
 
 
 @pytest.fixture
@@ -197,7 +155,7 @@ def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "sound", "text", "empty"])
-def test_what_is_no_whole_video_is_left_to_the_service(tmp_path: Path, damage: str) -> None:
+def test_what_is_no_whole_video_is_left_to_service(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "film.mp4"
     if damage == "sound":
         write_sound(path)
@@ -315,7 +273,7 @@ class TestSending:
         assert job.sent is not None and job.sent.bytes < film.stat().st_size
 
 
-def test_without_pyav_the_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_pyav_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['av'] = None\n"
         "from clipstack_client import Client, ReductionUnavailable\n"
@@ -351,81 +309,3 @@ def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
     assert choose(hd, 0, 1e6) == "shrink"
     assert choose(hd, 1, 1e6) == "frames"
     assert choose(hd, 0, 1e6, bytes_left=1_000_000) == "none"
-
-
-LOOKS = {
-    "mirrored": {"mirrored": True},
-    "mirrored and turned": {"mirrored": True, "rotation": 90},
-    "upside down": {"rotation": 180, "mirrored": True},
-    "anamorphic": {"aspect": Fraction(64, 45)},
-    "anamorphic, turned": {"aspect": Fraction(2), "rotation": 270},
-}
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-@pytest.mark.parametrize("reduction", ["frames", "shrink"])
-@pytest.mark.parametrize("look", LOOKS)
-def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str, reduction: str, suffix: str) -> None:
-    frames = [np.where(corners(320, 240) > 128, frame, frame // 4) for frame in grainy(40)]
-    path = write_video(tmp_path / f"film.{suffix}", frames, options={"preset": "ultrafast"}, **LOOKS[look])
-    media, _, pixels = decode(path, model(), 1)
-    reduced = reduce_file(path, reduction, model())
-    assert reduced is not None
-    with reduced.file:
-        small.write_bytes(reduced.file.read())
-    facts = reduced.facts
-    assert (facts.width, facts.height, facts.rotation, facts.mirrored) == (
-        media.width,
-        media.height,
-        media.rotation,
-        media.mirrored,
-    )
-    assert np.abs(pixels - decode(small, model(), 1)[2]).mean() < 6
-
-
-LARGE = {"crf": "1", "preset": "ultrafast", "g": "1"}
-COLOURED = {
-    "untagged": ((320, 240), Coding("libx264", "yuv420p", matrix=5, options=LARGE)),
-    "untagged hd": ((1280, 720), Coding("libx264", "yuv420p", matrix=1, options=LARGE)),
-    "bt709": ((320, 240), Coding("libx264", "yuv420p", 1, 1, options=LARGE)),
-    "full": ((320, 240), Coding("libx264", "yuvj420p", 1, 2, options=LARGE)),
-    "bt2020 matrix": ((320, 240), Coding("libx264", "yuv420p10le", 9, 1, options=LARGE)),
-    "rgb": ((320, 240), Coding("ffv1", "bgr0")),
-}
-
-
-@pytest.mark.parametrize("reduction", ["frames", "shrink"])
-@pytest.mark.parametrize("name", COLOURED)
-def test_what_is_sent_has_the_colours_of_the_file(tmp_path: Path, small: Path, name: str, reduction: str) -> None:
-    size, coding = COLOURED[name]
-    noise = np.random.default_rng(0).integers(0, 40, (size[1], size[0], 1)) / 255 - 20 / 255
-    path = write_coded(tmp_path / "film.mkv", coding, (quarters(*size) + noise).clip(0, 1), count=40)
-    reduced = reduce_file(path, reduction, model(resize=120, crop=120))
-    assert reduced is not None
-    with reduced.file:
-        small.write_bytes(reduced.file.read())
-    frames = decode(small, model(resize=120, crop=120), 1)[2][0]
-    for y, x, colour in zip((30, 30, 90, 90), (30, 90, 30, 90), COLOURS, strict=True):
-        assert np.abs(frames[3, y - 9 : y + 9, x - 9 : x + 9].mean(axis=(0, 1)) - colour).max() < 8
-
-
-def odd_film(folder: Path, name: str) -> Path:
-    if name == "interlaced":
-        return interlaced(folder, "h264 mov")[0]
-    if name == "pixel crop":
-        path = write_video(folder / "whole.mkv", grainy(20), container={"live": "1"})
-        return with_pixel_crop(path, folder / "film.mkv", Crop(16, 0, 0, 0))
-    if name == "clean aperture":
-        return with_clean_aperture(
-            write_video(folder / "whole.mp4", grainy(20)), folder / "film.mp4", Crop(16, 0, 0, 0)
-        )
-    tags = {"hdr": {"transfer": 16, "gamut": 9}, "wide": {"transfer": 1, "gamut": 12}}[name]
-    coding = Coding("libx264", "yuv420p10le", 9, 1, **tags)
-    return write_coded(folder / "film.mkv", coding, quarters(320, 240), count=20)
-
-
-@pytest.mark.parametrize("name", ["interlaced", "pixel crop", "clean aperture", "hdr", "wide"])
-def test_what_only_the_service_converts_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
-    path = odd_film(tmp_path, name)
-    with path.open("rb") as file:
-        assert probe(file, path.stat().st_size) is None

@@ -42,7 +42,7 @@ def master(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate(timeout=60)
 
 
-def told(master: subprocess.Popen[str], count: int) -> dict[int, int]:
+def assignments(master: subprocess.Popen[str], count: int) -> dict[int, int]:
     """The next `count` workers and their GPUs, as they are started."""
     assert master.stdout
     found: dict[int, int] = {}
@@ -57,8 +57,8 @@ def told(master: subprocess.Popen[str], count: int) -> dict[int, int]:
 def test_gunicorn_workers_take_gpus_in_turns(
     master: subprocess.Popen[str],
 ) -> None:
-    first = told(master, 4)
+    first = assignments(master, 4)
     assert sorted(first.values()) == [0, 0, 1, 1]
     for pid, gpu in list(first.items())[:3]:
         os.kill(pid, signal.SIGKILL)
-        assert list(told(master, 1).values()) == [gpu]
+        assert list(assignments(master, 1).values()) == [gpu]

@@ -36,7 +36,7 @@ def started(folder: Path, *, orphaned: bool) -> subprocess.Popen[bytes]:
 
 
 def workers(folder: Path) -> list[int]:
-    return [int(each.name.partition("-")[2]) for each in folder.glob("worker-*")]
+    return [int(path.name.partition("-")[2]) for path in folder.glob("worker-*")]
 
 
 def gone(pid: int) -> bool:

@@ -43,7 +43,7 @@ def test_nothing_stands_in_the_way(checkout):
 
 
 @pytest.mark.parametrize("name", ["port", "triton_metrics_port"])
-def test_a_port_in_use_is_named_with_its_variable(checkout, name):
+def test_port_in_use_is_named_with_its_variable(checkout, name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         found = stack_problems(settings(checkout, **{name: str(port)}), checkout)
@@ -99,7 +99,7 @@ def test_a_local_triton_on_tcp_is_refused(checkout, address):
 
 
 @pytest.mark.parametrize(("content", "complaint"), [(None, "No such file"), ("", "it is empty"), ("0" * 64, "")])
-def test_a_key_file_that_was_named_must_hold_a_key(checkout, content, complaint):
+def test_key_file_that_was_named_must_hold_key(checkout, content, complaint):
     file = checkout / "key"
     if content is not None:
         file.write_text(content)
@@ -124,7 +124,7 @@ def test_a_server_that_is_not_unpacked_is_named(checkout):
     assert "make setup" in stack_problems(settings(checkout), checkout)[0].fix
 
 
-def test_a_default_model_that_is_missing_or_not_exported_is_named(checkout):
+def test_default_model_that_is_missing_or_not_exported_is_named(checkout):
     assert "no model 'other'" in stack_problems(settings(checkout, model="other"), checkout)[0].message
     (checkout / "models/camera_motion/1").rmdir()
     assert "has not been exported" in stack_problems(settings(checkout), checkout)[0].message

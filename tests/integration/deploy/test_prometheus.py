@@ -44,7 +44,7 @@ def test_every_rule_fires_when_it_should_and_only_then() -> None:
     assert "SUCCESS" in promtool("test", "rules", "rules_test.yml")
 
 
-def test_the_tests_of_the_rules_would_notice_one_that_is_asleep(tmp_path: Path) -> None:
+def test_tests_of_rules_would_notice_one_that_is_asleep(tmp_path: Path) -> None:
     (tmp_path / "rules_test.yml").write_text(RULES_TEST)
     (tmp_path / "rules.yml").write_text(RULES.replace("clipstack_triton_answers == 0", "clipstack_triton_answers == 2"))
     promtool("check", "rules", str(tmp_path / "rules.yml"))

@@ -57,7 +57,7 @@ def answer_s(place: Path) -> float:
     return time.monotonic() - begin
 
 
-def test_no_request_waits_for_a_new_worker_to_begin(master: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_no_request_waits_for_new_worker_to_begin(master: subprocess.Popen[bytes], tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (tmp_path / "socket").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -18,13 +18,13 @@ WAIVED = Waiver("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
 
 
 def test_the_page_tells_the_versions_that_are_installed() -> None:
-    told = dict(re.findall(r"^\| ([^|]+) \| (?:web|triton) \| ([^|]+) \|$", page.PAGE.read_text(), re.MULTILINE))
+    result = dict(re.findall(r"^\| ([^|]+) \| (?:web|triton) \| ([^|]+) \|$", page.PAGE.read_text(), re.MULTILINE))
     here = parts.versions()
-    assert told.keys() == here.keys(), "run `make supply`"
+    assert result.keys() == here.keys(), "run `make supply`"
     if "+deb12u" in here["nginx of Debian"]:  # any update of Debian's that is not older will do
         assert _update(here["nginx of Debian"]) >= 10, "apt-get install --only-upgrade nginx-light"
-    del told["nginx of Debian"], here["nginx of Debian"]
-    assert told == here, "run `make supply`, and look at the known faults again"
+    del result["nginx of Debian"], here["nginx of Debian"]
+    assert result == here, "run `make supply`, and look at the known faults again"
 
 
 def _update(version: str) -> int:
@@ -35,13 +35,13 @@ def test_no_version_is_unknown() -> None:
     assert [name for name, version in parts.versions().items() if version in (parts.ABSENT, "no version")] == []
 
 
-def test_the_fault_that_decord_is_kept_from_is_still_in_it() -> None:
+def test_fault_that_decord_is_kept_from_is_still_in_it() -> None:
     assert parts.ffmpeg_version("decord2") == "8.1.1", "is CVE-2026-8461 mended there? then docs/supply.md can say so"
 
 
 def test_the_page_has_every_package_with_its_licence() -> None:
-    told = page.PAGE.read_text()
-    missing = [line for line in licences.table() if line not in told]
+    text = page.PAGE.read_text()
+    missing = [line for line in licences.table() if line not in text]
     assert missing == [], "run `make supply`"
 
 
@@ -49,13 +49,13 @@ def test_every_licence_is_known_and_expected() -> None:
     assert licences.unexpected() == {}
 
 
-def test_a_licence_that_nobody_has_thought_about_is_unexpected() -> None:
+def test_licence_that_nobody_has_thought_about_is_unexpected() -> None:
     assert not licences.parts_of("MIT OR AGPL-3.0-only") <= licences.read_table()[0]
     assert licences.licence_of("no-such-package", {}) == licences.UNKNOWN
 
 
 @pytest.mark.parametrize("package", ["av", "decord2"])
-def test_what_is_said_of_the_licence_of_ffmpeg_is_so(package: str) -> None:
+def test_what_is_said_of_licence_of_ffmpeg_is_so(package: str) -> None:
     assert parts.ffmpeg_licence(package) == "LGPL version 3 or later"
     assert parts.gpl_libraries(package) == ["libx264", "libx265"]
     assert "--enable-gpl" not in parts.ffmpeg_configuration(package)
@@ -81,7 +81,7 @@ def test_packages_that_nobody_answered_for_are_not_checked() -> None:
     assert status == NOT_CHECKED and "not checked: 2 of 3" in lines[0]
 
 
-def test_a_service_that_cannot_be_reached_is_no_pass() -> None:
+def test_service_that_cannot_be_reached_is_no_pass() -> None:
     status, lines = verdict(parse("", "ConnectionError: no route\n", ["flask"]), [], TODAY)
     assert (status, lines[1]) == (NOT_CHECKED, "ConnectionError: no route")
 

@@ -21,14 +21,14 @@ def open_folder():
 
 
 @as_root
-def test_root_becomes_the_default_user_where_it_can_reach_everything(open_folder):
+def test_root_becomes_default_user_where_it_can_reach_everything(open_folder):
     user, warning = choose("", [open_folder])
 
     assert (user.name, warning) == ("www-data", None)
 
 
 @as_root
-def test_root_stays_root_with_one_warning_that_names_the_obstacle(open_folder):
+def test_root_stays_root_with_one_warning_that_names_obstacle(open_folder):
     inner = open_folder / "inner"
     (inner / "deep").mkdir(parents=True)
     inner.chmod(0o700)
@@ -39,7 +39,7 @@ def test_root_stays_root_with_one_warning_that_names_the_obstacle(open_folder):
 
 
 @as_root
-def test_a_user_that_was_asked_for_is_not_replaced(open_folder):
+def test_user_that_was_asked_for_is_not_replaced(open_folder):
     open_folder.chmod(0o700)
 
     with pytest.raises(UnusableUser, match=f"nobody may not enter or execute {open_folder}"):
@@ -52,7 +52,7 @@ def test_root_may_be_asked_for_and_needs_no_warning(open_folder):
 
 
 @as_root
-def test_a_link_into_a_closed_folder_is_an_obstacle(open_folder):
+def test_link_into_closed_folder_is_obstacle(open_folder):
     closed, link = open_folder / "closed", open_folder / "link"
     (closed / "inner").mkdir(parents=True)
     closed.chmod(0o700)

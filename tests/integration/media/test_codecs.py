@@ -55,7 +55,7 @@ def test_decord_opens_no_unlisted_stream(tmp_path: Path) -> None:
     assert isinstance(open_reader(source, media, "mov", (224, 224)), PacketReader)
 
 
-def test_decord_opens_a_file_whose_streams_are_all_listed(tmp_path: Path) -> None:
+def test_decord_opens_file_whose_streams_are_all_listed(tmp_path: Path) -> None:
     source = whole(with_second_stream(tmp_path / "film.mov", "mpeg4", "yuv420p"))
     assert isinstance(open_reader(source, probe(source, LIMITS), "mov", (224, 224)), DecordReader)
 

@@ -202,7 +202,7 @@ def test_an_unknown_matrix_counts_as_none(space):
     ("width", "height", "gamut", "right"),
     [(640, 480, 2, 5), (720, 576, 2, 5), (1280, 534, 2, 1), (960, 720, 2, 1), (406, 720, 2, 1), (640, 480, 9, 9)],
 )
-def test_the_matrix_of_untagged_video_goes_by_its_size(width, height, gamut, right):
+def test_matrix_of_untagged_video_goes_by_its_size(width, height, gamut, right):
     untagged = av.VideoFrame(width, height, "yuv420p")
     untagged.color_primaries = gamut
     assert matrix(untagged) == right
@@ -221,6 +221,6 @@ def test_ictcp_grey_stays_grey(transfer):
 def test_frames_that_change_their_tags_are_each_converted_by_their_own():
     scaler = SrgbScaler((16, 16))
     first, second = (frame((100, 110, 180), "yuv420p", colorspace=space) for space in (1, 5))
-    shown = [scaler.scale(each)[8, 8].tolist() for each in (first, second, first)]
+    shown = [scaler.scale(item)[8, 8].tolist() for item in (first, second, first)]
     assert shown[0] == shown[2] != shown[1]
-    assert [conversion(each) for each in (first, second)] == ["ordinary", "ordinary"]
+    assert [conversion(item) for item in (first, second)] == ["ordinary", "ordinary"]

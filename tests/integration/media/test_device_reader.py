@@ -74,7 +74,7 @@ def seen(reader: Reader, numbers: Sequence[int], crop: int) -> NDArray[np.float6
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_the_same_frames_at_the_same_times_in_the_same_colours(tmp_path: Path, name: str) -> None:
+def test_same_frames_at_same_times_in_same_colours(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"film.{name.split()[0]}"
     write_video(path, map(numbered, range(COUNT)), **FILMS[name])
     ours, there = both(path, 64)
@@ -167,7 +167,7 @@ def test_colours_are_those_of_the_cpu(tmp_path: Path, name: str) -> None:
     assert np.abs(centres(there) - centres(ours)).max() <= 4
 
 
-def test_what_needs_more_than_a_scaler_is_left_to_the_cpu(tmp_path: Path) -> None:
+def test_what_needs_more_than_scaler_is_left_to_cpu(tmp_path: Path) -> None:
     pq = Coding("libx264", "yuv420p10le", BT2020, LIMITED, transfer=16, gamut=BT2020)
     film = write_video(tmp_path / "whole.mp4", [texture(320, 240)] * 3)
     for path in (
@@ -179,7 +179,7 @@ def test_what_needs_more_than_a_scaler_is_left_to_the_cpu(tmp_path: Path) -> Non
             both(path, 96)
 
 
-def test_fields_that_begin_later_are_left_to_the_cpu(tmp_path: Path) -> None:
+def test_fields_that_begin_later_are_left_to_cpu(tmp_path: Path) -> None:
     path, _ = interlaced(tmp_path, "ffv1 mkv", progressive=6)
     there = both(path, 96)[1]
     with pytest.raises(NotOnDevice):

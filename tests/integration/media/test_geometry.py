@@ -52,7 +52,7 @@ def test_upright_turns_then_mirrors(rotation, mirrored):
     assert np.array_equal(upright(stored(picture, rotation, mirrored), rotation, mirrored), picture)
 
 
-def test_a_frame_without_a_display_matrix_lies_as_it_is_shown():
+def test_frame_without_display_matrix_lies_as_it_is_shown():
     assert orientation(av.VideoFrame(16, 16, "rgb24")) == (0, False)
 
 
@@ -80,7 +80,7 @@ def test_sample_aspect_ratio_is_applied(tmp_path, suffix, codec):
     assert (media.width, media.height) == (240, 160)
 
 
-def test_a_sideways_anamorphic_film_is_as_high_as_it_was_wide(tmp_path):
+def test_sideways_anamorphic_film_is_as_high_as_it_was_wide(tmp_path):
     frame = stored(corners(160, 120), 90, False)
     path = write_video(tmp_path / "film.mp4", [frame] * 3, rotation=90, aspect=Fraction(2))
     media, seen = first_frame(path)
@@ -104,7 +104,7 @@ def test_edges_that_the_container_hides_are_not_shown(tmp_path, hide, codec):
 
 
 @pytest.mark.parametrize("crop", [Crop(-8, 0, 0, 0), Crop(0, 0, 0, 160)])
-def test_a_clean_aperture_that_does_not_fit_is_ignored(tmp_path, crop):
+def test_clean_aperture_that_does_not_fit_is_ignored(tmp_path, crop):
     path = write_video(tmp_path / "whole.mp4", [corners(240, 160)] * 3)
     media, seen = first_frame(with_clean_aperture(path, tmp_path / "film.mp4", crop))
     assert (media.width, media.height, read_corners(seen)) == (240, 160, "rgbw")
@@ -124,7 +124,7 @@ def test_fields_of_two_moments_become_whole_frames(tmp_path, name):
         assert np.abs(np.asarray(frame, np.int16) - truths[number]).mean() < 6
 
 
-def test_a_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path):
+def test_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path):
     path, truths = interlaced(tmp_path, "ffv1 mkv", progressive=6)
     media = decode.probe(whole(path), LIMITS)
     assert not media.interlaced

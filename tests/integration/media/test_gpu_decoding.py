@@ -133,7 +133,7 @@ def film(tmp_path: Path) -> Source:
     return whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
 
 
-def test_the_frames_asked_for_lie_on_the_gpu_and_nowhere_else(place: Place, film: Source) -> None:
+def test_frames_asked_for_lie_on_gpu_and_nowhere_else(place: Place, film: Source) -> None:
     decoded = place.decode(film, place.request(TIMES, TIMES[::-1]))
     assert (decoded.on_gpu, decoded.not_on_gpu) == (True, "")
     assert decoded.frames == ((0, 5, 11, 20), (20, 11, 5, 0))
@@ -142,7 +142,7 @@ def test_the_frames_asked_for_lie_on_the_gpu_and_nowhere_else(place: Place, film
     assert not place.pool.view(0, (SLOTS * SLOT,)).any()
 
 
-def test_the_same_facts_are_told_as_on_the_cpu(place: Place, film: Source) -> None:
+def test_same_facts_are_told_as_on_cpu(place: Place, film: Source) -> None:
     late = tuple(time + 0.5 for time in TIMES)
     there, here = (place.decode(film, place.request(TIMES, late, on_gpu=on_gpu)) for on_gpu in (True, False))
     assert there.on_gpu and not here.on_gpu
@@ -158,7 +158,7 @@ def test_a_rotated_video_lies_there_upright(place: Place, tmp_path: Path, rotati
     assert [read_corners(frame) for frame in place.clip(0, 2)] == ["rgbw", "rgbw"]
 
 
-def test_gpu_clip_is_copied_to_the_host_on_demand(place: Place, film: Source) -> None:
+def test_gpu_clip_is_copied_to_host_on_demand(place: Place, film: Source) -> None:
     place.decode(film, place.request(TIMES))
     place.pool.device.mark_written(0, on_gpu=True)
     count = place.clip(0).nbytes
@@ -167,7 +167,7 @@ def test_gpu_clip_is_copied_to_the_host_on_demand(place: Place, film: Source) ->
     assert [read_number(frame) for frame in place.pool.view(0, (len(TIMES), SIZE, SIZE, 3))] == [0, 5, 11, 20]
 
 
-def test_who_does_not_ask_for_the_gpu_has_the_host(place: Place, film: Source) -> None:
+def test_who_does_not_ask_for_gpu_has_host(place: Place, film: Source) -> None:
     assert not place.decode(film, place.request(TIMES, on_gpu=False)).on_gpu
     assert [read_number(frame) for frame in place.pool.view(0, (len(TIMES), SIZE, SIZE, 3))] == [0, 5, 11, 20]
 
@@ -200,13 +200,13 @@ async def _probed(source: Source) -> Any:
     return probe(source, LIMITS)
 
 
-def test_a_clip_outside_the_slots_is_the_caller_s_fault(place: Place, film: Source) -> None:
+def test_clip_outside_slots_is_caller_s_fault(place: Place, film: Source) -> None:
     request = replace(place.request(TIMES), offsets=(place.pool.device.region_bytes - 10,))
     with pytest.raises(ValueError, match="outside the region"):
         place.decode(film, request)
 
 
-def test_a_decoder_that_has_a_gpu_is_confined_all_the_same(place: Place, film: Source) -> None:
+def test_decoder_that_has_gpu_is_confined_all_same(place: Place, film: Source) -> None:
     async def use(decoder: Decoder) -> tuple[int, int]:
         await decoder.decode(DecodeTask(film, place.request(TIMES)))
         for pid in descendants(os.getpid()):
@@ -247,7 +247,7 @@ def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None
     assert refused == "EPERM"
 
 
-def test_a_decoder_that_has_a_gpu_cannot_have_every_layer(place: Place) -> None:
+def test_decoder_that_has_gpu_cannot_have_every_layer(place: Place) -> None:
     with pytest.raises(SandboxError, match=f"lack these sandbox layers: files: {ON_GPU}"):
         place.run(_probed, mode="required")
 

@@ -74,7 +74,7 @@ def test_plain_mp4_is_never_cut_off_for_its_index_says_more(tmp_path: Path) -> N
     assert not find_ending(whole(path), "mov").cut_off
 
 
-def test_cut_in_the_index_of_a_fragment_leaves_the_fragments_before(tmp_path: Path) -> None:
+def test_cut_in_index_of_fragment_leaves_fragments_before(tmp_path: Path) -> None:
     frames, made = map(numbered, range(20)), FILMS["mp4 fragmented"]
     data = write_video(tmp_path / "film.mp4", frames, **made).read_bytes()
     at = data.rindex(b"moof", 0, data.rindex(b"moof"))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.checkpoints import labels_file, official_x3d, onnx_file
+from tests.support.checkpoints import labels_file, official_resnet, onnx_file
+from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark.accuracy import AccuracyRow, row
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.benchmark.timing import Result as Measured
@@ -21,40 +22,42 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import engine_config
 from triton_repo.zoo.repository.store import installed
 
+WEIGHTS = Path(published("resnet18").url).name
+
 
 def invoke(*arguments: str | Path | int) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
-def x3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with X3D_XS.pyth, and with models/x3d_xs made of it for small clips."""
-    folder = tmp_path_factory.mktemp("x3d")
-    file = official_x3d(folder / "X3D_XS.pyth")
-    result = invoke("add", "x3d_xs", "--from-file", file, "--size", 32, "--frames", 2, "--models", folder / "models")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the weights of ResNet-18, and with models/resnet18 made of them for small pictures."""
+    folder = tmp_path_factory.mktemp("resnet")
+    file = official_resnet(folder / WEIGHTS)
+    result = invoke("add", "resnet18", "--from-file", file, "--size", 32, "--models", folder / "models")
     assert result.exit_code == 0, result.output
     return folder
 
 
 @pytest.fixture
-def models(x3d: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(x3d / "models", tmp_path / "models")
+def models(resnet: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(resnet / "models", tmp_path / "models")
 
 
 def bench(models: Path, *more: str | int) -> Result:
-    return invoke("bench", "x3d_xs", "--seconds", 1, "--clips", 4, "--models", models, *more)
+    return invoke("bench", "resnet18", "--seconds", 1, "--clips", 4, "--models", models, *more)
 
 
 def test_table_lists_engines_and_reasons(models: Path) -> None:
-    config = (models / "x3d_xs" / "config.pbtxt").read_text()
+    config = (models / "resnet18" / "config.pbtxt").read_text()
     result = bench(models)
     assert result.exit_code == 0, result.output
     assert "openvino f32" in result.stdout
     assert "torch f32" in result.stdout
     assert "recommended: " in result.stderr
     assert "▶ " in result.stdout
-    assert (models / "x3d_xs" / "config.pbtxt").read_text() == config, "nothing is changed without --apply"
-    assert sorted(path.name for path in installed(models, "x3d_xs").served.iterdir()) == [
+    assert (models / "resnet18" / "config.pbtxt").read_text() == config, "nothing is changed without --apply"
+    assert sorted(path.name for path in installed(models, "resnet18").served.iterdir()) == [
         "config.pbtxt",
         "labels.txt",
         "model.bin",
@@ -69,23 +72,23 @@ def test_apply_serves_the_recommended_engine(models: Path) -> None:
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert {entry["engine"] for entry in facts["engines"]} == {"torch"}
-    model = installed(models, "x3d_xs")
+    model = installed(models, "resnet18")
     assert model.parameters["engine"] == facts["recommended"]["engine"] == "torch"
     assert model.parameters["precision"] == facts["recommended"]["precision"]
     assert (model.served / "model.pt2").is_file()
-    assert "x3d_xs now uses torch" in result.stderr
-    assert invoke("verify", "x3d_xs", "--clips", 2, "--models", models).exit_code == 0
-    assert sorted(path.name for path in models.iterdir()) == ["x3d_xs"]
+    assert "resnet18 now uses torch" in result.stderr
+    assert invoke("verify", "resnet18", "--clips", 2, "--models", models).exit_code == 0
+    assert sorted(path.name for path in models.iterdir()) == ["resnet18"]
 
 
-def test_without_the_source_only_what_is_there_is_measured(models: Path) -> None:
-    source = models / "x3d_xs" / "1" / "source.json"
-    source.write_text(source.read_text().replace("X3D_XS.pyth", "gone.pyth"))
+def test_without_source_only_what_is_there_is_measured(models: Path) -> None:
+    source = models / "resnet18" / "1" / "source.json"
+    source.write_text(source.read_text().replace(WEIGHTS, "gone.pth"))
     result = bench(models, "--engine", "openvino", "--engine", "torch", "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert {entry["engine"] for entry in facts["engines"]} == {"openvino"}
-    assert "gone.pyth, which x3d_xs was made from, is gone" in facts["absent"]["torch f32"]
+    assert "gone.pth, which resnet18 was made from, is gone" in facts["absent"]["torch f32"]
 
 
 def test_inaccurate_engine_is_not_recommended(tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ class Engines:
     def __init__(self, **seconds: float) -> None:
         self.now_s = 0.0
         self.batches: dict[str, list[int]] = {name: [] for name in seconds}
-        self.engines = {Variant(name, "f32"): self.engine(name, each) for name, each in seconds.items()}
+        self.engines = {Variant(name, "f32"): self.engine(name, item) for name, item in seconds.items()}
 
     def engine(self, name: str, seconds: float) -> object:
         def infer(clips: np.ndarray) -> np.ndarray:
@@ -148,7 +151,7 @@ def test_engine_too_slow_to_win_is_skipped() -> None:
     assert hopeless({fast: 0.001, slow: 0.1}, seconds=10) == set(), "there is time for it"
 
 
-def test_the_fastest_good_engine_wins_and_a_wrong_one_never() -> None:
+def test_fastest_good_engine_wins_and_wrong_one_never() -> None:
     present = Variant("openvino", "f32")
     slow, fast, wrong = (
         measured("openvino", 0.02, 60), measured("torch", 0.01, 120), measured("onnxruntime", 0.001, 1e3, largest=0.1),
@@ -157,7 +160,7 @@ def test_the_fastest_good_engine_wins_and_a_wrong_one_never() -> None:
     assert best([wrong], present) is None
 
 
-def test_the_present_engine_stays_unless_another_is_clearly_faster() -> None:
+def test_present_engine_stays_unless_another_is_clearly_faster() -> None:
     present, near = measured("openvino", 0.0102, 98), measured("torch", 0.01, 100)
     assert best([present, near], present.variant) is present
     assert best([present, near], Variant("onnxruntime", "f32")) is near
@@ -195,7 +198,7 @@ def test_same_labels_with_other_scores_are_not_good(precision: str, once: float,
 
 
 def test_a_configuration_is_changed_in_its_engine_alone(models: Path) -> None:
-    text = (models / "x3d_xs" / "config.pbtxt").read_text()
+    text = (models / "resnet18" / "config.pbtxt").read_text()
     changed = engine_config.with_engine(text, "torch", "bf16")
     assert engine_config.engine_of(changed) == ("torch", "bf16")
     assert engine_config.with_engine(changed, "openvino", "auto") == text

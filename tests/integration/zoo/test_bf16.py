@@ -63,7 +63,7 @@ def rounding_errors() -> int:
 
 
 @pytest.mark.parametrize("instructions", ["AVX2", "ALL"])
-def test_emulation_rounds_to_the_nearest_bf16_on_every_cpu(instructions: str) -> None:
+def test_emulation_rounds_to_nearest_bf16_on_every_cpu(instructions: str) -> None:
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     subprocess.run([sys.executable, "-c", EMULATED], env=environment, check=True)
 

@@ -85,12 +85,15 @@ def test_verify_compares_with_the_network_in_torch(x3d: Path) -> None:
     assert last == "version 1 against torch, seed 0"
 
 
-def test_verify_compares_other_engines_and_leaves_nothing_of_them(x3d: Path) -> None:
+def test_verify_compares_other_engines_and_leaves_nothing_of_them(tmp_path: Path) -> None:
+    file, models = official_resnet(tmp_path / Path(published("resnet18").url).name), tmp_path / "models"
+    assert invoke("add", "resnet18", "--from-file", file, "--size", 32, "--models", models).exit_code == 0
+    assert installed(models, "resnet18").labels == published("resnet18").labels
     engines = ("--engine", "torch", "--engine", "onnxruntime", "--engine", "openvino")
-    result = invoke("verify", "x3d_xs", "--clips", 3, *engines, "--models", x3d / "models")
+    result = invoke("verify", "resnet18", "--clips", 3, *engines, "--models", models)
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines()[1:-2]] == ["torch", "onnxruntime", "openvino"]
-    assert sorted(path.name for path in (x3d / "models" / "x3d_xs" / "1").iterdir()) == [
+    assert sorted(path.name for path in (models / "resnet18" / "1").iterdir()) == [
         "config.pbtxt",
         "labels.txt",
         "model.bin",
@@ -113,7 +116,7 @@ def test_verify_uses_real_clips(x3d: Path, tmp_path: Path) -> None:
     assert "that x3d_xs could look at" in nothing.stderr
 
 
-def test_verify_takes_the_file_where_it_is_now_and_no_other(x3d: Path, tmp_path: Path) -> None:
+def test_verify_takes_file_where_it_is_now_and_no_other(x3d: Path, tmp_path: Path) -> None:
     moved, models = tmp_path / "moved.pyth", tmp_path / "models"
     shutil.copytree(x3d / "models", models)
     shutil.copy(x3d / "X3D_XS.pyth", moved)
@@ -140,33 +143,24 @@ def test_show_and_list_say_what_is_there(x3d: Path) -> None:
     assert "can be added: x3d_s, x3d_m, x3d_l, efficientnet_lite0, efficientnet_lite1" in listed
 
 
-def test_show_tells_of_a_published_model_that_is_not_here(tmp_path: Path) -> None:
+def test_show_tells_of_published_model_that_is_not_here(tmp_path: Path) -> None:
     shown = invoke("show", "resnet50", "--models", tmp_path).stdout
     assert "input     picture, 224 × 224" in shown
     assert "frame     short side scaled to 232" in shown
     assert f"url       {published('resnet50').url}" in shown
 
 
-@pytest.mark.parametrize(
-    ("name", "example", "clip"),
-    [("resnet18", (8, 3, 32, 32), ("--size", 32)), ("mc3_18", (8, 3, 2, 16, 16), ("--size", 16, "--frames", 2))],
-    ids=["picture", "video"],
-)
-def test_torchvision_model_from_its_file(
-    name: str, example: tuple[int, ...], clip: tuple[str, ...], tmp_path: Path
-) -> None:
-    file, models = tmp_path / Path(published(name).url).name, tmp_path / "models"
-    if name == "resnet18":
-        official_resnet(file)
-    else:
-        torch.save(state(name, 400, example), file)
-    result = invoke("add", name, "--from-file", file, *clip, "--models", models)
+def test_torchvision_video_model_from_its_file(tmp_path: Path) -> None:
+    file, models = tmp_path / Path(published("mc3_18").url).name, tmp_path / "models"
+    torch.save(state("mc3_18", 400, (8, 3, 2, 16, 16)), file)
+    clip = ("--size", 16, "--frames", 2)
+    result = invoke("add", "mc3_18", "--from-file", file, *clip, "--models", models)
     assert result.exit_code == 0, result.output
-    assert installed(models, name).labels == published(name).labels
-    assert invoke("verify", name, "--clips", 3, "--models", models).exit_code == 0
+    assert installed(models, "mc3_18").labels == published("mc3_18").labels
+    assert invoke("verify", "mc3_18", "--clips", 3, "--models", models).exit_code == 0
 
 
-def test_own_checkpoint_answers_as_the_network_did_in_training(tmp_path: Path) -> None:
+def test_own_checkpoint_answers_as_network_did_in_training(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = spread_out(published("x3d_xs").network(3), normal_clips((8, 3, 2, 32, 32)))
     wrapped = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -253,7 +247,7 @@ def test_two_commands_at_once(add_onnx: Run, tmp_path: Path) -> None:
     assert add_onnx().exit_code == 0
 
 
-def test_a_damaged_model_is_told_and_the_others_listed(add_onnx: Run, tmp_path: Path) -> None:
+def test_damaged_model_is_told_and_others_listed(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx()
     for name, text in (("foreign", 'name: "foreign" output [ { label_filename: "labels.txt" } ]'), ("torn", "name: {")):
         shutil.copytree(tmp_path / "models" / "mine", tmp_path / "models" / name)
@@ -271,7 +265,7 @@ def test_what_a_killed_process_left_is_tidied_up(add_onnx: Run, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
 
 
-def test_verify_finds_a_model_that_is_not_its_source(add_onnx: Run, tmp_path: Path) -> None:
+def test_verify_finds_model_that_is_not_its_source(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx()
     add_onnx("--std", "0.1")
     folder = tmp_path / "models" / "mine"
@@ -283,7 +277,7 @@ def test_verify_finds_a_model_that_is_not_its_source(add_onnx: Run, tmp_path: Pa
     assert "mine differs from its source" in result.stderr
 
 
-def test_remove_takes_everything_of_a_model_and_nothing_else(add_onnx: Run, tmp_path: Path) -> None:
+def test_remove_takes_everything_of_model_and_nothing_else(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx()
     shutil.copytree(tmp_path / "models" / "mine", tmp_path / "models" / "other")
     assert invoke("remove", "mine", "--models", tmp_path / "models").exit_code == 0

@@ -69,7 +69,7 @@ def test_broken_connection_goes_on_where_it_broke(get: Callable[..., Path], serv
     assert asked == [None, "bytes=300000-", "bytes=300000-", "bytes=700000-"]
 
 
-def test_next_run_goes_on_where_the_last_gave_up(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
+def test_next_run_goes_on_where_last_gave_up(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     server.break_after = [300_000] + [0] * 4
     with pytest.raises(ModelError, match="300000 bytes are kept, and the next attempt resumes there"):
         get()
@@ -101,9 +101,7 @@ def test_server_without_ranges(get: Callable[..., Path], server: FileServer) -> 
     assert get().read_bytes() == CONTENT
 
 
-def test_other_bytes_than_the_first_time_are_not_used(
-    get: Callable[..., Path], server: FileServer, tmp_path: Path
-) -> None:
+def test_other_bytes_than_first_time_are_not_used(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     get().unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(ModelError, match=f"weights.lock says {DIGEST}, the file has"):

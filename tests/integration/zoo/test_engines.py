@@ -77,7 +77,7 @@ def right(clips: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch", [1, 2, MAX_BATCH, MAX_BATCH + 3])
-def test_every_clip_of_a_batch_gets_its_own_scores(engine: str, version: Path, batch: int) -> None:
+def test_every_clip_of_batch_gets_its_own_scores(engine: str, version: Path, batch: int) -> None:
     loaded = load_engine(config(engine), version)
     loaded.warm_up()
     clips = example_clips(SERVED, batch)
@@ -112,8 +112,8 @@ def test_concurrent_requests_get_their_own_scores(engine: str, version: Path) ->
     clips = example_clips(SERVED, 12)
     asked = [clips[number % 10 : number % 10 + 1 + number % 3] for number in range(300)]
     told = [SimpleQueue[np.ndarray]() for _ in asked]
-    for number, (each, answer) in enumerate(zip(asked, told, strict=True)):
-        loaded.submit([(each, answer.put)])
+    for number, (item, answer) in enumerate(zip(asked, told, strict=True)):
+        loaded.submit([(item, answer.put)])
         if number % 50 == 0:
             loaded.drain()  # what comes then is alone
             assert answer.qsize() == 1
@@ -191,7 +191,7 @@ def test_parameters_that_no_engine_knows_are_refused(
         load_engine(config(engine, **{name: value}), version)
 
 
-def test_a_precision_that_this_machine_has_not_is_never_replaced_silently(engine: str, version: Path) -> None:
+def test_precision_that_this_machine_has_not_is_never_replaced_silently(engine: str, version: Path) -> None:
     lacking = [name for name in ("bf16", "f16") if name not in engine_class(engine).precisions()]
     for precision in lacking:
         with pytest.raises(EngineError, match=f"precision is '?{precision}"):
@@ -241,7 +241,7 @@ def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, exporte
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
-def test_nothing_is_reported_to_the_maker_of_an_engine(name: str, exported: Path, tmp_path: Path) -> None:
+def test_nothing_is_reported_to_maker_of_engine(name: str, exported: Path, tmp_path: Path) -> None:
     # Telemetry first stores an id: a new home folder must stay empty
     pytest.importorskip(name)
     if name != "openvino" and not (exported / "model.onnx").exists():

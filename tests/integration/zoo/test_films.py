@@ -24,7 +24,7 @@ def test_every_label_is_filmed_in_every_way_equally_often() -> None:
 
 
 @pytest.mark.parametrize(("fps", "size"), [(24, (360, 640)), (60, (320, 240))], ids=["portrait", "60 fps"])
-def test_a_film_is_a_video_file_and_the_same_again(fps: int, size: tuple[int, int]) -> None:
+def test_film_is_video_file_and_same_again(fps: int, size: tuple[int, int]) -> None:
     film, scenes = Film("pan_left", fps, size, 5), [texture(400, 300)]
     file = record(film, scenes, seed=1)
     assert file == record(film, scenes, seed=1)

@@ -35,7 +35,7 @@ from triton_repo.zoo.training.loop import TrainingConfig, train
 COMMITTED = Path(__file__).parents[3] / "triton_repo" / "models" / "frame_quality"
 
 
-def test_one_score_a_label_for_pictures_of_any_size() -> None:
+def test_one_score_label_for_pictures_of_any_size() -> None:
     network = FrameQuality().eval()
     with torch.no_grad():
         assert network(torch.randn(2, 3, SIZE, SIZE)).shape == (2, len(LABELS))
@@ -68,7 +68,7 @@ def test_every_built_in_model_can_be_made() -> None:
     assert tuple(builtin.DEFAULTS) == BUILT_IN
 
 
-def test_a_step_of_training_is_the_same_for_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_of_training_is_same_for_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_frame_quality, "SMALL", 48)
     batches = train_frame_quality.Pictures(3, 8, 0, train_frame_quality.PictureMix(("coffee",), 1.0, large_from=9))
     pictures, labels = next(iter(batches))

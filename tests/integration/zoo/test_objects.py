@@ -67,7 +67,7 @@ def test_a_photograph_gets_its_word_and_torchs_scores(served: NetworkSpec, name:
     assert served.labels[int(scores[0].argmax())] in WORDS[name]
 
 
-def test_bicubic_scaling_as_in_training_gives_the_same_word(served: NetworkSpec) -> None:
+def test_bicubic_scaling_as_in_training_gives_same_word(served: NetworkSpec) -> None:
     picture = Image.fromarray(bundled("coffee"))
     side = int(0.875 * min(picture.size))
     left, top = ((length - side + 1) // 2 for length in picture.size)
@@ -80,7 +80,7 @@ def test_bicubic_scaling_as_in_training_gives_the_same_word(served: NetworkSpec)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_published_size_takes_its_own_picture_and_any_other(name: str) -> None:
+def test_published_size_takes_its_own_picture_and_any_other(name: str) -> None:
     spec = published(name).spec
     network = EfficientNetLite(7, VARIANTS[name]).eval()
     with torch.no_grad():

@@ -26,7 +26,7 @@ def write_model(path: Path, location: str, within: str = "initializer") -> None:
     nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])]
     if within == "constant":
         nodes.insert(0, helper.make_node("Constant", [], ["w"], value=tensor))
-    clip, scores = (helper.make_tensor_value_info(*each) for each in (("x", 1, [1, 3, 2, 8, 8]), ("y", 1, [1, 3])))
+    clip, scores = (helper.make_tensor_value_info(*item) for item in (("x", 1, [1, 3, 2, 8, 8]), ("y", 1, [1, 3])))
     initializers = [tensor] if within == "initializer" else []
     graph = helper.make_graph(nodes, "small", [clip], [scores], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

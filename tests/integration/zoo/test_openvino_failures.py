@@ -41,7 +41,7 @@ def test_the_next_are_inferred(engine: OpenVinoEngine, pattern: str) -> None:
 def test_only_those_whose_clips_fail_are_told_so(engine: OpenVinoEngine) -> None:
     requests = [clips(GOOD), clips(BADS[0], GOOD), clips(GOOD, GOOD), clips(BADS[1]), clips(GOOD)]
     told = [SimpleQueue[np.ndarray | EngineError]() for _ in requests]
-    engine.submit([(each, answer.put) for each, answer in zip(requests, told, strict=True)])
+    engine.submit([(request, answer.put) for request, answer in zip(requests, told, strict=True)])
     answers = [answer.get(timeout=10) for answer in told]  # by nobody's asking again
     assert [isinstance(answer, EngineError) for answer in answers] == [False, True, False, True, False]
     np.testing.assert_allclose(answers[2], right(2))

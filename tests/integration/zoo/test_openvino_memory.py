@@ -30,9 +30,7 @@ def resident_kib(file: Path) -> int:
 
 
 @pytest.mark.parametrize("through_link", [False, True])
-def test_the_file_of_weights_leaves_memory_once_the_model_is_warm(
-    version: Path, tmp_path: Path, through_link: bool
-) -> None:
+def test_file_of_weights_leaves_memory_once_model_is_warm(version: Path, tmp_path: Path, through_link: bool) -> None:
     folder = tmp_path / "linked"
     folder.symlink_to(version)
     engine = OpenVinoEngine(folder if through_link else version, {"precision": "f32"}, 4)

@@ -42,19 +42,19 @@ def seen(picture: Image) -> Image:
 
 
 @pytest.mark.parametrize("label", amounts.LABELS)
-def test_a_fault_keeps_the_shape_and_is_the_same_again(label: str, picture: Image) -> None:
+def test_fault_keeps_shape_and_is_same_again(label: str, picture: Image) -> None:
     made = spoiled(label, picture, 0.5)
     assert (made.shape, made.dtype) == (picture.shape, np.uint8)
     np.testing.assert_array_equal(made, spoiled(label, picture, 0.5))
 
 
-def test_amounts_go_from_the_faintest_to_the_strongest_in_equal_ratios() -> None:
+def test_amounts_go_from_faintest_to_strongest_in_equal_ratios() -> None:
     assert [amount_at((2, 8), part) for part in PARTS] == pytest.approx([2, 4, 8])
     assert [amount_at((12, 3), part) for part in PARTS] == pytest.approx([12, 6, 3])
 
 
 @pytest.mark.parametrize("radius", [2.0, 5.5, 30.0])
-def test_a_disc_is_as_wide_and_as_large_as_it_claims(radius: float) -> None:
+def test_disc_is_as_wide_and_as_large_as_it_claims(radius: float) -> None:
     kernel = disc(radius)
     assert kernel.sum() == pytest.approx(np.pi * radius**2, rel=0.06)
     assert (kernel[kernel.shape[0] // 2] > 0).sum() == pytest.approx(2 * radius, abs=2)
@@ -94,7 +94,7 @@ def test_dark_and_bright_begin_where_they_claim(part: float, picture: Image) -> 
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_next_to_nothing_is_left_of_a_blank_picture(part: float, picture: Image) -> None:
+def test_next_to_nothing_is_left_of_blank_picture(part: float, picture: Image) -> None:
     for seed in range(6):
         made = cv2.GaussianBlur(spoiled("blank", picture, part, seed), (0, 0), 2)
         low, high = np.percentile(brightness(made), [5, 95])
@@ -102,7 +102,7 @@ def test_next_to_nothing_is_left_of_a_blank_picture(part: float, picture: Image)
 
 
 @pytest.mark.parametrize("label", ["defocus", "motion_blur"])
-def test_blur_takes_detail_away_and_the_strongest_takes_more(label: str, picture: Image) -> None:
+def test_blur_takes_detail_away_and_strongest_takes_more(label: str, picture: Image) -> None:
     edges = [detail(seen(made), 1)[0] for made in (picture, *(spoiled(label, picture, part) for part in (0.0, 1.0)))]
     assert edges[0] > 1.5 * edges[1] > 1.5 * edges[2]
 
@@ -114,7 +114,7 @@ def test_sharp_picture_has_camera_effects_only(picture: Image) -> None:
         assert np.abs(seen(made).astype(float) - seen(picture)).mean() < 5
 
 
-def test_between_sharp_and_every_fault_there_is_a_gap() -> None:
+def test_between_sharp_and_every_fault_there_is_gap() -> None:
     assert amounts.DEFOCUS[0] / 2 > 2 * amounts.SHARP_BLUR  # a disc's deviation is half its radius
     assert amounts.MOTION[0] / 12**0.5 > 2 * amounts.SHARP_BLUR  # a line's is its length by the root of 12
     assert amounts.NOISE[0] > 2 * amounts.SHARP_NOISE

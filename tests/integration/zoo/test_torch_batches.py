@@ -92,7 +92,7 @@ def test_what_lay_there_before_changes_nothing(batches: Batches) -> None:
     torch.testing.assert_close(batches([five]), sums(five))  # runs as six
 
 
-def test_a_batch_is_no_larger_than_it_must_be(recorder: FakeRecorder, batches: Batches) -> None:
+def test_batch_is_no_larger_than_it_must_be(recorder: FakeRecorder, batches: Batches) -> None:
     for count in (1, 3, 5, 7, 8, 10):
         batches(clips(count))
     assert recorder.replayed == [1, 3, 6, 8, 8, 8, 2]
@@ -115,12 +115,12 @@ def test_cutting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], most
     assert all(length == most for length in lengths[:-1]) and 0 < lengths[-1] <= most
 
 
-def test_the_first_way_stays_unless_another_is_clearly_faster() -> None:
+def test_first_way_stays_unless_another_is_clearly_faster() -> None:
     assert fastest({"first": 1.0, "second": 0.97}) == "first"
     assert fastest({"first": 1.0, "second": 0.9, "third": 0.8}) == "third"
     assert fastest({"only": 1.0}) == "only"
 
 
-def test_a_lone_clip_and_a_full_batch_count_alike(batches: Batches) -> None:
+def test_lone_clip_and_full_batch_count_alike(batches: Batches) -> None:
     times = iter([0.002, 0.008])
     assert batches.timed(lambda run: next(times)) == pytest.approx(0.002 * 0.008 / 8)

@@ -84,14 +84,14 @@ def test_no_step_is_left_that_could_be_done_by_another(
     assert convolutions > 0
 
 
-def test_weights_of_convolutions_are_in_the_precision_and_their_biases_too(exported: GraphModule) -> None:
+def test_weights_of_convolutions_are_in_precision_and_their_biases_too(exported: GraphModule) -> None:
     network = prepared(loaded(exported), torch.bfloat16, "channels_last")
     used = {node.target for node in network.graph.nodes if node.op == "get_attr"}
     tensors = {name: value for name, value in (*network.named_parameters(), *network.named_buffers()) if name in used}
     assert {name for name, value in tensors.items() if value.dtype == torch.float32} == {"scale", "shift"}
 
 
-def test_the_layout_of_the_colours_is_what_convolutions_want(served: NetworkSpec) -> None:
+def test_layout_of_colours_is_what_convolutions_want(served: NetworkSpec) -> None:
     clips = torch.from_numpy(example_clips(served, 2))
     scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-1.0, -2.0, -3.0])
     last = normalised(clips, scale, shift, torch.float32, contiguous=False).movedim(-1, 1)
@@ -114,7 +114,7 @@ def test_a_convolution_of_one_point_is_a_product(bias: bool, relu: bool) -> None
     assert answer.is_contiguous(memory_format=torch.channels_last_3d)
 
 
-def test_a_norm_that_follows_something_else_is_left_alone() -> None:
+def test_norm_that_follows_something_else_is_left_alone() -> None:
     class Odd(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -16,8 +16,8 @@ from app.settings import CHECKOUT
 def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
     command = [sys.executable, "bench/gpu/run.py", "--cpu-check", "--models", "x3d_s", "--output", str(written)]
-    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(written.read_text())
     assert found["processor"] and found["on"] == "CPU, small clips"
     assert all(row["good"] for row in found["engine"]["x3d_s"]["checks"])

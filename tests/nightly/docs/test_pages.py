@@ -136,10 +136,10 @@ def test_a_new_user_s_path(newcomer: tuple[Clone, str], typed_before: set[str]) 
 
 def test_the_answer_that_the_readme_explains(newcomer: tuple[Clone, str]) -> None:
     (shortened,) = [json.loads(block.text) for block in blocks(README) if block.language == "json"]
-    told = (
+    output = (
         newcomer[0].typed(f'curl -sS -H "Cache-Control: no-cache" -T clip.mp4 -X POST "{ADDRESS}/v1/classify"').stdout
     )
-    answer = json.loads(told)
+    answer = json.loads(output)
     assert shortened.keys() <= answer.keys()
     assert shortened["predictions"][0]["label"] == answer["predictions"][0]["label"]
     assert shortened["media"].items() <= answer["media"].items()

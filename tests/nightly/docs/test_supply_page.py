@@ -8,7 +8,7 @@ from deploy.stack.stack import Stack
 from deploy.supply.page import PAGE
 
 
-def test_the_page_on_supply_tells_the_version_of_triton_that_runs(stack: Stack) -> None:
+def test_page_on_supply_tells_version_of_triton_that_runs(stack: Stack) -> None:
     with InferenceServerClient(stack.settings.triton_target) as triton:
         version = triton.get_server_metadata(client_timeout=10.0).version
     assert f"Triton's server is {version} " in PAGE.read_text()

@@ -25,11 +25,11 @@ def number_of(item: pytest.Item) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    told = config.getoption("--rows")
+    result = config.getoption("--rows")
     mine = [item for item in items if item.path.parent == Path(__file__).parent]
-    if told == "all":
+    if result == "all":
         return
-    wanted = {int(number) for number in told.split(",")}
+    wanted = {int(number) for number in result.split(",")}
     left = [item for item in mine if number_of(item) not in wanted]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
@@ -82,7 +82,7 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="session")
 def faulty_stack() -> Iterator[Stack]:
     """The stack that most rows harm, one after the other."""
-    with running_stack() as stack:
+    with running_stack(web_workers="2") as stack:
         yield stack
 
 

@@ -87,10 +87,10 @@ class FaultRun:
         until(lambda: ready(stack), 30)
         if self.job:
             with httpx.Client(base_url=stack.url, timeout=30) as http:
-                told = wait_for_job(http, self.job, LONGEST_S)
-            windows, progress = told["timeline"] and told["timeline"]["windows"], told["progress"]
-            whole = told["state"] == "done" and len(windows) == progress["windows"]
-            row.check(f"the job before it: {told['state']}", whole)
+                job = wait_for_job(http, self.job, LONGEST_S)
+            windows, progress = job["timeline"] and job["timeline"]["windows"], job["progress"]
+            whole = job["state"] == "done" and len(windows) == progress["windows"]
+            row.check(f"the job before it: {job['state']}", whole)
         row.check(
             "no orphan" if _soon(lambda: not orphans(stack)) else f"orphans: {orphans(stack)}", not orphans(stack)
         )

@@ -65,7 +65,9 @@ class SteadyLoad:
         return [sample for sample in list(self.samples) if sample.ended >= since and not self.is_right(sample)]
 
     def statuses(self, since: float = 0.0) -> Counter[str]:
-        return Counter(f"{each.status} {each.code}".strip() for each in list(self.samples) if each.ended >= since)
+        return Counter(
+            f"{sample.status} {sample.code}".strip() for sample in list(self.samples) if sample.ended >= since
+        )
 
     def unsteady_s(self, fault: float) -> float:
         """Seconds from `fault` to the end of the last request without a right answer; 0 when there was none."""
@@ -122,7 +124,7 @@ def told(film: str, sent: float, answer: httpx.Response) -> Sample:
         body = answer.json()
         if answer.status_code != 200:
             return Sample(film, sent, ended, answer.status_code, body["error"]["code"])
-        scores = tuple((each["label"], float(each["score"])) for each in body["predictions"])
+        scores = tuple((prediction["label"], float(prediction["score"])) for prediction in body["predictions"])
         return Sample(film, sent, ended, 200, "", scores, body["transport"])
     except (ValueError, KeyError):
         return Sample(film, sent, ended, 0, f"{answer.status_code} without our JSON")

@@ -40,9 +40,9 @@ def lines(
     here = [_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped"]
     stays = any(line in page and not line.endswith("| not run |") for line in made)
     before = MEASURED.search(page) if stays else None
-    told = dict.fromkeys([*(before[1].split("; ") if before else ()), *here])
+    result = dict.fromkeys([*(before[1].split("; ") if before else ()), *here])
     return [
-        f"Measured on {'; '.join(told) or 'no machine yet'}. {len(promises)} rows: {summary}.",
+        f"Measured on {'; '.join(result) or 'no machine yet'}. {len(promises)} rows: {summary}.",
         "",
         f"| | {what} | promised | measured | |",
         "|---|---|---|---|---|",
@@ -66,7 +66,7 @@ def _line(number: int, happens: str, promised: str, row: dict[str, Any] | None) 
 
 
 def _measured(row: dict[str, Any]) -> str:
-    told = [f"**{each}**" if each in row["broken"] else each for each in row["measured"] if each not in USUAL]
+    told = [f"**{item}**" if item in row["broken"] else item for item in row["measured"] if item not in USUAL]
     if row["why"] and not row["broken"]:
         told.append(" ".join(row["why"].split())[:200])
     return "; ".join(told).replace("|", "\\|")

@@ -30,7 +30,7 @@ STORM_S = 20.0
 @pytest.fixture
 def strict() -> Iterator[Stack]:
     """A stack that decodes no file for longer than LIMIT_S."""
-    with running_stack(decode_timeout_s=str(LIMIT_S)) as stack:
+    with running_stack(decode_timeout_s=str(LIMIT_S), web_workers="2") as stack:
         yield stack
 
 
@@ -76,9 +76,9 @@ def test_05_decoder_spins(strict: Stack, fault_runs: FaultRuns, row: Row, slow_f
         fault_run.check_recovery(LIMIT_S + 1, "all others: errors until")
         fault_run.mark_fault()
         with ThreadPoolExecutor(SPINNING) as pool:
-            told = [each.result() for each in [pool.submit(post, strict, slow_film) for _ in range(SPINNING)]]
+            futures = [item.result() for item in [pool.submit(post, strict, slow_film) for _ in range(SPINNING)]]
         over = time.monotonic()
-        row.note(f"{SPINNING} at once, as many as there are decoders: {sorted({answer for answer, _ in told})}")
+        row.note(f"{SPINNING} at once, as many as there are decoders: {sorted({answer for answer, _ in futures})}")
         fault_run.check_recovery(1.0, "right answers to all others after the last of them and", since=over)
         fault_run.check_errors("503")
 

@@ -51,9 +51,9 @@ def test_26_job_worker_killed(
         before = windows_done(http, fault_run.job)
         until(lambda: windows_done(http, fault_run.job) > before, 60)
         row.check_within("went on after", time.monotonic() - fault_run.fault, 30)
-        told = wait_for_job(http, fault_run.job, 120)
+        job = wait_for_job(http, fault_run.job, 120)
         read(journal(faulty_stack, fault_run.job))  # raises when a window is missing or there twice
-        same = told["timeline"]["segments"] == whole["timeline"]["segments"]
+        same = job["timeline"]["segments"] == whole["timeline"]["segments"]
         row.check("one result, the same as without", same)
         fault_run.check_recovery(0.0, "requests: errors until")
         fault_run.check_errors()
@@ -158,8 +158,8 @@ def test_28_queue_locked_and_corrupt(
     def submit_job() -> tuple[str, float]:
         begin = time.monotonic()
         answer = http.post("/v1/jobs", content=long_film)
-        told = answer.json()
-        return (told["id"] if answer.status_code == 202 else f"{answer.status_code}"), time.monotonic() - begin
+        body = answer.json()
+        return (body["id"] if answer.status_code == 202 else f"{answer.status_code}"), time.monotonic() - begin
 
     with fault_runs.of(faulty_stack) as fault_run:
         wait_for_job(http, fault_run.job, 120)
@@ -167,24 +167,24 @@ def test_28_queue_locked_and_corrupt(
         fault_run.mark_fault()
         held = sqlite3.connect(queue, isolation_level=None)
         held.execute("BEGIN EXCLUSIVE")
-        told, seconds = submit_job()
+        body, seconds = submit_job()
         until(lambda: time.monotonic() > fault_run.fault + LOCKED_S, LOCKED_S + 30)
         held.execute("ROLLBACK")
         held.close()
         row.check(
-            f"locked: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s", len(told) == 24 or told == "503"
+            f"locked: {'accepted' if len(body) == 24 else body} after {seconds:.1f} s", len(body) == 24 or body == "503"
         )
-        if len(told) == 24:
+        if len(body) == 24:
             row.check(
-                f"and {wait_for_job(http, told, 120)['state']} later", wait_for_job(http, told)["state"] == "done"
+                f"and {wait_for_job(http, body, 120)['state']} later", wait_for_job(http, body)["state"] == "done"
             )
         fault_run.check_recovery(0.0, "requests: errors until")
         fault_run.mark_fault()
         queue.write_bytes(b"this is no database " * 500)
-        told, seconds = submit_job()
+        body, seconds = submit_job()
         row.check(
-            f"corrupt: {'accepted' if len(told) == 24 else told} after {seconds:.1f} s",
-            len(told) == 24 or told == "503",
+            f"corrupt: {'accepted' if len(body) == 24 else body} after {seconds:.1f} s",
+            len(body) == 24 or body == "503",
         )
         left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
         row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
@@ -200,5 +200,5 @@ def test_28_queue_locked_and_corrupt(
         fault_run.check_errors("503")
         left = {job["id"] for job in http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]}
         row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
-        state = wait_for_job(http, told, 120)["state"] if len(told) == 24 else "not accepted"
+        state = wait_for_job(http, body, 120)["state"] if len(body) == 24 else "not accepted"
         row.check(f"the job of the corrupt queue: {state}", state in ("done", "not accepted"))

@@ -69,7 +69,7 @@ def cramped() -> Iterator[tuple[Enclosure, Stack]]:
     if reason := no_enclosure():
         pytest.skip(reason)
     enclosure = Enclosure(lambda stack: {SHARED_MEMORY: f"{NEEDED_MB}m"})
-    with running_stack(start=enclosure.start) as stack:
+    with running_stack(start=enclosure.start, web_workers="2") as stack:
         yield enclosure, stack
 
 

@@ -74,10 +74,10 @@ def others(outcomes: Sequence[Outcome]) -> int:
 @pytest.mark.timeout(300)
 def test_101_less_than_the_capacity(loaded: Loaded, row: Row) -> None:
     alone = asyncio.run(closed_loop(loaded.target, 1, CALM_S / 2))
-    told = asyncio.run(open_loop(loaded.target, 0.7 * loaded.per_s, CALM_S))
+    result = asyncio.run(open_loop(loaded.target, 0.7 * loaded.per_s, CALM_S))
     row.note(f"{CALM_S:.0f} s of {0.7 * loaded.per_s:.1f} requests/s")
-    row.check(f"errors: {others(told)} of {len(told)}", not others(told))
-    row.check(f"p99 {p99(told) * 1e3:.0f} ms, alone {p99(alone) * 1e3:.0f} ms", p99(told) <= 3 * p99(alone))
+    row.check(f"errors: {others(result)} of {len(result)}", not others(result))
+    row.check(f"p99 {p99(result) * 1e3:.0f} ms, alone {p99(alone) * 1e3:.0f} ms", p99(result) <= 3 * p99(alone))
 
 
 @pytest.mark.timeout(300)
@@ -100,19 +100,21 @@ def test_104_ten_times_the_capacity(loaded: Loaded, row: Row) -> None:
 
 def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: float) -> None:
     before = now_per_s(loaded.target)
-    told = asyncio.run(overload(loaded.target, factor * before, seconds))
+    result = asyncio.run(overload(loaded.target, factor * before, seconds))
     normal_s = asyncio.run(time_to_normal(loaded.target, loaded.alone_s))
     # Before and after: a machine that is shared may be a third quicker or slower a minute later
     capacities = (before, now_per_s(loaded.target))
     per_s = sum(capacities) / 2
-    share = told["goodput_per_s"] / per_s
-    row.note(f"{seconds:.0f} s of {told['sent_per_s']} requests/s; C is {per_s:.1f}, {before:.1f} before it")
+    share = result["goodput_per_s"] / per_s
+    row.note(f"{seconds:.0f} s of {result['sent_per_s']} requests/s; C is {per_s:.1f}, {before:.1f} before it")
     row.check(f"goodput {share:.2f} C", share >= least)
-    row.check_within("p99 of those let in", told["admitted"]["p99_ms"] / 1e3, DEADLINE_S)
-    refused = told["refused"]["p99_ms"] or 0.0
-    row.check_within(f"{sum(told['codes'].values())} refused, p99", refused / 1e3, REFUSED_S)
-    row.check(f"without Retry-After: {told['refused_without_retry_after']}", not told["refused_without_retry_after"])
-    strange = {status: count for status, count in told["statuses"].items() if status not in ("200", "429", "503")}
+    row.check_within("p99 of those let in", result["admitted"]["p99_ms"] / 1e3, DEADLINE_S)
+    refused = result["refused"]["p99_ms"] or 0.0
+    row.check_within(f"{sum(result['codes'].values())} refused, p99", refused / 1e3, REFUSED_S)
+    row.check(
+        f"without Retry-After: {result['refused_without_retry_after']}", not result["refused_without_retry_after"]
+    )
+    strange = {status: count for status, count in result["statuses"].items() if status not in ("200", "429", "503")}
     row.check(f"others: {strange or 'none'}", not strange)
     row.check_within("as before after", float("inf") if normal_s is None else normal_s, NORMAL_S)
 
@@ -160,9 +162,9 @@ def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
     async def among() -> tuple[list[Outcome], int]:
         slow = [asyncio.create_task(trickle(loaded.target, 4 * SLOW_S)) for _ in range(SLOW)]
         await asyncio.sleep(2.0)  # until all are there
-        told, under_way = await alone(), sum(not each.done() for each in slow)
-        for each in slow:
-            each.cancel()
+        told, under_way = await alone(), sum(not item.done() for item in slow)
+        for item in slow:
+            item.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
         return told, under_way
 
@@ -195,7 +197,7 @@ def started() -> None:
 
 @pytest.mark.timeout(300)
 def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
-    quiet, told, refused = list[Outcome](), list[Outcome](), Counter[str]()
+    quiet, results, refused = list[Outcome](), list[Outcome](), Counter[str]()
     with running_stack(keys="required") as stack:
         url, body = f"{stack.url}/v1/classify", loaded.target.body
 
@@ -214,9 +216,9 @@ def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
             for _ in range(2):
                 quiet += asked()
                 storm = other.submit(statuses, greedy, 10 * per_s, BESIDE_S)
-                told += asked()
+                results += asked()
                 refused += Counter(storm.result(120))
     row.note(f"{0.3 * per_s:.1f} requests/s beside {10 * per_s:.0f} of another key")
-    row.check(f"errors: {others(told)} of {len(told)}", not others(told))
-    row.check(f"p99 {p99(told) * 1e3:.0f} ms, without it {p99(quiet) * 1e3:.0f}", p99(told) <= 3 * p99(quiet))
+    row.check(f"errors: {others(results)} of {len(results)}", not others(results))
+    row.check(f"p99 {p99(results) * 1e3:.0f} ms, without it {p99(quiet) * 1e3:.0f}", p99(results) <= 3 * p99(quiet))
     row.note(f"the other key: {dict(refused)}")

@@ -28,8 +28,8 @@ RECONCILED_S = 45.0  # the job worker compares folders and index every 20 s
 def as_the_service(path: Path, owner: Path) -> None:
     """Give a folder and all in it to the user that has `owner`: the stack may run as another one than the tests."""
     facts = owner.stat()
-    for each in [path, *path.rglob("*")]:
-        os.chown(each, facts.st_uid, facts.st_gid, follow_symlinks=False)
+    for item in [path, *path.rglob("*")]:
+        os.chown(item, facts.st_uid, facts.st_gid, follow_symlinks=False)
 
 
 @pytest.mark.timeout(300)
@@ -41,8 +41,8 @@ def test_42_records_damaged(faulty_stack: Stack, fault_runs: FaultRuns, row: Row
             wait_for_job(http, identity)
         fault_run.mark_fault()
         whole, newer, cut_off, zeros, fifo, folder = (jobs / identity for identity in made)
-        told = json.loads((newer / "state.json").read_text())
-        (newer / "state.json").write_text(json.dumps(told | {"of a newer version": [1]}))
+        body = json.loads((newer / "state.json").read_text())
+        (newer / "state.json").write_text(json.dumps(body | {"of a newer version": [1]}))
         (cut_off / "state.json").write_bytes((cut_off / "state.json").read_bytes()[:40])
         (zeros / "job.json").write_bytes(bytes(200))
         (fifo / "job.json").unlink()

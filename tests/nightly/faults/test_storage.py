@@ -35,7 +35,7 @@ def enclosed(*folders: str) -> Iterator[tuple[Enclosure, Stack]]:
     if reason := no_enclosure():
         pytest.skip(reason)
     enclosure = Enclosure(lambda stack: {stack.run_dir / folder: "32m" for folder in folders})
-    with running_stack(start=enclosure.start) as stack:
+    with running_stack(start=enclosure.start, web_workers="2") as stack:
         yield enclosure, stack
 
 
@@ -45,12 +45,12 @@ def test_17_disk_full(fault_runs: FaultRuns, row: Row, films: dict[str, bytes], 
         fault_run.mark_fault()
         for folder, address in (("uploads", "/v1/classify"), ("data", "/v1/jobs")):
             enclosure.fill(stack, stack.run_dir / folder)
-            told, ends = Counter[str](), time.monotonic() + FULL_S
+            counts, ends = Counter[str](), time.monotonic() + FULL_S
             while time.monotonic() < ends:
                 answer = httpx.post(f"{stack.url}{address}", content=large, timeout=30)
                 code = "" if answer.status_code < 300 else f" {answer.json()['error']['code']}"
-                told[f"{answer.status_code}{code}"] += 1
-            row.check(f"{folder} full: {dict(told)} to {address}", set(told) == {"503 storage_full"})
+                counts[f"{answer.status_code}{code}"] += 1
+            row.check(f"{folder} full: {dict(counts)} to {address}", set(counts) == {"503 storage_full"})
             enclosure.empty(stack, stack.run_dir / folder)
             freed = time.monotonic()
             fault_run.check_recovery(5, "right answers after there was room and", since=freed)
@@ -67,8 +67,8 @@ def test_18_uploads_not_writable(row: Row, tmp_path: Path) -> None:
     other = Stack(CHECKOUT, own_environment(tmp_path, model_dir=str(CHECKOUT / "triton_repo" / "models")))
     with pytest.raises(subprocess.CalledProcessError) as refused:
         enclosure.start(other)
-    said = refused.value.stderr.strip().replace(str(other.run_dir), "…")
-    row.check(f"said: {said[:160]}", "uploads" in said and len(said.splitlines()) == 1)
+    output = refused.value.stderr.strip().replace(str(other.run_dir), "…")
+    row.check(f"said: {output[:160]}", "uploads" in output and len(output.splitlines()) == 1)
     row.check("nothing runs", not other.processes())
 
 

@@ -72,8 +72,8 @@ def test_30_everything_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: R
             faulty_stack.up()
             row.check_within("ready after", time.monotonic() - begin, COLD_S)
             fault_run.check_recovery(COLD_S, "right answers after", since=begin)
-            told = wait_for_job(http, fault_run.job, 120)
-            row.check(f"the job that was at work: {told['state']}", told["state"] == "done")
+            job = wait_for_job(http, fault_run.job, 120)
+            row.check(f"the job that was at work: {job['state']}", job["state"] == "done")
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_31_clock_jumps(adrift: tuple[Stack, Path], fault_runs: FaultRuns, row: 
             fault_run.submit_job(long_film, HOP_S)
             until(lambda: windows_done(http, fault_run.job) > 0, 30)
             offset.write_text(f"{jump:+d}\n")
-            told = wait_for_job(http, fault_run.job, 120)
-            row.check(f"a job during a jump of {jump:+d} s: {told['state']}", told["state"] == "done")
-            shift = datetime.fromisoformat(told["finished"]) - datetime.fromisoformat(told["created"])
+            job = wait_for_job(http, fault_run.job, 120)
+            row.check(f"a job during a jump of {jump:+d} s: {job['state']}", job["state"] == "done")
+            shift = datetime.fromisoformat(job["finished"]) - datetime.fromisoformat(job["created"])
             seen = abs(shift.total_seconds()) > HOUR_S - 1
             row.check(f"by its own account it took {shift.total_seconds():+.0f} s", seen)
         time.sleep(3)

@@ -125,13 +125,13 @@ class Trickle:
     def finish(self) -> set[str]:
         """Send the rest of each; what they are answered."""
         self._end()
-        told = set()
+        result = set()
         for upload in self._uploads:
             upload.sendall(bytes(TRICKLE_BYTES - self._sent))
             received = b"".join(iter(lambda upload=upload: upload.recv(65536), b""))
             answer = parse_response(received)
-            told.add(f"{answer.status} {answer.error['code']}")
-        return told
+            result.add(f"{answer.status} {answer.error['code']}")
+        return result
 
 
 @pytest.mark.timeout(300)

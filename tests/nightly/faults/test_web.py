@@ -133,7 +133,7 @@ def _head(stack: Stack, length: int) -> bytes:
     ).encode()
 
 
-def test_21_clients_go_in_the_middle_of_an_upload(
+def test_21_clients_go_in_middle_of_upload(
     faulty_stack: Stack, fault_runs: FaultRuns, row: Row, films: dict[str, bytes]
 ) -> None:
     uploads, film = faulty_stack.run_dir / "uploads", max(films.values(), key=len)
@@ -166,7 +166,7 @@ def _larger_than(folder: Path, length: int) -> list[str]:
     return found
 
 
-def test_22_clients_go_in_the_middle_of_an_inference(
+def test_22_clients_go_in_middle_of_inference(
     faulty_stack: Stack, fault_runs: FaultRuns, row: Row, films: dict[str, bytes]
 ) -> None:
     film, slots = films["pan_left"], faulty_stack.settings.slots * faulty_stack.settings.web_workers

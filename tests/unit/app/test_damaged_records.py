@@ -81,7 +81,7 @@ def change(path: Path, name: str, field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("how", FIELDS)
-def test_a_damaged_key_lets_nobody_in_and_the_others_do(path: Path, how: str) -> None:
+def test_damaged_key_lets_nobody_in_and_others_do(path: Path, how: str) -> None:
     _, alices = store.create(path, wanted("alice"))
     _, bobs = store.create(path, wanted("bob"))
     change(path, "bob", *FIELDS[how])
@@ -107,7 +107,7 @@ def test_rows_that_are_no_keys_stay_until_they_are_revoked(path: Path) -> None:
     assert len(keys.damaged()) == 3
 
 
-def test_fields_of_a_newer_version_are_ignored_and_kept(path: Path) -> None:
+def test_fields_of_newer_version_are_ignored_and_kept(path: Path) -> None:
     _, text = store.create(path, wanted("alice"))
     change(path, "alice", "colour", {"of": "later"})
     document = json.loads(path.read_text())
@@ -136,16 +136,16 @@ def test_damaged_session_is_set_aside_at_login(tmp_path: Path, how: str) -> None
     sessions = Sessions(tmp_path / "sessions")
     token = sessions.create(ALICE)
     (file,) = (tmp_path / "sessions").iterdir()
-    told = json.loads(file.read_text())
+    body = json.loads(file.read_text())
     match how:
         case "ends is a string":
-            file.write_text(json.dumps(told | {"ends": "9" * 12}))
+            file.write_text(json.dumps(body | {"ends": "9" * 12}))
         case "ends is true":
-            file.write_text(json.dumps(told | {"ends": True}))
+            file.write_text(json.dumps(body | {"ends": True}))
         case "a field is missing":
             file.write_text(json.dumps({"key": ALICE.id, "ends": 1e12}))
         case "csrf is a list":
-            file.write_text(json.dumps(told | {"csrf": [1]}))
+            file.write_text(json.dumps(body | {"csrf": [1]}))
         case _:
             FILES[how](file)
     assert sessions.find(token) is None
@@ -154,7 +154,7 @@ def test_damaged_session_is_set_aside_at_login(tmp_path: Path, how: str) -> None
     sessions.remove(token)
 
 
-def test_a_session_of_a_newer_version_is_a_session(tmp_path: Path) -> None:
+def test_session_of_newer_version_is_session(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path / "sessions")
     token = sessions.create(ALICE)
     (file,) = (tmp_path / "sessions").iterdir()
@@ -191,7 +191,7 @@ def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["a folder", "a FIFO", "endless", "no folder of locks"])
-def test_a_damaged_lock_of_an_answer_holds_nobody_up(tmp_path: Path, how: str) -> None:
+def test_damaged_lock_of_answer_holds_nobody_up(tmp_path: Path, how: str) -> None:
     results = ResultCache(tmp_path / "results", 1 << 20)
     kept(results, b"{}")
     locks = tmp_path / "results" / "locks"

@@ -37,28 +37,28 @@ def number() -> str:
     return "abc123"
 
 
-def test_a_record_is_one_line_of_json_in_ascii(number: str) -> None:
+def test_record_is_one_line_of_json_in_ascii(number: str) -> None:
     line = logs.JsonFormatter().format(record(HOSTILE, path=HOSTILE, ms=3.5, stages_ms={"infer": 2}))
     assert line.isascii() and line.isprintable()
-    told = json.loads(line)
-    assert told["message"] == told["path"] == HOSTILE
-    assert (told["request_id"], told["level"], told["ms"], told["stages_ms"]) == (number, "info", 3.5, {"infer": 2})
-    assert told["time"].endswith("Z") and len(told["time"]) == len("2026-01-01T00:00:00.000Z")
+    body = json.loads(line)
+    assert body["message"] == body["path"] == HOSTILE
+    assert (body["request_id"], body["level"], body["ms"], body["stages_ms"]) == (number, "info", 3.5, {"infer": 2})
+    assert body["time"].endswith("Z") and len(body["time"]) == len("2026-01-01T00:00:00.000Z")
 
 
-def test_a_fact_does_not_replace_what_the_log_itself_says(number: str) -> None:
+def test_fact_does_not_replace_what_log_itself_says(number: str) -> None:
     assert (
         json.loads(logs.JsonFormatter().format(record("x", level="none", request_id="forged")))["request_id"] == number
     )
 
 
 def test_long_things_are_cut() -> None:
-    told = json.loads(logs.JsonFormatter().format(record("x" * 100_000, path="y" * 100_000)))
-    assert (len(told["message"]), len(told["path"])) == (logs.MAX_MESSAGE + 1, logs.MAX_FIELD + 1)
+    body = json.loads(logs.JsonFormatter().format(record("x" * 100_000, path="y" * 100_000)))
+    assert (len(body["message"]), len(body["path"])) == (logs.MAX_MESSAGE + 1, logs.MAX_FIELD + 1)
     assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MAX_TRACEBACK + 1
 
 
-def test_words_for_a_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:
+def test_words_for_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:
     line = logs.TextFormatter().format(record(HOSTILE, path=HOSTILE, cache=""))
     assert line.isprintable()
     assert "\\n" in line and "\\x1b" in line and "é" in line and "[abc123]" in line

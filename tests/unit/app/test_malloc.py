@@ -16,8 +16,8 @@ KEPT = 1000
 
 def resident_mib() -> float:
     """Of this process, its own memory alone."""
-    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(told.split()[1]) / 1024
+    result = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(result.split()[1]) / 1024
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which has nothing to give back")

@@ -31,13 +31,13 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def test_a_running_stack_is_found_by_its_run_folder_alone(stack: Settings, supervisor: socket.socket) -> None:
+def test_running_stack_is_found_by_its_run_folder_alone(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir)}
     assert recorded_settings.current(environment) == stack
     assert recorded_settings.current(environment | {"CLIPSTACK_PORT": "9191"}) == stack
 
 
-def test_an_environment_with_other_folders_speaks_of_another_stack(stack: Settings, supervisor: socket.socket) -> None:
+def test_environment_with_other_folders_speaks_of_another_stack(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir), "CLIPSTACK_DATA_DIR": "/elsewhere"}
     assert recorded_settings.current(environment) == Settings.from_environment(environment)
 
@@ -60,7 +60,7 @@ def test_the_record_of_another_run_folder_says_nothing(stack: Settings, supervis
     assert recorded_settings.running_stack(stack.run_dir) is None
 
 
-def test_nobody_at_the_old_address_of_a_stopped_stack_is_called(stack: Settings) -> None:
+def test_nobody_at_old_address_of_stopped_stack_is_called(stack: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         recorded_settings.write(replace(stack, triton_address=address))

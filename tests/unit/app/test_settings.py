@@ -11,7 +11,7 @@ from app.timeline.windows import LEAST_HOP_S
 README = Path(__file__).parents[3] / "README.md"
 
 
-def test_every_row_is_an_attribute_and_every_attribute_a_row() -> None:
+def test_every_row_is_attribute_and_every_attribute_row() -> None:
     assert [setting.name for setting in SETTINGS] == [field.name for field in dataclasses.fields(Settings)]
 
 
@@ -44,7 +44,7 @@ def test_clips_that_could_never_start_are_refused() -> None:
         Settings.from_environment({"CLIPSTACK_SLOTS": "2", "CLIPSTACK_MAX_CLIPS": "3"})
 
 
-def test_a_queue_that_could_never_be_full_is_refused() -> None:
+def test_queue_that_could_never_be_full_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="CLIPSTACK_WEB_THREADS"):
         Settings.from_environment({"CLIPSTACK_WEB_THREADS": "20"})
 

@@ -16,7 +16,7 @@ def test_only_good_answers_count() -> None:
     assert (turn.per_s, turn.answered, turn.failed, turn.p50_ms, turn.p99_ms) == (6.0, 15, 5, 12.5, 80.25)
 
 
-def test_the_99th_of_many_requests_is_not_the_longest() -> None:
+def test_99th_of_many_requests_is_not_longest() -> None:
     many = REPORT.replace("requests:      20", "requests:      200")
     assert parse_report(many, "50,12.5\n99,80.25\n100,99.0\n", clients=4).p99_ms == 80.25
 

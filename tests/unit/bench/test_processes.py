@@ -39,7 +39,7 @@ def test_processor_time_of_this_session_grows_with_work() -> None:
     assert cpu_seconds_by_part(session, before).total() >= 0.09
 
 
-def test_processor_time_of_an_answer_is_that_of_all_turns() -> None:
+def test_processor_time_of_answer_is_that_of_all_turns() -> None:
     results = [LoadResult(1.0, None, None, answered, 0) for answered in (10, 30)]
     turns = Turns(Service("clipstack", "", 0), results, Counter({"web": 0.4, "decoders": 2.0}))
     assert turns.cpu_ms() == {"web": 10.0, "decoders": 50.0, "all": 60.0}

@@ -43,7 +43,7 @@ def test_an_upper_bound_of_a_number(seconds: float, met: bool) -> None:
     assert verdict.met is met
 
 
-def test_the_summary_says_what_was_missed_and_what_was_not_measured() -> None:
+def test_summary_says_what_was_missed_and_what_was_not_measured() -> None:
     text = targets.table(targets.judge({"memory": {"ours_each_mib": 41.0, "copies_added": 0.0}}))
     assert text.count("**missed**") == 1 and text.count("| met |") == 1
     assert text.count("not measured") == len(targets.TARGETS) - 2

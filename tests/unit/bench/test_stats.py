@@ -8,7 +8,7 @@ from bench.stats import LabelsDiffer, NothingMeasured, compare, ratio, reasons, 
 SAME = [{"clip": "cat"}, {"clip": "cat"}]
 
 
-def test_a_spread_is_the_median_with_the_smallest_and_the_largest() -> None:
+def test_spread_is_median_with_smallest_and_largest() -> None:
     assert spread([3.0, None, 1.0, 8.0]) == (3.0, 1.0, 8.0, 3)
 
 
@@ -46,7 +46,7 @@ def test_the_refusal_names_the_clip_and_both_labels() -> None:
         require_same_labels({"clip": "a", "film": "cat"}, {"clip": "a", "film": "dog"})
 
 
-def test_results_hold_the_reason_in_the_place_of_a_refused_ratio() -> None:
+def test_results_hold_reason_in_place_of_refused_ratio() -> None:
     row = compare([1.0], [2.0], [{"clip": "cat"}, {"clip": "dog"}])
     assert "ratio" not in row and row["ours"]["median"] == 1.0
     assert reasons({"against": {"a": {"per_s": row, "p50_ms": row}}}) == [row["no_ratio"]]

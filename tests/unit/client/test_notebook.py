@@ -95,7 +95,7 @@ def test_html_of_a_result_is_escaped(result: Result) -> None:
     assert "<script>" not in html and "<b>" not in html
 
 
-def test_html_of_a_job_is_escaped_with_and_without_timeline(timeline: Timeline) -> None:
+def test_html_of_job_is_escaped_with_and_without_timeline(timeline: Timeline) -> None:
     assert job(None)._repr_html_() == "<p>&lt;a&gt;.mp4: running, 100%</p>"
     html = job(timeline)._repr_html_()
     assert "<td>2.50</td><td>4.00</td><td>&lt;i&gt;</td><td>62.0%</td>" in html

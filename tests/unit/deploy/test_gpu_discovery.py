@@ -80,7 +80,7 @@ def test_cuda_visible_devices_is_read_as_cuda_reads_it(setting: str | None, buse
     assert [gpu.number for gpu in seen] == list(range(len(buses)))
 
 
-def test_a_gpu_whose_memory_somebody_else_has_is_left_to_them() -> None:
+def test_gpu_whose_memory_somebody_else_has_is_left_to_them() -> None:
     assert [gpu.number for gpu in usable(FakeDriver(0.5, 100), {})] == [1]
     with pytest.raises(NoGpu, match=rf"less than {SPARE_BYTES >> 20} MiB free"):
         usable(FakeDriver(0.5, 0.1), {})
@@ -112,7 +112,7 @@ def test_workers_take_gpus_in_turns() -> None:
 
 
 @pytest.mark.parametrize("killed", range(4))
-def test_who_comes_after_a_killed_worker_gets_its_gpu(killed: int) -> None:
+def test_who_comes_after_killed_worker_gets_its_gpu(killed: int) -> None:
     living = [0, 1, 2, 3]
     living.pop(killed)
     assert least_used(living, [0, 1, 2, 3]) == killed

@@ -82,7 +82,7 @@ def with_parameters(**more: str) -> str:
     return text_format.MessageToString(config)
 
 
-def test_an_engine_and_a_precision_that_somebody_chose_are_kept(models: Path, run_dir: Path) -> None:
+def test_engine_and_precision_that_somebody_chose_are_kept(models: Path, run_dir: Path) -> None:
     (models / "seen" / "config.pbtxt").write_text(with_parameters(engine="tensorrt", precision="f16"))
     assert write_all(models, run_dir, TWO) == ["seen: tensorrt f16 on GPU 0, 1, 3 on each"]
     config = config_of(run_dir)
@@ -90,21 +90,21 @@ def test_an_engine_and_a_precision_that_somebody_chose_are_kept(models: Path, ru
     assert "FORCE_CPU_ONLY_INPUT_TENSORS" not in parameters(config)
 
 
-def test_a_model_that_shall_be_on_the_cpu_is(models: Path, run_dir: Path) -> None:
+def test_model_that_shall_be_on_cpu_is(models: Path, run_dir: Path) -> None:
     chosen = with_parameters(engine="torch", device="cpu")
     (models / "seen" / "config.pbtxt").write_text(chosen)
     assert write_all(models, run_dir, TWO) == ["seen: on the CPU, as its configuration says"]
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == chosen
 
 
-def test_a_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir: Path) -> None:
+def test_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir: Path) -> None:
     (models / "seen" / "config.pbtxt").write_text("name: {")
     (told,) = write_all(models, run_dir, TWO)
     assert told.startswith("seen: as it is: ")
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == "name: {"
 
 
-def test_a_model_that_is_added_exchanged_or_removed_is_place_agained(models: Path, run_dir: Path) -> None:
+def test_model_that_is_added_exchanged_or_removed_is_place_agained(models: Path, run_dir: Path) -> None:
     write_all(models, run_dir, TWO)
     (models / "seen").rename(models / "other")
     place_again(models / "seen", run_dir)
@@ -130,7 +130,7 @@ def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir:
     ],
     ids=["without", "with"],
 )
-def test_triton_s_start_place_agains_the_gpus_of_the_moment_and_says_so_once(
+def test_triton_s_start_place_agains_gpus_of_moment_and_says_so_once(
     models: Path,
     run_dir: Path,
     driver: Driver,

@@ -14,8 +14,8 @@ LOOPBACK = {"localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$", ""}
 
 def names(**settings: str) -> set[str]:
     """The names of the map that are known."""
-    told = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()})
-    lines = host_rules(told).splitlines()
+    result = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()})
+    lines = host_rules(result).splitlines()
     assert lines[0] == "default 0;"
     return {line.removeprefix('"').removesuffix('" 1;') for line in lines[1:]}
 

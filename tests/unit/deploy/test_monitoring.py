@@ -60,5 +60,5 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_what_to_do_about_an_alert_is_written_down(alert: str) -> None:
+def test_what_to_do_about_alert_is_written_down(alert: str) -> None:
     assert f"| `{alert}` |" in DOCUMENTATION

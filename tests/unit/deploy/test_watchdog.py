@@ -25,7 +25,7 @@ def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[b
     ]
 
 
-def test_two_silent_canaries_of_an_idle_process_are_a_hang() -> None:
+def test_two_silent_canaries_of_idle_process_are_hang() -> None:
     assert judged(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
 
 
@@ -45,17 +45,17 @@ def test_a_model_that_calculates_is_only_slow() -> None:
 
 def test_endless_calculation_ends_when_no_client_waits() -> None:
     looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
-    told = judged(("answered", 1, 5.0), *looks)
-    assert told.index(True) == LOST_S // LOOK_S + 1
+    result = judged(("answered", 1, 5.0), *looks)
+    assert result.index(True) == LOST_S // LOOK_S + 1
 
 
 def test_errors_alone_are_borne_for_as_long() -> None:
     looks: list[tuple[Outcome, int, float]] = [("failed", 1, 5.0)] * 40
-    told = judged(("answered", 1, 5.0), *looks)
-    assert told.index(True) == LOST_S // LOOK_S + 1
+    result = judged(("answered", 1, 5.0), *looks)
+    assert result.index(True) == LOST_S // LOOK_S + 1
 
 
-def test_a_model_that_never_answered_is_not_restarted_for_ever() -> None:
+def test_model_that_never_answered_is_not_restarted_for_ever() -> None:
     assert judged(*[("silent", 0, 0.0)] * 60) == [False] * 60  # type: ignore[list-item]
 
 
@@ -67,8 +67,8 @@ def test_failing_model_is_named_and_reload_resets_it() -> None:
     judge = HealthTracker()
     good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
     for look in range(3):
-        told = judge.failed({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
-    assert told == {"b@1": "hangs: not healthy"}
+        result = judge.failed({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
+    assert result == {"b@1": "hangs: not healthy"}
     assert judge.failed({"a@1": good}, 3 * LOOK_S) == {}
     assert judge.failed({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
 
@@ -135,7 +135,7 @@ def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["watchdog.prom"]
 
 
-def test_a_load_without_cpu_is_stuck_once_it_has_a_process() -> None:
+def test_load_without_cpu_is_stuck_once_it_has_process() -> None:
     load = Load(started=0.0)
     assert [load.problem(None, now) for now in (0.0, 2 * STUCK_S)] == ["", ""]
     assert [load.problem(3.0, now) for now in (2 * STUCK_S + 1, 3 * STUCK_S)] == ["", ""]

@@ -14,7 +14,7 @@ def segments(*starts: tuple[float, str]) -> list[Segment]:
     return [Segment(start, end, label, 1.0) for (start, label), end in zip(starts, ends, strict=True)]
 
 
-def test_a_timeline_that_is_right_is_right_all_the_time() -> None:
+def test_timeline_that_is_right_is_right_all_time() -> None:
     found = compare(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
     assert (found.right_s, found.total_s, found.spurious) == (pytest.approx(10), pytest.approx(10), 0)
     assert found.distances_s == (0, 0)
@@ -27,7 +27,7 @@ def test_late_changes_cost_their_time_and_invented_ones_are_counted() -> None:
     assert found.spurious == 2
 
 
-def test_a_change_that_was_not_found_is_far_from_all() -> None:
+def test_change_that_was_not_found_is_far_from_all() -> None:
     found = compare(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
     assert found.distances_s == pytest.approx((2, 0))
     assert compare(MOVES, segments((0, "pan_left"))).distances_s == (float("inf"),) * 2

@@ -38,10 +38,10 @@ def context() -> Iterator[Context]:
 
 def check(name: str, *findings: Finding | Exception, timeout_s: float = 10.0) -> Check:
     def look(context: Context):
-        for each in findings:
-            if isinstance(each, Exception):
-                raise each
-            yield each
+        for finding in findings:
+            if isinstance(finding, Exception):
+                raise finding
+            yield finding
 
     return Check(name, look, (BENT, SNAPPED), timeout_s)
 
@@ -53,7 +53,7 @@ def lines(reports: list[CheckResult], width: int = 60, all_lines: bool = True) -
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
-def test_a_line_each_and_how_to_mend_below_what_is_wrong(context) -> None:
+def test_line_each_and_how_to_mend_below_what_is_wrong(context) -> None:
     checks = [
         check("wheels", ok("round")),
         check("axle", SNAPPED.finding(part="the front axle"), BENT.finding(part="the rear axle")),
@@ -88,16 +88,16 @@ def test_exit_codes(context, fault: KnownIssue | None, strict: bool, code: int) 
 
 def test_json_has_all_that_the_table_has(context) -> None:
     reports = run_checks(context, [check("axle", BENT.finding(part="it")), check("horn", Skipped("no battery"))])
-    told = json.loads(table.as_json(reports, 1.25))
-    assert told["counts"] == {"ok": 0, "warning": 1, "wrong": 0, "not checked": 1}
-    assert told["checks"][0] == {
+    body = json.loads(table.as_json(reports, 1.25))
+    assert body["counts"] == {"ok": 0, "warning": 1, "wrong": 0, "not checked": 1}
+    assert body["checks"][0] == {
         "check": "axle",
         "verdict": "warning",
         "findings": [{"verdict": "warning", "says": "it is bent", "mend": "straighten it", "fault": "bent"}],
     }
 
 
-def test_a_check_that_hangs_or_fails_keeps_nobody_from_the_others(context) -> None:
+def test_check_that_hangs_or_fails_keeps_nobody_from_others(context) -> None:
     end = threading.Event()
 
     def hang(context: Context):
@@ -111,7 +111,7 @@ def test_a_check_that_hangs_or_fails_keeps_nobody_from_the_others(context) -> No
     assert "ValueError: oh" in reports[1].findings[0].message
 
 
-def test_a_part_that_an_image_does_not_hold_is_not_checked(context) -> None:
+def test_part_that_image_does_not_hold_is_not_checked(context) -> None:
     (context.checkout / "deploy" / "setup").unlink()
     (report,) = run_checks(context, [check("it", ModuleNotFoundError("no", name="app.shm.pool"))])
     assert (report.verdict, report.findings[0].message) == ("not checked", "app.shm.pool is not in this container")
@@ -123,7 +123,7 @@ def test_all_of_it_ends_within_twenty_seconds() -> None:
 
 def test_stopped_healthy_stack_has_no_issues(context) -> None:
     skipped = ("parent folders", "packages", "torchvision")  # of the real checkout
-    told = [each for each in CHECKS if each.name not in skipped]
+    told = [item for item in CHECKS if item.name not in skipped]
     assert found(context, told) <= {
         sandbox.LAYER_MISSING.name,
         versions.NGINX_VULNERABLE.name,

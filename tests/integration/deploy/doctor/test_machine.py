@@ -50,27 +50,27 @@ def small(options: str) -> Iterator[Path]:
 
 def test_who_listens_is_known_by_pid_and_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        (mine,) = [each for each in listeners() if each.port == taken.getsockname()[1]]
+        (mine,) = [listener for listener in listeners() if listener.port == taken.getsockname()[1]]
     assert (mine.host, mine.pid) == ("127.0.0.1", os.getpid())
 
 
 def test_a_listener_on_every_address_is_seen(context) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
-        hosts = {each.host for each in listeners() if each.port == taken.getsockname()[1]}
+        hosts = {listener.host for listener in listeners() if listener.port == taken.getsockname()[1]}
     assert hosts == {"::"}
 
 
 def test_port_taken(context) -> None:
     assert found(context, ports.CHECKS) == set()
     with socket.create_server(("127.0.0.1", context.settings.port)):
-        told = words(context, ports.CHECKS, ports.PORT_TAKEN)
-    assert f"(pid {os.getpid()})" in told and "CLIPSTACK_PORT" in told
+        result = words(context, ports.CHECKS, ports.PORT_TAKEN)
+    assert f"(pid {os.getpid()})" in result and "CLIPSTACK_PORT" in result
 
 
-def test_port_of_a_running_stack_taken_by_another_program(context) -> None:
+def test_port_of_running_stack_taken_by_another_program(context) -> None:
     with socket.create_server(("127.0.0.1", context.settings.port)), program("sleep", 60) as pid:
-        told = found(running(context, nginx=pid), ports.CHECKS[:1])
-    assert told == {ports.PORT_TAKEN.name, ports.NOT_LISTENING.name}
+        result = found(running(context, nginx=pid), ports.CHECKS[:1])
+    assert result == {ports.PORT_TAKEN.name, ports.NOT_LISTENING.name}
 
 
 def test_addresses_beyond_this_machine(context) -> None:
@@ -86,8 +86,8 @@ def test_triton_in_public(context) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         assert found(triton, ports.CHECKS[2:]) == set()
     with socket.create_server(("0.0.0.0", 0)):
-        told = words(triton, ports.CHECKS[2:], ports.TRITON_EXPOSED)
-    assert "0.0.0.0:" in told
+        result = words(triton, ports.CHECKS[2:], ports.TRITON_EXPOSED)
+    assert "0.0.0.0:" in result
 
 
 # --- folders
@@ -112,7 +112,7 @@ def test_a_parent_folder_that_the_user_cannot_enter(context) -> None:
 
 
 @AS_ROOT
-def test_a_checkout_that_the_user_can_reach_is_well() -> None:
+def test_checkout_that_user_can_reach_is_well() -> None:
     folder = Path(tempfile.mkdtemp(prefix="reached-"))
     folder.chmod(0o755)
     try:
@@ -175,11 +175,11 @@ def test_a_disk_without_room(context, options: str, filled_mb: int, fault) -> No
         assert found(on(context, folder), storage.CHECKS[:2]) == {fault.name}
 
 
-def test_a_disk_too_small_for_an_upload_and_for_the_jobs(context) -> None:
+def test_disk_too_small_for_upload_and_for_jobs(context) -> None:
     with small("size=100m") as folder:
-        told = found(on(context, folder), storage.CHECKS)
+        result = found(on(context, folder), storage.CHECKS)
         assert "(tmpfs)" in words(on(context, folder), storage.CHECKS, storage.UPLOADS_TOO_SMALL)
-    assert told == {storage.UPLOADS_TOO_SMALL.name, storage.JOBS_TOO_SMALL.name}
+    assert result == {storage.UPLOADS_TOO_SMALL.name, storage.JOBS_TOO_SMALL.name}
 
 
 def test_damaged_records_and_keys(context) -> None:
@@ -205,8 +205,8 @@ def test_shared_memory_full_names_what_fills_it(context) -> None:
     few = replace(context.settings, web_workers=1, slots=1, slot_mb=1, max_clips=1)
     with small("size=70m") as folder:
         (folder / "torch_1234").write_bytes(bytes(10 << 20))
-        told = words(replace(context, settings=few, shm=folder), memory.CHECKS[:1], memory.SHM_FULL)
-    assert "60 MiB free, but 66 MiB are needed. It holds 10 MiB of torch_1234*" in told
+        result = words(replace(context, settings=few, shm=folder), memory.CHECKS[:1], memory.SHM_FULL)
+    assert "60 MiB free, but 66 MiB are needed. It holds 10 MiB of torch_1234*" in result
 
 
 def test_stale_regions(context) -> None:
@@ -248,18 +248,18 @@ def test_clock_skew(context) -> None:
     with HTTPServer(("127.0.0.1", context.settings.port), Late) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        told = words(running(context, nginx=os.getpid()), clock.CHECKS[1:2], clock.CLOCK_SKEW)
+        result = words(running(context, nginx=os.getpid()), clock.CHECKS[1:2], clock.CLOCK_SKEW)
         server.shutdown()
         thread.join()
-    assert "-3600 s" in told or "-3601 s" in told
+    assert "-3600 s" in result or "-3601 s" in result
 
 
 @pytest.mark.parametrize(("off_s", "faults"), [(0, set()), (3600, {clock.CLOCK_JUMPED.name})])
 def test_clock_jumped(context, off_s: int, faults: set[str]) -> None:
     with program("sleep", 60) as pid:
         began = int(time.time()) - off_s
-        told = replace(context, programs={"web": Program("RUNNING", pid, 0, began)})
-        assert found(told, clock.CHECKS[:1]) == faults
+        result = replace(context, programs={"web": Program("RUNNING", pid, 0, began)})
+        assert found(result, clock.CHECKS[:1]) == faults
 
 
 def test_files_from_the_future(context) -> None:

@@ -72,8 +72,8 @@ def test_a_model_made_from_another_file(context, tmp_path, changed: bool) -> Non
 def test_weights_that_are_not_in_the_checkout(context, pointer: bool) -> None:
     file = context.checkout / "triton_repo/zoo/weights/camera_motion.safetensors"
     file.write_bytes(weights.LFS_POINTER + b".com/spec/v1\n") if pointer else file.unlink()
-    told = words(context, weights.CHECKS, weights.NO_BUNDLED_WEIGHTS)
-    assert ("pointer" if pointer else "missing") in told
+    result = words(context, weights.CHECKS, weights.NO_BUNDLED_WEIGHTS)
+    assert ("pointer" if pointer else "missing") in result
 
 
 @pytest.mark.parametrize("damaged", [True, False])

@@ -53,8 +53,8 @@ def test_no_nginx() -> None:
     )
     if b"unshare" in done.stderr or b"mount:" in done.stderr:
         pytest.skip("no namespace can be made here")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["checks"][0]["findings"][0]["fault"]) == (2, config.CANNOT_START.name)
+    body = json.loads(done.stdout)
+    assert (done.returncode, body["checks"][0]["findings"][0]["fault"]) == (2, config.CANNOT_START.name)
 
 
 def test_a_program_that_starts_again_and_again(context) -> None:
@@ -135,8 +135,8 @@ def test_answers_of_nginx(context, ready: int, style: int, faults: set[str]) -> 
 
 
 def test_nginx_that_does_not_answer(context) -> None:
-    told = words(running(context, nginx=os.getpid()), named("readiness", web), web.NO_ANSWER)
-    assert "Connection refused" in told
+    result = words(running(context, nginx=os.getpid()), named("readiness", web), web.NO_ANSWER)
+    assert "Connection refused" in result
 
 
 # --- programs
@@ -146,8 +146,8 @@ def test_nginx_that_does_not_answer(context) -> None:
     ("state", "fault"), [("FATAL", programs.GIVEN_UP), ("STOPPED", programs.NOT_RUNNING), ("RUNNING", None)]
 )
 def test_states_of_programs(context, state: str, fault) -> None:
-    told = found(replace(context, programs={"web": Program(state, 0, 0)}), named("programs", programs))
-    assert told == ({fault.name} if fault else set())
+    result = found(replace(context, programs={"web": Program(state, 0, 0)}), named("programs", programs))
+    assert result == ({fault.name} if fault else set())
 
 
 def test_a_supervisor_that_does_not_answer(context, monkeypatch) -> None:
@@ -156,8 +156,8 @@ def test_a_supervisor_that_does_not_answer(context, monkeypatch) -> None:
         listening.bind(str(context.run_dir / "supervisor.sock"))
         listening.listen()
         again = Context.current(context.environment, context.checkout)
-        told = found(again, [*named("programs", programs), *named("leftover processes", programs)])
-    assert told == {programs.SUPERVISOR_SILENT.name}
+        result = found(again, [*named("programs", programs), *named("leftover processes", programs)])
+    assert result == {programs.SUPERVISOR_SILENT.name}
 
 
 def test_a_stack_of_another_user(context) -> None:
@@ -183,16 +183,16 @@ def test_processes_of_a_stack_that_was_killed(context) -> None:
     assert found(context, named("leftover processes", programs)) == set()
     again = replace(context)
     with program("sleep", 60, env={"CLIPSTACK_STACK": str(context.run_dir)}):
-        told = words(again, named("leftover processes", programs), programs.LEFTOVER_PROCESSES)
-    assert "1 processes" in told and "sleep" in told
+        result = words(again, named("leftover processes", programs), programs.LEFTOVER_PROCESSES)
+    assert "1 processes" in result and "sleep" in result
 
 
 @pytest.mark.parametrize(("name", "right"), [("web", "stopwaitsecs=40"), ("triton", "stopwaitsecs=20")])
 def test_a_program_that_is_stopped_too_soon(context, name: str, right: str) -> None:
     assert found(context, named("stop timeouts", programs)) == set()
     altered(context.checkout / f"supervisor/programs/{name}.conf", right, "")
-    told = words(context, named("stop timeouts", programs), programs.STOPPED_TOO_SOON)
-    assert told.startswith(f"Supervisor waits 10 s for {name}")
+    result = words(context, named("stop timeouts", programs), programs.STOPPED_TOO_SOON)
+    assert result.startswith(f"Supervisor waits 10 s for {name}")
 
 
 def test_two_programs_with_one_log(context) -> None:
@@ -219,8 +219,8 @@ def test_few_open_files_of_a_program(context) -> None:
         deadline = time.monotonic() + 10
         while Path(f"/proc/{pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
             time.sleep(0.01)
-        told = words(running(context, web=pid), named("open files", programs), programs.FEW_FILES)
-    assert told.startswith("web may open 100 files")
+        result = words(running(context, web=pid), named("open files", programs), programs.FEW_FILES)
+    assert result.startswith("web may open 100 files")
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096, reason="few files may be opened here")
@@ -231,15 +231,15 @@ def test_open_files_used_up(context) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline()
-        told = found(running(context, web=holder.pid), named("open files", programs))
+        result = found(running(context, web=holder.pid), named("open files", programs))
         holder.kill()
-    assert told == {programs.FILES_NEARLY_USED.name}
+    assert result == {programs.FILES_NEARLY_USED.name}
 
 
 # --- watchdog
 
 
-def test_a_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
+def test_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
     numbers = paths.watchdog_metrics(context.run_dir)
     numbers.parent.mkdir()
     numbers.write_text('# HELP x\nclipstack_model_answers{model="camera@1"} 1\n')

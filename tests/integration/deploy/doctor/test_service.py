@@ -36,22 +36,22 @@ def test_a_name_that_is_no_setting(context) -> None:
 def test_settings_that_are_not_in_force(context) -> None:
     started = {**context.settings.environment(), "CLIPSTACK_SLOTS": "32"}
     runs = replace(running(context, web=os.getpid()), started_settings=started, environment={"CLIPSTACK_SLOTS": "16"})
-    told = words(runs, config.CHECKS, config.SETTING_NOT_IN_FORCE)
-    assert told.startswith("CLIPSTACK_SLOTS is 16 here, but the stack was started with 32")
+    result = words(runs, config.CHECKS, config.SETTING_NOT_IN_FORCE)
+    assert result.startswith("CLIPSTACK_SLOTS is 16 here, but the stack was started with 32")
 
 
 def test_settings_at_odds(context) -> None:
     odd = replace(context.settings, queue_timeout_s=40, data_dir=context.run_dir / "uploads" / "data")
-    told = found(replace(context, settings=odd), config.CHECKS)
-    assert told == {config.QUEUE_TIMEOUT_TOO_LONG.name, config.DATA_IN_UPLOADS.name}
+    result = found(replace(context, settings=odd), config.CHECKS)
+    assert result == {config.QUEUE_TIMEOUT_TOO_LONG.name, config.DATA_IN_UPLOADS.name}
 
 
 def test_a_queue_that_is_away(context) -> None:
     away = replace(
         context, settings=replace(context.settings, queue=f"redis://:secret@127.0.0.1:{context.settings.port}")
     )
-    told = words(away, config.CHECKS, config.QUEUE_UNREACHABLE)
-    assert "Connection refused" in told and "secret" not in told
+    result = words(away, config.CHECKS, config.QUEUE_UNREACHABLE)
+    assert "Connection refused" in result and "secret" not in result
 
 
 # --- packages
@@ -69,8 +69,8 @@ def test_the_checkouts_own_packages_have_the_versions_wanted() -> None:
 
 def test_a_package_of_another_version(context) -> None:
     distribution(context, "flask", "2.0.0")
-    told = words(context, named("packages", packages), packages.OTHER_VERSION)
-    assert "flask is 2.0.0, but the tested version is 3." in told and "gunicorn is missing" in told
+    result = words(context, named("packages", packages), packages.OTHER_VERSION)
+    assert "flask is 2.0.0, but the tested version is 3." in result and "gunicorn is missing" in result
 
 
 def test_another_python(context) -> None:
@@ -82,15 +82,15 @@ def test_torchvision_for_another_torch_and_without_its_operators(context) -> Non
     distribution(context, "torch", "2.12.0+cpu")
     distribution(context, "torchvision", "0.28.0", "torch (==2.13.0)")
     altered(context.checkout / "triton_repo/zoo/architectures/torchvision_cpu.py", '"qnms(', '"other(')
-    told = found(context, named("torchvision", packages))
-    assert told == {packages.TORCHVISION_MISMATCH.name, packages.NO_OPERATORS.name}
+    result = found(context, named("torchvision", packages))
+    assert result == {packages.TORCHVISION_MISMATCH.name, packages.NO_OPERATORS.name}
 
 
 def test_cuda_for_nothing(context) -> None:
     distribution(context, "torch", "2.13.0")
     distribution(context, "nvidia-cublas-cu12", "12.8.4.1")
-    told = found(context, named("CUDA packages", packages))
-    assert told == (set() if Path("/proc/driver/nvidia/version").exists() else {packages.UNUSED_CUDA.name})
+    result = found(context, named("CUDA packages", packages))
+    assert result == (set() if Path("/proc/driver/nvidia/version").exists() else {packages.UNUSED_CUDA.name})
 
 
 def test_pytriton_installed(context) -> None:
@@ -119,7 +119,7 @@ def test_a_hole_in_what_a_wheel_brings(context, library: str, told: bool) -> Non
     assert bool(words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)) == told
 
 
-def test_a_hole_in_triton_matters_where_others_reach_it(context) -> None:
+def test_hole_in_triton_matters_where_others_reach_it(context) -> None:
     assert words(context, versions.CHECKS, versions.TRITON_VULNERABLE) == ""
     public = replace(context, settings=replace(context.settings, triton_address="0.0.0.0:8001"))
     assert "Triton 2.51.0 has CVE-2025-23319" in words(public, versions.CHECKS, versions.TRITON_VULNERABLE)
@@ -130,8 +130,8 @@ def test_a_hole_in_triton_matters_where_others_reach_it(context) -> None:
     [("1.22.1", 2), ("1.30.2", 0), ("1.22.1-9+deb12u6", 3), ("1.22.1-9+deb12u8", 1), ("1.22.1-9+deb12u10", 0)],
 )
 def test_holes_in_nginx_as_debian_mends_them(version: str, holes: int) -> None:
-    of_nginx = [each for each in versions.ADVISORIES if each.component == "nginx"]
-    assert sum(versions.concerns(each, version) for each in of_nginx) == holes
+    of_nginx = [item for item in versions.ADVISORIES if item.component == "nginx"]
+    assert sum(versions.concerns(item, version) for item in of_nginx) == holes
     assert versions.ISSUES["nginx"] is versions.NGINX_VULNERABLE
 
 

@@ -84,9 +84,9 @@ def test_flags_of_triton(context, tmp_path, flags: list[str], knows: bytes, faul
     server.write_bytes(Path("/bin/sh").resolve().read_bytes() + knows)
     server.chmod(0o755)
     with program(server, "-c", "sleep 60; :", "x", *flags, start_new_session=True) as pid:
-        told = found(running(context, triton=pid), triton.CHECKS[3:4])
+        result = found(running(context, triton=pid), triton.CHECKS[3:4])
         os.killpg(pid, 9)
-    assert told == ({fault.name} if fault else set())
+    assert result == ({fault.name} if fault else set())
 
 
 @AS_ROOT
@@ -96,9 +96,9 @@ def test_web_and_triton_in_other_namespaces(context) -> None:
         if not other.stdout or not other.stdout.readline():
             pytest.skip("no namespace can be made here")
         pair = running(context, web=web_pid, triton=other.pid)
-        told = words(pair, triton.CHECKS[4:], triton.OTHER_NAMESPACES)
+        result = words(pair, triton.CHECKS[4:], triton.OTHER_NAMESPACES)
         other.kill()
-    assert "different ipc namespaces" in told and "different mnt namespaces" in told
+    assert "different ipc namespaces" in result and "different mnt namespaces" in result
     assert found(running(context, web=os.getpid(), triton=os.getpid()), triton.CHECKS[4:]) == set()
 
 
@@ -112,8 +112,8 @@ def test_a_codec_that_cannot_be_opened(context) -> None:
         "class logging:\n    QUIET, set_level = 0, staticmethod(lambda level: None)\n"
         "def VideoReader(*_, **__): raise RuntimeError('cannot find the decoder')\n"
     )
-    told = words(context, codecs.CHECKS, codecs.CODEC_UNREADABLE)
-    assert "decord cannot open AV1: RuntimeError: cannot find the decoder" in told
+    result = words(context, codecs.CHECKS, codecs.CODEC_UNREADABLE)
+    assert "decord cannot open AV1: RuntimeError: cannot find the decoder" in result
 
 
 def test_decoders_that_die(context) -> None:
@@ -122,7 +122,7 @@ def test_decoders_that_die(context) -> None:
     assert "SIGABRT" in words(context, codecs.CHECKS, codecs.DECODER_CRASHES)
 
 
-def test_a_damaged_film_is_told_from_a_good_one(tmp_path) -> None:
+def test_damaged_film_is_told_from_good_one(tmp_path) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(number) for number in range(codec_trial.FRAMES)])
     assert [
         codec_trial.error_of(read, path) for read in (codec_trial.decode_with_pyav, codec_trial.decode_with_decord)

@@ -70,7 +70,7 @@ def test_limit_follows_the_speed_of_the_machine() -> None:
     assert machine.allowed >= 0.7 * before
 
 
-def test_a_long_overload_does_not_pass_for_the_usual() -> None:
+def test_long_overload_does_not_pass_for_usual() -> None:
     machine = Machine(cores=4, workers=2)
     machine.work(round(3 * PERIOD_S * 4 / SERVICE_S / 4), service_s=SERVICE_S * 4)
 

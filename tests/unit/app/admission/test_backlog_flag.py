@@ -11,29 +11,29 @@ from app.admission.flags import BACKLOG_STALE_S, STEPS_S, BacklogFlag
 SNIPPET = Path(__file__).parents[4] / "nginx" / "snippets" / "backlog.conf"
 
 
-def told(folder: Path) -> list[str]:
+def flags(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(("seconds", "name"), [(2.5, "4"), (5, "8"), (10, "15"), (20, "30"), (1000, "30")])
 def test_a_backlog_is_a_file(tmp_path: Path, seconds: float, name: str) -> None:
     BacklogFlag(tmp_path / "backlog").publish(seconds)
-    assert told(tmp_path / "backlog") == [name]
+    assert flags(tmp_path / "backlog") == [name]
 
 
 def test_a_short_one_is_none(tmp_path: Path) -> None:
     BacklogFlag(tmp_path).publish(1.9)
-    assert told(tmp_path) == []
+    assert flags(tmp_path) == []
 
 
 def test_what_nobody_keeps_fresh_goes(tmp_path: Path) -> None:
     BacklogFlag(tmp_path).publish(1000)
     BacklogFlag(tmp_path).publish(0)
-    assert told(tmp_path) == ["30"]  # another worker's, for all we know
+    assert flags(tmp_path) == ["30"]  # another worker's, for all we know
     then = time.time() - BACKLOG_STALE_S - 1
     os.utime(tmp_path / "30", (then, then))
     BacklogFlag(tmp_path).publish(0)
-    assert told(tmp_path) == []
+    assert flags(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_beyond_the_queue_is_refused_at_once() -> None:
     run(scenario())
 
 
-def test_a_turn_knows_whether_it_is_the_only_one() -> None:
+def test_turn_knows_whether_it_is_only_one() -> None:
     async def scenario() -> None:
         admission = Admission(max_running=4, max_queue=1, timeout_s=60)
         async with admission.permit(Lane.SHORT, Deadline(60)) as first:
@@ -141,7 +141,7 @@ def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
     run(scenario())
 
 
-def test_the_door_is_closed_when_all_threads_are_needed() -> None:
+def test_door_is_closed_when_all_threads_are_needed() -> None:
     admission = Admission(max_running=1, max_queue=1, timeout_s=60)
     with admission.admit():
         with admission.admit():
@@ -168,7 +168,7 @@ def test_long_videos_leave_a_decoder_to_others() -> None:
     run(scenario())
 
 
-def test_one_key_has_half_of_a_worker_and_others_find_room() -> None:
+def test_one_key_has_half_of_worker_and_others_find_room() -> None:
     admission = Admission(2, 6, 10)
     with ExitStack() as inside:
         for _ in range(4):
@@ -210,7 +210,7 @@ def test_queue_of_one_key_does_not_delay_another() -> None:
     run(scenario())
 
 
-def test_who_has_nothing_waiting_finds_room_in_a_full_queue() -> None:
+def test_who_has_nothing_waiting_finds_room_in_full_queue() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=2, timeout_s=60), asyncio.Event()
 
@@ -255,15 +255,15 @@ def test_nginx_refuses_until_there_is_room(tmp_path: Path) -> None:
     assert shut() == []
 
 
-def test_details_tell_the_lanes_and_why_somebody_was_refused() -> None:
+def test_details_tell_lanes_and_why_somebody_was_refused() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=1, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 2)
         with pytest.raises(Overloaded):
             await held(admission, until)
-        told = admission.details()
-        assert told["lanes"] == {"picture": (0, 0), "short": (1, 1), "long": (0, 0)}
-        assert told["refused_by"] == {"full": 1}
+        result = admission.details()
+        assert result["lanes"] == {"picture": (0, 0), "short": (1, 1), "long": (0, 0)}
+        assert result["refused_by"] == {"full": 1}
         until.set()
         await asyncio.gather(*tasks)
 

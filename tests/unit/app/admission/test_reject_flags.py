@@ -12,7 +12,7 @@ from app.admission.flags import EVERYBODY, SLACK, STALE_S, RejectFlags, free_pla
 NGINX = Path(__file__).parents[4] / "nginx"
 
 
-def told(folder: Path) -> list[str]:
+def flags(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -20,16 +20,16 @@ def test_who_is_shut_stays_so_until_there_is_room(tmp_path: Path) -> None:
     shut = RejectFlags(tmp_path)
     shut.raise_flag("abcdefgh", lambda: False)
     shut.clear_flag("abcdefgh", lambda: False)
-    assert told(tmp_path) == ["abcdefgh"]
+    assert flags(tmp_path) == ["abcdefgh"]
     shut.clear_flag("another2", lambda: True)
-    assert told(tmp_path) == ["abcdefgh"]
+    assert flags(tmp_path) == ["abcdefgh"]
     RejectFlags(tmp_path).clear_flag("abcdefgh", lambda: True)
-    assert told(tmp_path) == []
+    assert flags(tmp_path) == []
 
 
 def test_nobody_is_shut_when_all_left_in_that_moment(tmp_path: Path) -> None:
     RejectFlags(tmp_path).raise_flag(EVERYBODY, lambda: True)
-    assert told(tmp_path) == []
+    assert flags(tmp_path) == []
 
 
 def test_room_is_not_asked_for_where_nobody_is_shut(tmp_path: Path) -> None:
@@ -42,11 +42,11 @@ def test_what_a_killed_worker_left_goes(tmp_path: Path) -> None:
     shut = RejectFlags(tmp_path)
     shut.raise_flag(EVERYBODY, lambda: False)
     shut.remove_stale()
-    assert told(tmp_path) == [EVERYBODY]
+    assert flags(tmp_path) == [EVERYBODY]
     then = time.time() - STALE_S - 1
     os.utime(tmp_path / EVERYBODY, (then, then))
     shut.remove_stale()
-    assert told(tmp_path) == []
+    assert flags(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:

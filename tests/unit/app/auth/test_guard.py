@@ -52,7 +52,7 @@ def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]
     return check_key(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
 
 
-def test_every_route_but_the_open_ones_needs_a_key(app: Flask, client: FlaskClient) -> None:
+def test_every_route_but_open_ones_needs_key(app: Flask, client: FlaskClient) -> None:
     for method, path, endpoint in requests_of(app):
         answer = client.open(path, method=method, buffered=True)
         if endpoint in OPEN:
@@ -112,7 +112,7 @@ def test_without_keys_all_is_open(tmp_path: Path) -> None:
     assert client.get("/login").headers["Location"] == "/"
 
 
-def test_rate_limit_of_a_key_is_429_with_retry_after(app: Flask, client: FlaskClient) -> None:
+def test_rate_limit_of_key_is_429_with_retry_after(app: Flask, client: FlaskClient) -> None:
     shown = {"X-API-Key": key(app, rate=0.2, burst=2)}
     answers = [client.post("/v1/classify", headers=shown) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [400, 400, 429]
@@ -159,7 +159,7 @@ def test_session_cookie_is_protected(tmp_path: Path, tls: bool) -> None:
     with app.test_client() as client:
         form = {"csrf": token_of(client.get("/login", base_url="https://localhost").text), "key": f" {text}\n"}
         answer = client.post("/login", data=form, base_url="https://localhost")
-        cookie = next(each for each in answer.headers.getlist("Set-Cookie") if "clipstack_login" not in each)
+        cookie = next(item for item in answer.headers.getlist("Set-Cookie") if "clipstack_login" not in item)
         assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Max-Age=43200" in cookie
         assert ("Secure" in cookie, cookie.startswith("__Host-clipstack=")) == (tls, tls)
         assert text.rpartition("_")[2] not in cookie and text.rpartition("_")[2] not in answer.text
@@ -167,7 +167,7 @@ def test_session_cookie_is_protected(tmp_path: Path, tls: bool) -> None:
         assert page.status_code == 200 and "csrf-token" in page.text
 
 
-def test_a_session_changes_nothing_without_the_token_of_its_page(app: Flask, client: FlaskClient) -> None:
+def test_session_changes_nothing_without_token_of_its_page(app: Flask, client: FlaskClient) -> None:
     log_in(client, key(app))
     token = token_of(client.get("/").text)
     job = "/v1/jobs/" + "0" * 24
@@ -179,7 +179,7 @@ def test_a_session_changes_nothing_without_the_token_of_its_page(app: Flask, cli
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_the_form_without_a_script_carries_the_token_too(app: Flask, client: FlaskClient) -> None:
+def test_form_without_script_carries_token_too(app: Flask, client: FlaskClient) -> None:
     log_in(client, key(app))
     token = token_of(client.get("/").text)
 
@@ -216,7 +216,7 @@ def test_a_session_ends_with_its_key(app: Flask, client: FlaskClient, how: objec
     assert client.get("/v1/jobs").status_code == 401
 
 
-def test_a_key_in_the_request_counts_before_the_cookie(app: Flask, client: FlaskClient) -> None:
+def test_key_in_request_counts_before_cookie(app: Flask, client: FlaskClient) -> None:
     log_in(client, key(app))
     assert client.get("/v1/jobs", headers={"X-API-Key": "clipstack_x"}).status_code == 401
     bob = key(app, "bob")
@@ -233,7 +233,7 @@ def test_nobody_is_logged_in_by_another_site(app: Flask, client: FlaskClient) ->
     assert client.get_cookie("clipstack") is None
 
 
-def test_a_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient) -> None:
+def test_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient) -> None:
     form = {"csrf": token_of(client.get("/login").text), "key": "clipstack_<b>wrong"}
     answer = client.post("/login", data=form)
     assert answer.status_code == 401 and "not known" in answer.text and "wrong" not in answer.text
@@ -252,7 +252,7 @@ def test_one_key_follows_at_most_half_of_what_may_be_followed() -> None:
     assert list(watchers.hold(iter(["news"]), "greedy")) == ["news"]
 
 
-def test_a_stream_that_is_never_read_gives_its_place_back() -> None:
+def test_stream_that_is_never_read_gives_its_place_back() -> None:
     limiter = EventStreamLimiter(2)
     for _ in range(5):
         unread = limiter.hold(iter(["news"]), "one")

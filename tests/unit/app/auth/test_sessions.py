@@ -46,7 +46,7 @@ def test_it_ends_with_its_time_and_leaves_nothing(tmp_path: Path) -> None:
     assert len(list((tmp_path / "sessions").iterdir())) == 1
 
 
-def test_a_key_has_so_many_and_the_oldest_goes(sessions: Sessions, tmp_path: Path) -> None:
+def test_key_has_so_many_and_oldest_goes(sessions: Sessions, tmp_path: Path) -> None:
     bobs = sessions.create(BOB)
     tokens = [sessions.create(ALICE) for _ in range(MAX_SESSIONS_PER_KEY + 1)]
     assert sessions.find(tokens[0]) is None

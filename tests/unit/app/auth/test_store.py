@@ -32,7 +32,7 @@ def test_key_has_an_id_and_a_random_secret() -> None:
     assert len({new_secret()[1] for _ in range(100)}) == 100
 
 
-def test_the_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
+def test_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
     _, text = store.create(path, wanted("alice"))
     assert text.rpartition("_")[2] not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -47,7 +47,7 @@ def test_key_is_found_by_its_exact_text(path: Path) -> None:
     assert (key.rate, key.burst, key.concurrent, key.lanes) == (2.5, 4, 3, ("picture", "short"))
     _, other, _ = new_secret(key.id)
     wrong = ("", text[:-1], text + "a", text.upper(), f" {text}", text.replace(key.id, "aaaaaaaa"), other, key.id, "é")
-    assert [keys.find(each) for each in wrong] == [None] * len(wrong)
+    assert [keys.find(item) for item in wrong] == [None] * len(wrong)
 
 
 def test_without_a_file_nobody_has_a_key(path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_is_revoked_is_unknown_at_once_to_whoever_knew_it(path: Path, by: s
         store.revoke(path, key.name)
 
 
-def test_another_secret_ends_the_one_before_and_keeps_the_rest(path: Path) -> None:
+def test_another_secret_ends_one_before_and_keeps_rest(path: Path) -> None:
     key, old = store.create(path, wanted("alice", concurrent=3))
     keys = KeyFile(path)
     again, new = store.rotate(path, "alice")
@@ -80,7 +80,7 @@ def test_another_secret_ends_the_one_before_and_keeps_the_rest(path: Path) -> No
     assert found == again and (found.id, found.concurrent) == (key.id, 3)
 
 
-def test_the_file_is_read_when_it_changes_and_only_then(path: Path) -> None:
+def test_file_is_read_when_it_changes_and_only_then(path: Path) -> None:
     store.create(path, wanted("alice"))
     keys = KeyFile(path)
     first = keys.all()
@@ -106,7 +106,7 @@ def create(path: str, number: int) -> None:
     store.create(Path(path), wanted(f"name-{number}"))
 
 
-def test_keys_that_are_made_at_the_same_time_are_all_there(path: Path) -> None:
+def test_keys_that_are_made_at_same_time_are_all_there(path: Path) -> None:
     context = get_context("spawn")
     makers = [context.Process(target=create, args=(str(path), number)) for number in range(4)]
     for maker in makers:
@@ -114,6 +114,6 @@ def test_keys_that_are_made_at_the_same_time_are_all_there(path: Path) -> None:
     for maker in makers:
         maker.join(60)
     assert [maker.exitcode for maker in makers] == [0] * 4
-    assert {each["name"] for each in json.loads(path.read_text())["keys"]} == {f"name-{number}" for number in range(4)}
+    assert {key["name"] for key in json.loads(path.read_text())["keys"]} == {f"name-{number}" for number in range(4)}
     for maker in makers:
         maker.close()

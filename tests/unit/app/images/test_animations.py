@@ -64,7 +64,7 @@ def test_an_animation_is_read_once_for_properties_and_frames(film: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["webp", "png"])
-def test_an_animation_that_is_cut_off_shows_the_frames_it_has(tmp_path: Path, name: str) -> None:
+def test_animation_that_is_cut_off_shows_frames_it_has(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / f"film.{name}", [numbered(number) for number in range(20)], DURATIONS)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     media, form = opened(path)
@@ -82,7 +82,7 @@ def test_a_damaged_avif_is_undecodable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_frames_without_a_duration_are_shown_for_100_ms(tmp_path: Path, name: str) -> None:
+def test_frames_without_duration_are_shown_for_100_ms(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / f"film.{name}", [numbered(number) for number in range(5)], 0 if name != "avif" else 1)
     assert opened(path)[0].duration_s == pytest.approx(0.5)
 
@@ -99,7 +99,7 @@ def test_transparent_places_of_an_animation_are_white(tmp_path: Path, name: str)
     assert second[48:].min() > 250 and second[16, 16, 0] > 180 and second[16, 16, 1] < 60
 
 
-def test_the_still_beside_an_animated_png_is_no_frame(tmp_path: Path) -> None:
+def test_still_beside_animated_png_is_no_frame(tmp_path: Path) -> None:
     path = tmp_path / "film.png"
     frames = [Image.fromarray(numbered(number)) for number in range(4)]
     still = Image.fromarray(corners())

@@ -26,8 +26,8 @@ def region(tmp_path) -> Region:
 def decoded(region):
     def decode(path, resize=64, crop=64):
         request = region.request([0.0], resize=resize, crop=crop)
-        told = pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), request)
-        assert (told.frames, told.padded, told.truncated) == (((0,),), (False,), False)
+        result = pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), request)
+        assert (result.frames, result.padded, result.truncated) == (((0,),), (False,), False)
         return region.clips(request)[0][0]
 
     return decode
@@ -122,7 +122,7 @@ def test_resize_and_crop_agree_with_torchvision(tmp_path, decoded, size, suffix,
     assert difference <= tolerance
 
 
-def test_a_range_of_a_file_is_a_picture_too(tmp_path, region):
+def test_range_of_file_is_picture_too(tmp_path, region):
     picture = saved(tmp_path / "picture.png", corners()).read_bytes()
     body = tmp_path / "body"
     body.write_bytes(b"before" + picture + b"after")
@@ -179,7 +179,7 @@ def test_a_picture_of_another_format_is_refused(tmp_path):
         pictures.probe(whole(path), LIMITS)
 
 
-def test_a_clip_of_many_frames_is_the_callers_fault(tmp_path, region):
+def test_clip_of_many_frames_is_callers_fault(tmp_path, region):
     path = saved(tmp_path / "picture.png", corners())
     with pytest.raises(ValueError, match="one frame"):
         pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), region.request([0.0, 1.0]))
@@ -194,7 +194,7 @@ def test_odd_exif_tags_leave_the_orientation_readable(tmp_path, decoded):
 
 
 @pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
-def test_a_jpeg_without_end_marker_is_whole_or_refused(tmp_path, decoded, progressive):
+def test_jpeg_without_end_marker_is_whole_or_refused(tmp_path, decoded, progressive):
     path = saved(tmp_path / "picture.jpeg", texture(200, 160), progressive=progressive)
     content = path.read_bytes()
     expected = decoded(path)
@@ -260,7 +260,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_a_file_cut_anywhere_is_taken_apart_without_a_fault(tmp_path, kind):
+def test_file_cut_anywhere_is_taken_apart_without_fault(tmp_path, kind):
     path = tmp_path / "picture"
     Image.fromarray(corners()).save(path, kind, **PARTS[kind])
     content = path.read_bytes()
@@ -269,7 +269,7 @@ def test_a_file_cut_anywhere_is_taken_apart_without_a_fault(tmp_path, kind):
         assert exif_orientation(parts.exif) in (None, 1, 6)
 
 
-def test_an_animation_cut_anywhere_is_taken_apart_without_a_fault(tmp_path):
+def test_animation_cut_anywhere_is_taken_apart_without_fault(tmp_path):
     frames = [Image.fromarray(corners(32, 24)), Image.fromarray(255 - corners(32, 24))]
     for kind in ("PNG", "WEBP"):
         path = tmp_path / "picture"

@@ -90,7 +90,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_one_broken_model_does_not_take_the_others_away(broken: dict[str, Any]) -> None:
+def test_one_broken_model_does_not_take_others_away(broken: dict[str, Any]) -> None:
     async def scenario() -> None:
         models = catalogue(FakeTriton(broken, config()))
         health = await models.health()
@@ -154,7 +154,7 @@ def test_versions_come_and_go(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_a_model_that_is_gone_for_a_moment_is_not_gone(at_once: None) -> None:
+def test_model_that_is_gone_for_moment_is_not_gone(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
@@ -200,7 +200,7 @@ def test_version_that_fails_its_canary_is_not_used(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_a_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+def test_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
     monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
 
     async def scenario() -> None:
@@ -217,7 +217,7 @@ def test_a_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.Monkey
     asyncio.run(scenario())
 
 
-def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
+def test_only_what_is_new_or_changed_gets_canary(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config(), config("other"))
         models = catalogue(triton)
@@ -233,7 +233,7 @@ def test_only_what_is_new_or_changed_gets_a_canary(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_another_model_of_the_same_name_and_version_has_another_mark(
+def test_another_model_of_same_name_and_version_has_another_mark(
     at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
@@ -252,7 +252,7 @@ def test_another_model_of_the_same_name_and_version_has_another_mark(
     asyncio.run(scenario())
 
 
-def test_other_weights_under_the_same_configuration_have_another_mark(
+def test_other_weights_under_same_configuration_have_another_mark(
     at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
@@ -346,11 +346,11 @@ def test_the_kind_of_the_file_chooses_the_model(kind: Kind, model: str, others: 
     assert models.default(kind, model, "words") == chosen
 
 
-def test_before_the_models_are_known_pictures_go_to_the_model_for_pictures() -> None:
+def test_before_models_are_known_pictures_go_to_model_for_pictures() -> None:
     assert catalogue(FakeTriton()).default("image", "camera", "words") == "words"
 
 
-def test_a_model_without_a_title_is_called_by_its_name_and_its_first_labels() -> None:
+def test_model_without_title_is_called_by_its_name_and_its_first_labels() -> None:
     models = catalogue(FakeTriton(config(title="Words", examples="label2, label0"), config("plain")))
 
     async def scenario() -> None:

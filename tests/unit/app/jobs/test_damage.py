@@ -177,7 +177,7 @@ def test_what_is_no_job_folder_is_set_aside(service: JobService, upload: Source,
     assert not [name for name in service.folder.names() if name == path.name and os.access(path, os.W_OK)]
 
 
-def test_a_finished_job_whose_folder_became_a_file_is_set_aside(service: JobService, upload: Source) -> None:
+def test_finished_job_whose_folder_became_file_is_set_aside(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     other, _ = service.accept(ASKED, upload, None)
     job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z"))

@@ -100,7 +100,7 @@ def test_an_owner_has_half_of_the_places_exactly(service: JobService, upload: So
     service.accept(greedy, upload, None)
 
 
-def test_a_job_that_cannot_be_made_leaves_its_place(service: JobService, upload: Source) -> None:
+def test_job_that_cannot_be_made_leaves_its_place(service: JobService, upload: Source) -> None:
     for _ in range(PLACES + 1):
         with pytest.raises(FileNotFoundError):
             service.accept(ASKED, Source("/nowhere", 0, 10), None)
@@ -109,7 +109,7 @@ def test_a_job_that_cannot_be_made_leaves_its_place(service: JobService, upload:
     assert service.accept(ASKED, upload, None)[1]
 
 
-def test_the_place_of_a_maker_that_was_killed_is_free_again(service: JobService) -> None:
+def test_place_of_maker_that_was_killed_is_free_again(service: JobService) -> None:
     index, dead, alive = service.folder.index, "a" * 24, "b" * 24
     index.put(Row(dead, "", now(), ADDING, 0.0, 1), Row(alive, "", now(), ADDING, 0.0, 1))
     with service.folder.new(alive):
@@ -168,7 +168,7 @@ def _at(day: int) -> str:
     return f"2999-01-0{day}T00:00:00.000Z"
 
 
-def test_a_job_that_is_not_finished_is_never_tidied_away(service: JobService, upload: Source) -> None:
+def test_job_that_is_not_finished_is_never_tidied_away(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     service.folder.index.set_state(job.id, "done", 0.0, 1)  # an index that is wrong
     clock = Clock(service.folder.index, 7)
@@ -214,7 +214,7 @@ def _sql(path: Path, sql: str) -> None:
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("when", ["closed", "open"])
-def test_an_index_that_is_lost_or_damaged_is_made_again(
+def test_index_that_is_lost_or_damaged_is_made_again(
     service: JobService, settings: Settings, upload: Source, how: str, when: str
 ) -> None:
     jobs = [service.accept(ASKED, upload, None)[0] for _ in range(3)]
@@ -226,9 +226,9 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(
         pytest.skip("found after the longest wait for a lock")
     DAMAGE[how](index.path)
     with closing_desk(settings) as other:
-        for each in (service, other):
-            assert {spec.id for spec, _ in each.newest(9, None)} == {job.id for job in jobs}
-            jobs.append(each.accept(ASKED, upload, None)[0])
+        for item in (service, other):
+            assert {spec.id for spec, _ in item.newest(9, None)} == {job.id for job in jobs}
+            jobs.append(item.accept(ASKED, upload, None)[0])
         assert JobStats(other.folder).count().states["queued"] == 4
         assert same_rows(other.folder.index, other.folder)
 
@@ -241,8 +241,8 @@ def test_reconciliation_follows_what_others_did_to_the_folders(service: JobServi
     Job(changed.path).save(JobState(state="running"))  # by a version that knows no index
     restored = service.folder.path / ("c" * 24)
     shutil.copytree(contents.path, restored)
-    told = json.loads((restored / "job.json").read_text())
-    (restored / "job.json").write_text(json.dumps(told | {"id": restored.name}))
+    body = json.loads((restored / "job.json").read_text())
+    (restored / "job.json").write_text(json.dumps(body | {"id": restored.name}))
     reconciler.run()
     assert same_rows(service.folder.index, service.folder)
     assert service.folder.index.counts() == {"queued": 2, "running": 1, "done": 0, "failed": 0, "cancelled": 0}
@@ -340,16 +340,16 @@ def test_key_with_other_bytes_is_a_conflict(service: JobService, upload: Source,
 
 def test_idempotency_key_without_hash_compares_the_file(service: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = service.accept(ASKED, upload, "a key")
-    told = json.loads((job.path / "job.json").read_text())
-    del told["sha256"]
-    (job.path / "job.json").write_text(json.dumps(told))
+    body = json.loads((job.path / "job.json").read_text())
+    del body["sha256"]
+    (job.path / "job.json").write_text(json.dumps(body))
     assert service.accept(ASKED, upload, "a key")[0].id == job.id
     (tmp_path / "other").write_bytes(b"9876543210")
     with pytest.raises(IdempotencyConflict):
         service.accept(ASKED, Source(str(tmp_path / "other"), 0, 10), "a key")
 
 
-def test_the_same_key_at_the_same_moment_is_one_job(service: JobService, upload: Source) -> None:
+def test_same_key_at_same_moment_is_one_job(service: JobService, upload: Source) -> None:
     answers, start = list[tuple[str, bool]](), threading.Barrier(8)
 
     def client() -> None:
@@ -370,7 +370,7 @@ def test_the_same_key_at_the_same_moment_is_one_job(service: JobService, upload:
 # --- A clock that is set ---
 
 
-def test_a_clock_that_jumps_ahead_removes_nothing_for_a_day(service: JobService) -> None:
+def test_clock_that_jumps_ahead_removes_nothing_for_day(service: JobService) -> None:
     clock = Clock(service.folder.index, 7)
     clock.check(0.0, 0.0)
     running = DAY_S + 1
@@ -391,7 +391,7 @@ def test_removal_continues_after_downtime(service: JobService) -> None:
     assert not Clock(service.folder.index, 7).check(DAY_S + 12 * DAY_S, 5.0)
 
 
-def test_finished_jobs_outlive_a_clock_that_is_days_ahead(service: JobService, upload: Source) -> None:
+def test_finished_jobs_outlive_clock_that_is_days_ahead(service: JobService, upload: Source) -> None:
     job = finish(service.accept(ASKED, upload, None)[0], "2020-01-01T00:00:00.000Z")
     clock = Clock(service.folder.index, 7)
     remove_expired(service.folder, RetentionLimits(7, 100, 1 << 40), clock)

@@ -74,7 +74,7 @@ def test_a_key_has_one_job(service: JobService, upload: Source) -> None:
         service.accept(dataclasses.replace(ASKED, margin=0.9), upload, "a key")
 
 
-def test_a_full_queue_and_a_full_disk_are_refused(service: JobService, upload: Source) -> None:
+def test_full_queue_and_full_disk_are_refused(service: JobService, upload: Source) -> None:
     with pytest.raises(StorageFull):
         service.accept(dataclasses.replace(ASKED, bytes=30 << 30), upload, None)
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_one_job_has_one_worker(service: JobService, upload: Source) -> None:
         assert mine
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_then_removed(service: JobService, upload: Source) -> None:
+def test_waiting_job_is_cancelled_at_once_and_then_removed(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     assert service.cancel_or_remove(job) == "cancelled"
     assert job.state().state == "cancelled"
@@ -158,11 +158,11 @@ def journal_of(job: Job, windows: int, classes: int = 3) -> None:
 def test_windows_are_shown_with_their_best_labels(tmp_path: Path) -> None:
     job = Job(tmp_path)
     journal_of(job, 1)
-    told = shown(job, offset=0, limit=10, top_k=2)
-    (window,) = told["windows"]
+    result = shown(job, offset=0, limit=10, top_k=2)
+    (window,) = result["windows"]
     assert window["predictions"] == [{"label": "label 1", "score": 0.5}, {"label": "label 2", "score": 0.3}]
     assert (window["start_s"], window["end_s"], window["padded"]) == (0.0, 1.0, True)
-    assert told["next_offset"] is None
+    assert result["next_offset"] is None
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 333, 1000])
@@ -172,12 +172,12 @@ def test_pages_of_windows_make_up_the_whole(tmp_path: Path, limit: int) -> None:
     windows: list[dict[str, Any]] = []
     offset: int | None = 0
     while offset is not None:
-        told = shown(job, offset=offset, limit=limit, top_k=3)
-        assert len(told["windows"]) == min(limit, 333 - offset)
-        windows += told["windows"]
-        offset = told["next_offset"]
-    assert [each["start_s"] for each in windows] == [n / 4 for n in range(333)]
-    assert [each["padded"] for each in windows] == [False] * 332 + [True]
+        result = shown(job, offset=offset, limit=limit, top_k=3)
+        assert len(result["windows"]) == min(limit, 333 - offset)
+        windows += result["windows"]
+        offset = result["next_offset"]
+    assert [window["start_s"] for window in windows] == [n / 4 for n in range(333)]
+    assert [window["padded"] for window in windows] == [False] * 332 + [True]
 
 
 def test_a_page_past_the_end_is_empty(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_a_page_past_the_end_is_empty(tmp_path: Path) -> None:
     assert shown(job, offset=2**32 - 1, limit=5, top_k=1)["windows"] == []
 
 
-def test_a_page_has_no_more_than_so_many_predictions(tmp_path: Path) -> None:
+def test_page_has_no_more_than_so_many_predictions(tmp_path: Path) -> None:
     job = Job(tmp_path)
     journal_of(job, 300, classes=1000)
-    told = shown(job, classes=1000, offset=0, limit=20_000, top_k=1000)
-    assert (len(told["windows"]), told["next_offset"]) == (100, 100)
+    result = shown(job, classes=1000, offset=0, limit=20_000, top_k=1000)
+    assert (len(result["windows"]), result["next_offset"]) == (100, 100)
 
 
 def test_windows_come_piece_by_piece(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_windows_come_piece_by_piece(tmp_path: Path) -> None:
     assert len(pieces) > 5 and max(map(len, pieces)) < 150_000
 
 
-def test_the_windows_of_a_removed_job_cannot_be_found(tmp_path: Path) -> None:
+def test_windows_of_removed_job_cannot_be_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         shown(Job(tmp_path), offset=0, limit=1, top_k=1)
 
@@ -237,9 +237,9 @@ def test_third_failure_at_one_window_ends_the_job(service: JobService, upload: S
     pipeline = Faulty(NotReady("the model server is away"))
     for _ in range(5):
         worker(service, pipeline, tmp_path).work(job.id)
-    told = job.state()
-    assert (told.state, told.tries, pipeline.runs) == ("failed", 3, 3)
-    assert told.error == {"code": "not_ready", "message": "the model server is away"}
+    result = job.state()
+    assert (result.state, result.tries, pipeline.runs) == ("failed", 3, 3)
+    assert result.error == {"code": "not_ready", "message": "the model server is away"}
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_third_failure_at_one_window_ends_the_job(service: JobService, upload: S
     [("aaaa", MAX_DEATHS), ("abcdefghijk", MAX_FALLS), ("abbbb", MAX_DEATHS + 1)],
     ids=["alone", "all", "both"],
 )
-def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
+def test_deaths_of_all_workers_are_forgiven_longer(
     service: JobService, upload: Source, tmp_path: Path, keepers: str, max_tries: int
 ) -> None:
     job, _ = service.accept(ASKED, upload, None)
@@ -257,9 +257,9 @@ def test_workers_that_die_with_whoever_starts_them_are_forgiven_longer(
             worker(service, pipeline, tmp_path, parent_id).work(job.id)
         assert (job.state().state, job.state().tries) == ("running", 1)
     worker(service, pipeline, tmp_path, keepers[-1]).work(job.id)
-    told = job.state()
-    assert (told.state, pipeline.runs) == ("failed", max_tries)
-    assert told.error is not None and f"{max_tries} workers" in told.error["message"]
+    result = job.state()
+    assert (result.state, pipeline.runs) == ("failed", max_tries)
+    assert result.error is not None and f"{max_tries} workers" in result.error["message"]
 
 
 class OneWindow(Faulty):
@@ -272,9 +272,7 @@ class OneWindow(Faulty):
         super().timeline()
 
 
-def test_a_job_that_gets_on_between_kills_is_never_given_up(
-    service: JobService, upload: Source, tmp_path: Path
-) -> None:
+def test_job_that_gets_on_between_kills_is_never_given_up(service: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = service.accept(ASKED, upload, None)
     for _ in range(MAX_DEATHS + 2):
         with pytest.raises(KeyboardInterrupt):
@@ -290,7 +288,7 @@ class Believed:
         return True
 
 
-def test_old_jobs_go_and_then_the_oldest_until_there_is_room(service: JobService, upload: Source) -> None:
+def test_old_jobs_go_and_then_oldest_until_there_is_room(service: JobService, upload: Source) -> None:
     old = finished(service, upload, "2020-01-01T00:00:00.000Z")
     early = finished(service, upload, "2999-01-01T00:00:00.000Z")
     late = finished(service, upload, "2999-01-02T00:00:00.000Z")
@@ -322,9 +320,9 @@ def test_one_owner_has_half_of_the_places(service: JobService, upload: Source) -
     service.accept(dataclasses.replace(ASKED, owner="modest"), upload, None)
 
 
-def test_a_job_from_before_there_were_owners_is_read(service: JobService, upload: Source) -> None:
+def test_job_from_before_there_were_owners_is_read(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
-    told = json.loads((job.path / "job.json").read_text())
-    del told["owner"]
-    (job.path / "job.json").write_text(json.dumps(told))
+    body = json.loads((job.path / "job.json").read_text())
+    del body["owner"]
+    (job.path / "job.json").write_text(json.dumps(body))
     assert service.read(job)[0].owner == ""

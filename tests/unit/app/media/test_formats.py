@@ -65,7 +65,7 @@ def test_everything_else_is_refused(head):
         sniff(head)
 
 
-def test_refusal_of_a_playlist_says_what_to_send_instead():
+def test_refusal_of_playlist_says_what_to_send_instead():
     with pytest.raises(UnsupportedMedia, match="send the video itself"):
         sniff(b"#EXTM3U\n")
 
@@ -92,7 +92,7 @@ def test_sizes_within_the_limits_pass(size):
 
 
 @pytest.mark.parametrize("size", [(1001, 1000), (1, 65535), (65535, 1), (330, 10)])
-def test_sizes_beyond_the_limits_are_named_in_the_error(size):
+def test_sizes_beyond_limits_are_named_in_error(size):
     with pytest.raises(LimitExceeded, match=f"{size[0]}x{size[1]}"):
         LIMITS.check_size(*size)
 

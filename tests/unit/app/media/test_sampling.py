@@ -65,7 +65,7 @@ KEYS_S = np.array([0.0, 6.68, 8.2, 9.6])
         (6.68, (0.0, 7.4), 6.68),
     ],
 )
-def test_clip_moves_to_the_nearest_key_frame_in_its_part(start_s, part_s, moved_s):
+def test_clip_moves_to_nearest_key_frame_in_its_part(start_s, part_s, moved_s):
     assert nearest_key(start_s, part_s, KEYS_S) == pytest.approx(moved_s)
 
 

@@ -36,19 +36,19 @@ def addresses() -> set[tuple[str, str]]:
 
 def subclasses(kind: type) -> Iterator[type]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from subclasses(each)
+    for item in kind.__subclasses__():
+        yield from subclasses(item)
 
 
-def test_every_address_of_the_app_is_described_and_no_other() -> None:
+def test_every_address_of_app_is_described_and_no_other() -> None:
     told = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert told == addresses()
 
 
 def test_every_error_of_the_app_is_described_somewhere() -> None:
-    own = {each for each in subclasses(errors.ClipstackError) if each.__module__ == "app.errors"}
+    own = {subclass for subclass in subclasses(errors.ClipstackError) if subclass.__module__ == "app.errors"}
     told = {(status, code) for route in routes(SETTINGS) for status, names in _codes(route).items() for code in names}
-    assert {(each.status, each.code) for each in own} - told == set()
+    assert {(subclass.status, subclass.code) for subclass in own} - told == set()
 
 
 def _codes(route) -> dict[int, set[str]]:
@@ -88,8 +88,8 @@ def test_statuses_of_busy_answers_carry_retry_after(path: str) -> None:
 
 def test_limits_are_those_in_force() -> None:
     other = Settings.from_environment({"CLIPSTACK_MAX_CLIPS": "3"})
-    asked = document(other)["paths"]["/v1/classify"]["post"]["parameters"]
-    assert {each["name"]: each["schema"].get("maximum") for each in asked}["clips"] == 3
+    parameters = document(other)["paths"]["/v1/classify"]["post"]["parameters"]
+    assert {item["name"]: item["schema"].get("maximum") for item in parameters}["clips"] == 3
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -146,9 +146,9 @@ def test_answers_may_get_further_fields_and_requests_may_not() -> None:
         assert content["application/octet-stream"]["schema"]["format"] == "binary"
 
 
-def test_generated_clients_send_no_defaults_that_replace_the_fields_of_a_form() -> None:
+def test_generated_clients_send_no_defaults_that_replace_fields_of_form() -> None:
     for operation in OPERATIONS:
-        assert not [each["name"] for each in operation.get("parameters", ()) if "default" in each["schema"]]
+        assert not [item["name"] for item in operation.get("parameters", ()) if "default" in item["schema"]]
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -84,7 +84,7 @@ def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
         pass
 
 
-def test_below_the_floor_nginx_is_told_to_refuse_uploads(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_below_floor_nginx_is_told_to_refuse_uploads(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "reject.conf").read_text()
     monkeypatch.setattr(UploadGuard, "part_of_disk", 1)
     UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10).check()

@@ -23,9 +23,11 @@ def scores(labels: str, sure: float = 0.8) -> np.ndarray:
     return rows
 
 
-def told(rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACED) -> list[tuple[float, float, str]]:
+def segments_of(
+    rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACED
+) -> list[tuple[float, float, str]]:
     found = merge_windows(rows, placed, 10.0, cuts)
-    return [(round(each.start_s, 3), round(each.end_s, 3), "abc"[each.label]) for each in found]
+    return [(round(item.start_s, 3), round(item.end_s, 3), "abc"[item.label]) for item in found]
 
 
 @pytest.mark.parametrize(
@@ -47,24 +49,24 @@ def test_what_is_not_told_comes_from_the_model() -> None:
 
 
 def test_neighbours_of_one_label_are_one_segment() -> None:
-    assert told(scores("aaabbbbccc")) == [(0, 3, "a"), (3, 7, "b"), (7, 10, "c")]
+    assert segments_of(scores("aaabbbbccc")) == [(0, 3, "a"), (3, 7, "b"), (7, 10, "c")]
 
 
-def test_a_segment_s_score_is_the_mean_of_its_windows() -> None:
+def test_segment_s_score_is_mean_of_its_windows() -> None:
     rows = scores("aaaaaaaaaa")
     rows[:5, 0] = 0.6
     (only,) = merge_windows(rows, PLACED, 10.0, ())
     assert only.score == pytest.approx(0.7)
 
 
-def test_a_label_that_is_hardly_ahead_does_not_break_a_segment() -> None:
+def test_label_that_is_hardly_ahead_does_not_break_segment() -> None:
     rows = scores("aaaaaaaaaa")
     rows[4] = (0.1, 0.8, 0.1)
-    assert told(rows) == [(0, 10, "a")]
+    assert segments_of(rows) == [(0, 10, "a")]
     rows[4:6] = (0.2, 0.75, 0.05)
-    assert told(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
+    assert segments_of(rows) == [(0, 4, "a"), (4, 6, "b"), (6, 10, "a")]
     rows[4:6] = (0.3, 0.65, 0.05)
-    assert told(rows) == [(0, 10, "a")]
+    assert segments_of(rows) == [(0, 10, "a")]
 
 
 STILLS = Windows(Grid(frames=1, step_s=0.0, hop_s=0.5), count=20)
@@ -102,7 +104,7 @@ def test_the_score_of_averaged_frames_is_the_mean_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 10])
-def test_more_segments_than_may_be_are_merged_with_a_larger_margin(most: int) -> None:
+def test_more_segments_than_may_be_are_merged_with_larger_margin(most: int) -> None:
     rows = scores("ababababab")
     merged = limit_segments(most, partial(merge_windows, rows, PLACED, 10.0, ()), 0.0)
     assert len(merged) <= most and (merged[0].start_s, merged[-1].end_s) == (0.0, 10.0)
@@ -110,17 +112,17 @@ def test_more_segments_than_may_be_are_merged_with_a_larger_margin(most: int) ->
 
 def test_a_margin_of_nothing_follows_every_window() -> None:
     found = merge_windows(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
-    assert "".join("abc"[each.label] * round(each.end_s - each.start_s) for each in found) == "abacbbabca"
+    assert "".join("abc"[item.label] * round(item.end_s - item.start_s) for item in found) == "abacbbabca"
 
 
 def test_segments_end_at_cuts() -> None:
     # The window from 4 to 5 shows both sides of the cut at 4.3, and something that is on neither.
-    assert told(scores("aaaacbbbbb"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "b")]
-    assert told(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]
+    assert segments_of(scores("aaaacbbbbb"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "b")]
+    assert segments_of(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]
 
 
-def test_a_shot_shorter_than_a_window_takes_the_nearest() -> None:
-    assert told(scores("aaaabbbbbb"), cuts=(4.2, 4.6)) == [(0, 4.2, "a"), (4.2, 4.6, "b"), (4.6, 10, "b")]
+def test_shot_shorter_than_window_takes_nearest() -> None:
+    assert segments_of(scores("aaaabbbbbb"), cuts=(4.2, 4.6)) == [(0, 4.2, "a"), (4.2, 4.6, "b"), (4.6, 10, "b")]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -132,9 +134,9 @@ def test_segments_always_fill_the_video(seed: int) -> None:
     found = merge_windows(rows, placed, 37.0, cuts)
     assert (found[0].start_s, found[-1].end_s) == (0.0, 37.0)
     assert all(one.end_s == other.start_s for one, other in zip(found, found[1:], strict=False))
-    assert all(each.end_s > each.start_s for each in found)
+    assert all(item.end_s > item.start_s for item in found)
     for cut in cuts:
-        assert any(each.start_s == cut for each in found)
+        assert any(item.start_s == cut for item in found)
 
 
 @pytest.mark.parametrize(("label", "cell"), [("=1+1", "'=1+1"), ("-1", "'-1"), ("a=b", "a=b"), ("\t=1", "'\t=1")])

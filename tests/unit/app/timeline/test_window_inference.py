@@ -92,7 +92,7 @@ def made() -> tuple[Any, Slots, Triton, Recorder]:
 
 
 @pytest.mark.parametrize("rounds", range(8))
-def test_a_damaged_file_ends_it_however_near_an_answer_is(rounds: int) -> None:
+def test_damaged_file_ends_it_however_near_answer_is(rounds: int) -> None:
     # The response arrives some rounds of the event loop before the scan reports the damage
 
     async def scenario() -> None:

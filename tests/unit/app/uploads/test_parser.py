@@ -78,7 +78,7 @@ def test_a_form_is_decoded_where_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, CHUNK_BYTES - 60, CHUNK_BYTES, 3 * CHUNK_BYTES + 7])
-def test_a_form_of_any_size_gives_its_very_bytes(tmp_path: Path, size: int) -> None:
+def test_form_of_any_size_gives_its_very_bytes(tmp_path: Path, size: int) -> None:
     content = (b"\r\n-\x00--X" * (size // 8 + 1))[:size]
     got = take(tmp_path, **form(b'name="file"; filename="clip.mp4"\r\n\r\n' + content, b'name="model"\r\n\r\nx'))
     assert got.content == content
@@ -298,7 +298,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("options", "error"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_has_a_name_and_leaves_nothing(
+def test_what_is_wrong_has_name_and_leaves_nothing(
     tmp_path: Path, options: dict[str, object], error: type[errors.ClipstackError]
 ) -> None:
     with pytest.raises(error) as caught:
@@ -329,7 +329,7 @@ def test_file_removed_by_its_client(tmp_path: Path) -> None:
         upload.source.read(1)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_link_out_of_folder_is_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "uploads"
     folder.mkdir()
     (tmp_path / "secret").write_bytes(CONTENT)

@@ -28,7 +28,7 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
         app.extensions["clipstack"].stop()
 
 
-def test_it_says_what_is_wrong_in_the_same_form_everywhere(client: FlaskClient) -> None:
+def test_it_says_what_is_wrong_in_same_form_everywhere(client: FlaskClient) -> None:
     cases = [
         (client.get("/nowhere"), 404, "not_found"),
         (client.put("/v1/classify"), 405, "method_not_allowed"),
@@ -62,16 +62,16 @@ def test_unavailable_says_when_to_come_back(client: FlaskClient) -> None:
 
 
 def test_a_request_keeps_the_number_it_came_with(client: FlaskClient) -> None:
-    told = client.get("/nowhere", headers={"X-Request-Id": "abc123"}).get_json()
-    assert told["error"]["request_id"] == "abc123"
+    result = client.get("/nowhere", headers={"X-Request-Id": "abc123"}).get_json()
+    assert result["error"]["request_id"] == "abc123"
 
 
-def test_a_number_that_could_break_a_log_is_replaced(client: FlaskClient) -> None:
-    told = client.get("/nowhere", headers={"X-Request-Id": "a b<c>"}).get_json()
-    assert told["error"]["request_id"].isalnum()
+def test_number_that_could_break_log_is_replaced(client: FlaskClient) -> None:
+    result = client.get("/nowhere", headers={"X-Request-Id": "a b<c>"}).get_json()
+    assert result["error"]["request_id"].isalnum()
 
 
-def test_a_method_that_is_not_allowed_names_those_that_are(client: FlaskClient) -> None:
+def test_method_that_is_not_allowed_names_those_that_are(client: FlaskClient) -> None:
     assert "POST" in client.put("/v1/classify").headers["Allow"]
 
 
@@ -80,7 +80,7 @@ def test_nothing_of_a_refused_upload_is_left(client: FlaskClient, tmp_path: Path
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-def test_the_command_on_the_page_is_one_that_the_service_takes(client: FlaskClient) -> None:
+def test_command_on_page_is_one_that_service_takes(client: FlaskClient) -> None:
     assert "curl -X POST -T clip.mp4 " in client.get("/").get_data(as_text=True)
 
 
@@ -108,7 +108,7 @@ class FakePipeline:
         ([], [], ["camera_motion"]),
     ],
 )
-def test_ready_means_the_default_model_and_all_that_are_loaded(
+def test_ready_means_default_model_and_all_that_are_loaded(
     names: list[str], broken: list[str], faults: list[str] | None
 ) -> None:
     app = create_app(Settings.from_environment({}))

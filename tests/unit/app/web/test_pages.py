@@ -6,7 +6,7 @@ VIDEO = {
 }  # fmt: skip
 
 
-def test_stages_stand_side_by_side_and_fill_the_bar():
+def test_stages_stand_side_by_side_and_fill_bar():
     rows = stages({"total": 40.0, "decode": 30.0, "receive": 0.0, "infer": 10.0})
     assert [row["name"] for row in rows] == ["receive", "decode", "infer"]
     assert [row["x"] for row in rows] == [0, 0, 75]
@@ -22,7 +22,7 @@ def test_stages_of_no_time_at_all_have_no_width():
     assert [row["width"] for row in stages({"decode": 0.0, "infer": 0.0})] == [0, 0]
 
 
-def test_a_clip_in_the_middle_lies_in_the_middle():
+def test_clip_in_middle_lies_in_middle():
     assert spans([{"start_s": 4.0, "end_s": 6.0}], 10.0) == [{"x": 40.0, "width": 20.0}]
 
 

@@ -22,7 +22,7 @@ def test_any_other_number_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["9" * 260, "9" * 5000, "-1", "4294967296"])
-def test_a_number_of_any_length_is_compared_with_its_limits(text: str) -> None:
+def test_number_of_any_length_is_compared_with_its_limits(text: str) -> None:
     with pytest.raises(InvalidParameter, match="offset=.*must be a whole number from 0 to 4294967295"):
         whole_number({"offset": text}, "offset", 0, 4294967295, minimum=0)
 
@@ -43,7 +43,7 @@ KNOWN = {"model", "top_k", "clips", "sampling", "thumbnails"}
 @pytest.mark.parametrize(
     ("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("clip", "clips"), ("Models", "model")]
 )
-def test_a_misspelled_name_is_refused_with_the_one_meant(name: str, meant: str) -> None:
+def test_misspelled_name_is_refused_with_one_meant(name: str, meant: str) -> None:
     with pytest.raises(InvalidParameter, match=f"unknown parameter '{name}': did you mean {meant}\\?"):
         check_names(["model", name], KNOWN)
 

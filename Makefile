@@ -46,7 +46,7 @@ model: setup  ## add a model: NAME=x3d_m downloads a published one; for your own
 test:  ## install what is missing, run all tests but nightly ones: two files at a time, then those alone that measure time
 	@deploy/setup test audit
 	$(PYTEST) -m "not alone" -n 2 || $(PYTEST) -m "not alone" --last-failed
-	$(PYTEST) -m alone || $(PYTEST) -m alone --last-failed
+	$(PYTEST) -m alone tests/e2e || $(PYTEST) -m alone tests/e2e --last-failed
 	@echo "not run, see make test-nightly: faults, fuzzing, soak, the GPU bench, every command of every page of docs,"
 	@echo "the client under other Pythons, large X3D and ResNet sizes, bf16 of fitted networks, repeated kills"
 

@@ -45,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if any(item.get_closest_marker("alone") and "e2e" not in item.path.parts for item in items):
+        raise pytest.UsageError("`make test` runs tests with the marker `alone` from tests/e2e only: move them there")
     longest_first(items)
 
 

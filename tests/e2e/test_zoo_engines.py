@@ -84,7 +84,7 @@ def triton() -> Iterator[tuple[grpc.InferenceServerClient, Path]]:
         yield server
 
 
-@pytest.mark.timeout(400)  # the first one waits for all to be exported and loaded
+@pytest.mark.timeout(900)  # the first one waits for all to be exported and loaded
 @pytest.mark.parametrize("name", [*SMALL, *(f"{CLONED}_{variant.engine}" for variant in OTHERS)])
 def test_scores_from_server_are_those_of_source(triton: tuple[grpc.InferenceServerClient, Path], name: str) -> None:
     compare_with_source(*triton, name)

@@ -92,7 +92,7 @@ def _unwatched(stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def roomy() -> Iterator[Stack]:
-    with running_stack(max_jobs="5000") as stack:
+    with running_stack(max_jobs="5000", web_workers="2") as stack:
         yield stack
 
 

@@ -45,7 +45,7 @@ def edge() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def before(edge: Stack) -> State:
     """What the stack had before anything bad was sent to it."""
-    until(lambda: whole(edge), 30)
+    until(lambda: whole(edge), 60)
     return State.of(edge)
 
 

@@ -34,7 +34,12 @@ def matches(value: Any, hint: Any) -> bool:
         return len(value) == len(arguments) and all(map(matches, value, arguments))
     if is_typeddict(hint):
         hints = _field_types(hint)
-        return isinstance(value, dict) and all(name in value and matches(value[name], hints[name]) for name in hints)
+        needed = hint.__required_keys__
+        return (
+            isinstance(value, dict)
+            and needed <= value.keys()
+            and all(matches(value[name], hints[name]) for name in hints.keys() & value.keys())
+        )
     if hint in (None, types.NoneType):
         return value is None
     if hint in (int, float):

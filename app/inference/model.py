@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.client import OUTPUT, Fingerprint, ProbeResult
+from app.inference.decision import SCORE_KINDS, DecisionRule, ScoreKind, Selection, decision_rule
 from app.media.formats import Kind
 from app.software import software_digest
 
@@ -17,7 +19,8 @@ from app.software import software_digest
 class Model:
     """Description of a model version; `resize` and `crop` are in pixels, `stride` is in frames at `fps`.
 
-    `precision` is the one that it calculates in; None for a model of another backend.
+    `precision` is the one that it calculates in; None for a model of another backend. `scores` says whether they are
+    those of a softmax, which add up to 1, or of independent sigmoids. `thresholds` has one for each label, or is empty.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Model:
     title: str = ""
     description: str = ""
     examples: tuple[str, ...] = ()  # some of the labels
+    scores: ScoreKind = "softmax"
+    thresholds: tuple[float, ...] = ()
     digest: str = ""  # digest of everything but the file that determines a result (see `result_digest`)
     versions: tuple[str, ...] = ()  # all versions that answer, newest first; set only by `health`
 
@@ -47,9 +52,14 @@ class Model:
         """Size of one uint8 clip in bytes."""
         return self.frames * self.crop * self.crop * 3
 
+    def decision_rule(self, selection: Selection) -> DecisionRule:
+        """Return the rule that decides which labels pass; raise InvalidParameter for an unknown label."""
+        return decision_rule(self.labels, self.scores, self.thresholds, selection)
+
     def to_json(self, default_for: list[Kind]) -> dict[str, Any]:
         """Return the model as the API shows it; `default_for` are the kinds of files that it is the default for."""
-        lists = {name: list(getattr(self, name)) for name in ("labels", "examples", "versions")}
+        lists: dict[str, Any] = {name: list(getattr(self, name)) for name in ("labels", "examples", "versions")}
+        lists["thresholds"] = list(self.thresholds) or None
         result = asdict(self) | lists | {"default": "video" in default_for, "default_for": default_for}
         del result["digest"]
         return result
@@ -65,6 +75,9 @@ def parse_config(config: dict[str, Any]) -> Model:
     params = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
     if params["kind"] not in ("video", "image"):
         raise ValueError(f"kind {params['kind']!r}")
+    scores = params.get("scores") or "softmax"
+    if scores not in SCORE_KINDS:
+        raise ValueError(f"scores {scores!r}: must be {' or '.join(SCORE_KINDS)}")
     model = Model(
         name=config["name"],
         version=config["version"],
@@ -79,10 +92,20 @@ def parse_config(config: dict[str, Any]) -> Model:
         title=params.get("title") or config["name"],
         description=params.get("description", ""),
         examples=tuple(word.strip() for word in params.get("examples", "").split(",") if word.strip()),
+        scores=cast(ScoreKind, scores),
+        thresholds=_thresholds(params.get("thresholds", ""), class_count(config)),
     )
     if min(model.frames, model.stride, model.fps, model.crop) <= 0 or model.crop > model.resize:
         raise ValueError("frames, stride, fps and crop must be above 0, and crop no larger than resize")
     return model
+
+
+def _thresholds(text: str, classes: int) -> tuple[float, ...]:
+    """Return the thresholds in the parameter's text, numbers with commas between them; raise ValueError."""
+    thresholds = tuple(float(number) for number in text.split(",") if number.strip())
+    if thresholds and (len(thresholds) != classes or not all(0 <= threshold <= 1 for threshold in thresholds)):
+        raise ValueError(f"thresholds must be {classes} numbers from 0 to 1, one for each label")
+    return thresholds
 
 
 def result_digest(config: dict[str, Any], canary: ProbeResult, fingerprint: Fingerprint) -> str:
@@ -113,7 +136,10 @@ def average(scores: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
 
 
-def top(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> list[Prediction]:
-    """Return the `count` best labels of `scores` (classes,), best first; all labels if there are fewer."""
-    best = np.argsort(-scores, kind="stable")[:count]
+def top(scores: NDArray[np.float32], labels: Sequence[str], count: int, selected: NDArray[np.intp]) -> list[Prediction]:
+    """Return the `count` best of the labels with the indices `selected`, best first; all if there are fewer.
+
+    The scores (classes,) are answered as they are: a softmax of all labels is not scaled to the selected ones.
+    """
+    best = selected[np.argsort(-scores[selected], kind="stable")[:count]]
     return [Prediction(label=labels[i], score=round(float(scores[i]), 6)) for i in best]

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.files import FULL, DamagedFile, write_file
+from app.inference.decision import DecisionRule
 from app.inference.model import Model
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.records import DamagedRecord, JobState
 from app.jobs.storage.store import Job
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
-from app.timeline.segments import Segment, limit_segments, merge_windows
+from app.timeline.segments import Segment, limit_segments
+from app.timeline.tracks import Extent, merge_passing
 from app.timeline.windows import Grid, Windows
 
 SAVE_INTERVAL_S = 0.5
@@ -45,6 +47,7 @@ class JobRecorder:
         self._spec = job.spec()
         self._journal: Journal | None = None
         self._model: Model | None = None
+        self._rule: DecisionRule | None = None
         self._windows: Windows | None = None
         self._scores = np.empty((0, 0), np.float32)
         self._cuts: list[float] = []
@@ -55,8 +58,12 @@ class JobRecorder:
         self.before_scan: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
 
     def resume(self, model: Model, grid: Grid) -> int:
-        """Open the journal and return the number of windows that it already holds."""
-        self._model = model
+        """Open the journal and return the number of windows that it already holds.
+
+        Raises:
+            InvalidParameter: The job asks about a label that the model does not have.
+        """
+        self._model, self._rule = model, model.decision_rule(self._spec.selection)
         if self.before_scan is not None:
             self.before_scan(model, grid)
         # Results of other weights, another configuration or another version are not resumed
@@ -201,14 +208,15 @@ class JobRecorder:
         return round(elapsed / progress * (1 - share), 1)
 
     def _timeline(self) -> dict[str, Any] | None:
-        if not self._done or self._windows is None or self._model is None:
+        if not self._done or self._windows is None or self._model is None or self._rule is None:
             return None
         windows, grid = self._windows, self._windows.grid
         complete = self._done == windows.count
         end_s = (
             self._duration_s if complete else min(self._duration_s, windows.middle_s(self._done - 1) + grid.hop_s / 2)
         )
-        merge = partial(merge_windows, self._scores[: self._done], windows, end_s, self._cuts)
+        extent = Extent(windows, end_s, self._cuts)
+        merge = partial(merge_passing, self._scores[: self._done], extent, self._rule)
         merged = limit_segments(MAX_SEGMENTS, merge, self._spec.margin)
         labels = self._model.labels
         step = math.ceil(windows.count / MAX_PICTURES)
@@ -219,6 +227,8 @@ class JobRecorder:
             "hop_s": grid.hop_s,
             "margin": self._spec.margin,
             "labels": list(labels),
+            "scores": self._model.scores,
+            "thresholds": list(self._model.thresholds) or None,
             "segments": [_segment_json(segment, labels) for segment in merged],
             "cuts_s": [cut for cut in self._cuts if cut < end_s],
             "pictures_s": [round(windows.middle_s(index), 3) for index in range(0, self._done, step)],

@@ -2,11 +2,15 @@
 
 from app.openapi.schemas import (
     COUNT,
+    DECISION,
     FLAG,
     FRACTION,
     NUMBER,
     POSITIVE,
+    SCORES,
+    SCORES_HELP,
     TEXT,
+    THRESHOLDS,
     Schema,
     array,
     mapping,
@@ -56,6 +60,7 @@ _CLASSIFICATION = record(
         "model": prop(TEXT, "Name of the model that answered.", "camera_motion"),
         "model_version": prop(TEXT, "Its version.", "1"),
         "predictions": prop(array(ref("Prediction")), "Best labels, highest score first.", [PREDICTION]),
+        "decision": prop(DECISION, "Labels that pass their threshold, highest score first, or `none`.", ["pan_left"]),
         "media": prop(ref("Media"), "Properties of the file."),
         "clips": prop(array(ref("Clip")), "Frames that the model saw."),
         "transport": prop(
@@ -88,6 +93,8 @@ _MODEL = record(
         "title": prop(TEXT, "Name for people.", "Camera motion"),
         "description": prop(TEXT, "What it recognises, for people.", "How the camera moves."),
         "examples": prop(array(TEXT), "Some of the labels.", ["pan_left", "zoom_in"]),
+        "scores": prop(SCORES, SCORES_HELP, "softmax"),
+        "thresholds": prop(THRESHOLDS, "Threshold of each of `labels`; null if the version has none.", [0.5, 0.6, 0.5]),
         "default": prop(FLAG, "Whether it is the default for videos.", True),
         "default_for": prop(array(one_of("video", "image")), "Kinds of files that it is the default for.", ["video"]),
     }

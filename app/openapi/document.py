@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from app.openapi import classify_schemas, job_schemas
-from app.openapi.routes import COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
+from app.openapi.routes import COMMAS, COMMON_ERRORS, JSON, NGINX_ERRORS, Parameter, Route, body, routes
 from app.openapi.samples import code_samples
 from app.openapi.schemas import ref
 from app.openapi.texts import DETAILS, MEANINGS, TAGS, introduction
@@ -83,7 +83,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     schema, required = parameter.documented, parameter.location == "path"
     # The viewer fills its request form with examples; x-disabled keeps it from sending optional ones unasked.
     example = {"value": schema.pop("examples")[0]} | ({} if required else {"x-disabled": True})
-    return {
+    style = COMMAS if schema.get("type") == "array" else {}
+    return style | {
         "name": parameter.name,
         "in": parameter.location,
         "required": required,

@@ -2,11 +2,15 @@
 
 from app.openapi.schemas import (
     COUNT,
+    DECISION,
     FLAG,
     FRACTION,
     NUMBER,
     POSITIVE,
+    SCORES,
+    SCORES_HELP,
     TEXT,
+    THRESHOLDS,
     TIME,
     Schema,
     array,
@@ -37,6 +41,7 @@ _WINDOW = record(
         "end_s": prop(NUMBER, "Time of the last frame, seconds.", 2.0),
         "padded": prop(FLAG, "Whether the video ended before the window.", False),
         "predictions": prop(array(ref("Prediction")), "Best labels, highest score first."),
+        "decision": prop(DECISION, "Labels that pass their threshold, highest score first, or `none`.", ["pan_left"]),
     }
 )
 
@@ -54,8 +59,14 @@ _TIMELINE = record(
         "window_s": prop(NUMBER, "Length of a window, seconds.", 2.0),
         "hop_s": prop(NUMBER, "Time from one window to the next, seconds.", 1.0),
         "margin": prop(FRACTION, "Lead that another label needs to begin a segment.", 0.15),
-        "labels": prop(array(TEXT), "Labels of the segments.", ["pan_left", "static"]),
-        "segments": prop(array(ref("Segment")), "Parts of the video with one label each, in order."),
+        "labels": prop(array(TEXT), "All labels of the model.", ["pan_left", "static"]),
+        "scores": prop(SCORES, SCORES_HELP, "softmax"),
+        "thresholds": prop(THRESHOLDS, "Threshold of each of `labels`; null if the version has none.", [0.5, 0.6]),
+        "segments": prop(
+            array(ref("Segment")),
+            "Parts of the video with one label each, by their start; gaps where none passes, overlaps of a sigmoid.",
+        ),
+        "decision": prop(DECISION, "Labels that have a segment, longest total time first, or `none`.", ["pan_left"]),
         "cuts_s": prop(array(NUMBER), "Times at which a new shot begins, seconds.", [12.5, 40.0]),
         "thumbnails": prop(array(_THUMBNAIL), "Middle frames of some windows."),
         "windows": prop(array(ref("Window")), "One page of windows; only if requested."),
@@ -70,6 +81,9 @@ _PARAMETERS = record(
         "window_s": prop(nullable(NUMBER), "Requested `window_s`; null: the model's.", 2.0),
         "margin": prop(FRACTION, "Requested `margin`, or the default.", 0.15),
         "top_k": prop(POSITIVE, "Requested `top_k`, or the default.", 5),
+        "min_score": prop(nullable(FRACTION), "Requested `min_score`; null: the model's thresholds.", 0.5),
+        "labels": prop(array(TEXT), "Requested `labels`; empty: all.", ["pan_left", "pan_right"]),
+        "exclude": prop(array(TEXT), "Requested `exclude`.", ["static"]),
     }
 )
 

@@ -8,14 +8,15 @@ from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.classify_schemas import CACHE
-from app.openapi.schemas import TEXT, Schema, binary, nullable, one_of, prop, record, ref
+from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
 from app.web import classify
 from app.web import jobs as jobs
-from app.web.params import MAX_TOP_K
+from app.web.params import MAX_LISTED_LABELS, MAX_TOP_K
 
 JSON = "application/json"
+COMMAS = {"style": "form", "explode": False}  # how a list is written in the query and in a form
 Errors = tuple[type[ClipstackError], ...]
 
 # Errors that nginx itself answers on any path (nginx/conf.d/errors.conf)
@@ -133,6 +134,14 @@ def routes(settings: Settings) -> list[Route]:
         "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},
         "Start of clips: evenly spaced, or at the nearest key frame, which is faster to decode.",
     )  # fmt: skip
+    labels = array(TEXT) | {"maxItems": MAX_LISTED_LABELS}
+    selection = (
+        Parameter("min_score", {"type": "number", "minimum": 0, "maximum": 1},
+                  "Score from which on a label is in `decision`. Default: the model's thresholds.", example=0.5),
+        Parameter("labels", labels, "Only these labels, with commas between them or as a JSON list. Default: all.",
+                  example=["pan_left", "pan_right"]),
+        Parameter("exclude", labels, "But not these labels.", example=["static"]),
+    )  # fmt: skip
     thumbnails = Parameter("thumbnails", FLAG, "Whether the response contains the first clip as the model sees it.")
     timeline_params = (
         model,
@@ -140,6 +149,7 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Time between two windows, s.", example=1),
         Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "Lead that another label needs to begin a segment."),
         top_k,
+        *selection,
     )
     limit = Parameter("limit", _integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first.")
     windows = Parameter("windows", FLAG, "Whether the timeline contains a page of its windows.")
@@ -159,7 +169,7 @@ def routes(settings: Settings) -> list[Route]:
     return [
         Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
               {200: json_of("Classification")}, UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
-              (model, top_k, clips, sampling, thumbnails), _CACHE),
+              (model, top_k, clips, sampling, thumbnails, *selection), _CACHE),
         Route("/v1/jobs", "post", "submit_job", "Jobs", "Submit a job",
               {202: json_of("Job"), 200: json_of("Job")},
               UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY, _FILE_NAME), timeline_params),
@@ -211,13 +221,14 @@ def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
     schemas = {parameter.name: parameter.documented for parameter in fields}
     encoded = {"type": "string", "contentEncoding": "base64"}
     name = prop(nullable(TEXT), "Name of the file.", "clip.mp4")
+    encoding = {name: COMMAS for name, schema in schemas.items() if schema.get("type") == "array"}
     form = record({"file": prop(binary(), "The file."), **schemas}, tuple(schemas))
     in_json = record({"file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"), "name": name, **schemas})
     return {
         "required": True,
         "description": "The file: raw (fastest), in a form, or in base64 in JSON. Parameters may stand in the query.",
         "content": {
-            "multipart/form-data": {"schema": form | {"additionalProperties": False}},
+            "multipart/form-data": {"schema": form | {"additionalProperties": False}, "encoding": encoding},
             "application/octet-stream": {"schema": binary()},
             JSON: {"schema": in_json | {"required": ["file"], "additionalProperties": False}},
         },

@@ -20,6 +20,7 @@ from app.decoding.stats import DecodeStats
 from app.decoding.worker import DecodeTask
 from app.errors import InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
 from app.inference.client import Scores, Triton
+from app.inference.decision import Selection
 from app.inference.model import Model, Prediction, average, top
 from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
@@ -46,16 +47,22 @@ class ClassifyRequest:
     clips: int = 1
     sampling: str = "exact"
     keep_first_clip: bool = False
+    selection: Selection = Selection()
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyResult:
-    """Result of one classification; `first_clip` is the model's input, uint8 (T, H, W, 3), if it was requested."""
+    """Result of one classification.
+
+    `decision` has the labels that pass, best first. `first_clip` is the model's input, uint8 (T, H, W, 3), if it was
+    requested.
+    """
 
     model: Model
     media: Media
     decoded: DecodeResult
     predictions: list[Prediction]
+    decision: list[str]
     transport: str
     first_clip: NDArray[np.uint8] | None
 
@@ -119,7 +126,7 @@ class Classifier:
     async def _with_model(
         self, model: Model, request: ClassifyRequest, context: RequestContext, permit: Permit
     ) -> ClassifyResult:
-        clips = _clips(model, request)
+        clips, rule = _clips(model, request), model.decision_rule(request.selection)
         with context.timings.stage("queue"):
             offsets = await self._acquire_slots(clips.count)
         try:
@@ -138,10 +145,11 @@ class Classifier:
             raise
         with context.timings.stage("infer"):
             scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
-        predictions = top(average([clip.values for clip in scores]), model.labels, request.top_k)
+        mean = average([clip.values for clip in scores])
+        predictions, decision = top(mean, model.labels, request.top_k, rule.indices), rule.decide(mean)
         measured = decoded.clips
         media = replace(decoded.media, duration_s=measured.duration_s, fps=measured.fps, frames=measured.total)
-        return ClassifyResult(model, media, measured, predictions, scores[0].transport, first)
+        return ClassifyResult(model, media, measured, predictions, decision, scores[0].transport, first)
 
     def _decode_task(
         self, model: Model, request: ClassifyRequest, clips: EvenClips, offsets: list[int], permit: Permit

@@ -210,10 +210,12 @@ class Pipeline:
             raise NotReady("this worker is not started")
         return self._catalogue.default(kind, self._settings.model, self._settings.picture_model)
 
-    def has_model(self, name: str) -> None:
-        """Raise ModelNotFound for a model that does not exist; accept any name while Triton is unavailable."""
-        with suppress(NotReady):
-            self.model(name)
+    def known_model(self, name: str) -> Model | None:
+        """Return the model, or None while Triton is unavailable; raise ModelNotFound if it does not exist."""
+        try:
+            return self.model(name)
+        except NotReady:
+            return None
 
     def health(self) -> Health:
         """Return the models that answer and why others do not. Raises NotReady while Triton is unavailable."""

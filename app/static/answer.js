@@ -4,6 +4,8 @@ import { h, s } from "./dom.js";
 import { hueOf, shares, UNSURE, UNSURE_BELOW } from "./segments.js";
 import { label, percent, sentence, share } from "./words.js";
 
+const NOTHING = "None of the labels passes its threshold";
+
 const MOST_BARS = 8;
 
 /** The card's content for an item that has an answer, or a part of one. */
@@ -13,9 +15,12 @@ export function answerCard(item) {
 
 function classified(result) {
   const [best, ...others] = result.predictions;
+  const { decision } = result;
   const sure = best.score >= 0.8 ? "Answer" : best.score >= 0.5 ? "Likely" : "Not sure; the best guess";
+  const several = decision.length !== 1 || decision[0] !== best.label;
   return [
-    verdict(sure, best.label, percent(best.score), best.score, "bar-best"),
+    decision === "none" ? h("p.warning", {}, sentence(NOTHING)) : several ? h("p.passing", {}, `Found: ${decision.map(label).join(", ")}.`) : null,
+    verdict(decision === "none" ? "The best guess" : sure, best.label, percent(best.score), best.score, "bar-best"),
     bars(others.map(({ label: name, score }) => ({ name: label(name), figure: percent(score), part: score })), "The next best"),
     ...result.warnings.map((warning) => h("p.warning", {}, sentence(warning))),
     h("p.footnote", {}, `By ${result.model}, version ${result.model_version}`),
@@ -25,7 +30,7 @@ function classified(result) {
 function overTime(item) {
   const rows = shares(item.timeline);
   const [most, ...others] = rows;
-  if (!most) return [];
+  if (!most) return [h("p.card-title", {}, "Answer"), h("p.warning", {}, sentence(NOTHING))];
   const how = item.state !== "done" ? "So far" : most.share > 0.995 ? "All the time" : most.share >= 0.5 ? "Mostly" : "Most often";
   const hue = (name) => hueOf(item.palette, name);
   const shown = others.slice(0, MOST_BARS - 1);
@@ -35,13 +40,16 @@ function overTime(item) {
     verdict(how, most.label, share(most.share), most.share, hue(most.label), "of the time"),
     bars([
       ...shown.map((row) => ({ name: label(row.label), figure: share(row.share), part: row.share, hue: hue(row.label) })),
-      ...(rest.length ? [{ name: `${rest.length} more`, figure: share(rest.reduce((sum, row) => sum + row.share, 0)), part: rest.reduce((sum, row) => sum + row.share, 0) }] : []),
+      ...(rest.length ? [{ name: `${rest.length} more`, figure: share(covered(rest)), part: covered(rest) }] : []),
     ], "The other labels, by their share of the time"),
     rows.some((row) => row.label === UNSURE) ? h("p.quiet.note", {}, `Unsure: the best label has less than ${share(UNSURE_BELOW)}.`) : null,
     item.media?.truncated ? h("p.warning", {}, "The file is cut off: only the part that could be read was looked at.") : null,
-    h("p.footnote", {}, `${percent(rows.reduce((sum, row) => sum + row.share * row.score, 0))} sure on average · by ${item.record.model}${version}`),
+    h("p.footnote", {}, `${percent(rows.reduce((sum, row) => sum + row.share * row.score, 0) / rows.reduce((sum, row) => sum + row.share, 0))} sure on average · by ${item.record.model}${version}`),
   ];
 }
+
+/** The share of the time of several labels, which may overlap. */
+const covered = (rows) => Math.min(1, rows.reduce((sum, row) => sum + row.share, 0));
 
 function verdict(how, name, figure, part, hue, unit = "") {
   return h("div.verdict", {},

@@ -3,7 +3,7 @@
 import { csrfToken } from "./csrf.js";
 import { fit, h, icon, s, set, write } from "./dom.js";
 import { timelineOf } from "./jobs.js";
-import { hueOf, nameOf, nearest, segmentAt } from "./segments.js";
+import { hueOf, nameOf, nearest, segmentAt, segmentsAt } from "./segments.js";
 import { clock, duration, formatName, label, milliseconds, percent, plural, seconds, shell, size } from "./words.js";
 
 const STAGES = { receive: "Receive", queue: "Wait", probe: "Inspect", decode: "Decode", infer: "Infer", answer: "Answer", other: "In between" };
@@ -156,13 +156,12 @@ export class SegmentList {
     if (!this.element.hidden) this.#fill();
   }
 
-  /** Marks the segment that the player shows. */
+  /** Marks the segments that the player shows. */
   here(time) {
-    const segments = this.item?.timeline?.segments ?? [];
-    const now = segmentAt(segments, time);
-    if (now === this.now) return;
-    this.list.children[this.now]?.firstElementChild.removeAttribute("aria-current");
-    this.list.children[now]?.firstElementChild.setAttribute("aria-current", "true");
+    const now = segmentsAt(this.item?.timeline?.segments ?? [], time);
+    if (String(now) === String(this.now)) return;
+    for (const index of this.now ?? []) this.list.children[index]?.firstElementChild.removeAttribute("aria-current");
+    for (const index of now) this.list.children[index]?.firstElementChild.setAttribute("aria-current", "true");
     this.now = now;
   }
 

@@ -87,7 +87,7 @@ export class Detail {
   #cards() {
     const { item } = this;
     const { timeline, record, result } = item;
-    const seen = Boolean(result) || Boolean(timeline?.segments.length);
+    const seen = Boolean(result) || Boolean(timeline && (timeline.segments.length || item.state === "done"));
     const seek = (time) => this.player.seek(time);
     this.#card("answer", seen, [timeline?.segments, item.state], () => answerCard(item));
     this.#card("times", seen && (result || record?.timing_s), [record?.timing_s, item.state], () => timesCard(item));

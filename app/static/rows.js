@@ -1,9 +1,11 @@
 // The rows of the two lists: a file under way with its bars, an answered one with its stripe of colours.
 
 import { h, icon, s, set, write } from "./dom.js";
-import { hueOf } from "./segments.js";
+import { hueOf, lanes } from "./segments.js";
 import { stateWords } from "./state.js";
 import { when } from "./words.js";
+
+const STRIPE = 6; // pixels high
 
 /** A row that is made once and brought up to date: what has the focus keeps it. */
 export class Row {
@@ -18,7 +20,7 @@ export class Row {
     this.bars = h("div.row-bars", {},
       h("span", {}, h("span", { "aria-hidden": "true" }, "Upload"), this.sending),
       h("span", {}, h("span", { "aria-hidden": "true" }, "Analysis"), this.looking));
-    this.stripe = s("svg.stripe", { width: "100%", height: 6, "aria-hidden": "true" });
+    this.stripe = s("svg.stripe", { width: "100%", height: STRIPE, "aria-hidden": "true" });
     const action = (drawing, words, act) => {
       const button = h("button.icon-button", { type: "button", title: words, onclick: () => act(item) }, icon(drawing), h("span.unseen"));
       button.words = words;
@@ -86,10 +88,13 @@ function drawStripe(stripe, item) {
   stripe.toggleAttribute("hidden", !shown || item.active);
   if (stripe.hasAttribute("hidden") || stripe.drawn === timeline) return;
   stripe.drawn = timeline;
+  const rows = lanes(timeline);
+  const height = STRIPE / (rows?.size ?? 1);
   stripe.replaceChildren(...timeline.segments.map((segment) => s("rect", {
     class: hueOf(item.palette, segment.label),
+    y: (rows?.get(segment.label) ?? 0) * height,
     x: `${(100 * segment.start_s) / timeline.duration_s}%`,
     width: `${(100 * (segment.end_s - segment.start_s)) / timeline.duration_s}%`,
-    height: 6,
+    height,
   })));
 }

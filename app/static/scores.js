@@ -64,9 +64,9 @@ export class Scores {
     if (this.#time === null) return;
     const time = this.#time, timeline = this.#timeline;
     const segment = timeline.segments[segmentAt(timeline.segments, time)];
-    this.element.hidden = !segment || time > timeline.complete_to_s;
-    if (this.element.hidden) return;
     const near = windowAt(this.#windows, time, timeline.hop_s);
+    this.element.hidden = !(near || segment) || time > timeline.complete_to_s;
+    if (this.element.hidden) return;
     const rows = near?.predictions ?? [segment];
     write(this.head, near ? `${clock(near.start_s)} to ${clock(near.end_s)}` : `${clock(segment.start_s)} to ${clock(segment.end_s)}`);
     const items = fit(this.list, rows.length, () => h("li", {}, h("span.swatch"), h("span.scores-name"), h("b"), s("svg.bar", { width: "100%", height: 4 }, s("rect.bar-track", { width: "100%", height: 4 }), s("rect", { height: 4 }))));

@@ -22,30 +22,47 @@ export function hueOf(palette, name) {
 export const segmentWords = (segment) =>
   `${nameOf(segment)}, ${clock(segment.start_s)} to ${clock(segment.end_s)}, ${percent(segment.score)}`;
 
-/** Index of the segment at a time; the last one from its end on, -1 when there is none. */
-export function segmentAt(segments, time) {
+const TOUCHES_S = 1e-6;
+const OVERLAP_S = 0.001; // times are rounded to milliseconds
+const PAST_THE_END_S = 0.25; // a player stops a little after the last segment
+
+/** Indices of the segments at a time: none in a gap, several where labels overlap, the last ones just after their end. */
+export function segmentsAt(segments, time) {
   let low = 0, high = segments.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (segments[middle].start_s <= time + 1e-6) low = middle + 1;
+    if (segments[middle].start_s <= time + TOUCHES_S) low = middle + 1;
     else high = middle;
   }
-  return low - 1;
+  const begun = Array.from({ length: low }, (_, index) => index);
+  const here = begun.filter((index) => segments[index].end_s > time + TOUCHES_S);
+  if (here.length || low < segments.length) return here;
+  const end = segments.reduce((last, each) => Math.max(last, each.end_s), 0);
+  return time - end > PAST_THE_END_S ? [] : begun.filter((index) => segments[index].end_s >= end - OVERLAP_S);
 }
 
-/** Each label's share of the time and its mean score over that time; the largest share first. */
+/** Index of the segment at a time, of several the one that began last; -1 when there is none. */
+export const segmentAt = (segments, time) => segmentsAt(segments, time).at(-1) ?? -1;
+
+/** Rows of labels: the row of each, those of the longest time first, or none when no two segments overlap. */
+export function lanes(timeline) {
+  const { segments } = timeline;
+  const overlaps = segments.some((each, index) => index > 0 && each.start_s < segments[index - 1].end_s - OVERLAP_S);
+  return overlaps ? new Map(shares(timeline).map(({ label: name }, row) => [name, row])) : null;
+}
+
+/** Each label's share of the time so far and its mean score over that time; the largest share first. */
 export function shares(timeline) {
   const sums = new Map();
-  let whole = 0;
+  const whole = timeline?.complete_to_s;
   for (const { label: name, start_s: start, end_s: end, score } of timeline?.segments ?? []) {
     const sum = sums.get(name) ?? { label: name, seconds: 0, weighted: 0 };
     sum.seconds += end - start;
     sum.weighted += (end - start) * score;
-    whole += end - start;
     sums.set(name, sum);
   }
   return [...sums.values()]
-    .map(({ label: name, seconds, weighted }) => ({ label: name, seconds, share: seconds / whole, score: weighted / seconds }))
+    .map(({ label: name, seconds, weighted }) => ({ label: name, seconds, share: Math.min(1, seconds / whole), score: weighted / seconds }))
     .filter((row) => row.seconds > 0)
     .sort((a, b) => b.seconds - a.seconds);
 }

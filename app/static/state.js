@@ -24,12 +24,14 @@ export function stateWords(item) {
   }
 }
 
-/** The answer in a few words: what is most of the video, or the best label. */
+/** The answer in a few words: what is most of the video, or the labels that pass. */
 export function answerWords(item) {
   if (item.result) {
-    const [best] = item.result.predictions;
-    return `${label(best.label)} · ${percent(best.score)}`;
+    const { decision, predictions: [best] } = item.result;
+    if (decision === "none") return "Nothing found";
+    return decision.length === 1 && decision[0] === best.label ? `${label(best.label)} · ${percent(best.score)}` : decision.map(label).join(", ");
   }
+  if (!item.timeline) return "Done";
   const [most] = shares(item.timeline);
-  return most ? `${label(most.label)} · ${share(most.share)}` : "Done";
+  return most ? `${label(most.label)} · ${share(most.share)}` : "Nothing found";
 }

@@ -4,14 +4,17 @@
 //     |...............^ cut..............|.............|......................|
 //     0:00          0:10               0:20          0:30                  0:40
 //
+// Where labels overlap, each has a row of its own. Gaps, in which no label passes, stay empty.
 // One segment is in the tab order, the arrow keys go to its neighbours; every segment says what and when it is.
 
 import { fit, h, s, set, write } from "./dom.js";
 import { Scores } from "./scores.js";
-import { hueOf, segmentAt, segmentWords } from "./segments.js";
+import { hueOf, lanes, segmentWords, segmentsAt } from "./segments.js";
 import { clock, duration, label, plural } from "./words.js";
 
-const HEIGHT = 48;
+const HEIGHT = 48; // of a single row
+const ROW_HEIGHT = 26; // of one of several
+const MAX_ROWS = 12; // the remaining labels share the last
 const TOP = 7; // above the segments, for the playhead's knob
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const TICK_ROOM = 84; // pixels from one time to the next
@@ -22,7 +25,8 @@ export class Timeline {
   #palette = null;
   #focused = 0;
   #width = 0;
-  #here = -1;
+  #here = [];
+  #rows = null; // the row of each label where labels overlap
 
   /** `onSeek(seconds)`: a person wants to see that; `loadWindows()`: the scores of every window, asked for when needed. */
   constructor({ onSeek, loadWindows }) {
@@ -32,8 +36,9 @@ export class Timeline {
     this.unseen = s("rect.unseen-part", { y: TOP, height: HEIGHT });
     this.head = s("svg.playhead", { y: 0, width: 1, height: HEIGHT + TOP, overflow: "visible" },
       s("line", { y1: 0, y2: HEIGHT + TOP }), s("circle", { cy: 4, r: 4 }));
+    this.ground = s("rect.track-ground", { y: TOP, width: "100%", height: HEIGHT, rx: 6 });
     this.svg = s("svg.track", { width: "100%", height: HEIGHT + TOP, role: "group" },
-      hatch(), s("rect.track-ground", { y: TOP, width: "100%", height: HEIGHT, rx: 6 }), this.unseen, this.segments, this.cuts, this.head);
+      hatch(), this.ground, this.unseen, this.segments, this.cuts, this.head);
     this.axis = h("div.axis", { "aria-hidden": "true" });
     this.scores = new Scores(loadWindows);
     this.element = h("div.timeline", {}, this.svg, this.axis, this.scores.element);
@@ -47,6 +52,7 @@ export class Timeline {
     if (this.#palette !== palette) { this.#focused = 0; this.scores.hide(); }
     this.#timeline = timeline;
     this.#palette = palette;
+    this.#rows = lanes(timeline);
     this.scores.update(timeline, palette);
     const count = timeline.segments.length;
     set(this.svg, { class: "track", "aria-label": `Timeline of ${duration(timeline.duration_s)}, ${plural(count, "segment")}. Arrow keys go from one to the next, Enter jumps there.` });
@@ -57,21 +63,36 @@ export class Timeline {
   /** Takes the room that the timeline will need, so that nothing moves when it comes. */
   #clear() {
     this.#timeline = null;
-    this.#here = -1;
+    this.#here = [];
+    this.#rows = null;
+    this.#resize();
     this.scores.hide();
     for (const filled of [this.segments, this.cuts, this.axis]) filled.replaceChildren();
     set(this.unseen, { x: 0, width: "100%" });
     set(this.svg, { class: "track empty", "aria-label": "Timeline: nothing is known yet." });
   }
 
-  /** Moves the playhead, and marks the segment that is seen. */
+  get #height() { return this.#rows ? Math.min(this.#rows.size, MAX_ROWS) * ROW_HEIGHT : HEIGHT; }
+
+  #rowOf(segment) { return Math.min(this.#rows?.get(segment.label) ?? 0, MAX_ROWS - 1); }
+
+  #resize() {
+    const height = this.#height;
+    set(this.unseen, { height });
+    set(this.ground, { height });
+    set(this.svg, { height: height + TOP });
+    set(this.head, { height: height + TOP });
+    set(this.head.firstElementChild, { y2: height + TOP });
+  }
+
+  /** Moves the playhead, and marks the segments that are seen. */
   playhead(time) {
     if (!this.#timeline) return;
     set(this.head, { x: this.#percent(time) });
-    const here = segmentAt(this.#timeline.segments, time);
-    if (here === this.#here) return;
-    this.segments.children[this.#here]?.classList.remove("here");
-    this.segments.children[here]?.classList.add("here");
+    const here = segmentsAt(this.#timeline.segments, time);
+    if (String(here) === String(this.#here)) return;
+    for (const index of this.#here) this.segments.children[index]?.classList.remove("here");
+    for (const index of here) this.segments.children[index]?.classList.add("here");
     this.#here = here;
   }
 
@@ -83,27 +104,30 @@ export class Timeline {
     const timeline = this.#timeline;
     if (!timeline || !this.#width) return;
     const pixels = this.#width / timeline.duration_s;
-    const groups = fit(this.segments, timeline.segments.length, () => s("g.segment", { role: "button" }, s("rect", { y: TOP, height: HEIGHT }), s("rect.hatching", { y: TOP, height: HEIGHT }), s("text", { y: TOP + HEIGHT / 2 + 5 })));
+    this.#resize();
+    const height = this.#rows ? ROW_HEIGHT : HEIGHT;
+    const groups = fit(this.segments, timeline.segments.length, () => s("g.segment", { role: "button" }, s("rect"), s("rect.hatching"), s("text")));
     for (const [index, group] of groups.entries()) {
       const segment = timeline.segments[index];
       const [ground, hatching, text] = group.children;
-      const place = { x: this.#percent(segment.start_s), width: this.#percent(segment.end_s - segment.start_s) };
+      const y = TOP + this.#rowOf(segment) * height;
+      const place = { x: this.#percent(segment.start_s), width: this.#percent(segment.end_s - segment.start_s), y, height };
       const words = label(segment.label);
       const room = (segment.end_s - segment.start_s) * pixels;
       set(group, {
-        class: `segment ${hueOf(this.#palette, segment.label)}${index === this.#here ? " here" : ""}`,
+        class: `segment ${hueOf(this.#palette, segment.label)}${this.#here.includes(index) ? " here" : ""}`,
         "aria-label": segmentWords(segment),
         tabindex: index === this.#focused ? 0 : -1,
       });
       set(ground, place);
       set(hatching, place);
-      set(text, { x: place.x, dx: INSET });
+      set(text, { x: place.x, dx: INSET, y: y + height / 2 + 5 });
       write(text, room >= widthOf(text, words) + 2 * INSET ? words : "");
     }
     const cuts = fit(this.cuts, timeline.cuts_s.length, () => s("path", {}, s("title")));
     for (const [index, cut] of cuts.entries()) {
       const x = timeline.cuts_s[index] * pixels;
-      set(cut, { d: `M${x.toFixed(2)} ${TOP + HEIGHT}m-5 0h10l-5-7z` });
+      set(cut, { d: `M${x.toFixed(2)} ${TOP + this.#height}m-5 0h10l-5-7z` });
       write(cut.firstElementChild, `Cut at ${clock(timeline.cuts_s[index])}`);
     }
     const complete = Math.min(timeline.complete_to_s, timeline.duration_s);
@@ -140,7 +164,7 @@ export class Timeline {
     svg.addEventListener("pointerleave", () => this.scores.hide());
     svg.addEventListener("click", (event) => {
       if (!this.#timeline) return;
-      const index = segmentAt(this.#timeline.segments, timeOf(event));
+      const index = this.#under(event, timeOf(event));
       if (index < 0 || timeOf(event) > this.#timeline.complete_to_s) return;
       this.#focus(index);
       this.#jump(index);
@@ -151,6 +175,13 @@ export class Timeline {
     });
     svg.addEventListener("focusout", () => this.scores.hide());
     svg.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** Index of the segment under the pointer, in the row that it points at; -1 when there is none. */
+  #under(event, time) {
+    const { segments } = this.#timeline;
+    const row = Math.floor((event.clientY - this.svg.getBoundingClientRect().top - TOP) / ROW_HEIGHT);
+    return segmentsAt(segments, time).findLast((index) => !this.#rows || this.#rowOf(segments[index]) === row) ?? -1;
   }
 
   #key(event) {

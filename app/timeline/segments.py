@@ -22,6 +22,7 @@ from app.timeline.windows import Windows
 
 MARGIN = 0.5  # lead that another label needs, averaged over a window's length; scores fluctuate near a change
 AVERAGE_S = 0.5  # scores of single frames are averaged over the frames up to this far away
+MAX_MARGIN = 1e3  # leaves hardly a change between two cuts
 TOUCHES_S = 1e-6  # tolerance: a window that ends at the frame of a cut does not cross it
 
 
@@ -61,10 +62,9 @@ def merge_windows(
     merged: list[Segment] = []
     if not len(scores):
         return merged
-    reach = math.floor(AVERAGE_S / windows.grid.hop_s + TOUCHES_S) if windows.grid.frames == 1 else 0
-    change = margin * (0.5 if reach else max(1.0, windows.grid.span_s / windows.grid.hop_s))
-    for begin_s, stop_s, inside in _shots(windows, len(scores), end_s, cuts_s):
-        labels = _steady(scores[inside.start : inside.stop], change, reach)
+    change, reach = hysteresis(windows, margin)
+    for begin_s, stop_s, inside in shots(windows, len(scores), end_s, cuts_s):
+        labels = steady(scores[inside.start : inside.stop], change, reach)
         first = 0
         start_s = begin_s
         for index in range(1, len(inside) + 1):
@@ -79,16 +79,33 @@ def merge_windows(
     return merged
 
 
+def change_cost(windows: Windows, margin: float) -> float:
+    """Return the sum of leads over consecutive windows that a change of label needs."""
+    return margin * max(1.0, windows.grid.span_s / windows.grid.hop_s)
+
+
+def hysteresis(windows: Windows, margin: float) -> tuple[float, int]:
+    """Return what a change of label costs in `steady`, and how many neighbouring windows are averaged there."""
+    reach = math.floor(AVERAGE_S / windows.grid.hop_s + TOUCHES_S) if windows.grid.frames == 1 else 0
+    return (margin * 0.5 if reach else change_cost(windows, margin)), reach
+
+
 def limit_segments(maximum: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
-    """Return the result of `merge` with `margin`, raised until there are at most `maximum` segments."""
+    """Return the result of `merge` with `margin`, raised until there are at most `maximum` segments.
+
+    If cuts alone make more, the longest segments are kept.
+    """
     merged = merge(margin)
-    while len(merged) > maximum:
+    while len(merged) > maximum and margin < MAX_MARGIN:
         margin = 4 * max(margin, 0.1)
         merged = merge(margin)
+    if len(merged) > maximum:
+        longest = sorted(merged, key=lambda segment: segment.start_s - segment.end_s)[:maximum]
+        merged = sorted(longest, key=lambda segment: (segment.start_s, segment.label))
     return merged
 
 
-def _shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
+def shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
     """Yield start, end and windows of each shot between two cuts.
 
     The windows are those inside the shot, or else the nearest one.
@@ -110,7 +127,7 @@ def _shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) 
         yield begin_s, stop_s, inside
 
 
-def _steady(scores: NDArray[np.float32], change: float, reach: int) -> list[int]:
+def steady(scores: NDArray[np.float32], change: float, reach: int) -> list[int]:
     """Return the label of each window that maximises the sum of scores minus `change` for each change of label.
 
     `scores` is (windows, classes); each row counts as the mean of the rows up to `reach` away. Dynamic programming from

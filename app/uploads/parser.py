@@ -5,6 +5,7 @@ a client's, and no other program can connect to the app's socket. A form's file 
 decoder opens the byte range of the file.
 """
 
+import json
 import os
 import re
 import tempfile
@@ -201,9 +202,11 @@ def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
 
 
 def _as_text(value: Any) -> str:
-    """Return a JSON value as a form would send it; some clients write whole numbers as 3.0."""
-    if isinstance(value, list | dict):
-        return "[...]" if isinstance(value, list) else "{...}"  # no parameter takes it, but the message shows it
+    """Return a JSON value as a form would send it; some clients write whole numbers as 3.0, lists stay JSON."""
+    if isinstance(value, list):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return "{...}"  # no parameter takes it, but the message shows it
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -25,7 +25,7 @@ from app.pipeline.worker import Pipeline
 from app.settings import SAMPLINGS, Settings
 from app.uploads.parser import Upload, receive
 from app.web.known_params import upload_params
-from app.web.params import MAX_TOP_K, choice, flag, whole_number
+from app.web.params import MAX_TOP_K, choice, flag, selection, whole_number
 from app.web.serializers import classification_json
 
 DEFAULT_TOP_K = 5
@@ -85,6 +85,7 @@ def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
         clips=whole_number(params, "clips", 1, limits.max_clips),
         sampling=choice(params, "sampling", limits.sampling, SAMPLINGS),
         keep_first_clip=flag(params, "thumbnails"),
+        selection=selection(params),
         source=upload.source,
         format=(file_format := recognise(upload.source.read(HEAD_BYTES))),
         model=params.get("model") or pipeline().default_model(file_format.kind),
@@ -119,7 +120,8 @@ def _answer(upload: Upload, classification: ClassifyRequest, context: RequestCon
 def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str:
     file_digest = digest(classification.source.path, classification.source.offset, classification.source.length)
     options = (classification.top_k, classification.clips, classification.sampling, classification.keep_first_clip)
-    return key(file_digest, owner, "classify", model.name, model.version, model.digest, *options)
+    model_key = ("classify", model.name, model.version, model.digest)
+    return key(file_digest, owner, *model_key, *options, classification.selection)
 
 
 def _classify(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:

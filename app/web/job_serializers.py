@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
+from app.inference.decision import decision_json
 from app.jobs.storage.records import JobSpec, JobState
+
+PARAMETERS = ("hop_s", "window_s", "margin", "top_k", "min_score", "labels", "exclude")
 
 
 def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, brief: bool = False) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
         "bytes": spec.bytes,
         "model": spec.model,
         "model_version": state.model_version,
-        "parameters": {name: fields[name] for name in ("hop_s", "window_s", "margin", "top_k")},
+        "parameters": {name: fields[name] for name in PARAMETERS},
         "progress": {name: fields[name] for name in ("percent", "windows_done", "windows", "eta_s")}
         | {"position": position},
         "tries": state.tries,
@@ -37,12 +41,22 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
 
 
 def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any] | None:
-    """Return the timeline with links to its thumbnails in place of their times."""
+    """Return the timeline with its decision, and with links to its thumbnails in place of their times."""
     if timeline is None:
         return None
-    result = {name: value for name, value in timeline.items() if name != "pictures_s"}
+    result: dict[str, Any] = {"scores": "softmax", "thresholds": None}
+    result |= {name: value for name, value in timeline.items() if name != "pictures_s"}
+    result["decision"] = decision_json(_longest_first(timeline["segments"]))
     result["thumbnails"] = [
         {"time_s": time_s, "url": f"{home}/thumbnails/{number}.jpg"}
         for number, time_s in enumerate(timeline["pictures_s"])
     ]
     return result
+
+
+def _longest_first(segments: list[dict[str, Any]]) -> list[str]:
+    """Return the labels that have a segment, those of the longest total time first."""
+    seconds = defaultdict[str, float](float)
+    for segment in segments:
+        seconds[segment["label"]] += segment["end_s"] - segment["start_s"]
+    return sorted(seconds, key=lambda label: -seconds[label])

@@ -22,7 +22,7 @@ from app.web import classify
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
-from app.web.params import MAX_TOP_K, flag, number, whole_number
+from app.web.params import MAX_TOP_K, flag, number, selection, whole_number
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 600.0
@@ -66,6 +66,7 @@ def accept() -> tuple[Response, int]:
     key = _key(request.headers.get("Idempotency-Key", ""))
     with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
         params = upload_params(upload.fields)
+        chosen = selection(params)
         model = params.get("model") or settings.model
         spec = JobSpec(
             id="",
@@ -78,10 +79,14 @@ def accept() -> tuple[Response, int]:
             hop_s=number(params, "hop_s", None, MIN_HOP_S, MAX_HOP_S),
             margin=MARGIN if (margin := number(params, "margin", None, 0.0, 1.0)) is None else margin,
             top_k=whole_number(params, "top_k", classify.DEFAULT_TOP_K, MAX_TOP_K),
+            min_score=chosen.min_score,
+            labels=list(chosen.labels),
+            exclude=list(chosen.exclude),
         )
         if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
             raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
-        classify.pipeline().has_model(model)
+        if (known := classify.pipeline().known_model(model)) is not None:
+            known.decision_rule(chosen)
         classify.pipeline().check_video(upload.source)
         job, new = _service().accept(spec, upload.source, key)
     response = _record(job)
@@ -117,7 +122,7 @@ def _record(job: Job, *, windows: bool = False) -> Response:
     position = service.queue_position(job.id) if state.state == "queued" else None
     record = record_json(spec, state, position)
     if windows and record["timeline"] is not None:
-        response = _with_windows(job, spec.top_k, record, record["timeline"])
+        response = _with_windows(job, spec, record, record["timeline"])
     else:
         response = jsonify(record)
     response.headers["Cache-Control"] = "no-store"
@@ -126,10 +131,11 @@ def _record(job: Job, *, windows: bool = False) -> Response:
     return response
 
 
-def _with_windows(job: Job, top_k: int, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
+def _with_windows(job: Job, spec: JobSpec, record: dict[str, Any], timeline: dict[str, Any]) -> Response:
     """Return `record` as JSON, with the page of windows that the request asks for inside `timeline`."""
     offset = whole_number(request.args, "offset", 0, MAX_OFFSET, minimum=0)
-    page = Page(offset, whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE), top_k)
+    limit = whole_number(request.args, "limit", MAX_PAGE, MAX_PAGE)
+    page = Page(offset, limit, spec.top_k, spec.selection)
     try:
         stream = stream_with_windows(record, timeline, job.journal, page)
     except FileNotFoundError:
@@ -169,7 +175,7 @@ def timeline(identity: str) -> Response:
         raise TimelineNotReady("no window of this video has been computed yet; please try again in a moment")
     match file_format:
         case "json":
-            response = _with_windows(job, spec.top_k, result, result)
+            response = _with_windows(job, spec, result, result)
         case "csv":
             response = Response(export.to_csv(result), content_type="text/csv; charset=utf-8")
         case "vtt":

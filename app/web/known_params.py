@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from flask import Blueprint, current_app, request
 
 from app.errors import InvalidParameter
+from app.web.params import merged
 
 EXTENSION = "clipstack.parameters"  # names by (Flask's rule, method); routes that are not in it accept all names
 MAX_NAME = 40  # characters of an unknown name that are compared and shown
@@ -32,7 +33,7 @@ def upload_params(fields: Mapping[str, str]) -> dict[str, str]:
         InvalidParameter: A field is unknown.
     """
     _check(fields)
-    return {**fields, **request.args.to_dict()}
+    return merged(fields, request.args)
 
 
 @blueprint.before_app_request

@@ -1,12 +1,18 @@
 """Validation of request parameters from the query, the form or the JSON body."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
+from werkzeug.datastructures import MultiDict
+
 from app.errors import InvalidParameter
+from app.inference.decision import Selection
 
 MAX_TOP_K = 1000
 MAX_DIGITS = 10  # of an integer
+MAX_LISTED_LABELS = 1000
+LISTS = ("labels", "exclude")  # parameters that the query may repeat
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -48,3 +54,39 @@ def flag(params: Mapping[str, str], name: str) -> bool:
     if text not in _TRUE + _FALSE:
         raise InvalidParameter(f"{name}={text[:40]!r}: must be true or false")
     return text in _TRUE
+
+
+def merged(fields: Mapping[str, str], query: MultiDict[str, str]) -> dict[str, str]:
+    """Return the parameters of the form or the JSON body and of the query, which wins; repeated lists are joined."""
+    lists = {name: ",".join(query.getlist(name)) for name in LISTS if name in query}
+    return {**fields, **query.to_dict(), **lists}
+
+
+def selection(params: Mapping[str, str]) -> Selection:
+    """Return the parameters `min_score`, `labels` and `exclude`; raises InvalidParameter."""
+    return Selection(
+        number(params, "min_score", None, 0.0, 1.0), label_list(params, "labels"), label_list(params, "exclude")
+    )
+
+
+def label_list(params: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return the labels in the parameter `name`, sorted: with commas between them, or a JSON list of strings.
+
+    Labels that contain a comma need the JSON list. Raises InvalidParameter.
+    """
+    text = params.get(name, "").strip()
+    labels = _json_list(name, text) if text.startswith("[") else [label.strip() for label in text.split(",")]
+    unique = tuple(sorted({label for label in labels if label}))
+    if len(unique) > MAX_LISTED_LABELS:
+        raise InvalidParameter(f"{name} has {len(unique)} labels: at most {MAX_LISTED_LABELS} are allowed")
+    return unique
+
+
+def _json_list(name: str, text: str) -> list[str]:
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError):
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InvalidParameter(f'{name}={text[:40]!r}: must be labels with commas, or a JSON list like ["a", "b"]')
+    return labels

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.inference.decision import decision_json
 from app.media.sampling import is_mostly_repeated
 from app.pipeline.classify import ClassifyResult
 from app.uploads.parser import Upload
@@ -21,6 +22,7 @@ def classification_json(result: ClassifyResult, upload: Upload) -> dict[str, Any
         "model": result.model.name,
         "model_version": result.model.version,
         "predictions": result.predictions,
+        "decision": decision_json(result.decision),
         "media": result.media.to_json(
             upload.name, result.decoded.total, result.decoded.truncated, upload.source.length
         ),

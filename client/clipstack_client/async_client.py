@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from .async_jobs import AsyncJobs
 from .http.address import authorized
-from .http.requester import without_none
+from .http.requester import label_list, without_none
 from .http.response import Response, error_from
 from .http.transport import Request, Transport
 from .models import Health, Model, Result
@@ -70,6 +70,9 @@ class AsyncClient(AsyncJobs):
         clips: int | None = None,
         sampling: str | None = None,
         thumbnails: bool = False,
+        min_score: float | None = None,
+        labels: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Result:
@@ -82,6 +85,9 @@ class AsyncClient(AsyncJobs):
             clips: Number of clips; the service's default if None.
             sampling: Placement of the clips: `exact`, or the faster `keyframe`; the service's default if None.
             thumbnails: Whether to return JPEG files of the frames.
+            min_score: Score, 0 to 1, from which on a label is in `decision`; the model's thresholds if None.
+            labels: Only these labels: their names, or one text with commas; all if None.
+            exclude: But not these labels.
             reduce: What to send of a video: the whole file (`none`), a small copy (`shrink`), the frames that the model
                 needs (`frames`), or the fastest of these (`auto`). All but `none` need the extra `shrink`.
             progress: Receives a `Progress` as the upload proceeds.
@@ -91,7 +97,16 @@ class AsyncClient(AsyncJobs):
             ReductionUnavailable: The extra `shrink` is not installed.
         """
         flag = "true" if thumbnails else None
-        params = without_none(model=model, top_k=top_k, clips=clips, sampling=sampling, thumbnails=flag)
+        params = without_none(
+            model=model,
+            top_k=top_k,
+            clips=clips,
+            sampling=sampling,
+            thumbnails=flag,
+            min_score=min_score,
+            labels=label_list(labels),
+            exclude=label_list(exclude),
+        )
 
         async def post(upload: Upload) -> Response:
             return await self._requester.send(Request("POST", "/v1/classify", params), upload)

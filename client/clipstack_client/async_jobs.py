@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from .follow import JobWatcher, follow, wait_for_job
-from .http.requester import Requester, without_none
+from .http.requester import Requester, label_list, without_none
 from .http.response import Response
 from .http.transport import Request, Transport
 from .jobs import Job
@@ -41,6 +41,9 @@ class AsyncJobs:
         window_s: float | None = None,
         margin: float | None = None,
         top_k: int | None = None,
+        min_score: float | None = None,
+        labels: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         key: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
@@ -54,6 +57,9 @@ class AsyncJobs:
             window_s: Seconds from a window's first frame to its last; the service's default if None.
             margin: Lead, 0 to 1, that another label needs to take over; the service's default if None.
             top_k: Number of labels of each window; the service's default if None.
+            min_score: Score from which on a label has segments; see `classify`.
+            labels: Only these labels; see `classify`.
+            exclude: But not these labels.
             key: Idempotency key, at most 200 printable ASCII characters: the same key returns the first job again.
             reduce: See `classify`; `frames` is not possible, because a timeline uses all frames.
             progress: Receives a `Progress` as the upload proceeds.
@@ -61,7 +67,16 @@ class AsyncJobs:
         Raises:
             OSError: The file cannot be read.
         """
-        params = without_none(model=model, hop_s=hop_s, window_s=window_s, margin=margin, top_k=top_k)
+        params = without_none(
+            model=model,
+            hop_s=hop_s,
+            window_s=window_s,
+            margin=margin,
+            top_k=top_k,
+            min_score=min_score,
+            labels=label_list(labels),
+            exclude=label_list(exclude),
+        )
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
         async def post(upload: Upload) -> Response:
@@ -100,6 +115,9 @@ class AsyncJobs:
         window_s: float | None = None,
         margin: float | None = None,
         top_k: int | None = None,
+        min_score: float | None = None,
+        labels: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
         watch: JobWatcher | None = None,
@@ -119,6 +137,9 @@ class AsyncJobs:
             window_s=window_s,
             margin=margin,
             top_k=top_k,
+            min_score=min_score,
+            labels=labels,
+            exclude=exclude,
             reduce=reduce,
             progress=progress,
         )

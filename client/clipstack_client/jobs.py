@@ -28,19 +28,24 @@ class Segment:
 
 @dataclass(frozen=True)
 class Window:
-    """One inference of the model; `padded` is true if the video ended before the window."""
+    """One inference of the model; `padded` is true if the video ended before the window.
+
+    `decision` has the labels that pass their threshold, best first.
+    """
 
     start_s: float
     end_s: float
     padded: bool
     predictions: tuple[Prediction, ...]
+    decision: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Timeline:
     """Labels of the video from 0 to `complete_to_s`, which is `duration_s` once the job is done.
 
-    `cuts_s` are the times at which a new shot starts. `windows` is empty unless requested.
+    `segments` are in the order of their starts. They have gaps where no label passes its threshold, and overlap if
+    `scores` is `sigmoid`. `cuts_s` are the times at which a new shot starts. `windows` is empty unless requested.
     """
 
     duration_s: float
@@ -52,6 +57,16 @@ class Timeline:
     segments: tuple[Segment, ...]
     cuts_s: tuple[float, ...]
     windows: tuple[Window, ...]
+    scores: str = "softmax"
+
+    @property
+    def tracks(self) -> dict[str, tuple[Segment, ...]]:
+        """Return the segments of each label, those of the longest total time first."""
+        by_label: dict[str, list[Segment]] = {}
+        for segment in self.segments:
+            by_label.setdefault(segment.label, []).append(segment)
+        longest = sorted(by_label.items(), key=lambda item: -sum(part.end_s - part.start_s for part in item[1]))
+        return {label: tuple(parts) for label, parts in longest}
 
     def to_pandas(self) -> DataFrame:
         """Return the segments as a data frame: `start_s`, `end_s`, `label` and `score`; needs pandas."""

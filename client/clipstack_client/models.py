@@ -101,6 +101,7 @@ class Result:
         sent: What was sent in place of the file; None if the file was sent unchanged.
         thumbnails: JPEG files; empty unless requested.
         answer: The complete answer, including fields unknown to this client.
+        decision: Labels that pass their threshold, best first; empty if none does.
     """
 
     request_id: str
@@ -117,6 +118,7 @@ class Result:
     sent: Sent | None
     thumbnails: tuple[bytes, ...] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False, compare=False)
+    decision: tuple[str, ...] = ()
 
     def to_pandas(self) -> DataFrame:
         """Return the predictions as a data frame with the columns `label` and `score`; needs pandas."""
@@ -140,7 +142,9 @@ class Model:
     A video model takes `frames` frames, every `stride`-th one of a video at `fps` frames per second. `stride` and `fps`
     are None where they do not apply. `resize` is the short side of the scaled frame and `crop` the side of the square
     cut from it, in pixels. `precision` is the one that the model calculates in, None where the service does not say.
-    `default_for` are the kinds of files (`video`, `image`) that go to this model when the request names none.
+    `default_for` are the kinds of files (`video`, `image`) that go to this model when the request names none. `scores`
+    is `softmax` (they add up to 1) or `sigmoid` (each label for itself). `thresholds` has one for each label, or is
+    empty.
     """
 
     name: str
@@ -158,6 +162,8 @@ class Model:
     description: str = ""
     examples: tuple[str, ...] = ()
     default_for: tuple[str, ...] = ()
+    scores: str = "softmax"
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

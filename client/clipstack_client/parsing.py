@@ -30,6 +30,7 @@ def parse_result(data: Mapping[str, Any], cache: str | None = None) -> Result:
         sent=None if sent is None else Sent(**sent),
         thumbnails=tuple(_parse_data_uri(uri) for uri in data.get("thumbnails", ())),
         answer=data,
+        decision=_parse_decision(data),
     )
 
 
@@ -51,12 +52,20 @@ def parse_model(data: Mapping[str, Any]) -> Model:
         description=str(data.get("description", "")),
         examples=tuple(str(label) for label in data.get("examples", ())),
         default_for=tuple(str(kind) for kind in data.get("default_for", ())),
+        scores=str(data.get("scores", "softmax")),
+        thresholds=tuple(float(threshold) for threshold in data.get("thresholds") or ()),
     )
 
 
 def parse_prediction(data: Mapping[str, Any]) -> Prediction:
     """Parse one prediction."""
     return Prediction(str(data["label"]), float(data["score"]))
+
+
+def _parse_decision(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Parse the field `decision`; older services, which lack it, decide for the best label."""
+    decision = data.get("decision", [prediction["label"] for prediction in data["predictions"][:1]])
+    return () if decision == "none" else tuple(str(label) for label in decision)
 
 
 def parse_media(data: Mapping[str, Any]) -> Media:
@@ -141,6 +150,7 @@ def _parse_timeline(data: Mapping[str, Any]) -> Timeline:
         ),
         cuts_s=tuple(float(time) for time in data["cuts_s"]),
         windows=tuple(_parse_window(window) for window in data.get("windows") or ()),
+        scores=str(data.get("scores", "softmax")),
     )
 
 
@@ -150,4 +160,5 @@ def _parse_window(data: Mapping[str, Any]) -> Window:
         end_s=float(data["end_s"]),
         padded=bool(data["padded"]),
         predictions=tuple(parse_prediction(prediction) for prediction in data["predictions"]),
+        decision=_parse_decision(data),
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
 from app.errors import JobNotFound
 from app.files import DamagedFile
+from app.inference.decision import ScoreKind, Selection
 from app.type_matching import matches
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -43,7 +44,14 @@ class Segment(TypedDict):
     score: float
 
 
-class Timeline(TypedDict):
+class _Scoring(TypedDict, total=False):
+    """Parts that records of older versions lack."""
+
+    scores: ScoreKind
+    thresholds: list[float] | None
+
+
+class Timeline(_Scoring):
     """Part of state.json from which responses are built."""
 
     duration_s: float
@@ -72,6 +80,14 @@ class JobSpec:
     top_k: int
     owner: str = ""  # id of the API key
     sha256: str = ""  # of the file; "" unless it was needed before the job was created
+    min_score: float | None = None
+    labels: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+
+    @property
+    def selection(self) -> Selection:
+        """Return the threshold and the labels that the job asks about."""
+        return Selection(self.min_score, tuple(self.labels), tuple(self.exclude))
 
     def has_same_parameters(self, other: JobSpec) -> bool:
         """Return whether `other` has the same parameters, file name and file size."""

@@ -9,7 +9,7 @@ import click
 from ..models import Result
 from ..upload import Source
 from .inputs import STANDARD_INPUT, File, expand
-from .options import SendingOptions, ShrinkCommand, connect, sending_options
+from .options import SelectionOptions, SendingOptions, ShrinkCommand, connect, selection_options, sending_options
 from .output.progress import ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import iterate, run, run_command
@@ -23,6 +23,7 @@ from .runner import iterate, run, run_command
 @click.option(
     "--sampling", type=click.Choice(["exact", "keyframe"]), help="Placement of the clips; keyframe is faster."
 )
+@selection_options
 @sending_options(frames=True)
 def classify(
     files: tuple[str, ...],
@@ -30,11 +31,12 @@ def classify(
     top_k: int,
     clips: int | None,
     sampling: str | None,
+    selection: SelectionOptions,
     sending: SendingOptions,
 ) -> None:
     """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
     reduce = sending.reduction.reduction
-    target = OutputTarget.from_options("classify", sending.output, top_k, model)
+    target = OutputTarget.from_options("classify", sending.output, top_k, model, decides=selection.is_used)
     selected = expand(files)
     unfinished = target.unfinished(selected)
 
@@ -52,6 +54,7 @@ def classify(
                         top_k=top_k,
                         clips=clips,
                         sampling=sampling,
+                        **vars(selection),
                         reduce=reduce,
                         progress=line.upload,
                     )

@@ -60,6 +60,20 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
+class SelectionOptions:
+    """Threshold for all labels, and the labels to ask about, as text with commas."""
+
+    min_score: float | None
+    labels: str | None
+    exclude: str | None
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether any of the options is given."""
+        return any(value is not None for value in vars(self).values())
+
+
+@dataclass(frozen=True)
 class ReductionOptions:
     """Options that choose the part of a video to send; `rate` is the upload rate in Mbit/s, or None if unknown."""
 
@@ -170,6 +184,18 @@ output_options = _bundle(
     click.option("--json", "as_json", is_flag=True, help="The same as --output jsonl."),
     click.option("-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers to FILE."),
     click.option("--resume", is_flag=True, help="Continue FILE: skip the files that have an answer in it."),
+)
+
+selection_options = _bundle(
+    "selection",
+    SelectionOptions,
+    click.option(
+        "--min-score",
+        type=click.FloatRange(0, 1),
+        help="Score from which on a label passes.  [default: the model's thresholds]",
+    ),
+    click.option("--labels", metavar="A,B", help="Only these labels.  [default: all]"),
+    click.option("--exclude", metavar="A,B", help="But not these labels."),
 )
 
 concurrency_option = click.option(

@@ -13,7 +13,7 @@ import click
 
 from ..errors import JobFailed
 from .output.formats import save
-from .output.records import columns, unescape_formula
+from .output.records import unescape_formula
 
 Key = tuple[str, int | None, int | None]
 
@@ -31,8 +31,10 @@ def open_output(path: Path, *, resume: bool) -> IO[str]:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def finished_keys(path: Path, format: str, kind: str, top_k: int, model: str | None) -> set[Key]:
+def finished_keys(path: Path, format: str, kind: str, names: list[str], model: str | None) -> set[Key]:
     """Return the keys of the files with answers in `path`, after removing everything else from it.
+
+    `names` are the columns of a CSV.
 
     Removed are incomplete lines, failures of the service, and answers of another model.
 
@@ -41,7 +43,7 @@ def finished_keys(path: Path, format: str, kind: str, top_k: int, model: str | N
     """
     if not path.exists() or not (text := path.read_text("utf-8", errors="replace")):
         return set()
-    kept, keys = _json_lines(text, kind, model) if format == "jsonl" else _csv_rows(path, text, kind, top_k, model)
+    kept, keys = _json_lines(text, kind, model) if format == "jsonl" else _csv_rows(path, text, names, model)
     if kept != text:
         save(path, kept.encode("utf-8", errors="replace"))
     return keys
@@ -72,8 +74,7 @@ def _is_final(record: dict[str, Any], kind: str, model: str | None) -> bool:
     return model is None or model.partition("@")[0] == record.get("model")
 
 
-def _csv_rows(path: Path, text: str, kind: str, top_k: int, model: str | None) -> tuple[str, set[Key]]:
-    names = columns(kind, top_k)
+def _csv_rows(path: Path, text: str, names: list[str], model: str | None) -> tuple[str, set[Key]]:
     complete = text[: text.rfind("\n") + 1]
     rows = list(csv.reader(io.StringIO(complete, newline="")))
     if not rows or rows[0] != names:

@@ -9,7 +9,16 @@ from ..async_client import AsyncClient
 from ..jobs import Job
 from ..reduction.uploader import Reduction
 from .inputs import STANDARD_INPUT, File, expand
-from .options import POSITIVE, OutputOptions, SendingOptions, ShrinkCommand, connect, sending_options
+from .options import (
+    POSITIVE,
+    OutputOptions,
+    SelectionOptions,
+    SendingOptions,
+    ShrinkCommand,
+    connect,
+    selection_options,
+    sending_options,
+)
 from .output.export import FORMATS, Exports, format_of_name
 from .output.formatting import plain
 from .output.progress import Line, ProgressLines
@@ -41,11 +50,13 @@ class TimelineRequest:
 @click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
 @click.option("--format", type=click.Choice(FORMATS), help="Write the timeline of each video as a file in this format.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
+@selection_options
 @sending_options(frames=False)
 def timeline(
     files: tuple[str, ...],
     format: str | None,
     detach: bool,
+    selection: SelectionOptions,
     sending: SendingOptions,
     **parameters: str | float | None,
 ) -> None:
@@ -65,7 +76,7 @@ def timeline(
     model = parameters["model"]
     destination = sending.output if exports is None else OutputOptions(None, False, None, False)
     target = OutputTarget.from_options("timeline", destination, TOP_K, None if model is None else str(model))
-    request = TimelineRequest(sending.reduction.reduction, detach, **parameters)
+    request = TimelineRequest(sending.reduction.reduction, detach, **parameters, **vars(selection))
     unfinished = target.unfinished(selected)
 
     async def work() -> int:

@@ -13,7 +13,7 @@ from ..jobs import Job
 from ..models import Result
 from .folder_watcher import FolderWatcher
 from .inputs import File
-from .options import SendingOptions, ShrinkCommand, connect, sending_options
+from .options import SelectionOptions, SendingOptions, ShrinkCommand, connect, selection_options, sending_options
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import run, run_command
@@ -46,6 +46,7 @@ Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
     help="Seconds that a file must stay unchanged before it is sent.",
 )
 @click.option("--once", is_flag=True, help="End once the present files are done.")
+@selection_options
 @sending_options(frames=True)
 def watch(
     folder: str,
@@ -54,6 +55,7 @@ def watch(
     every_s: float,
     settle_s: float,
     once: bool,
+    selection: SelectionOptions,
     sending: SendingOptions,
 ) -> None:
     """Send every video and picture in FOLDER, and new ones as they arrive, once they have stopped growing.
@@ -64,14 +66,16 @@ def watch(
     if timeline and sending.reduction.frames:
         raise click.UsageError("--timeline and --frames exclude each other: a timeline uses all frames of a video")
     reduce = sending.reduction.reduction
-    target = OutputTarget.from_options("timeline" if timeline else "classify", sending.output, TOP_K, model)
+    kind = "timeline" if timeline else "classify"
+    target = OutputTarget.from_options(kind, sending.output, TOP_K, model, decides=selection.is_used)
     watcher = FolderWatcher(folder, target.finished(), every_s=every_s, settle_s=settle_s)
-    request = TimelineRequest(reduce, False, model=model)
+    request = TimelineRequest(reduce, False, model=model, **vars(selection))
 
     async def ask(client: AsyncClient, file: File, line: Line) -> Result | Job:
         if timeline:
             return await request.send(client, file, line)
-        return await client.classify(file.path, model=model, top_k=TOP_K, reduce=reduce, progress=line.upload)
+        options = {"model": model, "top_k": TOP_K, **vars(selection)}
+        return await client.classify(file.path, **options, reduce=reduce, progress=line.upload)
 
     async def work() -> int:
         err = error_console()

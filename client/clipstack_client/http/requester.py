@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +56,11 @@ class Requester:
                 status=response.status,
                 request_id=response.request_id,
             ) from error
+
+
+def label_list(labels: str | Sequence[str] | None) -> str | None:
+    """Return the parameter for a list of labels: a text as it is, others as JSON, since labels may contain commas."""
+    return labels if labels is None or isinstance(labels, str) else json.dumps(list(labels))
 
 
 def without_none(**params: Any) -> Mapping[str, str | int | float]:

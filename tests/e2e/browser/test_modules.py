@@ -84,5 +84,30 @@ def test_shares_of_the_time(page: Page) -> None:
         {"start_s": 6, "end_s": 8, "label": "b", "score": 1},
         {"start_s": 8, "end_s": 10, "label": "a", "score": 0.9},
     ]
-    rows = called(page, "segments", "shares", {"segments": segments})
+    rows = called(page, "segments", "shares", {"segments": segments, "complete_to_s": 10})
     assert [(row["label"], row["share"], round(row["score"], 3)) for row in rows] == [("a", 0.8, 0.6), ("b", 0.2, 1)]
+    rows = called(page, "segments", "shares", {"segments": segments, "complete_to_s": 20})
+    assert [row["share"] for row in rows] == [0.4, 0.1], "half the time nothing passes"
+
+
+OVERLAPPING = [
+    {"start_s": 1, "end_s": 6, "label": "a", "score": 0.9},
+    {"start_s": 4, "end_s": 9, "label": "b", "score": 0.9},
+]
+
+
+@pytest.mark.parametrize(
+    ("time", "found"), [(0.5, []), (1, [0]), (5, [0, 1]), (6, [1]), (9.1, [1]), (9.5, [])], ids=str
+)
+def test_segments_at_a_time_with_gaps_and_overlaps(page: Page, time: float, found: list[int]) -> None:
+    assert called(page, "segments", "segmentsAt", OVERLAPPING, time) == found
+
+
+def test_only_overlapping_labels_have_rows(page: Page) -> None:
+    script = """async ([address, segments]) => {
+        const { lanes } = await import(address);
+        const rows = (list) => { const found = lanes({ segments: list, complete_to_s: 10 }); return found && [...found]; };
+        return [rows(segments), rows(segments.slice(0, 1)), rows([])];
+    }"""
+    rows = page.evaluate(script, [address(page, "segments"), OVERLAPPING])
+    assert rows == [[["a", 0], ["b", 1]], None, None]

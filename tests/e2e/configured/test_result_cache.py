@@ -44,7 +44,18 @@ def test_an_upload_is_looked_at_once(http: httpx.Client, tmp_path: Path) -> None
     assert classify(http, film, {"X-File-Name": "b.mp4"})[1]["media"]["name"] == "b.mp4"
 
 
-@pytest.mark.parametrize("changed", [{"top_k": 2}, {"clips": 2}, {"thumbnails": "true"}, {"model": "frame_quality"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"top_k": 2},
+        {"clips": 2},
+        {"thumbnails": "true"},
+        {"model": "frame_quality"},
+        {"min_score": 0.5},
+        {"labels": "pan_left,static"},
+        {"exclude": "static"},
+    ],
+)
 def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, changed: dict[str, Any]) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_down", seed=sum(map(ord, str(changed)))).read_bytes()
     assert [classify(http, film)[0], classify(http, film, **changed)[0], classify(http, film)[0]] == [
@@ -53,6 +64,19 @@ def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, 
         "hit",
     ]
     assert classify(http, film + b"\0")[0] == "miss"
+
+
+def test_jobs_with_other_thresholds_share_windows_and_not_segments(http: httpx.Client, tmp_path: Path) -> None:
+    film = film_movement(tmp_path / "film.mp4", "pan_right", seed=11)
+    first, strict, again = (
+        wait_for_job(http, submit_job(http, film, **params)["id"]) for params in ({}, {"min_score": 1}, {})
+    )
+    assert [job["cache"] for job in (first, strict, again)] == ["miss", "hit", "hit"]
+    assert first["timeline"]["segments"] == again["timeline"]["segments"] != strict["timeline"]["segments"]
+    assert [window["predictions"] for window in first["timeline"]["windows"]] == [
+        window["predictions"] for window in strict["timeline"]["windows"]
+    ]
+    assert all(window["decision"] != "none" for window in again["timeline"]["windows"])
 
 
 def test_who_wants_it_looked_at_says_so(http: httpx.Client, tmp_path: Path) -> None:

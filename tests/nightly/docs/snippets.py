@@ -70,6 +70,7 @@ NOT_HERE = {
     ): "hundreds of files; tests/integration/zoo/test_quantize.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
+    ("docs/scores.md", ".venv/bin/clipstack-models"): "tests/e2e/test_sigmoid.py adds such models",
     ("docs/objects.md", ".venv/bin/clipstack-models add"): "a package index",
     ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/operations/test_monitoring.py starts it",
     (

@@ -78,3 +78,14 @@ class _Engine:
 @pytest.mark.parametrize(("gain", "expected"), [(0.0, True), (0.01, True), (-0.9, False)])
 def test_engines_agree_only_within_the_bounds(gain: float, expected: bool) -> None:
     assert agree(_Engine(gain), _Engine(0.0)) is expected  # type: ignore[arg-type]
+
+
+def test_sigmoids_agree_on_all_true_labels() -> None:
+    reference = np.array([[0.9, 0.8, 0.1], [0.9, 0.1, 0.51], [0.5, 0.49, 0.51]], np.float32)
+    assert compare_scores(reference, reference, is_independent=True).top_1 == 1.0
+    nearly = np.array([[0.9, 0.8, 0.1], [0.9, 0.1, 0.49], [0.49, 0.51, 0.49]], np.float32)
+    agreement = compare_scores(nearly, reference, is_independent=True)
+    assert (agreement.ties, agreement.same, agreement.top_1) == (1, pytest.approx(1 / 3), 1.0)
+    other_second = np.array([[0.9, 0.1, 0.1], *reference[1:]], np.float32)
+    assert compare_scores(other_second, reference, is_independent=True).top_1 == 0.5
+    assert compare_scores(other_second, reference).top_1 == 1.0

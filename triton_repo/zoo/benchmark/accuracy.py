@@ -41,7 +41,7 @@ class AccuracyRow:
     """Accuracy of one engine in one precision over `clips` clips, `ties` of which are near-ties.
 
     `largest` and `mean` are over the clips' largest differences of a probability. `same` is the share of all clips with
-    the same best label, `top_1` the share without near-ties.
+    the same best label, `top_1` the share without near-ties. For sigmoids all labels at 0.5 or above must be the same.
     """
 
     engine: str
@@ -62,9 +62,16 @@ class AccuracyRow:
 
 
 def compare(
-    engines: Mapping[Variant, Engine], network: Network, sets: Sequence[ClipSet], tick: Callable[[], None]
+    engines: Mapping[Variant, Engine],
+    network: Network,
+    sets: Sequence[ClipSet],
+    tick: Callable[[], None],
+    is_independent: bool = False,
 ) -> list[AccuracyRow]:
-    """Return one row for each engine and clip set; call `tick` after each clip."""
+    """Return one row for each engine and clip set; call `tick` after each clip.
+
+    `is_independent` says that the scores are those of sigmoids.
+    """
     rows = []
     for kind, clips in sets:
         reference: list[Scores] = []
@@ -75,10 +82,12 @@ def compare(
                 answers[variant].append(engine.infer(clip))
             tick()
         expected = np.concatenate(reference)
-        rows += [row(variant, kind, np.concatenate(scores), expected) for variant, scores in answers.items()]
+        rows += [
+            row(variant, kind, np.concatenate(scores), expected, is_independent) for variant, scores in answers.items()
+        ]
     return rows
 
 
-def row(variant: Variant, kind: str, scores: Scores, right: Scores) -> AccuracyRow:
+def row(variant: Variant, kind: str, scores: Scores, right: Scores, is_independent: bool = False) -> AccuracyRow:
     """Compare scores float32 (N, classes) with the reference scores `right`."""
-    return AccuracyRow(*variant, kind, **compare_scores(scores, right)._asdict())
+    return AccuracyRow(*variant, kind, **compare_scores(scores, right, is_independent)._asdict())

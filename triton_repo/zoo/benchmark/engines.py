@@ -63,7 +63,7 @@ def update_record(model: InstalledModel, clips: Sequence[Clips] = ()) -> None:
         return  # the models belong to another user
     record = read_record(model.served)
     if clips or record is None or (has_bf16() and not record.is_native):
-        make_record(model.served, clips)
+        make_record(model.served, clips, is_independent=model.is_independent)
 
 
 def of_this_machine() -> tuple[list[Variant], dict[str, str]]:

@@ -88,7 +88,7 @@ def run(
         engine.warm_up()
     say(f"checking the answers of {len(quick)} engines")
     network, against = (source.network, source.words) if source else _exported(model)
-    rows = compare(quick, network, [ClipSet("random", samples[:clips])], lambda: None)
+    rows = compare(quick, network, [ClipSet("random", samples[:clips])], lambda: None, model.is_independent)
     say(f"measuring for {seconds:g} s")
     timings = timing.measure(quick, np.concatenate(samples[:most]), sizes, seconds)
     results = [

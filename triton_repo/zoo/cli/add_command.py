@@ -18,6 +18,7 @@ from triton_repo.zoo.repository.server import TritonServer, running
 
 # Torch, torchvision and OpenVINO take seconds to import, so the command imports them.
 
+SCORES, OUTPUTS = ("softmax", "sigmoid"), ("logits", "probabilities")
 LOCK = Path(__file__).parents[1] / "weights.lock"
 
 
@@ -55,11 +56,25 @@ LOCK = Path(__file__).parents[1] / "weights.lock"
 )
 @click.option(
     "--scores",
-    type=click.Choice(["logits", "probabilities"]),
-    default="logits",
+    type=click.Choice([*SCORES, *OUTPUTS]),
+    metavar="[softmax|sigmoid]",
+    default="softmax",
     show_default=True,
-    help="Output of the ONNX model.",
+    help="One label at a time (softmax), or each label for itself (sigmoid).",
 )
+@click.option(
+    "--output",
+    type=click.Choice(OUTPUTS),
+    help="Output of the ONNX model: before or after the softmax or sigmoid.  [default: logits]",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Divide the logits by this number.",
+)
+@click.option("--thresholds", type=FILE, help="JSON file with the score from which on each label passes.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "f32", "bf16"]),
@@ -86,6 +101,9 @@ def add(
     labels: Path | None,
     layout: str | None,
     scores: str,
+    output: str | None,
+    temperature: float,
+    thresholds: Path | None,
     precision: str,
     url: str | None,
     cache: Path,
@@ -109,6 +127,12 @@ def add(
         raise click.UsageError("--onnx needs --labels")
     if clip["std"] and min(clip["std"]) <= 0:
         raise click.BadParameter("must be greater than 0", param_hint="--std")
+    if scores in OUTPUTS:  # what --scores said before there were sigmoids
+        if output not in (None, scores):
+            raise click.UsageError(f"--scores {scores} and --output {output} contradict each other: use --output alone")
+        scores, output = "softmax", scores
+    if output and not onnx:
+        raise click.UsageError("--output is about an ONNX model: a checkpoint gives logits")
     with command_settings() as settings:
         folder = models or settings.model_dir
         checked(name)
@@ -118,16 +142,23 @@ def add(
                 f"there is no published model {name!r}; published are {', '.join(PUBLISHED)}. "
                 "For your own model, give --arch and --weights, or --onnx."
             )
+        from triton_repo.zoo.export.spec import Scoring
         from triton_repo.zoo.repository.add import ClipOverrides, OnnxInput, Target, add_network, add_onnx
+        from triton_repo.zoo.repository.sources import read_thresholds
 
+        scoring = Scoring(
+            "sigmoid" if scores == "sigmoid" else "softmax",
+            temperature,
+            read_thresholds(thresholds) if thresholds else {},
+        )
         overrides, err = ClipOverrides(**clip), console(stderr=True)
         file = from_file or weights or onnx or _download(network, url, cache, lock)
         with running(settings, folder) as server:
             with err.status("...") as status:
-                target = Target(folder, name, server, status.update, precision)
+                target = Target(folder, name, server, status.update, precision, scoring)
                 if onnx:
                     assert labels
-                    version = add_onnx(target, OnnxInput(onnx, layout, scores, data), labels, overrides)
+                    version = add_onnx(target, OnnxInput(onnx, layout, output or "logits", data), labels, overrides)
                 else:
                     version = add_network(target, network, file, labels, overrides)
             added = store.installed(folder, name)

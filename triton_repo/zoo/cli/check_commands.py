@@ -74,10 +74,13 @@ def verify(
             task = progress_bar.add_task(f"comparing {name}", total=sum(len(clip_set.clips) for clip_set in clip_sets))
             with variants.workshop(model) as version:
                 ready = {variant: variants.load(model, variant, source, version) for variant in selected}
-                rows = accuracy.compare(ready, source.network, clip_sets, lambda: progress_bar.advance(task))
+                rows = accuracy.compare(
+                    ready, source.network, clip_sets, lambda: progress_bar.advance(task), model.is_independent
+                )
         console().print(verdict_tables.verdict_table(rows))
         comparison = f"version {model.versions[-1]} against {source.words}, seed {seed}"
-        console().print(verdict_tables.VERDICT_LEGEND, comparison, style="dim", sep="\n")
+        legend = verdict_tables.SIGMOID_LEGEND if model.is_independent else verdict_tables.VERDICT_LEGEND
+        console().print(legend, comparison, style="dim", sep="\n")
         if not all(row.good for row in rows):
             allowed = "; ".join(
                 f"in {precision} {accuracy.BOUNDS[precision].largest:g} for a clip and "

@@ -60,6 +60,7 @@ def installed_facts(model: InstalledModel) -> dict[str, Any]:
         "frame": _frame(parameters),
         "engine": f"{parameters.get('engine', 'openvino')}, {parameters.get('precision', 'f32')}",
         "labels": labels_line(model.labels),
+        "scores": _scores(parameters),
         "folder": model.folder,
     }
     if model.versions and (source := read_source(model.served)):
@@ -79,6 +80,12 @@ def _bf16_summary(record: PrecisionRecord) -> str:
         f"{verdict} ({'measured' if record.is_native else 'emulated'}): differs by {largest:.1e} at most and "
         f"{mean:.1e} on average, same best label for {top_1:.1%} of {clips - ties} clips"
     )
+
+
+def _scores(parameters: dict[str, str]) -> str:
+    temperature = f", temperature {parameters['temperature']}" if "temperature" in parameters else ""
+    thresholds = ", a threshold for each label" if parameters.get("thresholds") else ""
+    return f"{parameters.get('scores', 'softmax')}{temperature}{thresholds}"
 
 
 def _frame(parameters: dict[str, str]) -> str:

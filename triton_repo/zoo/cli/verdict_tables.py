@@ -34,6 +34,10 @@ def verdict_table(rows: Sequence[AccuracyRow]) -> RenderableType:
     return table
 
 
+SIGMOID_LEGEND = (
+    "largest, mean: largest probability difference of a clip, over all clips; top-1: same labels at 0.5 or above, "
+    "without near-ties"
+)
 VERDICT_LEGEND = (
     "largest, mean: largest probability difference of a clip, over all clips; top-1: same best label, without near-ties"
 )

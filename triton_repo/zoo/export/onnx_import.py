@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo.export.spec import Scoring
 from triton_repo.zoo.repository.sources import Source
 
 LAYOUTS = ("NCTHW", "NTCHW", "NTHWC", "NCHW", "NHWC")
@@ -67,14 +68,22 @@ def convert_onnx(path: Path, source: Source, classes: int) -> openvino.Model:
         target.replace_source_output(x.output(0))
     output = model.output().get_node().input_value(0)
     scores = ops.convert(ops.reshape(output, ops.constant(np.array([1, classes])), False), "f32")
-    converted = openvino.Model([ops.softmax(scores, 1) if source.scores == "logits" else scores], [clip], path.stem)
+    if source.scores == "logits":
+        scores = _activated(scores, source.scoring)
+    converted = openvino.Model([scores], [clip], path.stem)
     converted.inputs[0].set_names({"CLIP"})
     converted.outputs[0].set_names({"SCORES"})
     return converted
 
 
+def _activated(logits: openvino.Node, scoring: Scoring) -> openvino.Node:
+    if scoring.temperature != 1:
+        logits = ops.multiply(logits, ops.constant(np.float32(1 / scoring.temperature)))
+    return ops.sigmoid(logits) if scoring.kind == "sigmoid" else ops.softmax(logits, 1)
+
+
 class OnnxNetwork:
-    """The ONNX file run by OpenVINO in float32, with NumPy for normalisation and softmax."""
+    """The ONNX file run by OpenVINO in float32, with NumPy for normalisation, softmax and sigmoid."""
 
     def __init__(self, path: Path, source: Source, classes: int) -> None:
         hints = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -93,6 +102,10 @@ class OnnxNetwork:
         )
         if self._source.scores != "logits":
             return scores
+        scores = (scores / self._source.scoring.temperature).astype(np.float32)
+        if self._source.scoring.kind == "sigmoid":
+            chances: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(0.5 * scores)).astype(np.float32)
+            return chances
         exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from triton_repo.zoo.export.reference import OnnxFile
+from triton_repo.zoo.repository.sources import Source
 
 OURS = "clipstack_"  # prefix of every added name, so that none collides
 
@@ -30,6 +31,7 @@ def write_served(file: OnnxFile, path: Path) -> None:
         ("scale", 1 / (255 * std)),
         ("shift", -np.asarray(source.mean, np.float32) / std),
         ("first", np.array(0)),
+        ("gain", np.array([1 / source.scoring.temperature], np.float32)),
         ("shape", np.array([1, file.classes])),
     ):
         graph.initializer.append(_constant(name, value))
@@ -49,9 +51,7 @@ def write_served(file: OnnxFile, path: Path) -> None:
     after = [
         _node("Reshape", [graph_output.name, OURS + "shape"], OURS + "row"),
         _node("Cast", [OURS + "row"], OURS + "scores", to=TensorProto.FLOAT),
-        _node("Softmax", [OURS + "scores"], "SCORES", axis=1)
-        if source.scores == "logits"
-        else _node("Identity", [OURS + "scores"], "SCORES"),
+        *_activation(source),
     ]
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
@@ -63,6 +63,15 @@ def write_served(file: OnnxFile, path: Path) -> None:
     graph.output.remove(graph_output)
     graph.output.append(helper.make_tensor_value_info("SCORES", TensorProto.FLOAT, [1, file.classes]))
     onnx.save(model, path)
+
+
+def _activation(source: Source) -> list[onnx.NodeProto]:
+    if source.scores != "logits":
+        return [_node("Identity", [OURS + "scores"], "SCORES")]
+    scaled = _node("Mul", [OURS + "scores", OURS + "gain"], OURS + "logits")
+    if source.scoring.kind == "sigmoid":
+        return [scaled, _node("Sigmoid", [OURS + "logits"], "SCORES")]
+    return [scaled, _node("Softmax", [OURS + "logits"], "SCORES", axis=1)]
 
 
 def _constant(name: str, value: NDArray[np.generic]) -> TensorProto:

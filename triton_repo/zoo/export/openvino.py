@@ -116,7 +116,7 @@ def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, 
         difference = largest_difference(served, new / "model.xml")
         if not difference <= TOLERANCE:
             raise ExportMismatch(f"the exported model is off by {difference:.2g}, allowed is {TOLERANCE:g}")
-        precision.record(new)
+        precision.record(new, is_independent=served.scoring.kind == "sigmoid")
         config, text = folder / "config.pbtxt", config_text(name, served)
         engine = engine_config.engine_of(config.read_text(encoding="utf-8") if config.exists() else text)
         if engine[0] != "openvino":

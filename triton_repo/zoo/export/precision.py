@@ -24,13 +24,16 @@ SUMS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul", 
 BETWEEN = {"Add", "Subtract"}  # of two activations, as in a residual block; products are fused with a sum
 
 
-def record(version: Path, clips: Sequence[Clips] = (), native: bool | None = None) -> PrecisionRecord:
+def record(
+    version: Path, clips: Sequence[Clips] = (), native: bool | None = None, *, is_independent: bool = False
+) -> PrecisionRecord:
     """Measure the version in this folder and write its record.
 
     Args:
         version: Folder with `model.xml`.
         clips: Clips uint8 (1, T, H, W, 3) to compare on, besides the random ones.
         native: Whether to use the CPU's bf16 instructions; by default, if it has them.
+        is_independent: Whether the scores are those of sigmoids.
     """
     core = openvino.Core()
     model = core.read_model(version / "model.xml")
@@ -43,7 +46,7 @@ def record(version: Path, clips: Sequence[Clips] = (), native: bool | None = Non
         rounded = _scores(core, model, "bf16", compared)
     else:
         rounded = _scores(core, emulated_bf16(model), "f32", compared)
-    result = PrecisionRecord(compare_scores(rounded, exact), is_native)
+    result = PrecisionRecord(compare_scores(rounded, exact, is_independent), is_native)
     if result != read_record(version):
         result.write(version)
     return result

@@ -1,12 +1,15 @@
 """Specification of a served model: its network, clip, labels and normalisation."""
 
 import copy
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from triton_repo.zoo.errors import ModelError, listed
 from triton_repo.zoo.repository.store import SIDE_BY_SIDE
 
 MAX_BATCH = 8
@@ -26,6 +29,43 @@ class ClipSpec:
     fps: float
     resize: int
     crop: int
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the logits of a network become scores, and from which score on a label passes.
+
+    Attributes:
+        kind: "softmax" if one label is right at a time, so that the scores add up to 1; "sigmoid" for independent ones.
+        temperature: Divides the logits (triton_repo/zoo/calibration.py fits it).
+        thresholds: Threshold of each label, 0 to 1, by its name; empty for none.
+    """
+
+    kind: Literal["softmax", "sigmoid"] = "softmax"
+    temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise ModelError if the temperature is not above 0, or the thresholds do not fit the labels."""
+        if not 0 < self.temperature < math.inf:
+            raise ModelError(f"the temperature {self.temperature:g} is not above 0.")
+        if not self.thresholds:
+            return
+        if unknown := sorted(self.thresholds.keys() - set(labels)):
+            raise ModelError(f"the thresholds name {listed(unknown)}, which the model has no label of.")
+        if missing := [label for label in labels if label not in self.thresholds]:
+            raise ModelError(f"the thresholds have none for {listed(missing)}: give one for each label.")
+        if wrong := [label for label, value in self.thresholds.items() if not 0 <= value <= 1]:
+            raise ModelError(f"the thresholds of {listed(wrong)} are not from 0 to 1.")
+
+    def parameters(self, labels: Sequence[str]) -> dict[str, str]:
+        """Return the entries of `config.pbtxt`; those of a plain softmax are left out."""
+        entries: dict[str, str] = {"scores": self.kind} if self.kind != "softmax" else {}
+        if self.temperature != 1:
+            entries["temperature"] = f"{self.temperature:.6g}"
+        if self.thresholds:
+            entries["thresholds"] = ", ".join(f"{self.thresholds[label]:.6g}" for label in labels)
+        return entries
 
 
 @dataclass(frozen=True)
@@ -65,6 +105,11 @@ class ModelInfo(Protocol):
         """Return the text about the model."""
         ...
 
+    @property
+    def scoring(self) -> Scoring:
+        """Return how its scores are made and decided on."""
+        ...
+
 
 @dataclass(frozen=True)
 class Description:
@@ -74,6 +119,7 @@ class Description:
     spec: ClipSpec
     labels: tuple[str, ...]
     summary: Summary = Summary()
+    scoring: Scoring = Scoring()
 
 
 @dataclass(frozen=True)
@@ -91,12 +137,13 @@ class NetworkSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     summary: Summary = Summary()
+    scoring: Scoring = Scoring()
 
 
 class ServedNetwork(nn.Module):
-    """Network with normalisation and softmax: uint8 (B, frames, crop, crop, 3) -> probabilities float32 (B, classes).
+    """Network from uint8 (B, frames, crop, crop, 3) to probabilities float32 (B, classes).
 
-    The network calculates in `dtype`, normalisation and softmax in float32.
+    The network calculates in `dtype`; normalisation, temperature, softmax and sigmoid are in float32.
     """
 
     def __init__(self, served: NetworkSpec, dtype: torch.dtype = torch.float32) -> None:
@@ -104,6 +151,7 @@ class ServedNetwork(nn.Module):
         exact = dtype == torch.float32
         self.network = served.network if exact else copy.deepcopy(served.network).to(dtype)
         self.dtype = dtype
+        self.scoring = served.scoring
         self.image = served.spec.kind == "image"
         # (x / 255 - mean) / std as one multiplication and one addition
         std = torch.tensor(served.std)
@@ -117,7 +165,10 @@ class ServedNetwork(nn.Module):
         x = clip.float() * self.scale + self.shift
         x = x[:, 0].permute(0, 3, 1, 2) if self.image else x.permute(0, 4, 1, 2, 3)
         logits: Tensor = self.network(x.to(self.dtype))
-        return logits.float().softmax(1)
+        logits = logits.float()
+        if self.scoring.temperature != 1:
+            logits = logits * (1 / self.scoring.temperature)
+        return logits.sigmoid() if self.scoring.kind == "sigmoid" else logits.softmax(1)
 
 
 def config_text(name: str, served: ModelInfo) -> str:
@@ -133,6 +184,7 @@ def config_text(name: str, served: ModelInfo) -> str:
         "architecture": served.architecture,
         "engine": "openvino",
         "precision": "auto",
+        **served.scoring.parameters(served.labels),
         **served.summary.parameters(),
     }
     entries = ",\n".join(

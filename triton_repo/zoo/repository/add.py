@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from triton_repo.backends.clip.clip_engines.precision import AUTO
 from triton_repo.zoo import onnx_data
@@ -18,7 +19,7 @@ from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import openvino as export
 from triton_repo.zoo.export import precision as bf16
 from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
-from triton_repo.zoo.export.spec import ClipSpec, Description, config_text
+from triton_repo.zoo.export.spec import ClipSpec, Description, Scoring, config_text
 from triton_repo.zoo.repository import engine_config, store
 from triton_repo.zoo.repository.names import BUILT_IN, checked
 from triton_repo.zoo.repository.server import TritonServer
@@ -60,6 +61,7 @@ class Target:
         server: Running server that loads the version at once, or None.
         say: Receives progress messages.
         precision: Precision that the version is served in; `auto` follows the version's accuracy in bf16.
+        scoring: How the scores are made and decided on.
     """
 
     models: Path
@@ -67,6 +69,7 @@ class Target:
     server: TritonServer | None
     say: Notice
     precision: str = AUTO
+    scoring: Scoring = Scoring()
 
 
 def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: ClipOverrides) -> int:
@@ -76,10 +79,12 @@ def add_network(target: Target, architecture: str, weights: Path, labels: Path |
     spec = wishes.spec(network.spec)
     network.check(spec)
     label_names = read_labels(labels) if labels else network.labels
+    target.scoring.check(label_names)
     mean, std = wishes.mean or network.mean, wishes.std or network.std
     # Load the weights before the long export, so that a missing or unfitting file fails at once.
-    served = Source(architecture, "", "", spec, mean, std).network(label_names, weights)
-    source = Source(architecture, str(weights.absolute()), sha256_of(weights), spec, mean, std)
+    source = Source(architecture, str(weights.absolute()), "", spec, mean, std, scoring=target.scoring)
+    served = source.network(label_names, weights)
+    source = replace(source, sha256=sha256_of(weights))
 
     if not labels:
         served = replace(served, summary=network.summary)
@@ -101,7 +106,7 @@ class OnnxInput:
     Attributes:
         file: The ONNX file.
         layout: Axes of its input, for example NCTHW; None selects the default.
-        scores: Meaning of its output: "logits" or "probabilities".
+        scores: Meaning of its output: "logits" or "probabilities", after the softmax or the sigmoid.
         data: Weight files that are not named after the ONNX file.
     """
 
@@ -120,6 +125,9 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
     kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
     spec = wishes.spec(ClipSpec(kind, wishes.frames, 1, 30, wishes.size, wishes.size))
     label_names = read_labels(labels)
+    target.scoring.check(label_names)
+    if given.scores != "logits" and target.scoring.temperature != 1:
+        raise ModelError("a temperature needs logits, and this file gives probabilities: leave it away.")
     layout = layout or ("NCHW" if kind == "image" else "NCTHW")
     if ("T" in layout) != (kind == "video"):
         raise ModelError(f"the layout {layout} is not one of {'videos' if kind == 'video' else 'pictures'}.")
@@ -127,8 +135,10 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
     if not file.is_file():
         raise ModelError(f"{file} does not exist or is no file.")
     onnx_data.check(file, given.data)
-    source = Source(ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores)
-    description = Description(ONNX, spec, label_names)
+    source = Source(
+        ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores, target.scoring
+    )
+    description = Description(ONNX, spec, label_names, scoring=target.scoring)
 
     def write(making: Path, version: int) -> None:
         model = convert_onnx(file, source, len(label_names))
@@ -136,7 +146,7 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
         folder = making / target.name
         (folder / str(version)).mkdir(parents=True)
         openvino.save_model(model, folder / str(version) / "model.xml", compress_to_fp16=False)
-        bf16.record(folder / str(version))
+        bf16.record(folder / str(version), is_independent=target.scoring.kind == "sigmoid")
         (folder / "labels.txt").write_text("".join(f"{word}\n" for word in label_names), encoding="utf-8")
         (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
 
@@ -149,16 +159,32 @@ def _check_name(name: str) -> None:
 
 
 def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
-    """Raise ModelError if the scores contradict `--scores`; with a wrong value they would still look plausible."""
+    """Raise ModelError if the file's output contradicts `source`; wrong scores would still look plausible."""
     as_they_are = replace(source, scores="probabilities")
-    raw = OnnxNetwork(file, as_they_are, len(labels))(export.example_clips(source, 3))
+    clips = export.example_clips(source, 3)
+    clips = np.concatenate([clips, np.full_like(clips[:1], 0), np.full_like(clips[:1], 255)])
+    raw = OnnxNetwork(file, as_they_are, len(labels))(clips)
     if not np.isfinite(raw).all():
         raise ModelError(f"{file} answers a test clip with scores that are no numbers.")
+    if source.scoring.kind == "sigmoid":
+        _check_sigmoid(file, source, raw)
+        return
     probable = bool((raw >= 0).all()) and bool(np.allclose(raw.sum(axis=1), 1, atol=1e-3))
     if probable and source.scores == "logits" and len(labels) > 1:
-        raise ModelError(f"{file} gives probabilities already (they add up to 1): say --scores probabilities.")
+        raise ModelError(f"{file} gives probabilities already (they add up to 1): say --output probabilities.")
     if not probable and source.scores == "probabilities":
-        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --scores away.")
+        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --output away.")
+
+
+def _check_sigmoid(file: Path, source: Source, raw: NDArray[np.float32]) -> None:
+    probable = bool((raw >= 0).all() and (raw <= 1).all())
+    if probable and source.scores == "logits":
+        raise ModelError(
+            f"{file} gives values from 0 to 1 alone for all test clips, so it has a sigmoid already: say "
+            "--output probabilities."
+        )
+    if not probable and source.scores == "probabilities":
+        raise ModelError(f"{file} gives values outside 0 to 1: they are logits, so leave --output away.")
 
 
 def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from triton_repo.zoo.errors import ModelError
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Scoring
 
 FILE = "source.json"
 ONNX = "onnx"
+THRESHOLDS = '{"cat": 0.6, "dog": 0.45}'
 
 
 @dataclass(frozen=True)
 class Source:
     """Source of a model version.
 
-    `architecture` is the name of a published network, or "onnx". `layout` and `scores` apply to ONNX only.
+    `architecture` is the name of a published network, or "onnx". `layout` and `scores` apply to ONNX only; `scores` is
+    what the file gives, "logits" or "probabilities". `scoring` says what the scores of the model are.
     """
 
     architecture: str
@@ -29,6 +31,7 @@ class Source:
     std: tuple[float, float, float]
     layout: str = ""
     scores: str = "logits"
+    scoring: Scoring = Scoring()
 
     def write(self, version: Path) -> None:
         """Write `source.json` into the version's folder."""
@@ -42,7 +45,9 @@ class Source:
         tensors = read_checkpoint(weights)
         network = published(self.architecture).network(len(labels))
         fill(network, tensors, weights, self.architecture, len(labels))
-        return NetworkSpec(network.eval(), self.architecture, self.spec, labels, self.mean, self.std)
+        return NetworkSpec(
+            network.eval(), self.architecture, self.spec, labels, self.mean, self.std, scoring=self.scoring
+        )
 
 
 def read_source(version: Path) -> Source | None:
@@ -54,7 +59,8 @@ def read_source(version: Path) -> Source | None:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         spec = ClipSpec(**fields.pop("spec"))
         mean, std = tuple(fields.pop("mean")), tuple(fields.pop("std"))
-        return Source(spec=spec, mean=mean, std=std, **fields)
+        scoring = Scoring(**fields.pop("scoring", {}))
+        return Source(spec=spec, mean=mean, std=std, scoring=scoring, **fields)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path} is damaged ({error}): remove the model and add it again.") from error
 
@@ -70,3 +76,14 @@ def read_labels(path: Path) -> tuple[str, ...]:
         if not line or not line.isprintable():
             raise ModelError(f"{path}, line {number}: {line!r} is no label; a labels file holds one label a line.")
     return tuple(lines)
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """Return the thresholds in a JSON file, an object with a number for each label; raise ModelError."""
+    try:
+        thresholds = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON ({error}): it must look like {THRESHOLDS}.") from error
+    if not isinstance(thresholds, dict) or any(type(value) not in (int, float) for value in thresholds.values()):
+        raise ModelError(f"{path} has no number for each label: it must look like {THRESHOLDS}.")
+    return {label: float(value) for label, value in thresholds.items()}

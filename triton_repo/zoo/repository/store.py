@@ -48,6 +48,11 @@ class InstalledModel:
         return {name: value["string_value"] for name, value in self.config["parameters"].items()}
 
     @property
+    def is_independent(self) -> bool:
+        """Return whether the scores are those of sigmoids, so that several labels may be right at a time."""
+        return self.parameters.get("scores") == "sigmoid"
+
+    @property
     def side_by_side(self) -> tuple[int, ...]:
         """Return the versions that a server serves, ascending; only the newest without a version policy."""
         latest = self.config.get("version_policy", {}).get("latest", {})

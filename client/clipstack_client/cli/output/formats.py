@@ -18,7 +18,7 @@ from rich.console import Console
 from ...jobs import Job
 from ...models import Result
 from ..runner import Outcome
-from .records import columns, json_line, rows
+from .records import json_line, rows
 from .tables import result_block
 from .timeline_bar import timeline_block
 
@@ -87,12 +87,15 @@ def choose_format(option: str | None, path: Path | None) -> str:
     return "csv" if path.suffix.lower() == ".csv" else "jsonl"
 
 
-def output_to(file: IO[str], format: str, kind: str, top_k: int, *, apart: bool, fresh: bool = True) -> Output:
-    """Return the output in that format to an open file; `fresh` means that the file is empty."""
+def output_to(file: IO[str], format: str, names: list[str], *, apart: bool, fresh: bool = True) -> Output:
+    """Return the output in that format to an open file.
+
+    `names` are the columns of a CSV. `fresh` means that the file is empty.
+    """
     if format == "jsonl":
         return JsonLines(file)
     if format == "csv":
-        return Csv(file, columns(kind, top_k), header=fresh)
+        return Csv(file, names, header=fresh)
     return Tables(console_on(file), apart)
 
 

@@ -59,12 +59,16 @@ def error_record(error: ClipstackError | OSError | None) -> dict[str, Any]:
     return {"code": code, "message": message, "request_id": None, "status": None}
 
 
-def columns(kind: str, top_k: int) -> list[str]:
-    """Return the columns of a CSV: one row a file for `classify`, one row a segment for `timeline`."""
+def columns(kind: str, top_k: int, decides: bool = False) -> list[str]:
+    """Return the columns of a CSV: one row a file for `classify`, one row a segment for `timeline`.
+
+    With `decides`, `classify` has the column `decision` too: the labels that pass, with semicolons, or `none`.
+    """
     if kind == "timeline":
         middle = ["start_s", "end_s", "label", "score"]
     else:
         middle = [name for place in range(1, top_k + 1) for name in (f"label_{place}", f"score_{place}")]
+        middle += ["decision"] if decides else []
     return ["file", "size", "mtime_ns", "model", *middle, "error"]
 
 
@@ -77,7 +81,9 @@ def rows(outcome: Outcome, names: Sequence[str]) -> list[list[str]]:
     fields["model"] = answer.model
     if isinstance(answer, Job):
         segments = answer.timeline.segments if answer.timeline else ()
-        return [_row({**fields, **vars(segment)}, names) for segment in segments]
+        parts = [vars(segment) for segment in segments] or [{}]  # a row without a segment if no label passes
+        return [_row({**fields, **part}, names) for part in parts]
+    fields["decision"] = "; ".join(answer.decision) or "none"
     for place, prediction in enumerate(answer.predictions, 1):
         fields |= {f"label_{place}": prediction.label, f"score_{place}": prediction.score}
     return [_row(fields, names)]

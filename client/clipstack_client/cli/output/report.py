@@ -19,7 +19,7 @@ from ..resume import Key, finished_keys, open_output
 from ..runner import Outcome
 from .formats import Output, choose_format, console_on, output_to
 from .progress import ProgressLines
-from .records import OK, exit_code
+from .records import OK, columns, exit_code
 from .tables import error_block, summary
 
 
@@ -49,7 +49,10 @@ class Report:
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """File and format of one command's answers; `kind` is `classify` or `timeline`."""
+    """File and format of one command's answers; `kind` is `classify` or `timeline`.
+
+    `decides` adds a column to a CSV of `classify`, with the labels that pass.
+    """
 
     kind: str
     format: str
@@ -57,22 +60,30 @@ class OutputTarget:
     resume: bool
     top_k: int
     model: str | None
+    decides: bool = False
 
     @classmethod
-    def from_options(cls, kind: str, options: OutputOptions, top_k: int, model: str | None) -> OutputTarget:
+    def from_options(
+        cls, kind: str, options: OutputOptions, top_k: int, model: str | None, *, decides: bool = False
+    ) -> OutputTarget:
         """Build the target from a command's options; raise click.UsageError if they conflict."""
         if options.as_json and options.output not in (None, "jsonl"):
             raise click.UsageError(f"--json and --output {options.output} contradict each other: use one")
         format = "jsonl" if options.as_json else choose_format(options.output, options.save)
         if options.resume and (options.save is None or format == "table"):
             raise click.UsageError("--resume needs a file of answers: -o answers.jsonl or -o answers.csv")
-        return cls(kind, format, options.save, options.resume, top_k, model)
+        return cls(kind, format, options.save, options.resume, top_k, model, decides)
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns of a CSV."""
+        return columns(self.kind, self.top_k, self.decides)
 
     def finished(self) -> set[Key]:
         """Return the keys of the files that need not be sent again."""
         if not self.resume or self.path is None:
             return set()
-        return finished_keys(self.path, self.format, self.kind, self.top_k, self.model)
+        return finished_keys(self.path, self.format, self.kind, self.columns, self.model)
 
     def unfinished(self, files: list[File]) -> list[File]:
         """Return the files that are not in the output yet."""
@@ -97,7 +108,7 @@ class OutputTarget:
             if self.path is not None:
                 file = resources.enter_context(open_output(self.path, resume=self.resume))
             fresh = self.path is None or not file.tell()
-            output = output_to(file, self.format, self.kind, self.top_k, apart=apart, fresh=fresh)
+            output = output_to(file, self.format, self.columns, apart=apart, fresh=fresh)
             report = Report(output, err, lines, apart=apart and self.path is None and self.format == "table")
             try:
                 with lines:

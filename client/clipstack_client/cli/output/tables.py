@@ -24,23 +24,27 @@ from .formatting import (
 BAR_WIDTH = 40
 MAX_LABEL_WIDTH = 40
 MAX_LABELS = 12
+NOTHING_PASSES = "none: no label passes its threshold"
 KINDS = {"video": "videos", "image": "pictures"}
 
 
 class Predictions:
-    """One line for each prediction, best first and in colour: label, percentage, and a bar in half-character steps."""
+    """One line for each prediction, best first: label, percentage, and a bar in half-character steps.
 
-    def __init__(self, predictions: Sequence[Prediction]) -> None:
-        self._predictions = predictions
+    Those of the labels in `decision` are in colour.
+    """
+
+    def __init__(self, predictions: Sequence[Prediction], decision: Sequence[str]) -> None:
+        self._predictions, self._decision = predictions, decision
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         labels = [Text(plain(prediction.label)) for prediction in self._predictions]
         column = min(max((label.cell_len for label in labels), default=0), MAX_LABEL_WIDTH)
         room = min(BAR_WIDTH, max(0, options.max_width - column - 12))
-        for place, (prediction, label) in enumerate(zip(self._predictions, labels, strict=True)):
+        for prediction, label in zip(self._predictions, labels, strict=True):
             label.truncate(column, overflow="ellipsis", pad=True)
             bar = score_bar(prediction.score, room, options.ascii_only)
-            style = "bold green" if place == 0 else "default"
+            style = "bold green" if prediction.label in self._decision else "default"
             line = Text.assemble(label, f"  {percent(prediction.score):>6}", f"  {bar}" if bar else "", style=style)
             line.no_wrap = True
             yield line
@@ -71,7 +75,15 @@ def result_block(file: str, result: Result) -> RenderableType:
     how = [Text(frames_seen(result), style="dim"), Text(timings(result), style="dim")]
     if result.sent is not None:
         how.append(Text(sent_instead(result.sent), style="dim"))
-    return Group(name, Indented(Group(Predictions(result.predictions), *notes, *how)))
+    bars = Predictions(result.predictions, result.decision)
+    return Group(name, Indented(Group(bars, *_decision_line(result), *notes, *how)))
+
+
+def _decision_line(result: Result) -> list[Text]:
+    """Return a line with the labels that pass, unless it is the best label alone."""
+    if result.decision == tuple(prediction.label for prediction in result.predictions[:1]):
+        return []
+    return [Text(plain(f"passes: {', '.join(result.decision)}" if result.decision else NOTHING_PASSES), style="bold")]
 
 
 def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:

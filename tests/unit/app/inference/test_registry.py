@@ -86,7 +86,23 @@ BROKEN = {
     "no_rate": config("broken", fps="0"),
     "crop_beyond_resize": config("broken", crop="90"),
     "larger_than_a_slot": config("broken", frames="1000"),
+    "unknown_scores": config("broken", scores="logits"),
+    "too_few_thresholds": config("broken", thresholds="0.5, 0.5"),
+    "threshold_above_1": config("broken", thresholds="0.5, 0.5, 1.5"),
+    "threshold_is_no_number": config("broken", thresholds="0.5, 0.5, nan"),
 }
+
+
+def test_scores_and_thresholds_come_from_the_configuration() -> None:
+    async def scenario() -> None:
+        models = catalogue(FakeTriton(config(scores="sigmoid", thresholds="0.5, 0.25, 1"), config("usual")))
+        model, usual = await models.get("good"), await models.get("usual")
+        assert (model.scores, model.thresholds) == ("sigmoid", (0.5, 0.25, 1.0))
+        assert model.to_json([])["thresholds"] == [0.5, 0.25, 1.0]
+        assert (usual.scores, usual.to_json([])["thresholds"]) == ("softmax", None)
+        assert model.digest != usual.digest
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)

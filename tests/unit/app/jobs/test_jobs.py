@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.errors import IdempotencyConflict, JobNotFound, NotReady, Overloaded, StorageFull, TooManyRequests
+from app.inference.decision import Selection
 from app.inference.model import Model
 from app.jobs.attempt import MAX_DEATHS, MAX_FALLS
 from app.jobs.clock import Clock
@@ -191,6 +192,54 @@ def test_page_has_no_more_than_so_many_predictions(tmp_path: Path) -> None:
     journal_of(job, 300, classes=1000)
     result = shown(job, classes=1000, offset=0, limit=20_000, top_k=1000)
     assert (len(result["windows"]), result["next_offset"]) == (100, 100)
+
+
+def test_windows_have_decisions_on_the_selected_labels(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 7)
+    timeline = {"labels": ["a", "b", "c"], "hop_s": 0.25, "window_s": 1.0, "scores": "sigmoid", "thresholds": None}
+    page = Page(0, 7, 3, Selection(exclude=("c",)))
+    windows = json.loads("".join(stream_with_windows(timeline, timeline, job.journal, page)))["windows"]
+    assert [window["decision"] for window in windows] == [["b"]] * 5 + [["a", "b"], ["a", "b"]]
+    assert windows[0]["predictions"] == [{"label": "b", "score": 0.5}, {"label": "a", "score": 0.0}]
+    page = Page(0, 1, 3, Selection(min_score=0.6))
+    (window,) = json.loads("".join(stream_with_windows(timeline, timeline, job.journal, page)))["windows"]
+    assert window["decision"] == "none" and len(window["predictions"]) == 3
+
+
+def test_a_page_has_no_more_than_so_many_labels_that_can_pass(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    journal_of(job, 300, classes=1000)
+    labels = [f"label {n}" for n in range(1000)]
+    timeline = {"labels": labels, "hop_s": 0.25, "window_s": 1.0, "scores": "sigmoid"}
+    page = Page(0, 20_000, 1, Selection(min_score=0.0))
+    told = json.loads("".join(stream_with_windows(timeline, timeline, job.journal, page)))
+    assert (len(told["windows"]), told["next_offset"]) == (100, 100)
+
+
+def test_parameters_of_scores_belong_to_the_job(service: JobService, upload: Source) -> None:
+    spec = dataclasses.replace(ASKED, min_score=0.5, labels=["pan_left"], exclude=[])
+    job, _ = service.accept(spec, upload, "a key")
+    with pytest.raises(IdempotencyConflict):
+        service.accept(ASKED, upload, "a key")
+    again, state = service.read(service.find(job.id))
+    parameters = record_json(again, state)["parameters"]
+    assert (parameters["min_score"], parameters["labels"], parameters["exclude"]) == (0.5, ["pan_left"], [])
+
+
+def test_record_of_an_older_version_has_the_defaults(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(ASKED, upload, None)
+    segments = [{"start_s": 0.0, "end_s": 1.0, "label": "a", "score": 0.9}]
+    times = {"duration_s": 1.0, "complete_to_s": 1.0, "window_s": 1.0, "hop_s": 0.5, "margin": 0.5}
+    job.save(JobState("done", timeline=times | {"labels": ["a"], "segments": segments, "cuts_s": [], "pictures_s": []}))
+    old = json.loads((job.path / "job.json").read_bytes())
+    for name in ("min_score", "labels", "exclude"):
+        del old[name]
+    (job.path / "job.json").write_text(json.dumps(old))
+    spec, state = service.read(service.find(job.id))
+    timeline = record_json(spec, state)["timeline"]
+    assert (timeline["scores"], timeline["thresholds"], timeline["decision"]) == ("softmax", None, ["a"])
+    assert spec.has_same_parameters(dataclasses.replace(ASKED, id=spec.id))
 
 
 def test_windows_come_piece_by_piece(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Parameters are checked, never guessed."""
 
 import pytest
+from werkzeug.datastructures import MultiDict
 
 from app.errors import InvalidParameter
+from app.inference.decision import Selection
 from app.web.known_params import check_names
-from app.web.params import flag, whole_number
+from app.web.params import flag, merged, selection, whole_number
 
 
 def test_a_missing_number_is_the_default() -> None:
@@ -53,3 +55,34 @@ def test_another_name_is_refused_with_all_that_are_known() -> None:
         check_names(["xxxx"], KNOWN)
     with pytest.raises(InvalidParameter, match="this address knows none"):
         check_names(["x" * 10_000], ())
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [("", ()), ("b, a,,b", ("a", "b")), ('["a, b", "c"]', ("a, b", "c")), ("mountain bike", ("mountain bike",))],
+)
+def test_labels_are_listed_with_commas_or_as_json(text: str, labels: tuple[str, ...]) -> None:
+    assert selection({"labels": text, "exclude": text}) == Selection(None, labels, labels)
+
+
+@pytest.mark.parametrize("text", ["[", "[1]", '["a"', '[["a"]]', "[null]", '["a"],["b"]'])
+def test_damaged_json_list_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="labels=.*JSON list"):
+        selection({"labels": text})
+
+
+def test_too_many_labels_are_refused() -> None:
+    assert len(selection({"labels": ",".join(map(str, range(1000)))}).labels) == 1000
+    with pytest.raises(InvalidParameter, match="1001 labels"):
+        selection({"labels": ",".join(map(str, range(1001)))})
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "half"])
+def test_min_score_is_a_number_from_0_to_1(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="min_score=.*from 0 to 1"):
+        selection({"min_score": text})
+
+
+def test_query_wins_over_the_form_and_may_repeat_lists() -> None:
+    query = MultiDict([("labels", "a"), ("labels", "b,c"), ("top_k", "2")])
+    assert merged({"labels": "z", "exclude": "y"}, query) == {"labels": "a,b,c", "exclude": "y", "top_k": "2"}

@@ -25,13 +25,14 @@ LEAST_TOP_1 = 0.99  # share of clips with the same best label
 # A clip is a near-tie if its second label has more than this part of the best label's probability (logits less than 0.1
 # apart): rounding decides which label wins. Near-ties count for scores, not for labels.
 NEAR_TIE = 0.9
+SIGMOID_LIMIT = 0.5
 
 
 class Agreement(NamedTuple):
     """Comparison of scores with reference scores over `clips` clips, `ties` of which are near-ties.
 
     `largest` and `mean` are over the clips' largest differences of a probability. `same` is the share of all clips with
-    the same best label, `top_1` the share without near-ties.
+    the same best label, or of sigmoids the same true labels; `top_1` is the share without near-ties.
     """
 
     clips: int
@@ -42,13 +43,23 @@ class Agreement(NamedTuple):
     top_1: float
 
 
-def compare_scores(scores: Scores, reference: Scores) -> Agreement:
-    """Compare scores float32 (N, classes) with the reference scores, of the same shape."""
+def compare_scores(scores: Scores, reference: Scores, is_independent: bool = False) -> Agreement:
+    """Compare scores float32 (N, classes) with the reference scores, of the same shape.
+
+    Scores of sigmoids are independent: each label is true at SIGMOID_LIMIT or above, and "the same best label" means
+    that the same labels are true. A label is a near-tie by its probabilities of being true and false; a clip is one if
+    all its labels are.
+    """
     differences = np.abs(scores - reference).max(axis=1)
-    same = scores.argmax(axis=1) == reference.argmax(axis=1)
-    best = np.sort(reference, axis=1)
-    clear = best[:, -2] <= NEAR_TIE * best[:, -1] if reference.shape[1] > 1 else np.ones(len(reference), bool)
-    top_1 = float(same[clear].mean()) if clear.any() else 1.0
+    if is_independent:
+        equal = (scores >= SIGMOID_LIMIT) == (reference >= SIGMOID_LIMIT)
+        tied = np.minimum(reference, 1 - reference) > NEAR_TIE * np.maximum(reference, 1 - reference)
+        same, same_or_tied, clear = equal.all(axis=1), (equal | tied).all(axis=1), ~tied.all(axis=1)
+    else:
+        same = same_or_tied = scores.argmax(axis=1) == reference.argmax(axis=1)
+        best = np.sort(reference, axis=1)
+        clear = best[:, -2] <= NEAR_TIE * best[:, -1] if reference.shape[1] > 1 else np.ones(len(reference), bool)
+    top_1 = float(same_or_tied[clear].mean()) if clear.any() else 1.0
     return Agreement(
         len(reference), int((~clear).sum()), float(differences.max()), float(differences.mean()),
         float(same.mean()), top_1,

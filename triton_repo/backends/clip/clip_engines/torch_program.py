@@ -67,16 +67,21 @@ def _weight(network: GraphModule, before: Node, tensor: Tensor) -> Node:
 
 
 def _drop_idle_casts(network: GraphModule) -> None:
-    """Remove casts from float32 to float32, which would be real casts in bf16, except before a softmax.
+    """Remove casts from float32 to float32, which would be real casts in bf16, except that of the logits.
 
-    The softmax stays in float32.
+    Temperature, softmax and sigmoid stay in float32.
     """
     for node in _nodes(network, aten.to.dtype):
-        (source, dtype, *_), users = node.args, node.users
-        kept = any(user.target is aten.softmax.int for user in users)
-        if isinstance(source, Node) and source.meta["val"].dtype == dtype and not kept:
+        source, dtype, *_ = node.args
+        if isinstance(source, Node) and source.meta["val"].dtype == dtype and not _only_makes_scores(node):
             node.replace_all_uses_with(source)
             network.graph.erase_node(node)
+
+
+def _only_makes_scores(node: Node) -> bool:
+    """Return whether only scores are made of a node: by the temperature, the softmax or the sigmoid."""
+    makers = (aten.mul.Tensor, aten.softmax.int, aten.sigmoid.default)
+    return all(user.op == "output" or (user.target in makers and _only_makes_scores(user)) for user in node.users)
 
 
 def _fold_norms(network: GraphModule) -> None:

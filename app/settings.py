@@ -3,6 +3,7 @@
 `python -m app.settings` prints all settings with their current values.
 """
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,10 @@ from urllib.parse import quote
 
 from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
 
-__all__ = ["CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Settings", "require_checkout", "table"]
+__all__ = [
+    *("CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Settings", "available_cpus"),
+    *("require_checkout", "table"),
+]
 
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listen address: address for clients
@@ -21,7 +25,19 @@ UPLOAD_LIMITS = (
     *(3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
     *(1024, 1536, 2048, 3072, 4096, 6144),
 )
+CPUS_OF_WORKER = 4  # one queue for a whole machine is fairer; Python's part is a tenth of a request's CPU time
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as Linux shows it inside: "200000 100000" for two CPUs
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use: its affinity, or its container's quota if that is less."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return min(cpus, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no container, or "max"
+        return cpus
 
 
 def require_checkout(command: str) -> None:
@@ -53,6 +69,8 @@ class Settings(SettingsTable):
             except ValueError as error:
                 raise InvalidSetting(f"{setting.variable}={text!r}: {error}") from error
         values["data_dir"] = values["data_dir"] or values["run_dir"] / "data"
+        values["web_workers"] = values["web_workers"] or math.ceil(available_cpus() / CPUS_OF_WORKER)
+        values["decoders"] = values["decoders"] or max(2, math.ceil(available_cpus() / values["web_workers"]))
         settings = cls(**values)
         settings._check_combinations()
         return settings

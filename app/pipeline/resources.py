@@ -1,14 +1,12 @@
 """Resources of one worker that are built from several settings."""
 
-import os
-
 from app.admission.flags import RejectFlags
 from app.admission.queue import Bounds
 from app.decoding.pool import Decoder
 from app.media.types import Limits
 from app.pipeline.upload_guard import UploadGuard
 from app.sandbox import SandboxConfig
-from app.settings import Settings
+from app.settings import Settings, available_cpus
 from app.shm.cuda_runtime import GpuRegionHandle
 from app.shm.pool import SlotPool
 from app.video.gpu_decoding import GpuUnavailable
@@ -19,8 +17,7 @@ def permit_bounds(settings: Settings) -> Bounds:
 
     A running request uses about one CPU.
     """
-    cpus = len(os.sched_getaffinity(0))
-    return Bounds(long=max(1, settings.decoders - 1), of_key=max(1, cpus // (2 * settings.web_workers)))
+    return Bounds(long=max(1, settings.decoders - 1), of_key=max(1, available_cpus() // (2 * settings.web_workers)))
 
 
 def new_decoder(settings: Settings, slots: SlotPool) -> Decoder:

@@ -67,3 +67,17 @@ def test_default_limits_of_a_video_agree() -> None:
     assert settings.max_frames >= 120 * settings.max_duration_s
     assert settings.max_windows >= settings.max_duration_s / LEAST_HOP_S
     assert settings.max_pixels >= 7680 * 4320
+
+
+@pytest.mark.parametrize(
+    ("cpus", "quota", "expected"),
+    [(2, "max 100000", (1, 2)), (6, "max 100000", (2, 3)), (16, "150000 100000", (1, 2)), (1, "", (1, 2))],
+)
+def test_workers_and_decoders_follow_the_cpus(
+    cpus: int, quota: str, expected: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr("app.settings.CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)))
+    settings = Settings.from_environment({})
+    assert (settings.web_workers, settings.decoders) == expected

@@ -14,8 +14,15 @@ from urllib.parse import quote
 from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
 
 __all__ = [
-    *("CHECKOUT", "PREFIX", "SAMPLINGS", "SETTINGS", "InvalidSetting", "Settings", "available_cpus"),
-    *("require_checkout", "table"),
+    "CHECKOUT",
+    "PREFIX",
+    "SAMPLINGS",
+    "SETTINGS",
+    "InvalidSetting",
+    "Settings",
+    "available_cpus",
+    "require_checkout",
+    "table",
 ]
 
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first

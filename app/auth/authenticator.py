@@ -90,7 +90,7 @@ class Authenticator:
 
     def check(self, key: Key) -> None:
         """Raise TooManyRequests if `acquire` would raise it now; count nothing."""
-        if not self.quotas.has_slot(key.id, "work", self.max_concurrent(key)):
+        if not self.quotas.has_slots(key.id, "work", self.max_concurrent(key), 1):
             self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             message = f"this key has {self.max_concurrent(key)} requests in progress, the most allowed at a time"
             raise TooManyRequests(message, self._retry_after_s())

@@ -41,11 +41,6 @@ class Quotas:
                 raise TooManyRequests(message, retry_after_s)
             yield
 
-    def has_slot(self, key: str, kind: str, maximum: int) -> bool:
-        """Return whether a slot is free now."""
-        with self._open(key) as descriptor:
-            return lock_any(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS))
-
     def has_slots(self, key: str, kind: str, maximum: int, needed: int) -> bool:
         """Return whether `needed` of the `maximum` slots are free now; takes none, not even for a moment."""
         maximum = min(maximum, MAX_SLOTS)

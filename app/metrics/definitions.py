@@ -102,15 +102,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def series_names() -> set[str]:
-    """Return the names of all series on /metrics; a histogram has three."""
-    names = set()
-    for family in FAMILIES.values():
-        suffixes = ("_bucket", "_count", "_sum") if family.kind == "histogram" else ("",)
-        names |= {family.name + suffix for suffix in suffixes}
-    return names
-
-
 def markdown() -> str:
     """Return the table of the documentation."""
     rows = ["| metric | kind | meaning |", "|---|---|---|"]

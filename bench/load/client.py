@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from bench.load.open_loop import Exchange, exchanges
 
 PATIENCE_S = 60.0
-PIECES = 64  # of a slow upload
 NO_ANSWER = 0  # status of a connection that was refused, reset, or closed without an answer
 
 
@@ -149,31 +148,6 @@ def _outcome(exchange: Exchange) -> Outcome:
 
 def _turns(target: Target | Sequence[Target]) -> Iterator[Target]:
     return itertools.cycle([target] if isinstance(target, Target) else target)
-
-
-async def trickle(target: Target, seconds: float) -> Outcome:
-    """Send the request once in pieces over `seconds`, like an upload on a slow line.
-
-    Cancelling this call closes the connection in the middle of the upload.
-    """
-    began, piece = time.monotonic(), max(1, len(target.payload) // PIECES)
-    pieces = [target.payload[at : at + piece] for at in range(0, len(target.payload), piece)]
-    transport = None
-    try:
-        transport, exchange = await asyncio.get_running_loop().create_connection(
-            lambda: _Exchange(b""), *target.address
-        )
-        for number, content in enumerate(pieces):
-            await asyncio.sleep(max(0.0, began + number * seconds / len(pieces) - time.monotonic()))
-            transport.write(content)
-        async with asyncio.timeout(PATIENCE_S):
-            await exchange.ended
-    except (OSError, TimeoutError):
-        return Outcome(NO_ANSWER, began, time.monotonic())
-    finally:
-        if transport is not None:
-            transport.abort()
-    return _parsed(bytes(exchange.received), began, time.monotonic())
 
 
 def quantile(seconds: Iterable[float], share: float) -> float | None:

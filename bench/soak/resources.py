@@ -108,7 +108,11 @@ def _regions(pids: set[int]) -> Iterator[Path]:
 
 
 def _temporary(stack: Stack) -> tuple[Path, ...]:
-    return stack.run_dir / "tmp", paths.temporary_folder(stack.run_dir), paths.jobs_temporary_folder(stack.run_dir)
+    return (
+        stack.run_dir / "tmp",
+        stack.run_dir / paths.TEMPORARY_FOLDER,
+        stack.run_dir / paths.JOBS_TEMPORARY_FOLDER,
+    )
 
 
 def _files(folder: Path) -> Iterator[Path]:

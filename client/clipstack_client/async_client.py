@@ -13,8 +13,7 @@ from .http.response import Response, error_from
 from .http.transport import Request, Transport
 from .models import Health, Model, Result
 from .parsing import parse_model, parse_result
-from .reduction.bandwidth import Rate
-from .reduction.uploader import Reduction, Uploader, UploadRequest
+from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
 from .upload import Source, Upload, Watcher
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -16,7 +16,7 @@ from app.decoding import warmup
 from app.metrics import multiprocess
 from app.settings import Settings
 from deploy.gpu import discovery
-from deploy.stack.paths import key_check_socket, metrics_folder, web_socket
+from deploy.stack.paths import KEY_CHECK_SOCKET, METRICS_FOLDER, WEB_SOCKET
 
 settings = Settings.from_environment()
 
@@ -30,9 +30,9 @@ if settings.transport in ("auto", "cuda"):
 
 retiring: list[int] = []  # pids of old workers, oldest first, that have no replacement yet during a reload
 
-bind = [f"unix:{web_socket(settings.run_dir)}"]
+bind = [f"unix:{settings.run_dir / WEB_SOCKET}"]
 if settings.asks_for_keys:  # a separate listener with its own backlog and threads (deploy/gunicorn/worker.py)
-    bind.append(f"unix:{key_check_socket(settings.run_dir)}")
+    bind.append(f"unix:{settings.run_dir / KEY_CHECK_SOCKET}")
 umask = 0o117  # socket mode 0660: our user and group only; gunicorn's default lets every user connect
 pidfile = str(settings.run_dir / "web" / "web.pid")
 control_socket_disable = True  # gunicorn would create it in the home folder; nothing here uses it
@@ -120,7 +120,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Remove what an exited worker left behind; runs in the master, for killed workers too."""
     server.num_workers = server.cfg.workers
-    multiprocess.remove_dead_gauges(metrics_folder(settings.run_dir))
+    multiprocess.remove_dead_gauges(settings.run_dir / METRICS_FOLDER)
     _remove_stale_regions()
 
 

@@ -58,11 +58,11 @@ def web(settings: Settings) -> list[str]:
 
     All other options are in deploy/gunicorn/config.py.
     """
-    for folder in paths.temporary_folder(settings.run_dir).glob("pymp-*"):
+    for folder in (settings.run_dir / paths.TEMPORARY_FOLDER).glob("pymp-*"):
         shutil.rmtree(folder, ignore_errors=True)
     for upload in (settings.run_dir / "uploads").glob("body-*"):  # nginx's own files have numeric names
         upload.unlink(missing_ok=True)
-    expect(paths.worker_status(settings.run_dir), settings.web_workers)
+    expect(settings.run_dir / paths.WORKER_STATUS, settings.web_workers)
     _reset_metrics("web", settings)
     os.chdir(CHECKOUT)
     config = CHECKOUT / "deploy" / "gunicorn" / "config.py"
@@ -71,7 +71,7 @@ def web(settings: Settings) -> list[str]:
 
 def jobs(settings: Settings) -> list[str]:
     """Return the command for the job worker, after removing the leftovers of a killed one."""
-    folder = paths.jobs_temporary_folder(settings.run_dir)
+    folder = settings.run_dir / paths.JOBS_TEMPORARY_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["TMPDIR"] = str(folder)
@@ -82,7 +82,7 @@ def jobs(settings: Settings) -> list[str]:
 
 def _reset_metrics(program: str, settings: Settings) -> None:
     """Reset the metrics of `program` when its master starts; workers continue their predecessors' counts."""
-    folder = paths.metrics_folder(settings.run_dir)
+    folder = settings.run_dir / paths.METRICS_FOLDER
     multiprocess.clear(folder, program)
     os.environ[multiprocess.VARIABLE] = str(folder)
 

@@ -7,6 +7,19 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+# Relative to the run folder
+WEB_SOCKET = "web/web.sock"  # gunicorn listens on it, nginx connects to it
+KEY_CHECK_SOCKET = "web/keys.sock"  # web workers answer nginx's key checks on it (app/auth/key_check.py)
+BACKLOG_FLAGS = "web/backlog"  # web publishes its backlog to nginx (app/admission/flags.py)
+REJECT_FLAGS = "web/shut"  # web tells nginx which clients to reject (app/admission/flags.py)
+WORKER_STATUS = "web/crew"  # web workers publish their status (app/pipeline/readiness.py)
+METRICS_FOLDER = "web/metrics"  # counters of web and jobs (app/metrics/multiprocess.py)
+TEMPORARY_FOLDER = "web/tmp"
+# Separate, because a start of web clears the shared one, which would remove the sockets that start decoders
+JOBS_TEMPORARY_FOLDER = "web/jobs"
+WATCHDOG_METRICS = "watchdog/watchdog.prom"  # in Prometheus' text format
+URL_FILE = "url"  # the running stack's URL; the clipstack command reads it
+
 
 def triton_regions(run_dir: Path) -> str:
     """Return the name prefix in /dev/shm of the memory that Triton shares with its backends.
@@ -14,59 +27,6 @@ def triton_regions(run_dir: Path) -> str:
     The prefix is derived from the run folder: no two stacks share it, and a start finds what a killed predecessor left.
     """
     return f"triton-{sha256(os.fsencode(run_dir)).hexdigest()[:12]}-"
-
-
-def web_socket(run_dir: Path) -> Path:
-    """Return the socket on which gunicorn listens and to which nginx connects."""
-    return run_dir / "web" / "web.sock"
-
-
-def key_check_socket(run_dir: Path) -> Path:
-    """Return the socket on which web workers answer nginx's key checks (app/auth/key_check.py)."""
-    return run_dir / "web" / "keys.sock"
-
-
-def backlog_flags(run_dir: Path) -> Path:
-    """Return the folder by which web publishes its backlog to nginx (app/admission/flags.py)."""
-    return run_dir / "web" / "backlog"
-
-
-def worker_status(run_dir: Path) -> Path:
-    """Return the folder in which web workers publish their status (app/pipeline/readiness.py)."""
-    return run_dir / "web" / "crew"
-
-
-def reject_flags(run_dir: Path) -> Path:
-    """Return the folder by which web tells nginx which clients to reject (app/admission/flags.py)."""
-    return run_dir / "web" / "shut"
-
-
-def temporary_folder(run_dir: Path) -> Path:
-    """Return the temporary folder of the programs."""
-    return run_dir / "web" / "tmp"
-
-
-def jobs_temporary_folder(run_dir: Path) -> Path:
-    """Return the job worker's temporary folder.
-
-    It is separate because a start of web clears the shared one, which would remove the sockets that start decoders.
-    """
-    return run_dir / "web" / "jobs"
-
-
-def metrics_folder(run_dir: Path) -> Path:
-    """Return the folder of the counters of web and jobs (app/metrics/multiprocess.py)."""
-    return run_dir / "web" / "metrics"
-
-
-def watchdog_metrics(run_dir: Path) -> Path:
-    """Return the file with the watchdog's metrics in Prometheus' text format."""
-    return run_dir / "watchdog" / "watchdog.prom"
-
-
-def url_file(run_dir: Path) -> Path:
-    """Return the file with the running stack's URL; the clipstack command reads it."""
-    return run_dir / "url"
 
 
 def program(name: str) -> str:

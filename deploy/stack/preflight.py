@@ -14,7 +14,7 @@ from app.settings import CHECKOUT, GRPC_SOCKET, Settings
 from deploy.gpu import discovery
 from deploy.nginx import tls
 from deploy.stack import users
-from deploy.stack.paths import jobs_temporary_folder, key_check_socket, program, web_socket
+from deploy.stack.paths import JOBS_TEMPORARY_FOLDER, KEY_CHECK_SOCKET, WEB_SOCKET, program
 from deploy.stack.ports import bind_error, holders
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 including the final zero
@@ -134,11 +134,11 @@ def _socket_paths(settings: Settings) -> Iterator[Problem]:
     """Yield a problem when the longest socket path exceeds the system's limit."""
     candidates = (
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor first binds a name that ends in its pid
-        web_socket(settings.run_dir),
-        key_check_socket(settings.run_dir),
+        settings.run_dir / WEB_SOCKET,
+        settings.run_dir / KEY_CHECK_SOCKET,
         settings.triton_sockets / GRPC_SOCKET,
         # multiprocessing's, in each worker
-        jobs_temporary_folder(settings.run_dir) / "pymp-12345678" / "listener-12345678",
+        settings.run_dir / JOBS_TEMPORARY_FOLDER / "pymp-12345678" / "listener-12345678",
     )
     length, longest = max((len(os.fsencode(path)), path) for path in candidates)
     if length > SOCKET_PATH_LIMIT:

@@ -116,12 +116,12 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
         "CLIPSTACK_ASK_FIRST": "/_key" if settings.asks_for_keys else "off",
         "CLIPSTACK_STATIC": str(checkout / "app"),
         "CLIPSTACK_VIEWER": str(checkout / ".runtime" / "viewer" / "flask_openapi_scalar" / "templates/scalar/js"),
-        "CLIPSTACK_WEB_SOCKET": str(paths.web_socket(settings.run_dir)),
-        "CLIPSTACK_KEY_CHECK_SOCKET": str(paths.key_check_socket(settings.run_dir)),
+        "CLIPSTACK_WEB_SOCKET": str(settings.run_dir / paths.WEB_SOCKET),
+        "CLIPSTACK_KEY_CHECK_SOCKET": str(settings.run_dir / paths.KEY_CHECK_SOCKET),
         "CLIPSTACK_WEB_HOLDS": str(max(MIN_FORWARDED, math.ceil(forwarded / (os.cpu_count() or 1)))),
         "CLIPSTACK_TRITON_METRICS": str(settings.triton_sockets / METRICS_SOCKET),
-        "CLIPSTACK_REJECT_FLAGS": str(paths.reject_flags(settings.run_dir)),
-        "CLIPSTACK_BACKLOG": str(paths.backlog_flags(settings.run_dir)),
+        "CLIPSTACK_REJECT_FLAGS": str(settings.run_dir / paths.REJECT_FLAGS),
+        "CLIPSTACK_BACKLOG": str(settings.run_dir / paths.BACKLOG_FLAGS),
         "CLIPSTACK_ANSWER_TIMEOUT_S": str(settings.longest_answer_s + ANSWER_SLACK_S),
     }
 
@@ -142,7 +142,7 @@ def program_environment(
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
         "CUDA_DEVICE_ORDER": discovery.ORDER,  # all programs and the driver must use the same GPU indices
-        "TMPDIR": str(paths.temporary_folder(settings.run_dir)),
+        "TMPDIR": str(settings.run_dir / paths.TEMPORARY_FOLDER),
     }
     return inherited | settings.environment() | of_stack
 

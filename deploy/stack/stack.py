@@ -83,7 +83,7 @@ class Stack:
             if self._supervisor.is_running():
                 processes.wait_until_gone([self._supervisor.shutdown()], STOP_S)
             processes.end(self.processes(), timeout_s=10)  # orphans that Supervisor does not know
-            paths.url_file(self.run_dir).unlink(missing_ok=True)
+            (self.run_dir / paths.URL_FILE).unlink(missing_ok=True)
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when /readyz answers 200.
@@ -132,7 +132,7 @@ class Stack:
             raise StackError(str(error)) from error
         self._require_none(preflight.sandbox_problems(self.settings, user))
         self.warnings = [warning] if warning else []
-        paths.url_file(self.run_dir).write_text(self.url)
+        (self.run_dir / paths.URL_FILE).write_text(self.url)
         self._supervisor.launch(run_dir.program_environment(self.settings, self.python, user, self._environment))
 
     @staticmethod
@@ -154,7 +154,7 @@ class Stack:
 
     def _unready_reason(self) -> str | None:
         """Return None when the stack is ready, otherwise the response or the error."""
-        if not paths.web_socket(self.run_dir).exists():
+        if not (self.run_dir / paths.WEB_SOCKET).exists():
             return "web does not listen yet"  # a request to nginx now would only fill its log
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=5, context=tls.unchecked()):

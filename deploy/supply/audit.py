@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from deploy.supply.locks import all_pins
+from deploy.supply.licences import all_pins
 
 WAIVERS = Path(__file__).with_name("exceptions.toml")
 NOT_CHECKED = 75  # sysexits' EX_TEMPFAIL

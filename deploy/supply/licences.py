@@ -7,14 +7,31 @@ It prints the table of docs/supply.md.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
-from deploy.supply.locks import locks, pins
-
+LOCKS = Path(__file__).resolve().parents[1] / "locks"
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 TABLE = Path(__file__).with_name("licences.toml")
 UNKNOWN = "unknown"
+
+
+def locks() -> list[Path]:
+    """Return all lock files."""
+    return sorted(LOCKS.glob("*.txt"))
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Return the pinned version of each package; names are normalised as on the index: lower case with dashes."""
+    matches = _PIN.findall(lock.read_text())
+    return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in matches}
+
+
+def all_pins() -> set[tuple[str, str]]:
+    """Return every (package, version) of any image."""
+    return {pin for lock in locks() for pin in pins(lock).items()}
 
 
 def read_table() -> tuple[set[str], dict[str, str]]:
@@ -41,17 +58,6 @@ def licences() -> dict[str, str]:
     return {package: licence_of(package, by_hand) for package in packages}
 
 
-def parts_of(expression: str) -> set[str]:
-    """Return the licences that an SPDX expression joins by AND or OR."""
-    return {part.strip("() ") for part in expression.replace(" OR ", " AND ").split(" AND ")}
-
-
-def unexpected() -> dict[str, str]:
-    """Return the packages whose licence is unknown or not allowed."""
-    allowed = read_table()[0]
-    return {package: licence for package, licence in licences().items() if not parts_of(licence) <= allowed}
-
-
 def table() -> list[str]:
     """Return the packages grouped by licence, as lines of a Markdown table."""
     by_licence: dict[str, list[str]] = {}
@@ -59,7 +65,3 @@ def table() -> list[str]:
         by_licence.setdefault(licence, []).append(package)
     lines = ["| licence | packages |", "|---|---|"]
     return lines + [f"| {licence} | {', '.join(by_licence[licence])} |" for licence in sorted(by_licence)]
-
-
-if __name__ == "__main__":
-    print("\n".join(table()))

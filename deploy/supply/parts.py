@@ -19,7 +19,7 @@ TRITON = CHECKOUT / ".runtime" / "triton"
 ABSENT = "not installed"
 
 
-def _library(package: str, start: str) -> Path | None:
+def library(package: str, start: str) -> Path | None:
     """Return the shared library of a wheel whose file name begins with `start`."""
     matches = [file for file in files(package) or [] if file.name.startswith(start) and ".so" in file.name]
     return Path(str(matches[0].locate())) if matches else None
@@ -35,21 +35,12 @@ def _version_in(library: Path | None, pattern: bytes) -> str:
 
 def ffmpeg_version(package: str) -> str:
     """Return the version that the wheel's libavutil reports."""
-    return _call(package, "libavutil", "av_version_info")
+    return call(package, "libavutil", "av_version_info")
 
 
-def ffmpeg_licence(package: str) -> str:
-    """Return the licence that the wheel's libavutil reports."""
-    return _call(package, "libavutil", "avutil_license")
-
-
-def ffmpeg_configuration(package: str) -> str:
-    """Return the build configuration that the wheel's libavutil reports."""
-    return _call(package, "libavutil", "avutil_configuration")
-
-
-def _call(package: str, library: str, function: str) -> str:
-    path = _library(package, library)
+def call(package: str, name: str, function: str) -> str:
+    """Return the text that a function of a wheel's library returns, for example `avutil_license` of libavutil."""
+    path = library(package, name)
     if path is None:
         return ABSENT
     library_function = getattr(ctypes.CDLL(str(path)), function)
@@ -57,14 +48,9 @@ def _call(package: str, library: str, function: str) -> str:
     return str(library_function().decode())
 
 
-def gpl_libraries(package: str) -> list[str]:
-    """Return the GPL libraries in a wheel, whatever licence its FFmpeg reports."""
-    return [name for name in ("libx264", "libx265") if _library(package, name)]
-
-
 def soname(package: str, start: str) -> str:
     """Return the part after `.so.` in the name of a bundled library, the only version that some of them carry."""
-    path = _library(package, start)
+    path = library(package, start)
     return path.name.partition(".so.")[2] if path else ABSENT
 
 
@@ -131,7 +117,3 @@ def table() -> list[str]:
     return ["| part | image | version |", "|---|---|---|"] + [
         f"| {name} | {PARTS[name][0]} | {current[name]} |" for name in PARTS
     ]
-
-
-if __name__ == "__main__":
-    print("\n".join(table()))

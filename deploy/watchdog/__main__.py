@@ -37,7 +37,7 @@ def main() -> None:
     supervisor.keep_connection()
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
     prober = ModelProber(settings.triton_target, settings.triton_key)
-    metrics = WatchdogMetrics(paths.watchdog_metrics(settings.run_dir))
+    metrics = WatchdogMetrics(settings.run_dir / paths.WATCHDOG_METRICS)
     watchdog = Watchdog(supervisor, prober, metrics, settings.model_dir, settings.run_dir)
     while True:
         pause_s = PAUSE_AFTER_ERROR_S

@@ -46,7 +46,7 @@ def describe(program: str, count: int) -> str:
 def counts(run_dir: Path) -> dict[str, int]:
     """Return the recent restarts of each program as the watchdog of `run_dir` reports them; empty without its file."""
     try:
-        text = paths.watchdog_metrics(run_dir).read_text()
+        text = (run_dir / paths.WATCHDOG_METRICS).read_text()
     except OSError:
         return {}
     return {name: int(count) for name, count in _SERIES.findall(text)}

@@ -53,7 +53,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def watched(own: Stack) -> Stack:
     """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
     own.supervisorctl("stop", "watchdog")
-    paths.watchdog_metrics(own.run_dir).unlink(missing_ok=True)
+    (own.run_dir / paths.WATCHDOG_METRICS).unlink(missing_ok=True)
     own.wait(30)
     own.supervisorctl("start", "watchdog")
     until(lambda: all(watchdog_numbers(own).get(f'clipstack_model_answers{{model="{model}"}}') for model in MODELS), 10)

@@ -51,7 +51,7 @@ def before(edge: Stack) -> State:
 
 @pytest.fixture(scope="session")
 def tap(edge: Stack, before: State) -> Iterator[Tap]:
-    with tapped(paths.web_socket(edge.run_dir)) as tap:
+    with tapped(edge.run_dir / paths.WEB_SOCKET) as tap:
         yield tap
 
 

@@ -37,7 +37,7 @@ class State:
     @classmethod
     def of(cls, stack: Stack) -> State:
         web, nginx = tuple(web_workers(stack)), tuple(nginx_workers(stack))
-        folders = (stack.run_dir / "uploads", paths.temporary_folder(stack.run_dir), stack.run_dir / "tmp")
+        folders = (stack.run_dir / "uploads", stack.run_dir / paths.TEMPORARY_FOLDER, stack.run_dir / "tmp")
         files = {str(path) for folder in folders for path in folder.rglob("*") if path.is_file()}
         return cls(web, nginx, frozenset(regions(stack)), frozenset(files), _descriptors([*web, *nginx]), _busy(stack))
 

@@ -221,7 +221,7 @@ def test_logs(edge: Stack) -> None:
 
 @AS_ROOT
 def test_socket(edge: Stack) -> None:
-    socket = paths.web_socket(edge.run_dir)
+    socket = edge.run_dir / paths.WEB_SOCKET
     own = socket.with_name("web.behind.sock")  # gunicorn's, behind the tap that has its name now
     for path in (own, socket):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660, f"socket {stat.S_IMODE(path.stat().st_mode):o}"

@@ -58,6 +58,6 @@ def model_process(stack: Stack, model: str) -> int:
 
 def watchdog_numbers(stack: Stack) -> dict[str, int]:
     """What the watchdog has counted, by Prometheus' name and labels."""
-    path = paths.watchdog_metrics(stack.run_dir)
+    path = stack.run_dir / paths.WATCHDOG_METRICS
     lines = path.read_text().splitlines() if path.exists() else []
     return {series: int(count) for series, _, count in (line.rpartition(" ") for line in lines if line[0] != "#")}

@@ -18,7 +18,6 @@ from ..http.response import Response
 from ..loop_thread import run_in_thread
 from ..models import Model, Sent
 from ..upload import Progress, Source, Upload, Watcher, file_name, open_upload
-from .bandwidth import Rate
 from .strategy import choose
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 Reduction: TypeAlias = Literal["none", "shrink", "frames", "auto"]
 Post: TypeAlias = Callable[[Upload], Awaitable[Response]]
 
+MIN_SAMPLE_S = 0.3  # of sending: the first bytes only fill buffers
+MIN_SAMPLE_BYTES = 1 << 20  # a faster upload of this size is measured too
 MODELS_S = 60.0  # longest age of the list of models
 RECONSIDER_S = 0.5  # seconds of sending a whole file before the choice is made by the measured rate
 
@@ -69,6 +70,21 @@ class _Switched(Exception):
     def __init__(self, reduction: str) -> None:
         super().__init__(reduction)
         self.reduction = reduction
+
+
+class Rate:
+    """Upload rate in bytes per second, None while unknown."""
+
+    def __init__(self, bytes_s: float | None = None) -> None:
+        self.bytes_s = bytes_s
+        self._fixed = bytes_s is not None
+
+    def record(self, sent: int, seconds: float) -> None:
+        """Include one upload, or its beginning; the newest measurement counts half."""
+        if self._fixed or seconds <= 0 or (seconds < MIN_SAMPLE_S and sent < MIN_SAMPLE_BYTES):
+            return
+        measured = sent / seconds
+        self.bytes_s = measured if self.bytes_s is None else (self.bytes_s + measured) / 2
 
 
 class Uploader:

@@ -18,10 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import InferenceServerClient
 
-from app.metrics.definitions import FAMILIES, series_names
+from app.metrics.definitions import FAMILIES
 from deploy.stack.ports import free_ports
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
+from tests.support.series import series_names
 from tests.support.stacks import CHECKOUT, until
 
 MONITORING = CHECKOUT / "deploy" / "monitoring"

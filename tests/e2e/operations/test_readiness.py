@@ -20,7 +20,7 @@ RECOVERY_S = 60
 
 def workers(stack: Stack) -> dict[int, WorkerStatus]:
     """Return the status of each living worker by pid."""
-    folder = paths.worker_status(stack.run_dir)
+    folder = stack.run_dir / paths.WORKER_STATUS
     WorkerRegistry(folder).statuses()  # removes the records of dead ones
     found = {}
     for path in folder.glob("[0-9]*"):
@@ -66,7 +66,7 @@ def test_ready_means_every_worker_and_decoder_is_warm(stack: Stack) -> None:
 
     assert body["status"] == "ready" and body["workers"] == [{"decoders": 2}, {"decoders": 2}]
     assert all_warm(stack)
-    assert not (paths.worker_status(stack.run_dir) / "expected").exists()
+    assert not (stack.run_dir / paths.WORKER_STATUS / "expected").exists()
 
 
 def test_warmup_clips_are_counted(stack: Stack) -> None:

@@ -36,12 +36,12 @@ def test_so_many_at_a_time_and_no_more(quotas: Quotas) -> None:
     with ExitStack() as held:
         for _ in range(3):
             held.enter_context(quotas.slot("alice", "work", 3))
-        assert not quotas.has_slot("alice", "work", 3)
+        assert not quotas.has_slots("alice", "work", 3, 1)
         with pytest.raises(TooManyRequests), quotas.slot("alice", "work", 3):
             pass
         with quotas.slot("bob", "work", 3), quotas.slot("alice", "read", 3):
-            assert quotas.has_slot("bob", "work", 3), "others and other kinds are counted apart"
-    assert quotas.has_slot("alice", "work", 1)
+            assert quotas.has_slots("bob", "work", 3, 1), "others and other kinds are counted apart"
+    assert quotas.has_slots("alice", "work", 1, 1)
 
 
 def test_threads_count_too(quotas: Quotas) -> None:
@@ -56,11 +56,11 @@ def test_threads_count_too(quotas: Quotas) -> None:
     for thread in threads:
         thread.start()
     seated.wait(10)
-    assert not quotas.has_slot("alice", "work", 4)
+    assert not quotas.has_slots("alice", "work", 4, 1)
     leave.set()
     for thread in threads:
         thread.join(10)
-    assert quotas.has_slot("alice", "work", 1)
+    assert quotas.has_slots("alice", "work", 1, 1)
 
 
 def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Pa
         [sys.executable, "-c", HOLDER, str(tmp_path / "quota")], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "seated\n"
-        assert not quotas.has_slot("alice", "work", 1), "another process has it"
+        assert not quotas.has_slots("alice", "work", 1, 1), "another process has it"
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
-    assert quotas.has_slot("alice", "work", 1)
+    assert quotas.has_slots("alice", "work", 1, 1)
 
 
 def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:

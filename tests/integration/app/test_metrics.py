@@ -23,11 +23,12 @@ from app import create_app
 from app.jobs.stats import JobStats
 from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
-from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown, series_names
+from app.metrics.definitions import BUCKETS_S, FAMILIES, markdown
 from app.metrics.exposition import Exposition
 from app.metrics.history import MAX_POINTS, History, point
 from app.metrics.recorder import MetricsRecorder
 from app.settings import CHECKOUT, Settings
+from tests.support.series import series_names
 
 # Counts one request and holds two slots, says which place it has, and lives until its input ends
 WORKER = """

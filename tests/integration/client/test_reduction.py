@@ -18,12 +18,12 @@ from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place_clips as service_place
 from app.settings import CHECKOUT
 from clipstack_client import Client, Progress
-from clipstack_client.reduction.bandwidth import Rate
 from clipstack_client.reduction.frame_times import FrameTimes
 from clipstack_client.reduction.prepare import probe
 from clipstack_client.reduction.sampling import clip_times, film_layout, film_rate
 from clipstack_client.reduction.strategy import choose
 from clipstack_client.reduction.transcode import MARGIN, shrunk_size
+from clipstack_client.reduction.uploader import Rate
 from tests.support.client_service import RecordedService, recorded_service
 from tests.support.films import numbered, panning, read_number, write_sound, write_video
 from tests.support.reduced import decode, grainy, model, reduce_file

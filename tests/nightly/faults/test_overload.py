@@ -12,7 +12,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from bench.load.client import Outcome, Target, closed_loop, open_loop, quantile, trickle
+from bench.load.client import Outcome, Target, closed_loop, open_loop, quantile
 from bench.tools.overload import (
     NORMAL,
     NORMAL_RUN,
@@ -37,6 +37,21 @@ NOISE_S = 0.01  # of a p99 of some hundred answers
 DEADLINE_S = 30.0
 REFUSED_S, NORMAL_S = 0.1, 10.0
 MORE_MEMORY = 1.1  # times as much as before: what an allocator does not give back
+PIECES = 64  # of a slow upload
+
+
+async def _trickle(target: Target, seconds: float) -> None:
+    """Send the request once in pieces over `seconds`, like an upload on a slow line; closes the connection at the end."""
+    reader, writer = await asyncio.open_connection(*target.address)
+    piece = max(1, len(target.payload) // PIECES)
+    try:
+        for start in range(0, len(target.payload), piece):
+            writer.write(target.payload[start : start + piece])
+            await writer.drain()
+            await asyncio.sleep(seconds / PIECES)
+        await reader.read()
+    finally:
+        writer.close()
 
 
 @dataclass(frozen=True)
@@ -160,7 +175,7 @@ def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
         return await open_loop(loaded.target, loaded.per_s / 2, SLOW_S)
 
     async def among() -> tuple[list[Outcome], int]:
-        slow = [asyncio.create_task(trickle(loaded.target, 4 * SLOW_S)) for _ in range(SLOW)]
+        slow = [asyncio.create_task(_trickle(loaded.target, 4 * SLOW_S)) for _ in range(SLOW)]
         await asyncio.sleep(2.0)  # until all are there
         told, under_way = await alone(), sum(not item.done() for item in slow)
         for item in slow:

@@ -90,7 +90,7 @@ def test_19_log_disk_full(fault_runs: FaultRuns, row: Row) -> None:
 
 @pytest.mark.timeout(300)
 def test_44_leftovers_of_the_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: Row) -> None:
-    uploads, temporary = faulty_stack.run_dir / "uploads", paths.temporary_folder(faulty_stack.run_dir)
+    uploads, temporary = faulty_stack.run_dir / "uploads", faulty_stack.run_dir / paths.TEMPORARY_FOLDER
     with fault_runs.of(faulty_stack) as fault_run, ExitStack() as clients:
         fault_run.mark_fault()
         before = set(uploads.iterdir())

@@ -53,7 +53,7 @@ def saturated(stack: Stack) -> Iterator[None]:
         while time.monotonic() < last + 0.3:  # no connection was taken for so long
             connection = socket.socket(socket.AF_UNIX)
             connection.setblocking(False)
-            if connection.connect_ex(str(paths.web_socket(stack.run_dir))) == 0:
+            if connection.connect_ex(str(stack.run_dir / paths.WEB_SOCKET)) == 0:
                 held.enter_context(connection)
                 last = time.monotonic()
             else:  # the backlog is full

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.metrics.definitions import series_names
+from tests.support.series import series_names
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 MONITORING = CHECKOUT / "deploy" / "monitoring"

@@ -82,7 +82,7 @@ def test_restarts_count_for_five_minutes() -> None:
 
 
 def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
-    numbers = paths.watchdog_metrics(tmp_path)
+    numbers = tmp_path / paths.WATCHDOG_METRICS
     numbers.parent.mkdir()
     ledger = WatchdogMetrics(numbers)
     ledger.restarts({"web": MANY, "jobs": MANY - 1})

@@ -142,7 +142,7 @@ def records(context: Context) -> Iterator[Finding]:
 def _file_systems(context: Context) -> dict[Path, os.statvfs_result]:
     """Return one folder on each file system that is written to, with its statistics."""
     run_dir, data = context.run_dir, context.settings.data_dir
-    folders = [run_dir, run_dir / "uploads", paths.temporary_folder(run_dir), run_dir / "logs", data, data / "jobs"]
+    folders = [run_dir, run_dir / "uploads", run_dir / paths.TEMPORARY_FOLDER, run_dir / "logs", data, data / "jobs"]
     by_device: dict[int, Path] = {}
     for folder in map(_existing, folders):
         by_device.setdefault(folder.stat().st_dev, folder)

@@ -42,7 +42,7 @@ REPAIRS = {
 def watchdog(context: Context) -> Iterator[Finding]:
     """Report a silent watchdog, models that do not answer, and repairs since its start."""
     context.pid("watchdog")
-    path, log = paths.watchdog_metrics(context.run_dir), context.run_dir / "logs" / "watchdog.log"
+    path, log = context.run_dir / paths.WATCHDOG_METRICS, context.run_dir / "logs" / "watchdog.log"
     if not path.exists():
         raise Skipped("the watchdog has just started")
     age = time.time() - path.stat().st_mtime

@@ -59,7 +59,7 @@ def test_no_nginx() -> None:
 
 def test_a_program_that_starts_again_and_again(context) -> None:
     runs = running(context, web=os.getpid())
-    numbers = paths.watchdog_metrics(runs.run_dir)
+    numbers = runs.run_dir / paths.WATCHDOG_METRICS
     numbers.parent.mkdir(exist_ok=True)
     for count, faults in ((MANY - 1, set()), (MANY, {programs.RESTARTS.name})):
         numbers.write_text(f'clipstack_program_restarts{{program="web"}} {count}\n')
@@ -240,7 +240,7 @@ def test_open_files_used_up(context) -> None:
 
 
 def test_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
-    numbers = paths.watchdog_metrics(context.run_dir)
+    numbers = context.run_dir / paths.WATCHDOG_METRICS
     numbers.parent.mkdir()
     numbers.write_text('# HELP x\nclipstack_model_answers{model="camera@1"} 1\n')
     runs = running(context, watchdog=os.getpid())
@@ -252,7 +252,7 @@ def test_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
 
 
 def test_a_watchdog_that_is_silent(context) -> None:
-    numbers = paths.watchdog_metrics(context.run_dir)
+    numbers = context.run_dir / paths.WATCHDOG_METRICS
     numbers.parent.mkdir()
     numbers.touch()
     os.utime(numbers, (time.time() - 100,) * 2)

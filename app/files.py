@@ -169,7 +169,7 @@ def open_lock(path: Path) -> int:
         try:
             descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            if last_try or error.errno not in _DAMAGE or not _is_own(path):
+            if last_try or error.errno not in _DAMAGE or path.lstat().st_uid != os.geteuid():
                 raise
         else:
             if last_try or stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -178,10 +178,6 @@ def open_lock(path: Path) -> int:
         with suppress(FileNotFoundError):
             path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
     raise AssertionError("unreachable")
-
-
-def _is_own(path: Path) -> bool:
-    return path.lstat().st_uid == os.geteuid()
 
 
 def disk_usage(path: Path) -> int:

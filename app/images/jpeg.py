@@ -30,7 +30,7 @@ class _Jpeg:
         self._components = 0
         self.file = PictureFile(b"")
         position = self._read_head()
-        end = self._find_end(position)
+        end = next((end for marker, _, end in self._segments(position) if marker == _EOI), 0)
         self.file.has_end = end > 0
         self._chunks.append(data[position:end] if end else data[position:].rstrip(b"\xff"))
         self.file.pixels = b"".join(self._chunks)
@@ -95,10 +95,6 @@ class _Jpeg:
         self._coefficient_bytes = int(2 * samples * width * height)
         if marker in _PROGRESSIVE:
             self.file.coefficient_bytes = self._coefficient_bytes
-
-    def _find_end(self, position: int) -> int:
-        """Return the position after the end marker; 0 if there is none."""
-        return next((end for marker, _, end in self._segments(position) if marker == _EOI), 0)
 
 
 def _is_needed(marker: int, body: bytes) -> bool:

@@ -53,7 +53,7 @@ def exif_orientation(exif: bytes) -> int | None:
 
 
 def first_directory(data: bytes) -> dict[int, int] | None:
-    """Return the whole numbers in a TIFF file's first directory, by tag; None if it is damaged."""
+    """Return the integers in a TIFF file's first directory by their tags; None if it is damaged."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"

@@ -28,7 +28,8 @@ def split_picture(name: str, data: bytes) -> PictureFile:
         case "WEBP":
             return split_webp(data)
         case "HEIF" | "AVIF":
-            return PictureFile(_without_metadata_items(data), coding=_coding(data))
+            hidden = _METADATA_ITEM.sub(rb"\1skip", data, count=MAX_CHUNKS)  # a type that no decoder reads
+            return PictureFile(hidden, coding=_coding(data))
         case "TIFF":
             _refuse_camera_raw(data)
     return PictureFile(data)
@@ -38,11 +39,6 @@ def split_picture(name: str, data: bytes) -> PictureFile:
 # https://github.com/nokiatech/heif, ISO/IEC 23008-12, 6.5.10
 
 _METADATA_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime|uri )", re.DOTALL)
-
-
-def _without_metadata_items(data: bytes) -> bytes:
-    """Return the file with its EXIF and XMP items renamed to a type that no decoder reads."""
-    return _METADATA_ITEM.sub(rb"\1skip", data, count=MAX_CHUNKS)
 
 
 def _coding(data: bytes) -> tuple[int, int] | None:

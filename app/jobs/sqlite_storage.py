@@ -84,7 +84,7 @@ def set_aside(path: Path) -> None:
             Path(f"{path}{end}").unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             path.replace(f"{path}{ASIDE}")
-            log.error("the queue %s is damaged: it is now %s%s, and made anew from the jobs", path, path.name, ASIDE)
+            log.error("the queue %s is damaged: it is now %s%s, and rebuilt from the jobs", path, path.name, ASIDE)
 
 
 def _is_intact(path: Path) -> bool:

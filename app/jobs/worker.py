@@ -9,7 +9,6 @@ import json
 import logging
 import threading
 from contextlib import ExitStack, suppress
-from functools import partial
 
 from app.errors import Unavailable
 from app.inference.model import Model
@@ -127,12 +126,9 @@ class Worker:
         recorder.before_scan = before_scan
         request = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
         source = Source(str(job.source), 0, spec.bytes)
-        self._pipeline.timeline(source, request, recorder, partial(self._is_cancelled, job))
+        self._pipeline.timeline(source, request, recorder, lambda: self._stopping.is_set() or job.cancel_requested())
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
-
-    def _is_cancelled(self, job: Job) -> bool:
-        return self._stopping.is_set() or job.cancel_requested()
 
     def _copy_results(self, recorder: JobRecorder, content: bytes, grid: Grid) -> bool:
         try:

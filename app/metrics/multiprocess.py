@@ -57,7 +57,11 @@ def readable(folder: Path) -> list[str]:
     """Return the files that count now: all counters and histograms, and the gauges of living processes."""
     living = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
     files = sorted(path for path in folder.glob("*.db") if path.is_file())
-    return [str(path) for path in files if not path.name.startswith("gauge_") or _process_name(path) in living]
+    return [
+        str(path)
+        for path in files
+        if not path.name.startswith("gauge_") or path.stem.rpartition("_")[2] in living  # gauge_*_<process>.db
+    ]
 
 
 def remove_dead_gauges(folder: Path) -> None:
@@ -79,8 +83,3 @@ def clear(folder: Path, program: str) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in (*folder.glob(f"*_{program}-*.db"), *folder.glob(f"{program}-*.lock")):
         path.unlink(missing_ok=True)
-
-
-def _process_name(path: Path) -> str:
-    """Return the name of the process that a metrics file belongs to."""
-    return path.stem.rpartition("_")[2]

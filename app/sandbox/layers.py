@@ -75,7 +75,7 @@ def apply_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
         return (*layers, *_layers_beside_gpu(confinement))
     changes_user = confinement.changes_user()
     network = _attempt("network", _leave_network)  # enough as root; other users need a user namespace first
-    readable = [*paths.program_folders(), *confinement.readable]
+    readable = [*paths.PROGRAM_FOLDERS, *confinement.readable]
     layers.append(_attempt("files", lambda: landlock.restrict(readable, confinement.writable)))
     # Only after Landlock: a file that is already open for writing could still be truncated
     handles.hold(confinement.writable, confinement.readable if changes_user else ())

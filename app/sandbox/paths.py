@@ -7,16 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # Modules and libraries that are loaded late; never a whole checkout, which may contain uploads
-_PROGRAM = (
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+PROGRAM_FOLDERS = (
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
     str(Path(__file__).resolve().parents[1]),
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
 )
-
-
-def program_folders() -> list[str]:
-    """Return the folders that Python itself reads."""
-    return list(dict.fromkeys(_PROGRAM))
 
 
 def admit(path: str, folders: Iterable[str], group: int) -> None:

@@ -39,20 +39,16 @@ def _service() -> JobService:
     return service
 
 
-def _is_visible(spec: JobSpec) -> bool:
-    """Return whether this request may see a job: only its own where keys are required, else any."""
-    return not guard.get_authenticator().required or spec.owner == guard.owner()
-
-
 def _find(identity: str) -> Job:
-    """Return the job of this request's owner.
+    """Return a job that this request may see: only its owner's where keys are required, else any.
 
     Raises:
         JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
     """
     service = _service()
     job = service.find(identity)
-    if not _is_visible(service.read(job)[0]):
+    spec = service.read(job)[0]
+    if guard.get_authenticator().required and spec.owner != guard.owner():
         raise JobNotFound(NO_SUCH_JOB)
     return job
 

@@ -17,12 +17,13 @@ MAX_NAME = 40  # characters of an unknown name that are compared and shown
 blueprint = Blueprint("known_params", __name__)
 
 
-def check_names(names: Iterable[str], known: Collection[str]) -> None:
-    """Raise InvalidParameter for the first name that is not in `known`; the message has the closest known name."""
+def check_names(names: Iterable[str], accepted: Collection[str]) -> None:
+    """Raise InvalidParameter for the first name that is not in `accepted`; the message has the closest one."""
     for name in names:
-        if name not in known:
-            match = get_close_matches(name[:MAX_NAME].lower(), known, n=1)
-            hint = f"did you mean {match[0]}?" if match else f"this address knows {', '.join(sorted(known)) or 'none'}"
+        if name not in accepted:
+            match = get_close_matches(name[:MAX_NAME].lower(), accepted, n=1)
+            names_here = ", ".join(sorted(accepted)) or "none"
+            hint = f"did you mean {match[0]}?" if match else f"this address knows {names_here}"
             raise InvalidParameter(f"unknown parameter {name[:MAX_NAME]!r}: {hint}")
 
 
@@ -44,6 +45,6 @@ def _check_query() -> None:
 def _check(names: Iterable[str]) -> None:
     rule = request.url_rule.rule if request.url_rule else ""
     method = "GET" if request.method == "HEAD" else request.method
-    known = current_app.extensions[EXTENSION].get((rule, method))
-    if known is not None:
-        check_names(names, known)
+    accepted = current_app.extensions[EXTENSION].get((rule, method))
+    if accepted is not None:
+        check_names(names, accepted)

@@ -54,7 +54,8 @@ def measure(film: Path, device: str, enough: StopRule) -> dict[str, Any]:
     expected: NDArray[np.float64] | None = None
     for name, way in ways(film, device):
         try:
-            clip = _on_host(way())
+            decoded = way()
+            clip = np.asarray(decoded if isinstance(decoded, np.ndarray) else decoded.cpu(), np.float64)
         except (FFmpegError, ImportError, RuntimeError, OSError) as error:
             words = str(error).strip().partition("\n")[0][:200]
             figures[name] = {"left_out": f"{type(error).__name__}: {words}", "good": name.startswith("torchcodec")}
@@ -65,10 +66,6 @@ def measure(film: Path, device: str, enough: StopRule) -> dict[str, Any]:
         for count in AT_ONCE:
             figures[name][f"at_once_{count}"] = _speed(way, count, enough)
     return figures
-
-
-def _on_host(clip: Clip) -> NDArray[np.float64]:
-    return np.asarray(clip if isinstance(clip, np.ndarray) else clip.cpu(), np.float64)
 
 
 def _speed(way: Callable[[], Clip], count: int, enough: StopRule) -> dict[str, float]:

@@ -38,7 +38,8 @@ def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16")
             except RuntimeError as error:  # a layout that these libraries do not support; the engine skips it too
                 row |= {"absent": str(error).splitlines()[0][:200], "good": layout != LAYOUTS[0]}
             rows.append(row)
-            _free_memory(device)
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
     return rows
 
 
@@ -81,9 +82,3 @@ def _times(run: Callable[[], object]) -> list[float]:
         run()
         times.append(time.perf_counter() - begun)
     return times
-
-
-def _free_memory(device: str) -> None:
-    """Free the device memory of deleted engines."""
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()

@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--machine", default="", help="this machine in words, for the JSON")
     parser.add_argument("--models", nargs="+", choices=networks.SIZES, default=list(networks.SIZES))
     parser.add_argument("--precision", choices=["bf16", "f16", "f32"], default="bf16")
-    parser.add_argument("--output", type=Path, help="file of the JSON; written anew after every step")
+    parser.add_argument("--output", type=Path, help="file of the JSON; rewritten after every step")
     arguments = parser.parse_args()
     cpu = arguments.cpu_check
     if not cpu and not torch.cuda.is_available():

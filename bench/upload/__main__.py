@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from bench.upload import films, measure, page
+from bench.fixtures.videos import write_film
+from bench.upload import measure, page
 from bench.upload.link import WORDS, Kind, best_kind
 from clipstack_client import ClipstackError
 from clipstack_client.cli.inputs import expand
@@ -28,6 +29,13 @@ FILMS = (
     ("made_10s_vp9.mp4", 10, "libvpx-vp9"),
     ("made_60s_h264.mp4", 60, "libx264"),
 )
+CAMERA = {"g": "30", "bf": "0"}  # key frames each second, as phones and cameras write them
+# Fast options of the encoders, and bits per second that phones and cameras record at 1920x1080
+OPTIONS = {
+    "libx264": {"preset": "superfast", "b": "8M", **CAMERA},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none", "b": "5M", **CAMERA},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "b": "5M", **CAMERA},
+}
 LINKS: dict[str, Kind] = {"as-it-is": "as it is", "netns": "netns", "simulated": "simulated"}
 
 
@@ -81,7 +89,7 @@ def main(
         runs: list[measure.Runs] = []
         for name, seconds, codec in FILMS if made else ():
             print(f"filming {name}", file=sys.stderr)
-            paths.append(films.film(folder / name, seconds, codec))
+            paths.append(write_film(folder / name, 1920, 1080, 30, seconds, codec, OPTIONS[codec]))
         print(f"measuring over {WORDS[kind]}", file=sys.stderr)
         plan = measure.Plan(service, paths, kind, shaped, times, model)
         async for file, mbit, measured in measure.measure(plan):

@@ -28,7 +28,7 @@ def parse_result(data: Mapping[str, Any], cache: str | None = None) -> Result:
         warnings=tuple(str(warning) for warning in data.get("warnings", ())),
         cache=cache,
         sent=None if sent is None else Sent(**sent),
-        thumbnails=tuple(_parse_data_uri(uri) for uri in data.get("thumbnails", ())),
+        thumbnails=tuple(base64.b64decode(uri.partition(",")[2], validate=True) for uri in data.get("thumbnails", ())),
         answer=data,
         decision=_parse_decision(data),
     )
@@ -100,10 +100,6 @@ def _parse_clip(data: Mapping[str, Any]) -> Clip:
 def _optional(kind: Callable[[Any], T], value: Any) -> T | None:
     """Return the value converted by `kind`, or None if it is None."""
     return None if value is None else kind(value)
-
-
-def _parse_data_uri(uri: str) -> bytes:
-    return base64.b64decode(uri.partition(",")[2], validate=True)
 
 
 def parse_job(data: Mapping[str, Any]) -> Job:

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from app.settings import CHECKOUT
 from tests.support.checkpoints import official
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
@@ -29,7 +30,6 @@ from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
 from triton_repo.zoo.cli.tables import clip_summary
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.reference import origin
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.names import BUILT_IN, RESNETS, X3D

@@ -17,8 +17,8 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import sha256_of
-from triton_repo.zoo.errors import ModelError
 
 # Fields of onnx.proto3 (github.com/onnx/onnx) on the way to a tensor's external data, by name and number
 _FORMAT = {

@@ -71,7 +71,7 @@ class Reconciler:
     def _compare_names(self) -> int:
         """Add missing jobs to the index and remove deleted ones; return how many jobs cannot be read."""
         index = self._folder.index
-        for name in self._folder.non_folders():
+        for name in self._folder.names(folders=False):
             _set_aside(self._folder, Job(self._folder.path / name), "it is not a folder")
         indexed = index.identities()
         names = self._folder.names()

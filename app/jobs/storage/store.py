@@ -162,15 +162,8 @@ class JobStore:
             return None
         return Job(self.path / job_id, self.index)
 
-    def names(self) -> set[str]:
-        """Return the ids of all job folders."""
-        return self._names(folders=True)
-
-    def non_folders(self) -> set[str]:
-        """Return the names of entries that have a job's name but are not folders."""
-        return self._names(folders=False)
-
-    def _names(self, *, folders: bool) -> set[str]:
+    def names(self, *, folders: bool = True) -> set[str]:
+        """Return the ids of all job folders, or with `folders=False` those of entries that are not folders."""
         with os.scandir(self.path) as entries:
             return {entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir() == folders}
 

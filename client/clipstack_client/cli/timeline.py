@@ -84,7 +84,7 @@ def timeline(
         lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
         async with connect(sending.service, sending.reduction.rate) as client:
 
-            async def ask(file: File) -> Job:
+            async def submit(file: File) -> Job:
                 with lines.line(file.shown) as line:
                     job = await request.send(client, file, line)
                     if exports is not None:
@@ -100,7 +100,7 @@ def timeline(
 
             verb = "begun" if detach else "looked through"
             with target.report(lines, err, verb, apart=apart, skipped=skipped) as report:
-                await run(ask, iterate(unfinished), sending.concurrency, show, in_order=sending.output.save is None)
+                await run(submit, iterate(unfinished), sending.concurrency, show, in_order=sending.output.save is None)
         return report.code
 
     run_command(work())

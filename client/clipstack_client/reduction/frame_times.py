@@ -63,7 +63,7 @@ class FrameTimes:
         return max(0, bisect_right(range(len(self.timestamps)), time_s + EQUAL_S, key=self.time_s) - 1)
 
     def frame_at(self, time_s: float, gap_s: float) -> int:
-        """Return the number of the nearest frame within half a usual gap, else of the one on screen."""
+        """Return the number of the nearest frame within half the usual gap, else of the one on screen."""
         current = self.frame_on_screen(time_s)
         following = min(current + 1, len(self.timestamps) - 1)
         ahead_s, behind_s = self.time_s(following) - time_s, time_s - self.time_s(current)

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.supply import licences, page, parts
 from deploy.supply.audit import NOT_CHECKED, Audit, Waiver, parse, read_waivers, verdict
-from deploy.supply.locks import locks, pins
+from deploy.supply.licences import locks, pins
 from tests.conftest import CHECKOUT
 
 TODAY = date(2026, 11, 21)

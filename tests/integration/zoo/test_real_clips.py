@@ -9,8 +9,8 @@ import pytest
 
 from app.settings import Settings
 from tests.support.films import numbered, read_number, write_video
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.benchmark.clips import real_clips
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository.store import InstalledModel
 
 SETTINGS = Settings.from_environment({})

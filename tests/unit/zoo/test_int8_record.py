@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from triton_repo.backends.clip.clip_engines.accuracy import Agreement
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.repository.int8_record import FILE, Int8Record, read_int8_record
 
 CLOSE = Agreement(clips=32, ties=1, largest=0.02, mean=0.005, same=1.0, top_1=1.0)

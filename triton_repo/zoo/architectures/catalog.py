@@ -17,11 +17,11 @@ from typing import Any
 
 from torch import nn
 
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures import efficientnet_lite as lite
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d
 from triton_repo.zoo.architectures.weight_packages import PACKAGES
 from triton_repo.zoo.architectures.x3d import x3d
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.spec import ClipSpec, Summary
 from triton_repo.zoo.repository.names import LITE, PUBLISHED, VIDEO, X3D
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from triton_repo.zoo.errors import ModelError, listed
+from triton_repo.zoo import ModelError, listed
 
 STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "model.", "_orig_mod.")

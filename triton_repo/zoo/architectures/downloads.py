@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 CACHE = Path(__file__).parents[3] / ".runtime" / "weights"
 MAX_FAILURES = 5  # failed attempts without progress; progress resets the count

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import sha256_of
-from triton_repo.zoo.errors import ModelError
 
 TIMEOUT_S = 600.0
 

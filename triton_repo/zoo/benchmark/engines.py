@@ -14,7 +14,7 @@ from typing import NamedTuple
 from triton_repo.backends.clip.clip_engines import ENGINES, Engine, EngineError, engine_class, load_engine
 from triton_repo.backends.clip.clip_engines.interface import Clips
 from triton_repo.backends.clip.clip_engines.precision import AUTO, automatic_precision, read_record
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.precision import has_bf16
 from triton_repo.zoo.export.precision import record as make_record

@@ -60,8 +60,8 @@ class Result:
         return self.row is not None and self.row.good
 
 
-def first_clip_s(engine: Engine, clip: Clips) -> float:
-    """Return the seconds of an engine's second clip; the first one includes preparations."""
+def clip_s(engine: Engine, clip: Clips) -> float:
+    """Return the seconds of one clip alone, after a first one that includes preparations."""
     engine.infer(clip)
     start = time.perf_counter()
     engine.infer(clip)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.console import COUNT, FILE, FOLDER, ColoursType, command_settings, console, models_option
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import LITE, PUBLISHED, SHORT, checked
 from triton_repo.zoo.repository.server import TritonServer, running

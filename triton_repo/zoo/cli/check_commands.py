@@ -12,8 +12,8 @@ from rich.progress import Progress
 
 from app.settings import Settings
 from triton_repo.backends.clip.clip_engines import ENGINES
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.cli.console import COUNT, FILE, command_settings, console, models_option, print_error
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
@@ -65,7 +65,8 @@ def verify(
             for e in engines or [own.engine]
             for p in precisions or [variants.own_precision(model, e)]
         ]
-        clip_sets = [accuracy.ClipSet("random", random_clips(_clip_shape(model), clips, seed))]
+        shape = tuple(int(size) for size in model.config["input"][0]["dims"])
+        clip_sets = [accuracy.ClipSet("random", random_clips(shape, clips, seed))]
         if videos:
             clip_sets.append(accuracy.ClipSet("real", _real_clips(videos, model, settings)))
         variants.update_record(model, [clip for clip_set in clip_sets[1:] for clip in clip_set.clips])
@@ -151,10 +152,6 @@ def bench(
                 err.print(f"recommended: {chosen} instead of {now}; `clipstack-models bench {name} --apply` sets it")
             else:
                 err.print(f"recommended: {chosen}, as configured")
-
-
-def _clip_shape(model: store.InstalledModel) -> tuple[int, ...]:
-    return tuple(int(size) for size in model.config["input"][0]["dims"])
 
 
 def _real_clips(videos: Path, model: store.InstalledModel, settings: Settings) -> list[NDArray[np.uint8]]:

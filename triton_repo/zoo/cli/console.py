@@ -16,7 +16,7 @@ from rich.text import Text
 
 from app import recorded_settings
 from app.settings import InvalidSetting, Settings
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 INTERRUPTED = 130
 

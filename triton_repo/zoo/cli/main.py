@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from app.settings import require_checkout
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.add_command import add
 from triton_repo.zoo.cli.check_commands import bench, verify
 from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
 from triton_repo.zoo.cli.quantize_command import quantize
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import remove as removal
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, SHORT

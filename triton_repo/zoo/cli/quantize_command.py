@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 

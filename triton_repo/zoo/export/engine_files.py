@@ -16,7 +16,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from triton_repo.backends.clip.clip_engines import EngineError, engine_class
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.export.reference import OnnxFile
 from triton_repo.zoo.export.spec import MAX_BATCH, NetworkSpec, ServedNetwork
 

@@ -19,7 +19,7 @@ import openvino
 
 from triton_repo.backends.clip.clip_engines import engine_class
 from triton_repo.backends.clip.clip_engines.interface import Clips, Scores
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 # OpenVINO 2026.4 has no int8 kernels for these on clips, and may refuse to compile them
 NOT_FOR_CLIPS = ["GroupConvolution", "ReduceMean"]

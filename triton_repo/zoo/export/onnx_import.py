@@ -9,7 +9,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.export.spec import Scoring
 from triton_repo.zoo.repository.sources import Source
 

@@ -27,9 +27,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
+from triton_repo.zoo import ModelError  # noqa: E402
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
-from triton_repo.zoo.errors import ModelError  # noqa: E402
 from triton_repo.zoo.export import engine_files, precision  # noqa: E402
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triton_repo.zoo import onnx_data
+from triton_repo.zoo import ModelError, onnx_data
 from triton_repo.zoo.architectures.downloads import sha256_of
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export.onnx_import import OnnxNetwork
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 from triton_repo.zoo.repository.builtin import DEFAULTS

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from triton_repo.zoo.errors import ModelError, listed
+from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.repository.store import SIDE_BY_SIDE
 
 MAX_BATCH = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorrt
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 
 def build_plan(onnx: Path, plan: Path, max_batch: int) -> None:

@@ -12,10 +12,9 @@ import openvino
 from numpy.typing import NDArray
 
 from triton_repo.backends.clip.clip_engines.precision import AUTO
-from triton_repo.zoo import onnx_data
+from triton_repo.zoo import ModelError, onnx_data
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.downloads import sha256_of
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import openvino as export
 from triton_repo.zoo.export import precision as bf16
 from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
@@ -116,9 +115,9 @@ class OnnxInput:
     data: tuple[Path, ...] = ()
 
 
-def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrides) -> int:
+def add_onnx(target: Target, onnx: OnnxInput, labels: Path, wishes: ClipOverrides) -> int:
     """Add a model of any architecture and return its new version; raise ModelError on failure."""
-    file, layout = given.file, given.layout
+    file, layout = onnx.file, onnx.layout
     _check_name(target.name)
     if not (wishes.frames and wishes.size):
         raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
@@ -126,7 +125,7 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
     spec = wishes.spec(ClipSpec(kind, wishes.frames, 1, 30, wishes.size, wishes.size))
     label_names = read_labels(labels)
     target.scoring.check(label_names)
-    if given.scores != "logits" and target.scoring.temperature != 1:
+    if onnx.scores != "logits" and target.scoring.temperature != 1:
         raise ModelError("a temperature needs logits, and this file gives probabilities: leave it away.")
     layout = layout or ("NCHW" if kind == "image" else "NCTHW")
     if ("T" in layout) != (kind == "video"):
@@ -134,9 +133,9 @@ def add_onnx(target: Target, given: OnnxInput, labels: Path, wishes: ClipOverrid
     mean, std = wishes.mean or (0.0,) * 3, wishes.std or (1.0,) * 3
     if not file.is_file():
         raise ModelError(f"{file} does not exist or is no file.")
-    onnx_data.check(file, given.data)
+    onnx_data.check(file, onnx.data)
     source = Source(
-        ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, given.scores, target.scoring
+        ONNX, str(file.absolute()), onnx_data.digest(file), spec, mean, std, layout, onnx.scores, target.scoring
     )
     description = Description(ONNX, spec, label_names, scoring=target.scoring)
 

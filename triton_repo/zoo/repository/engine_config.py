@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 USUAL = ("openvino", "f32")  # of a configuration that names none
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from triton_repo.backends.clip.clip_engines.accuracy import LEAST_TOP_1, Agreement, Bound, is_close
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 FILE = "int8.json"
 BOUND = Bound(largest=0.1, mean=0.02)

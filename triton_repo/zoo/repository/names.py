@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 X3D = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")
 RESNETS = ("resnet18", "resnet50", "resnet101")

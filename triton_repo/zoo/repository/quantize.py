@@ -15,10 +15,10 @@ from triton_repo.backends.clip.clip_engines import Engine, EngineError, engine_c
 from triton_repo.backends.clip.clip_engines.accuracy import Agreement, compare_scores, is_close
 from triton_repo.backends.clip.clip_engines.interface import Clips, Scores
 from triton_repo.backends.clip.clip_engines.precision import FILE as BF16_RECORD
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.benchmark import engines, timing
 from triton_repo.zoo.benchmark.clips import clips_of_files
 from triton_repo.zoo.benchmark.engines import Variant
-from triton_repo.zoo.errors import ModelError
 from triton_repo.zoo.export import int8
 from triton_repo.zoo.repository import engine_config
 from triton_repo.zoo.repository.add import Target, install

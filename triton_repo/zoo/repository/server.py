@@ -13,7 +13,7 @@ import numpy as np
 from app import recorded_settings
 from app.settings import Settings
 from deploy.gpu import placement
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 
 if TYPE_CHECKING:
     from tritonclient.grpc import InferenceServerClient

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Scoring
 
 FILE = "source.json"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triton_repo.zoo.errors import ModelError
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.repository.names import checked
 
 MAKING = ".making-"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
-SAMPLINGS = ("exact", "keyframe")
+SAMPLINGS = ("exact", "auto", "keyframe")
 
 # Parsers: each raises ValueError for an invalid text
 
@@ -181,7 +181,9 @@ class SettingsTable:
     max_frames: int = setting(2_000_000, _between(1, 1 << 31), "Most frames of one video.")
     max_duration_s: int = setting(4 * 3600, _between(1, 1 << 31), "Longest video, seconds.")
     sampling: str = setting(
-        "exact", _one_of(*SAMPLINGS), "Default start of clips: `exact`, or the nearest `keyframe` (docs/sampling.md)."
+        "exact",
+        _one_of(*SAMPLINGS),
+        "Default start of clips: `exact`, `auto` (a near key frame) or the nearest `keyframe` (docs/sampling.md).",
     )
     max_clips: int = setting(8, _between(1, 64), "Most clips of one request.")
     slots: int = setting(16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip.")

@@ -12,6 +12,7 @@ The client has the same rules (client/clipstack_client/reduction/sampling.py), a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EQUAL_S = 5e-4  # tolerance for equal times: decord has 32-bit floats, Matroska milliseconds
+AUTO_SHIFT_S, AUTO_SHARE = 0.5, 0.25  # of sampling "auto": longest shift in seconds, and as a share of the clip
 MAX_GAP_S = 0.2  # longest usual gap; a frame shown for longer is a still, and the next one is never shown early
 
 Times: TypeAlias = tuple[tuple[float, ...], ...]  # one row of seconds per clip
@@ -64,13 +66,14 @@ class Timing:
 class EvenClips:
     """Layout of `count` clips of `frames` frames, `step_s` seconds from frame to frame, spread evenly over a video.
 
-    With `from_key_frames` each clip starts at the key frame nearest to its position, within its own part of the video.
+    Each clip moves by at most `max_shift_s` seconds to start at the key frame nearest to its position, within its own
+    part of the video.
     """
 
     frames: int
     step_s: float
     count: int = 1
-    from_key_frames: bool = False
+    max_shift_s: float = 0.0
 
     @property
     def span_s(self) -> float:
@@ -81,6 +84,13 @@ class EvenClips:
 def span_s(frames: int, stride: int, fps: float) -> float:
     """Return the seconds from the first to the last frame of a clip."""
     return (frames - 1) * stride / fps
+
+
+def max_shift_s(sampling: str, clip_s: float) -> float:
+    """Return how many seconds a clip that spans `clip_s` may move to a key frame, by the setting CLIPSTACK_SAMPLING."""
+    if sampling == "auto":
+        return min(AUTO_SHIFT_S, AUTO_SHARE * clip_s)
+    return math.inf if sampling == "keyframe" else 0.0
 
 
 def place_clips(timing: Timing, clips: EvenClips) -> Times:
@@ -94,9 +104,10 @@ def place_clips(timing: Timing, clips: EvenClips) -> Times:
     rows = []
     for index in range(clips.count):
         start_s = _frame_start(timing, room_s * (index + 0.5) / clips.count)
-        if clips.from_key_frames:
-            part_s = (room_s * index / clips.count, room_s * (index + 1) / clips.count)
-            start_s = nearest_key(start_s, part_s, timing.keys_s)
+        if clips.max_shift_s > 0:
+            low_s = max(room_s * index / clips.count, start_s - clips.max_shift_s)
+            high_s = min(room_s * (index + 1) / clips.count, start_s + clips.max_shift_s)
+            start_s = nearest_key(start_s, (low_s, high_s), timing.keys_s)
         rows.append(tuple(start_s + number * clips.step_s for number in range(clips.frames)))
     return tuple(rows)
 

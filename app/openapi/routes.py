@@ -132,7 +132,7 @@ def routes(settings: Settings) -> list[Route]:
     clips = Parameter("clips", _integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
     sampling = Parameter(
         "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},
-        "Start of clips: evenly spaced, or at the nearest key frame, which is faster to decode.",
+        "Start of clips: evenly spaced, at a near key frame (`auto`) or at the nearest one, which is faster to decode.",
     )  # fmt: skip
     labels = array(TEXT) | {"maxItems": MAX_LISTED_LABELS}
     selection = (

@@ -26,7 +26,7 @@ from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import ModelUnloaded
 from app.media.formats import Format
-from app.media.sampling import EvenClips
+from app.media.sampling import EvenClips, max_shift_s, span_s
 from app.media.types import ClipRequest, DecodedFile, DecodeResult, Media, Source
 from app.pipeline.context import RequestContext
 from app.shm.cuda_runtime import CudaError
@@ -232,7 +232,8 @@ def _clips(model: Model, request: ClassifyRequest) -> EvenClips:
         if model.kind == "video":
             raise WrongMediaKind(f"the model {model.name} looks at movement: send a video, or choose an image model")
         return EvenClips(1, 0.0)
-    return EvenClips(model.frames, model.stride / model.fps, request.clips, request.sampling == "keyframe")
+    shift_s = max_shift_s(request.sampling, span_s(model.frames, model.stride, model.fps))
+    return EvenClips(model.frames, model.stride / model.fps, request.clips, shift_s)
 
 
 def _kind(model: Model, task: DecodeTask, media: Media) -> Hashable:

@@ -16,6 +16,10 @@ from app.media.formats import HEAD_BYTES, VIDEO_CODECS, ts_start, unsupported_co
 from app.media.types import Source
 from app.video.truncation import Ending, find_ending
 
+# FFmpeg decodes some frames when it opens a file, to find the order of frames; nobody sees their pixels. PyAV gives
+# these options to these decoders alone.
+_PROBING = {"skip_loop_filter": "all", "skip_idct": "all"}
+
 
 @contextmanager
 def convert_errors() -> Iterator[None]:
@@ -66,7 +70,7 @@ def open_container(
     source = _readable(source, demuxer, end)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:
-        container = av.open(ffmpeg_name(source), options=options, metadata_errors="replace", hwaccel=hwaccel)
+        container = av.open(ffmpeg_name(source), options=options | _PROBING, metadata_errors="replace", hwaccel=hwaccel)
     except av.error.ArgumentError as error:  # decord guesses formats as FFmpeg does, and must not open the other format
         raise UnsupportedMedia("the file's content does not match its first bytes: export it again") from error
     with container:

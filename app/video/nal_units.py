@@ -1,4 +1,4 @@
-"""NAL units in packets of H.264 and HEVC: check of a packet, and detection of second fields.
+"""NAL units in packets of H.264 and HEVC: check of a packet, detection of IDR pictures and of second fields.
 
 In MP4 and Matroska each unit follows its length. The decoder configuration gives the size of the length field:
 ISO/IEC 14496-15, `lengthSizeMinusOne` of the AVCDecoderConfigurationRecord and the HEVCDecoderConfigurationRecord.
@@ -17,6 +17,7 @@ START_CODE = b"\0\0\1"
 HEAD_BYTES = 64  # of a unit: a slice's header up to the field flags has about 12
 MAX_UNITS = 64  # examined per packet
 _SLICES, _PARAMETERS = (1, 5), 7  # types of NAL units
+_IDR = {"h264": (5,), "hevc": range(16, 21)}
 # Profiles whose parameter sets contain chroma format and scaling
 _HIGH = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
@@ -35,6 +36,13 @@ def fills_packet(packet: memoryview, lengths: int) -> bool:
     while position + lengths <= size:
         position += lengths + int.from_bytes(packet[position : position + lengths], "big")
     return position == size
+
+
+def is_idr(codec: str, packet: memoryview, lengths: int) -> bool:
+    """Return whether a packet has an IDR picture (in HEVC also BLA): no later frame refers to anything before it."""
+    types = _IDR.get(codec, ())
+    shift, mask = (0, 31) if codec == "h264" else (1, 63)
+    return bool(types) and any(unit and unit[0] >> shift & mask in types for unit in _units(packet, lengths))
 
 
 class FieldPairs:

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -20,6 +21,7 @@ from app.media.types import Media, Source
 from app.video.container import open_container
 from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
+from app.video.needed_packets import NeededPackets
 from app.video.packets import VideoPacket, demux, list_packets, packets_on_clock, stamp_of
 from app.video.probe import DEFAULTS, SEEKABLE, Resources
 from app.video.truncation import find_ending
@@ -31,7 +33,8 @@ SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these can skip frames 
 class PacketReader:
     """Reader by timestamp: lists all packets, then decodes from the key frame before each requested frame.
 
-    Frames on the way that no other frame refers to are skipped: a third of those that x264 makes, and of the time.
+    Packets that no requested frame depends on are not decoded (NeededPackets). Frames on the way that no other frame
+    refers to are skipped too: a third of those that x264 makes, and of the time.
     """
 
     skips = True  # if codec and container allow it
@@ -56,17 +59,14 @@ class PacketReader:
         packets: Sequence[VideoPacket] = ()
         self._resources = ExitStack()
         with ExitStack() as stack:
-            if video is not None and video.is_reusable:
+            if video is not None and video.is_listable:
                 container, stream, packets = video.container, video.stream, video.packets
             else:
                 container, stream = stack.enter_context(open_container(source, demuxer, threads=threads, end=end))
-            codec, configuration = stream.codec.canonical_name, stream.codec_context.extradata
-            self._skips = (
-                self.skips
-                and demuxer in SEEKABLE
-                and length_bytes(codec, configuration) > 0
-                and not self._deinterlaces  # deinterlacing needs the frames before and after
-            )
+            self._lengths = length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
+            can_skip = stream.codec.intra_only or (demuxer in SEEKABLE and self._lengths > 0)
+            # Deinterlacing needs the frames before and after
+            self._skips = self.skips and can_skip and not self._deinterlaces
             self._list = list_packets(chain(packets, demux(container, stream)), stream, demuxer, end.cut_off)
             missing = len(stream.index_entries) - self._list.count if demuxer == "mov" else 0
             if self.reuses_container and demuxer in SEEKABLE and not self._list.sequential:
@@ -79,6 +79,7 @@ class PacketReader:
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         """Yield the frames; see `Reader.read`."""
         stamps = [self._stamps[number] for number in numbers]
+        self._needed = NeededPackets(stamps, self._list.restarts)
         with self._reopen() as (container, stream):
             for index, frame in enumerate(self._select(container, stream, stamps)):
                 if self._skips and stamp_of(frame) != stamps[index]:
@@ -117,8 +118,8 @@ class PacketReader:
 
     def _select(self, container: InputContainer, stream: VideoStream, stamps: list[int]) -> Iterator[VideoFrame]:
         """Yield for each of `stamps` the first frame at or after it, or else the file's last frame."""
-        needed, packets = frozenset(stamps), self._packets(container, stream)
-        frames, frame, last_stamp = self._display(stream, packets, self._keys[0], needed), None, -sys.maxsize
+        packets = self._packets(container, stream)
+        frames, frame, last_stamp = self._display(stream, packets, self._keys[0]), None, -sys.maxsize
         if self._list.order:  # find how far the decoder lags behind its packets
             frame = next(frames, None)
             last_stamp = -sys.maxsize if frame is None else self._stamps[0]
@@ -132,7 +133,7 @@ class PacketReader:
                 else:
                     container.seek(key[1], stream=stream)
                     packets = self._packets(container, stream)
-                frames = self._display(stream, packets, key, needed)
+                frames = self._display(stream, packets, key)
             while last_stamp < stamp and (following := next(frames, None)):
                 following_stamp = stamp_of(following)
                 frame, last_stamp = following, last_stamp if following_stamp is None else following_stamp
@@ -150,10 +151,10 @@ class PacketReader:
         return bisect_left(self._stamps, stamp)
 
     def _display(
-        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
+        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int]
     ) -> Iterator[VideoFrame]:
         """Yield the frames of `_decode`, deinterlaced and without the edges that the container hides."""
-        frames = self._decode(stream, packets, key, needed)
+        frames = self._decode(stream, packets, key)
         if self._list.order:
             frames = self._assign_times(frames, self._list.order)
         crop = Crop(*self._media.crop)
@@ -171,26 +172,38 @@ class PacketReader:
             yield frame
 
     def _decode(
-        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int], needed: frozenset[int]
+        self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int]
     ) -> Iterator[VideoFrame]:
         """Yield frames from the packet `key`; started elsewhere, a decoder returns garbage or nothing.
 
-        All frames of `needed` are included. Others may be missing if no frame refers to them.
+        All requested frames are included. Others may be missing if no requested frame refers to them.
         """
-        has_started, lengths = False, length_bytes(stream.codec.canonical_name, stream.codec_context.extradata)
+        has_started = False
         decoder = alpha_decoder(stream) or stream.codec_context
         for packet in packets:
             stamp = stamp_of(packet)
             has_started = has_started or (packet.is_keyframe and stamp == key[0])
             if not has_started or (stamp is not None and stamp == self._list.partial):
                 continue
-            if self._skips:
-                # Damaged packets are decoded too, so that FFmpeg reports them
-                is_intact = fills_packet(memoryview(packet), lengths)
-                stream.codec_context.skip_frame = "NONREF" if is_intact and stamp not in needed else "DEFAULT"
-            yield from decoder.decode(packet)
+            if not self._skips:
+                yield from decoder.decode(packet)
+                continue
+            if self._needed.must_decode(stamp):
+                yield from self._decode_needed(stream.codec_context, packet, stamp)
+            if self._needed.are_complete:  # the decoder need not wait for more packets
+                yield from stream.codec_context.decode(None)
+                return
         if not has_started:  # this container cannot be sought by time
             with self._open() as (container, stream):
                 decoder = alpha_decoder(stream) or stream.codec_context
                 for packet in self._packets(container, stream):
                     yield from decoder.decode(packet)
+
+    def _decode_needed(self, decoder: VideoCodecContext, packet: VideoPacket, stamp: int | None) -> list[VideoFrame]:
+        """Decode a packet; if its frame is not needed itself, only if another frame refers to it."""
+        lengths = self._lengths
+        # Damaged packets are decoded too, so that FFmpeg reports them
+        is_passed = lengths > 0 and not self._needed.must_show(stamp) and fills_packet(memoryview(packet), lengths)
+        decoder.skip_frame = "NONREF" if is_passed else "DEFAULT"
+        self._needed.sent(stamp)
+        return decoder.decode(packet)

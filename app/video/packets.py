@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from app.errors import Undecodable
 from app.media.sampling import Timing
-from app.video.nal_units import FieldPairs
+from app.video.nal_units import FieldPairs, is_idr, length_bytes
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -131,6 +131,8 @@ class PacketList:
         partial: Timestamp of an incomplete last packet, or None.
         order: Decoding time of each frame if timestamps rise in decoding order although the decoder reorders frames
             (H.264 in AVI, packed frames of Xvid): the n-th frame that the decoder returns is then shown n-th.
+        restarts: Timestamps of the key frames at which decoding starts anew, rising: no frame after one of them refers
+            to a frame before it.
     """
 
     base: float
@@ -141,6 +143,7 @@ class PacketList:
     sequential: bool
     partial: int | None
     order: list[int]
+    restarts: list[int]
 
     def timing(self) -> Timing:
         """Return the timing in seconds after the first frame."""
@@ -161,6 +164,7 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
     stamps: list[int] = []
     previous = last = (0, 0)  # timestamp and duration of the last two frames in display order
     keys: list[tuple[int, int]] = []
+    restarts: list[int] = []
     count = 0
     last_is_shown, order = False, list[int]()
     keeps_order = demuxer in DECODING_TIMES and stream.codec_context.has_b_frames
@@ -181,6 +185,8 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
         count += 1
         if packet.is_keyframe:
             keys.append((stamp, stamp if dts is None else dts))
+            if _restarts_decoding(stream, memoryview(packet), pairs):
+                restarts.append(stamp)
         last_is_shown = not packet.is_discard
         if last_is_shown:
             if keeps_order and dts is not None:
@@ -195,9 +201,8 @@ def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: s
         raise Undecodable("there is no frame in this video")
     is_reordered = keeps_order and len(order) >= len(stamps) and all(map(int.__lt__, stamps, stamps[1:]))
     stamps.sort()
-    return PacketList(
-        base, stamps, sorted(keys), sum(last), count, untimed or clock.jumps > 0, partial, order if is_reordered else []
-    )
+    sequential, order = untimed or clock.jumps > 0, order if is_reordered else []
+    return PacketList(base, stamps, sorted(keys), sum(last), count, sequential, partial, order, sorted(restarts))
 
 
 def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: str) -> Iterator[VideoPacket]:
@@ -210,6 +215,16 @@ def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: st
         packet.pts = None if pts is None else stamp
         packet.dts = None if dts is None else dts + clock.offset
         yield packet
+
+
+def _restarts_decoding(stream: VideoStream, packet: memoryview, pairs: FieldPairs) -> bool:
+    """Return whether no frame after this key frame's packet refers to a frame before it.
+
+    Never if frames may have two packets, one for each field, because the second would be lost.
+    """
+    codec = stream.codec.canonical_name
+    lengths = 0 if pairs.are_possible else length_bytes(codec, stream.codec_context.extradata)
+    return stream.codec.intra_only or (lengths > 0 and is_idr(codec, packet, lengths))
 
 
 def _is_untimed(stream: VideoStream, demuxer: str) -> bool:

@@ -52,9 +52,9 @@ class OpenVideo:
     packets: list[VideoPacket]
 
     @property
-    def is_reusable(self) -> bool:
-        """Whether a list of packets can continue with this container, and decoding can start again by seeking."""
-        return self.demuxer in SEEKABLE and len(self.packets) <= MOST_KEPT_PACKETS
+    def is_listable(self) -> bool:
+        """Whether a list of all packets can continue with this container."""
+        return len(self.packets) <= MOST_KEPT_PACKETS
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class AsyncClient(AsyncJobs):
             model: Name of the model; the service's default if None.
             top_k: Number of labels to return.
             clips: Number of clips; the service's default if None.
-            sampling: Placement of the clips: `exact`, or the faster `keyframe`; the service's default if None.
+            sampling: Placement of the clips: `exact`, `auto` or `keyframe`, the fastest; the service's default if None.
             thumbnails: Whether to return JPEG files of the frames.
             min_score: Score, 0 to 1, from which on a label is in `decision`; the model's thresholds if None.
             labels: Only these labels: their names, or one text with commas; all if None.

@@ -55,13 +55,14 @@ def test_the_answer_tells_what_was_looked_at(stack: Stack, films: dict[str, Path
 
 
 def test_clips_begin_at_key_frames_on_request(stack: Stack, films: dict[str, Path]) -> None:
-    exact, moved = (post(stack, films["pan_left"], sampling=way).json() for way in ("exact", "keyframe"))
+    exact, near, moved = (post(stack, films["pan_left"], sampling=way).json() for way in ("exact", "auto", "keyframe"))
     assert exact["clips"][0]["frames"] == list(range(15, 44, 4))
+    assert near["clips"] == exact["clips"], "its only key frame is half a second away"
     assert moved["clips"][0]["frames"] == list(range(0, 29, 4)), "its only key frame is the first one"
-    assert {answer["predictions"][0]["label"] for answer in (exact, moved)} == {"pan_left"}
+    assert {answer["predictions"][0]["label"] for answer in (exact, near, moved)} == {"pan_left"}
     refused = post(stack, films["pan_left"], sampling="anywhere")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_parameter")
-    assert "exact or keyframe" in refused.json()["error"]["message"]
+    assert "exact or auto or keyframe" in refused.json()["error"]["message"]
 
 
 def test_a_misspelled_parameter_is_refused_wherever_it_stands(stack: Stack, films: dict[str, Path]) -> None:

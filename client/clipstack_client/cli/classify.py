@@ -21,7 +21,7 @@ from .runner import iterate, run, run_command
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Number of labels to show.")
 @click.option("--clips", type=click.IntRange(min=1), help="Number of clips, spread over the video.")
 @click.option(
-    "--sampling", type=click.Choice(["exact", "keyframe"]), help="Placement of the clips; keyframe is faster."
+    "--sampling", type=click.Choice(["exact", "auto", "keyframe"]), help="Placement of the clips; keyframe is faster."
 )
 @selection_options
 @sending_options(frames=True)

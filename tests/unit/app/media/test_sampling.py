@@ -1,9 +1,20 @@
 """Clips are placed by time, and the frame at a time is the one on screen."""
 
+import math
+
 import numpy as np
 import pytest
 
-from app.media.sampling import EvenClips, Timing, frames_at, is_mostly_repeated, nearest_key, place_clips, span_s
+from app.media.sampling import (
+    EvenClips,
+    Timing,
+    frames_at,
+    is_mostly_repeated,
+    max_shift_s,
+    nearest_key,
+    place_clips,
+    span_s,
+)
 from tests.support.timings import regular
 
 MODEL = EvenClips(16, 5 / 30)
@@ -71,8 +82,25 @@ def test_clip_moves_to_nearest_key_frame_in_its_part(start_s, part_s, moved_s):
 
 def test_clips_from_key_frames_stay_in_their_parts():
     timing = regular(250, 25, keys_s=(0.0, 3.0, 4.0, 8.0))
-    rows = place_clips(timing, EvenClips(8, 4 / 30, 4, from_key_frames=True))
+    rows = place_clips(timing, EvenClips(8, 4 / 30, 4, max_shift_s=math.inf))
     assert [row[0] for row in rows] == pytest.approx([0.0, 3.0, 5.64, 8.0])  # there is none in the third
+
+
+@pytest.mark.parametrize(
+    ("sampling", "clip_s", "start_s"),
+    [("exact", 4.0, 3.0), ("auto", 4.0, 3.5), ("auto", 1.9, 3.0), ("auto", 2.1, 3.5), ("keyframe", 1.0, 3.5)],
+)
+def test_auto_moves_a_clip_by_half_a_second_or_a_quarter_of_itself(
+    sampling: str, clip_s: float, start_s: float
+) -> None:
+    timing = regular(250, 25, keys_s=(0.0, 3.5, 8.0))
+    step_s = (timing.last_s - 6.0) / 7
+    clips = EvenClips(8, step_s, max_shift_s=max_shift_s(sampling, clip_s))
+    assert place_clips(timing, clips)[0][0] == pytest.approx(start_s)
+
+
+def test_auto_never_moves_a_clip_by_more_than_half_a_second() -> None:
+    assert (max_shift_s("auto", 60.0), max_shift_s("auto", 28 / 30)) == (0.5, pytest.approx(7 / 30))
 
 
 @pytest.mark.parametrize(

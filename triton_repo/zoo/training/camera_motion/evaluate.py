@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=4, help="number of parallel requests")
     parser.add_argument(
-        "--sampling", choices=["exact", "keyframe"], help="sampling of the service; its default if left out"
+        "--sampling", choices=["exact", "auto", "keyframe"], help="sampling of the service; its default if left out"
     )
     parser.add_argument("--still", type=float, default=0.0, help="seconds without motion before and after")
     parser.add_argument(

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from tests.support.checkpoints import labels_file, official_resnet, onnx_file
 from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, engine_class, load_engine
+from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.benchmark import engines
-from triton_repo.zoo.benchmark.accuracy import random_clips
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export import engine_files

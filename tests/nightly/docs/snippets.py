@@ -77,6 +77,7 @@ NOT_HERE = {
         "docs/supply.md",
         "make",
     ): "an advisory service, and files of the checkout; tests/nightly/docs/test_supply_page.py",
+    ("docs/train.md", ""): "minutes; tests/integration/zoo/test_train.py trains with fewer files",
     ("docs/upload.md", ""): "minutes over slow links; tests/integration/bench/test_upload.py",
 }
 

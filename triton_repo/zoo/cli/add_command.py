@@ -164,7 +164,7 @@ def add(
             added = store.installed(folder, name)
             summary = f"{tables.clip_summary(added.parameters)}, {len(added.labels)} labels"
             console().print(f"{name}, version {version}: {summary}")
-            err.print(_next_step(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
+            err.print(next_step(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
 
 
 def _download(name: str, url: str | None, cache: Path, lock: Path) -> Path:
@@ -193,7 +193,7 @@ def _download(name: str, url: str | None, cache: Path, lock: Path) -> Path:
         return downloads.fetch(address, cache, downloads.Lock(lock), progress)
 
 
-def _next_step(model: store.InstalledModel, slot_bytes: int, server: TritonServer | None) -> str:
+def next_step(model: store.InstalledModel, slot_bytes: int, server: TritonServer | None) -> str:
     """Say whether the model is served, and if not, what to do."""
     parameters = model.parameters
     clip_bytes = int(parameters["frames"]) * int(parameters["crop"]) ** 2 * 3

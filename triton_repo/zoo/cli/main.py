@@ -14,6 +14,7 @@ from triton_repo.zoo.cli.add_command import add
 from triton_repo.zoo.cli.check_commands import bench, verify
 from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
 from triton_repo.zoo.cli.quantize_command import quantize
+from triton_repo.zoo.cli.train_commands import evaluate, train
 from triton_repo.zoo.repository import remove as removal
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, SHORT
@@ -86,7 +87,7 @@ def remove(name: str, models: Path | None) -> None:
         console().print(f"removed {name}{at}{number}")
 
 
-for _command in (add, verify, bench, quantize):
+for _command in (add, verify, bench, quantize, train, evaluate):
     main.add_command(_command)
 
 

@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 # Disable OpenVINO's telemetry, as in the backend.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -66,7 +67,14 @@ def convert(served: NetworkSpec) -> openvino.Model:
 
     The input is called `CLIP`, the output `SCORES`.
     """
-    network = ServedNetwork(served).eval()
+    return convert_module(ServedNetwork(served).eval(), served)
+
+
+def convert_module(network: nn.Module, served: NetworkSpec) -> openvino.Model:
+    """Return a module in OpenVINO that takes the clips of `served`, uint8 (?, frames, crop, crop, 3).
+
+    The input is called `CLIP`, the output `SCORES`.
+    """
     example = torch.from_numpy(example_clips(served, 2))
     with torch.no_grad(), warnings.catch_warnings():
         # The converter uses torch.jit, which torch calls deprecated.

@@ -61,7 +61,7 @@ def origin(model: InstalledModel, weights: Path | None = None) -> Reference:
             return _of_torch(DEFAULTS[model.name]())
         except OSError as error:
             raise ModelError(f"{error}.") from error
-    file = weights or Path(source.weights)
+    file = weights or source.file(model.served)
     if not file.is_file():
         raise ModelError(f"{file}, which {model.name} was made from, is gone: say where it is with --weights.")
     digest = onnx_data.digest(file) if source.architecture == ONNX else sha256_of(file)

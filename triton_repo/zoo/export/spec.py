@@ -162,13 +162,17 @@ class ServedNetwork(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return probabilities float32 (B, classes) for uint8 (B, frames, crop, crop, 3)."""
-        x = clip.float() * self.scale + self.shift
-        x = x[:, 0].permute(0, 3, 1, 2) if self.image else x.permute(0, 4, 1, 2, 3)
-        logits: Tensor = self.network(x.to(self.dtype))
-        logits = logits.float()
+        logits = self.logits(clip)
         if self.scoring.temperature != 1:
             logits = logits * (1 / self.scoring.temperature)
         return logits.sigmoid() if self.scoring.kind == "sigmoid" else logits.softmax(1)
+
+    def logits(self, clip: Tensor) -> Tensor:
+        """Return the network's output in float32 for uint8 (B, frames, crop, crop, 3)."""
+        x = clip.float() * self.scale + self.shift
+        x = x[:, 0].permute(0, 3, 1, 2) if self.image else x.permute(0, 4, 1, 2, 3)
+        logits: Tensor = self.network(x.to(self.dtype))
+        return logits.float()
 
 
 def config_text(name: str, served: ModelInfo) -> str:

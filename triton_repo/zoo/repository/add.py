@@ -73,7 +73,7 @@ class Target:
 
 def add_network(target: Target, architecture: str, weights: Path, labels: Path | None, wishes: ClipOverrides) -> int:
     """Add a published network with the weights of a file and return the new version; raise ModelError on failure."""
-    _check_name(target.name)
+    check_name(target.name)
     network = published(architecture, weights.name)
     spec = wishes.spec(network.spec)
     network.check(spec)
@@ -95,7 +95,7 @@ def add_network(target: Target, architecture: str, weights: Path, labels: Path |
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ModelError(f"{architecture} for such clips could not be exported: {reason[0][:300]}") from error
 
-    return _add(target, source, write)
+    return add_version(target, source, write)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class OnnxInput:
 def add_onnx(target: Target, onnx: OnnxInput, labels: Path, wishes: ClipOverrides) -> int:
     """Add a model of any architecture and return its new version; raise ModelError on failure."""
     file, layout = onnx.file, onnx.layout
-    _check_name(target.name)
+    check_name(target.name)
     if not (wishes.frames and wishes.size):
         raise ModelError("an ONNX model needs --frames (1 for pictures) and --size: the file does not tell them.")
     kind: Literal["video", "image"] = "image" if wishes.frames == 1 else "video"
@@ -149,10 +149,11 @@ def add_onnx(target: Target, onnx: OnnxInput, labels: Path, wishes: ClipOverride
         (folder / "labels.txt").write_text("".join(f"{word}\n" for word in label_names), encoding="utf-8")
         (folder / "config.pbtxt").write_text(config_text(target.name, description), encoding="utf-8")
 
-    return _add(target, source, write)
+    return add_version(target, source, write)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ModelError if no model may be added by this name."""
     if checked(name) in BUILT_IN:
         raise ModelError(f"{name} is built in, and `make setup` makes it: choose another name.")
 
@@ -186,7 +187,9 @@ def _check_sigmoid(file: Path, source: Source, raw: NDArray[np.float32]) -> None
         raise ModelError(f"{file} gives values outside 0 to 1: they are logits, so leave --output away.")
 
 
-def _add(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:
+def add_version(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:
+    """Install the version that `write` makes from `source`, and return its number; arguments as for `install`."""
+
     def write_with_source(making: Path, version: int) -> None:
         target.say(f"converting {target.name}, version {version}")
         write(making, version)

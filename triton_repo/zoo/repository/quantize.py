@@ -29,7 +29,7 @@ from triton_repo.zoo.repository.store import TEXTS, InstalledModel
 MIN_FILES = 8
 MAX_CLIPS, MAX_BYTES = 400, 1 << 30  # of all clips together
 HELD_OUT = 4  # every fourth file is compared on, the others calibrate
-COPIED = ("model.xml", "model.bin", "source.json")
+COPIED = ("model.xml", "model.bin", "source.json", "weights.safetensors", "training.json")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ THRESHOLDS = '{"cat": 0.6, "dog": 0.45}'
 class Source:
     """Source of a model version.
 
-    `architecture` is the name of a published network, or "onnx". `layout` and `scores` apply to ONNX only; `scores` is
-    what the file gives, "logits" or "probabilities". `scoring` says what the scores of the model are.
+    `architecture` is the name of a published network, "onnx", or that of a network with a trained last layer
+    (architectures/trained.py). `weights` is absolute, or the name of a file in the version's folder. `layout` and
+    `scores` apply to ONNX only; `scores` is what the file gives, "logits" or "probabilities". `scoring` says what the
+    scores of the model are.
     """
 
     architecture: str
@@ -37,13 +39,17 @@ class Source:
         """Write `source.json` into the version's folder."""
         (version / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
+    def file(self, version: Path) -> Path:
+        """Return the path of the weights of the version in this folder."""
+        return version / self.weights
+
     def network(self, labels: tuple[str, ...], weights: Path) -> NetworkSpec:
         """Return the torch network with its weights; raise ModelError if they do not fit. Not for ONNX."""
-        from triton_repo.zoo.architectures.catalog import published
         from triton_repo.zoo.architectures.checkpoints import fill, read_checkpoint
+        from triton_repo.zoo.architectures.trained import trained_network
 
         tensors = read_checkpoint(weights)
-        network = published(self.architecture).network(len(labels))
+        network = trained_network(self.architecture, len(labels))
         fill(network, tensors, weights, self.architecture, len(labels))
         return NetworkSpec(
             network.eval(), self.architecture, self.spec, labels, self.mean, self.std, scoring=self.scoring

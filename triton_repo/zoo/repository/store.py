@@ -29,6 +29,7 @@ NEEDED = {"kind", "frames", "stride", "fps", "resize", "crop"}  # parameters tha
 TEXTS = ("labels.txt", "config.pbtxt")
 REMOVED = ".removed.json"
 SIDE_BY_SIDE = 2  # versions of a model served at once; each has its own copy of the weights in memory
+_TEXT = re.compile(r'^.*key: "description".*\n', re.M)  # says nothing about how a version is served
 _POLICY = re.compile(r"^version_policy: .*$", re.M)
 
 
@@ -227,11 +228,12 @@ def _changed_version(folder: Path) -> Iterator[None]:
 def _describe(folder: Path) -> None:
     """Write the model's description from that of its newest version.
 
-    Triton serves as many of the newest versions as share this description, at most SIDE_BY_SIDE.
+    Triton serves as many of the newest versions as share this description but for its text, at most SIDE_BY_SIDE.
     """
     descriptions = [_description(folder, version) for version in reversed(versions(folder))]
     matching = 0
-    while matching < min(len(descriptions), SIDE_BY_SIDE) and descriptions[matching] == descriptions[0]:
+    alike = [(labels, _TEXT.sub("", config)) for labels, config in descriptions]
+    while matching < min(len(alike), SIDE_BY_SIDE) and alike[matching] == alike[0]:
         matching += 1
     labels, config = descriptions[0]
     count = matching if matching < len(descriptions) else SIDE_BY_SIDE

@@ -1,0 +1,185 @@
+"""`clipstack-models train` and `evaluate`: scanned digits and rendered films, in small."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.repository.store import installed
+from triton_repo.zoo.training.examples.digits import WORDS, write_digits
+from triton_repo.zoo.training.examples.shapes import write_shapes
+from triton_repo.zoo.transfer.card import DIGITS, read_card
+from triton_repo.zoo.transfer.examples import read_examples
+
+COUNT = 10  # files of each digit
+
+
+def invoke(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures/ of ten digits, and with the model `digits` that was trained on them."""
+    folder = tmp_path_factory.mktemp("train")
+    write_digits(folder / "pictures", COUNT, seed=0)
+    result = train(folder, "digits", folder / "pictures")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def train(folder: Path, name: str, files: Path, *more: str | Path | int) -> Result:
+    places = ("--models", folder / "models", "--cache", folder / "cache", "--report", folder / "report")
+    return invoke("train", name, files, *places, *more)
+
+
+def features(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (folder / "cache").rglob("*.npy")}
+
+
+def test_digits_are_learned_and_the_version_has_its_card(folder: Path) -> None:
+    model = installed(folder / "models", "digits")
+    card = read_card(model.served)
+    assert card
+    assert (card.backbone, card.kind, card.train, card.held_out) == ("objects", "image", 80, 20)
+    assert card.metrics["accuracy"] >= 0.6
+    assert model.labels == tuple(sorted(WORDS))
+    assert model.parameters["description"] == card.summary
+    listed = invoke("list", "--models", folder / "models").stdout
+    assert "digits  1        efficientnet_lite0  picture, 224 × 224  10" in listed
+
+
+def test_the_report_has_figures_mistakes_and_a_picture(folder: Path) -> None:
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert report["figures"]["files"] == 20
+    wrong = 20 - round(report["figures"]["accuracy"] * 20)
+    assert len(report["mistakes"]) == wrong
+    page = (folder / "report" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == wrong
+    assert (folder / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_served_graph_answers_as_the_trained_layer(folder: Path) -> None:
+    card = read_card(installed(folder / "models", "digits").served)
+    assert card
+    table = folder / "held_out.csv"
+    held_out = [e for e in digests(folder) if card.contents[e[0]]]
+    write_list(table, [(file, label) for _, file, label in held_out])
+    result = invoke("evaluate", "digits", table, "--json", "--models", folder / "models")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["accuracy"] == pytest.approx(card.metrics["accuracy"])
+    assert invoke("verify", "digits", "--clips", 2, "--precision", "f32", "--models", folder / "models").exit_code == 0
+
+
+def test_a_second_run_computes_no_feature_again_and_a_worse_version_needs_force(folder: Path) -> None:
+    before, card = features(folder), read_card(installed(folder / "models", "digits").served)
+    assert card
+    # The next digit's word for each file that trains, the right word for each that is held out
+    wrong = {word: WORDS[(number + 1) % 10] for number, word in enumerate(WORDS)}
+    rows = [(file, label if card.contents[sha] else wrong[label]) for sha, file, label in digests(folder)]
+    write_list(folder / "wrong.csv", rows)
+    refused = train(folder, "digits", folder / "wrong.csv")
+    assert refused.exit_code == 1
+    assert "the new version of digits is worse and was not added" in refused.stderr
+    assert installed(folder / "models", "digits").versions == (1,)
+    assert features(folder) == before
+    forced = train(folder, "digits", folder / "wrong.csv", "--force")
+    assert forced.exit_code == 0, forced.output
+    assert installed(folder / "models", "digits").side_by_side == (1, 2)
+
+
+def test_films_are_learned_from_their_frames(folder: Path) -> None:
+    write_shapes(folder / "films", 3, seed=1)
+    clip = ("--clips", 1, "--frames", 4, "--stride", 16)
+    result = train(folder, "shapes", folder / "films", *clip)
+    assert result.exit_code == 0, result.output
+    assert "fewer than 10 files" in result.stderr
+    model = installed(folder / "models", "shapes")
+    assert (model.parameters["architecture"], model.parameters["frames"]) == ("efficientnet_lite0_frames", "4")
+
+
+def test_spans_of_one_film_are_one_content(folder: Path) -> None:
+    write_shapes(folder / "few", 2, seed=2)
+    films = sorted((folder / "few").rglob("*.mp4"))
+    with (folder / "spans.csv").open("w", newline="") as text:
+        rows = csv.writer(text)
+        rows.writerow(("file", "label", "start_s", "end_s"))
+        for film in films:
+            rows.writerows((film, film.parent.name, start, start + 1) for start in (0, 1))
+    result = train(folder, "spans", folder / "spans.csv", "--backbone", "camera_motion")
+    assert result.exit_code == 0, result.output
+    card = read_card(installed(folder / "models", "spans").served)
+    assert card
+    assert (card.train, card.held_out, card.metrics["files"]) == (5, 5, 10)
+
+
+@pytest.fixture
+def refused(folder: Path, tmp_path: Path) -> Callable[..., str]:
+    """Runs `train`, which must fail cleanly; what it said."""
+
+    def run(name: str, files: Path, *more: str) -> str:
+        result = train(tmp_path, name, files, *more)
+        assert (result.exit_code, result.stdout) == (1, ""), result.output
+        models = tmp_path / "models"
+        assert not models.exists() or not list(models.iterdir()), "nothing half-installed"
+        return result.stderr
+
+    return run
+
+
+def test_names_of_other_models_are_refused(folder: Path, refused: Callable[..., str]) -> None:
+    assert "objects is built in" in refused("objects", folder / "pictures")
+    assert "x3d_m is the name of a published network" in refused("x3d_m", folder / "pictures")
+    assert "is no name for a model" in refused("../up", folder / "pictures")
+
+
+def test_unusable_folders_are_refused(folder: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "does not exist" in refused("mine", tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "has no examples" in refused("mine", empty)
+    (empty / "one").mkdir()
+    (empty / "one" / "note.txt").write_text("no picture")
+    assert "no file is a picture or a video" in refused("mine", empty)
+    (empty / "one" / "1.png").write_bytes((folder / "pictures" / "one").glob("*.png").__next__().read_bytes())
+    assert "there is one label only (one)" in refused("mine", empty)
+
+
+def test_pictures_do_not_fit_a_network_for_films(folder: Path, refused: Callable[..., str]) -> None:
+    words = refused("mine", folder / "pictures", "--backbone", "camera_motion")
+    assert "camera_motion looks at films, and these are pictures" in words
+    assert "there is no model 'nobody'" in refused("mine", folder / "pictures", "--backbone", "nobody")
+
+
+def test_damaged_pictures_are_left_out_and_odd_labels_are_kept(folder: Path, tmp_path: Path) -> None:
+    for label, word in (("zwölf $x$", "one"), ("東京", "two")):
+        (tmp_path / "files" / label).mkdir(parents=True)
+        for file in sorted((folder / "pictures" / word).iterdir())[:4]:
+            os.link(file, tmp_path / "files" / label / file.name)
+    broken = tmp_path / "files" / "東京" / "broken.png"
+    broken.write_bytes((folder / "pictures" / "two").glob("*.png").__next__().read_bytes()[:300])
+    places = ("--models", tmp_path / "models", "--cache", folder / "cache", "--report", tmp_path / "report")
+    result = invoke("train", "mine", tmp_path / "files", *places)
+    assert result.exit_code == 0, result.output
+    assert "1 files are left out because they cannot be decoded: broken.png: " in result.stderr
+    assert installed(tmp_path / "models", "mine").labels == ("zwölf $x$", "東京")
+    assert "zwölf $x$" in (tmp_path / "report" / "report.html").read_text()
+
+
+def digests(folder: Path) -> list[tuple[str, Path, str]]:
+    """The first digits of the digest, the file and the label of each picture."""
+    from triton_repo.zoo.architectures.downloads import sha256_of
+
+    return [(sha256_of(e.file)[:DIGITS], e.file, e.labels[0]) for e in read_examples(folder / "pictures", False)]
+
+
+def write_list(table: Path, rows: list[tuple[Path, str]]) -> None:
+    with table.open("w", newline="") as text:
+        csv.writer(text).writerows([("file", "label"), *rows])

@@ -1,0 +1,226 @@
+"""Commands `clipstack-models train` and `evaluate`: a model of your own labels, and its figures on labelled files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.settings import Settings
+from triton_repo.zoo.cli.add_command import next_step
+from triton_repo.zoo.cli.console import COUNT, FOLDER, command_settings, console, models_option
+from triton_repo.zoo import ModelError, listed
+from triton_repo.zoo.repository import store
+from triton_repo.zoo.repository.server import running
+
+if TYPE_CHECKING:
+    from triton_repo.zoo.transfer.examples import Dataset
+    from triton_repo.zoo.transfer.install import Comparison
+    from triton_repo.zoo.transfer.report import Evaluated
+    from triton_repo.zoo.transfer.train import Trained
+
+# Torch and OpenVINO take seconds to import, so the commands import them.
+
+RUNTIME = Path(__file__).parents[3] / ".runtime"
+EXAMPLES = click.argument("folder", type=click.Path(path_type=Path))
+Start = Callable[[str, int], Callable[[], None]]
+
+multi_label_option = click.option("--multi-label", is_flag=True, help="A file can have several labels.")
+
+
+@click.command()
+@click.argument("name")
+@EXAMPLES
+@click.option("--backbone", default="objects", show_default=True, help="Model that the features come from.")
+@click.option("--clips", type=COUNT, default=3, show_default=True, help="Number of clips of each film to train on.")
+@click.option("--frames", type=COUNT, help="Frames per clip.  [default: the backbone's, or 8]")
+@click.option("--stride", type=COUNT, help="Distance between the frames of a clip, counted in frames at --fps.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Frame rate that --stride refers to.")
+@click.option(
+    "--holdout",
+    type=click.FloatRange(0.05, 0.5),
+    default=0.2,
+    show_default=True,
+    help="Share of the files that is held out to check the model.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split and the training.")
+@click.option("--force", is_flag=True, help="Serve the new version even if it is worse than the version before.")
+@click.option("--report", type=FOLDER, help="Folder of the report.  [default: .runtime/reports/NAME]")
+@click.option("--cache", type=FOLDER, help="Folder of the features.  [default: .runtime/features]")
+@models_option
+def train(name: str, folder: Path, models: Path | None, **options: Any) -> None:
+    """Train a model on your own labelled files, and serve it.
+
+    \b
+    a folder for each label:   train mine FOLDER            FOLDER/<label>/ holds pictures or videos
+    a list:                    train mine LIST.csv          file,label[,start_s,end_s]
+    """
+    with command_settings() as settings:
+        _train(name, folder, models or settings.model_dir, settings, options)
+
+
+def _train(name: str, folder: Path, models: Path, settings: Settings, options: dict[str, Any]) -> None:
+    from triton_repo.zoo.repository.add import ClipOverrides, Target
+    from triton_repo.zoo.transfer import backbones, features, install
+    from triton_repo.zoo.transfer import train as training
+    from triton_repo.zoo.transfer.examples import check_counts
+
+    multi_label, seed = False, options["seed"]
+    before = install.earlier_version(models, name)
+    with _progress() as start:
+        dataset = check_counts(_inspected(folder, multi_label, start))
+        overrides = ClipOverrides(options["frames"], options["stride"], options["fps"])
+        backbone = backbones.load_backbone(options["backbone"], dataset.kind, models, overrides)
+        cache = features.FeatureCache(options["cache"] or features.CACHE, backbone, options["clips"])
+        wanted = training.Options(options["holdout"], seed, multi_label, before[1].contents if before else {})
+        trained = training.train(dataset, cache, wanted, settings, start)
+        comparison = _compared(trained, before[0], settings, multi_label, start) if before else None
+    _warn(trained.dataset)
+    card = install.make_card(trained, backbone, multi_label, seed)
+    _report(_evaluated(name, trained, backbone.served.spec), options["report"] or RUNTIME / "reports" / name, settings)
+    _judge(name, comparison, options["force"])
+    err = console(stderr=True)
+    with running(settings, models) as server:
+        with err.status("...") as status:
+            version = install.install(Target(models, name, server, status.update), backbone, trained, card)
+        console().print(f"{name}, version {version}: {card.summary}")
+        added = store.installed(models, name)
+        err.print(next_step(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
+
+
+@click.command()
+@click.argument("name")
+@EXAMPLES
+@multi_label_option
+@click.option("--report", type=FOLDER, help="Write report.html, report.json and confusion.png into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
+@models_option
+def evaluate(
+    name: str, folder: Path, multi_label: bool, report: Path | None, as_json: bool, models: Path | None
+) -> None:
+    """Measure a model on labelled files: a folder for each label, or a CSV file, as for `train`.
+
+    The model's engine looks at one clip of each file, the one that the service takes by default.
+    """
+    with command_settings() as settings:
+        model = store.installed(models or settings.model_dir, name)
+        from triton_repo.zoo.transfer.evaluate import answer, clip_of
+        from triton_repo.zoo.transfer.metrics import measure
+        from triton_repo.zoo.transfer.report import Evaluated, write_report
+        from triton_repo.zoo.transfer.train import truth_matrix
+
+        with _progress() as start:
+            dataset = _inspected(folder, multi_label, start)
+            known = [e for e in dataset.examples if set(e.labels) <= set(model.labels)]
+            if not known:
+                raise ModelError(
+                    f"{name} knows none of the labels {listed(list(dataset.labels))}: `show {name}` lists its labels."
+                )
+            answers = answer(model, known, settings, start("classifying", len(known)))
+        _warn(dataset, *_left_out(name, dataset, model.labels), *answers.refused)
+        truths = truth_matrix(answers.examples, model.labels)
+        thresholds = [0.5] * len(model.labels) if multi_label else None
+        figures = measure(answers.scores, truths, model.labels, thresholds).of_labels_with_files()
+        facts = {"version": model.versions[-1]}
+        if as_json:
+            click.echo(json.dumps({"model": name} | facts | figures.to_json(), indent=2))
+        else:
+            _print_figures(figures)
+        if report:
+            evaluated = Evaluated(
+                name, model.labels, answers.examples, answers.scores, truths, figures, clip_of(model), facts
+            )
+            _say_where(report, write_report(evaluated, report, settings))
+
+
+@contextmanager
+def _progress() -> Iterator[Start]:
+    """Yield a function that starts a progress bar and returns what advances it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    err = console(stderr=True)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+
+        def start(task: str, total: int) -> Callable[[], None]:
+            bar = bars.add_task(task, total=total)
+            return lambda: bars.advance(bar)
+
+        yield start
+
+
+def _inspected(folder: Path, multi_label: bool, start: Start) -> Dataset:
+    from triton_repo.zoo.transfer.examples import inspect, read_examples
+
+    examples = read_examples(folder, multi_label)
+    return inspect(examples, multi_label, start("reading files", len(examples)))
+
+
+def _compared(
+    trained: Trained, before: store.InstalledModel, settings: Settings, multi_label: bool, start: Start
+) -> Comparison | None:
+    from triton_repo.zoo.transfer.evaluate import answer
+    from triton_repo.zoo.transfer.install import compare
+
+    advance = start(f"version {before.versions[-1]}", len(trained.held_out))
+    return compare(trained, before, answer(before, trained.held_out, settings, advance), multi_label)
+
+
+def _judge(name: str, comparison: Comparison | None, force: bool) -> None:
+    """Print the comparison; raise ModelError if the new version is worse, unless it is forced."""
+    if comparison is None:
+        return
+    both = f"{comparison.new:.1%}, the version before {comparison.before:.1%}"
+    words = f"{both}, on the same {comparison.files} held-out files"
+    if comparison.is_worse and not force:
+        raise ModelError(
+            f"the new version of {name} is worse and was not added: {words}. Say --force to serve it all the same."
+        )
+    console(stderr=True).print(f"new version: {words}", style="dim")
+
+
+def _evaluated(name: str, trained: Trained, spec: Any) -> Evaluated:
+    from triton_repo.zoo.transfer.report import Evaluated
+
+    facts = {
+        "temperature": trained.temperature,
+        "thresholds": trained.thresholds,
+        "train": trained.train,
+        "warnings": trained.dataset.warnings,
+    }
+    return Evaluated(
+        name, trained.dataset.labels, trained.held_out, trained.scores, trained.truths, trained.figures, spec, facts
+    )
+
+
+def _report(evaluated: Evaluated, folder: Path, settings: Settings) -> None:
+    from triton_repo.zoo.transfer.report import write_report
+
+    _print_figures(evaluated.figures)
+    _say_where(folder, write_report(evaluated, folder, settings))
+
+
+def _print_figures(figures: Any) -> None:
+    from triton_repo.zoo.cli.figure_tables import figures_table
+
+    console().print(figures_table(figures))
+
+
+def _say_where(folder: Path, no_plot: str | None) -> None:
+    err = console(stderr=True)
+    if no_plot:
+        err.print(f"no confusion.png: {no_plot}", style="dim")
+    err.print(f"report: {folder / 'report.html'}", style="dim")
+
+
+def _left_out(name: str, dataset: Dataset, labels: tuple[str, ...]) -> list[str]:
+    unknown = [label for label in dataset.labels if label not in labels]
+    return [f"labels that {name} does not know are left out: {listed(unknown)}"] if unknown else []
+
+
+def _warn(dataset: Dataset, *more: str) -> None:
+    for warning in (*dataset.warnings, *more):
+        console(stderr=True).print(f"! {warning}", style="yellow", markup=False)

@@ -1,0 +1,1 @@
+"""Labelled files for the tutorial docs/train.md."""

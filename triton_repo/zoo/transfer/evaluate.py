@@ -1,0 +1,80 @@
+"""Evaluation of an installed model on labelled files, by the engine that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.errors import ClipstackError
+from app.settings import Settings
+from triton_repo.zoo.benchmark.engines import load, own
+from triton_repo.zoo import ModelError, listed
+from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.repository.store import InstalledModel
+from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
+from triton_repo.zoo.transfer.examples import Example
+from triton_repo.zoo.transfer.metrics import Scores
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's scores for the examples that it could be shown, and why it could not be shown the others."""
+
+    examples: tuple[Example, ...]
+    scores: Scores
+    refused: tuple[str, ...]
+
+
+def clip_of(model: InstalledModel) -> ClipSpec:
+    """Return the clip of an installed model."""
+    told = model.parameters
+    return ClipSpec(
+        "video" if told["kind"] == "video" else "image",
+        int(told["frames"]),
+        int(told["stride"]),
+        float(told["fps"]),
+        int(told["resize"]),
+        int(told["crop"]),
+    )
+
+
+def answer(
+    model: InstalledModel, examples: Sequence[Example], settings: Settings, advance: Callable[[], None]
+) -> Answers:
+    """Return the scores of one clip of each example, the one that the service takes by default.
+
+    Args:
+        model: The installed model.
+        examples: Inspected examples.
+        settings: Settings of the decoders.
+        advance: Called after each example.
+
+    Raises:
+        ModelError: No example could be shown to the model.
+    """
+    results = asyncio.run(_answer(model, examples, settings, advance))
+    refused = tuple(
+        f"{example.file.name}: {result}"
+        for example, result in zip(examples, results, strict=True)
+        if isinstance(result, ClipstackError)
+    )
+    kept = [(e, r) for e, r in zip(examples, results, strict=True) if not isinstance(r, ClipstackError)]
+    if not kept:
+        raise ModelError(f"{model.name} could be shown no file: {listed(list(refused))}.")
+    return Answers(tuple(example for example, _ in kept), np.stack([scores for _, scores in kept]), refused)
+
+
+async def _answer(
+    model: InstalledModel, examples: Sequence[Example], settings: Settings, advance: Callable[[], None]
+) -> list[Scores | ClipstackError]:
+    spec, engine = clip_of(model), load(model, own(model), None, model.served)
+    results: list[Scores | ClipstackError] = []
+    async with clip_decoder(examples, spec, 1, settings) as decoder:
+        for start in range(0, len(examples), PROCESSES):
+            for clips in await decoder.read(examples[start : start + PROCESSES]):
+                results.append(clips if isinstance(clips, ClipstackError) else engine.infer(clips)[0])
+                advance()
+    return results

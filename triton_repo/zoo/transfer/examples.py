@@ -1,0 +1,257 @@
+"""Examples: files with their labels, from a folder of folders or from a CSV file, with a check of both.
+
+FOLDER/<label>/**                           every file below belongs to the label
+LIST.csv: file,label[,start_s,end_s]        paths are relative to the CSV file; a span in seconds, of films only
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.errors import UnsupportedMedia
+from app.files import DamagedFile, open_file
+from app.media.formats import HEAD_BYTES, Kind, sniff
+from triton_repo.zoo.architectures.downloads import sha256_of
+from triton_repo.zoo import ModelError, listed
+
+MAX_LABELS, MAX_FILES = 1000, 100_000
+MAX_LABEL_LENGTH = 100  # characters
+FEW = 10  # files of a label; with fewer the model and its figures are doubtful
+Span = tuple[float, float] | None
+Stamp = tuple[int, int]  # size in bytes and time of change in ns
+
+
+@dataclass(frozen=True)
+class Example:
+    """One file, or a span of a film, with its labels.
+
+    Attributes:
+        file: The file.
+        labels: Its labels, in the order of their first appearance.
+        span: Start and end in seconds, or None for the whole file.
+        kind: Whether it is a film or a picture; set by `inspect`.
+        sha256: Digest of its content; set by `inspect`.
+        stamp: Size and time of change when the digest was made.
+    """
+
+    file: Path
+    labels: tuple[str, ...]
+    span: Span = None
+    kind: Kind = "image"
+    sha256: str = ""
+    stamp: Stamp = (0, 0)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Return whether the file still has the size and time of change of its digest."""
+        try:
+            return _stamp(self.file) == self.stamp
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples of one kind, their labels in order, and what the user should know about them."""
+
+    kind: Kind
+    examples: tuple[Example, ...]
+    labels: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read_examples(path: Path, multi_label: bool) -> list[Example]:
+    """Return the examples of a folder or a CSV file, not inspected yet.
+
+    Args:
+        path: A folder of folders, or a CSV file.
+        multi_label: Whether a file may have several labels.
+
+    Raises:
+        ModelError: The path does not exist, has no examples, too many, or too many labels, or a label is unusable.
+    """
+    if not path.exists():
+        raise ModelError(f"{path} does not exist.")
+    examples = _from_csv(path) if path.is_file() else _from_folder(path)
+    merged: dict[tuple[Path, Span], tuple[str, ...]] = {}
+    for example in examples:
+        key = (example.file, example.span)
+        merged[key] = tuple(dict.fromkeys(merged.get(key, ()) + example.labels))
+        if len(merged) > MAX_FILES:
+            raise ModelError(f"{path} has more than the {MAX_FILES} files allowed: train with a part of them.")
+        if len(merged[key]) > 1 and not multi_label:
+            raise ModelError(f"{example.file} has the labels {listed(list(merged[key]))}: a file has one label.")
+    if not merged:
+        raise ModelError(
+            f"{path} has no examples: it needs a folder for each label, with files in it, or be a CSV file."
+        )
+    result = [Example(file, labels, span) for (file, span), labels in merged.items()]
+    if (count := len(label_names(result))) > MAX_LABELS:
+        raise ModelError(f"there are {count} labels, and {MAX_LABELS} are allowed: is each folder a label?")
+    return result
+
+
+def inspect(examples: Sequence[Example], multi_label: bool, advance: Callable[[], None]) -> Dataset:
+    """Return the examples that can be used, and warnings about the others.
+
+    Args:
+        examples: What `read_examples` returned.
+        multi_label: Whether a file may have several labels.
+        advance: Called after each file.
+
+    Raises:
+        ModelError: Pictures and films are mixed, or no file is usable.
+    """
+    warnings: list[str] = []
+    usable = []
+    unusable: list[str] = []
+    digests: dict[Path, tuple[Kind, str, Stamp]] = {}
+    for example in examples:
+        try:
+            if example.file not in digests:
+                digests[example.file] = _facts(example.file)
+            kind, sha256, stamp = digests[example.file]
+            if kind == "image" and example.span:
+                raise UnsupportedMedia("a picture has no start and end")
+            usable.append(replace(example, kind=kind, sha256=sha256, stamp=stamp))
+        except (OSError, DamagedFile, UnsupportedMedia) as error:
+            unusable.append(f"{example.file.name}: {error}")
+        advance()
+    if unusable:
+        warnings.append(f"{len(unusable)} files are left out: {listed(unusable)}")
+    kept = usable if multi_label else _without_conflicts(usable, warnings)
+    kept = _without_duplicates(kept, warnings)
+    return Dataset(_one_kind(kept), tuple(kept), label_names(kept), tuple(warnings))
+
+
+def check_counts(dataset: Dataset) -> Dataset:
+    """Return the dataset with a warning about labels with few files.
+
+    Raises:
+        ModelError: There are fewer than two labels, or a label has one file only.
+    """
+    files = {label: len({e.sha256 for e in dataset.examples if label in e.labels}) for label in dataset.labels}
+    if len(files) < 2:
+        raise ModelError(f"there is one label only ({', '.join(files)}): a model needs two labels or more.")
+    if lone := [label for label, count in files.items() if count < 2]:
+        raise ModelError(f"too few files for {listed(lone)}: each label needs two different files at least, one of "
+                         f"them to check the model with, and {FEW} or more to be of use.")  # fmt: skip
+    few = [f"{label} ({count})" for label, count in files.items() if count < FEW]
+    warning = (f"labels with fewer than {FEW} files: {listed(few)}; the figures say little about them",) if few else ()
+    return replace(dataset, warnings=dataset.warnings + warning)
+
+
+def label_names(examples: Iterable[Example]) -> tuple[str, ...]:
+    """Return the labels of the examples, sorted."""
+    return tuple(sorted({label for example in examples for label in example.labels}))
+
+
+def _from_folder(folder: Path) -> Iterator[Example]:
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith(".") or not place.is_dir():
+            continue
+        label = _label(place.name, str(place))
+        for file in sorted(place.rglob("*")):
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(place).parts):
+                yield Example(file, (label,))
+
+
+def _from_csv(path: Path) -> Iterator[Example]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text)
+            if not {"file", "label"} <= set(rows.fieldnames or ()):
+                raise ModelError(
+                    f"{path} needs a first line with the columns file,label and, if you like, start_s,end_s."
+                )
+            for number, row in enumerate(rows, 2):
+                where = f"{path}, line {number}"
+                if not row["file"]:
+                    raise ModelError(f"{where}: the column file is empty.")
+                yield Example(path.parent / row["file"], (_label(row["label"] or "", where),), _span(row, where))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ModelError(f"{path} is no CSV file in UTF-8 ({error}).") from error
+
+
+def _span(row: dict[str, str], where: str) -> Span:
+    words = [(row.get(name) or "").strip() for name in ("start_s", "end_s")]
+    if not any(words):
+        return None
+    try:
+        start_s, end_s = (float(word) for word in words)
+    except ValueError:
+        start_s = end_s = math.nan
+    if not (math.isfinite(end_s) and 0 <= start_s < end_s):
+        raise ModelError(
+            f"{where}: start_s and end_s are {words[0]!r} and {words[1]!r}; they must be seconds, start first."
+        )
+    return start_s, end_s
+
+
+def _label(text: str, where: str) -> str:
+    label = unicodedata.normalize("NFC", text).strip()
+    if not label or not label.isprintable() or len(label) > MAX_LABEL_LENGTH:
+        raise ModelError(
+            f"{where}: {text[:MAX_LABEL_LENGTH]!r} is no label: it needs 1 to {MAX_LABEL_LENGTH} printable characters."
+        )
+    return label
+
+
+def _facts(file: Path) -> tuple[Kind, str, Stamp]:
+    stamp = _stamp(file)
+    with open_file(file, follow_links=True) as content:
+        kind = sniff(content.read(HEAD_BYTES))
+    return kind, sha256_of(file), stamp
+
+
+def _stamp(file: Path) -> Stamp:
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _without_conflicts(examples: Sequence[Example], warnings: list[str]) -> list[Example]:
+    """Return the examples whose content has one label only."""
+    labels: dict[tuple[str, Span], set[str]] = defaultdict(set)
+    for example in examples:
+        labels[example.sha256, example.span].update(example.labels)
+    conflicting = [e for e in examples if len(labels[e.sha256, e.span]) > 1]
+    if conflicting:
+        names = [f"{e.file.parent.name}/{e.file.name}" for e in conflicting]
+        warnings.append(
+            f"{len(names)} files are left out because the same content has another label too: {listed(names)}"
+        )
+    return [e for e in examples if len(labels[e.sha256, e.span]) == 1]
+
+
+def _without_duplicates(examples: Sequence[Example], warnings: list[str]) -> list[Example]:
+    """Return one example for each content and span; copies give it their labels."""
+    first: dict[tuple[str, Span], Example] = {}
+    copies = []
+    for example in examples:
+        key = (example.sha256, example.span)
+        if key in first:
+            copies.append(example.file.name)
+            labels = tuple(dict.fromkeys(first[key].labels + example.labels))
+            first[key] = replace(first[key], labels=labels)
+        else:
+            first[key] = example
+    if copies:
+        warnings.append(f"{len(copies)} exact copies are left out: {listed(copies)}")
+    return list(first.values())
+
+
+def _one_kind(examples: Sequence[Example]) -> Kind:
+    counts = Counter(example.kind for example in examples)
+    if not counts:
+        raise ModelError("no file is a picture or a video that the service can read.")
+    if len(counts) > 1:
+        raise ModelError(
+            f"there are {counts['image']} pictures and {counts['video']} videos: train a model for each kind."
+        )
+    return next(iter(counts))

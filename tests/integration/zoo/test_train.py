@@ -95,6 +95,28 @@ def test_a_second_run_computes_no_feature_again_and_a_worse_version_needs_force(
     assert installed(folder / "models", "digits").side_by_side == (1, 2)
 
 
+def test_a_file_with_several_labels_gets_several_scores(folder: Path) -> None:
+    kinds = {word: ["odd" if number % 2 else "even"] for number, word in enumerate(WORDS)}
+    for word in ("zero", "six", "eight", "nine"):
+        kinds[word].append("round")
+    rows = [(file, label) for _, file, word in digests(folder) for label in kinds[word]]
+    write_list(folder / "kinds.csv", rows)
+    assert "say --multi-label" in train(folder, "kinds", folder / "kinds.csv").stderr
+    result = train(folder, "kinds", folder / "kinds.csv", "--multi-label")
+    assert result.exit_code == 0, result.output
+    model = installed(folder / "models", "kinds")
+    card = read_card(model.served)
+    assert card
+    assert (model.parameters["scores"], model.labels) == ("sigmoid", ("even", "odd", "round"))
+    assert [float(word) for word in model.parameters["thresholds"].split(",")] == [
+        pytest.approx(card.thresholds[label], rel=1e-4) for label in model.labels
+    ]
+    assert card.metrics["mean_average_precision"] >= 0.7
+    result = invoke("evaluate", "kinds", folder / "kinds.csv", "--json", "--models", folder / "models")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["mean_average_precision"] >= 0.7
+
+
 def test_films_are_learned_from_their_frames(folder: Path) -> None:
     write_shapes(folder / "films", 3, seed=1)
     clip = ("--clips", 1, "--frames", 4, "--stride", 16)

@@ -12,9 +12,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.settings import Settings
+from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.cli.add_command import next_step
 from triton_repo.zoo.cli.console import COUNT, FOLDER, command_settings, console, models_option
-from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 RUNTIME = Path(__file__).parents[3] / ".runtime"
 EXAMPLES = click.argument("folder", type=click.Path(path_type=Path))
 Start = Callable[[str, int], Callable[[], None]]
-
-multi_label_option = click.option("--multi-label", is_flag=True, help="A file can have several labels.")
 
 
 @click.command()
@@ -48,6 +46,7 @@ multi_label_option = click.option("--multi-label", is_flag=True, help="A file ca
     show_default=True,
     help="Share of the files that is held out to check the model.",
 )
+@click.option("--multi-label", is_flag=True, help="A file can have several labels: a sigmoid for each, no softmax.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split and the training.")
 @click.option("--force", is_flag=True, help="Serve the new version even if it is worse than the version before.")
 @click.option("--report", type=FOLDER, help="Folder of the report.  [default: .runtime/reports/NAME]")
@@ -70,7 +69,7 @@ def _train(name: str, folder: Path, models: Path, settings: Settings, options: d
     from triton_repo.zoo.transfer import train as training
     from triton_repo.zoo.transfer.examples import check_counts
 
-    multi_label, seed = False, options["seed"]
+    multi_label, seed = options["multi_label"], options["seed"]
     before = install.earlier_version(models, name)
     with _progress() as start:
         dataset = check_counts(_inspected(folder, multi_label, start))
@@ -96,35 +95,32 @@ def _train(name: str, folder: Path, models: Path, settings: Settings, options: d
 @click.command()
 @click.argument("name")
 @EXAMPLES
-@multi_label_option
 @click.option("--report", type=FOLDER, help="Write report.html, report.json and confusion.png into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
 @models_option
-def evaluate(
-    name: str, folder: Path, multi_label: bool, report: Path | None, as_json: bool, models: Path | None
-) -> None:
+def evaluate(name: str, folder: Path, report: Path | None, as_json: bool, models: Path | None) -> None:
     """Measure a model on labelled files: a folder for each label, or a CSV file, as for `train`.
 
     The model's engine looks at one clip of each file, the one that the service takes by default.
     """
     with command_settings() as settings:
         model = store.installed(models or settings.model_dir, name)
-        from triton_repo.zoo.transfer.evaluate import answer, clip_of
+        from triton_repo.zoo.transfer.evaluate import answer, clip_of, thresholds_of
         from triton_repo.zoo.transfer.metrics import measure
         from triton_repo.zoo.transfer.report import Evaluated, write_report
         from triton_repo.zoo.transfer.train import truth_matrix
 
         with _progress() as start:
-            dataset = _inspected(folder, multi_label, start)
+            dataset = _inspected(folder, model.is_independent, start)
             known = [e for e in dataset.examples if set(e.labels) <= set(model.labels)]
             if not known:
                 raise ModelError(
                     f"{name} knows none of the labels {listed(list(dataset.labels))}: `show {name}` lists its labels."
                 )
             answers = answer(model, known, settings, start("classifying", len(known)))
+        thresholds = thresholds_of(model)
         _warn(dataset, *_left_out(name, dataset, model.labels), *answers.refused)
         truths = truth_matrix(answers.examples, model.labels)
-        thresholds = [0.5] * len(model.labels) if multi_label else None
         figures = measure(answers.scores, truths, model.labels, thresholds).of_labels_with_files()
         facts = {"version": model.versions[-1]}
         if as_json:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.media.formats import Kind
+from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.trained import (
     FRAMES_SUFFIX,
     frame_statistics,
@@ -20,7 +21,6 @@ from triton_repo.zoo.architectures.trained import (
     last_layer_name,
     replace_last_layer,
 )
-from triton_repo.zoo import ModelError
 from triton_repo.zoo.export.openvino import convert_module
 from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork
 from triton_repo.zoo.repository import store

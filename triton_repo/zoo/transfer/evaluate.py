@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.errors import ClipstackError
+from app.inference.decision import SIGMOID_THRESHOLD
 from app.settings import Settings
-from triton_repo.zoo.benchmark.engines import load, own
 from triton_repo.zoo import ModelError, listed
+from triton_repo.zoo.benchmark.engines import load, own
 from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.store import InstalledModel
 from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
@@ -39,6 +40,14 @@ def clip_of(model: InstalledModel) -> ClipSpec:
         int(told["resize"]),
         int(told["crop"]),
     )
+
+
+def thresholds_of(model: InstalledModel) -> list[float] | None:
+    """Return the threshold of each label, or None if the best label is right (softmax)."""
+    if not model.is_independent:
+        return None
+    numbers = [float(number) for number in model.parameters.get("thresholds", "").split(",") if number.strip()]
+    return numbers or [SIGMOID_THRESHOLD] * len(model.labels)
 
 
 def answer(

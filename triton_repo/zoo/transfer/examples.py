@@ -17,8 +17,8 @@ from pathlib import Path
 from app.errors import UnsupportedMedia
 from app.files import DamagedFile, open_file
 from app.media.formats import HEAD_BYTES, Kind, sniff
-from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo import ModelError, listed
+from triton_repo.zoo.architectures.downloads import sha256_of
 
 MAX_LABELS, MAX_FILES = 1000, 100_000
 MAX_LABEL_LENGTH = 100  # characters
@@ -86,7 +86,10 @@ def read_examples(path: Path, multi_label: bool) -> list[Example]:
         if len(merged) > MAX_FILES:
             raise ModelError(f"{path} has more than the {MAX_FILES} files allowed: train with a part of them.")
         if len(merged[key]) > 1 and not multi_label:
-            raise ModelError(f"{example.file} has the labels {listed(list(merged[key]))}: a file has one label.")
+            raise ModelError(
+                f"{example.file} has the labels {listed(list(merged[key]))}: say --multi-label if a file can "
+                "have several labels, else correct the list."
+            )
     if not merged:
         raise ModelError(
             f"{path} has no examples: it needs a folder for each label, with files in it, or be a CSV file."

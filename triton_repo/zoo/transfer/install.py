@@ -9,10 +9,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo import ModelError
+from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.export import openvino as export
-from triton_repo.zoo.export.spec import Summary
+from triton_repo.zoo.export.spec import Scoring, Summary
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.add import Target, add_version, check_name
 from triton_repo.zoo.repository.names import PUBLISHED
@@ -110,11 +110,15 @@ def install(target: Target, backbone: Backbone, trained: Trained, card: Card) ->
         ModelError: The version could not be exported, or the server cannot load it.
     """
     served = backbone.with_layer(trained.head.weight, trained.head.bias, trained.dataset.labels)
-    served = replace(served, summary=Summary(description=card.summary))
+    # A softmax decides for its best label; several labels at a time need a threshold each.
+    scoring = Scoring("sigmoid", thresholds=card.thresholds) if card.multi_label else Scoring()
+    served = replace(served, summary=Summary(description=card.summary), scoring=scoring)
     with tempfile.TemporaryDirectory(prefix="clipstack-train-") as folder:
         weights = Path(folder, WEIGHTS)
         save_file({name: tensor.contiguous() for name, tensor in served.network.state_dict().items()}, weights)
-        source = Source(served.architecture, WEIGHTS, sha256_of(weights), served.spec, served.mean, served.std)
+        source = Source(
+            served.architecture, WEIGHTS, sha256_of(weights), served.spec, served.mean, served.std, scoring=scoring
+        )
 
         def write(making: Path, version: int) -> None:
             try:

@@ -9,8 +9,8 @@ import numpy as np
 
 from app.errors import ClipstackError
 from app.settings import Settings
-from triton_repo.zoo.calibration import fit_temperature, label_thresholds
 from triton_repo.zoo import ModelError, listed
+from triton_repo.zoo.calibration import fit_temperature, label_thresholds
 from triton_repo.zoo.transfer.backbones import Features
 from triton_repo.zoo.transfer.card import DIGITS
 from triton_repo.zoo.transfer.examples import Dataset, Example, check_counts, label_names

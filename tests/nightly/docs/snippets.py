@@ -23,6 +23,8 @@ BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python
 # Commands that this machine cannot or should not run, by how they begin, on which page ("" for all), and why
 NOT_HERE = {
     ("", "make test"): "it is running",
+    ("README.md", "git clone"): "the tests run in a clone",
+    ("README.md", ".venv/bin/clipstack-models train"): "minutes; tests/integration/zoo/test_train.py",
     ("", "docker compose"): "tests/docker runs them, where there is Docker",
     (
         "docs/access.md",

@@ -176,7 +176,7 @@ def test_headers_and_query(edge: Stack) -> None:
     for way in ways:
         assert len(way) < 32_000, f"{len(way)} bytes of a request"
     replies = measured(edge, ways)
-    assert codes(replies) <= {"200", *BUSY}, f"{len(replies)} requests: {sorted(codes(replies))}"
+    assert codes(replies) <= {"200", "400 invalid_parameter", *BUSY}, f"{len(replies)}: {sorted(codes(replies))}"
     longest = max(len(reply.answer.body) for reply in replies)
     assert longest < 1 << 20, f"the longest answer {longest >> 10} KiB"
 

@@ -15,6 +15,7 @@ from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTa
 
 __all__ = [
     "CHECKOUT",
+    "CPUS_OF_WORKER",
     "PREFIX",
     "SAMPLINGS",
     "SETTINGS",

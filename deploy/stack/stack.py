@@ -83,6 +83,7 @@ class Stack:
             if self._supervisor.is_running():
                 processes.wait_until_gone([self._supervisor.shutdown()], STOP_S)
             processes.end(self.processes(), timeout_s=10)  # orphans that Supervisor does not know
+            processes.end(self.processes(), timeout_s=1)  # what an orphan started before it was killed
             (self.run_dir / paths.URL_FILE).unlink(missing_ok=True)
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -64,7 +64,9 @@ def test_command_line_lists_the_models(stack: Stack) -> None:
     assert "camera_motion  default for videos  video" in clipstack(stack, "models").stdout
 
 
-def test_command_line_refuses_a_damaged_film(stack: Stack, real_videos: Path) -> None:
-    done = clipstack(stack, "classify", real_videos / "corrupted.mp4")
+def test_command_line_refuses_damaged_frames(stack: Stack, real_videos: Path) -> None:
+    damaged = real_videos / "corrupted.mp4"  # at 3.0 of 5 s, behind the clip in the middle
+    assert clipstack(stack, "classify", damaged).returncode == 0
+    done = clipstack(stack, "classify", "--clips", "3", damaged)
     assert done.returncode == 1
     assert "HTTP 422" in done.stderr

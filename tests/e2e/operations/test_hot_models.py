@@ -6,6 +6,7 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -57,10 +58,11 @@ def ask(stack: Stack, model: str, content: bytes) -> httpx.Response:
 
 
 def followed(stack: Stack, model: str, content: bytes, status: int, version: str = "") -> Callable[[], bool]:
-    """Whether eight requests in a row, which reach both workers, are answered so."""
+    """Whether sixteen requests, eight at a time, so that they reach both workers, are answered so."""
 
     def holds() -> bool:
-        answers = [ask(stack, model, content) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: ask(stack, model, content), range(16)))
         if {answer.status_code for answer in answers} != {status}:
             return False
         return not version or {answer.json()["model_version"] for answer in answers} == {version}

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
-import psutil
-
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
@@ -154,10 +152,11 @@ def open_files(context: Context) -> Iterator[Finding]:
 
 
 def _open_files(name: str, pid: int) -> Iterator[Finding]:
-    process = psutil.Process(pid)
-    limit, used = process.rlimit(psutil.RLIMIT_NOFILE)[0], process.num_fds()
-    if limit == psutil.RLIM_INFINITY:
+    process = Path("/proc", str(pid))  # psutil asks for the limit by prlimit(2), which needs a capability
+    match = re.search(r"^Max open files +(\d+)", (process / "limits").read_text(), re.M)
+    if not match:  # unlimited
         return
+    limit, used = int(match[1]), sum(1 for _ in (process / "fd").iterdir())
     if limit < MIN_FILES:
         yield FEW_FILES.finding(program=name, limit=limit, need=MIN_FILES)
     if used > NEARLY_USED * limit:

@@ -151,12 +151,12 @@ class SettingsTable:
     )
     web_workers: int = setting(0, _between(0, 256), "Gunicorn worker processes; 0: one for every four CPUs.")
     web_threads: int = setting(
-        96, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
+        56, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
     )
     max_inflight: int = setting(
         16, _between(1, 256), "Most requests that one worker processes at once; it adapts the limit below that."
     )
-    max_queue: int = setting(64, _between(0, 1024), "Most requests that wait in one worker; one more is answered 503.")
+    max_queue: int = setting(24, _between(0, 1024), "Most requests that wait in one worker; one more is answered 503.")
     queue_timeout_s: int = setting(20, _between(1, 3600), "Longest wait in the queue or for slots, seconds; then 503.")
     deadline_s: int = setting(30, _between(1, 3600), "Deadline of a request without X-Deadline-Ms, seconds; then 504.")
     decoders: int = setting(

@@ -180,7 +180,7 @@ def routes(settings: Settings) -> list[Route]:
         Route(path, "delete", "delete_job", "Jobs", "Cancel or remove a job",
               {200: {JSON: {"anyOf": [ref("Job"), ref("Removed")]}}, 202: json_of("Job")}, not_found, (_JOB_ID,)),
         Route(f"{path}/events", "get", "follow_job", "Jobs", "Follow a job",
-              {200: {"text/event-stream": TEXT}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
+              {200: {"text/event-stream": {}}}, (*not_found, errors.Overloaded), (_JOB_ID,)),
         Route(f"{path}/timeline", "get", "get_timeline", "Jobs", "Export a timeline",
               {200: exports}, (*not_found, errors.TimelineNotReady), (_JOB_ID, export_format, *page)),
         Route(f"{path}/thumbnails/{{place}}.jpg", "get", "get_thumbnail", "Jobs",

@@ -17,7 +17,7 @@ _PYTHON = {
     "list_models": "for model in clipstack.models():\n    print(model.name, len(model.labels))",
 }
 
-# What is done with `response`
+# JavaScript that prints the main part of `response`
 _SHOW = {
     "classify": "const { predictions } = await response.json();\nconsole.log(predictions[0].label);",
     "submit_job": "const job = await response.json();\nconsole.log(job.id, job.state);",

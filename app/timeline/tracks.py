@@ -33,7 +33,7 @@ class Extent:
 
 
 class _Costs(NamedTuple):
-    """What a change costs: of a label's state, and of the label of a softmax, which averages `reach` windows."""
+    """Costs of a change in a path: of one label's state, or of the best label, whose scores average `reach` windows."""
 
     state: float
     label: float

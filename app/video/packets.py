@@ -131,7 +131,7 @@ class PacketList:
         partial: Timestamp of an incomplete last packet, or None.
         order: Decoding time of each frame if timestamps rise in decoding order although the decoder reorders frames
             (H.264 in AVI, packed frames of Xvid): the n-th frame that the decoder returns is then shown n-th.
-        restarts: Timestamps of the key frames at which decoding starts anew, rising: no frame after one of them refers
+        restarts: Timestamps of the key frames at which decoding restarts, rising: no frame after one of them refers
             to a frame before it.
     """
 

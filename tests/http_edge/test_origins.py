@@ -101,27 +101,29 @@ def test_answers_to_listed_origins_can_be_read_errors_included(edge: Stack) -> N
         (_of("x", "POST", "/v1/classify", f"Origin: {PAGE}", f"Content-Length: {MAX_UPLOAD_MB << 21}"), 413),
     ):
         answer = exchange(edge.url, sent).answer
-        told = cors(answer.headers)
+        allowed = cors(answer.headers)
         assert answer.status == status
-        assert (told["access-control-allow-origin"], told["vary"]) == (PAGE, "Origin")
-        assert "Retry-After" in told["access-control-expose-headers"]
-        assert "access-control-allow-credentials" not in told
+        assert (allowed["access-control-allow-origin"], allowed["vary"]) == (PAGE, "Origin")
+        assert "Retry-After" in allowed["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in allowed
     for path, origin in (("/v1/models", "http://other.example"), ("/", PAGE), ("/login", PAGE), ("/metrics", PAGE)):
-        told = cors(exchange(edge.url, _of("x", "GET", path, f"Origin: {origin}")).answer.headers)
-        assert "access-control-allow-origin" not in told, path
+        allowed = cors(exchange(edge.url, _of("x", "GET", path, f"Origin: {origin}")).answer.headers)
+        assert "access-control-allow-origin" not in allowed, path
 
 
 def test_preflights(edge: Stack) -> None:
     asks = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
     answer = exchange(edge.url, _of("x", "OPTIONS", "/v1/classify", f"Origin: {PAGE}", *asks)).answer
-    told = cors(answer.headers)
-    assert (answer.status, told["access-control-allow-origin"]) == (204, PAGE)
-    assert "POST" in told["access-control-allow-methods"] and "Authorization" in told["access-control-allow-headers"]
-    assert int(told["access-control-max-age"]) > 0
+    allowed = cors(answer.headers)
+    assert (answer.status, allowed["access-control-allow-origin"]) == (204, PAGE)
+    assert (
+        "POST" in allowed["access-control-allow-methods"] and "Authorization" in allowed["access-control-allow-headers"]
+    )
+    assert int(allowed["access-control-max-age"]) > 0
     for path, headers in (
         ("/v1/classify", ["Origin: http://other.example", *asks]),
         ("/login", [f"Origin: {PAGE}", *asks]),
         ("/v1/classify", list(asks)),
     ):
-        told = cors(exchange(edge.url, _of("x", "OPTIONS", path, *headers)).answer.headers)
-        assert "access-control-allow-origin" not in told and "access-control-allow-methods" not in told, path
+        allowed = cors(exchange(edge.url, _of("x", "OPTIONS", path, *headers)).answer.headers)
+        assert "access-control-allow-origin" not in allowed and "access-control-allow-methods" not in allowed, path

@@ -1,4 +1,4 @@
-"""What tests of the decoder pool share: a good decode, and signals to the processes."""
+"""Helpers for tests of the decoder pool: decode a good file, send signals to the processes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flask import Flask
 
-# What needs no key: the description of the API, whether the service lives, the page's files, logging in, and what nginx lets only some ask
+# Endpoints without a key: API description, health, static files and login; nginx restricts the metrics by address
 OPEN = {"reference.page", "reference.description", "api.alive", "api.ready", "static", "login.form", "login.login"}
 OPEN |= {"metrics.metrics", "metrics.status", "metrics.page"}
 VALUES = {"identity": "0" * 24, "place": 0, "filename": "page.css"}

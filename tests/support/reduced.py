@@ -22,7 +22,7 @@ def model(frames: int = 8, stride: int = 4, fps: float = 30.0, resize: int = 80,
 
 
 def decode(path: Path, model: Model, clips: int) -> tuple[Media, DecodeResult, NDArray[np.int64]]:
-    """What the service makes of a file: its facts, the frames it took, and their pixels (clips, T, crop, crop, 3)."""
+    """Return a file's properties, the decoded frames, and their pixels (clips, T, crop, crop, 3)."""
     source = Source(str(path), 0, path.stat().st_size)
     media = worker.probe(source, LIMITS)
     stride, fps = model.stride or 1, model.fps or 1.0

@@ -20,7 +20,7 @@ EXPECTED = (2, 3, "pan_left", "pan_left", "model_not_found")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What the command prints; the test fails if the command does."""
+    """Return the command's standard output; fail the test if the command fails."""
     done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -30,7 +30,7 @@ from triton_repo.zoo.repository.names import LITE, RESNETS, X3D
 from triton_repo.zoo.repository.sources import read_source
 
 FILM = ClipSpec("video", 8, 8, 30, 256, 224)  # frames of a film for a backbone that takes pictures: 8 in 1.9 s
-FORMAT = "1"  # of the cached features; another number makes them all anew
+FORMAT = "1"  # of the cached features; a new number invalidates the cache
 
 Clips = NDArray[np.uint8]
 Features = NDArray[np.float32]

@@ -31,14 +31,14 @@ class Answers:
 
 def clip_of(model: InstalledModel) -> ClipSpec:
     """Return the clip of an installed model."""
-    told = model.parameters
+    parameters = model.parameters
     return ClipSpec(
-        "video" if told["kind"] == "video" else "image",
-        int(told["frames"]),
-        int(told["stride"]),
-        float(told["fps"]),
-        int(told["resize"]),
-        int(told["crop"]),
+        "video" if parameters["kind"] == "video" else "image",
+        int(parameters["frames"]),
+        int(parameters["stride"]),
+        float(parameters["fps"]),
+        int(parameters["resize"]),
+        int(parameters["crop"]),
     )
 
 

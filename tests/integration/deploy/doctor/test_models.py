@@ -83,8 +83,8 @@ def test_downloaded_weights_that_are_damaged(context, monkeypatch: pytest.Monkey
     file = context.checkout / ".runtime" / "weights" / Path(package.member).name
     file.parent.mkdir()
     file.write_bytes(b"publish" if damaged else b"published")
-    told = words(context, weights.CHECKS, weights.DOWNLOAD_DAMAGED)
-    assert (str(file) in told) == damaged
+    findings = words(context, weights.CHECKS, weights.DOWNLOAD_DAMAGED)
+    assert (str(file) in findings) == damaged
 
 
 def test_a_clip_larger_than_a_slot(context) -> None:

@@ -41,14 +41,16 @@ def subclasses(kind: type) -> Iterator[type]:
 
 
 def test_every_address_of_app_is_described_and_no_other() -> None:
-    told = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert told == addresses()
+    documented = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert documented == addresses()
 
 
 def test_every_error_of_the_app_is_described_somewhere() -> None:
     own = {subclass for subclass in subclasses(errors.ClipstackError) if subclass.__module__ == "app.errors"}
-    told = {(status, code) for route in routes(SETTINGS) for status, names in _codes(route).items() for code in names}
-    assert {(subclass.status, subclass.code) for subclass in own} - told == set()
+    documented = {
+        (status, code) for route in routes(SETTINGS) for status, names in _codes(route).items() for code in names
+    }
+    assert {(subclass.status, subclass.code) for subclass in own} - documented == set()
 
 
 def _codes(route) -> dict[int, set[str]]:
@@ -56,8 +58,8 @@ def _codes(route) -> dict[int, set[str]]:
 
 
 def test_every_code_has_a_meaning_and_no_other_has_one() -> None:
-    told = {code for route in routes(SETTINGS) for names in _codes(route).values() for code in names}
-    assert told == MEANINGS.keys()
+    documented = {code for route in routes(SETTINGS) for names in _codes(route).values() for code in names}
+    assert documented == MEANINGS.keys()
 
 
 def test_samples_send_a_key_where_one_is_required() -> None:
@@ -73,12 +75,12 @@ def test_samples_send_a_key_where_one_is_required() -> None:
 def test_nginx_s_own_errors_are_described() -> None:
     text = (CHECKOUT / "nginx" / "conf.d" / "errors.conf").read_text()
     table = text.partition("map $status $error_code {")[2].partition("}")[0]
-    told = {int(status): {code} for status, code in re.findall(r"^ +(\d{3})\s+([\w$]+);", table, re.MULTILINE)}
+    documented = {int(status): {code} for status, code in re.findall(r"^ +(\d{3})\s+([\w$]+);", table, re.MULTILINE)}
     for status, name in ((403, "$forbidden_code"), (503, "$busy_code")):
-        assert told[status] == {name}
+        assert documented[status] == {name}
         table = text.partition(f" {name} {{")[2].partition("}")[0]
-        told[status] = set(re.findall(r"^ +\S+ +(\w+);", table, re.MULTILINE))
-    assert told == {status: set(codes) for status, codes in NGINX_ERRORS.items()}
+        documented[status] = set(re.findall(r"^ +\S+ +(\w+);", table, re.MULTILINE))
+    assert documented == {status: set(codes) for status, codes in NGINX_ERRORS.items()}
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/jobs"])
@@ -127,10 +129,10 @@ def test_every_field_has_a_description_and_an_example() -> None:
     for operation in OPERATIONS:
         for kind, media in operation.get("requestBody", {}).get("content", {}).items():
             schemas[f"{operation['operationId']} {kind}"] = media["schema"]
-    told = [field for name, schema in schemas.items() for field in fields(schema, name)]
-    assert [path for path, schema in told if "description" not in schema] == []
+    documented = [field for name, schema in schemas.items() for field in fields(schema, name)]
+    assert [path for path, schema in documented if "description" not in schema] == []
     files = ("multipart/form-data.file", ".thumbnails")  # bytes; pictures in base64
-    assert [path for path, schema in told if not has_example(schema) and not path.endswith(files)] == []
+    assert [path for path, schema in documented if not has_example(schema) and not path.endswith(files)] == []
     for operation in OPERATIONS:
         for parameter in operation.get("parameters", ()):
             assert parameter["description"] and parameter["examples"]["default"]["value"] is not None, parameter["name"]

@@ -1,4 +1,4 @@
-"""Networks whose last layer is replaced and trained: a known network with as many classes as the user's examples have labels.
+"""Networks with a replaced last layer, trained on the labels of the user's examples.
 
 NAME           the network NAME with another last layer
 NAME_frames    a network for pictures, made into one for films: mean and standard deviation of its features over

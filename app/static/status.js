@@ -1,4 +1,4 @@
-// The page at /status: asks for what is new every few seconds, and shows it.
+// The page at /status: polls /status.json and shows the result.
 
 import { fit, h, write } from "./dom.js";
 import { milliseconds, seconds } from "./words.js";
@@ -8,8 +8,8 @@ import { continued, loads, quantiles, rates, STAGES, stages } from "./status_ser
 
 const KEPT = 185;
 const VERDICTS = {
-  good: ["All is well", "Ready"],
-  warn: ["Something needs a look", "Needs a look"],
+  good: ["All systems normal", "Ready"],
+  warn: ["Attention needed", "Warning"],
   bad: ["Something is broken", "Broken"],
 };
 
@@ -21,21 +21,21 @@ const ms = (value) => (value === 0 ? "0" : milliseconds(value).replace(".0 ", " 
 const list = h("ul.checks");
 const charts = {
   rates: new Chart({
-    title: "Requests a second", note: "Files to be looked at, by what became of them.", form: perSecond, least: 1,
-    series: [["ok", "Answered", "of-ok"], ["refused", "The file's fault", "of-refused"], ["failed", "Ours", "of-failed"]],
+    title: "Requests per second", note: "Classifications, by result.", form: perSecond, least: 1,
+    series: [["ok", "Answered", "of-ok"], ["refused", "Refused (4xx)", "of-refused"], ["failed", "Failed (5xx)", "of-failed"]],
   }),
   quantiles: new Chart({
-    title: "Time to an answer", note: "From the whole upload on, half and 99 of 100 take no longer.", least: 0.1,
+    title: "Latency", note: "From the end of the upload to the answer: p50 and p99.", least: 0.1,
     form: (value) => (value === 0 ? "0" : seconds(value)),
-    series: [["p50", "Half", "of-p50"], ["p99", "99 of 100", "of-p99"]],
+    series: [["p50", "p50", "of-p50"], ["p99", "p99", "of-p99"]],
   }),
   stages: new Chart({
-    title: "Where the time goes", note: "Of one request, on average.", form: ms, least: 10, stacked: true,
+    title: "Time by stage", note: "Mean for one request.", form: ms, least: 10, stacked: true,
     series: STAGES.map(([name, words]) => [name, words, `of-${name}`]),
   }),
   loads: new Chart({
-    title: "How much of it is in use", note: "At 100 % the next one waits.", form: percent, least: 1, most: 1,
-    series: [["work", "At work", "of-p99"], ["slots", "Slots", "of-p50"], ["decoders", "Decoders", "of-decoders"]],
+    title: "Capacity", note: "Part in use. At 100 % the next request waits.", form: percent, least: 1, most: 1,
+    series: [["work", "Requests", "of-p99"], ["slots", "Slots", "of-p50"], ["decoders", "Decoders", "of-decoders"]],
   }),
 };
 const makers = { rates, quantiles, stages, loads };
@@ -54,8 +54,8 @@ function show() {
     });
   const [verdict, word] = VERDICTS[worst(found)];
   say(verdict, word, worst(found));
-  const amiss = found.filter(([state]) => state !== "good").map(([, name, words]) => `${name}: ${words}.`);
-  write($("lede"), amiss.join(" ") || "The last quarter of an hour, and this moment.");
+  const problems = found.filter(([state]) => state !== "good").map(([, name, words]) => `${name}: ${words}.`);
+  write($("lede"), problems.join(" ") || "The last 15 minutes.");
 }
 
 function say(verdict, word, state) {
@@ -69,10 +69,10 @@ async function look() {
   const since = points.length > 1 ? points.at(-2).time : 0;
   const answer = await fetch(`/status.json?after=${since}`, { signal: AbortSignal.timeout(10_000) });
   if (!answer.ok) throw new Error(`${answer.status}`);
-  const told = await answer.json();
-  // The last point is of the moment of asking: the next answer has in its place what was written down
-  points = [...points.slice(0, -1).filter((point) => point.time <= since), ...told.points].slice(-KEPT);
-  return told.every_s;
+  const news = await answer.json();
+  // The last point is a live reading; the next answer replaces it with the recorded one.
+  points = [...points.slice(0, -1).filter((point) => point.time <= since), ...news.points].slice(-KEPT);
+  return news.every_s;
 }
 
 async function follow() {
@@ -82,7 +82,7 @@ async function follow() {
     show();
   } catch {
     say("The service does not answer", "No answer", "bad");
-    write($("lede"), "What is shown below is the last that was heard. This page goes on asking.");
+    write($("lede"), "The figures below are from its last answer. This page keeps trying.");
   }
   document.documentElement.dataset.started = "";
   setTimeout(follow, 1000 * pause);

@@ -1,12 +1,12 @@
-// A small chart of the last quarter of an hour: lines or a stack; pointer and arrow keys read it at any moment.
+// A chart of the last 15 minutes, as lines or as a stack. Pointer and arrow keys select a moment to read.
 
 import { fit, h, s, set, write } from "./dom.js";
 
-const SPANS_S = [180, 300, 600, 900]; // the least that holds all that is known
+const SPANS_S = [180, 300, 600, 900]; // the smallest one that covers the data is used
 const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT] = [168, 10, 24, 58, 12];
 const GAP_S = 20;
 
-/** The least of 1, 2, 5, 10, 20 … times a power of ten that holds `most`. */
+/** Return the smallest of 1, 2, 5, 10, 20 … that is at least `most`. */
 export function roof(most, least) {
   const wanted = Math.max(most, least);
   const unit = 10 ** Math.floor(Math.log10(wanted));
@@ -14,7 +14,7 @@ export function roof(most, least) {
 }
 
 export class Chart {
-  /** `series`: [name, words, class]; `form` makes a figure's words; `stacked`; `least` and `most`: of the scale. */
+  /** `series`: [name, words, class]; `form` formats a value; `least` and `most` limit the top of the scale. */
   constructor({ title, note, series, form, stacked = false, least, most = null }) {
     Object.assign(this, { series, form, stacked, least, most, title });
     this.times = [];
@@ -39,7 +39,7 @@ export class Chart {
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  /** `values`: for each of `times` an object of figures by name, or null where there is none. */
+  /** `values` has an object of figures by name for each of `times`, or null. */
   show(times, values) {
     Object.assign(this, { times, values });
     if (this.at !== null && this.at >= times.length) this.at = null;
@@ -88,7 +88,7 @@ export class Chart {
     this.grid.replaceChildren(...lines.flat(), ...minutes);
   }
 
-  /** One piece for each stretch without a silence; an area has a way back along `floor`. */
+  /** Return the SVG path, one piece between two gaps; an area is closed along `floor`. */
   path(tops, floor) {
     const pieces = [[]];
     tops.forEach((top, index) => {
@@ -117,7 +117,7 @@ export class Chart {
     this.read(Math.min(last, Math.max(0, (this.at ?? last) + moves[event.key])));
   }
 
-  /** Shows the figures of one moment, of now when `at` is null. */
+  /** Show the figures of one moment; null is now. */
   read(at) {
     this.at = at;
     const index = at ?? this.times.length - 1;
@@ -126,7 +126,7 @@ export class Chart {
     const ago = Math.round(this.times.at(-1) - this.times[index]);
     write(this.moment, at === null ? "now" : ago < 90 ? `${ago} s ago` : `${Math.round(ago / 60)} min ago`);
     set(this.cursor, { x1: this.x(this.times[index]), x2: this.x(this.times[index]), class: at === null ? "cursor off" : "cursor" });
-    const told = this.series.map(([name, words]) => `${words} ${value ? this.form(value[name]) : "unknown"}`);
-    set(this.svg, { "aria-label": `${this.title}, ${this.moment.textContent}: ${told.join(", ")}` });
+    const readings = this.series.map(([name, words]) => `${words} ${value ? this.form(value[name]) : "unknown"}`);
+    set(this.svg, { "aria-label": `${this.title}, ${this.moment.textContent}: ${readings.join(", ")}` });
   }
 }

@@ -1,7 +1,7 @@
-// From totals that only grow to what happened in between: rates, quantiles, the time of each stage.
+// Series for the charts, computed from counters: rates, quantiles, the time of each stage.
 
-const GAP_S = 20; // a longer silence between two points is shown as one
-const RATE_S = 30; // rates are means of so long, quantiles and stages of twice that
+const GAP_S = 20; // a longer time between two points is shown as a gap
+const RATE_S = 30; // rates are means over this time, quantiles and stages over twice this time
 
 export const STAGES = [
   ["receive", "Receive"], ["known", "Look up"], ["queue", "Wait"], ["probe", "Inspect"],
@@ -11,7 +11,7 @@ export const STAGES = [
 const TOTALS = ["ok", "refused", "failed", "ends"];
 const TOTALS_BY_NAME = ["seconds", "stages", "codes"];
 
-/** The same points with totals that never fall: one that fell began anew with its program, and goes on from there. */
+/** Return the points with counters that never fall: a counter that restarted with its program continues from its last value. */
 export function continued(points) {
   const lost = {}, last = {};
   const on = (key, total) => {
@@ -20,14 +20,14 @@ export function continued(points) {
     return total + (lost[key] ?? 0);
   };
   return points.map((point) => {
-    const told = { ...point };
-    for (const name of TOTALS) told[name] = on(name, point[name]);
+    const totals = { ...point };
+    for (const name of TOTALS) totals[name] = on(name, point[name]);
     for (const part of TOTALS_BY_NAME) {
       const names = new Set([...Object.keys(point[part]), ...Object.keys(last).filter((key) => key.startsWith(`${part}:`))
         .map((key) => key.slice(part.length + 1))]);
-      told[part] = Object.fromEntries([...names].map((name) => [name, on(`${part}:${name}`, point[part][name] ?? 0)]));
+      totals[part] = Object.fromEntries([...names].map((name) => [name, on(`${part}:${name}`, point[part][name] ?? 0)]));
     }
-    return told;
+    return totals;
   });
 }
 
@@ -37,7 +37,7 @@ function gainedEach(before, after) {
   return Object.fromEntries(Object.entries(after).map(([name, total]) => [name, gained(before[name] ?? 0, total)]));
 }
 
-/** The point that is `span` seconds before the one at `index`, or null when there was a silence since. */
+/** Return the point `span` seconds before the one at `index`, or null if there is a gap between them. */
 function earlier(points, index, span) {
   let found = null;
   for (let at = index; at > 0 && points[index].time - points[at - 1].time <= span + 1; at -= 1) {
@@ -47,18 +47,18 @@ function earlier(points, index, span) {
   return found;
 }
 
-const each = (points, span, tell) => points.map((point, index) => {
+const each = (points, span, compute) => points.map((point, index) => {
   const before = earlier(points, index, span);
-  return before ? tell(before, point, point.time - before.time) : null;
+  return before ? compute(before, point, point.time - before.time) : null;
 });
 
-/** Requests a second, by what became of them. */
+/** Return requests per second, by result. */
 export function rates(points) {
   return each(points, RATE_S, (before, now, seconds) => Object.fromEntries(
     ["ok", "refused", "failed"].map((name) => [name, gained(before[name], now[name]) / seconds])));
 }
 
-/** The times, in seconds, that half of the answers and 99 of 100 were quicker than; null where nothing was answered. */
+/** Return p50 and p99 of the latency in seconds; null where there was no answer. */
 export function quantiles(points) {
   return each(points, 2 * RATE_S, (before, now) => {
     const counts = gainedEach(before.seconds, now.seconds);
@@ -67,7 +67,7 @@ export function quantiles(points) {
   });
 }
 
-/** Within a bucket answers are taken to be spread evenly, as Prometheus does it. */
+/** Return a quantile of cumulative bucket counts, interpolated linearly within a bucket like in Prometheus; null without counts. */
 export function quantile(counts, part) {
   const steps = Object.entries(counts).map(([le, count]) => [le === "+Inf" ? Infinity : Number(le), count])
     .sort(([one], [other]) => one - other);
@@ -81,7 +81,7 @@ export function quantile(counts, part) {
   return low;
 }
 
-/** Milliseconds of each stage an answered request; null where nothing was asked. */
+/** Return the mean milliseconds of each stage of a request; null where there was no request. */
 export function stages(points) {
   return each(points, 2 * RATE_S, (before, now) => {
     const asked = ["ok", "refused", "failed"].reduce((sum, name) => sum + gained(before[name], now[name]), 0);
@@ -93,7 +93,7 @@ export function stages(points) {
 
 const share = (part, whole) => (whole ? Math.min(1, part / whole) : 0);
 
-/** How much of what there is was in use, 0 to 1. */
+/** Return the parts of capacity in use, 0 to 1. */
 export function loads(points) {
   return points.map((point) => {
     const slots = point.slots, decoders = point.decoders;
@@ -107,12 +107,12 @@ export function loads(points) {
   });
 }
 
-/** What was asked in the last `span` seconds: how often it went well or not, and the codes of the errors, most first. */
+/** Return the counts of requests in the last `span` seconds by result, and their error codes, most frequent first. */
 export function lately(points, span) {
   const now = points.at(-1);
   const before = earlier(points, points.length - 1, span);
   if (!before) return { asked: 0, ok: 0, refused: 0, failed: 0, codes: [], ends: 0 };
-  const told = Object.fromEntries(TOTALS.map((name) => [name, gained(before[name], now[name])]));
+  const totals = Object.fromEntries(TOTALS.map((name) => [name, gained(before[name], now[name])]));
   const codes = Object.entries(gainedEach(before.codes, now.codes)).filter(([, count]) => count > 0);
-  return { ...told, asked: told.ok + told.refused + told.failed, codes: codes.sort((one, other) => other[1] - one[1]) };
+  return { ...totals, asked: totals.ok + totals.refused + totals.failed, codes: codes.sort((one, other) => other[1] - one[1]) };
 }

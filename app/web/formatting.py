@@ -77,7 +77,7 @@ PROBLEMS = {
     "not_found": ErrorHelp("There is nothing here", "Reload the page; what you asked for may have been deleted."),
     "method_not_allowed": ErrorHelp("This cannot be done here", "Reload the page and try again."),
     # Errors from nginx
-    "forbidden": ErrorHelp("You have no access", "Ask whoever runs this service to let you in."),
+    "forbidden": ErrorHelp("You have no access", "Ask the operator of this service for access."),
     "cross_site": ErrorHelp(
         "Another site asked for this", "Open this page by the service's own address and try again."
     ),

@@ -55,7 +55,7 @@ def test_it_shows_what_happens_as_it_happens(stack: Stack, page: Page, pan: Path
             assert client.post("/v1/classify", content=pan.read_bytes()).status_code == 200
         assert client.post("/v1/classify", content=b"this is no video" * 100).status_code == 415
     expect(page.locator(".check").first).to_contain_text("unsupported_media")
-    infer = page.locator(".chart").filter(has_text="Where the time goes").locator("li").filter(has_text="Infer")
+    infer = page.locator(".chart").filter(has_text="Time by stage").locator("li").filter(has_text="Infer")
     expect(infer.locator("b")).to_contain_text("ms")
 
 
@@ -79,7 +79,7 @@ def test_nothing_keeps_anybody_from_reading_it(page: Page) -> None:
 
 
 def re_label(word: str) -> re.Pattern[str]:
-    return re.compile(f"^Requests a second, .*{word}: Answered ")
+    return re.compile(f"^Requests per second, .*{word}: Answered ")
 
 
 def test_service_that_does_not_answer_is_said_to(page: Page) -> None:

@@ -128,7 +128,7 @@ def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) ->
     assert service.classify(film).status_code == 200
 
 
-def test_model_whose_process_is_killed_in_its_container_answers_again(service: Compose, film: bytes) -> None:
+def test_killed_model_process_in_container_answers_again(service: Compose, film: bytes) -> None:
     script = """if 1:
         import os, signal, sys
         from deploy.watchdog import backend_processes
@@ -213,7 +213,7 @@ def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> 
     service.wait_until_ready(RECOVERY_S)
 
 
-def test_nothing_is_left_in_shared_memory_or_among_uploads(service: Compose, film: bytes) -> None:
+def test_no_shared_memory_or_uploads_remain(service: Compose, film: bytes) -> None:
     service.classify(film)
     until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") == "", 20)
     regions = service("exec", "-T", "memory", "sh", "-c", "ls /dev/shm | grep ^clipstack-").split()

@@ -64,7 +64,7 @@ def test_a_model_of_the_checkout_is_imported(service: Compose, added_model: str,
     assert owners == ["10001", "10001"]
 
 
-def test_an_imported_model_survives_new_containers_and_may_be_the_default(
+def test_imported_model_survives_new_containers(
     service: Compose, added_model: str, coffee: bytes
 ) -> None:
     import_model(service, added_model)

@@ -129,7 +129,7 @@ def shared_memory(stack: Stack) -> set[str]:
     return regions(stack) | of_triton
 
 
-def test_two_hundred_requests_eight_at_time_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
+def test_200_requests_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
     path = films["pan_right"]
     post(stack, path)
     uploads, processes, memory = stack.run_dir / "uploads", stack.processes(), shared_memory(stack)

@@ -57,7 +57,7 @@ def best(answer: dict[str, Any]) -> str:
     return str(answer["predictions"][0]["label"])
 
 
-def test_folder_is_classified_into_file_and_gone_on_with(stack: Stack, films: Path, tmp_path: Path) -> None:
+def test_folder_is_classified_and_resumed(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     done = clipstack(stack, "classify", films, "-o", out)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 classified\n")

@@ -65,7 +65,7 @@ def test_refused_connection_is_tried_three_times() -> None:
 
 
 @pytest.mark.parametrize("events", ["whole", "torn"])
-def test_streams_are_followed_and_opened_again_where_they_tear(
+def test_broken_event_streams_are_reopened(
     client: Client, service: RecordedService, events: Events
 ) -> None:
     service.jobs.events = events

@@ -5,7 +5,7 @@ import httpx
 from tests.support.stacks import until
 
 
-def test_page_runs_its_own_scripts_and_styles_and_no_others(stack):
+def test_page_loads_only_its_own_scripts_and_styles(stack):
     policy = httpx.get(stack.url, timeout=10).headers["content-security-policy"]
     result = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 

@@ -78,7 +78,7 @@ def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Clie
     assert len(job["timeline"]["thumbnails"]) > 50
 
 
-def test_killed_worker_s_job_goes_on_where_it_was(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+def test_job_of_killed_worker_resumes(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     identity = submit_job(http, long_film, hop_s=0.05)["id"]
     until(lambda: windows_done(http, identity) > 20, 30)
     (worker,) = [int(line.split()[3].rstrip(",")) for line in stack.supervisorctl("status", "jobs").splitlines()]
@@ -195,14 +195,14 @@ def test_a_key_sent_twice_is_one_job(http: httpx.Client, tmp_path: Path) -> None
         ({"model": "nobody"}, b"GIF89a", 404, "model_not_found"),
     ],
 )
-def test_what_can_be_seen_at_once_is_refused_at_once(
+def test_obvious_errors_are_refused_at_once(
     http: httpx.Client, params: dict[str, str], content: bytes, status: int, code: str
 ) -> None:
     answer = http.post("/v1/jobs", params=params, content=content)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_damaged_video_is_refused_when_it_is_handed_in(http: httpx.Client) -> None:
+def test_damaged_video_is_refused_at_submission(http: httpx.Client) -> None:
     before = len(http.get("/v1/jobs", params={"limit": 500}).json()["jobs"])
     answer = http.post("/v1/jobs", content=b"GIF89a" + bytes(100))
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")

@@ -16,7 +16,7 @@ from tests.e2e.test_jobs import (  # noqa: F401  the tests, and what they need
     test_a_job_is_followed_to_its_timeline,
     test_a_key_sent_twice_is_one_job,
     test_job_is_cancelled_while_it_waits_in_queue,
-    test_killed_worker_s_job_goes_on_where_it_was,
+    test_job_of_killed_worker_resumes,
 )
 from tests.support.job_requests import submit_job
 from tests.support.movements import film_movement

@@ -52,7 +52,7 @@ def test_models_say_what_they_answer_and_for_which_files(stack: Stack) -> None:
     }
 
 
-def test_the_command_line_sends_each_kind_of_file_to_its_model(stack: Stack, tmp_path: Path) -> None:
+def test_command_line_selects_the_model_by_file_kind(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "cup.jpg").write_bytes(photograph_file("coffee"))
     film_movement(tmp_path / "pan.mp4", "pan_left")
     command = [CLIPSTACK, "classify", "cup.jpg", "pan.mp4", "--url", stack.url, "--json"]

@@ -97,7 +97,7 @@ def test_a_deadline_that_is_none_is_refused(stack, text):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
 
 
-def test_what_client_says_about_hand_over_is_not_believed(stack):
+def test_forged_upload_headers_are_ignored(stack):
     headers = {"X-Handed-Over": "1.0", "X-Deadline-Ms": "20000"}
     answer = httpx.post(f"{stack.url}/v1/classify", content=demo_clip(), headers=headers, timeout=30)
 

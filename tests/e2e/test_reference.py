@@ -64,7 +64,7 @@ def test_every_sample_works(stack: Stack, tmp_path: Path, language: str, count: 
         assert todo == {} and http.get(f"/v1/jobs/{job}").status_code == 404
 
 
-def test_the_viewer_has_a_policy_of_its_own_and_comes_from_here(stack: Stack) -> None:
+def test_docs_viewer_has_its_own_policy(stack: Stack) -> None:
     page = httpx.get(f"{stack.url}/docs", timeout=20)
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'; script-src 'self';" in policy and "connect-src 'self'" in policy

@@ -79,7 +79,7 @@ def test_versions_and_http_2(secure: Stack, pair: Pair) -> None:
     assert old.returncode != 0 and "alert protocol version" in old.stderr
 
 
-def test_plain_http_on_that_port_is_told_what_to_do(secure: Stack) -> None:
+def test_plain_http_on_tls_port_gets_advice(secure: Stack) -> None:
     answer = send(f"http://127.0.0.1:{secure.settings.port}", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert (answer.status, answer.error["code"]) == (400, "bad_request")
     assert "https://" in answer.error["message"]

@@ -137,7 +137,7 @@ def test_precision_follows_record_where_cpu_has_bf16(triton: grpc.InferenceServe
         fingerprint(triton, model, expected)
 
 
-def test_fingerprint_is_given_beside_answers_and_is_same_each_time(triton: grpc.InferenceServerClient) -> None:
+def test_fingerprint_comes_with_answers_and_is_stable(triton: grpc.InferenceServerClient) -> None:
     clips = example_clips(SERVED["video"], 12)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(fingerprint, triton, "video") for _ in range(12)]

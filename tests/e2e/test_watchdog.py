@@ -122,7 +122,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
     assert watchdog_numbers(watched)[f'clipstack_model_restarts_total{{cause="{cause}"}}'] == 1
 
 
-def test_model_that_hangs_while_triton_starts_answers_after_another_start(watched: Stack, film: bytes) -> None:
+def test_model_hanging_at_start_of_triton_recovers(watched: Stack, film: bytes) -> None:
     first = server(watched)
     os.killpg(first, signal.SIGKILL)
     stopped: list[int] = []
@@ -143,7 +143,7 @@ def test_model_that_hangs_while_triton_starts_answers_after_another_start(watche
     assert "loads its models" in (watched.run_dir / "logs" / "watchdog.log").read_text()
 
 
-def test_model_that_hangs_while_running_triton_loads_it_is_loaded_again(watched: Stack, film: bytes) -> None:
+def test_model_hanging_while_loaded_is_loaded_again(watched: Stack, film: bytes) -> None:
     triton, late = server(watched), watched.model_dir / "late"
     shutil.copytree(watched.model_dir / "camera_motion", late)
     config = late / "config.pbtxt"

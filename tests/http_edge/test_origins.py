@@ -91,7 +91,7 @@ def test_pages_of_listed_origins_may_call_the_api(check_response: ResponseCheck,
         check_response(sent, "403 cross_site", app=(0,), what="not listed")
 
 
-def test_answers_to_listed_origins_can_be_read_errors_included(edge: Stack) -> None:
+def test_listed_origins_can_read_answers_and_errors(edge: Stack) -> None:
     for sent, status in (
         (_of("x", "GET", "/v1/models", f"Origin: {PAGE}"), 200),
         (_of("x", "GET", "/healthz", f"Origin: {PAGE}"), 200),

@@ -79,7 +79,7 @@ def application(browser: Browser, pan: Path, origin: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("origin", [LISTED_ORIGIN])
-def test_an_application_of_a_listed_origin_uploads_with_a_key(application: Page, stack: Stack, origin: str) -> None:
+def test_listed_origin_uploads_with_a_key(application: Page, stack: Stack, origin: str) -> None:
     url, key = f"{stack.url}/v1/classify", new_key(stack, "an application")
     assert application.evaluate(UPLOAD, [url, key]) == [200, "pan_left", 32]
     assert application.evaluate(UPLOAD, [url, ""]) == [401, "unauthorized", 32]

@@ -36,7 +36,7 @@ def test_below_the_picker_stands_what_the_model_answers(page: Page) -> None:
     expect(about).to_have_text(re.compile("How the camera moves: .* For example: Static, Pan left, Zoom in\\.$"))
 
 
-def test_a_film_gets_a_timeline_of_what_is_in_it(page: Page, tmp_path: Path) -> None:
+def test_film_gets_an_object_timeline(page: Page, tmp_path: Path) -> None:
     page.select_option("select[name=model]", "objects")
     choose(page, film_of_photographs(tmp_path / "things.mp4", ("coffee", "astronaut", "camera")))
     expect(row(page, "things.mp4", "done")).to_be_visible()

@@ -98,7 +98,7 @@ def test_a_page_of_another_site_changes_nothing(
     assert jobs(stack) == [job]
 
 
-def test_name_that_leads_here_by_dns_rebinding_is_not_answered(stack: Stack, foreign_page: Page, job: str) -> None:
+def test_dns_rebinding_is_refused(stack: Stack, foreign_page: Page, job: str) -> None:
     origin = f"http://{REBOUND}:{stack.settings.port}"
     answer = foreign_page.goto(f"{origin}/")
     assert answer is not None and answer.status == 421

@@ -47,7 +47,7 @@ def test_video_result_has_all_its_parts(page: Page, pan: Path) -> None:
     }
 
 
-def test_real_footage_gets_its_timeline_and_nothing_on_page_jumps(page: Page, real_videos: Path) -> None:
+def test_real_footage_gets_a_timeline_without_layout_shift(page: Page, real_videos: Path) -> None:
     choose(page, real_videos / "arm_wrestling.mp4")
     expect(row(page, "arm_wrestling.mp4", "done")).to_be_visible()
     expect(page.locator(".facts")).to_contain_text("427 × 256")
@@ -177,7 +177,7 @@ def test_refused_file_is_explained_and_next_one_works(page: Page, pan: Path, tmp
     expect(page.locator(".problem")).to_be_hidden()
 
 
-def test_video_that_turns_out_to_be_damaged_is_explained(page: Page, pan: Path, tmp_path: Path) -> None:
+def test_damaged_video_is_explained(page: Page, pan: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(pan.read_bytes()[: pan.stat().st_size // 2])
     choose(page, damaged)
@@ -186,7 +186,7 @@ def test_video_that_turns_out_to_be_damaged_is_explained(page: Page, pan: Path, 
     expect(page.get_by_role("button", name="Try again: damaged.mp4")).to_be_visible()
 
 
-def test_lost_connection_is_tried_again_until_there_is_one(
+def test_lost_connection_is_retried(
     context: BrowserContext, page: Page, stack: Stack, pan: Path
 ) -> None:
     context.set_offline(True)
@@ -239,7 +239,7 @@ def test_a_name_full_of_html_is_text(page: Page, pan: Path) -> None:
     assert alerts == []
 
 
-def test_what_holds_no_file_is_said_to_be_none(page: Page) -> None:
+def test_upload_without_file_is_refused(page: Page) -> None:
     page.evaluate("""() => {
         const event = new DragEvent("drop", { bubbles: true, cancelable: true });
         Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items: [

@@ -81,7 +81,7 @@ def test_wrong_keys_are_401(stack: Stack) -> None:
     assert httpx.get(f"{stack.url}/v1/jobs", headers={"X-API-Key": good}, timeout=20).status_code == 200
 
 
-def test_upload_without_key_is_refused_before_it_is_taken(stack: Stack) -> None:
+def test_upload_without_key_is_refused_before_its_body(stack: Stack) -> None:
     for path in ("/v1/classify", "/v1/jobs"):
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900000000\r\n\r\n"
         answer = send(stack.url, head.encode(), bytes(300_000))
@@ -90,7 +90,7 @@ def test_upload_without_key_is_refused_before_it_is_taken(stack: Stack) -> None:
     assert list((stack.run_dir / "uploads").iterdir()) == []
 
 
-def test_requests_on_one_connection_are_each_asked_for_their_key(stack: Stack, alice: httpx.Client) -> None:
+def test_every_request_of_a_connection_needs_its_key(stack: Stack, alice: httpx.Client) -> None:
     good = f"Authorization: {alice.headers['Authorization']}\r\n"
     wanted = [good, "", good, "Authorization: Bearer clipstack_aaaaaaaa_" + "a" * 32 + "\r\n", good, ""]
     requests = [f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\n{key}\r\n" for key in wanted]

@@ -66,7 +66,7 @@ def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, 
     assert classify(http, film + b"\0")[0] == "miss"
 
 
-def test_jobs_with_other_thresholds_share_windows_and_not_segments(http: httpx.Client, tmp_path: Path) -> None:
+def test_thresholds_change_segments_and_not_windows(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_right", seed=11)
     first, strict, again = (
         wait_for_job(http, submit_job(http, film, **params)["id"]) for params in ({}, {"min_score": 1}, {})
@@ -92,7 +92,7 @@ def test_twins_are_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
     assert counts == {"miss": 2, "hit": 14}
 
 
-def test_what_cannot_be_read_is_no_answer_to_keep(http: httpx.Client) -> None:
+def test_unreadable_answer_is_not_cached(http: httpx.Client) -> None:
     for _ in range(2):
         answer = http.post("/v1/classify", content=b"GIF89a" + bytes(100))
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")

@@ -26,7 +26,7 @@ def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_up_while_it_runs_changes_nothing_and_is_quick(stack):
+def test_second_up_changes_nothing(stack):
     before, started = stack.processes(), time.monotonic()
 
     stack.up()
@@ -60,7 +60,7 @@ def test_commands_beside_the_stack_know_its_settings(stack):
     assert "camera_motion" in told[models]
 
 
-def test_up_with_other_settings_says_which_and_leaves_stack_alone(stack):
+def test_up_with_other_settings_names_them(stack):
     other = Stack(CHECKOUT, os.environ | stack.settings.environment() | {"CLIPSTACK_MAX_QUEUE": "3"})
 
     with pytest.raises(StackError, match="runs with other values of CLIPSTACK_MAX_QUEUE"):

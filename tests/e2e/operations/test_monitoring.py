@@ -60,7 +60,7 @@ def workers(stack: Stack) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
 
-def test_every_number_of_table_is_exported_and_no_other(stack: Stack, clip: bytes) -> None:
+def test_exactly_the_metrics_of_the_table_are_exported(stack: Stack, clip: bytes) -> None:
     until(lambda: ask(stack, "/v1/classify", clip).status_code == 200, 30)
     until(lambda: (stack.run_dir / "watchdog" / "watchdog.prom").exists(), 20)
 
@@ -94,7 +94,7 @@ def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
     until(lambda: grown("clipstack_videos_decoded_total cpu web") == 4, 10)
 
 
-def test_killed_worker_is_counted_on_and_its_gauges_are_gone(stack: Stack, clip: bytes) -> None:
+def test_killed_worker_keeps_counters_and_loses_gauges(stack: Stack, clip: bytes) -> None:
     until(lambda: series(stack).get("clipstack_processes web") == 2, 20)
     # A worker is counted before it has told of its slots
     slots = stack.settings.web_workers * stack.settings.slots

@@ -80,7 +80,7 @@ def test_warmup_clips_are_counted(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
-def test_worker_that_takes_anothers_place_keeps_nobody_from_being_ready(stack: Stack, how: signal.Signals) -> None:
+def test_replacement_worker_does_not_block_readiness(stack: Stack, how: signal.Signals) -> None:
     until(lambda: all_warm(stack), RECOVERY_S)
     before = set(workers(stack))
     watching = Watching(stack)

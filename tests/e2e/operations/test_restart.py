@@ -123,7 +123,7 @@ def test_up_after_supervisor_was_killed_leaves_one_stack(stack):
     assert not orphans & stack.processes().keys()
 
 
-def test_request_under_way_survives_restart_of_nginx_and_web(stack, tmp_path):
+def test_running_request_survives_restart_of_nginx_and_web(stack, tmp_path):
     clip = tmp_path / "clip.bin"
     clip.write_bytes(b"not a video, but slow to arrive" * 1000)
 

@@ -102,7 +102,7 @@ def test_a_decoder_sends_nothing_but_facts(thing: object) -> None:
         encode(thing)
 
 
-def test_error_is_what_its_class_and_its_words_make_it() -> None:
+def test_error_has_status_code_and_message_of_its_class() -> None:
     error = Undecodable("damaged")
     error.status, error.message = 200, "all is well"
     result = decode(encode(error))

@@ -98,7 +98,7 @@ def place(tmp_path) -> Iterator[Place]:
         yield Place(*made)
 
 
-def test_every_layer_can_be_had_here_or_says_why():
+def test_every_sandbox_layer_works_or_says_why():
     found = available(SandboxConfig(()))
     assert {layer.name for layer in found} == LAYERS
     assert all(layer.note for layer in found)
@@ -107,7 +107,7 @@ def test_every_layer_can_be_had_here_or_says_why():
 
 
 @pytest.mark.parametrize(("lacking", "lost"), KERNELS.values(), ids=KERNELS)
-def test_missing_kernel_feature_drops_one_layer_and_opens_nothing(lacking, lost, place):
+def test_missing_kernel_feature_drops_only_its_layer(lacking, lost, place):
     free, region, service = place.paths["free"], place.paths["region"], str(os.getpid())
     actions = [
         ("write_region", region), ("signal_to", service), ("read_memory", service),
@@ -142,7 +142,7 @@ def test_decoders_of_a_root_service_drop_root(place):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
-def test_root_without_capabilities_says_that_its_decoders_are_root(place):
+def test_root_without_capabilities_warns_about_root_decoders(place):
     found, (said,) = attempts([("read", place.paths["film"])], ["setuid"], **place.confinement())
     assert not found["user"][0]
     assert said == "film"
@@ -277,7 +277,7 @@ def test_switched_off_it_says_so(place):
     assert not found["all others"][0]
 
 
-def test_what_is_missing_is_logged_once_or_ends_start(caplog):
+def test_missing_layer_is_logged_once_or_prevents_start(caplog):
     found = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
     assert missing(found[:1]) == ""
     report_missing(found[:1], SandboxConfig((), mode="required"))

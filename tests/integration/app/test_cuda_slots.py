@@ -217,7 +217,7 @@ def test_each_worker_has_its_slots_on_its_own_gpu() -> None:
         pool.close()
 
 
-def test_gpu_that_cannot_be_used_is_named_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_unusable_gpu_is_named_and_skipped(caplog: pytest.LogCaptureFixture) -> None:
     pool = open_pool("auto", 1, 4096, 0, refusing("cudaErrorInsufficientDriver: CUDA driver version is ..."))
     pool.close()
     assert pool.device is None
@@ -225,12 +225,12 @@ def test_gpu_that_cannot_be_used_is_named_and_done_without(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("gpu", [None, 0])
-def test_who_insists_on_cuda_gets_it_or_no_start(gpu: int | None) -> None:
+def test_required_cuda_works_or_prevents_start(gpu: int | None) -> None:
     with pytest.raises(RegionError, match="CLIPSTACK_TRANSPORT( is |=)cuda"):
         open_pool("cuda", 1, 4096, gpu, refusing("no GPU"))
 
 
-def test_real_runtime_says_why_it_is_not_to_be_had() -> None:
+def test_real_runtime_says_why_it_is_missing() -> None:
     from app.shm.cuda_runtime import CudaBindings
 
     with pytest.raises(CudaError, match=r"^(cudaError\w+: |there is no GPU 4096 here)"):

@@ -102,7 +102,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "COLD_S", 0.02)
 
 
-def test_it_is_as_far_as_it_says_when_it_has_begun(tmp_path: Path) -> None:
+def test_progress_is_right_after_a_resume(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
         async with worker(tmp_path / "crew", address) as web:
             await web.keeping.begin()

@@ -108,7 +108,7 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_full_disk_takes_no_job_and_uses_up_no_try(full: JobService, disk: Path, upload: Source) -> None:
+def test_full_disk_takes_no_job_and_no_attempt(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = fill(disk)
     with pytest.raises(StorageFull):
@@ -146,7 +146,7 @@ def test_disk_full_does_not_count_as_an_attempt(full: JobService, disk: Path, up
     assert len(read(job.journal).scores) == WINDOWS
 
 
-def test_worker_that_is_to_end_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
+def test_stopping_worker_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
     job, _ = full.accept(ASKED, upload, None)
     filling = list[Path]()
     ending = worker(full, Windows(before=5, do=lambda: filling.append(fill(disk))))

@@ -52,7 +52,7 @@ def test_the_first_in_is_the_first_out(queue: Queue) -> None:
     assert queue.waiting() == []
 
 
-def test_what_is_to_wait_is_known_and_not_yet_done(queue: Queue) -> None:
+def test_delayed_job_is_known_and_not_started(queue: Queue) -> None:
     queue.put("later", delay_s=60)
     queue.put("now")
     assert taken(queue) == ["now"]
@@ -92,7 +92,7 @@ def test_damaged_file_is_set_aside_at_start(tmp_path: Path) -> None:
     assert (tmp_path / "queue.db.damaged").read_bytes() == NO_DATABASE
 
 
-def test_who_has_damaged_file_open_turns_to_new_one(tmp_path: Path) -> None:
+def test_open_damaged_file_is_replaced(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as old:
         old.put("before")
         damage(tmp_path)
@@ -135,7 +135,7 @@ def test_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
         assert taken(queue) == ["b"]
 
 
-def test_damage_that_is_found_at_work_is_error_once(tmp_path: Path) -> None:
+def test_damage_found_during_use_is_one_error(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as queue:
         for number in range(300):
             queue.put(f"job {number}")

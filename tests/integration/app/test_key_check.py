@@ -30,7 +30,7 @@ def ask(path: Path, head: str) -> bytes:
         return connection.recv(4096)
 
 
-def test_check_before_upload_is_made_over_its_own_socket(app: Flask) -> None:
+def test_key_check_has_its_own_socket(app: Flask) -> None:
     key = store.create(app.config["CLIPSTACK"].keys_file, Key("", "alice", "", ""))[1]
     path = app.config["CLIPSTACK"].run_dir / "keys.sock"
     shown = (f"Authorization: Bearer {key}", "X-API-Key: clipstack_x", "Cookie: a=b")

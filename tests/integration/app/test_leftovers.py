@@ -116,7 +116,7 @@ def test_upload_that_is_mapped_stays(uploads: Path) -> None:
     mapped.close()
 
 
-def test_upload_that_link_names_and_one_of_another_user_stay(uploads: Path, tmp_path: Path) -> None:
+def test_linked_and_foreign_uploads_stay(uploads: Path, tmp_path: Path) -> None:
     target = upload(tmp_path, "job")
     (uploads / "link").symlink_to(target)
     aged(uploads / "link")
@@ -128,7 +128,7 @@ def test_upload_that_link_names_and_one_of_another_user_stay(uploads: Path, tmp_
     assert target.exists()
 
 
-def test_file_made_of_json_stays_while_its_request_is_answered(uploads: Path) -> None:
+def test_json_upload_stays_during_its_request(uploads: Path) -> None:
     body = {"file": base64.b64encode(b"film" * 100).decode()}
     with (
         Flask("test").test_request_context("/", method="POST", data=json.dumps(body), content_type="application/json"),

@@ -102,7 +102,7 @@ HEADED = struct.pack("i4xi", 64, 9) + b"[7]  " * 20
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 3, bytes(4096), b"\xff" * 4096, HEADED])
-def test_damaged_numbers_of_one_process_do_not_hide_those_of_others(tmp_path: Path, content: bytes) -> None:
+def test_damaged_metrics_of_one_process_hide_no_others(tmp_path: Path, content: bytes) -> None:
     with worker(tmp_path):
         (tmp_path / "counter_web-9.db").write_bytes(content)
         (tmp_path / "histogram_web-9.db").mkdir()
@@ -123,7 +123,7 @@ def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
     assert value(stats(tmp_path), "clipstack_requests_total", **REQUEST) == 4
 
 
-def test_new_master_begins_anew_and_leaves_other_programs_alone(tmp_path: Path) -> None:
+def test_new_master_resets_only_its_own_metrics(tmp_path: Path) -> None:
     with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
         multiprocess.clear(tmp_path, "web")
         with worker(tmp_path):
@@ -202,7 +202,7 @@ def test_nothing_is_exported_that_table_does_not_name(client: FlaskClient, tmp_p
         assert family.type == known.kind
 
 
-def test_what_watchdog_told_is_told_again_while_it_lives(client: FlaskClient, tmp_path: Path) -> None:
+def test_watchdog_metrics_are_exported_while_it_runs(client: FlaskClient, tmp_path: Path) -> None:
     path = tmp_path / "watchdog" / "watchdog.prom"
     lines = ["# HELP clipstack_model_answers 1 when.", "# TYPE clipstack_model_answers gauge"]
     path.write_text("\n".join([*lines, 'clipstack_model_answers{model="camera_motion@1"} 1', ""]))
@@ -217,7 +217,7 @@ def test_what_watchdog_told_is_told_again_while_it_lives(client: FlaskClient, tm
     assert value(scraped(client), "clipstack_work_limit") is not None
 
 
-def test_parts_are_told_of_and_triton_that_is_away(client: FlaskClient) -> None:
+def test_status_shows_parts_and_missing_triton(client: FlaskClient) -> None:
     found = scraped(client)
     assert value(found, "clipstack_slots", program="web", state="free") == 16
     assert value(found, "clipstack_slots", program="web", state="quarantined") == 0
@@ -228,7 +228,7 @@ def test_parts_are_told_of_and_triton_that_is_away(client: FlaskClient) -> None:
     assert (value(found, "clipstack_memory_bytes", program="web") or 0) > 1 << 20
 
 
-def test_status_tells_of_this_moment_where_no_past_is_kept(client: FlaskClient) -> None:
+def test_status_without_history_shows_now(client: FlaskClient) -> None:
     (before,) = client.get("/status.json").get_json()["points"]
     client.post("/v1/classify", data=b"GIF89a")
     (after,) = client.get("/status.json").get_json()["points"]
@@ -256,7 +256,7 @@ def test_jobs_are_counted_by_state_with_longest_waits(tmp_path: Path) -> None:
     folder.index.close()
 
 
-def test_past_is_bounded_and_goes_on_in_another_process(tmp_path: Path) -> None:
+def test_history_is_bounded_and_shared_by_processes(tmp_path: Path) -> None:
     first, second = History(tmp_path), History(tmp_path)
     assert first.is_due() and not second.is_due()
     for number in range(MAX_POINTS + 5):

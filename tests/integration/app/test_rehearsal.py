@@ -65,7 +65,7 @@ def test_decoder_that_has_started_is_warm_in_every_process(decoder: Decoder) -> 
     assert len(warm_processes()) == 2
 
 
-def test_who_takes_place_of_killed_one_holds_them_too(decoder: Decoder, tmp_path: Path) -> None:
+def test_successor_of_killed_worker_takes_over_slots(decoder: Decoder, tmp_path: Path) -> None:
     before = warm_processes()
     os.kill(min(before), signal.SIGKILL)
     film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
@@ -82,7 +82,7 @@ def test_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
     assert (media.codec, media.width, media.frames) == ("h264", warmup.WIDTH, warmup.FRAMES["film.mp4"])
 
 
-def test_one_that_cannot_read_them_says_so_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoder_without_warmup_films_logs_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(warmup.files(), "film.mp4", warmup.files()["film.mp4"][:1000])
     decoder = Decoder(1, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
     decoder.start()

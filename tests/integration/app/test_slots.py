@@ -69,7 +69,7 @@ def test_each_slot_is_free_used_or_held_for_triton_alone(make_pool: MakePool) ->
         pool.close()
 
 
-def test_region_that_somebody_has_cut_off_is_not_whole(make_pool: MakePool) -> None:
+def test_truncated_region_is_not_valid(make_pool: MakePool) -> None:
     pool = make_pool(2, 4096)
     try:
         assert pool.is_whole
@@ -129,7 +129,7 @@ def test_full_shared_memory_fails_the_start(make_pool: MakePool) -> None:
     assert not {name for name in set(os.listdir(SHM)) - before if name.startswith(f"clipstack-{os.getpid()}-")}
 
 
-def test_regions_of_dead_processes_are_removed_and_of_living_ones_kept(make_pool: MakePool) -> None:
+def test_only_regions_of_dead_processes_are_removed(make_pool: MakePool) -> None:
     code = "from app.shm.pool import SlotPool; import os; print(SlotPool(1, 64).name); os._exit(0)"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     pool = make_pool(1, 64)

@@ -77,7 +77,7 @@ def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp
         (signal.SIGSYS, Undecodable),
     ],
 )
-def test_only_sweep_that_breaks_by_itself_condemns_its_file(
+def test_only_a_failure_of_its_own_sweep_rejects_a_file(
     sweeping: Callable[..., Any], tmp_path: Path, number: signal.Signals, error: type[ClipstackError]
 ) -> None:
     os.mkfifo(tmp_path / "endless")

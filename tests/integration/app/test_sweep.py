@@ -112,7 +112,7 @@ def cuts_of(events: list) -> list[float]:
     return [event.time_s for event in events if isinstance(event, Cut)]
 
 
-def test_cuts_between_scenes_are_found_and_moving_camera_is_none(tmp_path: Path) -> None:
+def test_cuts_are_found_and_camera_moves_are_not(tmp_path: Path) -> None:
     cuts = cuts_of(swept(four_scenes(tmp_path), 0.5)[1])
     assert len(cuts) == 3
     assert cuts == pytest.approx([1.5, 3.0, 4.5], abs=0.11)

@@ -143,7 +143,7 @@ def test_cpu_model_gets_no_clips_by_the_gpu() -> None:
     run(scenario)
 
 
-def test_what_triton_cannot_open_is_told_once_and_done_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_unopenable_memory_is_logged_once_and_skipped(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(one: Worker) -> None:
         one.fake.can_open = False
         await one.triton.regions.register()
@@ -317,7 +317,7 @@ def test_region_that_somebody_took_away_is_registered_again(name: str, real: str
 
 
 @pytest.mark.parametrize("name", ["fake", "real"])
-def test_who_insists_on_cuda_is_told_when_server_cannot(name: str, real: str) -> None:
+def test_required_cuda_fails_if_the_server_lacks_it(name: str, real: str) -> None:
     async def scenario() -> None:
         pool = CudaSlotPool(2, 1 << 20, FakeCuda())
         async with server(name, real) as address:

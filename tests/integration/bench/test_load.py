@@ -65,7 +65,7 @@ def test_a_closed_loop_sends_again_and_again() -> None:
     assert len(outcomes) > 3 and {outcome.status for outcome in outcomes} == {200}
 
 
-def test_open_loop_sends_as_many_as_it_is_told() -> None:
+def test_open_loop_sends_the_given_number() -> None:
     assert len(served(lambda url: open_loop(Target(url, b"good"), 100, 0.3))) == 30
 
 

@@ -58,7 +58,7 @@ def test_pinned_model_folder_has_another_precision_and_same_rest() -> None:
         networks.with_precision("", "f32")
 
 
-def test_padded_film_is_as_long_as_asked_and_still_one(tmp_path: Path) -> None:
+def test_padded_film_has_the_requested_length(tmp_path: Path) -> None:
     film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
     whole = pad_film(film, 2, tmp_path)
     assert whole.stat().st_size == 2_000_000

@@ -116,7 +116,7 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_nothing_more_is_sent_once_service_is_out_of_reach(run: Run, clip: Path, unused_url: str) -> None:
+def test_unreachable_service_ends_sending(run: Run, clip: Path, unused_url: str) -> None:
     result = run("classify", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
     assert result.exit_code == 3
     assert f"no connection to {unused_url}" in result.stderr

@@ -96,7 +96,7 @@ def test_folder_goes_into_one_file_of_json_lines(run: Run, films: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
 @pytest.mark.parametrize("command", ["timeline", "classify"])
-def test_resume_leaves_out_what_is_done_and_takes_up_what_changed(
+def test_resume_skips_done_and_repeats_changed_files(
     run: Run, service: RecordedService, films: Path, tmp_path: Path, command: str, name: str
 ) -> None:
     out = tmp_path / name
@@ -112,7 +112,7 @@ def test_resume_leaves_out_what_is_done_and_takes_up_what_changed(
     assert out.read_bytes().startswith(first)
 
 
-def test_resume_tries_failures_of_service_again_but_no_refused_file(
+def test_resume_retries_service_failures_only(
     run: Run, service: RecordedService, films: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
@@ -154,7 +154,7 @@ def test_job_that_had_only_begun_is_no_answer(run: Run, service: RecordedService
     assert [line["state"] for line in lines_of(out)] == ["done"]
 
 
-def test_answers_of_another_model_or_command_do_not_count(run: Run, clip: Path, tmp_path: Path) -> None:
+def test_answers_of_another_model_or_command_are_ignored(run: Run, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run("classify", clip, "-o", out)
     run("timeline", clip, "-o", out, "--resume")
@@ -294,7 +294,7 @@ def watched(*more: str | Path) -> tuple[str | Path, ...]:
     return ("watch", *more, "--once", "--every", "0.05", "--settle", "0.1")
 
 
-def test_watch_does_what_is_there_and_repeats_nothing_after_restart(
+def test_watch_repeats_nothing_after_restart(
     run: Run, service: RecordedService, films: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "seen.jsonl"

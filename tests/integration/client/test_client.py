@@ -287,7 +287,7 @@ def test_key_is_sent_with_every_request(service, monkeypatch):
     assert service.received[-1].headers.get("authorization") == "Basic abc"
 
 
-def test_what_is_no_key_is_refused_and_not_shown(service):
+def test_malformed_key_is_refused_and_not_shown(service):
     with pytest.raises(ValueError, match="malformed") as refused:
         Client(service.url, key="two words\nand lines")
     assert "words" not in str(refused.value)
@@ -301,7 +301,7 @@ def test_refused_key_is_not_retried(service):
     assert (refused.value.code, len(service.received)) == ("unauthorized", 1)
 
 
-def test_too_many_requests_are_tried_again_when_service_says(service):
+def test_too_many_requests_are_retried_after_the_given_time(service):
     body = {"error": {"code": "too_many_requests", "message": "this key may send 2 files a second", "request_id": "r"}}
     service.replies = [Reply(429, body, (("Retry-After", "1"),))]
     began = time.monotonic()

@@ -133,7 +133,7 @@ def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width
     assert np.abs(pixels - pixels_again).mean() < 2.5
 
 
-def test_short_video_counts_as_padded_though_what_is_sent_is_not(tmp_path: Path, small: Path) -> None:
+def test_short_video_is_planned_as_padded(tmp_path: Path, small: Path) -> None:
     path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
     reduced = reduce_file(path, "frames", model())
     assert reduced is not None and reduced.selection is not None
@@ -155,7 +155,7 @@ def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "sound", "text", "empty"])
-def test_what_is_no_whole_video_is_left_to_service(tmp_path: Path, damage: str) -> None:
+def test_incomplete_video_is_sent_unchanged(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "film.mp4"
     if damage == "sound":
         write_sound(path)
@@ -246,7 +246,7 @@ class TestSending:
             result = client.classify(film.read_bytes(), reduce="frames")
         assert result.sent is not None and result.sent.bytes == len(service.received[-1].body)
 
-    def test_what_cannot_be_made_smaller_is_sent_as_it_is(self, service: RecordedService, tmp_path: Path) -> None:
+    def test_irreducible_file_is_sent_unchanged(self, service: RecordedService, tmp_path: Path) -> None:
         tiny = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
         with Client(service.url) as client, tiny.open("rb") as file:
             for source in (tiny, tiny.read_bytes(), file):

@@ -93,7 +93,7 @@ def odd_film(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["interlaced", "pixel crop", "clean aperture", "hdr", "wide"])
-def test_what_only_service_converts_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
+def test_file_only_the_service_converts_is_sent_unchanged(tmp_path: Path, name: str) -> None:
     path = odd_film(tmp_path, name)
     with path.open("rb") as file:
         assert probe(file, path.stat().st_size) is None

@@ -53,7 +53,7 @@ def test_second_try_has_only_time_that_first_left(decoding, endless, film, regio
     assert 0.5 <= decoding(use, timeout_s=60.0) < 10.0
 
 
-def test_decoder_that_calculates_too_long_is_ended_at_its_limit(decoding, film, region):
+def test_decoder_beyond_its_cpu_limit_is_ended(decoding, film, region):
     every_frame = region.request([n / 30 for n in range(30)], resize=4000)  # 64 MB of pixels each on their way
 
     async def use(decoder: Decoder) -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_opened_after_the_deadline(decoding, endless, film, region):
     decoding(use)
 
 
-def test_who_waits_for_decoder_until_deadline_is_never_decoded(decoding, endless, film, tmp_path, region):
+def test_request_past_its_deadline_is_never_decoded(decoding, endless, film, tmp_path, region):
     os.mkfifo(tmp_path / "second")
     second = Source(str(tmp_path / "second"), 0, 1_000_000)
 
@@ -114,7 +114,7 @@ def test_who_waits_for_decoder_until_deadline_is_never_decoded(decoding, endless
     decoding(use)
 
 
-def test_what_is_decoded_dies_with_its_deadline_or_its_client(decoding, endless, film, region):
+def test_decoding_ends_with_deadline_or_client(decoding, endless, film, region):
     async def use(decoder: Decoder) -> None:
         ours, theirs = socket.socketpair()
 

@@ -100,7 +100,7 @@ def test_a_process_that_dies_idle_is_replaced(decoding, film, region):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGBUS])
-def test_file_whose_decoder_is_killed_once_is_tried_again(decoding, endless, film, number):
+def test_file_of_a_killed_decoder_is_retried(decoding, endless, film, number):
     async def use(decoder: Decoder) -> None:
         assert (await decoder.probe(film)).width == 160
         task = asyncio.create_task(decoder.probe(replace(endless, length=film.length)))
@@ -151,7 +151,7 @@ def test_what_decoder_does_to_itself_is_files_fault(decoding, endless, film, reg
     decoding(use)
 
 
-def test_decoders_die_with_their_forkserver_and_file_is_tried_again(decoding, endless, film):
+def test_decoders_die_with_forkserver_and_file_is_retried(decoding, endless, film):
     async def use(decoder: Decoder) -> None:
         assert (await decoder.probe(film)).width == 160
         (pid,) = decoder_pids()

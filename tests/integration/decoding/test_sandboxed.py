@@ -58,7 +58,7 @@ def test_the_layers_are_around_the_processes_that_decode(decoding, film, region)
     decoding(use)
 
 
-def test_what_must_be_confined_and_cannot_be_does_not_start(tmp_path):
+def test_required_sandbox_that_fails_prevents_start(tmp_path):
     # As on a kernel without user and network namespaces
     done = subprocess.run(
         [sys.executable, "-c", CONTAINED],

@@ -38,7 +38,7 @@ def test_one_that_has_ended(tmp_path: Path) -> None:
     assert "expired" in why(*made(tmp_path / "old", days=-1))
 
 
-def test_files_that_are_missing_or_no_pem_or_exchanged(pair: Pair, tmp_path: Path) -> None:
+def test_missing_invalid_and_swapped_files_are_reported(pair: Pair, tmp_path: Path) -> None:
     assert why(tmp_path / "no", pair.key).startswith("CLIPSTACK_TLS_CERT: ") and "No such file" in why(
         tmp_path / "no", pair.key
     )

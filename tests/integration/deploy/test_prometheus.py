@@ -39,12 +39,12 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", "rules.yml")
 
 
-def test_every_rule_fires_when_it_should_and_only_then() -> None:
+def test_every_rule_fires_only_when_it_should() -> None:
     assert ALERTS and all(f'alertname="{name}"' in RULES_TEST for name in ALERTS)
     assert "SUCCESS" in promtool("test", "rules", "rules_test.yml")
 
 
-def test_tests_of_rules_would_notice_one_that_is_asleep(tmp_path: Path) -> None:
+def test_rule_tests_detect_a_silent_rule(tmp_path: Path) -> None:
     (tmp_path / "rules_test.yml").write_text(RULES_TEST)
     (tmp_path / "rules.yml").write_text(RULES.replace("clipstack_triton_answers == 0", "clipstack_triton_answers == 2"))
     promtool("check", "rules", str(tmp_path / "rules.yml"))

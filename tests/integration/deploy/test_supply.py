@@ -35,7 +35,7 @@ def test_no_version_is_unknown() -> None:
     assert [name for name, version in parts.versions().items() if version in (parts.ABSENT, "no version")] == []
 
 
-def test_fault_that_decord_is_kept_from_is_still_in_it() -> None:
+def test_decord_still_has_the_avoided_fault() -> None:
     assert parts.ffmpeg_version("decord2") == "8.1.1", "is CVE-2026-8461 mended there? then docs/supply.md can say so"
 
 
@@ -61,7 +61,7 @@ def test_licence_that_nobody_has_thought_about_is_unexpected() -> None:
 
 
 @pytest.mark.parametrize("package", ["av", "decord2"])
-def test_what_is_said_of_licence_of_ffmpeg_is_so(package: str) -> None:
+def test_documented_ffmpeg_licence_is_right(package: str) -> None:
     assert parts.call(package, "libavutil", "avutil_license") == "LGPL version 3 or later"
     assert parts.library(package, "libx264") and parts.library(package, "libx265")
     assert "--enable-gpl" not in parts.call(package, "libavutil", "avutil_configuration")

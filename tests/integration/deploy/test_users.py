@@ -28,7 +28,7 @@ def test_root_becomes_default_user_where_it_can_reach_everything(open_folder):
 
 
 @as_root
-def test_root_stays_root_with_one_warning_that_names_obstacle(open_folder):
+def test_root_that_cannot_drop_warns_once(open_folder):
     inner = open_folder / "inner"
     (inner / "deep").mkdir(parents=True)
     inner.chmod(0o700)
@@ -47,7 +47,7 @@ def test_user_that_was_asked_for_is_not_replaced(open_folder):
 
 
 @as_root
-def test_root_may_be_asked_for_and_needs_no_warning(open_folder):
+def test_requested_root_needs_no_warning(open_folder):
     assert choose("root", [open_folder]) == (User.named("root"), None)
 
 

@@ -218,7 +218,7 @@ def test_ictcp_grey_stays_grey(transfer):
     assert dark.mean() < bright.mean() < 255
 
 
-def test_frames_that_change_their_tags_are_each_converted_by_their_own():
+def test_each_frame_is_converted_by_its_own_tags():
     scaler = SrgbScaler((16, 16))
     first, second = (frame((100, 110, 180), "yuv420p", colorspace=space) for space in (1, 5))
     shown = [scaler.scale(item)[8, 8].tolist() for item in (first, second, first)]

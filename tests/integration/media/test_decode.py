@@ -73,7 +73,7 @@ CODECS = {"libx264": "h264", "libx265": "hevc", "libvpx-vp9": "vp9"}
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_every_container_tells_its_facts_and_gives_frames_asked_for(tmp_path, region, name):
+def test_every_container_gives_facts_and_wanted_frames(tmp_path, region, name):
     suffix, codec = name.split()[0], FILMS[name].get("codec", "libx264")
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **FILMS[name])
 
@@ -192,7 +192,7 @@ def test_clip_outside_region_is_callers_fault(tmp_path, region, where):
 
 
 @pytest.mark.parametrize("size", [(96, 96), (144, 80), (115, 96), (97, 80), (192, 108)], ids=str)
-def test_sizes_whose_rows_are_padded_in_memory_keep_three_channels(tmp_path, region, size):
+def test_padded_rows_keep_three_channels(tmp_path, region, size):
     path = write_video(tmp_path / "film.mp4", [corners(size[0] // 2 * 2, size[1])] * 3)
     request = region.request([0.0], resize=size[1], crop=80)
     decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)

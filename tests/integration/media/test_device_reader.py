@@ -167,7 +167,7 @@ def test_colours_are_those_of_the_cpu(tmp_path: Path, name: str) -> None:
     assert np.abs(centres(there) - centres(ours)).max() <= 4
 
 
-def test_what_needs_more_than_scaler_is_left_to_cpu(tmp_path: Path) -> None:
+def test_complex_conversions_are_left_to_the_cpu(tmp_path: Path) -> None:
     pq = Coding("libx264", "yuv420p10le", BT2020, LIMITED, transfer=16, gamut=BT2020)
     film = write_video(tmp_path / "whole.mp4", [texture(320, 240)] * 3)
     for path in (

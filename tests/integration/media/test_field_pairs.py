@@ -23,7 +23,7 @@ def open_film(path):
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
 @pytest.mark.parametrize("apart", [False, True], ids=["a packet for a frame", "a packet for a field"])
-def test_two_fields_are_one_frame_with_picture_of_first(tmp_path, suffix, apart):
+def test_two_fields_are_one_frame(tmp_path, suffix, apart):
     media, reader = open_film(write_paff(tmp_path / f"film.{suffix}", LEVELS, apart))
     assert media.interlaced
     np.testing.assert_allclose(reader.timing.times_s, np.arange(10) / 25, atol=2e-3)

@@ -52,7 +52,7 @@ def test_upright_turns_then_mirrors(rotation, mirrored):
     assert np.array_equal(upright(stored(picture, rotation, mirrored), rotation, mirrored), picture)
 
 
-def test_frame_without_display_matrix_lies_as_it_is_shown():
+def test_frame_without_display_matrix_is_not_rotated():
     assert orientation(av.VideoFrame(16, 16, "rgb24")) == (0, False)
 
 
@@ -80,7 +80,7 @@ def test_sample_aspect_ratio_is_applied(tmp_path, suffix, codec):
     assert (media.width, media.height) == (240, 160)
 
 
-def test_sideways_anamorphic_film_is_as_high_as_it_was_wide(tmp_path):
+def test_rotated_anamorphic_film_swaps_its_sides(tmp_path):
     frame = stored(corners(160, 120), 90, False)
     path = write_video(tmp_path / "film.mp4", [frame] * 3, rotation=90, aspect=Fraction(2))
     media, seen = first_frame(path)
@@ -124,7 +124,7 @@ def test_fields_of_two_moments_become_whole_frames(tmp_path, name):
         assert np.abs(np.asarray(frame, np.int16) - truths[number]).mean() < 6
 
 
-def test_film_that_is_interlaced_later_on_is_deinterlaced_from_there(tmp_path):
+def test_later_interlaced_frames_are_deinterlaced(tmp_path):
     path, truths = interlaced(tmp_path, "ffv1 mkv", progressive=6)
     media = decode.probe(whole(path), LIMITS)
     assert not media.interlaced

@@ -133,7 +133,7 @@ def film(tmp_path: Path) -> Source:
     return whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
 
 
-def test_frames_asked_for_lie_on_gpu_and_nowhere_else(place: Place, film: Source) -> None:
+def test_wanted_frames_are_on_gpu_only(place: Place, film: Source) -> None:
     decoded = place.decode(film, place.request(TIMES, TIMES[::-1]))
     assert (decoded.on_gpu, decoded.not_on_gpu) == (True, "")
     assert decoded.frames == ((0, 5, 11, 20), (20, 11, 5, 0))

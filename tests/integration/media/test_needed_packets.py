@@ -71,7 +71,7 @@ def test_frames_are_the_same_with_fewer_packets(film: tuple[Source, Media], numb
     assert 0 < reader.count <= COUNT
 
 
-def test_only_the_frames_asked_for_are_decoded_if_each_stands_alone(tmp_path: Path) -> None:
+def test_intra_only_decodes_only_wanted_frames(tmp_path: Path) -> None:
     for name in ("intra.mp4", "mjpeg.avi", "prores.mov"):
         path = write_video(tmp_path / name, panning(COUNT, 160, 120), **FILMS[name])
         reader = Counted(

@@ -80,7 +80,7 @@ def test_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
     assert read() == read() == [3, 4, 59]
 
 
-def test_wanted_frame_that_is_missed_is_read_with_all_others(tmp_path):
+def test_missed_wanted_frame_is_read_with_all_frames(tmp_path):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(COUNT)), **WITH_B_FRAMES)
     reader = Counting(whole(path), "mov", decode.probe(whole(path), LIMITS), (160, 120))
     reader.loses = 60

@@ -62,7 +62,7 @@ def test_damaged_pictures_in_a_sound_container_are_undecodable(tmp_path, region,
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "webm", "ts", "avi"])
-def test_truncated_stream_is_decoded_and_said_to_be_truncated(tmp_path, region, suffix):
+def test_truncated_stream_is_decoded_and_marked(tmp_path, region, suffix):
     data = film(tmp_path, suffix)
     path = tmp_path / f"cut.{suffix}"
     path.write_bytes(data[: int(len(data) * 0.7) // 188 * 188 + 9])
@@ -124,7 +124,7 @@ def test_a_gif_of_very_many_frames_is_refused(tmp_path):
         decode.probe(whole(path), Limits(4_000_000, 500_000, 600))
 
 
-def test_what_browser_recorded_has_its_length_measured_and_limited(tmp_path, region):
+def test_browser_recording_has_measured_and_limited_length(tmp_path, region):
     live = {"live": "1"}
     path = write_video(tmp_path / "film.mkv", map(numbered, range(30)), container=live)
     media, request = decode.probe(whole(path), LIMITS), region.request([0.0])
@@ -136,7 +136,7 @@ def test_what_browser_recorded_has_its_length_measured_and_limited(tmp_path, reg
         decode.decode(whole(path), media, request, Limits(4_000_000, 30, 0.9))
 
 
-def test_index_that_promises_more_frames_than_bytes_is_refused_unread(tmp_path):
+def test_index_with_too_many_frames_is_refused_unread(tmp_path):
     data = bytearray(film(tmp_path, options={"bf": "0"}))
     at = data.index(b"stts") + 12  # after the name: version and flags, the count of rows, then the first row
     data[at : at + 4] = b"\x7f\xff\xff\xff"

@@ -68,7 +68,7 @@ def test_part_of_a_body_ends_where_it_ends(film: Path, tmp_path: Path) -> None:
     assert not find_ending(source, recognise(data[:HEAD_BYTES]).name).cut_off
 
 
-def test_plain_mp4_is_never_cut_off_for_its_index_says_more(tmp_path: Path) -> None:
+def test_plain_mp4_without_its_end_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", map(numbered, range(20)), container={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[:-500])
     assert not find_ending(whole(path), "mov").cut_off

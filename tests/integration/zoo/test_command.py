@@ -85,7 +85,7 @@ def test_verify_compares_with_the_network_in_torch(x3d: Path) -> None:
     assert last == "version 1 against torch, seed 0"
 
 
-def test_verify_compares_other_engines_and_leaves_nothing_of_them(tmp_path: Path) -> None:
+def test_verify_compares_other_engines_and_removes_them(tmp_path: Path) -> None:
     file, models = official_resnet(tmp_path / Path(published("resnet18").url).name), tmp_path / "models"
     assert invoke("add", "resnet18", "--from-file", file, "--size", 32, "--models", models).exit_code == 0
     assert installed(models, "resnet18").labels == published("resnet18").labels
@@ -116,7 +116,7 @@ def test_verify_uses_real_clips(x3d: Path, tmp_path: Path) -> None:
     assert "that x3d_xs could look at" in nothing.stderr
 
 
-def test_verify_takes_file_where_it_is_now_and_no_other(x3d: Path, tmp_path: Path) -> None:
+def test_verify_uses_the_moved_file_only(x3d: Path, tmp_path: Path) -> None:
     moved, models = tmp_path / "moved.pyth", tmp_path / "models"
     shutil.copytree(x3d / "models", models)
     shutil.copy(x3d / "X3D_XS.pyth", moved)
@@ -143,7 +143,7 @@ def test_show_and_list_say_what_is_there(x3d: Path) -> None:
     assert "can be added: x3d_s, x3d_m, x3d_l, efficientnet_lite0, efficientnet_lite1" in listed
 
 
-def test_show_tells_of_published_model_that_is_not_here(tmp_path: Path) -> None:
+def test_show_describes_a_published_model(tmp_path: Path) -> None:
     shown = invoke("show", "resnet50", "--models", tmp_path).stdout
     assert "input     picture, 224 × 224" in shown
     assert "frame     short side scaled to 232" in shown

@@ -53,7 +53,7 @@ def test_file_arrives_and_its_checksum_is_kept(get: Callable[..., Path], server:
     assert len(server.asked) == 1, "what is there is not downloaded again"
 
 
-def test_progress_tells_how_much_is_there_of_how_much(server: FileServer, tmp_path: Path) -> None:
+def test_progress_shows_done_and_total(server: FileServer, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     server.break_after = [300_000]
     lock = Lock(tmp_path / "weights.lock")

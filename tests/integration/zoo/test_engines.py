@@ -131,7 +131,7 @@ def test_scores_are_probabilities_in_every_precision(engine: str, version: Path)
         np.testing.assert_allclose(scores, right(clips), atol=CLOSE[precision], err_msg=precision)
 
 
-def test_clips_that_may_only_be_read_are_taken_as_they_are(engine: str, version: Path) -> None:
+def test_read_only_clips_are_not_copied(engine: str, version: Path) -> None:
     clips = example_clips(SERVED, 4)
     clips.flags.writeable = False
     before, every_other = clips.copy(), clips[::2]
@@ -191,7 +191,7 @@ def test_parameters_that_no_engine_knows_are_refused(
         load_engine(config(engine, **{name: value}), version)
 
 
-def test_precision_that_this_machine_has_not_is_never_replaced_silently(engine: str, version: Path) -> None:
+def test_missing_precision_is_never_replaced_silently(engine: str, version: Path) -> None:
     lacking = [name for name in ("bf16", "f16") if name not in engine_class(engine).precisions()]
     for precision in lacking:
         with pytest.raises(EngineError, match=f"precision is '?{precision}"):

@@ -16,7 +16,7 @@ from triton_repo.zoo.training.camera_motion.paths import LABELS
 from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, detail, films, record, stills
 
 
-def test_every_label_is_filmed_in_every_way_equally_often() -> None:
+def test_labels_and_variants_are_balanced() -> None:
     made = films(len(FPS) * len(SIZES))
     assert set(Counter((film.label, film.fps, film.size) for film in made).values()) == {1}
     assert len(made) == len(LABELS) * len(FPS) * len(SIZES)

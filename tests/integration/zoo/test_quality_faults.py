@@ -54,7 +54,7 @@ def test_amounts_go_from_faintest_to_strongest_in_equal_ratios() -> None:
 
 
 @pytest.mark.parametrize("radius", [2.0, 5.5, 30.0])
-def test_disc_is_as_wide_and_as_large_as_it_claims(radius: float) -> None:
+def test_disc_has_its_stated_size(radius: float) -> None:
     kernel = disc(radius)
     assert kernel.sum() == pytest.approx(np.pi * radius**2, rel=0.06)
     assert (kernel[kernel.shape[0] // 2] > 0).sum() == pytest.approx(2 * radius, abs=2)
@@ -69,7 +69,7 @@ def test_a_stroke_is_as_long_as_it_claims(angle: float, bend: float) -> None:
 
 @pytest.mark.parametrize("deviation", amounts.NOISE)
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_noise_is_as_strong_as_it_claims_once_it_is_scaled(deviation: float, scale: float) -> None:
+def test_noise_has_its_stated_strength_after_scaling(deviation: float, scale: float) -> None:
     grey = np.full((600, 600, 3), 128, np.uint8)
     for seed in range(4):
         noisy = add_noise(grey, scale, deviation, np.random.default_rng(seed))

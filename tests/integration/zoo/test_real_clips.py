@@ -31,7 +31,7 @@ def test_the_frames_are_those_that_the_service_takes(tmp_path: Path) -> None:
     assert [row[0] for row in numbers] == [11, 35]  # the middles of the two halves of the 47 frames of room
 
 
-def test_what_service_would_refuse_is_told_and_left_out(tmp_path: Path) -> None:
+def test_files_the_service_refuses_are_reported_and_skipped(tmp_path: Path) -> None:
     write_video(tmp_path / "good.mp4", [numbered(number) for number in range(8)], 30)
     (tmp_path / "bad.mp4").write_bytes((tmp_path / "good.mp4").read_bytes()[:300])
     refused: list[str] = []

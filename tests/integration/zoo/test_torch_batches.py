@@ -70,7 +70,7 @@ def test_sizes_that_are_prepared(most: int, wanted: list[int]) -> None:
 
 
 @pytest.mark.parametrize("most", range(1, 129))
-def test_no_batch_is_filled_up_by_more_than_half(most: int) -> None:
+def test_batches_are_padded_by_at_most_half(most: int) -> None:
     prepared = sizes(most)
     for count in range(1, most + 1):
         assert next(size for size in prepared if size >= count) <= 1.5 * count

@@ -70,7 +70,7 @@ def test_every_layout_answers_as_the_network(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_no_step_is_left_that_could_be_done_by_another(
+def test_redundant_steps_are_removed(
     served: NetworkSpec, exported: GraphModule, layout: Layout
 ) -> None:
     network = prepared(loaded(exported), torch.bfloat16, layout)
@@ -84,7 +84,7 @@ def test_no_step_is_left_that_could_be_done_by_another(
     assert convolutions > 0
 
 
-def test_weights_of_convolutions_are_in_precision_and_their_biases_too(exported: GraphModule) -> None:
+def test_convolution_weights_and_biases_have_the_precision(exported: GraphModule) -> None:
     network = prepared(loaded(exported), torch.bfloat16, "channels_last")
     used = {node.target for node in network.graph.nodes if node.op == "get_attr"}
     tensors = {name: value for name, value in (*network.named_parameters(), *network.named_buffers()) if name in used}

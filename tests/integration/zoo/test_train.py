@@ -78,7 +78,7 @@ def test_the_served_graph_answers_as_the_trained_layer(folder: Path) -> None:
     assert invoke("verify", "digits", "--clips", 2, "--precision", "f32", "--models", folder / "models").exit_code == 0
 
 
-def test_a_second_run_computes_no_feature_again_and_a_worse_version_needs_force(folder: Path) -> None:
+def test_second_run_reuses_features_and_worse_version_needs_force(folder: Path) -> None:
     before, card = features(folder), read_card(installed(folder / "models", "digits").served)
     assert card
     # The next digit's word for each file that trains, the right word for each that is held out

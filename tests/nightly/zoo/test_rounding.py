@@ -56,7 +56,7 @@ def test_a_fitted_video_network_does_too(tmp_path: Path) -> None:
     judge(exact, rounded)
 
 
-def test_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_stopped_run_resumes(tmp_path: Path) -> None:
     asked = []
 
     def light(clip: Clips) -> Scores:
@@ -87,7 +87,7 @@ def test_accumulating_sums_in_float32_what_is_bf16() -> None:
     assert exact.dtype == torch.float32
 
 
-def test_clips_of_label_are_its_own_and_none_is_another() -> None:
+def test_clips_match_only_their_own_label() -> None:
     spec = SPECS["x3d_xs"]
     one, same = (filmed_clip(HELD_OUT, 7, spec) for _ in range(2))
     np.testing.assert_array_equal(one.frames, same.frames)

@@ -91,7 +91,7 @@ def test_damaged_key_lets_nobody_in_and_others_do(path: Path, how: str) -> None:
     assert "row 2" in why and FIELDS[how][0] in why
 
 
-def test_rows_that_are_no_keys_stay_until_they_are_revoked(path: Path) -> None:
+def test_invalid_rows_stay_until_revoked(path: Path) -> None:
     _, alices = store.create(path, wanted("alice"))
     store.create(path, wanted("bob"))
     change(path, "bob", "sha256", None)
@@ -203,7 +203,7 @@ def test_damaged_lock_of_answer_holds_nobody_up(tmp_path: Path, how: str) -> Non
     kept(results, b"{}")
 
 
-def test_files_that_would_block_or_never_end_are_refused_at_once(tmp_path: Path) -> None:
+def test_blocking_and_endless_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for make in (
         os.mkfifo,

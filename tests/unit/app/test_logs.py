@@ -58,7 +58,7 @@ def test_long_things_are_cut() -> None:
     assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MAX_TRACEBACK + 1
 
 
-def test_words_for_terminal_are_one_line_that_cannot_steer_it(number: str) -> None:
+def test_terminal_text_has_one_line_without_control_codes(number: str) -> None:
     line = logs.TextFormatter().format(record(HOSTILE, path=HOSTILE, cache=""))
     assert line.isprintable()
     assert "\\n" in line and "\\x1b" in line and "é" in line and "[abc123]" in line
@@ -126,7 +126,7 @@ def test_repeated_error_is_logged_once() -> None:
     assert "(49 more like this since the last one)" in written(limit, failed("same"))[0]
 
 
-def test_what_differs_or_is_no_warning_is_not_held_back() -> None:
+def test_only_repeated_warnings_are_suppressed() -> None:
     lines = written(logs.RepeatFilter(), *(record("x") for _ in range(3)))
     requests = [logging.LogRecord("app", logging.ERROR, "", 1, "request %s failed", (n,), None) for n in range(3)]
     assert len(lines) == 3 and len(written(logs.RepeatFilter(), *requests)) == 3

@@ -21,7 +21,7 @@ def resident_mib() -> float:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which has nothing to give back")
-def test_freed_pieces_between_those_that_stay_are_given_back() -> None:
+def test_freed_heap_memory_is_returned() -> None:
     pieces = [bytes(PIECE) for _ in range(PIECES)]
     stay = pieces[::EVERY]
     pieces.clear()
@@ -31,7 +31,7 @@ def test_freed_pieces_between_those_that_stay_are_given_back() -> None:
     assert {len(piece) for piece in stay} == {PIECE}
 
 
-def test_what_python_keeps_for_tuples_to_come_is_given_back_too() -> None:
+def test_free_lists_of_tuples_are_returned() -> None:
     def kept() -> int:
         """Pieces of memory in use when no tuple of ours lives."""
         return sys.getallocatedblocks()

@@ -60,7 +60,7 @@ def test_the_record_of_another_run_folder_says_nothing(stack: Settings, supervis
     assert recorded_settings.running_stack(stack.run_dir) is None
 
 
-def test_nobody_at_old_address_of_stopped_stack_is_called(stack: Settings) -> None:
+def test_old_address_of_a_stopped_stack_is_not_called(stack: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         recorded_settings.write(replace(stack, triton_address=address))

@@ -9,7 +9,7 @@ import app
 from app.software import digest_of, software_digest
 
 
-def test_any_changed_added_or_renamed_module_is_other_software(tmp_path: Path) -> None:
+def test_changed_modules_change_the_software_version(tmp_path: Path) -> None:
     folder = tmp_path / "app"
     shutil.copytree(Path(app.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "static"))
     digests = [software_digest(), digest_of(folder)]

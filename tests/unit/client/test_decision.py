@@ -42,7 +42,7 @@ def test_decision_is_parsed(field: dict[str, object], decision: tuple[str, ...])
     assert parse_result({**ANSWER, **field}).decision == decision
 
 
-def test_answer_shows_what_passes_if_it_is_not_the_best_alone() -> None:
+def test_answer_shows_all_passing_labels() -> None:
     def shown(decision: object) -> list[str]:
         return printed(result_block("a.png", parse_result({**ANSWER, "decision": decision})))
 

@@ -80,7 +80,7 @@ def test_cuda_visible_devices_is_read_as_cuda_reads_it(setting: str | None, buse
     assert [gpu.number for gpu in seen] == list(range(len(buses)))
 
 
-def test_gpu_whose_memory_somebody_else_has_is_left_to_them() -> None:
+def test_gpu_in_use_by_others_is_avoided() -> None:
     assert [gpu.number for gpu in usable(FakeDriver(0.5, 100), {})] == [1]
     with pytest.raises(NoGpu, match=rf"less than {SPARE_BYTES >> 20} MiB free"):
         usable(FakeDriver(0.5, 0.1), {})

@@ -69,7 +69,7 @@ def test_everything_else_is_the_model_s_own(models: Path, run_dir: Path) -> None
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_model_that_no_gpu_can_run_is_not_placed(models: Path, run_dir: Path, version: str) -> None:
+def test_model_too_large_for_every_gpu_is_not_placed(models: Path, run_dir: Path, version: str) -> None:
     (models / "seen" / version / "model.pt2").unlink()
     assert write_all(models, run_dir, TWO) == ["seen: on the CPU: its version has no model.pt2 (docs/gpu.md)"]
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == CONFIG
@@ -104,7 +104,7 @@ def test_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir:
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == "name: {"
 
 
-def test_model_that_is_added_exchanged_or_removed_is_place_agained(models: Path, run_dir: Path) -> None:
+def test_changed_models_are_placed_again(models: Path, run_dir: Path) -> None:
     write_all(models, run_dir, TWO)
     (models / "seen").rename(models / "other")
     place_again(models / "seen", run_dir)
@@ -130,7 +130,7 @@ def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir:
     ],
     ids=["without", "with"],
 )
-def test_triton_s_start_place_agains_gpus_of_moment_and_says_so_once(
+def test_start_of_triton_places_models_again(
     models: Path,
     run_dir: Path,
     driver: Driver,

@@ -20,13 +20,13 @@ def names(**settings: str) -> set[str]:
     return {line.removeprefix('"').removesuffix('" 1;') for line in lines[1:]}
 
 
-def test_on_loopback_it_is_known_by_loopback_names_alone() -> None:
+def test_loopback_service_knows_only_loopback_names() -> None:
     assert names() == LOOPBACK | {"127.0.0.1"}
     assert names(host="::1") == LOOPBACK
     assert names(host="0.0.0.0", published="127.0.0.1:8080") == LOOPBACK | {"127.0.0.1"}
 
 
-def test_where_keys_are_asked_for_any_name_will_do() -> None:
+def test_required_keys_allow_any_name() -> None:
     settings = Settings.from_environment({"CLIPSTACK_KEYS": "required"})
     assert host_rules(settings) == "default 1;\n"
 

@@ -3,7 +3,7 @@ from deploy.stack import launch
 from deploy.stack.run_dir import nginx_values
 
 
-def test_web_removes_what_killed_workers_left_and_nothing_of_nginx(tmp_path, monkeypatch):
+def test_web_removes_only_leftovers_of_killed_workers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # launching changes the folder
     for name in ("uploads", "web/tmp/pymp-abc"):
         (tmp_path / name).mkdir(parents=True)

@@ -28,7 +28,7 @@ def test_what_an_earlier_start_left_is_gone(source, tmp_path):
 
 
 @pytest.mark.parametrize("value", ['a"b', "a;b", "a{b", "a$b", "a\nb"])
-def test_value_that_nginx_would_take_as_syntax_is_refused(source, tmp_path, value):
+def test_nginx_syntax_in_settings_is_refused(source, tmp_path, value):
     with pytest.raises(ValueError, match="nginx cannot use"):
         render(source, tmp_path / "out", {"CLIPSTACK_X": value})
 

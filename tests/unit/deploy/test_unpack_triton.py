@@ -42,7 +42,7 @@ def test_server_its_libraries_and_right_stub_are_taken(wheel, tmp_path):
     assert not any("pytriton" in name for name in files)
 
 
-def test_what_is_run_is_executable_and_rest_is_not(wheel, tmp_path):
+def test_only_programs_are_executable(wheel, tmp_path):
     unpack(wheel, tmp_path / "triton", "3.11")
 
     assert os.access(tmp_path / "triton/bin/tritonserver", os.X_OK)
@@ -65,7 +65,7 @@ def test_an_earlier_server_is_replaced(wheel, tmp_path):
     assert not (tmp_path / "triton" / "bin" / "old").exists()
 
 
-def test_python_without_stub_is_refused_and_nothing_is_left(wheel, tmp_path):
+def test_python_without_stub_is_refused(wheel, tmp_path):
     with pytest.raises(ValueError, match="no stub for Python 3.7"):
         unpack(wheel, tmp_path / "triton", "3.7")
 

@@ -20,14 +20,14 @@ def test_timeline_that_is_right_is_right_all_time() -> None:
     assert found.distances_s == (0, 0)
 
 
-def test_late_changes_cost_their_time_and_invented_ones_are_counted() -> None:
+def test_late_and_invented_changes_are_scored() -> None:
     found = compare(MOVES, segments((0, "pan_left"), (2, "shake"), (3, "pan_left"), (4.25, "still"), (6, "zoom_in")))
     assert found.right_s == pytest.approx(10 - 1 - 0.25)
     assert found.distances_s == pytest.approx((0.25, 0))
     assert found.spurious == 2
 
 
-def test_change_that_was_not_found_is_far_from_all() -> None:
+def test_missed_change_has_the_largest_error() -> None:
     found = compare(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
     assert found.distances_s == pytest.approx((2, 0))
     assert compare(MOVES, segments((0, "pan_left"))).distances_s == (float("inf"),) * 2

@@ -97,7 +97,7 @@ def test_wrong_lines_of_a_list_are_named(text: str, words: str, tmp_path: Path) 
         read_examples(table, multi_label=False)
 
 
-def test_too_few_labels_or_files_are_refused_and_few_warned_of() -> None:
+def test_too_few_labels_or_files_are_refused() -> None:
     one = Dataset("image", (example("1", "a"), example("2", "a")), ("a",))
     with pytest.raises(ModelError, match="one label only"):
         check_counts(one)
@@ -115,7 +115,7 @@ def test_too_many_labels_are_refused(tmp_path: Path) -> None:
         read_examples(tmp_path, multi_label=False)
 
 
-def test_a_content_is_on_one_side_and_each_label_on_both() -> None:
+def test_split_keeps_contents_apart_and_labels_on_both_sides() -> None:
     spans = [Example(Path("film"), ("a",), (n, n + 1.0), sha256="film") for n in range(5)]
     examples = [*spans, *(example(f"a{n}", "a") for n in range(9)), *(example(f"b{n}", "b") for n in range(2))]
     for seed in range(20):

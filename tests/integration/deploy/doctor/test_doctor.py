@@ -53,7 +53,7 @@ def lines(reports: list[CheckResult], width: int = 60, all_lines: bool = True) -
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
-def test_line_each_and_how_to_mend_below_what_is_wrong(context) -> None:
+def test_failed_checks_show_their_fix(context) -> None:
     checks = [
         check("wheels", ok("round")),
         check("axle", SNAPPED.finding(part="the front axle"), BENT.finding(part="the rear axle")),
@@ -97,7 +97,7 @@ def test_json_has_all_that_the_table_has(context) -> None:
     }
 
 
-def test_check_that_hangs_or_fails_keeps_nobody_from_others(context) -> None:
+def test_hanging_check_does_not_block_others(context) -> None:
     end = threading.Event()
 
     def hang(context: Context):

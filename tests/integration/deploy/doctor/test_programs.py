@@ -239,7 +239,7 @@ def test_open_files_used_up(context) -> None:
 # --- watchdog
 
 
-def test_watchdog_that_has_nothing_to_do_and_one_that_has(context) -> None:
+def test_watchdog_reports_idle_and_active(context) -> None:
     numbers = context.run_dir / paths.WATCHDOG_METRICS
     numbers.parent.mkdir()
     numbers.write_text('# HELP x\nclipstack_model_answers{model="camera@1"} 1\n')

@@ -59,7 +59,7 @@ def test_a_file_that_is_gone(folder: Path, which: str) -> None:
     ],
     ids=["key of another", "exchanged", "passphrase", "ended", "ends soon"],
 )
-def test_what_cannot_be_used_or_soon_not_any_more(folder: Path, breaks, fault: KnownIssue) -> None:
+def test_expired_and_expiring_certificates_are_reported(folder: Path, breaks, fault: KnownIssue) -> None:
     context = clothed(folder, breaks(folder, made(folder / "tls", days=90)))
     assert found(context, CERTIFICATE) == {fault.name}
     assert words(context, CERTIFICATE, fault)

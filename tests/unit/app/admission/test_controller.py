@@ -127,7 +127,7 @@ def test_retry_after_covers_the_queue() -> None:
     run(scenario())
 
 
-def test_what_cannot_be_done_in_its_time_is_refused_at_once() -> None:
+def test_impossible_deadline_is_refused_at_once() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=30, timeout_s=60), asyncio.Event()
         await worked(admission, 0.1, 3)
@@ -168,7 +168,7 @@ def test_long_videos_leave_a_decoder_to_others() -> None:
     run(scenario())
 
 
-def test_one_key_has_half_of_worker_and_others_find_room() -> None:
+def test_one_key_has_at_most_half_of_a_worker() -> None:
     admission = Admission(2, 6, 10)
     with ExitStack() as inside:
         for _ in range(4):
@@ -210,7 +210,7 @@ def test_queue_of_one_key_does_not_delay_another() -> None:
     run(scenario())
 
 
-def test_who_has_nothing_waiting_finds_room_in_full_queue() -> None:
+def test_new_key_finds_room_in_full_queue() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=2, timeout_s=60), asyncio.Event()
 

@@ -30,7 +30,7 @@ def test_the_wait_for_a_worker_counts() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "0", "in an hour"])
-def test_clock_that_cannot_be_nginx_s_is_not_believed(text: str) -> None:
+def test_implausible_nginx_clock_is_ignored(text: str) -> None:
     clock = text.replace("in an hour", f"{time.time() + 3600}")
     assert deadline_from_headers({HEADER: "10000", HANDED_OVER: clock}, 30).left_s > 9
 

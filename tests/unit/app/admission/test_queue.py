@@ -40,7 +40,7 @@ def test_a_picture_does_not_wait_behind_long_videos() -> None:
     run(scenario())
 
 
-def test_lane_with_nobody_at_work_goes_first_then_pictures() -> None:
+def test_idle_lane_goes_first_then_pictures() -> None:
     async def scenario() -> None:
         lanes, order = LaneScheduler(lambda: 2), list[Lane]()
         await lanes.enter(Lane.PICTURE)
@@ -73,7 +73,7 @@ def test_with_one_place_long_work_is_done_too() -> None:
     run(scenario())
 
 
-def test_who_gives_up_leaves_queue_and_takes_no_place() -> None:
+def test_cancelled_request_leaves_the_queue() -> None:
     async def scenario() -> None:
         lanes, order = LaneScheduler(lambda: 1), list[Lane]()
         await lanes.enter(Lane.SHORT)
@@ -88,7 +88,7 @@ def test_who_gives_up_leaves_queue_and_takes_no_place() -> None:
     run(scenario())
 
 
-def test_who_is_cancelled_with_place_in_hand_passes_it_on() -> None:
+def test_cancelled_request_passes_its_permit_on() -> None:
     async def scenario() -> None:
         lanes, order = LaneScheduler(lambda: 1), list[Lane]()
         await lanes.enter(Lane.SHORT)
@@ -147,7 +147,7 @@ class Clients:
         await settle()
 
 
-def test_keys_take_turns_however_many_one_of_them_sends() -> None:
+def test_keys_take_turns() -> None:
     async def scenario() -> None:
         clients = Clients(1)
         await clients.send("heavy", *["heavy"] * 5, "light", "third", "light")
@@ -176,7 +176,7 @@ def test_key_with_fewest_running_requests_goes_first() -> None:
     run(scenario())
 
 
-def test_key_alone_has_all_permits_and_half_while_another_is_active() -> None:
+def test_active_keys_halve_the_permits_of_one() -> None:
     async def scenario() -> None:
         clients = Clients(8)
         await clients.send(*["heavy"] * 20)

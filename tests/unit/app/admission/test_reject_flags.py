@@ -16,7 +16,7 @@ def flags(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_who_is_shut_stays_so_until_there_is_room(tmp_path: Path) -> None:
+def test_refusals_last_until_there_is_room(tmp_path: Path) -> None:
     shut = RejectFlags(tmp_path)
     shut.raise_flag("abcdefgh", lambda: False)
     shut.clear_flag("abcdefgh", lambda: False)
@@ -27,12 +27,12 @@ def test_who_is_shut_stays_so_until_there_is_room(tmp_path: Path) -> None:
     assert flags(tmp_path) == []
 
 
-def test_nobody_is_shut_when_all_left_in_that_moment(tmp_path: Path) -> None:
+def test_no_refusal_flag_without_load(tmp_path: Path) -> None:
     RejectFlags(tmp_path).raise_flag(EVERYBODY, lambda: True)
     assert flags(tmp_path) == []
 
 
-def test_room_is_not_asked_for_where_nobody_is_shut(tmp_path: Path) -> None:
+def test_room_is_not_checked_without_refusals(tmp_path: Path) -> None:
     asked: list[bool] = []
     RejectFlags(tmp_path).clear_flag(EVERYBODY, lambda: bool(asked.append(True)))
     assert asked == []

@@ -65,7 +65,7 @@ def test_every_route_but_open_ones_needs_key(app: Flask, client: FlaskClient) ->
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/jobs/x/y/z", "/v1/classify?key=1"])
-def test_what_is_not_there_or_not_allowed_is_not_told_either(client: FlaskClient, path: str) -> None:
+def test_missing_and_foreign_jobs_look_the_same(client: FlaskClient, path: str) -> None:
     assert client.get(path).status_code == 401
 
 
@@ -239,7 +239,7 @@ def test_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient) 
     assert answer.status_code == 401 and "not known" in answer.text and "wrong" not in answer.text
 
 
-def test_one_key_follows_at_most_half_of_what_may_be_followed() -> None:
+def test_one_key_has_at_most_half_of_the_watchers() -> None:
     watchers = EventStreamLimiter(4)
     greedy = [watchers.hold(iter(["news"]), "greedy") for _ in range(2)]
     with pytest.raises(Overloaded):
@@ -252,7 +252,7 @@ def test_one_key_follows_at_most_half_of_what_may_be_followed() -> None:
     assert list(watchers.hold(iter(["news"]), "greedy")) == ["news"]
 
 
-def test_stream_that_is_never_read_gives_its_place_back() -> None:
+def test_unread_stream_frees_its_place() -> None:
     limiter = EventStreamLimiter(2)
     for _ in range(5):
         unread = limiter.hold(iter(["news"]), "one")

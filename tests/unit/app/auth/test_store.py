@@ -61,7 +61,7 @@ def test_a_name_is_taken_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("by", ["name", "id"])
-def test_what_is_revoked_is_unknown_at_once_to_whoever_knew_it(path: Path, by: str) -> None:
+def test_revoked_key_is_unknown_at_once(path: Path, by: str) -> None:
     key, text = store.create(path, wanted("alice"))
     keys = KeyFile(path)
     assert keys.find(text) is not None
@@ -80,7 +80,7 @@ def test_another_secret_ends_one_before_and_keeps_rest(path: Path) -> None:
     assert found == again and (found.id, found.concurrent) == (key.id, 3)
 
 
-def test_file_is_read_when_it_changes_and_only_then(path: Path) -> None:
+def test_file_is_read_only_after_a_change(path: Path) -> None:
     store.create(path, wanted("alice"))
     keys = KeyFile(path)
     first = keys.all()
@@ -106,7 +106,7 @@ def create(path: str, number: int) -> None:
     store.create(Path(path), wanted(f"name-{number}"))
 
 
-def test_keys_that_are_made_at_same_time_are_all_there(path: Path) -> None:
+def test_keys_created_concurrently_are_all_kept(path: Path) -> None:
     context = get_context("spawn")
     makers = [context.Process(target=create, args=(str(path), number)) for number in range(4)]
     for maker in makers:

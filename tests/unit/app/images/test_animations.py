@@ -64,7 +64,7 @@ def test_an_animation_is_read_once_for_properties_and_frames(film: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["webp", "png"])
-def test_animation_that_is_cut_off_shows_frames_it_has(tmp_path: Path, name: str) -> None:
+def test_truncated_animation_shows_its_frames(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / f"film.{name}", [numbered(number) for number in range(20)], DURATIONS)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     media, form = opened(path)

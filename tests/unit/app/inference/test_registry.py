@@ -130,7 +130,7 @@ def test_model_too_slow_for_its_canary_is_not_ready() -> None:
     asyncio.run(scenario())
 
 
-def test_all_who_ask_at_once_share_one_answer_good_or_bad() -> None:
+def test_concurrent_callers_share_one_result() -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         triton.record_unloaded = NotReady("away")
@@ -170,7 +170,7 @@ def test_versions_come_and_go(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_model_that_is_gone_for_moment_is_not_gone(at_once: None) -> None:
+def test_brief_absence_of_a_model_is_ignored(at_once: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config())
         models = catalogue(triton)
@@ -216,7 +216,7 @@ def test_version_that_fails_its_canary_is_not_used(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_model_that_is_slow_for_once_is_still_asked(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+def test_model_slow_once_is_still_used(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
     monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
 
     async def scenario() -> None:
@@ -249,7 +249,7 @@ def test_only_what_is_new_or_changed_gets_canary(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_another_model_of_same_name_and_version_has_another_mark(
+def test_replaced_model_has_another_fingerprint(
     at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
@@ -285,7 +285,7 @@ def test_other_weights_under_same_configuration_have_another_mark(
     asyncio.run(scenario())
 
 
-def test_precision_is_shown_and_another_one_has_another_mark(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_changes_the_fingerprint(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.inference.registry.FINGERPRINT_S", 0.0)
 
     async def scenario() -> None:
@@ -366,7 +366,7 @@ def test_before_models_are_known_pictures_go_to_model_for_pictures() -> None:
     assert catalogue(FakeTriton()).default("image", "camera", "words") == "words"
 
 
-def test_model_without_title_is_called_by_its_name_and_its_first_labels() -> None:
+def test_model_without_title_shows_name_and_labels() -> None:
     models = catalogue(FakeTriton(config(title="Words", examples="label2, label0"), config("plain")))
 
     async def scenario() -> None:

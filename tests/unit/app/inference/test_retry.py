@@ -66,7 +66,7 @@ def test_outage_time_resets_after_recovery() -> None:
     asyncio.run(scenario())
 
 
-def test_old_absence_is_not_believed_before_grpc_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_absence_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "MIN_RETRY_S", 60.0)
     away = TritonOutage(0.0)
     away.record_failure()

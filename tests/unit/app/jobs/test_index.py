@@ -69,7 +69,7 @@ def same_rows(index: JobIndex, folder: JobStore) -> bool:
 # --- Exact places ---
 
 
-def test_many_clients_at_once_get_no_more_jobs_than_places(service: JobService, upload: Source) -> None:
+def test_concurrent_clients_get_no_more_jobs_than_places(service: JobService, upload: Source) -> None:
     answers, start = Counter[str](), threading.Barrier(24)
 
     def client() -> None:
@@ -109,7 +109,7 @@ def test_job_that_cannot_be_made_leaves_its_place(service: JobService, upload: S
     assert service.accept(ASKED, upload, None)[1]
 
 
-def test_place_of_maker_that_was_killed_is_free_again(service: JobService) -> None:
+def test_place_of_a_killed_submission_is_freed(service: JobService) -> None:
     index, dead, alive = service.folder.index, "a" * 24, "b" * 24
     index.put(Row(dead, "", now(), ADDING, 0.0, 1), Row(alive, "", now(), ADDING, 0.0, 1))
     with service.folder.new(alive):
@@ -168,7 +168,7 @@ def _at(day: int) -> str:
     return f"2999-01-0{day}T00:00:00.000Z"
 
 
-def test_job_that_is_not_finished_is_never_tidied_away(service: JobService, upload: Source) -> None:
+def test_unfinished_job_is_never_removed(service: JobService, upload: Source) -> None:
     job, _ = service.accept(ASKED, upload, None)
     service.folder.index.set_state(job.id, "done", 0.0, 1)  # an index that is wrong
     clock = Clock(service.folder.index, 7)
@@ -306,7 +306,7 @@ def counted() -> Iterator[Counter[str]]:
 _HOOKS: list[object] = []
 
 
-def test_requests_do_not_read_what_they_do_not_show(service: JobService, upload: Source) -> None:
+def test_requests_read_only_shown_fields(service: JobService, upload: Source) -> None:
     for _ in range(200):
         job = Job(service.folder.path / os.urandom(12).hex())
         job.path.mkdir(parents=True)

@@ -207,7 +207,7 @@ def test_windows_have_decisions_on_the_selected_labels(tmp_path: Path) -> None:
     assert window["decision"] == "none" and len(window["predictions"]) == 3
 
 
-def test_a_page_has_no_more_than_so_many_labels_that_can_pass(tmp_path: Path) -> None:
+def test_labels_of_a_page_are_bounded(tmp_path: Path) -> None:
     job = Job(tmp_path)
     journal_of(job, 300, classes=1000)
     labels = [f"label {n}" for n in range(1000)]
@@ -321,7 +321,7 @@ class OneWindow(Faulty):
         super().timeline()
 
 
-def test_job_that_gets_on_between_kills_is_never_given_up(service: JobService, upload: Source, tmp_path: Path) -> None:
+def test_job_with_progress_between_kills_is_never_given_up(service: JobService, upload: Source, tmp_path: Path) -> None:
     job, _ = service.accept(ASKED, upload, None)
     for _ in range(MAX_DEATHS + 2):
         with pytest.raises(KeyboardInterrupt):
@@ -337,7 +337,7 @@ class Believed:
         return True
 
 
-def test_old_jobs_go_and_then_oldest_until_there_is_room(service: JobService, upload: Source) -> None:
+def test_expired_then_oldest_jobs_are_removed(service: JobService, upload: Source) -> None:
     old = finished(service, upload, "2020-01-01T00:00:00.000Z")
     early = finished(service, upload, "2999-01-01T00:00:00.000Z")
     late = finished(service, upload, "2999-01-02T00:00:00.000Z")

@@ -40,7 +40,7 @@ def subclasses(kind: type) -> Iterator[type]:
         yield from subclasses(item)
 
 
-def test_every_address_of_app_is_described_and_no_other() -> None:
+def test_exactly_the_routes_are_described() -> None:
     documented = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert documented == addresses()
 
@@ -57,7 +57,7 @@ def _codes(route) -> dict[int, set[str]]:
     return codes(SETTINGS, route.path, route.method)
 
 
-def test_every_code_has_a_meaning_and_no_other_has_one() -> None:
+def test_exactly_the_error_codes_have_a_meaning() -> None:
     documented = {code for route in routes(SETTINGS) for names in _codes(route).values() for code in names}
     assert documented == MEANINGS.keys()
 

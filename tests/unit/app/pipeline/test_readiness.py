@@ -88,7 +88,7 @@ def test_killed_worker_does_not_count(folder: Path) -> None:
     assert registry.statuses() == [] and list(folder.iterdir()) == []
 
 
-def test_later_one_that_takes_requests_and_is_not_warm_counts(folder: Path) -> None:
+def test_later_worker_that_is_cold_counts(folder: Path) -> None:
     registry = WorkerRegistry(folder)
     registry.publish(WARM)
     with colleague(folder, WARM):

@@ -59,7 +59,7 @@ def test_segment_s_score_is_mean_of_its_windows() -> None:
     assert only.score == pytest.approx(0.7)
 
 
-def test_label_that_is_hardly_ahead_does_not_break_segment() -> None:
+def test_slightly_better_label_does_not_break_a_segment() -> None:
     rows = scores("aaaaaaaaaa")
     rows[4] = (0.1, 0.8, 0.1)
     assert segments_of(rows) == [(0, 10, "a")]
@@ -98,13 +98,13 @@ def test_frames_far_apart_are_not_averaged() -> None:
     assert ["abc"[each.label] for each in found] == ["a", "b", "a"]
 
 
-def test_the_score_of_averaged_frames_is_the_mean_of_their_own() -> None:
+def test_averaged_score_is_the_mean() -> None:
     (only,) = merge_windows(scores("aaab", sure=0.7), STILLS, 2.0, ())
     assert only.score == pytest.approx((3 * 0.7 + 0.15) / 4)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 10])
-def test_more_segments_than_may_be_are_merged_with_larger_margin(most: int) -> None:
+def test_too_many_segments_are_merged(most: int) -> None:
     rows = scores("ababababab")
     merged = limit_segments(most, partial(merge_windows, rows, PLACED, 10.0, ()), 0.0)
     assert len(merged) <= most and (merged[0].start_s, merged[-1].end_s) == (0.0, 10.0)

@@ -56,7 +56,7 @@ def test_softmax_with_min_score_has_one_track_with_gaps() -> None:
     assert found == [(0, 3, "a"), (7, 10, "b")]
 
 
-def test_softmax_without_min_score_has_the_segments_of_before() -> None:
+def test_softmax_without_min_score_keeps_its_segments() -> None:
     scores = np.random.default_rng(0).dirichlet([0.3] * 4, 10).astype(np.float32)
     rule = decision_rule("abcd", "softmax", None, Selection())
     for cuts in ((), (2.5, 6.1)):

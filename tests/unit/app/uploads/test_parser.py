@@ -132,7 +132,7 @@ JSON_TYPES = [
 
 
 @pytest.mark.parametrize("content_type", JSON_TYPES)
-def test_json_is_known_by_its_type_or_by_its_first_bytes(tmp_path: Path, content_type: str) -> None:
+def test_json_is_detected_by_type_or_first_bytes(tmp_path: Path, content_type: str) -> None:
     got = take(tmp_path, data=b' {"file": "AAEC", "top_k": 3}', content_type=content_type)
     assert (got.content, got.fields) == (b"\x00\x01\x02", {"top_k": "3"})
 
@@ -338,6 +338,6 @@ def test_link_out_of_folder_is_not_followed(tmp_path: Path) -> None:
         take(folder, headers={"X-Upload-Path": str(folder / "link")})
 
 
-def test_lists_and_objects_in_json_are_kept_as_fields_without_their_content(tmp_path: Path) -> None:
+def test_nested_json_is_kept_without_its_content(tmp_path: Path) -> None:
     got = take(tmp_path, data=json.dumps({"file": "AAEC", "extra": {"deep": 1}}), content_type="application/json")
     assert got.fields == {"extra": "{...}"}

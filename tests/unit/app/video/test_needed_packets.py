@@ -14,11 +14,11 @@ def decoded(needed: list[int], restarts: list[int], packets: list[int]) -> list[
     return sent
 
 
-def test_packets_after_the_last_needed_frame_of_a_group_are_left_out() -> None:
+def test_packets_after_the_last_needed_frame_are_skipped() -> None:
     assert decoded([2, 13], [0, 4, 8, 12], list(range(16))) == [0, 1, 2, 12, 13]
 
 
-def test_frames_that_are_decoded_before_their_key_frame_is_shown_are_kept() -> None:
+def test_leading_frames_of_a_key_frame_are_kept() -> None:
     packets = [0, 3, 1, 2, 8, 5, 4, 6, 7, 11, 9, 10]  # 4 to 7 are shown before the key frame 8 and come after it
     assert decoded([6, 9], [0, 8], packets) == [0, 3, 1, 2, 8, 5, 4, 6, 11, 9]
     assert decoded([2, 9], [0, 8], packets) == [0, 3, 1, 2, 8, 11, 9]

@@ -65,7 +65,7 @@ def test_presentation_far_from_decoding_is_damage() -> None:
     assert shown("mpegts", [*steady(2), (90_000 * 3600, 2 * STEP)]) == [STEP, 2 * STEP, 3 * STEP]
 
 
-def test_frame_that_leaps_before_others_is_shown_after_them() -> None:
+def test_reordered_frame_is_shown_in_display_order() -> None:
     leap = 3600 * 90_000
     before = [(1, 0), (4, 1), (2, 2), (3, 3), (7, 4), (5, 5), (6, 6)]
     after = [(10 + leap, 7), (8, 8), (9, 9), (13 + leap, 10 + leap), (11 + leap, 11 + leap)]

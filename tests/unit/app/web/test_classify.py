@@ -28,7 +28,7 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
         app.extensions["clipstack"].stop()
 
 
-def test_it_says_what_is_wrong_in_same_form_everywhere(client: FlaskClient) -> None:
+def test_errors_have_the_same_form_everywhere(client: FlaskClient) -> None:
     cases = [
         (client.get("/nowhere"), 404, "not_found"),
         (client.put("/v1/classify"), 405, "method_not_allowed"),
@@ -71,7 +71,7 @@ def test_number_that_could_break_log_is_replaced(client: FlaskClient) -> None:
     assert result["error"]["request_id"].isalnum()
 
 
-def test_method_that_is_not_allowed_names_those_that_are(client: FlaskClient) -> None:
+def test_wrong_method_names_the_allowed_ones(client: FlaskClient) -> None:
     assert "POST" in client.put("/v1/classify").headers["Allow"]
 
 

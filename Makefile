@@ -95,6 +95,11 @@ supply:  ## update the tables of docs/supply.md
 	@deploy/setup test
 	$(PYTHON) -m deploy.supply.page
 
+docs:  ## build the documentation as a site with search, links checked: build/docs/index.html
+	@deploy/setup docs
+	.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@cp build/docs/README.html build/docs/index.html && echo build/docs/index.html
+
 soak:  ## does anything grow under work and rubbish? MINUTES=30; writes docs/soak.svg and its part of docs/reliability.md
 	@deploy/setup test
 	$(PYTHON) -m bench.soak --minutes $(if $(MINUTES),$(MINUTES),30)

@@ -14,7 +14,7 @@ from app.jobs.queue import Queue
 from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
-from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState
+from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State
 from app.jobs.storage.retention import make_room
 from app.jobs.storage.store import Job, JobStore, job_id, now
 from app.media.types import Source
@@ -176,13 +176,19 @@ class JobService:
         except FileNotFoundError:
             raise JobNotFound(NO_SUCH_JOB) from None
 
-    def newest(self, max_count: int, owner: str | None) -> list[tuple[JobSpec, JobState]]:
-        """Return at most `max_count` jobs, newest first, of `owner` or of all owners if None."""
+    def newest(
+        self,
+        max_count: int,
+        owner: str | None,
+        state: State | None = None,
+        before: tuple[str, str] | None = None,
+    ) -> list[tuple[JobSpec, JobState]]:
+        """Return at most `max_count` jobs, newest first; see `JobIndex.newest`."""
         self.folder.path.stat()  # Raises when the disk is missing; an empty list would be wrong
         records = list[tuple[JobSpec, JobState]]()
-        last: Row | None = None
-        while len(records) < max_count and (rows := self.folder.index.newest(max_count - len(records), owner, last)):
-            last = rows[-1]
+        index = self.folder.index
+        while len(records) < max_count and (rows := index.newest(max_count - len(records), owner, state, before)):
+            before = rows[-1].created, rows[-1].id
             for row in rows:
                 with suppress(JobNotFound):  # removed meanwhile, or damaged
                     records.append(self.read(self.find(row.id)))

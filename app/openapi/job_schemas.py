@@ -1,5 +1,6 @@
 """Schemas of the responses about jobs and timelines."""
 
+from app.jobs.storage.records import STATES
 from app.openapi.schemas import (
     COUNT,
     DECISION,
@@ -22,7 +23,6 @@ from app.openapi.schemas import (
     ref,
 )
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
 _ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
 _URL = f"/v1/jobs/{_ID}"
 
@@ -104,6 +104,13 @@ _FAILURE = record(
     }
 )
 
+_RESULT = record(
+    {
+        "label": prop(TEXT, "Label with the longest total time.", "pan_left"),
+        "share": prop(FRACTION, "Its share of the video, 0 to 1.", 0.62),
+    }
+)
+
 _LINKS = record(
     {
         "self": prop(TEXT, "This record.", _URL),
@@ -131,6 +138,7 @@ _JOB = record(
             nullable(one_of("hit", "miss")), "Whether the timeline came from the cache; null: not asked.", "miss"
         ),
         "error": prop(nullable(_FAILURE), "Why the job failed; null unless it did."),
+        "result": prop(nullable(_RESULT), "Main label of a finished timeline; null before, and if no label passes."),
         "timing_s": prop(mapping(NUMBER), "Time of each stage, seconds.", {"queued": 0.4, "total": 18.2}),
         "media": prop(nullable(ref("Media")), "Properties of the video; null before it was probed."),
         "timeline": prop(nullable(ref("Timeline")), "Timeline so far; null before the first window, and in lists."),
@@ -143,6 +151,13 @@ SCHEMAS: dict[str, Schema] = {
     "Window": _WINDOW,
     "Timeline": _TIMELINE,
     "Job": _JOB,
-    "Jobs": record({"jobs": prop(array(ref("Job")), "Jobs, newest first.")}),
+    "Jobs": record(
+        {
+            "jobs": prop(array(ref("Job")), "Jobs, newest first."),
+            "next_cursor": prop(
+                nullable(TEXT), "`cursor` of the next page; null on the last one.", f"2026-05-04T10:00:00Z~{_ID}"
+            ),
+        }
+    ),
     "Removed": record({"id": prop(TEXT, "Id of the job.", _ID), "state": prop(one_of("removed"), "State.", "removed")}),
 }

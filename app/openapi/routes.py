@@ -6,6 +6,7 @@ from typing import Any
 from app import errors
 from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
+from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.classify_schemas import CACHE
 from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
@@ -151,7 +152,13 @@ def routes(settings: Settings) -> list[Route]:
         top_k,
         *selection,
     )
-    limit = Parameter("limit", _integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first.")
+    listed = (
+        Parameter("limit", _integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first."),
+        Parameter("state", one_of("all", *STATES) | {"default": "all"}, "Only jobs in this state."),
+        Parameter(
+            "cursor", TEXT, "`next_cursor` of the page before.", example="2026-05-04T10:00:00Z~3f9a1c0b7d2e4f5a6b8c9d0e"
+        ),
+    )
     windows = Parameter("windows", FLAG, "Whether the timeline contains a page of its windows.")
     page = (
         Parameter("offset", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET, "default": 0},
@@ -174,7 +181,7 @@ def routes(settings: Settings) -> list[Route]:
               {202: json_of("Job"), 200: json_of("Job")},
               UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY, _FILE_NAME), timeline_params),
         Route("/v1/jobs", "get", "list_jobs", "Jobs", "List jobs",
-              {200: json_of("Jobs")}, (errors.Overloaded,), (limit,)),
+              {200: json_of("Jobs")}, (errors.Overloaded,), listed),
         Route(path, "get", "get_job", "Jobs", "Get a job", {200: json_of("Job")},
               not_found, (_JOB_ID, windows, *page)),
         Route(path, "delete", "delete_job", "Jobs", "Cancel or remove a job",

@@ -33,6 +33,7 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
         "tries": state.tries,
         "cache": state.cache,
         "error": state.error,
+        "result": _result(fields["timeline"]) if state.state == "done" else None,
         "timing_s": state.timing_s,
         "media": fields["media"] and fields["media"] | {"name": spec.name},
         "timeline": timeline,
@@ -54,9 +55,24 @@ def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any]
     return result
 
 
+def _result(timeline: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the label with the longest total time and its share of the video; None if no label has a segment."""
+    if timeline is None or not timeline["segments"]:
+        return None
+    seconds = _seconds(timeline["segments"])
+    label = max(seconds, key=lambda name: seconds[name])
+    return {"label": label, "share": round(min(1.0, seconds[label] / (timeline["duration_s"] or 1.0)), 4)}
+
+
 def _longest_first(segments: list[dict[str, Any]]) -> list[str]:
     """Return the labels that have a segment, those of the longest total time first."""
+    seconds = _seconds(segments)
+    return sorted(seconds, key=lambda label: -seconds[label])
+
+
+def _seconds(segments: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the total time of each label, seconds."""
     seconds = defaultdict[str, float](float)
     for segment in segments:
         seconds[segment["label"]] += segment["end_s"] - segment["start_s"]
-    return sorted(seconds, key=lambda label: -seconds[label])
+    return seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
@@ -11,7 +11,7 @@ from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
 from app.jobs.service import NO_SUCH_JOB, JobService
-from app.jobs.storage.records import JobSpec
+from app.jobs.storage.records import STATES, JobSpec, State
 from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
 from app.media.formats import HEAD_BYTES, mime_type, recognise
@@ -22,12 +22,13 @@ from app.web import classify
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
-from app.web.params import MAX_TOP_K, flag, number, selection, whole_number
+from app.web.params import MAX_TOP_K, choice, flag, number, selection, whole_number
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 600.0
 MAX_LISTED = 500
 MAX_KEY = 200
+MAX_CURSOR = 100
 MAX_OFFSET = (1 << 32) - 1  # the journal stores window numbers in 32 bits
 _PICTURE = re.compile(r"[0-9]{1,3}")
 
@@ -99,10 +100,25 @@ def _key(text: str) -> str | None:
 
 @blueprint.get("/v1/jobs")
 def newest() -> Response:
-    """List the newest jobs without their timelines."""
+    """List the newest jobs without their timelines, a page at a time."""
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
+    wanted = choice(request.args, "state", "all", ("all", *STATES))
     owner = guard.owner() if guard.get_authenticator().required else None
-    return jsonify(jobs=[record_json(spec, state, brief=True) for spec, state in _service().newest(limit, owner)])
+    state = None if wanted == "all" else cast(State, wanted)
+    jobs = _service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    last = jobs[-1][0] if len(jobs) == limit else None
+    return jsonify(
+        jobs=[record_json(spec, state, brief=True) for spec, state in jobs],
+        next_cursor=last and f"{last.created}~{last.id}",
+    )
+
+
+def _cursor(text: str) -> tuple[str, str] | None:
+    """Return `created` and `id` of the last job of the page before, None without a cursor; raises InvalidParameter."""
+    created, separator, identity = text.partition("~")
+    if text and not (separator and len(text) <= MAX_CURSOR and text.isascii() and text.isprintable()):
+        raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
+    return (created, identity) if text else None
 
 
 @blueprint.get("/v1/jobs/<identity>")

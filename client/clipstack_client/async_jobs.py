@@ -21,6 +21,7 @@ from .reduction.uploader import Reduction, Uploader, UploadRequest
 from .upload import Source, Upload, Watcher
 
 CANCEL_POLL_S = 0.1
+MAX_PAGE = 500  # jobs in one answer of the service
 
 
 class AsyncJobs:
@@ -94,11 +95,22 @@ class AsyncJobs:
                 await self._add_windows(id, response.content.get("timeline"))
         return self._parse_job(response)
 
-    async def jobs(self, limit: int = 50) -> tuple[Job, ...]:
-        """Return the service's jobs, newest first, without their timelines."""
-        response = await self._get("/v1/jobs", limit=limit)
-        with self._requester.parsing(response):
-            return tuple(parse_job(record) for record in response.content["jobs"])
+    async def jobs(self, limit: int = 50, state: str | None = None) -> tuple[Job, ...]:
+        """Return the service's jobs, newest first, without their timelines; several requests if `limit` is above 500.
+
+        `state` selects those that are `queued`, `running`, `done`, `failed` or `cancelled`.
+        """
+        found: list[Job] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = min(limit - len(found), MAX_PAGE)
+            response = await self._get("/v1/jobs", limit=page, state=state, cursor=cursor)
+            with self._requester.parsing(response):
+                found += [parse_job(record) for record in response.content["jobs"]]
+                cursor = response.content.get("next_cursor")
+            if cursor is None:
+                break
+        return tuple(found)
 
     async def follow(self, id: str) -> AsyncIterator[Job]:
         """Yield the record of a job after each change; the last record is of a job that has ended."""

@@ -95,6 +95,7 @@ class Job:
     """The service's record of one job.
 
     `state` is `queued`, `running`, `done`, `failed` or `cancelled`. `error` holds the code and message of a failed job.
+    `result` is the label with the longest total time in a finished timeline and its share of the video, if any.
     Times are ISO 8601 in UTC. `sent` describes what this client sent in place of the file, if anything. `answer` is the
     complete record.
     """
@@ -116,6 +117,7 @@ class Job:
     timeline: Timeline | None
     answer: Mapping[str, Any] = field(repr=False, compare=False)
     sent: Sent | None = None
+    result: tuple[str, float] | None = None
 
     @property
     def ended(self) -> bool:

@@ -125,11 +125,16 @@ def parse_job(data: Mapping[str, Any]) -> Job:
         tries=int(data.get("tries", 1)),
         cache=_optional(str, data.get("cache")),
         error=None if error is None else (str(error["code"]), str(error["message"])),
+        result=_optional(_parse_result, data.get("result")),
         timing_s={str(stage): float(s) for stage, s in (data.get("timing_s") or {}).items() if s is not None},
         media=_optional(parse_media, data.get("media")),
         timeline=_optional(_parse_timeline, data.get("timeline")),
         answer=data,
     )
+
+
+def _parse_result(data: Mapping[str, Any]) -> tuple[str, float]:
+    return str(data["label"]), float(data["share"])
 
 
 def _parse_timeline(data: Mapping[str, Any]) -> Timeline:

@@ -64,9 +64,7 @@ def test_a_model_of_the_checkout_is_imported(service: Compose, added_model: str,
     assert owners == ["10001", "10001"]
 
 
-def test_imported_model_survives_new_containers(
-    service: Compose, added_model: str, coffee: bytes
-) -> None:
+def test_imported_model_survives_new_containers(service: Compose, added_model: str, coffee: bytes) -> None:
     import_model(service, added_model)
     renew(service, CLIPSTACK_PICTURE_MODEL=added_model)
     assert best(service, coffee) == (added_model, "espresso")

@@ -53,7 +53,7 @@ def test_command_line_classifies(stack: Stack, video: Path) -> None:
 
 
 def test_command_line_gives_json_of_many_files(stack: Stack, video: Path) -> None:
-    done = clipstack(stack, "classify", "--json", "--jobs", "4", *[video] * 8)
+    done = clipstack(stack, "classify", "--json", "-j", "4", *[video] * 8)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 8
     assert {answer["transport"] for answer in answers} == {"system_shared_memory"}

@@ -69,7 +69,7 @@ def test_folder_is_classified_and_resumed(stack: Stack, films: Path, tmp_path: P
 
 
 def test_pattern_is_classified_as_csv(stack: Stack, films: Path) -> None:
-    done = clipstack(stack, "classify", f"{films}/**/*.mp4", "--output", "csv", "--top-k", "1")
+    done = clipstack(stack, "classify", f"{films}/**/*.mp4", "--format", "csv", "--top-k", "1")
     rows = csv.DictReader(io.StringIO(done.stdout))
     assert {Path(row["file"]).stem: row["label_1"] for row in rows} == {name: name for name in MOVEMENTS}
 
@@ -99,7 +99,7 @@ def test_auto_sends_what_the_rate_asks_for(stack: Stack, films: Path, rate: str,
 @pytest.mark.usefixtures("no_jobs")
 def test_timelines_of_a_folder_and_their_jobs(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "timelines.jsonl"
-    assert clipstack(stack, "timeline", films, "-o", out).stderr == "3 looked through\n"
+    assert clipstack(stack, "timeline", films, "-o", out).stderr == "3 analysed\n"
     result = answers(out.read_text())
     labels = {stem: {segment["label"] for segment in job["timeline"]["segments"]} for stem, job in result.items()}
     assert labels == {name: {name} for name in MOVEMENTS}

@@ -65,9 +65,7 @@ def test_refused_connection_is_tried_three_times() -> None:
 
 
 @pytest.mark.parametrize("events", ["whole", "torn"])
-def test_broken_event_streams_are_reopened(
-    client: Client, service: RecordedService, events: Events
-) -> None:
+def test_broken_event_streams_are_reopened(client: Client, service: RecordedService, events: Events) -> None:
     service.jobs.events = events
     seen = list(client.follow(client.submit(MP4).id))
     assert [job.progress.percent for job in seen] == [20, 45, 70, 100]

@@ -161,6 +161,15 @@ class ClientContract:
         assert [job.id for job in listed] == ids[::-1]
         assert [job.timeline for job in listed] == [None, None]
 
+    def test_jobs_are_listed_by_state_in_pages(
+        self, client: Client, video: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done = [client.timeline(video).id for _ in range(3)]
+        monkeypatch.setattr("clipstack_client.async_jobs.MAX_PAGE", 2)
+        assert [job.id for job in client.jobs(limit=3, state="done")] == done[::-1]
+        assert all(job.result and 0 < job.result[1] <= 1 for job in client.jobs(limit=3, state="done"))
+        assert client.jobs(state="failed") == ()
+
     def test_same_key_gives_the_first_job(self, client: Client, video: Path) -> None:
         key = uuid.uuid4().hex
         first = client.submit(video, key=key)

@@ -55,6 +55,7 @@ class RecordedJobs:
         self.streams = 0
         self._media = media
         self._jobs: dict[str, _Job] = {}
+        self._made = 0
         self._keys: dict[str, tuple[str, object]] = {}
         self._lock = threading.Lock()
 
@@ -67,14 +68,19 @@ class RecordedJobs:
                 if before != same:
                     raise Refused(409, "idempotency_conflict")
                 return False, self._jobs[id].record()
-            id = f"20261121T1215{len(self._jobs):02}-9f3a"
+            id = f"{self._made:08x}9f3a1c0b7d2e4f5a"
+            self._made += 1
             self._jobs[id] = _Job(id, body, unquote(name), query, self._media)
             if key is not None:
                 self._keys[key] = (id, same)
             return True, self._jobs[id].record()
 
-    def records(self, limit: int) -> list[dict[str, Any]]:
+    def records(self, limit: int, state: str = "all", cursor: str = "") -> list[dict[str, Any]]:
+        """The newest jobs, or those after the job that `cursor` names."""
         jobs = [job.record() for job in reversed(self._jobs.values())]
+        ids = [f"{job['created']}~{job['id']}" for job in jobs]
+        jobs = jobs[ids.index(cursor) + 1 if cursor else 0 :]
+        jobs = [job for job in jobs if state in ("all", job["state"])]
         return [{name: value for name, value in record.items() if name != "timeline"} for record in jobs[:limit]]
 
     def look(self, id: str, offset: int | None = None) -> dict[str, Any]:
@@ -173,6 +179,7 @@ class _Job:
             "tries": 1,
             "cache": "miss" if state == "done" else None,
             "error": error if state == "failed" else None,
+            "result": {"label": "pan_left", "share": 0.425} if state == "done" else None,
             "timing_s": timing,
             "media": None if started is None else self._media,
             "timeline": self._timeline(percent, offset) if percent and state in ("running", "done") else None,

@@ -135,7 +135,10 @@ def _job_reply(jobs: RecordedJobs, request: Received) -> Reply:
         new, record = jobs.add(request.body, name, request.query, key)
         return Reply(202 if new else 200, record, (("Location", record["links"]["self"]),))
     if not id:
-        return Reply(body={"jobs": jobs.records(int(request.query.get("limit", "50")))})
+        limit = int(request.query.get("limit", "50"))
+        records = jobs.records(limit, request.query.get("state", "all"), request.query.get("cursor", ""))
+        last = f"{records[-1]['created']}~{records[-1]['id']}" if len(records) == limit else None
+        return Reply(body={"jobs": records, "next_cursor": last})
     if request.method == "DELETE":
         return Reply(body=jobs.delete(id))
     if part == "timeline":

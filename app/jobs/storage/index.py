@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
-from app.jobs.storage.records import FINISHED, State
+from app.jobs.storage.records import FINISHED, STATES, State
 from app.jobs.storage.sqlite_file import WAIT_S, SqliteFile
 
 ADDING = "adding"
@@ -134,13 +134,28 @@ class JobIndex:
         rows = [(job_id,) for job_id in identities]
         self._file.write(lambda connection: connection.executemany("delete from job where id = ?", rows))
 
-    def newest(self, max_count: int, owner: str | None = None, before: Row | None = None) -> list[Row]:
-        """Return at most `max_count` of the newest jobs, of `owner` or of all owners, that are older than `before`."""
+    def newest(
+        self,
+        max_count: int,
+        owner: str | None = None,
+        state: State | None = None,
+        before: tuple[str, str] | None = None,
+    ) -> list[Row]:
+        """Return at most `max_count` of the newest jobs.
+
+        Args:
+            max_count: Largest number of jobs.
+            owner: Only jobs of this owner.
+            state: Only jobs in this state.
+            before: `created` and `id` of a job; only older jobs.
+        """
         where, values = ["state != 'adding'"], list[object]()
+        if state is not None:
+            where, values = [*where, "state = ?"], [state]
         if owner is not None:
-            where, values = [*where, "owner = ?"], [owner]
+            where, values = [*where, "owner = ?"], [*values, owner]
         if before is not None:
-            where, values = [*where, "(created, id) < (?, ?)"], [*values, before.created, before.id]
+            where, values = [*where, "(created, id) < (?, ?)"], [*values, *before]
         return self._select(f"where {' and '.join(where)} order by created desc, id desc limit ?", *values, max_count)
 
     def open_jobs(self) -> list[Row]:
@@ -165,7 +180,7 @@ class JobIndex:
         """Return how many jobs are in each state."""
         sql = "select state, sum(jobs) from total group by state"
         rows = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
-        counts = {state: int(rows.get(state, 0)) for state in get_args(State)}
+        counts: dict[str, int] = {state: int(rows.get(state, 0)) for state in STATES}
         counts["queued"] += int(rows.get(ADDING, 0))
         return counts
 

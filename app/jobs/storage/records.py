@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from app.errors import JobNotFound
 from app.files import DamagedFile
@@ -19,6 +19,7 @@ from app.inference.decision import ScoreKind, Selection
 from app.type_matching import matches
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
 FINISHED = ("done", "failed", "cancelled")
 _TIMES = ("created", "started", "finished")
 Record = TypeVar("Record", "JobSpec", "JobState")

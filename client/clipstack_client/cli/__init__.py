@@ -39,7 +39,8 @@ def main() -> None:
     \b
     Exit codes: 0 all is well, 1 a file was refused or could not be read,
     2 the command line is wrong, 3 the service is unreachable, busy or broken,
-    130 and 143 it was interrupted by Ctrl-C or SIGTERM.
+    130 and 143 it was interrupted by Ctrl-C or SIGTERM,
+    141 the reader of its output ended.
     """
     for stream in (sys.stdout, sys.stderr):
         # Print a question mark for characters that the terminal's encoding lacks

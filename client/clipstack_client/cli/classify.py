@@ -41,8 +41,9 @@ def classify(
     unfinished = target.unfinished(selected)
 
     async def work() -> int:
-        err, apart = error_console(), len(selected) > 1
-        lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
+        err, skipped = error_console(), len(selected) - len(unfinished)
+        lines = ProgressLines(err, len(unfinished), quiet=sending.output.quiet)
+        names = [file.shown for file in selected]
         async with connect(sending.service, sending.reduction.rate) as client:
 
             async def ask(file: File) -> Result:
@@ -59,9 +60,9 @@ def classify(
                         progress=line.upload,
                     )
 
-            with target.report(lines, err, "classified", apart=apart, skipped=skipped) as report:
+            with target.report(lines, err, "classified", names=names, skipped=skipped) as report:
                 # A file gets answers as they come: its order does not matter, and written answers are safe
-                in_order = sending.output.save is None
+                in_order = sending.output.path is None
                 await run(ask, iterate(unfinished), sending.concurrency, report.show, in_order=in_order)
         return report.code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timezone
 
 import click
 from rich.text import Text
@@ -12,17 +13,19 @@ from rich.text import Text
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
 from .inputs import File
-from .options import ServiceOptions, connect, service_options
+from .options import Command, ServiceOptions, connect, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.progress import ProgressLines
 from .output.records import OK, exit_code
 from .output.report import error_console
+from .output.rows import SHORT_ID, JobsTable
 from .output.tables import error_block
-from .output.timeline_bar import jobs_table, timeline_block
+from .output.timeline_bar import timeline_block
 from .runner import Outcome, run_command
 
-MAX_LISTED = 500  # the service's limit
+FULL_ID = 24  # characters of a job's id
+MAX_LISTED = 10_000  # jobs that one command lists or searches
 
 Action = Callable[[AsyncClient, str], Awaitable[str]]
 
@@ -59,20 +62,23 @@ def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaita
     run_command(work())
 
 
-@jobs.command("list")
+@jobs.command("list", cls=Command)
 @click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, show_default=True, help="Most jobs to list.")
+@click.option(
+    "--state", type=click.Choice(["queued", "running", "done", "failed", "cancelled"]), help="Only jobs in this state."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each job.")
 @service_options
-def list_jobs(limit: int, as_json: bool, service: ServiceOptions) -> None:
+def list_jobs(limit: int, state: str | None, as_json: bool, service: ServiceOptions) -> None:
     """List the jobs, newest first."""
 
     async def show(client: AsyncClient) -> int:
-        listed = await client.jobs(limit)
+        listed = await client.jobs(limit, state)
         if as_json:
             for job in listed:
                 click.echo(json.dumps(job.answer))
         elif listed:
-            console_on(sys.stdout).print(jobs_table(listed))
+            console_on(sys.stdout).print(JobsTable(listed, datetime.now(timezone.utc)))
         else:
             error_console().print(Text("there are no jobs: `clipstack timeline FILE` makes one", "dim"))
         return OK
@@ -80,16 +86,17 @@ def list_jobs(limit: int, as_json: bool, service: ServiceOptions) -> None:
     run_with_client(service, show)
 
 
-@jobs.command()
-@click.argument("id")
+@jobs.command(cls=Command)
+@click.argument("short", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option("--windows", is_flag=True, help="Include every window in the JSON.")
 @click.option("--follow", is_flag=True, help="Wait until the job has ended.")
 @service_options
-def show(id: str, as_json: bool, windows: bool, follow: bool, service: ServiceOptions) -> None:
+def show(short: str, as_json: bool, windows: bool, follow: bool, service: ServiceOptions) -> None:
     """Show the job ID, and its timeline as far as it is complete."""
 
     async def show(client: AsyncClient) -> int:
+        id = await full_id(client, short)
         if follow:
             with ProgressLines(error_console()) as lines, lines.line(id) as line:
                 async for record in client.follow(id):
@@ -104,19 +111,33 @@ def show(id: str, as_json: bool, windows: bool, follow: bool, service: ServiceOp
     run_with_client(service, show)
 
 
+async def full_id(client: AsyncClient, id: str) -> str:
+    """Return the id of the job that `id` is the beginning of, as tables show it; `id` itself if it is complete.
+
+    Raises:
+        click.UsageError: Several jobs begin with it.
+    """
+    if not SHORT_ID <= len(id) < FULL_ID:
+        return id
+    found = [job.id for job in await client.jobs(MAX_LISTED) if job.id.startswith(id)]
+    if len(found) > 1:
+        raise click.UsageError(f"several jobs begin with {id}: {', '.join(found)}")
+    return found[0] if found else id
+
+
 async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int:
     """Apply `action` to each job and print its result; a failure does not stop the others."""
     code, out, err = OK, console_on(sys.stdout), error_console()
     for id in ids:
         try:
-            out.print(Text(f"{plain(id)}  {await action(client, id)}"))
+            out.print(Text(f"{plain(id)}  {await action(client, await full_id(client, id))}"))
         except ClipstackError as error:
             err.print(error_block(id, error))
             code = max(code, exit_code(Outcome(File(id), error=error)))
     return code
 
 
-@jobs.command()
+@jobs.command(cls=Command)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @service_options
 def cancel(ids: tuple[str, ...], service: ServiceOptions) -> None:
@@ -128,7 +149,7 @@ def cancel(ids: tuple[str, ...], service: ServiceOptions) -> None:
     run_with_client(service, lambda client: _apply(client, ids, stop))
 
 
-@jobs.command(short_help="Remove jobs with their files.")
+@jobs.command(cls=Command, short_help="Remove jobs with their files.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--ended", is_flag=True, help="Remove all jobs that have ended.")
 @service_options

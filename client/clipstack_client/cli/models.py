@@ -10,13 +10,13 @@ import click
 
 from ..async_client import AsyncClient
 from .jobs import run_with_client
-from .options import ServiceOptions, service_options
+from .options import Command, ServiceOptions, service_options
 from .output.formats import console_on
 from .output.records import OK
 from .output.tables import models_block
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @service_options
 def models(service: ServiceOptions, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -22,11 +22,32 @@ SHOWN_URL = f"the stack of this checkout, or {DEFAULT_URL}"
 MAX_CONCURRENCY = 32
 SHRINK = ("always", "auto")
 MEGABIT_BYTES = 125_000
+ANSWER_FORMATS = ("table", "jsonl", "csv")
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
 
-class ShrinkCommand(click.Command):
+class ServiceOption(click.Option):
+    """Option about the connection to the service; `--help` lists these apart."""
+
+
+class Command(click.Command):
+    """Command whose help has a section for the connection to the service."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then those of the connection."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Connection": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections["Connection" if isinstance(param, ServiceOption) else "Options"].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class ShrinkCommand(Command):
     """Command whose `--shrink` needs no value: the next argument is its value only if it is a valid one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -51,12 +72,19 @@ class ServiceOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Format and file of the answers; `resume` continues a file that has answers already."""
+    """File and format of the answers, and how much to print.
 
-    output: str | None
+    `resume` continues a file that has answers already, `force` overwrites it. `verbose` prints a block for each of
+    several files instead of a row; `quiet` leaves out progress and summary.
+    """
+
+    path: Path | None
+    format: str | None
     as_json: bool
-    save: Path | None
     resume: bool
+    force: bool
+    verbose: bool
+    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -107,7 +135,7 @@ class SendingOptions:
     service: ServiceOptions
 
 
-def _bundle(name: str, kind: Callable[..., object], *options: Callable[[Command], Command]) -> Callable[..., Any]:
+def _bundle(name: str, kind: Callable[..., object], *options: Callable[[AnyCommand], AnyCommand]) -> Callable[..., Any]:
     """Return a decorator that adds options to a command and passes their values as one argument, a `kind`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,15 +170,24 @@ service_options = _bundle(
     ServiceOptions,
     click.option(
         "--url",
+        cls=ServiceOption,
         envvar="CLIPSTACK_URL",
         show_envvar=True,
         default=default_url,
         show_default=SHOWN_URL,
         help="Address of the service.",
     ),
-    click.option("--timeout", type=POSITIVE, default=120.0, show_default=True, help="Longest silence, in seconds."),
+    click.option(
+        "--timeout",
+        cls=ServiceOption,
+        type=POSITIVE,
+        default=120.0,
+        show_default=True,
+        help="Longest silence, in seconds.",
+    ),
     click.option(
         "--patience",
+        cls=ServiceOption,
         type=click.FloatRange(min=0),
         default=20.0,
         show_default=True,
@@ -159,6 +196,7 @@ service_options = _bundle(
     # A file instead of the key itself, because every user of the machine can see a command line
     click.option(
         "--key-file",
+        cls=ServiceOption,
         type=FILE,
         envvar="CLIPSTACK_KEY_FILE",
         show_envvar=True,
@@ -166,6 +204,7 @@ service_options = _bundle(
     ),
     click.option(
         "--ca-file",
+        cls=ServiceOption,
         type=FILE,
         envvar="CLIPSTACK_CA_FILE",
         show_envvar=True,
@@ -173,18 +212,28 @@ service_options = _bundle(
     ),
 )
 
-output_options = _bundle(
-    "output",
-    OutputOptions,
-    click.option(
-        "--output",
-        type=click.Choice(["table", "jsonl", "csv"]),
-        help="Format of the answers.  [default: by the suffix of -o, else a table]",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="The same as --output jsonl."),
-    click.option("-o", "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers to FILE."),
-    click.option("--resume", is_flag=True, help="Continue FILE: skip the files that have an answer in it."),
-)
+
+def output_options(formats: Sequence[str]) -> Callable[[AnyCommand], AnyCommand]:
+    """Return a decorator that adds the options of `OutputOptions`; `formats` are named in the help."""
+    listed = ", ".join(formats)
+    return _bundle(
+        "output",
+        OutputOptions,
+        click.option(
+            "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers to FILE."
+        ),
+        click.option(
+            "--format",
+            metavar="FORMAT",
+            help=f"Format of the answers: {listed}.  [default: by the suffix of FILE, else a table]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl."),
+        click.option("--resume", is_flag=True, help="Continue FILE: skip the files that have an answer in it."),
+        click.option("--force", is_flag=True, help="Overwrite FILE."),
+        click.option("-v", "--verbose", is_flag=True, help="Print all details of each file instead of one row."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only answers and errors: no progress, no summary."),
+    )
+
 
 selection_options = _bundle(
     "selection",
@@ -201,8 +250,6 @@ selection_options = _bundle(
 concurrency_option = click.option(
     "-j",
     "--concurrency",
-    "--jobs",
-    "concurrency",
     type=click.IntRange(1, MAX_CONCURRENCY),
     default=4,
     show_default=True,
@@ -210,7 +257,7 @@ concurrency_option = click.option(
 )
 
 
-def reduction_options(frames: bool) -> Callable[[Command], Command]:
+def reduction_options(frames: bool) -> Callable[[AnyCommand], AnyCommand]:
     """Return a decorator that adds the options for smaller uploads; `frames` allows single frames."""
     shrink = click.option(
         "--shrink",
@@ -228,8 +275,11 @@ def reduction_options(frames: bool) -> Callable[[Command], Command]:
     return _bundle("reduction", ReductionOptions, *([shrink, single, rate] if frames else [shrink, rate]))
 
 
-def sending_options(frames: bool) -> Callable[..., Any]:
-    """Return a decorator that adds the options of `SendingOptions`; `frames` allows single frames."""
+def sending_options(frames: bool, formats: Sequence[str] = ANSWER_FORMATS) -> Callable[..., Any]:
+    """Return a decorator that adds the options of `SendingOptions`.
+
+    `frames` allows single frames. `formats` are the formats of the answers.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
@@ -237,7 +287,7 @@ def sending_options(frames: bool) -> Callable[..., Any]:
             values = {field.name: arguments.pop(field.name) for field in fields(SendingOptions)}
             return command(**arguments, sending=SendingOptions(**values))
 
-        for option in (service_options, output_options, reduction_options(frames), concurrency_option):
+        for option in (service_options, output_options(formats), reduction_options(frames), concurrency_option):
             call = option(call)
         return call
 

@@ -21,12 +21,16 @@ Key = tuple[str, int | None, int | None]
 _FINAL_STATUSES = frozenset(range(400, 500)) - {429}
 
 
-def open_output(path: Path, *, resume: bool) -> IO[str]:
-    """Open the output file for appending; raise click.UsageError if it has content and `resume` is false."""
+def open_output(path: Path, *, resume: bool, force: bool) -> IO[str]:
+    """Open the output file for appending, or emptied with `force`.
+
+    Raises:
+        click.UsageError: It has content and neither `resume` nor `force` is set, or it cannot be written.
+    """
     try:
-        if not resume and path.exists() and path.is_file() and path.stat().st_size:
-            raise click.UsageError(f"{path} is not empty: continue it with --resume, or remove it first")
-        return path.open("a", encoding="utf-8", newline="")
+        if not (resume or force) and path.exists() and path.is_file() and path.stat().st_size:
+            raise click.UsageError(f"{path} is not empty: continue it with --resume, or overwrite it with --force")
+        return path.open("w" if force else "a", encoding="utf-8", newline="")
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -30,6 +31,7 @@ if sys.version_info < (3, 11):
 
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
+BROKEN_PIPE = 128 + 13  # as a shell reports SIGPIPE
 # Errors that every other file would get too
 FATAL = ServiceUnavailable | ServiceUnreachable | ReductionUnavailable | KeyRefused
 
@@ -61,9 +63,21 @@ def run_command(work: Coroutine[Any, Any, int]) -> None:
         code = INTERRUPTED
     except asyncio.CancelledError:
         code = TERMINATED
+    except BrokenPipeError:
+        code = end_of_pipe()
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        if not isinstance(group.exceptions[0], BrokenPipeError):
+            raise group.exceptions[0] from None
+        code = end_of_pipe()
     click.get_current_context().exit(code)
+
+
+def end_of_pipe() -> int:
+    """Discard the rest of standard output, whose reader is gone, and return the exit code."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return BROKEN_PIPE
 
 
 async def run(

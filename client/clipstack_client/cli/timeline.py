@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import click
 from rich.text import Text
 
@@ -10,6 +13,7 @@ from ..jobs import Job
 from ..reduction.uploader import Reduction
 from .inputs import STANDARD_INPUT, File, expand
 from .options import (
+    ANSWER_FORMATS,
     POSITIVE,
     OutputOptions,
     SelectionOptions,
@@ -19,7 +23,8 @@ from .options import (
     selection_options,
     sending_options,
 )
-from .output.export import FORMATS, Exports, format_of_name
+from .output.export import FORMATS, Exports
+from .output.formats import choose_format
 from .output.formatting import plain
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
@@ -48,13 +53,11 @@ class TimelineRequest:
 @click.option("--hop", "hop_s", type=POSITIVE, help="Seconds from one window to the next.")
 @click.option("--window", "window_s", type=POSITIVE, help="Length of a window in seconds.")
 @click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
-@click.option("--format", type=click.Choice(FORMATS), help="Write the timeline of each video as a file in this format.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
 @selection_options
-@sending_options(frames=False)
+@sending_options(frames=False, formats=(*ANSWER_FORMATS, *FORMATS))
 def timeline(
     files: tuple[str, ...],
-    format: str | None,
     detach: bool,
     selection: SelectionOptions,
     sending: SendingOptions,
@@ -63,7 +66,7 @@ def timeline(
     """Label each FILE from start to end: a video, a folder, or a quoted pattern.
 
     \b
-    clipstack timeline film.mp4                 a table
+    clipstack timeline film.mp4                 a coloured timeline
     clipstack timeline film.mp4 -o film.vtt     subtitles; .svg, .png, .json too
     clipstack timeline films -o films.jsonl     a line of JSON for each film
     clipstack timeline films -o films.csv       a row for each segment
@@ -72,16 +75,17 @@ def timeline(
     selected = expand(files)
     if any(file.path == STANDARD_INPUT for file in selected):
         raise click.UsageError("a timeline needs a file, because it may be sent again: standard input is not possible")
-    exports = _plan_exports(format, detach, sending.output, selected)
+    exports = _plan_exports(detach, sending.output, selected)
     model = parameters["model"]
-    destination = sending.output if exports is None else OutputOptions(None, False, None, False)
+    destination = sending.output if exports is None else replace(sending.output, path=None, format=None)
     target = OutputTarget.from_options("timeline", destination, TOP_K, None if model is None else str(model))
     request = TimelineRequest(sending.reduction.reduction, detach, **parameters, **vars(selection))
     unfinished = target.unfinished(selected)
 
     async def work() -> int:
-        err, apart = error_console(), len(selected) > 1
-        lines, skipped = ProgressLines(err, len(unfinished)), len(selected) - len(unfinished)
+        err, skipped = error_console(), len(selected) - len(unfinished)
+        lines = ProgressLines(err, len(unfinished), quiet=sending.output.quiet)
+        names = [file.shown for file in selected]
         async with connect(sending.service, sending.reduction.rate) as client:
 
             async def submit(file: File) -> Job:
@@ -93,27 +97,32 @@ def timeline(
 
             def show(outcome: Outcome) -> None:
                 path = exports.targets[outcome.file.path] if exports and outcome.answer else None
-                if path is not None:
+                if path is not None and not sending.output.quiet:
                     with lines.hidden():
                         err.print(Text(plain(f"{outcome.file.shown} → {path}"), "dim"))
-                report.show(outcome, quiet=exports is not None)
+                report.show(outcome, only_errors=exports is not None)
 
-            verb = "begun" if detach else "looked through"
-            with target.report(lines, err, verb, apart=apart, skipped=skipped) as report:
-                await run(submit, iterate(unfinished), sending.concurrency, show, in_order=sending.output.save is None)
+            verb = "submitted" if detach else "analysed"
+            with target.report(lines, err, verb, names=names, skipped=skipped) as report:
+                try:
+                    await run(submit, iterate(unfinished), sending.concurrency, show, in_order=destination.path is None)
+                except asyncio.CancelledError:
+                    err.print(Text("interrupted: the unfinished jobs of this command are cancelled", "yellow"))
+                    raise
         return report.code
 
     run_command(work())
 
 
-def _plan_exports(format: str | None, detach: bool, output: OutputOptions, files: list[File]) -> Exports | None:
+def _plan_exports(detach: bool, output: OutputOptions, files: list[File]) -> Exports | None:
     """Return the exports that the options select, if any; raise click.UsageError if the options conflict."""
     if detach and output.resume:
         raise click.UsageError("--detach and --resume exclude each other: a job that has only started has no answer")
-    selects_answers = bool(output.output or output.as_json)
-    format = format or (None if selects_answers else format_of_name(output.save))
-    if format is None:
+    if output.as_json:
         return None
-    if selects_answers or output.resume or detach:
-        raise click.UsageError("--format excludes --output, --json, --resume and --detach")
-    return Exports.plan(format, output.save, files)
+    format = choose_format(output.format, output.path, (*ANSWER_FORMATS, *FORMATS))
+    if format in ANSWER_FORMATS:
+        return None
+    if output.resume or detach:
+        raise click.UsageError(f"{format} files exclude --resume and --detach")
+    return Exports.plan(format, output.path, files, force=output.force)

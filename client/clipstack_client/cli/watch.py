@@ -79,15 +79,15 @@ def watch(
 
     async def work() -> int:
         err = error_console()
-        lines = ProgressLines(err, None, idle=f"watching {folder}")
+        lines = ProgressLines(err, None, idle=f"watching {folder}", quiet=sending.output.quiet)
         async with connect(sending.service, sending.reduction.rate) as client:
 
             async def process(file: File) -> Result | Job:
                 with lines.line(file.shown) as line:
                     return await (ask if once else _with_retries(ask))(client, file, line)
 
-            verb = "looked through" if timeline else "classified"
-            with target.report(lines, err, verb, apart=True) as report:
+            verb = "analysed" if timeline else "classified"
+            with target.report(lines, err, verb, names=None) as report:
                 await run(process, watcher.files(once=once), sending.concurrency, report.show, in_order=False)
         return report.code
 

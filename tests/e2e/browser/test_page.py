@@ -186,9 +186,7 @@ def test_damaged_video_is_explained(page: Page, pan: Path, tmp_path: Path) -> No
     expect(page.get_by_role("button", name="Try again: damaged.mp4")).to_be_visible()
 
 
-def test_lost_connection_is_retried(
-    context: BrowserContext, page: Page, stack: Stack, pan: Path
-) -> None:
+def test_lost_connection_is_retried(context: BrowserContext, page: Page, stack: Stack, pan: Path) -> None:
     context.set_offline(True)
     choose(page, pan)
     expect(row(page, pan.name, "paused")).to_contain_text("The connection was lost · trying again in")

@@ -78,6 +78,61 @@ def test_table_shows_labels_bars_facts_and_times(run: Run, clip: Path) -> None:
     ]
 
 
+def test_several_files_are_a_row_each(run: Run, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("a.mp4", "holiday at the sea.mp4"):
+        (films / name).write_bytes(MP4)
+    (films / "note.mp4").write_text("no video")
+    result = run("classify", films)
+    assert result.stdout.splitlines() == [
+        "a.mp4                   pan_left                   97.1%  " + "━" * 23 + "╸    37 ms",
+        "holiday at the sea.mp4  pan_left                   97.1%  " + "━" * 23 + "╸    37 ms",
+    ]
+    error = f"✗ {films / 'note.mp4'}: this is neither a video nor a picture"
+    assert result.stderr.splitlines() == [
+        error,
+        "",
+        "1 failed:",
+        error,
+        "  unsupported_media · HTTP 415 · request 7c0ffee7",
+        "2 classified, 1 failed",
+    ]
+    assert "probe 5.1" in run("classify", "--verbose", films).stdout
+    assert "2 classified" not in run("classify", "--quiet", films).stderr
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_rows_fit_the_terminal(service: RecordedService, tmp_path: Path, width: int) -> None:
+    for name in ("a.mp4", "a film with a very long name that says everything about it " * 3 + ".mp4"):
+        (tmp_path / name).write_bytes(MP4)
+    for command in (["classify", "--quiet"], ["timeline", "--quiet"], ["jobs"]):
+        paths = [] if command == ["jobs"] else sorted(tmp_path.glob("*.mp4"))
+        shown = on_a_terminal([*command, *paths], service.url, columns=width, colours=False)
+        lines = shown.replace("\r", "").splitlines()
+        assert 2 <= len(lines) <= 3
+        assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("options", [(), ("--verbose",), ("--json",), ("--format", "csv")])
+def test_broken_pipe_ends_silently(service: RecordedService, clip: Path, options: tuple[str, ...]) -> None:
+    environment = {**os.environ, "CLIPSTACK_URL": service.url}
+    command = [*COMMAND, "classify", *options, "-j", "1", *[str(clip)] * 30]
+    with subprocess.Popen(
+        command, env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(30)) == ("", 141)
+
+
+def test_help_lists_the_connection_apart(run: Run) -> None:
+    options, connection = run("classify", "--help").stdout.split("Connection:")
+    assert "--top-k" in options and "--url" not in options
+    assert "--url" in connection and "--key-file" in connection
+
+
 def test_json_is_answer_of_service_with_file(run: Run, clip: Path) -> None:
     result = run("classify", "--json", "--top-k", "2", clip)
     answer = json.loads(result.stdout)
@@ -90,7 +145,7 @@ def test_files_come_in_their_order_whatever_the_jobs(run: Run, tmp_path: Path) -
     clips = [tmp_path / f"{number}.mp4" for number in range(12)]
     for number, clip in enumerate(clips):
         clip.write_bytes(MP4 + bytes(number))
-    answers = [json.loads(line) for line in run("classify", "--json", "--jobs", "4", *clips).stdout.splitlines()]
+    answers = [json.loads(line) for line in run("classify", "--json", "-j", "4", *clips).stdout.splitlines()]
     assert [answer["file"] for answer in answers] == [str(clip) for clip in clips]
     assert [answer["media"]["bytes"] for answer in answers] == [len(MP4) + number for number in range(12)]
 
@@ -117,7 +172,7 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
 
 
 def test_unreachable_service_ends_sending(run: Run, clip: Path, unused_url: str) -> None:
-    result = run("classify", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
+    result = run("classify", "-j", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
     assert result.exit_code == 3
     assert f"no connection to {unused_url}" in result.stderr
     assert "make up" in result.stderr
@@ -125,9 +180,7 @@ def test_unreachable_service_ends_sending(run: Run, clip: Path, unused_url: str)
 
 
 def test_files_not_sent_are_lines_of_json_too(run: Run, clip: Path, unused_url: str) -> None:
-    lines = run(
-        "classify", "--json", "--jobs", "1", "--patience", "0", "--url", unused_url, clip, clip
-    ).stdout.splitlines()
+    lines = run("classify", "--json", "-j", "1", "--patience", "0", "--url", unused_url, clip, clip).stdout.splitlines()
     assert [json.loads(line)["error"]["code"] for line in lines] == ["connect_failed", "not_sent"]
 
 
@@ -152,10 +205,10 @@ def test_failure_of_service_exits_3_but_not_before_rest(run: Run, service: Recor
         ("classify", "missing.mp4"),
         ("classify", "no*such*file"),
         ("classify", "--shrink", "--frames", "-"),
-        ("classify", "--json", "--output", "csv", "-"),
+        ("classify", "--json", "--format", "csv", "-"),
         ("classify", "--resume", "-"),
         ("classify", "--top-k", "0", "-"),
-        ("classify", "--jobs", "1000", "-"),
+        ("classify", "-j", "1000", "-"),
         ("classify", "--url", "localhost:8080", "-"),
         ("models", "extra"),
         ("frobnicate",),
@@ -214,7 +267,7 @@ def test_output_that_knows_only_ascii_gets_ascii_bars(service: RecordedService, 
 
 
 def test_terminal_shows_the_upload_and_keeps_the_results(service: RecordedService, clip: Path, note: Path) -> None:
-    output = on_a_terminal(["classify", "--jobs", "2", clip, note, clip], service.url)
+    output = on_a_terminal(["classify", "-j", "2", clip, note, clip], service.url)
     assert "\x1b[?25l" in output  # the cursor is hidden while lines are redrawn
     assert output.rstrip().endswith("2 classified, 1 failed\x1b[0m")
     assert output.count("pan_left") == 2
@@ -241,10 +294,11 @@ def test_interrupt_ends_at_once_with_its_own_code(clip: Path) -> None:
                 assert process.wait(timeout=10) == 130
 
 
-def on_a_terminal(arguments: list[str | Path], url: str) -> str:
-    """What `clipstack ...` writes to a terminal of 80 columns."""
+def on_a_terminal(arguments: list[str | Path], url: str, *, columns: int = 80, colours: bool = True) -> str:
+    """What `clipstack ...` writes to a terminal."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "CLIPSTACK_URL": url, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "40"}
+    environment = {**os.environ, "CLIPSTACK_URL": url, "COLUMNS": str(columns), "LINES": "40"}
+    environment["TERM"] = "xterm-256color" if colours else "dumb"
     with subprocess.Popen(
         [*COMMAND, *arguments], env=environment, cwd=CHECKOUT, stdin=slave, stdout=slave, stderr=slave
     ):

@@ -86,7 +86,7 @@ def test_folder_goes_into_one_file_of_json_lines(run: Run, films: Path, tmp_path
     result = run("timeline", films, "-o", out)
     lines = {Path(str(line["file"])).name: line for line in lines_of(out)}
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1] == "2 looked through, 1 failed"
+    assert result.stderr.splitlines()[-1] == "2 analysed, 1 failed"
     assert set(lines) == {"a.mp4", "b.mkv", "c.mp4"}
     assert lines["a.mp4"]["size"] == len(MP4)
     assert lines["a.mp4"]["mtime_ns"] == (films / "a.mp4").stat().st_mtime_ns
@@ -112,9 +112,7 @@ def test_resume_skips_done_and_repeats_changed_files(
     assert out.read_bytes().startswith(first)
 
 
-def test_resume_retries_service_failures_only(
-    run: Run, service: RecordedService, films: Path, tmp_path: Path
-) -> None:
+def test_resume_retries_service_failures_only(run: Run, service: RecordedService, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     (films / "d.mp4").write_bytes(b"text")
     service.replies = [refusal(500, "internal")]
@@ -200,11 +198,11 @@ def test_csv_escapes_file_names_like_formulas(
 
 
 def test_csv_has_row_file_or_segment(run: Run, clip: Path) -> None:
-    classified = list(csv.DictReader(run("classify", "--output", "csv", "--top-k", "2", clip).stdout.splitlines()))
+    classified = list(csv.DictReader(run("classify", "--format", "csv", "--top-k", "2", clip).stdout.splitlines()))
     assert [(row["label_1"], row["score_1"], row["label_2"]) for row in classified] == [
         ("pan_left", "0.9714", "static")
     ]
-    segments = list(csv.DictReader(run("timeline", "--output", "csv", clip).stdout.splitlines()))
+    segments = list(csv.DictReader(run("timeline", "--format", "csv", clip).stdout.splitlines()))
     assert [(row["start_s"], row["end_s"], row["label"]) for row in segments] == [
         ("0", "3.25", "static"),
         ("3.25", "7.5", "pan_left"),
@@ -213,15 +211,19 @@ def test_csv_has_row_file_or_segment(run: Run, clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "start"), [("vtt", b"WEBVTT"), ("csv", b"start_s"), ("svg", b"<svg"), ("png", b"\x89PNG")]
+    ("format", "start"), [("vtt", b"WEBVTT"), ("csv", b"file,"), ("svg", b"<svg"), ("png", b"\x89PNG")]
 )
 def test_timeline_is_written_as_what_its_name_says(
     run: Run, clip: Path, tmp_path: Path, format: str, start: bytes
 ) -> None:
     out = tmp_path / f"clip.{format}"
-    options = ("--format", "csv") if format == "csv" else ()
-    result = run("timeline", clip, "-o", out, *options)
+    result = run("timeline", clip, "-o", out)
     assert (result.exit_code, result.stdout) == (0, "")
+    assert out.read_bytes().startswith(start)
+    out.write_bytes(b"mine")
+    refused = run("timeline", clip, "-o", out)
+    assert (refused.exit_code, "--force" in refused.stderr, out.read_bytes()) == (2, True, b"mine")
+    assert run("timeline", clip, "-o", out, "--force").exit_code == 0
     assert out.read_bytes().startswith(start)
 
 
@@ -237,11 +239,16 @@ def test_one_export_goes_to_standard_output_many_into_folder(run: Run, clip: Pat
     "arguments",
     [
         ("timeline", "-"),
-        ("timeline", "{clip}", "--format", "vtt", "--output", "csv"),
+        ("timeline", "{clip}", "--format", "vtt", "--json", "--format", "csv"),
+        ("timeline", "{clip}", "--format", "mp4"),
+        ("timeline", "{clip}", "--detach", "--format", "vtt"),
+        ("classify", "{clip}", "-o", "answers.txt"),
+        ("classify", "{clip}", "-o", "csv"),
+        ("classify", "{clip}", "-o", "out.jsonl", "--resume", "--force"),
         ("timeline", "{clip}", "--margin", "2"),
         ("timeline", "{clip}", "--detach", "--resume", "-o", "out.jsonl"),
         ("timeline", "{clip}", "--frames"),
-        ("classify", "{clip}", "--resume", "-o", "out.txt", "--output", "table"),
+        ("classify", "{clip}", "--resume", "-o", "out.txt", "--format", "table"),
         ("watch", "{clip}"),
         ("watch", "{folder}", "--timeline", "--frames"),
         ("jobs", "remove"),
@@ -267,12 +274,14 @@ def test_detached_job_is_found_shown_and_removed(run: Run, service: RecordedServ
     service.jobs.held = True
     assert "queued, number 2 in line" in run("timeline", "--detach", clip).stdout
     id = str(service.jobs.records(1)[0]["id"])
-    assert [word in run("jobs").stdout for word in (id, "queued", "clip.mp4")] == [True] * 3
+    assert [word in run("jobs").stdout for word in (id[:8], "queued", "clip.mp4")] == [True] * 3
     assert json.loads(run("jobs", "--json", "--limit", "1").stdout)["id"] == id
     assert "cancel" in run("jobs", "--help").stdout
-    assert "0:00.0  0:02.0" in run("jobs", "show", id).stdout
+    assert "0:00.0  0:02.0" in run("jobs", "show", id[:8]).stdout
     assert json.loads(run("jobs", "show", "--json", id).stdout)["id"] == id
-    assert run("jobs", "cancel", id).stdout == f"{id}  cancelled\n"
+    assert run("jobs", "cancel", id[:8]).stdout == f"{id[:8]}  cancelled\n"
+    assert id[:8] in run("jobs", "--state", "cancelled").stdout
+    assert "no jobs" in run("jobs", "--state", "done").stderr
     assert run("jobs", "remove", "--ended").stdout == f"{id}  removed\n"
     assert "no jobs" in run("jobs", "list").stderr
     gone = run("jobs", "show", id)
@@ -294,9 +303,7 @@ def watched(*more: str | Path) -> tuple[str | Path, ...]:
     return ("watch", *more, "--once", "--every", "0.05", "--settle", "0.1")
 
 
-def test_watch_repeats_nothing_after_restart(
-    run: Run, service: RecordedService, films: Path, tmp_path: Path
-) -> None:
+def test_watch_repeats_nothing_after_restart(run: Run, service: RecordedService, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen.jsonl"
     assert run(*watched(films), "-o", out, "--resume").stderr.endswith("3 classified\n")
     assert run(*watched(films), "-o", out, "--resume").stderr == "nothing to do\n"

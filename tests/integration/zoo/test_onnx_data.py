@@ -70,9 +70,7 @@ def test_external_data_of_another_name_is_refused(home: Path, add: Add, location
 
 
 @pytest.mark.parametrize("location", ["../outside.bin", "m.link", "m.folder/outside.bin", "{outside}"])
-def test_file_outside_its_folder_is_always_refused(
-    home: Path, tmp_path: Path, add: Add, location: str
-) -> None:
+def test_file_outside_its_folder_is_always_refused(home: Path, tmp_path: Path, add: Add, location: str) -> None:
     (home / "m.link").symlink_to(tmp_path / "outside.bin")
     (home / "m.folder").symlink_to(tmp_path)
     write_model(home / "m.onnx", location.format(outside=tmp_path / "outside.bin"))

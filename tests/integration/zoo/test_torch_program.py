@@ -70,9 +70,7 @@ def test_every_layout_answers_as_the_network(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_redundant_steps_are_removed(
-    served: NetworkSpec, exported: GraphModule, layout: Layout
-) -> None:
+def test_redundant_steps_are_removed(served: NetworkSpec, exported: GraphModule, layout: Layout) -> None:
     network = prepared(loaded(exported), torch.bfloat16, layout)
     targets = [node.target for node in network.graph.nodes if node.op == "call_function"]
     assert aten.batch_norm.default not in targets

@@ -27,8 +27,14 @@ PROMISES: dict[int, tuple[str, str]] = {
     4: ("SIGSTOP of all web workers", "the same; the queue is bounded"),
     5: ("a file that makes its decoder spin", "422 within the limit + 0.5 s; its place is free again"),
     6: ("a file that makes its decoder abort, or take all memory", "422 for that request alone"),
-    7: ("kill -9 of Triton", "not ready within 2 s; all regions registered again; right answers within its load time + 5 s"),
-    8: ("SIGSTOP of Triton for 30 s", "503 at once after some seconds; no slot is used twice; right answers within 5 s after SIGCONT"),
+    7: (
+        "kill -9 of Triton",
+        "not ready within 2 s; all regions registered again; right answers within its load time + 5 s",
+    ),
+    8: (
+        "SIGSTOP of Triton for 30 s",
+        "503 at once after some seconds; no slot is used twice; right answers within 5 s after SIGCONT",
+    ),
     9: ("kill -9 of a model's process", "right answers within 15 s"),
     10: ("a model's process hangs (SIGSTOP)", "right answers within 20 s"),
     11: (
@@ -40,7 +46,10 @@ PROMISES: dict[int, tuple[str, str]] = {
     14: ("a second stack on the same ports or folder", "refuses to start; the first continues"),
     15: ("/dev/shm full, at the start and later", "a clear refusal at the start; later no effect"),
     16: ("a region is truncated", "right answers within Triton's load time + 5 s"),
-    17: ("the disk of uploads and jobs is full", "503 storage_full; jobs intact; normal within 5 s after space is free"),
+    17: (
+        "the disk of uploads and jobs is full",
+        "503 storage_full; jobs intact; normal within 5 s after space is free",
+    ),
     18: ("the folder of uploads cannot be written", "refuses to start, and says why"),
     19: ("the disk of the logs is full", "no effect"),
     20: ("web workers have no file descriptors left", "503; no busy loop; normal within 5 s after"),

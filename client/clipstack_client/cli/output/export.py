@@ -13,9 +13,7 @@ from ...async_client import AsyncClient
 from ..inputs import File
 from .formats import save, to_standard_output
 
-FORMATS = ("vtt", "csv", "svg", "png", "json")
-# Suffixes of -o that select one file for each video, not one file of all answers.
-SUFFIX_FORMATS = {f".{format}": format for format in ("vtt", "svg", "png", "json")}
+FORMATS = ("vtt", "svg", "png", "json")  # one file for each video, not one file of all answers
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,20 @@ class Exports:
     targets: dict[str, Path | None]
 
     @classmethod
-    def plan(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
-        """Build the exports from a command's options; raise click.UsageError if files would collide."""
+    def plan(cls, format: str, path: Path | None, files: Sequence[File], *, force: bool) -> Exports:
+        """Build the exports from a command's options.
+
+        Raises:
+            click.UsageError: Two files would collide, or one exists and `force` is false.
+        """
+        exports = cls._plan(format, path, files)
+        existing = [target for target in exports.targets.values() if target is not None and target.exists()]
+        if existing and not force:
+            raise click.UsageError(f"{existing[0]} exists: overwrite it with --force, or use another name")
+        return exports
+
+    @classmethod
+    def _plan(cls, format: str, path: Path | None, files: Sequence[File]) -> Exports:
         if path is None:
             if len(files) > 1:
                 raise click.UsageError(f"the {format} files of many videos need a folder: -o FOLDER")
@@ -53,8 +63,3 @@ class Exports:
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             save(target, content)
-
-
-def format_of_name(path: Path | None) -> str | None:
-    """Return the format that the suffix of -o selects, or None."""
-    return None if path is None else SUFFIX_FORMATS.get(path.suffix.lower())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from ...jobs import Job
 from ...models import Result
 from ..runner import Outcome
 from .records import json_line, rows
+from .rows import Names, Rows
 from .tables import result_block
 from .timeline_bar import timeline_block
 
@@ -33,7 +35,7 @@ class Output(Protocol):
         ...
 
 
-class Tables:
+class Blocks:
     """One block for each file on the console; errors are printed elsewhere."""
 
     def __init__(self, console: Console, apart: bool) -> None:
@@ -78,31 +80,58 @@ class Csv:
         self._file.flush()
 
 
-def choose_format(option: str | None, path: Path | None) -> str:
-    """Return `table`, `jsonl` or `csv`: the option's value, else the format of the file's suffix."""
+def choose_format(option: str | None, path: Path | None, formats: Sequence[str]) -> str:
+    """Return one of `formats`: the option's value, else the format of the file's suffix, else `table`.
+
+    Raises:
+        click.UsageError: The option's value or the suffix is not a format.
+    """
     if option is not None:
+        if option not in formats:
+            raise click.UsageError(f"--format {option!r}: use one of {', '.join(formats)}")
         return option
     if path is None:
         return "table"
-    return "csv" if path.suffix.lower() == ".csv" else "jsonl"
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix in formats and suffix != "table":
+        return suffix
+    names = ", ".join(f".{format}" for format in formats if format != "table")
+    hint = f"did you mean --format {path}?" if str(path) in formats else f"use {names}, or name the format by --format"
+    raise click.UsageError(f"-o {path}: the name does not end in a format; {hint}")
 
 
-def output_to(file: IO[str], format: str, names: list[str], *, apart: bool, fresh: bool = True) -> Output:
+def output_to(
+    file: IO[str], format: str, names: list[str], *, row_names: Names | None, apart: bool, fresh: bool = True
+) -> Output:
     """Return the output in that format to an open file.
 
-    `names` are the columns of a CSV. `fresh` means that the file is empty.
+    Args:
+        file: The open file.
+        format: `table`, `jsonl` or `csv`.
+        names: Columns of a CSV.
+        row_names: For a table, names of the files in its rows; None prints a block for each file.
+        apart: Whether blocks are separated by an empty line.
+        fresh: Whether the file is empty.
     """
     if format == "jsonl":
         return JsonLines(file)
     if format == "csv":
         return Csv(file, names, header=fresh)
-    return Tables(console_on(file), apart)
+    return Blocks(console_on(file), apart) if row_names is None else Rows(console_on(file), row_names)
+
+
+class PipeConsole(Console):
+    """Console that raises BrokenPipeError when the reader of its output is gone, instead of SystemExit."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError, which ends the command in order."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def console_on(stream: TextIO | IO[str]) -> Console:
     """Return a console for a stream; output to files and pipes is not wrapped."""
-    console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, highlight=False, width=UNBROKEN)
+    console = PipeConsole(file=stream, highlight=False)
+    return console if console.is_terminal else PipeConsole(file=stream, highlight=False, width=UNBROKEN)
 
 
 def save(path: Path, content: bytes) -> None:

@@ -49,14 +49,14 @@ class Line:
 
 
 class ProgressLines:
-    """Progress lines below the results; nothing if `console` is not a terminal.
+    """Progress lines below the results; nothing with `quiet`, or if `console` is not a terminal.
 
     `total` is the number of files, None if it is unknown; 1 hides the line about all files. `idle` is the text of that
     line while there is nothing to do.
     """
 
-    def __init__(self, console: Console, total: int | None = 1, idle: str = "") -> None:
-        self.total, self.idle = total, idle
+    def __init__(self, console: Console, total: int | None = 1, idle: str = "", *, quiet: bool = False) -> None:
+        self.total, self.idle, self._quiet = total, idle, quiet
         self.finished = self.failed = 0
         self._console = console
         self._numbers = count()
@@ -65,7 +65,7 @@ class ProgressLines:
         self._live: Live | None = None
 
     def __enter__(self) -> ProgressLines:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._quiet:
             # A new Live each time: restarting a stopped one would erase lines of results.
             self._live = Live(
                 get_renderable=self._lines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,39 +12,64 @@ from typing import IO
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from ..inputs import File
-from ..options import OutputOptions
+from ..options import ANSWER_FORMATS, OutputOptions
 from ..resume import Key, finished_keys, open_output
 from ..runner import Outcome
 from .formats import Output, choose_format, console_on, output_to
 from .progress import ProgressLines
 from .records import OK, columns, exit_code
-from .tables import error_block, summary
+from .rows import Names
+from .tables import error_block, error_line, summary
+
+MAX_REPEATED = 50  # failures that are repeated at the end
 
 
 class Report:
     """Counts of the outcomes so far; `code` is the resulting exit code."""
 
-    def __init__(self, output: Output, err: Console, lines: ProgressLines, *, apart: bool) -> None:
-        self._output, self._err, self._lines, self._apart = output, err, lines, apart
+    def __init__(self, output: Output, err: Console, lines: ProgressLines, *, several: bool) -> None:
+        self._output, self._err, self._lines, self._several = output, err, lines, several
+        self._failures: list[Outcome] = []
         self.counts: Counter[str] = Counter()
         self.code = OK
+        self.unread = False  # the reader of the output is gone
 
-    def show(self, outcome: Outcome, *, quiet: bool = False) -> None:
-        """Report one file; with `quiet` print only errors. The summary counts files that were not sent.
+    def show(self, outcome: Outcome, *, only_errors: bool = False) -> None:
+        """Report one file. The summary counts files that were not sent.
 
-        Errors go to standard error in any format, because JSON output may go where nobody reads it.
+        Errors go to standard error in any format, because JSON output may go where nobody reads it. Of several files
+        each error is one line here, and `show_failures` has the details.
         """
         status = "done" if outcome.answer is not None else "failed" if outcome.error is not None else "not sent"
         self.counts[status] += 1
         self.code = max(self.code, exit_code(outcome))
         self._lines.count(failed=outcome.answer is None)
         with self._lines.hidden():
-            if not quiet:
-                self._output.show(outcome)
+            if not only_errors:
+                try:
+                    self._output.show(outcome)
+                except BrokenPipeError:
+                    self.unread = True
+                    raise
             if outcome.error is not None:
-                self._err.print(error_block(outcome.file.shown, outcome.error), *[""] * self._apart)
+                self._err.print((error_line if self._several else error_block)(outcome.file.shown, outcome.error))
+                if len(self._failures) < MAX_REPEATED:
+                    self._failures.append(outcome)
+
+    def show_failures(self) -> None:
+        """Repeat the failures of several files with their details, so that they stand together at the end."""
+        if not self._several or not self._failures:
+            return
+        total = self.counts["failed"]
+        self._err.print(Text(f"\n{total} failed:", "bold"))
+        for outcome in self._failures:
+            if outcome.error is not None:
+                self._err.print(error_block(outcome.file.shown, outcome.error))
+        if total > len(self._failures):
+            self._err.print(Text(f"and {total - len(self._failures)} more, shown above", "dim"))
 
 
 @dataclass(frozen=True)
@@ -56,8 +81,7 @@ class OutputTarget:
 
     kind: str
     format: str
-    path: Path | None
-    resume: bool
+    options: OutputOptions
     top_k: int
     model: str | None
     decides: bool = False
@@ -67,12 +91,19 @@ class OutputTarget:
         cls, kind: str, options: OutputOptions, top_k: int, model: str | None, *, decides: bool = False
     ) -> OutputTarget:
         """Build the target from a command's options; raise click.UsageError if they conflict."""
-        if options.as_json and options.output not in (None, "jsonl"):
-            raise click.UsageError(f"--json and --output {options.output} contradict each other: use one")
-        format = "jsonl" if options.as_json else choose_format(options.output, options.save)
-        if options.resume and (options.save is None or format == "table"):
+        if options.as_json and options.format not in (None, "jsonl"):
+            raise click.UsageError(f"--json and --format {options.format} contradict each other: use one")
+        format = "jsonl" if options.as_json else choose_format(options.format, options.path, ANSWER_FORMATS)
+        if options.resume and (options.path is None or format == "table"):
             raise click.UsageError("--resume needs a file of answers: -o answers.jsonl or -o answers.csv")
-        return cls(kind, format, options.save, options.resume, top_k, model, decides)
+        if options.resume and options.force:
+            raise click.UsageError("--resume and --force exclude each other: continue the file, or overwrite it")
+        return cls(kind, format, options, top_k, model, decides)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file of the answers, None for standard output."""
+        return self.options.path
 
     @property
     def columns(self) -> list[str]:
@@ -81,7 +112,7 @@ class OutputTarget:
 
     def finished(self) -> set[Key]:
         """Return the keys of the files that need not be sent again."""
-        if not self.resume or self.path is None:
+        if not self.options.resume or self.path is None:
             return set()
         return finished_keys(self.path, self.format, self.kind, self.columns, self.model)
 
@@ -92,7 +123,7 @@ class OutputTarget:
 
     @contextmanager
     def report(
-        self, lines: ProgressLines, err: Console, verb: str, *, apart: bool, skipped: int = 0
+        self, lines: ProgressLines, err: Console, verb: str, *, names: Sequence[str] | None, skipped: int = 0
     ) -> Iterator[Report]:
         """Open the output and show `lines`; at the end close the file and print the summary.
 
@@ -100,21 +131,28 @@ class OutputTarget:
             lines: Progress lines.
             err: Console for errors and the summary.
             verb: What was done to the files, for the summary.
-            apart: Whether there are several files.
+            names: Names of the files; None if they are unknown and may be many.
             skipped: Number of files that were done before.
         """
+        several = names is None or len(names) > 1
         with ExitStack() as resources:
             file: IO[str] = sys.stdout
             if self.path is not None:
-                file = resources.enter_context(open_output(self.path, resume=self.resume))
+                file = resources.enter_context(
+                    open_output(self.path, resume=self.options.resume, force=self.options.force)
+                )
             fresh = self.path is None or not file.tell()
-            output = output_to(file, self.format, self.columns, apart=apart, fresh=fresh)
-            report = Report(output, err, lines, apart=apart and self.path is None and self.format == "table")
+            row_names = Names.of(names) if several and not self.options.verbose else None
+            output = output_to(file, self.format, self.columns, row_names=row_names, apart=several, fresh=fresh)
+            report = Report(output, err, lines, several=several)
             try:
                 with lines:
                     yield report
             finally:
-                if (apart or skipped) and (self.format == "table" or self.path is not None):
+                if not report.unread:
+                    report.show_failures()
+                shown = (several or skipped) and (self.format == "table" or self.path is not None)
+                if shown and not report.unread and not self.options.quiet:
                     err.print(summary(report.counts, verb, skipped))
 
 

@@ -86,12 +86,16 @@ def _decision_line(result: Result) -> list[Text]:
     return [Text(plain(f"passes: {', '.join(result.decision)}" if result.decision else NOTHING_PASSES), style="bold")]
 
 
-def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:
-    """Return one error: the file, the problem, its code and request, and what to do."""
+def error_line(file: str | None, error: ClipstackError | OSError) -> Text:
+    """Return one error in one line: the file and the problem."""
     message = error.message if isinstance(error, ClipstackError) else error.strerror or str(error)
     # The file is irrelevant if there is no connection.
     subject = f"{plain(file)}: " if file and not isinstance(error, ConnectFailed) else ""
-    what = Text.assemble(("✗ ", "bold red"), (subject, "bold"), plain(message))
+    return Text.assemble(("✗ ", "bold red"), (subject, "bold"), plain(message))
+
+
+def error_block(file: str | None, error: ClipstackError | OSError) -> RenderableType:
+    """Return one error: the file, the problem, its code and request, and what to do."""
     more = []
     if isinstance(error, ClipstackError) and error.status is not None:
         request = f" · request {error.request_id}" if error.request_id else ""
@@ -100,7 +104,7 @@ def error_block(file: str | None, error: ClipstackError | OSError) -> Renderable
         more.append(f"{error.code} · job {error.job_id}")
     if to_do := advice(error):
         more.append(to_do)
-    return Group(what, *(Indented(Text(plain(line), style="dim")) for line in more))
+    return Group(error_line(file, error), *(Indented(Text(plain(line), style="dim")) for line in more))
 
 
 def summary(counts: Mapping[str, int], verb: str, skipped: int = 0) -> Text:

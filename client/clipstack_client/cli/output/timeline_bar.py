@@ -137,25 +137,3 @@ def _how(job: Job) -> Sequence[str]:
     if job.sent is not None:
         lines.append(sent_instead(job.sent))
     return lines
-
-
-STATES = {"queued": "default", "running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}
-
-
-def jobs_table(jobs: Sequence[Job]) -> Table:
-    """Return a table with one line for each job: identifier, state, progress, length, model and file."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for name, justify in (("job", "left"), ("state", "left"), ("", "right"), ("length", "right"), ("model", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("file", no_wrap=True, overflow="ellipsis")
-    for job in jobs:
-        length = job.media.duration_s if job.media is not None else None
-        table.add_row(
-            plain(job.id),
-            Text(job.state, style=STATES.get(job.state, "default")),
-            f"{job.progress.percent:.0f}%" if job.state == "running" else "",
-            "" if length is None else clock(length, tenths=False),
-            plain(job.model),
-            plain(job.name),
-        )
-    return table

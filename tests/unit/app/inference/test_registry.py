@@ -249,9 +249,7 @@ def test_only_what_is_new_or_changed_gets_canary(at_once: None) -> None:
     asyncio.run(scenario())
 
 
-def test_replaced_model_has_another_fingerprint(
-    at_once: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replaced_model_has_another_fingerprint(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.inference.registry.CHECK_S", 0.0)
 
     async def scenario() -> None:

@@ -90,9 +90,7 @@ def test_clips_from_key_frames_stay_in_their_parts():
     ("sampling", "clip_s", "start_s"),
     [("exact", 4.0, 3.0), ("auto", 4.0, 3.5), ("auto", 1.9, 3.0), ("auto", 2.1, 3.5), ("keyframe", 1.0, 3.5)],
 )
-def test_auto_moves_a_clip_within_both_limits(
-    sampling: str, clip_s: float, start_s: float
-) -> None:
+def test_auto_moves_a_clip_within_both_limits(sampling: str, clip_s: float, start_s: float) -> None:
     timing = regular(250, 25, keys_s=(0.0, 3.5, 8.0))
     step_s = (timing.last_s - 6.0) / 7
     clips = EvenClips(8, step_s, max_shift_s=max_shift_s(sampling, clip_s))

@@ -105,7 +105,7 @@ def test_timelines_of_a_folder_and_their_jobs(stack: Stack, films: Path, tmp_pat
     assert labels == {name: {name} for name in MOVEMENTS}
     assert clipstack(stack, "timeline", films, "-o", out, "--resume").stderr == "3 done before\n"
     listed = clipstack(stack, "jobs")
-    assert all(job["id"] in listed.stdout for job in result.values())
+    assert all(job["id"][:8] in listed.stdout for job in result.values())
     shown = clipstack(stack, "jobs", "show", result["zoom_in"]["id"]).stdout
     assert "zoom_in" in shown and "camera_motion" in shown
     assert clipstack(stack, "jobs", "cancel", result["zoom_in"]["id"]).stdout.endswith("  done\n")

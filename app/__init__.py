@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.cache import ResultCache
     from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
-    from app.web import classify, known_params, login, pages
+    from app.web import classify, known_params, login, pages, remote
     from app.web import jobs as job_views
     from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
     app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = JobService(settings)
+    app.extensions[remote.EXTENSION] = remote.RemoteFiles(settings)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
     app.extensions[known_params.EXTENSION] = parameter_names(settings)

@@ -152,10 +152,10 @@ class Settings(SettingsTable):
     def longest_answer_s(self) -> int:
         """Longest time from a complete upload to its response, in seconds.
 
-        The sum of the timeouts of admission, slots, probing, decoding, inference and a restart of Triton.
+        The sum of the timeouts of a download, admission, slots, probing, decoding, inference and a restart of Triton.
         """
         stages_s = 2 * self.queue_timeout_s + 2 * self.decode_timeout_s + self.infer_timeout_s
-        return stages_s + self.restart_patience_s
+        return stages_s + self.restart_patience_s + (self.fetch_timeout_s if self.fetch else 0)
 
     @property
     def keys_file(self) -> Path:

@@ -7,6 +7,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app import fetch_rules
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
 SAMPLINGS = ("exact", "auto", "keyframe")
@@ -81,6 +83,11 @@ def _origins(text: str) -> str:
     return ",".join(re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in origins)
 
 
+def _fetch(text: str) -> str:
+    fetch_rules.parse(text)
+    return ",".join(filter(None, map(str.strip, text.split(","))))
+
+
 def _redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
@@ -140,6 +147,15 @@ class SettingsTable:
         _between(0, 1 << 20),
         "Free MiB to keep on the disks of uploads and data, at most 5 % of a disk; below: 503 storage_full.",
     )
+    fetch: str = setting(
+        "",
+        _fetch,
+        "Hosts and buckets that files may be downloaded from, separated by commas: `media.example.com`, "
+        "`s3://bucket/folder` (docs/fetch.md); (none): no downloads.",
+    )
+    fetch_user: str = setting("proxy", str, "When started as root: the user that the program for downloads runs as.")
+    fetch_timeout_s: int = setting(60, _between(1, 3600), "Longest download for /v1/classify, seconds; then 422.")
+    fetch_job_timeout_s: int = setting(1800, _between(1, 86400), "Longest download of a job's video, seconds.")
     log_level: str = setting("info", _one_of("debug", "info", "warning", "error"), "Least severe log line written.")
     log_format: str = setting(
         "auto", _one_of("auto", "json", "text"), "Format of log lines; `auto`: text on a terminal and JSON elsewhere."

@@ -33,6 +33,10 @@ class Deadline:
         """Remaining seconds; negative when the deadline has passed."""
         return self._ends - time.monotonic()
 
+    def extend(self, seconds: float) -> None:
+        """Move the deadline, by time that does not count."""
+        self._ends += seconds
+
     def check(self, doing: str) -> None:
         """Raise DeadlineExceeded when the deadline has passed. Call before starting slow work."""
         if self.left_s <= 0:

@@ -8,6 +8,21 @@ from contextlib import asynccontextmanager
 from app.errors import ClientDisconnected
 
 
+def has_closed(connection: socket.socket | None) -> bool:
+    """Return whether the peer has closed `connection`; False for None."""
+    return connection is not None and _peek(connection) is True
+
+
+def _peek(connection: socket.socket) -> bool | None:
+    """Return whether the peer has closed `connection`; None if there is nothing to read yet."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return True
+
+
 @asynccontextmanager
 async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
     """Cancel the block when the peer closes `connection`, and raise ClientDisconnected."""
@@ -19,12 +34,10 @@ async def connected(connection: socket.socket | None) -> AsyncIterator[None]:
 
     def readable() -> None:
         nonlocal gone
-        try:
-            gone = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        closed = _peek(connection)
+        if closed is None:
             return
-        except OSError:
-            gone = True
+        gone = closed
         loop.remove_reader(number)  # pending data stays unread and would trigger this callback forever
         if gone:
             task.cancel()

@@ -17,6 +17,7 @@ from huey.consumer import Consumer
 from app import logs
 from app.jobs.clock import Clock
 from app.jobs.queue import Queue
+from app.jobs.source_download import SourceDownload
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import JobStore
@@ -46,7 +47,7 @@ def main() -> None:
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
-    worker = Worker(folder, queue, pipeline, results, _parent_id())
+    worker = Worker(folder, queue, pipeline, results, SourceDownload(settings), _parent_id())
     queue.set_handler(worker.work)
     pipeline.start()
     monitor = MetricsService(settings, "jobs", pipeline.facts)

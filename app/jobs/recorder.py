@@ -57,6 +57,12 @@ class JobRecorder:
         self._merging_s = 0.0
         self.before_scan: Callable[[Model, Grid], None] | None = None  # called before the scan starts; may raise
 
+    def record_download(self, length: int) -> None:
+        """Record the size of the downloaded video, bytes."""
+        if self._state.fetched_bytes != length:
+            self._state.fetched_bytes = length
+            self._save()
+
     def resume(self, model: Model, grid: Grid) -> int:
         """Open the journal and return the number of windows that it already holds.
 
@@ -83,7 +89,7 @@ class JobRecorder:
         self._scores = scores
         state = self._state
         state.model_version, state.windows = model.version, scan.windows.count
-        state.media = media.to_json("", scan.total, scan.truncated, self._spec.bytes)
+        state.media = media.to_json("", scan.total, scan.truncated, state.fetched_bytes or self._spec.bytes)
         state.media |= {"duration_s": scan.duration_s, "fps": scan.fps}
         self._started = time.monotonic()
         self._save()

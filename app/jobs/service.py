@@ -6,7 +6,6 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests, Unavailable
 from app.files import FULL
@@ -53,10 +52,10 @@ class JobService:
             self._queue.close()
         self.folder.index.close()
 
-    def accept(self, spec: JobSpec, source: Source, key: str | None) -> tuple[Job, bool]:
+    def accept(self, spec: JobSpec, source: Source | None, key: str | None) -> tuple[Job, bool]:
         """Store an upload as a job and enqueue it; return the job and whether it is new.
 
-        An idempotency key always returns its existing job.
+        An idempotency key always returns its existing job. Without `source` the worker downloads `spec.url`.
 
         Raises:
             IdempotencyConflict: The key was used for another file or other parameters.
@@ -66,7 +65,8 @@ class JobService:
         """
         spec = replace(spec, id=job_id(key, spec.owner), created=now())
         if key:
-            spec = replace(spec, sha256=digest(source.path, source.offset, source.length))
+            if source is not None:
+                spec = replace(spec, sha256=digest(source.path, source.offset, source.length))
             if (existing := self._existing(spec)) is not None:
                 return existing, False
         try:
@@ -93,8 +93,8 @@ class JobService:
         try:
             existing, _ = self.read(job)
             # Jobs of versions that stored no hash still have their file
-            same = existing.has_same_parameters(spec) and spec.sha256 == (
-                existing.sha256 or digest(job.source, 0, existing.bytes)
+            same = existing.has_same_parameters(spec) and (
+                bool(spec.url) or spec.sha256 == (existing.sha256 or digest(job.source, 0, existing.bytes))
             )
         except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
             if job.path.is_dir():
@@ -108,14 +108,14 @@ class JobService:
             )
         return job
 
-    def _add(self, spec: JobSpec, source: Source) -> Job | None:
+    def _add(self, spec: JobSpec, source: Source | None) -> Job | None:
         """Reserve capacity and create the job; return None when a job of that id exists."""
         index = self.folder.index
         with self.folder.new(spec.id) as new:
             size = spec.bytes + FOLDER_BYTES
             reserved = self._reserve(Row(spec.id, spec.owner, spec.created, ADDING, time.time(), size))
             try:
-                new.write(spec, Path(source.path), source.offset, source.length)
+                new.write(spec, source)
                 if not new.publish():
                     return None
             except BaseException:

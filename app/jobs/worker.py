@@ -9,12 +9,14 @@ import json
 import logging
 import threading
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from app.errors import Unavailable
 from app.inference.model import Model
 from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
+from app.jobs.source_download import SourceDownload
 from app.jobs.storage.reconcile import repair
 from app.jobs.storage.records import FINISHED, DamagedRecord
 from app.jobs.storage.store import Job, JobStore
@@ -35,10 +37,16 @@ class Worker:
     """Runs jobs of `folder` with `pipeline`; several threads and processes may do so at once."""
 
     def __init__(
-        self, folder: JobStore, queue: Queue, pipeline: Pipeline, results: ResultCache, parent_id: str = ""
+        self,
+        folder: JobStore,
+        queue: Queue,
+        pipeline: Pipeline,
+        results: ResultCache,
+        download: SourceDownload,
+        parent_id: str = "",
     ) -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
-        self.parent_id = parent_id
+        self._download, self.parent_id = download, parent_id
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -109,7 +117,9 @@ class Worker:
             ClipstackError: The pipeline failed.
         """
         spec = job.spec()
-        file_hash = (spec.sha256 or digest(job.source, 0, spec.bytes)) if self._results.on else ""
+        is_cancelled = partial(self._is_cancelled, job)
+        length = self._download.ensure(job, spec, recorder, is_cancelled) if spec.url else spec.bytes
+        file_hash = (spec.sha256 or digest(job.source, 0, length)) if self._results.on else ""
         entries: list[CacheEntry] = []
 
         def before_scan(model: Model, grid: Grid) -> None:
@@ -125,10 +135,13 @@ class Worker:
 
         recorder.before_scan = before_scan
         request = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
-        source = Source(str(job.source), 0, spec.bytes)
-        self._pipeline.timeline(source, request, recorder, lambda: self._stopping.is_set() or job.cancel_requested())
+        source = Source(str(job.source), 0, length)
+        self._pipeline.timeline(source, request, recorder, is_cancelled)
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
+
+    def _is_cancelled(self, job: Job) -> bool:
+        return self._stopping.is_set() or job.cancel_requested()
 
     def _copy_results(self, recorder: JobRecorder, content: bytes, grid: Grid) -> bool:
         try:

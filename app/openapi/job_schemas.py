@@ -129,6 +129,11 @@ _JOB = record(
         "finished": prop(nullable(TIME), "Time of the end, UTC; null before.", "2026-05-04T10:00:20Z"),
         "name": prop(TEXT, "File name that the client sent, empty if none.", "film.mp4"),
         "bytes": prop(COUNT, "Size of the file, bytes.", 73_400_320),
+        "url": prop(
+            nullable(TEXT),
+            "URL that the video is downloaded from, without its query; null for an upload.",
+            "https://media.example.com/film.mp4",
+        ),
         "model": prop(TEXT, "Requested model.", "camera_motion"),
         "model_version": prop(nullable(TEXT), "Version that runs; null before the first window.", "1"),
         "parameters": prop(_PARAMETERS, "Parameters of the timeline."),

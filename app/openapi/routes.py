@@ -6,6 +6,7 @@ from typing import Any
 from app import errors
 from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
+from app.fetch import errors as fetching
 from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.classify_schemas import CACHE
@@ -39,10 +40,18 @@ UPLOAD_ERRORS: Errors = (
     errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
 )  # fmt: skip
 PROBE_ERRORS: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
+URL_ERRORS: Errors = (
+    fetching.FetchDisabled, fetching.InvalidUrl, fetching.HostNotAllowed, fetching.AddressNotAllowed,
+)  # fmt: skip
+DOWNLOAD_ERRORS: Errors = (
+    *URL_ERRORS, fetching.SourceUnreachable, fetching.SourceStatus, fetching.SourceEncoded, fetching.TooManyRedirects,
+    fetching.FetchTimeout, fetching.SourceTooLarge, fetching.FetcherUnavailable,
+)  # fmt: skip
 CLASSIFY_ERRORS: Errors = (
-    *PROBE_ERRORS, errors.InferenceTimeout,
+    *UPLOAD_ERRORS, *DOWNLOAD_ERRORS, *PROBE_ERRORS, errors.InferenceTimeout,
     errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientDisconnected,
 )  # fmt: skip
+SUBMIT_ERRORS: Errors = (*UPLOAD_ERRORS, *URL_ERRORS, *PROBE_ERRORS, errors.IdempotencyConflict)
 
 
 @dataclass(frozen=True)
@@ -175,11 +184,11 @@ def routes(settings: Settings) -> list[Route]:
     source_types = {kind: binary() for kind in ("video/*", "image/gif")}
     return [
         Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
-              {200: json_of("Classification")}, UPLOAD_ERRORS + CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
+              {200: json_of("Classification")}, CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
               (model, top_k, clips, sampling, thumbnails, *selection), _CACHE),
         Route("/v1/jobs", "post", "submit_job", "Jobs", "Submit a job",
               {202: json_of("Job"), 200: json_of("Job")},
-              UPLOAD_ERRORS + PROBE_ERRORS + (errors.IdempotencyConflict,), (_KEY, _FILE_NAME), timeline_params),
+              SUBMIT_ERRORS, (_KEY, _FILE_NAME), timeline_params),
         Route("/v1/jobs", "get", "list_jobs", "Jobs", "List jobs",
               {200: json_of("Jobs")}, (errors.Overloaded,), listed),
         Route(path, "get", "get_job", "Jobs", "Get a job", {200: json_of("Job")},
@@ -223,20 +232,27 @@ def parameter_names(settings: Settings) -> dict[tuple[str, str], frozenset[str]]
 def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
     """Return the request body of an upload.
 
-    A file is sent as raw bytes, in a multipart form or as base64 in JSON. The form and the JSON may carry `fields` too.
+    A file is sent as raw bytes, in a multipart form or as base64 in JSON, or named in JSON by its URL. The form and the
+    JSON may carry `fields` too.
     """
     schemas = {parameter.name: parameter.documented for parameter in fields}
     encoded = {"type": "string", "contentEncoding": "base64"}
     name = prop(nullable(TEXT), "Name of the file.", "clip.mp4")
     encoding = {name: COMMAS for name, schema in schemas.items() if schema.get("type") == "array"}
     form = record({"file": prop(binary(), "The file."), **schemas}, tuple(schemas))
-    in_json = record({"file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"), "name": name, **schemas})
+    sources = {
+        "file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"),
+        "url": prop(TEXT, "Or its URL, if the service downloads from that host.", "https://media.example.com/clip.mp4"),
+        "s3": prop(TEXT, "Or its place in an object store.", "s3://bucket/clip.mp4"),
+    }
+    in_json = record({**sources, "name": name, **schemas}, (*sources, "name", *schemas))
     return {
         "required": True,
-        "description": "The file: raw (fastest), in a form, or in base64 in JSON. Parameters may stand in the query.",
+        "description": "The file: raw (fastest), in a form, or in JSON: in base64, or by one of `url` and `s3`. "
+        "Parameters may stand in the query.",
         "content": {
             "multipart/form-data": {"schema": form | {"additionalProperties": False}, "encoding": encoding},
             "application/octet-stream": {"schema": binary()},
-            JSON: {"schema": in_json | {"required": ["file"], "additionalProperties": False}},
+            JSON: {"schema": in_json | {"additionalProperties": False}},
         },
     }

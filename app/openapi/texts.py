@@ -1,6 +1,7 @@
 """Texts of the OpenAPI document in Markdown: introduction, tags, details of operations, meanings of error codes."""
 
 from app import errors
+from app.fetch import errors as fetch_errors
 from app.settings import Settings
 from app.uploads.parser import MAX_JSON_BYTES
 
@@ -12,8 +13,9 @@ TAGS = {
 }
 
 _UPLOAD = (
-    "The file comes as the raw body (fastest), as the field `file` of a form, or in base64 in JSON. Parameters "
-    "stand in the query, or beside the file in a form or in JSON; the query wins. Unknown ones are refused."
+    "The file comes as the raw body (fastest), as the field `file` of a form, or in JSON: in base64 as `file`, or by "
+    "its URL as `url` if `CLIPSTACK_FETCH` allows the host. Parameters stand in the query, or beside the file in a "
+    "form or in JSON; the query wins. Unknown ones are refused."
 )
 
 DETAILS = {
@@ -47,6 +49,7 @@ with its own limits.
 - **Raw body**, the fastest, up to {upload_mb} MiB: `curl -X POST -T clip.mp4 "…/v1/classify?top_k=3"`
 - **Form**, up to {upload_mb} MiB: `curl -F top_k=3 -F file=@clip.mp4 …/v1/classify`
 - **JSON** with base64, up to {json_mb} MiB: `{{"file": "AAAAIGZ0eXBpc29t…", "name": "clip.mp4", "top_k": 3}}`
+- **URL** of a host that this service downloads from: `{{"url": "https://media.example.com/clip.mp4", "top_k": 3}}`
 
 ## Keys
 
@@ -65,8 +68,9 @@ unchanged. After 429 and 503 retry when the seconds in `Retry-After` have passed
 `X-Request-Id` and in the logs. Each operation below lists the codes that it can answer.
 """
 
+_KINDS = (*vars(errors).values(), *vars(fetch_errors).values())
 # Explanations of the codes for API users: the docstrings of the errors, and of the codes that only nginx answers
-MEANINGS = {kind.code: kind.__doc__ for kind in vars(errors).values() if "code" in getattr(kind, "__dict__", ())} | {
+MEANINGS = {kind.code: kind.__doc__ for kind in _KINDS if "code" in getattr(kind, "__dict__", ())} | {
     "internal": "The service failed; the request id finds the details in the log.",
     "cross_site": "A page of another site made this request in a browser.",
     "unknown_host": "`Host` is not a name of this service; `CLIPSTACK_ALLOWED_HOSTS` adds names.",

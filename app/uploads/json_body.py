@@ -25,6 +25,7 @@ CHUNK_BYTES = 256 << 10
 MAX_REST = 64 << 10  # characters of the body that are not the file
 MAX_STRING = 16 << 10  # characters of a string that is not the file
 _EXAMPLE = '{"file": "<base64>", "name": "clip.mp4"}'
+REMOTE = ("url", "s3")  # fields that name a file elsewhere, instead of `file`
 _QUOTE_OR_BACKSLASH = re.compile(r'["\\]')
 _FILE_KEY = re.compile(r'[{,]\s*"file"\s*:\s*"\Z')
 _KEY_CHARACTERS = 64  # more than enough for the pattern above
@@ -37,9 +38,11 @@ _DATA_URL = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
 def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
     """Write the decoded `file` of the JSON in `body` to `content` and return the other members.
 
+    Without `file` there is exactly one member of REMOTE, and nothing is written.
+
     Raises:
-        BadRequest: The body is not JSON, or `file` is not base64.
-        MissingFile: There is no `file`.
+        BadRequest: The body is not JSON, `file` is not base64, or the JSON names several files.
+        MissingFile: There is no file.
         TooLarge: The rest of the body, or one of its strings, is too long.
     """
     decoder = Base64Decoder(content)
@@ -57,8 +60,14 @@ def read_json(body: Path, content: IO[bytes]) -> dict[str, Any]:
         unescaper.finish()
     except (ValueError, RecursionError):
         raise BadRequest(f"the body is not valid JSON; it must look like {_EXAMPLE}") from None
-    if not isinstance(members, dict) or "file" not in members:
-        raise MissingFile(f'the JSON body needs a field "file" with the file in base64: {_EXAMPLE}')
+    members = members if isinstance(members, dict) else {}
+    sources = [name for name in ("file", *REMOTE) if members.get(name) is not None]
+    if not sources:
+        raise MissingFile(f'the JSON body needs a field "file" with the file in base64, or "url": {_EXAMPLE}')
+    if len(sources) > 1:
+        raise BadRequest(f"the JSON body names several files, by {' and '.join(sources)}: send one of these fields")
+    if sources != ["file"]:
+        return members
     encoded = members.pop("file")
     if not isinstance(encoded, str):
         raise BadRequest('the field "file" must be a string: the file in base64')

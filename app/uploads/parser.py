@@ -30,7 +30,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.media.types import Source
-from app.uploads.json_body import read_json
+from app.uploads.json_body import REMOTE, read_json
 from app.uploads.multipart import CHUNK_BYTES, find_file, parse_boundary
 
 MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger files are better sent raw
@@ -47,11 +47,15 @@ _DATA_URL = re.compile(rb"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Upload:
-    """A received file and the other fields of its form or JSON; `name` is for display only, never a path."""
+    """A received file and the other fields of its form or JSON; `name` is for display only, never a path.
+
+    Where the request names a file elsewhere, `url` is its address and `source` an empty file to download it to.
+    """
 
     source: Source
     name: str
     fields: dict[str, str] = field(default_factory=dict)
+    url: str = ""
 
 
 @contextmanager
@@ -75,9 +79,9 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
     with ExitStack() as cleanup:
         body = _body_file(request, folder, max_bytes, cleanup)
         upload = _parse(request, body, folder, cleanup)
-        if upload.source.length == 0:
+        if upload.source.length == 0 and not upload.url:
             raise EmptyFile("the file is empty")
-        upload.name = _display_name(upload.name)
+        upload.name = display_name(upload.name)
         try:
             yield upload
         except FileNotFoundError as error:
@@ -87,7 +91,7 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
             raise BadRequest("the client closed the connection before its file was read") from error
 
 
-def _display_name(name: str) -> str:
+def display_name(name: str) -> str:
     """Return the last part of a path of any system, without unprintable characters, cut to MAX_NAME."""
     return "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable())[:MAX_NAME]
 
@@ -197,8 +201,18 @@ def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
     path, file = _temporary_file(folder, cleanup)
     with file, _disk_errors():
         members = read_json(body, file)
+    url = _remote(members)
     fields = {name: _as_text(value) for name, value in members.items() if value is not None}
-    return Upload(Source(str(path), 0, path.stat().st_size), fields.pop("name", ""), fields)
+    return Upload(Source(str(path), 0, path.stat().st_size), fields.pop("name", ""), fields, url)
+
+
+def _remote(members: dict[str, Any]) -> str:
+    """Take the address of a file elsewhere out of the JSON; "" if there is none. Raises BadRequest."""
+    urls = {name: members.pop(name) for name in REMOTE if name in members}
+    url = next((url for url in urls.values() if url is not None), "")
+    if not isinstance(url, str) or (urls.get("s3") and not url.startswith("s3://")):
+        raise BadRequest('"url" must be a string such as "https://host/clip.mp4", "s3" one such as "s3://bucket/key"')
+    return url
 
 
 def _as_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from app.pipeline.readiness import WorkerRegistry
 from app.pipeline.worker import Pipeline
 from app.settings import SAMPLINGS, Settings
 from app.uploads.parser import Upload, receive
+from app.web import remote
 from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, selection, whole_number
 from app.web.serializers import classification_json
@@ -68,8 +69,10 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
     with pipeline().admit(context.owner), receive(request, folder, max_bytes) as upload:
         if check is not None:
             check(upload.fields)
-        classification = _parse(upload, limits)
         context.timings.end("receive")
+        if upload.url:
+            remote.download(upload, context)
+        classification = _parse(upload, limits)
         context.check_lane(lane_of(classification.format.kind, upload.source.length))
         body = _answer(upload, classification, context)
         body["timing_ms"] = context.timings.milliseconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
@@ -11,6 +12,7 @@ from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
 from app.jobs.service import NO_SUCH_JOB, JobService
+from app.jobs.source_download import NO_TIMELINE
 from app.jobs.storage.records import STATES, JobSpec, State
 from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
@@ -18,7 +20,7 @@ from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.timeline import export, plot
 from app.timeline.segments import MARGIN
 from app.uploads.parser import receive
-from app.web import classify
+from app.web import classify, remote
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
@@ -80,12 +82,16 @@ def accept() -> tuple[Response, int]:
             labels=list(chosen.labels),
             exclude=list(chosen.exclude),
         )
-        if recognise(upload.source.read(HEAD_BYTES)).kind == "image":
-            raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
+        if upload.url:
+            name = remote.remote_files().check(upload.url)
+            spec = replace(spec, name=upload.name or name, url=upload.url)
+        elif recognise(upload.source.read(HEAD_BYTES)).kind == "image":
+            raise WrongMediaKind(NO_TIMELINE)
         if (known := classify.pipeline().known_model(model)) is not None:
             known.decision_rule(chosen)
-        classify.pipeline().check_video(upload.source)
-        job, new = _service().accept(spec, upload.source, key)
+        if not upload.url:
+            classify.pipeline().check_video(upload.source)
+        job, new = _service().accept(spec, None if upload.url else upload.source, key)
     response = _record(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response, 202 if new else 200

@@ -18,6 +18,7 @@ blueprint = Blueprint("pages", __name__)
 # Displayed name of each part of `timing_ms`, in processing order.
 STAGES = {
     "receive": "Receive",
+    "fetch": "Download",
     "known": "Look up",
     "queue": "Wait",
     "probe": "Inspect",

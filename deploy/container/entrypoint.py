@@ -17,7 +17,7 @@ from deploy.stack import preflight, run_dir, users
 from deploy.stack.access_summary import access_summary
 
 PROGRAMS = {"web": ("nginx", "web", "jobs", "watchdog"), "triton": ("triton", "watchdog")}
-LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog")
+LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog", "fetch")
 MODELS = CHECKOUT / "triton_repo" / "models"  # the default models inside the image
 
 
@@ -44,7 +44,7 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
         log.unlink(missing_ok=True)
         log.symlink_to("/proc/self/fd/1")
     of_part = {
-        "CLIPSTACK_PROGRAMS": " ".join(f"programs/{name}.conf" for name in PROGRAMS[part]),
+        "CLIPSTACK_PROGRAMS": run_dir.programs(settings, PROGRAMS[part]),
         "CLIPSTACK_LOG_BYTES": "0",
     }
     return run_dir.program_environment(settings, python, user, os.environ) | of_part

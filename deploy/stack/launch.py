@@ -1,6 +1,6 @@
 """Launcher of the stack's programs: prepares folders and environment, then executes the program.
 
-Usage: python -m deploy.stack.launch nginx|web|jobs|triton
+Usage: python -m deploy.stack.launch nginx|web|jobs|triton|fetch
 
 Supervisor runs it; the settings come from the environment.
 """
@@ -19,13 +19,13 @@ from app.metrics import multiprocess
 from app.pipeline.readiness import expect
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET, Settings
 from deploy.gpu import discovery, placement
-from deploy.stack import paths, processes
+from deploy.stack import fetcher, paths, processes
 
 TRITON = CHECKOUT / ".runtime" / "triton"
 # nginx and web run at the highest priority: their work per request is short, and a refusal must not wait for an
 # inference. Triton has the priority of the decoders of requests (app/decoding/worker.py); decoders of jobs are niced
 # twice as far, because no client waits for them.
-NICE = {"triton": 5, "jobs": 5}
+NICE = {"triton": 5, "jobs": 5, "fetch": 5}
 # Limit glibc's per-thread arenas and caches in web and jobs, which have dozens of threads. The defaults (8 arenas per
 # CPU, 7 cached chunks per size) let a worker's memory grow for an hour (docs/reliability.md), and under the GIL they
 # save no time.
@@ -189,7 +189,10 @@ def model_repository(settings: Settings, driver: discovery.Driver | None = None)
 def main() -> None:
     """Prepare the program named on the command line and replace this process with it."""
     name = sys.argv[1]
-    command = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton}[name](Settings.from_environment())
+    programs = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton, "fetch": fetcher.prepare}
+    command = programs[name](Settings.from_environment())
+    if name != "fetch":
+        fetcher.forget_credentials()
     os.nice(NICE.get(name, 0))
     if name in ("web", "jobs"):
         for variable, value in MALLOC_LIMITS.items():

@@ -17,6 +17,7 @@ METRICS_FOLDER = "web/metrics"  # counters of web and jobs (app/metrics/multipro
 TEMPORARY_FOLDER = "web/tmp"
 # Separate, because a start of web clears the shared one, which would remove the sockets that start decoders
 JOBS_TEMPORARY_FOLDER = "web/jobs"
+FETCH_SOCKET = "fetch/fetch.sock"  # the fetcher listens on it (app/fetch/server.py)
 WATCHDOG_METRICS = "watchdog/watchdog.prom"  # in Prometheus' text format
 URL_FILE = "url"  # the running stack's URL; the clipstack command reads it
 

@@ -14,7 +14,7 @@ from app.settings import CHECKOUT, GRPC_SOCKET, Settings
 from deploy.gpu import discovery
 from deploy.nginx import tls
 from deploy.stack import users
-from deploy.stack.paths import JOBS_TEMPORARY_FOLDER, KEY_CHECK_SOCKET, WEB_SOCKET, program
+from deploy.stack.paths import FETCH_SOCKET, JOBS_TEMPORARY_FOLDER, KEY_CHECK_SOCKET, WEB_SOCKET, program
 from deploy.stack.ports import bind_error, holders
 
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un holds 108 including the final zero
@@ -136,6 +136,7 @@ def _socket_paths(settings: Settings) -> Iterator[Problem]:
         settings.run_dir / "supervisor.sock.4194304",  # Supervisor first binds a name that ends in its pid
         settings.run_dir / WEB_SOCKET,
         settings.run_dir / KEY_CHECK_SOCKET,
+        settings.run_dir / FETCH_SOCKET,
         settings.triton_sockets / GRPC_SOCKET,
         # multiprocessing's, in each worker
         settings.run_dir / JOBS_TEMPORARY_FOLDER / "pymp-12345678" / "listener-12345678",

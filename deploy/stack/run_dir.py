@@ -3,7 +3,8 @@
 <run_dir>/  supervisor.sock  *.pid  settings.json     owned by the user that starts the stack
             logs/  nginx/ (its configuration)  triton/ (its working directory)
             web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
-            sockets/ (Triton's)  watchdog/ (its metrics)         owned by the user that the programs run as
+            sockets/ (Triton's)  watchdog/ (its metrics)  fetch/ (its socket)
+                                                  owned by the user that the programs run as
 <data_dir>/ jobs/  results/  sessions/  queue.db      owned by that user too; by default <run_dir>/data
             access/ (keys)                            owned by the user that starts the stack, readable by that user
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app import recorded_settings
@@ -26,8 +27,9 @@ from deploy.stack import paths, processes, users
 STARTER_FOLDERS = ("logs", "triton")
 USER_FOLDERS = (
     *("web", "web/tmp", "web/backlog", "web/shut", "web/quota", "web/metrics"),
-    *("uploads", "tmp", "gpu", "sockets", "watchdog"),
+    *("uploads", "tmp", "gpu", "sockets", "watchdog", "fetch"),
 )
+PROGRAMS = ("jobs", "nginx", "triton", "watchdog", "web")
 DATA_FOLDERS = ("jobs", "results", "sessions")
 LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
 MIN_FORWARDED = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
@@ -70,6 +72,12 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
     (snippets / "page_origins.conf").write_text(hosts.page_origin_rules(settings))
     recorded_settings.write(settings)
+
+
+def programs(settings: Settings, names: Sequence[str] = PROGRAMS) -> str:
+    """Return CLIPSTACK_PROGRAMS: Supervisor's files of the programs `names`, and of the fetcher if it is used."""
+    with_fetcher = (*names, "fetch") if settings.fetch and "web" in names else names
+    return " ".join(f"programs/{name}.conf" for name in with_fetcher)
 
 
 def make_triton_key(settings: Settings) -> None:
@@ -127,7 +135,11 @@ def nginx_values(settings: Settings, checkout: Path) -> dict[str, str]:
 
 
 def program_environment(
-    settings: Settings, python: Path, user: users.User, environment: Mapping[str, str]
+    settings: Settings,
+    python: Path,
+    user: users.User,
+    environment: Mapping[str, str],
+    fetch_user: users.User | None = None,
 ) -> dict[str, str]:
     """Return the environment of Supervisor and all programs, based on `environment`, that of the starting user."""
     inherited = {name: value for name, value in environment.items() if not name.startswith(NOT_INHERITED)}
@@ -136,7 +148,8 @@ def program_environment(
         "CLIPSTACK_PYTHON": str(python),
         "CLIPSTACK_RUN_AS": user.name,
         "CLIPSTACK_STARTED_BY": users.User.current().name,
-        "CLIPSTACK_PROGRAMS": "programs/*.conf",
+        "CLIPSTACK_FETCH_AS": (fetch_user or user).name,
+        "CLIPSTACK_PROGRAMS": programs(settings),
         "CLIPSTACK_LOG_BYTES": LOG_BYTES,
         # Triton's backend imports packages of the first python3 on the PATH.
         "PATH": f"{python.parent}:{environment.get('PATH', os.defpath)}",

@@ -126,15 +126,20 @@ class Stack:
         processes.end(self.processes(), timeout_s=10)  # left by a killed supervisor
         self._require_none(preflight.stack_problems(self.settings, self.checkout))
         used_paths = (self.python, self.run_dir.parent, self.model_dir, self.checkout / "app" / "static")
+        fetch_user = None
         try:
             user, warning = users.choose(self.settings.user, used_paths)
+            if self.settings.fetch:
+                fetch_user, second_warning = users.choose_fetcher(self.settings.fetch_user, user, used_paths)
+                warning = warning or second_warning
             run_dir.fill(self.settings, self.checkout, user)
         except (users.UnusableUser, ValueError) as error:
             raise StackError(str(error)) from error
         self._require_none(preflight.sandbox_problems(self.settings, user))
         self.warnings = [warning] if warning else []
         (self.run_dir / paths.URL_FILE).write_text(self.url)
-        self._supervisor.launch(run_dir.program_environment(self.settings, self.python, user, self._environment))
+        environment = run_dir.program_environment(self.settings, self.python, user, self._environment, fetch_user)
+        self._supervisor.launch(environment)
 
     @staticmethod
     def _require_none(problems: Iterable[preflight.Problem]) -> None:

@@ -74,6 +74,29 @@ def choose(name: str, used_paths: Sequence[Path]) -> tuple[User, str | None]:
     )
 
 
+def choose_fetcher(name: str, user: User, used_paths: Sequence[Path]) -> tuple[User, str | None]:
+    """Return the user of the program for downloads, and a warning when it is that of the other programs.
+
+    Args:
+        name: CLIPSTACK_FETCH_USER.
+        user: User of the other programs.
+        used_paths: As for `choose`.
+
+    Raises:
+        UnusableUser: There is no user `name`.
+    """
+    if User.current().uid != 0:
+        return user, None
+    try:
+        own = User.named(name)
+    except UnusableUser:
+        raise UnusableUser(f"there is no user {name!r}: set CLIPSTACK_FETCH_USER to an existing one") from None
+    blocked = first_blocked(own, used_paths)
+    if blocked is None:
+        return own, None
+    return user, f"downloads run as {user.name}, because {own.name} may not enter or execute {blocked}"
+
+
 def first_blocked(user: User, used_paths: Sequence[Path]) -> Path | None:
     """Return the outermost folder or program on the way to `used_paths` that `user` may not enter or execute."""
     steps = [step for path in used_paths for step in _way_to(path)]

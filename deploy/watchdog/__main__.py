@@ -17,6 +17,7 @@ from pathlib import Path
 from app import logs
 from app.settings import CHECKOUT, Settings
 from deploy.stack import paths
+from deploy.stack.fetcher import forget_credentials
 from deploy.stack.supervisor import SupervisorClient
 from deploy.stack.users import User
 from deploy.watchdog.metrics import WatchdogMetrics
@@ -36,6 +37,7 @@ def main() -> None:
     # Only the user that started the stack may connect; afterwards drop to the programs' user.
     supervisor.keep_connection()
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
+    forget_credentials()
     prober = ModelProber(settings.triton_target, settings.triton_key)
     metrics = WatchdogMetrics(settings.run_dir / paths.WATCHDOG_METRICS)
     watchdog = Watchdog(supervisor, prober, metrics, settings.model_dir, settings.run_dir)

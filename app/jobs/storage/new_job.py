@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app.files import fsync_path, open_lock, write_file
 from app.jobs.storage.records import JobSpec
+from app.media.types import Source
 
 HIDDEN = "."  # prefix of the names of folders that are being created or removed
 FOLDER_BYTES = 24 << 10  # disk usage of a job's folder without its video and its journal
@@ -43,12 +44,13 @@ class NewJob:
         os.close(self._lock)
         shutil.rmtree(self._path, ignore_errors=True)
 
-    def write(self, spec: JobSpec, source: Path, offset: int, length: int) -> None:
-        """Write the job of the `length` bytes of `source` from `offset`; raise OSError when the disk is full.
+    def write(self, spec: JobSpec, source: Source | None) -> None:
+        """Write the job of a file, None for one to download; raise OSError when the disk is full.
 
         Everything is fsynced on return, because an accepted job must survive a power loss.
         """
-        _link_or_copy(source, offset, length, self._path / "source")
+        if source is not None:
+            _link_or_copy(Path(source.path), source.offset, source.length, self._path / "source")
         (self._path / "pictures").mkdir()
         write_file(self._path / "job.json", json.dumps(asdict(spec)).encode(), durable=True)
 

@@ -84,6 +84,7 @@ class JobSpec:
     min_score: float | None = None
     labels: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
+    url: str = ""  # address that the worker downloads the video from; "" for an upload
 
     @property
     def selection(self) -> Selection:
@@ -112,6 +113,7 @@ class JobState:
     deaths: int = 0  # kills of the worker alone, while running, at the same window
     falls: int = 0  # kills of the worker together with its supervisor, at the same window
     keeper: str = ""  # identity of that supervisor during the last attempt
+    fetched_bytes: int | None = None  # size of a downloaded video
     cache: Literal["hit", "miss"] | None = None
     error: dict[str, str] | None = None
     timing_s: dict[str, float] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Job folders: each is created complete, locked by the process that uses it, and removed in one step.
 
 <jobs>/<id>/  job.json     the job's parameters, never changed
-              source       the uploaded file
+              source       the uploaded file, or the downloaded one; source.part while it is downloaded
               state.json   progress and result, replaced atomically
               journal      results so far (`app/jobs/storage/journal.py`)
               pictures/    small JPEGs of some windows

@@ -78,7 +78,7 @@ class Windows:
 
 def worker(service: JobService, pipeline: object, results_mb: int = 0) -> Worker:
     results = ResultCache(service.folder.path.with_name("results"), results_mb << 20)
-    return Worker(service.folder, service.queue, pipeline, results)  # type: ignore[arg-type]
+    return Worker(service.folder, service.queue, pipeline, results, None)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def everything_answers(service: JobService, other: Job) -> None:
 
 
 def worker(service: JobService) -> Worker:
-    return Worker(service.folder, service.queue, None, ResultCache(service.folder.path, 0))  # type: ignore[arg-type]
+    return Worker(service.folder, service.queue, None, ResultCache(service.folder.path, 0), None)  # type: ignore[arg-type]
 
 
 def test_jobs_with_damaged_state_begin_again(service: JobService, upload: Source) -> None:

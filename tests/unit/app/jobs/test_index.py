@@ -121,7 +121,7 @@ def test_place_of_a_killed_submission_is_freed(service: JobService) -> None:
 
 def test_clock_change_does_not_remove_new_folder(service: JobService, upload: Source) -> None:
     with service.folder.new("a" * 24) as new:
-        new.write(dataclasses.replace(ASKED, id="a" * 24, created=now()), Path(upload.path), 0, 10)
+        new.write(dataclasses.replace(ASKED, id="a" * 24, created=now()), upload)
         (hidden,) = service.folder.path.iterdir()
         left = hidden.with_name(".new-left")
         left.mkdir()

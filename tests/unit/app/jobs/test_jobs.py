@@ -278,7 +278,8 @@ class Faulty:
 
 
 def worker(service: JobService, pipeline: Faulty, tmp_path: Path, parent_id: str = "") -> Worker:
-    return Worker(service.folder, service.queue, pipeline, ResultCache(tmp_path / "results", 0), parent_id)  # type: ignore[arg-type]
+    results = ResultCache(tmp_path / "results", 0)
+    return Worker(service.folder, service.queue, pipeline, results, None, parent_id)  # type: ignore[arg-type]
 
 
 def test_third_failure_at_one_window_ends_the_job(service: JobService, upload: Source, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Client of the fetcher, for threads of web and of the job worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from app.fetch import messages
+from app.fetch.errors import FetcherUnavailable, SourceTooLarge
+from app.fetch.messages import Limits
+
+POLL_S = 0.25
+SLACK_S = 5.0  # the fetcher keeps the time itself; this is for one that is stopped
+SEND_S = 2.0
+SOCKET = "fetch/fetch.sock"  # in the run folder
+
+
+class Stopped(Exception):
+    """The download was stopped, because `is_cancelled` returned true."""
+
+
+class FetchClient:
+    """Client of the fetcher that listens on `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def download(
+        self, url: str, file: IO[bytes], limits: Limits, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Download to an empty file and return its bytes; blocks.
+
+        Raises:
+            Stopped: `is_cancelled()` returned true.
+            FetcherUnavailable: The fetcher does not run, or ended.
+            ClipstackError: An error of app/fetch/errors.py.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(SEND_S)
+            try:
+                connection.connect(os.fspath(self._path))
+                socket.send_fds(connection, [messages.FetchRequest(url, limits).to_bytes()], [file.fileno()])
+                reply = _wait(connection, limits.seconds + SLACK_S, is_cancelled)
+            except OSError as error:
+                raise FetcherUnavailable(
+                    "downloads are starting or restarting; please try again in a moment"
+                ) from error
+        received = messages.parse_answer(reply)
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.max_bytes:
+            raise SourceTooLarge(f"the file is larger than the {limits.max_bytes >> 20} MiB allowed")
+        if size != received:
+            raise FetcherUnavailable("the download is incomplete; please try again in a moment")
+        return size
+
+
+def _wait(connection: socket.socket, seconds: float, is_cancelled: Callable[[], bool]) -> bytes:
+    """Return the reply; raises OSError when the fetcher ends or is silent for too long."""
+    deadline = time.monotonic() + seconds
+    connection.settimeout(POLL_S)
+    while True:
+        try:
+            reply = connection.recv(messages.MAX_MESSAGE)
+        except TimeoutError:
+            if is_cancelled():
+                raise Stopped from None
+            if time.monotonic() > deadline:
+                raise
+            continue
+        if not reply:
+            raise ConnectionResetError("the fetcher ended")
+        return reply

@@ -5,6 +5,7 @@ from .client import Client
 from .errors import (
     ClipstackError,
     ConnectFailed,
+    DownloadFailed,
     JobFailed,
     KeyRefused,
     ReductionUnavailable,
@@ -26,6 +27,7 @@ __all__ = [
     "Clip",
     "ClipstackError",
     "ConnectFailed",
+    "DownloadFailed",
     "Health",
     "Job",
     "JobFailed",

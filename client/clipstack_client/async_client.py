@@ -75,10 +75,11 @@ class AsyncClient(AsyncJobs):
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Result:
-        """Classify a path, bytes, or a file opened in binary mode.
+        """Classify a path, an https:// address, bytes, or a file opened in binary mode.
 
         Args:
-            source: The file; a pipe is streamed, and sent once.
+            source: The file; a pipe is streamed, and sent once. A file at an https:// address is downloaded by this
+                client and sent on as it comes.
             model: Name of the model; the service's default if None.
             top_k: Number of labels to return.
             clips: Number of clips; the service's default if None.
@@ -93,6 +94,7 @@ class AsyncClient(AsyncJobs):
 
         Raises:
             OSError: The file cannot be read.
+            DownloadFailed: The file at the address cannot be downloaded.
             ReductionUnavailable: The extra `shrink` is not installed.
         """
         flag = "true" if thumbnails else None

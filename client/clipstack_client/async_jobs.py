@@ -67,6 +67,7 @@ class AsyncJobs:
 
         Raises:
             OSError: The file cannot be read.
+            DownloadFailed: The file at the address cannot be downloaded.
         """
         params = without_none(
             model=model,

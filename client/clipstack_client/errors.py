@@ -7,6 +7,7 @@ ClipstackError                 base of all; carries `code`, `status` and `reques
 ├── ServiceFailed              5xx, or an answer that is not Clipstack's: the service is at fault
 │   └── ServiceUnavailable     429, 502, 503, 504: busy or restarting; retry later
 ├── JobFailed                  a job ended without a timeline; carries `job_id` and `at_fault`
+├── DownloadFailed             a file at an https:// address cannot be downloaded, so nothing was sent
 ├── ReductionUnavailable       a package for smaller uploads is not installed
 └── ServiceUnreachable         no answer came, so the outcome of the request is unknown
     ├── ConnectFailed          no connection could be made: nothing was sent
@@ -85,6 +86,10 @@ class JobFailed(ClipstackError):
         if self.code == "cancelled":
             return "nobody"
         return "service" if self.code in _SERVICE_CODES else "file"
+
+
+class DownloadFailed(ClipstackError):
+    """A file at an https:// address cannot be downloaded."""
 
 
 class ReductionUnavailable(ClipstackError):

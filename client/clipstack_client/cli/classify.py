@@ -34,7 +34,7 @@ def classify(
     selection: SelectionOptions,
     sending: SendingOptions,
 ) -> None:
-    """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, or - for standard input."""
+    """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, an https:// address, or - for stdin."""
     reduce = sending.reduction.reduction
     target = OutputTarget.from_options("classify", sending.output, top_k, model, decides=selection.is_used)
     selected = expand(files)

@@ -1,4 +1,4 @@
-"""Files that a command line names: single files, folders and patterns."""
+"""Files that a command line names: single files, folders, patterns and https:// addresses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
+from ..remote import is_url, url_name
 
 # Suffixes that a folder is searched for; a file named directly is sent whatever its suffix
 VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"
@@ -31,6 +33,11 @@ class File:
         return os.path.abspath(self.path), self.size, self.mtime_ns  # noqa: PTH100 - keeps symbolic links
 
     @property
+    def name(self) -> str:
+        """Return the file's name without its folder."""
+        return url_name(self.path) or "file" if is_url(self.path) else Path(self.path).name
+
+    @property
     def shown(self) -> str:
         """Return the name to print."""
         return "standard input" if self.path == STANDARD_INPUT else self.path
@@ -43,7 +50,7 @@ def expand(arguments: Sequence[str]) -> list[File]:
     """
     paths: list[str] = []
     for argument in arguments:
-        if argument == STANDARD_INPUT or Path(argument).is_file():
+        if argument == STANDARD_INPUT or is_url(argument) or Path(argument).is_file():
             paths.append(argument)
         elif Path(argument).is_dir():
             paths += [path for path in walk_folder(argument) if path not in paths]
@@ -51,7 +58,8 @@ def expand(arguments: Sequence[str]) -> list[File]:
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - takes absolute patterns
             paths += [path for path in matches if Path(path).is_file() and path not in paths]
         else:
-            raise click.UsageError(f"there is no file, folder or pattern {argument!r}")
+            other = "http:// is not downloaded, only https://: " if argument.startswith("http://") else ""
+            raise click.UsageError(f"{other}there is no file, folder or pattern {argument!r}")
     if not paths:
         raise click.UsageError(f"no video and no picture in {', '.join(map(repr, arguments))}")
     return [describe(path) for path in paths]
@@ -69,6 +77,8 @@ def walk_folder(folder: str) -> Iterator[str]:
 
 def describe(path: str) -> File:
     """Return the file with its present size and time; without them if it cannot be read, which fails later."""
+    if is_url(path):
+        return File(path)
     try:
         status = Path(path).stat()
     except OSError:

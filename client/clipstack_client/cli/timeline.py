@@ -63,7 +63,7 @@ def timeline(
     sending: SendingOptions,
     **parameters: str | float | None,
 ) -> None:
-    """Label each FILE from start to end: a video, a folder, or a quoted pattern.
+    """Label each FILE from start to end: a video, a folder, a quoted pattern, or an https:// address.
 
     \b
     clipstack timeline film.mp4                 a coloured timeline

@@ -17,6 +17,7 @@ from ..errors import ReductionUnavailable
 from ..http.response import Response
 from ..loop_thread import run_in_thread
 from ..models import Model, Sent
+from ..remote import download, is_url, open_remote, temporary_folder
 from ..upload import Progress, Source, Upload, Watcher, file_name, open_upload
 from .strategy import choose
 
@@ -106,6 +107,10 @@ class Uploader:
             raise ValueError("a timeline uses all frames of a video: reduce='frames' is not possible")
         if request.reduction == "none" or not isinstance(request.source, str | os.PathLike | bytes):
             return await self._send_whole(request, post)
+        if is_url(request.source):  # a reduction reads the file at any place
+            with temporary_folder() as folder:
+                path = await run_in_thread(download, str(request.source), Path(folder))
+                return await self.send(replace(request, source=path), post)
         prepare = _import_prepare()
         with _open(request.source) as (file, length):
             facts = await run_in_thread(prepare.probe, file, length)
@@ -132,6 +137,10 @@ class Uploader:
         return response, SentDescription(reduced.sent, reduced.describe)
 
     async def _send_whole(self, request: UploadRequest, post: Post) -> tuple[Response, SentDescription]:
+        if is_url(request.source):
+            with await run_in_thread(open_remote, str(request.source)) as file:
+                upload = Upload(file, file_name(file), request.watcher)
+                return await self._send(upload, post), SentDescription()
         with open_upload(request.source, request.watcher) as upload:
             return await self._send(upload, post), SentDescription()
 

@@ -48,9 +48,9 @@ class Exports:
             return cls(format, {files[0].path: path})
         if path.exists() and not path.is_dir():
             raise click.UsageError(f"{path} is one file, and there are {len(files)} videos: -o FOLDER")
-        targets: dict[str, Path | None] = {file.path: path / f"{Path(file.path).stem}.{format}" for file in files}
+        targets: dict[str, Path | None] = {file.path: path / f"{Path(file.name).stem}.{format}" for file in files}
         if len(set(targets.values())) < len(targets):
-            targets = {file.path: path / f"{Path(file.path).name}.{format}" for file in files}
+            targets = {file.path: path / f"{file.name}.{format}" for file in files}
         if len(set(targets.values())) < len({file.path for file in files}):
             raise click.UsageError("two of the videos have the same name, so their files would collide")
         return cls(format, targets)

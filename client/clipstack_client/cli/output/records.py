@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import ClipstackError, JobFailed, KeyRefused, RequestRefused
+from ...errors import ClipstackError, DownloadFailed, JobFailed, KeyRefused, RequestRefused
 from ...jobs import Job
 from ...models import Result
 from ..runner import Outcome
@@ -31,7 +31,7 @@ def file_at_fault(error: ClipstackError | OSError | None) -> bool:
     """Return whether the file is at fault, so that a retry would fail too."""
     if isinstance(error, JobFailed):
         return error.at_fault != "service"
-    return isinstance(error, RequestRefused | OSError) and not isinstance(error, KeyRefused)
+    return isinstance(error, RequestRefused | DownloadFailed | OSError) and not isinstance(error, KeyRefused)
 
 
 def json_line(outcome: Outcome) -> dict[str, Any]:

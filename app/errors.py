@@ -16,6 +16,8 @@ Raised by:
 Messages address the person who sent the file: they contain no paths and no decoder output.
 """
 
+import errno
+
 
 class ClipstackError(Exception):
     """Base of all errors of a request.
@@ -235,3 +237,17 @@ class StorageFull(Unavailable):
 
     code = "storage_full"
     retry_after_s = 5
+
+
+_LACKING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+
+
+def is_lack_of_resources(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, is a lack of file descriptors, memory or threads."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _LACKING):
+            return True
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -228,6 +228,11 @@ def answer_http_error(error: HTTPException) -> Response:
 
 @blueprint.app_errorhandler(Exception)
 def answer_surprise(error: Exception) -> Response:
-    """Log an unexpected exception and return 500 with the request id, which finds the traceback in the log."""
+    """Log an unexpected exception and return 500 with the request id, which finds the traceback in the log.
+
+    A lack of file descriptors, memory or threads passes: it is 503.
+    """
     log.exception("request %s failed", g.get("request_id", "-"), exc_info=error)
+    if errors.is_lack_of_resources(error):
+        return answer_error(errors.NotReady("the service has too few file descriptors or too little memory: retry"))
     return answer_error(errors.ClipstackError("the service made a mistake; it has been logged"))

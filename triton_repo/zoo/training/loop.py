@@ -34,6 +34,7 @@ class TrainingConfig:
         peak_rate: Largest learning rate of the schedule.
         folder: Folder of the checkpoint and the curve.
         start: Weights to begin with, or None.
+        photographs: Folder of further photographs, or None.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class TrainingConfig:
     peak_rate: float
     folder: Path
     start: Path | None = None
+    photographs: Path | None = None
 
     def load_start_weights(self, network: nn.Module) -> nn.Module:
         """Return the network with the weights of `start`, if any."""
@@ -74,9 +76,12 @@ class TrainingData:
 
 
 def config_from_command_line(
-    description: str | None, name: str, steps: int, seed: int, peak_rate: float
+    description: str | None, name: str, steps: int, seed: int, peak_rate: float, *, photographs: bool = False
 ) -> TrainingConfig:
-    """Parse the options that all training scripts share and create the output folder."""
+    """Parse the options that all training scripts share and create the output folder.
+
+    `photographs` adds the option for further photographs.
+    """
     raw_text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=raw_text)
     parser.add_argument("--steps", type=int, default=steps)
@@ -84,12 +89,12 @@ def config_from_command_line(
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--peak-rate", type=float, default=peak_rate)
     parser.add_argument("--start", type=Path, help="weights to start from")
-    parser.add_argument("--output", type=Path, default=Path(".runtime/train") / name)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    return TrainingConfig(
-        arguments.steps, arguments.batch, arguments.seed, arguments.peak_rate, arguments.output, arguments.start
-    )
+    parser.add_argument("--output", dest="folder", type=Path, default=Path(".runtime/train") / name)
+    if photographs:
+        parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="train on these pictures, too")
+    config = TrainingConfig(**vars(parser.parse_args()))
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return config
 
 
 def save_weights(network: nn.Module, folder: Path, committed: Path) -> None:

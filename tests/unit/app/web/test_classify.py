@@ -1,6 +1,7 @@
 """The HTTP API while the model server is away: everything but the answer itself."""
 
 import dataclasses
+import errno
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,32 @@ def test_errors_have_the_same_form_everywhere(client: FlaskClient) -> None:
         assert error["code"] == code
         assert error["message"]
         assert len(error["request_id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), 503),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 503),
+        (MemoryError(), 503),
+        (RuntimeError("can't start new thread"), 503),
+        (OSError(errno.EIO, "Input/output error"), 500),
+        (RuntimeError("a mistake"), 500),
+    ],
+)
+def test_lack_of_resources_is_503(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
+) -> None:
+    def fail() -> None:
+        try:
+            raise failure
+        except Exception as error:
+            raise KeyError("hidden") from error
+
+    monkeypatch.setitem(client.application.view_functions, "api.alive", fail)
+    response = client.get("/healthz")
+    assert response.status_code == status
+    assert (response.headers.get("Retry-After") is not None) == (status == 503)
 
 
 def test_alive_does_not_ask_anybody_else(client: FlaskClient) -> None:

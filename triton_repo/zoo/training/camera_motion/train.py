@@ -2,6 +2,7 @@
 
     .venv/bin/python -m triton_repo.zoo.training.camera_motion.train      # under an hour on two cores; resumes where it stopped
     .venv/bin/python -m triton_repo.zoo.training.camera_motion.train --steps 20 --output /tmp/trial
+    .venv/bin/python -m triton_repo.zoo.training.camera_motion.train --photographs FOLDER    # and on your own pictures
 
 Clips are procedural textures and photographs under a camera of known path, degraded the way real videos are: frame
 rates, compression, noise, exposure, blur, and things that move by themselves. Same seed, same clips.
@@ -21,6 +22,7 @@ from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRID
 from triton_repo.zoo.repository.builtin import WEIGHTS
 from triton_repo.zoo.training.camera_motion import scenes
 from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
+from triton_repo.zoo.training.camera_motion.render import stills
 from triton_repo.zoo.training.loop import TrainingConfig, TrainingData, config_from_command_line, save_weights, train
 
 MEAN, STD = 0.45, 0.225  # as in the released X3D checkpoints
@@ -118,9 +120,11 @@ class Clips(IterableDataset):  # type: ignore[type-arg]
     `step` is the training step of the first batch: before EASY_STEPS, fewer clips are degraded.
     """
 
-    def __init__(self, seed: int, batch: int, photographs: tuple[str, ...], photograph_share: float, step: int) -> None:
+    def __init__(
+        self, seed: int, batch: int, photographs: list[scenes.Image], photograph_share: float, step: int
+    ) -> None:
         self.seed, self.batch, self.step, self.share = seed, batch, step, photograph_share
-        self.photographs = [scenes.photograph(name) for name in photographs]
+        self.photographs = photographs
 
     def random_scene(self, rng: np.random.Generator) -> np.ndarray:
         """Return a random photograph or texture."""
@@ -163,18 +167,25 @@ def normalise(batch: Tensor) -> Tensor:
 
 def training_data(config: TrainingConfig) -> TrainingData:
     """Return the training and held-out data of the configuration."""
+    photographs = [scenes.photograph(name) for name in scenes.TRAINING_PHOTOGRAPHS]
+    if config.photographs:
+        photographs += [
+            scenes.fit_scene(image) for path in sorted(config.photographs.iterdir()) for image in stills(path)
+        ]
+    easy = 0 if config.start else EASY_STEPS  # weights that were trained before need no easy start
 
     def batches(first: int) -> Clips:
         seed = config.seed + 1 + first
-        return Clips(seed, config.batch, scenes.TRAINING_PHOTOGRAPHS, photograph_share=0.5, step=first)
+        return Clips(seed, config.batch, photographs, photograph_share=0.5, step=first + EASY_STEPS - easy)
 
-    held_out = iter(Clips(config.seed, 50, scenes.HELD_OUT_PHOTOGRAPHS, photograph_share=1.0, step=EASY_STEPS))
+    unseen = [scenes.photograph(name) for name in scenes.HELD_OUT_PHOTOGRAPHS]
+    held_out = iter(Clips(config.seed, 50, unseen, photograph_share=1.0, step=EASY_STEPS))
     return TrainingData(batches, [next(held_out) for _ in range(4)], normalise, bfloat16=True)
 
 
 def main() -> None:
     """Train the network that the command line configures and save its weights."""
-    config = config_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3)
+    config = config_from_command_line(__doc__, "camera_motion", steps=1500, seed=20, peak_rate=4e-3, photographs=True)
     torch.manual_seed(config.seed)
     network = CameraMotion(depthwise=FramewiseDepthwise)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -17,6 +17,7 @@ Messages address the person who sent the file: they contain no paths and no deco
 """
 
 import errno
+from collections.abc import Mapping
 
 
 class ClipstackError(Exception):
@@ -182,6 +183,14 @@ class TooManyRequests(ClipstackError):
 
     status, code = 429, "too_many_requests"
     retry_after_s = 1
+
+
+class RateLimited(TooManyRequests):
+    """The key exceeds its rate limit; `headers` are those of its rate, `RateLimit` and `RateLimit-Policy`."""
+
+    def __init__(self, message: str, retry_after_s: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, retry_after_s)
+        self.headers = headers
 
 
 class ClientDisconnected(ClipstackError):

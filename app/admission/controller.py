@@ -170,7 +170,8 @@ class Admission:
         return sum(ahead) / self._limit.value
 
     def _quota_error(self) -> TooManyRequests:
-        return TooManyRequests("this key has its share of the service at work and waiting", self._retry_after_s())
+        message = "this key uses its whole share of the service: wait for an answer, then retry"
+        return TooManyRequests(message, self._retry_after_s())
 
     def _count_refusal(self, why: str, words: str = FULL_MESSAGE) -> Overloaded:
         """Return the error for a rejected request, with the backlog as `Retry-After`; count it under the word `why`."""

@@ -12,7 +12,7 @@ from flask import Request
 from app.admission.controller import MAX_RETRY_S
 from app.admission.flags import RejectFlags, free_places
 from app.auth.keys import Key, KeyFile
-from app.auth.limits import Quotas
+from app.auth.limits import CONCURRENT_MESSAGE, Quotas, RateState
 from app.auth.sessions import Session, Sessions
 from app.errors import TooManyRequests, Unauthorized
 from app.settings import Settings
@@ -66,8 +66,12 @@ class Authenticator:
         """Return how many files of this key may be in progress at a time."""
         return key.concurrent or self._default_concurrent
 
-    def acquire(self, key: Key, quota: ExitStack) -> None:
-        """Count one file of this key until `quota` is closed; raises TooManyRequests."""
+    def acquire(self, key: Key, quota: ExitStack) -> RateState | None:
+        """Count one file of this key until `quota` is closed; raises TooManyRequests.
+
+        Returns:
+            What its rate still allows; None without a rate limit.
+        """
         quota.callback(
             self._reject_flags.clear_flag, key.id, lambda: self._has_room(key)
         )  # runs after the slot is released
@@ -76,8 +80,7 @@ class Authenticator:
         except TooManyRequests:
             self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             raise
-        if key.rate:
-            self.quotas.count_request(key.id, key.rate, key.burst)
+        return self.quotas.count_request(key.id, key.rate, key.burst) if key.rate else None
 
     def _has_room(self, key: Key) -> bool:
         """Return whether free_places of the key's slots are free for nginx to admit its uploads again."""
@@ -92,7 +95,6 @@ class Authenticator:
         """Raise TooManyRequests if `acquire` would raise it now; count nothing."""
         if not self.quotas.has_slots(key.id, "work", self.max_concurrent(key), 1):
             self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
-            message = f"this key has {self.max_concurrent(key)} requests in progress, the most allowed at a time"
-            raise TooManyRequests(message, self._retry_after_s())
+            raise TooManyRequests(CONCURRENT_MESSAGE.format(self.max_concurrent(key)), self._retry_after_s())
         if key.rate:
             self.quotas.check_rate(key.id, key.rate, key.burst)

@@ -102,7 +102,7 @@ def _authenticate() -> ResponseReturnValue | None:
             _check_csrf(request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, ""))
     g.quota = ExitStack()
     if request.method not in SAFE and hasattr(view, "takes_upload"):
-        authenticator.acquire(g.key, g.quota)
+        g.rate_state = authenticator.acquire(g.key, g.quota)
     elif not hasattr(view, "streams_events"):
         g.quota.enter_context(authenticator.quotas.slot(g.key.id, "read", MAX_READS))
     return None
@@ -141,7 +141,9 @@ def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
 
 
 @blueprint.after_app_request
-def _add_vary(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
+    if rate_state := g.get("rate_state"):
+        response.headers.update(rate_state.headers)
     if get_authenticator().required:  # a browser must not show one key's cached responses to another key's owner
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response

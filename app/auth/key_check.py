@@ -16,7 +16,7 @@ from contextlib import suppress
 from flask import Request
 
 from app.auth.authenticator import Authenticator
-from app.errors import ClipstackError, TooManyRequests, Unauthorized
+from app.errors import ClipstackError, RateLimited, TooManyRequests, Unauthorized
 from app.settings import UPLOAD_LIMITS
 
 # nginx sends only the headers that can carry a key, each at most 8 KB (nginx/conf.d/limits.conf)
@@ -49,7 +49,8 @@ def check_key(authenticator: Authenticator, request: Request) -> tuple[int, Mapp
     except Unauthorized:
         return 401, {"WWW-Authenticate": "Bearer"}
     except TooManyRequests as error:
-        return 403, {"X-Come-Back": str(error.retry_after_s)}
+        headers = error.headers if isinstance(error, RateLimited) else {}
+        return 403, {"X-Come-Back": str(error.retry_after_s), "X-Refusal": error.message, **headers}
     except (ClipstackError, OSError) as error:
         log.warning("a key cannot be checked: %s", error)
         return 503, {}

@@ -14,16 +14,49 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.auth.byte_locks import is_free, lock, lock_any
-from app.errors import TooManyRequests
+from app.errors import RateLimited, TooManyRequests
 from app.files import open_lock
 
 SLOT_OFFSETS = {"work": 4096, "read": 8192}  # offset of the first slot of each kind
 MAX_SLOTS = 4096
+CONCURRENT_MESSAGE = "this key has {} requests in progress, its limit: wait for an answer, then retry"
 _TIME = struct.Struct("d")
 _SLACK_S = 1e-6  # tolerance for rounding
+
+
+@dataclass(frozen=True)
+class RateState:
+    """What a key's rate limit still allows.
+
+    Attributes:
+        rate: Files per second.
+        burst: Files that may arrive at once.
+        remaining: Files that may arrive now.
+        full_after_s: Seconds until `burst` files may arrive again.
+    """
+
+    rate: float
+    burst: int
+    remaining: int
+    full_after_s: float
+
+    @classmethod
+    def after(cls, ahead_s: float, rate: float, burst: int) -> RateState:
+        """Return the state when the next evenly spaced file is due in `ahead_s` seconds."""
+        return cls(rate, burst, max(0, math.floor(burst - ahead_s * rate + _SLACK_S)), max(0.0, ahead_s))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10)."""
+        window_s, full_s = math.ceil(self.burst / self.rate), math.ceil(self.full_after_s)
+        return {
+            "RateLimit-Policy": f'"files";q={self.burst};w={window_s}',
+            "RateLimit": f'"files";r={self.remaining};t={full_s}',
+        }
 
 
 class Quotas:
@@ -37,7 +70,7 @@ class Quotas:
         """Hold one of the `maximum` slots of `key` in the block; raises TooManyRequests when all are taken."""
         with self._open(key) as descriptor:  # closing it releases the slot
             if not lock_any(descriptor, SLOT_OFFSETS[kind], min(maximum, MAX_SLOTS)):
-                message = f"this key has {maximum} requests in progress, the most allowed at a time"
+                message = CONCURRENT_MESSAGE.format(maximum)
                 raise TooManyRequests(message, retry_after_s)
             yield
 
@@ -48,21 +81,28 @@ class Quotas:
             free = (is_free(descriptor, SLOT_OFFSETS[kind] + seat) for seat in range(maximum))
             return sum(itertools.islice(filter(None, free), needed)) >= min(needed, maximum)
 
-    def count_request(self, key: str, rate: float, burst: int) -> None:
-        """Count one request against `rate` per second with bursts of `burst`; raises TooManyRequests."""
+    def count_request(self, key: str, rate: float, burst: int) -> RateState:
+        """Count one request against `rate` per second with bursts of `burst`; raises RateLimited."""
         with self._open(key) as descriptor:
             lock(descriptor, fcntl.F_WRLCK, 0, _TIME.size, wait=True)
-            due_s, wait_s = _due(descriptor, rate, burst)
-            if wait_s > 0:
-                raise _rate_error(rate, wait_s)
+            due_s, ahead_s = self._check(descriptor, rate, burst)
             os.pwrite(descriptor, _TIME.pack(due_s + 1 / rate), 0)
+            return RateState.after(ahead_s + 1 / rate, rate, burst)
 
     def check_rate(self, key: str, rate: float, burst: int) -> None:
-        """Raise TooManyRequests if `count_request` would raise it now; count nothing."""
+        """Raise RateLimited if `count_request` would raise it now; count nothing."""
         with self._open(key) as descriptor:
-            _, wait_s = _due(descriptor, rate, burst)
-            if wait_s > 0:
-                raise _rate_error(rate, wait_s)
+            self._check(descriptor, rate, burst)
+
+    def _check(self, descriptor: int, rate: float, burst: int) -> tuple[float, float]:
+        """Return when the next evenly spaced request is due, absolute and from now on; raises RateLimited."""
+        due_s, ahead_s = _due(descriptor, rate, burst)
+        wait_s = ahead_s - (burst - 1) / rate - 1e-9
+        if wait_s > 0:
+            retry_after_s = max(1, math.ceil(wait_s))
+            message = f"this key may send {rate:g} files per second: retry in {retry_after_s} s"
+            raise RateLimited(message, retry_after_s, RateState.after(ahead_s, rate, burst).headers)
+        return due_s, ahead_s
 
     @contextmanager
     def _open(self, key: str) -> Iterator[int]:
@@ -80,7 +120,7 @@ class Quotas:
 
 
 def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
-    """Return when the next evenly spaced request is due, and how many seconds one must wait now.
+    """Return when the next evenly spaced request is due, on the monotonic clock and in seconds from now.
 
     This is the generic cell rate algorithm (ITU-T I.371), a token bucket with one number as its state. Times are on
     the machine's monotonic clock, which all processes share.
@@ -91,9 +131,4 @@ def _due(descriptor: int, rate: float, burst: int) -> tuple[float, float]:
     # No request stores a later time: it comes from damage, a lower rate before, or a reboot. Ignore it: clamped to the
     # latest valid time it would lock the key out for ever.
     due_s = max(due_s, now) if due_s <= now + burst / rate + _SLACK_S else now
-    return due_s, due_s - now - (burst - 1) / rate - 1e-9
-
-
-def _rate_error(rate: float, wait_s: float) -> TooManyRequests:
-    retry_after_s = max(1, math.ceil(wait_s))
-    return TooManyRequests(f"this key may send {rate:g} files a second: retry in {retry_after_s} s", retry_after_s)
+    return due_s, due_s - now

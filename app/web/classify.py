@@ -208,6 +208,8 @@ def answer_error(error: errors.ClipstackError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.RateLimited):
+        response.headers.update(error.headers)
     return response
 
 

@@ -169,6 +169,9 @@ def test_too_fast_is_429_before_file_is_taken(stack: Stack, film: Path) -> None:
         assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
         assert {answer.json()["error"]["code"] for answer in answers[2:]} == {"too_many_requests"}
         assert all(15 <= int(answer.headers["Retry-After"]) <= 20 for answer in answers[2:])
+        assert all("files per second" in answer.json()["error"]["message"] for answer in answers[2:])
+        assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"files";q=2;w=40'}
+        assert [answer.headers["RateLimit"][:11] for answer in answers] == ['"files";r=1', *['"files";r=0'] * 3]
         head = (
             f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nAuthorization: {hasty.headers['Authorization']}\r\n"
             "Content-Length: 900000000\r\nConnection: close\r\n\r\n"

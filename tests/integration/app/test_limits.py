@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.auth.limits import Quotas
-from app.errors import TooManyRequests
+from app.errors import RateLimited, TooManyRequests
 from app.settings import CHECKOUT
 
 HOLDER = """
@@ -75,11 +75,12 @@ def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Pa
 
 
 def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:
-    for _ in range(5):
-        quotas.count_request("alice", 0.1, 5)
-    with pytest.raises(TooManyRequests) as refused:
+    assert [quotas.count_request("alice", 0.1, 5).remaining for _ in range(5)] == [4, 3, 2, 1, 0]
+    with pytest.raises(RateLimited) as refused:
         quotas.count_request("alice", 0.1, 5)
     assert refused.value.retry_after_s in (9, 10)
+    assert refused.value.headers["RateLimit-Policy"] == '"files";q=5;w=50'
+    assert refused.value.headers["RateLimit"] in ('"files";r=0;t=49', '"files";r=0;t=50')
     quotas.count_request("bob", 0.1, 5)
 
 

@@ -16,6 +16,7 @@ def create_app(settings: Settings) -> Flask:
 
     from app.auth import guard
     from app.auth.authenticator import Authenticator
+    from app.feedback.store import FeedbackStore
     from app.jobs.service import JobService
     from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
@@ -25,6 +26,7 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
     from app.web import classify, known_params, login, pages, remote
+    from app.web import feedback as feedback_views
     from app.web import jobs as job_views
     from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
@@ -39,11 +41,13 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions[remote.EXTENSION] = remote.RemoteFiles(settings)
+    app.extensions["clipstack.feedback"] = FeedbackStore.from_settings(settings)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
     app.extensions[known_params.EXTENSION] = parameter_names(settings)
     record_requests(app)
     app.register_blueprint(classify.blueprint)
+    app.register_blueprint(feedback_views.blueprint)
     app.register_blueprint(guard.blueprint)
     app.register_blueprint(known_params.blueprint)  # after the guard: only for requests with a key
     app.register_blueprint(login.blueprint)
@@ -70,5 +74,6 @@ def start(app: Flask, gpu: int | None = None) -> None:
 def stop(app: Flask) -> None:
     """Stop what `start` started. Safe to call twice."""
     app.extensions["clipstack.monitor"].stop()
+    app.extensions["clipstack.feedback"].close()
     app.extensions["clipstack.jobs"].stop()
     app.extensions["clipstack"].stop()

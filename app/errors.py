@@ -7,6 +7,7 @@ Raised by:
       uploads ........ InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  RequestTimeout  StorageFull
       params ......... InvalidParameter
       jobs ........... JobNotFound  IdempotencyConflict  TimelineNotReady  Overloaded  StorageFull
+      feedback ....... FeedbackOff  FeedbackNotFound  FeedbackFull  JobNotFound  StorageFull
     pipeline ......... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientDisconnected
       admission ...... Overloaded  TooManyRequests
       media .......... UnsupportedMedia
@@ -94,6 +95,12 @@ class CsrfFailed(Forbidden):
     code = "csrf_failed"
 
 
+class FeedbackOff(Forbidden):
+    """This service keeps no feedback: `CLIPSTACK_FEEDBACK` is off."""
+
+    code = "feedback_off"
+
+
 class NotFound(ClipstackError):
     """The path does not exist."""
 
@@ -112,6 +119,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class FeedbackNotFound(NotFound):
+    """There is no feedback with this id: it was removed, or belongs to another key."""
+
+    code = "feedback_not_found"
+
+
 class RequestTimeout(ClipstackError):
     """The upload was too slow."""
 
@@ -122,6 +135,12 @@ class IdempotencyConflict(ClipstackError):
     """This `Idempotency-Key` was used for another file or other parameters."""
 
     status, code = 409, "idempotency_conflict"
+
+
+class FeedbackFull(ClipstackError):
+    """As many corrections are kept as allowed; remove some."""
+
+    status, code = 409, "feedback_full"
 
 
 class TimelineNotReady(ClipstackError):

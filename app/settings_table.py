@@ -94,6 +94,16 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError("must be a number between 0 and 1")
+    return value
+
+
 _port = _between(1, 65535)
 
 
@@ -229,6 +239,23 @@ class SettingsTable:
     )
     max_watchers: int = setting(8, _between(0, 512), "Event streams of jobs that one web worker serves at once.")
     results_mb: int = setting(256, _between(0, 1 << 20), "Size of the result cache, MiB; 0 turns it off.")
+    feedback: str = setting(
+        "off",
+        _one_of("off", "on"),
+        "Whether corrections of answers, and unsure answers, are kept with their files (docs/feedback.md).",
+    )
+    feedback_gb: int = setting(
+        10, _between(1, 1 << 20), "GiB of files kept for feedback; a correction then displaces unsure answers."
+    )
+    max_feedback: int = setting(
+        10_000, _between(1, 1000000), "Most corrections and confirmations kept; one key may have half of them."
+    )
+    unsure_below: float = setting(
+        0.5, _share, "Answers whose best score is below this are kept as unsure, if feedback is on; 0: none."
+    )
+    max_unsure: int = setting(
+        200, _between(0, 1000000), "Most unsure answers kept, for `CLIPSTACK_JOB_DAYS` days; one key may have half."
+    )
     triton_address: str = setting(
         "",
         _address,

@@ -9,12 +9,17 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from huey.consumer import Consumer
 
 from app import logs
+from app.feedback.store import FeedbackStore
+from app.feedback.unsure import keep_unsure_segments
 from app.jobs.clock import Clock
 from app.jobs.queue import Queue
 from app.jobs.source_download import SourceDownload
@@ -48,16 +53,20 @@ def main() -> None:
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     worker = Worker(folder, queue, pipeline, results, SourceDownload(settings), _parent_id())
+    feedback = FeedbackStore.from_settings(settings)
+    if settings.feedback == "on":
+        worker.after_job = partial(keep_unsure_segments, feedback, settings.unsure_below)
     queue.set_handler(worker.work)
     pipeline.start()
     monitor = MetricsService(settings, "jobs", pipeline.facts)
     monitor.start()
-    threading.Thread(target=_chores, args=(worker, folder, settings), name="chores", daemon=True).start()
+    threading.Thread(target=_chores, args=(worker, folder, feedback, settings), name="chores", daemon=True).start()
     _Consumer(queue, worker, settings.job_workers).run()
     monitor.stop()
     pipeline.stop()
     queue.close()
     folder.index.close()
+    feedback.close()
 
 
 def _parent_id() -> str:
@@ -98,17 +107,26 @@ class _Consumer(Consumer):  # type: ignore[misc]
         super().stop(graceful)
 
 
-def _chores(worker: Worker, folder: JobStore, settings: Settings) -> None:
+def _chores(worker: Worker, folder: JobStore, feedback: FeedbackStore, settings: Settings) -> None:
     """Run recovery and clean-up every `CHORES_S` seconds, forever."""
     reconciler, clock = Reconciler(folder), Clock(folder.index, settings.job_days)
     limits = RetentionLimits(settings.job_days, settings.max_kept_jobs, settings.job_gb << 30)
+
+    def clean_up_feedback() -> None:
+        oldest = datetime.now(UTC) - timedelta(days=settings.job_days)
+        feedback.clean_up(oldest if clock.is_trusted() else None)
+
+    chores: list[Callable[[], None]] = [reconciler.run, worker.recover, lambda: remove_expired(folder, limits, clock)]
+    chores.append(clean_up_feedback)
+    once = [feedback.recover]
     while True:
         # A failing chore must not keep the others from running
-        for chore in (reconciler.run, worker.recover, lambda: remove_expired(folder, limits, clock)):
+        for chore in once + chores:
             try:
                 chore()
             except Exception:
                 log.exception("chores go on after a mistake")
+        once = []
         time.sleep(CHORES_S)
 
 

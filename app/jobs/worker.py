@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -47,6 +48,7 @@ class Worker:
     ) -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
         self._download, self.parent_id = download, parent_id
+        self.after_job: Callable[[Job], None] | None = None  # called after each attempt that was the last
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -90,6 +92,8 @@ class Worker:
         except DamagedRecord:
             repair(self._folder, job)
             return
+        if retry_after_s is None and has_lock and self.after_job is not None:
+            self.after_job(job)
         collect_and_trim()  # a worker runs hundreds of thousands of jobs, and freed heap memory would add up
         if retry_after_s is not None:  # only after the lock is released
             self._requeue(job_id, retry_after_s)

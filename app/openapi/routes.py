@@ -6,15 +6,17 @@ from typing import Any
 from app import errors
 from app.admission.deadline import HEADER, MAX_MS
 from app.errors import ClipstackError
+from app.feedback.records import MAX_LABELS
+from app.feedback.records import STATES as FEEDBACK_STATES
 from app.fetch import errors as fetching
 from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.classify_schemas import CACHE
+from app.openapi.feedback_schemas import ENTRY_ID, JOB_ID
 from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
-from app.web import classify
-from app.web import jobs as jobs
+from app.web import classify, feedback, jobs
 from app.web.params import MAX_LISTED_LABELS, MAX_TOP_K
 
 JSON = "application/json"
@@ -52,6 +54,12 @@ CLASSIFY_ERRORS: Errors = (
     errors.InferenceFailed, errors.DeadlineExceeded, errors.ClientDisconnected,
 )  # fmt: skip
 SUBMIT_ERRORS: Errors = (*UPLOAD_ERRORS, *URL_ERRORS, *PROBE_ERRORS, errors.IdempotencyConflict)
+
+FEEDBACK_ERRORS: Errors = (
+    *UPLOAD_ERRORS, *DOWNLOAD_ERRORS, *PROBE_ERRORS, errors.DeadlineExceeded, errors.ClientDisconnected,
+    errors.FeedbackOff, errors.FeedbackFull, errors.JobNotFound,
+)  # fmt: skip
+ENTRY_ERRORS: Errors = (errors.FeedbackOff, errors.FeedbackNotFound, errors.Overloaded)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
     headers: dict[str, Schema] = field(default_factory=dict)
+    needs_file: bool = True  # whether an upload may lack its file
 
     @property
     def public(self) -> bool:
@@ -115,9 +124,7 @@ def _seconds(minimum: float, maximum: float) -> Schema:
     return {"type": "number", "minimum": minimum, "maximum": maximum}
 
 
-_JOB_ID = Parameter(
-    "identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path", "3f9a1c0b7d2e4f5a6b8c9d0e"
-)
+_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path", JOB_ID)
 _DEADLINE = Parameter(
     HEADER, {"type": "integer", "minimum": 1, "maximum": MAX_MS},
     "Deadline in milliseconds after the request; then 504.", "header", 10_000,
@@ -178,9 +185,31 @@ def routes(settings: Settings) -> list[Route]:
     export_format = Parameter(
         "format", one_of("json", "csv", "vtt", "svg", "png") | {"default": "json"}, "Format of the export."
     )
+    seconds = _seconds(0, feedback.MAX_SECONDS)
+    right_labels = array(TEXT) | {"minItems": 1, "maxItems": MAX_LABELS}
+    feedback_params = (
+        Parameter("job", TEXT, "Job of the answer, in the query; the request then has no file.", example=JOB_ID),
+        Parameter("labels", right_labels, "Right labels, with commas between them or as a JSON list.",
+                  example=["pan_left"]),
+        Parameter("start_s", seconds, "Start of the part that the answer is about, s; without it the whole file.",
+                  example=0),
+        Parameter("end_s", seconds, "Its end, s.", example=4.5),
+        model,
+        Parameter("predicted", array(TEXT), "Labels that the service answered for the file; a job knows its own.",
+                  example=["static"]),
+    )  # fmt: skip
+    feedback_filter = (
+        Parameter("limit", _integer(feedback.MAX_PAGE, 50), "Number of entries."),
+        Parameter("cursor", TEXT, "`next_cursor` of the page before.", example=f"2026-05-04T10:00:20.000Z~{ENTRY_ID}"),
+        Parameter("state", one_of(*FEEDBACK_STATES), "Only entries in this state.", example="unsure"),
+        Parameter("model", TEXT, "Only entries about this model.", example=settings.model),
+        Parameter("job", TEXT, "Only entries about this job.", example=JOB_ID),
+    )
+    entry_id = Parameter("entry", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the entry.", "path", ENTRY_ID)
     picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Its number.", "path")
     not_found, path = (errors.JobNotFound,), "/v1/jobs/{identity}"
     exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": binary()}
+    kept_types = {kind: binary() for kind in ("video/*", "image/*")}
     source_types = {kind: binary() for kind in ("video/*", "image/gif")}
     return [
         Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
@@ -204,6 +233,16 @@ def routes(settings: Settings) -> list[Route]:
               (_JOB_ID, picture_number)),
         Route(f"{path}/source", "get", "get_source", "Jobs", "Get the video",
               {200: source_types, 206: source_types, 416: {"text/html": TEXT}}, not_found, (_JOB_ID,)),
+        Route("/v1/feedback", "post", "give_feedback", "Feedback", "Confirm or correct an answer",
+              {200: json_of("Feedback")},
+              FEEDBACK_ERRORS, (_DEADLINE, _FILE_NAME),
+              feedback_params, needs_file=False),
+        Route("/v1/feedback", "get", "list_feedback", "Feedback", "List feedback",
+              {200: json_of("FeedbackPage")}, (errors.FeedbackOff, errors.Overloaded), feedback_filter),
+        Route("/v1/feedback/{entry}", "delete", "delete_feedback", "Feedback", "Remove feedback",
+              {200: json_of("FeedbackRemoved")}, ENTRY_ERRORS, (entry_id,)),
+        Route("/v1/feedback/{entry}/source", "get", "get_feedback_source", "Feedback", "Get the file of an answer",
+              {200: kept_types, 206: kept_types, 416: {"text/html": TEXT}}, ENTRY_ERRORS, (entry_id,)),
         Route("/v1/models", "get", "list_models", "Models", "List models",
               {200: json_of("Models")}, (errors.NotReady,)),
         Route("/v1/openapi.json", "get", "get_openapi", "Service", "Get this document",
@@ -229,8 +268,8 @@ def parameter_names(settings: Settings) -> dict[tuple[str, str], frozenset[str]]
     }
 
 
-def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Return the request body of an upload.
+def body(fields: tuple[Parameter, ...], needs_file: bool = True) -> dict[str, Any]:
+    """Return the request body of an upload, which `needs_file` makes required.
 
     A file is sent as raw bytes, in a multipart form or as base64 in JSON, or named in JSON by its URL. The form and the
     JSON may carry `fields` too.
@@ -247,7 +286,7 @@ def body(fields: tuple[Parameter, ...]) -> dict[str, Any]:
     }
     in_json = record({**sources, "name": name, **schemas}, (*sources, "name", *schemas))
     return {
-        "required": True,
+        "required": needs_file,
         "description": "The file: raw (fastest), in a form, or in JSON: in base64, or by one of `url` and `s3`. "
         "Parameters may stand in the query.",
         "content": {

@@ -1,5 +1,6 @@
 """Code samples of the operations: curl for all, the Python client and JavaScript's fetch for the main ones."""
 
+from app.openapi.feedback_schemas import ENTRY_ID
 from app.openapi.routes import Route
 
 JOB_ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
@@ -14,6 +15,9 @@ _PYTHON = {
     "delete_job": f'clipstack.remove("{JOB_ID}")',
     "follow_job": f'for job in clipstack.follow("{JOB_ID}"):\n    print(job.state, job.progress.percent)',
     "get_timeline": f'csv = clipstack.export("{JOB_ID}", "csv")\nprint(csv.decode())',
+    "give_feedback": f'clipstack.give_feedback(job="{JOB_ID}", labels=["pan_left"], start_s=0, end_s=4.5)',
+    "list_feedback": 'for entry in clipstack.feedback(state="unsure"):\n    print(entry.file_name, entry.predicted)',
+    "delete_feedback": f'clipstack.remove_feedback("{ENTRY_ID}")',
     "list_models": "for model in clipstack.models():\n    print(model.name, len(model.labels))",
 }
 
@@ -27,9 +31,18 @@ _SHOW = {
     "follow_job": "const events = response.body.pipeThrough(new TextDecoderStream());\n"
     "for await (const text of events) console.log(text);",
     "get_timeline": "const { segments } = await response.json();\nconsole.log(segments);",
+    "give_feedback": "const { state } = await response.json();\nconsole.log(state);",
+    "list_feedback": "const { feedback } = await response.json();\nconsole.log(feedback.map(({ id }) => id));",
+    "delete_feedback": "const { state } = await response.json();\nconsole.log(state);",
     "list_models": "const { models } = await response.json();\nconsole.log(models.map((model) => model.name));",
 }
-_QUERIES = {"classify": "?top_k=3", "submit_job": "?hop_s=1", "list_jobs": "?limit=20"}
+_QUERIES = {
+    "classify": "?top_k=3",
+    "submit_job": "?hop_s=1",
+    "list_jobs": "?limit=20",
+    "give_feedback": f"?job={JOB_ID}&start_s=0&end_s=4.5&labels=pan_left",
+    "list_feedback": "?state=unsure",
+}
 _FILES = {"classify": "clip.mp4", "submit_job": "film.mp4"}
 
 
@@ -42,7 +55,7 @@ def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:
         key: Whether requests need a key; the samples take it from CLIPSTACK_KEY.
     """
     key = key and not route.public
-    address = url + route.path.format(identity=JOB_ID, place=0) + _QUERIES.get(route.id, "")
+    address = url + route.path.format(identity=JOB_ID, place=0, entry=ENTRY_ID) + _QUERIES.get(route.id, "")
     result = [{"lang": "Shell", "label": "curl", "source": _curl(route, address, key)}]
     if route.id in _PYTHON:
         result.append({"lang": "Python", "label": "Python client", "source": _python(route, url)})

@@ -8,6 +8,7 @@ from app.uploads.parser import MAX_JSON_BYTES
 TAGS = {
     "Classify": "One request, one answer: for pictures and short videos.",
     "Jobs": "Timelines of long videos: submit a video, follow its job, read its segments.",
+    "Feedback": "Confirm and correct answers; off unless `CLIPSTACK_FEEDBACK` is on.",
     "Models": "What can be recognised.",
     "Service": "Health and this document. These need no key.",
 }
@@ -34,6 +35,13 @@ DETAILS = {
     "the segments; SVG and PNG are pictures.",
     "get_thumbnail": "Returns the middle frame of a window as JPEG.",
     "get_source": "Returns the video of the job. Supports range requests.",
+    "give_feedback": "Confirms or corrects an answer, and keeps its file. Name a job, and a part of its video, in the "
+    "query; or send the file that `/v1/classify` answered. Feedback about the same part of the same file and the same "
+    "model replaces the one before.",
+    "list_feedback": "Lists confirmed, corrected and unsure answers, the last change first. With keys, these are the "
+    "key's own. `next_cursor` is `cursor` of the next page.",
+    "delete_feedback": "Removes an entry. The last entry about a file takes the file with it.",
+    "get_feedback_source": "Returns the file that an entry is about. Supports range requests.",
     "list_models": "Lists the models that answer now, with their labels.",
     "get_openapi": "Returns this document.",
     "check_alive": "Returns 200 while the web server runs.",

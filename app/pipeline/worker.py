@@ -23,7 +23,7 @@ from app.inference.model import Model
 from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
 from app.media.formats import Kind
-from app.media.types import Source
+from app.media.types import Media, Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread
@@ -153,19 +153,20 @@ class Pipeline:
             # The coroutine finished at the moment of the cancellation
             raise ClientDisconnected("the client has closed its connection") from None
 
-    def check_video(self, source: Source) -> None:
-        """Raise the error of `Decoder.probe` for a file that cannot be read as a video. Callable from any thread.
+    def check_video(self, source: Source) -> Media | None:
+        """Return the properties of a video, or raise the error of `Decoder.probe`. Callable from any thread.
 
-        Accepts a file that cannot be probed within PROBE_WAIT_S; its job reports the error later. Files are probed one
-        at a time, so that submissions of jobs never occupy all decoders.
+        Accepts a file that cannot be probed within PROBE_WAIT_S and returns None; its job reports the error later.
+        Files are probed one at a time, so that submissions of jobs never occupy all decoders.
         """
 
-        async def probe() -> None:
+        async def probe() -> Media | None:
             with suppress(TimeoutError, NotReady):
                 async with asyncio.timeout(PROBE_WAIT_S), self._probing:
-                    await self._decoder.probe(source)
+                    return await self._decoder.probe(source)
+            return None
 
-        self._loop.run(probe())
+        return self._loop.run(probe())
 
     def timeline(
         self, source: Source, request: TimelineRequest, sink: TimelineSink, is_cancelled: Callable[[], bool]

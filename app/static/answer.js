@@ -1,6 +1,8 @@
 // The answer: the best label in large, the others as bars under it.
 
 import { h, s } from "./dom.js";
+import * as feedback from "./feedback.js";
+import { models } from "./jobs.js";
 import { hueOf, shares, UNSURE, UNSURE_BELOW } from "./segments.js";
 import { label, percent, sentence, share } from "./words.js";
 
@@ -10,7 +12,18 @@ const MOST_BARS = 8;
 
 /** The card's content for an item that has an answer, or a part of one. */
 export function answerCard(item) {
-  return item.result ? classified(item.result) : overTime(item);
+  return item.result ? [...classified(item.result), review(item)] : overTime(item);
+}
+
+/** The question whether the answer is right, of a file that this page still holds. */
+function review({ file, result }) {
+  if (!feedback.isOn() || !file) return null;
+  const { element } = new feedback.Review({
+    predicted: result.predictions[0].label,
+    loadLabels: async () => (await models()).find((model) => model.name === result.model)?.labels ?? [],
+    give: (labels) => feedback.giveForFile(file, result, labels),
+  });
+  return element;
 }
 
 function classified(result) {

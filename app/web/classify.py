@@ -14,6 +14,9 @@ from app import errors
 from app.admission import deadline as deadlines
 from app.admission.queue import lane_of
 from app.auth import guard
+from app.feedback.records import ClipFacts
+from app.feedback.store import FeedbackStore
+from app.feedback.unsure import keep_unsure_answer
 from app.inference.model import Model
 from app.logs import request_id
 from app.media.formats import HEAD_BYTES, Kind, recognise
@@ -48,6 +51,16 @@ def settings() -> Settings:
     return result
 
 
+def request_context() -> RequestContext:
+    """Return the context of the current request, which starts its deadline."""
+    return RequestContext(
+        deadlines.deadline_from_headers(request.headers, settings().deadline_s),
+        owner=guard.owner(),
+        allowed_lanes=guard.allowed_lanes(),
+        connection=request.environ.get("gunicorn.socket"),
+    )
+
+
 def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -> dict[str, Any]:
     """Classify the current request's upload and return the JSON body of the response.
 
@@ -57,13 +70,7 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
     Raises:
         ClipstackError: The request was refused or failed.
     """
-    limits = settings()
-    context = RequestContext(
-        deadlines.deadline_from_headers(request.headers, limits.deadline_s),
-        owner=guard.owner(),
-        allowed_lanes=guard.allowed_lanes(),
-        connection=request.environ.get("gunicorn.socket"),
-    )
+    limits, context = settings(), request_context()
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
     with pipeline().admit(context.owner), receive(request, folder, max_bytes) as upload:
@@ -75,6 +82,7 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
         classification = _parse(upload, limits)
         context.check_lane(lane_of(classification.format.kind, upload.source.length))
         body = _answer(upload, classification, context)
+        _keep_if_unsure(upload, classification, context.owner, body)
         body["timing_ms"] = context.timings.milliseconds()
         g.answered = (body["model"], body["cache"])
         return body
@@ -118,6 +126,17 @@ def _answer(upload: Upload, classification: ClassifyRequest, context: RequestCon
         if used_model.digest == model.digest:  # else the model was replaced meanwhile
             entry.keep(json.dumps(body).encode())
         return own | body | {"cache": "miss"}
+
+
+def _keep_if_unsure(upload: Upload, classification: ClassifyRequest, owner: str, body: Mapping[str, Any]) -> None:
+    """Keep a new answer for a person if its best score is low and feedback is on."""
+    limits, chosen = settings(), classification.selection
+    is_new = body["cache"] != "hit" and not (chosen.labels or chosen.exclude)
+    if limits.feedback == "on" and is_new and upload.source.length <= MAX_HASHED_BYTES:
+        media = body["media"]
+        facts = ClipFacts(owner, upload.name, classification.format.kind, media["duration_s"], media["fps"])
+        store: FeedbackStore = current_app.extensions["clipstack.feedback"]
+        keep_unsure_answer(store, limits.unsure_below, upload.source, facts, body)
 
 
 def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str:

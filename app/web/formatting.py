@@ -62,6 +62,9 @@ PROBLEMS = {
         "The model failed on this file", "The fault is the service's, not your file's. Please try again."
     ),
     "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or it has expired."),
+    "feedback_off": ErrorHelp("Corrections are off", "This service keeps none. Reload the page."),
+    "feedback_not_found": ErrorHelp("This correction is no longer here", "It was removed."),
+    "feedback_full": ErrorHelp("No more corrections fit", "The model can be trained with those that are kept."),
     "not_ready_yet": ErrorHelp(
         "Nothing to show yet", "The first seconds are still being analysed. Try again in a moment."
     ),

@@ -37,20 +37,20 @@ _PICTURE = re.compile(r"[0-9]{1,3}")
 blueprint = Blueprint("jobs", __name__)
 
 
-def _service() -> JobService:
-    service: JobService = current_app.extensions["clipstack.jobs"]
-    return service
+def service() -> JobService:
+    """Return the job service of this process."""
+    result: JobService = current_app.extensions["clipstack.jobs"]
+    return result
 
 
-def _find(identity: str) -> Job:
+def find_job(identity: str) -> Job:
     """Return a job that this request may see: only its owner's where keys are required, else any.
 
     Raises:
         JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
     """
-    service = _service()
-    job = service.find(identity)
-    spec = service.read(job)[0]
+    job = service().find(identity)
+    spec = service().read(job)[0]
     if guard.get_authenticator().required and spec.owner != guard.owner():
         raise JobNotFound(NO_SUCH_JOB)
     return job
@@ -91,7 +91,7 @@ def accept() -> tuple[Response, int]:
             known.decision_rule(chosen)
         if not upload.url:
             classify.pipeline().check_video(upload.source)
-        job, new = _service().accept(spec, None if upload.url else upload.source, key)
+        job, new = service().accept(spec, None if upload.url else upload.source, key)
     response = _record(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return response, 202 if new else 200
@@ -111,7 +111,7 @@ def newest() -> Response:
     wanted = choice(request.args, "state", "all", ("all", *STATES))
     owner = guard.owner() if guard.get_authenticator().required else None
     state = None if wanted == "all" else cast(State, wanted)
-    jobs = _service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    jobs = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
     last = jobs[-1][0] if len(jobs) == limit else None
     return jsonify(
         jobs=[record_json(spec, state, brief=True) for spec, state in jobs],
@@ -130,14 +130,13 @@ def _cursor(text: str) -> tuple[str, str] | None:
 @blueprint.get("/v1/jobs/<identity>")
 def show(identity: str) -> Response:
     """Show one job."""
-    return _record(_find(identity), windows=flag(request.args, "windows"))
+    return _record(find_job(identity), windows=flag(request.args, "windows"))
 
 
 def _record(job: Job, *, windows: bool = False) -> Response:
     """Return the response with the job's record; `windows` adds a page of the timeline's windows."""
-    service = _service()
-    spec, state = service.read(job)
-    position = service.queue_position(job.id) if state.state == "queued" else None
+    spec, state = service().read(job)
+    position = service().queue_position(job.id) if state.state == "queued" else None
     record = record_json(spec, state, position)
     if windows and record["timeline"] is not None:
         response = _with_windows(job, spec, record, record["timeline"])
@@ -164,9 +163,8 @@ def _with_windows(job: Job, spec: JobSpec, record: dict[str, Any], timeline: dic
 @blueprint.delete("/v1/jobs/<identity>")
 def end(identity: str) -> tuple[Response, int]:
     """Cancel a job that waits or runs; remove one that has ended."""
-    service = _service()
-    job = _find(identity)
-    state = service.cancel_or_remove(job)
+    job = find_job(identity)
+    state = service().cancel_or_remove(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
     return _record(job), 202 if state == "running" else 200
@@ -177,7 +175,7 @@ def end(identity: str) -> tuple[Response, int]:
 def follow(identity: str) -> Response:
     """Stream a job's progress as server-sent events."""
     limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
-    stream = limiter.hold(events(_service(), _find(identity)), guard.owner())
+    stream = limiter.hold(events(service(), find_job(identity)), guard.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
@@ -185,9 +183,9 @@ def follow(identity: str) -> Response:
 @blueprint.get("/v1/jobs/<identity>/timeline")
 def timeline(identity: str) -> Response:
     """Return the timeline as JSON, CSV, WebVTT, SVG or PNG."""
-    service, file_format = _service(), request.args.get("format", "json")
-    job = _find(identity)
-    spec, state = service.read(job)
+    file_format = request.args.get("format", "json")
+    job = find_job(identity)
+    spec, state = service().read(job)
     result = record_json(spec, state)["timeline"]
     if result is None:
         raise TimelineNotReady("no window of this video has been computed yet; please try again in a moment")
@@ -215,7 +213,7 @@ def thumbnail(identity: str, place: str) -> Response:
     if not _PICTURE.fullmatch(place):  # not `<int:place>`: a number of 260 digits is too long a file name
         raise NotFound("there is no thumbnail with this number")
     try:
-        picture = read_file(_find(identity).pictures / f"{int(place)}.jpg")
+        picture = read_file(find_job(identity).pictures / f"{int(place)}.jpg")
     except (FileNotFoundError, DamagedFile):
         raise NotFound("there is no thumbnail with this number") from None
     response = Response(picture, mimetype="image/jpeg")
@@ -229,7 +227,7 @@ def source(identity: str) -> Response:
 
     nginx handles range requests and occupies no thread of this process.
     """
-    job = _find(identity)
+    job = find_job(identity)
     try:
         with open_file(job.source) as file:
             kind = mime_type(file.read(HEAD_BYTES))

@@ -146,6 +146,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
         "clip_choices": [count for count in CLIP_CHOICES if count <= settings.max_clips],
         "max_upload_mb": settings.max_upload_mb,
         "job_days": settings.job_days,
+        "feedback": settings.feedback == "on",
         "request_id": g.request_id,
         "csrf": g.session.csrf if g.session else "",
         "key": g.key,

@@ -12,7 +12,7 @@ from app.inference.decision import Selection
 MAX_TOP_K = 1000
 MAX_DIGITS = 10  # of an integer
 MAX_LISTED_LABELS = 1000
-LISTS = ("labels", "exclude")  # parameters that the query may repeat
+LISTS = ("labels", "exclude", "predicted")  # parameters that the query may repeat
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 

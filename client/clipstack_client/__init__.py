@@ -15,6 +15,7 @@ from .errors import (
     ServiceUnreachable,
     TimedOut,
 )
+from .feedback import Feedback
 from .jobs import Job, JobProgress, Segment, Timeline, Window
 from .models import Clip, Health, Media, Model, Prediction, Result, Sent
 from .upload import Progress
@@ -28,6 +29,7 @@ __all__ = [
     "ClipstackError",
     "ConnectFailed",
     "DownloadFailed",
+    "Feedback",
     "Health",
     "Job",
     "JobFailed",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from .async_feedback import AsyncFeedback
 from .async_jobs import AsyncJobs
 from .http.address import authorized
 from .http.requester import label_list, without_none
@@ -19,7 +20,7 @@ from .upload import Source, Upload, Watcher
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class AsyncClient(AsyncJobs):
+class AsyncClient(AsyncJobs, AsyncFeedback):
     """Asyncio client of the service at `url`; close it after use.
 
     Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable.

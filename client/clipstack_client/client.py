@@ -74,6 +74,10 @@ class Client:
     export = _blocking(AsyncClient.export)
     cancel = _blocking(AsyncClient.cancel)
     remove = _blocking(AsyncClient.remove)
+    give_feedback = _blocking(AsyncClient.give_feedback)
+    feedback = _iterating(AsyncClient.feedback)
+    remove_feedback = _blocking(AsyncClient.remove_feedback)
+    download_feedback = _blocking(AsyncClient.download_feedback)
 
     def close(self) -> None:
         """Cancel running calls and end the thread."""

@@ -24,3 +24,13 @@ def configured_stack() -> Iterator[Stack]:
         add_models=add_models, keys="required", origins=LISTED_ORIGIN, results_mb="1", web_workers="2"
     ) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def feedback_stack() -> Iterator[Stack]:
+    """A stack with API keys that keeps feedback, and every answer as unsure."""
+    models = ("camera_motion", "frame_quality")
+    with running_stack(
+        models=models, keys="required", feedback="on", unsure_below="1", max_unsure="6", picture_model="frame_quality"
+    ) as stack:
+        yield stack

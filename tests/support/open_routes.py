@@ -9,7 +9,7 @@ from flask import Flask
 # Endpoints without a key: API description, health, static files and login; nginx restricts the metrics by address
 OPEN = {"reference.page", "reference.description", "api.alive", "api.ready", "static", "login.form", "login.login"}
 OPEN |= {"metrics.metrics", "metrics.status", "metrics.page"}
-VALUES = {"identity": "0" * 24, "place": 0, "filename": "page.css"}
+VALUES = {"identity": "0" * 24, "entry": "1" * 24, "place": 0, "filename": "page.css"}
 
 
 def requests_of(app: Flask) -> Iterator[tuple[str, str, str]]:

@@ -11,18 +11,21 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from app.errors import JobNotFound
 from app.files import DamagedFile
 from app.inference.decision import ScoreKind, Selection
 from app.type_matching import matches
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 FINISHED = ("done", "failed", "cancelled")
 _TIMES = ("created", "started", "finished")
-Record = TypeVar("Record", "JobSpec", "JobState")
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 class DamagedRecord(JobNotFound):
@@ -133,7 +136,7 @@ def parse(kind: type[Record], content: bytes) -> Record:
         raise DamagedFile(f"not JSON: {str(error)[:200]}") from error
     if not isinstance(values, dict):
         raise DamagedFile(f"a JSON {type(values).__name__}, not an object")
-    types_of = _types(kind)  # type: ignore[arg-type]  # a dataclass's type can be hashed
+    types_of = _types(kind)
     required = {item.name for item in fields(kind) if item.default is item.default_factory is MISSING}
     if missing := required - values.keys():
         raise DamagedFile(f"without {', '.join(sorted(missing))}")

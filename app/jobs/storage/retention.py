@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from app import damaged
 from app.jobs.clock import Clock
 from app.jobs.storage.index import Row
+from app.jobs.storage.new_job import remove_leftovers
 from app.jobs.storage.records import FINISHED, DamagedRecord
 from app.jobs.storage.store import JobStore
 
@@ -28,7 +29,7 @@ class RetentionLimits:
 
 def remove_expired(folder: JobStore, limits: RetentionLimits, clock: Clock) -> None:
     """Remove finished jobs beyond the limits; by age only while the clock is trusted."""
-    folder.remove_leftovers()
+    remove_leftovers(folder.path)
     if clock.is_trusted():
         oldest = time.time() - limits.days * DAY_S
         _remove(folder, folder.index.oldest_finished, lambda row: row.since <= oldest)

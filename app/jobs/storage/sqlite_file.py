@@ -29,7 +29,6 @@ _READING |= {sqlite3.SQLITE_IOERR_SHMMAP}
 LOG_FILES = ("-wal", "-shm")  # suffixes of SQLite's files beside the database
 UNUSABLE = "it is not a regular file, or may not be used"
 _HEADER = b"SQLite format 3\0"
-_BUSY = "the list of jobs is busy; please try again"
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -43,8 +42,14 @@ class SqliteFile:
     open on first use, after the fork. Reads and writes have a connection each, so that readers never wait for writers.
     """
 
-    def __init__(self, path: Path, make: Callable[[sqlite3.Connection], None], wait_s: float = WAIT_S) -> None:
-        self.path, self._create_tables, self._wait_s = path, make, wait_s
+    def __init__(
+        self,
+        path: Path,
+        make: Callable[[sqlite3.Connection], None],
+        wait_s: float = WAIT_S,
+        contents: str = "list of jobs",  # in error messages
+    ) -> None:
+        self.path, self._create_tables, self._wait_s, self._contents = path, make, wait_s, contents
         self._reader, self._writer = _Connection(), _Connection()
 
     def read(self, operation: Work[Result]) -> Result:
@@ -80,7 +85,7 @@ class SqliteFile:
 
     def _attempt(self, shared: _Connection, operation: Work[Result]) -> Result:
         if not shared.lock.acquire(timeout=self._wait_s):
-            raise Overloaded(_BUSY)
+            raise Overloaded(f"the {self._contents} is busy; please try again")
         try:
             for is_last_try in (False, True):
                 try:
@@ -89,7 +94,7 @@ class SqliteFile:
                     broken_inode = shared.inode
                     shared.close()
                     if is_last_try or not (is_damage(error) or not _has_header(self.path)):
-                        raise _unavailable(error) from error
+                        raise _unavailable(error, self._contents) from error
                     self._set_aside(broken_inode, error)
             raise AssertionError("unreachable")
         finally:
@@ -126,7 +131,7 @@ class SqliteFile:
             with file_lock(self.path.with_name(f"{self.path.name}.lock"), self._wait_s):
                 yield
         except TimeoutError:
-            raise Overloaded("the list of jobs is being made again; please try again") from None
+            raise Overloaded(f"the {self._contents} is being made again; please try again") from None
 
     def _set_aside(self, broken_inode: int | None, reason: object) -> None:
         with self._exclusive():
@@ -234,10 +239,10 @@ def _has_header(path: Path) -> bool:
         return True
 
 
-def _unavailable(error: sqlite3.Error) -> Unavailable:
+def _unavailable(error: sqlite3.Error, contents: str) -> Unavailable:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("the server's disk has no room for this file; please try again later")
     if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        log.error("the list of jobs cannot be used: %s", error)
-    return Overloaded(_BUSY)
+        log.error("the %s cannot be used: %s", contents, error)
+    return Overloaded(f"the {contents} is busy; please try again")

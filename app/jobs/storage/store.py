@@ -19,7 +19,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -33,7 +32,6 @@ from app.jobs.storage.new_job import HIDDEN, NewJob
 from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
 
 _ID = re.compile(r"[0-9a-f]{24}")
-LEFTOVER_AGE_S = 600.0  # longer than copying any upload takes
 MAX_SPEC_BYTES = 1 << 20
 
 
@@ -190,16 +188,6 @@ class JobStore:
     def is_being_created(self, job_id: str) -> bool:
         """Return whether a process is creating the job of that id now."""
         return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{job_id}-*"))
-
-    def remove_leftovers(self) -> None:
-        """Remove hidden folders that a killed process left behind more than `LEFTOVER_AGE_S` ago."""
-        with os.scandir(self.path) as entries:
-            hidden = [Path(entry.path) for entry in entries if entry.name.startswith(HIDDEN)]
-        for path in hidden:
-            with suppress(FileNotFoundError):
-                # A changed clock can make anything look old, so the lock is checked too
-                if time.time() - path.stat().st_ctime > LEFTOVER_AGE_S and not is_locked(path / "lock"):
-                    shutil.rmtree(path, ignore_errors=True)
 
 
 def job_id(key: str | None, owner: str = "") -> str:

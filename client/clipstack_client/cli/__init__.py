@@ -1,4 +1,4 @@
-"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `models` and `doctor`."""
+"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `feedback`, `models` and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from .classify import classify
+from .feedback import feedback
 from .jobs import jobs
 from .models import models
 from .timeline import timeline
@@ -47,5 +48,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, watch, jobs, models, doctor):
+for command in (classify, timeline, watch, jobs, feedback, models, doctor):
     main.add_command(command)

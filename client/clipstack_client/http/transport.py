@@ -10,12 +10,13 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpcore
 import httpx
 
 from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
+from ..loop_thread import run_in_thread
 from ..upload import Upload
 from .address import is_loopback, parse_url, ssl_context
 from .response import Response, retry_after_s
@@ -26,6 +27,7 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 MAX_CONNECTIONS = 64
 UNSENT_BYTES = 128 * 1024
+DOWNLOAD_BYTES = 1024 * 1024
 # A connection for each request: the service may close an idle one just as a file is sent on it
 ONE_REQUEST = {"Connection": "close"}
 
@@ -91,6 +93,20 @@ class Transport:
                 extensions={"trace": watcher.trace},
             ) as response:
                 return _to_response(response, await _read_bounded(response))
+
+    async def download(self, path: str, target: BinaryIO) -> Response:
+        """Write the body of a 2xx response to `target` piece by piece; raise as `send` does.
+
+        Returns:
+            The response, with its body only if the status is not 2xx.
+        """
+        with self._translate_errors():
+            async with self._http.stream("GET", self.url + path) as response:
+                if not response.is_success:
+                    return _to_response(response, await _read_bounded(response))
+                async for chunk in response.aiter_bytes(DOWNLOAD_BYTES):
+                    await run_in_thread(target.write, chunk)
+                return _to_response(response, b"")
 
     @asynccontextmanager
     async def events(self, path: str, silence_s: float) -> AsyncIterator[AsyncIterator[Event] | Response]:

@@ -48,6 +48,7 @@ NOT_HERE = {
     ("docs/docker.md", ".venv/bin/clipstack-models add"): "a package index",
     ("docs/docker.md", "tar"): "tests/docker/test_models.py imports a model so",
     ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
+    ("docs/feedback.md", ""): "needs a stack that keeps feedback: tests/e2e/test_feedback.py",
     ("docs/fetch.md", ""): "needs another server; tests/e2e/fetch",
     ("docs/formats.md", "make formats"): "tests/e2e/field sends the same files",
     ("docs/fuzzing.md", "make fuzz"): "ten minutes and more; make test-nightly runs it",

@@ -33,7 +33,9 @@ Start = Callable[[str, int], Callable[[], None]]
 
 @click.command()
 @click.argument("name")
-@EXAMPLES
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--from-feedback", is_flag=True, help="Use what people confirmed and corrected, too or alone.")
+@click.option("--feedback-model", help="Model whose answers they corrected.  [default: NAME]")
 @click.option("--backbone", default="objects", show_default=True, help="Model that the features come from.")
 @click.option("--clips", type=COUNT, default=3, show_default=True, help="Number of clips of each film to train on.")
 @click.option("--frames", type=COUNT, help="Frames per clip.  [default: the backbone's, or 8]")
@@ -52,31 +54,38 @@ Start = Callable[[str, int], Callable[[], None]]
 @click.option("--report", type=FOLDER, help="Folder of the report.  [default: .runtime/reports/NAME]")
 @click.option("--cache", type=FOLDER, help="Folder of the features.  [default: .runtime/features]")
 @models_option
-def train(name: str, folder: Path, models: Path | None, **options: Any) -> None:
+def train(name: str, folder: Path | None, models: Path | None, **options: Any) -> None:
     """Train a model on your own labelled files, and serve it.
 
     \b
     a folder for each label:   train mine FOLDER            FOLDER/<label>/ holds pictures or videos
     a list:                    train mine LIST.csv          file,label[,start_s,end_s]
+    corrections:               train mine --from-feedback [FOLDER]
     """
+    if folder is None and not options["from_feedback"]:
+        raise click.UsageError("name a folder or a list of labelled files, or say --from-feedback")
+    if options["feedback_model"] and not options["from_feedback"]:
+        raise click.UsageError("--feedback-model belongs to --from-feedback")
     with command_settings() as settings:
         _train(name, folder, models or settings.model_dir, settings, options)
 
 
-def _train(name: str, folder: Path, models: Path, settings: Settings, options: dict[str, Any]) -> None:
+def _train(name: str, folder: Path | None, models: Path, settings: Settings, options: dict[str, Any]) -> None:
     from triton_repo.zoo.repository.add import ClipOverrides, Target
     from triton_repo.zoo.transfer import backbones, features, install
     from triton_repo.zoo.transfer import train as training
+    from triton_repo.zoo.transfer.corrections import training_sides
     from triton_repo.zoo.transfer.examples import check_counts
 
     multi_label, seed = options["multi_label"], options["seed"]
     before = install.earlier_version(models, name)
+    contents = before[1].contents if before else {}
     with _progress() as start:
-        dataset = check_counts(_inspected(folder, multi_label, start))
+        dataset = check_counts(_dataset(name, folder, settings, options, start))
         overrides = ClipOverrides(options["frames"], options["stride"], options["fps"])
         backbone = backbones.load_backbone(options["backbone"], dataset.kind, models, overrides)
         cache = features.FeatureCache(options["cache"] or features.CACHE, backbone, options["clips"])
-        wanted = training.Options(options["holdout"], seed, multi_label, before[1].contents if before else {})
+        wanted = training.Options(options["holdout"], seed, multi_label, training_sides(dataset.examples, contents))
         trained = training.train(dataset, cache, wanted, settings, start)
         comparison = _compared(trained, before[0], settings, multi_label, start) if before else None
     _warn(trained.dataset)
@@ -153,6 +162,19 @@ def _inspected(folder: Path, multi_label: bool, start: Start) -> Dataset:
 
     examples = read_examples(folder, multi_label)
     return inspect(examples, multi_label, start("reading files", len(examples)))
+
+
+def _dataset(name: str, folder: Path | None, settings: Settings, options: dict[str, Any], start: Start) -> Dataset:
+    """Return the examples of the folder, of the corrections, or of both."""
+    from triton_repo.zoo.transfer.corrections import read_corrections, without_lone_labels
+    from triton_repo.zoo.transfer.examples import inspect, read_examples
+
+    multi_label = options["multi_label"]
+    examples = read_examples(folder, multi_label) if folder else []
+    if options["from_feedback"]:
+        examples += read_corrections(settings, options["feedback_model"] or name, multi_label)
+    dataset = inspect(examples, multi_label, start("reading files", len(examples)))
+    return without_lone_labels(dataset) if options["from_feedback"] and folder else dataset
 
 
 def _compared(

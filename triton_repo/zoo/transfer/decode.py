@@ -98,7 +98,7 @@ async def clip_decoder(
         settings: Limits, timeout and sandbox settings of the decoders.
     """
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
-    folders = tuple({str(example.file.parent.absolute()) for example in examples})
+    folders = tuple({str(example.readable_folder.absolute()) for example in examples})
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipstack-clips-")))
         regions = tuple(str(folder / str(number)) for number in range(PROCESSES))

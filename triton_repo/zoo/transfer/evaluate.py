@@ -66,7 +66,7 @@ def answer(
     """
     results = asyncio.run(_answer(model, examples, settings, advance))
     refused = tuple(
-        f"{example.file.name}: {result}"
+        f"{example.title}: {result}"
         for example, result in zip(examples, results, strict=True)
         if isinstance(result, ClipstackError)
     )

@@ -38,6 +38,8 @@ class Example:
         kind: Whether it is a film or a picture; set by `inspect`.
         sha256: Digest of its content; set by `inspect`.
         stamp: Size and time of change when the digest was made.
+        is_correction: Whether a person said this of an answer of the service; it outweighs other examples.
+        name: Name of the file for people, if its path does not say it.
     """
 
     file: Path
@@ -46,6 +48,18 @@ class Example:
     kind: Kind = "image"
     sha256: str = ""
     stamp: Stamp = (0, 0)
+    is_correction: bool = False
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return the name of the file for people."""
+        return self.name or self.file.name
+
+    @property
+    def readable_folder(self) -> Path:
+        """Return the folder that the decoders' sandbox must admit; all corrections share one."""
+        return self.file.parent.parent if self.is_correction else self.file.parent
 
     @property
     def is_unchanged(self) -> bool:
@@ -124,12 +138,13 @@ def inspect(examples: Sequence[Example], multi_label: bool, advance: Callable[[]
                 raise UnsupportedMedia("a picture has no start and end")
             usable.append(replace(example, kind=kind, sha256=sha256, stamp=stamp))
         except (OSError, DamagedFile, UnsupportedMedia) as error:
-            unusable.append(f"{example.file.name}: {error}")
+            unusable.append(f"{example.title}: {error}")
         advance()
     if unusable:
         warnings.append(f"{len(unusable)} files are left out: {listed(unusable)}")
+    usable = _corrected(usable, warnings)
     kept = usable if multi_label else _without_conflicts(usable, warnings)
-    kept = _without_duplicates(kept, warnings)
+    kept = _of_main_kind(_without_duplicates(kept, warnings), warnings)
     return Dataset(_one_kind(kept), tuple(kept), label_names(kept), tuple(warnings))
 
 
@@ -218,6 +233,15 @@ def _stamp(file: Path) -> Stamp:
     return facts.st_size, facts.st_mtime_ns
 
 
+def _corrected(examples: Sequence[Example], warnings: list[str]) -> list[Example]:
+    """Return the examples without those that a correction of the same content replaces."""
+    parts = {(e.sha256, e.span): e.labels for e in examples if e.is_correction}
+    wrong = [e for e in examples if not e.is_correction and parts.get((e.sha256, e.span), e.labels) != e.labels]
+    if wrong:
+        warnings.append(f"{len(wrong)} files have the labels of their corrections: {listed([e.title for e in wrong])}")
+    return [e for e in examples if e.is_correction or (e.sha256, e.span) not in parts]
+
+
 def _without_conflicts(examples: Sequence[Example], warnings: list[str]) -> list[Example]:
     """Return the examples whose content has one label only."""
     labels: dict[tuple[str, Span], set[str]] = defaultdict(set)
@@ -225,7 +249,7 @@ def _without_conflicts(examples: Sequence[Example], warnings: list[str]) -> list
         labels[example.sha256, example.span].update(example.labels)
     conflicting = [e for e in examples if len(labels[e.sha256, e.span]) > 1]
     if conflicting:
-        names = [f"{e.file.parent.name}/{e.file.name}" for e in conflicting]
+        names = [e.name or f"{e.file.parent.name}/{e.file.name}" for e in conflicting]
         warnings.append(
             f"{len(names)} files are left out because the same content has another label too: {listed(names)}"
         )
@@ -239,7 +263,7 @@ def _without_duplicates(examples: Sequence[Example], warnings: list[str]) -> lis
     for example in examples:
         key = (example.sha256, example.span)
         if key in first:
-            copies.append(example.file.name)
+            copies.append(example.title)
             labels = tuple(dict.fromkeys(first[key].labels + example.labels))
             first[key] = replace(first[key], labels=labels)
         else:
@@ -247,6 +271,18 @@ def _without_duplicates(examples: Sequence[Example], warnings: list[str]) -> lis
     if copies:
         warnings.append(f"{len(copies)} exact copies are left out: {listed(copies)}")
     return list(first.values())
+
+
+def _of_main_kind(examples: Sequence[Example], warnings: list[str]) -> list[Example]:
+    """Return the examples without corrections of the kind that the others, or most corrections, do not have."""
+    counts = Counter(e.kind for e in examples if not e.is_correction) or Counter(e.kind for e in examples)
+    if len(counts) != 1 and any(not e.is_correction for e in examples):
+        return list(examples)
+    main = {kind for kind, _ in counts.most_common(1)}
+    others = [e.title for e in examples if e.is_correction and e.kind not in main]
+    if others:
+        warnings.append(f"{len(others)} corrections of the other kind of file are left out: {listed(others)}")
+    return [e for e in examples if not e.is_correction or e.kind in main]
 
 
 def _one_kind(examples: Sequence[Example]) -> Kind:

@@ -115,7 +115,7 @@ def truth_matrix(examples: Sequence[Example], labels: Sequence[str]) -> Truths:
 def _decodable(dataset: Dataset, computed: Sequence[Features | ClipstackError]) -> tuple[Dataset, list[Features]]:
     """Return the dataset without the files that cannot be decoded, and the features of the others."""
     pairs = list(zip(dataset.examples, computed, strict=True))
-    refused = [f"{e.file.name}: {result}" for e, result in pairs if isinstance(result, ClipstackError)]
+    refused = [f"{e.title}: {result}" for e, result in pairs if isinstance(result, ClipstackError)]
     kept = tuple(e for e, result in pairs if not isinstance(result, ClipstackError))
     if not kept:
         raise ModelError(f"no file could be decoded: {listed(refused)}.")

@@ -21,6 +21,7 @@ from app.jobs.clock import Clock
 from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.index import ADDING, JobIndex, Row
+from app.jobs.storage.new_job import remove_leftovers
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.records import JobSpec, JobState
 from app.jobs.storage.retention import RetentionLimits, remove_expired
@@ -126,7 +127,7 @@ def test_clock_change_does_not_remove_new_folder(service: JobService, upload: So
         left = hidden.with_name(".new-left")
         left.mkdir()
         os.utime(hidden, (0, 0))
-        service.folder.remove_leftovers()
+        remove_leftovers(service.folder.path)
         assert hidden.exists() and left.exists()  # both are new: a ctime cannot be set, the lock can be seen
         assert new.publish()
 

@@ -1,0 +1,93 @@
+"""Methods of the asyncio client for feedback: confirm, correct, list, remove and fetch files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import BinaryIO
+from urllib.parse import quote
+
+from .feedback import Feedback, parse_feedback
+from .http.requester import Requester, label_list, without_none
+from .http.response import error_from
+from .http.transport import Request, Transport
+from .upload import Source, open_upload
+
+PAGE = 500
+
+
+class AsyncFeedback:
+    """Feedback methods of `AsyncClient`."""
+
+    _transport: Transport
+    _requester: Requester
+
+    async def give_feedback(
+        self,
+        source: Source | None = None,
+        *,
+        labels: str | Sequence[str],
+        job: str | None = None,
+        model: str | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        predicted: str | Sequence[str] | None = None,
+    ) -> Feedback:
+        """Confirm or correct the answer of a job, or about a file; the same part again replaces what was said before.
+
+        Args:
+            source: The file, as for `classify`; None with a job.
+            labels: Right labels: their names, or one text with commas.
+            job: Id of the job.
+            model: Name of the model that answered about the file; the service's default if None.
+            start_s: Start of the part of the video in seconds; None for the whole file.
+            end_s: Its end.
+            predicted: Labels that the service answered for the file.
+
+        Raises:
+            ValueError: Both a file and a job are given, or neither.
+            OSError: The file cannot be read.
+        """
+        if (source is None) == (job is None):
+            raise ValueError("give either a file or the id of a job")
+        params = without_none(
+            job=job,
+            labels=label_list(labels),
+            model=model,
+            start_s=start_s,
+            end_s=end_s,
+            predicted=label_list(predicted),
+        )
+        request = Request("POST", "/v1/feedback", params, safe=True)
+        if source is None:
+            response = await self._requester.send(request)
+        else:
+            with open_upload(source) as upload:
+                response = await self._requester.send(request, upload)
+        with self._requester.parsing(response):
+            return parse_feedback(response.content)
+
+    async def feedback(
+        self, *, state: str | None = None, model: str | None = None, job: str | None = None
+    ) -> AsyncIterator[Feedback]:
+        """Yield the entries, the last change first; `state` is `unsure`, `confirmed` or `corrected`."""
+        cursor: str | None = None
+        while True:
+            params = without_none(state=state, model=model, job=job, cursor=cursor, limit=PAGE)
+            response = await self._requester.send(Request("GET", "/v1/feedback", params, safe=True))
+            with self._requester.parsing(response):
+                page = [parse_feedback(entry) for entry in response.content["feedback"]]
+                cursor = response.content["next_cursor"]
+            for entry in page:
+                yield entry
+            if cursor is None:
+                return
+
+    async def remove_feedback(self, id: str) -> None:
+        """Remove an entry, and its file with the last entry about it."""
+        await self._requester.send(Request("DELETE", f"/v1/feedback/{quote(id, safe='')}", safe=True))
+
+    async def download_feedback(self, id: str, target: BinaryIO) -> None:
+        """Write the file that an entry is about to a binary file."""
+        response = await self._transport.download(f"/v1/feedback/{quote(id, safe='')}/source", target)
+        if not 200 <= response.status < 300:
+            raise error_from(response, self._transport.url)

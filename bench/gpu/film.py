@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def film_path(folder: Path) -> Path:
 
     film(folder / FILM.name)
     return folder / FILM.name
+
+
+def left_out() -> str | None:
+    """Return why no film can be decoded here, or None."""
+    return None if find_spec("decord") else "decord is not installed"
 
 
 async def measure(address: str, subject: BenchModel, transport: str, gpu: int | None, film: Path) -> dict[str, Any]:

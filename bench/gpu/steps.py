@@ -31,7 +31,10 @@ async def whole_path(
             else:
                 good = False
     first = next((subject for subject in subjects if subject.name == "x3d_m"), subjects[0])
-    for way in ways:
+    if (reason := gpu_film.left_out()) is not None:
+        result["film"] = {"left_out": reason}
+        show(f"a film is left out: {reason}")
+    for way in ways if reason is None else ():
         work = gpu_film.measure(address, first, way, gpu, film)
         if await record(result.setdefault("film", {}), way, work, f"a film by {way}"):
             show_film(way, result["film"][way])

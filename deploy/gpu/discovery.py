@@ -13,11 +13,15 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 ORDER = "PCI_BUS_ID"  # NVML's order and the stack's CUDA_DEVICE_ORDER; CUDA by default puts the fastest GPU first
 SPARE_BYTES = 2 << 30  # a GPU with less free memory is in use by another program
+CUDA_VERSION = 13000  # of the pinned torch and cuda-bindings: 1000 * major + 10 * minor
+OLDEST_DRIVER = 580  # the first driver with that version (https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/)
+
+MIG_HELP = ". MIG instances are not supported: name a whole GPU, or turn MIG off with `nvidia-smi -mig 0`"
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ class Gpu:
     Attributes:
         number: Index by which CUDA, and so Triton, addresses the GPU.
         bus: Index among all GPUs of the machine, in PCI order.
+        is_divided: Whether MIG divides it into instances.
     """
 
     number: int
@@ -37,6 +42,7 @@ class Gpu:
     name: str
     total_bytes: int
     free_bytes: int
+    is_divided: bool = False
 
     def __str__(self) -> str:
         return f"GPU {self.number}: {self.name}, {self.free_bytes >> 20} of {self.total_bytes >> 20} MiB free"
@@ -53,7 +59,7 @@ class Driver(Protocol):
         """Return every GPU in PCI order, with `number` equal to `bus`.
 
         Raises:
-            NoGpu: There is no driver.
+            NoGpu: There is no driver, or it is too old.
         """
 
 
@@ -61,7 +67,7 @@ class Nvml:
     """GPU driver accessed through nvidia-ml-py."""
 
     def gpus(self) -> list[Gpu]:
-        """Return every GPU in PCI order; raise NoGpu when NVML is not available."""
+        """Return every GPU in PCI order; raise NoGpu when NVML is not available or the driver is too old."""
         try:
             import pynvml
         except ImportError as error:
@@ -69,6 +75,7 @@ class Nvml:
         try:
             pynvml.nvmlInit()
             try:
+                _require_cuda(pynvml.nvmlSystemGetCudaDriverVersion_v2())
                 return [_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
             finally:
                 pynvml.nvmlShutdown()  # NVML must not be open when a web worker is forked
@@ -76,11 +83,32 @@ class Nvml:
             raise NoGpu(f"NVML: {error}") from error
 
 
+def _require_cuda(version: int) -> None:
+    """Raise NoGpu for a driver on which torch and cuda-bindings do not start."""
+    if version < CUDA_VERSION:
+        raise NoGpu(
+            f"the driver supports CUDA {_dotted(version)}, and the installed packages need CUDA "
+            f"{_dotted(CUDA_VERSION)}: install driver {OLDEST_DRIVER} or later"
+        )
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
 def _gpu(pynvml: Any, number: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(number)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-    return Gpu(number, number, str(uuid), str(name), int(memory.total), int(memory.free))
+    return Gpu(number, number, str(uuid), str(name), int(memory.total), int(memory.free), _is_divided(pynvml, handle))
+
+
+def _is_divided(pynvml: Any, handle: Any) -> bool:
+    try:
+        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
+    except pynvml.NVMLError:  # a GPU without MIG
+        return False
+    return bool(current)
 
 
 def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> list[Gpu]:
@@ -100,12 +128,12 @@ def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) ->
         if len(matching) != 1 or matching[0].bus in {gpu.bus for gpu in chosen}:
             break
         (gpu,) = matching
-        chosen.append(Gpu(len(chosen), gpu.bus, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
+        chosen.append(replace(gpu, number=len(chosen)))
     return chosen
 
 
 def usable(driver: Driver | None = None, environment: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """Return the visible GPUs with at least SPARE_BYTES of free memory.
+    """Return the visible GPUs with at least SPARE_BYTES of free memory that MIG does not divide.
 
     Raises:
         NoGpu: There is none; the message gives the reason.
@@ -113,11 +141,15 @@ def usable(driver: Driver | None = None, environment: Mapping[str, str] = os.env
     gpus = (driver or Nvml()).gpus()
     candidates = visible(gpus, environment)
     if not candidates:
-        hidden = f", and CUDA_VISIBLE_DEVICES={environment.get('CUDA_VISIBLE_DEVICES')!r} leaves none" if gpus else ""
-        raise NoGpu(f"the driver reports {len(gpus)} GPUs{hidden}")
-    free = [gpu for gpu in candidates if gpu.free_bytes >= SPARE_BYTES]
+        device_list = environment.get("CUDA_VISIBLE_DEVICES", "")
+        hidden = f", and CUDA_VISIBLE_DEVICES={device_list!r} leaves none" if gpus else ""
+        raise NoGpu(f"the driver reports {len(gpus)} GPUs{hidden}{MIG_HELP if 'MIG-' in device_list else ''}")
+    whole = [gpu for gpu in candidates if not gpu.is_divided]
+    if not whole:
+        raise NoGpu("; ".join(map(str, candidates)) + f": divided by MIG{MIG_HELP}")
+    free = [gpu for gpu in whole if gpu.free_bytes >= SPARE_BYTES]
     if not free:
-        raise NoGpu("; ".join(map(str, candidates)) + f": less than {SPARE_BYTES >> 20} MiB free")
+        raise NoGpu("; ".join(map(str, whole)) + f": less than {SPARE_BYTES >> 20} MiB free")
     return free
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from app.metrics import multiprocess
 from app.pipeline.readiness import expect
 from app.settings import CHECKOUT, GRPC_SOCKET, METRICS_SOCKET, Settings
-from deploy.gpu import discovery, placement
+from deploy.gpu import discovery, driver_link, placement
 from deploy.stack import fetcher, paths, processes
 
 TRITON = CHECKOUT / ".runtime" / "triton"
@@ -95,6 +95,9 @@ def triton(settings: Settings) -> list[str]:
     libraries = (str(TRITON / "lib"), sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH"))
     os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
     repository = model_repository(settings)
+    os.environ["CLIPSTACK_GPU_CACHE"] = str(settings.run_dir / "gpu")  # layouts that models chose on this GPU
+    if placement.folder(settings.run_dir).exists():
+        os.environ["LD_LIBRARY_PATH"] += f":{driver_link.make(settings.run_dir)}"
     # Relative paths: the server passes them to a shell without quotes, so a space would break them.
     os.chdir(settings.run_dir / "triton")
     regions = paths.triton_regions(settings.run_dir)
@@ -113,7 +116,8 @@ def triton(settings: Settings) -> list[str]:
         *_grpc_flags(settings),
         *_metrics_flags(settings),
         "--allow-gpu-metrics=false",
-        "--pinned-memory-pool-byte-size=0",  # only useful with a GPU
+        # Clips do not go through these pools. That on the GPUs keeps its default size: 0 would disable it.
+        "--pinned-memory-pool-byte-size=0",
         "--enable-peer-access=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         *(["--allow-client-shm=true"] if mentions(server, "allow-client-shm") else []),  # off by default from 26.05 on

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -96,6 +98,79 @@ def test_gpu_in_use_by_others_is_avoided() -> None:
 def test_why_there_is_no_gpu_is_told(driver: Driver, environment: dict[str, str], words: str) -> None:
     with pytest.raises(NoGpu, match=words):
         usable(driver, environment)
+
+
+class FakeNvml(ModuleType):
+    """The module pynvml of a machine with one GPU."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, cuda_version: int = 13000, mig_mode: int | None = 0) -> None:
+        super().__init__("pynvml")
+        self.cuda_version, self.mig_mode, self.is_open = cuda_version, mig_mode, False
+
+    def nvmlInit(self) -> None:
+        self.is_open = True
+
+    def nvmlShutdown(self) -> None:
+        self.is_open = False
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
+        return self.cuda_version
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, number: int) -> int:
+        return number
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(total=80 * GIB, free=79 * GIB)
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:
+        return "GPU-0"
+
+    def nvmlDeviceGetName(self, handle: int) -> str:
+        return "Fake H100"
+
+    def nvmlDeviceGetMigMode(self, handle: int) -> list[int]:
+        if self.mig_mode is None:
+            raise self.NVMLError("Not Supported")
+        return [self.mig_mode, self.mig_mode]
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    return fake
+
+
+@pytest.mark.parametrize(("version", "dotted"), [(12080, "12.8"), (12090, "12.9"), (11040, "11.4")])
+def test_driver_that_is_too_old_leaves_models_on_cpu(nvml: FakeNvml, version: int, dotted: str) -> None:
+    nvml.cuda_version = version
+    words = f"the driver supports CUDA {dotted}, and the installed packages need CUDA 13.0: install driver 580 or later"
+    with pytest.raises(NoGpu, match=words):
+        usable(Nvml(), {})
+    assert not nvml.is_open
+
+
+@pytest.mark.parametrize("version", [13000, 13010])
+def test_driver_that_is_new_enough_is_used(nvml: FakeNvml, version: int) -> None:
+    nvml.cuda_version, nvml.mig_mode = version, None
+    assert [gpu.name for gpu in usable(Nvml(), {})] == ["Fake H100"]
+
+
+def test_gpu_divided_by_mig_is_not_used(nvml: FakeNvml) -> None:
+    nvml.mig_mode = 1
+    with pytest.raises(NoGpu, match=r"GPU 0: Fake H100, .*: divided by MIG\. MIG instances are not supported: name a"):
+        usable(Nvml(), {})
+
+
+def test_mig_uuids_are_named_as_what_is_wrong(nvml: FakeNvml) -> None:
+    with pytest.raises(NoGpu, match=r"'MIG-5aa1' leaves none\. MIG instances are not supported"):
+        usable(Nvml(), {"CUDA_VISIBLE_DEVICES": "MIG-5aa1"})
 
 
 def test_the_command_lists_them_or_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:

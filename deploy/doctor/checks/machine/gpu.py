@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
+from deploy.doctor import probes
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context
-from deploy.gpu import discovery
+from deploy.gpu import discovery, driver_link
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -25,6 +30,17 @@ GPU_REQUIRED = KnownIssue(
     message="CLIPSTACK_TRANSPORT=cuda requires a GPU, but there is none: {reason}.",
     fix="Unset CLIPSTACK_TRANSPORT, or repair the driver: `python -m deploy.gpu.discovery` lists the GPUs.",
 )
+
+
+NO_LIBCUDA = KnownIssue(
+    name="GPU driver's library",
+    symptom='Triton\'s log has "Forcing CPU only input tensors", or responses do not have "transport": '
+    '"cuda_shared_memory".',
+    message="{program} cannot load {library}: {reason}.",
+    fix="Restart triton with supervisorctl, which links the driver's library for it. Where there is no libcuda.so.1, "
+    "install the driver's libraries; in Docker set NVIDIA_DRIVER_CAPABILITIES=compute,utility.",
+)
+LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
 def usable(context: Context) -> Iterator[Finding]:
@@ -50,7 +66,28 @@ def required(context: Context) -> Iterator[Finding]:
     yield ok("the transport requires no missing GPU")
 
 
+def library(context: Context) -> Iterator[Finding]:
+    """Check that Triton finds the GPU driver's library under the name that it loads."""
+    context.require_triton()
+    try:
+        discovery.usable(environment=context.environment)
+    except discovery.NoGpu:
+        yield ok("no GPU needs the driver's library")
+        return
+    program, name, path = "Python", driver_link.LIBRARY, context.environment.get("LD_LIBRARY_PATH", "")
+    if pid := context.programs["triton"].pid if "triton" in context.programs else 0:
+        program, name = "Triton", driver_link.LINK
+        with suppress(psutil.AccessDenied):
+            path = psutil.Process(pid).environ().get("LD_LIBRARY_PATH", "")
+    loaded = probes.output([sys.executable, "-c", LOAD, name], {"LD_LIBRARY_PATH": path})
+    if loaded.returncode:
+        reason = (loaded.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("OSError: ")
+        yield NO_LIBCUDA.finding(program=program, library=name, reason=reason)
+    yield ok(f"{program} can load {name}")
+
+
 CHECKS = (
     Check("GPU", usable, (GPU_UNUSABLE,)),
     Check("GPU transport", required, (GPU_REQUIRED,)),
+    Check("GPU driver", library, (NO_LIBCUDA,)),
 )

@@ -1,4 +1,4 @@
-"""Faults of the machine, planted: ports, folders, disks, shared memory, clocks, GPU."""
+"""Faults of the machine, planted: ports, folders, disks, shared memory, clocks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from threading import Thread
 import pytest
 
 from app.shm.pool import PREFIX, SHM
-from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
+from deploy.doctor.checks.machine import clock, folders, memory, ports, storage
 from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
-from deploy.gpu import discovery
 from deploy.stack.paths import triton_regions
 from deploy.stack.ports import listeners
 from deploy.stack.supervisor import Program
@@ -268,33 +267,3 @@ def test_files_from_the_future(context) -> None:
     assert found(context, clock.CHECKS[2:]) == set()
     os.utime(path, (time.time() + 7200,) * 2)
     assert found(context, clock.CHECKS[2:]) == {clock.FUTURE_FILE.name}
-
-
-# --- GPU
-
-
-@pytest.fixture
-def no_gpu() -> None:
-    try:
-        discovery.usable()
-    except discovery.NoGpu:
-        return
-    pytest.skip("there is a GPU")
-
-
-def test_none_is_fine(context, no_gpu) -> None:
-    assert found(context, gpu.CHECKS) == set()
-
-
-def test_a_gpu_that_a_setting_asks_for(context, no_gpu) -> None:
-    transport = replace(context, settings=replace(context.settings, transport="cuda"))
-    assert found(transport, gpu.CHECKS) == {gpu.GPU_REQUIRED.name}
-    decoder = replace(context, settings=replace(context.settings, decoder_device="cuda"))
-    assert found(decoder, named("start", config)) == {config.CANNOT_START.name}
-
-
-def test_a_driver_without_a_usable_gpu(context, no_gpu, tmp_path, monkeypatch) -> None:
-    driver = tmp_path / "version"
-    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86\n")
-    monkeypatch.setattr(gpu, "DRIVER", driver)
-    assert found(context, gpu.CHECKS) == {gpu.GPU_UNUSABLE.name}

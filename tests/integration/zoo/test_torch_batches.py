@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from triton_repo.backends.clip.clip_engines.torch_batches import Batches, Network, Run, cut, fastest, sizes
+from triton_repo.backends.clip.clip_engines.torch_batches import (
+    RECORD_AFTER,
+    Batches,
+    Network,
+    Run,
+    cut,
+    fastest,
+    sizes,
+)
 
 SHAPE = (2, 3)
 
@@ -19,8 +27,11 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.recorded: list[int] = []
         self.replayed: list[int] = []
+        self.failing: int | None = None  # a size for which there is no memory
 
     def __call__(self, network: Network, clips: Tensor) -> Run:
+        if len(clips) == self.failing:
+            raise RuntimeError("CUDA out of memory")
         self.recorded.append(len(clips))
         scores = network(clips)
 
@@ -44,8 +55,8 @@ def recorder() -> FakeRecorder:
 
 @pytest.fixture
 def batches(recorder: FakeRecorder) -> Batches:
-    made = Batches(SHAPE, 8, torch.device("cpu"))
-    made.prepare(sums, recorder)
+    made = Batches(SHAPE, 8, torch.device("cpu"), sums, recorder)
+    made.prepare()
     return made
 
 
@@ -76,8 +87,25 @@ def test_batches_are_padded_by_at_most_half(most: int) -> None:
         assert next(size for size in prepared if size >= count) <= 1.5 * count
 
 
-def test_every_size_is_recorded_once_the_largest_first(recorder: FakeRecorder, batches: Batches) -> None:
-    assert recorder.recorded == [8, 6, 4, 3, 2, 1]
+def test_start_records_few_sizes_the_largest_first(recorder: FakeRecorder, batches: Batches) -> None:
+    assert recorder.recorded == [8, 1, 4]
+
+
+def test_size_that_batches_often_miss_is_recorded(recorder: FakeRecorder, batches: Batches) -> None:
+    for number in range(RECORD_AFTER + 2):
+        torch.testing.assert_close(batches(clips(3)), sums(clips(3)[0]))
+        assert recorder.replayed[-1] == (4 if number < RECORD_AFTER else 3)
+    assert recorder.recorded == [8, 1, 4, 3]
+
+
+def test_size_that_cannot_be_recorded_stays_padded(
+    recorder: FakeRecorder, batches: Batches, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recorder.failing = 2
+    for _ in range(2 * RECORD_AFTER):
+        torch.testing.assert_close(batches(clips(2)), sums(clips(2)[0]))
+    assert set(recorder.replayed) == {4}
+    assert capfd.readouterr().err.count("batches of 2 stay padded: CUDA out of memory") == 1
 
 
 @pytest.mark.parametrize("counts", [(1,), (3,), (1, 1, 1, 2), (8,), (5, 4), (20,), (7, 1, 9, 3)])
@@ -89,13 +117,13 @@ def test_every_clip_gets_its_own_scores(recorder: FakeRecorder, batches: Batches
 def test_what_lay_there_before_changes_nothing(batches: Batches) -> None:
     torch.testing.assert_close(batches(clips(8)), sums(clips(8)[0]))
     (five,) = clips(5)
-    torch.testing.assert_close(batches([five]), sums(five))  # runs as six
+    torch.testing.assert_close(batches([five]), sums(five))  # runs as eight
 
 
 def test_batch_is_no_larger_than_it_must_be(recorder: FakeRecorder, batches: Batches) -> None:
     for count in (1, 3, 5, 7, 8, 10):
         batches(clips(count))
-    assert recorder.replayed == [1, 3, 6, 8, 8, 8, 2]
+    assert recorder.replayed == [1, 4, 8, 8, 8, 8, 4]
 
 
 def test_answers_given_before_stay_what_they_were(batches: Batches) -> None:

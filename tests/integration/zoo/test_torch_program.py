@@ -12,14 +12,9 @@ import torch
 from torch.fx import GraphModule
 
 from tests.support.networks import served_picture, served_video
-from triton_repo.backends.clip.clip_engines.torch_program import (
-    CONVOLUTIONS,
-    LAYOUTS,
-    Layout,
-    normalised,
-    pointwise,
-    prepared,
-)
+from triton_repo.backends.clip.clip_engines.graph_nodes import CONVOLUTIONS
+from triton_repo.backends.clip.clip_engines.products import pointwise
+from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS, Layout, normalised, prepared
 from triton_repo.zoo.export.engine_files import program
 from triton_repo.zoo.export.openvino import example_clips
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
@@ -78,7 +73,8 @@ def test_redundant_steps_are_removed(served: NetworkSpec, exported: GraphModule,
     assert targets.count(aten.to.dtype) == 1  # the softmax is calculated in float32
     convolutions = sum(targets.count(target) for target in CONVOLUTIONS)
     # A ResNet-18 has convolutions of one point only where it makes the picture smaller
-    assert (targets.count(pointwise) > 0) == (layout == "products" and served.spec.kind == "video")
+    by_products = layout in ("products", "depthwise")
+    assert (targets.count(pointwise) > 0) == (by_products and served.spec.kind == "video")
     assert convolutions > 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +18,12 @@ from torch.fx import GraphModule
 from torch.utils.dlpack import from_dlpack
 
 from .interface import Clips, EngineError, Scores, chosen, existing, first_line, offered
-from .torch_batches import Batches, Network, Run, fastest
-from .torch_program import LAYOUTS, Layout, prepared
+from .layout_choice import LayoutCache, cache_folder, cache_key, choose, recording
+from .torch_batches import Batches, Network, Run
+from .torch_program import LAYOUTS, Layout, has_depthwise, prepared
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+BENCHMARK_LIMIT = 4  # algorithms that cuDNN tries for a convolution: its best guesses come first
 REPEATS = 20  # runs of one batch that a layout is timed by
 
 
@@ -27,8 +31,8 @@ class TorchEngine:
     """Engine for `model.pt2`, a torch.export program for any batch size, which contains no Python code.
 
     `device` is cuda (the default where there is one), cuda:N or cpu. In bf16 and f16 only convolutions and products are
-    calculated in that precision, as with torch.autocast; everything else is float32. On CUDA, `warm_up` records each
-    batch size as a CUDA graph in the fastest layout; the parameter `layout` selects one layout instead.
+    calculated in that precision, as with torch.autocast; everything else is float32. On CUDA, `warm_up` records batches
+    as CUDA graphs in the fastest layout (layout_choice.py); the parameter `layout` selects one layout instead.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -42,10 +46,13 @@ class TorchEngine:
         self._batches: Batches | None = None
         if self._device.type == "cuda":
             torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.benchmark_limit = BENCHMARK_LIMIT
             # By default float32 convolutions use TF32, which has three decimal digits.
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         try:
             program = torch.export.load(self._path)
+            if not named and not (precision == "bf16" and has_depthwise(program.graph)):
+                self._layouts.remove("depthwise")  # its kernel is for depthwise convolutions in bf16
             (input_name,) = program.graph_signature.user_inputs
             (clip,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == input_name)
             ((output,),) = program.graph.output_node().args
@@ -70,7 +77,8 @@ class TorchEngine:
         """Return the network in `layout`; the program is consumed, and reading it again takes seconds."""
         return prepared(move_to_device_pass(program, self._device).module(), self._dtype, layout)
 
-    def _in(self, layout: Layout) -> Network:
+    def network_in(self, layout: Layout) -> Network:
+        """Return the network in a layout, from clips to scores."""
         if layout == self._layouts[0]:
             return self._network
         return self._scores(self._prepared(torch.export.load(self._path), layout))
@@ -95,24 +103,36 @@ class TorchEngine:
             self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
 
     def _record(self) -> None:
-        """Record all layouts and keep the fastest; print and skip a layout that the GPU's libraries do not support."""
-        recorded: dict[str, Batches] = {}
-        for layout in self._layouts:
-            batches = Batches(self.clip_shape, self._max_batch, self._device)
+        """Record the network's CUDA graphs in the cached layout, or else in the fastest one."""
+        folder = cache_folder()
+        cache = LayoutCache(folder, cache_key(self._path, self._device, self.precision, self._max_batch))
+        cached = cache.read()
+        layouts = [layout for layout in self._layouts if layout == cached] or self._layouts
+        if len(layouts) == 1:
             try:
-                batches.prepare(self._in(layout), Recorder(self._device))
-                recorded[layout] = batches
+                with recording(folder, alone=False):
+                    self._batches = self._make_batches(layouts[0])
+                    self._batches.prepare()
+                print(f"torch: layout {layouts[0]}, not measured", file=sys.stderr, flush=True)
+                return
             except RuntimeError as error:
-                if layout == self._layouts[-1] and not recorded:
+                if len(self._layouts) == 1:
                     raise
-                print(f"torch: no layout {layout} here: {first_line(error)}", file=sys.stderr, flush=True)
-        times = {layout: batches.timed(lambda run: seconds(run, self._device)) for layout, batches in recorded.items()}
-        best = fastest(times)
-        summary = ", ".join(f"{layout} {time**0.5 * 1e3:.2f} ms" for layout, time in times.items())
-        print(f"torch: layout {best} of {summary} a clip", file=sys.stderr, flush=True)
-        self._batches = recorded[best]
-        del recorded, batches
-        torch.cuda.empty_cache()  # free the slower layouts
+                print(f"torch: the cached layout fails: {first_line(error)}", file=sys.stderr, flush=True)
+        self._measure(folder, cache)
+
+    def _measure(self, folder: Path | None, cache: LayoutCache) -> None:
+        with recording(folder, alone=True):
+            choice = choose(self._layouts, self._make_batches, lambda run: seconds(run, self._device))
+            summary = ", ".join(f"{name} {time**0.5 * 1e3:.2f} ms" for name, time in choice.seconds.items())
+            print(f"torch: layout {choice.layout} of {summary} a clip", file=sys.stderr, flush=True)
+            cache.write(choice)
+            self._batches = choice.batches
+            torch.cuda.empty_cache()  # free the slower layouts
+            self._batches.prepare()
+
+    def _make_batches(self, layout: Layout) -> Batches:
+        return Batches(self.clip_shape, self._max_batch, self._device, self.network_in(layout), Recorder(self._device))
 
     def infer(self, clips: Clips) -> Scores:
         """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
@@ -121,7 +141,18 @@ class TorchEngine:
 
     def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
         """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape) on the host or any GPU, without a copy."""
-        return self.infer_tensors([from_dlpack(capsule) for capsule in capsules])
+        return self.infer_tensors([part if isinstance(part, Tensor) else from_dlpack(part) for part in capsules])
+
+    def tensor_at(self, device: int, address: int) -> Tensor:
+        """Return the clip uint8 (1, *clip_shape) at an address of the GPU `device`, without a copy.
+
+        An engine on the CPU takes an address of the host.
+        """
+        shape = (1, *self.clip_shape)
+        if self._device.type == "cuda":
+            return torch.as_tensor(_GpuArray(address, shape), device=f"cuda:{device}")
+        content = (ctypes.c_ubyte * math.prod(shape)).from_address(address)
+        return torch.frombuffer(content, dtype=torch.uint8).view(shape)
 
     def infer_tensors(self, parts: Sequence[Tensor]) -> Scores:
         """Infer like `infer`, for tensors uint8 (b, *clip_shape)."""
@@ -131,6 +162,14 @@ class TorchEngine:
             return scores
         with torch.cuda.device(self._device):
             return self._batches(parts).numpy()
+
+
+class _GpuArray:
+    """GPU memory for torch (https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html)."""
+
+    def __init__(self, address: int, shape: tuple[int, ...]) -> None:
+        interface = {"shape": shape, "typestr": "|u1", "data": (address, False), "version": 3}
+        self.__cuda_array_interface__: dict[str, Any] = interface
 
 
 def devices() -> list[str]:
@@ -157,7 +196,8 @@ class Recorder:
                 network(clips)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Thread-local: the thread that closes the memory of web workers (gpu_clips) must not end this recording.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             scores = network(clips)
 
         def run() -> Tensor:

@@ -5,24 +5,24 @@ Every change also runs on a CPU, where the tests compare each layout with the ex
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
-# Memory order of the network and form of its 1x1 convolutions. The fastest one depends on the GPU, cuDNN and the
-# network (mainly its depthwise 3-D convolutions), so torch_engine.py measures them.
-Layout = Literal["channels_last", "products", "contiguous"]
-LAYOUTS: tuple[Layout, ...] = ("channels_last", "products", "contiguous")
+from .depthwise import pad_channels, replace_depthwise
+from .graph_nodes import CONVOLUTIONS, add_weight, argument, nodes, weight_of
+from .products import make_products, pointwise
+
+# Memory order of the network, and form of its 1x1 and depthwise convolutions. The fastest one depends on the GPU, cuDNN
+# and the network (mainly its depthwise 3-D convolutions), so layout_choice.py measures them.
+Layout = Literal["channels_last", "depthwise", "products", "contiguous"]
+LAYOUTS: tuple[Layout, ...] = ("channels_last", "depthwise", "products", "contiguous")
 
 aten = torch.ops.aten
 # The program asserts the dtypes of its export, which differ in bf16.
 ASSERTION = aten._assert_tensor_metadata.default
-CONVOLUTIONS = (aten.conv2d.default, aten.conv3d.default)
-RELUS = (aten.relu.default, aten.relu_.default)
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -34,36 +34,20 @@ def prepared(network: GraphModule, dtype: torch.dtype, layout: Layout) -> GraphM
     _drop_idle_casts(network)
     _fold_norms(network)
     _fuse_normalisation(network, dtype, layout)
-    if layout == "products":
-        _make_products(network)
+    if layout in ("products", "depthwise"):
+        make_products(network)
+    if layout == "depthwise":
+        pad_channels(network)
+        replace_depthwise(network)
     graph.eliminate_dead_code()
     _convert(network, dtype, layout)
     network.recompile()
     return network
 
 
-def _nodes(network: GraphModule, *targets: Callable[..., object]) -> list[Node]:
-    return [node for node in network.graph.nodes if node.op == "call_function" and node.target in targets]
-
-
-def _argument(node: Node, place: int, default: Any = None) -> Any:
-    return node.args[place] if len(node.args) > place else default
-
-
-def _tensor(network: GraphModule, node: object) -> Tensor | None:
-    """Return the weight that a node stands for, or None."""
-    if not isinstance(node, Node) or node.op != "get_attr":
-        return None
-    value = operator.attrgetter(str(node.target))(network)
-    return value.detach() if isinstance(value, Tensor) else None
-
-
-def _weight(network: GraphModule, before: Node, tensor: Tensor) -> Node:
-    """Return a node for a new weight."""
-    name = f"made_{len([1 for name, _ in network.named_buffers() if name.startswith('made_')])}"
-    network.register_buffer(name, tensor)
-    with network.graph.inserting_before(before):
-        return network.graph.get_attr(name)
+def has_depthwise(graph: Graph) -> bool:
+    """Return whether a program has grouped 3-D convolutions, for which the layout `depthwise` has its kernel."""
+    return any(argument(node, 6, 1) > 1 for node in graph.find_nodes(op="call_function", target=aten.conv3d.default))
 
 
 def _drop_idle_casts(network: GraphModule) -> None:
@@ -71,7 +55,7 @@ def _drop_idle_casts(network: GraphModule) -> None:
 
     Temperature, softmax and sigmoid stay in float32.
     """
-    for node in _nodes(network, aten.to.dtype):
+    for node in nodes(network, aten.to.dtype):
         source, dtype, *_ = node.args
         if isinstance(source, Node) and source.meta["val"].dtype == dtype and not _only_makes_scores(node):
             node.replace_all_uses_with(source)
@@ -86,12 +70,12 @@ def _only_makes_scores(node: Node) -> bool:
 
 def _fold_norms(network: GraphModule) -> None:
     """Fold each batch normalisation with fixed statistics into the weights of the convolution before it."""
-    for norm in _nodes(network, aten.batch_norm.default):
+    for norm in nodes(network, aten.batch_norm.default):
         conv, training = norm.args[0], norm.args[5]
         if training or not isinstance(conv, Node) or conv.target not in CONVOLUTIONS or len(conv.users) > 1:
             continue
-        weight, bias = _tensor(network, conv.args[1]), _tensor(network, _argument(conv, 2))
-        gamma, beta, mean, variance = (_tensor(network, node) for node in norm.args[1:5])
+        weight, bias = weight_of(network, conv.args[1]), weight_of(network, argument(conv, 2))
+        gamma, beta, mean, variance = (weight_of(network, node) for node in norm.args[1:5])
         epsilon = norm.args[7]
         if weight is None or mean is None or variance is None or not isinstance(epsilon, float):
             continue
@@ -100,7 +84,7 @@ def _fold_norms(network: GraphModule) -> None:
         shift = (0 if bias is None else bias.double()) - mean.double()
         folded = weight.double() * scale.view(-1, *(1,) * (weight.ndim - 1))
         offset = shift * scale + (0 if beta is None else beta.double())
-        new = _weight(network, conv, folded.float()), _weight(network, conv, offset.float())
+        new = add_weight(network, conv, folded.float()), add_weight(network, conv, offset.float())
         conv.args = (conv.args[0], *new, *conv.args[3:])
         norm.replace_all_uses_with(conv)
         network.graph.erase_node(norm)
@@ -122,7 +106,7 @@ def normalised(clip: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, c
 
 
 def _fuse_normalisation(network: GraphModule, dtype: torch.dtype, layout: Layout) -> None:
-    for cast in _nodes(network, aten.to.dtype):
+    for cast in nodes(network, aten.to.dtype):
         chain = [cast]
         for target in (aten.mul.Tensor, aten.add.Tensor):
             (user, *others) = chain[-1].users
@@ -140,55 +124,14 @@ def _fuse_normalisation(network: GraphModule, dtype: torch.dtype, layout: Layout
                 network.graph.erase_node(node)
 
 
-def pointwise(clip: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """Return a 1x1 convolution, (B, C, ...) -> (B, C', ...), as one matrix product over all points.
-
-    With channels last this moves no data, and the product itself applies bias and ReLU.
-    """
-    last = clip.movedim(1, -1)
-    rows, columns = last.reshape(-1, last.shape[-1]).to(weight.dtype), weight.view(weight.shape[0], -1).t()
-    if bias is None:
-        result = rows @ columns
-    elif relu:
-        result = torch._addmm_activation(bias, rows, columns)
-    else:
-        result = torch.addmm(bias, rows, columns)
-    result = result.view(*last.shape[:-1], -1).movedim(-1, 1)
-    return result.relu_() if relu and bias is None else result
-
-
-def _make_products(network: GraphModule) -> None:
-    for conv in _nodes(network, *CONVOLUTIONS):
-        weight = _tensor(network, conv.args[1])
-        ones, zeros = [1] * 3, [0] * 3
-        settings = (
-            _argument(conv, 3, ones),
-            _argument(conv, 4, zeros),
-            _argument(conv, 5, ones),
-            _argument(conv, 6, 1),
-        )
-        stride, padding, _, groups = settings
-        if weight is None or any(size != 1 for size in weight.shape[2:]) or groups != 1:
-            continue
-        if any(step != 1 for step in stride) or any(edge != 0 for edge in padding):
-            continue
-        relu = [user for user in conv.users if user.target in RELUS]
-        fused = len(conv.users) == len(relu) == 1
-        with network.graph.inserting_before(conv):
-            product = network.graph.call_function(pointwise, (*conv.args[:2], _argument(conv, 2), fused))
-        for old in (relu[0], conv) if fused else (conv,):
-            old.replace_all_uses_with(product)
-            network.graph.erase_node(old)
-
-
 def _convert(network: GraphModule, dtype: torch.dtype, layout: Layout) -> None:
     """Convert weights and biases of convolutions and products to `dtype`; normalisations stay in float32."""
-    biases = {node.args[2] for node in _nodes(network, *CONVOLUTIONS, aten.linear.default, pointwise) if node.args[2:]}
+    biases = {node.args[2] for node in nodes(network, *CONVOLUTIONS, aten.linear.default, pointwise) if node.args[2:]}
     small = {str(node.target) for node in biases if isinstance(node, Node)}
-    apart = {"scale", "shift"}  # buffers of the input normalisation
+    apart = ("scale", "shift", "depthwise_")  # buffers of the input normalisation, weights of the depthwise kernel
     for name, weight in (*network.named_parameters(), *network.named_buffers()):
         weight.requires_grad_(False)
-        if weight.is_floating_point() and name not in apart and (weight.ndim > 1 or name in small):
+        if weight.is_floating_point() and not name.startswith(apart) and (weight.ndim > 1 or name in small):
             order = LAST.get(weight.ndim, torch.preserve_format)
             weight.data = weight.data.to(
                 dtype, memory_format=order if layout != "contiguous" else torch.preserve_format

@@ -18,9 +18,11 @@ from app.errors import InferenceFailed, NotReady
 from app.inference.channel import connect_async
 from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegistration
 from app.inference.repository_index import ready, unready
-from app.inference.transports import CHAINS, CUDA, INLINE, Transport, Transports
+from app.inference.transports import CHAINS, CUDA, INLINE, SYSTEM, Transport, Transports
 from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
 from app.logs import request_id
+from app.shm import cuda_region
+from app.shm.cuda_region import DeviceRegion
 from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"
@@ -115,22 +117,37 @@ class Triton:
             async with translate_errors():
                 return await self._call(model, version, clip)
         if transport == CUDA and self._region.device:
-            try:
-                await self._region.device.upload(offset, count)
-            except CudaError as error:
-                raise RegionRefused(str(error)) from error
-        clip.set_shared_memory(self.regions.name(transport), count, offset)
+            return await self._send_reference(model, version, self._region.device, offset, count)
+        clip.set_shared_memory(self._region.name, count, offset)
         for last_try in (False, True):
-            await self.regions.register_for(transport)
+            await self.regions.register_once()
             try:
-                async with translate_errors(by_reference=True):
+                async with translate_errors(SYSTEM):
                     return await self._call(model, version, clip)
             except RegionUnknown as error:
                 # A restarted Triton knows no region. Only one retry: an unknown region twice in a row is a refusal.
-                self.regions.discard(transport)
+                self.regions.discard()
                 if last_try:
                     raise RegionRefused(str(error)) from error
         raise AssertionError("unreachable")
+
+    async def _send_reference(
+        self, model: str, version: str, device: DeviceRegion, offset: int, count: int
+    ) -> NDArray[np.float32]:
+        """Send where the clip is on the GPU; the model's process opens the worker's memory itself, and keeps it open.
+
+        Not Triton's CUDA shared memory: its Python backend opens the handle again for every request, and ends with the
+        model's process when that fails.
+        """
+        try:
+            await device.upload(offset, count)
+        except CudaError as error:
+            raise RegionRefused(str(error)) from error
+        reference = np.frombuffer(device.reference(offset), np.uint8)
+        clip = InferInput(cuda_region.INPUT, [1, len(reference)], "UINT8")
+        clip.set_data_from_numpy(reference[None])
+        async with translate_errors(CUDA):
+            return await self._call(model, version, clip)
 
     async def _call(self, model: str, version: str, clip: InferInput) -> NDArray[np.float32]:
         result = await self._client.infer(model, [clip], version, request_id=request_id.get())
@@ -224,7 +241,5 @@ class Triton:
 
 
 def _takes_clips_on_gpu(config: dict[str, Any]) -> bool:
-    """Return whether the model runs on a GPU and reads its input there; for others Triton copies it to the CPU."""
-    kinds = {group.get("kind") for group in config.get("instance_group", [])}
-    cpu_only = config.get("parameters", {}).get("FORCE_CPU_ONLY_INPUT_TENSORS", {}).get("string_value")
-    return kinds == {"KIND_GPU"} and cpu_only == "no"
+    """Return whether the model runs on a GPU and takes references to clips there (deploy/gpu/placement.py)."""
+    return any(tensor["name"] == cuda_region.INPUT for tensor in config.get("input", []))

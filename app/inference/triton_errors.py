@@ -7,6 +7,12 @@ from contextlib import asynccontextmanager
 from tritonclient.utils import InferenceServerException
 
 from app.errors import InferenceFailed, InferenceTimeout, NotReady
+from app.inference.transports import CUDA, INLINE, SYSTEM, Transport
+from app.shm import cuda_region
+
+# Errors of a clip sent by its reference. They begin a message of the backend, name the input of a model that has it no
+# longer, or say that the model's process ended: a reference must never be what ends it a second time.
+CUDA_REFUSALS = ("CUDA IPC", cuda_region.INPUT, "is not healthy")
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +30,17 @@ class RegionUnknown(Exception):
 
 
 class RegionRefused(Exception):
-    """Triton cannot map the region: it runs on another machine, or does not support shared memory."""
+    """Triton or the model cannot map the region: it runs elsewhere, or does not support shared memory."""
 
 
-def _translate(error: InferenceServerException, by_reference: bool) -> Exception:
+def _translate(error: InferenceServerException, transport: Transport) -> Exception:
     status, message = str(error.status() or ""), error.message() or ""
+    if transport == CUDA and any(words in message for words in CUDA_REFUSALS):
+        return RegionRefused(message)
     # In an inline request these messages are about the backend's own shared memory.
-    if by_reference and "Unable to find " in message and "shared memory region" in message:
+    if transport == SYSTEM and "Unable to find " in message and "shared memory region" in message:
         return RegionUnknown(message)
-    if by_reference and any(word in message.lower() for word in ("shared memory", "cuda ipc", "cudaipc")):
+    if transport == SYSTEM and "shared memory" in message.lower():
         return RegionRefused(message)
     if "unknown model" in message or "scheduler for model has stopped" in message:
         return ModelUnloaded("this model is being replaced or removed; please try again in a moment")
@@ -49,9 +57,9 @@ def _translate(error: InferenceServerException, by_reference: bool) -> Exception
 
 
 @asynccontextmanager
-async def translate_errors(by_reference: bool = False) -> AsyncIterator[None]:
-    """Raise our errors for tritonclient's; `by_reference` says whether the call named a region."""
+async def translate_errors(transport: Transport = INLINE) -> AsyncIterator[None]:
+    """Raise our errors for tritonclient's; `transport` is that of the call's clip, or of the region that it names."""
     try:
         yield
     except InferenceServerException as error:
-        raise _translate(error, by_reference) from error
+        raise _translate(error, transport) from error

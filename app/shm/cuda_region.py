@@ -1,17 +1,22 @@
-"""Mirror of a worker's region on a GPU, which Triton opens through its IPC handle.
+"""Mirror of a worker's region on a GPU, which the models' processes open through its IPC handle.
 
-It has the same layout, is one allocation per worker, and is registered with Triton once. Its memory is freed when this
-process ends in any way and Triton has unregistered it (at our request, or the reaper's).
+It has the same layout and is one allocation per worker. A request names a clip in it by a reference: the handle, the
+region and the offset (triton_repo/backends/clip/gpu_clips). Its memory is freed when this process has ended in any way
+and the models' processes have closed it, which they do soon after the region's owner is gone.
 """
 
 import asyncio
 import logging
+import struct
 import time
 from collections.abc import Callable
 
 from app.shm.cuda_runtime import CudaError, CudaRuntime
 
-DEVICE_SUFFIX = ".cuda"  # suffix of the mirror's name in Triton, which lists both kinds of region together
+INPUT = "GPU_CLIP"  # input of models that take references to clips on a GPU
+# A reference: IPC handle, name of the region, bytes of the region, offset of the clip, CUDA's number of the GPU. The
+# backend `clip` reads the same layout.
+REFERENCE = struct.Struct("<64s48sQQI")
 # A handle opens the whole block of an allocation. Only an allocation of whole 2 MiB has a block of its own, and so
 # offset 0 in the other process too (CUDA C++ programming guide, interprocess communication).
 BLOCK_BYTES = 2 << 20
@@ -29,9 +34,9 @@ class DeviceRegion:
     """
 
     def __init__(self, region: str, source: int, size: int, slot_bytes: int, runtime: CudaRuntime) -> None:
-        self.name, self.device = region + DEVICE_SUFFIX, runtime.device
+        self.region, self.device = region, runtime.device
         self.region_bytes = -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        self.is_shared = False  # whether Triton may have it open; freeing it then would be undefined behaviour
+        self.is_shared = False  # whether a model may have it open; freeing it then would be undefined behaviour
         self._runtime, self._source, self._slot_bytes = runtime, source, slot_bytes
         self._address: int | None = None
         self._pinned = False
@@ -46,6 +51,11 @@ class DeviceRegion:
         except CudaError:
             self.close()
             raise
+
+    def reference(self, offset: int) -> bytes:
+        """Return the bytes that tell a model where the clip in the slot at `offset` is."""
+        self.is_shared = True
+        return REFERENCE.pack(self.handle, self.region.encode(), self.region_bytes, offset, self.device)
 
     async def upload(self, offset: int, count: int) -> None:
         """Copy the first `count` bytes of the slot at `offset` to the GPU and wait for the end.
@@ -81,7 +91,7 @@ class DeviceRegion:
             await asyncio.sleep(0 if elapsed < BUSY_WAIT_S else POLL_S)
 
     def close(self) -> None:
-        """Release everything; device memory stays until this process ends if Triton may read it."""
+        """Release everything; device memory stays until this process ends if a model may read it."""
         steps: list[Callable[[], None]] = []
         if self._pinned:
             steps.append(lambda: self._runtime.unpin(self._source))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.shm.cuda_region import DEVICE_SUFFIX, DeviceRegion
+from app.shm.cuda_region import DeviceRegion
 
 SHM = Path("/dev/shm")
 PREFIX = "clipstack"
@@ -109,10 +109,9 @@ class SlotPool:
 
 
 def is_stale(name: str) -> bool:
-    """Return whether `name` is a region, or its mirror on a GPU, whose owner is dead."""
+    """Return whether `name` is a region whose owner is dead."""
     if not name.startswith(f"{PREFIX}-"):
         return False
-    name = name.removesuffix(DEVICE_SUFFIX)
     try:
         descriptor = os.open(SHM / name, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """Memory leaks after many requests, and after a killed worker.
 
-python -m bench.gpu.memory ADDRESS TRANSPORT GPU SLOT_BYTES        the worker to be killed; `killed` starts it
+python -m bench.gpu.memory ADDRESS TRANSPORT GPU SLOT_BYTES MODEL SHAPE    the worker to be killed; `killed` starts it
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import torch
 from app.inference.client import Triton
 from app.settings import CHECKOUT
 from app.shm.cuda_pool import open_pool
-from app.shm.cuda_region import DEVICE_SUFFIX
 from app.shm.pool import SHM, SlotPool, is_stale, remove_stale_regions
 from bench.gpu.networks import BenchModel
 from bench.gpu.path import MARGIN_BYTES, SLOTS, PathError, ask, worker
@@ -60,12 +59,25 @@ async def killed(
 ) -> dict[str, Any]:
     """Kill a worker that holds slots and return the bytes in use after another worker's cleanup.
 
+    By `cuda` the model's process has the worker's memory open, and closes it by itself.
+
     Raises:
         PathError: Triton or /dev/shm still has a region of the worker.
     """
     before = used()
     slot_bytes = subject.clips[0].nbytes + MARGIN_BYTES
-    words = [sys.executable, "-m", "bench.gpu.memory", address, transport, str(gpu), str(slot_bytes)]
+    shape = ",".join(map(str, subject.clips[0].shape))
+    words = [
+        sys.executable,
+        "-m",
+        "bench.gpu.memory",
+        address,
+        transport,
+        str(gpu),
+        str(slot_bytes),
+        subject.name,
+        shape,
+    ]
     victim = subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
     assert victim.stdout
     name = await asyncio.to_thread(victim.stdout.readline)
@@ -75,7 +87,8 @@ async def killed(
     victim.stdout.close()
     remove_stale_regions()
     stale, left = await _reap(address)
-    _require_no_trace(name.strip(), stale, left)
+    if transport != "cuda":  # Triton itself does not open a GPU's memory
+        _require_no_trace(name.strip(), stale, left)
     left_bytes = await _settle(used, before + PAGE_BYTES) - before
     return {"regions": stale, "held_bytes": during - before, "left_bytes": left_bytes}
 
@@ -95,10 +108,10 @@ async def _reap(address: str) -> tuple[list[str], list[str]]:
 
 
 def _require_no_trace(name: str, stale: list[str], left: list[str]) -> None:
-    if not name or name not in [region.removesuffix(DEVICE_SUFFIX) for region in stale]:
+    if not name or name not in stale:
         raise PathError(f"Triton never had the regions of the killed worker {name!r}: it had {stale}")
-    if kept := [region for region in left if region.startswith(name)]:
-        raise PathError(f"Triton still has {kept} of a killed worker")
+    if name in left:
+        raise PathError(f"Triton still has the region {name} of a killed worker")
     if (SHM / name).exists():
         raise PathError(f"{SHM / name} of a killed worker is still there")
 
@@ -111,15 +124,19 @@ async def _settle(used: Callable[[], int], most: int) -> int:
     return now
 
 
-async def _victim(address: str, transport: str, gpu: int | None, slot_bytes: int) -> None:
-    """Register regions, print the pool's name, and wait to be killed."""
+async def _victim(
+    address: str, transport: str, gpu: int | None, slot_bytes: int, model: str, shape: tuple[int, ...]
+) -> None:
+    """Send a clip, print the pool's name, and wait to be killed."""
     pool = open_pool(transport, SLOTS, slot_bytes, gpu)
     triton = Triton(address, pool, transport)
-    await triton.regions.register()
+    await triton.models()
+    await triton.infer(model, "1", 0, shape)
     print(pool.name, flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    where, how, which, size = sys.argv[1:]
-    asyncio.run(_victim(where, how, None if which == "None" else int(which), int(size)))
+    where, how, which, size, name, numbers = sys.argv[1:]
+    clip_shape = tuple(map(int, numbers.split(",")))
+    asyncio.run(_victim(where, how, None if which == "None" else int(which), int(size), name, clip_shape))

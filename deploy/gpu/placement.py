@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.shm import cuda_region
+
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -21,7 +23,7 @@ TEMPORARY_PREFIX = ".making-"
 PLACEMENT_FILE = ".placing.json"
 DEFAULT_ENGINE = "openvino"  # for models without a configured engine; it cannot run on a GPU
 ON_GPU = {"torch": "model.pt2"}  # engine that replaces the default one on a GPU, and the file it needs
-TAKES_GPU_MEMORY = ("torch",)  # engines that read a clip from GPU memory directly
+TAKES_REFERENCES = ("torch",)  # engines that read a clip from GPU memory directly
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,22 @@ def _place(config: ModelConfig, engine: str, gpu_placement: GpuPlacement) -> Non
 
     del config.instance_group[:]
     config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=gpu_placement.processes, gpus=gpu_placement.gpus)
-    if engine in TAKES_GPU_MEMORY:
+    if engine in TAKES_REFERENCES:
         config.max_batch_size = gpu_placement.batch  # an exported torch program has no batch limit
-        # Otherwise the server copies every clip back to the host first.
-        config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+        _take_references(config)
+
+
+def _take_references(config: ModelConfig) -> None:
+    """Let a request have a reference to a clip on a GPU instead of the clip (app/shm/cuda_region.py).
+
+    Triton's own GPU tensors stay off: its Python backend opens their memory anew for every request, and the model's
+    process ends when that fails.
+    """
+    from tritonclient.grpc.model_config_pb2 import TYPE_UINT8
+
+    for tensor in config.input:
+        tensor.optional = True
+    config.input.add(name=cuda_region.INPUT, data_type=TYPE_UINT8, dims=[cuda_region.REFERENCE.size], optional=True)
 
 
 def _versions_have(model: Path, config: ModelConfig, file: str) -> bool:

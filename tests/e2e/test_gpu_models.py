@@ -38,7 +38,7 @@ def test_triton_serves_placed_model_by_torch_from_its_links(tmp_path: Path) -> N
         told = client.get_model_config("video").config
     np.testing.assert_allclose(scores, wanted(served, clips), atol=1e-4)
     assert (told.instance_group[0].count, told.max_batch_size) == (2, 16)
-    assert told.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
+    assert [tensor.name for tensor in told.input if tensor.optional] == ["CLIP", "GPU_CLIP"]
 
 
 def test_gpu_model_is_refused_without_a_gpu(tmp_path: Path) -> None:

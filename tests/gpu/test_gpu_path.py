@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.shm import cuda_region
 from bench.gpu import memory, path, server
 from bench.gpu.networks import BenchModel, subject, write_model
 from deploy.gpu.placement import folder
@@ -27,7 +28,7 @@ def served(gpu: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 def test_the_model_is_placed_on_the_gpu(served: tuple[str, BenchModel, Path]) -> None:
     text = (folder(served[2]) / "x3d_m" / "config.pbtxt").read_text()
-    assert "KIND_GPU" in text and "FORCE_CPU_ONLY_INPUT_TENSORS" in text
+    assert "KIND_GPU" in text and cuda_region.INPUT in text
 
 
 @pytest.mark.parametrize("way", path.WAYS)

@@ -1,4 +1,4 @@
-"""A Triton that has a GPU which is not there: its gRPC face, with CUDA's shared memory opened out of `FakeCuda`.
+"""A Triton with a model on a GPU which is not there: its gRPC face, with GPU memory opened out of `FakeCuda`.
 
 It serves one model, whose one score is the mean of a clip. tests/integration/app/test_transports.py holds it to what the real
 server does wherever no GPU is needed for it.
@@ -16,30 +16,31 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc import service_pb2_grpc
 
+from app.shm import cuda_region
 from app.shm.pool import SHM
 from tests.support.cuda_fake import FakeCuda
 
-MODEL = "mean"
+MODEL, CLIP_BYTES = "mean", 192
 UNKNOWN = "Unable to find shared memory region: '{}'"
-UNOPENABLE = "failed to register shared memory region: invalid args"
+UNOPENABLE = (
+    "CUDA IPC: region of a dead worker on GPU 2 cannot be opened: CUDA_ERROR_INVALID_VALUE of cuIpcOpenMemHandle_v2"
+)
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """`can_open` False: it runs where the GPU is not; `infer_error` is answered to clips on the GPU.
+    """`can_open` False: the model cannot open the GPU's memory; `infer_error` is answered to clips on the GPU.
 
     `starting` True: it knows what it has open, and takes nothing new yet.
     """
 
     def __init__(self) -> None:
         self.system: dict[str, memoryview] = {}
-        self.cuda: dict[str, memoryview] = {}
-        self.devices: dict[str, int] = {}
+        self.devices: dict[str, int] = {}  # by the names of the regions that references named
         self.can_open, self.infer_error, self.on_gpu, self.starting = True, "", True, False
 
     def restart(self) -> None:
         """As a new server: it knows no region."""
         self.system.clear()
-        self.cuda.clear()
 
     async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
         if self.starting:
@@ -52,29 +53,13 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.system[request.name] = opened
         return messages.SystemSharedMemoryRegisterResponse()
 
-    async def CudaSharedMemoryRegister(self, request: Any, context: Any) -> Any:
-        block = FakeCuda.opened.get(request.raw_handle)
-        if not self.can_open or block is None or len(block) < request.byte_size:
-            await _refuse(context, UNOPENABLE)
-        self.cuda[request.name] = memoryview(block)
-        self.devices[request.name] = request.device_id
-        return messages.CudaSharedMemoryRegisterResponse()
-
     async def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
         self.system.pop(request.name, None)
         return messages.SystemSharedMemoryUnregisterResponse()
 
-    async def CudaSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
-        self.cuda.pop(request.name, None)
-        return messages.CudaSharedMemoryUnregisterResponse()
-
     async def SystemSharedMemoryStatus(self, request: Any, context: Any) -> Any:
         region = messages.SystemSharedMemoryStatusResponse.RegionStatus
         return messages.SystemSharedMemoryStatusResponse(regions={name: region(name=name) for name in self.system})
-
-    async def CudaSharedMemoryStatus(self, request: Any, context: Any) -> Any:
-        region = messages.CudaSharedMemoryStatusResponse.RegionStatus
-        return messages.CudaSharedMemoryStatusResponse(regions={name: region(name=name) for name in self.cuda})
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
         model = messages.RepositoryIndexResponse.ModelIndex(name=MODEL, version="1", state="READY")
@@ -83,27 +68,40 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         answer = messages.ModelConfigResponse()
         answer.config.name = MODEL
-        answer.config.instance_group.add(kind="KIND_GPU" if self.on_gpu else "KIND_CPU")
-        answer.config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+        answer.config.input.add(name="CLIP")
+        if self.on_gpu:
+            answer.config.input.add(name=cuda_region.INPUT)
         return answer
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         parameters = request.inputs[0].parameters
-        if "shared_memory_region" in parameters:
+        if request.inputs[0].name == cuda_region.INPUT:
+            data = await self._on_gpu(request.raw_input_contents[0], context)
+        elif "shared_memory_region" in parameters:
             name = parameters["shared_memory_region"].string_param
             begin = parameters["shared_memory_offset"].int64_param if "shared_memory_offset" in parameters else 0
             size = parameters["shared_memory_byte_size"].int64_param
-            if name in self.cuda and self.infer_error:
-                await _refuse(context, self.infer_error)
-            if name not in self.system | self.cuda:
+            if name not in self.system:
                 await _refuse(context, UNKNOWN.format(name), grpc.StatusCode.NOT_FOUND)
-            data = bytes((self.system | self.cuda)[name][begin : begin + size])
+            data = bytes(self.system[name][begin : begin + size])
         else:
             data = request.raw_input_contents[0]
         score = np.frombuffer(data, np.uint8).mean(dtype=np.float32).reshape(1, 1)
         answer = messages.ModelInferResponse(model_name=MODEL, raw_output_contents=[score.tobytes()])
         answer.outputs.add(name="SCORES", datatype="FP32", shape=[1, 1])
         return answer
+
+    async def _on_gpu(self, reference: bytes, context: Any) -> bytes:
+        """The clip of a reference, opened as the backend does it."""
+        handle, name, _, offset, device = cuda_region.REFERENCE.unpack(reference)
+        if not self.on_gpu:
+            await _refuse(context, f"unexpected inference input '{cuda_region.INPUT}' for model '{MODEL}'")
+        if self.infer_error:
+            await _refuse(context, self.infer_error)
+        if not self.can_open or handle not in FakeCuda.opened:
+            await _refuse(context, UNOPENABLE)
+        self.devices[name.rstrip(b"\0").decode()] = device
+        return bytes(FakeCuda.opened[handle][offset : offset + CLIP_BYTES])
 
 
 async def _refuse(context: Any, words: str, status: Any = grpc.StatusCode.INTERNAL) -> NoReturn:
@@ -125,4 +123,4 @@ async def running_fake() -> AsyncIterator[tuple[FakeTriton, str]]:
         fake.restart()
 
 
-__all__ = ["MODEL", "FakeTriton", "running_fake"]
+__all__ = ["CLIP_BYTES", "MODEL", "FakeTriton", "running_fake"]

@@ -17,23 +17,27 @@ from app.settings import Settings
 from deploy.stack.run_dir import make_triton_key
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+BACKENDS = CHECKOUT / ".runtime" / "triton" / "backends"
 LIVE_S = 120.0  # a few seconds, unless the machine is very busy
 LET_GO_S = 10.0
 
 
 @contextmanager
-def running_triton(models: Path, folder: Path, address: str = "") -> Iterator[InferenceServerClient]:
+def running_triton(
+    models: Path, folder: Path, address: str = "", backends: Path = BACKENDS
+) -> Iterator[InferenceServerClient]:
     """Serve the model folders in `models`; every model is loaded, or has failed to.
 
     Args:
         models: A model repository.
         folder: For its run folder and its log.
         address: `host:port` to listen on TCP with a key; by default it has sockets.
+        backends: The folder of its backends.
     """
     home = folder / "run" / "triton"
     home.mkdir(parents=True)
     (home / "models").symlink_to(models)
-    (home / "backends").symlink_to(CHECKOUT / ".runtime" / "triton" / "backends")
+    (home / "backends").symlink_to(backends)
     environment = os.environ | {
         "CLIPSTACK_RUN_DIR": str(folder / "run"),
         "CLIPSTACK_MODEL_DIR": str(models),

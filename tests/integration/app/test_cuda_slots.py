@@ -144,9 +144,9 @@ def test_nothing_is_left_on_the_gpu(fake: FakeCuda) -> None:
     assert fake.held == []
 
 
-def test_memory_that_triton_may_read_is_not_freed(fake: FakeCuda) -> None:
+def test_memory_that_a_model_may_read_is_not_freed(fake: FakeCuda) -> None:
     pool = CudaSlotPool(3, 4096, fake)
-    pool.device.is_shared = True
+    pool.device.reference(0)
     pool.close()
     assert fake.held == ["memory"]
     assert not pool.path.exists()
@@ -212,7 +212,7 @@ def test_each_worker_has_its_slots_on_its_own_gpu() -> None:
     pool = open_pool("auto", 1, 4096, 3, FakeCuda)
     try:
         assert pool.device is not None
-        assert (pool.device.device, pool.device.name) == (3, f"{pool.name}.cuda")
+        assert (pool.device.device, pool.device.region) == (3, pool.name)
     finally:
         pool.close()
 

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from app.settings import Settings
+from app.shm import cuda_region
 from deploy.gpu import placement
 from deploy.gpu.discovery import Driver
 from deploy.gpu.placement import GpuPlacement, folder, place_again, write_all
@@ -51,13 +52,14 @@ def test_instances_per_gpu(models: Path, run_dir: Path) -> None:
     (group,) = config.instance_group
     assert (group.kind, group.count, list(group.gpus)) == (ModelInstanceGroup.KIND_GPU, 3, [0, 1])
     assert config.max_batch_size == 16
-    given = {"engine": "torch", "precision": "bf16", "FORCE_CPU_ONLY_INPUT_TENSORS": "no"}
-    before = parameters(text_format.Parse(CONFIG, ModelConfig()))
-    assert parameters(config) == before | given
-    assert (list(config.input), list(config.output)) == (
-        list(text_format.Parse(CONFIG, ModelConfig()).input),
-        list(text_format.Parse(CONFIG, ModelConfig()).output),
-    )
+    given = {"engine": "torch", "precision": "bf16"}
+    own = text_format.Parse(CONFIG, ModelConfig())
+    assert parameters(config) == parameters(own) | given
+    assert list(config.output) == list(own.output)
+    assert [(tensor.name, list(tensor.dims), tensor.optional) for tensor in config.input] == [
+        ("CLIP", list(own.input[0].dims), True),
+        (cuda_region.INPUT, [cuda_region.REFERENCE.size], True),
+    ]
 
 
 def test_everything_else_is_the_model_s_own(models: Path, run_dir: Path) -> None:
@@ -87,7 +89,7 @@ def test_engine_and_precision_that_somebody_chose_are_kept(models: Path, run_dir
     assert write_all(models, run_dir, TWO) == ["seen: tensorrt f16 on GPU 0, 1, 3 on each"]
     config = config_of(run_dir)
     assert config.max_batch_size == 8  # what a plan was built for
-    assert "FORCE_CPU_ONLY_INPUT_TENSORS" not in parameters(config)
+    assert [tensor.name for tensor in config.input] == ["CLIP"]
 
 
 def test_model_that_shall_be_on_cpu_is(models: Path, run_dir: Path) -> None:

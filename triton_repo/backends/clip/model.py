@@ -7,10 +7,11 @@ not.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +24,19 @@ if int(np.__version__.split(".")[0]) >= 2:
 
 import triton_python_backend_utils as pb_utils  # noqa: E402
 from clip_engines import DlpackEngine, EngineError, Scores, StreamingEngine, load_engine  # noqa: E402
+from gpu_clips import GpuClipError, GpuClips  # noqa: E402
 
 FINGERPRINT = '"clipstack_fingerprint"'  # key in a request's parameters, which are JSON
+# The two inputs of which a request has one: the clips, or references to clips in GPU memory (uint8, one a row). Only
+# models that are placed on a GPU have the second one (deploy/gpu/placement.py).
+CLIP, GPU_CLIP = "CLIP", "GPU_CLIP"
+
+
+class Clips(NamedTuple):
+    """Clips of one request, in parts that DLPack passes without a copy."""
+
+    tensors: list[Any]
+    number: int
 
 
 class TritonPythonModel:
@@ -41,6 +53,7 @@ class TritonPythonModel:
             self.engine = load_engine(config, folder, device)
         except (EngineError, OSError) as error:
             raise pb_utils.TritonModelException(f"model {args['model_name']}: {error}") from error
+        self.gpu_clips = GpuClips()
         self.engine.warm_up()  # so that no request waits for the first run's preparations
         pb_utils.Logger.log_info(
             f"model {args['model_name']}, version {args['model_version']}, calculates in {self.engine.precision}"
@@ -67,7 +80,10 @@ class TritonPythonModel:
 
         Return None if the engine answers each request by itself: Triton then passes the next requests while these run.
         """
-        tensors = [pb_utils.get_input_tensor_by_name(request, "CLIP") for request in requests]
+        if isinstance(self.engine, DlpackEngine):
+            with self.gpu_clips.in_use():
+                return self._infer_in_place(self.engine, requests)
+        tensors = [pb_utils.get_input_tensor_by_name(request, CLIP) for request in requests]
         if isinstance(self.engine, StreamingEngine):
             senders = [request.get_response_sender() for request in requests]
             # The callback keeps the tensor alive, because the engine reads its memory
@@ -76,19 +92,44 @@ class TritonPythonModel:
                 [(tensor.as_numpy(), callback) for tensor, callback in zip(tensors, callbacks, strict=True)]
             )
             return None
-        if isinstance(self.engine, DlpackEngine):
-            # A clip in CUDA shared memory is read where the web worker wrote it.
-            scores = self.engine.infer_dlpack([tensor.to_dlpack() for tensor in tensors])
-        else:
-            clips = [tensor.as_numpy() for tensor in tensors]
-            scores = self.engine.infer(clips[0] if len(clips) == 1 else np.concatenate(clips))
+        clips = [tensor.as_numpy() for tensor in tensors]
+        scores = self.engine.infer(clips[0] if len(clips) == 1 else np.concatenate(clips))
         ends = np.cumsum([tensor.shape()[0] for tensor in tensors])
         return [_response(part) for part in np.split(scores, ends[:-1])]
 
+    def _infer_in_place(self, engine: DlpackEngine, requests: list[Any]) -> list[Any]:
+        """Infer all requests in one run; a clip on a GPU is read where the web worker wrote it.
+
+        A request whose clip cannot be read gets an error and leaves the others alone.
+        """
+        parts = [self._clips(engine, request) for request in requests]
+        good = [part for part in parts if isinstance(part, Clips)]
+        scores: Iterator[Scores] = iter(())
+        if good:
+            ends = np.cumsum([part.number for part in good])
+            scores = iter(np.split(engine.infer_dlpack([clip for part in good for clip in part.tensors]), ends[:-1]))
+        return [_response(next(scores) if isinstance(part, Clips) else part) for part in parts]
+
+    def _clips(self, engine: DlpackEngine, request: Any) -> "Clips | EngineError":
+        """Return a request's clips where they are, or why they cannot be read."""
+        clips = pb_utils.get_input_tensor_by_name(request, CLIP)
+        if clips is not None:
+            return Clips([clips.to_dlpack()], clips.shape()[0])
+        references = pb_utils.get_input_tensor_by_name(request, GPU_CLIP)
+        if references is None:
+            return EngineError(f"a request has the input {CLIP} or {GPU_CLIP}")
+        size = int(np.prod(engine.clip_shape))
+        try:
+            found = [self.gpu_clips.find(row.tobytes(), size) for row in references.as_numpy()]
+        except GpuClipError as error:
+            return EngineError(f"CUDA IPC: {error}")  # the app knows these words (app/inference/triton_errors.py)
+        return Clips([engine.tensor_at(clip.device, clip.address) for clip in found], len(found))
+
     def finalize(self) -> None:
-        """Wait until the engine has answered all requests."""
+        """Wait until the engine has answered all requests, and close the memory of web workers."""
         if isinstance(self.engine, StreamingEngine):
             self.engine.drain()
+        self.gpu_clips.close()
 
 
 def _fingerprint(config: str, folder: Path, labels: str, precision: str) -> Scores:

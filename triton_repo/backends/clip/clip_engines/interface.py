@@ -72,6 +72,12 @@ class DlpackEngine(Engine, Protocol):
     def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
         """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape); each capsule is consumed."""
 
+    def tensor_at(self, device: int, address: int) -> Any:
+        """Return the clip uint8 (1, *clip_shape) at an address of the GPU `device`, for `infer_dlpack`, without a copy.
+
+        An engine on the CPU takes an address of the host.
+        """
+
 
 @runtime_checkable
 class StreamingEngine(Engine, Protocol):

@@ -25,12 +25,13 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.cache import ResultCache
     from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
-    from app.web import classify, known_params, login, pages, remote
+    from app.web import classify, known_params, login, pages, remote, webhooks
     from app.web import feedback as feedback_views
     from app.web import jobs as job_views
     from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
     from app.web.job_events import EventStreamLimiter
+    from app.web.traced_requests import trace_requests
 
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -46,12 +47,14 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
     app.extensions[known_params.EXTENSION] = parameter_names(settings)
     record_requests(app)
+    trace_requests(app)
     app.register_blueprint(classify.blueprint)
     app.register_blueprint(feedback_views.blueprint)
     app.register_blueprint(guard.blueprint)
     app.register_blueprint(known_params.blueprint)  # after the guard: only for requests with a key
     app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
+    app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(openapi_views.blueprint)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(metrics_views.blueprint)
@@ -66,6 +69,9 @@ def start(app: Flask, gpu: int | None = None) -> None:
         app: An app that `create_app` returned.
         gpu: As for `Pipeline.start`.
     """
+    from app import tracing  # Triton's container does not have this module
+
+    tracing.start(app.config["CLIPSTACK"].otel_endpoint, "web")
     app.extensions["clipstack"].start(gpu)
     app.extensions["clipstack.jobs"].start()
     app.extensions["clipstack.monitor"].start()
@@ -73,7 +79,10 @@ def start(app: Flask, gpu: int | None = None) -> None:
 
 def stop(app: Flask) -> None:
     """Stop what `start` started. Safe to call twice."""
+    from app import tracing
+
     app.extensions["clipstack.monitor"].stop()
     app.extensions["clipstack.feedback"].close()
     app.extensions["clipstack.jobs"].stop()
     app.extensions["clipstack"].stop()
+    tracing.stop()

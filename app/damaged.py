@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-KINDS = ("job", "state", "session", "result", "index", "queue", "key", "feedback")
+KINDS = ("job", "state", "session", "result", "index", "queue", "key", "feedback", "webhooks")
 MAX_LOGGED = 1000
 
 log = logging.getLogger(__name__)

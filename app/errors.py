@@ -8,6 +8,7 @@ Raised by:
       params ......... InvalidParameter
       jobs ........... JobNotFound  IdempotencyConflict  TimelineNotReady  Overloaded  StorageFull
       feedback ....... FeedbackOff  FeedbackNotFound  FeedbackFull  JobNotFound  StorageFull
+      webhooks ....... WebhookNotFound
     pipeline ......... Forbidden  Overloaded  WrongMediaKind  DeadlineExceeded  ClientDisconnected
       admission ...... Overloaded  TooManyRequests
       media .......... UnsupportedMedia
@@ -123,6 +124,12 @@ class FeedbackNotFound(NotFound):
     """There is no feedback with this id: it was removed, or belongs to another key."""
 
     code = "feedback_not_found"
+
+
+class WebhookNotFound(NotFound):
+    """There is no webhook with this id: it was removed, has expired, or belongs to another key."""
+
+    code = "webhook_not_found"
 
 
 class RequestTimeout(ClipstackError):

@@ -163,6 +163,11 @@ class Settings(SettingsTable):
         return self.data_dir / "access" / "keys.json"
 
     @property
+    def webhook_secret_path(self) -> Path:
+        """File of the secrets that sign webhooks."""
+        return Path(self.webhook_secret_file) if self.webhook_secret_file else self.data_dir / "webhooks" / "secret"
+
+    @property
     def asks_for_keys(self) -> bool:
         """Whether requests need an API key."""
         return self.keys == "required" or (self.keys == "auto" and self.public)

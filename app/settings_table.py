@@ -70,6 +70,20 @@ def _hosts(text: str) -> str:
     return ",".join(names)
 
 
+_RECEIVER = re.compile(rf"(https?://)?({_HOST.pattern})(!private)?")
+
+
+def _receivers(text: str) -> str:
+    entries = [part.strip().lower() for part in text.split(",") if part.strip()]
+    for entry in entries:
+        if not _RECEIVER.fullmatch(entry):
+            raise ValueError(
+                f"{entry} is not a receiver: write hooks.example.com, *.example.com, hooks.example.com:8443 or "
+                "http://10.0.0.5:9000!private, without a path"
+            )
+    return ",".join(entries)
+
+
 _ORIGIN = re.compile(rf"https?://({_HOST.pattern})")
 
 
@@ -102,6 +116,12 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise ValueError("must be a number between 0 and 1")
     return value
+
+
+def _http_url(text: str) -> str:
+    if not re.fullmatch(rf"https?://{_HOST.pattern}(/[!-~]*)?", text):
+        raise ValueError("must be a URL, such as http://127.0.0.1:4318")
+    return text
 
 
 _port = _between(1, 65535)
@@ -238,6 +258,19 @@ class SettingsTable:
         "Finished jobs kept per key, or of all clients where no keys are required; beyond it the oldest are removed.",
     )
     max_watchers: int = setting(8, _between(0, 512), "Event streams of jobs that one web worker serves at once.")
+    webhooks: str = setting(
+        "",
+        _receivers,
+        "Hosts that jobs may send webhooks to, separated by commas (docs/webhooks.md); (none): webhooks are off.",
+    )
+    webhook_secret_file: str = setting(
+        "", _file, "Secrets that sign webhooks, one `whsec_...` per line; (none): `webhooks/secret` in the data folder."
+    )
+    otel_endpoint: str = setting(
+        "",
+        _http_url,
+        "OTLP collector for traces, such as `http://127.0.0.1:4318` (docs/tracing.md); (none): traces are off.",
+    )
     results_mb: int = setting(256, _between(0, 1 << 20), "Size of the result cache, MiB; 0 turns it off.")
     feedback: str = setting(
         "off",

@@ -16,6 +16,7 @@ PARTS = (
     ("tritonserver", "triton"),
     ("multiprocessing", "decoders"),
     ("gunicorn", "web"),
+    ("app.jobs.webhooks", "webhooks"),
     ("app.jobs", "jobs"),
     ("deploy.watchdog", "watchdog"),
     ("supervisord", "supervisord"),

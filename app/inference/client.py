@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
 
+from app import tracing
 from app.errors import InferenceFailed, NotReady
 from app.inference.channel import connect_async
 from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegistration
@@ -150,7 +151,9 @@ class Triton:
             return await self._call(model, version, clip)
 
     async def _call(self, model: str, version: str, clip: InferInput) -> NDArray[np.float32]:
-        result = await self._client.infer(model, [clip], version, request_id=request_id.get())
+        result = await self._client.infer(
+            model, [clip], version, request_id=request_id.get(), headers=tracing.headers()
+        )
         scores = result.as_numpy(OUTPUT)
         if scores is None or scores.size == 0:
             raise InferenceFailed("the model returned no scores")

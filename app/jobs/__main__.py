@@ -17,7 +17,7 @@ from pathlib import Path
 
 from huey.consumer import Consumer
 
-from app import logs
+from app import logs, tracing
 from app.feedback.store import FeedbackStore
 from app.feedback.unsure import keep_unsure_segments
 from app.jobs.clock import Clock
@@ -57,6 +57,7 @@ def main() -> None:
     if settings.feedback == "on":
         worker.after_job = partial(keep_unsure_segments, feedback, settings.unsure_below)
     queue.set_handler(worker.work)
+    tracing.start(settings.otel_endpoint, "jobs")
     pipeline.start()
     monitor = MetricsService(settings, "jobs", pipeline.facts)
     monitor.start()
@@ -65,8 +66,9 @@ def main() -> None:
     monitor.stop()
     pipeline.stop()
     queue.close()
-    folder.index.close()
+    folder.close()
     feedback.close()
+    tracing.stop()
 
 
 def _parent_id() -> str:

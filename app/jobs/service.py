@@ -50,7 +50,7 @@ class JobService:
         """Close the queue and the index."""
         if self._queue is not None:
             self._queue.close()
-        self.folder.index.close()
+        self.folder.close()
 
     def accept(self, spec: JobSpec, source: Source | None, key: str | None) -> tuple[Job, bool]:
         """Store an upload as a job and enqueue it; return the job and whether it is new.

@@ -12,6 +12,7 @@ from app.errors import Unavailable
 from app.jobs.storage.reconcile import UNREADABLE
 from app.jobs.storage.records import State
 from app.jobs.storage.store import JobStore
+from app.jobs.webhooks.outbox import DeliveryState
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +21,16 @@ class Count(NamedTuple):
     """Jobs by state, and ages in seconds.
 
     `oldest_waiting_s` is the age of the longest waiting job, `longest_still_s` the longest time since a running job
-    last
-    wrote its state. `damaged` counts the files that were set aside, by kind.
+    last wrote its state. `damaged` counts the files that were set aside, by kind, `webhooks` the events by state;
+    `oldest_webhook_s` is the age of the oldest one that waits.
     """
 
     states: dict[str, int]
     oldest_waiting_s: float
     longest_still_s: float
     damaged: dict[str, int]
+    webhooks: dict[str, int]
+    oldest_webhook_s: float
 
 
 class JobStats:
@@ -35,7 +38,7 @@ class JobStats:
 
     def __init__(self, folder: JobStore) -> None:
         self._folder = folder
-        self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {})
+        self._last = Count(dict.fromkeys(get_args(State), 0), 0.0, 0.0, {}, {}, 0.0)
 
     def count(self) -> Count:
         """Return the current counts, or the previous ones while the index is unavailable."""
@@ -57,4 +60,12 @@ class JobStats:
                 with suppress(OSError):
                     still_s = max(still_s, now - job.last_saved())
         waiting_s = 0.0 if waiting_since is None else max(0.0, now - waiting_since)
-        return Count(index.counts(), waiting_s, still_s, {"job": int(index.facts().get(UNREADABLE, 0))})
+        unreadable = {"job": int(index.facts().get(UNREADABLE, 0))}
+        return Count(index.counts(), waiting_s, still_s, unreadable, *self._webhooks(now))
+
+    def _webhooks(self, now: float) -> tuple[dict[str, int], float]:
+        outbox = self._folder.outbox
+        if not outbox.exists:
+            return dict.fromkeys(get_args(DeliveryState), 0), 0.0
+        oldest = outbox.oldest_pending()
+        return outbox.counts(), 0.0 if oldest is None else max(0.0, now - oldest)

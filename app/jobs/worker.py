@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from app import tracing
 from app.errors import Unavailable
 from app.inference.model import Model
 from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
@@ -140,7 +141,9 @@ class Worker:
         recorder.before_scan = before_scan
         request = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
         source = Source(str(job.source), 0, length)
-        self._pipeline.timeline(source, request, recorder, is_cancelled)
+        attributes: dict[str, tracing.Attribute] = {"clipstack.job": job.id, "clipstack.model": spec.model}
+        with tracing.span("job", parent=spec.traceparent, attributes=attributes):
+            self._pipeline.timeline(source, request, recorder, is_cancelled)
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
 

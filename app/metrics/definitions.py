@@ -72,9 +72,11 @@ _SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("jobs_oldest_waiting_seconds", "gauge", "", "Age of the oldest waiting job; 0 without one."),
     ("jobs_longest_still_seconds", "gauge", "",
      "Longest time since a running job saved its progress; 0 without one."),
+    ("webhook_events", "gauge", "state", "Events of jobs for their receivers: pending, delivered, dead (kept ones)."),
+    ("webhook_oldest_pending_seconds", "gauge", "", "Age of the oldest event that no receiver took; 0 without one."),
     ("damaged_records", "gauge", "kind",
      "Damaged records that were set aside, by kind: job, state (the job started again), session, result, index, "
-     "queue; and damaged API keys."),
+     "queue, webhooks; and damaged API keys."),
     ("disk_free_bytes", "gauge", "folder", "Free space on the disks of data, uploads and shared memory."),
     ("disk_bytes", "gauge", "folder", "Size of those disks."),
     ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last wrote its metrics; it does so every 2 s."),

@@ -83,6 +83,8 @@ class Exposition:
         yield _gauge("clipstack_jobs", {(state,): count for state, count in jobs.states.items()})
         yield _gauge("clipstack_jobs_oldest_waiting_seconds", {(): jobs.oldest_waiting_s})
         yield _gauge("clipstack_jobs_longest_still_seconds", {(): jobs.longest_still_s})
+        yield _gauge("clipstack_webhook_events", {(state,): count for state, count in jobs.webhooks.items()})
+        yield _gauge("clipstack_webhook_oldest_pending_seconds", {(): jobs.oldest_webhook_s})
         damaged = {**jobs.damaged, "key": self._damaged_keys()}
         yield _gauge("clipstack_damaged_records", {(kind,): count for kind, count in damaged.items()})
         disks = {name: _disk(path) for name, path in self._folders().items() if path.is_dir()}

@@ -137,6 +137,9 @@ _JOB = record(
         "model": prop(TEXT, "Requested model.", "camera_motion"),
         "model_version": prop(nullable(TEXT), "Version that runs; null before the first window.", "1"),
         "parameters": prop(_PARAMETERS, "Parameters of the timeline."),
+        "callback_url": prop(
+            nullable(TEXT), "Receiver of the job's webhooks; null for none.", "https://hooks.example.com/clipstack"
+        ),
         "progress": prop(_PROGRESS, "Progress."),
         "tries": prop(COUNT, "Attempts so far.", 1),
         "cache": prop(

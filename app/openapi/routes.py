@@ -1,6 +1,5 @@
 """Every route of the API: its parameters, its responses and the errors that it raises."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from app import errors
@@ -13,15 +12,15 @@ from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.openapi.classify_schemas import CACHE
 from app.openapi.feedback_schemas import ENTRY_ID, JOB_ID
+from app.openapi.route import JSON, Errors, Parameter, Route, integer, json_of
 from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
+from app.openapi.webhook_routes import CALLBACK_URL, webhook_routes
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
 from app.web import classify, feedback, jobs
 from app.web.params import MAX_LISTED_LABELS, MAX_TOP_K
 
-JSON = "application/json"
 COMMAS = {"style": "form", "explode": False}  # how a list is written in the query and in a form
-Errors = tuple[type[ClipstackError], ...]
 
 # Errors that nginx itself answers on any path (nginx/conf.d/errors.conf)
 NGINX_ERRORS: dict[int, tuple[str, ...]] = {
@@ -62,64 +61,6 @@ FEEDBACK_ERRORS: Errors = (
 ENTRY_ERRORS: Errors = (errors.FeedbackOff, errors.FeedbackNotFound, errors.Overloaded)
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A request parameter. `location` is query, header or path; `example` is needed where the schema offers none."""
-
-    name: str
-    schema: Schema
-    help: str
-    location: str = "query"
-    example: Any = None
-
-    @property
-    def documented(self) -> Schema:
-        """Return the schema with an example, and without its default, which the description has.
-
-        A generated client would send each default in the query, where it would replace the field of a form.
-        """
-        schema = {name: value for name, value in self.schema.items() if name != "default"}
-        derived = self.schema.get("default", self.schema.get("minimum"))
-        return prop(schema, self.description, derived if self.example is None else self.example)
-
-    @property
-    def description(self) -> str:
-        """Return the help with the default."""
-        default = self.schema.get("default")
-        return self.help if default is None else f"{self.help} Default: `{str(default).lower()}`."
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of one path; `id` names the operation, `responses` maps status to content type to schema."""
-
-    path: str
-    method: str
-    id: str
-    tag: str
-    summary: str
-    responses: dict[int, dict[str, Schema]]
-    errors: Errors = ()
-    parameters: tuple[Parameter, ...] = ()
-    fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
-    headers: dict[str, Schema] = field(default_factory=dict)
-    needs_file: bool = True  # whether an upload may lack its file
-
-    @property
-    def public(self) -> bool:
-        """Return whether the route needs no key."""
-        return self.tag == "Service"
-
-
-def json_of(schema: str) -> dict[str, Schema]:
-    """Return the content of a JSON response with the named schema."""
-    return {JSON: ref(schema)}
-
-
-def _integer(maximum: int, default: int) -> Schema:
-    return {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
-
-
 def _seconds(minimum: float, maximum: float) -> Schema:
     return {"type": "number", "minimum": minimum, "maximum": maximum}
 
@@ -145,8 +86,8 @@ def routes(settings: Settings) -> list[Route]:
     model = Parameter(
         "model", TEXT, f"Name of a model in /v1/models, or `name@version`. Default: {defaults}.", example=settings.model
     )
-    top_k = Parameter("top_k", _integer(MAX_TOP_K, classify.DEFAULT_TOP_K), "Number of best labels to return.")
-    clips = Parameter("clips", _integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
+    top_k = Parameter("top_k", integer(MAX_TOP_K, classify.DEFAULT_TOP_K), "Number of best labels to return.")
+    clips = Parameter("clips", integer(settings.max_clips, 1), "Clips of a video; their scores are averaged.")
     sampling = Parameter(
         "sampling", one_of(*SAMPLINGS) | {"default": settings.sampling},
         "Start of clips: evenly spaced, at a near key frame (`auto`) or at the nearest one, which is faster to decode.",
@@ -167,9 +108,10 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "Lead that another label needs to begin a segment."),
         top_k,
         *selection,
+        CALLBACK_URL,
     )
     listed = (
-        Parameter("limit", _integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first."),
+        Parameter("limit", integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first."),
         Parameter("state", one_of("all", *STATES) | {"default": "all"}, "Only jobs in this state."),
         Parameter(
             "cursor", TEXT, "`next_cursor` of the page before.", example="2026-05-04T10:00:00Z~3f9a1c0b7d2e4f5a6b8c9d0e"
@@ -179,7 +121,7 @@ def routes(settings: Settings) -> list[Route]:
     page = (
         Parameter("offset", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET, "default": 0},
                   "Number of the page's first window: 0, then `next_offset` of the page before."),
-        Parameter("limit", _integer(MAX_PAGE, MAX_PAGE),
+        Parameter("limit", integer(MAX_PAGE, MAX_PAGE),
                   f"Number of windows; fewer if the page would have more than {MAX_PREDICTIONS} predictions."),
     )  # fmt: skip
     export_format = Parameter(
@@ -199,7 +141,7 @@ def routes(settings: Settings) -> list[Route]:
                   example=["static"]),
     )  # fmt: skip
     feedback_filter = (
-        Parameter("limit", _integer(feedback.MAX_PAGE, 50), "Number of entries."),
+        Parameter("limit", integer(feedback.MAX_PAGE, 50), "Number of entries."),
         Parameter("cursor", TEXT, "`next_cursor` of the page before.", example=f"2026-05-04T10:00:20.000Z~{ENTRY_ID}"),
         Parameter("state", one_of(*FEEDBACK_STATES), "Only entries in this state.", example="unsure"),
         Parameter("model", TEXT, "Only entries about this model.", example=settings.model),
@@ -243,6 +185,7 @@ def routes(settings: Settings) -> list[Route]:
               {200: json_of("FeedbackRemoved")}, ENTRY_ERRORS, (entry_id,)),
         Route("/v1/feedback/{entry}/source", "get", "get_feedback_source", "Feedback", "Get the file of an answer",
               {200: kept_types, 206: kept_types, 416: {"text/html": TEXT}}, ENTRY_ERRORS, (entry_id,)),
+        *webhook_routes(),
         Route("/v1/models", "get", "list_models", "Models", "List models",
               {200: json_of("Models")}, (errors.NotReady,)),
         Route("/v1/openapi.json", "get", "get_openapi", "Service", "Get this document",

@@ -1,7 +1,7 @@
 """Code samples of the operations: curl for all, the Python client and JavaScript's fetch for the main ones."""
 
 from app.openapi.feedback_schemas import ENTRY_ID
-from app.openapi.routes import Route
+from app.openapi.route import Route
 
 JOB_ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
 _OUTPUT_FILES = {"image/jpeg": "frame.jpg", "video/*": "film.mp4"}
@@ -42,6 +42,8 @@ _QUERIES = {
     "list_jobs": "?limit=20",
     "give_feedback": f"?job={JOB_ID}&start_s=0&end_s=4.5&labels=pan_left",
     "list_feedback": "?state=unsure",
+    "list_webhooks": "?state=dead",
+    "test_webhook": "?callback_url=https://hooks.example.com/clipstack",
 }
 _FILES = {"classify": "clip.mp4", "submit_job": "film.mp4"}
 
@@ -55,7 +57,8 @@ def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:
         key: Whether requests need a key; the samples take it from CLIPSTACK_KEY.
     """
     key = key and not route.public
-    address = url + route.path.format(identity=JOB_ID, place=0, entry=ENTRY_ID) + _QUERIES.get(route.id, "")
+    places = {"place": 0} | {item.name: item.example for item in route.parameters if item.example and item.is_in_path}
+    address = url + route.path.format(**places) + _QUERIES.get(route.id, "")
     result = [{"lang": "Shell", "label": "curl", "source": _curl(route, address, key)}]
     if route.id in _PYTHON:
         result.append({"lang": "Python", "label": "Python client", "source": _python(route, url)})

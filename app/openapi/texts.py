@@ -2,6 +2,7 @@
 
 from app import errors
 from app.fetch import errors as fetch_errors
+from app.openapi.webhook_routes import DETAILS as WEBHOOK_DETAILS
 from app.settings import Settings
 from app.uploads.parser import MAX_JSON_BYTES
 
@@ -9,6 +10,7 @@ TAGS = {
     "Classify": "One request, one answer: for pictures and short videos.",
     "Jobs": "Timelines of long videos: submit a video, follow its job, read its segments.",
     "Feedback": "Confirm and correct answers; off unless `CLIPSTACK_FEEDBACK` is on.",
+    "Webhooks": "Events of jobs, sent to a receiver of yours.",
     "Models": "What can be recognised.",
     "Service": "Health and this document. These need no key.",
 }
@@ -42,6 +44,7 @@ DETAILS = {
     "key's own. `next_cursor` is `cursor` of the next page.",
     "delete_feedback": "Removes an entry. The last entry about a file takes the file with it.",
     "get_feedback_source": "Returns the file that an entry is about. Supports range requests.",
+    **WEBHOOK_DETAILS,
     "list_models": "Lists the models that answer now, with their labels.",
     "get_openapi": "Returns this document.",
     "check_alive": "Returns 200 while the web server runs.",

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app import tracing
 from app.errors import WrongMediaKind
 from app.media.types import Source
 from app.timeline.process import open_stream
@@ -19,6 +20,7 @@ from app.timeline.window_inference import WindowInference
 from app.timeline.windows import grid
 
 POLL_S = 0.1  # polling interval for cancellation
+MAX_TRACED_WINDOWS = 100  # first windows of a run whose inference Triton traces
 
 
 class Cancelled(Exception):
@@ -60,7 +62,8 @@ async def timeline(
 
 async def _timeline(services: TimelineServices, source: Source, request: TimelineRequest, sink: TimelineSink) -> None:
     model = await services.retry(lambda: services.registry.get(request.model))
-    media = await services.decoder.probe(source)
+    with tracing.span("probe"):
+        media = await services.decoder.probe(source)
     if media.kind == "image":
         raise WrongMediaKind("a picture has no timeline: send it to /v1/classify")
     layout = grid(model.frames, model.stride, model.fps, request.window_s, request.hop_s)
@@ -74,4 +77,5 @@ async def _timeline(services: TimelineServices, source: Source, request: Timelin
     )
     task, timeout_s = ScanTask(source, media, spec), services.frame_timeout_s
     async with open_stream(task, services.slots, timeout_s, services.decoder.confinement) as stream:
-        await WindowInference(services, model, media, sink).follow(stream)
+        with tracing.span("scan"), tracing.passing_on(MAX_TRACED_WINDOWS):
+            await WindowInference(services, model, media, sink).follow(stream)

@@ -65,6 +65,7 @@ PROBLEMS = {
     "feedback_off": ErrorHelp("Corrections are off", "This service keeps none. Reload the page."),
     "feedback_not_found": ErrorHelp("This correction is no longer here", "It was removed."),
     "feedback_full": ErrorHelp("No more corrections fit", "The model can be trained with those that are kept."),
+    "webhook_not_found": ErrorHelp("This event is no longer here", "It was sent long ago, or it has expired."),
     "not_ready_yet": ErrorHelp(
         "Nothing to show yet", "The first seconds are still being analysed. Try again in a moment."
     ),

@@ -29,6 +29,7 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
         "model": spec.model,
         "model_version": state.model_version,
         "parameters": {name: fields[name] for name in PARAMETERS},
+        "callback_url": spec.callback_url or None,
         "progress": {name: fields[name] for name in ("percent", "windows_done", "windows", "eta_s")}
         | {"position": position},
         "tries": state.tries,

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
+from app import tracing
 from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
@@ -25,6 +26,7 @@ from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, number, selection, whole_number
+from app.web.webhooks import callback_url
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 600.0
@@ -81,6 +83,8 @@ def accept() -> tuple[Response, int]:
             min_score=chosen.min_score,
             labels=list(chosen.labels),
             exclude=list(chosen.exclude),
+            callback_url=callback_url(params),
+            traceparent=tracing.traceparent(),
         )
         if upload.url:
             name = remote.remote_files().check(upload.url)

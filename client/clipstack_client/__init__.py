@@ -19,6 +19,7 @@ from .feedback import Feedback
 from .jobs import Job, JobProgress, Segment, Timeline, Window
 from .models import Clip, Health, Media, Model, Prediction, Result, Sent
 from .upload import Progress
+from .webhooks import Webhook
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "ServiceUnreachable",
     "TimedOut",
     "Timeline",
+    "Webhook",
     "Window",
     "__version__",
 ]

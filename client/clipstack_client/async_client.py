@@ -16,11 +16,12 @@ from .models import Health, Model, Result
 from .parsing import parse_model, parse_result
 from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
 from .upload import Source, Upload, Watcher
+from .webhooks import AsyncWebhooks
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class AsyncClient(AsyncJobs, AsyncFeedback):
+class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
     """Asyncio client of the service at `url`; close it after use.
 
     Every method raises RequestRefused, ServiceFailed, ServiceUnavailable or ServiceUnreachable.

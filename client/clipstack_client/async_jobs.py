@@ -45,6 +45,7 @@ class AsyncJobs:
         min_score: float | None = None,
         labels: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
+        callback_url: str | None = None,
         key: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
@@ -61,6 +62,7 @@ class AsyncJobs:
             min_score: Score from which on a label has segments; see `classify`.
             labels: Only these labels; see `classify`.
             exclude: But not these labels.
+            callback_url: Receiver of webhooks about the job; the service must allow its host.
             key: Idempotency key, at most 200 printable ASCII characters: the same key returns the first job again.
             reduce: See `classify`; `frames` is not possible, because a timeline uses all frames.
             progress: Receives a `Progress` as the upload proceeds.
@@ -78,6 +80,7 @@ class AsyncJobs:
             min_score=min_score,
             labels=label_list(labels),
             exclude=label_list(exclude),
+            callback_url=callback_url,
         )
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
@@ -131,6 +134,7 @@ class AsyncJobs:
         min_score: float | None = None,
         labels: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
+        callback_url: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
         watch: JobWatcher | None = None,
@@ -153,6 +157,7 @@ class AsyncJobs:
             min_score=min_score,
             labels=labels,
             exclude=exclude,
+            callback_url=callback_url,
             reduce=reduce,
             progress=progress,
         )

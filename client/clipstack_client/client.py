@@ -78,6 +78,11 @@ class Client:
     feedback = _iterating(AsyncClient.feedback)
     remove_feedback = _blocking(AsyncClient.remove_feedback)
     download_feedback = _blocking(AsyncClient.download_feedback)
+    webhooks = _blocking(AsyncClient.webhooks)
+    webhook = _blocking(AsyncClient.webhook)
+    retry_webhook = _blocking(AsyncClient.retry_webhook)
+    test_webhook = _blocking(AsyncClient.test_webhook)
+    webhook_secret = _blocking(AsyncClient.webhook_secret)
 
     def close(self) -> None:
         """Cancel running calls and end the thread."""

@@ -17,7 +17,7 @@ from deploy.stack import preflight, run_dir, users
 from deploy.stack.access_summary import access_summary
 
 PROGRAMS = {"web": ("nginx", "web", "jobs", "watchdog"), "triton": ("triton", "watchdog")}
-LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog", "fetch")
+LOGS = ("nginx-access", "nginx", "web", "jobs", "triton", "watchdog", "fetch", "webhooks")
 MODELS = CHECKOUT / "triton_repo" / "models"  # the default models inside the image
 
 

@@ -1,7 +1,8 @@
 """Preparation of the fetcher, the program that downloads files for web and jobs (app/fetch).
 
-It is the only program that reaches other machines. It starts with the listening socket and a user of its own, who may
-read nothing of the service, and with the variables of the environment that it needs.
+Beside the program that sends webhooks it is the only one that reaches other machines. It starts with the listening
+socket and a user of its own, who may read nothing of the service, and with the variables of the environment that it
+needs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Launcher of the stack's programs: prepares folders and environment, then executes the program.
 
-Usage: python -m deploy.stack.launch nginx|web|jobs|triton|fetch
+Usage: python -m deploy.stack.launch nginx|web|jobs|triton|fetch|webhooks
 
 Supervisor runs it; the settings come from the environment.
 """
@@ -32,6 +32,7 @@ NICE = {"triton": 5, "jobs": 5, "fetch": 5}
 MALLOC_LIMITS = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 # Descriptors of one nginx worker: two per connection (nginx/nginx.conf), because an upload opens a file too.
 NGINX_DESCRIPTORS = 2 * 8192 + 256
+OTLP_PATH = "/v1/traces"
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running inferences; Supervisor waits longer
 
 
@@ -80,6 +81,16 @@ def jobs(settings: Settings) -> list[str]:
     return [sys.executable, "-m", "app.jobs"]
 
 
+def webhooks(settings: Settings) -> list[str]:
+    """Return the command for the program that sends webhooks, after creating their secret if there is none."""
+    from app.jobs.webhooks import signing  # Triton's container does not have this module
+
+    if not settings.webhook_secret_file:
+        signing.create(settings.webhook_secret_path)
+    os.chdir(CHECKOUT)
+    return [sys.executable, "-m", "app.jobs.webhooks"]
+
+
 def _reset_metrics(program: str, settings: Settings) -> None:
     """Reset the metrics of `program` when its master starts; workers continue their predecessors' counts."""
     folder = settings.run_dir / paths.METRICS_FOLDER
@@ -115,6 +126,7 @@ def triton(settings: Settings) -> list[str]:
         "--allow-http=false",
         *_grpc_flags(settings),
         *_metrics_flags(settings),
+        *_trace_flags(settings),
         "--allow-gpu-metrics=false",
         # Clips do not go through these pools. That on the GPUs keeps its default size: 0 would disable it.
         "--pinned-memory-pool-byte-size=0",
@@ -149,6 +161,15 @@ def _metrics_flags(settings: Settings) -> list[str]:
     else:
         address, port = settings.triton_address.rpartition(":")[0] or "127.0.0.1", settings.triton_metrics_port
     return ["--allow-metrics=true", f"--metrics-address={address}", f"--metrics-port={port}"]
+
+
+def _trace_flags(settings: Settings) -> list[str]:
+    """Return the flags for Triton's own spans: of the requests whose headers pass a span on, and of no others."""
+    if not settings.otel_endpoint:
+        return []
+    url = settings.otel_endpoint.rstrip("/") + OTLP_PATH
+    values = ("mode=opentelemetry", "level=TIMESTAMPS", "rate=0", f"opentelemetry,url={url}")
+    return [f"--trace-config={value}" for value in (*values, "opentelemetry,resource=service.name=clipstack-triton")]
 
 
 def _socket(settings: Settings, name: str) -> str:
@@ -193,7 +214,14 @@ def model_repository(settings: Settings, driver: discovery.Driver | None = None)
 def main() -> None:
     """Prepare the program named on the command line and replace this process with it."""
     name = sys.argv[1]
-    programs = {"nginx": nginx, "web": web, "jobs": jobs, "triton": triton, "fetch": fetcher.prepare}
+    programs = {
+        "nginx": nginx,
+        "web": web,
+        "jobs": jobs,
+        "triton": triton,
+        "fetch": fetcher.prepare,
+        "webhooks": webhooks,
+    }
     command = programs[name](Settings.from_environment())
     if name != "fetch":
         fetcher.forget_credentials()

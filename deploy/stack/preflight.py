@@ -40,6 +40,8 @@ def stack_problems(settings: Settings, checkout: Path = CHECKOUT) -> list[Proble
         *_ports(settings),
         *_tls(settings),
         *_shared_memory(settings),
+        *_webhooks(settings),
+        *_tracing(settings),
     ]
 
 
@@ -50,6 +52,8 @@ def web_problems(settings: Settings) -> list[Problem]:
         *_tls(settings),
         *_shared_memory(settings),
         *_gpu_decoding(settings),
+        *_webhooks(settings),
+        *_tracing(settings),
         *triton_key_problems(settings),
         *sandbox_problems(settings, users.User.current()),
     ]
@@ -192,6 +196,23 @@ def _tls(settings: Settings) -> Iterator[Problem]:
             tls.check(settings.tls_cert, settings.tls_key)
         except tls.Unusable as error:
             yield Problem(str(error), "`make doctor CHECK=certificate` says what to do")
+
+
+def _webhooks(settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong with the configured file of secrets."""
+    if not settings.webhooks or not settings.webhook_secret_file:
+        return
+    from app.jobs.webhooks import signing  # Triton's container does not have this module
+
+    try:
+        signing.read(settings.webhook_secret_path)
+    except signing.InvalidSecret as error:
+        yield Problem(str(error), "Correct the file, or unset CLIPSTACK_WEBHOOK_SECRET_FILE to have one created")
+
+
+def _tracing(settings: Settings) -> Iterator[Problem]:
+    if settings.otel_endpoint and (not find_spec("opentelemetry") or not find_spec("opentelemetry.sdk")):
+        yield Problem("CLIPSTACK_OTEL_ENDPOINT is set, but OpenTelemetry is missing", "Run `deploy/setup otel`")
 
 
 def _gpu_decoding(settings: Settings) -> Iterator[Problem]:

@@ -6,6 +6,7 @@
             sockets/ (Triton's)  watchdog/ (its metrics)  fetch/ (its socket)
                                                   owned by the user that the programs run as
 <data_dir>/ jobs/  results/  sessions/  queue.db      owned by that user too; by default <run_dir>/data
+            webhooks/ (their secret)                  owned by that user too, if there are any
             access/ (keys)                            owned by the user that starts the stack, readable by that user
 """
 
@@ -75,9 +76,10 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
 
 
 def programs(settings: Settings, names: Sequence[str] = PROGRAMS) -> str:
-    """Return CLIPSTACK_PROGRAMS: Supervisor's files of the programs `names`, and of the fetcher if it is used."""
-    with_fetcher = (*names, "fetch") if settings.fetch and "web" in names else names
-    return " ".join(f"programs/{name}.conf" for name in with_fetcher)
+    """Return CLIPSTACK_PROGRAMS: Supervisor's files of the programs `names`, and of those that settings turn on."""
+    optional = {"fetch": settings.fetch, "webhooks": settings.webhooks}
+    used = [name for name, setting in optional.items() if setting and "web" in names]
+    return " ".join(f"programs/{name}.conf" for name in (*names, *used))
 
 
 def make_triton_key(settings: Settings) -> None:

@@ -119,6 +119,11 @@ class JobIndex:
 
         return self._file.write(operation)
 
+    def state(self, job_id: str) -> str | None:
+        """Return a job's state, or None when the index does not have the job."""
+        rows = self._select("where id = ?", job_id)
+        return rows[0].state if rows else None
+
     def put(self, *rows: Row) -> None:
         """Insert or replace jobs."""
         self._file.write(lambda connection: connection.executemany(_PUT, [row.values() for row in rows]))

@@ -79,8 +79,9 @@ class Reconciler:
         index.remove(*(name for name in indexed - names - reserved if not os.path.lexists(self._folder.path / name)))
         rows, unreadable = list[Row](), 0
         for name in names - indexed:
-            job = Job(self._folder.path / name, index)
+            job = self._folder.open(name)
             try:
+                job.publish_events()
                 rows.append(job.row())
             except FileNotFoundError:
                 continue
@@ -106,6 +107,7 @@ class Reconciler:
                     current = job.row()
                     # A process that holds the lock records the final state itself
                     if current != row and (has_lock or current.state not in FINISHED):
+                        job.publish_events()
                         folder.index.put(current)
             except DamagedRecord:
                 repair(folder, job)

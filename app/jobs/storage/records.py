@@ -48,6 +48,14 @@ class Segment(TypedDict):
     score: float
 
 
+class JobEvent(TypedDict):
+    """Event of a job that its webhooks report."""
+
+    type: str
+    time: str
+    percent: float
+
+
 class _Scoring(TypedDict, total=False):
     """Parts that records of older versions lack."""
 
@@ -88,6 +96,8 @@ class JobSpec:
     labels: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     url: str = ""  # address that the worker downloads the video from; "" for an upload
+    callback_url: str = ""  # receiver of webhooks; "" for none
+    traceparent: str = ""  # span of the request; "" without traces
 
     @property
     def selection(self) -> Selection:
@@ -96,7 +106,7 @@ class JobSpec:
 
     def has_same_parameters(self, other: JobSpec) -> bool:
         """Return whether `other` has the same parameters, file name and file size."""
-        ignored = {"id": "", "created": "", "sha256": ""}
+        ignored = {"id": "", "created": "", "sha256": "", "traceparent": ""}
         return {**asdict(self), **ignored} == {**asdict(other), **ignored}
 
 
@@ -122,6 +132,7 @@ class JobState:
     timing_s: dict[str, float] = field(default_factory=dict)
     media: dict[str, Any] | None = None
     timeline: dict[str, Any] | None = None
+    events: list[JobEvent] = field(default_factory=list)  # only of jobs with a callback URL
 
 
 def parse(kind: type[Record], content: bytes) -> Record:

@@ -40,6 +40,7 @@ class SqliteFile:
 
     Each schema version has its own file name, so that two versions of the service can share a data folder. Connections
     open on first use, after the fork. Reads and writes have a connection each, so that readers never wait for writers.
+    `kind` names the file in the quarantine (app/damaged.py). With `durable` a power loss loses no finished transaction.
     """
 
     def __init__(
@@ -48,8 +49,12 @@ class SqliteFile:
         make: Callable[[sqlite3.Connection], None],
         wait_s: float = WAIT_S,
         contents: str = "list of jobs",  # in error messages
+        *,
+        kind: str = "index",
+        durable: bool = False,
     ) -> None:
         self.path, self._create_tables, self._wait_s, self._contents = path, make, wait_s, contents
+        self._kind, self._durable = kind, durable
         self._reader, self._writer = _Connection(), _Connection()
 
     def read(self, operation: Work[Result]) -> Result:
@@ -105,8 +110,8 @@ class SqliteFile:
             return shared.connection
         shared.close()  # another process has replaced the file
         with self._exclusive() if unusable_parts(self.path) else nullcontext():
-            set_aside_unusable(self.path, "index")
-        connection = _connect(self.path, self._wait_s)
+            set_aside_unusable(self.path, self._kind)
+        connection = _connect(self.path, self._wait_s, self._durable)
         try:
             if self._is_empty(connection):
                 with self._exclusive():
@@ -139,7 +144,7 @@ class SqliteFile:
                 return  # another process has rebuilt it
             for end in LOG_FILES:
                 self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
-            damaged.set_aside(self.path, self.path.parent, "index", reason)
+            damaged.set_aside(self.path, self.path.parent, self._kind, reason)
 
     def _is_intact(self) -> bool:
         """Return whether the file has tables and passes SQLite's integrity check."""
@@ -174,12 +179,12 @@ def inode(path: Path) -> int | None:
         return None
 
 
-def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
+def _connect(path: Path, wait_s: float, durable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
         _set_wal(connection, wait_s)
-        # A power loss may lose the last changes but damages nothing; reconciliation restores them from the folders
-        connection.execute("pragma synchronous = normal")
+        # `normal`: a power loss may lose the last changes but damages nothing
+        connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
     except BaseException:
         connection.close()
         raise

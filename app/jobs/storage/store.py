@@ -30,6 +30,8 @@ from app.files import DamagedFile, disk_usage, is_locked, open_lock, read_file, 
 from app.jobs.storage.index import JobIndex, Row
 from app.jobs.storage.new_job import HIDDEN, NewJob
 from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
+from app.jobs.webhooks.events import Message, messages, record_events
+from app.jobs.webhooks.outbox import Outbox
 
 _ID = re.compile(r"[0-9a-f]{24}")
 MAX_SPEC_BYTES = 1 << 20
@@ -43,15 +45,19 @@ def now() -> str:
 class Job:
     """Folder of one job.
 
-    It may be removed at any time; reads then raise FileNotFoundError. Saving and removing also update `index`, if there
-    is one. `source` is the uploaded file, `pictures` the folder of preview pictures, `data_dir` the service's folder.
+    It may be removed at any time; reads then raise FileNotFoundError. Saving and removing also update `index` and
+    `outbox`, if there are any. `source` is the uploaded file, `pictures` the folder of preview pictures, `data_dir` the
+    service's folder.
     """
 
-    def __init__(self, path: Path, index: JobIndex | None = None) -> None:
+    def __init__(self, path: Path, index: JobIndex | None = None, outbox: Outbox | None = None) -> None:
         self.path, self.id, self.data_dir = path, path.name, path.parent.parent
         self.source, self.journal, self.pictures = path / "source", path / "journal", path / "pictures"
-        self._index = index
+        self._index, self._outbox = index, outbox
         self._saved: State | None = None
+        self._reported: JobSpec | None = None  # the spec, if the job has webhooks
+        self._is_read = False  # whether `_reported` is known
+        self._published = 0  # events that this object has copied to the outbox
 
     def spec(self) -> JobSpec:
         """Return the job's parameters.
@@ -100,12 +106,46 @@ class Job:
         return (self.path / "job.json").stat().st_mtime
 
     def save(self, state: JobState, *, durable: bool = False) -> None:
-        """Write the state; the caller holds the lock. `durable` fsyncs before returning."""
+        """Write the state with the events that it reaches; the caller holds the lock. `durable` fsyncs it."""
+        spec = self._spec_with_webhooks()
+        if spec is not None:
+            record_events(state, now())
         write_file(self.path / "state.json", json.dumps(asdict(state)).encode(), durable=durable)
+        if spec is not None and not self._publish(spec, state):
+            return
         if self._index is not None and state.state != self._saved:
             self._saved = state.state
             with suppress(Unavailable, FileNotFoundError):  # reconciliation updates the index later
                 self._index.set_state(self.id, state.state, self._since(state), disk_usage(self.path))
+
+    def publish_events(self) -> None:
+        """Copy the events of the job to the outbox, before the index learns of its state; raises Unavailable."""
+        spec = self._spec_with_webhooks()
+        if spec is not None and self._outbox is not None:
+            with suppress(FileNotFoundError, DamagedRecord):
+                self._outbox.add(messages(spec, self.state()))
+
+    def _publish(self, spec: JobSpec, state: JobState) -> bool:
+        """Copy new events to the outbox; return False if that failed, and the index must not be updated.
+
+        The index then differs from the folder, so that reconciliation repeats both (app/jobs/storage/reconcile.py).
+        """
+        if self._outbox is None or self._published == len(state.events):
+            return True
+        try:
+            self._outbox.add(messages(spec, state))
+        except Unavailable:
+            return False
+        self._published = len(state.events)
+        return True
+
+    def _spec_with_webhooks(self) -> JobSpec | None:
+        """Return the job's parameters if it has a callback URL, otherwise None."""
+        if not self._is_read:
+            with suppress(FileNotFoundError, DamagedRecord):
+                spec = self.spec()
+                self._reported, self._is_read = spec if spec.callback_url else None, True
+        return self._reported
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
@@ -137,7 +177,9 @@ class Job:
         return (self.path / "cancel").exists() or not self.path.exists()
 
     def remove(self) -> None:
-        """Remove the job; the caller holds the lock."""
+        """Remove the job; the caller holds the lock. Raises Unavailable if its last events cannot be kept."""
+        if self._index is not None and self._spec_with_webhooks() and self._index.state(self.id) not in FINISHED:
+            self.publish_events()
         removed = self.path.with_name(f"{HIDDEN}gone-{self.id}-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             self.path.rename(removed)
@@ -153,12 +195,22 @@ class JobStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.index = JobIndex(path.parent, self._rows)
+        self.outbox = Outbox(path.parent, self._messages)
+
+    def close(self) -> None:
+        """Close the index and the outbox."""
+        self.index.close()
+        self.outbox.close()
 
     def job(self, job_id: str) -> Job | None:
         """Return the job of that id, or None."""
         if not _ID.fullmatch(job_id) or not (self.path / job_id).is_dir():
             return None
-        return Job(self.path / job_id, self.index)
+        return self.open(job_id)
+
+    def open(self, job_id: str) -> Job:
+        """Return the job of that id, whether or not its folder exists."""
+        return Job(self.path / job_id, self.index, self.outbox)
 
     def names(self, *, folders: bool = True) -> set[str]:
         """Return the ids of all job folders, or with `folders=False` those of entries that are not folders."""
@@ -167,12 +219,20 @@ class JobStore:
 
     def jobs(self) -> Iterator[Job]:
         """Yield all jobs in no particular order; lists all folder names."""
-        return (Job(self.path / name, self.index) for name in self.names())
+        return (self.open(name) for name in self.names())
 
     def _rows(self) -> Iterator[Row]:
         for job in self.jobs():
             with suppress(FileNotFoundError, DamagedRecord):  # reconciliation sets damaged jobs aside
                 yield job.row()
+
+    def _messages(self) -> Iterator[Message]:
+        """Yield the events of all jobs; none while there is no folder of jobs."""
+        with suppress(FileNotFoundError):
+            for job in self.jobs():
+                with suppress(FileNotFoundError, DamagedRecord):
+                    if (spec := job.spec()).callback_url:
+                        yield from messages(spec, job.state())
 
     def new(self, job_id: str) -> NewJob:
         """Return the context manager that creates a job."""
@@ -180,7 +240,7 @@ class JobStore:
 
     def register(self, job_id: str) -> Job:
         """Return a job that was just created, after adding it to the index."""
-        job = Job(self.path / job_id, self.index)
+        job = self.open(job_id)
         with suppress(Unavailable, FileNotFoundError, DamagedRecord):  # reconciliation adds it later
             self.index.put(job.row())
         return job

@@ -1,4 +1,4 @@
-"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `feedback`, `models` and `doctor`."""
+"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `feedback`, `webhooks`, `models`, `doctor`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .jobs import jobs
 from .models import models
 from .timeline import timeline
 from .watch import watch
+from .webhooks import webhooks
 
 DOCTOR = "deploy.doctor"  # not imported: the client knows only HTTP and may be installed without the service
 
@@ -48,5 +49,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, watch, jobs, feedback, models, doctor):
+for command in (classify, timeline, watch, jobs, feedback, webhooks, models, doctor):
     main.add_command(command)

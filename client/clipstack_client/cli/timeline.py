@@ -53,6 +53,7 @@ class TimelineRequest:
 @click.option("--hop", "hop_s", type=POSITIVE, help="Seconds from one window to the next.")
 @click.option("--window", "window_s", type=POSITIVE, help="Length of a window in seconds.")
 @click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
+@click.option("--callback-url", metavar="URL", help="Receiver of webhooks about the job.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
 @selection_options
 @sending_options(frames=False, formats=(*ANSWER_FORMATS, *FORMATS))

@@ -81,7 +81,9 @@ NOT_HERE = {
         "docs/supply.md",
         "make",
     ): "an advisory service, and files of the checkout; tests/nightly/docs/test_supply_page.py",
+    ("docs/tracing.md", ""): "needs a collector; tests/e2e/test_tracing.py has one",
     ("docs/train.md", ""): "minutes; tests/integration/zoo/test_train.py trains with fewer files",
+    ("docs/webhooks.md", ""): "need a receiver; tests/e2e/test_webhooks.py has one, that of the page",
     ("docs/upload.md", ""): "minutes over slow links; tests/integration/bench/test_upload.py",
 }
 

@@ -1,0 +1,128 @@
+"""HTTP views for webhooks: list the events of a key's jobs, send one again, try a receiver, show the secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from app.auth import guard
+from app.errors import Forbidden, InvalidParameter, NotReady, TooManyRequests, WebhookNotFound
+from app.jobs.service import JobService
+from app.jobs.storage.store import now
+from app.jobs.webhooks import signing
+from app.jobs.webhooks.events import new_test_message
+from app.jobs.webhooks.hosts import AllowedHosts, RefusedUrl
+from app.jobs.webhooks.outbox import Delivery, Outbox
+from app.settings import Settings
+from app.web.params import choice, whole_number
+
+MAX_LISTED = 500
+MAX_TESTS = 5  # test events of one key that wait at the same time
+STATES = ("pending", "delivered", "dead")
+ANY = "any"
+
+blueprint = Blueprint("webhooks", __name__)
+
+
+def callback_url(params: Mapping[str, str]) -> str:
+    """Return the parameter `callback_url`, empty when it is absent; raises InvalidParameter."""
+    url = params.get("callback_url", "")
+    settings: Settings = current_app.config["CLIPSTACK"]
+    if url:
+        try:
+            AllowedHosts(settings.webhooks).check(url)
+        except RefusedUrl as error:
+            raise InvalidParameter(f"callback_url: {error}") from None
+    return url
+
+
+def _outbox() -> Outbox:
+    service: JobService = current_app.extensions["clipstack.jobs"]
+    return service.folder.outbox
+
+
+def _owner() -> str | None:
+    """Return the owner whose events this request may see; None for all, where no keys are required."""
+    return guard.owner() if guard.get_authenticator().required else None
+
+
+def _find(identity: str) -> Delivery:
+    event = _outbox().find(identity, _owner())
+    if event is None:
+        raise WebhookNotFound("there is no such webhook; it may have been removed")
+    return event
+
+
+@blueprint.get("/v1/webhooks")
+def newest() -> Response:
+    """List the newest events, or those in one state: the dead ones are the dead-letter list."""
+    limit = whole_number(request.args, "limit", 50, MAX_LISTED)
+    state = choice(request.args, "state", ANY, (*STATES, ANY))
+    events = _outbox().newest(limit, _owner(), None if state == ANY else state)
+    return jsonify(webhooks=[_record(event) for event in events])
+
+
+@blueprint.get("/v1/webhooks/<identity>")
+def show(identity: str) -> Response:
+    """Show one event."""
+    return jsonify(_record(_find(identity)))
+
+
+@blueprint.post("/v1/webhooks/<identity>/retry")
+def retry(identity: str) -> tuple[Response, int]:
+    """Send one event again, whatever became of it."""
+    _outbox().retry(_find(identity).id)
+    return jsonify(_record(_find(identity))), 202
+
+
+@blueprint.post("/v1/webhooks/test")
+def test() -> tuple[Response, int]:
+    """Send a test event to a receiver, once."""
+    url, owner, outbox = callback_url(request.args), guard.owner(), _outbox()
+    if not url:
+        raise InvalidParameter("callback_url is missing: name the receiver to try")
+    if outbox.pending_tests(owner) >= MAX_TESTS:
+        raise TooManyRequests(f"{MAX_TESTS} test events wait already: wait for their attempts", 5)
+    message = new_test_message(owner, url, now())
+    outbox.add([message])
+    return jsonify(_record(_find(message.id))), 202
+
+
+@blueprint.get("/v1/webhooks/secret")
+def secret() -> Response:
+    """Show the secret of the request's key, with which its receivers check signatures."""
+    settings: Settings = current_app.config["CLIPSTACK"]
+    if not guard.get_authenticator().required:
+        raise Forbidden("without API keys every client could read it: the operator finds it in the data folder")
+    try:
+        keys = signing.read(settings.webhook_secret_path)
+    except signing.InvalidSecret:
+        raise NotReady("webhooks have no secret on this service: its operator sets CLIPSTACK_WEBHOOKS") from None
+    response = jsonify(secret=signing.of_owner(keys[0], guard.owner()))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _record(event: Delivery) -> dict[str, Any]:
+    is_pending = event.state == "pending"
+    return {
+        "id": event.id,
+        "type": event.type,
+        "job": event.job or None,
+        "url": event.url,
+        "state": event.state,
+        "created": _time(event.occurred),
+        "attempts": event.attempts,
+        "next_attempt": _time(max(event.due, time.time())) if is_pending else None,
+        "ended": None if is_pending else _time(event.changed),
+        "status": event.status,
+        "error": event.error,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

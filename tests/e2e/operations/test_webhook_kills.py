@@ -1,0 +1,103 @@
+"""Webhooks outlive whatever is killed: every event of every job arrives, in order, with the same id at each attempt."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from app.jobs.webhooks import signing
+from deploy.stack.stack import Stack
+from tests.support.films import panning, write_video
+from tests.support.job_requests import wait_for_job
+from tests.support.stacks import running_stack, until
+from tests.support.webhook_receiver import Receiver, receiving
+
+PROGRAMS = ("webhooks", "jobs", "web", "nginx", "triton")
+RECOVERY_S = 60.0
+LONGEST_S = 2.0  # from one kill to the next, when all runs again
+UNFINISHED = 2  # jobs there are at every kill, at least
+LATE_S = 120.0  # an event that failed once is tried again after 5 to 6 s
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def stack(receiver: Receiver) -> Iterator[Stack]:
+    with running_stack(models=("camera_motion",), webhooks=receiver.entry) as stack:
+        until(stack.settings.webhook_secret_path.exists, 20)
+        receiver.secret = signing.read(stack.settings.webhook_secret_path)[0]
+        yield stack
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=30, transport=httpx.HTTPTransport(retries=3)) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    frames = panning(450, 160, 120, step=1, seed=9)
+    return write_video(tmp_path_factory.mktemp("films") / "film.mp4", frames).read_bytes()
+
+
+def kill(stack: Stack, victim: str) -> None:
+    """Kill a program and wait until all runs again."""
+    before = int(stack.supervisorctl("pid", victim))
+    os.kill(before, signal.SIGKILL)
+    until(lambda: _pid(stack, victim) not in (0, before), RECOVERY_S)
+    stack.wait(RECOVERY_S)
+
+
+def _pid(stack: Stack, program: str) -> int:
+    answer = stack.supervisorctl("pid", program).strip()
+    return int(answer) if answer.isdecimal() else 0
+
+
+def states(http: httpx.Client) -> dict[str, str]:
+    jobs: list[dict[str, Any]] = http.get("/v1/jobs", params={"limit": 500}).raise_for_status().json()["jobs"]
+    return {job["id"]: job["state"] for job in jobs}
+
+
+@pytest.mark.timeout(1800)
+def test_every_event_arrives_over_kills(
+    stack: Stack, http: httpx.Client, receiver: Receiver, film: bytes, repeats: int
+) -> None:
+    accepted: list[str] = []
+    chance = random.Random(repeats)
+    for victim in PROGRAMS * repeats:
+        while sum(state in ("queued", "running") for state in states(http).values()) < UNFINISHED:
+            params = {"hop_s": 0.06, "callback_url": f"{receiver.origin}/hook"}
+            answer = http.post("/v1/jobs", content=film, params=params)
+            assert answer.status_code == 202, answer.text
+            accepted.append(answer.json()["id"])
+        time.sleep(chance.uniform(0.05, LONGEST_S))  # the random moment
+        kill(stack, victim)
+    ended = {identity: wait_for_job(http, identity, LATE_S)["state"] for identity in accepted}
+    assert set(ended.values()) == {"done"}
+    until(lambda: http.get("/v1/webhooks", params={"state": "pending"}).json()["webhooks"] == [], LATE_S)
+    events = http.get("/v1/webhooks", params={"limit": 500}).json()["webhooks"]
+    assert {event["state"] for event in events} == {"delivered"}
+    for identity in accepted:
+        types = receiver.types(identity)
+        assert types[0] == "job.started" and types[-1] == "job.done", types
+        assert types.count("job.progress") <= 3
+    bodies = defaultdict[str, set[str]](set)
+    for delivery in receiver.delivered:
+        bodies[delivery.id].add(delivery.body)
+    assert all(len(versions) == 1 for versions in bodies.values())
+    assert bodies.keys() == {event["id"] for event in events}
+    repeated = len(receiver.delivered) - len(bodies)
+    print(f"{len(PROGRAMS) * repeats} kills, {len(accepted)} jobs, {len(bodies)} events, {repeated} came again")

@@ -18,6 +18,7 @@ import sys
 
 from app import fetch_rules, logs
 from app.fetch.download import Downloader
+from app.fetch.object_store import ObjectStores
 from app.fetch.server import FetchServer
 from app.settings import Settings
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> None:
     rules = fetch_rules.parse(settings.fetch)
     listener = socket.socket(fileno=int(arguments[0]))
     log.info("downloads from %d hosts and %d buckets", len(rules.hosts), len(rules.buckets))
-    asyncio.run(_serve(FetchServer(listener, rules, Downloader(rules))))
+    asyncio.run(_serve(FetchServer(listener, rules, Downloader(rules), ObjectStores(rules))))
 
 
 async def _serve(server: FetchServer) -> None:

@@ -39,23 +39,33 @@ class FetchClient:
             FetcherUnavailable: The fetcher does not run, or ended.
             ClipstackError: An error of app/fetch/errors.py.
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.settimeout(SEND_S)
-            try:
-                connection.connect(os.fspath(self._path))
-                socket.send_fds(connection, [messages.FetchRequest(url, limits).to_bytes()], [file.fileno()])
-                reply = _wait(connection, limits.seconds + SLACK_S, is_cancelled)
-            except OSError as error:
-                raise FetcherUnavailable(
-                    "downloads are starting or restarting; please try again in a moment"
-                ) from error
-        received = messages.parse_answer(reply)
+        received = self._exchange(messages.FetchRequest(url, limits), file, is_cancelled)
         size = os.fstat(file.fileno()).st_size
         if size > limits.max_bytes:
             raise SourceTooLarge(f"the file is larger than the {limits.max_bytes >> 20} MiB allowed")
         if size != received:
             raise FetcherUnavailable("the download is incomplete; please try again in a moment")
         return size
+
+    def write(
+        self, url: str, file: IO[bytes], limits: Limits, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Write the content of a file to an object; blocks, and raises as `download`."""
+        self._exchange(messages.FetchRequest(url, limits, write=True), file, is_cancelled)
+
+    def _exchange(self, request: messages.FetchRequest, file: IO[bytes], is_cancelled: Callable[[], bool]) -> int:
+        """Send a request with the descriptor of `file`; return the bytes in the answer."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(SEND_S)
+            try:
+                connection.connect(os.fspath(self._path))
+                socket.send_fds(connection, [request.to_bytes()], [file.fileno()])
+                reply = _wait(connection, request.limits.seconds + SLACK_S, is_cancelled)
+            except OSError as error:
+                raise FetcherUnavailable(
+                    "downloads are starting or restarting; please try again in a moment"
+                ) from error
+        return messages.parse_answer(reply)
 
 
 def _wait(connection: socket.socket, seconds: float, is_cancelled: Callable[[], bool]) -> bytes:

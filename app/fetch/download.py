@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from contextlib import AsyncExitStack
 
 import httpcore
@@ -78,7 +78,7 @@ class Downloader:
                 if response.status in REDIRECTS and (location := _header(response, b"location")):
                     return target.redirected(location)
                 _check(response, target, limits)
-                await _copy(response, sink, limits)
+                await copy(response.aiter_stream(), sink, limits)
         except httpcore.TimeoutException:
             raise FetchTimeout(f"{target.host} did not answer in time") from None
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
@@ -116,18 +116,15 @@ def _check(response: httpcore.Response, target: WebAddress, limits: Limits) -> N
     if encoding not in ("", "identity"):
         raise SourceEncoded(f"{target.host} sent the file as {encoding[:20]!r}: it must be sent as it is")
     length = _header(response, b"content-length")
-    if length.isascii() and length.isdigit() and int(length[:20]) > limits.max_bytes:
-        raise _too_large(limits)
+    if length.isascii() and length.isdigit():
+        check_length(int(length[:20]), limits)
 
 
-async def _copy(response: httpcore.Response, sink: Sink, limits: Limits) -> None:
-    """Write the body to `sink`; raises SourceTooLarge or FetchTimeout."""
+async def copy(body: AsyncIterable[bytes], sink: Sink, limits: Limits) -> None:
+    """Write a body to `sink`; raises SourceTooLarge or FetchTimeout."""
     since, before = time.monotonic(), 0
-    body = response.aiter_stream()
-    assert isinstance(body, AsyncIterator)
     async for chunk in body:
-        if sink.received + len(chunk) > limits.max_bytes:
-            raise _too_large(limits)
+        check_length(sink.received + len(chunk), limits)
         await sink.write(chunk)
         elapsed = time.monotonic() - since
         if elapsed >= RATE_WINDOW_S:
@@ -137,5 +134,7 @@ async def _copy(response: httpcore.Response, sink: Sink, limits: Limits) -> None
     await sink.finish()
 
 
-def _too_large(limits: Limits) -> SourceTooLarge:
-    return SourceTooLarge(f"the file is larger than the {limits.max_bytes >> 20} MiB allowed")
+def check_length(length: int, limits: Limits) -> None:
+    """Raise SourceTooLarge for a file of more bytes than the limit."""
+    if length > limits.max_bytes:
+        raise SourceTooLarge(f"the file is larger than the {limits.max_bytes >> 20} MiB allowed")

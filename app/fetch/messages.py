@@ -1,7 +1,7 @@
 """Messages between the fetcher and its clients: JSON, one datagram each way, on a SOCK_SEQPACKET socket.
 
-The request carries one descriptor, of the file to write. Its sender keeps the connection open until the answer; when
-it closes the connection, the fetcher stops.
+The request carries one descriptor, of the file to download to, or of the file whose content is written. Its sender
+keeps the connection open until the answer; when it closes the connection, the fetcher stops.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What to download, and its bounds."""
+    """What to download, or to write to an object store, and its bounds."""
 
     url: str
     limits: Limits
+    write: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the message."""
-        return json.dumps({"url": self.url, **asdict(self.limits)}).encode()
+        return json.dumps({"url": self.url, "write": self.write, **asdict(self.limits)}).encode()
 
     @classmethod
     def from_bytes(cls, message: bytes) -> FetchRequest:
@@ -48,12 +49,12 @@ class FetchRequest:
             raise ValueError("the request lacks a field, or one has the wrong type") from error
         if not isinstance(url, str) or not 0 < limits.seconds <= MAX_SECONDS or limits.max_bytes < 0:
             raise ValueError("a field of the request is out of range")
-        return cls(url, limits)
+        return cls(url, limits, content.get("write") is True)
 
 
-def answer(received: int) -> bytes:
-    """Return the message of a finished download."""
-    return json.dumps({"bytes": received}).encode()
+def answer(length: int) -> bytes:
+    """Return the message of a finished download or upload."""
+    return json.dumps({"bytes": length}).encode()
 
 
 def failure(error: ClipstackError) -> bytes:

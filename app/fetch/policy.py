@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from app.fetch.addresses import Address, is_public
-from app.fetch.errors import AddressNotAllowed, HostNotAllowed
+from app.fetch.errors import AddressNotAllowed, HostNotAllowed, InvalidUrl
 from app.fetch.urls import ObjectAddress, WebAddress, parse_address
 from app.fetch_rules import BucketRule, FetchRules, HostRule
 
 
-def check(rules: FetchRules, text: str) -> WebAddress | ObjectAddress:
-    """Return the parts of a URL that the rules allow, as far as that is known without DNS.
+def check(rules: FetchRules, text: str, *, write: bool = False) -> WebAddress | ObjectAddress:
+    """Return the parts of a URL that the rules allow to be read, or to be written, as far as is known without DNS.
 
     Raises:
-        InvalidUrl: The URL is malformed.
+        InvalidUrl: The URL is malformed, or cannot be written to.
         HostNotAllowed: No rule allows its host or bucket.
         AddressNotAllowed: Its host is an IP address that is not public.
     """
     address = parse_address(text)
     if isinstance(address, ObjectAddress):
-        bucket_rule(rules, address)
+        bucket_rule(rules, address, write=write)
+    elif write:
+        raise InvalidUrl("results are written to an object store: name a folder such as s3://bucket/results")
     else:
         rule = host_rule(rules, address)
         if address.literal is not None:

@@ -13,8 +13,9 @@ from app.errors import ClipstackError
 from app.fetch import messages, policy
 from app.fetch.download import Downloader
 from app.fetch.errors import FetcherUnavailable
+from app.fetch.object_store import ObjectStores
 from app.fetch.sink import Sink
-from app.fetch.urls import ObjectAddress
+from app.fetch.urls import WebAddress
 from app.fetch_rules import FetchRules
 
 MAX_RUNNING = 64
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 class FetchServer:
     """Server on a listening socket of type SOCK_SEQPACKET."""
 
-    def __init__(self, listener: socket.socket, rules: FetchRules, downloader: Downloader) -> None:
-        self._listener, self._rules, self._downloader = listener, rules, downloader
+    def __init__(
+        self, listener: socket.socket, rules: FetchRules, downloader: Downloader, stores: ObjectStores
+    ) -> None:
+        self._listener, self._rules, self._downloader, self._stores = listener, rules, downloader, stores
         self._running: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -90,11 +93,14 @@ class FetchServer:
         try:
             if len(self._running) > MAX_RUNNING:
                 raise FetcherUnavailable(f"{MAX_RUNNING} downloads run, the most allowed; please try again in a moment")
-            address = policy.check(self._rules, request.url)
+            address = policy.check(self._rules, request.url, write=request.write)
             origin = address.origin
-            if isinstance(address, ObjectAddress):
-                raise FetcherUnavailable("object stores are not available")
-            await self._downloader.download(address, sink, request.limits)
+            if isinstance(address, WebAddress):
+                await self._downloader.download(address, sink, request.limits)
+            elif request.write:
+                return messages.answer(await self._stores.write(address, descriptor, request.limits))
+            else:
+                await self._stores.download(address, sink, request.limits)
             return messages.answer(sink.received)
         except ClipstackError as error:
             outcome = error.code

@@ -22,16 +22,17 @@ from app.feedback.store import FeedbackStore
 from app.feedback.unsure import keep_unsure_segments
 from app.jobs.clock import Clock
 from app.jobs.queue import Queue
-from app.jobs.source_download import SourceDownload
 from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import JobStore
+from app.jobs.transfers import Transfers
 from app.jobs.worker import Worker
 from app.metrics.service import MetricsService
 from app.pipeline.cache import ResultCache
 from app.pipeline.worker import Pipeline
 from app.settings import Settings
 from app.shm.pool import remove_stale_regions
+from app.web.job_serializers import record_json
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 START = 19  # field of /proc/<pid>/stat after the name: start time in ticks since boot
@@ -52,7 +53,7 @@ def main() -> None:
     queue = Queue(settings.queue, settings.data_dir)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
-    worker = Worker(folder, queue, pipeline, results, SourceDownload(settings), _parent_id())
+    worker = Worker(folder, queue, pipeline, results, Transfers(settings, record_json), _parent_id())
     feedback = FeedbackStore.from_settings(settings)
     if settings.feedback == "on":
         worker.after_job = partial(keep_unsure_segments, feedback, settings.unsure_below)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,13 +100,12 @@ class Attempt:
         try:
             with ExitStack() as exit_stack:
                 exit_stack.callback(recorder.close)
-                worker.scan(self._job, recorder, exit_stack)
+                with suppress(CacheHit):
+                    worker.scan(self._job, recorder, exit_stack)
                 recorder.close()
+                worker.write_results(self._job, self._state)
                 # Finish before the cache entry is released: a duplicate must find a finished job
                 self._finish("done")
-            return None
-        except CacheHit:
-            self._finish("done")
             return None
         except DuplicateRunning:
             return self._requeue(DUPLICATE_POLL_S)

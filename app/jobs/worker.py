@@ -18,10 +18,10 @@ from app.inference.model import Model
 from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
-from app.jobs.source_download import SourceDownload
 from app.jobs.storage.reconcile import repair
-from app.jobs.storage.records import FINISHED, DamagedRecord
+from app.jobs.storage.records import FINISHED, DamagedRecord, JobState
 from app.jobs.storage.store import Job, JobStore
+from app.jobs.transfers import Transfers
 from app.logs import request_id
 from app.malloc import collect_and_trim
 from app.media.types import Source
@@ -44,11 +44,11 @@ class Worker:
         queue: Queue,
         pipeline: Pipeline,
         results: ResultCache,
-        download: SourceDownload,
+        transfers: Transfers,
         parent_id: str = "",
     ) -> None:
         self._folder, self._queue, self._pipeline, self._results = folder, queue, pipeline, results
-        self._download, self.parent_id = download, parent_id
+        self._transfers, self.parent_id = transfers, parent_id
         self.after_job: Callable[[Job], None] | None = None  # called after each attempt that was the last
         self._stopping = threading.Event()
 
@@ -123,7 +123,7 @@ class Worker:
         """
         spec = job.spec()
         is_cancelled = partial(self._is_cancelled, job)
-        length = self._download.ensure(job, spec, recorder, is_cancelled) if spec.url else spec.bytes
+        length = self._transfers.ensure_source(job, spec, recorder, is_cancelled) if spec.url else spec.bytes
         file_hash = (spec.sha256 or digest(job.source, 0, length)) if self._results.on else ""
         entries: list[CacheEntry] = []
 
@@ -146,6 +146,12 @@ class Worker:
             self._pipeline.timeline(source, request, recorder, is_cancelled)
         for cache_entry in entries:
             cache_entry.keep(json.dumps({"job": job.id}).encode())
+
+    def write_results(self, job: Job, state: JobState) -> None:
+        """Write the record of a job whose windows are all done to where its request asks; raises as `scan`."""
+        spec = job.spec()
+        if spec.results:
+            self._transfers.write_results(spec, state, partial(self._is_cancelled, job))
 
     def _is_cancelled(self, job: Job) -> bool:
         return self._stopping.is_set() or job.cancel_requested()

@@ -134,6 +134,11 @@ _JOB = record(
             "URL that the video is downloaded from, without its query; null for an upload.",
             "https://media.example.com/film.mp4",
         ),
+        "results": prop(
+            nullable(TEXT),
+            "Object that the finished record is written to; null without `results` in the request.",
+            f"s3://bucket/results/{_ID}.json",
+        ),
         "model": prop(TEXT, "Requested model.", "camera_motion"),
         "model_version": prop(nullable(TEXT), "Version that runs; null before the first window.", "1"),
         "parameters": prop(_PARAMETERS, "Parameters of the timeline."),

@@ -109,6 +109,12 @@ def routes(settings: Settings) -> list[Route]:
         top_k,
         *selection,
         CALLBACK_URL,
+        Parameter(
+            "results",
+            TEXT,
+            "Folder of an object store that the finished record is written to, as `<id>.json`.",
+            example="s3://bucket/results",
+        ),
     )
     listed = (
         Parameter("limit", integer(jobs.MAX_LISTED, 50), "Number of jobs, newest first."),

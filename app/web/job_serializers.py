@@ -26,6 +26,7 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
         "name": spec.name,
         "bytes": state.fetched_bytes or spec.bytes,
         "url": spec.url.partition("?")[0] or None,  # a query may hold secrets
+        "results": spec.results_url or None,
         "model": spec.model,
         "model_version": state.model_version,
         "parameters": {name: fields[name] for name in PARAMETERS},

@@ -13,10 +13,10 @@ from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, NotFound, TimelineNotReady, WrongMediaKind
 from app.files import DamagedFile, open_file, read_file
 from app.jobs.service import NO_SUCH_JOB, JobService
-from app.jobs.source_download import NO_TIMELINE
 from app.jobs.storage.records import STATES, JobSpec, State
 from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
+from app.jobs.transfers import NO_TIMELINE
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.timeline import export, plot
 from app.timeline.segments import MARGIN
@@ -85,6 +85,7 @@ def accept() -> tuple[Response, int]:
             exclude=list(chosen.exclude),
             callback_url=callback_url(params),
             traceparent=tracing.traceparent(),
+            results=remote.remote_files().check_results(params.get("results", "")),
         )
         if upload.url:
             name = remote.remote_files().check(upload.url)

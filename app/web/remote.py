@@ -47,6 +47,16 @@ class RemoteFiles:
             raise FetchDisabled("this service downloads no files (CLIPSTACK_FETCH is not set): send the file itself")
         return display_name(policy.check(self._rules, url).name)
 
+    def check_results(self, folder: str) -> str:
+        """Return the folder that results are written to without a slash at its end; raises as `check`."""
+        if not folder:
+            return ""
+        if not self._settings.fetch:
+            raise FetchDisabled("this service writes no results elsewhere (CLIPSTACK_FETCH is not set)")
+        folder = folder.rstrip("/")
+        policy.check(self._rules, f"{folder}/results.json", write=True)
+        return folder
+
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
         """Hold the place of one download.

@@ -98,11 +98,17 @@ class JobSpec:
     url: str = ""  # address that the worker downloads the video from; "" for an upload
     callback_url: str = ""  # receiver of webhooks; "" for none
     traceparent: str = ""  # span of the request; "" without traces
+    results: str = ""  # folder of an object store that the finished record is written to; "" for none
 
     @property
     def selection(self) -> Selection:
         """Return the threshold and the labels that the job asks about."""
         return Selection(self.min_score, tuple(self.labels), tuple(self.exclude))
+
+    @property
+    def results_url(self) -> str:
+        """Return the address of the object that the finished record is written to; "" for none."""
+        return f"{self.results}/{self.id}.json" if self.results else ""
 
     def has_same_parameters(self, other: JobSpec) -> bool:
         """Return whether `other` has the same parameters, file name and file size."""

@@ -67,7 +67,9 @@ def main(folder: Path) -> None:
             packets, reached = list(watch.seen), list(arrived)
             socket.create_connection(CONTROL, timeout=5).close()
             until(lambda: CONTROL in watch.seen and CONTROL in arrived, 5)
-        left = [path.name for path in (stack.run_dir / "uploads").iterdir()]
+        uploads = stack.run_dir / "uploads"
+        until(lambda: not any(uploads.iterdir()), 5)  # nginx removes its own after the answer
+        left = [path.name for path in uploads.iterdir()]
         log = (stack.run_dir / "logs" / "fetch.log").read_text()
     result = {
         "controls": controls,

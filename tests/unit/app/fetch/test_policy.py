@@ -49,8 +49,10 @@ def test_refused(url: str, error: type[ClipstackError]) -> None:
 
 def test_results_need_rule_that_writes() -> None:
     assert policy.bucket_rule(RULES, ObjectAddress("s3", "results", "out/a.json"), write=True).write
-    with pytest.raises(HostNotAllowed):
-        policy.bucket_rule(RULES, ObjectAddress("s3", "bucket", "films/a.json"), write=True)
+    assert policy.check(RULES, "s3://results/out/a.json", write=True).name == "a.json"
+    for url, error in (("s3://bucket/films/a.json", HostNotAllowed), ("https://media.example.com/", InvalidUrl)):
+        with pytest.raises(error):
+            policy.check(RULES, url, write=True)
 
 
 def test_any_host_name_is_no_ip_address() -> None:

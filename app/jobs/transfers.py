@@ -1,11 +1,16 @@
-"""Download of a job's video, before its first window."""
+"""Transfers of jobs by the fetcher: the download of the video, and the upload of the finished record."""
 
 from __future__ import annotations
 
+import json
 import logging
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.errors import EmptyFile, WrongMediaKind
 from app.fetch import client
@@ -13,8 +18,8 @@ from app.fetch.errors import FetcherUnavailable
 from app.fetch.messages import Limits
 from app.files import fsync_path
 from app.jobs.recorder import JobRecorder
-from app.jobs.storage.records import JobSpec
-from app.jobs.storage.store import Job
+from app.jobs.storage.records import JobSpec, JobState
+from app.jobs.storage.store import Job, now
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.types import Source
 from app.settings import Settings
@@ -26,16 +31,22 @@ NO_TIMELINE = "a picture has no timeline: send it to /v1/classify"
 log = logging.getLogger(__name__)
 
 
-class SourceDownload:
-    """Downloads the videos of jobs by the fetcher; while that does not run, a job waits as for Triton."""
+class Transfers:
+    """Downloads and uploads of jobs; while the fetcher does not run, a job waits as for Triton.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The settings of the stack.
+        to_json: Makes a job's record.
+    """
+
+    def __init__(self, settings: Settings, to_json: Callable[[JobSpec, JobState], dict[str, Any]]) -> None:
         max_bytes, min_free = settings.max_upload_mb << 20, settings.min_free_mb << 20
         self._limits = Limits(max_bytes, settings.fetch_job_timeout_s, min_free)
         self._client = client.FetchClient(settings.run_dir / client.SOCKET)
         self._patience_s = settings.job_patience_s
+        self._to_json = to_json
 
-    def ensure(self, job: Job, spec: JobSpec, recorder: JobRecorder, is_cancelled: Callable[[], bool]) -> int:
+    def ensure_source(self, job: Job, spec: JobSpec, recorder: JobRecorder, is_cancelled: Callable[[], bool]) -> int:
         """Return the bytes of the job's video, after downloading it unless an earlier attempt has.
 
         Raises:
@@ -45,7 +56,7 @@ class SourceDownload:
         if not job.source.exists():
             part = job.path / "source.part"
             try:
-                self._download(spec.url, part, is_cancelled)
+                self._retry(partial(self._download, spec.url, part, is_cancelled), is_cancelled)
                 fsync_path(part)
                 part.rename(job.source)
                 fsync_path(job.path)
@@ -59,19 +70,33 @@ class SourceDownload:
             raise WrongMediaKind(NO_TIMELINE)
         return length
 
+    def write_results(self, spec: JobSpec, state: JobState, is_cancelled: Callable[[], bool]) -> None:
+        """Write the record of a job whose windows are all done to its place in an object store; raises as above."""
+        done = replace(state, state="done", finished=now(), percent=100.0, eta_s=None, error=None)
+        content = json.dumps(self._to_json(spec, done)).encode()
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            write = partial(self._client.write, spec.results_url, file, self._limits, is_cancelled)
+            self._retry(write, is_cancelled)
+
     def _download(self, url: str, part: Path, is_cancelled: Callable[[], bool]) -> None:
+        with part.open("wb") as file:  # empties what an earlier attempt left
+            self._client.download(url, file, self._limits, is_cancelled)
+
+    def _retry(self, transfer: Callable[[], object], is_cancelled: Callable[[], bool]) -> None:
+        """Call `transfer` until the fetcher is available, for as long as jobs wait for Triton."""
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
-                with part.open("wb") as file:  # empties what an earlier attempt left
-                    self._client.download(url, file, self._limits, is_cancelled)
+                transfer()
                 return
             except client.Stopped:
                 raise Cancelled from None
             except FetcherUnavailable as error:
                 if time.monotonic() > deadline:
                     raise
-                log.info("the download is tried again: %s", error)
+                log.info("the transfer is tried again: %s", error)
             until = time.monotonic() + RETRY_S
             while time.monotonic() < until:
                 if is_cancelled():
